@@ -1,0 +1,85 @@
+"""The error tree. Each class names what the caller does next; each carries an exit code.
+
+    MimirError
+    ├── BadInput           78  the user changes something: a file, an option, a key
+    │   └── RunExists      78  this name is taken by a run with another configuration
+    ├── StoreError         75  the store did not do what was asked; trying again may help
+    │   ├── StoreDenied    78  credentials or permissions: trying again does not help
+    │   ├── StoreUnfit     78  the store cannot keep a promise that the commit rests on
+    │   └── Conflict       75  a conditional write met another version than it expected
+    ├── Corrupt            75  bytes are not those that were committed: use an older copy
+    ├── Fenced             76  a newer attempt owns the run: stop, do not restart
+    ├── NonFinite          77  NaN or infinity in training: a person must look
+    └── Interrupted        75  asked to stop; the run goes on from its last checkpoint
+
+A message says what happened, what was expected, and what to do. The command line
+prints it as one sentence without a traceback and exits with `exit_code`.
+"""
+
+DONE = 0
+INTERRUPTED = 75
+FENCED = 76
+NON_FINITE = 77
+BAD_CONFIG = 78
+
+
+class MimirError(Exception):
+    """Base of all errors that are shown to a user without a traceback."""
+
+    exit_code = 1
+
+
+class BadInput(MimirError):
+    """Something the user gave is wrong; the message says what, where, and what to do."""
+
+    exit_code = BAD_CONFIG
+
+
+class RunExists(BadInput):
+    """A run of this name exists with another configuration."""
+
+
+class StoreError(MimirError):
+    """The store failed in a way that may pass (network, 5xx, timeout, full disk)."""
+
+    exit_code = INTERRUPTED
+
+
+class StoreDenied(StoreError):
+    """Wrong, expired or insufficient credentials, a missing bucket, no permission."""
+
+    exit_code = BAD_CONFIG
+
+
+class StoreUnfit(StoreError):
+    """The store ignores conditional writes, so that no commit in it would be safe."""
+
+    exit_code = BAD_CONFIG
+
+
+class Conflict(StoreError):
+    """A create or swap found another version than the expected one."""
+
+
+class Corrupt(MimirError):
+    """An object's bytes differ from the committed size or digest."""
+
+    exit_code = INTERRUPTED
+
+
+class Fenced(MimirError):
+    """A newer attempt or another process owns the run."""
+
+    exit_code = FENCED
+
+
+class NonFinite(MimirError):
+    """Training produced NaN or infinity; nothing of it was committed."""
+
+    exit_code = NON_FINITE
+
+
+class Interrupted(MimirError):
+    """Training was asked to stop and did, after committing what it could."""
+
+    exit_code = INTERRUPTED
