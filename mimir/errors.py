@@ -6,7 +6,8 @@
     ├── StoreError         75  the store did not do what was asked; trying again may help
     │   ├── StoreDenied    78  credentials or permissions: trying again does not help
     │   ├── StoreUnfit     78  the store cannot keep a promise that the commit rests on
-    │   └── Conflict       75  a conditional write met another version than it expected
+    │   ├── Conflict       75  a conditional write met another version than it expected
+    │   └── NotFound       75  no object under this key: use an older copy, or none
     ├── Corrupt            75  bytes are not those that were committed: use an older copy
     ├── Fenced             76  a newer attempt owns the run: stop, do not restart
     ├── NonFinite          77  NaN or infinity in training: a person must look
@@ -59,6 +60,10 @@ class StoreUnfit(StoreError):
 
 class Conflict(StoreError):
     """A create or swap found another version than the expected one."""
+
+
+class NotFound(StoreError):
+    """No object under this key. An answer of the store, not a failure: retrying is useless."""
 
 
 class Corrupt(MimirError):

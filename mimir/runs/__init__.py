@@ -1,0 +1,12 @@
+"""The contract between laptop and machine: store, HEAD, commit, run record, status.
+
+    store, file_store, s3_store   bytes under keys, with create-if-absent and compare-and-swap
+    probe                         does this store really refuse what it must refuse?
+    layout                        what lies where under <store>/<run>/
+    record                        run.json: the frozen job
+    head, commit                  HEAD, the one mutable object, and the only ways to change it
+    sweep                         what an abandoned attempt left behind
+    notes, parts, status          what a run tells about itself while it runs
+
+Nothing here imports torch, a provider or the launcher.
+"""

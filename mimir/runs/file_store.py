@@ -1,0 +1,280 @@
+"""A store in a folder: `file:///path`. Durable against power loss, safe between processes.
+
+A write is a temporary file, flush, fsync, rename, fsync of the folder, so that a key holds
+either the old bytes or the new ones. `create` and `swap` hold a lock file of their key. The
+lock file also counts the writes of that key; a version is that count and the body's digest,
+so that a body that comes back is still another version.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from mimir.errors import BadInput, Conflict, NotFound, StoreDenied, StoreError, StoreUnfit
+from mimir.runs.store import Progress, Stored, Versioned, check_key, verify
+
+_OWN = ".mimir"
+_CHUNK = 8 << 20
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}
+
+
+def open_url(url: str, credentials_file: Path | None = None) -> "FileStore":
+    """`file:///absolute/folder`. Credentials are not needed and not looked at."""
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost"):
+        raise BadInput(
+            f"{url} names the host {parts.netloc!r}: a file store is local, "
+            "write three slashes, file:///folder"
+        )
+    if parts.query or parts.fragment:
+        raise BadInput(f"{url}: a file store takes no options after '?' or '#'")
+    if not parts.path.startswith("/"):
+        raise BadInput(f"{url} names no folder: write file:///folder")
+    return FileStore(Path(unquote(parts.path)))
+
+
+class FileStore:
+    """Objects as plain files below `root`, which is made when first written to."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.url = self.root.as_uri()
+        self._cleaned = False
+
+    def __repr__(self) -> str:
+        return f"FileStore({self.url!r})"
+
+    def read(self, key: str) -> Versioned | None:
+        path = self._path(key)
+        with _explained("read", path), contextlib.ExitStack() as stack:
+            try:
+                lock = stack.enter_context(_flocked(self._lock(key), os.O_RDONLY, fcntl.LOCK_SH))
+                count = _count(lock)
+            except FileNotFoundError:
+                # Never created conditionally. If that changes just now, the version below
+                # is merely out of date.
+                count = 0
+            try:
+                data = path.read_bytes()
+            except FileNotFoundError:
+                return None
+        return Versioned(data, _version(count, data))
+
+    def create(self, key: str, data: bytes) -> str:
+        return self._conditional(key, data, None)
+
+    def swap(self, key: str, data: bytes, version: str) -> str:
+        return self._conditional(key, data, version)
+
+    def put(
+        self, key: str, content: bytes | memoryview | Path, progress: Progress | None = None
+    ) -> Stored:
+        path = self._path(key)
+        size, sha256 = self._replace(path, _chunks(content), progress)
+        with _explained("read", path):
+            found = path.stat().st_size
+        if found != size:
+            raise StoreError(f"{path} has {found} bytes after {size} were written; write it again")
+        return Stored(key, size, sha256)
+
+    def write(self, key: str, data: bytes) -> None:
+        self._replace(self._path(key), [memoryview(data)], None)
+
+    def get(
+        self,
+        key: str,
+        *,
+        size: int | None = None,
+        sha256: str | None = None,
+        progress: Progress | None = None,
+    ) -> bytes:
+        path = self._path(key)
+        with _explained("read", path):
+            try:
+                data = path.read_bytes()
+            except FileNotFoundError:
+                raise NotFound(f"there is no {path}") from None
+        if progress:
+            progress(len(data))
+        return verify(data, key, size, sha256)
+
+    def list(self, prefix: str) -> Iterator[str]:
+        folder = self.root / prefix.rpartition("/")[0]
+        keys = []
+        with _explained("list", folder):
+            for at, folders, files in os.walk(folder, onerror=_raise_unless_missing):
+                folders[:] = [name for name in folders if not name.startswith(".")]
+                base = Path(at).relative_to(self.root)
+                keys += [(base / name).as_posix() for name in files if not name.startswith(".")]
+        return iter(sorted(key for key in keys if key.startswith(prefix)))
+
+    def folders(self) -> Iterator[str]:
+        with _explained("list", self.root):
+            try:
+                entries = list(os.scandir(self.root))
+            except FileNotFoundError:
+                entries = []
+            return iter(sorted(e.name for e in entries if e.is_dir() and e.name[0] != "."))
+
+    def delete(self, key: str) -> None:
+        # The lock file stays: its count keeps an old version from ever being right again.
+        path = self._path(key)
+        with _explained("delete", path), contextlib.suppress(FileNotFoundError):
+            path.unlink()
+
+    def _conditional(self, key: str, data: bytes, expected: str | None) -> str:
+        path, lock_path = self._path(key), self._lock(key)
+        with _explained("write", path):
+            lock_path.parent.mkdir(parents=True, exist_ok=True)
+            with _flocked(lock_path, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX) as lock:
+                count = _count(lock)
+                try:
+                    found = _version(count, path.read_bytes())
+                except FileNotFoundError:
+                    found = None
+                if found != expected:
+                    raise Conflict(f"{path} {_difference(found, expected)}")
+                # Counted before the write: a crash in between makes versions that were read
+                # before useless, which costs a reader one more read and never an update.
+                os.pwrite(lock, str(count + 1).encode(), 0)
+                os.fsync(lock)
+                self._replace(path, [memoryview(data)], None)
+                return _version(count + 1, data)
+
+    def _replace(
+        self, path: Path, chunks: Iterable[memoryview], progress: Progress | None
+    ) -> tuple[int, str]:
+        """Write atomically; (size, SHA-256). Nothing is left behind if it fails."""
+        size, sha256 = 0, hashlib.sha256()
+        with _explained("write", path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary, handle = self._temporary()
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    for chunk in chunks:
+                        file.write(chunk)
+                        sha256.update(chunk)
+                        size += len(chunk)
+                        if progress:
+                            progress(len(chunk))
+                    file.flush()
+                    os.fsync(file.fileno())
+                    os.rename(temporary, path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+            _sync_folder(path.parent)
+        return size, sha256.hexdigest()
+
+    def _temporary(self) -> tuple[Path, int]:
+        """A new temporary file, locked for as long as its writer lives."""
+        folder = self.root / _OWN / "tmp"
+        folder.mkdir(parents=True, exist_ok=True)
+        if not self._cleaned:
+            self._cleaned = True
+            _remove_abandoned(folder)
+        while True:
+            path = folder / uuid.uuid4().hex
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if path.exists():
+                return path, handle
+            os.close(handle)  # a cleaner came between open and lock
+
+    def _path(self, key: str) -> Path:
+        return self.root / check_key(key)
+
+    def _lock(self, key: str) -> Path:
+        return self.root / _OWN / "locks" / hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+@contextlib.contextmanager
+def _explained(action: str, path: Path) -> Iterator[None]:
+    """Turn what the operating system says into one sentence of our error tree."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
+        if error.errno in _FULL:
+            raise StoreError(
+                f"cannot {action} {path}: {why}; free some space, nothing that was there is lost"
+            ) from error
+        if error.errno in _DENIED:
+            raise StoreDenied(
+                f"cannot {action} {path}: {why}; choose another folder or correct its permissions"
+            ) from error
+        if error.errno in _NO_LOCKS:
+            raise StoreUnfit(
+                f"cannot lock {path}: {why}; this file system has no locks, choose another folder"
+            ) from error
+        raise StoreError(f"cannot {action} {path}: {why}") from error
+
+
+@contextlib.contextmanager
+def _flocked(path: Path, flags: int, operation: int) -> Iterator[int]:
+    handle = os.open(path, flags | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(handle, operation)
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _count(lock: int) -> int:
+    return int(os.pread(lock, 32, 0) or b"0")
+
+
+def _version(count: int, data: bytes) -> str:
+    return f"{count}-{hashlib.sha256(data).hexdigest()[:32]}"
+
+
+def _difference(found: str | None, expected: str | None) -> str:
+    if expected is None:
+        return "exists already"
+    return "does not exist" if found is None else "was changed by another writer"
+
+
+def _chunks(content: bytes | memoryview | Path) -> Iterator[memoryview]:
+    if isinstance(content, Path):
+        try:
+            file = content.open("rb")
+        except OSError as error:
+            raise BadInput(f"cannot read {content}: {error.strerror}") from error
+        with file:
+            while block := file.read(_CHUNK):
+                yield memoryview(block)
+    else:
+        view = memoryview(content).cast("B")
+        for at in range(0, len(view), _CHUNK):
+            yield view[at : at + _CHUNK]
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove temporary files whose writer is dead, that is, whose lock is free."""
+    for path in folder.iterdir():
+        with (
+            contextlib.suppress(FileNotFoundError, BlockingIOError),
+            _flocked(path, os.O_RDONLY, fcntl.LOCK_EX | fcntl.LOCK_NB),
+        ):
+            path.unlink()
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error

@@ -1,0 +1,110 @@
+"""What lies where under a store. Every key that another module uses is made here.
+
+    <run>/run.json                               the frozen job, created once
+    <run>/HEAD                                   compare-and-swap only
+    <run>/code/<sha256>-<file>                   by content; the file name stays, because pip
+    <run>/data/<sha256>-<file>                   refuses a wheel under another name
+    <run>/a0001/s00012000-<nonce>.safetensors    a checkpoint
+    <run>/a0001/log/000001.txt                   parts
+    <run>/a0001/metrics/000001.jsonl
+    <run>/a0001/heartbeat.json                   overwritten, informational
+    <run>/a0001/machine.json                     created once
+    <run>/a0001/outcome.json                     created once: how the attempt ended
+    <run>/a0001/stop.json                        created once: a request to stop this attempt
+    <run>/model/a0001-<nonce>-<file>             weights for the user, named by HEAD
+    <run>/report.html
+
+A key bears the attempt and a nonce wherever two writers could meet: an attempt that was
+given up may still be writing, and a key that is never used twice cannot be overwritten.
+stop.json belongs to an attempt, so that an old request cannot stop the attempt that a
+later `resume` starts.
+"""
+
+import re
+
+from mimir.errors import BadInput
+
+_RUN = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
+_CHECKPOINT = re.compile(r"a(\d{4,})/s(\d{8,})-([0-9a-f]+)\.safetensors")
+
+
+def check_run(run: str) -> str:
+    """The name itself, or BadInput if it is not a legal run name."""
+    if not _RUN.fullmatch(run):
+        raise BadInput(
+            f"run name {run!r} is not allowed: use 1 to 41 of a-z, 0-9, '-' and '_', "
+            "beginning with a letter or digit"
+        )
+    return run
+
+
+def record_key(run: str) -> str:
+    return f"{check_run(run)}/run.json"
+
+
+def head_key(run: str) -> str:
+    return f"{check_run(run)}/HEAD"
+
+
+def attempt_prefix(run: str, attempt: int) -> str:
+    """`<run>/a0001`, without a trailing slash."""
+    if attempt < 1:
+        raise ValueError(f"attempts are numbered from 1, not {attempt}")
+    return f"{check_run(run)}/a{attempt:04d}"
+
+
+def checkpoint_key(run: str, attempt: int, step: int, nonce: str) -> str:
+    """A key for the state after `step` steps; `nonce` is hex, 12 digits of it are used."""
+    return f"{attempt_prefix(run, attempt)}/s{step:08d}-{nonce[:12]}.safetensors"
+
+
+def parse_checkpoint(run: str, key: str) -> tuple[int, int] | None:
+    """(attempt, step) of a checkpoint key of `run`, or None for any other key."""
+    match = _CHECKPOINT.fullmatch(key.removeprefix(f"{run}/"))
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def heartbeat_key(run: str, attempt: int) -> str:
+    return f"{attempt_prefix(run, attempt)}/heartbeat.json"
+
+
+def machine_key(run: str, attempt: int) -> str:
+    return f"{attempt_prefix(run, attempt)}/machine.json"
+
+
+def outcome_key(run: str, attempt: int) -> str:
+    return f"{attempt_prefix(run, attempt)}/outcome.json"
+
+
+def stop_key(run: str, attempt: int) -> str:
+    return f"{attempt_prefix(run, attempt)}/stop.json"
+
+
+def data_key(run: str, sha256: str, file: str) -> str:
+    return f"{check_run(run)}/data/{sha256}-{_file(file)}"
+
+
+def code_key(run: str, sha256: str, file: str) -> str:
+    return f"{check_run(run)}/code/{sha256}-{_file(file)}"
+
+
+def content_name(key: str) -> str:
+    """The file name that a data or code key was made from."""
+    return key.rsplit("/", 1)[-1].partition("-")[2]
+
+
+def model_key(run: str, attempt: int, nonce: str, file: str) -> str:
+    return f"{check_run(run)}/model/a{attempt:04d}-{nonce[:12]}-{_file(file)}"
+
+
+def report_key(run: str) -> str:
+    return f"{check_run(run)}/report.html"
+
+
+def probe_key(run: str, nonce: str) -> str:
+    return f"{check_run(run)}/probe/{nonce}"
+
+
+def _file(name: str) -> str:
+    # Object stores allow nearly anything in a key; file systems and URLs do not.
+    return re.sub(r"[^A-Za-z0-9._+-]", "_", name)

@@ -1,0 +1,119 @@
+"""Small facts beside HEAD: heartbeat, machine, outcome, stop request. No commit rests on them.
+
+A stop request belongs to an attempt (`a0001/stop.json`): `resume` raises the attempt, and the
+old request is nobody's. Whoever replaces an attempt on its own account, as a launcher's
+failover does, must look for a request to the old attempt AFTER raising and before ordering a
+machine; `request_stop` in turn looks at HEAD again after writing. One of the two always sees
+the other, so a stop is never lost between two attempts.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mimir.errors import BadInput, Corrupt, StoreError
+from mimir.runs import codec, layout
+from mimir.runs.head import Head
+from mimir.runs.store import Store, create_once
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """What a worker writes every `interval_s`. time: unix s; rate: optimizer steps/s."""
+
+    time: float
+    step: int
+    total_steps: int
+    epoch: float = 0.0
+    rate: float | None = None
+    loss: float | None = None
+    val: float | None = None
+    pid: int | None = None
+    host: str = ""
+    interval_s: float = 15.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended: the worker's exit code, one sentence, unix s, last committed step."""
+
+    exit_code: int
+    reason: str
+    time: float
+    step: int
+
+
+@dataclass(frozen=True)
+class StopRequest:
+    """A request to stop one attempt. time: unix s."""
+
+    time: float
+    reason: str = ""
+
+
+def beat(store: Store, run: str, attempt: int, heartbeat: Heartbeat) -> None:
+    """Overwrite the attempt's heartbeat."""
+    store.write(layout.heartbeat_key(run, attempt), codec.encode(asdict(heartbeat)))
+
+
+def read_heartbeat(store: Store, run: str, attempt: int) -> Heartbeat | None:
+    value = _read(store, layout.heartbeat_key(run, attempt))
+    return _made(Heartbeat, value, layout.heartbeat_key(run, attempt)) if value else None
+
+
+def record_outcome(store: Store, run: str, attempt: int, outcome: Outcome) -> bool:
+    """Write how the attempt ended; False if that was written already (the first one stays)."""
+    return create_once(store, layout.outcome_key(run, attempt), codec.encode(asdict(outcome)))
+
+
+def read_outcome(store: Store, run: str, attempt: int) -> Outcome | None:
+    value = _read(store, layout.outcome_key(run, attempt))
+    return _made(Outcome, value, layout.outcome_key(run, attempt)) if value else None
+
+
+def record_machine(store: Store, run: str, attempt: int, machine: dict[str, Any]) -> bool:
+    """Write what the attempt runs on (provider, id, offer, price, deadline); False if known."""
+    return create_once(store, layout.machine_key(run, attempt), codec.encode(machine))
+
+
+def read_machine(store: Store, run: str, attempt: int) -> dict[str, Any] | None:
+    return _read(store, layout.machine_key(run, attempt))
+
+
+def request_stop(store: Store, run: str, request: StopRequest) -> int:
+    """Ask the run's attempt to stop; the attempt asked. BadInput if there is nothing to stop."""
+    for _ in range(8):
+        before = _head(store, run)
+        if before.attempt == 0:
+            raise BadInput(f"run {run} has no attempt yet: there is nothing to stop")
+        if before.state in ("done", "failed", "stopped"):
+            raise BadInput(f"run {run} is {before.state}: there is nothing to stop")
+        create_once(store, layout.stop_key(run, before.attempt), codec.encode(asdict(request)))
+        if _head(store, run).attempt == before.attempt:
+            return before.attempt
+    raise StoreError(f"run {run} changes attempts faster than it can be asked to stop; try again")
+
+
+def stop_requested(store: Store, run: str, attempt: int) -> StopRequest | None:
+    value = _read(store, layout.stop_key(run, attempt))
+    return _made(StopRequest, value, layout.stop_key(run, attempt)) if value else None
+
+
+def _head(store: Store, run: str) -> Head:
+    found = store.read(layout.head_key(run))
+    if found is None:
+        raise BadInput(f"there is no run {run} in {store.url}: check the name and the store")
+    return Head.from_bytes(found.data, layout.head_key(run))
+
+
+def _read(store: Store, key: str) -> dict[str, Any] | None:
+    found = store.read(key)
+    return codec.decode(found.data, key) if found else None
+
+
+def _made(kind: Any, value: dict[str, Any], where: str) -> Any:
+    # Unknown fields are left out: an older laptop may look at a newer machine's run.
+    known = {name: value[name] for name in kind.__dataclass_fields__ if name in value}
+    try:
+        return kind(**known)
+    except TypeError as error:
+        raise Corrupt(f"{where} lacks a field: {error}") from error

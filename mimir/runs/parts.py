@@ -1,0 +1,147 @@
+"""Logs and metrics as parts: new objects as they grow, never an append.
+
+    a0001/log/000001.txt  000002.txt …      a0001/metrics/000001.jsonl …
+
+A part is there whole or not at all, so a machine that dies leaves what it sent. Parts are
+created, not overwritten: a restarted process of the attempt goes on after its predecessor's.
+"""
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mimir.errors import Conflict, StoreDenied, StoreError, StoreUnfit
+from mimir.runs import layout
+from mimir.runs.head import Head
+from mimir.runs.store import Store
+
+KINDS = {"log": ".txt", "metrics": ".jsonl"}
+# An outage of the store must not eat the machine's memory; a day of log is far below this.
+LIMIT = 16 << 20
+_log = logging.getLogger(__name__)
+
+
+class PartWriter:
+    """Buffers text and writes it as parts. Thread-safe; `add` never waits for the store.
+
+    prefix: `layout.attempt_prefix(run, attempt)`; kind: "log" or "metrics" (whole lines).
+    on_error: called with a failed upload's error; its text stays for the next flush.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        prefix: str,
+        kind: str,
+        on_error: Callable[[StoreError], None] | None = None,
+    ) -> None:
+        self._store = store
+        self._folder = f"{prefix}/{kind}/"
+        self._suffix = KINDS[kind]
+        self._on_error = on_error or (lambda error: _log.warning("%s", error))
+        self._buffer: list[str] = []
+        self._size = 0
+        self._dropped = 0
+        self._number: int | None = None
+        self._adding = threading.Lock()
+        self._sending = threading.Lock()
+
+    def add(self, text: str) -> None:
+        """Buffer text. Beyond 16 Mi characters the oldest is dropped, and the part says so."""
+        with self._adding:
+            self._buffer.append(text)
+            self._size += len(text)
+            while self._size > LIMIT and len(self._buffer) > 1:
+                gone = self._buffer.pop(0)
+                self._size -= len(gone)
+                self._dropped += len(gone)
+
+    def flush(self, text: str = "") -> bool:
+        """Add `text`, then write all that is buffered as one part; False if it must wait."""
+        if text:
+            self.add(text)
+        with self._sending:
+            with self._adding:
+                taken, self._buffer, self._size = self._buffer, [], 0
+            body = "".join(taken)
+            if not body:
+                return True
+            try:
+                self._send(body.encode())
+                return True
+            except StoreError as error:
+                with self._adding:
+                    self._buffer.insert(0, body)
+                    self._size += len(body)
+                self._on_error(error)
+                return False
+
+    @property
+    def dropped(self) -> int:
+        """Characters lost because the store was away for too long."""
+        return self._dropped
+
+    def _send(self, data: bytes) -> None:
+        if self._number is None:
+            self._number = max((n for n, _ in _numbered(self._store, self._folder)), default=0)
+        while True:
+            key = f"{self._folder}{self._number + 1:06d}{self._suffix}"
+            try:
+                self._store.create(key, data)
+            except (StoreDenied, StoreUnfit):
+                raise
+            except Conflict:
+                # A predecessor that still runs wrote this number, or our own lost request did.
+                found = self._store.read(key)
+                self._number += 1
+                if found is None or found.data != data:
+                    continue
+                return
+            self._number += 1
+            return
+
+
+def read_parts(
+    store: Store, run: str, attempt: int, kind: str, after: int = 0
+) -> Iterator[tuple[int, str]]:
+    """(number, text) of the parts with a number above `after`, in order; for following a log."""
+    folder = f"{layout.attempt_prefix(run, attempt)}/{kind}/"
+    for number, key in _numbered(store, folder):
+        if number > after:
+            yield number, store.get(key).decode(errors="replace")
+
+
+def read_metrics(store: Store, run: str, head: Head) -> list[dict[str, Any]]:
+    """The run's metrics as if nothing had ever died: one row per step, in order of steps.
+
+    Rows are JSON objects with an integer "step"; rows of one step are merged, later values
+    win. Rows of an attempt count up to the step that a later attempt went on from: what a
+    killed attempt wrote beyond its last checkpoint vanishes. What is no such row is left out.
+    """
+    merged: dict[int, dict[str, Any]] = {}
+    for place, (attempt, _) in enumerate(head.lineage):
+        limit = min((step for _, step in head.lineage[place + 1 :]), default=None)
+        text = "".join(text for _, text in read_parts(store, run, attempt, "metrics"))
+        for row in _rows(text):
+            if limit is None or row["step"] <= limit:
+                merged.setdefault(row["step"], {}).update(row)
+    return [merged[step] for step in sorted(merged)]
+
+
+def _rows(text: str) -> Iterator[dict[str, Any]]:
+    for line in text.splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and isinstance(row.get("step"), int):
+            yield row
+
+
+def _numbered(store: Store, folder: str) -> Iterator[tuple[int, str]]:
+    for key in store.list(folder):
+        stem = key[len(folder) :].partition(".")[0]
+        if stem.isdecimal():
+            yield int(stem), key

@@ -1,0 +1,163 @@
+"""run.json, the frozen job, and the creation of a run.
+
+What a machine needs is uploaded first under keys that bear their digests, then run.json is
+created, then HEAD. Each step may be repeated, so a submission that was cut off is repaired
+by submitting again.
+"""
+
+import difflib
+import hashlib
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from mimir.errors import BadInput, Corrupt, RunExists
+from mimir.runs import codec, layout
+from mimir.runs.head import Head
+from mimir.runs.store import Store, Stored, create_once
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A job as it was submitted. `created` in unix seconds; `config` is plain JSON.
+
+    data and code are filled in by `create_run`; `probe` is what `probe.probe` returned.
+    """
+
+    name: str
+    preset: str
+    config: dict[str, Any]
+    seed: int
+    created: float
+    data: Stored | None = None
+    code: Stored | None = None
+    probe: dict[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        layout.check_run(self.name)
+        if not 0 <= self.seed < 2**63:
+            raise BadInput(f"seed {self.seed} is not allowed: give one from 0 to 2^63 - 1")
+        try:
+            codec.encode(self.config)
+        except (TypeError, ValueError) as error:
+            raise BadInput(f"the configuration of {self.name} is not plain JSON: {error}") from None
+
+    @property
+    def config_sha256(self) -> str:
+        """SHA-256 (hex) of the canonical JSON of `config`."""
+        return codec.digest(self.config)
+
+    def to_bytes(self) -> bytes:
+        return codec.encode({**asdict(self), "config_sha256": self.config_sha256})
+
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str = "run.json") -> "RunRecord":
+        """BadInput for a newer format, Corrupt for what is no record or was edited."""
+        value = codec.decode(data, where)
+        codec.check_format(value, FORMAT, where)
+        promised = value.pop("config_sha256", None)
+        try:
+            for name in ("data", "code"):
+                value[name] = Stored(**value[name]) if value[name] else None
+            record = cls(**value)
+        except (TypeError, KeyError) as error:
+            raise Corrupt(f"{where} is not a record of format {FORMAT}: {error}") from error
+        if record.config_sha256 != promised:
+            raise Corrupt(f"{where}: the configuration is not the one submitted; it was edited")
+        return record
+
+
+def create_run(
+    store: Store, record: RunRecord, data: Path | None = None, code: Path | None = None
+) -> RunRecord:
+    """Create the run with what it trains on and what it runs; the record as stored.
+
+    If the run exists with the same preset, configuration, seed and data, the existing record
+    is returned: then its code counts, not the one given. RunExists, naming what differs,
+    otherwise.
+    """
+    name = record.name
+    wanted = replace(
+        record,
+        data=_described(data, name, layout.data_key) if data else record.data,
+        code=_described(code, name, layout.code_key) if code else record.code,
+    )
+    existing = _read(store, name)
+    if existing is None:
+        for path, content in ((data, wanted.data), (code, wanted.code)):
+            if path and content and content.key not in store.list(content.key):
+                _check_same(store.put(content.key, path), content, path)
+        if create_once(store, layout.record_key(name), wanted.to_bytes()):
+            existing = wanted
+        else:
+            existing = read_run(store, name)
+    differing = _differences(existing, wanted)
+    if differing:
+        raise RunExists(
+            f"run {name} exists in {store.url} with another {', '.join(differing)}: "
+            "choose another name, or resume it as it is"
+        )
+    _ensure_head(store, name)
+    return existing
+
+
+def read_run(store: Store, name: str) -> RunRecord:
+    """The record of a run; BadInput, with the nearest names, if there is none."""
+    record = _read(store, name)
+    if record is None:
+        near = difflib.get_close_matches(name, list(store.folders()), n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "check the name and the store"
+        raise BadInput(f"there is no run {name} in {store.url}: {hint}")
+    return record
+
+
+def _read(store: Store, name: str) -> RunRecord | None:
+    key = layout.record_key(name)
+    found = store.read(key)
+    return RunRecord.from_bytes(found.data, key) if found else None
+
+
+def _described(path: Path, run: str, key: Any) -> Stored:
+    sha256, size = hashlib.sha256(), 0
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                sha256.update(block)
+                size += len(block)
+    except OSError as error:
+        raise BadInput(f"cannot read {path}: {error.strerror}") from error
+    return Stored(key(run, sha256.hexdigest(), path.name), size, sha256.hexdigest())
+
+
+def _check_same(stored: Stored, described: Stored, path: Path) -> None:
+    if stored != described:
+        raise BadInput(f"{path} changed while it was uploaded: leave it alone and submit again")
+
+
+def _differences(existing: RunRecord, wanted: RunRecord) -> list[str]:
+    differing = [
+        f"config.{key}"
+        for key in sorted(existing.config.keys() | wanted.config.keys())
+        if existing.config.get(key, ...) != wanted.config.get(key, ...)
+    ]
+    differing += [name for name in ("preset", "seed") if _differ(existing, wanted, name)]
+    if wanted.data and (not existing.data or existing.data.sha256 != wanted.data.sha256):
+        differing.append("data")
+    return differing
+
+
+def _differ(existing: RunRecord, wanted: RunRecord, name: str) -> bool:
+    return bool(getattr(existing, name) != getattr(wanted, name))
+
+
+def _ensure_head(store: Store, name: str) -> None:
+    key = layout.head_key(name)
+    if store.read(key) is not None:
+        return
+    # A run that trained has attempts: a new HEAD would make it start over from nothing.
+    if any(True for _ in store.list(f"{name}/a0")):
+        raise Corrupt(f"{key} is missing although the run has attempts: restore it")
+    create_once(store, key, Head(run=name, nonce="created").to_bytes())

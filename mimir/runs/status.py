@@ -1,0 +1,178 @@
+"""What has become of a run, derived from its store alone.
+
+No provider is asked: its word tells whether money is spent, not whether a run is safe. The
+heartbeat's age makes an attempt "silent", which is for people to see; whether an attempt may
+still commit is decided by HEAD and nothing else.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mimir.errors import BAD_CONFIG, NON_FINITE, MimirError
+from mimir.runs import layout, notes
+from mimir.runs.head import ENDED, Head, Kept
+from mimir.runs.notes import Heartbeat, Outcome
+from mimir.runs.record import read_run
+from mimir.runs.store import Store
+
+SILENT_AFTER = 4.0
+"""Heartbeats that may be missed before an attempt is called silent."""
+
+
+@dataclass(frozen=True)
+class AttemptStatus:
+    """One attempt. end: "" while it may be working, else one sentence; times in unix s."""
+
+    attempt: int
+    from_step: int | None
+    end: str
+    exit_code: int | None = None
+    ended_at: float | None = None
+    machine: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Status:
+    """state: queued, running, interrupted, done, failed or stopped; rate in steps/s.
+
+    step: what a running attempt's heartbeat says, else the committed one; committed_step: what
+    HEAD says. silent_s: seconds since the last sign of a running attempt, None if it has given
+    none. val: held-out loss.
+    """
+
+    run: str
+    preset: str
+    state: str
+    reason: str
+    step: int
+    committed_step: int
+    total_steps: int | None
+    epoch: float | None
+    rate: float | None
+    eta_s: float | None
+    loss: float | None
+    val: float | None
+    silent: bool
+    silent_s: float | None
+    stop_requested: bool
+    attempt: int
+    attempts: tuple[AttemptStatus, ...]
+    kept: tuple[Kept, ...]
+    best: str | None
+    created: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A line of `list`: a run's status, or the sentence that says why it cannot be read."""
+
+    run: str
+    status: Status | None
+    problem: str = ""
+
+
+def read_head(store: Store, run: str) -> Head:
+    """HEAD of an existing run; BadInput if there is no such run."""
+    found = store.read(layout.head_key(run))
+    if found is None:
+        read_run(store, run)
+        return Head(run=run)  # run.json is there, HEAD not yet: a submission was cut off
+    return Head.from_bytes(found.data, layout.head_key(run))
+
+
+def derive(store: Store, run: str, now: float) -> Status:
+    """The run's status at `now` (unix s)."""
+    record = read_run(store, run)
+    head = read_head(store, run)
+    outcomes = {n: notes.read_outcome(store, run, n) for n in range(1, head.attempt + 1)}
+    current = outcomes.get(head.attempt)
+    stop = notes.stop_requested(store, run, head.attempt) if head.attempt else None
+    pulse = _newest_heartbeat(store, run, head)
+    alive = notes.read_heartbeat(store, run, head.attempt) if head.attempt else None
+    state, reason = _state(head, current, stopping=stop is not None)
+    running = state == "running"
+    age = now - alive.time if running and alive else None
+    measured = [kept.loss for kept in head.kept if kept.loss is not None]
+    val = pulse.val if pulse and pulse.val is not None else measured[-1] if measured else None
+    step = max(alive.step, head.step) if running and alive else head.step
+    total = pulse.total_steps if pulse else None
+    rate = pulse.rate if pulse and running else None
+    return Status(
+        run=run,
+        preset=record.preset,
+        state=state,
+        reason=reason,
+        step=step,
+        committed_step=head.step,
+        total_steps=total,
+        epoch=pulse.epoch if pulse else None,
+        rate=rate,
+        eta_s=(total - step) / rate if rate and total is not None else None,
+        loss=pulse.loss if pulse else None,
+        val=val,
+        silent=age is not None and alive is not None and age > SILENT_AFTER * alive.interval_s,
+        silent_s=age,
+        stop_requested=stop is not None,
+        attempt=head.attempt,
+        attempts=tuple(
+            _attempt(store, run, head, n, outcome) for n, outcome in sorted(outcomes.items())
+        ),
+        kept=head.kept,
+        best=head.best,
+        created=record.created,
+    )
+
+
+def list_runs(store: Store, now: float) -> list[Listed]:
+    """All runs of a store by name. One run that cannot be read does not hide the others."""
+    runs = []
+    for name in store.folders():
+        try:
+            if store.read(layout.record_key(name)) is not None:
+                runs.append(Listed(name, derive(store, name, now)))
+        except MimirError as error:
+            runs.append(Listed(name, None, str(error)))
+    return runs
+
+
+def _state(head: Head, outcome: Outcome | None, *, stopping: bool) -> tuple[str, str]:
+    if head.state in ENDED:
+        return head.state, head.reason
+    if outcome is None:
+        return head.state, head.reason
+    if outcome.exit_code in (NON_FINITE, BAD_CONFIG):
+        return "failed", outcome.reason
+    return ("stopped" if stopping else "interrupted"), outcome.reason
+
+
+def _newest_heartbeat(store: Store, run: str, head: Head) -> Heartbeat | None:
+    """Of the newest attempt that gave a sign: a queued attempt has none of its own."""
+    for attempt in range(head.attempt, 0, -1):
+        pulse = notes.read_heartbeat(store, run, attempt)
+        if pulse is not None:
+            return pulse
+    return None
+
+
+def _attempt(
+    store: Store, run: str, head: Head, number: int, outcome: Outcome | None
+) -> AttemptStatus:
+    from_step = dict(head.lineage).get(number)
+    if outcome is not None:
+        end = outcome.reason or f"exit code {outcome.exit_code}"
+    elif number < head.attempt:
+        end = "never began" if from_step is None else "lost without a word"
+    else:
+        end = head.state if head.state in ENDED else ""
+    return AttemptStatus(
+        attempt=number,
+        from_step=from_step,
+        end=end,
+        exit_code=outcome.exit_code if outcome else None,
+        ended_at=outcome.time if outcome else None,
+        machine=notes.read_machine(store, run, number),
+    )

@@ -1,0 +1,164 @@
+"""A store: bytes under keys, with create-if-absent and compare-and-swap.
+
+All that two writers could contend for goes through `create` and `swap`; everything else is
+written once under a fresh key (`put`) or is merely informational (`write`). Backends differ
+in nothing that callers can see: tests/runs/test_store.py holds for each of them.
+
+A version names one write of one key. S3 derives it from the body, so bodies given to `swap`
+must never repeat; HEAD bears a nonce for this reason.
+"""
+
+import difflib
+import hashlib
+import importlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+from urllib.parse import urlsplit
+
+from mimir.errors import BadInput, Conflict, Corrupt, StoreDenied, StoreError, StoreUnfit
+
+Progress = Callable[[int], None]
+"""Called with bytes done since the last call, from any thread; negative when a part is redone."""
+
+
+@dataclass(frozen=True)
+class Versioned:
+    """A small object together with the version to give to `swap`."""
+
+    data: bytes
+    version: str
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object's key, size in bytes and SHA-256 (hex): enough to fetch and to verify it."""
+
+    key: str
+    size: int
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if self.size < 0 or not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+            raise Corrupt(f"size {self.size} or digest {self.sha256!r} of {self.key} is impossible")
+
+
+class Store(Protocol):
+    """Thread-safe. Keys are '/'-separated names, see `check_key`."""
+
+    url: str
+    """Opens this store again on another machine; never holds a secret."""
+
+    def read(self, key: str) -> Versioned | None:
+        """A small object and its version; None if there is none."""
+
+    def create(self, key: str, data: bytes) -> str:
+        """Write only if there is no such object; the new version, or Conflict."""
+
+    def swap(self, key: str, data: bytes, version: str) -> str:
+        """Write only over that version; the new one, or Conflict (also if the key is missing)."""
+
+    def put(
+        self, key: str, content: bytes | memoryview | Path, progress: Progress | None = None
+    ) -> Stored:
+        """Content of any size under a fresh key; the size is verified after the write."""
+
+    def write(self, key: str, data: bytes) -> None:
+        """A small informational object; overwrites, the last writer wins."""
+
+    def get(
+        self,
+        key: str,
+        *,
+        size: int | None = None,
+        sha256: str | None = None,
+        progress: Progress | None = None,
+    ) -> bytes:
+        """The content. NotFound if missing, Corrupt if size or digest differ from those given."""
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """All keys that begin with `prefix`, sorted."""
+
+    def folders(self) -> Iterator[str]:
+        """First parts of all keys that have more than one, sorted: the runs of a store."""
+
+    def delete(self, key: str) -> None:
+        """Remove the object; no error if there is none."""
+
+
+# scheme -> (module, what to do when it cannot be imported). Imported when first used, so that
+# a file store needs no boto3 and `--help` answers at once.
+_SCHEMES = {
+    "file": ("mimir.runs.file_store", "file stores need POSIX file locks: use s3:// or WSL here"),
+    "s3": ("mimir.runs.s3_store", "install boto3 (`pip install boto3`)"),
+}
+
+
+def open_store(url: str, *, credentials_file: Path | None = None) -> Store:
+    """The store at `file:///folder` or `s3://bucket/prefix?endpoint=...&region=...`.
+
+    credentials_file: JSON as printed by an AWS `credential_process` (AccessKeyId,
+    SecretAccessKey, SessionToken), read again whenever it changes; without it the
+    environment and the usual AWS files are searched. BadInput for a URL that names no store.
+    """
+    scheme, colon, _ = url.partition("://")
+    if not colon:
+        path = Path(url).expanduser().absolute()
+        raise BadInput(f"store {url!r} has no scheme; for a local folder write {path.as_uri()}")
+    if scheme not in _SCHEMES:
+        near = difflib.get_close_matches(scheme, _SCHEMES, n=1)
+        hint = f"did you mean {near[0]}://? " if near else ""
+        known = ", ".join(f"{name}://" for name in _SCHEMES)
+        raise BadInput(f"unknown store scheme {scheme}://: {hint}Known are {known}")
+    parts = urlsplit(url)
+    if parts.username is not None or parts.password is not None:
+        raise BadInput(
+            f"a {scheme}:// store URL must not hold a user name or secret: "
+            "give credentials by environment or credentials file"
+        )
+    module, hint = _SCHEMES[scheme]
+    try:
+        opener = importlib.import_module(module).open_url
+    except ImportError as error:
+        raise BadInput(f"{scheme}:// stores cannot be used here ({error}): {hint}") from error
+    return cast(Store, opener(url, credentials_file))
+
+
+def check_key(key: str) -> str:
+    """The key itself, or ValueError: keys stay below the root and name no hidden file."""
+    if not key or any(part == "" or part.startswith(".") for part in key.split("/")):
+        raise ValueError(f"illegal key {key!r}")
+    if "\\" in key or any(ord(char) < 32 for char in key):
+        raise ValueError(f"illegal key {key!r}")
+    return key
+
+
+def verify(data: bytes, key: str, size: int | None, sha256: str | None) -> bytes:
+    """The data itself, or Corrupt if its size or SHA-256 is not the given one."""
+    if size is not None and len(data) != size:
+        raise Corrupt(f"{key} has {len(data)} bytes, {size} were committed")
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        raise Corrupt(f"{key} has another SHA-256 than the committed {sha256[:12]}…")
+    return data
+
+
+def create_once(store: Store, key: str, data: bytes) -> bool:
+    """Create a small object whoever asks first; True if it now holds `data`.
+
+    A lost answer is resolved by reading back: equal bytes are as good as ours. False if
+    another body was there first. StoreError if the store cannot say.
+    """
+    try:
+        store.create(key, data)
+        return True
+    except (StoreDenied, StoreUnfit):
+        raise
+    except Conflict:
+        found = store.read(key)
+    except StoreError:
+        found = store.read(key)
+        if found is None:
+            raise
+    return found is not None and found.data == data
