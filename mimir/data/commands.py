@@ -1,0 +1,170 @@
+"""What the command line runs under `python -m mimir data`."""
+
+import json as json_text
+from pathlib import Path
+
+from mimir.data.build import ROWS
+from mimir.data.build import build as build_data
+from mimir.data.pack import pack as pack_data
+from mimir.data.verify import verify as verify_data
+from mimir.data.yardsticks import Yardstick
+from mimir.errors import BadInput
+
+__all__ = ["build", "pack", "verify"]
+
+
+def build(
+    human: str,
+    viral: str,
+    pairs: str,
+    out: str = "dataset.csv",
+    rows: int = ROWS,
+    seed: int = 0,
+    exclude_sources: str = "",
+    json: bool = False,
+) -> None:
+    """Build a data set CSV from proteins and known pairs.
+
+    The CSV has the columns sequence,label,target: all pairs with label 1, and windows of the
+    proteins as background with label 0, half human and half viral, as long as the peptides of
+    the pairs. Beside it a sidecar says which rows must not be split apart.
+
+    Example:
+        python -m mimir data build --human human.fasta.gz --viral viral.fasta.gz --pairs pairs.csv
+
+    Args:
+        human: FASTA of human proteins, plain or gzip.
+        viral: FASTA of viral proteins, plain or gzip.
+        pairs: CSV with the columns sequence and target.
+        out: the CSV to write.
+        rows: rows of the CSV, pairs included.
+        seed: another seed draws other windows.
+        exclude_sources: leave out pairs all of whose sources (column source, split at ';')
+            begin with one of these, split at ','; for example elm.
+        json: print the result as JSON.
+    """
+    prefixes = [part for part in _text(exclude_sources).split(",") if part.strip()]
+    info = build_data(
+        Path(_text(human)),
+        Path(_text(viral)),
+        Path(_text(pairs)),
+        Path(_text(out)),
+        rows=rows,
+        seed=seed,
+        exclude_sources=prefixes,
+    )
+    if json:
+        _print_json(info.as_json())
+        return
+    left_out = f" ({info.pairs_excluded} left out)" if info.pairs_excluded else ""
+    print(f"{info.path}: {info.rows:,} rows")
+    print(f"  background  {info.human:,} human and {info.viral:,} viral windows")
+    print(f"  pairs       {info.pairs:,} over {info.targets:,} targets{left_out}")
+    print(
+        f"  proteins    {info.proteins:,} in {info.clusters:,} clusters, the largest with "
+        f"{info.largest_cluster:.1%} of the residues"
+    )
+    print(f"  sha256      {info.csv_sha256}")
+
+
+def verify(path: str, json: bool = False) -> None:
+    """Check a data set CSV and say what is wrong, in which row and column.
+
+    Ends with exit code 78 if anything is wrong.
+
+    Example:
+        python -m mimir data verify --path dataset.csv
+
+    Args:
+        path: the CSV.
+        json: print the report as JSON.
+    """
+    report = verify_data(Path(_text(path)))
+    if json:
+        _print_json(report.as_json())
+    else:
+        print(
+            f"{report.path}: {report.rows:,} rows, {report.background:,} background, "
+            f"{report.pairs:,} pairs over {report.targets:,} targets"
+        )
+        if report.length_distance is not None:
+            print(f"  lengths of background and pairs differ by {report.length_distance}")
+        for note in report.notes:
+            print(f"  note: {note}")
+        for problem in report.problems:
+            print(f"  {problem}")
+        if report.problem_count > len(report.problems):
+            print(f"  ... and {report.problem_count - len(report.problems):,} more")
+        if report.ok:
+            print("  all constraints hold")
+    if not report.ok:
+        number = f"{report.problem_count:,} problem{'s' if report.problem_count > 1 else ''}"
+        raise BadInput(f"{report.path} has {number}; correct the rows named above")
+
+
+def pack(
+    path: str,
+    out: str = "dataset.safetensors",
+    validation: float = 0.01,
+    validation_pairs: float = 0.1,
+    seed: int = 0,
+    json: bool = False,
+) -> None:
+    """Pack a data set CSV into the one file that training reads.
+
+    Example:
+        python -m mimir data pack --path dataset.csv --out dataset.safetensors
+
+    Args:
+        path: the CSV; a sidecar beside it is used if it belongs to this content.
+        out: the file to write.
+        validation: part of the background rows to hold out.
+        validation_pairs: part of the pairs to hold out.
+        seed: another seed holds out other rows.
+        json: print the result as JSON.
+    """
+    info = pack_data(
+        Path(_text(path)),
+        Path(_text(out)),
+        validation=validation,
+        validation_pairs=validation_pairs,
+        seed=seed,
+    )
+    if json:
+        _print_json(info.as_json())
+        return
+    counts = info.counts
+    print(f"{info.path}: {counts['rows']:,} peptides, {info.bytes / 1e6:.1f} MB")
+    print(
+        f"  train       {counts['train_background']:,} background, {counts['train_pairs']:,} pairs"
+    )
+    print(
+        f"  validation  {counts['validation_background']:,} background, "
+        f"{counts['validation_pairs']:,} pairs"
+    )
+    by = "protein clusters" if info.grouping == "sidecar" else "shared 7-mers (no sidecar)"
+    print(f"  held out    whole groups, by {by}")
+    for name, yardstick in (
+        ("background", info.yardsticks.background),
+        ("pairs", info.yardsticks.pairs),
+    ):
+        print(f"  yardsticks  {name}: {_shown(yardstick)}")
+    print(f"  sha256      {info.digest}")
+
+
+def _shown(yardstick: Yardstick | None) -> str:
+    if yardstick is None:
+        return "none, as no such rows are held out"
+    return (
+        f"uniform {yardstick.uniform:.4f}, composition {yardstick.unigram:.4f}, "
+        f"order-2 Markov {yardstick.markov2:.4f} nats per residue"
+    )
+
+
+def _text(value: object) -> str:
+    """The value as typed: a command-line parser may have made a number or a tuple of it."""
+    return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+
+
+def _print_json(record: dict[str, object]) -> None:
+    print(json_text.dumps(record, indent=2, sort_keys=True, allow_nan=False))

@@ -1,0 +1,95 @@
+"""How this package puts files on disk: whole or not at all, and tensors with one JSON record."""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from mimir.errors import BadInput, Corrupt
+
+# safetensors does not fix the order of several metadata keys; with one, equal content has
+# equal bytes.
+_KEY = "mimir"
+
+
+def sha256(data: bytes) -> str:
+    """SHA-256 of the bytes, 64 hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def read(path: Path, what: str) -> bytes:
+    """The whole file. Raises BadInput, in which `what` says what the file should be."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise BadInput(f"there is no {what} at {path}; check the path") from None
+    except OSError as error:
+        raise BadInput(f"the {what} {path} cannot be read: {error.strerror or error}") from error
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write the file by fsync and rename: it is there as a whole or not at all.
+
+    Raises BadInput if the folder is missing or cannot be written to.
+    """
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise BadInput(f"cannot write into {path.parent}: {error.strerror or error}") from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files that only their owner may read.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise BadInput(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def canonical_json(record: Mapping[str, Any]) -> str:
+    """JSON with sorted keys, without blanks, without NaN: equal records give equal text."""
+    return json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def to_bytes(tensors: Mapping[str, NDArray[Any]], record: Mapping[str, Any]) -> bytes:
+    """A safetensors file with the record as canonical JSON in its only metadata key."""
+    arrays = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    return safetensors.numpy.save(arrays, metadata={_KEY: canonical_json(record)})
+
+
+def from_bytes(data: bytes, path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Tensors and record of a file made by `to_bytes`; `path` is named in errors.
+
+    Raises Corrupt if the bytes are no safetensors file, BadInput if it is not one of ours.
+    """
+    try:
+        tensors = safetensors.numpy.load(data)
+        # The library's load() from bytes leaves the metadata out; the header is length + JSON.
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise Corrupt(f"{path} is damaged or no safetensors file ({error}); make it again") from (
+            error
+        )
+    try:
+        record = json.loads(header["__metadata__"][_KEY])
+    except (KeyError, TypeError, ValueError):
+        record = None
+    if not isinstance(record, dict):
+        raise BadInput(f"{path} is a safetensors file but none that this package wrote")
+    return tensors, record

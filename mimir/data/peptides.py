@@ -1,0 +1,136 @@
+"""The packed data set in memory."""
+
+import difflib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimir.data import files
+from mimir.data.alphabet import LETTERS, MAX_LENGTH, MIN_LENGTH, N_LETTERS
+from mimir.data.yardsticks import Yardsticks
+from mimir.errors import BadInput, Corrupt
+
+FORMAT = 1
+
+_DTYPES = {
+    "tokens": np.uint8,
+    "offsets": np.int32,
+    "labels": np.uint8,
+    "targets": np.int16,
+    "split": np.uint8,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Peptides:
+    """N peptides; peptide i is tokens[offsets[i] : offsets[i + 1]]. The arrays are read-only.
+
+    `tokens` uint8 [R] (letters only, no mask), `offsets` int32 [N + 1], `labels` uint8 [N]
+    (0 background, 1 pair), `targets` int16 [N] (index into `vocabulary`, -1 for background),
+    `split` uint8 [N] (0 train, 1 validation). `digest` is the SHA-256 (hex) of the packed file,
+    `source` that of the CSV it was packed from.
+    """
+
+    tokens: NDArray[np.uint8]
+    offsets: NDArray[np.int32]
+    labels: NDArray[np.uint8]
+    targets: NDArray[np.int16]
+    split: NDArray[np.uint8]
+    vocabulary: tuple[str, ...]
+    yardsticks: Yardsticks
+    digest: str
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int32]:
+        """Letters of each peptide, int32 [N]."""
+        return np.diff(self.offsets)
+
+    def subset(self, split: int, label: int | None = None) -> NDArray[np.int64]:
+        """Rows of a split (TRAIN or VALIDATION), of one label if given; ascending, int64 [n]."""
+        chosen = self.split == split
+        if label is not None:
+            chosen &= self.labels == label
+        return np.flatnonzero(chosen).astype(np.int64)
+
+    def target_index(self, name: str) -> int:
+        """Index of a target in `vocabulary`. Raises BadInput that offers the nearest names."""
+        try:
+            return self.vocabulary.index(name)
+        except ValueError:
+            near = difflib.get_close_matches(name, self.vocabulary, n=3, cutoff=0.5)
+            hint = f"; near are {', '.join(near)}" if near else ""
+            raise BadInput(
+                f"target {name!r} is not among the {len(self.vocabulary)} of this data set{hint}"
+            ) from None
+
+
+def load(path: Path) -> Peptides:
+    """Load a packed data set; a million rows take under half a second, digest included.
+
+    Raises BadInput if the file is missing or not of this format, Corrupt if it is damaged.
+    """
+    data = files.read(path, "packed data set")
+    tensors, record = files.from_bytes(data, path)
+    if record.get("format") != FORMAT or record.get("alphabet") != LETTERS:
+        raise BadInput(
+            f"{path} is no packed data set of format {FORMAT} with the alphabet {LETTERS}; "
+            "pack its CSV again"
+        )
+    try:
+        vocabulary = tuple(str(name) for name in record["targets"])
+        yardsticks = Yardsticks.from_json(record["yardsticks"])
+        source = str(record["csv_sha256"])
+    except (KeyError, TypeError) as error:
+        raise Corrupt(f"{path}: the record lacks or misspells {error}; pack its CSV again") from (
+            error
+        )
+    wrong = _wrong(tensors, len(vocabulary))
+    if wrong:
+        raise Corrupt(f"{path} is damaged: {wrong}; pack its CSV again")
+    for array in tensors.values():
+        array.flags.writeable = False
+    return Peptides(
+        **tensors,
+        vocabulary=vocabulary,
+        yardsticks=yardsticks,
+        digest=files.sha256(data),
+        source=source,
+    )
+
+
+def _wrong(tensors: dict[str, NDArray[Any]], vocabulary: int) -> str:
+    """What is wrong with the tensors, in a few words; empty if nothing is."""
+    if tensors.keys() != _DTYPES.keys():
+        return f"it holds {', '.join(sorted(tensors)) or 'nothing'}, not {', '.join(_DTYPES)}"
+    for name, dtype in _DTYPES.items():
+        if tensors[name].dtype != dtype or tensors[name].ndim != 1:
+            return f"{name} is {tensors[name].dtype} {tensors[name].shape}"
+    tokens, offsets, labels = tensors["tokens"], tensors["offsets"], tensors["labels"]
+    rows = len(labels)
+    if rows == 0 or len(offsets) != rows + 1:
+        return f"{len(offsets)} offsets for {rows} labels"
+    if len(tensors["targets"]) != rows or len(tensors["split"]) != rows:
+        return "targets, split and labels differ in length"
+    lengths = np.diff(offsets)
+    if offsets[0] != 0 or offsets[-1] != len(tokens):
+        return f"offsets run from {offsets[0]} to {offsets[-1]} over {len(tokens)} tokens"
+    if lengths.min() < MIN_LENGTH or lengths.max() > MAX_LENGTH:
+        return f"peptides have {lengths.min()} to {lengths.max()} letters"
+    if tokens.max() >= N_LETTERS:
+        return f"token {tokens.max()} is no letter"
+    if labels.max() > 1 or tensors["split"].max() > 1:
+        return "labels and split must be 0 or 1"
+    targets = tensors["targets"]
+    if targets.min() < -1 or targets.max() >= vocabulary:
+        return f"targets run from {targets.min()} to {targets.max()}, names are {vocabulary}"
+    if ((targets >= 0) != (labels == 1)).any():
+        return "a target without label 1, or the reverse"
+    return ""
