@@ -108,7 +108,7 @@ def open_store(url: str, *, credentials_file: Path | None = None) -> Store:
         path = Path(url).expanduser().absolute()
         raise BadInput(f"store {url!r} has no scheme; for a local folder write {path.as_uri()}")
     if scheme not in _SCHEMES:
-        near = difflib.get_close_matches(scheme, _SCHEMES, n=1)
+        near = difflib.get_close_matches(scheme, _SCHEMES, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}://? " if near else ""
         known = ", ".join(f"{name}://" for name in _SCHEMES)
         raise BadInput(f"unknown store scheme {scheme}://: {hint}Known are {known}")

@@ -1,0 +1,291 @@
+"""A store in an S3 bucket: `s3://bucket/prefix?endpoint=https://...&region=...`.
+
+Works with AWS, Cloudflare R2, MinIO, Ceph and others that honour If-None-Match and If-Match on
+PutObject; `probe` finds out which do. A version is the ETag without quotes. RFC 9110 wants it
+quoted in If-Match; Ceph compares it literally with its unquoted one, so that a quoted ETag
+never matches there. `swap` learns the form that works and then stays with it.
+"""
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3.session
+import botocore.session
+from boto3.exceptions import Boto3Error
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+from mimir.errors import BadInput, Conflict, NotFound, StoreError
+from mimir.runs.s3_credentials import file_resolver
+from mimir.runs.s3_errors import translate
+from mimir.runs.s3_url import Bucket, parse_url
+from mimir.runs.store import Progress, Stored, Versioned, check_key, verify
+
+T = TypeVar("T")
+
+_PART = 16 << 20
+_TRANSFER = TransferConfig(
+    multipart_threshold=_PART, multipart_chunksize=_PART, max_concurrency=8, use_threads=True
+)
+_FAILURES = (ClientError, BotoCoreError, HTTPClientError, Boto3Error)
+
+
+def open_url(url: str, credentials_file: Path | None = None) -> "S3Store":
+    """The store at an s3:// URL; makes no request yet.
+
+    An endpoint set by AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL becomes part of the store's URL:
+    the machine that opens it later does not have this environment.
+    """
+    bucket = parse_url(url)
+    if not bucket.endpoint:
+        found = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+        bucket = replace(bucket, endpoint=found)
+    return S3Store(bucket, credentials_file)
+
+
+class S3Store:
+    """Objects below a prefix of a bucket."""
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        credentials_file: Path | None = None,
+        *,
+        connect_timeout: float = 10,
+        read_timeout: float = 60,
+        tries: int = 5,
+    ) -> None:
+        self.bucket = bucket
+        self.url = bucket.url
+        self.etag_form: Callable[[str], str] | None = None
+        session = botocore.session.get_session()
+        if credentials_file is not None:
+            session.register_component("credential_provider", file_resolver(credentials_file))
+        endpoint = bucket.endpoint or None
+        shared: dict[str, Any] = {
+            "signature_version": "s3v4",
+            "connect_timeout": connect_timeout,
+            "read_timeout": read_timeout,
+            "max_pool_connections": 16,
+            "tcp_keepalive": True,
+            # R2 and older MinIO refuse the trailing checksums that boto3 sends since 1.36.
+            "request_checksum_calculation": "when_required" if endpoint else "when_supported",
+            "response_checksum_validation": "when_required" if endpoint else "when_supported",
+            "s3": {"addressing_style": bucket.addressing or ("path" if endpoint else "auto")},
+        }
+        made = boto3.session.Session(botocore_session=session)
+        region = bucket.region or ("auto" if endpoint and "r2.cloudflare" in endpoint else None)
+
+        def client(attempts: int) -> Any:
+            retries: Any = {"mode": "standard", "total_max_attempts": attempts}
+            return made.client(
+                "s3",
+                endpoint_url=endpoint,
+                region_name=region or made.region_name or "us-east-1",
+                config=Config(retries=retries, **shared),
+            )
+
+        try:
+            self._client = client(tries)
+            # A conditional write that is retried unseen answers 412 to its own success.
+            self._once = client(1)
+        except (BotoCoreError, ValueError) as error:
+            raise BadInput(f"the store {self.url} cannot be used: {error}") from error
+
+    def __repr__(self) -> str:
+        return f"S3Store({self.url!r})"
+
+    def read(self, key: str) -> Versioned | None:
+        try:
+            answer = self._call("read", key, lambda: self._fetch(key))
+        except NotFound:
+            return None
+        return Versioned(*answer)
+
+    def create(self, key: str, data: bytes) -> str:
+        answer = self._call(
+            "create",
+            key,
+            lambda: self._once.put_object(**self._at(key), Body=data, IfNoneMatch="*"),
+        )
+        return _bare(answer["ETag"])
+
+    def swap(self, key: str, data: bytes, version: str) -> str:
+        try:
+            return self._swap(key, data, version, self.etag_form or _quoted)
+        except Conflict as error:
+            if self.etag_form is not None or not _is_precondition(error.__cause__):
+                raise
+            found = self.read(key)
+            if found is None or found.version != version:
+                raise
+        # Refused although the version is right: this server wants the other form.
+        return self._swap(key, data, version, _bare)
+
+    def put(
+        self, key: str, content: bytes | memoryview | Path, progress: Progress | None = None
+    ) -> Stored:
+        with _opened(content) as file:
+            digest, size = _digest(file)
+            self._call(
+                "upload",
+                key,
+                lambda: self._client.upload_fileobj(
+                    file, **self._at(key), Config=_TRANSFER, Callback=progress
+                ),
+            )
+        found = self._call("check", key, lambda: self._client.head_object(**self._at(key)))
+        if found["ContentLength"] != size:
+            raise StoreError(
+                f"{self._name(key)} has {found['ContentLength']} bytes after {size} were "
+                "uploaded: upload it again"
+            )
+        return Stored(key, size, digest)
+
+    def write(self, key: str, data: bytes) -> None:
+        self._call("write", key, lambda: self._client.put_object(**self._at(key), Body=data))
+
+    def get(
+        self,
+        key: str,
+        *,
+        size: int | None = None,
+        sha256: str | None = None,
+        progress: Progress | None = None,
+    ) -> bytes:
+        if size is None or size <= _PART:
+            data = self._call("read", key, lambda: self._fetch(key))[0]
+            if progress:
+                progress(len(data))
+        else:
+            into = io.BytesIO()
+            self._call(
+                "download",
+                key,
+                lambda: self._client.download_fileobj(
+                    **self._at(key), Fileobj=into, Config=_TRANSFER, Callback=progress
+                ),
+            )
+            data = into.getvalue()
+        return verify(data, key, size, sha256)
+
+    def list(self, prefix: str) -> Iterator[str]:
+        return iter(sorted(self._pages(prefix, "", "Contents", "Key")))
+
+    def folders(self) -> Iterator[str]:
+        found = self._pages("", "/", "CommonPrefixes", "Prefix")
+        return iter(sorted(name.rstrip("/") for name in found))
+
+    def delete(self, key: str) -> None:
+        self._call("delete", key, lambda: self._client.delete_object(**self._at(key)))
+
+    def _swap(self, key: str, data: bytes, version: str, form: Callable[[str], str]) -> str:
+        try:
+            answer = self._call(
+                "replace",
+                key,
+                lambda: self._once.put_object(**self._at(key), Body=data, IfMatch=form(version)),
+            )
+        except NotFound as error:
+            raise Conflict(f"{self._name(key)} does not exist, it was to be replaced") from error
+        self.etag_form = form
+        return _bare(answer["ETag"])
+
+    def _fetch(self, key: str) -> tuple[bytes, str]:
+        answer = self._client.get_object(**self._at(key))
+        with answer["Body"] as body:
+            return body.read(), _bare(answer["ETag"])
+
+    def _pages(self, prefix: str, delimiter: str, part: str, name: str) -> Iterator[str]:
+        root = f"{self.bucket.prefix}/" if self.bucket.prefix else ""
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket.name, Prefix=root + prefix, Delimiter=delimiter
+        )
+
+        def found() -> list[str]:
+            return [entry[name][len(root) :] for page in pages for entry in page.get(part, ())]
+
+        return iter(self._call("list", prefix, found))
+
+    def _at(self, key: str) -> dict[str, str]:
+        check_key(key)
+        root = f"{self.bucket.prefix}/" if self.bucket.prefix else ""
+        return {"Bucket": self.bucket.name, "Key": root + key}
+
+    def _name(self, key: str) -> str:
+        return "/".join(
+            part for part in ("s3:/", self.bucket.name, self.bucket.prefix, key) if part
+        )
+
+    def _call(self, action: str, key: str, request: Callable[[], T]) -> T:
+        try:
+            return request()
+        except _FAILURES as error:
+            raise translate(error, action, self._name(key), self.bucket.endpoint) from error
+
+
+class _View(io.RawIOBase):
+    """A read-only file over memory, without a second copy of a checkpoint."""
+
+    def __init__(self, content: bytes | memoryview) -> None:
+        self._view = memoryview(content).cast("B")
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._view)}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        block = self._view[self._at : self._at + len(buffer)]
+        buffer[: len(block)] = block
+        self._at += len(block)
+        return len(block)
+
+
+def _opened(content: bytes | memoryview | Path) -> Any:
+    if not isinstance(content, Path):
+        return _View(content)
+    try:
+        return content.open("rb")
+    except OSError as error:
+        raise BadInput(f"cannot read {content}: {error.strerror}") from error
+
+
+def _digest(file: Any) -> tuple[str, int]:
+    """(SHA-256, size) of the file, which is then at its beginning again."""
+    sha256, size = hashlib.sha256(), 0
+    while block := file.read(1 << 20):
+        sha256.update(block)
+        size += len(block)
+    file.seek(0)
+    return sha256.hexdigest(), size
+
+
+def _is_precondition(error: BaseException | None) -> bool:
+    if not isinstance(error, ClientError):
+        return False
+    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 412
+
+
+def _quoted(etag: str) -> str:
+    return f'"{etag}"'
+
+
+def _bare(etag: str) -> str:
+    return etag.strip('"')

@@ -1,0 +1,62 @@
+"""`s3://bucket/prefix?endpoint=...&region=...&addressing=...`: where an S3 store lies."""
+
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+from mimir.errors import BadInput
+from mimir.runs.store import check_key
+
+_OPTIONS = ("endpoint", "region", "addressing")
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Where a store lies. addressing: "path" or "virtual"; "" chooses by endpoint."""
+
+    name: str
+    prefix: str = ""
+    endpoint: str = ""
+    region: str = ""
+    addressing: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise BadInput("the store URL names no bucket: write s3://bucket/prefix")
+        if self.addressing not in ("", "path", "virtual"):
+            raise BadInput(f"addressing={self.addressing} in the store URL: use path or virtual")
+        if self.endpoint:
+            parts = urlsplit(self.endpoint)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise BadInput(
+                    "endpoint in the store URL is not a web address: "
+                    "write endpoint=https://host or http://host:port"
+                )
+            if parts.username is not None or parts.password is not None:
+                raise BadInput(
+                    "endpoint in the store URL must not hold a user name or secret: "
+                    "give credentials by environment or credentials file"
+                )
+
+    @property
+    def url(self) -> str:
+        options = {name: value for name in _OPTIONS if (value := getattr(self, name))}
+        query = f"?{urlencode(options, safe=':/')}" if options else ""
+        return f"s3://{self.name}" + (f"/{quote(self.prefix)}" if self.prefix else "") + query
+
+
+def parse_url(url: str) -> Bucket:
+    """BadInput for an unknown option or an illegal prefix."""
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    for name in options:
+        if name not in _OPTIONS:
+            raise BadInput(
+                f"unknown option {name!r} in the store URL: known are {', '.join(_OPTIONS)}"
+            )
+    prefix = unquote(parts.path).strip("/")
+    try:
+        if prefix:
+            check_key(prefix)
+    except ValueError as error:
+        raise BadInput(f"the path of the store URL is not allowed: {error}") from error
+    return Bucket(parts.netloc, prefix, **options)

@@ -1,0 +1,83 @@
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from mimir.runs.store import Store, open_store
+from tests.runs.memory import MemoryStore
+
+KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+
+
+@dataclass
+class S3:
+    """The fake S3 of the test session, with one bucket."""
+
+    endpoint: str
+    bucket: str = "runs"
+
+    def url(self, prefix: str = "", bucket: str = "") -> str:
+        path = f"{bucket or self.bucket}/{prefix}".rstrip("/")
+        return f"s3://{path}?endpoint={self.endpoint}&region=us-east-1"
+
+    def client(self):
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id="testing",
+            aws_secret_access_key="testing",
+        )
+
+
+@pytest.fixture(autouse=True)
+def _own_credentials(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path):
+    """No test sees the credentials of whoever runs it, except those for a real bucket."""
+    if "real" in request.node.name:
+        return
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    fake = S3(f"http://{host}:{port}")
+    fake.client().create_bucket(Bucket=fake.bucket)
+    yield fake
+    server.stop()
+
+
+@pytest.fixture(params=["file", "s3", "real", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """Every backend in turn, empty. "real" is the bucket named by MIMIR_TEST_S3_URL."""
+    prefix = f"test-{uuid.uuid4().hex[:12]}"
+    if request.param == "file":
+        return open_store((tmp_path / "store").as_uri())
+    if request.param == "s3":
+        return open_store(request.getfixturevalue("s3").url(prefix))
+    if request.param == "memory":
+        return MemoryStore()
+    url = os.environ.get("MIMIR_TEST_S3_URL")
+    if not url:
+        pytest.skip("set MIMIR_TEST_S3_URL to a bucket URL to test against a real server")
+    path, _, query = url.partition("?")
+    return open_store(f"{path.rstrip('/')}/{prefix}?{query}")
+
+
+@pytest.fixture
+def memory() -> MemoryStore:
+    return MemoryStore()

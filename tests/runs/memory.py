@@ -1,0 +1,68 @@
+"""A store in memory, strict about every promise, for tests that need speed or a fault."""
+
+import hashlib
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+from mimir.errors import Conflict, NotFound
+from mimir.runs.store import Progress, Stored, Versioned, check_key, verify
+
+
+class MemoryStore:
+    """Not thread-safe by itself."""
+
+    def __init__(self) -> None:
+        self.url = "memory://"
+        self.objects: dict[str, Versioned] = {}
+        self._versions = itertools.count(1)
+
+    def _set(self, key: str, data: bytes) -> str:
+        self.objects[check_key(key)] = Versioned(bytes(data), str(next(self._versions)))
+        return self.objects[key].version
+
+    def read(self, key: str) -> Versioned | None:
+        return self.objects.get(check_key(key))
+
+    def create(self, key: str, data: bytes) -> str:
+        if key in self.objects:
+            raise Conflict(f"{key} exists already")
+        return self._set(key, data)
+
+    def swap(self, key: str, data: bytes, version: str) -> str:
+        if key not in self.objects or self.objects[key].version != version:
+            raise Conflict(f"{key} was changed by another writer")
+        return self._set(key, data)
+
+    def put(
+        self, key: str, content: bytes | memoryview | Path, progress: Progress | None = None
+    ) -> Stored:
+        data = content.read_bytes() if isinstance(content, Path) else bytes(content)
+        self._set(key, data)
+        if progress:
+            progress(len(data))
+        return Stored(key, len(data), hashlib.sha256(data).hexdigest())
+
+    def write(self, key: str, data: bytes) -> None:
+        self._set(key, data)
+
+    def get(
+        self,
+        key: str,
+        *,
+        size: int | None = None,
+        sha256: str | None = None,
+        progress: Progress | None = None,
+    ) -> bytes:
+        if key not in self.objects:
+            raise NotFound(f"there is no {key}")
+        return verify(self.objects[key].data, key, size, sha256)
+
+    def list(self, prefix: str) -> Iterator[str]:
+        return iter(sorted(key for key in self.objects if key.startswith(prefix)))
+
+    def folders(self) -> Iterator[str]:
+        return iter(sorted({key.partition("/")[0] for key in self.objects if "/" in key}))
+
+    def delete(self, key: str) -> None:
+        self.objects.pop(check_key(key), None)

@@ -1,0 +1,227 @@
+"""One suite that every backend passes: what the commit and its callers rely on."""
+
+import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from mimir.errors import BadInput, Conflict, Corrupt, NotFound, StoreDenied, StoreError
+from mimir.runs.store import Store, create_once, open_store
+
+
+def test_nothing_is_there_before_it_is_written(store: Store) -> None:
+    assert store.read("run/HEAD") is None
+    assert list(store.list("")) == []
+    assert list(store.folders()) == []
+    with pytest.raises(NotFound):
+        store.get("run/missing")
+    store.delete("run/missing")
+
+
+def test_create_only_once(store: Store) -> None:
+    version = store.create("run/HEAD", b"one")
+    with pytest.raises(Conflict):
+        store.create("run/HEAD", b"two")
+    found = store.read("run/HEAD")
+    assert found is not None
+    assert (found.data, found.version) == (b"one", version)
+
+
+def test_swap_follows_versions(store: Store) -> None:
+    first = store.create("run/HEAD", b"one")
+    second = store.swap("run/HEAD", b"two", first)
+    assert second != first
+    with pytest.raises(Conflict):
+        store.swap("run/HEAD", b"three", first)
+    found = store.read("run/HEAD")
+    assert found is not None
+    assert (found.data, found.version) == (b"two", second)
+    third = store.swap("run/HEAD", b"three", found.version)
+    store.delete("run/HEAD")
+    with pytest.raises(Conflict):
+        store.swap("run/HEAD", b"four", third)
+    assert store.read("run/HEAD") is None
+
+
+def test_swap_of_what_never_was(store: Store) -> None:
+    version = store.create("run/other", b"body")
+    with pytest.raises(Conflict):
+        store.swap("run/HEAD", b"one", version)
+
+
+def test_sixteen_creators_one_winner(store: Store) -> None:
+    barrier = threading.Barrier(16)
+
+    def create(n: int) -> bool:
+        barrier.wait()
+        try:
+            store.create("run/HEAD", f"{n}".encode())
+            return True
+        except Conflict:
+            return False
+
+    with ThreadPoolExecutor(16) as pool:
+        won = list(pool.map(create, range(16)))
+    assert won.count(True) == 1
+    found = store.read("run/HEAD")
+    assert found is not None
+    assert found.data == str(won.index(True)).encode()
+
+
+def test_concurrent_swaps_lose_no_update(store: Store) -> None:
+    store.create("run/count", b"0:start")
+
+    def add(n: int) -> None:
+        for m in range(3):
+            while True:
+                found = store.read("run/count")
+                assert found is not None
+                count = int(found.data.partition(b":")[0])
+                try:
+                    store.swap("run/count", f"{count + 1}:{n}.{m}".encode(), found.version)
+                    break
+                except Conflict:
+                    continue
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(add, range(4)))
+    found = store.read("run/count")
+    assert found is not None
+    assert found.data.startswith(b"12:")
+
+
+@pytest.mark.parametrize("size", [0, 1, 100_000, (16 << 20) + 5])
+def test_content_comes_back(store: Store, size: int, tmp_path) -> None:
+    if size > 1 << 20 and store.url.startswith("s3:") and "127.0.0.1" not in store.url:
+        pytest.skip("large uploads cost time and money")
+    content = (b"0123456789abcdef" * (size // 16 + 1))[:size]
+    done: list[int] = []
+    lock = threading.Lock()
+
+    def progress(count: int) -> None:
+        with lock:
+            done.append(count)
+
+    stored = store.put("run/a0001/content", content, progress)
+    assert stored.size == size
+    assert stored.sha256 == hashlib.sha256(content).hexdigest()
+    assert sum(done) == size
+    done.clear()
+    assert store.get(stored.key, size=size, sha256=stored.sha256) == content
+    path = tmp_path / "content"
+    path.write_bytes(content)
+    assert store.put("run/path", path).sha256 == stored.sha256
+    assert store.put("run/view", memoryview(content)).sha256 == stored.sha256
+    assert store.get("run/view", size=size) == content
+
+
+def test_get_verifies(store: Store) -> None:
+    stored = store.put("run/content", b"content")
+    with pytest.raises(Corrupt, match="7 bytes"):
+        store.get("run/content", size=8)
+    with pytest.raises(Corrupt, match="SHA-256"):
+        store.get("run/content", size=7, sha256="0" * 64)
+    assert store.get("run/content", size=7, sha256=stored.sha256) == b"content"
+
+
+def test_write_overwrites(store: Store) -> None:
+    store.write("run/heartbeat.json", b"one")
+    store.write("run/heartbeat.json", b"two")
+    assert store.get("run/heartbeat.json") == b"two"
+
+
+def test_list_is_sorted_and_bound_to_the_prefix(store: Store) -> None:
+    for key in ("run/a0002/x", "run/a0001/y", "run/HEAD", "run-b/HEAD", "other/HEAD", "top"):
+        store.write(key, b"")
+    assert list(store.list("run/")) == ["run/HEAD", "run/a0001/y", "run/a0002/x"]
+    assert list(store.list("run/a0")) == ["run/a0001/y", "run/a0002/x"]
+    assert list(store.list("run/a0001/y")) == ["run/a0001/y"]
+    assert list(store.list("none/")) == []
+    assert list(store.folders()) == ["other", "run", "run-b"]
+
+
+def test_delete_is_idempotent(store: Store) -> None:
+    store.write("run/x", b"x")
+    store.delete("run/x")
+    store.delete("run/x")
+    assert list(store.list("run/")) == []
+
+
+@pytest.mark.parametrize(
+    "key", ["", "/x", "x/", "../x", "x/../../y", "x//y", ".hidden", "a\\b", "a\nb"]
+)
+def test_keys_stay_below_the_root(store: Store, key: str) -> None:
+    with pytest.raises(ValueError, match="illegal key"):
+        store.write(key, b"")
+    with pytest.raises(ValueError, match="illegal key"):
+        store.read(key)
+
+
+def test_create_once(store: Store) -> None:
+    assert create_once(store, "run/outcome.json", b"first")
+    assert create_once(store, "run/outcome.json", b"first")
+    assert not create_once(store, "run/outcome.json", b"second")
+
+
+def test_create_once_sees_that_a_lost_answer_had_landed(memory, monkeypatch) -> None:
+    create = memory.create
+
+    def lost(key: str, data: bytes) -> str:
+        create(key, data)
+        raise StoreError("timeout")
+
+    monkeypatch.setattr(memory, "create", lost)
+    assert create_once(memory, "run/x", b"x")
+    monkeypatch.setattr(memory, "create", lambda key, data: lost("other/key", data))
+    with pytest.raises(StoreError):
+        create_once(memory, "run/y", b"y")
+
+
+def test_a_denied_create_stays_denied(memory, monkeypatch) -> None:
+    def denied(key: str, data: bytes) -> str:
+        raise StoreDenied("no")
+
+    monkeypatch.setattr(memory, "create", denied)
+    with pytest.raises(StoreDenied):
+        create_once(memory, "run/x", b"x")
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("runs", "file:///"),
+        ("/data/runs", "file:///data/runs"),
+        ("s4://bucket", "did you mean s3"),
+        ("gs://bucket", "Known are file://, s3://"),
+        ("file://runs/x", "three slashes"),
+        ("file:///runs?x=1", "no options"),
+        ("s3://", "no bucket"),
+        ("s3://bucket?endpont=http://x", "endpont"),
+        ("s3://bucket?endpoint=localhost:9000", "not a web address"),
+        ("s3://bucket?addressing=dns", "path or virtual"),
+        ("s3://bucket/../x", "not allowed"),
+    ],
+)
+def test_bad_urls(url: str, says: str) -> None:
+    with pytest.raises(BadInput, match=says.replace("?", r"\?")):
+        open_store(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["s3://AKIA123:hunter2@bucket", "s3://bucket?endpoint=https://AKIA123:hunter2@host"],
+)
+def test_a_url_with_a_secret_is_refused_without_repeating_it(url: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        open_store(url)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_store_opens_again_by_its_url(store: Store) -> None:
+    if store.url.startswith("memory"):
+        pytest.skip("a memory store has no other process")
+    store.write("run/x", b"x")
+    again = open_store(store.url)
+    assert again.url == store.url
+    assert again.get("run/x") == b"x"
