@@ -1,0 +1,1 @@
+"""Measurements: every script prints ours beside a baseline, interleaved in one run."""

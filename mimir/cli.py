@@ -1,0 +1,218 @@
+"""The command line on top of Fire: same functions, but answers that help.
+
+Fire turns a function's parameters into options and calls it. Before that, this module
+checks the words against the signature, so that a wrong one gets one sentence with the
+nearest right one, and prints help from the docstring. A command is a function whose
+docstring has a summary line, `Args:` with a line for each parameter, and `Example:` lines.
+A `**settings` parameter takes any further option.
+"""
+
+import difflib
+import inspect
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from mimir.errors import BAD_CONFIG, BadInput, MimirError
+
+Command = Callable[..., Any]
+Tree = Mapping[str, "Command | Tree"]
+
+SHORT = {"-v": "--verbose", "-y": "--yes", "-f": "--follow", "-h": "--help"}
+_KINDS = {int: "a whole number", float: "a number"}
+
+
+def main(prog: str, summary: str, tree: Tree, argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command that the words name, and exit.
+
+    The exit code is what the command returns (None: 0), the `exit_code` of a MimirError,
+    or 130 after Ctrl-C. Errors are one line on stderr that begins with `prog`.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(prog, summary, tree, words)
+        sys.stdout.flush()
+    except MimirError as error:
+        print(f"{prog}: {error}", file=sys.stderr)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        print(f"{prog}: interrupted", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:
+        # The reader (head, less) went away: not an error, and no flush at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+def _run(prog: str, summary: str, tree: Tree, words: list[str]) -> int:
+    node: Command | Tree = tree
+    path = [prog]
+    while isinstance(node, Mapping):
+        if not words or words[0] in ("--help", "-h", "help"):
+            print(_group_help(" ".join(path), summary, node))
+            return 0 if words else BAD_CONFIG
+        word = words.pop(0)
+        if word not in node:
+            where = " ".join(path)
+            raise BadInput(
+                f"there is no command {word!r}{nearest(word, node)} (see `{where} --help`)"
+            )
+        path.append(word)
+        node = node[word]
+        summary = _summary(node)
+    if any(word in ("--help", "-h") for word in words):
+        print(_command_help(" ".join(path), node))
+        return 0
+    import fire  # here, because help needs none of it
+
+    command = _checked(" ".join(path), node, words)
+    result = fire.Fire(node, command=command, name=path[-1], serialize=lambda _: None)
+    return result if isinstance(result, int) else 0
+
+
+def _checked(path: str, function: Command, words: list[str]) -> list[str]:
+    """The words in a form that Fire cannot misread, or BadInput."""
+    parameters = inspect.signature(function).parameters
+    named = {n: p for n, p in parameters.items() if p.kind != p.VAR_KEYWORD}
+    free = len(named) < len(parameters)
+    places = [p for p in named.values() if p.kind == p.POSITIONAL_OR_KEYWORD]
+    given: dict[str, str] = {}
+    many: list[str] = []
+    queue = [_long(word) for word in words]
+    while queue:
+        word = queue.pop(0)
+        if not word.startswith("--"):
+            variadic = [p for p in named.values() if p.kind == p.VAR_POSITIONAL]
+            open_places = [p for p in places if p.name not in given]
+            if open_places:
+                given[open_places[0].name] = word
+            elif variadic:
+                many.append(word)
+            else:
+                raise BadInput(f"{word!r} is one word too many for `{path}` (see `{path} --help`)")
+            continue
+        name, joined, value = word[2:].partition("=")
+        name = name.replace("-", "_")
+        parameter = named.get(name)
+        if parameter is None and name.removeprefix("no_") in named:
+            name, parameter, joined, value = name[3:], named[name[3:]], "=", "False"
+        if parameter is None and not free:
+            known = [n for n, p in named.items() if p.kind != p.VAR_POSITIONAL]
+            hint = nearest(name.replace("_", "-"), [n.replace("_", "-") for n in known], "--")
+            raise BadInput(f"`{path}` has no option --{name.replace('_', '-')}{hint}")
+        if not joined:
+            if parameter is not None and parameter.annotation is bool:
+                value = "True"
+            elif queue and not queue[0].startswith("--"):
+                value = queue.pop(0)
+            else:
+                raise BadInput(f"--{name.replace('_', '-')} needs a value (see `{path} --help`)")
+        if name in given:
+            raise BadInput(f"--{name.replace('_', '-')} is given twice")
+        given[name] = value
+    for parameter in places:
+        if parameter.default is parameter.empty and parameter.name not in given:
+            wanted = parameter.name.upper()
+            raise BadInput(f"`{path}` needs {wanted} (see `{path} --help`)")
+    return [repr(w) for w in many] + [
+        f"--{name}={_literal(name, value, named.get(name))}" for name, value in given.items()
+    ]
+
+
+def _literal(name: str, value: str, parameter: inspect.Parameter | None) -> str:
+    kind = str if parameter is None else parameter.annotation
+    if parameter is None:
+        return value
+    shown = name.replace("_", "-")
+    if kind is bool:
+        if value.lower() not in ("true", "false", "1", "0", "yes", "no"):
+            raise BadInput(f"--{shown} is {value!r}, but must be true or false")
+        return str(value.lower() in ("true", "1", "yes"))
+    if kind in _KINDS:
+        try:
+            return repr(kind(value))
+        except ValueError:
+            raise BadInput(f"--{shown} is {value!r}, but must be {_KINDS[kind]}") from None
+    return repr(value)
+
+
+def _long(word: str) -> str:
+    return SHORT.get(word, word)
+
+
+def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
+    """`; did you mean 'x'?`, or the list of what is known when nothing is near."""
+    names = list(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {prefix + close[0]!r}?"
+    return f"; known are {', '.join(prefix + name for name in names)}" if names else ""
+
+
+def _summary(node: "Command | Tree") -> str:
+    if isinstance(node, Mapping):
+        return "Commands: " + ", ".join(node) + "."
+    return (inspect.getdoc(node) or "").partition("\n")[0]
+
+
+def _group_help(path: str, summary: str, tree: Tree) -> str:
+    width = max(map(len, tree)) + 2
+    lines = [summary, "", f"Usage: {path} COMMAND …", "", "Commands:"]
+    lines += [f"  {name:<{width}}{_summary(node)}" for name, node in tree.items()]
+    return "\n".join([*lines, "", f"`{path} COMMAND --help` tells more, with an example."])
+
+
+def _command_help(path: str, function: Command) -> str:
+    text, told, examples = _sections(inspect.getdoc(function) or "")
+    usage, options = [path], []
+    for name, parameter in inspect.signature(function).parameters.items():
+        shown = name.replace("_", "-")
+        if parameter.kind == parameter.VAR_KEYWORD:
+            options.append((f"--{shown.removesuffix('s').upper()} VALUE", told.get(name, "")))
+        elif parameter.kind == parameter.VAR_POSITIONAL:
+            usage.append(f"[{shown.upper()} …]")
+            options.append((shown.upper(), told.get(name, "")))
+        elif parameter.default is parameter.empty:
+            usage.append(shown.upper())
+            options.append((shown.upper(), told.get(name, "")))
+        else:
+            value = "" if parameter.annotation is bool else f" {shown.upper().replace('-', '_')}"
+            default = parameter.default
+            note = "" if default in ("", False, None) else f" (default: {default})"
+            options.append((f"--{shown}{value}", told.get(name, "") + note))
+    lines = [text, "", "Usage: " + " ".join(usage) + (" [OPTIONS]" if options else "")]
+    if options:
+        lines += ["", "Options:"]
+        width = min(30, max(len(option) for option, _ in options) + 2)
+        for option, words in options:
+            wrapped = textwrap.wrap(words, 96 - width) or [""]
+            head = f"  {option:<{width}}"
+            lines += [head + wrapped[0]] if len(option) < width else [head, " " * width + "  " + wrapped[0]]
+            lines += [" " * (width + 2) + line for line in wrapped[1:]]
+    if examples:
+        lines += ["", "Example:", *(f"  {line}" for line in examples)]
+    return "\n".join(lines)
+
+
+def _sections(doc: str) -> tuple[str, dict[str, str], list[str]]:
+    """A docstring's text, its `Args:` by name, and its `Example:` lines."""
+    text, told, examples = [], {}, []
+    section, name = "", ""
+    for line in doc.splitlines():
+        if line.strip() in ("Args:", "Example:", "Examples:", "Returns:", "Raises:"):
+            section = line.strip()
+        elif section == "Args:" and line.strip():
+            left, colon, right = line.strip().partition(": ")
+            if colon and left.lstrip("*").isidentifier() and line.startswith("    ") and line[4] != " ":
+                name = left.lstrip("*")
+                told[name] = right
+            elif name:
+                told[name] += " " + line.strip()
+        elif section.startswith("Example") and line.strip():
+            examples.append(line.strip())
+        elif not section:
+            text.append(line)
+    return "\n".join(text).strip(), told, examples

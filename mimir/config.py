@@ -1,0 +1,252 @@
+"""Settings of a run: frozen, validated when made, hashed canonically. Presets are data.
+
+A configuration has four sections. `model`, `objective`, `optimizer` and `training` decide
+the weights that come out and make up the hash; `runtime` holds what a machine may choose
+for itself (precision, checkpoint cadence) and a resumed run may change. Setting names are
+unique over all sections, so that the command line can name any of them by itself.
+"""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mimir.errors import BadInput
+
+PRESETS = Path(__file__).resolve().parent / "jobs"
+if not PRESETS.is_dir():  # a checkout keeps them at the top level, a wheel inside the package
+    PRESETS = Path(__file__).resolve().parent.parent / "jobs"
+
+
+def _need(holds: bool, name: str, value: object, rule: str) -> None:
+    if not holds:
+        raise BadInput(f"{name} is {value!r}, but must be {rule}")
+
+
+@dataclass(frozen=True)
+class Model:
+    dim: int = 128
+    layers: int = 3
+    heads: int = 4
+    ffn: int = 4
+    """Width of the feed-forward layer, in multiples of dim."""
+
+    def __post_init__(self) -> None:
+        for name in ("dim", "layers", "heads", "ffn"):
+            _need(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        _need(self.dim % (2 * self.heads) == 0, "dim", self.dim, f"a multiple of {2 * self.heads}")
+
+
+@dataclass(frozen=True)
+class Objective:
+    timesteps: int = 20
+    """T of the linear schedule: at t of T, ceil(t L / T) residues of L are masked."""
+    condition_dropout: float = 0.1
+    """Share of peptides shown with neither label nor target, for guidance."""
+    target_dropout: float = 0.1
+    """Share of the others shown without their target."""
+
+    def __post_init__(self) -> None:
+        _need(20 <= self.timesteps <= 1000, "timesteps", self.timesteps, "from 20 to 1000")
+        for name in ("condition_dropout", "target_dropout"):
+            _need(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    lr: float = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.99
+    eps: float = 1e-8
+    weight_decay: float = 0.01
+    warmup_steps: int = 500
+    final_lr: float = 0.02
+    """The cosine ends at this share of lr."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    ema: float = 0.999
+    """Decay of the averaged weights, which are evaluated, sampled and exported."""
+
+    def __post_init__(self) -> None:
+        _need(0 < self.lr < float("inf"), "lr", self.lr, "a positive number")
+        for name in ("beta1", "beta2", "ema"):
+            _need(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
+        _need(self.eps > 0, "eps", self.eps, "positive")
+        _need(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        _need(self.warmup_steps >= 0, "warmup_steps", self.warmup_steps, "0 or more")
+        _need(0 <= self.final_lr <= 1, "final_lr", self.final_lr, "in [0, 1]")
+        _need(self.clip > 0, "clip", self.clip, "positive")
+
+
+@dataclass(frozen=True)
+class Training:
+    batch: int = 32
+    epochs: int = 20
+    max_steps: int = 0
+    """End after this many steps, if that is sooner than the epochs; 0: no such limit."""
+    accumulate: int = 1
+    """Slices of a batch that are computed one after the other, to save memory."""
+    seed: int = 0
+    eval_every: int = 0
+    """Steps between validations; 0: once an epoch."""
+    eval_rows: int = 4096
+    """Validation peptides used while training (`evaluate` takes all)."""
+    patience: int = 0
+    """Stop after this many validations without a better one; 0: never."""
+    log_every: int = 50
+    """Steps that one row of the metrics sums up."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "epochs", "accumulate", "log_every", "eval_rows"):
+            _need(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("max_steps", "eval_every", "patience"):
+            _need(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        _need(0 <= self.seed < 2**63, "seed", self.seed, "from 0 to 2**63 - 1")
+        _need(
+            self.batch % self.accumulate == 0, "accumulate", self.accumulate, "a divisor of batch"
+        )
+
+
+@dataclass(frozen=True)
+class Runtime:
+    device: str = "auto"
+    precision: str = "auto"
+    """auto: bf16 where the GPU has it, fp16 with loss scaling on older GPUs, fp32 on a CPU."""
+    threads: int = 0
+    """CPU threads; 0: as many as there are cores. Another number may round differently."""
+    graph_steps: int = 8
+    """Steps captured in one CUDA graph; 0: no capture."""
+    compile: str = "auto"
+    """auto: torch.compile on a GPU only, where its start-up pays."""
+    checkpoint_minutes: float = 2.0
+    checkpoint_steps: int = 0
+    """Steps between checkpoints, beside the minutes; 0: by minutes only."""
+    sample_every: int = 0
+    """Validations between sets of samples; 0: only at the end."""
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("device", ("auto", "cpu", "cuda")),
+            ("precision", ("auto", "bf16", "fp16", "fp32")),
+            ("compile", ("auto", "on", "off")),
+        ):
+            value = getattr(self, name)
+            _need(value in allowed, name, value, "one of " + ", ".join(allowed))
+        _need(self.checkpoint_minutes > 0, "checkpoint_minutes", self.checkpoint_minutes, "> 0")
+        for name in ("threads", "graph_steps", "checkpoint_steps", "sample_every"):
+            _need(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+
+
+SECTIONS: dict[str, type] = {
+    "model": Model,
+    "objective": Objective,
+    "optimizer": Optimizer,
+    "training": Training,
+    "runtime": Runtime,
+}
+_SECTION_OF = {f.name: name for name, cls in SECTIONS.items() for f in fields(cls)}
+SETTINGS = tuple(_SECTION_OF)
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole configuration. `preset` is the name that it started from."""
+
+    preset: str
+    model: Model = field(default_factory=Model)
+    objective: Objective = field(default_factory=Objective)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    training: Training = field(default_factory=Training)
+    runtime: Runtime = field(default_factory=Runtime)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def sha256(self) -> str:
+        """Hex digest of what decides the weights: all but the preset's name and `runtime`."""
+        body = {k: v for k, v in self.as_dict().items() if k not in ("preset", "runtime")}
+        text = json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def with_settings(self, settings: Mapping[str, Any]) -> "Config":
+        """A copy with settings replaced by name.
+
+        Raises:
+            BadInput: an unknown name (the nearest one is given), a value of another type
+                or out of range.
+        """
+        sections = {name: asdict(getattr(self, name)) for name in SECTIONS}
+        for name, value in settings.items():
+            name = name.replace("-", "_")
+            if name not in _SECTION_OF:
+                raise BadInput(f"there is no setting {name!r}{_nearest(name, SETTINGS)}")
+            section = _SECTION_OF[name]
+            sections[section][name] = _typed(name, value, type(sections[section][name]))
+        return Config(self.preset, **{n: cls(**sections[n]) for n, cls in SECTIONS.items()})
+
+    @staticmethod
+    def from_dict(body: Mapping[str, Any]) -> "Config":
+        """The inverse of `as_dict`. Raises BadInput on unknown sections or settings."""
+        config = Config(str(body["preset"]))
+        for name, section in body.items():
+            if name == "preset":
+                continue
+            if name not in SECTIONS:
+                raise BadInput(f"there is no section {name!r}{_nearest(name, SECTIONS)}")
+            for key in section:
+                if _SECTION_OF.get(key) != name:
+                    raise BadInput(f"section {name} has no setting {key!r}{_nearest(key, SETTINGS)}")
+            config = config.with_settings(section)
+        return config
+
+
+def _typed(name: str, value: Any, kind: type) -> Any:
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is float and isinstance(value, str):  # YAML reads 1e-3 as text
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if not isinstance(value, kind) or isinstance(value, bool):
+        wanted = {int: "a whole number", float: "a number", str: "a word"}[kind]
+        raise BadInput(f"{name} is {value!r}, but must be {wanted}")
+    return value
+
+
+def _nearest(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}"
+
+
+def preset_names() -> list[str]:
+    """Names of the shipped presets, smallest first."""
+    order = {"smoke": 0, "small": 1, "medium": 2, "large": 3}
+    names = [p.stem for p in PRESETS.glob("*.yaml")]
+    return sorted(names, key=lambda name: (order.get(name, 9), name))
+
+
+def load_preset(name: str) -> Config:
+    """A preset by name, or from a file of one's own (a path that ends in .yaml).
+
+    Raises:
+        BadInput: no such preset (the nearest name is given) or a file that is not one.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else PRESETS / f"{name}.yaml"
+    if not path.is_file():
+        if path.parent == PRESETS:
+            raise BadInput(f"there is no preset {name!r}{_nearest(name, preset_names())}")
+        raise BadInput(f"there is no preset file {name}")
+    try:
+        body = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        first = str(error).splitlines()[0]
+        raise BadInput(f"{path} is not a YAML file ({first}); compare it with a preset in jobs/") from None
+    if not isinstance(body, dict) or not all(isinstance(v, dict) for v in body.values()):
+        raise BadInput(f"{path} must map sections ({', '.join(SECTIONS)}) to settings")
+    return Config.from_dict({"preset": path.stem, **body})

@@ -1,0 +1,146 @@
+"""From words to a run in a store: what `mimir train` and `launch submit` have in common.
+
+No torch here: a laptop without it submits as well as a training machine does.
+"""
+
+import hashlib
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mimir.config import Config, load_preset
+from mimir.data import sample_path
+from mimir.errors import BadInput, RunExists
+from mimir.runs import layout
+from mimir.runs.probe import probe
+from mimir.runs.record import RunRecord, create_run, read_run
+from mimir.runs.store import Store
+
+
+def default_store() -> str:
+    """$MIMIR_STORE, or a folder in the user's data directory."""
+    given = os.environ.get("MIMIR_STORE")
+    if given:
+        return given
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return (Path(base) / "mimir" / "runs").as_uri()
+
+
+def fresh_name(preset: str) -> str:
+    """A run name that nobody has: the preset, the day, four random hex digits."""
+    stem = Path(preset).stem.lower().replace(".", "-")
+    return f"{stem}-{time.strftime('%m%d')}-{secrets.token_hex(2)}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A checked job: configuration and packed data, not yet in a store."""
+
+    config: Config
+    data: Path
+    """The packed data set."""
+    peptides: int
+    steps: int
+
+
+def prepare(preset: str, settings: Mapping[str, Any], data: str = "") -> Job:
+    """Check preset, settings and data, and pack the data if it is a CSV.
+
+    Args:
+        preset: a name, or a path to a YAML file.
+        settings: overrides by setting name.
+        data: a CSV or a packed data set; empty: the sample that ships with Mimir.
+
+    Raises:
+        BadInput: what is wrong, where, and what to do.
+    """
+    from mimir.data.pack import TRAIN, load
+
+    config = load_preset(preset).with_settings(settings)
+    path = Path(data).expanduser() if data else sample_path()
+    packed = path if path.suffix == ".safetensors" else _packed(path)
+    peptides = load(packed)
+    rows = len(peptides.subset(TRAIN))
+    if config.training.batch > rows:
+        raise BadInput(
+            f"batch is {config.training.batch}, but {path} has only {rows} training peptides; "
+            "use a smaller --batch or more data"
+        )
+    steps = rows // config.training.batch * config.training.epochs
+    if config.training.max_steps:
+        steps = min(steps, config.training.max_steps)
+    return Job(config, packed, len(peptides), steps)
+
+
+def enter(store: Store, name: str, job: Job) -> RunRecord:
+    """Create the run in the store, or find it there with the same configuration and data.
+
+    Settings of the section `runtime` do not tell runs apart: those of the existing run stay.
+
+    Raises:
+        RunExists: the name is taken by a run with another configuration or other data.
+        StoreUnfit: the store ignores conditional writes.
+    """
+    layout.check_run(name)
+    config = job.config
+    found = store.read(layout.record_key(name))
+    if found is None:
+        result = probe(store, name)
+    else:
+        existing = read_run(store, name)
+        result = existing.probe
+        config = replace(config, preset=existing.preset)
+        known = Config.from_dict(existing.config)
+        config = replace(config, runtime=known.runtime)
+        if config.sha256() != known.sha256():
+            raise RunExists(
+                f"run {name} exists in {store.url} with {_differences(known, config)}; choose "
+                "another --name, or go on with it as it is by `resume`"
+            )
+    record = RunRecord(
+        name=name,
+        preset=config.preset,
+        config=config.as_dict(),
+        seed=config.training.seed,
+        created=time.time(),
+        probe=result,
+    )
+    return create_run(store, record, data=job.data)
+
+
+def _differences(known: Config, wanted: Config) -> str:
+    pairs = [
+        f"{key} {value!r} (you gave {wanted.as_dict()[section][key]!r})"
+        for section, body in known.as_dict().items()
+        if section not in ("preset", "runtime")
+        for key, value in body.items()
+        if value != wanted.as_dict()[section][key]
+    ]
+    return ", ".join(pairs)
+
+
+def _packed(csv: Path) -> Path:
+    """The packed form of a CSV, from the cache if the content was packed before."""
+    from mimir.data.pack import pack
+
+    if not csv.is_file():
+        raise BadInput(f"there is no data file {csv}; give a CSV or a packed .safetensors")
+    digest = hashlib.sha256(csv.read_bytes())
+    sidecar = csv.with_name(csv.name + ".groups.safetensors")
+    if sidecar.is_file():
+        digest.update(sidecar.read_bytes())
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mimir" / "packed"
+    out = cache / f"{digest.hexdigest()[:32]}.safetensors"
+    if out.is_file():
+        return out
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        out = Path(tempfile.mkdtemp(prefix="mimir-")) / out.name
+    pack(csv, out)
+    return out
