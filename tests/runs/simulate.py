@@ -1,0 +1,500 @@
+"""The real commit code against a store that loses, delays and repeats, under seeded schedules.
+
+Launchers, workers and sweepers are threads of which exactly one runs at any time: each store
+operation and each sleep hands the baton back to a seeded scheduler, which picks who goes on,
+whom to freeze for a while (a zombie), and whom to kill. One seed is one schedule, again and
+again. A request may be lost, its answer may be lost, it may be repeated unseen as an SDK does,
+and it may land long after its sender gave up on it.
+
+    python -m tests.runs.simulate --schedules 200000 --jobs 2
+    python -m tests.runs.simulate --seed 4711            one schedule, with its trace
+
+What must hold (checked at every change of the store):
+  HEAD's attempt never goes back; nor its step, except where corrupt checkpoints are dropped;
+  HEAD names only objects that exist, unchanged, written by the attempt that it credits;
+  only the attempt and owner at HEAD change it; a finished run stays finished;
+  a commit that returned was in HEAD; who is told Fenced was fenced;
+  what is left at the end can be taken over, loaded and finished.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import multiprocessing
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from unittest import mock
+
+from mimir.errors import BadInput, Conflict, Corrupt, Fenced, StoreError
+from mimir.runs import layout
+from mimir.runs import sweep as sweeping
+from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.head import Head, Register
+from mimir.runs.store import Stored, Versioned
+from tests.runs.memory import MemoryStore
+
+RUN = "sim"
+HEAD = layout.head_key(RUN)
+TOTAL = 12
+POINTS = 500
+LOST_REQUEST = LOST_ANSWER = HIDDEN_RETRY = 0.08
+LATE = 0.04
+KILL = 0.006
+FREEZE = 0.02
+
+
+class Killed(BaseException):
+    """SIGKILL: no code of the actor runs after this."""
+
+
+class Violation(AssertionError):
+    """A promise was broken."""
+
+
+class Actor:
+    """A process: a thread that runs only while it holds the baton."""
+
+    def __init__(self, sim: "Simulation", name: str, attempt: int, body: Callable) -> None:
+        self.name, self.attempt = name, attempt
+        self.owner = name
+        self.rng = random.Random(sim.rng.getrandbits(64))
+        self.go = threading.Lock()
+        self.go.acquire()
+        self.killed = self.over = False
+        self.frozen_until = 0
+        self._sim, self._body = sim, body
+        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.thread.start()
+
+    def pause(self, _: float = 0) -> None:
+        """Hand the baton back; go on when the scheduler says so."""
+        if self.killed:
+            raise Killed
+        self._sim.back.release()
+        self.go.acquire()
+        if self.killed:
+            raise Killed
+
+    def _run(self) -> None:
+        self.go.acquire()
+        try:
+            if not self.killed:
+                self._body(self)
+        except Killed:
+            pass
+        except BaseException as error:  # noqa: BLE001 - handed to the scheduler, which raises it
+            self._sim.failure = self._sim.failure or error
+        self.over = True
+        self._sim.back.release()
+
+
+class Truth(MemoryStore):
+    """The store itself; looks at every change for a broken promise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.actor: Actor | None = None
+        self.uploaded: dict[str, int] = {}
+        self.named: set[str] = set()
+        self.spoiled: set[str] = set()
+        self.count: Counter[str] = Counter()
+        self._head: Head | None = None
+
+    @property
+    def head(self) -> Head:
+        return self._head or Head.from_bytes(self.objects[HEAD].data)
+
+    def _set(self, key: str, data: bytes) -> str:
+        if key == HEAD:
+            before, after = self._head, Head.from_bytes(data)
+            if before is not None:
+                self._transition(before, after)
+            self._head = after
+            self.named |= {kept.key for kept in after.kept}
+        else:
+            for kept in self.head.kept if self._head else ():
+                if kept.key == key and hashlib.sha256(data).hexdigest() != kept.sha256:
+                    raise Violation(f"{key} was overwritten after it was committed")
+            if self.actor:
+                self.uploaded[key] = self.actor.attempt
+        return super()._set(key, data)
+
+    def delete(self, key: str) -> None:
+        if any(kept.key == key for kept in self.head.kept):
+            raise Violation(f"{key} was deleted while HEAD names it")
+        super().delete(key)
+
+    def spoil(self, rng: random.Random) -> None:
+        """A disk goes bad under one of the kept checkpoints."""
+        if self.head.kept:
+            key = rng.choice(self.head.kept).key
+            found = self.objects[key]
+            self.objects[key] = Versioned(found.data[:-1], found.version)
+            self.spoiled.add(key)
+
+    def _transition(self, before: Head, after: Head) -> None:
+        self.count["transitions"] += 1
+        self.count["takeovers"] += after.attempt > before.attempt
+        if after.attempt < before.attempt:
+            raise Violation(f"attempt went back from {before.attempt} to {after.attempt}")
+        if after.seq != before.seq + 1:
+            raise Violation(f"seq went from {before.seq} to {after.seq}")
+        if before.state == "done":
+            raise Violation("a finished run was changed")
+        old = {kept.key for kept in before.kept}
+        if after.step < before.step:
+            dropped = after.reason.startswith("dropped ")
+            if not dropped or not {kept.key for kept in after.kept} <= old:
+                raise Violation(f"step went back from {before.step} to {after.step}")
+            if not old - {kept.key for kept in after.kept} <= self.spoiled:
+                raise Violation("a checkpoint was dropped that was not corrupt")
+            self.count["fallbacks"] += 1
+        for kept in after.kept:
+            found = self.objects.get(kept.key)
+            if found is None:
+                raise Violation(f"HEAD names {kept.key}, which is missing")
+            intact = hashlib.sha256(found.data).hexdigest() == kept.sha256
+            if not intact and kept.key not in self.spoiled:
+                raise Violation(f"HEAD names {kept.key}, which holds other bytes")
+            if kept.key not in old and not kept.attempt == after.attempt == before.attempt:
+                raise Violation(f"{kept.key} of attempt {kept.attempt} came into HEAD later")
+            if self.uploaded.get(kept.key) != kept.attempt:
+                raise Violation(f"{kept.key} was not written by attempt {kept.attempt}")
+        actor = self.actor
+        if actor and actor.attempt:
+            claims = after.owner == actor.owner and after.kept == before.kept
+            if actor.attempt != before.attempt or not (before.owner == actor.owner or claims):
+                raise Violation(f"{actor.name} changed HEAD of attempt {before.attempt}")
+
+
+class BlindTruth(Truth):
+    """Weakened: HEAD is overwritten without a condition."""
+
+    def swap(self, key: str, data: bytes, version: str) -> str:
+        return self._set(key, data)
+
+
+class Wire:
+    """The store as one actor reaches it: over a network."""
+
+    url = "memory://"
+
+    def __init__(self, sim: "Simulation", actor: Actor) -> None:
+        self._sim, self._actor, self._truth = sim, actor, sim.truth
+
+    def read(self, key: str) -> Versioned | None:
+        return self._ask(lambda: self._truth.read(key))
+
+    def get(self, key: str, **expected) -> bytes:
+        return self._ask(lambda: self._truth.get(key, **expected))
+
+    def list(self, prefix: str) -> Iterator[str]:
+        return self._ask(lambda: self._truth.list(prefix))
+
+    def create(self, key: str, data: bytes) -> str:
+        return self._tell(lambda: self._truth.create(key, data))
+
+    def swap(self, key: str, data: bytes, version: str) -> str:
+        return self._tell(lambda: self._truth.swap(key, data, version))
+
+    def put(self, key: str, content: bytes, progress=None) -> Stored:
+        return self._tell(lambda: self._truth.put(key, content))
+
+    def delete(self, key: str) -> None:
+        self._tell(lambda: self._truth.delete(key))
+
+    def _ask(self, request: Callable):
+        self._actor.pause()
+        if self._sim.chance(LOST_ANSWER):
+            raise StoreError("timeout")
+        return request()
+
+    def _tell(self, request: Callable):
+        self._actor.pause()
+        sim = self._sim
+        if sim.chance(LOST_REQUEST):
+            raise StoreError("timeout")
+        if sim.chance(LATE):
+            sim.late.append((self._actor, request))
+            raise StoreError("timeout")
+        answer = self._land(request)
+        if sim.chance(HIDDEN_RETRY):
+            self._actor.pause()
+            answer = self._land(request)
+        self._actor.pause()
+        if sim.chance(LOST_ANSWER):
+            raise StoreError("timeout")
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _land(self, request: Callable):
+        return self._sim.land(self._actor, request)
+
+
+class Simulation:
+    """One schedule."""
+
+    def __init__(self, seed: int, truth: type[Truth] = Truth, trace: bool = False) -> None:
+        self.seed, self.rng, self.truth = seed, random.Random(seed), truth()
+        self.back = threading.Lock()
+        self.back.acquire()
+        self.actors: list[Actor] = []
+        self.late: list[tuple[Actor, Callable]] = []
+        self.failure: BaseException | None = None
+        self.trace = trace
+        self.point = 0
+
+    def chance(self, probability: float) -> bool:
+        return self.rng.random() < probability
+
+    def land(self, actor: Actor, request: Callable):
+        """The request reaches the store; its answer, or the refusal as a value."""
+        self.truth.actor = actor
+        try:
+            return request()
+        except (Conflict, Corrupt) as refusal:
+            return refusal
+        finally:
+            self.truth.actor = None
+
+    def spawn(self, kind: str, attempt: int, body: Callable) -> None:
+        self.actors.append(Actor(self, f"{kind}{len(self.actors)}", attempt, body))
+
+    def say(self, text: str) -> None:
+        if self.trace:
+            print(f"{self.point:4d} {text}")
+
+    def run(self) -> Counter[str]:
+        """Play the schedule; what was counted. Raises Violation, naming the seed."""
+        try:
+            self.truth.create(HEAD, Head(run=RUN, nonce="created").to_bytes())
+            self.spawn("launcher", 0, self.launcher)
+            if self.chance(0.3):
+                self.spawn("launcher", 0, self.launcher)
+            while self.point < POINTS and self.failure is None:
+                self.point += 1
+                if not self._one_point():
+                    break
+            if self.failure is not None:
+                raise self.failure
+            self._recover()
+        except Violation as violation:
+            raise Violation(f"seed {self.seed}: {violation}") from violation
+        finally:
+            for actor in self.actors:
+                actor.killed = True
+                if not actor.over:
+                    actor.go.release()
+                    self.back.acquire()
+                actor.thread.join()
+        return self.truth.count
+
+    def _one_point(self) -> bool:
+        alive = [actor for actor in self.actors if not actor.over]
+        if not alive:
+            return False
+        if self.late and self.chance(0.05):
+            actor, request = self.late.pop(self.rng.randrange(len(self.late)))
+            self.land(actor, request)
+        if self.chance(0.002):
+            self.truth.spoil(self.rng)
+        awake = [actor for actor in alive if actor.frozen_until <= self.point] or alive
+        actor = self.rng.choice(awake)
+        if actor.attempt and self.chance(KILL):
+            self.say(f"kill {actor.name}")
+            actor.killed = True
+        elif self.chance(FREEZE):
+            actor.frozen_until = self.point + self.rng.randrange(10, 120)
+        actor.go.release()
+        self.back.acquire()
+        return True
+
+    def launcher(self, me: Actor) -> None:
+        wire = Wire(self, me)
+        for _ in range(me.rng.randrange(1, 5)):
+            try:
+                attempt = raise_attempt(wire, RUN, sleep=me.pause, rng=me.rng)
+            except BadInput:
+                return
+            except StoreError:
+                continue
+            self.say(f"{me.name} raised attempt {attempt}")
+            self.spawn("worker", attempt, self.worker)
+            for _ in range(me.rng.randrange(5, 90)):
+                me.pause()
+                if me.rng.random() < 0.01:
+                    # The provider restarts the container; its predecessor may still live.
+                    self.spawn("worker", attempt, self.worker)
+            with contextlib.suppress(StoreError):
+                self.truth.count["swept"] += len(sweeping.sweep(wire, RUN, say=lambda text: None))
+
+    def worker(self, me: Actor) -> None:
+        wire = Wire(self, me)
+        try:
+            self._work(me, wire)
+        except Fenced as fenced:
+            self.truth.count["fenced"] += 1
+            self.say(f"{me.name} fenced: {fenced}")
+            head = self.truth.head
+            if head.attempt == me.attempt and head.owner == me.owner and head.state == "running":
+                raise Violation(f"{me.name} was told Fenced while it owns HEAD") from fenced
+        except StoreError as error:
+            self.say(f"{me.name} gives up: {error}")
+        except Corrupt:
+            if not self.truth.spoiled:
+                raise Violation(f"{me.name} found corruption where there is none") from None
+
+    def _work(self, me: Actor, wire: Wire) -> None:
+        attempt = Attempt.claim(
+            wire,
+            RUN,
+            me.attempt,
+            me.owner,
+            say=lambda text: None,
+            sleep=me.pause,
+            rng=me.rng,
+        )
+        if attempt.ended:
+            return
+        self.say(f"{me.name} holds attempt {me.attempt}")
+        found = attempt.load_newest(lambda data: data)
+        step = found[0].step if found else 0
+        while step < TOTAL:
+            step += me.rng.randrange(1, 4)
+            content = f"{step} {me.name} {me.rng.getrandbits(32)}".encode()
+            loss = me.rng.random() if me.rng.random() < 0.7 else None
+            try:
+                kept = attempt.commit(step, content, loss)
+            except Fenced:
+                raise
+            except StoreError:
+                continue  # training goes on; a later commit builds on whatever landed
+            self.say(f"{me.name} committed step {step}")
+            self.truth.count["commits"] += 1
+            if kept.key not in self.truth.named:
+                raise Violation(f"{kept.key} was reported committed and never was in HEAD")
+        attempt.finish("done")
+        self.say(f"{me.name} finished")
+        self.truth.count["finished"] += 1
+
+    def _recover(self) -> None:
+        """The network is well again: the run can be taken over, loaded and finished."""
+        for actor, request in self.late:
+            self.land(actor, request)
+        truth = self.truth
+        if truth.head.state == "done":
+            return
+        number = raise_attempt(truth, RUN, sleep=lambda s: None, rng=self.rng)
+        sweeping.sweep(truth, RUN)
+        attempt = Attempt.claim(truth, RUN, number, rng=self.rng, say=lambda text: None)
+        intact = [kept for kept in truth.head.kept if kept.key not in truth.spoiled]
+        try:
+            found = attempt.load_newest(lambda data: data)
+        except Corrupt:
+            if intact:
+                raise Violation("an intact checkpoint was not found") from None
+            return
+        if (found[0] if found else None) != (intact[-1] if intact else None):
+            raise Violation("not the newest intact checkpoint was loaded")
+        attempt.finish("done")
+
+
+def face_value(self: Register, make: Callable[[Head], Head]) -> Head:
+    """Weakened `Register._swap`: a refusal is believed without reading HEAD."""
+    assert self._seen is not None
+    base, version = self._seen
+    wanted = replace(make(base), nonce=f"{self.rng.getrandbits(128):032x}", seq=base.seq + 1)
+    for _ in range(self.tries):
+        try:
+            version = self.store.swap(self.key, wanted.to_bytes(), version)
+            self._seen = wanted, version
+            return wanted
+        except Conflict as conflict:
+            raise Fenced("another version is there") from conflict
+        except StoreError:
+            self.sleep(0)
+    raise StoreError("HEAD could not be written")
+
+
+def anonymous_key(run: str, attempt: int, step: int, nonce: str) -> str:
+    """Weakened `layout.checkpoint_key`: every attempt writes the same keys."""
+    return f"{run}/s{step:08d}.safetensors"
+
+
+def delete_unknown(store, run: str, say=None) -> list[str]:
+    """Weakened `sweep`: deletes what HEAD does not name, whoever wrote it."""
+    head = Head.from_bytes(store.read(HEAD).data)
+    named = {kept.key for kept in head.kept}
+    doomed = [key for key in store.list(f"{run}/a") if key not in named]
+    for key in doomed:
+        store.delete(key)
+    return doomed
+
+
+def _no_change() -> contextlib.AbstractContextManager:
+    return contextlib.nullcontext()
+
+
+VARIANTS: dict[str, tuple[type[Truth], Callable[[], contextlib.AbstractContextManager]]] = {
+    "protocol": (Truth, _no_change),
+    "unconditional": (BlindTruth, _no_change),
+    "anonymous-keys": (
+        Truth,
+        lambda: mock.patch.object(layout, "checkpoint_key", anonymous_key),
+    ),
+    "face-value": (Truth, lambda: mock.patch.object(Register, "_swap", face_value)),
+    "delete-unknown": (
+        Truth,
+        lambda: mock.patch.object(sweeping, "sweep", delete_unknown),
+    ),
+}
+
+
+def play(seeds: range, variant: str = "protocol") -> Counter[str]:
+    """Run one schedule per seed; totals of what happened. Violation at the first bad one."""
+    truth, weakened = VARIANTS[variant]
+    total: Counter[str] = Counter()
+    with weakened():
+        for seed in seeds:
+            total += Simulation(seed, truth).run()
+            total["schedules"] += 1
+    return total
+
+
+def _job(arguments: tuple[range, str]) -> Counter[str]:
+    return play(*arguments)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.runs.simulate")
+    parser.add_argument("--schedules", type=int, default=20_000)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--seed", type=int, help="only this seed, with its trace")
+    parser.add_argument("--variant", choices=sorted(VARIANTS), default="protocol")
+    given = parser.parse_args()
+    if given.seed is not None:
+        truth, weakened = VARIANTS[given.variant]
+        with weakened():
+            print(dict(Simulation(given.seed, truth, trace=True).run()))
+        return
+    began = time.monotonic()
+    size = 500
+    last = given.first + given.schedules
+    chunks = [
+        (range(a, min(a + size, last)), given.variant) for a in range(given.first, last, size)
+    ]
+    total: Counter[str] = Counter()
+    with multiprocessing.get_context("spawn").Pool(given.jobs) as pool:
+        for counted in pool.imap_unordered(_job, chunks):
+            total += counted
+    print(f"{dict(total)} in {time.monotonic() - began:.0f} s: no violation")
+
+
+if __name__ == "__main__":
+    main()
