@@ -1,0 +1,221 @@
+import dataclasses
+import io
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from mimir.data import files, sidecar
+from mimir.data.alphabet import decode
+from mimir.data.build import build
+from mimir.data.pack import TRAIN, VALIDATION, PackInfo, groups_of, load, pack
+from mimir.data.peptides import Peptides
+from mimir.data.table import parse
+from mimir.errors import BadInput, Corrupt
+
+
+@pytest.fixture
+def csv_path(inputs: SimpleNamespace) -> Path:
+    out = inputs.folder / "d.csv"
+    build(inputs.human, inputs.viral, inputs.pairs, out, rows=1040, progress=io.StringIO())
+    return out
+
+
+def _pack(csv_path: Path, name: str = "d.safetensors", **options: float) -> tuple[PackInfo, Path]:
+    out = csv_path.parent / name
+    arguments = {"validation": 0.1, "validation_pairs": 0.2, **options}
+    return pack(csv_path, out, progress=io.StringIO(), **arguments), out  # type: ignore[arg-type]
+
+
+def test_every_row_comes_back(csv_path: Path) -> None:
+    info, out = _pack(csv_path)
+    peptides = load(out)
+    rows = [line.split(",") for line in csv_path.read_text().splitlines()[1:]]
+    assert len(peptides) == len(rows) == info.counts["rows"]
+    for i, (sequence, label, target) in enumerate(rows):
+        assert decode(peptides.tokens[peptides.offsets[i] : peptides.offsets[i + 1]]) == sequence
+        assert peptides.labels[i] == int(label)
+        index = int(peptides.targets[i])
+        assert (peptides.vocabulary[index] if index >= 0 else "") == target
+    assert peptides.lengths.tolist() == [len(row[0]) for row in rows]
+    assert peptides.digest == info.digest == files.sha256(out.read_bytes())
+    assert peptides.source == files.sha256(csv_path.read_bytes())
+    assert list(peptides.vocabulary) == sorted(peptides.vocabulary)
+    assert peptides.yardsticks == info.yardsticks
+
+
+def test_same_csv_same_bytes_other_seed_other_split(csv_path: Path) -> None:
+    _, a = _pack(csv_path, "a")
+    _, b = _pack(csv_path, "b")
+    assert a.read_bytes() == b.read_bytes()
+    _, c = _pack(csv_path, "c", seed=1)
+    assert not np.array_equal(load(a).split, load(c).split)
+    json.dumps(_pack(csv_path, "d")[0].as_json(), allow_nan=False)
+
+
+def test_no_group_of_the_sidecar_is_on_both_sides(csv_path: Path) -> None:
+    info, out = _pack(csv_path)
+    peptides = load(out)
+    groups = sidecar.read(csv_path, peptides.source, len(peptides))
+    assert groups is not None
+    assert info.grouping == "sidecar"
+    sides = [set(groups[peptides.split == side].tolist()) for side in (TRAIN, VALIDATION)]
+    assert sides[1]
+    assert not sides[0] & sides[1]
+    # 1000 background rows in groups of about ten, 40 pairs in groups of two.
+    assert 90 <= info.counts["validation_background"] <= 100
+    assert 6 <= info.counts["validation_pairs"] <= 8
+
+
+def test_without_a_sidecar_no_7mer_and_no_target_or_peptide_is_on_both_sides(
+    csv_path: Path,
+) -> None:
+    sidecar.path_of(csv_path).unlink()
+    info, out = _pack(csv_path)
+    assert info.grouping == "sequence"
+    peptides = load(out)
+    texts = [
+        decode(peptides.tokens[a:b])
+        for a, b in zip(peptides.offsets[:-1], peptides.offsets[1:], strict=True)
+    ]
+
+    def words(split: int) -> set[str]:
+        return {
+            texts[i][j : j + 7]
+            for i in peptides.subset(split, label=0)
+            for j in range(len(texts[i]) - 6)
+        }
+
+    assert words(VALIDATION)
+    assert not words(TRAIN) & words(VALIDATION)
+    for key in (peptides.targets, np.array(texts)):
+        train, held = (set(key[peptides.subset(s, 1)].tolist()) for s in (TRAIN, VALIDATION))
+        assert held
+        assert not train & held
+
+
+def test_groups_by_sequence_have_disjoint_numbers() -> None:
+    text = "sequence,label,target\nACDEFGH,0,\nMKVLW,1,P1\nWACDEFGHW,0,\nGGGG,1,P1\nWWWWW,0,\n"
+    table = parse(text.encode())
+    assert table is not None
+    assert groups_of(table).tolist() == [1, 0, 1, 0, 2]
+
+
+def test_sidecar_of_another_csv_is_refused(csv_path: Path) -> None:
+    csv_path.write_text(csv_path.read_text() + "WWWWWWWWWWWWWWWWWWWW,0,\n")
+    with pytest.raises(BadInput, match=r"another version of d\.csv"):
+        _pack(csv_path)
+
+
+def test_damaged_sidecar(csv_path: Path) -> None:
+    sidecar.write(csv_path, files.sha256(csv_path.read_bytes()), np.zeros(7, dtype=np.int32))
+    with pytest.raises(Corrupt, match="one group for each of 1040 rows"):
+        _pack(csv_path)
+    sidecar.path_of(csv_path).write_bytes(b"nonsense")
+    with pytest.raises(Corrupt, match="damaged"):
+        _pack(csv_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("ACD,0,\n", r"row 1041 \(line 1042\), column sequence: 3 letters"),
+        ("ACDEFGHW,1,\nAC,0,\n", r"label 1 needs a target \(and 1 more\).*data verify"),
+    ],
+)
+def test_unclean_csv_is_refused_with_its_first_problem(
+    csv_path: Path, line: str, message: str
+) -> None:
+    csv_path.write_text(csv_path.read_text() + line)
+    with pytest.raises(BadInput, match=message):
+        _pack(csv_path)
+
+
+@pytest.mark.parametrize("name", ["validation", "validation_pairs"])
+@pytest.mark.parametrize("part", [-0.1, 1.0, float("nan")])
+def test_parts_out_of_range(csv_path: Path, name: str, part: float) -> None:
+    with pytest.raises(BadInput, match=name):
+        _pack(csv_path, **{name: part})
+
+
+def test_a_data_set_of_one_class_packs(tmp_path: Path) -> None:
+    for text in ("ACDE,0,\nWWWW,0,\n", "ACDE,1,P1\nWWWW,1,P2\n"):
+        path = tmp_path / "one.csv"
+        path.write_text("sequence,label,target\n" + text)
+        info, out = _pack(path, validation=0.5, validation_pairs=0.5)
+        assert load(out).split.sum() == 1
+        assert (info.yardsticks.background is None) == ("P1" in text)
+
+
+def test_subset_and_target_index(csv_path: Path) -> None:
+    peptides = load(_pack(csv_path)[1])
+    both = np.concatenate([peptides.subset(TRAIN), peptides.subset(VALIDATION)])
+    assert sorted(both.tolist()) == list(range(len(peptides)))
+    pairs = peptides.subset(TRAIN, label=1)
+    assert (peptides.labels[pairs] == 1).all()
+    assert (peptides.split[pairs] == TRAIN).all()
+    assert peptides.target_index(peptides.vocabulary[3]) == 3
+    with pytest.raises(BadInput, match=r"'P00004x' is not among the 20 .* near are .*P00004"):
+        peptides.target_index("P00004x")
+    with pytest.raises(BadInput, match=r"of this data set$"):
+        peptides.target_index("~~~")
+
+
+def test_arrays_are_read_only_and_the_dataclass_frozen(csv_path: Path) -> None:
+    peptides = load(_pack(csv_path)[1])
+    with pytest.raises(ValueError, match="read-only"):
+        peptides.tokens[0] = 1
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        peptides.digest = ""  # type: ignore[misc]
+    assert isinstance(peptides, Peptides)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("tokens", np.zeros(5, dtype=np.int64), "tokens is int64"),
+        ("tokens", np.array([0, 1, 2, 25, 0, 0, 0, 0], dtype=np.uint8), "token 25 is no letter"),
+        ("tokens", np.zeros(9, dtype=np.uint8), "offsets run from 0 to 8 over 9 tokens"),
+        ("offsets", np.array([0, 9, 8], dtype=np.int32), "peptides have -1 to 9 letters"),
+        ("offsets", np.array([0, 3, 8], dtype=np.int32), "peptides have 3 to 5 letters"),
+        ("offsets", np.array([0, 8], dtype=np.int32), "2 offsets for 2 labels"),
+        ("offsets", np.array([[0, 4, 8]], dtype=np.int32), "offsets is int32"),
+        ("labels", np.array([0, 2], dtype=np.uint8), "labels and split must be 0 or 1"),
+        ("labels", np.array([0, 0], dtype=np.uint8), "a target without label 1"),
+        ("split", np.array([0], dtype=np.uint8), "differ in length"),
+        ("targets", np.array([-1, 1], dtype=np.int16), "targets run from -1 to 1"),
+        ("extra", np.zeros(1, dtype=np.uint8), "it holds extra"),
+    ],
+)
+def test_load_names_what_is_damaged(
+    tmp_path: Path, name: str, value: np.ndarray, message: str
+) -> None:
+    good = tmp_path / "g.csv"
+    good.write_text("sequence,label,target\nACDE,0,\nWWWW,1,P1\n")
+    _, out = _pack(good)
+    tensors, record = files.from_bytes(out.read_bytes(), out)
+    load(out)
+    out.write_bytes(files.to_bytes({**tensors, name: value}, record))
+    with pytest.raises(Corrupt, match=message):
+        load(out)
+
+
+def test_load_refuses_other_formats(tmp_path: Path, csv_path: Path) -> None:
+    _, out = _pack(csv_path)
+    tensors, record = files.from_bytes(out.read_bytes(), out)
+    for change, error in (
+        ({"format": 2}, BadInput),
+        ({"alphabet": "ACDE"}, BadInput),
+        ({"yardsticks": {"background": None}}, Corrupt),
+        ({"yardsticks": {"background": {"x": 1}, "pairs": None}}, Corrupt),
+    ):
+        out.write_bytes(files.to_bytes(tensors, {**record, **change}))
+        with pytest.raises(error, match="pack its CSV again"):
+            load(out)
+    with pytest.raises(BadInput, match="there is no packed data set"):
+        load(tmp_path / "none")
+    out.write_bytes(out.read_bytes()[:-3])
+    with pytest.raises(Corrupt, match="damaged"):
+        load(out)

@@ -1,0 +1,40 @@
+import csv
+import io
+from pathlib import Path
+
+from mimir.data import sample_path, sidecar
+from mimir.data.pack import load, pack
+from mimir.data.verify import verify
+
+
+def test_the_sample_is_clean_and_small() -> None:
+    report = verify(sample_path())
+    assert report.problems == ()
+    assert (report.background, report.pairs, report.targets) == (20_000, 3_039, 702)
+    assert report.length_distance is not None
+    assert report.length_distance < 0.001
+    assert sample_path().stat().st_size < 600_000
+
+
+def test_the_sample_holds_pdb_pairs_only() -> None:
+    with sample_path().open() as file:
+        pairs = {(r["sequence"], r["target"]) for r in csv.DictReader(file) if r["label"] == "1"}
+    with sample_path().with_name("pairs.csv").open() as file:
+        known = list(csv.DictReader(file))
+    assert pairs == {(row["sequence"], row["target"]) for row in known}
+    # No ELM: its terms forbid commercial use.
+    assert {s for row in known for s in row["source"].split(";")} == {"pepinter", "pepnn"}
+
+
+def test_the_sample_packs_with_its_groups(tmp_path: Path) -> None:
+    out = tmp_path / "sample.safetensors"
+    info = pack(sample_path(), out, progress=io.StringIO())
+    assert info.grouping == "sidecar"
+    assert info.counts["validation_background"] == 200
+    peptides = load(out)
+    groups = sidecar.read(sample_path(), peptides.source, len(peptides))
+    assert groups is not None
+    assert not set(groups[peptides.split == 0].tolist()) & set(groups[peptides.split == 1].tolist())
+    background = info.yardsticks.background
+    assert background is not None
+    assert 2.8 < background.markov2 < background.unigram < background.uniform
