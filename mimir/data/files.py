@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,25 +40,19 @@ def write(path: Path, data: bytes) -> None:
 
     Raises BadInput if the folder is missing or cannot be written to.
     """
+    # In the same folder, so that the rename does not cross file systems.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise BadInput(f"cannot write into {path.parent}: {error.strerror or error}") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes files that only their owner may read.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, path)
     except OSError as error:
         raise BadInput(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def canonical_json(record: Mapping[str, Any]) -> str:
@@ -69,7 +62,7 @@ def canonical_json(record: Mapping[str, Any]) -> str:
 
 def to_bytes(tensors: Mapping[str, NDArray[Any]], record: Mapping[str, Any]) -> bytes:
     """A safetensors file with the record as canonical JSON in its only metadata key."""
-    arrays = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     return safetensors.numpy.save(arrays, metadata={_KEY: canonical_json(record)})
 
 

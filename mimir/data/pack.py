@@ -52,7 +52,7 @@ def pack(
     Whole groups of rows are held out until they make the part `validation` of the background
     and `validation_pairs` of the pairs. Groups come from the sidecar that a build leaves beside
     its CSV (clusters of whole proteins); without one, windows are grouped by shared 7-mers and
-    pairs by shared target or peptide. A million rows take about 5 s, 15 s without a sidecar.
+    pairs by shared target or peptide. A million rows take about 3 s, 5 s without a sidecar.
 
     Raises BadInput if the CSV is not clean (the first problem is named), or if the sidecar
     belongs to another CSV.

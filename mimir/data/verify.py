@@ -77,12 +77,11 @@ def verify(path: Path) -> Report:
     """
     data = files.read(path, "data set CSV")
     table = parse(data)
-    scan = _Scan(data) if table is None else None
-    if table is not None:
-        counts = _count(table)
+    if table is None:
+        scan = _Scan(data)
+        counts, found, problems = scan.counts(), scan.found, tuple(scan.problems)
     else:
-        assert scan is not None
-        counts = scan.counts()
+        counts, found, problems = _count(table), 0, ()
     lengths = counts.lengths
     distance = None
     if lengths[0].sum() and lengths[1].sum():
@@ -107,8 +106,8 @@ def verify(path: Path) -> Report:
         targets=counts.targets,
         residues=int((lengths.sum(axis=0) * np.arange(MAX_LENGTH + 1)).sum()),
         length_distance=distance,
-        problem_count=scan.found if scan else 0,
-        problems=tuple(scan.problems) if scan else (),
+        problem_count=found,
+        problems=problems,
         notes=tuple(notes),
     )
 

@@ -26,6 +26,11 @@ def test_kmers_do_not_cross_sequences_and_count_letters() -> None:
     assert len(set(found.key.tolist())) == 3
 
 
+def test_letters_of_high_id_count_as_well() -> None:
+    tokens, offsets = _flat("AVWYZ")
+    assert kmers(tokens, offsets, 5).distinct.tolist() == [5]
+
+
 def test_kmers_of_sequences_that_are_all_too_short() -> None:
     tokens, offsets = _flat("ACD", "EF")
     assert len(kmers(tokens, offsets, 12).key) == 0
