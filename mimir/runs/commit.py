@@ -200,7 +200,8 @@ class Attempt:
 
         `check` raises Corrupt for bytes it cannot use. What is missing or corrupt is reported
         and dropped from HEAD as soon as an older one has been read. Corrupt if HEAD names
-        checkpoints and none can be used: a run never starts over silently.
+        checkpoints and none can be used: a run never starts over silently. Fenced if they are
+        gone because the attempt was taken over.
         """
         say = say or self._say
         unusable: dict[str, str] = {}
@@ -217,6 +218,8 @@ class Attempt:
             return kept, value
         if not unusable:
             return None
+        # A process that was taken over while it read finds its checkpoints retired: no damage.
+        self.confirm()
         raise Corrupt(
             f"none of the {len(unusable)} checkpoints of run {self.run} can be used "
             f"({'; '.join(unusable.values())}): restore one of them, or submit under another name"

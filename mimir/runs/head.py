@@ -91,7 +91,7 @@ class Head:
         codec.check_format(value, FORMAT, where)
         try:
             return cls(**_typed(value))
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError, ValueError) as error:
             raise Corrupt(f"{where} is not a HEAD of format {FORMAT}: {error}") from error
 
     def newest(self) -> Kept | None:

@@ -1,0 +1,141 @@
+import json
+import threading
+
+import pytest
+
+from mimir.errors import StoreError
+from mimir.runs import parts
+from mimir.runs.head import Head
+from mimir.runs.parts import PartWriter, read_metrics, read_parts
+from mimir.runs.store import Store
+from tests.runs.memory import MemoryStore
+
+
+def test_parts_grow_and_are_followed(store: Store) -> None:
+    writer = PartWriter(store, "r/a0001", "log")
+    assert writer.flush()
+    assert list(store.list("r/")) == []
+    writer.add("one\n")
+    writer.add("two\n")
+    assert writer.flush()
+    assert writer.flush("thrée\n")
+    assert list(store.list("r/")) == ["r/a0001/log/000001.txt", "r/a0001/log/000002.txt"]
+    assert list(read_parts(store, "r", 1, "log")) == [(1, "one\ntwo\n"), (2, "thrée\n")]
+    assert list(read_parts(store, "r", 1, "log", after=1)) == [(2, "thrée\n")]
+    assert list(read_parts(store, "r", 2, "log")) == []
+
+
+def test_a_restarted_process_goes_on_after_its_predecessor(memory) -> None:
+    first = PartWriter(memory, "r/a0001", "log")
+    first.flush("1")
+    second = PartWriter(memory, "r/a0001", "log")
+    second.flush("2")
+    first.flush("1 again")
+    second.flush("2 again")
+    texts = [text for _, text in read_parts(memory, "r", 1, "log")]
+    assert texts == ["1", "2", "1 again", "2 again"]
+
+
+def test_a_failed_upload_is_kept_and_reported(memory, monkeypatch) -> None:
+    errors: list[StoreError] = []
+    writer = PartWriter(memory, "r/a0001", "log", errors.append)
+    create = memory.create
+
+    def fail(key: str, data: bytes) -> str:
+        raise StoreError("503")
+
+    monkeypatch.setattr(memory, "create", fail)
+    assert not writer.flush("one\n")
+    assert not writer.flush("two\n")
+    assert len(errors) == 2
+    monkeypatch.setattr(memory, "create", create)
+    assert writer.flush("three\n")
+    assert [text for _, text in read_parts(memory, "r", 1, "log")] == ["one\ntwo\nthree\n"]
+
+
+def test_a_lost_answer_does_not_double_a_part(memory, monkeypatch) -> None:
+    writer = PartWriter(memory, "r/a0001", "log", lambda error: None)
+    create = memory.create
+
+    def lost(key: str, data: bytes) -> str:
+        create(key, data)
+        raise StoreError("timeout")
+
+    monkeypatch.setattr(memory, "create", lost)
+    assert not writer.flush("one\n")
+    monkeypatch.setattr(memory, "create", create)
+    assert writer.flush()
+    assert writer.flush("two\n")
+    assert [text for _, text in read_parts(memory, "r", 1, "log")] == ["one\n", "two\n"]
+
+
+def test_add_does_not_wait_for_the_store(memory, monkeypatch) -> None:
+    writer = PartWriter(memory, "r/a0001", "log")
+    sending, go_on = threading.Event(), threading.Event()
+    create = memory.create
+
+    def slow(key: str, data: bytes) -> str:
+        sending.set()
+        assert go_on.wait(5)
+        return create(key, data)
+
+    monkeypatch.setattr(memory, "create", slow)
+    flusher = threading.Thread(target=writer.flush, args=("one\n",))
+    flusher.start()
+    assert sending.wait(5)
+    writer.add("two\n")
+    go_on.set()
+    flusher.join()
+    writer.flush()
+    assert [text for _, text in read_parts(memory, "r", 1, "log")] == ["one\n", "two\n"]
+
+
+def test_a_long_outage_drops_the_oldest(memory, monkeypatch) -> None:
+    monkeypatch.setattr(parts, "LIMIT", 10)
+    writer = PartWriter(memory, "r/a0001", "log")
+    for text in ("aaaa\n", "bbbb\n", "cccc\n"):
+        writer.add(text)
+    assert writer.dropped == 5
+    writer.flush()
+    assert [text for _, text in read_parts(memory, "r", 1, "log")] == ["bbbb\ncccc\n"]
+
+
+def _rows(store: MemoryStore, attempt: int, *rows: dict) -> None:
+    writer = PartWriter(store, f"r/a{attempt:04d}", "metrics")
+    for row in rows:
+        writer.flush(json.dumps(row) + "\n")
+
+
+def test_metrics_of_a_killed_attempt_end_where_the_next_began(memory) -> None:
+    _rows(memory, 1, *({"step": s, "by": 1} for s in (0, 10, 20, 30, 40)))
+    _rows(memory, 2, *({"step": s, "by": 2} for s in (30, 40)))
+    head = Head(run="r", attempt=2, lineage=((1, 0), (2, 20)))
+    assert [(row["step"], row["by"]) for row in read_metrics(memory, "r", head)] == [
+        (0, 1),
+        (10, 1),
+        (20, 1),
+        (30, 2),
+        (40, 2),
+    ]
+
+
+def test_a_fallback_also_ends_the_attempts_before(memory) -> None:
+    _rows(memory, 1, *({"step": s, "by": 1} for s in (10, 20, 30)))
+    _rows(memory, 2, *({"step": s, "by": 2} for s in (30, 40)))
+    _rows(memory, 3, {"step": 20, "by": 3})
+    head = Head(run="r", attempt=3, lineage=((1, 0), (2, 20), (3, 10)))
+    rows = read_metrics(memory, "r", head)
+    assert [(row["step"], row["by"]) for row in rows] == [(10, 1), (20, 3)]
+    assert read_metrics(memory, "r", Head(run="r", attempt=3)) == []
+
+
+def test_rows_of_one_step_are_merged_and_rubbish_is_left_out(memory) -> None:
+    writer = PartWriter(memory, "r/a0001", "metrics")
+    writer.flush('{"step":1,"loss":3}\n{"step":1,"val":4}\n{"half\n[1]\n{"loss":1}\n')
+    head = Head(run="r", attempt=1, lineage=((1, 0),))
+    assert read_metrics(memory, "r", head) == [{"step": 1, "loss": 3, "val": 4}]
+
+
+def test_kinds_are_known() -> None:
+    with pytest.raises(KeyError):
+        PartWriter(MemoryStore(), "r/a0001", "logs")

@@ -1,0 +1,266 @@
+"""What S3 servers answer, and what we make of it."""
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+    SSLError,
+)
+
+from mimir.errors import BadInput, Conflict, NotFound, StoreDenied, StoreError, StoreUnfit
+from mimir.runs.s3_credentials import FileCredentials
+from mimir.runs.s3_errors import translate
+from mimir.runs.s3_store import S3Store, _bare, _quoted
+from mimir.runs.s3_url import Bucket, parse_url
+from mimir.runs.store import open_store
+
+SECRET = "hunter2hunter2"
+
+
+def _answer(code: str, status: int) -> ClientError:
+    error = {"Code": code, "Message": f"about key {SECRET}"}
+    return ClientError(
+        {"Error": error, "ResponseMetadata": {"HTTPStatusCode": status}}, "PutObject"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "says"),
+    [
+        (_answer("NoSuchBucket", 404), StoreDenied, "no bucket b at http://h"),
+        (_answer("InvalidAccessKeyId", 403), StoreDenied, "does not accept these keys"),
+        (_answer("SignatureDoesNotMatch", 403), StoreDenied, "does not accept these keys"),
+        (_answer("ExpiredToken", 400), StoreDenied, "have expired"),
+        (_answer("InvalidToken", 400), StoreDenied, "have expired"),
+        (_answer("RequestTimeTooSkewed", 403), StoreDenied, "clock of this machine"),
+        (_answer("AccessDenied", 403), StoreDenied, "grant s3:PutObject"),
+        (_answer("403", 403), StoreDenied, "grant s3:PutObject"),
+        (_answer("PermanentRedirect", 301), StoreDenied, "region="),
+        (_answer("AuthorizationHeaderMalformed", 400), StoreDenied, "region="),
+        (_answer("NoSuchKey", 404), NotFound, "no such object"),
+        (_answer("404", 404), NotFound, "no such object"),
+        (_answer("PreconditionFailed", 412), Conflict, "another version"),
+        (_answer("ConditionalRequestConflict", 409), Conflict, "under way"),
+        (_answer("NotImplemented", 501), StoreUnfit, "does not offer"),
+        (_answer("SlowDown", 503), StoreError, "try later"),
+        (_answer("InternalError", 500), StoreError, "try later"),
+        (_answer("TooManyRequests", 429), StoreError, "try later"),
+        (_answer("Strange", 418), StoreError, "answered Strange"),
+        (NoCredentialsError(), StoreDenied, "AWS_ACCESS_KEY_ID"),
+        (EndpointConnectionError(endpoint_url="http://h"), StoreError, "cannot be reached"),
+        (ConnectTimeoutError(endpoint_url="http://h"), StoreError, "in time"),
+        (ReadTimeoutError(endpoint_url="http://h"), StoreError, "in time"),
+        (SSLError(endpoint_url="http://h", error="x"), StoreError, "certificates"),
+        (ResponseStreamingError(error="x"), StoreError, "connection to http://h failed"),
+    ],
+)
+def test_every_answer_has_its_error(error: Exception, kind: type, says: str) -> None:
+    made = translate(error, "upload", "s3://b/run/x", "http://h")
+    assert type(made) is kind
+    assert says in str(made)
+    assert "s3://b/run/x" in str(made)
+    assert SECRET not in str(made)
+    assert "\n" not in str(made)
+
+
+def test_a_missing_bucket(s3) -> None:
+    store = open_store(s3.url(bucket="missing"))
+    for action in (
+        lambda: store.read("run/HEAD"),
+        lambda: store.create("run/HEAD", b"x"),
+        lambda: store.swap("run/HEAD", b"x", "0" * 32),
+        lambda: store.put("run/x", b"x"),
+        lambda: list(store.list("")),
+        lambda: list(store.folders()),
+    ):
+        with pytest.raises(StoreDenied, match="there is no bucket missing"):
+            action()
+
+
+def test_no_credentials(s3, monkeypatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("AWS_ACCESS") or name.startswith("AWS_SECRET"):
+            monkeypatch.delenv(name)
+    with pytest.raises(StoreDenied, match="no credentials were found"):
+        open_store(s3.url()).read("run/HEAD")
+
+
+def test_an_endpoint_that_is_not_there() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        port = taken.getsockname()[1]
+        bucket = Bucket("b", endpoint=f"http://127.0.0.1:{port}", region="us-east-1")
+        store = S3Store(bucket, tries=1)
+        with pytest.raises(StoreError, match="cannot be reached") as caught:
+            store.read("run/HEAD")
+        assert not isinstance(caught.value, StoreDenied)
+        with pytest.raises(StoreError, match="cannot be reached"):
+            store.put("run/x", b"x")
+
+
+def test_a_server_that_does_not_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        bucket = Bucket("b", endpoint=f"http://127.0.0.1:{port}", region="us-east-1")
+        store = S3Store(bucket, tries=1, read_timeout=0.2)
+        with pytest.raises(StoreError, match="did not answer in time"):
+            store.create("run/HEAD", b"x")
+
+
+def test_an_illegal_bucket_name(s3) -> None:
+    with pytest.raises(BadInput, match="not a legal bucket"):
+        open_store(s3.url(bucket="no_such!bucket")).read("run/HEAD")
+
+
+def test_a_short_upload_is_noticed(s3, monkeypatch) -> None:
+    store = open_store(s3.url("short"))
+    monkeypatch.setattr(store._client, "head_object", lambda **_: {"ContentLength": 3})
+    with pytest.raises(StoreError, match="upload it again"):
+        store.put("run/x", b"four")
+
+
+class Ceph:
+    """put_object of a server that compares If-Match with its unquoted ETag."""
+
+    def __init__(self, client) -> None:
+        self.client, self.asked = client, []
+
+    def put_object(self, IfMatch: str = "", **arguments):
+        if not IfMatch:
+            return self.client.put_object(**arguments)
+        self.asked.append(IfMatch)
+        if IfMatch.startswith('"'):
+            raise _answer("PreconditionFailed", 412)
+        return self.client.put_object(IfMatch=f'"{IfMatch}"', **arguments)
+
+
+def test_the_form_of_if_match_is_learned_once(s3, monkeypatch) -> None:
+    store = open_store(s3.url("ceph"))
+    ceph = Ceph(store._once)
+    monkeypatch.setattr(store, "_once", ceph)
+    first = store.create("run/HEAD", b"one")
+    with pytest.raises(Conflict):
+        store.swap("run/HEAD", b"x", "0" * 32)
+    assert ceph.asked == [f'"{"0" * 32}"']  # not tried bare: the version was really wrong
+    second = store.swap("run/HEAD", b"two", first)
+    assert store.etag_form is _bare
+    with pytest.raises(Conflict):
+        store.swap("run/HEAD", b"three", first)
+    store.swap("run/HEAD", b"three", second)
+    assert [etag.startswith('"') for etag in ceph.asked] == [True, True, False, False, False]
+
+
+def test_a_server_that_wants_quotes_never_sees_the_bare_form(s3, monkeypatch) -> None:
+    store = open_store(s3.url("quoted"))
+    asked: list[str] = []
+    put = store._once.put_object
+
+    def spied(**arguments):
+        asked.append(arguments.get("IfMatch", '"'))
+        return put(**arguments)
+
+    monkeypatch.setattr(store._once, "put_object", spied)
+    first = store.create("run/HEAD", b"one")
+    store.swap("run/HEAD", b"two", first)
+    assert store.etag_form is _quoted
+    with pytest.raises(Conflict):
+        store.swap("run/HEAD", b"three", first)
+    assert len(asked) == 3
+    assert all(etag.startswith('"') for etag in asked)
+
+
+def test_a_race_is_not_taken_for_the_wrong_form(s3, monkeypatch) -> None:
+    store = open_store(s3.url("race"))
+    first = store.create("run/HEAD", b"one")
+    asked = []
+
+    def conflict(**arguments):
+        asked.append(arguments["IfMatch"])
+        raise _answer("ConditionalRequestConflict", 409)
+
+    monkeypatch.setattr(store._once, "put_object", conflict)
+    with pytest.raises(Conflict):
+        store.swap("run/HEAD", b"two", first)
+    assert asked == [f'"{first}"']
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://bucket",
+        "s3://bucket/a/b",
+        "s3://bucket/a%20b?endpoint=https://host:9000&region=auto&addressing=virtual",
+    ],
+)
+def test_urls_keep_their_meaning(url: str) -> None:
+    bucket = parse_url(url)
+    assert bucket.url == url
+    assert parse_url(bucket.url) == bucket
+
+
+def test_an_endpoint_of_the_environment_becomes_part_of_the_url(monkeypatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    assert open_store("s3://bucket").url == "s3://bucket?endpoint=http://127.0.0.1:9"
+
+
+def _keys(path: Path, key: str, **more: str) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps({"AccessKeyId": key, "SecretAccessKey": SECRET, **more}))
+    fresh.replace(path)
+
+
+def test_replaced_credentials_are_used_at_once(s3, tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    _keys(path, "FIRST")
+    store = open_store(s3.url("keys"), credentials_file=path)
+    seen: list[str] = []
+
+    def look(request, **_) -> None:
+        header = request.headers["Authorization"]
+        text = header.decode() if isinstance(header, bytes) else header
+        seen.append(text.partition("Credential=")[2].partition("/")[0])
+
+    store._client.meta.events.register("before-send.s3", look)
+    store.read("run/HEAD")
+    _keys(path, "SECOND", SessionToken="token")
+    store.read("run/HEAD")
+    path.write_text("{half")
+    store.read("run/HEAD")
+    assert seen == ["FIRST", "SECOND", "SECOND"]
+    assert SECRET not in repr(store) + store.url
+
+
+def test_credentials_do_not_show_themselves(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    _keys(path, "FIRST")
+    credentials = FileCredentials(path)
+    assert credentials.get_frozen_credentials().secret_key == SECRET
+    assert SECRET not in repr(credentials)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (f"{SECRET}", "not a JSON object"),
+        (json.dumps({"AccessKeyId": "A", "SecretAccessKey": ""}), "lacks SecretAccessKey"),
+        (json.dumps({"SecretAccessKey": SECRET}), "lacks AccessKeyId"),
+        (json.dumps([SECRET]), "not a JSON object"),
+    ],
+)
+def test_bad_credential_files_are_named_and_not_shown(s3, tmp_path, text: str, says: str) -> None:
+    path = tmp_path / "keys.json"
+    with pytest.raises(BadInput, match="cannot read the credentials file"):
+        open_store(s3.url(), credentials_file=path)
+    path.write_text(text)
+    with pytest.raises(BadInput, match=says) as caught:
+        open_store(s3.url(), credentials_file=path)
+    assert SECRET not in str(caught.value)

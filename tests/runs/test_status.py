@@ -1,0 +1,180 @@
+"""What a laptop says of a run that it knows only by its store."""
+
+import json
+
+import pytest
+
+from mimir.errors import BadInput, Corrupt
+from mimir.runs import notes
+from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.notes import Heartbeat, Outcome, StopRequest
+from mimir.runs.record import RunRecord, create_run
+from mimir.runs.status import derive, list_runs
+from mimir.runs.store import Store
+from tests.runs.memory import MemoryStore
+
+NOW = 10_000.0
+
+
+def _create(store: Store, name: str = "demo") -> None:
+    create_run(store, RunRecord(name, "smoke", {}, 0, 1000.0))
+
+
+@pytest.fixture
+def run(memory: MemoryStore) -> MemoryStore:
+    _create(memory)
+    return memory
+
+
+def _claim(store: Store) -> Attempt:
+    return Attempt.claim(store, "demo", raise_attempt(store, "demo"))
+
+
+def _beat(store: Store, attempt: int, step: int, time: float = NOW - 5) -> None:
+    notes.beat(store, "demo", attempt, Heartbeat(time, step, 1000, epoch=1.5, rate=10.0, loss=2.5))
+
+
+def test_a_run_through_its_life(store: Store) -> None:
+    _create(store)
+    assert derive(store, "demo", NOW).state == "queued"
+    attempt = _claim(store)
+    attempt.commit(100, b"x", 3.0)
+    _beat(store, 1, 150)
+    status = derive(store, "demo", NOW)
+    assert (status.state, status.step, status.committed_step) == ("running", 150, 100)
+    assert (status.total_steps, status.epoch, status.loss, status.val) == (1000, 1.5, 2.5, 3.0)
+    assert status.eta_s == 85.0
+    assert (status.silent, status.silent_s) == (False, 5.0)
+    notes.record_outcome(store, "demo", 1, Outcome(75, "preempted", NOW, 100))
+    status = derive(store, "demo", NOW)
+    assert (status.state, status.reason, status.step) == ("interrupted", "preempted", 100)
+    assert (status.rate, status.eta_s) == (None, None)
+    raise_attempt(store, "demo")
+    status = derive(store, "demo", NOW)
+    assert (status.state, status.attempt, status.step) == ("queued", 2, 100)
+    Attempt.claim(store, "demo", 2).finish("done")
+    notes.record_outcome(store, "demo", 2, Outcome(0, "", NOW, 100))
+    status = derive(store, "demo", NOW)
+    assert status.state == "done"
+    assert [(a.attempt, a.from_step, a.end, a.exit_code) for a in status.attempts] == [
+        (1, 0, "preempted", 75),
+        (2, 100, "exit code 0", 0),
+    ]
+    assert json.loads(json.dumps(status.as_json()))["kept"][0]["step"] == 100
+
+
+@pytest.mark.parametrize(
+    ("code", "state"),
+    [
+        (75, "interrupted"),
+        (76, "interrupted"),
+        (77, "failed"),
+        (78, "failed"),
+        (137, "interrupted"),
+    ],
+)
+def test_an_outcome_ends_an_attempt(run: MemoryStore, code: int, state: str) -> None:
+    _claim(run)
+    notes.record_outcome(run, "demo", 1, Outcome(code, "why", NOW, 0))
+    status = derive(run, "demo", NOW)
+    assert (status.state, status.reason) == (state, "why")
+
+
+def test_silence_is_said_and_decides_nothing(run: MemoryStore) -> None:
+    attempt = _claim(run)
+    assert derive(run, "demo", NOW).silent_s is None
+    _beat(run, 1, 10, time=NOW - 3600)
+    status = derive(run, "demo", NOW)
+    assert (status.state, status.silent, status.silent_s) == ("running", True, 3600.0)
+    attempt.commit(20, b"x", None)
+
+
+def test_attempts_without_an_outcome_are_told_apart(run: MemoryStore) -> None:
+    raise_attempt(run, "demo")
+    _claim(run)
+    notes.record_machine(run, "demo", 2, {"provider": "local", "price": 0.0})
+    _claim(run)
+    status = derive(run, "demo", NOW)
+    assert [(a.attempt, a.end) for a in status.attempts] == [
+        (1, "never began"),
+        (2, "lost without a word"),
+        (3, ""),
+    ]
+    assert status.attempts[1].machine == {"provider": "local", "price": 0.0}
+
+
+def test_a_stop_belongs_to_its_attempt(run: MemoryStore) -> None:
+    _claim(run)
+    assert notes.request_stop(run, "demo", StopRequest(NOW, "enough")) == 1
+    assert notes.request_stop(run, "demo", StopRequest(NOW + 1, "again")) == 1
+    assert notes.stop_requested(run, "demo", 1) == StopRequest(NOW, "enough")
+    status = derive(run, "demo", NOW)
+    assert (status.state, status.stop_requested) == ("running", True)
+    notes.record_outcome(run, "demo", 1, Outcome(75, "asked to stop", NOW, 0))
+    assert derive(run, "demo", NOW).state == "stopped"
+    _claim(run)
+    assert notes.stop_requested(run, "demo", 2) is None
+    status = derive(run, "demo", NOW)
+    assert (status.state, status.stop_requested) == ("running", False)
+
+
+def test_a_stop_follows_a_run_that_just_moved_on(run: MemoryStore, monkeypatch) -> None:
+    _claim(run)
+    create = run.create
+
+    def moving(key: str, data: bytes) -> str:
+        monkeypatch.setattr(run, "create", create)
+        version = create(key, data)
+        raise_attempt(run, "demo")
+        return version
+
+    monkeypatch.setattr(run, "create", moving)
+    assert notes.request_stop(run, "demo", StopRequest(NOW)) == 2
+    assert notes.stop_requested(run, "demo", 2) is not None
+
+
+def test_there_must_be_something_to_stop(run: MemoryStore) -> None:
+    with pytest.raises(BadInput, match="no attempt yet"):
+        notes.request_stop(run, "demo", StopRequest(NOW))
+    with pytest.raises(BadInput, match="there is no run other"):
+        notes.request_stop(run, "other", StopRequest(NOW))
+    _claim(run).finish("done")
+    with pytest.raises(BadInput, match="is done"):
+        notes.request_stop(run, "demo", StopRequest(NOW))
+
+
+def test_the_first_outcome_stays(run: MemoryStore) -> None:
+    first = Outcome(75, "preempted", NOW, 5)
+    assert notes.record_outcome(run, "demo", 1, first)
+    assert notes.record_outcome(run, "demo", 1, first)
+    assert not notes.record_outcome(run, "demo", 1, Outcome(0, "", NOW, 9))
+    assert notes.read_outcome(run, "demo", 1) == first
+
+
+def test_notes_of_other_versions(run: MemoryStore) -> None:
+    run.write("demo/a0001/heartbeat.json", b'{"time":1,"step":2,"total_steps":3,"new":4}')
+    beat = notes.read_heartbeat(run, "demo", 1)
+    assert beat is not None
+    assert beat.step == 2
+    run.write("demo/a0001/heartbeat.json", b'{"time":1}')
+    with pytest.raises(Corrupt, match="lacks a field"):
+        notes.read_heartbeat(run, "demo", 1)
+
+
+def test_one_bad_run_does_not_hide_the_others(run: MemoryStore) -> None:
+    _create(run, "apple")
+    _create(run, "zebra")
+    run.write("apple/HEAD", b"rubbish")
+    run.write("no-run/file", b"")
+    listed = list_runs(run, NOW)
+    assert [line.run for line in listed] == ["apple", "demo", "zebra"]
+    assert listed[0].status is None
+    assert "apple/HEAD is not JSON" in listed[0].problem
+    assert listed[1].status is not None
+
+
+def test_a_missing_run(run: MemoryStore) -> None:
+    with pytest.raises(BadInput, match="did you mean demo"):
+        derive(run, "demos", NOW)
+    run.delete("demo/HEAD")
+    assert derive(run, "demo", NOW).state == "queued"
