@@ -34,7 +34,9 @@ class Rows(Dataset[tuple[Tensor, int, int, int]]):
         row = self.rows[index]
         start, stop = self.peptides.offsets[row : row + 2]
         letters = torch.full((MAX_LENGTH,), PAD, dtype=torch.int64)
-        letters[: stop - start] = torch.from_numpy(self.peptides.tokens[start:stop].astype(np.int64))
+        letters[: stop - start] = torch.from_numpy(
+            self.peptides.tokens[start:stop].astype(np.int64)
+        )
         target = int(self.peptides.targets[row])
         none = len(self.peptides.vocabulary)
         label = int(self.peptides.labels[row])

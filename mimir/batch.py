@@ -36,16 +36,17 @@ class Shelf:
     @staticmethod
     def of(peptides: Peptides, rows: Tensor, device: torch.device) -> "Shelf":
         """The peptides in `rows` (int64 [R]) of a packed data set."""
-        offsets = torch.from_numpy(peptides.offsets).to(torch.int64)
-        targets = torch.from_numpy(peptides.targets).to(torch.int64)[rows]
+        # The arrays are read-only, which tensors cannot be: each is copied once.
+        offsets = torch.tensor(peptides.offsets, dtype=torch.int64)
+        targets = torch.tensor(peptides.targets, dtype=torch.int64)[rows]
         none = len(peptides.vocabulary)
         return Shelf(
             torch.cat(
-                [torch.from_numpy(peptides.tokens), torch.zeros(MAX_LENGTH, dtype=torch.uint8)]
+                [torch.tensor(peptides.tokens), torch.zeros(MAX_LENGTH, dtype=torch.uint8)]
             ).to(device),
             offsets[rows].to(device),
             (offsets[1:] - offsets[:-1])[rows].to(device),
-            torch.from_numpy(peptides.labels).to(torch.int64)[rows].to(device),
+            torch.tensor(peptides.labels, dtype=torch.int64)[rows].to(device),
             torch.where(targets < 0, none, targets).to(device),
         )
 

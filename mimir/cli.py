@@ -20,7 +20,7 @@ from mimir.errors import BAD_CONFIG, BadInput, MimirError
 Command = Callable[..., Any]
 Tree = Mapping[str, "Command | Tree"]
 
-SHORT = {"-v": "--verbose", "-y": "--yes", "-f": "--follow", "-h": "--help"}
+SHORT = {"-v": "--verbose", "-y": "--yes", "-f": "--follow", "-h": "--help", "-n": "--n"}
 _KINDS = {int: "a whole number", float: "a number"}
 
 
@@ -31,8 +31,18 @@ def main(prog: str, summary: str, tree: Tree, argv: Sequence[str] | None = None)
     or 130 after Ctrl-C. Errors are one line on stderr that begins with `prog`.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    _exit(prog, lambda: _run(prog, summary, tree, words))
+
+
+def run(prog: str, command: Command, argv: Sequence[str] | None = None) -> NoReturn:
+    """As `main`, for a program that is one command."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    _exit(prog, lambda: _call(prog, command, words))
+
+
+def _exit(prog: str, body: Callable[[], int]) -> NoReturn:
     try:
-        code = _run(prog, summary, tree, words)
+        code = body()
         sys.stdout.flush()
     except MimirError as error:
         print(f"{prog}: {error}", file=sys.stderr)
@@ -63,13 +73,17 @@ def _run(prog: str, summary: str, tree: Tree, words: list[str]) -> int:
         path.append(word)
         node = node[word]
         summary = _summary(node)
+    return _call(" ".join(path), node, words)
+
+
+def _call(path: str, function: Command, words: list[str]) -> int:
     if any(word in ("--help", "-h") for word in words):
-        print(_command_help(" ".join(path), node))
+        print(_command_help(path, function))
         return 0
     import fire  # here, because help needs none of it
 
-    command = _checked(" ".join(path), node, words)
-    result = fire.Fire(node, command=command, name=path[-1], serialize=lambda _: None)
+    command = _checked(path, function, words)
+    result = fire.Fire(function, command=command, name=path, serialize=lambda _: None)
     return result if isinstance(result, int) else 0
 
 
@@ -113,9 +127,13 @@ def _checked(path: str, function: Command, words: list[str]) -> list[str]:
         if name in given:
             raise BadInput(f"--{name.replace('_', '-')} is given twice")
         given[name] = value
-    for parameter in places:
-        if parameter.default is parameter.empty and parameter.name not in given:
-            wanted = parameter.name.upper()
+    for parameter in named.values():
+        required = (
+            parameter.default is parameter.empty and parameter.kind != parameter.VAR_POSITIONAL
+        )
+        if required and parameter.name not in given:
+            place = parameter.kind == parameter.POSITIONAL_OR_KEYWORD
+            wanted = parameter.name.upper() if place else f"--{parameter.name.replace('_', '-')}"
             raise BadInput(f"`{path}` needs {wanted} (see `{path} --help`)")
     return [repr(w) for w in many] + [
         f"--{name}={_literal(name, value, named.get(name))}" for name, value in given.items()
@@ -190,7 +208,11 @@ def _command_help(path: str, function: Command) -> str:
         for option, words in options:
             wrapped = textwrap.wrap(words, 96 - width) or [""]
             head = f"  {option:<{width}}"
-            lines += [head + wrapped[0]] if len(option) < width else [head, " " * width + "  " + wrapped[0]]
+            lines += (
+                [head + wrapped[0]]
+                if len(option) < width
+                else [head, " " * width + "  " + wrapped[0]]
+            )
             lines += [" " * (width + 2) + line for line in wrapped[1:]]
     if examples:
         lines += ["", "Example:", *(f"  {line}" for line in examples)]
@@ -206,7 +228,12 @@ def _sections(doc: str) -> tuple[str, dict[str, str], list[str]]:
             section = line.strip()
         elif section == "Args:" and line.strip():
             left, colon, right = line.strip().partition(": ")
-            if colon and left.lstrip("*").isidentifier() and line.startswith("    ") and line[4] != " ":
+            if (
+                colon
+                and left.lstrip("*").isidentifier()
+                and line.startswith("    ")
+                and line[4] != " "
+            ):
                 name = left.lstrip("*")
                 told[name] = right
             elif name:

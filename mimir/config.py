@@ -200,7 +200,9 @@ class Config:
                 raise BadInput(f"there is no section {name!r}{_nearest(name, SECTIONS)}")
             for key in section:
                 if _SECTION_OF.get(key) != name:
-                    raise BadInput(f"section {name} has no setting {key!r}{_nearest(key, SETTINGS)}")
+                    raise BadInput(
+                        f"section {name} has no setting {key!r}{_nearest(key, SETTINGS)}"
+                    )
             config = config.with_settings(section)
         return config
 
@@ -246,7 +248,9 @@ def load_preset(name: str) -> Config:
         body = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         first = str(error).splitlines()[0]
-        raise BadInput(f"{path} is not a YAML file ({first}); compare it with a preset in jobs/") from None
+        raise BadInput(
+            f"{path} is not a YAML file ({first}); compare it with a preset in jobs/"
+        ) from None
     if not isinstance(body, dict) or not all(isinstance(v, dict) for v in body.values()):
         raise BadInput(f"{path} must map sections ({', '.join(SECTIONS)}) to settings")
     return Config.from_dict({"preset": path.stem, **body})

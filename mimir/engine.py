@@ -198,7 +198,9 @@ class Engine:
         calm = (state.growth + 1) * (1 - overflow.to(torch.int32))
         grown = calm >= GROWTH_INTERVAL
         state.scale.copy_(
-            torch.where(overflow > 0, state.scale * 0.5, torch.where(grown, state.scale * 2, state.scale))
+            torch.where(
+                overflow > 0, state.scale * 0.5, torch.where(grown, state.scale * 2, state.scale)
+            )
         )
         state.growth.copy_(torch.where(grown, 0, calm).to(torch.int32))
         # A scale that has fallen this low means that the weights themselves are broken.

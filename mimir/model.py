@@ -114,7 +114,7 @@ class Denoiser(nn.Module):
         self.register_buffer("time_waves", _waves(timesteps, size.dim), persistent=False)
 
     def condition(self, timestep: Tensor, label: Tensor, target: Tensor) -> Tensor:
-        """What a peptide is told: float32 [B, D] from int64 [B] timesteps 1 … T, labels, targets."""
+        """What a peptide is told: float32 [B, D] of int64 [B] timesteps (from 1), labels, targets."""
         dtype = self.time_up.weight.dtype
         # T rows are fewer than the peptides of a batch: a table, then a look-up.
         table = self.time_down(F.gelu(self.time_up(self.time_waves.to(dtype))))
@@ -132,7 +132,10 @@ class Denoiser(nn.Module):
             layout: where the residues sit.
         """
         slots = condition[:, None, :] + self.position.float()
-        x = _Pack.apply(slots.view(-1, self.size.dim), layout) + _look_up(self.letter, letters).float()
+        x = (
+            _Pack.apply(slots.view(-1, self.size.dim), layout)
+            + _look_up(self.letter, letters).float()
+        )
         index = HeadIndex.of(layout, self.size.heads)
         for i, block in enumerate(self.blocks):
             last = i == len(self.blocks) - 1

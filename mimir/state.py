@@ -144,7 +144,9 @@ class TrainingState:
             if name not in tensors:
                 raise BadInput(f"the checkpoint has no tensor {name}: it is of another model")
             if name not in live:
-                raise BadInput(f"the checkpoint has an unknown tensor {name}: it is of another model")
+                raise BadInput(
+                    f"the checkpoint has an unknown tensor {name}: it is of another model"
+                )
             have, want = tensors[name], live[name]
             if have.shape != want.shape or have.dtype != want.dtype:
                 raise BadInput(

@@ -21,6 +21,9 @@ from mimir.runs.probe import probe
 from mimir.runs.record import RunRecord, create_run, read_run
 from mimir.runs.store import Store
 
+HELD_OUT = 2000
+"""Background peptides wanted for validation, as far as a tenth of the data gives them."""
+
 
 def default_store() -> str:
     """$MIMIR_STORE, or a folder in the user's data directory."""
@@ -130,7 +133,8 @@ def _packed(csv: Path) -> Path:
 
     if not csv.is_file():
         raise BadInput(f"there is no data file {csv}; give a CSV or a packed .safetensors")
-    digest = hashlib.sha256(csv.read_bytes())
+    content = csv.read_bytes()
+    digest = hashlib.sha256(content)
     sidecar = csv.with_name(csv.name + ".groups.safetensors")
     if sidecar.is_file():
         digest.update(sidecar.read_bytes())
@@ -142,5 +146,7 @@ def _packed(csv: Path) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError:
         out = Path(tempfile.mkdtemp(prefix="mimir-")) / out.name
-    pack(csv, out)
+    # A hundredth of a small data set would be too few peptides for a steady figure.
+    rows = max(1, content.count(b"\n") - 1)
+    pack(csv, out, validation=max(0.01, min(0.1, HELD_OUT / rows)))
     return out

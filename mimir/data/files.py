@@ -66,7 +66,7 @@ def to_bytes(tensors: Mapping[str, NDArray[Any]], record: Mapping[str, Any]) -> 
     return safetensors.numpy.save(arrays, metadata={_KEY: canonical_json(record)})
 
 
-def from_bytes(data: bytes, path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+def from_bytes(data: bytes, path: Path | str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Tensors and record of a file made by `to_bytes`; `path` is named in errors.
 
     Raises Corrupt if the bytes are no safetensors file, BadInput if it is not one of ours.

@@ -77,11 +77,18 @@ def load(path: Path) -> Peptides:
 
     Raises BadInput if the file is missing or not of this format, Corrupt if it is damaged.
     """
-    data = files.read(path, "packed data set")
-    tensors, record = files.from_bytes(data, path)
+    return parse(files.read(path, "packed data set"), path)
+
+
+def parse(data: bytes, where: Path | str) -> Peptides:
+    """A packed data set from its bytes; `where` they came from stands in errors.
+
+    Raises as `load`.
+    """
+    tensors, record = files.from_bytes(data, where)
     if record.get("format") != FORMAT or record.get("alphabet") != LETTERS:
         raise BadInput(
-            f"{path} is no packed data set of format {FORMAT} with the alphabet {LETTERS}; "
+            f"{where} is no packed data set of format {FORMAT} with the alphabet {LETTERS}; "
             "pack its CSV again"
         )
     try:
@@ -89,12 +96,12 @@ def load(path: Path) -> Peptides:
         yardsticks = Yardsticks.from_json(record["yardsticks"])
         source = str(record["csv_sha256"])
     except (KeyError, TypeError) as error:
-        raise Corrupt(f"{path}: the record lacks or misspells {error}; pack its CSV again") from (
+        raise Corrupt(f"{where}: the record lacks or misspells {error}; pack its CSV again") from (
             error
         )
     wrong = _wrong(tensors, len(vocabulary))
     if wrong:
-        raise Corrupt(f"{path} is damaged: {wrong}; pack its CSV again")
+        raise Corrupt(f"{where} is damaged: {wrong}; pack its CSV again")
     for array in tensors.values():
         array.flags.writeable = False
     return Peptides(

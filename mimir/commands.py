@@ -1,0 +1,276 @@
+"""The commands of `python -m mimir`."""
+
+import csv
+import io
+import json as json_text
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from mimir import cli
+from mimir.data import commands as data
+from mimir.errors import BadInput
+
+
+def train(
+    *,
+    preset: str = "small",
+    run_name: str = "",
+    store: str = "",
+    data: str = "",
+    verbose: bool = False,
+    **settings: object,
+) -> int:
+    """Train here, in this terminal; a run of this name goes on where it stopped.
+
+    Ctrl-C commits a checkpoint and ends; the same command, or `resume`, goes on. Whoever
+    trains the run elsewhere at the moment is fenced off and loses nothing that was committed.
+
+    Args:
+        preset: smoke, small, medium, large, or a YAML file of your own.
+        run_name: name of the run (default: a fresh one).
+        store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
+        data: a CSV (sequence,label,target) or a packed data set (default: the shipped sample).
+        verbose: also print the settings.
+        settings: any setting of the preset, such as --lr 3e-4 or --epochs 2.
+
+    Example:
+        python -m mimir train --preset small --run-name small_test -v
+    """
+    from mimir.runs.store import open_store
+    from mimir.submission import default_store, enter, fresh_name, prepare
+
+    job = prepare(preset, settings, data)
+    opened = open_store(store or default_store())
+    record = enter(opened, run_name or fresh_name(preset), job)
+    if verbose:
+        print(json_text.dumps(record.config, indent=2))
+    return _work_here(opened, record.name)
+
+
+def resume(name: str, *, store: str = "") -> int:
+    """Go on with a run here, from its last checkpoint.
+
+    Args:
+        name: of the run.
+        store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
+
+    Example:
+        python -m mimir resume small_test
+    """
+    from mimir.runs.store import open_store
+    from mimir.submission import default_store
+
+    return _work_here(open_store(store or default_store()), name)
+
+
+def _work_here(store: Any, name: str) -> int:
+    import time
+
+    from mimir.runs import notes
+    from mimir.runs.commit import raise_attempt
+    from mimir.runs.record import read_run
+    from mimir.worker import Worker, to_stdout
+
+    read_run(store, name)
+    attempt = raise_attempt(store, name)
+    machine = {"provider": "terminal", "host": os.uname().nodename, "started": time.time()}
+    notes.record_machine(store, name, attempt, machine)
+    print(f"run {name} in {store.url}; follow it by `python -m launch status {name}`", flush=True)
+    drawn = sys.stdout.isatty()
+    return Worker(store, name, attempt, out=to_stdout, drawn=drawn).work()
+
+
+def sample(
+    *,
+    run: str = "",
+    model: str = "",
+    n: int = 10,
+    target: str = "",
+    label: str = "",
+    min_length: int = 4,
+    max_length: int = 20,
+    order: str = "random",
+    temperature: float = 1.0,
+    guidance: float = 1.0,
+    pattern: str = "",
+    seed: int = 0,
+    format: str = "fasta",
+    out: str = "",
+    store: str = "",
+) -> None:
+    """Draw peptides from a trained model.
+
+    Args:
+        run: name of a run; unfinished ones are sampled from their newest checkpoint.
+        model: instead of a run, a folder that `launch pull` made.
+        n: how many peptides.
+        target: a target protein of the training data, as its UniProt accession.
+        label: interacting, background or any (default: interacting).
+        min_length: fewest residues.
+        max_length: most residues.
+        order: random (the model's own distribution) or confidence (likelier, less diverse).
+        temperature: below 1 is more cautious, above 1 more adventurous.
+        guidance: above 1 exaggerates what label and target change.
+        pattern: fixed residues, with '.' where free, such as ..P..P..; sets the length.
+        seed: the same seed gives the same peptides.
+        format: fasta, csv or json.
+        out: a file to write (default: the terminal).
+        store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
+
+    Example:
+        python -m mimir sample --run demo -n 10 --target Q96C01 --min-length 8 --max-length 12
+    """
+    import difflib
+
+    from tqdm import tqdm
+
+    from mimir.sampling import Draw
+    from mimir.sampling import sample as draw_peptides
+
+    labels = {"background": 0, "interacting": 1, "any": 2}
+    label = label or "interacting"
+    if label not in labels:
+        raise BadInput(f"label is {label!r}{cli.nearest(label, labels)}")
+    if format not in ("fasta", "csv", "json"):
+        raise BadInput(f"format is {format!r}, but must be fasta, csv or json")
+    if n < 1:
+        raise BadInput(f"n is {n}, but must be at least 1")
+    draw = Draw(
+        label=labels[label], order=order, temperature=temperature, guidance=guidance,
+        min_length=min_length, max_length=max_length, pattern=pattern, seed=seed,
+    )  # fmt: skip
+    opened = _open(run, model, store)
+    index = None
+    if target:
+        known = opened.vocabulary["targets"]
+        if target not in known:
+            near = difflib.get_close_matches(target, known, n=3, cutoff=0.4)
+            hint = f"; near are {', '.join(near)}" if near else ""
+            raise BadInput(f"target {target!r} is not among the {len(known)} of this model{hint}")
+        index = known.index(target)
+    lengths = opened.vocabulary["lengths"]
+    histogram = lengths["interacting" if label != "background" else "background"]
+    if not any(histogram):
+        histogram = lengths["background"]
+    draw = Draw(**{**draw.__dict__, "target": index})
+    with tqdm(total=n, unit="peptide", disable=not sys.stderr.isatty() or n < 1000) as bar:
+        peptides = draw_peptides(opened.model, n, draw, histogram, bar.update)
+    text = _peptides(peptides, format, run or Path(model).name, target, label)
+    if out:
+        _write(Path(out), text)
+        print(f"{len(peptides)} peptides in {out} ({opened.source})", file=sys.stderr)
+    else:
+        print(text, end="")
+
+
+def _peptides(peptides: list[str], format: str, name: str, target: str, label: str) -> str:
+    if format == "json":
+        rows = [{"sequence": s, "target": target or None, "label": label} for s in peptides]
+        return json_text.dumps(rows, indent=2) + "\n"
+    if format == "csv":
+        sheet = io.StringIO()
+        writer = csv.writer(sheet, lineterminator="\n")
+        writer.writerow(["sequence", "target", "label"])
+        writer.writerows([s, target, label] for s in peptides)
+        return sheet.getvalue()
+    about = f" target={target}" if target else ""
+    return "".join(f">{name}_{i + 1}{about} label={label}\n{s}\n" for i, s in enumerate(peptides))
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".part")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise BadInput(f"cannot write {path}: {error.strerror}") from None
+
+
+def _open(run: str, model: str, store: str) -> Any:
+    from mimir.model_file import from_folder, from_run
+    from mimir.runs.store import open_store
+    from mimir.submission import default_store
+
+    if bool(run) == bool(model):
+        raise BadInput("give either --run NAME or --model FOLDER")
+    if model:
+        return from_folder(Path(model))
+    return from_run(open_store(store or default_store()), run)
+
+
+def evaluate(
+    *,
+    run: str = "",
+    model: str = "",
+    data: str = "",
+    repeats: int = 4,
+    samples: int = 1000,
+    store: str = "",
+    json: bool = False,
+) -> None:
+    """Measure a model on all held-out peptides, beside the data's yardsticks.
+
+    Args:
+        run: name of a run.
+        model: instead of a run, a folder that `launch pull` made.
+        data: the data set whose held-out part to use (default: the shipped sample, or the run's).
+        repeats: passes over the held-out peptides with other masks.
+        samples: peptides to draw for validity, uniqueness and novelty; 0: none.
+        store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
+        json: print JSON.
+
+    Example:
+        python -m mimir evaluate --run demo
+    """
+    from mimir.evaluation import measure
+
+    opened = _open(run, model, store)
+    figures = measure(opened, _peptides_of(run, data, store, opened), repeats, samples)
+    if json:
+        print(json_text.dumps(figures, indent=2))
+        return
+    print(f"{opened.source}")
+    print(f"{'nats per residue':<34}{'model':>9}{'composition':>13}{'order-2':>9}{'peptides':>10}")
+    for name, row in figures["nelbo"].items():
+        marks = [row[key] for key in ("model", "composition", "markov2")]
+        shown = [f"{mark:.4f}" if mark is not None else "–" for mark in marks]
+        print(f"{name:<34}{shown[0]:>9}{shown[1]:>13}{shown[2]:>9}{row['peptides']:>10,}")
+    if samples:
+        found = figures["samples"]
+        print(
+            f"{found['drawn']} samples: {found['valid']:.1%} valid, {found['unique']:.1%} unique, "
+            f"{found['novel']:.1%} not in the training data"
+        )
+
+
+def _peptides_of(run: str, data: str, store: str, opened: Any) -> Any:
+    from mimir.data.pack import load
+    from mimir.data.peptides import parse
+    from mimir.runs.record import read_run
+    from mimir.runs.store import open_store
+    from mimir.submission import default_store, prepare
+
+    if run and not data:
+        opened_store = open_store(store or default_store())
+        record = read_run(opened_store, run)
+        assert record.data is not None
+        stored = record.data
+        content = opened_store.get(stored.key, size=stored.size, sha256=stored.sha256)
+        return parse(content, stored.key)
+    peptides = load(prepare("smoke", {}, data).data)
+    if list(peptides.vocabulary) != opened.vocabulary["targets"]:
+        raise BadInput("the data set's targets are not those that the model was trained with")
+    return peptides
+
+
+TREE: cli.Tree = {
+    "train": train,
+    "resume": resume,
+    "sample": sample,
+    "evaluate": evaluate,
+    "data": {"build": data.build, "verify": data.verify, "pack": data.pack},
+}
+SUMMARY = "Mimir trains a generator of short peptides, and loses nothing when the machine dies."

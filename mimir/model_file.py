@@ -1,0 +1,94 @@
+"""Opening a run's model, whatever it is: finished, unfinished, or a pulled folder."""
+
+import io
+import json
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+
+from mimir import checkpoint, export
+from mimir.config import Config
+from mimir.data.peptides import parse
+from mimir.errors import BadInput, Corrupt
+from mimir.model import Denoiser
+from mimir.runs.head import Head
+from mimir.runs.record import read_run
+from mimir.runs.status import read_head
+from mimir.runs.store import Store
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model with the averaged weights, and what its numbers mean."""
+
+    model: Denoiser
+    config: Config
+    vocabulary: dict[str, Any]
+    source: str
+    """For people: which state of which run this is."""
+
+
+def from_folder(folder: Path) -> Opened:
+    """A pulled model. Raises BadInput if a file is missing, Corrupt if one is damaged."""
+    files = {}
+    for name in ("model.safetensors", "config.json", "vocabulary.json"):
+        path = folder / name
+        if not path.is_file():
+            raise BadInput(f"{folder} holds no {name}; give the folder that `launch pull` made")
+        files[name] = path.read_bytes()
+    return _opened(files, str(folder))
+
+
+def from_run(store: Store, run: str) -> Opened:
+    """The model of a run: what it left if it is done, else its newest checkpoint's average."""
+    head = read_head(store, run)
+    if head.model is not None:
+        stored = head.model
+        content = store.get(stored.key, size=stored.size, sha256=stored.sha256)
+        files = {}
+        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+            for name in ("model.safetensors", "config.json", "vocabulary.json"):
+                member = tar.extractfile(name)
+                assert member is not None
+                files[name] = member.read()
+        return _opened(files, f"run {run}, finished")
+    return _from_checkpoint(store, run, head)
+
+
+def _from_checkpoint(store: Store, run: str, head: Head) -> Opened:
+    record = read_run(store, run)
+    if not head.kept or record.data is None:
+        raise BadInput(f"run {run} has no checkpoint yet; see `python -m launch status {run}`")
+    config = Config.from_dict(record.config)
+    data = record.data
+    peptides = parse(store.get(data.key, size=data.size, sha256=data.sha256), data.key)
+    kept = head.kept[-1]
+    content = store.get(kept.key, size=kept.size, sha256=kept.sha256)
+    _, tensors = checkpoint.decode(content, config.sha256(), peptides.digest)
+    weights = {
+        name.removeprefix("ema."): value
+        for name, value in tensors.items()
+        if name.startswith("ema.")
+    }
+    words = export.vocabulary(peptides)
+    model = export.denoiser(save(weights), config, words)
+    return Opened(model, config, words, f"run {run}, unfinished, at step {kept.step}")
+
+
+def _opened(files: dict[str, bytes], source: str) -> Opened:
+    try:
+        body = json.loads(files["config.json"])
+        words = json.loads(files["vocabulary.json"])
+    except ValueError as error:
+        raise Corrupt(f"{source}: config.json or vocabulary.json is damaged ({error})") from None
+    if body.get("format") != export.FORMAT:
+        raise BadInput(
+            f"{source} has format {body.get('format')}; this Mimir reads {export.FORMAT}"
+        )
+    for name in ("format", "mimir", "run", "step"):
+        body.pop(name, None)
+    config = Config.from_dict(body)
+    return Opened(export.denoiser(files["model.safetensors"], config, words), config, words, source)
