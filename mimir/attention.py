@@ -124,5 +124,5 @@ def attention(qkv: Tensor, index: HeadIndex, heads: int) -> Tensor:
     Returns:
         [N, H * d], in qkv's dtype; the softmax is computed in float32.
     """
-    mixed: Tensor = _Attention.apply(qkv, index, heads)  # type: ignore[no-untyped-call]
+    mixed: Tensor = _Attention.apply(qkv, index, heads)
     return mixed

@@ -155,8 +155,12 @@ def sample(
     if not any(histogram):
         histogram = lengths["background"]
     draw = Draw(**{**draw.__dict__, "target": index})
+
+    def progress(done: int) -> None:
+        bar.update(done)
+
     with tqdm(total=n, unit="peptide", disable=not sys.stderr.isatty() or n < 1000) as bar:
-        peptides = draw_peptides(opened.model, n, draw, histogram, bar.update)
+        peptides = draw_peptides(opened.model, n, draw, histogram, progress)
     text = _peptides(peptides, format, run or Path(model).name, target, label)
     if out:
         _write(Path(out), text)

@@ -160,7 +160,7 @@ class Engine:
         for i in range(slices):
             part = plan if slices == 1 else plan.at(slice(i * width, (i + 1) * width))
             terms = self._bound(self.model, self._batch(part, width)).sum() / residues
-            (terms * state.scale if half else terms).backward()  # type: ignore[no-untyped-call]
+            (terms * state.scale if half else terms).backward()
             loss += terms.detach()
         if state.low_grad is not state.grad:
             state.grad.copy_(state.low_grad)

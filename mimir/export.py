@@ -166,14 +166,12 @@ def events(rows: list[dict[str, Any]]) -> dict[str, bytes]:
     from torch.utils.tensorboard import SummaryWriter
 
     with tempfile.TemporaryDirectory(prefix="mimir-") as folder:
-        writer = SummaryWriter(folder)  # type: ignore[no-untyped-call]
+        writer = SummaryWriter(folder)
         for row in rows:
             for name, value in row.items():
                 if name not in ("step", "time") and isinstance(value, (int, float)):
-                    writer.add_scalar(  # type: ignore[no-untyped-call]
-                        name, value, row["step"], walltime=row.get("time")
-                    )
-        writer.close()  # type: ignore[no-untyped-call]
+                    writer.add_scalar(name, value, row["step"], walltime=row.get("time"))
+        writer.close()
         return {f"tensorboard/{p.name}": p.read_bytes() for p in sorted(Path(folder).iterdir())}
 
 

@@ -102,6 +102,7 @@ class Denoiser(nn.Module):
         super().__init__()
         self.size = size
         self.targets = targets
+        self.timesteps = timesteps
         self.letter = nn.Parameter(torch.empty(INPUTS, size.dim))
         self.position = nn.Parameter(torch.empty(MAX_LENGTH, size.dim))
         self.label = nn.Parameter(torch.empty(NO_LABEL + 1, size.dim))
@@ -114,7 +115,7 @@ class Denoiser(nn.Module):
         self.register_buffer("time_waves", _waves(timesteps, size.dim), persistent=False)
 
     def condition(self, timestep: Tensor, label: Tensor, target: Tensor) -> Tensor:
-        """What a peptide is told: float32 [B, D] of int64 [B] timesteps (from 1), labels, targets."""
+        """What peptides are told: float32 [B, D] of int64 [B] timesteps (from 1), labels, targets."""
         dtype = self.time_up.weight.dtype
         # T rows are fewer than the peptides of a batch: a table, then a look-up.
         table = self.time_down(F.gelu(self.time_up(self.time_waves.to(dtype))))

@@ -29,7 +29,7 @@ def page(
     curve: bytes,
 ) -> bytes:
     """The report of a finished run, self-contained, as UTF-8."""
-    last = next((row for row in reversed(rows) if row.get("val") is not None), {})
+    last: dict[str, Any] = next((row for row in reversed(rows) if row.get("val") is not None), {})
     background, pairs = peptides.yardsticks.background, peptides.yardsticks.pairs
     figures = [
         ("held-out background", last.get("val"), background),

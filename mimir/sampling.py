@@ -157,7 +157,7 @@ def _logits(
     slot_of = flat.nonzero().view(-1)
     layout = Layout(slot_of, (flat.cumsum(0) - 1).clamp(min=0), inside)
     count = masked.sum(1).clamp(min=1)
-    timesteps = model.time_waves.shape[0]
+    timesteps = model.timesteps
     condition = model.condition((count - 1) * timesteps // length + 1, label, target)
     packed = model(letters.view(-1)[slot_of], condition, layout)[:, : len(STANDARD)]
     full = torch.zeros(len(flat), len(STANDARD), dtype=torch.float64, device=flat.device)

@@ -3,7 +3,7 @@
 import sys
 import time
 from types import TracebackType
-from typing import TextIO
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -17,7 +17,7 @@ class Progress:
         self._stream = sys.stderr if stream is None else stream
         self._done = 0
         self._began = time.monotonic()
-        self._bar: tqdm[None] | None = None
+        self._bar: tqdm[Any] | None = None
         if self._stream.isatty():
             self._bar = tqdm(total=stages, desc=title, file=self._stream, leave=False)
 
