@@ -115,7 +115,7 @@ class Denoiser(nn.Module):
         self.register_buffer("time_waves", _waves(timesteps, size.dim), persistent=False)
 
     def condition(self, timestep: Tensor, label: Tensor, target: Tensor) -> Tensor:
-        """What peptides are told: float32 [B, D] of int64 [B] timesteps (from 1), labels, targets."""
+        """What peptides are told: float32 [B, D], of int64 [B] timesteps, labels and targets."""
         dtype = self.time_up.weight.dtype
         # T rows are fewer than the peptides of a batch: a table, then a look-up.
         table = self.time_down(F.gelu(self.time_up(self.time_waves.to(dtype))))

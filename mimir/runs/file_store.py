@@ -22,7 +22,15 @@ from mimir.runs.store import Progress, Stored, Versioned, check_key, verify
 _OWN = ".mimir"
 _CHUNK = 8 << 20
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
+_DENIED = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,  # a file where a folder should be
+    errno.ENAMETOOLONG,
+}
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}
 
 
@@ -133,7 +141,7 @@ class FileStore:
     def _conditional(self, key: str, data: bytes, expected: str | None) -> str:
         path, lock_path = self._path(key), self._lock(key)
         with _explained("write", path):
-            lock_path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(lock_path.parent)
             with _flocked(lock_path, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX) as lock:
                 count = _count(lock)
                 try:
@@ -155,7 +163,7 @@ class FileStore:
         """Write atomically; (size, SHA-256). Nothing is left behind if it fails."""
         size, sha256 = 0, hashlib.sha256()
         with _explained("write", path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent)
             temporary, handle = self._temporary()
             try:
                 with os.fdopen(handle, "wb") as file:
@@ -177,7 +185,7 @@ class FileStore:
     def _temporary(self) -> tuple[Path, int]:
         """A new temporary file, locked for as long as its writer lives."""
         folder = self.root / _OWN / "tmp"
-        folder.mkdir(parents=True, exist_ok=True)
+        _make_folder(folder)
         if not self._cleaned:
             self._cleaned = True
             _remove_abandoned(folder)
@@ -255,6 +263,14 @@ def _chunks(content: bytes | memoryview | Path) -> Iterator[memoryview]:
         view = memoryview(content).cast("B")
         for at in range(0, len(view), _CHUNK):
             yield view[at : at + _CHUNK]
+
+
+def _make_folder(folder: Path) -> None:
+    """Make it and its parents; a new folder lasts only once its parent is synced too."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -122,10 +122,10 @@ def test_metrics_of_a_killed_attempt_end_where_the_next_began(memory) -> None:
 def test_a_fallback_also_ends_the_attempts_before(memory) -> None:
     _rows(memory, 1, *({"step": s, "by": 1} for s in (10, 20, 30)))
     _rows(memory, 2, *({"step": s, "by": 2} for s in (30, 40)))
-    _rows(memory, 3, {"step": 20, "by": 3})
+    _rows(memory, 3, {"step": 30, "by": 3})
     head = Head(run="r", attempt=3, lineage=((1, 0), (2, 20), (3, 10)))
     rows = read_metrics(memory, "r", head)
-    assert [(row["step"], row["by"]) for row in rows] == [(10, 1), (20, 3)]
+    assert [(row["step"], row["by"]) for row in rows] == [(10, 1), (30, 3)]
     assert read_metrics(memory, "r", Head(run="r", attempt=3)) == []
 
 
