@@ -19,26 +19,21 @@ What must hold (checked at every change of the store):
 
 import argparse
 import contextlib
-import hashlib
 import multiprocessing
 import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from unittest import mock
 
 from mimir.errors import BadInput, Conflict, Corrupt, Fenced, StoreError
-from mimir.runs import layout
 from mimir.runs import sweep as sweeping
 from mimir.runs.commit import Attempt, raise_attempt
-from mimir.runs.head import Head, Register
+from mimir.runs.head import Head
 from mimir.runs.store import Stored, Versioned
-from tests.runs.memory import MemoryStore
+from tests.runs.truth import HEAD, RUN, Truth, Violation
+from tests.runs.weakened import VARIANTS
 
-RUN = "sim"
-HEAD = layout.head_key(RUN)
 TOTAL = 12
 POINTS = 500
 LOST_REQUEST = LOST_ANSWER = HIDDEN_RETRY = 0.08
@@ -49,10 +44,6 @@ FREEZE = 0.02
 
 class Killed(BaseException):
     """SIGKILL: no code of the actor runs after this."""
-
-
-class Violation(AssertionError):
-    """A promise was broken."""
 
 
 class Actor:
@@ -90,92 +81,6 @@ class Actor:
             self._sim.failure = self._sim.failure or error
         self.over = True
         self._sim.back.release()
-
-
-class Truth(MemoryStore):
-    """The store itself; looks at every change for a broken promise."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.actor: Actor | None = None
-        self.uploaded: dict[str, int] = {}
-        self.named: set[str] = set()
-        self.spoiled: set[str] = set()
-        self.count: Counter[str] = Counter()
-        self._head: Head | None = None
-
-    @property
-    def head(self) -> Head:
-        return self._head or Head.from_bytes(self.objects[HEAD].data)
-
-    def _set(self, key: str, data: bytes) -> str:
-        if key == HEAD:
-            before, after = self._head, Head.from_bytes(data)
-            if before is not None:
-                self._transition(before, after)
-            self._head = after
-            self.named |= {kept.key for kept in after.kept}
-        else:
-            for kept in self.head.kept if self._head else ():
-                if kept.key == key and hashlib.sha256(data).hexdigest() != kept.sha256:
-                    raise Violation(f"{key} was overwritten after it was committed")
-            if self.actor:
-                self.uploaded[key] = self.actor.attempt
-        return super()._set(key, data)
-
-    def delete(self, key: str) -> None:
-        if any(kept.key == key for kept in self.head.kept):
-            raise Violation(f"{key} was deleted while HEAD names it")
-        super().delete(key)
-
-    def spoil(self, rng: random.Random) -> None:
-        """A disk goes bad under one of the kept checkpoints."""
-        if self.head.kept:
-            key = rng.choice(self.head.kept).key
-            found = self.objects[key]
-            self.objects[key] = Versioned(found.data[:-1], found.version)
-            self.spoiled.add(key)
-
-    def _transition(self, before: Head, after: Head) -> None:
-        self.count["transitions"] += 1
-        self.count["takeovers"] += after.attempt > before.attempt
-        if after.attempt < before.attempt:
-            raise Violation(f"attempt went back from {before.attempt} to {after.attempt}")
-        if after.seq != before.seq + 1:
-            raise Violation(f"seq went from {before.seq} to {after.seq}")
-        if before.state == "done":
-            raise Violation("a finished run was changed")
-        old = {kept.key for kept in before.kept}
-        if after.step < before.step:
-            dropped = after.reason.startswith("dropped ")
-            if not dropped or not {kept.key for kept in after.kept} <= old:
-                raise Violation(f"step went back from {before.step} to {after.step}")
-            if not old - {kept.key for kept in after.kept} <= self.spoiled:
-                raise Violation("a checkpoint was dropped that was not corrupt")
-            self.count["fallbacks"] += 1
-        for kept in after.kept:
-            found = self.objects.get(kept.key)
-            if found is None:
-                raise Violation(f"HEAD names {kept.key}, which is missing")
-            intact = hashlib.sha256(found.data).hexdigest() == kept.sha256
-            if not intact and kept.key not in self.spoiled:
-                raise Violation(f"HEAD names {kept.key}, which holds other bytes")
-            if kept.key not in old and not kept.attempt == after.attempt == before.attempt:
-                raise Violation(f"{kept.key} of attempt {kept.attempt} came into HEAD later")
-            if self.uploaded.get(kept.key) != kept.attempt:
-                raise Violation(f"{kept.key} was not written by attempt {kept.attempt}")
-        actor = self.actor
-        if actor and actor.attempt:
-            claims = after.owner == actor.owner and after.kept == before.kept
-            if actor.attempt != before.attempt or not (before.owner == actor.owner or claims):
-                raise Violation(f"{actor.name} changed HEAD of attempt {before.attempt}")
-
-
-class BlindTruth(Truth):
-    """Weakened: HEAD is overwritten without a condition."""
-
-    def swap(self, key: str, data: bytes, version: str) -> str:
-        return self._set(key, data)
 
 
 class Wire:
@@ -221,19 +126,16 @@ class Wire:
         if sim.chance(LATE):
             sim.late.append((self._actor, request))
             raise StoreError("timeout")
-        answer = self._land(request)
+        answer = sim.land(self._actor, request)
         if sim.chance(HIDDEN_RETRY):
             self._actor.pause()
-            answer = self._land(request)
+            answer = sim.land(self._actor, request)
         self._actor.pause()
         if sim.chance(LOST_ANSWER):
             raise StoreError("timeout")
         if isinstance(answer, Exception):
             raise answer
         return answer
-
-    def _land(self, request: Callable):
-        return self._sim.land(self._actor, request)
 
 
 class Simulation:
@@ -402,57 +304,6 @@ class Simulation:
         if (found[0] if found else None) != (intact[-1] if intact else None):
             raise Violation("not the newest intact checkpoint was loaded")
         attempt.finish("done")
-
-
-def face_value(self: Register, make: Callable[[Head], Head]) -> Head:
-    """Weakened `Register._swap`: a refusal is believed without reading HEAD."""
-    assert self._seen is not None
-    base, version = self._seen
-    wanted = replace(make(base), nonce=f"{self.rng.getrandbits(128):032x}", seq=base.seq + 1)
-    for _ in range(self.tries):
-        try:
-            version = self.store.swap(self.key, wanted.to_bytes(), version)
-            self._seen = wanted, version
-            return wanted
-        except Conflict as conflict:
-            raise Fenced("another version is there") from conflict
-        except StoreError:
-            self.sleep(0)
-    raise StoreError("HEAD could not be written")
-
-
-def anonymous_key(run: str, attempt: int, step: int, nonce: str) -> str:
-    """Weakened `layout.checkpoint_key`: every attempt writes the same keys."""
-    return f"{run}/s{step:08d}.safetensors"
-
-
-def delete_unknown(store, run: str, say=None) -> list[str]:
-    """Weakened `sweep`: deletes what HEAD does not name, whoever wrote it."""
-    head = Head.from_bytes(store.read(HEAD).data)
-    named = {kept.key for kept in head.kept}
-    doomed = [key for key in store.list(f"{run}/a") if key not in named]
-    for key in doomed:
-        store.delete(key)
-    return doomed
-
-
-def _no_change() -> contextlib.AbstractContextManager:
-    return contextlib.nullcontext()
-
-
-VARIANTS: dict[str, tuple[type[Truth], Callable[[], contextlib.AbstractContextManager]]] = {
-    "protocol": (Truth, _no_change),
-    "unconditional": (BlindTruth, _no_change),
-    "anonymous-keys": (
-        Truth,
-        lambda: mock.patch.object(layout, "checkpoint_key", anonymous_key),
-    ),
-    "face-value": (Truth, lambda: mock.patch.object(Register, "_swap", face_value)),
-    "delete-unknown": (
-        Truth,
-        lambda: mock.patch.object(sweeping, "sweep", delete_unknown),
-    ),
-}
 
 
 def play(seeds: range, variant: str = "protocol") -> Counter[str]:

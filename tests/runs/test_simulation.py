@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.runs.simulate import Simulation, Violation, play
+from tests.runs.simulate import Simulation, play
+from tests.runs.truth import Violation
 
 
 @pytest.mark.slow

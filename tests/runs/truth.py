@@ -1,0 +1,105 @@
+"""The store as it really is in a simulation; it looks at every change for a broken promise."""
+
+import hashlib
+import random
+from collections import Counter
+from typing import Protocol
+
+from mimir.runs import layout
+from mimir.runs.head import Head
+from mimir.runs.store import Versioned
+from tests.runs.memory import MemoryStore
+
+RUN = "sim"
+HEAD = layout.head_key(RUN)
+
+
+class Violation(AssertionError):
+    """A promise was broken."""
+
+
+class Writer(Protocol):
+    """Who sent the request that is landing. attempt: 0 for a launcher."""
+
+    name: str
+    attempt: int
+    owner: str
+
+
+class Truth(MemoryStore):
+    """The store itself; looks at every change for a broken promise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.actor: Writer | None = None
+        self.uploaded: dict[str, int] = {}
+        self.named: set[str] = set()
+        self.spoiled: set[str] = set()
+        self.count: Counter[str] = Counter()
+        self._head: Head | None = None
+
+    @property
+    def head(self) -> Head:
+        return self._head or Head.from_bytes(self.objects[HEAD].data)
+
+    def _set(self, key: str, data: bytes) -> str:
+        if key == HEAD:
+            before, after = self._head, Head.from_bytes(data)
+            if before is not None:
+                self._transition(before, after)
+            self._head = after
+            self.named |= {kept.key for kept in after.kept}
+        else:
+            for kept in self.head.kept if self._head else ():
+                if kept.key == key and hashlib.sha256(data).hexdigest() != kept.sha256:
+                    raise Violation(f"{key} was overwritten after it was committed")
+            if self.actor:
+                self.uploaded[key] = self.actor.attempt
+        return super()._set(key, data)
+
+    def delete(self, key: str) -> None:
+        if any(kept.key == key for kept in self.head.kept):
+            raise Violation(f"{key} was deleted while HEAD names it")
+        super().delete(key)
+
+    def spoil(self, rng: random.Random) -> None:
+        """A disk goes bad under one of the kept checkpoints."""
+        if self.head.kept:
+            key = rng.choice(self.head.kept).key
+            found = self.objects[key]
+            self.objects[key] = Versioned(found.data[:-1], found.version)
+            self.spoiled.add(key)
+
+    def _transition(self, before: Head, after: Head) -> None:
+        self.count["transitions"] += 1
+        self.count["takeovers"] += after.attempt > before.attempt
+        if after.attempt < before.attempt:
+            raise Violation(f"attempt went back from {before.attempt} to {after.attempt}")
+        if after.seq != before.seq + 1:
+            raise Violation(f"seq went from {before.seq} to {after.seq}")
+        if before.state == "done":
+            raise Violation("a finished run was changed")
+        old = {kept.key for kept in before.kept}
+        if after.step < before.step:
+            dropped = after.reason.startswith("dropped ")
+            if not dropped or not {kept.key for kept in after.kept} <= old:
+                raise Violation(f"step went back from {before.step} to {after.step}")
+            if not old - {kept.key for kept in after.kept} <= self.spoiled:
+                raise Violation("a checkpoint was dropped that was not corrupt")
+            self.count["fallbacks"] += 1
+        for kept in after.kept:
+            found = self.objects.get(kept.key)
+            if found is None:
+                raise Violation(f"HEAD names {kept.key}, which is missing")
+            intact = hashlib.sha256(found.data).hexdigest() == kept.sha256
+            if not intact and kept.key not in self.spoiled:
+                raise Violation(f"HEAD names {kept.key}, which holds other bytes")
+            if kept.key not in old and not kept.attempt == after.attempt == before.attempt:
+                raise Violation(f"{kept.key} of attempt {kept.attempt} came into HEAD later")
+            if self.uploaded.get(kept.key) != kept.attempt:
+                raise Violation(f"{kept.key} was not written by attempt {kept.attempt}")
+        actor = self.actor
+        if actor and actor.attempt:
+            claims = after.owner == actor.owner and after.kept == before.kept
+            if actor.attempt != before.attempt or not (before.owner == actor.owner or claims):
+                raise Violation(f"{actor.name} changed HEAD of attempt {before.attempt}")

@@ -1,0 +1,70 @@
+"""The protocol with one safeguard taken out each: what the simulation must see."""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+from unittest import mock
+
+from mimir.errors import Conflict, Fenced, StoreError
+from mimir.runs import layout
+from mimir.runs import sweep as sweeping
+from mimir.runs.head import Head, Register
+from tests.runs.truth import HEAD, Truth
+
+
+class BlindTruth(Truth):
+    """Weakened: HEAD is overwritten without a condition."""
+
+    def swap(self, key: str, data: bytes, version: str) -> str:
+        return self._set(key, data)
+
+
+def face_value(self: Register, make: Callable[[Head], Head]) -> Head:
+    """Weakened `Register._swap`: a refusal is believed without reading HEAD."""
+    assert self._seen is not None
+    base, version = self._seen
+    wanted = replace(make(base), nonce=f"{self.rng.getrandbits(128):032x}", seq=base.seq + 1)
+    for _ in range(self.tries):
+        try:
+            version = self.store.swap(self.key, wanted.to_bytes(), version)
+            self._seen = wanted, version
+            return wanted
+        except Conflict as conflict:
+            raise Fenced("another version is there") from conflict
+        except StoreError:
+            self.sleep(0)
+    raise StoreError("HEAD could not be written")
+
+
+def anonymous_key(run: str, attempt: int, step: int, nonce: str) -> str:
+    """Weakened `layout.checkpoint_key`: every attempt writes the same keys."""
+    return f"{run}/s{step:08d}.safetensors"
+
+
+def delete_unknown(store, run: str, say=None) -> list[str]:
+    """Weakened `sweep`: deletes what HEAD does not name, whoever wrote it."""
+    head = Head.from_bytes(store.read(HEAD).data)
+    named = {kept.key for kept in head.kept}
+    doomed = [key for key in store.list(f"{run}/a") if key not in named]
+    for key in doomed:
+        store.delete(key)
+    return doomed
+
+
+def _no_change() -> contextlib.AbstractContextManager:
+    return contextlib.nullcontext()
+
+
+VARIANTS: dict[str, tuple[type[Truth], Callable[[], contextlib.AbstractContextManager]]] = {
+    "protocol": (Truth, _no_change),
+    "unconditional": (BlindTruth, _no_change),
+    "anonymous-keys": (
+        Truth,
+        lambda: mock.patch.object(layout, "checkpoint_key", anonymous_key),
+    ),
+    "face-value": (Truth, lambda: mock.patch.object(Register, "_swap", face_value)),
+    "delete-unknown": (
+        Truth,
+        lambda: mock.patch.object(sweeping, "sweep", delete_unknown),
+    ),
+}
