@@ -77,7 +77,7 @@ def run_attempt(store: Store, run: str, number: int, stop: Stop, terminal: Termi
     terminal.say(describe(engine, peptides))
     validation = Validation(peptides, engine.machine.device, config.training.eval_rows)
     reporter = Reporter(Place(store, run, number), gauge, terminal)
-    committer = Committer(attempt, terminal.say)
+    committer = Committer(attempt, terminal.say, before=reporter.flush)
     try:
         loop = Loop(
             engine, validation, committer, began, gauge,

@@ -33,6 +33,7 @@ class Committer:
     Args:
         attempt: claimed; only this thread swaps HEAD with it until `close`.
         say: told in one line what was committed and what failed.
+        before: run before each commit, to send what must not be behind it; False: not sent.
         patience: seconds of failing before `check` raises.
     """
 
@@ -41,11 +42,13 @@ class Committer:
         attempt: Attempt,
         say: Callable[[str], None],
         *,
+        before: Callable[[], bool] = lambda: True,
         patience: float = PATIENCE,
         clock: Callable[[], float] = time.monotonic,
         pause: float = 1.0,
     ) -> None:
         self._attempt, self._say, self._clock = attempt, say, clock
+        self._before = before
         self._patience, self._pause = patience, pause
         self._changed = threading.Condition()
         self._waiting: Snapshot | None = None
@@ -87,9 +90,16 @@ class Committer:
         self.check()
         return done
 
-    def close(self) -> None:
-        """End the thread; what waits is not committed."""
+    def close(self, seconds: float = 60.0) -> None:
+        """End the thread, once what was put is committed or `seconds` are over.
+
+        Never raises: it runs where another error may be on its way already.
+        """
         with self._changed:
+            self._changed.wait_for(
+                lambda: self._fatal is not None or (self._waiting is None and not self._busy),
+                timeout=seconds,
+            )
             self._closed = True
             self._changed.notify_all()
         self._thread.join(timeout=60)
@@ -119,6 +129,8 @@ class Committer:
         pause = self._pause
         while True:
             try:
+                if not self._before():
+                    raise StoreError("the metrics before it could not be written")
                 kept = self._attempt.commit(snapshot.record.step, content, snapshot.record.val)
                 break
             except (Fenced, NonFinite):

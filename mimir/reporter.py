@@ -58,6 +58,13 @@ class Reporter:
         """Take a row of metrics."""
         self._metrics.add(json.dumps(row, allow_nan=False) + "\n")
 
+    def flush(self) -> bool:
+        """Send the rows of metrics now; False if they must wait.
+
+        A commit asks for it: the rows up to a committed step are nobody's to write again.
+        """
+        return self._metrics.flush()
+
     def close(self) -> None:
         """Send what is left."""
         self._ended.set()

@@ -1,0 +1,149 @@
+"""Interrupted anywhere, a run ends as if it never had been: the main promise."""
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from mimir.errors import BadInput, Corrupt, Fenced, NonFinite
+from mimir.runs import layout
+from mimir.runs.commit import raise_attempt
+from mimir.runs.status import derive, read_head
+from mimir.runs.store import Store, open_store
+from tests.e2e import jobs
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store((tmp_path / "store").as_uri())
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return jobs.write_data(tmp_path / "data.csv", 50)
+
+
+def undisturbed(store: Store, data: Path, **settings: object) -> int:
+    """Train the run `calm` in one go; its number of steps."""
+    jobs.submit(store, "calm", data, **settings)
+    assert jobs.train(store, "calm")[0]
+    return read_head(store, "calm").step
+
+
+def test_interrupted_after_every_step_and_resumed_in_a_disturbed_process(
+    store: Store, data: Path
+) -> None:
+    steps = undisturbed(store, data)
+    # Steps of several epochs, so that some resume falls on an epoch's end and some inside.
+    assert steps > 12
+    jobs.submit(store, "torn", data)
+    attempts = 0
+    while not jobs.train(store, "torn", steps=1)[0]:
+        attempts += 1
+        torch.manual_seed(attempts)
+        torch.rand(attempts)
+        random.seed(attempts)
+        assert attempts <= steps
+    assert attempts >= steps - 1
+    jobs.assert_same(store, "torn", "calm")
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3, 5, 7, 8, 11])
+def test_one_interruption(store: Store, data: Path, stop: int) -> None:
+    undisturbed(store, data)
+    jobs.submit(store, "torn", data)
+    assert not jobs.train(store, "torn", steps=stop)[0]
+    assert jobs.train(store, "torn")[0]
+    jobs.assert_same(store, "torn", "calm")
+
+
+def test_another_seed_ends_elsewhere(store: Store, data: Path) -> None:
+    """The comparison itself can fail."""
+    undisturbed(store, data)
+    jobs.submit(store, "torn", data, seed=1)
+    assert jobs.train(store, "torn")[0]
+    with pytest.raises(AssertionError, match="tensors differ"):
+        jobs.assert_same(store, "torn", "calm")
+
+
+def test_early_stopping_survives_interruptions(store: Store, data: Path) -> None:
+    settings = {"patience": 2, "lr": 0.5, "epochs": 30}
+    steps = undisturbed(store, data, **settings)
+    assert steps < 30 * 5, "nothing stopped it early: the test shows nothing"
+    jobs.submit(store, "torn", data, **settings)
+    attempts = 0
+    while not jobs.train(store, "torn", steps=2)[0]:
+        attempts += 1
+        assert attempts < 200
+    assert attempts > 2
+    jobs.assert_same(store, "torn", "calm")
+
+
+def test_a_corrupt_newest_checkpoint_falls_back_aloud_and_loses_nothing(
+    store: Store, data: Path, tmp_path: Path
+) -> None:
+    undisturbed(store, data)
+    jobs.submit(store, "torn", data)
+    assert not jobs.train(store, "torn", steps=7)[0]
+    newest = read_head(store, "torn").kept[-1]
+    path = tmp_path / "store" / newest.key
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+    done, said = jobs.train(store, "torn")
+    assert done
+    assert any(f"checkpoint of step {newest.step} cannot be used" in line for line in said)
+    jobs.assert_same(store, "torn", "calm")
+
+
+def test_no_readable_checkpoint_is_never_a_silent_fresh_start(
+    store: Store, data: Path, tmp_path: Path
+) -> None:
+    jobs.submit(store, "torn", data)
+    assert not jobs.train(store, "torn", steps=7)[0]
+    for kept in read_head(store, "torn").kept:
+        path = tmp_path / "store" / kept.key
+        path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(Corrupt, match="none of the 3 checkpoints"):
+        jobs.train(store, "torn")
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(
+    store: Store, data: Path, tmp_path: Path
+) -> None:
+    import json
+
+    jobs.submit(store, "torn", data)
+    assert not jobs.train(store, "torn", steps=3)[0]
+    path = tmp_path / "store" / layout.record_key("torn")
+    record = json.loads(path.read_text())
+    record["config"]["model"]["dim"] = 32
+    from mimir.runs import codec
+
+    record["config_sha256"] = codec.digest(record["config"])
+    path.write_text(json.dumps(record))
+    with pytest.raises(BadInput, match="another configuration"):
+        jobs.train(store, "torn")
+
+
+def test_nan_ends_with_77_and_the_last_good_checkpoint(store: Store, data: Path) -> None:
+    jobs.submit(store, "wild", data, lr=1e30, clip=1e30, epochs=20, checkpoint_steps=0)
+    with pytest.raises(NonFinite) as caught:
+        jobs.train(store, "wild")
+    assert caught.value.exit_code == 77
+    status = derive(store, "wild", 0.0)
+    assert status.state == "failed"
+    tensors = jobs.final_state(store, "wild")
+    assert all(bool(torch.isfinite(value).all()) for value in tensors.values())
+
+
+def test_an_older_attempt_is_fenced(store: Store, data: Path) -> None:
+    from mimir.attempt import run_attempt
+
+    jobs.submit(store, "run", data)
+    old = raise_attempt(store, "run")
+    raise_attempt(store, "run")
+    with pytest.raises(Fenced) as caught:
+        run_attempt(store, "run", old, jobs.StopAfter(99), jobs.Silent())  # type: ignore[arg-type]
+    assert caught.value.exit_code == 76
