@@ -1,0 +1,66 @@
+"""The trainers that are compared: each can take steps, and says when they are done."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from bench.baseline import Baseline
+from bench.work import Work, wait
+from mimir.batch import Shelf
+from mimir.config import Config
+from mimir.data.pack import TRAIN, Peptides
+from mimir.engine import Engine, Machine
+
+
+@dataclass(frozen=True)
+class Side:
+    """A trainer: `run(n)` takes n steps and returns when the device is done with them."""
+
+    name: str
+    run: Callable[[int], None]
+
+
+def names(machine: Machine) -> tuple[str, ...]:
+    """Who takes part: on a GPU ours twice, with and without compilation and captured graphs."""
+    return ("ours", "base") if machine.device.type == "cpu" else ("ours", "eager", "base")
+
+
+def build(name: str, config: Config, peptides: Peptides) -> Side:
+    """One side by name, at step 0."""
+    if name == "base":
+        device = Machine.choose(config).device
+        baseline = Baseline(config, peptides, peptides.subset(TRAIN), str(device))
+
+        def plain(steps: int) -> None:
+            for _ in range(steps):
+                baseline.step()
+            wait(device)
+
+        return Side(name, plain)
+    if name == "eager":
+        config = replace(config, runtime=replace(config.runtime, graph_steps=0, compile="off"))
+    engine = _engine(config, peptides)
+    # As the loop does: one step at a time on a CPU, to the next row of metrics on a GPU.
+    stride = 1 if engine.machine.device.type == "cpu" else config.training.log_every
+
+    def ours(steps: int) -> None:
+        goal = engine.step + steps
+        while engine.step < goal:
+            engine.advance(min(stride, goal - engine.step))
+        wait(engine.machine.device)
+
+    return Side(name, ours)
+
+
+def work(config: Config, peptides: Peptides) -> Work:
+    """What a step of this configuration has to compute on these training peptides."""
+    rows = torch.from_numpy(peptides.subset(TRAIN).copy())
+    return Work.of(config, Shelf.of(peptides, rows, torch.device("cpu")))
+
+
+def _engine(config: Config, peptides: Peptides) -> Engine:
+    machine = Machine.choose(config)
+    rows = torch.from_numpy(peptides.subset(TRAIN).copy())
+    shelf = Shelf.of(peptides, rows, machine.device)
+    return Engine(config, shelf, len(peptides.vocabulary), machine)

@@ -1,0 +1,196 @@
+"""Step times of ours beside the plain trainer's, in one interleaved run: `python -m bench.steps`.
+
+Both sides do everything that training does between two logged rows: batches, forward,
+backward, clipping, update, average. Blocks alternate (ours, base, ours, base …), so that
+what else goes on in the machine falls on both; a ratio is of two neighbouring blocks.
+"""
+
+import os
+import statistics
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mimir import cli
+from mimir.errors import BadInput
+
+if TYPE_CHECKING:  # help and refusals need no torch
+    from bench.sides import Side
+    from mimir.config import Config
+    from mimir.engine import Machine
+
+WARM_UP = 3
+"""Steps before the first timed ones: lazily made buffers, compilation and graph capture."""
+
+
+def main(
+    *,
+    presets: str = "small,medium,large",
+    blocks: int = 7,
+    seconds_per_block: float = 4.0,
+    device: str = "auto",
+    threads: int = 0,
+    data: str = "",
+    out: str = "",
+) -> None:
+    """Measure training steps of ours and of the plain trainer, interleaved, on this machine.
+
+    Prints, and writes as JSON, for each preset: milliseconds per step (median, least and
+    most over the blocks), the ratio, real residues per second, FLOP/s and their share of
+    the matrix product's measured peak, and peak memory.
+
+    Args:
+        presets: names, with commas between.
+        blocks: timed blocks of each side.
+        seconds_per_block: about how long a block lasts.
+        device: auto, cpu or cuda.
+        threads: CPU threads; 0: as many as there are cores.
+        data: a CSV or a packed data set (default: the shipped sample).
+        out: folder for the result (default: bench/results).
+
+    Example:
+        python -m bench.steps --presets small,medium --blocks 5
+    """
+    chosen = [name.strip() for name in presets.split(",") if name.strip()]
+    for wrong, what in (
+        (not chosen, f"presets is {presets!r}, but must name at least one preset"),
+        (blocks < 1, f"blocks is {blocks}, but must be at least 1"),
+        (
+            not 0 < seconds_per_block < 3600,
+            f"seconds-per-block is {seconds_per_block}, but must be above 0 and below 3600",
+        ),
+    ):
+        if wrong:
+            raise BadInput(what)
+    import torch
+
+    from bench import results
+    from mimir.engine import Machine
+    from mimir.submission import prepare
+
+    wishes = {"device": device, "threads": threads}
+    jobs = {name: prepare(name, wishes, data) for name in chosen}  # all are checked before any runs
+    machine = Machine.choose(jobs[chosen[0]].config)
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+    result: dict[str, Any] = {
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": results.machine(machine.device, torch.get_num_threads()),
+        "data": Path(data).name if data else "sample",
+        "blocks": blocks,
+        "seconds_per_block": seconds_per_block,
+        "load_average": {"start": results.load_average()},
+        "presets": {},
+    }
+    for name, job in jobs.items():
+        figures = _preset(name, job.config, job.data, blocks, seconds_per_block, threads)
+        result["presets"][name] = figures
+        print(_report(name, figures), flush=True)
+    result["load_average"]["end"] = results.load_average()
+    print(f"written to {results.save(result, Path(out) if out else results.FOLDER)}")
+
+
+def _preset(
+    name: str, config: "Config", packed: Path, blocks: int, seconds: float, threads: int
+) -> dict[str, Any]:
+    from bench import memory, sides
+    from bench.work import matrix_peak
+    from mimir.data.pack import load
+    from mimir.engine import Machine
+
+    machine = Machine.choose(config)
+    peptides = load(packed)
+    work = sides.work(config, peptides)
+    wanted = sides.names(machine)
+    device = str(machine.device)
+    held = {side: memory.peak(name, side, str(packed), device, threads) for side in wanted}
+    # Before the blocks and after them, the better counts: others may use the machine too.
+    peak = matrix_peak(config, work.residues, machine.device, machine.dtype)
+    trainers = [sides.build(side, config, peptides) for side in wanted]
+    strides = {}
+    for side in trainers:
+        side.run(WARM_UP)
+        strides[side.name] = max(1, round(seconds / 16 / _seconds(side, WARM_UP) * WARM_UP))
+    times: dict[str, list[float]] = {side.name: [] for side in trainers}
+    steps: dict[str, list[int]] = {side.name: [] for side in trainers}
+    for block in range(blocks):
+        for side in trainers:
+            spent, taken = 0.0, 0
+            while spent < seconds:
+                spent += _seconds(side, strides[side.name])
+                taken += strides[side.name]
+            times[side.name].append(1e3 * spent / taken)
+            steps[side.name].append(taken)
+        shown = ", ".join(f"{side} {values[-1]:.2f} ms" for side, values in times.items())
+        print(f"{name}: block {block + 1} of {blocks}: {shown}", flush=True)
+    peak = max(peak, matrix_peak(config, work.residues, machine.device, machine.dtype))
+
+    figures: dict[str, Any] = {
+        "batch": config.training.batch,
+        "dtype": {side: _dtype(side, machine) for side in times},
+        "residues_per_step": round(work.residues, 2),
+        "gflop_per_step": round(work.flop / 1e9, 4),
+        "gflop_spared_by_ours": round(work.spared / 1e9, 4),
+        "matrix_peak_gflops": round(peak / 1e9, 1),
+        "sides": {},
+        "ratio": {},
+    }
+    for label, values in times.items():
+        median = statistics.median(values)
+        done = work.flop if label == "base" else work.flop - work.spared
+        figures["sides"][label] = {
+            "block_steps": steps[label],
+            "block_ms": [round(value, 4) for value in values],
+            "median_ms": round(median, 4),
+            "min_ms": round(min(values), 4),
+            "max_ms": round(max(values), 4),
+            "residues_per_s": round(1e3 * work.residues / median, 1),
+            "gflops": round(done / median / 1e6, 2),
+            "share_of_peak": round(1e3 * done / median / peak, 4),
+            **held[label],
+        }
+        if label != "base":
+            ratios = [base / mine for base, mine in zip(times["base"], values, strict=True)]
+            figures["ratio"][label] = {
+                "blocks": [round(ratio, 3) for ratio in ratios],
+                "median": round(statistics.median(ratios), 3),
+                "min": round(min(ratios), 3),
+                "max": round(max(ratios), 3),
+            }
+    return figures
+
+
+def _seconds(side: "Side", steps: int) -> float:
+    start = time.perf_counter()
+    side.run(steps)
+    return time.perf_counter() - start
+
+
+def _dtype(side: str, machine: "Machine") -> str:
+    """The plain trainer knows only float32."""
+    return "float32" if side == "base" else str(machine.dtype).removeprefix("torch.")
+
+
+def _report(name: str, figures: dict[str, Any]) -> str:
+    lines = [
+        f"{name}: batch {figures['batch']}, {figures['residues_per_step']:.0f} residues and "
+        f"{figures['gflop_per_step']:.2f} GFLOP a step, of which ours spares "
+        f"{figures['gflop_spared_by_ours']:.2f}; matrix product at best "
+        f"{figures['matrix_peak_gflops']:.0f} GFLOP/s"
+    ]
+    for side, own in figures["sides"].items():
+        lines.append(
+            f"  {side:<6}{own['median_ms']:>10.2f} ms a step ({own['min_ms']:.2f} to "
+            f"{own['max_ms']:.2f}), {own['residues_per_s']:,.0f} residues/s, "
+            f"{own['gflops']:,.1f} GFLOP/s = {own['share_of_peak']:.0%} of the peak, "
+            f"{own['peak_mib']:,.0f} MiB at most"
+        )
+    for side, ratio in figures["ratio"].items():
+        lines.append(
+            f"  {side} takes {ratio['median']:.2f} times as many steps as base "
+            f"({ratio['min']:.2f} to {ratio['max']:.2f} over the blocks)"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    cli.run("python -m bench.steps", main)

@@ -1,0 +1,65 @@
+"""The README's table of speeds, from the newest result of each device: `python -m bench.table`."""
+
+from pathlib import Path
+from typing import Any
+
+from mimir import cli
+
+_TITLES = {"ours": "Mimir", "eager": "Mimir, eager", "base": "plain trainer"}
+
+
+def main(*, results: str = "") -> None:
+    """Print the newest results as Markdown, one table for each device.
+
+    Args:
+        results: folder of the result files (default: bench/results).
+
+    Example:
+        python -m bench.table
+    """
+    from bench import results as files
+
+    found = files.newest(Path(results) if results else files.FOLDER)
+    print("\n\n".join(_table(result) for result in found))
+
+
+def _table(result: dict[str, Any]) -> str:
+    machine = result["machine"]
+    if machine["gpu"]:
+        where = f"{machine['gpu']}, CUDA {machine['cuda']}"
+    else:
+        where = f"{machine['cpu']}, {machine['threads']} of {machine['cores']} cores"
+    lines = [
+        f"{where}, torch {machine['torch']}, Python {machine['python']}, {result['date'][:10]} "
+        f"(revision {machine['revision'] or 'unknown'}; median of {result['blocks']} blocks, "
+        "least to most in brackets):",
+        "",
+        "| preset | side | ms per step | steps against plain | residues/s | GFLOP/s "
+        "| share of matrix peak | peak memory |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, figures in result["presets"].items():
+        for side, own in figures["sides"].items():
+            ratio = figures["ratio"].get(side)
+            times = (
+                f"x{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})"
+                if ratio
+                else "x1"
+            )
+            lines.append(
+                f"| {name} | {_TITLES[side]} | {_three(own['median_ms'])} "
+                f"({_three(own['min_ms'])} to {_three(own['max_ms'])}) | {times} "
+                f"| {own['residues_per_s']:,.0f} | {own['gflops']:,.1f} "
+                f"| {own['share_of_peak']:.0%} | {own['peak_mib']:,.0f} MiB |"
+            )
+    return "\n".join(lines)
+
+
+def _three(value: float) -> str:
+    """Three significant digits, never in powers of ten."""
+    digits = 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:,.{digits}f}"
+
+
+if __name__ == "__main__":
+    cli.run("python -m bench.table", main)
