@@ -191,7 +191,7 @@ class Engine:
         """An fp16 update: skipped, with the scale halved, when the gradient overflowed."""
         state = self.state
         overflow = (~torch.isfinite(norm)).to(torch.float32)
-        state.adamw.found_inf = overflow.view(1)  # type: ignore[attr-defined]
+        state.adamw.found_inf = overflow  # type: ignore[attr-defined]
         state.adamw.grad_scale = None  # type: ignore[attr-defined]
         state.grad.nan_to_num_(0.0, 0.0, 0.0)
         state.adamw.step()
