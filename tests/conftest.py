@@ -1,0 +1,46 @@
+"""No test sees who runs it, and none talks to the network."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+LOCAL = ("127.0.0.1", "::1", "localhost")
+
+
+@pytest.fixture(scope="session")
+def _font_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    # Listing the fonts takes a second, which a fresh home would cost each process that draws.
+    return tmp_path_factory.mktemp("matplotlib")
+
+
+@pytest.fixture(autouse=True)
+def _isolated(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+    _font_cache: Path,
+) -> None:
+    """A home of its own, none of the caller's settings, and sockets of this machine only."""
+    callspec = getattr(request.node, "callspec", None)
+    if callspec is not None and callspec.params.get("store") == "real":
+        return  # the one test that is meant for a bucket out there, with the caller's credentials
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "XDG_", "MIMIR_")) and name != "MIMIR_TEST_S3_URL":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+    monkeypatch.setenv("MPLCONFIGDIR", str(_font_cache))
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, _guarded(getattr(socket.socket, name)))
+
+
+def _guarded(connect: Any) -> Any:
+    def guarded(self: socket.socket, address: Any) -> Any:
+        internet = self.family in (socket.AF_INET, socket.AF_INET6)
+        if internet and address[0] not in LOCAL:
+            raise AssertionError(f"a test wants to connect to {address}")
+        return connect(self, address)
+
+    return guarded
