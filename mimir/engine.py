@@ -42,6 +42,8 @@ class Machine:
     device: torch.device
     dtype: torch.dtype
     compiled: bool
+    fixed: bool
+    """Shapes do not depend on the data, which graphs need and a GPU fills at no cost."""
 
     @staticmethod
     def choose(config: Config) -> "Machine":
@@ -58,7 +60,7 @@ class Machine:
             name = "fp32"
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[name]
         compiled = wish.compile == "on" or (wish.compile == "auto" and cuda)
-        return Machine(torch.device("cuda" if cuda else "cpu"), dtype, compiled)
+        return Machine(torch.device("cuda" if cuda else "cpu"), dtype, compiled, fixed=cuda)
 
 
 class Engine:
@@ -99,7 +101,7 @@ class Engine:
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         self._bound: Callable[[Denoiser, Batch], Tensor] = bound
         if machine.compiled:
-            self._bound = torch.compile(bound, fullgraph=True, dynamic=device.type == "cpu")
+            self._bound = torch.compile(bound, fullgraph=True, dynamic=not machine.fixed)
 
     def resume(self, tensors: dict[str, Tensor]) -> None:
         """Go on from a checkpoint's tensors."""
@@ -125,7 +127,7 @@ class Engine:
     def _begin_epoch(self, epoch: int) -> None:
         number = torch.tensor(epoch, device=self.machine.device)
         self.order.copy_(philox.permutation(self.config.training.seed, number, len(self.shelf)))
-        if self.machine.device.type == "cuda":
+        if self.machine.fixed:
             capacity = capacity_for(self.shelf.lengths, self.order, self.config.training.batch)
             if capacity != self._capacity:
                 self._capacity, self._graphs = capacity, {}
@@ -183,9 +185,9 @@ class Engine:
         state.norms.index_copy_(0, (step % window).view(1), norm.view(1))
 
     def _batch(self, plan: Plan, width: int) -> Batch:
-        if self.machine.device.type == "cpu":
-            return exact_batch(plan)
-        return fixed_batch(plan, min(self._capacity, width * MAX_LENGTH))
+        if self.machine.fixed:
+            return fixed_batch(plan, min(self._capacity, width * MAX_LENGTH))
+        return exact_batch(plan)
 
     def _scaled_update(self, norm: Tensor) -> None:
         """An fp16 update: skipped, with the scale halved, when the gradient overflowed."""
