@@ -1,0 +1,170 @@
+"""Begin an attempt: raise it in HEAD, order its machine, and see that it begins.
+
+The attempt is raised before the machine is ordered, so that a machine of an older order can
+no longer take the run. If the order fails, HEAD says that the run failed and why, which also
+turns away a machine that comes up although its order seemed to fail.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from launch import machines
+from launch.errors import ProviderError
+from launch.providers.base import AttemptSpec, Machine, Provider
+from mimir.errors import FENCED, INTERRUPTED, BadInput, MimirError, StoreDenied, StoreError
+from mimir.runs import notes
+from mimir.runs.commit import end_attempt, raise_attempt
+from mimir.runs.head import ENDED
+from mimir.runs.notes import Outcome
+from mimir.runs.parts import read_parts
+from mimir.runs.status import Status, read_head
+from mimir.runs.store import Store
+from mimir.runs.sweep import sweep
+
+Say = Callable[[str], None]
+
+LIMIT = 120.0
+"""Seconds to wait for an attempt to begin, before leaving it to itself."""
+SETTLE = 20.0
+"""Seconds for the first heartbeat of an attempt that has begun: what is wrong with its
+configuration or its device shows before it."""
+LAST_LINES = 15
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """An attempt with its machine."""
+
+    run: str
+    attempt: int
+    provider: Provider
+    machine: Machine
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What was seen of an attempt after its order.
+
+    kind: running, ended, replaced (by a newer attempt), vanished (its machine is gone
+    without a word) or waiting (nothing yet). code: the exit code for it. lines: the last ones
+    of the log, where something went wrong.
+    """
+
+    kind: str
+    code: int
+    sentence: str
+    lines: tuple[str, ...] = ()
+
+
+def order(store: Store, run: str, provider: Provider, say: Say) -> Ordered:
+    """Raise the run's attempt and start a machine for it."""
+    attempt = raise_attempt(store, run)
+    try:
+        machine = provider.start(AttemptSpec(store=store.url, run=run, attempt=attempt))
+    except (ProviderError, BadInput) as error:
+        _give_up(store, run, attempt, str(error), say)
+        raise
+    notes.record_machine(store, run, attempt, machine)
+    try:
+        sweep(store, run, say)
+    except StoreError as error:
+        say(f"what older attempts left could not be swept away now: {error}")
+    return Ordered(run, attempt, provider, machine)
+
+
+def retire(status: Status, say: Say) -> None:
+    """End the machine of the attempt that is about to be replaced, if it can be reached.
+
+    Before the attempt is raised, so that a worker that still works commits what it has.
+    """
+    machine = machines.current(status)
+    provider = machines.provider_of(machine)
+    live = status.state in ("queued", "running")
+    if not live or machine is None or provider is None or machines.alive(machine) is False:
+        return
+    try:
+        provider.end(machine)
+    except ProviderError as error:
+        say(f"attempt {status.attempt} is replaced, but its machine may still run: {error}")
+
+
+def await_beginning(
+    store: Store,
+    ordered: Ordered,
+    tick: Callable[[str], None],
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Beginning:
+    """Wait until the attempt trains or has ended; `tick` is told what is waited for."""
+    began, claimed = clock(), 0.0
+    while True:
+        # In this order: a process that was gone before HEAD and outcome were read wrote no more.
+        gone = machines.alive(ordered.machine) is False
+        try:
+            seen = _seen(store, ordered, gone=gone)
+        except StoreDenied:
+            raise
+        except StoreError as error:
+            seen = None
+            tick(f"the store does not answer ({error})")
+        if seen is not None and seen.kind not in ("waiting", "claimed"):
+            return seen
+        now = clock()
+        if seen is not None and seen.kind == "claimed":
+            claimed = claimed or now
+            tick(f"attempt {ordered.attempt} has begun")
+            if now - claimed > SETTLE:
+                return Beginning("running", 0, f"attempt {ordered.attempt} has begun")
+        elif seen is not None:
+            tick(f"waiting for attempt {ordered.attempt} to begin")
+        if now - began > LIMIT:
+            sentence = f"attempt {ordered.attempt} has given no sign within {LIMIT:.0f} s"
+            return Beginning("waiting", 0, sentence)
+        sleep(0.2)
+
+
+def tail(store: Store, ordered: Ordered) -> tuple[str, ...]:
+    """The last lines of the attempt's log, or else of what its machine printed."""
+    parts = read_parts(store, ordered.run, ordered.attempt, "log")
+    lines = "".join(text for _, text in parts).splitlines()
+    return tuple(lines[-LAST_LINES:] or ordered.provider.output(ordered.machine, LAST_LINES))
+
+
+def _seen(store: Store, ordered: Ordered, *, gone: bool) -> Beginning:
+    run, attempt = ordered.run, ordered.attempt
+    head = read_head(store, run)
+    if head.attempt > attempt:
+        sentence = f"attempt {attempt} was replaced by attempt {head.attempt}, ordered meanwhile"
+        return Beginning("replaced", FENCED, sentence)
+    outcome = notes.read_outcome(store, run, attempt)
+    if outcome is not None:
+        return _ended(store, ordered, outcome)
+    if not gone:
+        if notes.read_heartbeat(store, run, attempt) is not None and head.state == "running":
+            return Beginning("running", 0, f"attempt {attempt} has begun")
+        return Beginning("claimed" if head.state != "queued" else "waiting", 0, "")
+    lines = tail(store, ordered)
+    if head.state in ENDED:
+        sentence = f"run {run} is {head.state}" + (f": {head.reason}" if head.reason else "")
+        return Beginning("ended", 0 if head.state == "done" else INTERRUPTED, sentence, lines)
+    sentence = f"the machine of attempt {attempt} is gone without a word"
+    if head.state == "queued":
+        sentence = f"the worker of attempt {attempt} ended before it began"
+        end_attempt(store, run, attempt, "failed", sentence)
+    return Beginning("vanished", INTERRUPTED, sentence, lines)
+
+
+def _ended(store: Store, ordered: Ordered, outcome: Outcome) -> Beginning:
+    sentence = f"attempt {ordered.attempt} has ended: {outcome.reason}"
+    if outcome.exit_code == 0:
+        return Beginning("ended", 0, sentence)
+    return Beginning("ended", outcome.exit_code, sentence, tail(store, ordered))
+
+
+def _give_up(store: Store, run: str, attempt: int, reason: str, say: Say) -> None:
+    try:
+        end_attempt(store, run, attempt, "failed", reason)
+    except MimirError as error:
+        say(f"HEAD could not be told that attempt {attempt} has no machine: {error}")

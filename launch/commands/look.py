@@ -1,0 +1,143 @@
+"""status, runs and logs: what a store tells of its runs."""
+
+import json as json_text
+import sys
+import time
+from typing import TYPE_CHECKING, TextIO
+
+from mimir.errors import BAD_CONFIG, FENCED, INTERRUPTED, NON_FINITE, BadInput
+
+if TYPE_CHECKING:
+    from launch.follow import Followed
+    from mimir.runs.store import Store
+
+
+def status(name: str, *, store: str = "", json: bool = False) -> None:
+    """How a run stands.
+
+    Args:
+        name: of the run.
+        store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
+        json: print JSON.
+
+    Example:
+        python -m launch status first
+    """
+    from launch.show import status_text
+    from mimir.runs.status import derive
+    from mimir.runs.store import open_store
+    from mimir.submission import default_store
+
+    found = derive(open_store(store or default_store()), name, time.time())
+    print(json_text.dumps(found.as_json(), indent=2) if json else status_text(found, store))
+
+
+def runs(*, store: str = "", json: bool = False) -> None:
+    """All runs of a store.
+
+    Args:
+        store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
+        json: print JSON: a list with `run`, `status` (null if unreadable) and `problem`.
+
+    Example:
+        python -m launch runs
+    """
+    from launch.show import runs_table
+    from launch.terminal import say
+    from mimir.runs.status import list_runs
+    from mimir.runs.store import open_store
+    from mimir.submission import default_store
+
+    opened, now = open_store(store or default_store()), time.time()
+    found = list_runs(opened, now)
+    if json:
+        rows = [
+            {
+                "run": listed.run,
+                "status": listed.status.as_json() if listed.status else None,
+                "problem": listed.problem,
+            }
+            for listed in found
+        ]
+        print(json_text.dumps(rows, indent=2))
+    elif found:
+        print(runs_table(found, now))
+    else:
+        say(f"there are no runs in {opened.url} yet: begin with `python -m launch submit`")
+
+
+def logs(name: str, *, follow: bool = False, attempt: int = 0, store: str = "") -> int:
+    """Print a run's log, also after its machine is gone.
+
+    Args:
+        name: of the run.
+        follow: go on until the run has ended; Ctrl-C ends the following, never the run.
+        attempt: number of an attempt; 0: the newest.
+        store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
+
+    Example:
+        python -m launch logs first --follow
+    """
+    from launch.show import command, verdict
+    from launch.terminal import say
+    from mimir.runs.parts import read_parts
+    from mimir.runs.status import derive
+    from mimir.runs.store import open_store
+    from mimir.submission import default_store
+
+    opened = open_store(store or default_store())
+    found = derive(opened, name, time.time())
+    if found.attempt == 0:
+        raise BadInput(f"run {name} has not begun: begin it by `{command('resume', name, store)}`")
+    if not 0 <= attempt <= found.attempt:
+        raise BadInput(
+            f"run {name} has no attempt {attempt}: its attempts are 1 to {found.attempt}"
+        )
+    wanted = attempt or found.attempt
+    if not follow:
+        text = "".join(text for _, text in read_parts(opened, name, wanted, "log"))
+        print(text, end="")
+        if not text:
+            say(f"attempt {wanted} of run {name} has printed nothing yet")
+        return 0
+    followed = watch_log(opened, name, wanted, store, sys.stdout)
+    if followed is None:
+        return 130
+    say(verdict(followed.status))
+    return 0
+
+
+def watch_log(
+    store: "Store", name: str, attempt: int, store_option: str, out: TextIO
+) -> "Followed | None":
+    """Print the run's log to `out` until the run has ended; None after Ctrl-C, with a word."""
+    from launch.follow import Follower
+    from launch.show import command
+    from launch.terminal import say
+
+    def write(text: str) -> None:
+        out.write(text)
+        out.flush()
+
+    try:
+        followed = Follower(store, name, attempt, out=write, say=say).follow()
+    except KeyboardInterrupt:
+        say(
+            f"\nstopped following; run {name} goes on by itself\n"
+            f"  follow it again: {command('logs', name, store_option, '--follow')}\n"
+            f"  stop it:         {command('stop', name, store_option)}"
+        )
+        return None
+    if followed.vanished:
+        resume = command("resume", name, store_option)
+        say(f"the machine is gone without a word; nothing committed is lost, go on by `{resume}`")
+    return followed
+
+
+def exit_code(followed: "Followed") -> int:
+    """0 if the run is done, else what its worker ended with, as far as it means something."""
+    status = followed.status
+    if status.state == "done":
+        return 0
+    code = status.attempts[-1].exit_code if status.attempts else None
+    return code if code in (INTERRUPTED, FENCED, NON_FINITE, BAD_CONFIG) else INTERRUPTED

@@ -1,0 +1,97 @@
+"""stop: ask a run's attempt to end, and see that it does."""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from mimir.errors import INTERRUPTED
+
+if TYPE_CHECKING:
+    from mimir.runs.status import Status
+    from mimir.runs.store import Store
+
+WAIT = 60.0
+"""Seconds to wait for the last checkpoint."""
+
+
+def stop(name: str, *, wait: bool = True, store: str = "") -> int:
+    """Ask a run to commit a checkpoint and stop; `resume` goes on from it.
+
+    Args:
+        name: of the run.
+        wait: until it has stopped, for up to a minute; --no-wait only asks.
+        store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
+
+    Example:
+        python -m launch stop first
+    """
+    from launch.show import command, verdict
+    from launch.terminal import Waiting, say
+    from mimir.runs.notes import StopRequest, request_stop
+    from mimir.runs.record import read_run
+    from mimir.runs.store import open_store
+    from mimir.submission import default_store
+
+    opened = open_store(store or default_store())
+    read_run(opened, name)
+    attempt = request_stop(opened, name, StopRequest(time.time(), "launch stop"))
+    say(f"asked attempt {attempt} of run {name} to stop")
+    again = command("status", name, store)
+    if not wait:
+        print(f"it commits a checkpoint and ends; see `{again}`")
+        return 0
+    try:
+        with Waiting() as waiting:
+            status = await_end(opened, name, attempt, waiting.tick)
+    except KeyboardInterrupt:
+        say(f"stopped waiting; the request stands: see `{again}`")
+        return 130
+    if status is None:
+        print(
+            f"run {name} has not stopped within {WAIT:.0f} s; the request stands, and a machine "
+            f"that still works obeys it: see `{again}`"
+        )
+        return INTERRUPTED
+    print(verdict(status))
+    if status.state != "done":
+        print(f"to go on: {command('resume', name, store)}")
+    return 0
+
+
+def await_end(
+    store: "Store",
+    run: str,
+    attempt: int,
+    tick: Callable[[str], None],
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> "Status | None":
+    """The run's status once the attempt has ended; None if it has not within a minute.
+
+    An attempt whose machine is verified gone gets its outcome from here, for nobody else will
+    write it: a worker that comes up all the same finds it and only ends.
+    """
+    from launch import machines
+    from mimir.runs import notes
+    from mimir.runs.head import ENDED
+    from mimir.runs.notes import Outcome
+    from mimir.runs.status import derive, read_head
+
+    began = clock()
+    while True:
+        gone = machines.alive(notes.read_machine(store, run, attempt)) is False
+        head = read_head(store, run)
+        outcome = notes.read_outcome(store, run, attempt)
+        if outcome is None and gone and head.attempt == attempt and head.state not in ENDED:
+            reason = "asked to stop; its machine was gone already"
+            notes.record_outcome(
+                store, run, attempt, Outcome(INTERRUPTED, reason, time.time(), head.step)
+            )
+            continue
+        if outcome is not None or head.attempt > attempt or head.state in ENDED:
+            return derive(store, run, time.time())
+        if clock() - began > WAIT:
+            return None
+        tick(f"waiting for attempt {attempt} to commit a checkpoint and end")
+        sleep(0.3)

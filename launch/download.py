@@ -1,0 +1,116 @@
+"""What a run gives its user: fetched, checked, and put into a folder file by file, each whole."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from launch import archive
+from mimir.errors import BadInput, Corrupt, NotFound, StoreError
+from mimir.runs import layout
+from mimir.runs.head import Head
+from mimir.runs.parts import read_metrics, read_parts
+from mimir.runs.record import read_run
+from mimir.runs.status import read_head
+from mimir.runs.store import Store, Stored
+
+Begin = Callable[[str, int], Callable[[int], None]]
+"""Called with what is fetched and its bytes; returns what to call with bytes done."""
+
+
+@dataclass(frozen=True)
+class Gift:
+    """finished: `files` hold the model; otherwise the newest checkpoint, of step `step`."""
+
+    finished: bool
+    step: int
+    files: dict[str, bytes]
+
+
+def collect(store: Store, run: str, begin: Begin) -> Gift:
+    """Fetch model or newest checkpoint, metrics, log and record; all checked by digest."""
+    read_run(store, run)
+    record = store.get(layout.record_key(run))
+    for _ in range(3):
+        head = read_head(store, run)
+        try:
+            files = _weights(store, head, begin)
+            break
+        except NotFound:
+            # A run that goes on drops its older checkpoints: HEAD names newer ones by now.
+            continue
+    else:
+        raise StoreError(f"what HEAD of {run} names cannot be found in {store.url}: try again")
+    rows = read_metrics(store, run, head)
+    files["metrics.jsonl"] = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    files["run.log"] = _log(store, head).encode()
+    files["run.json"] = record
+    return Gift(head.model is not None, head.step, files)
+
+
+def write_all(out: Path, files: dict[str, bytes]) -> None:
+    """Write the files below `out`: each is there as a whole or not at all.
+
+    All of them are written beside their places first, so that a full disk changes nothing.
+    BadInput if the folder cannot be written to.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".pull-", dir=out))
+    except OSError as error:
+        raise BadInput(
+            f"cannot write to the folder {out}: {error.strerror}; choose another --out"
+        ) from error
+    try:
+        for name, content in files.items():
+            path = staging / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for name in files:
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(staging / name, out / name)
+    except OSError as error:
+        raise BadInput(
+            f"cannot write {error.filename or out}: {error.strerror}; choose another --out "
+            "or free some space"
+        ) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _weights(store: Store, head: Head, begin: Begin) -> dict[str, bytes]:
+    if head.model is not None:
+        return archive.unpack(_fetch(store, head.model, "model", begin), head.model.key)
+    kept = head.newest()
+    if kept is None:
+        return {}
+    stored = Stored(kept.key, kept.size, kept.sha256)
+    content = _fetch(store, stored, f"checkpoint of step {kept.step}", begin)
+    return {f"checkpoint-{kept.step}.safetensors": content}
+
+
+def _fetch(store: Store, stored: Stored, what: str, begin: Begin) -> bytes:
+    def fetch() -> bytes:
+        progress = begin(what, stored.size)
+        key, size, sha256 = stored.key, stored.size, stored.sha256
+        return store.get(key, size=size, sha256=sha256, progress=progress)
+
+    try:
+        return fetch()
+    except Corrupt:
+        # Once more: the transfer may be at fault, not the object.
+        return fetch()
+
+
+def _log(store: Store, head: Head) -> str:
+    pieces = []
+    for attempt in range(1, head.attempt + 1):
+        pieces.append(f"=== attempt {attempt}\n")
+        pieces += [text for _, text in read_parts(store, head.run, attempt, "log")]
+    return "".join(pieces)

@@ -1,0 +1,51 @@
+"""What a provider can answer. Each class names what the launcher does next.
+
+MimirError
+└── ProviderError          75  tell the user; resuming later may help
+    ├── NoCapacity         75  take the next offer, or try again later
+    ├── AuthFailed         78  a key is missing, wrong or expired: end, the user must act
+    ├── BalanceEmpty       78  no money left: end, the user must act
+    ├── RateLimited        75  wait `retry_after` seconds, then ask again
+    ├── UnknownOutcome     75  a machine may have been made: look for it before asking again
+    └── NotGone            75  a machine may still run: say so, and try again to end it
+"""
+
+from mimir.errors import BAD_CONFIG, INTERRUPTED, MimirError
+
+
+class ProviderError(MimirError):
+    """A provider did not do what was asked."""
+
+    exit_code = INTERRUPTED
+
+
+class NoCapacity(ProviderError):
+    """There is no such machine to be had now."""
+
+
+class AuthFailed(ProviderError):
+    """The provider does not accept who asks."""
+
+    exit_code = BAD_CONFIG
+
+
+class BalanceEmpty(ProviderError):
+    """The provider wants money first."""
+
+    exit_code = BAD_CONFIG
+
+
+class RateLimited(ProviderError):
+    """Asked too often. retry_after: seconds to wait."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class UnknownOutcome(ProviderError):
+    """The answer to an order was lost: the machine may or may not exist."""
+
+
+class NotGone(ProviderError):
+    """A machine could not be shown to be gone; it may still run, and cost."""

@@ -1,0 +1,181 @@
+"""Runs as text for people."""
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from launch import machines
+from mimir.runs.status import AttemptStatus, Listed, Status
+
+PROG = "python -m launch"
+
+
+def command(verb: str, name: str, store: str = "", *options: str) -> str:
+    """A command line to type; `store` only if it was given on the command line."""
+    words = [*PROG.split(), verb, name, *options, *(("--store", store) if store else ())]
+    return " ".join(shlex.quote(word) for word in words)
+
+
+def next_commands(name: str, store: str = "") -> str:
+    """What to do with a run that goes on."""
+    lines = (
+        ("how it stands:", command("status", name, store)),
+        ("its log:", command("logs", name, store, "--follow")),
+        ("stop it:", command("stop", name, store)),
+        ("fetch the model:", command("pull", name, store)),
+    )
+    return "\n".join(f"  {what:<17}{words}" for what, words in lines)
+
+
+def status_text(status: Status, store: str = "") -> str:
+    """A run on a screen, with what to do about what is wrong."""
+    title = f"{status.run}: {_state(status)}"
+    if status.reason:
+        title += f" ({status.reason})"
+    lines = [title, f"  preset       {status.preset}", f"  progress     {_progress(status)}"]
+    if status.loss is not None or status.val is not None:
+        held_out = f", held-out {status.val:.4f}" if status.val is not None else ""
+        loss = f"{status.loss:.4f}" if status.loss is not None else "none yet"
+        lines.append(f"  loss         {loss}{held_out}")
+    if status.kept:
+        steps = ", ".join(
+            f"{kept.step}" + (" (best)" if kept.key == status.best else "") for kept in status.kept
+        )
+        lines.append(f"  checkpoints  steps {steps}")
+    lines += _attempts(status)
+    advice = _advice(status, store)
+    return "\n".join([*lines, *(["", advice] if advice else [])])
+
+
+def verdict(status: Status) -> str:
+    """How a run ended, in one sentence."""
+    why = f": {status.reason}" if status.reason else ""
+    return f"run {status.run} is {status.state} at step {_of_total(status)}{why}"
+
+
+def runs_table(runs: Sequence[Listed], now: float) -> str:
+    """All runs of a store, one a line."""
+    rows = [("NAME", "PRESET", "STATE", "STEP", "LOSS", "HELD-OUT", "ATTEMPTS", "AGE")]
+    problems = []
+    for listed in runs:
+        status = listed.status
+        if status is None:
+            rows.append((listed.run, "?", "unreadable", "", "", "", "", ""))
+            problems.append(f"{listed.run}: {listed.problem}")
+            continue
+        rows.append(
+            (
+                status.run,
+                status.preset,
+                _state(status),
+                _of_total(status),
+                _figure(status.loss),
+                _figure(status.val),
+                str(status.attempt),
+                span(now - status.created),
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return "\n".join(lines + problems)
+
+
+def span(seconds: float) -> str:
+    """A time in its largest unit."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
+
+
+def _state(status: Status) -> str:
+    if status.state == "queued" and status.attempt == 0:
+        return "not started"
+    if status.state in ("queued", "running") and status.stop_requested:
+        return f"{status.state}, asked to stop"
+    if status.silent and status.silent_s is not None:
+        return f"{status.state}, silent for {span(status.silent_s)}"
+    return status.state
+
+
+def _progress(status: Status) -> str:
+    parts = [f"step {_of_total(status)}"]
+    if status.total_steps:
+        parts[0] += f" ({status.step / status.total_steps:.0%})"
+    if status.epoch is not None:
+        parts.append(f"epoch {status.epoch:.2f}")
+    if status.rate is not None:
+        parts.append(f"{status.rate:.1f} steps/s")
+    if status.eta_s is not None:
+        left = max(0, int(status.eta_s))
+        parts.append(f"{left // 3600}:{left // 60 % 60:02d}:{left % 60:02d} left")
+    if status.state in ("queued", "running") and status.committed_step != status.step:
+        parts.append(f"committed {status.committed_step}")
+    return ", ".join(parts)
+
+
+def _of_total(status: Status) -> str:
+    return f"{status.step}" + (f" of {status.total_steps}" if status.total_steps else "")
+
+
+def _figure(value: float | None) -> str:
+    return f"{value:.4f}" if value is not None else ""
+
+
+def _attempts(status: Status) -> list[str]:
+    if not status.attempts:
+        return []
+    rows = [
+        (
+            str(attempt.attempt),
+            f"from step {attempt.from_step}" if attempt.from_step is not None else "not begun",
+            _machine(attempt.machine),
+            _end(attempt, status),
+        )
+        for attempt in status.attempts
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    lines = [
+        "    " + "  ".join([*(row[i].ljust(widths[i]) for i in range(3)), row[3]]) for row in rows
+    ]
+    return ["  attempts", *lines]
+
+
+def _machine(machine: dict[str, Any] | None) -> str:
+    if not machine:
+        return "no machine known"
+    which = machine.get("id") or (f"process {machine['pid']}" if machine.get("pid") else "")
+    return " ".join(str(part) for part in (machine.get("provider", "?"), which) if part)
+
+
+def _end(attempt: AttemptStatus, status: Status) -> str:
+    if attempt.end:
+        code = f" [{attempt.exit_code}]" if attempt.exit_code else ""
+        return attempt.end + code
+    if machines.alive(attempt.machine) is False:
+        return "its machine is gone"
+    return "working" if status.state == "running" else "starting"
+
+
+def _advice(status: Status, store: str) -> str:
+    resume = command("resume", status.run, store)
+    if status.state in ("interrupted", "stopped", "failed"):
+        return f"To go on from step {status.committed_step}: {resume}"
+    if status.state == "done":
+        return f"To fetch the model: {command('pull', status.run, store)}"
+    if status.attempt == 0:
+        return f"Nothing runs it yet: {resume}"
+    if machines.alive(machines.current(status)) is False:
+        return (
+            f"Its machine is gone; nothing committed is lost. To go on from step "
+            f"{status.committed_step}: {resume}"
+        )
+    if status.silent and status.silent_s is not None:
+        return (
+            f"No sign of it for {span(status.silent_s)}: its machine may be gone, or cut off from "
+            f"the store. To go on elsewhere from step {status.committed_step}: {resume}"
+        )
+    return ""
