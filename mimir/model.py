@@ -112,7 +112,7 @@ class Denoiser(nn.Module):
         self.blocks = nn.ModuleList(Block(size) for _ in range(size.layers))
         self.norm = nn.LayerNorm(size.dim)
         self.head = nn.Linear(size.dim, len(LETTERS))
-        self.register_buffer("time_waves", _waves(timesteps, size.dim), persistent=False)
+        self.register_buffer("time_waves", _waves(timesteps, size.dim, longest=10_000), persistent=False)
 
     def condition(self, timestep: Tensor, label: Tensor, target: Tensor) -> Tensor:
         """What peptides are told: float32 [B, D], of int64 [B] timesteps, labels and targets."""
@@ -148,11 +148,14 @@ def _look_up(table: Tensor, index: Tensor) -> Tensor:
     return F.one_hot(index, table.shape[0]).to(table.dtype) @ table
 
 
-def _waves(timesteps: int, dim: int) -> Tensor:
-    """Sinusoidal features of t = 1 … T (Vaswani et al. 2017, section 3.5): float32 [T, D]."""
+def _waves(count: int, dim: int, longest: float) -> Tensor:
+    """Sinusoidal features of 1 … count (Vaswani et al. 2017, section 3.5): float32 [count, D].
+
+    Angular rates fall geometrically from 1 to 1 / longest.
+    """
     half = dim // 2
-    rates = torch.exp(torch.arange(half, dtype=torch.float64) * (-math.log(10_000) / (half - 1)))
-    angles = torch.arange(1, timesteps + 1, dtype=torch.float64)[:, None] * rates
+    rates = torch.exp(torch.arange(half, dtype=torch.float64) * (-math.log(longest) / (half - 1)))
+    angles = torch.arange(1, count + 1, dtype=torch.float64)[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], dim=1).float()
 
 
@@ -175,8 +178,9 @@ def initialise(model: Denoiser, seed: int) -> None:
             scale = residual if name.endswith(("out.weight", "down.weight")) else 1.0
             value.copy_(_normal(value.shape, seed, number) * (scale / math.sqrt(value.shape[1])))
         else:
-            scale = 1.0 if name in ("letter", "position") else 0.1
+            scale = 1.0 if name == "letter" else 0.1
             value.copy_(_normal(value.shape, seed, number) * scale)
+    model.position.copy_(_waves(MAX_LENGTH, model.size.dim, longest=2 * MAX_LENGTH))
     model.time_down.weight.mul_(0.1)
     model.head.weight.mul_(0.1)  # begin near the uniform distribution
 
