@@ -16,7 +16,7 @@ import torch
 
 from mimir import checkpoint, export
 from mimir.batch import Shelf
-from mimir.committer import Committer
+from mimir.committer import PATIENCE, Committer
 from mimir.config import Config
 from mimir.data.pack import TRAIN, Peptides
 from mimir.data.peptides import parse
@@ -51,8 +51,17 @@ class Stop:
         return self.reason
 
 
-def run_attempt(store: Store, run: str, number: int, stop: Stop, terminal: Terminal) -> str:
+def run_attempt(
+    store: Store,
+    run: str,
+    number: int,
+    stop: Stop,
+    terminal: Terminal,
+    patience: float = PATIENCE,
+) -> str:
     """Train one attempt to its end. Returns one sentence on what it left.
+
+    patience: seconds that the store may stay away before training gives up.
 
     Raises:
         MimirError: with the exit code that the worker passes on.
@@ -77,7 +86,7 @@ def run_attempt(store: Store, run: str, number: int, stop: Stop, terminal: Termi
     terminal.say(describe(engine, peptides))
     validation = Validation(peptides, engine.machine.device, config.training.eval_rows)
     reporter = Reporter(Place(store, run, number), gauge, terminal)
-    committer = Committer(attempt, terminal.say, before=reporter.flush)
+    committer = Committer(attempt, terminal.say, before=reporter.flush, patience=patience)
     try:
         loop = Loop(
             engine, validation, committer, began, gauge,
@@ -135,12 +144,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--store", required=True)
     parser.add_argument("--run", required=True)
     parser.add_argument("--attempt", required=True, type=int)
+    parser.add_argument("--patience", type=float, default=PATIENCE)
     words = parser.parse_args(argv)
     stop = Stop()
     stop.listen()
     terminal = stdout()
     try:
-        terminal.say(run_attempt(open_store(words.store), words.run, words.attempt, stop, terminal))
+        store = open_store(words.store)
+        terminal.say(run_attempt(store, words.run, words.attempt, stop, terminal, words.patience))
         return DONE
     except MimirError as error:
         terminal.say(f"{error}")

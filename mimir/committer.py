@@ -1,8 +1,9 @@
 """Commits in the background, while training goes on.
 
 One thread takes the newest snapshot, encodes it, uploads it and swaps HEAD. A store that
-fails is tried again with growing pauses; a newer snapshot replaces one that waits. What
-ends training (fenced, non-finite, a store that stays away) is kept until `check` raises it.
+fails is tried again with growing pauses, also one that refuses the keys: fresh ones may be
+put in place meanwhile. A newer snapshot replaces one that waits. What ends training (fenced,
+non-finite, a store that stays away) is kept until `check` raises it.
 """
 
 import threading
@@ -16,6 +17,7 @@ from mimir.runs.commit import Attempt
 
 PATIENCE = 1800.0
 """Seconds without a successful commit, while one waits, before training gives up."""
+LONGEST_PAUSE = 60.0
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,11 @@ class Committer:
                 raise
             except StoreError as error:
                 if self._clock() - began > self._patience:
-                    raise
+                    # Not as it came: that keys expired is no fault of the run's configuration.
+                    raise StoreError(
+                        f"no checkpoint could be committed for {self._patience:.0f} s, the last "
+                        f"one stands: {error}"
+                    ) from error
                 self._say(f"checkpoint of step {snapshot.record.step} not committed yet: {error}")
                 with self._changed:
                     if self._changed.wait_for(lambda: self._closed, timeout=pause):
@@ -145,7 +151,7 @@ class Committer:
                     # A newer state makes this one useless.
                     if self._waiting is not None:
                         return
-                pause = min(60.0, pause * 2)
+                pause = min(LONGEST_PAUSE, pause * 2)
         seconds = self._clock() - began
         self.last = Committed(kept.step, seconds, kept.size)
         self._say(

@@ -112,7 +112,8 @@ class Denoiser(nn.Module):
         self.blocks = nn.ModuleList(Block(size) for _ in range(size.layers))
         self.norm = nn.LayerNorm(size.dim)
         self.head = nn.Linear(size.dim, len(LETTERS))
-        self.register_buffer("time_waves", _waves(timesteps, size.dim, longest=10_000), persistent=False)
+        waves = _waves(timesteps, size.dim, longest=10_000)
+        self.register_buffer("time_waves", waves, persistent=False)
 
     def condition(self, timestep: Tensor, label: Tensor, target: Tensor) -> Tensor:
         """What peptides are told: float32 [B, D], of int64 [B] timesteps, labels and targets."""

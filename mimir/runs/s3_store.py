@@ -21,7 +21,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
-from mimir.errors import BadInput, Conflict, NotFound, StoreError
+from mimir.errors import BadInput, Conflict, NotFound, StoreDenied, StoreError
 from mimir.runs.s3_credentials import file_resolver
 from mimir.runs.s3_errors import translate
 from mimir.runs.s3_url import Bucket, parse_url
@@ -33,6 +33,7 @@ _PART = 16 << 20
 _TRANSFER = TransferConfig(
     multipart_threshold=_PART, multipart_chunksize=_PART, max_concurrency=8, use_threads=True
 )
+_READS = 4
 _FAILURES = (ClientError, BotoCoreError, HTTPClientError, Boto3Error)
 
 
@@ -103,7 +104,7 @@ class S3Store:
 
     def read(self, key: str) -> Versioned | None:
         try:
-            answer = self._call("read", key, lambda: self._fetch(key))
+            answer = self._sought("read", key, lambda: self._fetch(key))
         except NotFound:
             return None
         return Versioned(*answer)
@@ -160,12 +161,12 @@ class S3Store:
         progress: Progress | None = None,
     ) -> bytes:
         if size is None or size <= _PART:
-            data = self._call("read", key, lambda: self._fetch(key))[0]
+            data = self._sought("read", key, lambda: self._fetch(key))[0]
             if progress:
                 progress(len(data))
         else:
             into = io.BytesIO()
-            self._call(
+            self._sought(
                 "download",
                 key,
                 lambda: self._client.download_fileobj(
@@ -198,9 +199,37 @@ class S3Store:
         return _bare(answer["ETag"])
 
     def _fetch(self, key: str) -> tuple[bytes, str]:
-        answer = self._client.get_object(**self._at(key))
-        with answer["Body"] as body:
-            return body.read(), _bare(answer["ETag"])
+        for left in reversed(range(_READS)):
+            answer = self._client.get_object(**self._at(key))
+            try:
+                with answer["Body"] as body:
+                    return body.read(), _bare(answer["ETag"])
+            except (BotoCoreError, HTTPClientError):
+                # boto3 tries requests again, but not a body that broke off on its way.
+                if not left:
+                    raise
+        raise AssertionError
+
+    def _sought(self, action: str, key: str, request: Callable[[], T]) -> T:
+        """`request`, with NotFound for a missing object also where S3 answers 403 for it.
+
+        So it does for keys that may list only below a prefix: to tell that an object is
+        missing it asks for leave to list the bucket, where no prefix is given. Our listing
+        names one.
+        """
+        try:
+            return self._call(action, key, request)
+        except StoreDenied as error:
+            if not _is_denial(error.__cause__) or self._listed(key):
+                raise
+            raise NotFound(f"cannot {action} {self._name(key)}: there is no such object") from error
+
+    def _listed(self, key: str) -> bool:
+        """Whether a listing shows the object; True if there can be none."""
+        try:
+            return key in self._pages(key, "", "Contents", "Key")
+        except StoreError:
+            return True
 
     def _pages(self, prefix: str, delimiter: str, part: str, name: str) -> Iterator[str]:
         root = f"{self.bucket.prefix}/" if self.bucket.prefix else ""
@@ -281,6 +310,13 @@ def _is_precondition(error: BaseException | None) -> bool:
     if not isinstance(error, ClientError):
         return False
     return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 412
+
+
+def _is_denial(error: BaseException | None) -> bool:
+    """Of the object alone: not of the keys themselves."""
+    if not isinstance(error, ClientError):
+        return False
+    return error.response.get("Error", {}).get("Code") in ("AccessDenied", "403")
 
 
 def _quoted(etag: str) -> str:

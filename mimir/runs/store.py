@@ -11,6 +11,7 @@ must never repeat; HEAD bears a nonce for this reason.
 import difflib
 import hashlib
 import importlib
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -100,8 +101,9 @@ def open_store(url: str, *, credentials_file: Path | None = None) -> Store:
     """The store at `file:///folder` or `s3://bucket/prefix?endpoint=...&region=...`.
 
     credentials_file: JSON as printed by an AWS `credential_process` (AccessKeyId,
-    SecretAccessKey, SessionToken), read again whenever it changes; without it the
-    environment and the usual AWS files are searched. BadInput for a URL that names no store.
+    SecretAccessKey, SessionToken), read again whenever it changes; without it the file that
+    $MIMIR_CREDENTIALS_FILE names, else what boto3 finds in the environment and the usual AWS
+    files. BadInput for a URL that names no store.
     """
     scheme, colon, _ = url.partition("://")
     if not colon:
@@ -119,6 +121,9 @@ def open_store(url: str, *, credentials_file: Path | None = None) -> Store:
             "give credentials by environment or credentials file"
         )
     module, hint = _SCHEMES[scheme]
+    named = os.environ.get("MIMIR_CREDENTIALS_FILE")
+    if credentials_file is None and named:
+        credentials_file = Path(named).expanduser()
     try:
         opener = importlib.import_module(module).open_url
     except ImportError as error:
