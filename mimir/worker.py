@@ -36,6 +36,8 @@ POLL = 2.0
 """Seconds between looks at stop request and deadline, and between parts of the log."""
 GRACE = 900.0
 """Seconds that an attempt has for its last commit, before it is killed."""
+LAST_WORDS = 60.0
+"""Seconds for which the outcome is tried to be written."""
 _PASSED_ON = (DONE, INTERRUPTED, FENCED, NON_FINITE, BAD_CONFIG)
 
 
@@ -45,18 +47,23 @@ class Worker:
     Args:
         store, run, attempt: what to work on.
         deadline: unix seconds at which to commit and end; 0: none.
+        patience: seconds that the store may stay away; 0: the attempt's own default.
         out: takes the child's output as it comes.
         drawn: the child draws a progress bar, for `out` is a terminal.
     """
 
     def __init__(
-        self, store: Store, run: str, attempt: int, deadline: float = 0.0, *,
+        self, store: Store, run: str, attempt: int, deadline: float = 0.0, patience: float = 0.0,
+        *,
         out: Callable[[bytes], None], drawn: bool = False, clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self.store, self.run, self.attempt, self.deadline = store, run, attempt, deadline
+        self._patience = patience
+        self._child: subprocess.Popen[bytes] | None = None
         self._out, self._drawn, self._clock = out, drawn, clock
         self._why = ""
         self._asked_at = 0.0
+        self._unasked = threading.Lock()
         self._last_line = ""
         self._log = PartWriter(store, layout.attempt_prefix(run, attempt), "log")
 
@@ -68,7 +75,7 @@ class Worker:
             return over.exit_code if over.exit_code in _PASSED_ON else INTERRUPTED
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._signalled)
-        child = self._start()
+        child = self._child = self._start()
         assert child.stdout is not None
         reader = threading.Thread(target=self._carry, args=(child.stdout,), daemon=True)
         reader.start()
@@ -82,10 +89,11 @@ class Worker:
         if self._drawn:
             environment["MIMIR_PROGRESS"] = "bar"
             environment["COLUMNS"] = str(shutil.get_terminal_size((100, 24)).columns)
+        patience = ["--patience", str(self._patience)] if self._patience else []
         return subprocess.Popen(
             [
                 sys.executable, "-m", "mimir.attempt", "--store", self.store.url,
-                "--run", self.run, "--attempt", str(self.attempt),
+                "--run", self.run, "--attempt", str(self.attempt), *patience,
             ],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env=environment,
@@ -105,8 +113,7 @@ class Worker:
             if not self._why:
                 continue
             if not self._asked_at:
-                self._asked_at = self._clock()
-                child.terminate()
+                self._ask(child)
             elif self._clock() - self._asked_at > GRACE:
                 child.kill()
                 child.wait()
@@ -125,6 +132,16 @@ class Worker:
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         self._why = self._why or f"{signal.Signals(number).name} from outside"
+        # At once: the watch may be waiting for a store that does not answer, and whoever takes
+        # the machine away gives it half a minute.
+        if self._child is not None:
+            self._ask(self._child)
+
+    def _ask(self, child: "subprocess.Popen[bytes]") -> None:
+        """Ask the child to end, once: to a second signal it has no answer."""
+        if self._unasked.acquire(blocking=False):
+            self._asked_at = self._clock()
+            child.terminate()
 
     def _carry(self, pipe: IO[bytes]) -> None:
         """Pass the child's bytes on; finished lines go to the log, the progress bar does not."""
@@ -157,8 +174,8 @@ class Worker:
 
     def _record(self, code: int, reason: str) -> None:
         """Leave log and outcome; try for a while, for a store may be away just now."""
-        pause = 1.0
-        for _ in range(6):
+        pause, until = 1.0, time.monotonic() + min(self._patience or LAST_WORDS, LAST_WORDS)
+        while True:
             try:
                 head = read_head(self.store, self.run)
                 if not self._log.flush():
@@ -170,6 +187,8 @@ class Worker:
                 return
             except StoreError as error:
                 self._tell(f"the outcome is not written yet: {error}")
+                if time.monotonic() >= until:
+                    return
                 time.sleep(pause)
                 pause *= 2
 
@@ -186,7 +205,9 @@ def to_stdout(chunk: bytes) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def work(*, run: str, attempt: int, store: str, deadline: float = 0.0) -> int:
+def work(
+    *, run: str, attempt: int, store: str, deadline: float = 0.0, patience: float = 0.0
+) -> int:
     """Work on one attempt of a run, as a rented machine does.
 
     Example:
@@ -197,8 +218,9 @@ def work(*, run: str, attempt: int, store: str, deadline: float = 0.0) -> int:
         attempt: number of the attempt, which the launcher has raised.
         store: where the run lives.
         deadline: unix time in seconds at which to commit and end; 0: none.
+        patience: seconds without a store after which training gives up; 0: half an hour.
     """
-    return Worker(open_store(store), run, attempt, deadline, out=to_stdout).work()
+    return Worker(open_store(store), run, attempt, deadline, patience, out=to_stdout).work()
 
 
 if __name__ == "__main__":
