@@ -1,13 +1,15 @@
 """What a provider can answer. Each class names what the launcher does next.
 
-MimirError
-└── ProviderError          75  tell the user; resuming later may help
-    ├── NoCapacity         75  take the next offer, or try again later
-    ├── AuthFailed         78  a key is missing, wrong or expired: end, the user must act
-    ├── BalanceEmpty       78  no money left: end, the user must act
-    ├── RateLimited        75  wait `retry_after` seconds, then ask again
-    ├── UnknownOutcome     75  a machine may have been made: look for it before asking again
-    └── NotGone            75  a machine may still run: say so, and try again to end it
+    MimirError
+    └── ProviderError          75  tell the user; resuming later may help
+        ├── NoCapacity         75  take the next offer, or try again later
+        ├── AuthFailed         78  a key is missing, wrong or expired: end, the user must act
+        ├── BalanceEmpty       78  no money left: end, the user must act
+        ├── RateLimited        75  wait `retry_after` seconds, then ask again
+        ├── UnknownOutcome     75  a machine may have been made: look for it before asking again
+        └── NotGone            75  a machine may still run: say so, and try again to end it
+
+The numbers are the exit codes of a command that ends with such an error.
 """
 
 from mimir.errors import BAD_CONFIG, INTERRUPTED, MimirError

@@ -1,0 +1,145 @@
+"""An attempt is raised before its machine is ordered, and watched until it begins."""
+
+import time
+
+import pytest
+
+from launch import attempts
+from launch.attempts import Ordered, await_beginning, order, retire
+from launch.errors import NoCapacity, UnknownOutcome
+from mimir.errors import BadInput, Fenced
+from mimir.runs import layout, notes
+from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.notes import Heartbeat, Outcome
+from mimir.runs.status import derive, read_head
+from mimir.runs.store import Store
+from tests.launch.conftest import Clock, Fake
+
+
+def say(line: str) -> None:
+    raise AssertionError(line)
+
+
+def test_the_attempt_is_raised_before_the_order(store: Store, fake: Fake) -> None:
+    fake.at_start = lambda spec: seen.append((read_head(store, "run").attempt, spec.attempt))
+    seen: list[tuple[int, int]] = []
+    ordered = order(store, "run", fake, say)
+    assert seen == [(1, 1)]
+    assert notes.read_machine(store, "run", 1) == ordered.machine
+    assert fake.orders[0].store == store.url
+
+
+@pytest.mark.parametrize("error", [NoCapacity("none left"), UnknownOutcome("no answer")])
+def test_a_failed_order_fails_the_run_and_turns_late_machines_away(
+    store: Store, fake: Fake, error: Exception
+) -> None:
+    fake.fails = error
+    with pytest.raises(type(error)):
+        order(store, "run", fake, say)
+    status = derive(store, "run", time.time())
+    assert (status.state, status.reason) == ("failed", str(error))
+    assert "failed" in Attempt.claim(store, "run", 1).ended
+    fake.fails = None
+    assert order(store, "run", fake, say).attempt == 2
+
+
+def test_the_order_sweeps_what_abandoned_attempts_left(store: Store, fake: Fake) -> None:
+    raise_attempt(store, "run")
+    Attempt.claim(store, "run", 1)
+    key = layout.checkpoint_key("run", 1, 7, "abc123abc123")
+    store.put(key, b"never committed")
+    order(store, "run", fake, say)
+    assert key not in list(store.list("run/"))
+
+
+def test_done_is_refused_before_anything_is_ordered(store: Store, fake: Fake) -> None:
+    raise_attempt(store, "run")
+    Attempt.claim(store, "run", 1).finish("done")
+    with pytest.raises(BadInput, match="done"):
+        order(store, "run", fake, say)
+    assert not fake.orders
+
+
+def wait(store: Store, ordered: Ordered, clock: Clock) -> attempts.Beginning:
+    return await_beginning(store, ordered, lambda text: None, sleep=clock.sleep, clock=clock)
+
+
+def claim(store: Store) -> Attempt:
+    return Attempt.claim(store, "run", 1)
+
+
+def test_begins(store: Store, fake: Fake, clock: Clock) -> None:
+    ordered = order(store, "run", fake, say)
+
+    def at_sleep(number: int) -> None:
+        if number == 3:
+            claim(store)
+        if number == 5:
+            notes.beat(store, "run", 1, Heartbeat(time.time(), 0, 10))
+
+    clock.at_sleep = at_sleep
+    assert wait(store, ordered, clock).kind == "running"
+    assert clock.sleeps == 5
+
+
+def test_claimed_but_busy_building(store: Store, fake: Fake, clock: Clock) -> None:
+    ordered = order(store, "run", fake, say)
+    claim(store)
+    assert wait(store, ordered, clock).kind == "running"
+    assert attempts.SETTLE <= clock.now - 1000 < attempts.SETTLE + 1
+
+
+def test_ends_at_once(store: Store, fake: Fake, clock: Clock) -> None:
+    ordered = order(store, "run", fake, say)
+    claim(store)
+    store.create("run/a0001/log/000001.txt", b"one\ntwo\n")
+    notes.record_outcome(store, "run", 1, Outcome(78, "no GPU", time.time(), 0))
+    seen = wait(store, ordered, clock)
+    assert (seen.kind, seen.code, seen.lines) == ("ended", 78, ("one", "two"))
+    assert "no GPU" in seen.sentence
+
+
+def test_dead_on_arrival(store: Store, fake: Fake, clock: Clock) -> None:
+    ordered = order(store, "run", fake, say)
+    fake.living = False
+    seen = wait(store, ordered, clock)
+    assert (seen.kind, seen.code, seen.lines) == ("vanished", 75, ("what it printed",))
+    assert read_head(store, "run").state == "failed"
+
+
+def test_gone_after_the_claim_leaves_head_alone(store: Store, fake: Fake, clock: Clock) -> None:
+    ordered = order(store, "run", fake, say)
+    claim(store)
+    fake.living = False
+    assert wait(store, ordered, clock).kind == "vanished"
+    assert read_head(store, "run").state == "running"
+
+
+def test_replaced_meanwhile(store: Store, fake: Fake, clock: Clock) -> None:
+    ordered = order(store, "run", fake, say)
+    order(store, "run", fake, say)
+    seen = wait(store, ordered, clock)
+    assert (seen.kind, seen.code) == ("replaced", 76)
+    with pytest.raises(Fenced):
+        claim(store)
+
+
+def test_no_sign(store: Store, fake: Fake, clock: Clock) -> None:
+    ordered = order(store, "run", fake, say)
+    seen = wait(store, ordered, clock)
+    assert (seen.kind, seen.code) == ("waiting", 0)
+    assert clock.now - 1000 > attempts.LIMIT
+
+
+def test_retire_ends_the_machine_or_says_that_it_cannot(store: Store, fake: Fake) -> None:
+    ordered = order(store, "run", fake, say)
+    claim(store)
+    retire(derive(store, "run", time.time()), say)
+    assert fake.ended == [ordered.machine]
+    fake.living = None
+    said: list[str] = []
+    retire(derive(store, "run", time.time()), said.append)
+    assert "may still run" in said[0]
+    fake.living, fake.ended = False, []
+    retire(derive(store, "run", time.time()), say)
+    assert not fake.ended
