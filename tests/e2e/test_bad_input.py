@@ -1,0 +1,116 @@
+"""What a user gets wrong gets one sentence and the right exit code, and leaves nothing behind."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mimir.runs.store import open_store
+from tests.e2e import jobs
+
+GOOD = "sequence,label,target\n" + "".join(
+    f"{word},0,\n" for word in ("ACDEFGH", "CDEFGHI", "DEFGHIK", "EFGHIKL", "FGHIKLM", "GHIKLMN")
+)
+
+
+def run(*words: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", *words], cwd=cwd, capture_output=True, text=True, timeout=120,
+        env=dict(os.environ, PYTHONPATH=str(jobs.ROOT), OMP_NUM_THREADS="1"), check=False,
+    )  # fmt: skip
+
+
+def assert_refused(done: "subprocess.CompletedProcess[str]", says: str, code: int = 78) -> None:
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    sentence = [line for line in done.stderr.splitlines() if line.startswith("python -m ")]
+    assert len(sentence) == 1, done.stderr
+    assert says in sentence[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("sequence,label\nACDEF,0\n", "target"),
+        ("", "empty"),
+        (GOOD + "ACDJFGH,0,\n", "'J'"),
+        (GOOD + "ACD,0,\n", "3"),
+        (GOOD + "ACDEFGHIKLMNPQRSTVWYA,0,\n", "21"),
+        (GOOD + "ACDEFGHIK,2,\n", "label"),
+        (GOOD + "ACDEFGHIK,1,\n", "target"),
+        (GOOD, "batch is 32"),
+    ],
+)
+def test_data(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "bad.csv").write_text(text)
+    done = run(
+        "mimir", "train", "--preset", "smoke", "--run-name", "x", "--data", "bad.csv",
+        "--store", (tmp_path / "store").as_uri(), cwd=tmp_path,
+    )  # fmt: skip
+    assert_refused(done, says)
+    assert not (tmp_path / "store" / "x").exists()
+
+
+@pytest.mark.parametrize("program", ["mimir train --run-name x", "launch submit --name x"])
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--preset smal", "did you mean 'small'?"),
+        ("--preset smoke --lrr 1e-3", "did you mean"),
+        ("--preset smoke --lr -1", "lr is -1"),
+        ("--preset smoke --epochs many", "epochs is 'many'"),
+        ("--preset smoke --dim 30", "dim is 30"),
+        ("--preset smoke --data nowhere.csv", "nowhere.csv"),
+        ("--preset smoke --batch 999999", "batch is 999999"),
+        ("--preset smoke --store nowhere", "file:///"),
+        ("--preset smoke --store ftp://x/y", "ftp"),
+    ],
+)
+def test_settings(tmp_path: Path, program: str, words: str, says: str) -> None:
+    done = run(*program.split(), *words.split(), cwd=tmp_path)
+    assert_refused(done, says)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_name_that_is_no_name(tmp_path: Path) -> None:
+    store = (tmp_path / "store").as_uri()
+    done = run("mimir", "train", "--preset", "smoke", "--run-name", "A b", "--store", store,
+               cwd=tmp_path)  # fmt: skip
+    assert_refused(done, "'A b'")
+
+
+def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    store = (tmp_path / "file" / "below").as_uri()
+    done = run("mimir", "train", "--preset", "smoke", "--store", store, cwd=tmp_path)
+    assert_refused(done, "file")
+
+
+def test_a_taken_name_and_unknown_things(tmp_path: Path) -> None:
+    store = open_store((tmp_path / "store").as_uri())
+    jobs.submit(store, "mine", jobs.write_data(tmp_path / "data.csv", 50))
+    base = ("--store", store.url)
+    done = run("mimir", "train", "--preset", "smoke", "--run-name", "mine", *base, cwd=tmp_path)
+    assert_refused(done, "dim 16 (you gave 64)")
+    assert_refused(run("mimir", "resume", "mien", *base, cwd=tmp_path), "mine")
+    assert_refused(run("launch", "status", "mien", *base, cwd=tmp_path), "mine")
+    assert_refused(run("mimir", "sample", "--run", "mine", *base, cwd=tmp_path), "no checkpoint")
+    assert_refused(run("mimir", "sampel", cwd=tmp_path), "did you mean 'sample'?")
+    assert_refused(run("launch", "submit", "--provider", "locl", cwd=tmp_path), "local")
+
+
+def test_sampling(tmp_path: Path) -> None:
+    store = open_store((tmp_path / "store").as_uri())
+    jobs.submit(store, "mine", jobs.write_data(tmp_path / "data.csv", 50), epochs=1)
+    assert jobs.train(store, "mine")[0]
+    base = ("mimir", "sample", "--run", "mine", "--store", store.url)
+    assert_refused(run(*base, "--target", "P1000", cwd=tmp_path), "near are P1000")
+    assert_refused(run(*base, "--min-length", "9", "--max-length", "8", cwd=tmp_path), "9 to 8")
+    assert_refused(run(*base, "--pattern", "..1..", cwd=tmp_path), "'1'")
+    assert_refused(run(*base, "-n", "0", cwd=tmp_path), "n is 0")
+    assert_refused(run(*base, "--out", "no/where.fasta", cwd=tmp_path), "no/where.fasta")
+    good = run(*base, "-n", "3", "--target", "P10002", "--format", "csv", cwd=tmp_path)
+    assert good.returncode == 0
+    assert len(good.stdout.splitlines()) == 4
