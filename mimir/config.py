@@ -98,7 +98,7 @@ class Training:
     """Validation peptides used while training (`evaluate` takes all)."""
     patience: int = 0
     """Stop after this many validations without a better one; 0: never."""
-    log_every: int = 50
+    log_every: int = 64
     """Steps that one row of the metrics sums up."""
 
     def __post_init__(self) -> None:

@@ -96,7 +96,7 @@ class Engine:
         """The host's copy of the number of steps taken."""
         self.order = torch.zeros(len(shelf), dtype=torch.int64, device=device)
         self._epoch = -1
-        self._capacity = 0
+        self._capacity = self._widest() if machine.fixed else 0
         self._plans: tuple[int, Plan] | None = None
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         self._bound: Callable[[Denoiser, Batch], Tensor] = bound
@@ -127,11 +127,25 @@ class Engine:
     def _begin_epoch(self, epoch: int) -> None:
         number = torch.tensor(epoch, device=self.machine.device)
         self.order.copy_(philox.permutation(self.config.training.seed, number, len(self.shelf)))
-        if self.machine.fixed:
-            capacity = capacity_for(self.shelf.lengths, self.order, self.config.training.batch)
-            if capacity != self._capacity:
-                self._capacity, self._graphs = capacity, {}
         self._epoch, self._plans = epoch, None
+
+    def _widest(self) -> int:
+        """Residues that hold any batch of the whole run.
+
+        Found beforehand (a sort for each epoch), for the shapes of matrix products, and with
+        them their rounding, must not hang on the epoch that an attempt happened to begin with.
+        """
+        seed, batch = self.config.training.seed, self.config.training.batch
+        return max(
+            capacity_for(
+                self.shelf.lengths,
+                philox.permutation(
+                    seed, torch.tensor(epoch, device=self.order.device), len(self.order)
+                ),
+                batch,
+            )
+            for epoch in range((self.total - 1) // self.steps_per_epoch + 1)
+        )
 
     def _plan(self, steps: Tensor) -> Plan:
         training = self.config.training

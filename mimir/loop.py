@@ -150,6 +150,7 @@ class Loop:
         size = step % len(state.losses) or len(state.losses)
         size = min(size, step)
         losses, norms = state.losses[:size].cpu(), state.norms[:size].cpu()
+        norms = norms[torch.isfinite(norms)]  # a skipped fp16 step has none
         if int(state.nonfinite) > 0:
             raise NonFinite(
                 f"the loss or its gradient became NaN or infinite by step {step}: nothing of it "
@@ -167,7 +168,7 @@ class Loop:
             "step": step,
             "epoch": round(gauge.epoch, 4),
             "loss": gauge.loss,
-            "norm": float(norms.double().mean()),
+            "norm": float(norms.double().mean()) if len(norms) else None,
             "lr": float(state.rate),
             "steps_per_s": round(rate, 3),
             "tokens_per_s": round(gauge.tokens_per_s, 1),
