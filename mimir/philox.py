@@ -9,7 +9,9 @@ another GPU model). A resumed run therefore has no random state to restore.
 import torch
 from torch import Tensor
 
-_M0, _M1 = 0xD2511F53, 0xCD9E8D57
+# The multipliers less 2**32. With these no product leaves int64: a wrapped one is undefined
+# in C++, and there torch.compile gave other bits.
+_M0, _M1 = 0xD2511F53 - 2**32, 0xCD9E8D57 - 2**32
 _W0, _W1 = 0x9E3779B9, 0xBB67AE85
 _LOW = 0xFFFFFFFF
 
@@ -35,12 +37,12 @@ def philox4x32_10(
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(10):
-        # The 64-bit product wraps; its two halves are right all the same.
+        # The missing c * 2**32 is c in the upper word and nothing in the lower one.
         p0, p1 = c0 * _M0, c2 * _M1
         c0, c1, c2, c3 = (
-            ((p1 >> 32) & _LOW) ^ c1 ^ k0,
+            ((p1 >> 32) + c2) ^ c1 ^ k0,
             p1 & _LOW,
-            ((p0 >> 32) & _LOW) ^ c3 ^ k1,
+            ((p0 >> 32) + c0) ^ c3 ^ k1,
             p0 & _LOW,
         )
         k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
@@ -61,7 +63,9 @@ def words(seed: int, stream: int, step: Tensor, count: int) -> Tensor:
         int64 [*S, count], each in [0, 2**32). Word i is lane i % 4 of counter
         (i // 4, 0, step, stream): a longer request begins with the shorter one's words.
     """
-    blocks = torch.arange((count + 3) // 4, device=step.device, dtype=torch.int64)
+    # The mask changes nothing, but keeps torch.compile from making the first product the
+    # arange's stride, which it computes in 32 bits (torch 2.13).
+    blocks = torch.arange((count + 3) // 4, device=step.device, dtype=torch.int64) & _LOW
     lanes = philox4x32_10((blocks, 0, step.unsqueeze(-1), stream), (seed & _LOW, seed >> 32))
     return torch.stack(lanes, dim=-1).flatten(-2)[..., :count]
 
