@@ -1,0 +1,66 @@
+"""Small data sets, configurations and engines, the same at every call."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from mimir.batch import Shelf
+from mimir.config import Config
+from mimir.data.alphabet import N_STANDARD
+from mimir.data.pack import TRAIN
+from mimir.data.peptides import Peptides
+from mimir.data.yardsticks import Yardstick, Yardsticks
+from mimir.engine import Engine, Machine
+
+TARGETS = 3
+EXACT = Machine(torch.device("cpu"), torch.float32, compiled=False, fixed=False)
+FIXED = Machine(torch.device("cpu"), torch.float32, compiled=False, fixed=True)
+
+TINY: dict[str, Any] = {
+    "dim": 16, "layers": 2, "heads": 2, "batch": 8, "epochs": 4, "log_every": 5,
+    "warmup_steps": 5, "lr": 5e-3, "ema": 0.9,
+}  # fmt: skip
+
+
+def config(**settings: Any) -> Config:
+    """A configuration that trains in milliseconds."""
+    return Config("toy").with_settings({**TINY, **settings})
+
+
+def peptides(rows: int = 100, lengths: list[int] | None = None) -> Peptides:
+    """Random peptides, every third a pair, every tenth held out."""
+    random = np.random.default_rng(5)
+    size = np.array(lengths) if lengths is not None else random.integers(4, 21, rows)
+    rows = len(size)
+    labels = (np.arange(rows) % 3 == 0).astype(np.uint8)
+    targets = np.where(labels == 1, random.integers(0, TARGETS, rows), -1).astype(np.int16)
+    mark = Yardstick(uniform=2.9957, unigram=2.9, markov2=2.89, residues=100)
+    return Peptides(
+        tokens=random.integers(0, N_STANDARD, int(size.sum())).astype(np.uint8),
+        offsets=np.concatenate([[0], np.cumsum(size)]).astype(np.int32),
+        labels=labels,
+        targets=targets,
+        split=(np.arange(rows) % 10 == 9).astype(np.uint8),
+        vocabulary=tuple(f"P{number:05d}" for number in range(TARGETS)),
+        yardsticks=Yardsticks(mark, mark),
+        digest="d" * 64,
+        source="c" * 64,
+    )
+
+
+def shelf(data: Peptides | None = None) -> Shelf:
+    """The training peptides of a data set."""
+    data = data or peptides()
+    rows = torch.from_numpy(data.subset(TRAIN).copy())
+    return Shelf.of(data, rows, torch.device("cpu"))
+
+
+def engine(machine: Machine = EXACT, data: Peptides | None = None, **settings: Any) -> Engine:
+    """An engine at step 0."""
+    return Engine(config(**settings), shelf(data), TARGETS, machine)
+
+
+def tensors(trained: Engine) -> dict[str, torch.Tensor]:
+    """A copy of the whole state."""
+    return {name: value.clone() for name, value in trained.state.tensors().items()}
