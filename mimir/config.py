@@ -126,7 +126,7 @@ class Runtime:
     checkpoint_minutes: float = 2.0
     checkpoint_steps: int = 0
     """Steps between checkpoints, beside the minutes; 0: by minutes only."""
-    sample_every: int = 0
+    sample_every: int = 2
     """Validations between sets of samples; 0: only at the end."""
 
     def __post_init__(self) -> None:

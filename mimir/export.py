@@ -89,7 +89,6 @@ def known_in(peptides: Peptides) -> Callable[[list[str]], list[bool]]:
     rows = peptides.subset(TRAIN)
     lengths = peptides.lengths.astype(np.int64)
     have = window_keys(peptides.tokens, starts[rows], lengths[rows])
-    table = set(zip(have.hi.tolist(), have.lo.tolist(), strict=True))
 
     def known(samples: list[str]) -> list[bool]:
         if not samples:
@@ -97,8 +96,10 @@ def known_in(peptides: Peptides) -> Callable[[list[str]], list[bool]]:
         tokens = np.array([LETTERS.index(c) for s in samples for c in s], dtype=np.uint8)
         sizes = np.array([len(s) for s in samples], dtype=np.int64)
         keys = window_keys(tokens, np.cumsum(sizes) - sizes, sizes)
-        pairs = zip(keys.hi.tolist(), keys.lo.tolist(), strict=True)
-        return [pair in table for pair in pairs]
+        # Few of a million rows share even the first twelve letters with a sample.
+        near = have.take(np.isin(have.hi, keys.hi))
+        table = set(zip(near.hi.tolist(), near.lo.tolist(), strict=True))
+        return [pair in table for pair in zip(keys.hi.tolist(), keys.lo.tolist(), strict=True)]
 
     return known
 

@@ -188,10 +188,14 @@ class Loop:
         self.gauge.val = val
         row: dict[str, Any] = {"step": step, **figures}
         every = self.engine.config.runtime.sample_every
-        if self._samples and every and (step // self._every) % every == 0:
+        drawn = self._samples and every and (step // self._every) % every == 0
+        if self._samples and drawn:
             row.update(self._samples())
         self._emit(row)
         self._say(self.validation.sentence(step, figures))
+        if drawn:
+            shares = [f"{row[f'samples_{k}']:.0%} {k}" for k in ("valid", "unique", "novel")]
+            self._say(f"samples at step {step}: {' '.join(row['samples'])} ({', '.join(shares)})")
         self._window = (self._clock(), step)  # the rate is that of training alone
 
     def _poll_quickly(self) -> None:
