@@ -44,9 +44,9 @@ class HeadIndex:
     close: Tensor
     """int64 [N * H] into rows [B * H * P]."""
     bias: Tensor
-    """float32 [B, 1, 1, P]: 0 for a residue, -inf for an empty slot, as a key."""
+    """float32 [B * H, 1, P]: 0 for a residue, -inf for an empty slot, as a key."""
     asked: Tensor
-    """float32 [B, 1, P, 1]: 1 for a residue, 0 for an empty slot, as a query."""
+    """float32 [B * H, P, 1]: 1 for a residue, 0 for an empty slot, as a query."""
     real: Tensor | None
     """bool [N, 1, 1] or None."""
 
@@ -62,8 +62,9 @@ class HeadIndex:
         spread = place * (3 * heads) + part.view(3, 1, 1, 1) * heads + head.view(heads, 1)
         unspread = part.view(3, 1) * (batch * heads * slots) + rows[:, None, :]
         blank = torch.zeros((), device=device)
-        bias = torch.where(layout.filled, blank, -math.inf)[:, None, None, :]
-        asked = layout.filled.to(torch.float32)[:, None, :, None]
+        filled = layout.filled.repeat_interleave(heads, 0)
+        bias = torch.where(filled, blank, -math.inf)[:, None, :]
+        asked = filled.to(torch.float32)[:, :, None]
         return HeadIndex(
             spread.reshape(-1), unspread.reshape(-1),
             (place * heads + head.view(heads, 1)).reshape(-1), rows.reshape(-1), bias, asked,
@@ -74,18 +75,17 @@ class HeadIndex:
 class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, index: HeadIndex, heads: int) -> Tensor:
-        batch, _, _, slots = index.bias.shape
         width = qkv.shape[1] // (3 * heads)
         q, k, v = (
             qkv.reshape(-1, width)
             .index_select(0, index.spread)
-            .view(3, batch * heads, slots, width)
+            .view(3, *index.asked.shape[:2], width)
             .unbind(0)
         )
-        scores = torch.bmm(q, k.transpose(1, 2)).float().view(batch, heads, slots, slots)
+        bias = index.bias.to(q.dtype)
+        scores = torch.baddbmm(bias, q, k.transpose(1, 2), alpha=width**-0.5)
         # Rows of empty slots are zeroed, so that nothing of them reaches a gradient.
-        weights = torch.softmax(scores * width**-0.5 + index.bias, -1) * index.asked
-        weights = weights.to(qkv.dtype).view(batch * heads, slots, slots)
+        weights = torch.softmax(scores, -1, dtype=torch.float32).mul_(index.asked).to(q.dtype)
         mixed = torch.bmm(weights, v).view(-1, width).index_select(0, index.close)
         ctx.save_for_backward(q, k, v, weights)
         ctx.index, ctx.heads = index, heads
@@ -96,17 +96,15 @@ class _Attention(torch.autograd.Function):
         q, k, v, weights = ctx.saved_tensors
         index, width = ctx.index, q.shape[-1]
         grad = grads[0].reshape(-1, width).index_select(0, index.open).view(q.shape)
-        grad_weights = torch.bmm(grad, v.transpose(1, 2)).float()
-        wide = weights.float()
-        flow = wide * grad_weights
-        slope = ((flow - wide * flow.sum(-1, keepdim=True)) * width**-0.5).to(q.dtype)
-        back = torch.stack(
-            [
-                torch.bmm(slope, k),
-                torch.bmm(slope.transpose(1, 2), q),
-                torch.bmm(weights.transpose(1, 2), grad),
-            ]
-        )
+        toward = torch.bmm(grad, v.transpose(1, 2)).float()
+        # d softmax: w * (g - sum(w * g)), in one kernel.
+        slope = torch._softmax_backward_data(toward, weights.float(), -1, torch.float32)
+        slope = slope.mul_(width**-0.5).to(q.dtype)
+        # Each product is written where the gather below reads it: stacking copies took longer.
+        back = q.new_empty(3, *q.shape)
+        torch.bmm(slope, k, out=back[0])
+        torch.bmm(slope.transpose(1, 2), q, out=back[1])
+        torch.bmm(weights.transpose(1, 2), grad, out=back[2])
         out = back.view(-1, width).index_select(0, index.unspread)
         out = out.view(grads[0].shape[0], 3 * ctx.heads, width)
         if index.real is not None:
