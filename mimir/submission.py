@@ -134,7 +134,7 @@ def _packed(csv: Path) -> Path:
     if not csv.is_file():
         raise BadInput(f"there is no data file {csv}; give a CSV or a packed .safetensors")
     content = csv.read_bytes()
-    digest = hashlib.sha256(content)
+    digest = hashlib.sha256(f"held out {HELD_OUT}\n".encode() + content)
     sidecar = csv.with_name(csv.name + ".groups.safetensors")
     if sidecar.is_file():
         digest.update(sidecar.read_bytes())
