@@ -12,7 +12,17 @@ from dataclasses import dataclass
 from launch import machines
 from launch.errors import ProviderError
 from launch.providers.base import AttemptSpec, Machine, Provider
-from mimir.errors import FENCED, INTERRUPTED, BadInput, MimirError, StoreDenied, StoreError
+from mimir.errors import (
+    BAD_CONFIG,
+    DONE,
+    FENCED,
+    INTERRUPTED,
+    NON_FINITE,
+    BadInput,
+    MimirError,
+    StoreDenied,
+    StoreError,
+)
 from mimir.runs import notes
 from mimir.runs.commit import end_attempt, raise_attempt
 from mimir.runs.head import ENDED
@@ -125,6 +135,11 @@ def await_beginning(
         sleep(0.2)
 
 
+def worker_code(code: int | None) -> int:
+    """The exit code for an outcome's: only those that mean something are passed on."""
+    return code if code in (DONE, FENCED, NON_FINITE, BAD_CONFIG) else INTERRUPTED
+
+
 def tail(store: Store, ordered: Ordered) -> tuple[str, ...]:
     """The last lines of the attempt's log, or else of what its machine printed."""
     parts = read_parts(store, ordered.run, ordered.attempt, "log")
@@ -158,9 +173,8 @@ def _seen(store: Store, ordered: Ordered, *, gone: bool) -> Beginning:
 
 def _ended(store: Store, ordered: Ordered, outcome: Outcome) -> Beginning:
     sentence = f"attempt {ordered.attempt} has ended: {outcome.reason}"
-    if outcome.exit_code == 0:
-        return Beginning("ended", 0, sentence)
-    return Beginning("ended", outcome.exit_code, sentence, tail(store, ordered))
+    lines = () if outcome.exit_code == DONE else tail(store, ordered)
+    return Beginning("ended", worker_code(outcome.exit_code), sentence, lines)
 
 
 def _give_up(store: Store, run: str, attempt: int, reason: str, say: Say) -> None:

@@ -5,7 +5,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from mimir.errors import BAD_CONFIG, FENCED, INTERRUPTED, NON_FINITE, BadInput
+from mimir.errors import DONE, BadInput
 
 if TYPE_CHECKING:
     from launch.follow import Followed
@@ -78,7 +78,7 @@ def logs(name: str, *, follow: bool = False, attempt: int = 0, store: str = "") 
     Example:
         python -m launch logs first --follow
     """
-    from launch.show import command, verdict
+    from launch.show import command
     from launch.terminal import say
     from mimir.runs.parts import read_parts
     from mimir.runs.status import derive
@@ -103,7 +103,6 @@ def logs(name: str, *, follow: bool = False, attempt: int = 0, store: str = "") 
     followed = watch_log(opened, name, wanted, store, sys.stdout)
     if followed is None:
         return 130
-    say(verdict(followed.status))
     return 0
 
 
@@ -112,7 +111,7 @@ def watch_log(
 ) -> "Followed | None":
     """Print the run's log to `out` until the run has ended; None after Ctrl-C, with a word."""
     from launch.follow import Follower
-    from launch.show import command
+    from launch.show import command, verdict
     from launch.terminal import say
 
     def write(text: str) -> None:
@@ -131,13 +130,17 @@ def watch_log(
     if followed.vanished:
         resume = command("resume", name, store_option)
         say(f"the machine is gone without a word; nothing committed is lost, go on by `{resume}`")
+    else:
+        say(verdict(followed.status))
     return followed
 
 
 def exit_code(followed: "Followed") -> int:
-    """0 if the run is done, else what its worker ended with, as far as it means something."""
+    """0 if the run is done, else what its worker ended with."""
+    from launch.attempts import worker_code
+
     status = followed.status
     if status.state == "done":
-        return 0
-    code = status.attempts[-1].exit_code if status.attempts else None
-    return code if code in (INTERRUPTED, FENCED, NON_FINITE, BAD_CONFIG) else INTERRUPTED
+        return DONE
+    # An attempt that did its part in a run that is not done has not done what was asked.
+    return worker_code(status.attempts[-1].exit_code or None)

@@ -158,7 +158,6 @@ class _Start:
 
     def _watch(self, ordered: "Ordered") -> int:
         from launch.commands.look import exit_code, watch_log
-        from launch.show import verdict
         from launch.terminal import say
 
         followed = watch_log(
@@ -170,7 +169,6 @@ class _Start:
         )
         if followed is None:
             return 130
-        say(verdict(followed.status))
         code = exit_code(followed)
         if self.json:
             print(json_text.dumps({**followed.status.as_json(), "exit_code": code}, indent=2))

@@ -4,6 +4,7 @@ A process id may be given to another process later, so a machine is the process 
 with the process's start time, where the system tells it.
 """
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -56,12 +57,18 @@ class LocalProvider:
         self._children: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(self, spec: AttemptSpec) -> Machine:
+        command = self._command or COMMAND
+        if "mimir.worker" in command and importlib.util.find_spec("torch") is None:
+            raise BadInput(
+                "training on this computer needs PyTorch, which is not installed: "
+                "`pip install 'mimir-peptides[train]'`, then resume the run"
+            )
         log = state_folder() / f"{spec.run}-a{spec.attempt:04d}.log"
         handle = _open_private(log)
         try:
             offset = os.lseek(handle, 0, os.SEEK_END)
             child = subprocess.Popen(
-                [*(self._command or COMMAND), *spec.worker_options()],
+                [*command, *spec.worker_options()],
                 stdin=subprocess.DEVNULL,
                 stdout=handle,
                 stderr=handle,
@@ -149,9 +156,12 @@ def _open_private(log: Path) -> int:
 
 
 def _environment(spec: AttemptSpec) -> dict[str, str]:
-    # The worker is this Mimir, wherever the launcher was started and whether it is installed.
-    places = [str(Path(mimir.__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places)), **spec.env}
+    root = Path(mimir.__file__).resolve().parents[1]
+    # A checkout that is not installed is found from any folder. What is installed is found
+    # anyway, and site-packages must not come before the standard library.
+    own = "" if root.name in ("site-packages", "dist-packages") else str(root)
+    path = os.pathsep.join(filter(None, (own, os.environ.get("PYTHONPATH"))))
+    return {**os.environ, **({"PYTHONPATH": path} if path else {}), **spec.env}
 
 
 def _process(pid: int) -> tuple[str, int] | None:

@@ -99,6 +99,13 @@ def test_ends_at_once(store: Store, fake: Fake, clock: Clock) -> None:
     assert "no GPU" in seen.sentence
 
 
+def test_a_crash_is_resumable(store: Store, fake: Fake, clock: Clock) -> None:
+    ordered = order(store, "run", fake, say)
+    claim(store)
+    notes.record_outcome(store, "run", 1, Outcome(1, "crashed: KeyError", time.time(), 0))
+    assert wait(store, ordered, clock).code == 75
+
+
 def test_dead_on_arrival(store: Store, fake: Fake, clock: Clock) -> None:
     ordered = order(store, "run", fake, say)
     fake.living = False

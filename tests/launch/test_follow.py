@@ -132,7 +132,7 @@ def test_an_outage_of_the_store(
     def away(self: Store, key: str) -> object:
         if clock.sleeps < 5:
             raise StoreError("connection reset")
-        return real(self, key)  # type: ignore[arg-type]
+        return real(self, key)
 
     monkeypatch.setattr(type(store), "read", away)
     script.follower.follow()

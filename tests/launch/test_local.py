@@ -1,5 +1,6 @@
 """Processes of this computer as machines."""
 
+import importlib.util
 import os
 import stat
 import subprocess
@@ -121,6 +122,12 @@ def test_another_host() -> None:
 def test_no_such_program() -> None:
     with pytest.raises(NoCapacity, match="could not start"):
         LocalProvider(("/no/such/program",)).start(SPEC)
+
+
+def test_a_laptop_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(BadInput, match="needs PyTorch"):
+        LocalProvider().start(SPEC)
 
 
 def test_state_folder_that_cannot_be_written(

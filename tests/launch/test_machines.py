@@ -78,7 +78,7 @@ def test_a_provider_that_does_not_answer_or_is_unknown(fake: Fake) -> None:
     def fails(machine: Any) -> None:
         raise ProviderError("no answer")
 
-    fake.alive = fails  # type: ignore[assignment]
+    fake.alive = fails  # type: ignore[method-assign]
     assert machines.alive({"provider": "fake"}) is None
     assert machines.alive({"provider": "of a newer Mimir"}) is None
     assert machines.alive(None) is None
