@@ -93,14 +93,18 @@ def decode(
         tensors = load(content)
         size = int.from_bytes(content[:8], "little")
         body = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["mimir"])
+        found = body["format"]
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise Corrupt(f"not a whole checkpoint ({error})") from None
-    if body.get("format") != FORMAT:
+    if found != FORMAT:
         raise BadInput(
-            f"the checkpoint has format {body.get('format')}, this Mimir reads {FORMAT}: use the "
+            f"the checkpoint has format {found}, this Mimir reads {FORMAT}: use the "
             "version that wrote it"
         )
-    record = Record(**body)
+    try:
+        record = Record(**body)
+    except TypeError as error:
+        raise Corrupt(f"not a whole checkpoint ({error})") from None
     if record.config_sha256 != config_sha256:
         raise BadInput("the checkpoint is of another configuration than this run's")
     if record.data_sha256 != data_sha256:

@@ -1,0 +1,114 @@
+import pytest
+import torch
+
+from mimir.errors import BadInput
+from tests import toys
+
+
+def test_the_model_lives_in_the_flat_vectors() -> None:
+    engine = toys.engine()
+    state, model = engine.state, engine.model
+    names = dict(model.named_parameters())
+    assert sum(value.numel() for value in names.values()) == len(state.master)
+    with torch.no_grad():
+        state.master.fill_(7.0)
+    assert all(bool((value == 7).all()) for value in names.values())
+    for span in state.spans:
+        assert torch.equal(state.tensors()[f"model.{span.name}"], names[span.name].detach())
+        assert names[span.name].grad is not None
+
+
+def test_biases_norms_and_embeddings_do_not_decay() -> None:
+    state = toys.engine().state
+    decayed, free = state.adamw.param_groups
+    border = decayed["params"][0].numel()
+    for span in state.spans:
+        matrix = len(span.shape) == 2 and span.name.endswith("weight")
+        assert (span.start < border) == matrix, span.name
+    assert free["weight_decay"] == 0
+    assert decayed["weight_decay"] == 0.01
+    assert border + free["params"][0].numel() == len(state.master)
+
+
+def test_a_state_at_step_0_has_every_tensor() -> None:
+    fresh, trained = toys.engine(), toys.engine()
+    trained.advance(3)
+    assert toys.tensors(fresh).keys() == toys.tensors(trained).keys()
+    names = {span.name for span in fresh.state.spans}
+    for prefix in ("model", "ema", "adamw.exp_avg", "adamw.exp_avg_sq"):
+        assert {f"{prefix}.{name}" for name in names} <= toys.tensors(fresh).keys()
+
+
+def test_everything_moves_but_what_must_not() -> None:
+    engine = toys.engine()
+    engine.advance(5)
+    before = toys.tensors(engine)
+    engine.advance(5)
+    after = toys.tensors(engine)
+    still = {name for name in before if torch.equal(before[name], after[name])}
+    assert still == {"loop.nonfinite", "scaler.scale", "scaler.growth_tracker"}
+
+
+def test_load_puts_everything_back_in_place() -> None:
+    engine = toys.engine()
+    engine.advance(5)
+    kept = toys.tensors(engine)
+    addresses = {name: value.data_ptr() for name, value in engine.state.tensors().items()}
+    other = toys.engine()
+    other.advance(7)
+    other.resume(kept)
+    assert other.step == 5
+    engine.advance(6)
+    other.advance(6)
+    one, two = toys.tensors(engine), toys.tensors(other)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    engine.resume(kept)
+    assert addresses == {n: value.data_ptr() for n, value in engine.state.tensors().items()}
+    assert all(torch.equal(kept[name], value) for name, value in toys.tensors(engine).items())
+
+
+def test_load_refreshes_the_low_precision_copy() -> None:
+    machine = toys.Machine(torch.device("cpu"), torch.bfloat16, compiled=False, fixed=False)
+    kept = toys.tensors(toys.engine(machine, seed=1))
+    engine = toys.engine(machine, seed=2)
+    engine.resume(kept)
+    assert torch.equal(engine.state.low, engine.state.master.bfloat16())
+
+
+NAME = "model.blocks.0.up.weight"
+
+
+def _missing(tensors: dict[str, torch.Tensor]) -> None:
+    del tensors[NAME]
+
+
+def _unknown(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["model.more"] = torch.zeros(1)
+
+
+def _reshaped(tensors: dict[str, torch.Tensor]) -> None:
+    tensors[NAME] = tensors[NAME].reshape(-1)
+
+
+def _cast(tensors: dict[str, torch.Tensor]) -> None:
+    tensors[NAME] = tensors[NAME].double()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (_missing, f"no tensor {NAME}"),
+        (_unknown, "unknown tensor model.more"),
+        (_reshaped, rf"{NAME} is torch.float32 \(1024,\)"),
+        (_cast, f"{NAME} is torch.float64"),
+    ],
+)
+def test_a_foreign_checkpoint_is_refused_whole(spoil, words: str) -> None:  # type: ignore[no-untyped-def]
+    engine = toys.engine()
+    tensors = toys.tensors(toys.engine(seed=3))
+    spoil(tensors)
+    before = toys.tensors(engine)
+    with pytest.raises(BadInput, match=words):
+        engine.state.load(tensors)
+    after = toys.tensors(engine)
+    assert all(torch.equal(before[name], after[name]) for name in before)
