@@ -146,7 +146,9 @@ class Denoiser(nn.Module):
 
 
 def _look_up(table: Tensor, index: Tensor) -> Tensor:
-    return F.one_hot(index, table.shape[0]).to(table.dtype) @ table
+    # Compared by hand, as F.one_hot asks a CPU for the largest index and makes int64 rows.
+    rows = torch.arange(table.shape[0], device=index.device)
+    return (index[:, None] == rows).to(table.dtype) @ table
 
 
 def _waves(count: int, dim: int, longest: float) -> Tensor:
