@@ -33,7 +33,9 @@ from mimir.runs.status import read_head
 from mimir.runs.store import Store, open_store
 
 POLL = 2.0
-"""Seconds between looks at stop request and deadline, and between parts of the log."""
+"""Seconds between looks at stop request and deadline."""
+LOG_EVERY = 5.0
+"""Seconds between parts of the log: a night of them stays in the thousands."""
 GRACE = 900.0
 """Seconds that an attempt has for its last commit, before it is killed."""
 LAST_WORDS = 60.0
@@ -62,7 +64,7 @@ class Worker:
         self._child: subprocess.Popen[bytes] | None = None
         self._out, self._drawn, self._clock = out, drawn, clock
         self._why = ""
-        self._asked_at = 0.0
+        self._asked_at = self._sent_at = 0.0
         self._unasked = threading.Lock()
         self._last_line = ""
         self._log = PartWriter(store, layout.attempt_prefix(run, attempt), "log")
@@ -107,7 +109,9 @@ class Worker:
                 return False
             except subprocess.TimeoutExpired:
                 pass
-            self._log.flush()
+            if self._clock() - self._sent_at >= LOG_EVERY:
+                self._sent_at = self._clock()
+                self._log.flush()
             if not self._why:
                 self._why = self._requested()
             if not self._why:

@@ -10,6 +10,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from mimir.errors import Conflict, StoreDenied, StoreError, StoreUnfit
@@ -20,6 +21,7 @@ from mimir.runs.store import Store
 KINDS = {"log": ".txt", "metrics": ".jsonl"}
 # An outage of the store must not eat the machine's memory; a day of log is far below this.
 LIMIT = 16 << 20
+READERS = 8
 _log = logging.getLogger(__name__)
 
 
@@ -108,9 +110,12 @@ def read_parts(
 ) -> Iterator[tuple[int, str]]:
     """(number, text) of the parts with a number above `after`, in order; for following a log."""
     folder = f"{layout.attempt_prefix(run, attempt)}/{kind}/"
-    for number, key in _numbered(store, folder):
-        if number > after:
-            yield number, store.get(key).decode(errors="replace")
+    wanted = [(number, key) for number, key in _numbered(store, folder) if number > after]
+    # A night's log has thousands of parts, and a bucket answers each in some 50 ms.
+    with ThreadPoolExecutor(READERS) as pool:
+        bodies = pool.map(lambda part: store.get(part[1]), wanted)
+        for (number, _), body in zip(wanted, bodies, strict=True):
+            yield number, body.decode(errors="replace")
 
 
 def read_metrics(store: Store, run: str, head: Head) -> list[dict[str, Any]]:
