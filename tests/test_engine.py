@@ -1,0 +1,320 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mimir import engine as engine_module
+from mimir.batch import exact_batch, plan_training
+from mimir.config import Config
+from mimir.data.pack import TRAIN
+from mimir.engine import Engine, Machine
+from mimir.errors import BadInput
+from mimir.model import Denoiser, initialise
+from mimir.objective import bound, learning_rate
+from tests import toys
+
+CPU = torch.device("cpu")
+
+
+def reference(engine: Engine, steps: int) -> tuple[dict[str, Any], dict[str, Any], list[float]]:
+    """The same training by torch's AdamW, a tensor for each parameter: weights, average, losses."""
+    config = engine.config
+    settings, training = config.optimizer, config.training
+    model = Denoiser(config.model, config.objective.timesteps, engine.targets)
+    initialise(model, training.seed)
+    named = dict(model.named_parameters())
+    matrices = [v for n, v in named.items() if v.dim() == 2 and n.endswith("weight")]
+    others = [v for n, v in named.items() if not (v.dim() == 2 and n.endswith("weight"))]
+    adamw = torch.optim.AdamW(
+        [{"params": matrices}, {"params": others, "weight_decay": 0.0}],
+        betas=(settings.beta1, settings.beta2), eps=settings.eps,
+        weight_decay=settings.weight_decay, foreach=False, fused=False,
+    )  # fmt: skip
+    average = {name: value.detach().clone() for name, value in named.items()}
+    losses = []
+    for step in range(steps):
+        plan = plan_training(
+            engine.shelf, engine.order, torch.tensor([step]), training.batch, config.objective,
+            training.seed, engine.targets,
+        ).at(0)  # fmt: skip
+        adamw.zero_grad()
+        loss = bound(model, exact_batch(plan)).sum() / plan.length.sum()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip, foreach=False)
+        for group in adamw.param_groups:
+            group["lr"] = float(learning_rate(torch.tensor(step), settings, engine.total))
+        adamw.step()
+        decay = min(settings.ema, (2 + step) / (11 + step))
+        for name, value in named.items():
+            average[name] += (1 - decay) * (value.detach() - average[name])
+        losses.append(loss.item())
+    return {n: v.detach() for n, v in named.items()}, average, losses
+
+
+# eps well above rounding: by Adam's division a gradient of 1e-9 would be as loud as one of 1.
+@pytest.mark.parametrize("settings", [
+    {"eps": 1e-4}, {"eps": 1e-4, "clip": 0.05, "weight_decay": 0.3, "ema": 0.5},
+])  # fmt: skip
+def test_twenty_updates_equal_the_librarys(settings: dict[str, float]) -> None:
+    data = toys.peptides(300)
+    engine = toys.engine(data=data, log_every=20, **settings)
+    engine.advance(20)
+    weights, average, losses = reference(engine, 20)
+    state = engine.state.tensors()
+    for name, value in weights.items():
+        assert torch.allclose(state[f"model.{name}"], value, rtol=0, atol=1e-6), name
+        assert torch.allclose(state[f"ema.{name}"], average[name], rtol=0, atol=1e-6), name
+    assert engine.state.losses.tolist() == pytest.approx(losses, abs=1e-5)
+    clipped = (engine.state.norms > engine.config.optimizer.clip).sum()
+    assert int(clipped) > 0
+
+
+def test_how_often_one_asks_changes_nothing() -> None:
+    # 70 steps an epoch: a block of plans, and the epoch itself, end inside.
+    data = toys.peptides(630)
+    one, two = toys.engine(data=data, layers=1), toys.engine(data=data, layers=1)
+    while one.step < 75:
+        one.advance(1)
+    while two.step < 75:
+        two.advance(min(20, 75 - two.step))
+    assert one.steps_per_epoch == 70
+    left, right = toys.tensors(one), toys.tensors(two)
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_fixed_shapes_train_to_the_same_weights() -> None:
+    exact, fixed = toys.engine(toys.EXACT, log_every=20), toys.engine(toys.FIXED, log_every=20)
+    for engine in (exact, fixed):
+        while engine.step < 20:
+            engine.advance(20 - engine.step)
+    assert fixed._capacity % 64 == 0
+    assert torch.allclose(exact.state.losses, fixed.state.losses, atol=1e-4)
+    assert torch.allclose(exact.state.norms, fixed.state.norms, atol=1e-3)
+
+
+def test_several_steps_at_once_are_the_single_steps() -> None:
+    """What a graph captures, run as it is captured."""
+    runs = []
+    for pattern in ([6], [1] * 6, [2, 1, 3]):
+        engine = toys.engine(toys.FIXED)
+        engine._begin_epoch(0)
+        for count in pattern:
+            engine._several(count)
+        runs.append(toys.tensors(engine))
+    planned = toys.engine(toys.FIXED)
+    planned.advance(6)
+    runs.append(toys.tensors(planned))
+    for other in runs[1:]:
+        assert all(torch.equal(runs[0][name], other[name]) for name in runs[0])
+
+
+class NoQuestions(TorchDispatchMode):
+    """Fails on operations that make the host wait for a value or a shape of the device."""
+
+    ASKING = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "item", "equal",
+              "unique", "_unique", "_unique2", "unique_dim", "unique_consecutive",
+              "repeat_interleave", "bincount")  # fmt: skip
+    INDEXING = ("index", "index_put", "index_put_", "_index_put_impl_")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = 0
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        name = function.overloadpacket.__name__
+        self.seen += 1
+        assert name not in self.ASKING, f"{name} asks the device"
+        if name in self.INDEXING:
+            kinds = [index.dtype for index in args[1] if index is not None]
+            assert torch.bool not in kinds, "an index by a mask asks for its number of places"
+            assert torch.uint8 not in kinds
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_step_of_fixed_shapes_asks_the_device_nothing(
+    dtype: torch.dtype, accumulate: int
+) -> None:
+    machine = Machine(CPU, dtype, compiled=False, fixed=True)
+    engine = toys.engine(machine, accumulate=accumulate)
+    engine._begin_epoch(0)
+    with NoQuestions() as watch:
+        engine._several(2)
+    assert watch.seen > 500
+
+
+def test_that_watch_would_find_a_question() -> None:
+    engine = toys.engine(toys.EXACT)
+    engine._begin_epoch(0)
+    with pytest.raises(AssertionError, match="nonzero asks the device"), NoQuestions():
+        engine._several(1)
+    for question in (
+        lambda x: x[x > 0], lambda x: x.sum().item(), lambda x: bool(x.any()),
+        lambda x: x.unique(), lambda x: torch.masked_select(x, x > 0),
+    ):  # fmt: skip
+        with pytest.raises(AssertionError), NoQuestions():
+            question(torch.ones(3))
+
+
+# The compiler of torch 2.13 uses a part of torch that torch calls deprecated.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.slow
+def test_compiled_equals_eager_on_fixed_shapes() -> None:
+    plain = toys.engine(toys.FIXED, layers=1)
+    machine = Machine(CPU, torch.float32, compiled=True, fixed=True)
+    compiled = toys.engine(machine, layers=1)
+    for engine in (plain, compiled):
+        engine.advance(5)
+    assert compiled._bound is not bound
+    assert torch.allclose(plain.state.losses, compiled.state.losses, atol=1e-5)
+    assert torch.allclose(plain.state.norms, compiled.state.norms, rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("fixed", [False, True])
+def test_low_precision_learns(dtype: torch.dtype, fixed: bool) -> None:
+    engine = toys.engine(Machine(CPU, dtype, compiled=False, fixed=fixed), log_every=40, lr=0.01)
+    losses: list[float] = []
+    while engine.step < 40:
+        engine.advance(40)
+    losses = engine.state.losses.tolist()
+    assert all(loss == loss and loss < 10 for loss in losses)
+    assert sum(losses[-10:]) < sum(losses[:10])
+    assert int(engine.state.nonfinite) == 0
+    assert engine.state.master.dtype == torch.float32
+    assert engine.model.head.weight.dtype == dtype
+    assert torch.equal(engine.state.low, engine.state.master.to(dtype))
+
+
+HALF = Machine(CPU, torch.float16, compiled=False, fixed=False)
+
+
+def overflowing(engine: Engine, steps: set[int]) -> None:
+    """Make the gradient of these steps overflow."""
+    straight = engine._bound
+
+    def with_overflow(model: Any, batch: Any) -> torch.Tensor:
+        terms = straight(model, batch)
+        return terms * float("inf") if int(engine.state.step) in steps else terms
+
+    engine._bound = with_overflow
+
+
+def test_an_overflow_skips_the_step_and_halves_the_scale() -> None:
+    engine = toys.engine(HALF)
+    overflowing(engine, {3})
+    engine.advance(3)
+    before = toys.tensors(engine)
+    engine.advance(1)
+    after = toys.tensors(engine)
+    for prefix in ("model.", "adamw."):
+        names = [name for name in before if name.startswith(prefix)]
+        assert names
+        assert all(torch.equal(before[name], after[name]) for name in names)
+    assert float(after["scaler.scale"]) == float(before["scaler.scale"]) / 2
+    assert int(before["scaler.growth_tracker"]) == 3
+    assert int(after["scaler.growth_tracker"]) == 0
+    assert int(after["loop.step"]) == 4
+    assert int(after["loop.nonfinite"]) == 0
+    engine.advance(1)
+    later = toys.tensors(engine)
+    assert float(later["adamw.step"]) == 4
+    assert float(engine.state._updates_too) == 4
+    assert not torch.equal(later["model.head.weight"], after["model.head.weight"])
+    assert all(bool(torch.isfinite(v).all()) for n, v in later.items() if n[:5] != "loop.")
+
+
+def test_the_scale_grows_after_calm_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "GROWTH_INTERVAL", 4)
+    engine = toys.engine(HALF, lr=1e-4)
+    overflowing(engine, {0, 1, 2, 3, 4, 5})
+    engine.advance(6)
+    assert float(engine.state.scale) == 2.0**10
+    engine.advance(3)
+    assert (float(engine.state.scale), int(engine.state.growth)) == (2.0**10, 3)
+    engine.advance(1)
+    assert (float(engine.state.scale), int(engine.state.growth)) == (2.0**11, 0)
+
+
+def test_endless_overflow_is_reported() -> None:
+    engine = toys.engine(HALF)
+    overflowing(engine, set(range(100)))
+    while engine.step < 30:
+        engine.advance(30)
+    assert int(engine.state.nonfinite) > 0
+
+
+def test_the_scale_does_not_enter_the_update() -> None:
+    finals = []
+    for scale in (2.0**8, 2.0**14):
+        engine = toys.engine(HALF, eps=1e-4)
+        engine.state.scale.fill_(scale)
+        engine.advance(5)
+        finals.append(engine.state.master.clone())
+    assert torch.allclose(finals[0], finals[1], atol=2e-3)
+    assert not torch.equal(finals[0], toys.engine(HALF).state.master)
+
+
+@pytest.mark.parametrize("machine", [toys.EXACT, toys.FIXED])
+def test_nan_is_counted(machine: Machine) -> None:
+    engine = toys.engine(machine)
+    engine.advance(2)
+    assert int(engine.state.nonfinite) == 0
+    with torch.no_grad():
+        engine.model.norm.weight[0] = float("nan")
+    engine.advance(2)
+    assert int(engine.state.nonfinite) == 2
+
+
+def test_accumulation_trains_alike() -> None:
+    finals = []
+    for slices in (1, 2, 4):
+        engine = toys.engine(accumulate=slices, eps=1e-4)
+        engine.advance(8)
+        finals.append(engine.state.master.clone())
+    assert torch.allclose(finals[0], finals[1], atol=1e-5)
+    assert torch.allclose(finals[0], finals[2], atol=1e-5)
+
+
+def test_the_end_of_training() -> None:
+    data = toys.peptides(100)
+    assert len(data.subset(TRAIN)) == 90
+    engine = toys.engine(data=data, epochs=3)
+    assert (engine.steps_per_epoch, engine.total) == (11, 33)
+    assert toys.engine(data=data, epochs=3, max_steps=20).total == 20
+    assert toys.engine(data=data, epochs=3, max_steps=99).total == 33
+    engine.advance(50)
+    assert engine.step == 11
+    assert int(engine.state.step) == 11
+
+
+def test_a_batch_larger_than_the_data() -> None:
+    with pytest.raises(BadInput, match="batch is 128, but there are only 90 training peptides"):
+        toys.engine(batch=128)
+
+
+def choose(**settings: str) -> Machine:
+    return Machine.choose(Config("toy").with_settings(settings))
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype"), [((7, 5), torch.float16), ((8, 0), torch.bfloat16)]
+)
+def test_the_machine_decides_what_is_auto(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], dtype: torch.dtype
+) -> None:
+    answer: Callable[[], bool] = lambda: True  # noqa: E731
+    monkeypatch.setattr(torch.cuda, "is_available", answer)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    assert choose() == Machine(torch.device("cuda"), dtype, compiled=True, fixed=True)
+    assert choose(device="cpu") == Machine(CPU, torch.float32, compiled=False, fixed=False)
+    assert choose(precision="fp32", compile="off").dtype == torch.float32
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose() == Machine(CPU, torch.float32, compiled=False, fixed=False)
+    with pytest.raises(BadInput, match="no GPU is visible"):
+        choose(device="cuda")
