@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mimir import philox
+from mimir import gpu, philox
 from mimir.batch import (
     Batch,
     Plan,
@@ -49,9 +49,9 @@ class Machine:
     def choose(config: Config) -> "Machine":
         """Resolve the `auto` settings of a configuration here."""
         wish = config.runtime
-        if wish.device == "cuda" and not torch.cuda.is_available():
+        cuda = wish.device != "cpu" and gpu.usable()
+        if wish.device == "cuda" and not cuda:
             raise BadInput("device is 'cuda', but no GPU is visible here; use --device cpu or auto")
-        cuda = wish.device != "cpu" and torch.cuda.is_available()
         if wish.precision != "auto":
             name = wish.precision
         elif cuda:

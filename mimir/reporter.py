@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from mimir import health
 from mimir.errors import StoreError
 from mimir.loop import Gauge
 from mimir.runs import layout, notes
@@ -84,6 +85,8 @@ class Reporter:
 
     def _send(self) -> None:
         gauge, place = self._gauge, self._place
+        # Before the store, which may be away: that is no sign of death.
+        health.beat()
         self._metrics.flush()
         try:
             notes.beat(place.store, place.run, place.attempt, Heartbeat(

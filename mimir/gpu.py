@@ -1,0 +1,43 @@
+"""Whether a GPU can be used here, and if a driver is there but cannot be used, why not.
+
+torch answers `is_available() == False` both where there is no GPU and where the driver is
+older than the CUDA that torch was built with; only a warning tells the two apart. The first
+is a reason to train on the CPU, the second is one to mend: nobody rents a GPU for its CPU.
+"""
+
+import re
+import warnings
+
+import torch
+
+from mimir.errors import BadInput
+
+
+def usable() -> bool:
+    """Whether training can use a GPU.
+
+    Raises:
+        BadInput: a driver is there that is too old for this torch.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = torch.cuda.is_available()
+    if found:
+        return True
+    for warning in caught:
+        _refuse_old_driver(str(warning.message))
+    return False
+
+
+def _refuse_old_driver(text: str) -> None:
+    """torch's sentence: "The NVIDIA driver on your system is too old (found version 12020)."."""
+    match = re.search(r"driver on your system is too old(?: \(found version (\d+)\))?", text)
+    if match is None:
+        return
+    number = int(match[1] or 0)
+    known = f" (it goes up to CUDA {number // 1000}.{number % 1000 // 10})" if number else ""
+    raise BadInput(
+        f"the NVIDIA driver of this machine is too old{known}: this PyTorch needs CUDA "
+        f"{torch.version.cuda}; update the driver, use an image with an older CUDA, or train on "
+        "the CPU by --device cpu"
+    )
