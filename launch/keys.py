@@ -22,6 +22,8 @@ from mimir.runs.s3_url import parse_url
 
 SHORTEST = 900
 """Seconds: STS gives no shorter life."""
+ROLE_DEFAULT = 3600
+"""Seconds that a role's session lasts at most, where its owner has set nothing."""
 MARGIN = 1800.0
 """Seconds that keys should outlive the deadline: for the last commit and the outcome."""
 
@@ -192,16 +194,32 @@ def _ask(
 
     place = os.environ.get("AWS_ENDPOINT_URL_STS") or endpoint or None
     try:
-        sts = boto3.client(
+        sts = boto3.Session().client(
             "sts",
             endpoint_url=place,
             region_name=region if region and region != "auto" else "us-east-1",
             config=Config(connect_timeout=10, read_timeout=30, retries={"mode": "standard"}),
         )
-        found: Mapping[str, Any] = how.ask(sts, session, text, seconds)["Credentials"]
+        try:
+            answer = how.ask(sts, session, text, seconds)
+        except ClientError as error:
+            # A role's sessions last an hour unless its owner allows more, and we may not ask
+            # the role. The shorter life is told to the user.
+            if seconds <= ROLE_DEFAULT or not _is_about_time(error):
+                raise
+            answer = how.ask(sts, session, text, ROLE_DEFAULT)
+        found: Mapping[str, Any] = answer["Credentials"]
         return found
     except (ClientError, BotoCoreError, ValueError) as error:
         raise _explained(error, place or "AWS STS", how, seconds) from None
+
+
+def _is_about_time(error: Any) -> bool:
+    """It may be: AWS says ValidationError, Ceph a nameless 400."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return status == 400 and error.response.get("Error", {}).get("Code") in (
+        "ValidationError", "InvalidRequest", "InvalidArgument", "", None, "400", "Unknown"
+    )  # fmt: skip
 
 
 def _explained(error: Exception, place: str, how: How, seconds: int) -> Exception:

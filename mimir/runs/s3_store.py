@@ -6,6 +6,7 @@ quoted in If-Match; Ceph compares it literally with its unquoted one, so that a 
 never matches there. `swap` learns the form that works and then stays with it.
 """
 
+import contextlib
 import hashlib
 import io
 import os
@@ -202,7 +203,9 @@ class S3Store:
         for left in reversed(range(_READS)):
             answer = self._client.get_object(**self._at(key))
             try:
-                with answer["Body"] as body:
+                # Not `with answer["Body"]`: that gives the raw stream, which takes a body that
+                # broke off for a whole one or raises what is not boto3's.
+                with contextlib.closing(answer["Body"]) as body:
                     return body.read(), _bare(answer["ETag"])
             except (BotoCoreError, HTTPClientError):
                 # boto3 tries requests again, but not a body that broke off on its way.

@@ -95,16 +95,22 @@ def train(store: Store, name: str, steps: int = 10**9) -> tuple[bool, list[str]]
         return False, terminal.lines
 
 
-def worker(store: Store, name: str, attempt: int) -> "subprocess.Popen[bytes]":
-    """A worker process in a session of its own, so that all of it can be killed at once."""
-    return subprocess.Popen(
-        [
-            sys.executable, "-m", "mimir.worker", "--run", name, "--attempt", str(attempt),
-            "--store", store.url,
-        ],
-        cwd=ROOT, env=dict(os.environ, OMP_NUM_THREADS="1"), start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+def worker(
+    store: Store, name: str, attempt: int, *options: str, out: Path = Path(os.devnull)
+) -> "subprocess.Popen[bytes]":
+    """A worker process in a session of its own, so that all of it can be killed at once.
+
+    out: takes, at its end, what the worker prints.
+    """
+    with out.open("ab") as printed:
+        return subprocess.Popen(
+            [
+                sys.executable, "-m", "mimir.worker", "--run", name, "--attempt", str(attempt),
+                "--store", store.url, *options,
+            ],
+            cwd=ROOT, env=dict(os.environ, OMP_NUM_THREADS="1"), start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=printed, stderr=subprocess.STDOUT,
+        )  # fmt: skip
 
 
 def final_state(store: Store, name: str) -> dict[str, torch.Tensor]:

@@ -11,15 +11,20 @@ from moto.server import ThreadedMotoServer
 from mimir.runs.store import Store, open_store
 from tests.runs.memory import MemoryStore
 
+# Read here: the tests' own environment has none of these.
+RGW = os.environ.get("MIMIR_TEST_RGW", "")
+CI = os.environ.get("MIMIR_CI", "") == "1"
+RGW_KEYS = ("mimir-test-admin", "mimir-test-admin-secret")
 KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
 
 
 @dataclass
 class S3:
-    """The fake S3 of the test session, with one bucket."""
+    """An S3 server of the test session, with one bucket."""
 
     endpoint: str
     bucket: str = "runs"
+    keys: tuple[str, str] = ("testing", "testing")
 
     def url(self, prefix: str = "", bucket: str = "") -> str:
         path = f"{bucket or self.bucket}/{prefix}".rstrip("/")
@@ -30,8 +35,8 @@ class S3:
             "s3",
             endpoint_url=self.endpoint,
             region_name="us-east-1",
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
+            aws_access_key_id=self.keys[0],
+            aws_secret_access_key=self.keys[1],
         )
 
 
@@ -61,14 +66,36 @@ def s3() -> Iterator[S3]:
     server.stop()
 
 
-@pytest.fixture(params=["file", "s3", "real", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+def rgw_endpoint() -> str:
+    """Of Ceph's S3 server, which tests/servers/run.sh starts. CI does not go without it."""
+    if not RGW and CI:
+        pytest.fail("CI tests against Ceph too: run the tests by tests/servers/run.sh")
+    if not RGW:
+        pytest.skip("MIMIR_TEST_RGW names no Ceph server: `make test-servers` starts one")
+    return RGW
+
+
+@pytest.fixture(scope="session")
+def rgw() -> S3:
+    """Ceph's S3 server, with one bucket. Not versioned: there it lets every creator win."""
+    ceph = S3(rgw_endpoint(), keys=RGW_KEYS)
+    ceph.client().create_bucket(Bucket=ceph.bucket)
+    return ceph
+
+
+@pytest.fixture(params=["file", "s3", "rgw", "real", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """Every backend in turn, empty. "real" is the bucket named by MIMIR_TEST_S3_URL."""
     prefix = f"test-{uuid.uuid4().hex[:12]}"
     if request.param == "file":
         return open_store((tmp_path / "store").as_uri())
     if request.param == "s3":
         return open_store(request.getfixturevalue("s3").url(prefix))
+    if request.param == "rgw":
+        server = request.getfixturevalue("rgw")
+        for name, value in zip(KEYS, server.keys, strict=True):
+            monkeypatch.setenv(name, value)
+        return open_store(server.url(prefix))
     if request.param == "memory":
         return MemoryStore()
     url = os.environ.get("MIMIR_TEST_S3_URL")

@@ -7,10 +7,13 @@ from mimir.runs.probe import probe
 from tests.runs.memory import MemoryStore
 
 
-def test_fit_stores_pass_and_stay_clean(store) -> None:
+def test_fit_stores_pass_and_stay_clean(store, request: pytest.FixtureRequest) -> None:
     found = probe(store, "demo")
     assert found["compare_and_swap"] == "refused when stale or deleted"
-    assert found["if_match"] == ("quoted" if "127.0.0.1" in store.url else found["if_match"])
+    # Ceph compares the ETag without quotes.
+    wanted = {"s3": "quoted", "rgw": "bare"}
+    backend = request.node.callspec.params["store"]
+    assert found["if_match"] == wanted.get(backend, found["if_match"])
     assert list(store.list("")) == []
 
 

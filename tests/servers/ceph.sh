@@ -72,7 +72,7 @@ for _ in $(seq 240); do
 done
 
 user() { radosgw-admin user create "$@" >/dev/null; }
-# The admin makes roles; the launcher stands for the laptop: it may assume them, nothing else.
+# The admin makes roles; the launcher stands for the laptop, which may assume them.
 user --uid=admin --display-name=admin --access-key=mimir-test-admin \
   --secret-key=mimir-test-admin-secret --caps='roles=*;user-policy=*;users=*'
 user --uid=launcher --display-name=launcher --access-key=mimir-test-launcher \

@@ -1,0 +1,321 @@
+"""Runs in a bucket, through a network that fails: what comes out is what an undisturbed run gives.
+
+The worker talks to an S3 server through a proxy that injects faults; the tests look at the
+server directly. Both are on 127.0.0.1.
+"""
+
+import json
+import logging
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from mimir.runs import layout
+from mimir.runs.commit import raise_attempt
+from mimir.runs.notes import read_heartbeat, read_outcome
+from mimir.runs.parts import read_parts
+from mimir.runs.status import derive, read_head
+from mimir.runs.store import Store, open_store
+from tests.e2e import jobs
+from tests.servers.faults import Faults
+
+KILLS = 25
+SEED = random.SystemRandom().randrange(2**32)
+KEY, SECRET, TOKEN = "PLANTEDKEYID", "planted-secret-key", "planted-session-token"
+ENDLESS = {"epochs": 100_000, "checkpoint_steps": 5, "eval_every": 1000}
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[str]:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_SESSION_TOKEN", TOKEN)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture
+def bucket(moto: str, keys: None, request: pytest.FixtureRequest) -> str:
+    """URL of an empty store, directly at the server."""
+    import boto3
+
+    name = f"b{abs(hash(request.node.name)):x}"[:20]
+    client = boto3.client("s3", endpoint_url=moto, region_name="us-east-1")
+    client.create_bucket(Bucket=name)
+    client.close()
+    return f"s3://{name}/mimir?endpoint={moto}&region=us-east-1"
+
+
+@pytest.fixture
+def store(bucket: str) -> Store:
+    return open_store(bucket)
+
+
+@pytest.fixture
+def faults(moto: str) -> Iterator[Faults]:
+    print(f"faults and moments are drawn from seed {SEED}")
+    proxy = Faults(moto, SEED, rate=0.1)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def far(bucket: str, moto: str, faults: Faults) -> Store:
+    """The same store, through the faults."""
+    return open_store(bucket.replace(moto, faults.endpoint))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return jobs.write_data(tmp_path / "data.csv", 200)
+
+
+@pytest.fixture
+def begin(
+    store: Store, far: Store, tmp_path: Path
+) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
+    """Starts a worker of the run's next attempt; none outlives the test."""
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def begin(name: str, *options: str) -> "subprocess.Popen[bytes]":
+        attempt = raise_attempt(store, name)
+        out = tmp_path / f"{name}.out"
+        begun.append(jobs.worker(far, name, attempt, *options, out=out))
+        return begun[-1]
+
+    yield begin
+    for process in begun:
+        if process.poll() is None:
+            kill(process)
+
+
+def kill(process: "subprocess.Popen[bytes]") -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 90.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what} (seed {SEED})"
+        time.sleep(0.05)
+
+
+def step_of(store: Store, name: str) -> int:
+    return read_head(store, name).step
+
+
+def logged(tmp_path: Path, name: str) -> str:
+    return (tmp_path / f"{name}.out").read_text()
+
+
+@pytest.mark.slow
+def test_killed_at_25_random_moments_behind_faults(
+    store: Store, faults: Faults, begin: Callable, data: Path
+) -> None:
+    settings = {**ENDLESS, "max_steps": 6000}
+    for name in ("calm", "torn"):
+        jobs.submit(store, name, data, **settings)
+    assert jobs.train(store, "calm")[0]
+
+    moments = random.Random(SEED)
+    for number in range(KILLS):
+        process, before = begin("torn"), step_of(store, "torn")
+        if number % 3 == 0:
+            time.sleep(moments.uniform(0, 4))  # while it starts, claims and fetches
+        else:
+            wait_for(lambda: step_of(store, "torn") > before, "a commit")  # noqa: B023
+            time.sleep(moments.uniform(0, 0.3))
+        assert process.poll() is None, f"ended before it was killed (seed {SEED})"
+        kill(process)
+    assert step_of(store, "torn") < 6000
+    assert finish(begin, "torn") == 0
+    assert faults.share >= 0.05, faults.counts
+    assert len(derive(store, "torn", time.time()).attempts) > KILLS
+    jobs.assert_same(store, "torn", "calm")
+
+
+def finish(begin: Callable, name: str) -> int:
+    """Exit code of the last worker; one that meets an outage it cannot bridge ends with 75."""
+    for _ in range(3):
+        code = begin(name).wait(timeout=240)
+        if code != 75:
+            break
+    return code
+
+
+def test_two_live_workers_one_is_fenced(store: Store, begin: Callable, data: Path) -> None:
+    settings = {**ENDLESS, "max_steps": 2000}
+    for name in ("calm", "torn"):
+        jobs.submit(store, name, data, **settings)
+    assert jobs.train(store, "calm")[0]
+    first = begin("torn")
+    wait_for(lambda: step_of(store, "torn") > 0, "the first commit")
+    second = begin("torn")
+    assert first.wait(timeout=120) == 76
+    assert second.wait(timeout=120) == 0
+    jobs.assert_same(store, "torn", "calm")
+
+
+def test_a_store_that_is_away_for_a_while_stops_no_training(
+    store: Store, faults: Faults, begin: Callable, data: Path, tmp_path: Path
+) -> None:
+    faults.rate = 0.0
+    jobs.submit(store, "run", data, **ENDLESS)
+    process = begin("run")
+    wait_for(lambda: step_of(store, "run") > 0, "the first commit")
+    with faults.refusing():
+        wait_for(lambda: "not committed yet" in logged(tmp_path, "run"), "a complaint")
+        before = step_of(store, "run")
+        time.sleep(3)
+        assert step_of(store, "run") == before
+        assert process.poll() is None
+    wait_for(lambda: step_of(store, "run") > before + 50, "commits after the outage")
+    process.terminate()
+    assert process.wait(timeout=60) == 75
+    heartbeat = read_heartbeat(store, "run", 1)
+    assert heartbeat is not None
+    assert derive(store, "run", time.time()).state == "interrupted"
+    # Every row of metrics is there: those of the outage waited for its end.
+    steps = {row["step"] for row in jobs.history(store, "run") if "loss" in row}
+    assert steps >= set(range(2, step_of(store, "run"), 2))
+
+
+def test_a_store_that_stays_away_ends_training_with_its_last_checkpoint_intact(
+    store: Store, faults: Faults, begin: Callable, data: Path, tmp_path: Path
+) -> None:
+    faults.rate = 0.0
+    jobs.submit(store, "run", data, **ENDLESS)
+    process = begin("run", "--patience", "3")
+    wait_for(lambda: step_of(store, "run") > 0, "the first commit")
+    with faults.refusing():
+        assert process.wait(timeout=120) == 75
+    assert "no checkpoint could be committed for 3 s" in logged(tmp_path, "run")
+    assert jobs.final_state(store, "run")
+    # It could not say so to the store: the run is not failed, and goes on.
+    before = step_of(store, "run")
+    process = begin("run")
+    wait_for(lambda: step_of(store, "run") > before, "a commit of the next attempt")
+
+
+def write_keys(path: Path, key: str) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.write_text(
+        json.dumps({"AccessKeyId": key, "SecretAccessKey": SECRET, "SessionToken": TOKEN})
+    )
+    fresh.replace(path)
+
+
+def test_expired_keys_are_healed_by_a_fresh_file(
+    store: Store, faults: Faults, begin: Callable, data: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    faults.rate = 0.0
+    jobs.submit(store, "run", data, **ENDLESS)
+    path = tmp_path / "keys.json"
+    write_keys(path, "FIRST")
+    monkeypatch.setenv("MIMIR_CREDENTIALS_FILE", str(path))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name)  # the store of the test has its own already
+    process = begin("run")
+    wait_for(lambda: step_of(store, "run") > 0, "the first commit")
+    faults.expired.add("FIRST")
+    wait_for(lambda: "credentials have expired" in logged(tmp_path, "run"), "a complaint")
+    before = step_of(store, "run")
+    time.sleep(2)
+    assert process.poll() is None
+    write_keys(path, "SECOND")
+    wait_for(lambda: step_of(store, "run") > before + 50, "commits with fresh keys")
+
+
+def test_expired_keys_end_training_as_an_outage_does(
+    store: Store, faults: Faults, begin: Callable, data: Path, tmp_path: Path
+) -> None:
+    faults.rate = 0.0
+    jobs.submit(store, "run", data, **ENDLESS)
+    process = begin("run", "--patience", "3")
+    wait_for(lambda: step_of(store, "run") > 0, "the first commit")
+    faults.expired.add(KEY)
+    assert process.wait(timeout=120) == 75  # and not 78: the configuration is as good as before
+    assert "credentials have expired" in logged(tmp_path, "run")
+    assert jobs.final_state(store, "run")
+
+
+def test_wrong_keys_at_the_start_end_with_78(
+    store: Store, faults: Faults, begin: Callable, data: Path, tmp_path: Path
+) -> None:
+    faults.rate = 0.0
+    jobs.submit(store, "run", data, **ENDLESS)
+    faults.expired.add(KEY)
+    assert begin("run").wait(timeout=60) == 78
+    assert logged(tmp_path, "run").count("\n") == 1
+    assert "have expired" in logged(tmp_path, "run")
+
+
+def test_no_secret_is_left_anywhere(
+    store: Store, faults: Faults, begin: Callable, data: Path, tmp_path: Path
+) -> None:
+    """In no object, no output, no argument: neither of a run that does well nor of failing ones."""
+    jobs.submit(store, "run", data, **{**ENDLESS, "max_steps": 300})
+    argv: list[bytes] = []
+    process = begin("run", "--patience", "3")
+    wait_for(lambda: step_of(store, "run") > 0 or collect(process.pid, argv), "the first commit")
+    faults.expired.add(KEY)
+    process.wait(timeout=120)
+    begin("run").wait(timeout=60)
+    faults.expired.clear()
+    process = begin("run")
+    while process.poll() is None:
+        collect(process.pid, argv)
+        time.sleep(0.1)
+    assert process.returncode == 0
+
+    assert any(b"mimir.attempt" in words for words in argv)
+    objects = {key: store.get(key) for key in store.list("")}
+    assert layout.report_key("run") in objects
+    files = {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    places = {**objects, **files, **{f"argv {n}": words for n, words in enumerate(argv)}}
+    assert "credentials have expired" in logged(tmp_path, "run")
+    for secret in (KEY, SECRET, TOKEN):
+        assert [place for place, text in places.items() if secret.encode() in text] == []
+
+
+def collect(session: int, argv: list[bytes]) -> bool:
+    """Add the arguments of all processes of a session; False."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getsid(int(folder.name)) == session:
+                argv.append((folder / "cmdline").read_bytes())
+        except OSError:
+            continue  # it has just ended
+    return False
+
+
+def test_the_log_and_the_outcome_of_a_faulty_run_are_whole(
+    store: Store, faults: Faults, begin: Callable, data: Path
+) -> None:
+    faults.rate = 0.2
+    jobs.submit(store, "run", data, **{**ENDLESS, "max_steps": 300})
+    assert finish(begin, "run") == 0
+    attempt = read_head(store, "run").attempt
+    outcome = read_outcome(store, "run", attempt)
+    assert outcome is not None
+    assert (outcome.exit_code, outcome.step) == (0, 300)
+    log = "".join(text for _, text in read_parts(store, "run", attempt, "log"))
+    assert "run run is done" in log

@@ -1,0 +1,227 @@
+"""What a server that enforces policies makes of an attempt's keys. Ceph, by run.sh here."""
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from launch import keys
+from launch.keys import AssumeRole, Federation
+from mimir.errors import BadInput, Conflict, NotFound, StoreDenied
+from mimir.runs import layout
+from mimir.runs.commit import raise_attempt
+from mimir.runs.status import read_head
+from mimir.runs.store import Store, open_store
+from tests.e2e import jobs
+from tests.runs.conftest import RGW_KEYS, rgw_endpoint
+
+LAUNCHER = ("mimir-test-launcher", "mimir-test-launcher-secret")
+ROLE = "arn:aws:iam:::role/mimir-worker"
+HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Ceph:
+    """The server, its one bucket, and the store's prefix in it."""
+
+    endpoint: str
+    bucket: str
+
+    @property
+    def url(self) -> str:
+        return f"s3://{self.bucket}/people/runs?endpoint={self.endpoint}&region=us-east-1"
+
+    def client(self, service: str, key: tuple[str, str]) -> Any:
+        return boto3.client(
+            service, endpoint_url=self.endpoint, region_name="us-east-1",
+            aws_access_key_id=key[0], aws_secret_access_key=key[1],
+            config=Config(s3={"addressing_style": "path"}),
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def ceph() -> Ceph:
+    """With a role that may do everything in S3: what is refused, the session policy refuses."""
+    server = Ceph(rgw_endpoint(), f"keys-{time.time_ns()}")
+    # Of the launcher: what a session writes belongs to whoever opened it, here as on old AWS.
+    server.client("s3", LAUNCHER).create_bucket(Bucket=server.bucket)
+    iam = server.client("iam", RGW_KEYS)
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"AWS": ["arn:aws:iam:::user/launcher"]},
+                "Action": ["sts:AssumeRole"],
+            }
+        ],
+    }
+    name = ROLE.rpartition("/")[2]
+    with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
+    everything = {"Effect": "Allow", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}
+    iam.put_role_policy(
+        RoleName=name, PolicyName="all",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [everything]}),
+    )  # fmt: skip
+    return server
+
+
+@pytest.fixture
+def laptop(ceph: Ceph, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Store:
+    """The store with all rights of its owner, whose keys boto3's own search finds too."""
+    path = tmp_path / "launcher.json"
+    keys.Credentials(*LAUNCHER, "", None).to_file(path)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", LAUNCHER[0])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", LAUNCHER[1])
+    return open_store(ceph.url, credentials_file=path)
+
+
+@pytest.fixture
+def machine(laptop: Store, ceph: Ceph, tmp_path: Path) -> Iterator[Store]:
+    """The store as attempt 2 of run `ours` sees it."""
+    for run in ("ours", "theirs"):
+        for file in ("run.json", "HEAD", "a0001/old", "a0002/mine", "data/x"):
+            laptop.write(f"{run}/{file}", b"before")
+    path = tmp_path / "keys.json"
+    keys.mint(ceph.url, "ours", 2, HOUR, AssumeRole(ROLE)).to_file(path)
+    yield open_store(ceph.url, credentials_file=path)
+    for key in laptop.list(""):
+        laptop.delete(key)
+
+
+def test_its_own_is_allowed(machine: Store, laptop: Store) -> None:
+    for file in ("run.json", "HEAD", "a0001/old", "a0002/mine", "data/x"):
+        assert machine.get(f"ours/{file}") == b"before"
+    assert list(machine.list("ours/a0001/")) == ["ours/a0001/old"]
+    head = machine.read("ours/HEAD")
+    assert head is not None
+    machine.swap("ours/HEAD", b"after", head.version)
+    with pytest.raises(Conflict):
+        machine.swap("ours/HEAD", b"again", head.version)
+    machine.create("ours/a0002/outcome.json", b"{}")
+    with pytest.raises(Conflict):
+        machine.create("ours/a0002/outcome.json", b"{}")
+    machine.write("ours/report.html", b"page")
+    machine.put("ours/model/a0002-x", b"weights")
+    machine.put("ours/a0002/large", bytes(20 << 20))  # in parts
+    machine.delete("ours/a0002/large")
+    assert laptop.read("ours/a0002/large") is None
+
+
+def test_what_is_missing_is_missing_and_not_denied(machine: Store) -> None:
+    assert machine.read("ours/a0002/stop.json") is None
+    assert machine.read("ours/a0001/outcome.json") is None
+    with pytest.raises(NotFound):
+        machine.get("ours/a0001/gone")
+    with pytest.raises(NotFound):
+        machine.get("ours/a0001/gone", size=20 << 20)
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        lambda s: s.get("theirs/run.json"),
+        lambda s: s.read("theirs/HEAD"),
+        lambda s: s.write("theirs/HEAD", b"x"),
+        lambda s: s.write("theirs/a0002/mine", b"x"),
+        lambda s: s.create("theirs/a0002/new", b"x"),
+        lambda s: s.delete("theirs/a0002/mine"),
+        lambda s: s.list("theirs/"),
+        lambda s: s.list(""),
+        lambda s: s.folders(),
+        lambda s: s.write("ours/a0001/old", b"x"),
+        lambda s: s.create("ours/a0001/new", b"x"),
+        lambda s: s.create("ours/a0003/new", b"x"),
+        lambda s: s.put("ours/a0001/large", bytes(20 << 20)),
+        lambda s: s.delete("ours/a0001/old"),
+        lambda s: s.delete("ours/HEAD"),
+        lambda s: s.delete("ours/run.json"),
+        lambda s: s.write("ours/run.json", b"x"),
+        lambda s: s.write("ours/data/x", b"x"),
+        lambda s: s.delete("ours/model/a0002-x"),
+        lambda s: s.write("oursx/a0002/mine", b"x"),
+    ],
+)  # fmt: skip
+def test_all_else_is_refused(
+    machine: Store, laptop: Store, action: Callable[[Store], object]
+) -> None:
+    before = {key: laptop.get(key) for key in laptop.list("")}
+    with pytest.raises(StoreDenied, match="do not allow it"):
+        action(machine)
+    assert {key: laptop.get(key) for key in laptop.list("")} == before
+
+
+def test_keys_without_their_token_are_worth_nothing(
+    ceph: Ceph, laptop: Store, tmp_path: Path
+) -> None:
+    made = keys.mint(ceph.url, "ours", 1, HOUR, AssumeRole(ROLE))
+    keys.Credentials(made.access_key, made.secret_key, "", None).to_file(tmp_path / "bare.json")
+    bare = open_store(ceph.url, credentials_file=tmp_path / "bare.json")
+    with pytest.raises(StoreDenied):
+        bare.write("ours/a0001/x", b"x")
+
+
+def test_wrong_keys_make_none(ceph: Ceph, laptop: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    with pytest.raises((StoreDenied, BadInput)) as caught:
+        keys.mint(ceph.url, "ours", 1, HOUR, AssumeRole(ROLE))
+    assert "wrong" not in str(caught.value)
+
+
+def test_a_role_that_is_not_there(ceph: Ceph, laptop: Store) -> None:
+    with pytest.raises((StoreDenied, BadInput), match="static-keys"):
+        keys.mint(ceph.url, "ours", 1, HOUR, AssumeRole("arn:aws:iam:::role/nobody"))
+
+
+def test_a_server_without_federation_says_so(ceph: Ceph, laptop: Store) -> None:
+    with pytest.raises((StoreDenied, BadInput), match="--role"):
+        keys.mint(ceph.url, "ours", 1, HOUR, Federation())
+
+
+@pytest.mark.slow
+def test_a_whole_run_with_such_keys(
+    ceph: Ceph, laptop: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two attempts, each with keys of its own: the policy lacks nothing that a worker needs."""
+    data = jobs.write_data(tmp_path / "data.csv", 200)
+    settings = {"epochs": 100_000, "max_steps": 200, "checkpoint_steps": 5}
+    jobs.submit(laptop, "run", data, **settings)
+    path = tmp_path / "worker.json"
+    monkeypatch.setenv("MIMIR_CREDENTIALS_FILE", str(path))
+    out = tmp_path / "out"
+
+    def begin() -> Any:
+        attempt = raise_attempt(laptop, "run")
+        keys.mint(ceph.url, "run", attempt, HOUR, AssumeRole(ROLE)).to_file(path)
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY", raising=False)
+        return jobs.worker(laptop, "run", attempt, out=out)
+
+    first = begin()
+    deadline = time.monotonic() + 90
+    while read_head(laptop, "run").step < 10:
+        assert time.monotonic() < deadline, out.read_text()
+        time.sleep(0.05)
+    first.terminate()
+    assert first.wait(timeout=60) == 75, out.read_text()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", LAUNCHER[0])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", LAUNCHER[1])
+    second = begin()
+    assert second.wait(timeout=120) == 0, out.read_text()
+    head = read_head(laptop, "run")
+    assert (head.state, head.step, head.attempt) == ("done", 200, 2)
+    assert head.lineage[1][1] >= 10
+    assert laptop.read(layout.report_key("run")) is not None
+    assert jobs.model_sha256(laptop, "run")
+    # Its last deletions went through: nothing of the second attempt is left but what HEAD names.
+    left = [k for k in laptop.list("run/a0002/") if layout.parse_checkpoint("run", k)]
+    assert sorted(left) == sorted(k.key for k in head.kept if k.attempt == 2)
+    assert "could not delete" not in out.read_text().replace("a0001", "")
