@@ -150,17 +150,14 @@ class Loop:
         size = step % len(state.losses) or len(state.losses)
         size = min(size, step)
         losses, norms = state.losses[:size].cpu(), state.norms[:size].cpu()
-        norms = norms[torch.isfinite(norms)]  # a skipped fp16 step has none
-        if int(state.nonfinite) > 0:
-            raise NonFinite(
-                f"the loss or its gradient became NaN or infinite by step {step}: nothing of it "
-                "was committed, the last good checkpoint stands; lower --lr or look at the data"
-            )
+        # A skipped fp16 step has none.
+        losses, norms = losses[torch.isfinite(losses)], norms[torch.isfinite(norms)]
+        self._check_finite()
         now, (before, first) = self._clock(), self._window
         rate = (step - first) / max(1e-9, now - before)
         self._window = (now, step)
         gauge = self.gauge
-        gauge.loss = float(losses.double().mean())
+        gauge.loss = float(losses.double().mean()) if len(losses) else None
         gauge.rate = rate if gauge.rate is None else 0.7 * gauge.rate + 0.3 * rate
         residues = float(self.engine.shelf.lengths.sum()) / len(self.engine.shelf)
         gauge.tokens_per_s = rate * self.engine.config.training.batch * residues
@@ -176,7 +173,16 @@ class Loop:
         })  # fmt: skip
         self._show()
 
+    def _check_finite(self) -> None:
+        if int(self.engine.state.nonfinite) > 0:
+            raise NonFinite(
+                f"the loss or its gradient became NaN or infinite by step {self.engine.step}: "
+                "nothing of it was committed, the last good checkpoint stands; lower --lr or look "
+                "at the data"
+            )
+
     def _validate(self) -> None:
+        self._check_finite()  # a validation may come between two rows of metrics
         figures = self.validation.measure(self.engine, self._poll_quickly)
         record, step = self.record, self.engine.step
         val = figures["val"]
@@ -212,8 +218,7 @@ class Loop:
         late = self._committed_step >= 0 and not self.committer.idle
         if late and not self.finished and not self._stop():
             return  # the one before is still under way; the next boundary asks again
-        if int(self.engine.state.nonfinite) > 0:
-            self._log()
+        self._check_finite()
         self.committer.put(self.snapshot())
         self._committed_step, self._committed_at = self.engine.step, self._clock()
 
