@@ -57,6 +57,7 @@ class Committer:
         self._busy = False
         self._closed = False
         self._fatal: BaseException | None = None
+        self._failing: float | None = None  # since when, over replaced snapshots too
         self.last: Committed | None = None
         self._thread = threading.Thread(target=self._work, name="committer", daemon=True)
         self._thread.start()
@@ -138,7 +139,9 @@ class Committer:
             except (Fenced, NonFinite):
                 raise
             except StoreError as error:
-                if self._clock() - began > self._patience:
+                if self._failing is None:
+                    self._failing = began
+                if self._clock() - self._failing > self._patience:
                     # Not as it came: that keys expired is no fault of the run's configuration.
                     raise StoreError(
                         f"no checkpoint could be committed for {self._patience:.0f} s, the last "
@@ -152,6 +155,7 @@ class Committer:
                     if self._waiting is not None:
                         return
                 pause = min(LONGEST_PAUSE, pause * 2)
+        self._failing = None
         seconds = self._clock() - began
         self.last = Committed(kept.step, seconds, kept.size)
         self._say(
