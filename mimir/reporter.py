@@ -5,6 +5,7 @@ nothing else: rows of metrics wait for the next flush.
 """
 
 import json
+import math
 import os
 import sys
 import threading
@@ -51,7 +52,7 @@ class Reporter:
         prefix = layout.attempt_prefix(place.run, place.attempt)
         self._metrics = PartWriter(place.store, prefix, "metrics", on_error=self._complain)
         self._ended = threading.Event()
-        self._complained = 0.0
+        self._complained = -math.inf
         self._thread = threading.Thread(target=self._work, name="reporter", daemon=True)
         self._thread.start()
 
