@@ -7,6 +7,7 @@ function of (seed, peptide's number, pass), and probabilities are computed in fl
 float32 the tail is cut off, which works like a lower temperature (Zheng et al. 2024).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -45,8 +46,10 @@ class Draw:
     def __post_init__(self) -> None:
         if self.order not in ("random", "confidence"):
             raise BadInput(f"order is {self.order!r}, but must be 'random' or 'confidence'")
-        if self.temperature <= 0:
-            raise BadInput(f"temperature is {self.temperature}, but must be positive")
+        if not 0 < self.temperature < math.inf:
+            raise BadInput(f"temperature is {self.temperature}, but must be a positive number")
+        if not math.isfinite(self.guidance):
+            raise BadInput(f"guidance is {self.guidance}, but must be a number")
         if not MIN_LENGTH <= self.min_length <= self.max_length <= MAX_LENGTH:
             raise BadInput(
                 f"lengths from {self.min_length} to {self.max_length} are not possible: give "
@@ -133,6 +136,8 @@ def _reveal(model: Denoiser, letters: Tensor, length: Tensor, number: Tensor, dr
         if draw.guidance != 1.0:
             other = _logits(model, letters, length, masked, *untold)
             logits = draw.guidance * logits + (1 - draw.guidance) * other
+        # The best at 0, so that the coldest temperature does not send all to -inf.
+        logits = logits - logits.amax(-1, keepdim=True)
         chance = torch.softmax(logits / draw.temperature, -1)  # [n, P, 20]
         if draw.order == "random":
             key = torch.where(masked, rank, 1 << 32)
