@@ -76,11 +76,11 @@ class Optimizer:
         _need(0 < self.lr < float("inf"), "lr", self.lr, "a positive number")
         for name in ("beta1", "beta2", "ema"):
             _need(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
-        _need(self.eps > 0, "eps", self.eps, "positive")
-        _need(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        _need(0 < self.eps < float("inf"), "eps", self.eps, "a positive number")
+        _need(0 <= self.weight_decay < float("inf"), "weight_decay", self.weight_decay, "0 or more")
         _need(self.warmup_steps >= 0, "warmup_steps", self.warmup_steps, "0 or more")
         _need(0 <= self.final_lr <= 1, "final_lr", self.final_lr, "in [0, 1]")
-        _need(self.clip > 0, "clip", self.clip, "positive")
+        _need(0 < self.clip < float("inf"), "clip", self.clip, "a positive number")
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,8 @@ class Runtime:
         ):
             value = getattr(self, name)
             _need(value in allowed, name, value, "one of " + ", ".join(allowed))
-        _need(self.checkpoint_minutes > 0, "checkpoint_minutes", self.checkpoint_minutes, "> 0")
+        minutes = self.checkpoint_minutes
+        _need(0 < minutes < float("inf"), "checkpoint_minutes", minutes, "a positive number")
         for name in ("threads", "graph_steps", "checkpoint_steps", "sample_every"):
             _need(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
 
@@ -221,8 +222,8 @@ def _typed(name: str, value: Any, kind: type) -> Any:
     return value
 
 
-def _nearest(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
+def _nearest(name: object, known: Any) -> str:
+    close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.4)
     return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}"
 
 
