@@ -8,7 +8,7 @@ double the work. So all layers but attention run on the N residues of a batch as
     B peptides   P = 20 slots of a peptide   N packed residues   M residues to predict
     D = dim      H heads                     V = 25 letters
 
-Embeddings are looked up as one-hot products and residues are moved by index in both
+The gradients of embeddings are one-hot products and residues are moved by index in both
 directions, so that no gradient needs atomic additions: they are deterministic everywhere.
 """
 
@@ -58,6 +58,21 @@ class _Select(torch.autograd.Function):
         (index,) = ctx.saved_tensors
         full = grads[0].new_zeros(ctx.rows, grads[0].shape[1])
         return full.index_copy_(0, index, grads[0]), None
+
+
+class _LookUp(torch.autograd.Function):
+    """Rows of a table, with repetitions."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(index)
+        ctx.rows = table.shape[0]
+        return table.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (index,) = ctx.saved_tensors
+        return F.one_hot(index, ctx.rows).to(grads[0].dtype).t() @ grads[0], None
 
 
 class Block(nn.Module):
