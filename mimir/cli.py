@@ -99,6 +99,8 @@ def _checked(path: str, function: Command, words: list[str]) -> list[str]:
     while queue:
         word = queue.pop(0)
         if not word.startswith("--"):
+            if word.startswith("-") and word[1:2].isalpha():
+                raise BadInput(f"`{path}` has no option {word} (see `{path} --help`)")
             variadic = [p for p in named.values() if p.kind == p.VAR_POSITIONAL]
             open_places = [p for p in places if p.name not in given]
             if open_places:

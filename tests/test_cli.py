@@ -1,0 +1,327 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mimir import cli
+from mimir.commands import SUMMARY, TREE
+from mimir.errors import BadInput, Fenced
+
+ROOT = Path(cli.__file__).parents[1]
+calls: list[dict[str, Any]] = []
+
+
+def bake(
+    name: str,
+    *extras: str,
+    heat: float = 180.0,
+    n: int = 1,
+    verbose: bool = False,
+    min_length: int = 4,
+    note: str = "",
+) -> int | None:
+    """Bake a cake.
+
+    Longer words about cakes.
+
+    Args:
+        name: of the cake.
+        extras: more words.
+        heat: of the oven,
+            in degrees.
+        n: how many.
+        verbose: say more.
+        min_length: an option of two words.
+        note: to print on it.
+
+    Example:
+        python -m oven bake plum --heat 200
+        python -m oven bake plum -v
+    """
+    calls.append({"name": name, "extras": extras, "heat": heat, "n": n, "verbose": verbose,
+                  "min_length": min_length, "note": note})  # fmt: skip
+    return None
+
+
+def tune(*, preset: str = "small", **settings: object) -> int:
+    """Tune it.
+
+    Args:
+        preset: to begin with.
+        settings: any setting.
+
+    Example:
+        python -m oven tune --lr 3
+    """
+    calls.append({"preset": preset, **settings})
+    return 0
+
+
+def fail(kind: str) -> int:
+    """Fail.
+
+    Args:
+        kind: of failure.
+
+    Example:
+        python -m oven fail fenced
+    """
+    if kind == "fenced":
+        raise Fenced("a newer attempt owns it")
+    if kind == "interrupt":
+        raise KeyboardInterrupt
+    if kind == "broken":
+        raise BrokenPipeError
+    return int(kind)
+
+
+OVEN: cli.Tree = {"bake": bake, "tune": tune, "fail": fail, "deep": {"er": bake}}
+
+
+class Result:
+    def __init__(self, code: Any, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def oven(capsys: pytest.CaptureFixture[str]) -> Any:
+    calls.clear()
+
+    def run(*words: str) -> Result:
+        with pytest.raises(SystemExit) as caught:
+            cli.main("oven", "All about ovens.", OVEN, words)
+        shown = capsys.readouterr()
+        return Result(caught.value.code, shown.out, shown.err)
+
+    return run
+
+
+def test_words_become_arguments(oven: Any) -> None:
+    assert oven("bake", "plum", "a", "b", "--heat", "200", "-n", "3", "-v").code == 0
+    assert calls == [{"name": "plum", "extras": ("a", "b"), "heat": 200.0, "n": 3,
+                      "verbose": True, "min_length": 4, "note": ""}]  # fmt: skip
+    assert isinstance(calls[0]["heat"], float)
+
+
+@pytest.mark.parametrize("words", [
+    ["--min-length", "7"], ["--min_length", "7"], ["--min-length=7"], ["--min_length=7"],
+])  # fmt: skip
+def test_forms_of_an_option(oven: Any, words: list[str]) -> None:
+    assert oven("bake", "plum", *words).code == 0
+    assert calls[0]["min_length"] == 7
+
+
+@pytest.mark.parametrize(("words", "value"), [
+    (["--verbose"], True), (["-v"], True), (["--verbose=true"], True), (["--verbose=1"], True),
+    (["--verbose=YES"], True), (["--no-verbose"], False), (["--verbose=false"], False),
+    (["--verbose=0"], False), (["--verbose=no"], False), ([], False),
+])  # fmt: skip
+def test_forms_of_a_flag(oven: Any, words: list[str], value: bool) -> None:
+    assert oven("bake", *words, "plum").code == 0
+    assert calls[0]["verbose"] is value
+    assert calls[0]["name"] == "plum"
+
+
+@pytest.mark.parametrize("text", [
+    "007", "1e5", "1_000", "None", "True", "[1,2]", "a b", "it's", '"', "", "{}", "é", "-", "a=b",
+    "0x10", "(1)", "--", "-5",
+])  # fmt: skip
+def test_text_stays_text(oven: Any, text: str) -> None:
+    assert oven("bake", "plum", f"--note={text}").code == 0
+    assert calls[0]["note"] == text
+    if text and not text.startswith("--"):
+        assert oven("bake", "plum", "--note", text).code == 0
+        assert calls[1]["note"] == text
+    if text and not text.startswith("-"):
+        assert oven("bake", text, text).code == 0
+        assert (calls[2]["name"], calls[2]["extras"]) == (text, (text,))
+
+
+def test_negative_numbers(oven: Any) -> None:
+    assert oven("bake", "plum", "--heat", "-18.5", "-n", "-3").code == 0
+    assert (calls[0]["heat"], calls[0]["n"]) == (-18.5, -3)
+
+
+def test_further_settings(oven: Any) -> None:
+    assert (
+        oven("tune", "--lr", "3e-4", "--warmup-steps=5", "--seed", "-1", "--device", "cpu").code
+        == 0
+    )
+    assert calls == [
+        {"preset": "small", "lr": 3e-4, "warmup_steps": 5, "seed": -1, "device": "cpu"}
+    ]
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["bakee"], "there is no command 'bakee'; did you mean 'bake'? (see `oven --help`)"),
+    (["zzz"], "there is no command 'zzz'; known are bake, tune, fail, deep (see `oven --help`)"),
+    (["deep", "err"],
+     "there is no command 'err'; did you mean 'er'? (see `oven deep --help`)"),
+    (["bake", "plum", "--heet", "3"], "`oven bake` has no option --heet; did you mean '--heat'?"),
+    (["bake", "plum", "--minlength=3"], "no option --minlength; did you mean '--min-length'?"),
+    (["bake", "plum", "-x"], "`oven bake` has no option -x (see `oven bake --help`)"),
+    (["bake", "-x"], "`oven bake` has no option -x"),
+    (["bake"], "`oven bake` needs NAME (see `oven bake --help`)"),
+    (["bake", "plum", "--heat"], "--heat needs a value (see `oven bake --help`)"),
+    (["bake", "plum", "--heat", "--verbose"], "--heat needs a value"),
+    (["bake", "plum", "--heat", "hot"], "--heat is 'hot', but must be a number"),
+    (["bake", "plum", "-n", "1.5"], "--n is '1.5', but must be a whole number"),
+    (["bake", "plum", "--verbose=maybe"], "--verbose is 'maybe', but must be true or false"),
+    (["bake", "plum", "--heat=1", "--heat=2"], "--heat is given twice"),
+    (["bake", "plum", "-v", "--verbose"], "--verbose is given twice"),
+    (["bake", "plum", "--verbose", "--no-verbose"], "--verbose is given twice"),
+    (["bake", "plum", "--min-length=1", "--min_length=2"], "--min-length is given twice"),
+    (["bake", "plum", "--name=pear"], "--name is given twice"),
+    (["tune", "more"], "'more' is one word too many for `oven tune` (see `oven tune --help`)"),
+    (["tune", "--lr"], "--lr needs a value"),
+    (["tune", "--lr", "1", "--lr", "2"], "--lr is given twice"),
+])  # fmt: skip
+def test_wrong_words_get_one_sentence(oven: Any, words: list[str], message: str) -> None:
+    result = oven(*words)
+    assert result.code == 78
+    assert result.out == ""
+    assert result.err.startswith("oven: ")
+    assert message in result.err
+    assert result.err.count("\n") == 1
+    assert calls == []
+
+
+def test_exit_codes(oven: Any) -> None:
+    assert oven("fail", "0").code == 0
+    assert oven("fail", "75").code == 75
+    fenced = oven("fail", "fenced")
+    assert (fenced.code, fenced.err) == (76, "oven: a newer attempt owns it\n")
+    interrupted = oven("fail", "interrupt")
+    assert (interrupted.code, interrupted.err) == (130, "oven: interrupted\n")
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    with pytest.raises(ValueError, match="invalid literal"):
+        cli.main("oven", "", OVEN, ["fail", "x"])
+
+
+def test_group_help(oven: Any) -> None:
+    result = oven("--help")
+    assert result.code == 0
+    for part in ("All about ovens.", "oven COMMAND", "bake", "Bake a cake.", "tune", "deep"):
+        assert part in result.out
+    assert oven().code == 78
+    assert oven("deep").code == 78
+    assert "er" in oven("deep", "-h").out
+
+
+def test_command_help(oven: Any) -> None:
+    result = oven("bake", "--help")
+    assert result.code == 0
+    for part in (
+        "Bake a cake.", "Longer words about cakes.", "Usage: oven bake NAME [EXTRAS …]",
+        "--heat HEAT", "of the oven, in degrees. (default: 180.0)", "--n N", "(default: 1)",
+        "--verbose", "--min-length MIN_LENGTH", "python -m oven bake plum --heat 200",
+        "python -m oven bake plum -v",
+    ):  # fmt: skip
+        assert part in result.out, part
+    assert oven("bake", "plum", "--heat", "hot", "-h").code == 0
+    assert calls == []
+    assert "--SETTING VALUE" in oven("tune", "--help").out
+
+
+def leaves(tree: cli.Tree, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
+    found = []
+    for name, node in tree.items():
+        if callable(node):
+            found.append(((*path, name), node))
+        else:
+            found += leaves(node, (*path, name))
+    return found
+
+
+@pytest.mark.parametrize(("path", "function"), leaves(TREE))
+def test_every_command_of_mimir_tells_all_its_options(
+    path: tuple[str, ...], function: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import inspect
+
+    with pytest.raises(SystemExit) as caught:
+        cli.main("python -m mimir", SUMMARY, TREE, [*path, "--help"])
+    text = capsys.readouterr().out
+    assert caught.value.code == 0
+    assert f"python -m mimir {' '.join(path)}" in text
+    assert "Example:" in text
+    _, told, examples = cli._sections(inspect.getdoc(function) or "")
+    assert examples
+    for name, parameter in inspect.signature(function).parameters.items():
+        assert told.get(name), f"{name} is not described"
+        shown = name.replace("_", "-")
+        if parameter.kind != parameter.VAR_KEYWORD:
+            assert shown in text or shown.upper() in text
+
+
+def test_the_examples_of_mimir_are_accepted() -> None:
+    import inspect
+    import shlex
+
+    for path, function in leaves(TREE):
+        for line in cli._sections(inspect.getdoc(function) or "")[2]:
+            words = shlex.split(line)
+            assert words[: 3 + len(path)] == ["python", "-m", "mimir", *path]
+            cli._checked(" ".join(path), function, words[3 + len(path) :])
+
+
+def test_without_names_in_reach() -> None:
+    assert cli.nearest("x", []) == ""
+    with pytest.raises(BadInput, match="known are --heat"):
+        raise BadInput(cli.nearest("qqqqq", ["heat"], "--"))
+
+
+def mimir(*words: str, **more: Any) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "mimir", *words], cwd=ROOT, capture_output=True, text=True,
+        env=dict(os.environ, OMP_NUM_THREADS="1"), timeout=60, check=False, **more,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["train", "--preset", "smal"], "there is no preset 'smal'; did you mean 'small'?"),
+    (["train", "--preset", "smoke", "--lr", "-1"], "lr is -1.0, but must be a positive number"),
+    (["train", "--preset", "smoke", "--epoch", "1"], "no setting 'epoch'; did you mean 'epochs'?"),
+    (["train", "--preset", "smoke", "--seed", "007"], "seed is '007'"),
+    (["train", "--preset", "smoke", "--batch", "10000000"], "use a smaller --batch or more data"),
+    (["train", "--preset", "smoke", "--data", "/no/data.csv"], "/no/data.csv"),
+    (["sample"], "give either --run NAME or --model FOLDER"),
+    (["sample", "--model", "/no/model"], "holds no model.safetensors"),
+    (["sample", "--run", "demo", "--label", "bakground"], "did you mean 'background'?"),
+    (["resume", "nothing"], "there is no run nothing"),
+])  # fmt: skip
+def test_mistakes_at_the_real_command_line(words: list[str], message: str) -> None:
+    result = mimir(*words)
+    assert result.returncode == 78, result.stderr
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    *before, last = result.stderr.splitlines()
+    assert last.startswith("python -m mimir: ")
+    assert all(line.startswith("pack ") for line in before)
+    assert not (Path(os.environ["HOME"]) / ".local" / "share" / "mimir" / "runs" / "demo").exists()
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    script = (
+        "from mimir import cli\n"
+        "def many() -> None:\n"
+        "    '''Print a lot.'''\n"
+        "    for i in range(100_000):\n"
+        "        print(i)\n"
+        "cli.run('many', many, [])\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == b"0\n"
+    process.stdout.close()
+    error = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(timeout=30), error) == (0, b"")
