@@ -4,13 +4,15 @@ PYTHON ?= python3
 VENV   ?= .venv
 RUN     = $(VENV)/bin/python
 
-.PHONY: demo test test-all lint format bench bench-store simulate clean help
+.PHONY: demo test test-servers lint format bench bench-store simulate clean help
 
 help:
 	@echo "make demo      a smoke run: submitted, killed, resumed, finished, sampled (CPU, minutes)"
 	@echo "make test      the tests that CI runs, with lint and types before them"
+	@echo "make test-servers  the tests that need an S3 server which enforces policies (root, apt)"
 	@echo "make lint      ruff and mypy"
 	@echo "make bench     step times beside the plain trainer's, into bench/results/"
+	@echo "make bench-store   checkpoints: the loop's stall, and uploads beside boto3's own"
 	@echo "make simulate  200,000 schedules of the commit protocol under faults"
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -35,8 +37,15 @@ format: $(VENV)/installed
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
+# Ceph's S3 server, which enforces policies; fetched with apt, needs root.
+test-servers: $(VENV)/installed
+	PYTHON=$(RUN) tests/servers/run.sh
+
 bench: $(VENV)/installed
 	$(RUN) -m bench.steps
+
+bench-store: $(VENV)/installed
+	$(RUN) -m bench.store
 
 simulate: $(VENV)/installed
 	$(RUN) -m tests.runs.simulate --schedules 200000 --jobs 2
