@@ -7,13 +7,13 @@ RUN     = $(VENV)/bin/python
 .PHONY: demo test test-servers lint format bench bench-store simulate clean help
 
 help:
-	@echo "make demo      a smoke run: submitted, killed, resumed, finished, sampled (CPU, minutes)"
-	@echo "make test      the tests that CI runs, with lint and types before them"
+	@echo "make demo          a smoke run: submitted, killed, resumed, finished, sampled (CPU, minutes)"
+	@echo "make test          the tests that CI runs, with lint and types before them"
 	@echo "make test-servers  the tests that need an S3 server which enforces policies (root, apt)"
-	@echo "make lint      ruff and mypy"
-	@echo "make bench     step times beside the plain trainer's, into bench/results/"
+	@echo "make lint          ruff and mypy"
+	@echo "make bench         step times beside the plain trainer's, into bench/results/"
 	@echo "make bench-store   checkpoints: the loop's stall, and uploads beside boto3's own"
-	@echo "make simulate  200,000 schedules of the commit protocol under faults"
+	@echo "make simulate      200,000 schedules of the commit protocol under faults"
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else \
