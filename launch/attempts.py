@@ -67,11 +67,12 @@ class Beginning:
     lines: tuple[str, ...] = ()
 
 
-def order(store: Store, run: str, provider: Provider, say: Say) -> Ordered:
-    """Raise the run's attempt and start a machine for it."""
+def order(store: Store, run: str, provider: Provider, say: Say, image: str = "") -> Ordered:
+    """Raise the run's attempt and start a machine for it, from this image if one is named."""
     attempt = raise_attempt(store, run)
     try:
-        machine = provider.start(AttemptSpec(store=store.url, run=run, attempt=attempt))
+        spec = AttemptSpec(store=store.url, run=run, attempt=attempt, image=image)
+        machine = provider.start(spec)
     except (ProviderError, BadInput) as error:
         _give_up(store, run, attempt, str(error), say)
         raise

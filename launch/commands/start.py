@@ -23,6 +23,7 @@ def submit(
     *,
     name: str = "",
     provider: str = "local",
+    image: str = "",
     store: str = "",
     data: str = "",
     yes: bool = False,
@@ -38,7 +39,8 @@ def submit(
     Args:
         preset: smoke, small, medium, large, or a YAML file of your own.
         name: name of the run (default: a fresh one).
-        provider: where to train; local is this computer.
+        provider: where to train; local is this computer, docker a container on it.
+        image: a container image with Python and torch to train in (default: Mimir's own).
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         data: a CSV (sequence,label,target) or a packed data set (default: the shipped sample).
         yes: do not ask before ordering a machine that costs money.
@@ -58,6 +60,7 @@ def submit(
 
     _check_settings(settings, SETTINGS)
     place = registry.get(provider)
+    _check_image(place, image)
     opened = open_store(store or default_store())
     job = prepare(preset, settings, data)
     name = name or fresh_name(preset)
@@ -71,13 +74,14 @@ def submit(
     known = _check_free(opened, name, store)
     if known.attempt:
         say(f"run {name} is {known.state} and goes on from step {known.committed_step}")
-    return _Start(opened, name, place, store, watch, json).begin(known)
+    return _Start(opened, name, place, image, store, watch, json).begin(known)
 
 
 def resume(
     name: str,
     *,
     provider: str = "",
+    image: str = "",
     store: str = "",
     take_over: bool = False,
     yes: bool = False,
@@ -89,6 +93,7 @@ def resume(
     Args:
         name: of the run.
         provider: where to train (default: where it trained last, or local).
+        image: a container image with Python and torch (default: that of last time).
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         take_over: also if a machine works on it; that machine is ended.
         yes: do not ask before ordering a machine that costs money.
@@ -111,9 +116,13 @@ def resume(
         _check_not_done(known, store)
     else:
         known = _check_free(opened, name, store)
-    place = place or machines.provider_of(machines.current(known)) or registry.get("local")
+    last = machines.current(known)
+    place = place or machines.provider_of(last) or registry.get("local")
+    _check_image(place, image)
+    if not image and last and last.get("provider") == place.name:
+        image = str(last.get("image") or "")
     _agree(place, yes=yes)
-    return _Start(opened, name, place, store, watch, json).begin(known)
+    return _Start(opened, name, place, image, store, watch, json).begin(known)
 
 
 @dataclass(frozen=True)
@@ -123,6 +132,7 @@ class _Start:
     store: "Store"
     name: str
     provider: "Provider"
+    image: str
     store_option: str
     watch: bool
     json: bool
@@ -134,7 +144,7 @@ class _Start:
         from launch.terminal import Waiting, say
 
         retire(known, say)
-        ordered = order(self.store, self.name, self.provider, say)
+        ordered = order(self.store, self.name, self.provider, say, self.image)
         try:
             with Waiting() as waiting:
                 seen = await_beginning(self.store, ordered, waiting.tick)
@@ -233,12 +243,31 @@ def _check_not_done(status: "Status", store_option: str) -> None:
 def _check_settings(settings: dict[str, Any], known: Iterable[str]) -> None:
     # prepare() refuses them too, but it does not know the options of this command.
     known = list(known)
-    own = ("name", "provider", "store", "data", "yes", "watch", "dry_run", "json", "preset")
+    own = (
+        "name",
+        "provider",
+        "image",
+        "store",
+        "data",
+        "yes",
+        "watch",
+        "dry_run",
+        "json",
+        "preset",
+    )
     for name in settings:
         if name not in known:
             shown = [word.replace("_", "-") for word in (*known, *own)]
             hint = nearest(name.replace("_", "-"), shown, "--")
             raise BadInput(f"there is no option or setting --{name.replace('_', '-')}{hint}")
+
+
+def _check_image(provider: "Provider", image: str) -> None:
+    if image and not provider.caps.image:
+        raise BadInput(
+            f"provider {provider.name} starts no container, so that --image means nothing to it: "
+            "leave it out, or train by --provider docker"
+        )
 
 
 def _agree(provider: "Provider", *, yes: bool) -> None:

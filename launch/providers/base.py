@@ -21,9 +21,14 @@ Always there: provider (its name) and started (unix seconds).
 
 @dataclass(frozen=True)
 class Caps:
-    """What a provider can do. paid: its machines cost money, so orders are confirmed first."""
+    """What a provider can do.
+
+    paid: its machines cost money, so orders are confirmed first. image: its machines start a
+    container image, which the user may name.
+    """
 
     paid: bool
+    image: bool = False
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class AttemptSpec:
 
     store: URL that opens the store there. deadline: unix seconds at which the worker commits
     and ends, 0 for none. env: environment variables of the worker, beside the provider's own.
+    image: a container image, for providers whose caps have it; "" for the provider's own.
     """
 
     store: str
@@ -39,6 +45,7 @@ class AttemptSpec:
     attempt: int
     deadline: float = 0.0
     env: Mapping[str, str] = field(default_factory=dict)
+    image: str = ""
 
     def __post_init__(self) -> None:
         layout.attempt_prefix(self.run, self.attempt)

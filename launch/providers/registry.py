@@ -10,6 +10,7 @@ from mimir.errors import BadInput
 
 _KNOWN = {
     "local": ("launch.providers.local:LocalProvider", "it needs nothing beyond Mimir"),
+    "docker": ("launch.providers.docker:DockerProvider", "it needs nothing beyond Mimir"),
 }
 """name -> (where its class is, what to install if it cannot be imported)"""
 
