@@ -82,13 +82,13 @@ def _opened(files: dict[str, bytes], source: str) -> Opened:
     try:
         body = json.loads(files["config.json"])
         words = json.loads(files["vocabulary.json"])
-    except ValueError as error:
+        found = body.pop("format")
+        for name in ("mimir", "run", "step"):
+            body.pop(name, None)
+        if found != export.FORMAT:
+            raise BadInput(f"{source} has format {found}; this Mimir reads {export.FORMAT}")
+        config = Config.from_dict(body)
+        model = export.denoiser(files["model.safetensors"], config, words)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Corrupt(f"{source}: config.json or vocabulary.json is damaged ({error})") from None
-    if body.get("format") != export.FORMAT:
-        raise BadInput(
-            f"{source} has format {body.get('format')}; this Mimir reads {export.FORMAT}"
-        )
-    for name in ("format", "mimir", "run", "step"):
-        body.pop(name, None)
-    config = Config.from_dict(body)
-    return Opened(export.denoiser(files["model.safetensors"], config, words), config, words, source)
+    return Opened(model, config, words, source)
