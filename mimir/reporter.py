@@ -80,7 +80,10 @@ class Reporter:
             self._terminal.show(self._gauge)
             if ended or time.monotonic() - sent >= INTERVAL:
                 sent = time.monotonic()
-                self._send()
+                try:
+                    self._send()
+                except Exception as error:  # noqa: BLE001 - said aloud; reports must go on
+                    self._complain(error)
             if ended:
                 return
 
@@ -98,11 +101,11 @@ class Reporter:
         except StoreError as error:
             self._complain(error)
 
-    def _complain(self, error: StoreError) -> None:
+    def _complain(self, error: Exception) -> None:
         # An outage is one line a minute, not one for each heartbeat.
         if time.monotonic() - self._complained > 60:
             self._complained = time.monotonic()
-            self._terminal.say(f"the store does not take reports: {error}")
+            self._terminal.say(f"a report was not written: {error}")
 
 
 class Terminal:
