@@ -1,0 +1,135 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from mimir import submission
+from mimir.errors import BadInput, RunExists
+from mimir.runs.store import open_store
+from mimir.submission import Job, default_store, enter, fresh_name, prepare
+from tests.e2e.jobs import write_data
+from tests.runs.memory import MemoryStore
+
+TINY = {"dim": 16, "layers": 1, "heads": 2, "batch": 8}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_data(tmp_path / "data.csv", 50)
+
+
+def test_where_runs_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert default_store() == (Path.home() / ".local/share/mimir/runs").as_uri()
+    monkeypatch.setenv("XDG_DATA_HOME", "/somewhere")
+    assert default_store() == "file:///somewhere/mimir/runs"
+    monkeypatch.setenv("MIMIR_STORE", "s3://bucket/runs")
+    assert default_store() == "s3://bucket/runs"
+
+
+def test_fresh_names_are_legal_and_differ() -> None:
+    names = {fresh_name("smoke") for _ in range(20)}
+    assert len(names) > 18
+    assert all(re.fullmatch(r"smoke-\d{4}-[0-9a-f]{4}", name) for name in names)
+    assert fresh_name("My.Own/Pre.Set.yaml").startswith("pre-set-")
+
+
+def test_a_job_counts_its_steps(data: Path) -> None:
+    job = prepare("smoke", {**TINY, "epochs": 3}, str(data))
+    assert job.peptides == 50
+    per_epoch = job.steps // 3
+    assert 4 <= per_epoch <= 6
+    assert prepare("smoke", {**TINY, "epochs": 3, "max_steps": 7}, str(data)).steps == 7
+    assert prepare("smoke", {**TINY, "epochs": 3, "max_steps": 999}, str(data)).steps == job.steps
+
+
+def test_a_packed_file_is_taken_as_it_is_and_a_csv_packed_once(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = prepare("smoke", TINY, str(data))
+    assert job.data.is_relative_to(Path.home() / ".cache" / "mimir")
+    assert prepare("smoke", TINY, str(job.data)).data == job.data
+
+    def never(*args: object, **more: object) -> None:
+        raise AssertionError("packed a second time")
+
+    monkeypatch.setattr("mimir.data.pack.pack", never)
+    assert prepare("smoke", TINY, str(data)) == job
+    data.write_text(data.read_text() + "ACDEFGHIKL,0,\n")
+    with pytest.raises(AssertionError, match="packed a second time"):
+        prepare("smoke", TINY, str(data))
+
+
+def test_without_a_place_for_the_cache(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/no")
+    assert prepare("smoke", TINY, str(data)).peptides == 50
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("sequence,label\nACDE,0\n", "target"),
+    ("", "empty"),
+    ("sequence,label,target\nACJE,0,\n", "'J'"),
+    ("sequence,label,target\nACD,0,\n", "3"),
+    ("sequence,label,target\nACDEFGHIKLMNPQRSTVWYA,0,\n", "21"),
+])  # fmt: skip
+def test_bad_data(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text(text)
+    with pytest.raises(BadInput, match=words) as caught:
+        prepare("smoke", TINY, str(path))
+    assert "\n" not in str(caught.value)
+    assert not list((Path.home() / ".cache").rglob("*.safetensors"))
+
+
+def test_bad_words(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="batch is 64, but .* has only 4[0-9] training peptides"):
+        prepare("smoke", {"batch": 64}, str(data))
+    with pytest.raises(BadInput, match="there is no data file"):
+        prepare("smoke", TINY, str(tmp_path / "no.csv"))
+    with pytest.raises(BadInput):
+        prepare("smoke", TINY, str(tmp_path / "no.safetensors"))
+    (tmp_path / "odd.safetensors").write_bytes(b"x" * 100)
+    with pytest.raises(Exception, match="odd.safetensors") as caught:
+        prepare("smoke", TINY, str(tmp_path / "odd.safetensors"))
+    assert caught.value.exit_code in (75, 78)  # type: ignore[attr-defined]
+
+
+def job_of(data: Path, **settings: object) -> Job:
+    return prepare("smoke", {**TINY, **settings}, str(data))
+
+
+def test_entering_twice_is_entering_once(data: Path) -> None:
+    store = MemoryStore()
+    one = enter(store, "run", job_of(data))
+    before = dict(store.objects)
+    assert enter(store, "run", job_of(data)) == one
+    # What a machine chooses for itself does not make another run of it.
+    assert enter(store, "run", job_of(data, precision="bf16", checkpoint_steps=3)) == one
+    assert store.objects == before
+    assert one.config_sha256
+    assert one.data is not None
+    assert store.get(one.data.key) == job_of(data).data.read_bytes()
+
+
+def test_a_name_that_is_taken(data: Path, tmp_path: Path) -> None:
+    store = MemoryStore()
+    enter(store, "run", job_of(data))
+    before = dict(store.objects)
+    with pytest.raises(RunExists, match=r"with lr 0\.002 \(you gave 0\.5\); choose another --name"):
+        enter(store, "run", job_of(data, lr=0.5))
+    other = write_data(tmp_path / "other.csv", 60)
+    with pytest.raises(RunExists, match="data"):
+        enter(store, "run", job_of(other))
+    assert store.objects == before
+
+
+def test_a_wrong_name_is_refused_before_anything_is_written(data: Path, tmp_path: Path) -> None:
+    store = open_store((tmp_path / "store").as_uri())
+    for name in ("", "../x", "a b", "A/B"):
+        with pytest.raises(BadInput):
+            enter(store, name, job_of(data))
+    assert list(store.folders()) == []
+
+
+def test_no_torch_is_needed() -> None:
+    text = Path(submission.__file__).read_text()
+    assert "import torch" not in text
