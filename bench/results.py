@@ -64,7 +64,7 @@ def newest(folder: Path) -> list[dict[str, Any]]:
         BadInput: there is none, or a file is not a result of this format.
     """
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.glob("[cg]pu-*.json")):
         try:
             result = json.loads(path.read_text(encoding="utf-8"))
             known = result["format"] == FORMAT

@@ -143,12 +143,16 @@ def history(store: Store, name: str) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k not in timed} for row in rows]
 
 
-def assert_same(store: Store, name: str, other: str) -> None:
-    """Two runs ended alike: every tensor, every loss, the exported weights, bit for bit."""
-    one, two = final_state(store, name), final_state(store, other)
+def assert_same(store: Store, name: str, other: str, elsewhere: Store | None = None) -> None:
+    """Two runs ended alike: every tensor, every loss, the exported weights, bit for bit.
+
+    elsewhere: the store of the other run, if it is not the same.
+    """
+    there = elsewhere or store
+    one, two = final_state(store, name), final_state(there, other)
     assert one.keys() == two.keys()
     assert any(key.startswith("adamw.exp_avg_sq.") for key in one)
     different = [key for key in one if not torch.equal(one[key], two[key])]
     assert not different, f"{len(different)} tensors differ, such as {different[:3]}"
-    assert history(store, name) == history(store, other)
-    assert model_sha256(store, name) == model_sha256(store, other)
+    assert history(store, name) == history(there, other)
+    assert model_sha256(store, name) == model_sha256(there, other)

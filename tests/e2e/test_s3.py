@@ -68,6 +68,12 @@ def store(bucket: str) -> Store:
 
 
 @pytest.fixture
+def calm(tmp_path: Path) -> Store:
+    """Where undisturbed runs are trained: a store does not show in what comes out."""
+    return open_store((tmp_path / "calm").as_uri())
+
+
+@pytest.fixture
 def faults(moto: str) -> Iterator[Faults]:
     print(f"faults and moments are drawn from seed {SEED}")
     proxy = Faults(moto, SEED, rate=0.1)
@@ -127,28 +133,28 @@ def logged(tmp_path: Path, name: str) -> str:
 
 @pytest.mark.slow
 def test_killed_at_25_random_moments_behind_faults(
-    store: Store, faults: Faults, begin: Callable, data: Path
+    store: Store, calm: Store, faults: Faults, begin: Callable, data: Path
 ) -> None:
-    settings = {**ENDLESS, "max_steps": 6000}
-    for name in ("calm", "torn"):
-        jobs.submit(store, name, data, **settings)
-    assert jobs.train(store, "calm")[0]
+    settings = {**ENDLESS, "max_steps": 2500}
+    jobs.submit(store, "torn", data, **settings)
+    jobs.submit(calm, "calm", data, **settings)
+    assert jobs.train(calm, "calm")[0]
 
     moments = random.Random(SEED)
     for number in range(KILLS):
         process, before = begin("torn"), step_of(store, "torn")
-        if number % 3 == 0:
+        if number % 2 == 0:
             time.sleep(moments.uniform(0, 4))  # while it starts, claims and fetches
         else:
             wait_for(lambda: step_of(store, "torn") > before, "a commit")  # noqa: B023
             time.sleep(moments.uniform(0, 0.3))
         assert process.poll() is None, f"ended before it was killed (seed {SEED})"
         kill(process)
-    assert step_of(store, "torn") < 6000
+    assert step_of(store, "torn") < 2500
     assert finish(begin, "torn") == 0
     assert faults.share >= 0.05, faults.counts
     assert len(derive(store, "torn", time.time()).attempts) > KILLS
-    jobs.assert_same(store, "torn", "calm")
+    jobs.assert_same(store, "torn", "calm", calm)
 
 
 def finish(begin: Callable, name: str) -> int:
@@ -160,17 +166,19 @@ def finish(begin: Callable, name: str) -> int:
     return code
 
 
-def test_two_live_workers_one_is_fenced(store: Store, begin: Callable, data: Path) -> None:
-    settings = {**ENDLESS, "max_steps": 2000}
-    for name in ("calm", "torn"):
-        jobs.submit(store, name, data, **settings)
-    assert jobs.train(store, "calm")[0]
+def test_two_live_workers_one_is_fenced(
+    store: Store, calm: Store, begin: Callable, data: Path
+) -> None:
+    settings = {**ENDLESS, "max_steps": 1000}
+    jobs.submit(store, "torn", data, **settings)
+    jobs.submit(calm, "calm", data, **settings)
+    assert jobs.train(calm, "calm")[0]
     first = begin("torn")
     wait_for(lambda: step_of(store, "torn") > 0, "the first commit")
     second = begin("torn")
     assert first.wait(timeout=120) == 76
     assert second.wait(timeout=120) == 0
-    jobs.assert_same(store, "torn", "calm")
+    jobs.assert_same(store, "torn", "calm", calm)
 
 
 def test_a_store_that_is_away_for_a_while_stops_no_training(

@@ -1,0 +1,198 @@
+"""What checkpoints cost: how long they hold training up, and how fast they reach a bucket.
+
+The state is that of a preset in full: weights, average, both moments. The server is moto's, a
+process of its own on this machine, so that the figures are of our side and not of a network;
+or any bucket given. Uploads alternate with boto3's own upload_file of the same bytes under
+the same TransferConfig, so that a busy machine slows both alike.
+
+    python -m bench.store
+"""
+
+import json
+import os
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+import torch
+
+from bench import results
+from mimir import checkpoint, cli
+from mimir.checkpoint import Record
+from mimir.committer import Committer
+from mimir.config import load_preset
+from mimir.errors import BadInput
+from mimir.model import Denoiser, initialise
+from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.head import Head
+from mimir.runs.layout import head_key
+from mimir.runs.s3_store import TRANSFER, S3Store
+from mimir.runs.store import open_store
+from mimir.state import TrainingState
+
+TARGETS = 804
+RUN = "bench"
+
+
+def measure(
+    *, preset: str = "large", blocks: int = 5, store: str = "", out: str = str(results.FOLDER)
+) -> None:
+    """Measure the stall of training per checkpoint, and the throughput of uploads.
+
+    Args:
+        preset: whose full state is committed.
+        blocks: of one commit, one upload of ours and one of boto3's.
+        store: an s3:// URL; what is written below its prefix is deleted (default: moto, here).
+        out: folder for the result file.
+
+    Example:
+        python -m bench.store --blocks 3
+    """
+    if blocks < 1:
+        raise BadInput(f"--blocks is {blocks}, but must be at least 1")
+    with _server(store) as url:
+        opened = open_store(url)
+        if not isinstance(opened, S3Store):
+            raise BadInput(f"{url} is no bucket: this measures s3:// stores")
+        result = _measure(opened, preset, blocks)
+    result["store"] = store or "moto"
+    shown = result["stall"], result["upload"]
+    print(
+        f"{result['state_mib']:.0f} MiB of state; a checkpoint holds training for "
+        f"{shown[0]['median_s'] * 1000:.0f} ms (worst {shown[0]['worst_s'] * 1000:.0f} ms), "
+        f"{shown[0]['share_of_interval']:.3%} of {shown[0]['interval_s']:.0f} s"
+    )
+    print(
+        f"upload {shown[1]['ours_mib_s']:.0f} MiB/s, boto3.upload_file "
+        f"{shown[1]['boto3_mib_s']:.0f} MiB/s: ratio {shown[1]['ratio']:.3f}"
+    )
+    print(f"written to {_save(result, Path(out))}")
+
+
+def _measure(store: S3Store, preset: str, blocks: int) -> dict[str, Any]:
+    config = load_preset(preset)
+    model = Denoiser(config.model, config.objective.timesteps, TARGETS)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    initialise(model, 0)
+    model.to(device)
+    state = TrainingState(model, config.optimizer, config.training.log_every, device, torch.float32)
+    record = Record(0, "0" * 64, "0" * 64, 1, str(torch.__version__), str(device))
+    content = checkpoint.take(state, record).encode()
+    store.create(head_key(RUN), Head(run=RUN).to_bytes())
+    attempt = Attempt.claim(store, RUN, raise_attempt(store, RUN))
+    committer = Committer(attempt, lambda line: None)
+    stalls, commits, ours, theirs = [], [], [], []
+    try:
+        with tempfile.NamedTemporaryFile(prefix="mimir-bench-") as file:
+            file.write(content)
+            file.flush()
+            for block in range(blocks):
+                step = Record(**{**record.__dict__, "step": block + 1})
+                began = time.perf_counter()
+                committer.put(checkpoint.take(state, step))
+                stalls.append(time.perf_counter() - began)
+                committer.drain(600)
+                commits.append(time.perf_counter() - began)
+                # Who goes first changes from block to block: the first one finds colder caches.
+                sides = [lambda: ours.append(_ours(store, content)),
+                         lambda: theirs.append(_theirs(store, Path(file.name)))]  # fmt: skip
+                for side in sides if block % 2 else reversed(sides):
+                    side()
+    finally:
+        committer.close()
+        for key in list(store.list(f"{RUN}/")):
+            store.delete(key)
+    mib = len(content) / 2**20
+    interval = config.runtime.checkpoint_minutes * 60
+    return {
+        "preset": preset,
+        "state_mib": round(mib, 2),
+        "load_average": results.load_average(),
+        "machine": results.machine(device, torch.get_num_threads()),
+        "stall": {
+            "median_s": statistics.median(stalls),
+            "worst_s": max(stalls),
+            "interval_s": interval,
+            "share_of_interval": max(stalls) / interval,
+            "commit_s": statistics.median(commits),
+        },
+        "upload": {
+            "ours_s": ours,
+            "boto3_s": theirs,
+            "ours_mib_s": mib / statistics.median(ours),
+            "boto3_mib_s": mib / statistics.median(theirs),
+            "ratio": statistics.median(b / a for a, b in zip(ours, theirs, strict=True)),
+        },
+    }
+
+
+def _ours(store: S3Store, content: bytes) -> float:
+    """Seconds of `put`, which also takes the digest and verifies the size; then it is deleted."""
+    began = time.perf_counter()
+    stored = store.put(f"{RUN}/upload", content)
+    took = time.perf_counter() - began
+    store.delete(stored.key)
+    return took
+
+
+def _theirs(store: S3Store, path: Path) -> float:
+    client, bucket = store._client, store.bucket  # the same settings of the connection too
+    key = "/".join(filter(None, (bucket.prefix, RUN, "upload")))
+    began = time.perf_counter()
+    client.upload_file(str(path), bucket.name, key, Config=TRANSFER)
+    took = time.perf_counter() - began
+    client.delete_object(Bucket=bucket.name, Key=key)
+    return took
+
+
+@contextmanager
+def _server(store: str) -> Iterator[str]:
+    """URL of the store given, or of one in a moto server that ends with the block."""
+    if store:
+        yield store
+        return
+    os.environ.update(AWS_ACCESS_KEY_ID="bench", AWS_SECRET_ACCESS_KEY="bench")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    endpoint = f"http://127.0.0.1:{port}"
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        for _ in range(300):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
+        client.create_bucket(Bucket=RUN)
+        yield f"s3://{RUN}/runs?endpoint={endpoint}&region=us-east-1"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _save(result: dict[str, Any], folder: Path) -> Path:
+    slug = re.sub(r"[^a-z0-9]+", "-", result["machine"]["cpu"].lower()).strip("-")
+    path = folder / f"store-{slug}-{time.strftime('%Y-%m-%d', time.gmtime())}.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"format": 1, **result}, indent=1, allow_nan=False) + "\n")
+    except OSError as error:
+        raise BadInput(f"{path} cannot be written ({error.strerror}); give another --out") from None
+    return path
+
+
+if __name__ == "__main__":
+    cli.run("python -m bench.store", measure)
