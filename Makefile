@@ -52,3 +52,40 @@ simulate: $(VENV)/installed
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info
+
+# ---- the image: docker/README.md
+# make image               for NVIDIA GPUs; DEVICE=cpu for machines without
+# make image-test          builds it for a CPU from nothing and tries it with a real engine (root)
+# make push IMAGE=HOST/YOU/mimir
+ENGINE      ?= $(firstword $(shell command -v docker podman))
+IMAGE       ?= mimir
+DEVICE      ?= cuda
+BASE_IMAGE  ?= python:3.11.14-slim-bookworm
+# A folder with torch's wheel, instead of an index.
+WHEELS      ?=
+# PyTorch publishes its builds for a CPU in an index of its own.
+TORCH_INDEX ?= $(if $(WHEELS),,https://download.pytorch.org/whl/cpu)
+VERSION      = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' mimir/__init__.py)
+TAG          = $(VERSION)$(if $(filter cuda,$(DEVICE)),,-$(DEVICE))
+
+.PHONY: image image-test push bench-image
+
+image:
+	@test -n "$(ENGINE)" || { echo "make image needs Docker or Podman, and neither is installed" >&2; exit 78; }
+	@case "$(DEVICE)" in cuda|cpu) ;; *) echo "DEVICE is '$(DEVICE)', but must be cuda or cpu" >&2; exit 78;; esac
+	$(ENGINE) build --file docker/Dockerfile --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg DEVICE=$(DEVICE) \
+	    $(if $(filter cpu,$(DEVICE)),--build-arg TORCH_INDEX=$(TORCH_INDEX)) \
+	    $(if $(WHEELS),--build-context wheels=$(WHEELS)) \
+	    --build-arg VERSION=$(VERSION) --build-arg REVISION="$(shell git describe --always --dirty 2>/dev/null || echo unknown)" \
+	    --tag $(IMAGE):$(TAG) --tag $(IMAGE):latest .
+
+image-test: $(VENV)/installed
+	tests/image/run.sh $(RUN)
+
+push:
+	@case "$(IMAGE)" in */*) ;; *) echo "where to: make push IMAGE=HOST/YOU/mimir" >&2; exit 78;; esac
+	$(MAKE) image
+	$(ENGINE) push $(IMAGE):$(TAG)
+
+bench-image: $(VENV)/installed
+	MIMIR_IMAGE_SIZES=1 tests/image/run.sh $(RUN)
