@@ -22,6 +22,7 @@ from mimir.runs.s3_errors import translate
 from mimir.runs.s3_store import S3Store, _bare, _quoted
 from mimir.runs.s3_url import Bucket, parse_url
 from mimir.runs.store import open_store
+from tests.servers.faults import Faults
 
 SECRET = "hunter2hunter2"
 
@@ -264,3 +265,37 @@ def test_bad_credential_files_are_named_and_not_shown(s3, tmp_path, text: str, s
     with pytest.raises(BadInput, match=says) as caught:
         open_store(s3.url(), credentials_file=path)
     assert SECRET not in str(caught.value)
+
+
+def test_a_body_that_breaks_off_is_read_again(s3, monkeypatch) -> None:
+    faults = Faults(s3.endpoint, seed=0, rate=0.0)
+    try:
+        store = open_store(s3.url("broken").replace(s3.endpoint, faults.endpoint))
+        store.write("run/x", bytes(range(256)) * 40)
+        met = iter(["cut off", "cut off", "served"])
+        monkeypatch.setattr(faults, "draw", lambda _: (next(met), 0.5))
+        assert store.get("run/x") == bytes(range(256)) * 40
+        monkeypatch.setattr(faults, "draw", lambda _: ("cut off", 0.5))
+        with pytest.raises(StoreError, match="the connection to http"):
+            store.read("run/x")
+    finally:
+        faults.close()
+
+
+def test_missing_is_told_from_denied_where_s3_answers_403_to_both(s3, monkeypatch) -> None:
+    """As it does for keys that may list only below a prefix."""
+    store = open_store(s3.url("hidden"))
+    store.write("run/there", b"x")
+
+    def denied(**_: str) -> None:
+        raise _answer("AccessDenied", 403)
+
+    monkeypatch.setattr(store._client, "get_object", denied)
+    assert store.read("run/missing") is None
+    with pytest.raises(NotFound):
+        store.get("run/missing")
+    with pytest.raises(StoreDenied):
+        store.read("run/there")
+    monkeypatch.setattr(store, "_pages", lambda *_: (_ for _ in ()).throw(StoreDenied("no")))
+    with pytest.raises(StoreDenied, match="grant s3:GetObject"):
+        store.read("run/missing")

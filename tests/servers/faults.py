@@ -2,7 +2,8 @@
 
 Each request is served, or meets one fault: an answer that comes late or in drips, a 5xx with
 or without the request having landed, a connection that is reset before or after it landed, a
-body cut off. On top of that everything can be refused for a while, and access keys can expire.
+body cut off. On top of that everything can be refused for a while, access keys can expire,
+every request can meet one answer, and headers can be forgotten on the way.
 """
 
 import http.client
@@ -28,6 +29,7 @@ class Faults:
     """A proxy on 127.0.0.1 in front of `upstream`; to be closed.
 
     rate: share of requests that meet a fault. counts: of the faults met, and "served".
+    expired: access keys; forgotten: headers in small letters; verdict: (status, S3's code).
     """
 
     def __init__(self, upstream: str, seed: int, rate: float) -> None:
@@ -36,6 +38,8 @@ class Faults:
         self.counts: Counter[str] = Counter()
         self.away = False
         self.expired: set[str] = set()
+        self.forgotten: set[str] = set()
+        self.verdict: tuple[int, str] | None = None
         self._draws = random.Random(seed)
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"faults": self})
@@ -91,6 +95,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._reset()
         if what == "expired":
             return self._answer(400, {}, _ERROR % (b"ExpiredToken", b"The token has expired."))
+        if self.faults.verdict is not None:
+            status, code = self.faults.verdict
+            return self._answer(status, {}, _ERROR % (code.encode(), b"No."))
         if what == "503 unserved":
             return self._answer(503, {}, _ERROR % (b"SlowDown", b"Reduce your request rate."))
         if what == "late":
@@ -110,7 +117,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _forward(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
         upstream = http.client.HTTPConnection(self.faults.upstream, timeout=60)
         try:
-            headers = {k: v for k, v in self.headers.items() if k.lower() != "expect"}
+            dropped = {"expect", *self.faults.forgotten}
+            headers = {k: v for k, v in self.headers.items() if k.lower() not in dropped}
             upstream.request(self.command, self.path, body or None, headers)
             answer = upstream.getresponse()
             content = answer.read()

@@ -25,8 +25,7 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 
-python=${PYTHON:-.venv/bin/python}
-free_port() { "$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 bash tests/servers/root.sh "$root"
 s3=$(free_port) monitor=$(free_port)
@@ -44,4 +43,4 @@ done
 [ -e "$root/ready" ] || { echo "tests/servers: Ceph did not start within 3 minutes" >&2; exit 1; }
 export MIMIR_TEST_RGW="http://127.0.0.1:$s3"
 echo "Ceph's S3 server answers at $MIMIR_TEST_RGW"
-if [ $# -gt 0 ]; then "$@"; else "$python" -m pytest tests/runs/test_store.py tests/runs/test_probe.py tests/servers -k "rgw or keys"; fi
+if [ $# -gt 0 ]; then "$@"; else .venv/bin/python -m pytest tests/runs/test_store.py tests/runs/test_probe.py tests/servers -k "rgw or keys"; fi
