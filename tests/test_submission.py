@@ -81,14 +81,14 @@ def test_bad_data(tmp_path: Path, text: str, words: str) -> None:
 
 
 def test_bad_words(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="batch is 64, but .* has only 4[0-9] training peptides"):
+    with pytest.raises(BadInput, match=r"batch is 64, but .* has only 4[0-9] training peptides"):
         prepare("smoke", {"batch": 64}, str(data))
     with pytest.raises(BadInput, match="there is no data file"):
         prepare("smoke", TINY, str(tmp_path / "no.csv"))
     with pytest.raises(BadInput):
         prepare("smoke", TINY, str(tmp_path / "no.safetensors"))
     (tmp_path / "odd.safetensors").write_bytes(b"x" * 100)
-    with pytest.raises(Exception, match="odd.safetensors") as caught:
+    with pytest.raises(Exception, match=r"odd\.safetensors") as caught:
         prepare("smoke", TINY, str(tmp_path / "odd.safetensors"))
     assert caught.value.exit_code in (75, 78)  # type: ignore[attr-defined]
 

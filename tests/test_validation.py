@@ -31,11 +31,16 @@ def test_averaged_weights_inside_live_ones_after(dtype: torch.dtype) -> None:
     engine.advance(10)
     before = toys.tensors(engine)
     low = engine.state.low.clone()
-    with pytest.raises(ZeroDivisionError), averaged(engine):
-        weight = engine.model.head.weight
-        assert torch.equal(weight, before["ema.head.weight"].to(dtype))
-        assert not torch.equal(before["ema.head.weight"], before["model.head.weight"])
-        raise ZeroDivisionError
+
+    def inside() -> None:
+        with averaged(engine):
+            weight = engine.model.head.weight
+            assert torch.equal(weight, before["ema.head.weight"].to(dtype))
+            assert not torch.equal(before["ema.head.weight"], before["model.head.weight"])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        inside()
     assert torch.equal(engine.state.low, low)
     after = toys.tensors(engine)
     assert all(torch.equal(before[name], after[name]) for name in before)
