@@ -32,7 +32,7 @@ def _table(result: dict[str, Any]) -> str:
     lines = [
         f"{where}, torch {machine['torch']}, Python {machine['python']}, {result['date'][:10]} "
         f"(revision {machine['revision'] or 'unknown'}; median of {result['blocks']} blocks, "
-        "least to most in brackets):",
+        f"least to most in brackets; load average before: {result['load_average']['start']}):",
         "",
         "| preset | side | ms per step | steps against plain | residues/s | GFLOP/s "
         "| share of matrix peak | peak memory |",
