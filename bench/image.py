@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from bench import results
 from mimir import cli
 from mimir.errors import BadInput, MimirError
 
 ROOT = Path(__file__).resolve().parents[1]
+RESULTS = Path(__file__).parent / "results"
 COPIED = ("mimir", "launch", "jobs", "bench", "docker")
 FILES = ("pyproject.toml", "README.md", "LICENSE", "constraints.txt", ".dockerignore")
 NAIVE = """\
@@ -107,13 +107,16 @@ def layers(image: str, known: dict[str, int]) -> Layers:
 
 def _compressed(layer: IO[bytes]) -> int:
     counter = Counter()
-    with gzip.GzipFile(fileobj=counter, mode="wb", compresslevel=6) as out:  # type: ignore[call-overload]
+    with gzip.GzipFile(fileobj=counter, mode="wb", compresslevel=6) as out:
         shutil.copyfileobj(layer, out, 1 << 20)
     return counter.count
 
 
 def seconds_to_first_step(image: str) -> float:
-    """From `docker run` to the first commit's successor: the line that shows a step taken."""
+    """From `docker run` to the commit of step 0, after which the first step is taken at once.
+
+    The first line of progress comes up to ten seconds later and would be no clock.
+    """
     program = shutil.which("docker") or "podman"
     began = time.monotonic()
     with subprocess.Popen(
@@ -124,8 +127,6 @@ def seconds_to_first_step(image: str) -> float:
         lines = []
         for line in process.stdout:
             lines.append(line)
-            # Step 0 is committed just before the first step; the progress line comes too late
-            # to be a clock.
             if line.startswith("checkpoint of step 0 committed"):
                 taken = time.monotonic() - began
                 process.communicate()
@@ -211,7 +212,7 @@ def main(
         engine("image", "rm", "--force", f"mimir-bench:{side}")
     _print(sides)
     result = {"kind": "image", "device": device, "base": base, "cores": os.cpu_count(), **sides}
-    print(f"written to {_save(result, Path(out) if out else results.FOLDER)}")
+    print(f"written to {_save(result, Path(out) if out else RESULTS)}")
 
 
 def _is_debian(base: str) -> bool:

@@ -36,7 +36,7 @@ clean() {
   if [ -n "$own_engine" ]; then
     "$here/engine.sh" down "$own_engine"
   else
-    docker image rm --force mimir-test:latest mimir-test:stock "$base" >/dev/null 2>&1 || true
+    docker image rm --force $(docker image ls --quiet mimir-test) "$base" >/dev/null 2>&1 || true
   fi
   rm -rf "$state"
 }
@@ -66,7 +66,7 @@ docker build --quiet --file docker/Dockerfile --build-arg BASE_IMAGE="$base" --b
 
 if [ -n "${MIMIR_IMAGE_SIZES:-}" ]; then
   say "sizes and times"
-  "$python" -m bench.image --image mimir-test:latest --base "$base" --wheels "$wheels"
+  "$python" -m bench.image --base "$base" ${wheels:+--wheels "$wheels"}
 else
   say "the tests"
   OMP_NUM_THREADS=1 MIMIR_TEST_IMAGE=mimir-test:latest MIMIR_TEST_STOCK=mimir-test:stock \
