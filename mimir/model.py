@@ -72,7 +72,9 @@ class _LookUp(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (index,) = ctx.saved_tensors
-        return F.one_hot(index, ctx.rows).to(grads[0].dtype).t() @ grads[0], None
+        # Compared by hand: F.one_hot makes int64 rows and asks a CPU for the largest index.
+        rows = torch.arange(ctx.rows, device=index.device)
+        return (rows[:, None] == index).to(grads[0].dtype) @ grads[0], None
 
 
 class Block(nn.Module):
@@ -136,8 +138,8 @@ class Denoiser(nn.Module):
         # T rows are fewer than the peptides of a batch: a table, then a look-up.
         table = self.time_down(F.gelu(self.time_up(self.time_waves.to(dtype))))
         return (
-            _look_up(table, timestep - 1) + _look_up(self.label, label)
-            + _look_up(self.target, target)
+            _LookUp.apply(table, timestep - 1) + _LookUp.apply(self.label, label)
+            + _LookUp.apply(self.target, target)
         ).float()  # fmt: skip
 
     def forward(self, letters: Tensor, condition: Tensor, layout: Layout) -> Tensor:
@@ -151,19 +153,13 @@ class Denoiser(nn.Module):
         slots = condition[:, None, :] + self.position.float()
         x = (
             _Pack.apply(slots.view(-1, self.size.dim), layout)
-            + _look_up(self.letter, letters).float()
+            + _LookUp.apply(self.letter, letters).float()
         )
         index = HeadIndex.of(layout, self.size.heads)
         for i, block in enumerate(self.blocks):
             last = i == len(self.blocks) - 1
             x = block(x, index, layout.predict if last else None)
         return self.head(_norm(self.norm, x, self.head.weight.dtype)).float()
-
-
-def _look_up(table: Tensor, index: Tensor) -> Tensor:
-    # Compared by hand, as F.one_hot asks a CPU for the largest index and makes int64 rows.
-    rows = torch.arange(table.shape[0], device=index.device)
-    return (index[:, None] == rows).to(table.dtype) @ table
 
 
 def _waves(count: int, dim: int, longest: float) -> Tensor:
