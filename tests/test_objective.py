@@ -146,7 +146,7 @@ def test_evaluation_is_unbiased_over_its_noise() -> None:
         expected(estimates(model, shelf.letters[start : start + length].long().tolist()), length)
         for start in shelf.starts.tolist()
     ]
-    found = evaluate(model, shelf, 20, repeats=600)  # type: ignore[arg-type]
+    found = evaluate(model, shelf, 20, repeats=300)  # type: ignore[arg-type]
     assert found.tolist() == pytest.approx(wanted, rel=0.05)
 
 

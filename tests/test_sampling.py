@@ -149,7 +149,7 @@ def test_known_conditionals_are_followed(model: Denoiser, monkeypatch: pytest.Mo
         return out
 
     monkeypatch.setattr(sampling, "_logits", exact)
-    count = 20_000
+    count = 8_000
     drawn = sample(model, count, Draw(min_length=4, max_length=4), FLAT)
     square = 0.0
     for letters in itertools.product((0, 1), repeat=4):
