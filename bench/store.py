@@ -39,6 +39,8 @@ from mimir.runs.s3_store import TRANSFER, S3Store
 from mimir.runs.store import open_store
 from mimir.state import TrainingState
 
+Took = tuple[float, float]
+"""Seconds of the clock, and of this process's CPU time over all threads."""
 TARGETS = 804
 RUN = "bench"
 
@@ -73,7 +75,9 @@ def measure(
     )
     print(
         f"upload {shown[1]['ours_mib_s']:.0f} MiB/s, boto3.upload_file "
-        f"{shown[1]['boto3_mib_s']:.0f} MiB/s: ratio {shown[1]['ratio']:.3f}"
+        f"{shown[1]['boto3_mib_s']:.0f} MiB/s: ratio {shown[1]['ratio']:.3f} "
+        f"(load {result['load_average']}); CPU time "
+        f"{shown[1]['ours_cpu_s']:.2f} s and {shown[1]['boto3_cpu_s']:.2f} s"
     )
     print(f"written to {_save(result, Path(out))}")
 
@@ -90,7 +94,9 @@ def _measure(store: S3Store, preset: str, blocks: int) -> dict[str, Any]:
     store.create(head_key(RUN), Head(run=RUN).to_bytes())
     attempt = Attempt.claim(store, RUN, raise_attempt(store, RUN))
     committer = Committer(attempt, lambda line: None)
-    stalls, commits, ours, theirs = [], [], [], []
+    stalls, commits = [], []
+    ours: list[Took] = []
+    theirs: list[Took] = []
     try:
         with tempfile.NamedTemporaryFile(prefix="mimir-bench-") as file:
             file.write(content)
@@ -126,30 +132,32 @@ def _measure(store: S3Store, preset: str, blocks: int) -> dict[str, Any]:
             "commit_s": statistics.median(commits),
         },
         "upload": {
-            "ours_s": ours,
-            "boto3_s": theirs,
-            "ours_mib_s": mib / statistics.median(ours),
-            "boto3_mib_s": mib / statistics.median(theirs),
-            "ratio": statistics.median(b / a for a, b in zip(ours, theirs, strict=True)),
+            "ours_s": [wall for wall, _ in ours],
+            "boto3_s": [wall for wall, _ in theirs],
+            "ours_mib_s": mib / statistics.median(wall for wall, _ in ours),
+            "boto3_mib_s": mib / statistics.median(wall for wall, _ in theirs),
+            "ratio": statistics.median(b[0] / a[0] for a, b in zip(ours, theirs, strict=True)),
+            "ours_cpu_s": statistics.median(cpu for _, cpu in ours),
+            "boto3_cpu_s": statistics.median(cpu for _, cpu in theirs),
         },
     }
 
 
-def _ours(store: S3Store, content: bytes) -> float:
-    """Seconds of `put`, which also takes the digest and verifies the size; then it is deleted."""
-    began = time.perf_counter()
+def _ours(store: S3Store, content: bytes) -> Took:
+    """`put`, which also takes the digest and verifies the size; then it is deleted."""
+    began = time.perf_counter(), time.process_time()
     stored = store.put(f"{RUN}/upload", content)
-    took = time.perf_counter() - began
+    took = time.perf_counter() - began[0], time.process_time() - began[1]
     store.delete(stored.key)
     return took
 
 
-def _theirs(store: S3Store, path: Path) -> float:
+def _theirs(store: S3Store, path: Path) -> Took:
     client, bucket = store._client, store.bucket  # the same settings of the connection too
     key = "/".join(filter(None, (bucket.prefix, RUN, "upload")))
-    began = time.perf_counter()
+    began = time.perf_counter(), time.process_time()
     client.upload_file(str(path), bucket.name, key, Config=TRANSFER)
-    took = time.perf_counter() - began
+    took = time.perf_counter() - began[0], time.process_time() - began[1]
     client.delete_object(Bucket=bucket.name, Key=key)
     return took
 

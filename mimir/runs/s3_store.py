@@ -286,11 +286,11 @@ class _View(io.RawIOBase):
     def tell(self) -> int:
         return self._at
 
-    def readinto(self, buffer: Any) -> int:
-        block = self._view[self._at : self._at + len(buffer)]
-        buffer[: len(block)] = block
+    def read(self, size: int | None = -1) -> bytes:
+        end = len(self._view) if size is None or size < 0 else self._at + size
+        block = bytes(self._view[self._at : end])
         self._at += len(block)
-        return len(block)
+        return block
 
 
 def _opened(content: bytes | memoryview | Path) -> Any:
