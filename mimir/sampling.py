@@ -20,8 +20,9 @@ from mimir.data.alphabet import LETTERS, MASK, MAX_LENGTH, MIN_LENGTH, STANDARD
 from mimir.errors import BadInput
 from mimir.model import NO_LABEL, Denoiser
 
-CHUNK = 512
-"""Peptides of one pass; fixed, so that a peptide does not depend on how many are asked for."""
+CHUNK = 64
+"""Peptides of one pass. Always as many, for with other shapes matrix products round otherwise:
+a peptide must not depend on how many are asked for."""
 
 
 @dataclass(frozen=True)
@@ -88,13 +89,13 @@ def sample(
     device = model.letter.device
     out: list[str] = []
     for start in range(0, count, CHUNK):
-        number = torch.arange(start, min(start + CHUNK, count))
+        number = torch.arange(start, start + CHUNK)
         letters, length = _blank(number, draw, histogram)
         letters = _reveal(model, letters.to(device), length.to(device), number.to(device), draw)
         for row, size in zip(letters.tolist(), length.tolist(), strict=True):
             out.append("".join(LETTERS[i] for i in row[:size]))
-        progress(len(number))
-    return out
+        progress(min(CHUNK, count - start))
+    return out[:count]
 
 
 def _blank(number: Tensor, draw: Draw, histogram: list[int]) -> tuple[Tensor, Tensor]:

@@ -97,13 +97,14 @@ def test_cold_sampling_takes_the_likeliest_letter(
         return logits
 
     monkeypatch.setattr(sampling, "_logits", spy)
-    drawn = sample(model, 8, Draw(temperature=temperature, min_length=6, max_length=6), FLAT)
+    draw = Draw(temperature=temperature, min_length=6, max_length=6)
+    drawn = sample(model, sampling.CHUNK, draw, FLAT)
     final = torch.tensor([[STANDARD.index(c) for c in s] for s in drawn])
     assert len(asked) == 6
     for turn, (letters, logits) in enumerate(asked):
         after = asked[turn + 1][0][:, :6] if turn < 5 else final
         changed = letters[:, :6] != after
-        assert changed.sum(1).tolist() == [1] * 8
+        assert changed.sum(1).tolist() == [1] * sampling.CHUNK
         assert torch.equal(after[changed], logits[:, :6].argmax(-1)[changed])
 
 
@@ -204,7 +205,7 @@ def test_wrong_wishes(settings: dict[str, Any], words: str) -> None:
 def test_progress_and_nothing(model: Denoiser) -> None:
     told: list[int] = []
     sample(model, 600, Draw(), FLAT, told.append)
-    assert told == [512, 88]
+    assert told == [64] * 9 + [24]
     assert sample(model, 0, Draw(), FLAT) == []
 
 
