@@ -60,6 +60,13 @@ class Machine:
             name = "fp32"
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[name]
         compiled = wish.compile == "on" or (wish.compile == "auto" and cuda)
+        if compiled and not gpu.compiler("cuda" if cuda else "cpu"):
+            if wish.compile == "on":
+                raise BadInput(
+                    f"compile is 'on', but there is no {'C' if cuda else 'C++'} compiler here; "
+                    "install gcc and g++, or use --compile auto"
+                )
+            compiled = False
         return Machine(torch.device("cuda" if cuda else "cpu"), dtype, compiled, fixed=cuda)
 
 

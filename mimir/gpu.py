@@ -1,11 +1,13 @@
-"""Whether a GPU can be used here, and if a driver is there but cannot be used, why not.
+"""Whether a GPU and torch's compiler can be used here, and if nearly so, why not.
 
 torch answers `is_available() == False` both where there is no GPU and where the driver is
 older than the CUDA that torch was built with; only a warning tells the two apart. The first
 is a reason to train on the CPU, the second is one to mend: nobody rents a GPU for its CPU.
 """
 
+import os
 import re
+import shutil
 import warnings
 
 import torch
@@ -27,6 +29,17 @@ def usable() -> bool:
     for warning in caught:
         _refuse_old_driver(str(warning.message))
     return False
+
+
+def compiler(device: str) -> str:
+    """What torch.compile would build its code with on "cuda" or "cpu"; "" if it is not here.
+
+    Triton compiles a launcher in C for each kernel, and the CPU's kernels are C++.
+    """
+    variable, programs = ("CC", ("gcc", "clang")) if device == "cuda" else ("CXX", ("g++",))
+    given = os.environ.get(variable)
+    found = (shutil.which(name) for name in ((given,) if given else programs))
+    return next(filter(None, found), "")
 
 
 def _refuse_old_driver(text: str) -> None:

@@ -54,3 +54,18 @@ def test_a_gpu_that_is_asked_for_must_be_there(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(BadInput, match="no GPU is visible here"):
         Machine.choose(load_preset("smoke").with_settings({"device": "cuda"}))
+
+
+def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(BadInput, match=r"no C\+\+ compiler here; install gcc and g\+\+"):
+        Machine.choose(load_preset("smoke").with_settings({"compile": "on", "device": "cpu"}))
+
+
+def test_without_a_compiler_a_gpu_trains_uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
+    monkeypatch.setattr("shutil.which", lambda name: "/bin/gcc" if name == "gcc" else None)
+    assert Machine.choose(load_preset("smoke")).compiled
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert not Machine.choose(load_preset("smoke")).compiled

@@ -22,11 +22,11 @@ from tests.e2e.jobs import ROOT, model_sha256, write_data
 IMAGE = os.environ.get("MIMIR_TEST_IMAGE", "")
 STOCK = os.environ.get("MIMIR_TEST_STOCK", "")
 SETTINGS = (
-    "--dim=32", "--layers=1", "--heads=2", "--batch=8", "--epochs=24", "--log-every=10",
+    "--dim=32", "--layers=1", "--heads=2", "--batch=8", "--epochs=12", "--log-every=10",
     "--eval-every=400", "--eval-rows=16", "--warmup-steps=2", "--checkpoint-steps=50",
     "--threads=1",
 )  # fmt: skip
-STEPS = 24 * 46
+STEPS = 12 * 46
 CONFINED = (
     "--read-only", "--tmpfs", "/tmp:exec", "--memory", "2g", "--cap-drop", "ALL",
     "--security-opt", "no-new-privileges", "--pids-limit", "256",

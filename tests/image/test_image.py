@@ -132,6 +132,13 @@ def test_a_gpu_that_is_not_there(place: Place) -> None:
     )
 
 
+def test_a_compiler_that_is_not_there(place: Place) -> None:
+    told = docker(
+        "run", "--rm", *OFFLINE, *place.mount, IMAGE, *train("fast"), "--compile=on", code=78
+    )
+    assert told.splitlines()[-1].startswith("compile is 'on', but there is no C++ compiler here")
+
+
 def test_a_store_that_cannot_be_written(place: Place) -> None:
     place.folder.chmod(0o755)
     told = docker("run", "--rm", *OFFLINE, *place.mount, IMAGE, *train("run"), code=78)
