@@ -7,9 +7,9 @@ turns away a machine that comes up although its order seemed to fail.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from launch import machines
+from launch import keys, machines
 from launch.errors import ProviderError
 from launch.providers.base import AttemptSpec, Machine, Provider
 from mimir.errors import (
@@ -34,6 +34,7 @@ from mimir.runs.sweep import sweep
 
 Say = Callable[[str], None]
 
+_OWN = keys.Wish()
 LIMIT = 120.0
 """Seconds to wait for an attempt to begin, before leaving it to itself."""
 SETTLE = 20.0
@@ -67,13 +68,23 @@ class Beginning:
     lines: tuple[str, ...] = ()
 
 
-def order(store: Store, run: str, provider: Provider, say: Say, image: str = "") -> Ordered:
-    """Raise the run's attempt and start a machine for it, from this image if one is named."""
+def order(
+    store: Store, run: str, provider: Provider, say: Say, image: str = "", wish: keys.Wish = _OWN
+) -> Ordered:
+    """Raise the run's attempt and start a machine for it, from this image if one is named.
+
+    Its keys are for this attempt alone, unless `wish` says otherwise or the machine is ours.
+    """
     attempt = raise_attempt(store, run)
     try:
         spec = AttemptSpec(store=store.url, run=run, attempt=attempt, image=image)
+        made = keys.for_machine(spec, wish, foreign=provider.caps.paid)
+        if made is not None:
+            spec = replace(spec, env={**spec.env, **made.environment()})
+            if made.warning:
+                say(made.warning)
         machine = provider.start(spec)
-    except (ProviderError, BadInput) as error:
+    except (ProviderError, BadInput, StoreDenied) as error:
         _give_up(store, run, attempt, str(error), say)
         raise
     notes.record_machine(store, run, attempt, machine)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from launch import policy
+from launch.providers.base import AttemptSpec
 from mimir.errors import BadInput, StoreDenied, StoreError
 from mimir.runs.s3_url import parse_url
 
@@ -24,6 +25,8 @@ SHORTEST = 900
 """Seconds: STS gives no shorter life."""
 ROLE_DEFAULT = 3600
 """Seconds that a role's session lasts at most, where its owner has set nothing."""
+NO_DEADLINE = 12 * 3600.0
+"""Seconds asked for a job without one."""
 MARGIN = 1800.0
 """Seconds that keys should outlive the deadline: for the last commit and the outcome."""
 
@@ -129,6 +132,32 @@ def of_role(role: str = "") -> AssumeRole | Federation:
     """
     role = role or os.environ.get("MIMIR_ROLE_ARN", "")
     return AssumeRole(role) if role else Federation()
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user said of a machine's keys: a role to assume, or one's own handed over."""
+
+    role: str = ""
+    static: bool = False
+
+
+def for_machine(
+    spec: AttemptSpec, wish: Wish, *, foreign: bool, clock: Callable[[], float] = time.time
+) -> Credentials | None:
+    """Keys for the machine of an attempt; None if it needs none or has this computer's own.
+
+    Own keys leave this computer only on the user's explicit word. `foreign`: the machine is
+    somebody else's. Raises as `mint`.
+    """
+    if not spec.store.startswith("s3://"):
+        return None
+    role = wish.role or os.environ.get("MIMIR_ROLE_ARN", "")
+    if not (wish.static or role or foreign):
+        return None
+    how: How = StaticKeys() if wish.static else of_role(role)
+    lifetime = spec.deadline - clock() if spec.deadline else NO_DEADLINE
+    return mint(spec.store, spec.run, spec.attempt, lifetime, how, clock)
 
 
 def mint(

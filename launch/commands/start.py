@@ -12,6 +12,7 @@ from mimir.errors import BadInput
 
 if TYPE_CHECKING:
     from launch.attempts import Beginning, Ordered
+    from launch.keys import Wish
     from launch.providers.base import Provider
     from mimir.runs.status import Status
     from mimir.runs.store import Store
@@ -27,6 +28,8 @@ def submit(
     store: str = "",
     data: str = "",
     yes: bool = False,
+    role: str = "",
+    static_keys: bool = False,
     watch: bool = False,
     dry_run: bool = False,
     json: bool = False,
@@ -44,6 +47,9 @@ def submit(
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         data: a CSV (sequence,label,target) or a packed data set (default: the shipped sample).
         yes: do not ask before ordering a machine that costs money.
+        role: for an s3:// store, the ARN of a role whose keys, cut down to this attempt, the
+            machine gets (default: $MIMIR_ROLE_ARN); this computer's own stay here.
+        static_keys: hand your own keys to the machine all the same.
         watch: follow the log until the run ends; exit with 0 only if it is done.
         dry_run: show the plan and order nothing.
         json: print JSON.
@@ -52,6 +58,7 @@ def submit(
     Example:
         python -m launch submit --preset small --name first --epochs 2
     """
+    from launch.keys import Wish
     from launch.providers import registry
     from launch.terminal import say
     from mimir.config import SETTINGS
@@ -74,7 +81,8 @@ def submit(
     known = _check_free(opened, name, store)
     if known.attempt:
         say(f"run {name} is {known.state} and goes on from step {known.committed_step}")
-    return _Start(opened, name, place, image, store, watch, json).begin(known)
+    wish = Wish(role, static_keys)
+    return _Start(opened, name, place, image, wish, store, watch, json).begin(known)
 
 
 def resume(
@@ -83,6 +91,8 @@ def resume(
     provider: str = "",
     image: str = "",
     store: str = "",
+    role: str = "",
+    static_keys: bool = False,
     take_over: bool = False,
     yes: bool = False,
     watch: bool = False,
@@ -95,6 +105,9 @@ def resume(
         provider: where to train (default: where it trained last, or local).
         image: a container image with Python and torch (default: that of last time).
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
+        role: for an s3:// store, the ARN of a role whose keys, cut down to this attempt, the
+            machine gets (default: $MIMIR_ROLE_ARN); this computer's own stay here.
+        static_keys: hand your own keys to the machine all the same.
         take_over: also if a machine works on it; that machine is ended.
         yes: do not ask before ordering a machine that costs money.
         watch: follow the log until the run ends; exit with 0 only if it is done.
@@ -104,6 +117,7 @@ def resume(
         python -m launch resume first --watch
     """
     from launch import machines
+    from launch.keys import Wish
     from launch.providers import registry
     from mimir.runs.status import derive
     from mimir.runs.store import open_store
@@ -122,7 +136,8 @@ def resume(
     if not image and last and last.get("provider") == place.name:
         image = str(last.get("image") or "")
     _agree(place, yes=yes)
-    return _Start(opened, name, place, image, store, watch, json).begin(known)
+    wish = Wish(role, static_keys)
+    return _Start(opened, name, place, image, wish, store, watch, json).begin(known)
 
 
 @dataclass(frozen=True)
@@ -133,6 +148,7 @@ class _Start:
     name: str
     provider: "Provider"
     image: str
+    wish: "Wish"
     store_option: str
     watch: bool
     json: bool
@@ -144,7 +160,7 @@ class _Start:
         from launch.terminal import Waiting, say
 
         retire(known, say)
-        ordered = order(self.store, self.name, self.provider, say, self.image)
+        ordered = order(self.store, self.name, self.provider, say, self.image, self.wish)
         try:
             with Waiting() as waiting:
                 seen = await_beginning(self.store, ordered, waiting.tick)

@@ -13,6 +13,7 @@ from moto.server import ThreadedMotoServer
 
 from launch import keys, policy
 from launch.keys import AssumeRole, Credentials, Federation, StaticKeys
+from launch.providers.base import AttemptSpec
 from mimir.errors import BadInput, StoreDenied, StoreError
 from mimir.runs.store import open_store
 
@@ -265,3 +266,29 @@ def test_keys_do_not_show_themselves(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="cannot write the credentials file") as caught:
         made.to_file(tmp_path / "file" / "keys.json")
     assert "PLANTED" not in str(caught.value).upper()
+
+
+@pytest.mark.parametrize(
+    ("store", "wish", "foreign", "how"),
+    [
+        ("file:///runs", keys.Wish(static=True), True, None),
+        ("s3://b/p", keys.Wish(), False, None),
+        ("s3://b/p", keys.Wish(), True, keys.Federation),
+        ("s3://b/p", keys.Wish(role="arn:aws:iam::123456789012:role/w"), False, keys.AssumeRole),
+        ("s3://b/p", keys.Wish(static=True), True, keys.StaticKeys),
+    ],
+)
+def test_own_keys_leave_this_computer_only_on_the_users_word(
+    monkeypatch: pytest.MonkeyPatch, store: str, wish: keys.Wish, foreign: bool, how: type | None
+) -> None:
+    asked: list[object] = []
+
+    def mint(url: str, run: str, attempt: int, life: float, way: object, clock: object) -> str:
+        asked.append((url, run, attempt, life, type(way)))
+        return "made"
+
+    monkeypatch.setattr(keys, "mint", mint)
+    spec = AttemptSpec(store=store, run="run", attempt=3, deadline=1600.0)
+    made = keys.for_machine(spec, wish, foreign=foreign, clock=lambda: 1000.0)
+    assert made == ("made" if how else None)
+    assert asked == ([(store, "run", 3, 600.0, how)] if how else [])
