@@ -8,11 +8,13 @@ RUN     = $(VENV)/bin/python
 
 help:
 	@echo "make demo          a smoke run: submitted, killed, resumed, finished, sampled (CPU, minutes)"
-	@echo "make test          the tests that CI runs, with lint and types before them"
+	@echo "make test          lint, types, and the tests that need neither a server nor an engine"
 	@echo "make test-servers  the tests that need an S3 server which enforces policies (root, apt)"
 	@echo "make lint          ruff and mypy"
 	@echo "make bench         step times beside the plain trainer's, into bench/results/"
 	@echo "make bench-store   checkpoints: the loop's stall, and uploads beside boto3's own"
+	@echo "make image         the container image (DEVICE=cpu without a GPU); docker/README.md"
+	@echo "make image-test    builds it for a CPU and tries it with a real engine (root)"
 	@echo "make simulate      200,000 schedules of the commit protocol under faults"
 
 $(VENV)/installed: pyproject.toml constraints.txt

@@ -18,7 +18,6 @@ from mimir.errors import (
     FENCED,
     INTERRUPTED,
     NON_FINITE,
-    BadInput,
     MimirError,
     StoreDenied,
     StoreError,
@@ -84,8 +83,10 @@ def order(
             if made.warning:
                 say(made.warning)
         machine = provider.start(spec)
-    except (ProviderError, BadInput, StoreDenied) as error:
-        _give_up(store, run, attempt, str(error), say)
+    except (MimirError, KeyboardInterrupt) as error:
+        _give_up(
+            store, run, attempt, str(error) or "interrupted before its machine was ordered", say
+        )
         raise
     notes.record_machine(store, run, attempt, machine)
     try:

@@ -21,7 +21,7 @@ from mimir.config import Config
 from mimir.data.pack import TRAIN, Peptides
 from mimir.data.peptides import parse
 from mimir.engine import Engine, Machine
-from mimir.errors import DONE, INTERRUPTED, BadInput, MimirError, NonFinite
+from mimir.errors import DONE, INTERRUPTED, BadInput, MimirError, NonFinite, StoreError
 from mimir.loop import Gauge, Loop, first_record
 from mimir.reporter import Place, Reporter, Terminal, stdout
 from mimir.runs.commit import Attempt
@@ -95,7 +95,11 @@ def run_attempt(
         )  # fmt: skip
         how = loop.run()
     except NonFinite as error:
-        attempt.finish("failed", str(error))
+        committer.close()  # what is on its way is still good, and the run is still ours
+        try:
+            attempt.finish("failed", str(error))
+        except StoreError as away:
+            terminal.say(f"that the run failed is not written: {away}")
         raise
     finally:
         committer.close()
@@ -115,7 +119,7 @@ def build(store: Store, record: RunRecord, config: Config) -> tuple[Engine, Pept
     peptides = parse(content, record.data.key)
     machine = Machine.choose(config)
     if machine.device.type == "cuda":
-        # Without these two, cuBLAS and the index kernels may add in another order each time.
+        # Without it, cuBLAS may add in another order each time.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     rows = torch.from_numpy(peptides.subset(TRAIN).copy())
     shelf = Shelf.of(peptides, rows, machine.device)

@@ -10,7 +10,7 @@ from typing import Any
 
 from mimir import cli
 from mimir.data import commands as data
-from mimir.errors import BadInput
+from mimir.errors import BadInput, StoreError
 
 
 def train(
@@ -71,12 +71,17 @@ def _work_here(store: Any, name: str) -> int:
     from mimir.runs import notes
     from mimir.runs.commit import raise_attempt
     from mimir.runs.record import read_run
+    from mimir.runs.sweep import sweep
     from mimir.worker import Worker, to_stdout
 
     read_run(store, name)
     attempt = raise_attempt(store, name)
     machine = {"provider": "terminal", "host": os.uname().nodename, "started": time.time()}
     notes.record_machine(store, name, attempt, machine)
+    try:
+        sweep(store, name, print)
+    except StoreError as error:
+        print(f"what older attempts left is not swept away: {error}")
     print(f"run {name} in {store.url}; follow it by `python -m launch status {name}`", flush=True)
     drawn = sys.stdout.isatty()
     return Worker(store, name, attempt, out=to_stdout, drawn=drawn).work()
@@ -120,7 +125,7 @@ def sample(
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
 
     Example:
-        python -m mimir sample --run demo -n 10 --target Q96C01 --min-length 8 --max-length 12
+        python -m mimir sample --run demo -n 10 --target P31947 --min-length 8 --max-length 12
     """
     import difflib
 
@@ -150,6 +155,11 @@ def sample(
             hint = f"; near are {', '.join(near)}" if near else ""
             raise BadInput(f"target {target!r} is not among the {len(known)} of this model{hint}")
         index = known.index(target)
+        if not opened.vocabulary["pairs"][index]:
+            print(
+                f"note: all pairs of {target} were held out, so the model knows nothing of it",
+                file=sys.stderr,
+            )
     lengths = opened.vocabulary["lengths"]
     histogram = lengths["interacting" if label != "background" else "background"]
     if not any(histogram):

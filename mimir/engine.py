@@ -132,25 +132,23 @@ class Engine:
         self.step += steps
 
     def _begin_epoch(self, epoch: int) -> None:
-        number = torch.tensor(epoch, device=self.machine.device)
-        self.order.copy_(philox.permutation(self.config.training.seed, number, len(self.shelf)))
+        self.order.copy_(self._order_of(epoch))
         self._epoch, self._plans = epoch, None
 
+    def _order_of(self, epoch: int) -> Tensor:
+        number = torch.tensor(epoch, device=self.machine.device)
+        return philox.permutation(self.config.training.seed, number, len(self.shelf))
+
     def _widest(self) -> int:
-        """Residues that hold any batch of the whole run.
+        """Residues that hold any batch (or slice of one) of the whole run.
 
         Found beforehand (a sort for each epoch), for the shapes of matrix products, and with
         them their rounding, must not hang on the epoch that an attempt happened to begin with.
         """
-        seed, batch = self.config.training.seed, self.config.training.batch
+        training = self.config.training
+        width, used = training.batch // training.accumulate, self.steps_per_epoch * training.batch
         return max(
-            capacity_for(
-                self.shelf.lengths,
-                philox.permutation(
-                    seed, torch.tensor(epoch, device=self.order.device), len(self.order)
-                ),
-                batch,
-            )
+            capacity_for(self.shelf.lengths, self._order_of(epoch)[:used], width)
             for epoch in range((self.total - 1) // self.steps_per_epoch + 1)
         )
 

@@ -32,6 +32,7 @@ from mimir.data.pack import TRAIN, Peptides
 from mimir.engine import Engine
 from mimir.errors import Corrupt
 from mimir.model import Denoiser
+from mimir.runs import layout
 from mimir.runs.commit import Attempt
 from mimir.runs.parts import read_metrics
 from mimir.runs.record import RunRecord
@@ -50,6 +51,8 @@ def vocabulary(peptides: Peptides) -> dict[str, Any]:
         rows = peptides.subset(TRAIN, label)
         counts = np.bincount(peptides.lengths[rows], minlength=MAX_LENGTH + 1)
         lengths[name] = [int(count) for count in counts]
+    trained = peptides.targets[peptides.subset(TRAIN, 1)]
+    pairs = np.bincount(trained, minlength=len(peptides.vocabulary))
     return {
         "format": FORMAT,
         "letters": LETTERS,
@@ -58,6 +61,7 @@ def vocabulary(peptides: Peptides) -> dict[str, Any]:
         "labels": ["background", "interacting", "not told"],
         "targets": list(peptides.vocabulary),
         "no_target": len(peptides.vocabulary),
+        "pairs": pairs.tolist(),
         "lengths": lengths,
     }
 
@@ -143,7 +147,7 @@ def leave(
         "report.html": page,
         **events(rows),
     }  # fmt: skip
-    attempt.store.write(f"{attempt.run}/report.html", page)
+    attempt.store.write(layout.report_key(attempt.run), page)
     say(
         f"{len(drawn)} samples: {found.valid:.0%} valid, {found.unique:.0%} unique, "
         f"{found.novel:.0%} not in the training data"

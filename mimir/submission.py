@@ -6,12 +6,15 @@ No torch here: a laptop without it submits as well as a training machine does.
 import hashlib
 import os
 import secrets
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from mimir.config import Config, load_preset
 from mimir.data import sample_path
@@ -113,7 +116,16 @@ def enter(store: Store, name: str, job: Job) -> RunRecord:
         created=time.time(),
         probe=result,
     )
-    return create_run(store, record, data=job.data)
+    size = job.data.stat().st_size
+    with tqdm(
+        total=size, unit="B", unit_scale=True, desc="data", leave=False,
+        disable=not sys.stderr.isatty(),
+    ) as bar:  # fmt: skip
+        return create_run(store, record, data=job.data, progress=lambda done: _advance(bar, done))
+
+
+def _advance(bar: Any, done: int) -> None:
+    bar.update(done)
 
 
 def _differences(known: Config, wanted: Config) -> str:

@@ -1,9 +1,11 @@
 """Held-out figures, with the same masks every time, beside two yardsticks of the data.
 
 The averaged weights are validated. Background peptides and pairs are told apart; pairs are
-also measured with shuffled targets: matched below shuffled shows that the model uses its
-condition. The yardsticks (composition entropy, order-2 Markov) say when more epochs buy
-nothing: background windows of proteins are nearly incompressible.
+also measured with shuffled targets. Matched below shuffled shows that the model knows the
+targets, which it can only of targets that are trained too: where whole targets are held
+out, as `data pack` does, the two are alike. The yardsticks (composition entropy, order-2
+Markov) say when more epochs buy nothing: background windows of proteins are nearly
+incompressible.
 """
 
 from collections.abc import Callable, Iterator
@@ -45,7 +47,7 @@ class Validation:
             return Shelf.of(peptides, chosen, device)
 
         self.background, self.pairs = shelf(0), shelf(1)
-        # Every pair is told the target of another: a rotation of the held-out list.
+        # A rotation by half: another target, unless one target has more than half of the pairs.
         order = torch.argsort(self.pairs.targets, stable=True)
         turned = self.pairs.targets.clone()
         half = max(1, len(order) // 2)

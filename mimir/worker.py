@@ -24,6 +24,7 @@ from mimir.errors import (
     FENCED,
     INTERRUPTED,
     NON_FINITE,
+    MimirError,
     StoreError,
 )
 from mimir.runs import layout, notes
@@ -128,7 +129,7 @@ class Worker:
             return "the deadline has come"
         try:
             request = notes.stop_requested(self.store, self.run, self.attempt)
-        except StoreError:
+        except MimirError:
             return ""  # asked again in two seconds; the deadline needs no store
         if request is None:
             return ""
@@ -189,7 +190,7 @@ class Worker:
                     outcome = Outcome(code, reason, self._clock(), head.step)
                     notes.record_outcome(self.store, self.run, self.attempt, outcome)
                 return
-            except StoreError as error:
+            except MimirError as error:
                 self._tell(f"the outcome is not written yet: {error}")
                 if time.monotonic() >= until:
                     return

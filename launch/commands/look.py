@@ -66,7 +66,9 @@ def runs(*, store: str = "", json: bool = False) -> None:
         say(f"there are no runs in {opened.url} yet: begin with `python -m launch submit`")
 
 
-def logs(name: str, *, follow: bool = False, attempt: int = 0, store: str = "") -> int:
+def logs(
+    name: str, *, follow: bool = False, attempt: int = 0, store: str = "", json: bool = False
+) -> int:
     """Print a run's log, also after its machine is gone.
 
     Args:
@@ -74,6 +76,7 @@ def logs(name: str, *, follow: bool = False, attempt: int = 0, store: str = "") 
         follow: go on until the run has ended; Ctrl-C ends the following, never the run.
         attempt: number of an attempt; 0: the newest.
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
+        json: print each line as a JSON string, so that a program can read them one by one.
 
     Example:
         python -m launch logs first --follow
@@ -96,18 +99,34 @@ def logs(name: str, *, follow: bool = False, attempt: int = 0, store: str = "") 
     wanted = attempt or found.attempt
     if not follow:
         text = "".join(text for _, text in read_parts(opened, name, wanted, "log"))
-        print(text, end="")
+        (_JsonLines(sys.stdout) if json else sys.stdout).write(text)
         if not text:
             say(f"attempt {wanted} of run {name} has printed nothing yet")
         return 0
-    followed = watch_log(opened, name, wanted, store, sys.stdout)
+    out = _JsonLines(sys.stdout) if json else sys.stdout
+    followed = watch_log(opened, name, wanted, store, out)
     if followed is None:
         return 130
     return 0
 
 
+class _JsonLines:
+    """Text as one JSON string for each line."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def write(self, text: str) -> int:
+        for line in text.splitlines():
+            self._out.write(json_text.dumps(line) + "\n")
+        return len(text)
+
+    def flush(self) -> None:
+        self._out.flush()
+
+
 def watch_log(
-    store: "Store", name: str, attempt: int, store_option: str, out: TextIO
+    store: "Store", name: str, attempt: int, store_option: str, out: "TextIO | _JsonLines"
 ) -> "Followed | None":
     """Print the run's log to `out` until the run has ended; None after Ctrl-C, with a word."""
     from launch.follow import Follower

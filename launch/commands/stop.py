@@ -1,5 +1,6 @@
 """stop: ask a run's attempt to end, and see that it does."""
 
+import json as json_text
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -14,13 +15,14 @@ WAIT = 60.0
 """Seconds to wait for the last checkpoint."""
 
 
-def stop(name: str, *, wait: bool = True, store: str = "") -> int:
+def stop(name: str, *, wait: bool = True, store: str = "", json: bool = False) -> int:
     """Ask a run to commit a checkpoint and stop; `resume` goes on from it.
 
     Args:
         name: of the run.
         wait: until it has stopped, for up to a minute; --no-wait only asks.
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
+        json: print the run's status as JSON.
 
     Example:
         python -m launch stop first
@@ -29,6 +31,7 @@ def stop(name: str, *, wait: bool = True, store: str = "") -> int:
     from launch.terminal import Waiting, say
     from mimir.runs.notes import StopRequest, request_stop
     from mimir.runs.record import read_run
+    from mimir.runs.status import derive
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 
@@ -38,6 +41,9 @@ def stop(name: str, *, wait: bool = True, store: str = "") -> int:
     say(f"asked attempt {attempt} of run {name} to stop")
     again = command("status", name, store)
     if not wait:
+        if json:
+            print(json_text.dumps(derive(opened, name, time.time()).as_json(), indent=2))
+            return 0
         print(f"it commits a checkpoint and ends; see `{again}`")
         return 0
     try:
@@ -52,6 +58,9 @@ def stop(name: str, *, wait: bool = True, store: str = "") -> int:
             f"that still works obeys it: see `{again}`"
         )
         return INTERRUPTED
+    if json:
+        print(json_text.dumps(status.as_json(), indent=2))
+        return 0
     print(verdict(status))
     if status.state != "done":
         print(f"to go on: {command('resume', name, store)}")

@@ -161,7 +161,10 @@ def _environment(spec: AttemptSpec) -> dict[str, str]:
     # anyway, and site-packages must not come before the standard library.
     own = "" if root.name in ("site-packages", "dist-packages") else str(root)
     path = os.pathsep.join(filter(None, (own, os.environ.get("PYTHONPATH"))))
-    return {**os.environ, **({"PYTHONPATH": path} if path else {}), **spec.env}
+    mine = dict(os.environ)
+    if "AWS_ACCESS_KEY_ID" in spec.env:
+        mine.pop("MIMIR_CREDENTIALS_FILE", None)  # else it would count before the order's keys
+    return {**mine, **({"PYTHONPATH": path} if path else {}), **spec.env}
 
 
 def _process(pid: int) -> tuple[str, int] | None:

@@ -51,7 +51,7 @@ class PartWriter:
         self._sending = threading.Lock()
 
     def add(self, text: str) -> None:
-        """Buffer text. Beyond 16 Mi characters the oldest is dropped, and the part says so."""
+        """Buffer text. Beyond 16 Mi characters the oldest is dropped; `dropped` counts it."""
         with self._adding:
             self._buffer.append(text)
             self._size += len(text)

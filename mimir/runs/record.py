@@ -14,7 +14,7 @@ from typing import Any
 from mimir.errors import BadInput, Corrupt, RunExists
 from mimir.runs import codec, layout
 from mimir.runs.head import Head
-from mimir.runs.store import Store, Stored, create_once
+from mimir.runs.store import Progress, Store, Stored, create_once
 
 FORMAT = 1
 
@@ -71,7 +71,11 @@ class RunRecord:
 
 
 def create_run(
-    store: Store, record: RunRecord, data: Path | None = None, code: Path | None = None
+    store: Store,
+    record: RunRecord,
+    data: Path | None = None,
+    code: Path | None = None,
+    progress: Progress | None = None,
 ) -> RunRecord:
     """Create the run with what it trains on and what it runs; the record as stored.
 
@@ -89,7 +93,7 @@ def create_run(
     if existing is None:
         for path, content in ((data, wanted.data), (code, wanted.code)):
             if path and content and content.key not in store.list(content.key):
-                _check_same(store.put(content.key, path), content, path)
+                _check_same(store.put(content.key, path, progress), content, path)
         if create_once(store, layout.record_key(name), wanted.to_bytes()):
             existing = wanted
         else:
