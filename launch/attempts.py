@@ -68,15 +68,24 @@ class Beginning:
 
 
 def order(
-    store: Store, run: str, provider: Provider, say: Say, image: str = "", wish: keys.Wish = _OWN
+    store: Store,
+    run: str,
+    provider: Provider,
+    say: Say,
+    image: str = "",
+    wish: keys.Wish = _OWN,
+    deadline: float = 0.0,
 ) -> Ordered:
     """Raise the run's attempt and start a machine for it, from this image if one is named.
 
     Its keys are for this attempt alone, unless `wish` says otherwise or the machine is ours.
+    `deadline` (unix s; 0: none): when the worker commits and ends; its keys live a little longer.
     """
     attempt = raise_attempt(store, run)
     try:
-        spec = AttemptSpec(store=store.url, run=run, attempt=attempt, image=image)
+        spec = AttemptSpec(
+            store=store.url, run=run, attempt=attempt, image=image, deadline=deadline
+        )
         made = keys.for_machine(spec, wish, foreign=provider.caps.paid)
         if made is not None:
             spec = replace(spec, env={**spec.env, **made.environment()})

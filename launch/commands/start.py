@@ -28,6 +28,7 @@ def submit(
     store: str = "",
     data: str = "",
     yes: bool = False,
+    max_hours: float = 0.0,
     role: str = "",
     static_keys: bool = False,
     watch: bool = False,
@@ -47,6 +48,7 @@ def submit(
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         data: a CSV (sequence,label,target) or a packed data set (default: the shipped sample).
         yes: do not ask before ordering a machine that costs money.
+        max_hours: commit and end after this many hours; 0: no limit. `resume` goes on.
         role: for an s3:// store, the ARN of a role whose keys, cut down to this attempt, the
             machine gets (default: $MIMIR_ROLE_ARN); this computer's own stay here.
         static_keys: hand your own keys to the machine all the same.
@@ -66,6 +68,7 @@ def submit(
     from mimir.submission import default_store, enter, fresh_name, prepare
 
     _check_settings(settings, SETTINGS)
+    wish, hours = Wish(role, static_keys), _hours(max_hours)
     place = registry.get(provider)
     _check_image(place, image)
     opened = open_store(store or default_store())
@@ -81,8 +84,7 @@ def submit(
     known = _check_free(opened, name, store)
     if known.attempt:
         say(f"run {name} is {known.state} and goes on from step {known.committed_step}")
-    wish = Wish(role, static_keys)
-    return _Start(opened, name, place, image, wish, store, watch, json).begin(known)
+    return _Start(opened, name, place, image, wish, hours, store, watch, json).begin(known)
 
 
 def resume(
@@ -91,6 +93,7 @@ def resume(
     provider: str = "",
     image: str = "",
     store: str = "",
+    max_hours: float = 0.0,
     role: str = "",
     static_keys: bool = False,
     take_over: bool = False,
@@ -105,6 +108,7 @@ def resume(
         provider: where to train (default: where it trained last, or local).
         image: a container image with Python and torch (default: that of last time).
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
+        max_hours: commit and end after this many hours; 0: no limit. `resume` goes on.
         role: for an s3:// store, the ARN of a role whose keys, cut down to this attempt, the
             machine gets (default: $MIMIR_ROLE_ARN); this computer's own stay here.
         static_keys: hand your own keys to the machine all the same.
@@ -123,6 +127,7 @@ def resume(
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 
+    wish, hours = Wish(role, static_keys), _hours(max_hours)
     place = registry.get(provider) if provider else None
     opened = open_store(store or default_store())
     if take_over:
@@ -136,8 +141,13 @@ def resume(
     if not image and last and last.get("provider") == place.name:
         image = str(last.get("image") or "")
     _agree(place, yes=yes)
-    wish = Wish(role, static_keys)
-    return _Start(opened, name, place, image, wish, store, watch, json).begin(known)
+    return _Start(opened, name, place, image, wish, hours, store, watch, json).begin(known)
+
+
+def _hours(value: float) -> float:
+    if not 0 <= value < float("inf"):
+        raise BadInput(f"max-hours is {value}, but must be 0 (no limit) or more")
+    return value
 
 
 @dataclass(frozen=True)
@@ -149,6 +159,7 @@ class _Start:
     provider: "Provider"
     image: str
     wish: "Wish"
+    hours: float
     store_option: str
     watch: bool
     json: bool
@@ -160,7 +171,8 @@ class _Start:
         from launch.terminal import Waiting, say
 
         retire(known, say)
-        ordered = order(self.store, self.name, self.provider, say, self.image, self.wish)
+        deadline = time.time() + self.hours * 3600 if self.hours else 0.0
+        ordered = order(self.store, self.name, self.provider, say, self.image, self.wish, deadline)
         try:
             with Waiting() as waiting:
                 seen = await_beginning(self.store, ordered, waiting.tick)
@@ -263,6 +275,9 @@ def _check_settings(settings: dict[str, Any], known: Iterable[str]) -> None:
         "name",
         "provider",
         "image",
+        "max_hours",
+        "role",
+        "static_keys",
         "store",
         "data",
         "yes",

@@ -7,7 +7,7 @@ import pytest
 from launch import attempts
 from launch.attempts import Ordered, await_beginning, order, retire
 from launch.errors import NoCapacity, UnknownOutcome
-from mimir.errors import BadInput, Fenced
+from mimir.errors import BadInput, Fenced, StoreError
 from mimir.runs import layout, notes
 from mimir.runs.commit import Attempt, raise_attempt
 from mimir.runs.notes import Heartbeat, Outcome
@@ -29,7 +29,9 @@ def test_the_attempt_is_raised_before_the_order(store: Store, fake: Fake) -> Non
     assert fake.orders[0].store == store.url
 
 
-@pytest.mark.parametrize("error", [NoCapacity("none left"), UnknownOutcome("no answer")])
+@pytest.mark.parametrize(
+    "error", [NoCapacity("none left"), UnknownOutcome("no answer"), StoreError("STS is away")]
+)
 def test_a_failed_order_fails_the_run_and_turns_late_machines_away(
     store: Store, fake: Fake, error: Exception
 ) -> None:
@@ -41,6 +43,11 @@ def test_a_failed_order_fails_the_run_and_turns_late_machines_away(
     assert "failed" in Attempt.claim(store, "run", 1).ended
     fake.fails = None
     assert order(store, "run", fake, say).attempt == 2
+
+
+def test_the_deadline_reaches_the_machine(store: Store, fake: Fake) -> None:
+    order(store, "run", fake, say, deadline=123.0)
+    assert fake.orders[0].deadline == 123.0
 
 
 def test_the_order_sweeps_what_abandoned_attempts_left(store: Store, fake: Fake) -> None:
