@@ -22,11 +22,11 @@ from tests.e2e.jobs import ROOT, model_sha256, write_data
 IMAGE = os.environ.get("MIMIR_TEST_IMAGE", "")
 STOCK = os.environ.get("MIMIR_TEST_STOCK", "")
 SETTINGS = (
-    "--dim=32", "--layers=1", "--heads=2", "--batch=8", "--epochs=12", "--log-every=10",
+    "--dim=32", "--layers=1", "--heads=2", "--batch=8", "--epochs=24", "--log-every=10",
     "--eval-every=400", "--eval-rows=16", "--warmup-steps=2", "--checkpoint-steps=50",
     "--threads=1",
 )  # fmt: skip
-STEPS = 12 * 46
+STEPS = 24 * 46
 CONFINED = (
     "--read-only", "--tmpfs", "/tmp:exec", "--memory", "2g", "--cap-drop", "ALL",
     "--security-opt", "no-new-privileges", "--pids-limit", "256",
@@ -185,6 +185,12 @@ class Laptop:
         )  # fmt: skip
         assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}"
         return done.stdout
+
+    def spawn(self, *words: str) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "launch", *words], cwd=ROOT, env=self.env,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
 
     def status(self, run: str) -> dict[str, Any]:
         text = self.launch("status", run, "--json")

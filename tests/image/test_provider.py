@@ -3,12 +3,12 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
-from mimir.runs.store import open_store
-from tests.e2e.jobs import ROOT, model_sha256
+from mimir.runs.parts import read_parts
+from mimir.runs.status import read_head
+from mimir.runs.store import Store, open_store
+from tests.e2e.jobs import model_sha256
 from tests.image.conftest import (
     IMAGE,
     S3,
@@ -22,6 +22,8 @@ from tests.image.conftest import (
     wait_for,
 )
 
+CLAIMED = "run run, attempt 1: claimed"
+
 
 def submission(run: str, rows: Path) -> tuple[str, ...]:
     return (
@@ -33,23 +35,26 @@ def submission(run: str, rows: Path) -> tuple[str, ...]:
 def test_the_launcher_dies_and_the_run_is_found_again(
     laptop: Laptop, rows: Path, undisturbed: tuple[Place, str]
 ) -> None:
-    launcher = subprocess.Popen(
-        [sys.executable, "-m", "launch", *submission("run", rows), "--watch"],
-        cwd=ROOT, env=laptop.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    launcher = laptop.spawn(*submission("run", rows), "--watch")
     store = open_store(laptop.env["MIMIR_STORE"])
     wait_for(lambda: store.read("run/a0001/machine.json") is not None)
     os.kill(launcher.pid, signal.SIGKILL)
     launcher.wait()
 
-    wait_for(lambda: laptop.status("run")["committed_step"] >= 50)
+    wait_for(lambda: read_head(store, "run").step >= 50 and _claimed(store))
+    # Paused, so that it is still at work however long the commands take.
+    docker("pause", "mimir-run-a0001")
     status = laptop.status("run")
     assert status["state"] == "running"
     machine = status["attempts"][0]["machine"]
     assert (machine["provider"], machine["container"]) == ("docker", "mimir-run-a0001")
-    assert "run run, attempt 1: claimed" in laptop.launch("logs", "run")
-    assert "run run is stopped at step" in laptop.launch("stop", "run")
+    assert CLAIMED in laptop.launch("logs", "run")
+    stop = laptop.spawn("stop", "run")
+    wait_for(lambda: store.read("run/a0001/stop.json") is not None)
+    docker("unpause", "mimir-run-a0001")
+    assert stop.wait(timeout=90) == 0
     assert docker("wait", "mimir-run-a0001").strip() == "75"
+    assert laptop.status("run")["state"] == "stopped"
 
     # resume knows provider and image from the attempt before.
     assert "run run is done" in laptop.launch("resume", "run", "--watch")
@@ -57,6 +62,10 @@ def test_the_launcher_dies_and_the_run_is_found_again(
     assert laptop.status("run")["attempts"][1]["machine"]["image"] == IMAGE
     listed = docker("ps", "--all", "--format", "{{.Names}}", "--filter", "label=mimir.run=run")
     assert listed.split() == ["mimir-run-a0002"], "the older attempt's container is gone"
+
+
+def _claimed(store: Store) -> bool:
+    return any(CLAIMED in text for _, text in read_parts(store, "run", 1, "log"))
 
 
 def test_an_image_of_somebody_elses(
