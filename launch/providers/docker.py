@@ -77,7 +77,8 @@ class DockerProvider:
             self._end_older(spec)
             command = self._command(spec, image)
             try:
-                self._engine.ask("create", *command, environ=spec.env)
+                plain = {name: text for name, text in spec.env.items() if name not in _SECRET}
+                self._engine.ask("create", *command, environ=plain)
             except (Refused, NoCapacity):
                 self._forget(spec)
                 raise
@@ -230,7 +231,7 @@ class DockerProvider:
     def _hand_over_keys(self, spec: AttemptSpec) -> None:
         folder = _folder(spec)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _credentials(spec, self._clock()).to_file(folder / "keys.json")
+        _credentials(spec).to_file(folder / "keys.json")
 
     def _forget(self, spec: AttemptSpec) -> None:
         shutil.rmtree(_folder(spec), ignore_errors=True)
@@ -255,20 +256,14 @@ def push_code(store: Store, run: str) -> Stored:
     return Stored(key, len(content), sha256)
 
 
-def _credentials(spec: AttemptSpec, now: float) -> keys.Credentials:
-    """The order's, else keys of $MIMIR_ROLE_ARN for one attempt, else this computer's own.
-
-    Its own go no further than to this computer, which holds them anyway.
-    """
+def _credentials(spec: AttemptSpec) -> keys.Credentials:
+    """The order's, else a copy of this computer's own, which go no further than to itself."""
     if spec.env.get("AWS_ACCESS_KEY_ID"):
         return keys.Credentials(
             spec.env["AWS_ACCESS_KEY_ID"], spec.env.get("AWS_SECRET_ACCESS_KEY", ""),
             spec.env.get("AWS_SESSION_TOKEN", ""), None,
         )  # fmt: skip
-    role = os.environ.get("MIMIR_ROLE_ARN")
-    how: keys.How = keys.AssumeRole(role) if role else keys.StaticKeys()
-    lifetime = spec.deadline - now if spec.deadline else 12 * 3600
-    return keys.mint(spec.store, spec.run, spec.attempt, lifetime, how)
+    return keys.mint(spec.store, spec.run, spec.attempt, 0.0, keys.StaticKeys())
 
 
 def _limit(spec: AttemptSpec, now: float) -> list[str]:

@@ -167,8 +167,9 @@ def _answers(port: int) -> bool:
 def network() -> Iterator[tuple[str, str]]:
     """A network that leads nowhere but to this machine: (its name, this machine's address)."""
     name = f"mimir-test-{os.getpid()}"
-    docker("network", "create", "--internal", "--subnet", "172.29.88.0/24", name)
-    yield name, "172.29.88.1"
+    docker("network", "create", "--internal", name)
+    gateway = "{{range .IPAM.Config}}{{.Gateway}}{{end}}"
+    yield name, docker("network", "inspect", "--format", gateway, name).strip()
     docker("network", "rm", name)
 
 

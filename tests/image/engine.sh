@@ -7,8 +7,10 @@
 set -euo pipefail
 action=${1:?up or down}
 state=$(realpath -m "${2:?a folder for the state}")
-bridge=mimir-ci0
-network=172.29.87.1/24
+# Of this folder alone, so that two of these engines do not share a bridge: 0 to 199.
+number=$(( $(printf %s "$state" | cksum | cut -d' ' -f1) % 200 ))
+bridge=mimir-ci$number
+network=172.29.$number.1/24
 
 up() {
   mkdir -p "$state"/apt/{lists/partial,parts}
@@ -73,7 +75,7 @@ down() {
   umount "$state/exec/netns/default" 2>/dev/null || true
   ip link delete $bridge 2>/dev/null || true
   # The engine sets the policy of FORWARD to DROP; another engine on this machine wants it so.
-  if [ -e "$state/forward" ] && ! ip link show docker0 >/dev/null 2>&1; then
+  if [ -e "$state/forward" ] && ! pgrep -x dockerd >/dev/null; then
     read -r _ _ policy < "$state/forward" && iptables -P FORWARD "$policy" || true
   fi
   rm -rf "$state"

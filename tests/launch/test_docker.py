@@ -168,6 +168,7 @@ def test_keys_are_in_a_file_and_nowhere_else(
     assert "planted" not in json.dumps(machine).lower()
     assert "PLAIN" in value(words, "--env")
     assert paper.environ["PLAIN"] == "yes"
+    assert "planted/secret" not in paper.environ.values()
     assert not set(env) & set(value(words, "--env")), "the engine would show them"
     file = Path(machine["keys"]) / "keys.json"
     assert json.loads(file.read_text())["SecretAccessKey"] == "planted/secret"
@@ -178,6 +179,16 @@ def test_keys_are_in_a_file_and_nowhere_else(
     assert not value(words, "--network")
     provider.end(machine)
     assert not file.parent.exists()
+
+
+def test_without_keys_in_the_order_it_has_a_copy_of_our_own(
+    provider: DockerProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAOWN")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "own")
+    machine = provider.start(AttemptSpec(S3, "first", 1))
+    file = Path(machine["keys"]) / "keys.json"
+    assert json.loads(file.read_text())["AccessKeyId"] == "AKIAOWN"
 
 
 def test_a_server_on_the_loopback_is_reached(provider: DockerProvider, paper: Paper) -> None:
