@@ -5,7 +5,7 @@
     machines             whether an attempt's machine still works on it
     attempts             raise an attempt, order its machine, wait until it has begun
     follow               a run's log as it grows
-    download, archive    what a run gives its user
+    download             what a run gives its user
     show, terminal       texts and progress for people
     commands             the command line
 

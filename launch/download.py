@@ -8,9 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch import archive
 from mimir.errors import BadInput, Corrupt, NotFound, StoreError
-from mimir.runs import layout
+from mimir.runs import archive, layout
 from mimir.runs.head import Head
 from mimir.runs.parts import read_metrics, read_parts
 from mimir.runs.record import read_run

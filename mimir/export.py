@@ -10,11 +10,8 @@ report.html         all of it at a glance, in one file
 tensorboard/        the same metrics as event files
 """
 
-import io
 import json
-import tarfile
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -32,7 +29,7 @@ from mimir.data.pack import TRAIN, Peptides
 from mimir.engine import Engine
 from mimir.errors import Corrupt
 from mimir.model import Denoiser
-from mimir.runs import layout
+from mimir.runs import archive, layout
 from mimir.runs.commit import Attempt
 from mimir.runs.parts import read_metrics
 from mimir.runs.record import RunRecord
@@ -152,18 +149,7 @@ def leave(
         f"{len(drawn)} samples: {found.valid:.0%} valid, {found.unique:.0%} unique, "
         f"{found.novel:.0%} not in the training data"
     )
-    return attempt.put_model("model.tar", archive(files))
-
-
-def archive(files: dict[str, bytes]) -> bytes:
-    """An uncompressed tar of regular files."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size, member.mode, member.mtime = len(content), 0o644, int(time.time())
-            tar.addfile(member, io.BytesIO(content))
-    return out.getvalue()
+    return attempt.put_model("model.tar", archive.pack(files))
 
 
 def events(rows: list[dict[str, Any]]) -> dict[str, bytes]:

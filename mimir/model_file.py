@@ -1,20 +1,20 @@
 """Opening a run's model, whatever it is: finished, unfinished, or a pulled folder."""
 
-import io
 import json
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save
+from torch import Tensor
 
 from mimir import checkpoint, export
 from mimir.config import Config
 from mimir.data.peptides import parse
-from mimir.errors import BadInput, Corrupt
+from mimir.errors import BadInput, Corrupt, NotFound
 from mimir.model import Denoiser
-from mimir.runs.head import Head
+from mimir.runs import archive
+from mimir.runs.head import Head, Kept
 from mimir.runs.record import read_run
 from mimir.runs.status import read_head
 from mimir.runs.store import Store
@@ -48,12 +48,7 @@ def from_run(store: Store, run: str) -> Opened:
     if head.model is not None:
         stored = head.model
         content = store.get(stored.key, size=stored.size, sha256=stored.sha256)
-        files = {}
-        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-            for name in ("model.safetensors", "config.json", "vocabulary.json"):
-                member = tar.extractfile(name)
-                assert member is not None
-                files[name] = member.read()
+        files = archive.unpack(content, stored.key)
         return _opened(files, f"run {run}, finished")
     return _from_checkpoint(store, run, head)
 
@@ -65,9 +60,7 @@ def _from_checkpoint(store: Store, run: str, head: Head) -> Opened:
     config = Config.from_dict(record.config)
     data = record.data
     peptides = parse(store.get(data.key, size=data.size, sha256=data.sha256), data.key)
-    kept = head.kept[-1]
-    content = store.get(kept.key, size=kept.size, sha256=kept.sha256)
-    _, tensors = checkpoint.decode(content, config.sha256(), peptides.digest)
+    kept, tensors = _newest(store, head, config.sha256(), peptides.digest)
     weights = {
         name.removeprefix("ema."): value
         for name, value in tensors.items()
@@ -76,6 +69,20 @@ def _from_checkpoint(store: Store, run: str, head: Head) -> Opened:
     words = export.vocabulary(peptides)
     model = export.denoiser(save(weights), config, words)
     return Opened(model, config, words, f"run {run}, unfinished, at step {kept.step}")
+
+
+def _newest(
+    store: Store, head: Head, config_sha256: str, data_sha256: str
+) -> tuple[Kept, dict[str, Tensor]]:
+    """The newest checkpoint that can be read: a commit may replace what HEAD named a moment ago."""
+    wrong = ""
+    for kept in reversed(head.kept):
+        try:
+            content = store.get(kept.key, size=kept.size, sha256=kept.sha256)
+            return kept, checkpoint.decode(content, config_sha256, data_sha256)[1]
+        except (Corrupt, NotFound) as error:
+            wrong = str(error)
+    raise Corrupt(f"no checkpoint of run {head.run} can be read: {wrong}")
 
 
 def _opened(files: dict[str, bytes], source: str) -> Opened:

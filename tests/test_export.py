@@ -16,12 +16,14 @@ from mimir.data.pack import TRAIN
 from mimir.engine import Engine
 from mimir.errors import BadInput, Corrupt
 from mimir.loop import first_record
+from mimir.runs import archive
 from mimir.runs.commit import Attempt, raise_attempt
 from mimir.runs.status import read_head
 from mimir.runs.store import open_store
 from mimir.submission import enter, prepare
 from mimir.validation import averaged
 from tests import toys
+from tests.e2e import jobs
 from tests.e2e.jobs import write_data
 from tests.runs.memory import MemoryStore
 
@@ -133,7 +135,7 @@ def test_quality_counts_and_shows_a_few(trained: Engine) -> None:
 
 
 def test_the_archive_is_plain() -> None:
-    content = export.archive({"a.txt": b"one", "b/c.bin": bytes(5000)})
+    content = archive.pack({"a.txt": b"one", "b/c.bin": bytes(5000)})
     with tarfile.open(fileobj=io.BytesIO(content)) as tar:
         members = {member.name: member for member in tar.getmembers()}
         assert set(members) == {"a.txt", "b/c.bin"}
@@ -197,6 +199,19 @@ def test_a_run_opens_from_its_checkpoint_and_from_what_it_left(tmp_path: Path) -
     assert "<h1>run</h1>" in page
     assert run.peptides.digest in page
     assert "http://" not in page
+
+
+def test_an_unreadable_newest_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> None:
+    store = open_store(tmp_path.as_uri())
+    jobs.submit(store, "run", jobs.write_data(tmp_path / "data.csv", 50))
+    assert not jobs.train(store, "run", steps=4)[0]
+    kept = read_head(store, "run").kept
+    (tmp_path / kept[-1].key).write_bytes(b"torn")
+    assert model_file.from_run(store, "run").source.endswith(f"at step {kept[-2].step}")
+    for other in kept[:-1]:
+        (tmp_path / other.key).unlink()
+    with pytest.raises(Corrupt, match="no checkpoint of run run can be read"):
+        model_file.from_run(store, "run")
 
 
 def test_a_run_that_is_not_there() -> None:

@@ -6,31 +6,19 @@ in the middle), slow (does not claim at all), deaf (works, and ignores SIGTERM).
 """
 
 import argparse
-import io
 import os
 import signal
 import sys
-import tarfile
 import time
 
 from mimir.errors import MimirError
-from mimir.runs import layout, notes
+from mimir.runs import archive, layout, notes
 from mimir.runs.commit import Attempt
 from mimir.runs.notes import Heartbeat, Outcome
 from mimir.runs.parts import PartWriter
 from mimir.runs.store import Store, open_store
 
 TICK = 0.05
-
-
-def archive(files: dict[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return out.getvalue()
 
 
 class Worker:
@@ -80,7 +68,7 @@ class Worker:
             if stop:
                 return self.end(75, f"{stop}; committed at step {step}")
         files = {"model.safetensors": b"weights", "config.json": b"{}", "tensorboard/e": b"e"}
-        model = self.attempt.put_model("model.tar", archive(files))
+        model = self.attempt.put_model("model.tar", archive.pack(files))
         self.attempt.finish("done", "finished", model)
         return self.end(0, "finished")
 

@@ -12,10 +12,10 @@ import pytest
 
 from launch.download import Gift, collect, write_all
 from mimir.errors import BadInput, Corrupt, NotFound
+from mimir.runs.archive import pack
 from mimir.runs.commit import Attempt, raise_attempt
 from mimir.runs.parts import PartWriter
 from mimir.runs.store import Store
-from tests.launch.stand_in import archive
 
 
 def begin(what: str, size: int) -> Callable[[int], None]:
@@ -36,9 +36,7 @@ def attempt(store: Store) -> Attempt:
 
 
 def test_a_finished_run(store: Store, attempt: Attempt) -> None:
-    model = attempt.put_model(
-        "model.tar", archive({"model.safetensors": b"w", "metrics.jsonl": b""})
-    )
+    model = attempt.put_model("model.tar", pack({"model.safetensors": b"w", "metrics.jsonl": b""}))
     attempt.finish("done", model=model)
     gift = fetch(store)
     assert gift.finished

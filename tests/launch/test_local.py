@@ -70,6 +70,20 @@ def test_the_worker_is_this_mimir_from_any_folder(
     assert local.output(machine, 1) == ["found"]
 
 
+def test_the_orders_keys_count_before_a_file_of_ones_own(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIMIR_CREDENTIALS_FILE", "/my/own")
+    code = "import os; print(os.environ.get('MIMIR_CREDENTIALS_FILE', 'none'), flush=True)"
+    local = provider(code)
+    for env, seen in (({"AWS_ACCESS_KEY_ID": "k"}, "none"), ({}, "/my/own")):
+        spec = AttemptSpec("file:///s", seen.strip("/").replace("/", "-"), 1, env=env)
+        machine = local.start(spec)
+        wait_for(lambda machine=machine: local.output(machine, 5))
+        assert local.output(machine, 5) == [seen]
+        local.end(machine)
+
+
 def test_alive_and_ended() -> None:
     local = provider(SLEEP)
     machine = local.start(SPEC)

@@ -29,6 +29,16 @@ def test_follow_goes_over_attempts_and_ends_by_itself(world: World) -> None:
     assert "attempt 2" not in out
 
 
+def test_lines_as_json(world: World) -> None:
+    world.env["STEPS"] = "3"
+    world.submit("run")
+    plain, _ = world.launch("logs", "run", "--follow")
+    told, _ = world.launch("logs", "run", "--json")
+    assert [json.loads(line) for line in told.splitlines()] == plain.splitlines()
+    followed, _ = world.launch("logs", "run", "--follow", "--json")
+    assert followed == told
+
+
 def test_ctrl_c_ends_the_following_and_not_the_run(world: World) -> None:
     world.env["STEPS"] = "4000"
     world.submit("run")

@@ -5,9 +5,8 @@ import tarfile
 
 import pytest
 
-from launch.archive import unpack
 from mimir.errors import Corrupt
-from tests.launch.stand_in import archive
+from mimir.runs.archive import pack, unpack
 
 
 def tar_of(member: tarfile.TarInfo, content: bytes = b"") -> bytes:
@@ -20,7 +19,7 @@ def tar_of(member: tarfile.TarInfo, content: bytes = b"") -> bytes:
 
 def test_plain_files() -> None:
     files = {"model.safetensors": b"\0" * 3000, "tensorboard/events.1": b"", "a b.txt": b"x"}
-    assert unpack(archive(files), "model") == files
+    assert unpack(pack(files), "model") == files
 
 
 @pytest.mark.parametrize(
@@ -72,6 +71,6 @@ def test_no_tar(content: bytes) -> None:
 
 
 def test_cut_off() -> None:
-    whole = archive({"model.safetensors": b"\1" * 3000})
+    whole = pack({"model.safetensors": b"\1" * 3000})
     with pytest.raises(Corrupt):
         unpack(whole[:2000], "model")

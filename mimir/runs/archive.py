@@ -1,10 +1,25 @@
-"""The model's archive, opened without trust: a store may hold what Mimir did not write."""
+"""The model's archive: an uncompressed tar, opened without trust.
+
+A store may hold what Mimir did not write.
+"""
 
 import io
 import tarfile
+import time
 from pathlib import PurePosixPath
 
 from mimir.errors import Corrupt
+
+
+def pack(files: dict[str, bytes]) -> bytes:
+    """A tar of regular files."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode, member.mtime = len(content), 0o644, int(time.time())
+            tar.addfile(member, io.BytesIO(content))
+    return out.getvalue()
 
 
 def unpack(content: bytes, what: str) -> dict[str, bytes]:
