@@ -7,6 +7,7 @@
         ├── BalanceEmpty       78  no money left: end, the user must act
         ├── RateLimited        75  wait `retry_after` seconds, then ask again
         ├── UnknownOutcome     75  a machine may have been made: look for it before asking again
+        ├── Leaked             75  refused, but a machine `id` is there: end it first
         └── NotGone            75  a machine may still run: say so, and try again to end it
 
 The numbers are the exit codes of a command that ends with such an error.
@@ -47,6 +48,14 @@ class RateLimited(ProviderError):
 
 class UnknownOutcome(ProviderError):
     """The answer to an order was lost: the machine may or may not exist."""
+
+
+class Leaked(ProviderError):
+    """An order was refused, and yet there is an instance. id: its id."""
+
+    def __init__(self, message: str, id: str) -> None:
+        super().__init__(message)
+        self.id = id
 
 
 class NotGone(ProviderError):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from launch.providers.offer import Offer
 from mimir.errors import BadInput
 from mimir.runs import layout
 
@@ -24,11 +25,15 @@ class Caps:
     """What a provider can do.
 
     paid: its machines cost money, so orders are confirmed first. image: its machines start a
-    container image, which the user may name.
+    container image, which the user may name. spot: it also rents machines that may be taken
+    away. ends_itself: its machines hold a key with which they can end themselves, so that a
+    deadline holds with the laptop gone.
     """
 
     paid: bool
     image: bool = False
+    spot: bool = False
+    ends_itself: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class AttemptSpec:
     store: URL that opens the store there. deadline: unix seconds at which the worker commits
     and ends, 0 for none. env: environment variables of the worker, beside the provider's own.
     image: a container image, for providers whose caps have it; "" for the provider's own.
+    offer: the machine to rent, for providers that have offers.
     """
 
     store: str
@@ -46,6 +52,7 @@ class AttemptSpec:
     deadline: float = 0.0
     env: Mapping[str, str] = field(default_factory=dict)
     image: str = ""
+    offer: Offer | None = None
 
     def __post_init__(self) -> None:
         layout.attempt_prefix(self.run, self.attempt)
