@@ -64,7 +64,7 @@ class Worker:
         self._patience = patience
         self._child: subprocess.Popen[bytes] | None = None
         self._out, self._drawn, self._clock = out, drawn, clock
-        self._why = ""
+        self._why = self._cause = ""
         self._asked_at = self._sent_at = 0.0
         self._unasked = threading.Lock()
         self._last_line = ""
@@ -126,6 +126,7 @@ class Worker:
 
     def _requested(self) -> str:
         if self.deadline and self._clock() >= self.deadline:
+            self._cause = "deadline"
             return "the deadline has come"
         try:
             request = notes.stop_requested(self.store, self.run, self.attempt)
@@ -133,10 +134,12 @@ class Worker:
             return ""  # asked again in two seconds; the deadline needs no store
         if request is None:
             return ""
+        self._cause = "stop"
         return "asked to stop" + (f" ({request.reason})" if request.reason else "")
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
-        self._why = self._why or f"{signal.Signals(number).name} from outside"
+        if not self._why:
+            self._why, self._cause = f"{signal.Signals(number).name} from outside", "signal"
         # At once: the watch may be waiting for a store that does not answer, and whoever takes
         # the machine away gives it half a minute.
         if self._child is not None:
@@ -187,7 +190,7 @@ class Worker:
                     raise StoreError("the log is not written")
                 # Fenced: the attempt is another process's, whose outcome this is not to write.
                 if code != FENCED:
-                    outcome = Outcome(code, reason, self._clock(), head.step)
+                    outcome = Outcome(code, reason, self._clock(), head.step, self._cause)
                     notes.record_outcome(self.store, self.run, self.attempt, outcome)
                 return
             except MimirError as error:

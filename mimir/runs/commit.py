@@ -34,16 +34,24 @@ def raise_attempt(
     store: Store,
     run: str,
     *,
+    after: int | None = None,
     sleep: Callable[[float], None] = time.sleep,
     rng: random.Random | None = None,
 ) -> int:
     """Begin the next attempt of a run, fencing every older one; its number.
 
-    Allowed after failed and stopped: whoever calls has decided so. BadInput if there is no
-    such run, or if it is done: its configuration is frozen, so nothing is left to train.
+    Allowed after failed and stopped: whoever calls has decided so. `after`: the attempt that
+    is to be replaced; Fenced if HEAD is at another one, for somebody was quicker. BadInput if
+    there is no such run, or if it is done: its configuration is frozen, so nothing is left to
+    train.
     """
 
     def queued(head: Head) -> Head:
+        if after is not None and head.attempt != after:
+            raise Fenced(
+                f"run {run} is at attempt {head.attempt} and no longer at {after}: somebody else "
+                "has begun one meanwhile"
+            )
         if head.state == "done":
             raise BadInput(f"run {run} is done: pull its model, or submit under another name")
         return replace(head, attempt=head.attempt + 1, owner="", state="queued", reason="")

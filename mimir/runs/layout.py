@@ -8,7 +8,9 @@
     <run>/a0001/log/000001.txt                   parts
     <run>/a0001/metrics/000001.jsonl
     <run>/a0001/heartbeat.json                   overwritten, informational
+    <run>/a0001/order.json                       created once: the right to order one machine
     <run>/a0001/machine.json                     created once
+    <run>/a0001/gone.json                        created once: the machine was seen to be no more
     <run>/a0001/outcome.json                     created once: how the attempt ended
     <run>/a0001/stop.json                        created once: a request to stop this attempt
     <run>/model/a0001-<nonce>-<file>             weights for the user, named by HEAD
@@ -70,6 +72,14 @@ def heartbeat_key(run: str, attempt: int) -> str:
 
 def machine_key(run: str, attempt: int) -> str:
     return f"{attempt_prefix(run, attempt)}/machine.json"
+
+
+def order_key(run: str, attempt: int) -> str:
+    return f"{attempt_prefix(run, attempt)}/order.json"
+
+
+def gone_key(run: str, attempt: int) -> str:
+    return f"{attempt_prefix(run, attempt)}/gone.json"
 
 
 def outcome_key(run: str, attempt: int) -> str:

@@ -1,4 +1,7 @@
-"""Small facts beside HEAD: heartbeat, machine, outcome, stop request. No commit rests on them.
+"""Small facts beside HEAD: order, machine, heartbeat, outcome, stop request, end of the machine.
+
+No commit rests on them. Whoever creates order.json of an attempt, and nobody else, may send
+one request for a machine; everybody else looks for that machine or begins the next attempt.
 
 A stop request belongs to an attempt (`a0001/stop.json`): `resume` raises the attempt, and the
 old request is nobody's. Whoever replaces an attempt on its own account, as a launcher's
@@ -34,12 +37,30 @@ class Heartbeat:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an attempt ended: the worker's exit code, one sentence, unix s, last committed step."""
+    """How an attempt ended: the worker's exit code, one sentence, unix s, last committed step.
+
+    cause: who ended it: "deadline", "stop" (a request), "signal" (from outside), or "" for
+    itself.
+    """
 
     exit_code: int
     reason: str
     time: float
     step: int
+    cause: str = ""
+
+
+@dataclass(frozen=True)
+class Gone:
+    """That an attempt's machine is no more, and why. time: unix s.
+
+    kind: "over" (the attempt had ended), "eviction" (taken away), "failure" (it, or what ran
+    on it, broke) or "refused" (there never was one).
+    """
+
+    time: float
+    kind: str
+    why: str
 
 
 @dataclass(frozen=True)
@@ -77,6 +98,25 @@ def record_machine(store: Store, run: str, attempt: int, machine: dict[str, Any]
 
 def read_machine(store: Store, run: str, attempt: int) -> dict[str, Any] | None:
     return _read(store, layout.machine_key(run, attempt))
+
+
+def record_order(store: Store, run: str, attempt: int, order: dict[str, Any]) -> bool:
+    """Take the right to order the attempt's machine; False if somebody has it already."""
+    return create_once(store, layout.order_key(run, attempt), codec.encode(order))
+
+
+def read_order(store: Store, run: str, attempt: int) -> dict[str, Any] | None:
+    return _read(store, layout.order_key(run, attempt))
+
+
+def record_gone(store: Store, run: str, attempt: int, gone: Gone) -> bool:
+    """Write that the attempt's machine was verified gone; False if that was written already."""
+    return create_once(store, layout.gone_key(run, attempt), codec.encode(asdict(gone)))
+
+
+def read_gone(store: Store, run: str, attempt: int) -> Gone | None:
+    value = _read(store, layout.gone_key(run, attempt))
+    return _made(Gone, value, layout.gone_key(run, attempt)) if value else None
 
 
 def request_stop(store: Store, run: str, request: StopRequest) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 from mimir.errors import BAD_CONFIG, NON_FINITE, MimirError
 from mimir.runs import layout, notes
 from mimir.runs.head import ENDED, Head, Kept
-from mimir.runs.notes import Heartbeat, Outcome
+from mimir.runs.notes import Gone, Heartbeat, Outcome
 from mimir.runs.record import read_run
 from mimir.runs.store import Store
 
@@ -21,7 +21,11 @@ SILENT_AFTER = 4.0
 
 @dataclass(frozen=True)
 class AttemptStatus:
-    """One attempt. end: "" while it may be working, else one sentence; times in unix s."""
+    """One attempt. end: "" while it may be working, else one sentence; times in unix s.
+
+    order and machine: order.json and machine.json. gone: since when its machine is no more,
+    and why.
+    """
 
     attempt: int
     from_step: int | None
@@ -29,6 +33,8 @@ class AttemptStatus:
     exit_code: int | None = None
     ended_at: float | None = None
     machine: dict[str, Any] | None = None
+    order: dict[str, Any] | None = None
+    gone: Gone | None = None
 
 
 @dataclass(frozen=True)
@@ -162,8 +168,11 @@ def _attempt(
     store: Store, run: str, head: Head, number: int, outcome: Outcome | None
 ) -> AttemptStatus:
     from_step = dict(head.lineage).get(number)
+    gone = notes.read_gone(store, run, number)
     if outcome is not None:
         end = outcome.reason or f"exit code {outcome.exit_code}"
+    elif gone is not None:
+        end = gone.why
     elif number < head.attempt:
         end = "never began" if from_step is None else "lost without a word"
     else:
@@ -175,4 +184,6 @@ def _attempt(
         exit_code=outcome.exit_code if outcome else None,
         ended_at=outcome.time if outcome else None,
         machine=notes.read_machine(store, run, number),
+        order=notes.read_order(store, run, number),
+        gone=gone,
     )
