@@ -85,6 +85,9 @@ class Cloud(Protocol):
     name: str
     caps: Caps
 
+    def configured(self) -> bool:
+        """Whether there is a key for it here; no request is sent."""
+
     def offers(self, need: Need) -> list[Offer]:
         """What it would rent now and meets the need, in any order."""
 

@@ -2,21 +2,60 @@
 
 import functools
 import importlib
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from launch.providers.base import Provider
 from mimir.cli import nearest
 from mimir.errors import BadInput
 
+if TYPE_CHECKING:
+    from launch.providers.rented import Rented
+
 _KNOWN = {
     "local": ("launch.providers.local:LocalProvider", "it needs nothing beyond Mimir"),
     "docker": ("launch.providers.docker:DockerProvider", "it needs nothing beyond Mimir"),
+    "runpod": ("launch.providers.runpod:RunPod", "pip install httpx"),
+    "vastai": ("launch.providers.vastai:Vast", "pip install httpx"),
+    "lambda": ("launch.providers.lambda_cloud:Lambda", "pip install httpx"),
 }
 """name -> (where its class is, what to install if it cannot be imported)"""
+CLOUDS = ("runpod", "vastai", "lambda")
+"""Those whose class is an adapter (a Cloud): Rented makes a provider of it."""
 
 
 def names() -> tuple[str, ...]:
     return tuple(_KNOWN)
+
+
+def several(words: str) -> tuple[str, ...]:
+    """The names in "A,B", or for "any" all that rent and have a key here.
+
+    Raises:
+        BadInput: one is unknown, or "any" finds no key.
+    """
+    if words != "any":
+        wanted = tuple(word.strip() for word in words.split(",") if word.strip())
+        for name in wanted or ("",):
+            if name not in _KNOWN:
+                raise BadInput(f"there is no provider {name!r}{nearest(name, (*_KNOWN, 'any'))}")
+        return wanted
+    found = tuple(name for name in CLOUDS if rented(name).cloud.configured())
+    if not found:
+        raise BadInput(
+            "no provider that rents has a key here: set RUNPOD_API_KEY, VAST_API_KEY or "
+            "LAMBDA_API_KEY (docs/providers.md says how to make one)"
+        )
+    return found
+
+
+def rented(name: str) -> "Rented":
+    """A provider that rents; BadInput for any other."""
+    from launch.providers.rented import Rented
+
+    found = get(name)
+    if not isinstance(found, Rented):
+        raise BadInput(f"provider {name} rents nothing: name one of {', '.join(CLOUDS)}")
+    return found
 
 
 @functools.cache
@@ -31,6 +70,11 @@ def get(name: str) -> Provider:
     path, hint = _KNOWN[name]
     module, _, attribute = path.partition(":")
     try:
-        return cast(Provider, getattr(importlib.import_module(module), attribute)())
+        made = getattr(importlib.import_module(module), attribute)()
+        if name in CLOUDS:
+            from launch.providers.rented import Rented
+
+            return Rented(made)
+        return cast(Provider, made)
     except ImportError as error:
         raise BadInput(f"provider {name} cannot be used here ({error}): {hint}") from error

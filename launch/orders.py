@@ -1,0 +1,89 @@
+"""order.json: the intent to order a machine, written before any request is sent.
+
+It holds all that a watcher on another computer needs to go on with the run: where to look,
+what it may cost, which image, whose keys. Nothing in it is secret.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from launch.keys import Wish
+from launch.limits import Limits
+from launch.providers.offer import Offer
+from mimir.runs import notes
+from mimir.runs.store import Store
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a run gets its machines, until somebody says otherwise.
+
+    providers: where, in no order for those that rent (the cheapest offer counts). gpus: names,
+    () for any. spot: machines that may be taken away, too.
+    """
+
+    providers: tuple[str, ...]
+    limits: Limits = field(default_factory=Limits)
+    gpus: tuple[str, ...] = ()
+    spot: bool = False
+    image: str = ""
+    wish: Wish = field(default_factory=Wish)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "providers": list(self.providers), "limits": self.limits.as_json(),
+            "gpus": list(self.gpus), "spot": self.spot, "image": self.image,
+            "role": self.wish.role, "static_keys": self.wish.static,
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Plan":
+        return cls(
+            providers=tuple(value["providers"]),
+            limits=Limits.from_json(value.get("limits")),
+            gpus=tuple(value.get("gpus") or ()),
+            spot=bool(value.get("spot")),
+            image=str(value.get("image") or ""),
+            wish=Wish(str(value.get("role") or ""), bool(value.get("static_keys"))),
+        )
+
+
+@dataclass(frozen=True)
+class Order:
+    """One machine for one attempt. time and deadline in unix s; estimate in hours of work."""
+
+    provider: str
+    plan: Plan
+    time: float
+    offer: Offer | None = None
+    deadline: float = 0.0
+    estimate_hours: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "provider": self.provider, "plan": self.plan.as_json(), "time": self.time,
+            "offer": self.offer.as_json() if self.offer else None, "deadline": self.deadline,
+            "estimate_hours": self.estimate_hours, "by": f"{os.uname().nodename}:{os.getpid()}",
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Order":
+        return cls(
+            provider=str(value["provider"]),
+            plan=Plan.from_json(value["plan"]),
+            time=float(value["time"]),
+            offer=Offer.from_json(value["offer"]) if value.get("offer") else None,
+            deadline=float(value.get("deadline") or 0.0),
+            estimate_hours=value.get("estimate_hours"),
+        )
+
+
+def newest_plan(store: Store, run: str, attempt: int) -> Plan | None:
+    """The plan of the newest order at or before this attempt; None if there never was one."""
+    for number in range(attempt, 0, -1):
+        value = notes.read_order(store, run, number)
+        if value is not None:
+            return Plan.from_json(value["plan"])
+    return None

@@ -1,0 +1,204 @@
+"""A provider that rents: what is the same for every service whose machines cost money.
+
+One request makes a machine. If its answer is lost, the service's list is asked for the name;
+a second request is never sent. A machine has ended when the service says that there is none,
+not when it has taken the order to end it.
+"""
+
+import time
+from collections.abc import Callable
+
+from launch import boot, handover, keys
+from launch.errors import (
+    Leaked,
+    NoCapacity,
+    NotGone,
+    ProviderError,
+    RateLimited,
+    UnknownOutcome,
+)
+from launch.providers.base import AttemptSpec, Machine
+from launch.providers.cloud import Cloud, Instance, State, machine_name
+from mimir.errors import BadInput
+from mimir.runs.store import Store, open_store
+
+LOOKS = (2.0, 5.0, 10.0, 20.0)
+"""Seconds before each look at the list after a lost answer."""
+SHOWN_WITHIN = (0.0, 2.0, 5.0)
+"""Seconds before each look at a machine that was just made."""
+GONE_WITHIN = 180.0
+"""Seconds in which a machine that was ended must have gone."""
+KEYS_WITHIN = 2 * 3600.0
+"""Seconds in which a machine must have fetched its keys."""
+DEARER = 1.05
+"""A machine may cost so much more than its offer said: prices are rounded, disks are fees."""
+
+
+class Rented:
+    """A Provider over a Cloud.
+
+    Args:
+        cloud: the service's adapter.
+        opener: opens the store of a spec, for the code and the keys that go through it.
+    """
+
+    def __init__(
+        self,
+        cloud: Cloud,
+        *,
+        opener: Callable[[str], Store] = open_store,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.cloud = cloud
+        self.name = cloud.name
+        self.caps = cloud.caps
+        self._opener = opener
+        self._clock = clock
+        self._sleep = sleep
+
+    def start(self, spec: AttemptSpec) -> Machine:
+        """Order the spec's offer, once; raises as Cloud.create, but never Leaked."""
+        if spec.offer is None:
+            raise BadInput(f"{self.name} rents machines: an offer is needed to order one")
+        if not spec.store.startswith("s3://"):
+            raise BadInput(
+                f"a machine of {self.name} cannot reach the store {spec.store}: use an S3 bucket, "
+                "--store 's3://BUCKET/PREFIX?endpoint=…' (docs/store.md)"
+            )
+        name = machine_name(spec.run, spec.attempt)
+        if self._named(name):
+            raise BadInput(
+                f"{self.name} has a machine {name} that this store did not order: choose another "
+                "--name, or end it by `python -m launch reap`"
+            )
+        store = self._opener(spec.store)
+        link = handover.leave(
+            store, spec.run, spec.attempt, keys.of_environment(spec.env), KEYS_WITHIN
+        )
+        what = boot.of(store, spec, link, self.cloud.ending(), now=self._clock())
+        try:
+            number = self._create(spec, what, name)
+        except UnknownOutcome:
+            raise
+        except BaseException:
+            handover.take_back(store, spec.run, spec.attempt)
+            raise
+        return self._machine(spec, number, what.image)
+
+    def adopt(self, spec: AttemptSpec) -> Machine | None:
+        """The attempt's machine if the service has it: its order was sent, its answer lost."""
+        found = self._named(machine_name(spec.run, spec.attempt))
+        return self._machine(spec, found.id, "") if found else None
+
+    def inspect(self, machine: Machine) -> Instance | None:
+        """The machine as its service shows it; None if there is none."""
+        found = self.cloud.get(str(machine.get("id")))
+        return None if found is None or found.state is State.GONE else found
+
+    def alive(self, machine: Machine) -> bool | None:
+        try:
+            return self.inspect(machine) is not None
+        except (ProviderError, BadInput):
+            return None
+
+    def end(self, machine: Machine) -> None:
+        self._end(str(machine.get("id")), str(machine.get("name")))
+
+    def end_instance(self, instance: Instance) -> None:
+        """As `end`, for one that the service listed."""
+        self._end(instance.id, instance.name)
+
+    def output(self, machine: Machine, lines: int) -> list[str]:
+        try:
+            return self.cloud.logs(str(machine.get("id")), lines)
+        except (ProviderError, BadInput):
+            return []
+
+    def _create(self, spec: AttemptSpec, what: boot.Boot, name: str) -> str:
+        offer = spec.offer
+        assert offer is not None
+        try:
+            number = self.cloud.create(offer, what, name)
+        except Leaked as error:
+            self._end(error.id, name)
+            raise NoCapacity(f"{error} (what it had made all the same is ended)") from error
+        except UnknownOutcome as error:
+            number = self._look_for(name, error)
+        shown = self._shown(number)
+        if shown is not None and shown.price is not None and shown.price > offer.price * DEARER:
+            self._end(number, name)
+            raise NoCapacity(
+                f"{self.name} asked ${shown.price:.3f}/h for a machine offered at "
+                f"${offer.price:.3f}/h; it is ended"
+            )
+        return number
+
+    def _look_for(self, name: str, error: UnknownOutcome) -> str:
+        """The id of the machine whose order was not answered."""
+        for pause in LOOKS:
+            self._sleep(pause)
+            try:
+                found = self._named(name)
+            except ProviderError:
+                continue
+            if found is not None:
+                return found.id
+        raise UnknownOutcome(
+            f"{self.name} did not answer the order of {name} and does not list it ({error}); if it "
+            "comes up it is turned away; `python -m launch reap` ends what is left"
+        ) from error
+
+    def _shown(self, number: str) -> Instance | None:
+        for pause in SHOWN_WITHIN:
+            self._sleep(pause)
+            try:
+                found = self.cloud.get(number)
+            except ProviderError:
+                continue
+            if found is not None:
+                return found
+        return None
+
+    def _named(self, name: str) -> Instance | None:
+        for instance in self.cloud.instances():
+            if instance.name == name and instance.state is not State.GONE:
+                return instance
+        return None
+
+    def _machine(self, spec: AttemptSpec, number: str, image: str) -> Machine:
+        offer = spec.offer
+        assert offer is not None
+        return {
+            "provider": self.name, "id": number, "name": machine_name(spec.run, spec.attempt),
+            "gpu": offer.gpu, "price": offer.price, "region": offer.region, "spot": offer.spot,
+            "place": offer.place, "image": image, "deadline": spec.deadline,
+            "ends_itself": self.caps.ends_itself, "started": self._clock(),
+        }  # fmt: skip
+
+    def _end(self, number: str, name: str) -> None:
+        until = self._clock() + GONE_WITHIN
+        pause, last = 1.0, "no answer yet"
+        while True:
+            try:
+                self.cloud.terminate(number)
+            except RateLimited as error:
+                pause, last = max(pause, error.retry_after), str(error)
+            except ProviderError as error:
+                last = str(error)  # a 5xx may have ended it all the same: the look tells
+            try:
+                found = self.cloud.get(number)
+                if found is None or found.state is State.GONE:
+                    return
+                last = f"it says {found.said or found.state}"
+            except RateLimited as error:
+                pause, last = max(pause, error.retry_after), str(error)
+            except ProviderError as error:
+                last = str(error)
+            if self._clock() >= until:
+                raise NotGone(
+                    f"machine {name} ({self.name} {number}) cannot be shown to be gone ({last}): "
+                    "it may still cost money; try again, or end it in the service's console"
+                )
+            self._sleep(min(pause, 30.0))
+            pause = min(2 * pause, 20.0)
