@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from launch import keys, machines
+from launch import code, keys, machines
 from launch.errors import ProviderError
 from launch.providers.base import AttemptSpec, Machine, Provider
 from mimir.errors import (
@@ -91,6 +91,10 @@ def order(
             spec = replace(spec, env={**spec.env, **made.environment()})
             if made.warning:
                 say(made.warning)
+        if provider.name == "local":  # the one that trains with what is installed here
+            other = code.differs(store, run)
+            if other:
+                say(other)
         machine = provider.start(spec)
     except (MimirError, KeyboardInterrupt) as error:
         _give_up(

@@ -96,12 +96,8 @@ class Credentials:
             "AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key, **token
         }  # fmt: skip
 
-    def to_file(self, path: Path) -> None:
-        """Put them in place of the file in one step, readable by its owner only (0600).
-
-        The form is that of an AWS `credential_process`; a worker with MIMIR_CREDENTIALS_FILE
-        takes up a replaced file at its next request.
-        """
+    def text(self) -> str:
+        """As an AWS `credential_process` prints them; a worker reads them from such a file."""
         value: dict[str, Any] = {
             "Version": 1, "AccessKeyId": self.access_key, "SecretAccessKey": self.secret_key
         }  # fmt: skip
@@ -109,13 +105,20 @@ class Credentials:
             value["SessionToken"] = self.session_token
         if self.expires is not None:
             value["Expiration"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.expires))
+        return json.dumps(value)
+
+    def to_file(self, path: Path) -> None:
+        """Put `text` in place of the file in one step, readable by its owner only (0600).
+
+        A worker with MIMIR_CREDENTIALS_FILE takes up a replaced file at its next request.
+        """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # mkstemp makes it 0600 from the beginning.
             handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
             try:
                 with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    json.dump(value, file)
+                    file.write(self.text())
                 os.replace(name, path)
             except BaseException:
                 Path(name).unlink(missing_ok=True)

@@ -3,6 +3,7 @@
     read       <run>/*
     write      <run>/aNNNN/*, <run>/model/*, <run>/report.html, <run>/HEAD
     delete     <run>/aNNNN/*     never HEAD, never another attempt's checkpoints
+               _keys/<run>/aNNNN-*    what handed these keys over, which they may not read
     list       below <run>/
 
 A stranger with such keys can spoil this run at most: no other run is seen or touched, and no
@@ -48,7 +49,11 @@ def of_attempt(bucket: str, prefix: str, run: str, attempt: int, partition: str 
                 f"{own}/{root}{layout.head_key(run)}",
             ],
         },
-        {"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": mine},
+        {
+            "Effect": "Allow",
+            "Action": "s3:DeleteObject",
+            "Resource": [mine, f"{own}/{root}{layout.handover_prefix(run, attempt)}*"],
+        },
         {
             "Effect": "Allow",
             "Action": "s3:ListBucket",

@@ -8,7 +8,6 @@ times make the same code the same digest wherever it is packed.
 
 import base64
 import hashlib
-import importlib.metadata
 import io
 import zipfile
 from collections.abc import Iterator
@@ -70,14 +69,9 @@ def _files() -> Iterator[tuple[str, bytes]]:
 
 
 def _metadata() -> str:
-    try:
-        needs = importlib.metadata.requires("mimir-peptides") or []
-    except importlib.metadata.PackageNotFoundError:
-        needs = list(NEEDS.values())
-    lines = [f"Requires-Dist: {need}\n" for need in needs if "extra ==" not in need]
-    return f"Metadata-Version: 2.1\nName: mimir-peptides\nVersion: {mimir.__version__}\n" + "".join(
-        lines
-    )
+    # Not what an installation declares: its metadata may be older than the code beside it.
+    needs = "".join(f"Requires-Dist: {need}\n" for need in NEEDS.values())
+    return f"Metadata-Version: 2.1\nName: mimir-peptides\nVersion: {mimir.__version__}\n{needs}"
 
 
 def _digest(data: bytes) -> str:

@@ -83,9 +83,10 @@ def prepare(preset: str, settings: Mapping[str, Any], data: str = "") -> Job:
     return Job(config, packed, len(peptides), steps)
 
 
-def enter(store: Store, name: str, job: Job) -> RunRecord:
+def enter(store: Store, name: str, job: Job, code: Path | None = None) -> RunRecord:
     """Create the run in the store, or find it there with the same configuration and data.
 
+    code: Mimir's wheel, which its machines run; an existing run keeps the one it has.
     Settings of the section `runtime` do not tell runs apart: those of the existing run stay.
 
     Raises:
@@ -116,12 +117,12 @@ def enter(store: Store, name: str, job: Job) -> RunRecord:
         created=time.time(),
         probe=result,
     )
-    size = job.data.stat().st_size
+    size = sum(path.stat().st_size for path in (job.data, code) if path)
     with tqdm(
-        total=size, unit="B", unit_scale=True, desc="data", leave=False,
+        total=size, unit="B", unit_scale=True, desc="upload", leave=False,
         disable=not sys.stderr.isatty(),
     ) as bar:  # fmt: skip
-        return create_run(store, record, data=job.data, progress=lambda done: _advance(bar, done))
+        return create_run(store, record, job.data, code, lambda done: _advance(bar, done))
 
 
 def _advance(bar: Any, done: int) -> None:

@@ -60,6 +60,7 @@ def submit(
     Example:
         python -m launch submit --preset small --name first --epochs 2
     """
+    from launch import code
     from launch.keys import Wish
     from launch.providers import registry
     from launch.terminal import say
@@ -80,7 +81,8 @@ def submit(
             print(json_text.dumps(_plan_json(job, name, opened.url, provider), indent=2))
         return 0
     _agree(place, yes=yes)
-    enter(opened, name, job)
+    with code.file() as wheel:
+        enter(opened, name, job, wheel)
     known = _check_free(opened, name, store)
     if known.attempt:
         say(f"run {name} is {known.state} and goes on from step {known.committed_step}")

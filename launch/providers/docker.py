@@ -13,23 +13,20 @@ import ipaddress
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from launch import keys, stock, wheel
+from launch import code, keys, stock, wheel
 from launch.errors import NoCapacity, NotGone, ProviderError, UnknownOutcome
 from launch.providers.base import AttemptSpec, Caps, Machine
 from launch.providers.docker_cli import PULL, Engine, Refused
 from launch.providers.local import state_folder
 from mimir.errors import BadInput
-from mimir.runs import layout
-from mimir.runs.record import read_run
 from mimir.runs.s3_url import parse_url
-from mimir.runs.store import Store, Stored, open_store
+from mimir.runs.store import open_store
 
 IMAGE = "mimir:latest"
 """What `make image` makes. $MIMIR_IMAGE or --image names another."""
@@ -189,10 +186,10 @@ class DockerProvider:
             words += _bound(Path(root), root)
             words += ["--network", "none"] if ours else []
         if not ours:
-            code = push_code(open_store(spec.store), spec.run)
+            stored = code.of_run(open_store(spec.store), spec.run)
             environ |= {
-                "MIMIR_STORE": spec.store, "MIMIR_CODE": code.key, "MIMIR_CODE_SHA256": code.sha256,
-                "MIMIR_NEEDS": json.dumps(wheel.NEEDS),
+                "MIMIR_STORE": spec.store, "MIMIR_CODE": stored.key,
+                "MIMIR_CODE_SHA256": stored.sha256, "MIMIR_NEEDS": json.dumps(wheel.NEEDS),
             }  # fmt: skip
         for name, value in environ.items():
             words += ["--env", f"{name}={value}"]
@@ -235,25 +232,6 @@ class DockerProvider:
 
     def _forget(self, spec: AttemptSpec) -> None:
         shutil.rmtree(_folder(spec), ignore_errors=True)
-
-
-def push_code(store: Store, run: str) -> Stored:
-    """The run's code in its store: what it was submitted with, else this launcher's own.
-
-    By content, so that a second attempt finds it there.
-    """
-    record = read_run(store, run)
-    if record.code is not None:
-        return record.code
-    content = wheel.content()
-    sha256 = hashlib.sha256(content).hexdigest()
-    key = layout.code_key(run, sha256, wheel.file_name())
-    if key not in store.list(key):
-        with tempfile.TemporaryDirectory(prefix="mimir-") as folder:
-            path = Path(folder) / wheel.file_name()
-            path.write_bytes(content)
-            return store.put(key, path)
-    return Stored(key, len(content), sha256)
 
 
 def _credentials(spec: AttemptSpec) -> keys.Credentials:

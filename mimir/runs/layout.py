@@ -11,10 +11,12 @@
     <run>/a0001/order.json                       created once: the right to order one machine
     <run>/a0001/machine.json                     created once
     <run>/a0001/gone.json                        created once: the machine was seen to be no more
+    <run>/a0001/unended.json                     created once: the machine cannot end itself
     <run>/a0001/outcome.json                     created once: how the attempt ended
     <run>/a0001/stop.json                        created once: a request to stop this attempt
     <run>/model/a0001-<nonce>-<file>             weights for the user, named by HEAD
     <run>/report.html
+    _keys/<run>/a0001-<nonce>.json               a machine's keys on their way; no run's name
 
 A key bears the attempt and a nonce wherever two writers could meet: an attempt that was
 given up may still be writing, and a key that is never used twice cannot be overwritten.
@@ -26,6 +28,8 @@ import re
 
 from mimir.errors import BadInput
 
+HANDOVER = "_keys"
+"""The folder of a store that is no run."""
 _RUN = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
 _CHECKPOINT = re.compile(r"a(\d{4,})/s(\d{8,})-([0-9a-f]+)\.safetensors")
 
@@ -82,6 +86,10 @@ def gone_key(run: str, attempt: int) -> str:
     return f"{attempt_prefix(run, attempt)}/gone.json"
 
 
+def unended_key(run: str, attempt: int) -> str:
+    return f"{attempt_prefix(run, attempt)}/unended.json"
+
+
 def outcome_key(run: str, attempt: int) -> str:
     return f"{attempt_prefix(run, attempt)}/outcome.json"
 
@@ -105,6 +113,19 @@ def content_name(key: str) -> str:
 
 def model_key(run: str, attempt: int, nonce: str, file: str) -> str:
     return f"{check_run(run)}/model/a{attempt:04d}-{nonce[:12]}-{_file(file)}"
+
+
+def handover_prefix(run: str, attempt: int) -> str:
+    """What the keys of all objects begin with that hand keys over to an attempt's machine.
+
+    Not below <run>/, which every attempt may read; and no attempt's prefix begins another's.
+    """
+    attempt_prefix(run, attempt)
+    return f"{HANDOVER}/{run}/a{attempt:04d}-"
+
+
+def handover_key(run: str, attempt: int, nonce: str) -> str:
+    return f"{handover_prefix(run, attempt)}{nonce}.json"
 
 
 def report_key(run: str) -> str:

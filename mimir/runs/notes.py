@@ -64,6 +64,17 @@ class Gone:
 
 
 @dataclass(frozen=True)
+class Unended:
+    """That an attempt's machine is done and could not end itself, so that it still costs money.
+
+    time: unix s.
+    """
+
+    time: float
+    reason: str
+
+
+@dataclass(frozen=True)
 class StopRequest:
     """A request to stop one attempt. time: unix s."""
 
@@ -117,6 +128,16 @@ def record_gone(store: Store, run: str, attempt: int, gone: Gone) -> bool:
 def read_gone(store: Store, run: str, attempt: int) -> Gone | None:
     value = _read(store, layout.gone_key(run, attempt))
     return _made(Gone, value, layout.gone_key(run, attempt)) if value else None
+
+
+def record_unended(store: Store, run: str, attempt: int, unended: Unended) -> bool:
+    """Write that the machine cannot end itself; False if another reason was written before."""
+    return create_once(store, layout.unended_key(run, attempt), codec.encode(asdict(unended)))
+
+
+def read_unended(store: Store, run: str, attempt: int) -> Unended | None:
+    value = _read(store, layout.unended_key(run, attempt))
+    return _made(Unended, value, layout.unended_key(run, attempt)) if value else None
 
 
 def request_stop(store: Store, run: str, request: StopRequest) -> int:

@@ -98,6 +98,7 @@ class S3Store:
             self._client = client(tries)
             # A conditional write that is retried unseen answers 412 to its own success.
             self._once = client(1)
+            self.region = str(self._client.meta.region_name)
         except (BotoCoreError, ValueError) as error:
             raise BadInput(f"the store {self.url} cannot be used: {error}") from error
 
@@ -189,6 +190,14 @@ class S3Store:
 
     def delete(self, key: str) -> None:
         self._call("delete", key, lambda: self._client.delete_object(**self._at(key)))
+
+    def presign(self, key: str, seconds: float) -> str:
+        """A URL by which anyone may GET the object, for at most this long; signed here, no request.
+
+        AWS takes up to seven days; keys that end sooner take their URLs with them.
+        """
+        sign, what, life = self._client.generate_presigned_url, self._at(key), int(seconds)
+        return str(self._call("sign for", key, lambda: sign("get_object", what, life)))
 
     def _swap(self, key: str, data: bytes, version: str, form: Callable[[str], str]) -> str:
         try:

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from launch import code
 from launch.errors import NoCapacity, NotGone, UnknownOutcome
 from launch.providers import registry
 from launch.providers.base import AttemptSpec
-from launch.providers.docker import DockerProvider, push_code
+from launch.providers.docker import DockerProvider
 from launch.providers.docker_cli import Engine
 from mimir.errors import BadInput
 from mimir.runs.probe import probe
@@ -324,7 +325,7 @@ def test_somebody_elses_image_gets_our_code_from_the_store(
     assert words[words.index("torch:2") + 1] == "-c"
     assert words[-6:] == list(AttemptSpec(store.url, "first", 1).worker_options())
     environ = dict(pair.split("=", 1) for pair in value(words, "--env"))
-    stored = push_code(store, "first")
+    stored = code.of_run(store, "first")
     assert (environ["MIMIR_CODE"], environ["MIMIR_CODE_SHA256"]) == (stored.key, stored.sha256)
     assert store.get(stored.key, size=stored.size, sha256=stored.sha256)
     assert not value(words, "--network"), "pip may have to fetch what the image lacks"
