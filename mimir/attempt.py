@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from mimir import checkpoint, export
+from mimir import checkpoint, export, rehearsal
 from mimir.batch import Shelf
 from mimir.committer import PATIENCE, Committer
 from mimir.config import Config
@@ -84,6 +84,8 @@ def run_attempt(
         began, tensors = found[1]
         engine.resume(tensors)
     terminal.say(describe(engine, peptides))
+    if found is None and config.runtime.preflight == "on":
+        terminal.say(rehearsal.rehearse(engine, began))
     validation = Validation(peptides, engine.machine.device, config.training.eval_rows)
     reporter = Reporter(Place(store, run, number), gauge, terminal)
     committer = Committer(attempt, terminal.say, before=reporter.flush, patience=patience)
@@ -113,17 +115,21 @@ def build(store: Store, record: RunRecord, config: Config) -> tuple[Engine, Pept
     """The engine at step 0, with the run's data resident on the device."""
     if record.data is None:
         raise BadInput(f"run {record.name} names no data; submit it again")
-    threads = config.runtime.threads or os.cpu_count() or 1
-    torch.set_num_threads(threads)
     content = store.get(record.data.key, size=record.data.size, sha256=record.data.sha256)
     peptides = parse(content, record.data.key)
+    return assemble(config, peptides), peptides
+
+
+def assemble(config: Config, peptides: Peptides) -> Engine:
+    """An engine at step 0 on the best device of this machine, which is set up for it."""
+    torch.set_num_threads(config.runtime.threads or os.cpu_count() or 1)
     machine = Machine.choose(config)
     if machine.device.type == "cuda":
         # Without it, cuBLAS may add in another order each time.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     rows = torch.from_numpy(peptides.subset(TRAIN).copy())
     shelf = Shelf.of(peptides, rows, machine.device)
-    return Engine(config, shelf, len(peptides.vocabulary), machine), peptides
+    return Engine(config, shelf, len(peptides.vocabulary), machine)
 
 
 def describe(engine: Engine, peptides: Peptides) -> str:

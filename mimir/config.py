@@ -128,12 +128,15 @@ class Runtime:
     """Steps between checkpoints, beside the minutes; 0: by minutes only."""
     sample_every: int = 2
     """Validations between sets of samples; 0: only at the end."""
+    preflight: str = "on"
+    """on: a run that has no checkpoint yet rehearses a step and a checkpoint first."""
 
     def __post_init__(self) -> None:
         for name, allowed in (
             ("device", ("auto", "cpu", "cuda")),
             ("precision", ("auto", "bf16", "fp16", "fp32")),
             ("compile", ("auto", "on", "off")),
+            ("preflight", ("on", "off")),
         ):
             value = getattr(self, name)
             _need(value in allowed, name, value, "one of " + ", ".join(allowed))

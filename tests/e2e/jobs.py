@@ -28,9 +28,11 @@ from mimir.submission import enter, prepare
 ROOT = Path(__file__).resolve().parents[2]
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 
+# Without the rehearsal: these tests count steps, and tests/test_rehearsal.py has its own.
 TINY: dict[str, Any] = {
     "dim": 16, "layers": 1, "heads": 2, "batch": 8, "epochs": 4, "log_every": 2, "eval_every": 3,
     "eval_rows": 16, "warmup_steps": 2, "checkpoint_steps": 1, "threads": 1, "ema": 0.9,
+    "preflight": "off",
 }  # fmt: skip
 
 
