@@ -6,9 +6,11 @@ is a reason to train on the CPU, the second is one to mend: nobody rents a GPU f
 """
 
 import os
+import platform
 import re
 import shutil
 import warnings
+from pathlib import Path
 
 import torch
 
@@ -40,6 +42,24 @@ def compiler(device: str) -> str:
     given = os.environ.get(variable)
     found = (shutil.which(name) for name in ((given,) if given else programs))
     return next(filter(None, found), "")
+
+
+def name(device: torch.device) -> str:
+    """The GPU's name as torch tells it, or the processor's with the threads that torch uses."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"{_processor()} ({threads} thread{'s' if threads > 1 else ''})"
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine()
 
 
 def _refuse_old_driver(text: str) -> None:

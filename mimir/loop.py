@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from mimir import checkpoint
+from mimir import checkpoint, gpu
 from mimir.checkpoint import Record, Snapshot
 from mimir.committer import Committer
 from mimir.engine import Engine
@@ -34,6 +34,7 @@ class Gauge:
     tokens_per_s: float | None = None
     loss: float | None = None
     val: float | None = None
+    device: str = ""
 
 
 class Loop:
@@ -67,6 +68,7 @@ class Loop:
     ) -> None:
         self.engine, self.validation, self.committer = engine, validation, committer
         self.record, self.gauge = record, gauge
+        gauge.device = gpu.name(engine.machine.device)
         self._emit, self._say, self._stop = emit, say, stop
         self._samples, self._clock = samples, clock
         self._every = engine.config.training.eval_every or engine.steps_per_epoch

@@ -96,7 +96,7 @@ class Reporter:
             notes.beat(place.store, place.run, place.attempt, Heartbeat(
                 time=time.time(), step=gauge.step, total_steps=gauge.total, epoch=gauge.epoch,
                 rate=gauge.rate, loss=gauge.loss, val=gauge.val, pid=os.getpid(),
-                host=os.uname().nodename, interval_s=INTERVAL,
+                host=os.uname().nodename, interval_s=INTERVAL, device=gauge.device,
             ))  # fmt: skip
         except StoreError as error:
             self._complain(error)

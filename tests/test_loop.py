@@ -50,3 +50,8 @@ def test_a_skipped_fp16_step_leaves_numbers_in_the_metrics() -> None:
     assert training[1]["loss"] is None
     assert training[1]["norm"] is None
     assert all(0 < training[i]["loss"] < 10 for i in (0, 2))
+
+
+def test_the_gauge_says_what_the_loop_runs_on() -> None:
+    loop = loop_of(toys.engine(max_steps=2), [])
+    assert loop.gauge.device.endswith(("thread)", "threads)"))

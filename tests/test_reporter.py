@@ -59,6 +59,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def test_rows_and_heartbeats_go_up_while_it_trains(desk: Desk) -> None:
     desk.gauge.step, desk.gauge.total, desk.gauge.loss = 7, 20, 2.9
+    desk.gauge.device = "Tesla T4"
     desk.reporter.emit({"step": 7, "loss": 2.9})
     wait_for(lambda: bool(desk.rows()))
     assert desk.rows() == [{"step": 7, "loss": 2.9}]
@@ -67,6 +68,7 @@ def test_rows_and_heartbeats_go_up_while_it_trains(desk: Desk) -> None:
     assert (beat.step, beat.total_steps, beat.loss) == (7, 20, 2.9)
     desk.gauge.step = 8
     wait_for(lambda: notes.read_heartbeat(desk.store, "run", 2).step == 8)  # type: ignore[union-attr]
+    assert notes.read_heartbeat(desk.store, "run", 2).device == "Tesla T4"  # type: ignore[union-attr]
 
 
 def test_an_outage_delays_rows_and_is_said_once(desk: Desk) -> None:

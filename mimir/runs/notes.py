@@ -21,7 +21,10 @@ from mimir.runs.store import Store, create_once
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """What a worker writes every `interval_s`. time: unix s; rate: optimizer steps/s."""
+    """What a worker writes every `interval_s`. time: unix s; rate: optimizer steps/s.
+
+    device: the GPU's or the processor's name; rates of past runs forecast those to come.
+    """
 
     time: float
     step: int
@@ -33,6 +36,7 @@ class Heartbeat:
     pid: int | None = None
     host: str = ""
     interval_s: float = 15.0
+    device: str = ""
 
 
 @dataclass(frozen=True)
