@@ -83,9 +83,9 @@ RULES: list[tuple[str, Any]] = [
     ("final_lr", -0.1), ("clip", 0.0), ("clip", "inf"), ("clip", "nan"), ("ema", 1.0),
     ("batch", 0), ("epochs", 0), ("max_steps", -1), ("accumulate", 0), ("accumulate", 3),
     ("seed", -1), ("seed", 2**63), ("eval_every", -1), ("eval_rows", 0), ("patience", -1),
-    ("log_every", 0), ("device", "tpu"), ("precision", "fp8"), ("compile", "yes"), ("preflight", "yes"),
+    ("log_every", 0), ("device", "tpu"), ("precision", "fp8"), ("compile", "yes"),
     ("checkpoint_minutes", 0.0), ("checkpoint_minutes", "inf"), ("threads", -1),
-    ("graph_steps", -1), ("checkpoint_steps", -1), ("sample_every", -1),
+    ("graph_steps", -1), ("checkpoint_steps", -1), ("sample_every", -1), ("preflight", "yes"),
 ]  # fmt: skip
 
 
