@@ -4,11 +4,12 @@ PYTHON ?= python3
 VENV   ?= .venv
 RUN     = $(VENV)/bin/python
 
-.PHONY: demo test test-servers lint format bench bench-store simulate clean help
+.PHONY: demo test test-long test-servers lint format bench bench-store simulate clean help
 
 help:
 	@echo "make demo          a smoke run: submitted, killed, resumed, finished, sampled (CPU, minutes)"
 	@echo "make test          lint, types, and the tests that need neither a server nor an engine"
+	@echo "make test-long     the tests that take minutes each, and are not in \`make test\`"
 	@echo "make test-servers  the tests that need an S3 server which enforces policies (root, apt)"
 	@echo "make lint          ruff and mypy"
 	@echo "make bench         step times beside the plain trainer's, into bench/results/"
@@ -29,6 +30,9 @@ demo: $(VENV)/installed
 
 test: lint
 	$(RUN) -m pytest
+
+test-long: $(VENV)/installed
+	$(RUN) -m pytest -m long
 
 lint: $(VENV)/installed
 	$(RUN) -m ruff check .

@@ -4,6 +4,7 @@ Writes the names of all modules that were loaded to the file $LOADED, if it is s
 """
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +15,8 @@ STAND_IN = (sys.executable, "-m", "tests.launch.stand_in")
 
 
 def main() -> None:
+    # A shell that starts the tests in the background has Ctrl-C ignored for all of them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if sys.argv[1] in ("submit", "resume") and "STAND_IN" in os.environ:
         import launch.providers.local
 

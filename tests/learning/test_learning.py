@@ -15,7 +15,9 @@ from tests.learning.chain import Chain, Peptide
 
 TARGETS = 6
 SHARPNESS = 1.0
-STEPS = 10_000
+BRIEF, FULL = (2000, 1.12), (10_000, 1.02)
+"""Steps, and how far above the best possible the loss may be. 10,000 steps take six minutes on
+two cores, so that they are not in every run of the tests: `make test-long`."""
 
 
 def shelf(peptides: list[Peptide]) -> Shelf:
@@ -52,13 +54,15 @@ def test_the_known_likelihood_is_one() -> None:
     assert total == pytest.approx(1.0, abs=1e-9)
 
 
-@pytest.mark.slow
-def test_small_comes_within_two_percent_of_the_best_possible() -> None:
+@pytest.mark.parametrize(
+    ("steps", "limit"), [BRIEF, pytest.param(*FULL, marks=pytest.mark.long)]
+)
+def test_small_comes_close_to_the_best_possible(steps: int, limit: float) -> None:
     chain = Chain(TARGETS, seed=1, sharpness=SHARPNESS)
     known, held = draw(chain, 40_000), draw(chain, 1000)
     best = sum(chain.nats(p) for p in held) / sum(len(p.letters) for p in held)
     config = load_preset("small").with_settings(
-        {"max_steps": STEPS, "epochs": 1000, "lr": 1.2e-3, "warmup_steps": 200, "ema": 0.99}
+        {"max_steps": steps, "epochs": 1000, "lr": 1.2e-3, "warmup_steps": 200, "ema": 0.99}
     )
     engine = Engine(config, shelf(known), TARGETS, Machine.choose(config))
     while engine.step < engine.total:
@@ -73,7 +77,7 @@ def test_small_comes_within_two_percent_of_the_best_possible() -> None:
     print(
         f"reached {reached:.4f}, best {best:.4f} nats per residue: {reached / best - 1:.2%} above"
     )
-    assert reached <= best * 1.02
+    assert reached <= best * limit
     # A figure below the entropy would mean that the bound is not one (or a leak).
     assert reached >= best * 0.99
     pairs = test.labels == 1
