@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from launch import gpus
 from launch.gpus import Gpu
 from launch.workload import Workload
+from mimir.config import Config
 
 HOUR = 3600.0
 MATRIX = 0.25
@@ -82,10 +83,6 @@ class Forecast:
     def fits(self) -> bool:
         return self.need_gb <= self.memory_gb * ROOM
 
-    def from_step(self, step: int) -> float:
-        """Hours of the machine for a run that goes on from this step."""
-        return self.train_hours * max(0, self.steps - step) / self.steps + self.start_s / HOUR
-
 
 def forecast(
     work: Workload,
@@ -144,6 +141,11 @@ def step_seconds(work: Workload, gpu: Gpu) -> float:
         + work.traffic(width) / (gpu.bandwidth * 1e9 * MEMORY)
         + kernels * least
     )
+
+
+def memory_gb(config: Config) -> float:
+    """GB that a GPU must have for this configuration (peptides like the training guide's)."""
+    return need_gb(Workload.of_steps(config, 1)) / ROOM
 
 
 def need_gb(work: Workload) -> float:

@@ -10,7 +10,9 @@ from launch import gpus
 from launch.forecast import HOUR, Forecast, Measured, forecast
 from launch.providers.offer import Need, Offer
 from launch.workload import Workload
-from mimir.errors import MimirError
+from mimir.config import Config
+from mimir.errors import MimirError, StoreError
+from mimir.runs.store import Store
 
 WITHIN = 45.0
 """Seconds that a provider has for its list: one that is down must not hold up the others."""
@@ -96,11 +98,27 @@ def collect(
 
 
 def rank(
+    offers: Iterable[Offer], config: Config, steps: int, store: Store | None = None
+) -> list[Ranked]:
+    """The offers that can take so many more steps, by expected total cost.
+
+    `judge` tells more; what past runs of `store` measured counts before what is reckoned. A
+    store that does not answer costs their figures only.
+    """
+    from launch import measured
+
+    try:
+        known = measured.find(config, store)
+    except StoreError:
+        known = measured.find(config)
+    return judge(offers, Workload.of_steps(config, steps), known)[0]
+
+
+def judge(
     offers: Iterable[Offer],
     work: Workload,
     measured: Mapping[str, Measured] | None = None,
     *,
-    from_step: int = 0,
     since: tuple[int, int] = gpus.IMAGE_SINCE,
 ) -> tuple[list[Ranked], list[LeftOut]]:
     """The offers by expected total cost, and those that cannot take the run.
@@ -110,7 +128,6 @@ def rank(
 
     Args:
         measured: step times by canonical name (launch/measured.py).
-        from_step: where the run goes on.
         since: the oldest compute capability that what runs there can use.
     """
     ranked: list[Ranked] = []
@@ -121,7 +138,7 @@ def rank(
         if what is None or why:
             left.append(LeftOut(offer, why))
             continue
-        hours = what.from_step(from_step) + _lost(offer, what, from_step, work)
+        hours = what.hours + (_lost(what, work) if offer.spot else 0.0)
         ranked.append(Ranked(offer, what, hours, hours * offer.price))
     ranked.sort(key=lambda r: (r.cost, r.hours, r.offer.price, r.offer.provider, r.offer.id))
     left.sort(key=lambda one: (one.offer.provider, one.offer.id))
@@ -160,9 +177,7 @@ def _unfit(offer: Offer, what: Forecast | None, since: tuple[int, int]) -> str:
     return ""
 
 
-def _lost(offer: Offer, what: Forecast, from_step: int, work: Workload) -> float:
+def _lost(what: Forecast, work: Workload) -> float:
     """Hours that evictions are expected to cost: each a start, and half a checkpoint's interval."""
-    if not offer.spot:
-        return 0.0
     again = what.start_s / HOUR + work.config.runtime.checkpoint_minutes / 60 / 2
-    return what.from_step(from_step) / EVICTED_EVERY * again
+    return what.hours / EVICTED_EVERY * again

@@ -61,6 +61,14 @@ class Workload:
             float(lengths.std()), len(peptides.vocabulary),
         )  # fmt: skip
 
+    @staticmethod
+    def of_steps(config: Config, steps: int) -> "Workload":
+        """Of so many steps, where the data itself is not at hand: peptides like the guide's."""
+        training = config.training
+        rows = training.batch * max(1, math.ceil(steps / training.epochs))
+        only = config.with_settings({"max_steps": max(1, steps)})
+        return Workload(only, rows, held_out=training.eval_rows)
+
     @property
     def steps_per_epoch(self) -> int:
         return self.rows // self.config.training.batch
