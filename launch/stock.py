@@ -7,6 +7,7 @@ digest, and becomes the worker. Started again in the same container, it starts f
 there: folder/code, folder/packages and the keys, where mimir/ending.py looks for them too.
 """
 
+import contextlib
 import hashlib
 import http.client
 import importlib.util
@@ -70,7 +71,7 @@ def main(
             archive.extractall(folder / "unpacked")
         (folder / "unpacked").rename(code)
     paths = [str(code), str(packages), environ.get("PYTHONPATH", "")]
-    run = {**environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    run = {**environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONSAFEPATH": "1"}
     words = options or json.loads(environ.get("MIMIR_WORKER", "[]"))
     become(sys.executable, [sys.executable, "-m", "mimir.worker", *words], run)
 
@@ -84,6 +85,8 @@ def _take_keys(link: str, path: Path, pauses: Sequence[float]) -> None:
             break
         except (OSError, ValueError, http.client.HTTPException) as error:
             said = getattr(error, "code", None)
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()
             if said in (401, 403, 404, 410):
                 _end(
                     AGAIN,
@@ -113,7 +116,8 @@ def _forget(environ: Mapping[str, str], link: str) -> None:
     name = urllib.parse.unquote(urllib.parse.urlsplit(link).path).rpartition("/_keys/")[2]
     try:
         client, place = _bucket(environ, f"_keys/{name}")
-        client.delete_object(**place)
+        with contextlib.closing(client):
+            client.delete_object(**place)
     except (Boto3Error, BotoCoreError, ClientError) as error:
         why = type(error).__name__
         print(f"mimir: the link to the keys lives until it expires ({why})", flush=True)
@@ -151,7 +155,8 @@ def _fetch(environ: Mapping[str, str], key: str) -> bytes:
 
     try:
         client, place = _bucket(environ, key)
-        content: bytes = client.get_object(**place)["Body"].read()
+        with contextlib.closing(client):
+            content: bytes = client.get_object(**place)["Body"].read()
         return content
     except (Boto3Error, BotoCoreError, ClientError) as error:
         # The kind alone: a server's own text may repeat keys.

@@ -110,6 +110,23 @@ def test_entering_twice_is_entering_once(data: Path) -> None:
     assert store.get(one.data.key) == job_of(data).data.read_bytes()
 
 
+def test_a_run_keeps_the_code_that_it_was_submitted_with(data: Path, tmp_path: Path) -> None:
+    store = MemoryStore()
+    one, two = tmp_path / "mimir-1.whl", tmp_path / "mimir-2.whl"
+    one.write_bytes(b"one")
+    two.write_bytes(b"two")
+    made = enter(store, "run", job_of(data), one)
+    assert made.code is not None
+    assert made.code.key.endswith("-mimir-1.whl")
+    assert store.get(made.code.key, sha256=made.code.sha256) == b"one"
+    before = dict(store.objects)
+    assert enter(store, "run", job_of(data), two) == made
+    assert enter(store, "run", job_of(data)) == made
+    assert store.objects == before
+    enter(store, "trained-by-hand", job_of(data))
+    assert enter(store, "trained-by-hand", job_of(data), two).code is None
+
+
 def test_a_name_that_is_taken(data: Path, tmp_path: Path) -> None:
     store = MemoryStore()
     enter(store, "run", job_of(data))

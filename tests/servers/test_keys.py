@@ -3,6 +3,8 @@
 import contextlib
 import json
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from launch import keys
+from launch import handover, keys
 from launch.keys import AssumeRole, Federation
 from mimir.errors import BadInput, Conflict, NotFound, StoreDenied
 from mimir.runs import layout
@@ -90,6 +92,8 @@ def machine(laptop: Store, ceph: Ceph, tmp_path: Path) -> Iterator[Store]:
     for run in ("ours", "theirs"):
         for file in ("run.json", "HEAD", "a0001/old", "a0002/mine", "data/x"):
             laptop.write(f"{run}/{file}", b"before")
+    for run, attempt in (("ours", 1), ("ours", 2), ("theirs", 2)):
+        laptop.write(layout.handover_key(run, attempt, "f00"), b"before")
     path = tmp_path / "keys.json"
     keys.mint(ceph.url, "ours", 2, HOUR, AssumeRole(ROLE)).to_file(path)
     yield open_store(ceph.url, credentials_file=path)
@@ -114,6 +118,8 @@ def test_its_own_is_allowed(machine: Store, laptop: Store) -> None:
     machine.put("ours/a0002/large", bytes(20 << 20))  # in parts
     machine.delete("ours/a0002/large")
     assert laptop.read("ours/a0002/large") is None
+    machine.delete("_keys/ours/a0002-f00.json")
+    assert laptop.read("_keys/ours/a0002-f00.json") is None
 
 
 def test_what_is_missing_is_missing_and_not_denied(machine: Store) -> None:
@@ -148,6 +154,12 @@ def test_what_is_missing_is_missing_and_not_denied(machine: Store) -> None:
         lambda s: s.write("ours/data/x", b"x"),
         lambda s: s.delete("ours/model/a0002-x"),
         lambda s: s.write("oursx/a0002/mine", b"x"),
+        lambda s: s.get("_keys/ours/a0002-f00.json"),
+        lambda s: s.get("_keys/theirs/a0002-f00.json"),
+        lambda s: s.write("_keys/ours/a0002-f00.json", b"x"),
+        lambda s: s.delete("_keys/ours/a0001-f00.json"),
+        lambda s: s.delete("_keys/theirs/a0002-f00.json"),
+        lambda s: s.list("_keys/"),
     ],
 )  # fmt: skip
 def test_all_else_is_refused(
@@ -157,6 +169,18 @@ def test_all_else_is_refused(
     with pytest.raises(StoreDenied, match="do not allow it"):
         action(machine)
     assert {key: laptop.get(key) for key in laptop.list("")} == before
+
+
+def test_a_link_to_keys_needs_none(laptop: Store, ceph: Ceph) -> None:
+    made = keys.mint(ceph.url, "ours", 2, HOUR, AssumeRole(ROLE))
+    url = handover.leave(laptop, "ours", 2, made, 60)
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        assert answer.read() == made.text().encode()
+    handover.take_back(laptop, "ours", 2)
+    with pytest.raises(urllib.error.HTTPError) as gone:
+        urllib.request.urlopen(url, timeout=10)
+    gone.value.close()
+    assert gone.value.code == 404
 
 
 def test_keys_without_their_token_are_worth_nothing(
