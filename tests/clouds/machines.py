@@ -69,9 +69,9 @@ class Machine:
                 time.sleep(0.02)
         while self._slay(signal.SIGKILL):
             time.sleep(0.01)
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        thread = self._thread
+        if thread is not None:
+            thread.join()
 
     def wipe(self) -> None:
         """Empty the disk of a stopped machine."""

@@ -4,23 +4,23 @@ A fake is faithful in what the launcher can see: the API, and that machines run 
 ordered, cost money until they are gone, and do not care what becomes of the launcher.
 """
 
-import contextlib
-import json
 import re
 import shutil
-import socketserver
-import sys
 import tempfile
 import threading
 import time
-import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tests.clouds.machines import Machine
+from tests.clouds.server import HTML_403, Answer, Exchange, Hangup, Request, Server
+
+__all__ = [
+    "COMMON_FAULTS", "HTML_403", "Answer", "Exchange", "FakeClock", "Hangup", "Rental", "Request",
+    "Service",
+]  # fmt: skip
 
 
 class FakeClock:
@@ -72,50 +72,6 @@ class Rental:
         )
 
 
-class Exchange(NamedTuple):
-    """A request and its answer. status is None if none was given; fault: what was armed for it."""
-
-    method: str
-    path: str
-    query: dict[str, str]
-    body: Any
-    status: int | None
-    answer: Any
-    content_type: str
-    fault: str
-
-
-@dataclass(frozen=True)
-class Request:
-    """token: the bearer token, "" if there is none. body: parsed JSON, or the text."""
-
-    method: str
-    path: str
-    query: Mapping[str, str]
-    body: Any
-    token: str
-    headers: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """body: JSON, or text as it is (a str), or None for no content."""
-
-    status: int
-    body: Any = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    content_type: str = "application/json"
-
-
-class Hangup(Exception):
-    """Raise it to close the connection without an answer."""
-
-
-HTML_403 = Answer(
-    403,
-    "<!DOCTYPE html><html><title>Access denied</title><body>error code: 1010</body></html>",
-    content_type="text/html; charset=UTF-8",
-)
 COMMON_FAULTS = (
     ("hang_up", "the connection is closed, and nothing was done"),
     ("lost_after", "it is done, and the connection is closed without an answer"),
@@ -138,6 +94,8 @@ class Service:
     """
 
     FAULTS: tuple[tuple[str, str], ...] = COMMON_FAULTS
+    MISBEHAVIOURS: Mapping[str, tuple[tuple[str, dict[str, Any]], ...]] = {}
+    """In a user's words -> the faults to arm, for tests that go through all of them."""
     restarts = False
     """Whether a container whose process exits is started again."""
 
@@ -154,7 +112,7 @@ class Service:
         self._armed: list[tuple[str, dict[str, Any]]] = []
         self._taken = threading.local()
         self._folder = Path(tempfile.mkdtemp(prefix="fake-cloud-"))
-        self._server = _Server(self)
+        self._server = Server(self.answer)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
@@ -183,6 +141,11 @@ class Service:
         assert name in dict(self.FAULTS), f"no such fault: {name}"
         with self.lock:
             self._armed += [(name, details)] * times
+
+    def misbehave(self, words: str) -> None:
+        """Arm what MISBEHAVIOURS says, once."""
+        for name, details in self.MISBEHAVIOURS[words]:
+            self.fault(name, **details)
 
     def armed(self) -> list[str]:
         """The faults that have not happened yet."""
@@ -292,65 +255,3 @@ def _fits(details: Mapping[str, Any], request: Request | None) -> bool:
     return details.get("method", request.method) == request.method and bool(
         re.search(details.get("path", ""), request.path)
     )
-
-
-class _Server(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    allow_reuse_address = True
-    request_queue_size = 64
-
-    def __init__(self, service: Service) -> None:
-        self.service = service
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exc_info()[1], ConnectionError):
-            super().handle_error(request, client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1  # head and body in one packet
-    timeout = 60
-    server: _Server
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-    def _serve(self) -> None:
-        url = urllib.parse.urlsplit(self.path)
-        text = self.rfile.read(int(self.headers.get("content-length") or 0))
-        body: Any = None
-        if text:
-            body = text.decode(errors="replace")
-            with contextlib.suppress(ValueError):
-                body = json.loads(text)
-        scheme, _, token = self.headers.get("authorization", "").partition(" ")
-        request = Request(
-            self.command,
-            urllib.parse.unquote(url.path),
-            dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True)),
-            body,
-            token.strip() if scheme.lower() == "bearer" else "",
-            {name.lower(): value for name, value in self.headers.items()},
-        )
-        try:
-            answer = self.server.service.answer(request)
-        except Hangup:
-            self.close_connection = True
-            return
-        content = b""
-        if answer.body is not None:
-            text_form = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
-            content = text_form.encode()
-        self.send_response(answer.status)
-        if content:
-            self.send_header("Content-Type", answer.content_type)
-        for name, value in answer.headers.items():
-            self.send_header(name, value)
-        if answer.status != 204:
-            self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
