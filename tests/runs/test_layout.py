@@ -29,6 +29,19 @@ def test_keys_are_where_the_tree_says() -> None:
     assert layout.outcome_key("r", 2) == "r/a0002/outcome.json"
     assert layout.stop_key("r", 12345) == "r/a12345/stop.json"
     assert layout.report_key("r") == "r/report.html"
+    assert layout.unended_key("r", 2) == "r/a0002/unended.json"
+    assert layout.handover_key("r", 2, "f00") == "_keys/r/a0002-f00.json"
+
+
+def test_keys_on_their_way_are_in_no_run_and_no_others_prefix() -> None:
+    with pytest.raises(BadInput):
+        layout.check_run(layout.HANDOVER)
+    with pytest.raises(BadInput):
+        layout.handover_key("../r", 1, "f00")
+    whose = [("r", 1), ("r", 10), ("r-a0001", 1), ("r-a0001-x", 1), ("s", 1)]
+    for one in whose:
+        keys = [layout.handover_key(*other, "f00") for other in whose if other != one]
+        assert not [key for key in keys if key.startswith(layout.handover_prefix(*one))]
 
 
 def test_a_checkpoint_key_tells_attempt_and_step() -> None:
