@@ -27,13 +27,17 @@ class Caps:
     paid: its machines cost money, so orders are confirmed first. image: its machines start a
     container image, which the user may name. spot: it also rents machines that may be taken
     away. ends_itself: its machines hold a key with which they can end themselves, so that a
-    deadline holds with the laptop gone.
+    deadline holds with the laptop gone. foreign: its machines are somebody else's though they
+    cost no money, so keys are cut down for them too. max_sessions: machines that a run may use
+    one after the other unless the user allows more, 0 for any number.
     """
 
     paid: bool
     image: bool = False
     spot: bool = False
     ends_itself: bool = False
+    foreign: bool = False
+    max_sessions: int = 0
 
 
 @dataclass(frozen=True)

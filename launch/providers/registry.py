@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _KNOWN = {
     "local": ("launch.providers.local:LocalProvider", "it needs nothing beyond Mimir"),
     "docker": ("launch.providers.docker:DockerProvider", "it needs nothing beyond Mimir"),
+    "colab": ("launch.providers.colab:ColabProvider", "it needs nothing beyond Mimir"),
     "runpod": ("launch.providers.runpod:RunPod", "pip install httpx"),
     "vastai": ("launch.providers.vastai:Vast", "pip install httpx"),
     "lambda": ("launch.providers.lambda_cloud:Lambda", "pip install httpx"),

@@ -1,0 +1,363 @@
+"""Google Colab, by Google's own CLI (google-colab-cli). Not tested on the real service.
+
+An attempt is a cell that runs on a session of its own. The keys to the store go there in a
+file, which the cell deletes before it does anything else. A session that Colab ends is an
+attempt that ended; whether another follows is the launcher's to say, and on a free account it
+does not follow by itself.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import mimir
+from launch import boot, gpus, keys
+from launch.errors import NotGone, ProviderError, UnknownOutcome
+from launch.providers import colab_cell, colab_words
+from launch.providers.base import AttemptSpec, Caps
+from launch.providers.base import Machine as Record
+from launch.providers.cloud import Check, machine_name
+from launch.providers.colab_cli import ASSIGN, Cli
+from launch.providers.colab_session import Machine
+from launch.providers.colab_watch import EVERY, clear, exit_code, kept, printed, private
+from launch.providers.local import state_folder
+from launch.providers.offer import Offer
+from mimir.cli import nearest
+from mimir.errors import BadInput, MimirError
+from mimir.runs.store import Store, open_store
+
+ACCELERATORS = {"T4": 16.0, "L4": 24.0, "G4": 96.0, "A100": 40.0, "H100": 80.0}
+"""Colab's names, with the GPU's memory in GB. The CLI makes an A100 of any other, which only
+fails or costs; so a name is checked before it is called."""
+CPU = "cpu"
+"""The name of a machine without a GPU."""
+DEFAULT = "T4"
+"""What a free account may get."""
+BEGIN = 240.0
+"""Seconds for the first line of the cell."""
+GRACE = 120.0
+"""Seconds for the last checkpoint, once the worker is asked to end."""
+LOOK = 5.0
+"""Seconds between looks whether it has."""
+
+
+class ColabProvider:
+    """Runs attempts on Colab; a Provider.
+
+    Args:
+        cli: Google's CLI.
+        every: seconds between the watch's looks at the account's list.
+        grace: seconds for the last checkpoint.
+        opener: opens the store of a spec, for the run's code.
+    """
+
+    name = "colab"
+    caps = Caps(paid=False, ends_itself=True, foreign=True, max_sessions=1)
+
+    def __init__(
+        self,
+        cli: Cli | None = None,
+        *,
+        every: float = EVERY,
+        grace: float = GRACE,
+        opener: Callable[[str], Store] = open_store,
+        environ: Mapping[str, str] = os.environ,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._cli = cli or Cli(environ)
+        self._every, self._grace = every, grace
+        self._opener, self._environ = opener, environ
+        self._clock, self._sleep = clock, sleep
+        self._watches: list[subprocess.Popen[bytes]] = []
+
+    def offers(self, wanted: tuple[str, ...] = ()) -> list[Offer]:
+        """The machines that Colab has by name; whether this account gets one, only `start` tells.
+
+        The price is 0: what a session costs is compute units, which an account has or not.
+        """
+        all_ = [*ACCELERATORS, CPU]
+        return [offer(name) for name in all_ if not wanted or _canonical(name) in wanted]
+
+    def start(self, spec: AttemptSpec) -> Record:
+        """Make a session and begin the attempt there; returns when the cell runs.
+
+        The GPU is the offer's, else $MIMIR_COLAB_GPU's, else a T4.
+
+        Raises:
+            BadInput: no such GPU, no CLI, a store that Colab cannot reach, no keys in the order.
+            NoCapacity, BalanceEmpty, AuthFailed, RateLimited: Colab's refusals.
+            UnknownOutcome: there may be a session that nobody knows the name of.
+            ProviderError: the session could not be set up; it is ended.
+        """
+        told = spec.offer.gpu if spec.offer else self._environ.get("MIMIR_COLAB_GPU", DEFAULT)
+        gpu = accelerator(told)
+        if not spec.store.startswith("s3://"):
+            raise BadInput(
+                f"a machine of Colab cannot reach the store {spec.store}: use an S3 bucket, "
+                "--store 's3://BUCKET/PREFIX?endpoint=…' (docs/store.md)"
+            )
+        secret = keys.of_environment(spec.env).environment()
+        what = boot.of(self._opener(spec.store), spec, "", None, now=self._clock())
+        job = {"command": list(what.command), "env": {**what.env, **secret}}
+        return {**self.begin(_folder(spec), machine_name(spec.run, spec.attempt), gpu, job),
+                "deadline": spec.deadline}  # fmt: skip
+
+    def begin(self, folder: Path, name: str, gpu: str, job: Mapping[str, object]) -> Record:
+        """A session of this name that runs a job ({"command", "env"}); raises as `start`."""
+        for other in _others(folder):
+            self._drop(other)
+        folder.mkdir(parents=True, mode=0o700)
+        try:
+            endpoint = self._new(folder / "home", name, gpu)
+        except BaseException:
+            # After a Ctrl-C the session may be there.
+            if not _endpoint(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+            else:
+                self._drop(folder)
+            raise
+        private(
+            folder / "session.json",
+            {"session": name, "endpoint": endpoint, "every": self._every},
+        )
+        try:
+            self._run(self._machine(name, endpoint, folder), job)
+        except BaseException:
+            self._drop(folder)
+            raise
+        return {
+            "provider": self.name, "host": os.uname().nodename, "session": name,
+            "endpoint": endpoint, "gpu": gpu or CPU, "folder": str(folder),
+            "started": self._clock(),
+        }  # fmt: skip
+
+    def adopt(self, spec: AttemptSpec) -> Record | None:
+        """The attempt's session, if this computer made one and was cut off before it told."""
+        folder = _folder(spec)
+        endpoint = _endpoint(folder)
+        name = machine_name(spec.run, spec.attempt)
+        if not endpoint or self._machine(name, endpoint, folder).there() is False:
+            return None
+        return {
+            "provider": self.name, "host": os.uname().nodename, "session": name,
+            "endpoint": endpoint, "folder": str(folder), "deadline": spec.deadline,
+            "started": self._clock(),
+        }  # fmt: skip
+
+    def alive(self, machine: Record) -> bool | None:
+        there = self._of(machine).there()
+        # Another computer may be signed in to another account, whose list says nothing of it.
+        return None if there is False and not _is_here(machine) else there
+
+    def end(self, machine: Record) -> None:
+        found = self._of(machine)
+        there = found.there()
+        if there is False and not _is_here(machine):
+            raise NotGone(
+                f"the account that is signed in here has no session {found.endpoint}: look at it "
+                f"from {machine.get('host')}, or at https://colab.research.google.com"
+            )
+        if there is not False:
+            self._let_end(found)
+            found.end()
+        if _is_here(machine):
+            clear(Path(str(machine.get("folder"))))
+
+    def output(self, machine: Record, lines: int) -> list[str]:
+        found = self._of(machine)
+        text = found.download(f"{found.name}.log") or ""
+        if not text and _is_here(machine):
+            folder = Path(str(machine.get("folder")))
+            try:
+                text = printed(folder) or kept(folder).read_text(errors="replace")
+            except OSError:
+                text = ""
+        return colab_words.redacted(text).splitlines()[-lines:]
+
+    def checks(self) -> list[Check]:
+        """For `doctor`: the CLI, the login, the balance. No session is made."""
+        home = _root() / "check"
+        try:
+            self._cli.furnish(home, "check")
+            self._cli.check(home)
+            said = self._cli.ask(home, "usage")
+        except MimirError as error:
+            return [Check("colab", "fail", str(error))]
+        finally:
+            shutil.rmtree(home, ignore_errors=True)
+        if said.code:
+            return [Check("colab", "fail", str(colab_words.failure(said.text, "tell the balance")))]
+        return [Check("colab", "ok", ", ".join(colab_words.redacted(said.text).splitlines()))]
+
+    def _new(self, home: Path, name: str, gpu: str) -> str:
+        """Make a session; its endpoint."""
+        self._cli.furnish(home, name)
+        self._cli.check(home)
+        before = self._strangers(home)
+        try:
+            words = ("--gpu", gpu) if gpu else ()
+            said = self._cli.ask(home, "new", "--session", name, *words, timeout=ASSIGN)
+            why: MimirError = colab_words.refusal(said.text, gpu)
+        except UnknownOutcome as late:
+            why = late
+        endpoint = _endpoint(home.parent)
+        if endpoint:
+            return endpoint
+        raise self._lost(home, before, why) if isinstance(why, UnknownOutcome) else why
+
+    def _lost(self, home: Path, before: set[str], error: UnknownOutcome) -> ProviderError:
+        try:
+            new = self._strangers(home) - before
+        except MimirError:
+            new = {"which could not be listed either"}
+        if not new:
+            return ProviderError(f"{error}; it lists no new session: try again")
+        return UnknownOutcome(
+            f"{error}; the account has a new session ({', '.join(sorted(new))}) that may be from "
+            "this order: end it at https://colab.research.google.com under Runtime, Manage sessions"
+        )
+
+    def _strangers(self, home: Path) -> set[str]:
+        """Endpoints of sessions that were not made from this home."""
+        said = self._cli.ask(home, "sessions")
+        if said.code:
+            raise colab_words.failure(said.text, "list sessions")
+        return {found.endpoint for found in colab_words.sessions(said.text) if found.name == "?"}
+
+    def _run(self, machine: Machine, job: Mapping[str, object]) -> None:
+        path = machine.folder / "job.json"
+        try:
+            private(path, job)
+            machine.upload(path, f"{machine.name}.json")
+        finally:
+            path.unlink(missing_ok=True)
+        text = Path(colab_cell.__file__).read_text(encoding="utf-8")
+        private(machine.folder / "cell.py", f"{text}\n\nwork({machine.name!r})\n")
+        watch = subprocess.Popen(
+            [sys.executable, "-m", "launch.providers.colab_watch", str(machine.folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=_without_keys(self._environ),
+            start_new_session=True,
+        )
+        self._watches = [w for w in (*self._watches, watch) if w.poll() is None]
+        until = self._clock() + BEGIN
+        while colab_cell.BEGUN not in printed(machine.folder):
+            if watch.poll() is not None or self._clock() > until:
+                why = colab_words.last_line(printed(machine.folder))
+                raise ProviderError(f"the session on Colab ran nothing ({why}); it is ended")
+            self._sleep(0.5)
+
+    def _let_end(self, machine: Machine) -> None:
+        """Ask the worker for its last checkpoint, and wait for it."""
+        flag = machine.folder / "stop"
+        try:
+            private(flag, "stop")
+            machine.upload(flag, f"{machine.name}.stop")
+        except ProviderError:
+            return  # it does not answer: there is nothing to wait for
+        until = self._clock() + self._grace
+        while self._clock() < until:
+            if exit_code(printed(machine.folder)) is not None:
+                return
+            if machine.download(f"{machine.name}.exit") is not None:
+                return
+            if machine.there() is False:
+                return
+            self._sleep(LOOK)
+
+    def _drop(self, folder: Path) -> None:
+        """End the session of a folder without asking its worker: nobody needs it."""
+        endpoint = _endpoint(folder)
+        if endpoint:
+            self._machine(folder.name, endpoint, folder).end()
+        clear(folder)
+
+    def _of(self, record: Record) -> Machine:
+        folder = Path(str(record.get("folder")))
+        here = _is_here(record) and folder.is_dir()
+        return self._machine(
+            str(record.get("session")), str(record.get("endpoint")), folder if here else _root()
+        )
+
+    def _machine(self, name: str, endpoint: str, folder: Path) -> Machine:
+        return Machine(self._cli, name, endpoint, folder, self._sleep, self._clock)
+
+
+def offer(name: str) -> Offer:
+    """One of Colab's machines as an offer; BadInput if it has none of this name."""
+    own = accelerator(name) or CPU
+    return Offer(
+        "colab", f"colab-{own.lower()}", _canonical(own), ACCELERATORS.get(own, 0.0), 0.0,
+        place="colab",
+    )  # fmt: skip
+
+
+def accelerator(name: str) -> str:
+    """Colab's name of a GPU as anybody writes it, "" for none ("cpu").
+
+    Raises:
+        BadInput: Colab has no such.
+    """
+    if name.strip().lower() == CPU:
+        return ""
+    for own in ACCELERATORS:
+        if gpus.canonical(own) == gpus.canonical(name):
+            return own
+    raise BadInput(f"Colab has no GPU {name!r}{nearest(name.upper(), (*ACCELERATORS, CPU))}")
+
+
+def _canonical(own: str) -> str:
+    return own if own == CPU else gpus.canonical(own)
+
+
+def _root() -> Path:
+    return state_folder() / "colab"
+
+
+def _folder(spec: AttemptSpec) -> Path:
+    place = hashlib.sha256(spec.store.encode()).hexdigest()[:8]
+    return _root() / place / machine_name(spec.run, spec.attempt)
+
+
+def _others(folder: Path) -> Iterator[Path]:
+    """Folders of this and other attempts of the same run: HEAD has fenced those off already."""
+    run = folder.name.rpartition("-a")[0]
+    for path in sorted(folder.parent.glob(f"{run}-a*")):
+        if path.is_dir() and path.name.rpartition("-a")[0] == run:
+            yield path
+
+
+def _endpoint(folder: Path) -> str:
+    """Of the session that was made from this folder, "" if none was."""
+    for path, key in (
+        (folder / "session.json", ""),
+        (folder / "home" / ".config" / "colab-cli" / "sessions.json", folder.name),
+    ):
+        try:
+            found = json.loads(path.read_text())
+            return str((found[key] if key else found)["endpoint"])
+        except (OSError, ValueError, LookupError, TypeError):
+            continue
+    return ""
+
+
+def _is_here(machine: Record) -> bool:
+    return machine.get("host") == os.uname().nodename
+
+
+def _without_keys(environ: Mapping[str, str]) -> dict[str, str]:
+    """For the watch, which needs no key to a store."""
+    root = Path(mimir.__file__).resolve().parents[1]
+    own = "" if root.name in ("site-packages", "dist-packages") else str(root)
+    path = os.pathsep.join(filter(None, (own, environ.get("PYTHONPATH"))))
+    mine = {name: text for name, text in environ.items() if not name.startswith("AWS_")}
+    return {**mine, **({"PYTHONPATH": path} if path else {})}
