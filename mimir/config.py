@@ -219,6 +219,8 @@ def _typed(name: str, value: Any, kind: type) -> Any:
             return float(value)
         except ValueError:
             pass
+    if kind is str and isinstance(value, bool):  # as YAML reads on and off
+        return "on" if value else "off"
     if not isinstance(value, kind) or isinstance(value, bool):
         wanted = {int: "a whole number", float: "a number", str: "a word"}[kind]
         raise BadInput(f"{name} is {value!r}, but must be {wanted}")

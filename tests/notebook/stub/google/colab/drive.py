@@ -1,0 +1,5 @@
+from google.colab import called
+
+
+def mount(point: str) -> None:
+    called(f"mount {point}")

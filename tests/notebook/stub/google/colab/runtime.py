@@ -1,0 +1,5 @@
+from google.colab import called
+
+
+def unassign() -> None:
+    called("unassign")

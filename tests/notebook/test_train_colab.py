@@ -1,0 +1,281 @@
+"""The notebook in a real Jupyter kernel, with a stub of Colab and an S3 server on 127.0.0.1.
+
+What this does not show: Colab's own kernel and its page, its GPUs, its torch.
+"""
+
+import ast
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from moto.server import ThreadedMotoServer
+
+from launch import wheel
+from mimir.runs import notes
+from mimir.runs.status import derive, read_head
+from mimir.runs.store import Store, open_store
+from tests.e2e import jobs
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOK = ROOT / "notebooks" / "train_colab.ipynb"
+KEY, SECRET = "PLANTEDKEYID", "planted-secret-key"
+SETTINGS = {
+    **jobs.TINY, "epochs": 200, "max_steps": 600, "log_every": 20, "eval_every": 100,
+    "checkpoint_steps": 10, "preflight": "on",
+}  # fmt: skip
+
+
+def cells() -> list[Any]:
+    return list(nbformat.read(NOTEBOOK, as_version=4).cells)
+
+
+def code_cells() -> list[str]:
+    return [cell.source for cell in cells() if cell.cell_type == "code"]
+
+
+def test_it_is_what_its_source_gives() -> None:
+    done = subprocess.run([sys.executable, ROOT / "notebooks" / "make.py", "--check"], check=False)
+    assert done.returncode == 0
+
+
+def test_it_is_valid_and_without_outputs() -> None:
+    book = json.loads(NOTEBOOK.read_text())
+    nbformat.validate(book)
+    assert (book["nbformat"], book["nbformat_minor"]) == (4, 5)
+    assert book["metadata"]["accelerator"] == "GPU"
+    ids = [cell["id"] for cell in book["cells"]]
+    assert len(set(ids)) == len(ids) >= 10
+    for cell in book["cells"]:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+
+
+def test_the_forms_parse() -> None:
+    form = code_cells()[0]
+    values = {}
+    for node in ast.parse(form).body:
+        assert isinstance(node, ast.Assign)
+        assert isinstance(node.targets[0], ast.Name)
+        values[node.targets[0].id] = ast.literal_eval(node.value)
+    lines = [line for line in form.splitlines() if not line.startswith("#")]
+    assert len(lines) == len(values) == 12
+    for line in lines:
+        kind = re.fullmatch(r'(\w+) = \S.* #@param (\[.*\](?: \{.*\})?|\{type:"\w+"\})', line)
+        assert kind, line
+        if kind[2].startswith("["):
+            assert values[kind[1]] in ast.literal_eval(kind[2].partition("]")[0] + "]")
+    for source in code_cells():
+        assert re.match(r'#@title \d+\. .*\{ display-mode: "form" \}\n', source)
+        compile(source, "cell", "exec")
+
+
+def test_no_secret_is_asked_for_in_a_form() -> None:
+    form = code_cells()[0].lower()
+    assert not re.search(r"^\w*(key|secret|token|password)\w* =", form, re.MULTILINE)
+
+
+def test_it_asks_for_what_a_worker_needs() -> None:
+    source = next(source for source in code_cells() if "NEEDS = {" in source)
+    found = re.search(r"NEEDS = (\{.*?\})", source, re.DOTALL)
+    assert found
+    assert ast.literal_eval(found[1]) == wheel.NEEDS
+
+
+@dataclass
+class Colab:
+    """A session of Colab: a folder, the stub, and the notebook with a filled-in form."""
+
+    folder: Path
+    secrets: Any
+    form: dict[str, Any]
+    upload: str = ""
+
+    def start(self, first: int | None = None) -> "subprocess.Popen[str]":
+        """Run all, or only the first cells."""
+        self.folder.mkdir(exist_ok=True)
+        book = nbformat.read(NOTEBOOK, as_version=4)
+        for name, value in self.form.items():
+            line = re.compile(rf"^{name} = .* #@param", re.MULTILINE)
+            assert line.search(book.cells[1].source), name
+            book.cells[1].source = line.sub(
+                lambda _, name=name, value=value: f"{name} = {value!r} #@param",
+                book.cells[1].source,
+            )
+        book.cells = book.cells[:first]
+        nbformat.write(book, self.folder / "notebook.ipynb")
+        (self.folder / "secrets.json").write_text(json.dumps(self.secrets))
+        (self.folder / "kernel.pid").unlink(missing_ok=True)
+        (self.folder / "calls").touch()
+        return subprocess.Popen(
+            [
+                sys.executable, ROOT / "tests" / "notebook" / "execute.py",
+                self.folder / "notebook.ipynb", self.folder,
+            ],
+            env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+
+    def environment(self) -> dict[str, str]:
+        kept = {
+            name: value for name, value in os.environ.items()
+            if not name.startswith(("AWS_", "PYTHONPATH", "MIMIR_", "COV"))
+        }  # fmt: skip
+        return {
+            **kept, "PYTHONPATH": str(ROOT / "tests" / "notebook" / "stub"),
+            "STUB_SECRETS": str(self.folder / "secrets.json"),
+            "STUB_CALLS": str(self.folder / "calls"), "STUB_UPLOAD": self.upload,
+            "AWS_EC2_METADATA_DISABLED": "true", "OMP_NUM_THREADS": "1",
+            "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        }  # fmt: skip
+
+    def run(self, first: int | None = None) -> str:
+        """The sentence that it ended with; "" if all went well."""
+        process = self.start(first)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode in (0, 1), err
+        return out.strip() if process.returncode else ""
+
+    def printed(self) -> str:
+        """All that the cells showed as text."""
+        book = json.loads((self.folder / "executed.ipynb").read_text())
+        outputs = [out for cell in book["cells"] for out in cell.get("outputs", [])]
+        texts = [out.get("text") or out.get("data", {}).get("text/html", "") for out in outputs]
+        return "\n".join("".join(text) for text in texts)
+
+    def pictures(self) -> int:
+        """How many pictures the cells show."""
+        book = json.loads((self.folder / "executed.ipynb").read_text())
+        outputs = [out for cell in book["cells"] for out in cell.get("outputs", [])]
+        return sum("image/png" in out.get("data", {}) for out in outputs)
+
+    def calls(self) -> list[str]:
+        return (self.folder / "calls").read_text().splitlines()
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    import boto3
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
+    for name, value in (("AWS_ACCESS_KEY_ID", KEY), ("AWS_SECRET_ACCESS_KEY", SECRET)):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1")
+    client.create_bucket(Bucket="notebooks")
+    client.close()
+    yield f"s3://notebooks/mimir?endpoint=http://{host}:{port}&region=us-east-1"
+    server.stop()
+
+
+@pytest.fixture
+def colab(tmp_path: Path) -> Colab:
+    code = tmp_path / wheel.file_name()
+    code.write_bytes(wheel.content())
+    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in SETTINGS.items())
+    form = {
+        "preset": "smoke", "run_name": "book", "options": options, "allow_cpu": True,
+        "data_from": "upload", "code": str(code),
+    }  # fmt: skip
+    secrets = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+    data = jobs.write_data(tmp_path / "data.csv", 200)
+    return Colab(tmp_path / "session", secrets, form, str(data))
+
+
+def wait_for_step(store: Store, step: int, process: "subprocess.Popen[str]") -> None:
+    until = time.monotonic() + 60
+    while store.read("book/HEAD") is None or read_head(store, "book").step < step:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_interrupted_resumed_and_done(bucket: str, colab: Colab, tmp_path: Path) -> None:
+    store, calm = open_store(bucket), open_store((tmp_path / "calm").as_uri())
+    colab.form["store"] = bucket
+    process = colab.start()
+    wait_for_step(store, 50, process)
+    os.kill(int((colab.folder / "kernel.pid").read_text()), signal.SIGKILL)
+    assert process.wait(timeout=30) == 3
+    process.communicate()
+
+    # Another session: another machine's empty folder, and the code comes from the store.
+    again = Colab(tmp_path / "again", colab.secrets, {**colab.form, "store": bucket, "code": ""})
+    assert again.run() == ""
+    shown = again.printed()
+    status = derive(store, "book", time.time())
+    assert (status.state, status.step, status.attempt) == ("done", 600, 2)
+    first = notes.read_outcome(store, "book", 1)
+    assert first is not None  # the worker was not left behind by its kernel
+    assert (first.exit_code, first.step) == (75, status.attempts[1].from_step)
+    assert f"Going on from step {first.step:,}" in shown
+    assert "what works has been seen" in shown
+    assert again.pictures() == 1
+    assert "Samples at step " in shown
+    ticks = [line for line in shown.splitlines() if re.match(r"\[[ x]\] ", line)]
+    assert len(ticks) == 7
+    assert all(line.startswith("[x] ") for line in ticks), ticks
+    assert again.calls() == ["download book.zip"]
+
+    begun = time.monotonic()
+    assert again.run() == ""  # and a third time, without work
+    assert "nothing is left to train" in again.printed()
+    assert read_head(store, "book").attempt == 2
+    print(f"the third time took {time.monotonic() - begun:.1f} s")
+
+    jobs.submit(calm, "calm", Path(colab.upload), **SETTINGS)
+    assert jobs.train(calm, "calm")[0]
+    jobs.assert_same(store, "book", "calm", calm)
+
+    assert "preflight of preset smoke passed" in colab.printed()
+    assert colab.calls() == ["upload"]
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(written) > 20
+    holding = [path for path in written if SECRET.encode() in path.read_bytes()]
+    assert [path.name for path in holding] == ["secrets.json", "secrets.json"]
+    assert not [key for key in store.list("") if SECRET.encode() in store.get(key)]
+
+
+def test_no_gpu_is_said_with_what_to_click(colab: Colab) -> None:
+    colab.form["allow_cpu"] = False
+    assert colab.run(first=3) == (
+        "RuntimeError: This session has no GPU. Click Runtime > Change runtime type, choose T4 GPU "
+        "(A100 for the large preset), Save, and then Runtime > Run all; or tick allow_cpu in the "
+        "form to train on the CPU, which is slow."
+    )
+
+
+@pytest.mark.parametrize(("secrets", "why"), [
+    ({}, "AWS_ACCESS_KEY_ID from Colab's secrets: add it there"),
+    ({"AWS_ACCESS_KEY_ID": KEY}, "AWS_SECRET_ACCESS_KEY from Colab's secrets: add it there"),
+    ({"AWS_ACCESS_KEY_ID": None}, "AWS_ACCESS_KEY_ID from Colab's secrets: allow this notebook"),
+    ("no UI", "AWS_ACCESS_KEY_ID from Colab's secrets: open the notebook in the browser"),
+])  # fmt: skip
+def test_missing_secrets_are_said(
+    secrets: Any, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process: a kernel for each of four sentences would take ten seconds."""
+    stub = ROOT / "tests" / "notebook" / "stub" / "google"
+    import google
+
+    (tmp_path / "secrets.json").write_text(json.dumps(secrets))
+    monkeypatch.setattr(google, "__path__", [*google.__path__, str(stub)])
+    monkeypatch.setenv("STUB_SECRETS", str(tmp_path / "secrets.json"))
+    cell = next(source for source in code_cells() if "userdata" in source)
+    with pytest.raises(RuntimeError, match=re.escape(why)) as caught:
+        exec(cell, {"os": os, "store": "s3://bucket/mimir"})
+    assert KEY not in str(caught.value)
