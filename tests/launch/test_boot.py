@@ -228,6 +228,9 @@ def test_the_time_limit_ends_a_deaf_worker_and_what_it_leaves(
     assert len(list(store.list("run/"))) == size, "its training goes on"
     machine.until(lambda: "has asked to be ended" in machine.log)
     assert machine.stop() == 128 + 9
+    # Started again, its time is over: it does not get as much once more.
+    machine.start(what, STAND_IN="deaf", STEPS="100000")
+    machine.until(lambda: len(machine.service.asked) > 1)
 
 
 def test_what_does_not_begin_ends_its_machine_too(machine: Machine, store: Store) -> None:
