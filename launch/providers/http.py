@@ -6,10 +6,12 @@ was lost is an outcome of its own (UnknownOutcome), never a reason to ask again 
 
 import contextlib
 import email.utils
+import functools
 import ipaddress
 import json as jsonlib
 import random
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -70,6 +72,8 @@ class Http:
         self._turn = threading.Lock()
         self._next: dict[str, float] = {}
         self._quota = float("-inf")
+        # Reading the certificates takes 30 ms, so once; a server here without TLS needs none.
+        self._tls: ssl.SSLContext | bool = self._base.startswith("https:") and ssl_context()
 
     def __repr__(self) -> str:
         return f"Http({self._service}, {self._base})"
@@ -205,6 +209,7 @@ class Http:
             headers["Authorization"] = f"Bearer {self._token}"
         return httpx.Client(
             transport=self._transport,
+            verify=self._tls,
             headers=headers,
             timeout=httpx.Timeout(timeout, read=silence),
             follow_redirects=False,
@@ -239,6 +244,12 @@ class Http:
         if self._token and self._token in str(error):
             error.args = (str(error).replace(self._token, "…"),)
         return error
+
+
+@functools.cache
+def ssl_context() -> ssl.SSLContext:
+    """As httpx makes it: with certifi's certificates, or those that SSL_CERT_FILE names."""
+    return httpx.create_ssl_context()
 
 
 def is_page(response: httpx.Response) -> bool:
