@@ -194,7 +194,7 @@ class FakeVast(Service):
         contract = self._rent(offer, order)
         if self.take("leaked", request) is not None:
             contract.stop(self.clock.time())
-            no = {"success": False, "error": "bid_too_low", "msg": "The bid is too low to start."}
+            no = {"success": False, "error": "invalid_price", "msg": "The bid is too low to start."}
             return Answer(400, {**no, "ask_id": number, "new_contract": contract.id})
         for fault, status, message in STALLS:
             if self.take(fault, request) is not None:
@@ -252,7 +252,7 @@ class FakeVast(Service):
             after = _after(request.query.get("after_token"))
         except ValueError:
             return _no(400, "invalid_token", "the token or the filters cannot be read")
-        rows = [self._row(contract) for contract in self._sorted(request)]
+        rows = [self._row(each) for _, each in sorted(self.contracts.items())]
         rows = [row for row in rows if selected(row, filters)]
         limit = int(request.query.get("limit", PAGE))
         limit = min(limit, PAGE) if limit > 0 else 5
@@ -271,11 +271,6 @@ class FakeVast(Service):
                 "label_counts": labels, "next_token": token if more else None, "instances": page,
             },
         )  # fmt: skip
-
-    def _sorted(self, request: Request) -> list[Contract]:
-        order = json.loads(request.query.get("order_by", "[]"))
-        backwards = bool(order) and order[0] == {"col": "id", "dir": "desc"}
-        return sorted(self.contracts.values(), key=lambda each: each.id, reverse=backwards)
 
     def _get(self, request: Request, id: int) -> Answer:
         contract = self.contracts.get(id)
