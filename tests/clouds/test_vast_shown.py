@@ -75,6 +75,20 @@ def test_a_list_is_asked_for_again_after_a_busy_moment(service: FakeVast, cloud:
     assert [each.id for each in cloud.instances()] == [id]
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [], {}, {"instances": {}}, {"instances": [{"label": "mimir-r-a0001"}]}, {"instances": [7]},
+        {"instances": [], "total_instances": 3}, {"instances": [], "success": None},
+    ],
+)  # fmt: skip
+def test_a_list_that_is_none(answer: Any) -> None:
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, json=answer))
+    cloud = Vast(environ={"VAST_API_KEY": "k"}, transport=transport, sleep=lambda s: None)
+    with pytest.raises(ProviderError):
+        cloud.instances()
+
+
 def test_a_list_without_end() -> None:
     asked: list[httpx.Request] = []
 
