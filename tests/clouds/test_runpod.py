@@ -25,6 +25,7 @@ from launch.providers.runpod import RunPod
 from mimir.errors import BadInput
 from tests.clouds import contract, runpod_words
 from tests.clouds.fake_runpod import FakeRunPod
+from tests.clouds.machines import ROOT
 
 KEY = "account-key-of-a-person"
 LINK = "https://bucket.example/keys?signature=planted-secret-text"
@@ -332,17 +333,9 @@ def test_rented_ends_what_is_not_said_to_be_ended(fake: FakeRunPod, cloud: RunPo
         assert fake.alive() == []
 
 
-ENDS = (
-    "import json, os, urllib.request as u; e = json.loads(os.environ['END']); "
-    "t = os.environ[e['token']]; "
-    "r = u.Request(e['url'].format(**os.environ), json.dumps(e['body']).encode(), "
-    "{'Authorization': 'Bearer ' + t, 'Content-Type': 'application/json'}, method=e['method']); "
-    "print(u.build_opener(u.ProxyHandler({})).open(r).status)"
-)
-
-
 def test_a_pod_ends_itself_with_its_own_key(fake: FakeRunPod, cloud: RunPod) -> None:
-    id = rent(cloud, sys.executable, "-c", ENDS, END=json.dumps(cloud.ending()))
+    script = str(ROOT / "mimir" / "ending.py")
+    id = rent(cloud, sys.executable, script, "0", MIMIR_END=json.dumps(cloud.ending()))
     soon(lambda: fake.alive() == [])
     assert cloud.get(id) is None
 
