@@ -96,6 +96,7 @@ def forecast(
 
     Args:
         measured: by canonical name, as launch/measured.py finds them.
+        start_s: of a rented machine; a processor is held to be this computer's.
         memory_gb: what this machine's GPU has (default: the table's).
 
     Returns:
@@ -117,7 +118,7 @@ def forecast(
         steps=work.steps,
         steps_per_epoch=work.steps_per_epoch,
         validation_s=work.validations * work.validation_steps * step_s,
-        start_s=start_s,
+        start_s=start_s if gpu else 0.0,
         need_gb=need_gb(work) if gpu else 0.0,
         memory_gb=memory_gb or (gpu.memory_gb if gpu else float("inf")),
     )

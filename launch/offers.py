@@ -77,9 +77,12 @@ def collect(
     """Ask all at once; a provider that fails costs a sentence and hides no other's offers."""
     answers: dict[str, list[Offer] | Problem] = {}
     threads = []
+    # Some services call both sizes of A100 alike: asked by the bare name, told apart here.
+    both = (*need.gpus, "A100 40GB") if "A100 80GB" in need.gpus else need.gpus
+    wide = replace(need, gpus=tuple(dict.fromkeys(both)))
     for seller in sellers:
         # Daemons: one that hangs must not keep the program from its end.
-        thread = threading.Thread(target=_ask, args=(seller, need, answers), daemon=True)
+        thread = threading.Thread(target=_ask, args=(seller, wide, answers), daemon=True)
         thread.start()
         threads.append(thread)
     until = clock() + within
@@ -93,7 +96,7 @@ def collect(
         if isinstance(answer, Problem):
             problems.append(answer)
         else:
-            offers += answer
+            offers += (one for one in answer if not need.gpus or one.gpu in need.gpus)
     return offers, problems
 
 

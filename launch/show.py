@@ -1,10 +1,11 @@
 """Runs as text for people."""
 
 import shlex
+import time
 from collections.abc import Sequence
 from typing import Any
 
-from launch import machines
+from launch import cost, machines
 from mimir.runs.status import AttemptStatus, Listed, Status
 
 PROG = "python -m launch"
@@ -27,8 +28,8 @@ def next_commands(name: str, store: str = "") -> str:
     return "\n".join(f"  {what:<17}{words}" for what, words in lines)
 
 
-def status_text(status: Status, store: str = "") -> str:
-    """A run on a screen, with what to do about what is wrong."""
+def status_text(status: Status, store: str = "", now: float | None = None) -> str:
+    """A run on a screen, with what to do about what is wrong; now in unix s."""
     title = f"{status.run}: {_state(status)}"
     if status.reason:
         title += f" ({status.reason})"
@@ -42,15 +43,20 @@ def status_text(status: Status, store: str = "") -> str:
             f"{kept.step}" + (" (best)" if kept.key == status.best else "") for kept in status.kept
         )
         lines.append(f"  checkpoints  steps {steps}")
+    bill = cost.line(cost.bill(status, time.time() if now is None else now))
+    lines += [f"  cost         {bill}"] if bill else []
     lines += _attempts(status)
     advice = _advice(status, store)
     return "\n".join([*lines, *(["", advice] if advice else [])])
 
 
-def verdict(status: Status) -> str:
-    """How a run ended, in one sentence."""
+def verdict(status: Status, now: float | None = None) -> str:
+    """How a run ended, in one sentence, with what it took; now in unix s."""
     why = f": {status.reason}" if status.reason else ""
-    return f"run {status.run} is {status.state} at step {_of_total(status)}{why}"
+    took = cost.total(cost.bill(status, time.time() if now is None else now))
+    return f"run {status.run} is {status.state} at step {_of_total(status)}{why}" + (
+        f"; {took}" if took else ""
+    )
 
 
 def runs_table(runs: Sequence[Listed], now: float) -> str:
@@ -75,12 +81,16 @@ def runs_table(runs: Sequence[Listed], now: float) -> str:
                 span(now - status.created),
             )
         )
+    return "\n".join([table(rows), *problems])
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as aligned columns; the first row is the head."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
+    return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
-    ]
-    return "\n".join(lines + problems)
+    )
 
 
 def span(seconds: float) -> str:

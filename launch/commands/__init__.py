@@ -1,6 +1,7 @@
 """The commands of `python -m launch`. What they need is imported when they are called."""
 
 from launch.commands.look import logs, runs, status
+from launch.commands.market import estimate, offers
 from launch.commands.pull import pull
 from launch.commands.start import resume, submit
 from launch.commands.stop import stop
@@ -14,5 +15,7 @@ TREE: cli.Tree = {
     "resume": resume,
     "pull": pull,
     "runs": runs,
+    "offers": offers,
+    "estimate": estimate,
 }
 SUMMARY = "Submit trainings to machines, follow them, and fetch what they leave."

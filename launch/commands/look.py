@@ -23,13 +23,18 @@ def status(name: str, *, store: str = "", json: bool = False) -> None:
     Example:
         python -m launch status first
     """
+    from launch.cost import bill
     from launch.show import status_text
     from mimir.runs.status import derive
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 
-    found = derive(open_store(store or default_store()), name, time.time())
-    print(json_text.dumps(found.as_json(), indent=2) if json else status_text(found, store))
+    now = time.time()
+    found = derive(open_store(store or default_store()), name, now)
+    if json:
+        print(json_text.dumps({**found.as_json(), "bill": bill(found, now).as_json()}, indent=2))
+    else:
+        print(status_text(found, store, now))
 
 
 def runs(*, store: str = "", json: bool = False) -> None:
