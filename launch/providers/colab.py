@@ -17,28 +17,20 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import mimir
-from launch import boot, gpus, keys
+from launch import boot, keys
 from launch.errors import NotGone, ProviderError, UnknownOutcome
 from launch.providers import colab_cell, colab_words
 from launch.providers.base import AttemptSpec, Caps
 from launch.providers.base import Machine as Record
 from launch.providers.cloud import Check, machine_name
 from launch.providers.colab_cli import ASSIGN, Cli
+from launch.providers.colab_offers import CPU, DEFAULT, accelerator
 from launch.providers.colab_session import Machine
 from launch.providers.colab_watch import EVERY, clear, exit_code, kept, printed, private
 from launch.providers.local import state_folder
-from launch.providers.offer import Offer
-from mimir.cli import nearest
 from mimir.errors import BadInput, MimirError
 from mimir.runs.store import Store, open_store
 
-ACCELERATORS = {"T4": 16.0, "L4": 24.0, "G4": 96.0, "A100": 40.0, "H100": 80.0}
-"""Colab's names, with the GPU's memory in GB. The CLI makes an A100 of any other, which only
-fails or costs; so a name is checked before it is called."""
-CPU = "cpu"
-"""The name of a machine without a GPU."""
-DEFAULT = "T4"
-"""What a free account may get."""
 BEGIN = 240.0
 """Seconds for the first line of the cell."""
 GRACE = 120.0
@@ -76,14 +68,6 @@ class ColabProvider:
         self._opener, self._environ = opener, environ
         self._clock, self._sleep = clock, sleep
         self._watches: list[subprocess.Popen[bytes]] = []
-
-    def offers(self, wanted: tuple[str, ...] = ()) -> list[Offer]:
-        """The machines that Colab has by name; whether this account gets one, only `start` tells.
-
-        The price is 0: what a session costs is compute units, which an account has or not.
-        """
-        all_ = [*ACCELERATORS, CPU]
-        return [offer(name) for name in all_ if not wanted or _canonical(name) in wanted]
 
     def start(self, spec: AttemptSpec) -> Record:
         """Make a session and begin the attempt there; returns when the cell runs.
@@ -169,6 +153,7 @@ class ColabProvider:
             found.end()
         if _is_here(machine):
             clear(Path(str(machine.get("folder"))))
+        self._watches = [watch for watch in self._watches if watch.poll() is None]
 
     def output(self, machine: Record, lines: int) -> list[str]:
         found = self._of(machine)
@@ -200,7 +185,6 @@ class ColabProvider:
         """Make a session; its endpoint."""
         self._cli.furnish(home, name)
         self._cli.check(home)
-        before = self._strangers(home)
         try:
             words = ("--gpu", gpu) if gpu else ()
             said = self._cli.ask(home, "new", "--session", name, *words, timeout=ASSIGN)
@@ -210,26 +194,26 @@ class ColabProvider:
         endpoint = _endpoint(home.parent)
         if endpoint:
             return endpoint
-        raise self._lost(home, before, why) if isinstance(why, UnknownOutcome) else why
+        raise self._lost(home, why) if isinstance(why, UnknownOutcome) else why
 
-    def _lost(self, home: Path, before: set[str], error: UnknownOutcome) -> ProviderError:
+    def _lost(self, home: Path, error: UnknownOutcome) -> ProviderError:
+        """What to say of an order without an answer: a session bears no name on the server."""
+        found = "which cannot be listed now"
+        home = home.with_name("list")
         try:
-            new = self._strangers(home) - before
+            # One that is not there: that it is struck off shows that there was a list.
+            self._cli.furnish(home, "none", "none")
+            said = self._cli.ask(home, "sessions")
+            strange = [each.endpoint for each in colab_words.sessions(said.text)]
+            if colab_words.STRUCK in said.text and not strange:
+                return ProviderError(f"{error}; the account has no session from it: try again")
+            found = ", ".join(strange) or found
         except MimirError:
-            new = {"which could not be listed either"}
-        if not new:
-            return ProviderError(f"{error}; it lists no new session: try again")
+            pass
         return UnknownOutcome(
-            f"{error}; the account has a new session ({', '.join(sorted(new))}) that may be from "
-            "this order: end it at https://colab.research.google.com under Runtime, Manage sessions"
+            f"{error}; the account has sessions ({found}) of which one may be from this order: "
+            "end it at https://colab.research.google.com under Runtime, Manage sessions"
         )
-
-    def _strangers(self, home: Path) -> set[str]:
-        """Endpoints of sessions that were not made from this home."""
-        said = self._cli.ask(home, "sessions")
-        if said.code:
-            raise colab_words.failure(said.text, "list sessions")
-        return {found.endpoint for found in colab_words.sessions(said.text) if found.name == "?"}
 
     def _run(self, machine: Machine, job: Mapping[str, object]) -> None:
         path = machine.folder / "job.json"
@@ -290,33 +274,6 @@ class ColabProvider:
 
     def _machine(self, name: str, endpoint: str, folder: Path) -> Machine:
         return Machine(self._cli, name, endpoint, folder, self._sleep, self._clock)
-
-
-def offer(name: str) -> Offer:
-    """One of Colab's machines as an offer; BadInput if it has none of this name."""
-    own = accelerator(name) or CPU
-    return Offer(
-        "colab", f"colab-{own.lower()}", _canonical(own), ACCELERATORS.get(own, 0.0), 0.0,
-        place="colab",
-    )  # fmt: skip
-
-
-def accelerator(name: str) -> str:
-    """Colab's name of a GPU as anybody writes it, "" for none ("cpu").
-
-    Raises:
-        BadInput: Colab has no such.
-    """
-    if name.strip().lower() == CPU:
-        return ""
-    for own in ACCELERATORS:
-        if gpus.canonical(own) == gpus.canonical(name):
-            return own
-    raise BadInput(f"Colab has no GPU {name!r}{nearest(name.upper(), (*ACCELERATORS, CPU))}")
-
-
-def _canonical(own: str) -> str:
-    return own if own == CPU else gpus.canonical(own)
 
 
 def _root() -> Path:

@@ -76,7 +76,7 @@ class Machine:
             try:
                 said = self._ask("stop")
                 why = colab_words.last_line(said.text)
-                there = self.there()
+                there = self._look()
             except MimirError as error:
                 why = str(error)
             if there is False:
@@ -109,7 +109,7 @@ class Machine:
             return None
         if any(found.endpoint == self.endpoint for found in colab_words.sessions(said.text)):
             return True
-        return False if "Pruned 1 stale" in said.text else None
+        return False if colab_words.STRUCK in said.text else None
 
     def _ask(self, command: str, *words: str) -> Said:
         with self._home() as home:

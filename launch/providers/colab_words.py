@@ -33,6 +33,8 @@ INSTALL = (
 LOGIN = "sign in once: run `colab sessions` in a terminal and follow it"
 WAIT = 60.0
 """Seconds to wait after a 429, which Colab gives no time with."""
+STRUCK = "Pruned 1 stale"
+"""What the CLI says of a session that it knew and the account has no more."""
 _LINE = re.compile(r"\[(?P<name>[^\]]*)\] (?P<endpoint>\S+) \| Hardware: (?P<hardware>[^|]+?) \|")
 _SECRETS = (
     re.compile(r"ya29\.[\w.~+/-]+"),
