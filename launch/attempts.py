@@ -1,55 +1,35 @@
-"""Begin an attempt: raise it in HEAD, order its machine, and see that it begins.
-
-The attempt is raised before the machine is ordered, so that a machine of an older order can
-no longer take the run. If the order fails, HEAD says that the run failed and why, which also
-turns away a machine that comes up although its order seemed to fail.
-"""
+"""See that an attempt begins once it is ordered, and that the one before it has ended."""
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from launch import code, keys, machines
+from launch import machines
 from launch.errors import ProviderError
-from launch.providers.base import AttemptSpec, Machine, Provider
+from launch.ordering import Ordered, Say
 from mimir.errors import (
     BAD_CONFIG,
     DONE,
     FENCED,
     INTERRUPTED,
     NON_FINITE,
-    MimirError,
     StoreDenied,
     StoreError,
 )
 from mimir.runs import notes
-from mimir.runs.commit import end_attempt, raise_attempt
+from mimir.runs.commit import end_attempt
 from mimir.runs.head import ENDED
 from mimir.runs.notes import Outcome
 from mimir.runs.parts import read_parts
 from mimir.runs.status import Status, read_head
 from mimir.runs.store import Store
-from mimir.runs.sweep import sweep
 
-Say = Callable[[str], None]
-
-_OWN = keys.Wish()
 LIMIT = 120.0
 """Seconds to wait for an attempt to begin, before leaving it to itself."""
 SETTLE = 20.0
 """Seconds for the first heartbeat of an attempt that has begun: what is wrong with its
 configuration or its device shows before it."""
 LAST_LINES = 15
-
-
-@dataclass(frozen=True)
-class Ordered:
-    """An attempt with its machine."""
-
-    run: str
-    attempt: int
-    provider: Provider
-    machine: Machine
 
 
 @dataclass(frozen=True)
@@ -67,61 +47,24 @@ class Beginning:
     lines: tuple[str, ...] = ()
 
 
-def order(
-    store: Store,
-    run: str,
-    provider: Provider,
-    say: Say,
-    image: str = "",
-    wish: keys.Wish = _OWN,
-    deadline: float = 0.0,
-) -> Ordered:
-    """Raise the run's attempt and start a machine for it, from this image if one is named.
-
-    Its keys are for this attempt alone, unless `wish` says otherwise or the machine is ours.
-    `deadline` (unix s; 0: none): when the worker commits and ends; its keys live a little longer.
-    """
-    attempt = raise_attempt(store, run)
-    try:
-        spec = AttemptSpec(
-            store=store.url, run=run, attempt=attempt, image=image, deadline=deadline
-        )
-        made = keys.for_machine(spec, wish, foreign=provider.caps.paid)
-        if made is not None:
-            spec = replace(spec, env={**spec.env, **made.environment()})
-            if made.warning:
-                say(made.warning)
-        if provider.name == "local":  # the one that trains with what is installed here
-            other = code.differs(store, run)
-            if other:
-                say(other)
-        machine = provider.start(spec)
-    except (MimirError, KeyboardInterrupt) as error:
-        _give_up(
-            store, run, attempt, str(error) or "interrupted before its machine was ordered", say
-        )
-        raise
-    notes.record_machine(store, run, attempt, machine)
-    try:
-        sweep(store, run, say)
-    except StoreError as error:
-        say(f"what older attempts left could not be swept away now: {error}")
-    return Ordered(run, attempt, provider, machine)
-
-
 def retire(status: Status, say: Say) -> None:
     """End the machine of the attempt that is about to be replaced, if it can be reached.
 
-    Before the attempt is raised, so that a worker that still works commits what it has.
+    Before the attempt is raised, so that a worker that still works commits what it has. NotGone
+    if it costs money and cannot be shown to be gone: two machines are not paid for one run.
     """
     machine = machines.current(status)
     provider = machines.provider_of(machine)
-    live = status.state in ("queued", "running")
-    if not live or machine is None or provider is None or machines.alive(machine) is False:
+    if machine is None or provider is None or status.attempts[-1].gone is not None:
+        return
+    live = status.state in ("queued", "running") or provider.caps.paid
+    if not live or machines.alive(machine) is False:
         return
     try:
         provider.end(machine)
     except ProviderError as error:
+        if provider.caps.paid:
+            raise
         say(f"attempt {status.attempt} is replaced, but its machine may still run: {error}")
 
 
@@ -201,10 +144,3 @@ def _ended(store: Store, ordered: Ordered, outcome: Outcome) -> Beginning:
     sentence = f"attempt {ordered.attempt} has ended: {outcome.reason}"
     lines = () if outcome.exit_code == DONE else tail(store, ordered)
     return Beginning("ended", worker_code(outcome.exit_code), sentence, lines)
-
-
-def _give_up(store: Store, run: str, attempt: int, reason: str, say: Say) -> None:
-    try:
-        end_attempt(store, run, attempt, "failed", reason)
-    except MimirError as error:
-        say(f"HEAD could not be told that attempt {attempt} has no machine: {error}")

@@ -16,6 +16,8 @@ POLL = 1.0
 """Seconds between looks at the log."""
 ASK = 5.0
 """Seconds between looks at heartbeat and machine."""
+KEEP = 15.0
+"""Seconds between rounds of a keeper."""
 LAST_WORDS = 15.0
 """Seconds that the worker of a run which has ended gets for its last lines."""
 
@@ -35,6 +37,8 @@ class Follower:
         store, run, attempt: where to begin.
         out: takes the log's text.
         say: takes sentences about the following itself.
+        keep: keeps the run alive (launch/keeper.py); whether the run is over. Without it the
+            following ends with the attempt.
         clock: unix seconds.
     """
 
@@ -46,11 +50,14 @@ class Follower:
         *,
         out: Callable[[str], None],
         say: Callable[[str], None],
+        keep: Callable[[], bool] | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store, self._run, self._attempt = store, run, attempt
         self._out, self._say, self._sleep, self._clock = out, say, sleep, clock
+        self._keep = keep
+        self._kept = 0.0
         self._part = 0
         self._asked = 0.0
         self._ended_at = 0.0
@@ -64,7 +71,7 @@ class Follower:
         """
         while True:
             try:
-                end = self._look()
+                end = self._look() if self._keep is None else self._look_and_keep()
                 if end:
                     status = derive(self._store, self._run, self._clock())
                     return Followed(status, vanished=end == "vanished")
@@ -76,6 +83,15 @@ class Follower:
                     self._say(f"the store does not answer, trying again: {error}")
                 self._away = True
             self._sleep(POLL)
+
+    def _look_and_keep(self) -> str:
+        assert self._keep is not None
+        over = False
+        if abs(self._clock() - self._kept) >= KEEP:
+            over = self._keep()
+            self._kept = self._clock()
+        self._look()  # after the keeper's word that it is over: what was written last
+        return "ended" if over else ""
 
     def _look(self) -> str:
         """One round; "" to go on, else "ended" or "vanished"."""

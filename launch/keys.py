@@ -213,20 +213,6 @@ def mint(
     )
 
 
-def refresh(
-    path: Path,
-    store_url: str,
-    run: str,
-    attempt: int,
-    lifetime_s: float,
-    how: How,
-) -> Credentials:
-    """Make new keys for the same attempt and put them into the worker's credentials file."""
-    credentials = mint(store_url, run, attempt, lifetime_s, how)
-    credentials.to_file(path)
-    return credentials
-
-
 def _ask(
     endpoint: str, region: str, how: AssumeRole | Federation, session: str, text: str, seconds: int
 ) -> Mapping[str, Any]:

@@ -21,7 +21,8 @@ class Plan:
     """How a run gets its machines, until somebody says otherwise.
 
     providers: where, in no order for those that rent (the cheapest offer counts). gpus: names,
-    () for any. spot: machines that may be taken away, too.
+    () for any. spot: machines that may be taken away, too. steps: of
+    the whole run, 0 if that is not known.
     """
 
     providers: tuple[str, ...]
@@ -30,12 +31,14 @@ class Plan:
     spot: bool = False
     image: str = ""
     wish: Wish = field(default_factory=Wish)
+    steps: int = 0
 
     def as_json(self) -> dict[str, Any]:
         return {
             "providers": list(self.providers), "limits": self.limits.as_json(),
             "gpus": list(self.gpus), "spot": self.spot, "image": self.image,
             "role": self.wish.role, "static_keys": self.wish.static,
+            "steps": self.steps,
         }  # fmt: skip
 
     @classmethod
@@ -47,6 +50,7 @@ class Plan:
             spot=bool(value.get("spot")),
             image=str(value.get("image") or ""),
             wish=Wish(str(value.get("role") or ""), bool(value.get("static_keys"))),
+            steps=int(value.get("steps") or 0),
         )
 
 

@@ -142,7 +142,7 @@ def _attempts(status: Status) -> list[str]:
         (
             str(attempt.attempt),
             f"from step {attempt.from_step}" if attempt.from_step is not None else "not begun",
-            _machine(attempt.machine),
+            machine_text(attempt.machine),
             _end(attempt, status),
         )
         for attempt in status.attempts
@@ -154,11 +154,15 @@ def _attempts(status: Status) -> list[str]:
     return ["  attempts", *lines]
 
 
-def _machine(machine: dict[str, Any] | None) -> str:
+def machine_text(machine: dict[str, Any] | None) -> str:
+    """A machine in a few words."""
     if not machine:
         return "no machine known"
     which = machine.get("id") or (f"process {machine['pid']}" if machine.get("pid") else "")
-    return " ".join(str(part) for part in (machine.get("provider", "?"), which) if part)
+    price = machine.get("price")
+    cost = f"${price:.2f}/h" if isinstance(price, int | float) else ""
+    words = (machine.get("provider", "?"), machine.get("gpu"), which, cost)
+    return " ".join(str(word) for word in words if word)
 
 
 def _end(attempt: AttemptStatus, status: Status) -> str:

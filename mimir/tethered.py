@@ -14,7 +14,7 @@ from mimir import cli
 from mimir.runs.store import open_store
 from mimir.worker import Worker, to_stdout
 
-EVERY = 0.5
+EVERY = 0.2
 """Seconds between looks at the parent."""
 
 

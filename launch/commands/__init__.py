@@ -1,5 +1,7 @@
 """The commands of `python -m launch`. What they need is imported when they are called."""
 
+from launch.commands.check import doctor
+from launch.commands.keep import reap, watch
 from launch.commands.look import logs, runs, status
 from launch.commands.market import estimate, offers
 from launch.commands.pull import pull
@@ -17,5 +19,8 @@ TREE: cli.Tree = {
     "runs": runs,
     "offers": offers,
     "estimate": estimate,
+    "watch": watch,
+    "reap": reap,
+    "doctor": doctor,
 }
 SUMMARY = "Submit trainings to machines, follow them, and fetch what they leave."

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TextIO
 from mimir.errors import DONE, BadInput
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from launch.follow import Followed
     from mimir.runs.store import Store
 
@@ -131,9 +133,17 @@ class _JsonLines:
 
 
 def watch_log(
-    store: "Store", name: str, attempt: int, store_option: str, out: "TextIO | _JsonLines"
+    store: "Store",
+    name: str,
+    attempt: int,
+    store_option: str,
+    out: "TextIO | _JsonLines",
+    keep: "Callable[[], bool] | None" = None,
 ) -> "Followed | None":
-    """Print the run's log to `out` until the run has ended; None after Ctrl-C, with a word."""
+    """Print the run's log to `out` until the run has ended; None after Ctrl-C, with a word.
+
+    keep: as Follower's.
+    """
     from launch.follow import Follower
     from launch.show import command, verdict
     from launch.terminal import say
@@ -143,11 +153,12 @@ def watch_log(
         out.flush()
 
     try:
-        followed = Follower(store, name, attempt, out=write, say=say).follow()
+        followed = Follower(store, name, attempt, out=write, say=say, keep=keep).follow()
     except KeyboardInterrupt:
         say(
             f"\nstopped following; run {name} goes on by itself\n"
-            f"  follow it again: {command('logs', name, store_option, '--follow')}\n"
+            + (f"  keep it alive:   {command('watch', name, store_option)}\n" if keep else "")
+            + f"  follow it again: {command('logs', name, store_option, '--follow')}\n"
             f"  stop it:         {command('stop', name, store_option)}"
         )
         return None

@@ -10,9 +10,11 @@ import contextlib
 import hashlib
 import io
 import os
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -190,6 +192,13 @@ class S3Store:
 
     def delete(self, key: str) -> None:
         self._call("delete", key, lambda: self._client.delete_object(**self._at(key)))
+
+    def server_time(self) -> float:
+        """The server's clock in unix s, to the second: requests are refused if ours is far off."""
+        ask = self._client.list_objects_v2
+        told = self._call("list", "", lambda: ask(Bucket=self.bucket.name, MaxKeys=1))
+        date = told["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+        return parsedate_to_datetime(date).timestamp() if date else time.time()
 
     def presign(self, key: str, seconds: float) -> str:
         """A URL by which anyone may GET the object, for at most this long; signed here, no request.

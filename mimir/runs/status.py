@@ -23,8 +23,8 @@ SILENT_AFTER = 4.0
 class AttemptStatus:
     """One attempt. end: "" while it may be working, else one sentence; times in unix s.
 
-    order and machine: order.json and machine.json. gone: since when its machine is no more,
-    and why.
+    cause: who ended it, as Outcome.cause. order and machine: order.json and machine.json. gone:
+    since when its machine is no more, and why.
     """
 
     attempt: int
@@ -32,6 +32,7 @@ class AttemptStatus:
     end: str
     exit_code: int | None = None
     ended_at: float | None = None
+    cause: str = ""
     machine: dict[str, Any] | None = None
     order: dict[str, Any] | None = None
     gone: Gone | None = None
@@ -133,10 +134,17 @@ def derive(store: Store, run: str, now: float) -> Status:
     )
 
 
+def list_names(store: Store) -> list[str]:
+    """The names of all runs of a store."""
+    return [n for n in store.folders() if store.read(layout.record_key(n)) is not None]
+
+
 def list_runs(store: Store, now: float) -> list[Listed]:
     """All runs of a store by name. One run that cannot be read does not hide the others."""
     runs = []
     for name in store.folders():
+        if name == layout.HANDOVER:
+            continue
         try:
             if store.read(layout.record_key(name)) is not None:
                 runs.append(Listed(name, derive(store, name, now)))
@@ -183,6 +191,7 @@ def _attempt(
         end=end,
         exit_code=outcome.exit_code if outcome else None,
         ended_at=outcome.time if outcome else None,
+        cause=outcome.cause if outcome else "",
         machine=notes.read_machine(store, run, number),
         order=notes.read_order(store, run, number),
         gone=gone,

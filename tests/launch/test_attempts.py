@@ -4,10 +4,13 @@ import time
 
 import pytest
 
-from launch import attempts
-from launch.attempts import Ordered, await_beginning, order, retire
-from launch.errors import NoCapacity, UnknownOutcome
-from mimir.errors import BadInput, Fenced, StoreError
+from launch import attempts, ordering
+from launch.attempts import await_beginning, retire
+from launch.errors import NoCapacity, NotGone, UnknownOutcome
+from launch.ordering import Choice, Ordered
+from launch.orders import Plan
+from launch.providers.base import Caps
+from mimir.errors import BadInput, Fenced, MimirError, StoreError
 from mimir.runs import layout, notes
 from mimir.runs.commit import Attempt, raise_attempt
 from mimir.runs.notes import Heartbeat, Outcome
@@ -18,6 +21,20 @@ from tests.launch.conftest import Clock, Fake
 
 def say(line: str) -> None:
     raise AssertionError(line)
+
+
+def order(store: Store, run: str, fake: Fake, say: ordering.Say, deadline: float = 0.0) -> Ordered:
+    choices = [Choice(fake, deadline=deadline)]
+    return ordering.order(store, run, choices, Plan((fake.name,)), lambda line: None)
+
+
+def order_or_fail(store: Store, run: str, fake: Fake) -> Ordered:
+    """As `submit` does it."""
+    try:
+        return order(store, run, fake, say)
+    except MimirError as error:
+        ordering.give_up(store, run, str(error), say)
+        raise
 
 
 def test_the_attempt_is_raised_before_the_order(store: Store, fake: Fake) -> None:
@@ -37,7 +54,7 @@ def test_a_failed_order_fails_the_run_and_turns_late_machines_away(
 ) -> None:
     fake.fails = error
     with pytest.raises(type(error)):
-        order(store, "run", fake, say)
+        order_or_fail(store, "run", fake)
     status = derive(store, "run", time.time())
     assert (status.state, status.reason) == ("failed", str(error))
     assert "failed" in Attempt.claim(store, "run", 1).ended
@@ -151,6 +168,9 @@ def test_retire_ends_the_machine_or_says_that_it_cannot(store: Store, fake: Fake
     retire(derive(store, "run", time.time()), say)
     assert fake.ended == [ordered.machine]
     fake.living = None
+    with pytest.raises(NotGone):  # it costs money: two are not paid for one run
+        retire(derive(store, "run", time.time()), say)
+    fake.caps = Caps(paid=False)
     said: list[str] = []
     retire(derive(store, "run", time.time()), said.append)
     assert "may still run" in said[0]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from moto.server import ThreadedMotoServer
 
-from launch import keys, policy
+from launch import keys, policy, refresh
 from launch.keys import AssumeRole, Credentials, Federation, StaticKeys
 from launch.providers.base import AttemptSpec
 from mimir.errors import BadInput, StoreDenied, StoreError
@@ -63,6 +63,12 @@ def allows(text: str, action: str, resource: str, prefix: str | None = None) -> 
         ("s3:DeleteObject", "b/p/ours/a0001/x", False),
         ("s3:DeleteObject", "b/p/ours/HEAD", False),
         ("s3:DeleteObject", "b/p/ours/model/m", False),
+        ("s3:DeleteObject", "b/p/_keys/ours/a0002-f00.json", True),
+        ("s3:GetObject", "b/p/_keys/ours/a0002-f00.json", False),
+        ("s3:PutObject", "b/p/_keys/ours/a0002-f00.json", False),
+        ("s3:DeleteObject", "b/p/_keys/ours/a0001-f00.json", False),
+        ("s3:DeleteObject", "b/p/_keys/ours/a00021-f00.json", False),
+        ("s3:DeleteObject", "b/p/_keys/theirs/a0002-f00.json", False),
         ("s3:PutBucketPolicy", "b", False),
     ],
 )
@@ -144,8 +150,8 @@ def test_minted_keys_go_into_a_file_that_a_store_reads(
 
 def test_refreshed_keys_replace_the_file(url: str, tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
-    first = keys.refresh(path, url, "ours", 1, HOUR, Federation())
-    second = keys.refresh(path, url, "ours", 1, HOUR, Federation())
+    first = refresh.refresh(path, url, "ours", 1, HOUR, Federation())
+    second = refresh.refresh(path, url, "ours", 1, HOUR, Federation())
     assert json.loads(path.read_text())["AccessKeyId"] == second.access_key
     assert first.environment().keys() == second.environment().keys()
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from launch import proposal
 from launch.commands import SUMMARY, TREE
-from launch.commands.start import _agree
 from mimir import cli
 from mimir.errors import BadInput
 from mimir.runs.store import Store
@@ -69,13 +69,13 @@ def test_a_machine_that_costs_money_is_confirmed(
         def readline(self) -> str:
             return self.line
 
-    _agree(fake, yes=True)
+    proposal.agree([fake], yes=True)
     monkeypatch.setattr("sys.stdin", Terminal("y\n"))
-    _agree(fake, yes=False)
+    proposal.agree([fake], yes=False)
     for stdin, wanted in ((Terminal("\n"), "nothing was ordered"), (Terminal("y", False), "--yes")):
         monkeypatch.setattr("sys.stdin", stdin)
         with pytest.raises(BadInput, match=wanted):
-            _agree(fake, yes=False)
+            proposal.agree([fake], yes=False)
 
 
 @pytest.mark.parametrize("name", TREE)

@@ -1,0 +1,205 @@
+"""Which machine to order for a run now, and what it may do: the plan, held against offers."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from launch import limits
+from launch.errors import NoCapacity
+from launch.limits import HOUR, Room
+from launch.ordering import Choice, Say
+from launch.orders import Plan
+from launch.providers import registry
+from launch.providers.offer import Need
+from launch.providers.rented import Rented
+from launch.workload import Workload
+from mimir.config import Config
+from mimir.errors import BadInput
+from mimir.runs.record import read_run
+from mimir.runs.status import Status
+from mimir.runs.store import Store
+
+if TYPE_CHECKING:
+    from launch.offers import Ranked
+
+SHORTEST = 0.2
+"""Hours: what a machine gets done in less is mostly its own start."""
+RESERVE = 0.1
+"""Hours, at most a fifth of what is left, that a limit keeps back for the last checkpoint and
+for the time until the machine is seen to be gone."""
+TRIES = 8
+"""Offers that are tried for one attempt."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What could be ordered, best first.
+
+    best: what is shown as the plan: the first of `ranked`, None if nothing rents. problems: one
+    sentence for each provider that could not be asked, and why offers were left out.
+    """
+
+    choices: tuple[Choice, ...]
+    ranked: tuple["Ranked", ...]
+    problems: tuple[str, ...]
+    room: Room
+
+
+def choose(store: Store, plan: Plan, status: Status, now: float, say: Say) -> Sequence[Choice]:
+    """What may be ordered for the next attempt of an existing run, best first; for a keeper.
+
+    Raises:
+        NoCapacity: there is nothing within the limits now.
+    """
+    config = Config.from_dict(read_run(store, status.run).config)
+    left = max(1, steps_of(store, plan, status) - status.committed_step)
+    found = find(store, plan, status, config, left, now)
+    for problem in found.problems:
+        say(problem)
+    if not found.choices:
+        raise NoCapacity(nothing(plan, found))
+    return found.choices
+
+
+def find(
+    store: Store,
+    plan: Plan,
+    status: Status | None,
+    config: Config,
+    steps: int,
+    now: float,
+    had: Sequence["Ranked"] | None = None,
+) -> Found:
+    """All that the plan's providers would give for `steps` more steps.
+
+    had: offers that were asked for a moment ago, instead of asking again.
+    """
+    room = limits.room(plan.limits, status, now) if status else _whole(plan)
+    fixed: list[Choice] = []
+    clouds = []
+    for name in plan.providers:
+        provider = registry.get(name)
+        if isinstance(provider, Rented):
+            clouds.append(provider)
+        else:
+            fixed.append(Choice(provider, deadline=_deadline(room.hours, now)))
+    if room.why:
+        return Found((), (), (), room)
+    if had is None:
+        ranked, problems = _ranked(store, clouds, plan, config, steps)
+    else:
+        ranked, problems = list(had), []
+    ranked = [r for r in ranked if room.hours_at(r.offer.price) >= SHORTEST]
+    by_name = {cloud.name: cloud for cloud in clouds}
+    burnt = _burnt(status)
+    ranked.sort(key=lambda r: (r.offer.provider, r.offer.place) in burnt)
+    rented = [
+        Choice(
+            by_name[r.offer.provider], r.offer,
+            _deadline(room.hours_at(r.offer.price), now), round(r.hours, 3),
+        )
+        for r in ranked[:TRIES]
+    ]  # fmt: skip
+    return Found((*fixed, *rented), tuple(ranked), tuple(problems), room)
+
+
+def steps_of(store: Store, plan: Plan | None, status: Status) -> int:
+    """Steps of the whole run; its data is fetched if neither an order nor a heartbeat told."""
+    told = (plan.steps if plan else 0) or status.total_steps
+    if told:
+        return told
+    record = read_run(store, status.run)
+    if record.data is None:
+        raise BadInput(f"run {status.run} names no data: submit it again")
+    with tempfile.TemporaryDirectory(prefix="mimir-") as folder:
+        path = Path(folder) / "data.safetensors"
+        path.write_bytes(
+            store.get(record.data.key, size=record.data.size, sha256=record.data.sha256)
+        )
+        return Workload.of(Config.from_dict(record.config), path).steps
+
+
+def spent(status: Status, now: float) -> float:
+    """Dollars that the run has cost so far."""
+    return limits.spent(status, now).dollars or 0.0
+
+
+def must_fit(plan: Plan, found: Found) -> None:
+    """BadInput if no offer does the whole work within the plan's limits, by the forecast."""
+    if not found.ranked or any(_fits(r, found.room) for r in found.ranked):
+        return
+    best = min(found.ranked, key=lambda r: r.cost)
+    asked = ", ".join(
+        f"--{name.replace('_', '-')} {value:g}"
+        for name, value in (
+            ("max_hours", plan.limits.max_hours),
+            ("max_cost", plan.limits.max_cost),
+        )
+        if value
+    )
+    raise BadInput(
+        f"the limits are too small for the forecast: {asked}, and the cheapest way is "
+        f"{best.hours:.1f} h on {best.offer.provider}'s {best.offer.gpu} for ${best.cost:.2f} "
+        f"({best.forecast.source}); raise the limits, or train a smaller preset or fewer --epochs"
+    )
+
+
+def nothing(plan: Plan, found: Found) -> str:
+    """Why there is nothing to order."""
+    where = ", ".join(plan.providers)
+    kind = f" with {' or '.join(plan.gpus)}" if plan.gpus else ""
+    price = f" at up to ${plan.limits.max_price:g}/h" if plan.limits.max_price else ""
+    why = f" ({'; '.join(found.problems)})" if found.problems else ""
+    return (
+        f"{where} has no machine{kind}{price} for this run now{why}: try again later, or widen it"
+    )
+
+
+def _ranked(
+    store: Store, clouds: Sequence[Rented], plan: Plan, config: Config, steps: int
+) -> tuple[list["Ranked"], list[str]]:
+    if not clouds:
+        return [], []
+    from launch import forecast, offers
+
+    work = Workload.of_steps(config, steps)
+    need = Need(
+        memory_gb=forecast.need_gb(work),
+        gpus=plan.gpus,
+        max_price=plan.limits.max_price or float("inf"),
+        spot=plan.spot,
+    )
+    had, problems = offers.collect([cloud.cloud for cloud in clouds], need)
+    # A provider may know a GPU by a name that only its memory tells apart.
+    had = [o for o in had if (not plan.gpus or o.gpu in plan.gpus) and o.price <= need.max_price]
+    ranked = offers.rank(had, config, steps, store)
+    sentences = [problem.sentence for problem in problems]
+    if had and not ranked:
+        sentences += sorted({one.why for one in offers.judge(had, work)[1]})[:3]
+    return ranked, sentences
+
+
+def _fits(ranked: "Ranked", room: Room) -> bool:
+    return ranked.hours + RESERVE <= room.hours_at(ranked.offer.price)
+
+
+def _burnt(status: Status | None) -> set[tuple[str, str]]:
+    """(provider, place) where a machine of this run broke: taken last."""
+    found = set()
+    for attempt in status.attempts if status else ():
+        if attempt.gone is not None and attempt.gone.kind == "failure" and attempt.machine:
+            machine = attempt.machine
+            found.add((str(machine.get("provider")), str(machine.get("place") or "")))
+    return found
+
+
+def _whole(plan: Plan) -> Room:
+    return Room(plan.limits.max_hours or float("inf"), plan.limits.max_cost or float("inf"))
+
+
+def _deadline(hours: float, now: float) -> float:
+    if hours == float("inf"):
+        return 0.0
+    return now + HOUR * (hours - min(RESERVE, hours / 5))

@@ -1,0 +1,143 @@
+"""watch and reap: nothing is lost while nobody looks, and nothing is paid that nobody uses."""
+
+import json as json_text
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from mimir.errors import INTERRUPTED, BadInput
+
+if TYPE_CHECKING:
+    from launch.keeper import Seen
+    from launch.reaper import Stray
+
+EVERY = 30.0
+"""Seconds between rounds."""
+
+
+def watch(*names: str, once: bool = False, store: str = "", json: bool = False) -> int:
+    """Keep runs alive: end what broke, was taken away or is over, and go on elsewhere.
+
+    A run goes on under the plan of its newest order (providers, limits). Any number of watchers
+    may run at once, also on other computers; Ctrl-C ends the watching, never a run.
+
+    Args:
+        names: of the runs (default: all of the store).
+        once: one round, for cron; else until all these runs have ended.
+        store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
+        json: print JSON: for each run of the last round `run`, `state`, `step`, `over`,
+            `acted` and `sentence`.
+
+    Example:
+        python -m launch watch first --once
+    """
+    from launch import keeper
+    from launch.terminal import Waiting, say
+    from mimir.runs.record import read_run
+    from mimir.runs.status import list_names
+    from mimir.runs.store import open_store
+    from mimir.submission import default_store
+
+    opened = open_store(store or default_store())
+    for name in names:
+        read_run(opened, str(name))
+    wanted = [str(name) for name in names]
+    watched = keeper.Keeper(opened, say)
+    try:
+        while True:
+            seen, failed = keeper.rounds(watched, lambda: wanted or list_names(opened), say)
+            alive = [one for one in seen if not one.over]
+            # Keeping may take a second round: a machine that was just ended has a successor.
+            if once or not (alive or failed):
+                break
+            with Waiting() as waiting:
+                until = time.monotonic() + EVERY
+                while time.monotonic() < until:
+                    waiting.tick(f"{len(alive)} of {len(seen)} runs alive: " + _brief(alive))
+                    time.sleep(0.5)
+    except KeyboardInterrupt:
+        say("stopped watching; runs go on by themselves as long as their machines do")
+        return 130
+    if json:
+        print(json_text.dumps([_as_json(one) for one in seen], indent=2))
+    else:
+        for one in seen:
+            if names or not one.over or one.acted:
+                print(f"{one.run}: {one.sentence}")
+    return INTERRUPTED if failed else 0
+
+
+def reap(*, provider: str = "any", yes: bool = False, store: str = "", json: bool = False) -> int:
+    """End machines that bear our name and work for no run of this store.
+
+    Lists every machine named mimir-<run>-a<attempt> of every provider that has a key here. One
+    whose run is over, unknown to the store, or at a later attempt, is ended after asking.
+
+    Args:
+        provider: which, several as A,B (default: all that have a key here).
+        yes: do not ask.
+        store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
+        json: print JSON: for each machine `provider`, `id`, `name`, `price`, `why` ("" if it is
+            to stay) and `ended`.
+
+    Example:
+        python -m launch reap
+    """
+    from launch import reaper
+    from launch.providers import registry
+    from launch.terminal import say
+    from mimir.runs.store import open_store
+    from mimir.submission import default_store
+
+    opened = open_store(store or default_store())
+    places = [registry.rented(name) for name in registry.several(provider)]
+    found, problems = reaper.find(opened, places, time.time())
+    for problem in problems:
+        say(problem)
+    strays = [one for one in found if one.why]
+    ended: list[str] = []
+    if strays:
+        say(_table(strays))
+        if not yes:
+            _agree(len(strays))
+        ended, failures = reaper.end(opened, strays, time.time, say)
+        problems += failures
+    if json:
+        rows = [{**one.as_json(), "ended": one.instance.id in ended} for one in found]
+        print(json_text.dumps(rows, indent=2))
+    else:
+        stay = len(found) - len(strays)
+        print(f"{len(ended)} ended, {stay} at work for a run of {opened.url}")
+    return INTERRUPTED if problems or len(ended) < len(strays) else 0
+
+
+def _agree(count: int) -> None:
+    if not sys.stdin.isatty():
+        raise BadInput(f"{count} machines would be ended: say --yes to end them")
+    print(f"End these {count} machines? [y/N] ", end="", file=sys.stderr)
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise BadInput("nothing was ended")
+
+
+def _table(strays: "list[Stray]") -> str:
+    lines = []
+    for one in strays:
+        price = f"${one.instance.price:.2f}/h" if one.instance.price is not None else "? $/h"
+        lines.append(
+            f"  {one.provider.name} {one.instance.id}  {one.instance.name}  "
+            f"{one.instance.said or one.instance.state}  {price}  {one.why}"
+        )
+    return "\n".join(lines)
+
+
+def _brief(alive: "list[Seen]") -> str:
+    text = ", ".join(f"{one.run} at step {one.status.step}" for one in alive[:3])
+    return text + (", …" if len(alive) > 3 else "")
+
+
+def _as_json(one: "Seen") -> dict[str, object]:
+    return {
+        "run": one.run, "state": one.status.state, "step": one.status.step, "over": one.over,
+        "acted": one.acted, "sentence": one.sentence,
+    }  # fmt: skip

@@ -1,0 +1,247 @@
+"""Keep runs alive: what is done about a finding (launch/diagnosis.py).
+
+A machine of an attempt that has ended is ended, and seen to be gone, before anything else; then
+the next attempt is ordered, unless somebody asked to stop, or a limit is reached. Any number of
+keepers may work on a run at once: the right to order is one object in the store.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from launch import choosing, diagnosis, limits, machines, refresh, show
+from launch.diagnosis import Facts, Finding, diagnose
+from launch.errors import AuthFailed, BalanceEmpty, NotGone, ProviderError, UnknownOutcome
+from launch.ordering import Choice, Say, order
+from launch.orders import Order, Plan
+from launch.providers import registry
+from launch.providers.base import AttemptSpec, Machine, Provider
+from launch.providers.cloud import State
+from launch.providers.rented import Rented
+from mimir.errors import BadInput, Fenced, MimirError, StoreError
+from mimir.runs import notes
+from mimir.runs.commit import end_attempt
+from mimir.runs.head import ENDED
+from mimir.runs.notes import Gone
+from mimir.runs.status import Status, derive
+from mimir.runs.store import Store
+
+AGAIN = 60.0
+"""Seconds after a refusal before offers are asked for again."""
+
+Choose = Callable[[Store, Plan, Status, float, Say], Sequence[Choice]]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A run after a round. over: nothing is left to keep, and no machine of it is known to live.
+
+    acted: a machine was ended or ordered, or HEAD was written.
+    """
+
+    run: str
+    status: Status
+    over: bool
+    acted: bool
+    sentence: str
+
+
+class Keeper:
+    """Keeps the runs of a store.
+
+    Args:
+        choose: what may be ordered for a run now, best first.
+        provider: by name.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        say: Say,
+        *,
+        choose: Choose = choosing.choose,
+        provider: Callable[[str], Provider] = registry.get,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store, self._say, self._clock = store, say, clock
+        self._choose, self._provider = choose, provider
+
+    def round(self, run: str) -> Seen:
+        """Look at the run once, and do what is to be done.
+
+        Raises:
+            MimirError: of the store; what a provider says is told and tried again next time.
+        """
+        facts = self._facts(run)
+        finding = diagnose(facts)
+        status = facts.status
+        try:
+            if finding.kind in ("idle", "fine"):
+                self._refresh_keys(facts)
+                return self._seen(status, finding.kind == "idle", False, finding.why)
+            if finding.kind == "unanswered":
+                return self._adopt_or_wait(facts, finding)
+            if finding.kind == "over":
+                acted = self._close(status, Gone(self._clock(), "over", finding.why))
+                return self._seen(status, True, acted, finding.why)
+            return self._replace(facts, finding)
+        except (NotGone, UnknownOutcome) as error:
+            return self._seen(status, False, True, str(error))
+        except Fenced as error:
+            return self._seen(status, False, False, str(error))
+        except (AuthFailed, BalanceEmpty) as error:
+            return self._give_up(run, "failed", str(error))
+        except ProviderError as error:
+            return self._seen(status, False, False, str(error))
+
+    def _facts(self, run: str) -> Facts:
+        now = self._clock()
+        status = derive(self._store, run, now)
+        number = max(1, status.attempt)
+        value = notes.read_order(self._store, run, number)
+        machine = machines.current(status)
+        state, said = None, ""
+        if machine is not None and not status.attempts[-1].gone:
+            state, said = self._state(machine)
+        return Facts(status, Order.from_json(value) if value else None, state, said, now)
+
+    def _state(self, machine: Machine) -> tuple[State | None, str]:
+        """What its provider says of a machine; None if it cannot be asked now."""
+        try:
+            provider = self._provider(str(machine.get("provider")))
+            if isinstance(provider, Rented):
+                found = provider.inspect(machine)
+                return (found.state, found.said) if found else (State.GONE, "")
+            alive = provider.alive(machine)
+        except (ProviderError, BadInput):
+            return None, ""
+        return (None if alive is None else State.RUNNING if alive else State.GONE), ""
+
+    def _adopt_or_wait(self, facts: Facts, finding: Finding) -> Seen:
+        status = facts.status
+        if status.attempt and self._adopt(facts):
+            return self._seen(status, False, True, "its machine is there; it is on record now")
+        return self._seen(status, False, False, finding.why)
+
+    def _adopt(self, facts: Facts) -> bool:
+        """Write down the machine of an order whose answer was lost, if its service has it."""
+        order, run, attempt = facts.order, facts.status.run, facts.status.attempt
+        provider = self._provider(order.provider) if order else None
+        if order is None or not isinstance(provider, Rented) or order.offer is None:
+            return False
+        spec = AttemptSpec(
+            self._store.url, run, attempt, deadline=order.deadline, offer=order.offer
+        )
+        machine = provider.adopt(spec)
+        if machine is None:
+            return False
+        machine = {**machine, "started": order.time, "estimate_hours": order.estimate_hours}
+        notes.record_machine(self._store, run, attempt, machine)
+        return True
+
+    def _close(self, status: Status, gone: Gone) -> bool:
+        """End all machines of the run's attempts and write that they are gone; NotGone else."""
+        acted = False
+        for attempt in status.attempts:
+            if attempt.gone is not None or attempt.machine is None:
+                continue
+            provider = machines.provider_of(attempt.machine)
+            if provider is None:
+                continue
+            last = attempt.attempt == status.attempt
+            self._provider(provider.name).end(attempt.machine)
+            what = gone if last else Gone(self._clock(), "over", "a later attempt replaced it")
+            notes.record_gone(self._store, status.run, attempt.attempt, what)
+            acted = True
+        return acted
+
+    def _replace(self, facts: Facts, finding: Finding) -> Seen:
+        status, run = facts.status, facts.status.run
+        current = status.attempts[-1] if status.attempts else None
+        if current is not None and current.machine is None and current.gone is None:
+            if self._adopt(facts):  # it has come up after all
+                return self._seen(status, False, True, "its machine is there; it is on record now")
+            notes.record_gone(
+                self._store, run, status.attempt, Gone(self._clock(), "refused", finding.why)
+            )
+        elif current is not None and current.gone is None:
+            self._say(f"attempt {status.attempt} of run {run} has ended: {finding.why}")
+            self._close(status, Gone(self._clock(), finding.loss, finding.why))
+        status = derive(self._store, run, self._clock())
+        plan = facts.order.plan if facts.order else None
+        end = self._end_of(status, plan)
+        if end is not None:
+            return self._give_up(run, *end)
+        assert plan is not None
+        gone = status.attempts[-1].gone if status.attempts else None
+        if gone is not None and gone.kind == "refused" and self._clock() - gone.time < AGAIN:
+            return self._seen(status, False, False, f"waiting before it asks again: {gone.why}")
+        choices = self._choose(self._store, plan, status, self._clock(), self._say)
+        ordered = order(
+            self._store, run, choices, plan, self._say, after=status.attempt,
+            unless=lambda: self._stopped(run, status.attempt), clock=self._clock,
+        )  # fmt: skip
+        sentence = f"attempt {ordered.attempt} is ordered: {show.machine_text(ordered.machine)}"
+        self._say(f"run {run}: {sentence}")
+        return self._seen(derive(self._store, run, self._clock()), False, True, sentence)
+
+    def _end_of(self, status: Status, plan: Plan | None) -> tuple[str, str] | None:
+        """(state, reason) if the run shall not go on."""
+        if plan is None:
+            return "failed", "its order cannot be read, so that nobody knows what it may cost"
+        if self._stopped(status.run, status.attempt):
+            return "stopped", "asked to stop"
+        why = limits.room(plan.limits, status, self._clock()).why
+        if why:
+            return "stopped", f"{why}: go on by `{show.command('resume', status.run)}` with more"
+        most = plan.limits.max_failures
+        if most and diagnosis.failures(status) >= most:
+            return "failed", f"{most} of its machines or workers broke, the last one: " + (
+                status.attempts[-1].end
+            )
+        if diagnosis.without_progress(status):
+            return "failed", "two attempts have left no new step, the last one: " + (
+                status.attempts[-1].end
+            )
+        return None
+
+    def _stopped(self, run: str, attempt: int) -> str:
+        asked = notes.stop_requested(self._store, run, attempt) if attempt else None
+        return "it was asked to stop" if asked else ""
+
+    def _give_up(self, run: str, state: str, reason: str) -> Seen:
+        self._say(f"run {run} is {state}: {reason}")
+        status = derive(self._store, run, self._clock())
+        if status.state not in ENDED:
+            end_attempt(self._store, run, status.attempt, state, reason)
+        return self._seen(derive(self._store, run, self._clock()), True, True, reason)
+
+    def _refresh_keys(self, facts: Facts) -> None:
+        """New keys into the file of a machine of this computer, before the old ones end."""
+        machine, order = machines.current(facts.status), facts.order
+        if machine is None or order is None:
+            return
+        try:
+            refresh.if_due(
+                machine, self._store.url, facts.status.run, facts.status.attempt,
+                order.plan.wish, self._clock,
+            )  # fmt: skip
+        except (StoreError, BadInput) as error:
+            self._say(f"the keys of run {facts.status.run} could not be replaced: {error}")
+
+    def _seen(self, status: Status, over: bool, acted: bool, sentence: str) -> Seen:
+        return Seen(status.run, status, over, acted, sentence)
+
+
+def rounds(
+    keeper: Keeper, names: Callable[[], Sequence[str]], say: Say
+) -> tuple[list[Seen], list[str]]:
+    """A round over all runs; what was seen, and the names of those that could not be looked at."""
+    seen, failed = [], []
+    for name in names():
+        try:
+            seen.append(keeper.round(name))
+        except MimirError as error:
+            say(f"run {name} could not be looked at: {error}")
+            failed.append(name)
+    return seen, failed

@@ -1,0 +1,203 @@
+"""Order a machine for the next attempt of a run: at most one request for one attempt.
+
+    order.json of attempt k+1 is created    who fails to create it, orders nothing
+    HEAD goes from attempt k to k+1         who fails to swap it, orders nothing
+    the machine is ordered                  by one request
+    machine.json is created
+
+Whatever dies in between leaves a record by which a watcher finds the machine, or sees that
+there is none; it then begins attempt k+2 and never asks for k+1 again. The attempt is raised
+before the machine is ordered, so that a machine of an older order can no longer take the run.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from launch import code, keys
+from launch.errors import NoCapacity, NotGone, UnknownOutcome
+from launch.orders import Order, Plan
+from launch.providers.base import AttemptSpec, Machine, Provider
+from launch.providers.offer import Offer
+from mimir.errors import Fenced, MimirError, StoreError
+from mimir.runs import notes
+from mimir.runs.commit import end_attempt, raise_attempt
+from mimir.runs.notes import Gone
+from mimir.runs.status import read_head
+from mimir.runs.store import Store
+from mimir.runs.sweep import sweep
+
+Say = Callable[[str], None]
+
+HELD = 120.0
+"""Seconds for which an order that was begun by somebody else is left to them."""
+BEFORE_KEYS_END = 900.0
+"""Seconds before the end of its keys at which a rented machine's attempt commits and ends."""
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """An attempt with its machine."""
+
+    run: str
+    attempt: int
+    provider: Provider
+    machine: Machine
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A machine that may be ordered. deadline in unix s, 0 for none; estimate in hours."""
+
+    provider: Provider
+    offer: Offer | None = None
+    deadline: float = 0.0
+    estimate_hours: float | None = None
+
+
+def order(
+    store: Store,
+    run: str,
+    choices: Sequence[Choice],
+    plan: Plan,
+    say: Say,
+    *,
+    after: int | None = None,
+    unless: Callable[[], str] = lambda: "",
+    clock: Callable[[], float] = time.time,
+) -> Ordered:
+    """Order the first of these machines that can be had; each try is an attempt of its own.
+
+    Args:
+        after: the attempt that is replaced (default: the one at HEAD).
+        unless: asked once the attempt is raised; if it gives a reason, nothing is ordered.
+
+    Raises:
+        Fenced: somebody else has begun an attempt meanwhile, or `unless` had a reason.
+        NoCapacity: none was to be had.
+        MimirError: what a provider, the store or its STS said; nothing else is tried then.
+    """
+    last: NoCapacity | None = None
+    for choice in choices:
+        try:
+            return _order(store, run, choice, plan, say, after, unless, clock)
+        except NoCapacity as error:
+            say(f"not to be had: {error}")
+            last = error
+            after = None
+    if len(choices) == 1 and last is not None:
+        raise last
+    raise NoCapacity(f"none of {len(choices)} offers was to be had; the last answer: {last}")
+
+
+def give_up(store: Store, run: str, reason: str, say: Say) -> None:
+    """Write that the run failed for want of a machine; one that comes up is turned away."""
+    try:
+        end_attempt(store, run, read_head(store, run).attempt, "failed", reason)
+    except MimirError as error:
+        say(f"HEAD could not be told that run {run} has no machine: {error}")
+
+
+def _order(
+    store: Store, run: str, choice: Choice, plan: Plan, say: Say, after: int | None,
+    unless: Callable[[], str], clock: Callable[[], float],
+) -> Ordered:  # fmt: skip
+    provider = choice.provider
+    intent = Order(
+        provider.name, plan, clock(), choice.offer, choice.deadline, choice.estimate_hours
+    )
+    attempt = _begin(store, run, intent, after, clock)
+    try:
+        reason = unless()
+        if reason:
+            raise Fenced(f"attempt {attempt} of run {run} is not begun: {reason}")
+        spec = AttemptSpec(
+            store=store.url, run=run, attempt=attempt, image=plan.image,
+            deadline=choice.deadline, offer=choice.offer,
+        )  # fmt: skip
+        spec = _with_keys(spec, provider, plan, say, clock)
+        # The last look before money is spent; a lid may have been shut since the swap.
+        if read_head(store, run).attempt != attempt:
+            raise Fenced(f"run {run} went on without attempt {attempt}: nothing was ordered")
+        if provider.name == "local":  # the one that trains with what is installed here
+            other = code.differs(store, run)
+            if other:
+                say(other)
+        machine = provider.start(spec)
+    except (UnknownOutcome, NotGone, KeyboardInterrupt):
+        raise  # there may be a machine: only its list tells
+    except MimirError as error:
+        _note_refusal(store, run, attempt, str(error), clock, say)
+        raise
+    machine = {**machine, "estimate_hours": choice.estimate_hours}
+    notes.record_machine(store, run, attempt, machine)
+    ordered = Ordered(run, attempt, provider, machine)
+    _turn_back_if_late(store, ordered, clock)
+    try:
+        sweep(store, run, say)
+    except StoreError as error:
+        say(f"what older attempts left could not be swept away now: {error}")
+    return ordered
+
+
+def _begin(
+    store: Store, run: str, intent: Order, after: int | None, clock: Callable[[], float]
+) -> int:
+    """Take the right to order, then raise the attempt; its number."""
+    known = read_head(store, run).attempt if after is None else after
+    while not notes.record_order(store, run, known + 1, intent.as_json()):
+        theirs = Order.from_json(notes.read_order(store, run, known + 1) or {})
+        if clock() - theirs.time < HELD:
+            raise Fenced(
+                f"attempt {known + 1} of run {run} is being ordered by somebody else just now: "
+                "look at it by `python -m launch status`, or try again in two minutes"
+            )
+        # Whoever took it did not raise HEAD, and cannot any more once we have.
+        raise_attempt(store, run, after=known)
+        known += 1
+        why = "its launcher ended before a machine was ordered"
+        notes.record_gone(store, run, known, Gone(clock(), "refused", why))
+    return raise_attempt(store, run, after=known)
+
+
+def _with_keys(
+    spec: AttemptSpec, provider: Provider, plan: Plan, say: Say, clock: Callable[[], float]
+) -> AttemptSpec:
+    """The spec with the attempt's own keys; a rented machine's attempt ends before they do."""
+    caps = provider.caps
+    made = keys.for_machine(spec, plan.wish, foreign=caps.paid, clock=clock)
+    if made is None:
+        return spec
+    spec = replace(spec, env={**spec.env, **made.environment()})
+    if caps.paid and made.expires is not None:
+        last = made.expires - BEFORE_KEYS_END
+        if not spec.deadline or spec.deadline > last:
+            hours = (last - clock()) / 3600
+            say(
+                f"the machine's keys allow {hours:.1f} h: attempt {spec.attempt} commits and ends "
+                "then, and `python -m launch watch` begins the next"
+            )
+            return replace(spec, deadline=last)
+    elif made.warning:
+        say(made.warning)
+    return spec
+
+
+def _turn_back_if_late(store: Store, ordered: Ordered, clock: Callable[[], float]) -> None:
+    """End a machine that came after its replacement."""
+    run, attempt = ordered.run, ordered.attempt
+    if read_head(store, run).attempt == attempt:
+        return
+    ordered.provider.end(ordered.machine)
+    why = "it came after its replacement was ordered"
+    notes.record_gone(store, run, attempt, Gone(clock(), "over", why))
+    raise Fenced(f"run {run} went on without attempt {attempt}: its machine is ended")
+
+
+def _note_refusal(
+    store: Store, run: str, attempt: int, reason: str, clock: Callable[[], float], say: Say
+) -> None:
+    try:
+        notes.record_gone(store, run, attempt, Gone(clock(), "refused", reason))
+    except MimirError as error:
+        say(f"that attempt {attempt} has no machine could not be written: {error}")

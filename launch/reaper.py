@@ -1,0 +1,106 @@
+"""Machines that bear our name, held against a store.
+
+The only place that may end what the store has no record of, and only on a user's word: two
+stores of one account look the same to a service, for both write the name of a run.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from launch.errors import ProviderError
+from launch.providers.cloud import Instance, State, parse_name
+from launch.providers.rented import Rented
+from mimir.errors import MimirError
+from mimir.runs import layout, notes
+from mimir.runs.head import ENDED
+from mimir.runs.notes import Gone
+from mimir.runs.status import derive
+from mimir.runs.store import Store
+
+YOUNG = 300.0
+"""Seconds for which an order may be on its way: its machine is there, its record not yet."""
+
+
+@dataclass(frozen=True)
+class Stray:
+    """A machine of ours. why: it shall be ended; "" if it works for a run of the store."""
+
+    provider: Rented
+    instance: Instance
+    run: str
+    attempt: int
+    why: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "provider": self.provider.name, "id": self.instance.id, "name": self.instance.name,
+            "state": str(self.instance.state), "price": self.instance.price, "why": self.why,
+        }  # fmt: skip
+
+
+def find(store: Store, providers: Sequence[Rented], now: float) -> tuple[list[Stray], list[str]]:
+    """All machines with our name, and a sentence for each provider that could not be asked."""
+    found, problems = [], []
+    for provider in providers:
+        try:
+            listed = provider.cloud.instances()
+        except MimirError as error:
+            problems.append(f"{provider.name} does not list its machines: {error}")
+            continue
+        for instance in listed:
+            place = parse_name(instance.name)
+            if place is None or instance.state is State.GONE:
+                continue
+            found.append(Stray(provider, instance, *place, _why(store, provider, instance, now)))
+    return found, problems
+
+
+def end(
+    store: Store, strays: Sequence[Stray], clock: Callable[[], float], say: Callable[[str], None]
+) -> tuple[list[str], list[str]]:
+    """End them; the ids of those seen to be gone, and a sentence for each that was not."""
+    ended, problems = [], []
+    for stray in strays:
+        try:
+            stray.provider.end_instance(stray.instance)
+        except ProviderError as error:
+            problems.append(str(error))
+            say(str(error))
+            continue
+        ended.append(stray.instance.id)
+        machine = _machine(store, stray.run, stray.attempt)
+        if machine and machine.get("id") == stray.instance.id:
+            gone = Gone(clock(), "over", f"ended by reap: {stray.why}")
+            notes.record_gone(store, stray.run, stray.attempt, gone)
+    return ended, problems
+
+
+def _why(store: Store, provider: Rented, instance: Instance, now: float) -> str:
+    """Why the machine is of no use to any run of the store; "" if it may be."""
+    place = parse_name(instance.name)
+    assert place is not None
+    run, attempt = place
+    if store.read(layout.record_key(run)) is None:
+        return f"there is no run {run} in {store.url}"
+    status = derive(store, run, now)
+    if status.state in (*ENDED, "failed", "stopped"):
+        return f"run {run} is {status.state}"
+    if attempt < status.attempt:
+        return f"run {run} is at attempt {status.attempt} by now"
+    order = notes.read_order(store, run, attempt)
+    if order is None:
+        return f"attempt {attempt} of run {run} was not ordered from this store"
+    if order.get("provider") != provider.name:
+        return f"attempt {attempt} of run {run} was ordered at {order.get('provider')}"
+    machine = _machine(store, run, attempt)
+    if machine is not None and machine.get("id") != instance.id:
+        return f"attempt {attempt} of run {run} has another machine, {machine.get('id')}"
+    young = now - float(order.get("time") or 0.0) < YOUNG
+    if attempt > status.attempt and not young:
+        return f"attempt {attempt} of run {run} never began"
+    return ""
+
+
+def _machine(store: Store, run: str, attempt: int) -> dict[str, Any] | None:
+    return notes.read_machine(store, run, attempt)
