@@ -13,8 +13,9 @@ def ask(id: int, gpu: str, ram: int, base: float, least: float, **others: Any) -
     return {
         "id": id, "ask_contract_id": id, "machine_id": id + 50000, "host_id": 7, "gpu_name": gpu,
         "num_gpus": 1, "gpu_ram": ram, "gpu_arch": "nvidia", "cpu_arch": "amd64",
-        "dph_base": base, "min_bid": least, "is_bid": False, "storage_cost": 0.15,
-        "inet_up_cost": 0.002, "inet_down_cost": 0.002, "inet_up": 800.0, "inet_down": 900.0,
+        "dph_base": base, "min_bid": least, "is_bid": False, "external": False,
+        "storage_cost": 0.15, "inet_up_cost": 0.002, "inet_down_cost": 0.002,
+        "inet_up": 800.0, "inet_down": 900.0,
         "reliability": 0.995, "reliability2": 0.995, "verification": "verified",
         "rentable": True, "rented": False, "duration": 30 * 86400.0, "cuda_max_good": 13.0,
         "disk_space": 500.0, "direct_port_count": 10, "driver_version": "580.65.06",
@@ -73,8 +74,13 @@ def selected(row: Mapping[str, Any], filters: Mapping[str, Any]) -> bool:
         "in": lambda a, b: a in b, "notin": lambda a, b: a not in b,
     }  # fmt: skip
     return all(
-        rules[operator](row.get(name), value)
+        rules[operator](row.get(name), _typed(value, row.get(name)))
         for name, rule in filters.items()
         if isinstance(rule, dict)
         for operator, value in rule.items()
     )
+
+
+def _typed(value: Any, like: Any) -> Any:
+    """The vendor's client sends numbers as texts, and is understood."""
+    return float(value) if isinstance(value, str) and isinstance(like, int | float) else value
