@@ -14,7 +14,6 @@ from launch.orders import Plan
 from launch.providers import registry
 from launch.providers.offer import Need
 from launch.providers.rented import Rented
-from launch.workload import Workload
 from mimir.config import Config
 from mimir.errors import BadInput
 from mimir.runs.record import read_run
@@ -113,6 +112,8 @@ def steps_of(store: Store, plan: Plan | None, status: Status) -> int:
     record = read_run(store, status.run)
     if record.data is None:
         raise BadInput(f"run {status.run} names no data: submit it again")
+    from launch.workload import Workload  # with numpy, which most commands do without
+
     with tempfile.TemporaryDirectory(prefix="mimir-") as folder:
         path = Path(folder) / "data.safetensors"
         path.write_bytes(
@@ -163,6 +164,7 @@ def _ranked(
     if not clouds:
         return [], []
     from launch import forecast, offers
+    from launch.workload import Workload
 
     work = Workload.of_steps(config, steps)
     need = Need(
