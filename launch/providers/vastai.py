@@ -71,6 +71,9 @@ class Vast:
         self._sleep = sleep
         self._made: Http | None = None
 
+    def configured(self) -> bool:
+        return bool(self._given())
+
     def offers(self, need: Need) -> list[Offer]:
         answer = self._ask(
             "POST", "/api/v0/bundles/", pace="search", json=vastai_market.search(need)
@@ -195,14 +198,19 @@ class Vast:
             )  # fmt: skip
         return self._made
 
-    def _key(self) -> str:
+    def _given(self) -> str:
+        """The key as it is here, "" for none."""
         key = self._environ.get("VAST_API_KEY", "").strip()
         home = self._environ.get("HOME")
-        if not key and home:
-            try:
-                key = Path(home, ".config/vastai/vast_api_key").read_text().strip()
-            except OSError:
-                key = ""
+        if key or not home:
+            return key
+        try:
+            return Path(home, ".config/vastai/vast_api_key").read_text().strip()
+        except OSError:
+            return ""
+
+    def _key(self) -> str:
+        key = self._given()
         if not key:
             raise AuthFailed(
                 "there is no key for Vast.ai: make one at cloud.vast.ai/manage-keys with the "
