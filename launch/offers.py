@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from launch import gpus
@@ -77,12 +77,9 @@ def collect(
     """Ask all at once; a provider that fails costs a sentence and hides no other's offers."""
     answers: dict[str, list[Offer] | Problem] = {}
     threads = []
-    # Some services call both sizes of A100 alike: asked by the bare name, told apart here.
-    both = (*need.gpus, "A100 40GB") if "A100 80GB" in need.gpus else need.gpus
-    wide = replace(need, gpus=tuple(dict.fromkeys(both)))
     for seller in sellers:
         # Daemons: one that hangs must not keep the program from its end.
-        thread = threading.Thread(target=_ask, args=(seller, wide, answers), daemon=True)
+        thread = threading.Thread(target=_ask, args=(seller, need, answers), daemon=True)
         thread.start()
         threads.append(thread)
     until = clock() + within
@@ -96,7 +93,7 @@ def collect(
         if isinstance(answer, Problem):
             problems.append(answer)
         else:
-            offers += (one for one in answer if not need.gpus or one.gpu in need.gpus)
+            offers += answer
     return offers, problems
 
 
@@ -151,16 +148,11 @@ def judge(
 def _ask(seller: Seller, need: Need, answers: dict[str, list[Offer] | Problem]) -> None:
     name = seller.name
     try:
-        answers[name] = [_named(offer) for offer in seller.offers(need)]
+        answers[name] = seller.offers(need)
     except MimirError as error:
         answers[name] = Problem(name, str(error), error.exit_code)
     except Exception as error:  # noqa: BLE001 - an adapter's defect hides no other's offers
         answers[name] = Problem(name, f"{name} failed: {type(error).__name__}: {error}", 1)
-
-
-def _named(offer: Offer) -> Offer:
-    """With the name that its memory tells: some services call two sizes of A100 alike."""
-    return replace(offer, gpu=gpus.canonical(offer.gpu, offer.memory_gb))
 
 
 def _unfit(offer: Offer, what: Forecast | None, since: tuple[int, int]) -> str:

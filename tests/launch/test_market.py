@@ -46,7 +46,7 @@ def clouds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Fake]:
             "vastai",
             [
                 Offer("vastai", "7", "RTX 4090", 24, 0.30, "SE", spot=True),
-                Offer("vastai", "8", "A100 40GB", 80, 0.90, "US"),
+                Offer("vastai", "8", "A100 80GB", 80, 0.90, "US"),
                 Offer("vastai", "9", "GTX 480", 2, 0.02, "SE"),
             ],
         ),
