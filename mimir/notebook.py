@@ -177,10 +177,11 @@ def train(session: Session, *, take_over: bool = False, screen: Screen | None = 
     board = Board(store, read_run(store, session.run), attempt, screen or CellScreen())
     child = _start(session, store, attempt)
     try:
-        sweep(store, session.run, board.line)
-    except StoreError as error:
-        board.line(f"what older attempts left is not swept away: {error}")
-    _follow(child, board)
+        _settle(session, store, attempt, child.pid, board)
+        _follow(child, board)
+    except BaseException:
+        child.terminate()  # a worker that nobody follows would still hold the GPU
+        raise
     status = derive(store, session.run, time.time())
     if child.returncode == DONE:
         print(f"Run {session.run} is done at step {status.step:,}")
@@ -192,7 +193,7 @@ def train(session: Session, *, take_over: bool = False, screen: Screen | None = 
 
 
 def _start(session: Session, store: Store, attempt: int) -> "subprocess.Popen[bytes]":
-    child = subprocess.Popen(
+    return subprocess.Popen(
         [
             sys.executable, "-m", "mimir.tethered", "--store", store.url, "--run", session.run,
             "--attempt", str(attempt), "--parent", str(os.getpid()),
@@ -201,12 +202,19 @@ def _start(session: Session, store: Store, attempt: int) -> "subprocess.Popen[by
         start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
+
+
+def _settle(session: Session, store: Store, attempt: int, pid: int, board: Board) -> None:
+    """Leave word of this machine, and sweep away what older ones left."""
     machine = {
-        "provider": PROVIDER, "host": os.uname().nodename, "pid": child.pid,
+        "provider": PROVIDER, "host": os.uname().nodename, "pid": pid,
         "gpu": os.environ.get("MIMIR_GPU", ""), "started": time.time(),
     }  # fmt: skip
     notes.record_machine(store, session.run, attempt, machine)
-    return child
+    try:
+        sweep(store, session.run, board.line)
+    except StoreError as error:
+        board.line(f"what older attempts left is not swept away: {error}")
 
 
 def _follow(child: "subprocess.Popen[bytes]", board: Board) -> None:
@@ -220,18 +228,18 @@ def _follow(child: "subprocess.Popen[bytes]", board: Board) -> None:
             board.refresh()
             time.sleep(POLL)
         except KeyboardInterrupt:
-            board.line("stopping: the last checkpoint is on its way")
-            if asked:
-                continue
-            asked = True
-            child.terminate()
+            print("Stopping: the last checkpoint is on its way")
+            if not asked:
+                asked = True
+                child.terminate()
     reader.join(timeout=10)
     board.refresh(now=True)
 
 
 def _read(pipe: IO[bytes], board: Board) -> None:
-    for line in pipe:
-        board.line(line.decode(errors="replace").rstrip())
+    with pipe:
+        for line in pipe:
+            board.line(line.decode(errors="replace").rstrip())
 
 
 def _must_be_free(session: Session, store: Store, status: Status) -> None:

@@ -167,3 +167,8 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         load_preset("/no/such.yaml")
     with pytest.raises(BadInput, match="there is no preset 'smal'; did you mean 'small'"):
         load_preset("smal")
+
+
+def test_yaml_reads_on_and_off_as_it_likes() -> None:
+    config = Config("toy").with_settings({"compile": False, "preflight": True})
+    assert (config.runtime.compile, config.runtime.preflight) == ("off", "on")
