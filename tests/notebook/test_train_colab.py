@@ -4,6 +4,8 @@ What this does not show: Colab's own kernel and its page, its GPUs, its torch.
 """
 
 import ast
+import importlib
+import importlib.metadata
 import json
 import logging
 import os
@@ -15,6 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nbformat
@@ -31,8 +34,8 @@ ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOK = ROOT / "notebooks" / "train_colab.ipynb"
 KEY, SECRET = "PLANTEDKEYID", "planted-secret-key"
 SETTINGS = {
-    **jobs.TINY, "epochs": 200, "max_steps": 400, "log_every": 20, "eval_every": 100,
-    "checkpoint_steps": 10, "preflight": "on",
+    **jobs.TINY, "epochs": 200, "max_steps": 300, "log_every": 20, "eval_every": 150,
+    "checkpoint_steps": 25, "preflight": "on",
 }  # fmt: skip
 
 
@@ -212,7 +215,7 @@ def wait_for_step(store: Store, step: int, process: "subprocess.Popen[str]") -> 
     while store.read("book/HEAD") is None or read_head(store, "book").step < step:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until
-        time.sleep(0.05)
+        time.sleep(0.15)
 
 
 @pytest.mark.slow
@@ -220,7 +223,7 @@ def test_interrupted_resumed_and_done(bucket: str, colab: Colab, tmp_path: Path)
     store, calm = open_store(bucket), open_store((tmp_path / "calm").as_uri())
     colab.form["store"] = bucket
     process = colab.start()
-    wait_for_step(store, 10, process)
+    wait_for_step(store, 25, process)
     colab.kill_kernel()
     assert process.wait(timeout=30) == 3
     process.communicate()
@@ -230,7 +233,7 @@ def test_interrupted_resumed_and_done(bucket: str, colab: Colab, tmp_path: Path)
     assert again.run() == ""
     shown = again.printed()
     status = derive(store, "book", time.time())
-    assert (status.state, status.step, status.attempt) == ("done", 400, 2)
+    assert (status.state, status.step, status.attempt) == ("done", 300, 2)
     first = notes.read_outcome(store, "book", 1)
     assert first is not None  # the worker was not left behind by its kernel
     assert (first.exit_code, first.step) == (75, status.attempts[1].from_step)
@@ -269,6 +272,26 @@ def test_no_gpu_is_said_with_what_to_click(colab: Colab) -> None:
     )
 
 
+@pytest.fixture
+def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Colab's stub in this process: a kernel for each sentence would take seconds."""
+    import google
+
+    folder = ROOT / "tests" / "notebook" / "stub" / "google"
+    monkeypatch.setattr(google, "__path__", [*google.__path__, str(folder)])
+    monkeypatch.setenv("STUB_SECRETS", str(tmp_path / "secrets.json"))
+    monkeypatch.setenv("STUB_CALLS", str(tmp_path / "calls"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run_cell(words: str, **names: Any) -> dict[str, Any]:
+    """Run the cell that holds these words; its names after."""
+    source = next(source for source in code_cells() if words in source)
+    exec(source, names)
+    return names
+
+
 @pytest.mark.parametrize(("secrets", "why"), [
     ({}, "AWS_ACCESS_KEY_ID from Colab's secrets: add it there"),
     ({"AWS_ACCESS_KEY_ID": KEY}, "AWS_SECRET_ACCESS_KEY from Colab's secrets: add it there"),
@@ -276,16 +299,60 @@ def test_no_gpu_is_said_with_what_to_click(colab: Colab) -> None:
     ("no UI", "AWS_ACCESS_KEY_ID from Colab's secrets: open the notebook in the browser"),
 ])  # fmt: skip
 def test_missing_secrets_are_said(
-    secrets: Any, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    secrets: Any, why: str, stub: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In this process: a kernel for each of four sentences would take ten seconds."""
-    stub = ROOT / "tests" / "notebook" / "stub" / "google"
-    import google
-
-    (tmp_path / "secrets.json").write_text(json.dumps(secrets))
-    monkeypatch.setattr(google, "__path__", [*google.__path__, str(stub)])
-    monkeypatch.setenv("STUB_SECRETS", str(tmp_path / "secrets.json"))
-    cell = next(source for source in code_cells() if "userdata" in source)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    (stub / "secrets.json").write_text(json.dumps(secrets))
     with pytest.raises(RuntimeError, match=re.escape(why)) as caught:
-        exec(cell, {"os": os, "store": "s3://bucket/mimir"})
+        run_cell("userdata", os=os, store="s3://bucket/mimir")
     assert KEY not in str(caught.value)
+
+
+def test_code_that_is_not_what_was_submitted(stub: Path) -> None:
+    (stub / "store" / "run" / "code").mkdir(parents=True)
+    (stub / "store" / "run" / "code" / "x.whl").write_bytes(b"other")
+    record = {"code": {"key": "run/code/x.whl", "size": 5, "sha256": "0" * 64}}
+    (stub / "store" / "run" / "run.json").write_text(json.dumps(record))
+    names = {"os": os, "run_name": "run", "code": "", "store": (stub / "store").as_uri()}
+    with pytest.raises(RuntimeError, match=r"run/code/x\.whl in the store is not what"):
+        run_cell("def wheel_of_run", subprocess=subprocess, importlib=importlib, **names)
+    names["run_name"] = "new"
+    with pytest.raises(RuntimeError, match="That is no wheel"):
+        run_cell("def wheel_of_run", subprocess=subprocess, importlib=importlib, **names)
+    assert (stub / "calls").read_text() == "upload\n"
+
+
+@pytest.mark.parametrize("source", ["upload", "drive", "store", "sample"])
+def test_where_data_comes_from(source: str, stub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = jobs.write_data(stub / "data.csv", 20)
+    store = open_store((stub / "store").as_uri())
+    store.write("data/there.csv", b"sequence,label,target\n")
+    (stub / "session").mkdir()
+    (stub / "upload").mkdir()
+    monkeypatch.chdir(stub / "upload")
+    monkeypatch.setenv("STUB_UPLOAD", str(file))
+    path = {"drive": "/content/drive/MyDrive/my.csv", "store": "data/there.csv"}.get(source, "")
+    found = run_cell(
+        "data_from ==", store=store.url, run_name="run",
+        preset="smoke", options="", session_folder=stub / "session", data_from=source,
+        data_path=path,
+    )  # fmt: skip
+    expected = {
+        "upload": "data.csv", "drive": path, "store": str(stub / "session" / "there.csv"),
+    }.get(source, "")  # fmt: skip
+    assert found["data"] == expected
+    assert expected in ("", path) or Path(expected).is_file()
+    calls = stub / "calls"
+    assert (calls.read_text() if calls.exists() else "") == {
+        "upload": "upload\n", "drive": "mount /content/drive\n",
+    }.get(source, "")  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "store", "ended"), [
+    ("done", "s3://b/p", True), ("running", "s3://b/p", False), ("done", "file:///x", False),
+])  # fmt: skip
+def test_a_session_is_ended_when_all_is_safe(
+    state: str, store: str, ended: bool, stub: Path
+) -> None:
+    run_cell("unassign", end_session=True, status=SimpleNamespace(state=state), store=store)
+    assert (stub / "calls").exists() == ended
