@@ -108,9 +108,9 @@ TABLE: tuple[Gpu, ...] = (
     Gpu("B300", 270, 7700, 2250, 75, (10, 3), ("B300 SXM6 AC",)),
 )  # fmt: skip
 
-IMAGE_SINCE = (7, 5)
-"""The oldest compute capability that Mimir's image can use: CUDA 13, with which its torch is
-built, left out Volta and what is older."""
+IMAGE_SINCE = (7, 0)
+"""The oldest compute capability that the public image of launch/boot.py can use. (Mimir's own
+image, with CUDA 13, begins at Turing, 7.5.)"""
 
 
 def canonical(service_name: str, memory_gb: float = 0.0) -> str:
