@@ -108,6 +108,19 @@ def test_offers_meet_the_need(cloud: Lambda, need: Need, types: set[str]) -> Non
     assert {offer.key["type"] for offer in cloud.offers(need)} == types
 
 
+@pytest.mark.parametrize(
+    ("name", "described"),
+    [("gpu_1x_gh200_sxm", "H200 (96 GB)"), ("gpu_1x_new", "GH200 (96 GB)"), ("x-gb300-1", "")],
+)
+def test_arm_machines_are_told_by_either_name(
+    service: FakeLambda, cloud: Lambda, name: str, described: str
+) -> None:
+    each = service.types["gpu_1x_a10"]
+    service.types = {name: each}
+    each["instance_type"]["gpu_description"] = described
+    assert cloud.offers(Need()) == []
+
+
 def test_an_order_runs_its_command(service: FakeLambda, cloud: Lambda) -> None:
     text = "a b'c\"; $HOME `x`\n* {x} %s"
     script = (

@@ -22,9 +22,9 @@ paramiko = pytest.importorskip("paramiko", reason="pip install paramiko")
 class Machine:
     """An SSH server of paramiko's own on loopback, that lets one key in and repeats commands."""
 
-    def __init__(self, host: ssh.Pair, visitor: str) -> None:
+    def __init__(self, host: paramiko.PKey, visitor: str) -> None:
         self.asked: list[str] = []
-        self._host = paramiko.Ed25519Key.from_private_key(io.StringIO(host.private))
+        self._host = host
         self._visitor = visitor.split()[1]
         self._transports: list[object] = []
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -92,7 +92,8 @@ def identity(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def machine(host: ssh.Pair, identity: Path) -> Iterator[Machine]:
-    made = Machine(host, ssh.own(identity, "me"))
+    key = paramiko.Ed25519Key.from_private_key(io.StringIO(host.private))
+    made = Machine(key, ssh.own(identity, "me"))
     yield made
     made.close()
 
@@ -108,6 +109,17 @@ def test_another_host_key_is_refused(machine: Machine, identity: Path) -> None:
     with pytest.raises(ProviderError, match="another host key"):
         ssh.run(door, "hostname")
     assert machine.asked == []
+
+
+def test_a_host_key_of_another_kind_is_refused(host: ssh.Pair, identity: Path) -> None:
+    machine = Machine(paramiko.ECDSAKey.generate(), ssh.own(identity, "me"))
+    try:
+        door = ssh.Door("127.0.0.1", "ubuntu", host.public, identity, machine.port)
+        with pytest.raises(ProviderError, match="another host key"):
+            ssh.run(door, "hostname")
+        assert machine.asked == []
+    finally:
+        machine.close()
 
 
 def test_a_stranger_is_not_let_in(machine: Machine, host: ssh.Pair, tmp_path: Path) -> None:
