@@ -1,0 +1,352 @@
+"""The provider with a CLI that answers as recorded: every state, without any server."""
+
+import json
+import os
+import shutil
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launch.errors import (
+    BalanceEmpty,
+    NoCapacity,
+    NotGone,
+    ProviderError,
+    UnknownOutcome,
+)
+from launch.providers import colab, registry
+from launch.providers.base import AttemptSpec
+from launch.providers.colab import ColabProvider
+from launch.providers.colab_cli import Cli
+from launch.providers.colab_offers import accelerator, offer, offers
+from mimir.errors import BadInput
+from tests.colab import said, stand_in
+from tests.launch.conftest import wait_for
+
+NAME = "mimir-run-a0001"
+SECRET = "planted-secret-key"
+WAITS = (
+    "import signal,sys,time;signal.signal(15,lambda *_:sys.exit(75));"
+    "print('it works',flush=True);time.sleep(60)"
+)
+
+
+@dataclass
+class Place:
+    """A computer with that CLI."""
+
+    folder: Path
+    provider: ColabProvider
+    environ: dict[str, str]
+
+    @property
+    def root(self) -> Path:
+        return self.folder / "state" / "mimir" / "colab"
+
+    @property
+    def attempt(self) -> Path:
+        return self.root / "store" / NAME
+
+    def begin(self, code: str = WAITS, gpu: str = "T4", name: str = NAME) -> dict[str, Any]:
+        job = {"command": [sys.executable, "-c", code], "env": {"KEY": SECRET}}
+        return self.provider.begin(self.attempt.with_name(name), name, gpu, job)
+
+    def answer(self, command: str, code: int, text: str) -> None:
+        path = self.folder / "cli" / "answers.json"
+        answers = json.loads(path.read_text())
+        answers.setdefault(command, []).append([code, text])
+        path.write_text(json.dumps(answers))
+
+    @property
+    def endpoints(self) -> list[str]:
+        found: list[str] = json.loads((self.folder / "cli" / "endpoints.json").read_text())
+        return found
+
+    def lose(self, *left: str) -> None:
+        (self.folder / "cli" / "endpoints.json").write_text(json.dumps(left))
+
+    def asked(self) -> list[dict[str, Any]]:
+        path = self.folder / "cli" / "asked.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def secrets(self) -> list[Path]:
+        return [
+            path for path in self.folder.rglob("*")
+            if path.is_file() and not path.name.startswith("asked")
+            and SECRET.encode() in path.read_bytes()
+        ]  # fmt: skip
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    cli = tmp_path / "cli"
+    cli.mkdir()
+    program = cli / "colab"
+    program.write_text(f"#!{sys.executable} -IS\n" + Path(stand_in.__file__).read_text())
+    program.chmod(0o755)
+    (cli / "endpoints.json").write_text("[]")
+    (cli / "answers.json").write_text("{}")
+    home = tmp_path / "home"
+    (home / ".config" / "colab-cli").mkdir(parents=True)
+    (home / ".config" / "colab-cli" / "token.json").write_text('{"token": "ya29.planted"}')
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("COLAB_CLI_PATH", str(program))
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setattr(colab, "LOOK", 0.1)
+    provider = ColabProvider(
+        Cli(os.environ), every=0.3, grace=10.0, sleep=lambda s: time.sleep(min(s, 0.05))
+    )
+    yield Place(tmp_path, provider, dict(os.environ))
+    for folder in (tmp_path / "state" / "mimir" / "colab").glob("*/mimir-*"):
+        if folder.is_dir():
+            colab.clear(folder)
+    for watch in provider._watches:
+        watch.wait(timeout=30)
+
+
+def test_an_attempt_from_its_session_to_its_end(place: Place) -> None:
+    record = place.begin()
+    assert record["provider"] == "colab"
+    assert (record["gpu"], record["endpoint"]) == ("T4", "gpu-t4-s-1")
+    assert SECRET not in json.dumps(record)
+    assert place.provider.alive(record) is True
+    wait_for(lambda: place.provider.output(record, 5) == ["it works"], 20)
+    assert place.secrets() == [], "keys are in the worker's memory alone"
+    place.provider.end(record)
+    assert (place.folder / "cli" / "content" / f"{NAME}.exit").read_text() == "75"
+    assert place.endpoints == []
+    assert place.provider.alive(record) is False
+    assert not place.attempt.exists()
+    place.provider.end(record)
+
+
+def test_the_watch_ends_the_session_of_a_worker_that_has_ended(place: Place) -> None:
+    record = place.begin("print('cannot'); raise SystemExit(78)")
+    wait_for(lambda: not place.attempt.exists(), 20)
+    assert place.endpoints == []
+    (place.folder / "cli" / "content" / f"{NAME}.log").unlink()
+    assert place.provider.output(record, 5) == ["cannot"]
+    kept = place.attempt.with_name(f"{NAME}.log")
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+def test_the_watch_leaves_when_the_session_is_lost(place: Place) -> None:
+    record = place.begin()
+    place.lose()
+    assert place.provider.alive(record) is False
+    wait_for(lambda: not place.attempt.exists(), 20)
+    assert "stop" not in [call["words"][2] for call in place.asked()]
+
+
+def test_what_the_cli_gets_of_ours(place: Place) -> None:
+    place.begin()
+    for call in place.asked():
+        environ = call["environ"]
+        assert call["umask"] == 0o077
+        assert not [name for name in environ if name.startswith("AWS_")]
+        assert SECRET not in json.dumps(call)
+        assert "--env" not in call["words"]
+        assert call["words"][:2] == ["--auth", "oauth2"]
+        assert str(place.root) in environ["HOME"]
+    home = place.attempt / "home"
+    own = home / ".config" / "colab-cli"
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    assert stat.S_IMODE(place.attempt.stat().st_mode) == 0o700
+    assert os.readlink(own / "colab.log") == os.devnull
+    assert os.readlink(own / "history" / f"{NAME}.jsonl") == os.devnull
+    assert json.loads((own / "token.json").read_text()) == {"token": "ya29.planted"}
+    assert json.loads((own / "settings.json").read_text()) == {"enable_update_check": False}
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (said.PRECONDITION, NoCapacity),
+        (said.ACCELERATOR, BalanceEmpty),
+        (said.outcome(2), BalanceEmpty),
+        (said.http("Service Unavailable"), NoCapacity),
+    ],
+)
+def test_a_refused_session_leaves_nothing(place: Place, text: str, error: type[Exception]) -> None:
+    place.answer("new", 1, text)
+    with pytest.raises(error):
+        place.begin()
+    assert not place.attempt.exists()
+    assert place.endpoints == []
+
+
+@pytest.mark.parametrize(
+    ("there", "lists", "error", "word"),
+    [
+        ([], True, ProviderError, "no session from it"),
+        (["gpu-t4-s-9"], True, UnknownOutcome, "gpu-t4-s-9"),
+        ([], False, UnknownOutcome, "cannot be listed"),
+    ],
+)
+def test_an_order_without_an_answer_is_looked_up(
+    place: Place, there: list[str], lists: bool, error: type[Exception], word: str
+) -> None:
+    place.lose(*there)
+    place.answer("new", 1, said.TIMED_OUT)
+    if not lists:
+        place.answer("sessions", 0, said.NONE)  # as with a login that has run out
+    with pytest.raises(error) as raised:
+        place.begin()
+    assert type(raised.value) is error
+    assert word in str(raised.value)
+    assert place.endpoints == there, "only what is ours is ended"
+
+
+def test_a_session_that_cannot_be_set_up_is_ended(place: Place) -> None:
+    place.answer("upload", 1, said.DOWNLOAD_FAILED)
+    with pytest.raises(ProviderError, match="could not send a file") as raised:
+        place.begin()
+    assert "planted" not in str(raised.value)
+    assert place.endpoints == []
+    assert place.secrets() == []
+    assert not place.attempt.exists()
+
+
+def test_a_cell_that_does_not_begin_is_an_error(place: Place) -> None:
+    place.answer("exec", 1, "[colab] Session 'x' appears to be lost (404/401). Cleaning up.")
+    place.provider._clock = _quick()
+    with pytest.raises(ProviderError, match="ran nothing"):
+        place.begin()
+    assert place.endpoints == []
+    assert not place.attempt.exists()
+
+
+def _quick() -> Callable[[], float]:
+    """A clock by which each look takes twenty seconds."""
+    passed = iter(range(10**9, 10**9 + 10**6, 20))
+    return lambda: float(next(passed))
+
+
+@pytest.mark.parametrize(
+    ("code", "text"), [(1, said.NO_LOGIN), (0, said.NONE), (1, said.UNREACHED)]
+)
+def test_only_a_list_says_that_a_session_is_gone(place: Place, code: int, text: str) -> None:
+    record = {"host": os.uname().nodename, "session": NAME, "endpoint": "gpu-t4-s-1"}
+    place.answer("sessions", code, text)
+    assert place.provider.alive(record) is None
+
+
+def test_a_session_that_one_list_lacks_is_looked_at_again(place: Place) -> None:
+    place.lose("gpu-t4-s-1")
+    place.answer("sessions", 0, said.STRUCK + said.NONE)
+    record = {"host": os.uname().nodename, "session": NAME, "endpoint": "gpu-t4-s-1"}
+    assert place.provider.alive(record) is True
+
+
+def test_from_another_computer(place: Place) -> None:
+    record = {**place.begin(), "host": "elsewhere", "folder": "/nowhere"}
+    assert place.provider.alive(record) is True
+    wait_for(lambda: place.provider.output(record, 3) == ["it works"], 20)
+    place.provider.end(record)
+    assert place.endpoints == []
+    assert place.provider.alive(record) is None, "this may be another account"
+    with pytest.raises(NotGone, match="elsewhere"):
+        place.provider.end(record)
+
+
+def test_a_session_that_stays_is_said(place: Place) -> None:
+    record = place.begin()
+    for _ in range(60):
+        place.answer("stop", 0, "[colab] Session 'x' not found.")
+    place.provider._clock = _quick()
+    with pytest.raises(NotGone, match="Manage sessions"):
+        place.provider.end(record)
+    assert place.endpoints == ["gpu-t4-s-1"]
+
+
+def test_a_launcher_that_died_after_its_order_is_found_again(place: Place) -> None:
+    spec = AttemptSpec("s3://runs/x?endpoint=http://127.0.0.1:1", "run", 1)
+    folder = colab._folder(spec)
+    assert place.provider.adopt(spec) is None
+    cli = Cli(os.environ)
+    cli.furnish(folder / "home", NAME)
+    cli.ask(folder / "home", "new", "--session", NAME)  # and no more
+    found = place.provider.adopt(spec)
+    assert found is not None
+    assert place.provider.alive(found) is True
+    later = folder.with_name("mimir-run-a0002")
+    job = {"command": [sys.executable, "-c", WAITS], "env": {}}
+    record = place.provider.begin(later, later.name, "", job)
+    assert place.endpoints == [record["endpoint"]], "an older attempt's session is ended first"
+    assert not folder.exists()
+    assert place.provider.adopt(spec) is None
+
+
+@pytest.mark.parametrize("name", ["h200", "V100", "RTX 4090", "T5", ""])
+def test_a_gpu_that_colab_has_not_is_refused_before_any_call(
+    place: Place, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("MIMIR_COLAB_GPU", name)
+    with pytest.raises(BadInput, match="Colab has no GPU"):
+        place.provider.start(AttemptSpec("s3://runs/x", "run", 1))
+    assert place.asked() == []
+
+
+def test_the_names_of_gpus() -> None:
+    names = [accelerator(name) for name in ("t4", "Tesla T4", "A100", "H100", "L4", "G4", "cpu")]
+    assert names == ["T4", "T4", "A100", "H100", "L4", "G4", ""]
+    assert offer("a100").gpu == "A100 40GB"
+    assert [each.id for each in offers(("T4", "H100 SXM"))] == ["colab-t4", "colab-h100"]
+    assert all(accelerator(each.gpu) or each.gpu == "cpu" for each in offers())
+
+
+def test_what_an_order_must_have(place: Place) -> None:
+    with pytest.raises(BadInput, match="S3 bucket"):
+        place.provider.start(AttemptSpec("file:///runs", "run", 1))
+    with pytest.raises(BadInput, match="no keys"):
+        place.provider.start(AttemptSpec("s3://runs/x", "run", 1))
+    assert place.asked() == []
+
+
+def test_a_cli_that_is_missing_or_too_old(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.answer("version", 0, "Version: 0.6.0")
+    with pytest.raises(BadInput, match=r"0\.6\.0.*>=0\.7\.4,<0\.8"):
+        place.begin()
+    monkeypatch.setenv("COLAB_CLI_PATH", "/nowhere/colab")
+    with pytest.raises(BadInput, match=r"/nowhere/colab, which is not there.*Python 3\.12"):
+        place.begin()
+    monkeypatch.delenv("COLAB_CLI_PATH")
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(BadInput, match="Google's CLI for Colab is not there"):
+        place.begin()
+    assert not place.attempt.exists()
+
+
+def test_what_doctor_is_told(place: Place) -> None:
+    assert [(c.status, c.details) for c in place.provider.checks()] == [
+        ("ok", "Current balance: 0.00 compute units, Usage rate: 0.00/hr")
+    ]
+    place.answer("usage", 1, said.NO_LOGIN)
+    (check,) = place.provider.checks()
+    assert check.status == "fail"
+    assert "sign in once" in check.details
+    assert not (place.root / "check").exists()
+
+
+def test_the_registry_has_it_without_reading_it() -> None:
+    assert "colab" in registry.names()
+    caps = registry.get("colab").caps
+    assert (caps.paid, caps.foreign, caps.max_sessions) == (False, True, 1)
+
+
+def test_no_session_is_left_by_a_ctrl_c(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place.provider, "_run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        place.begin()
+    assert place.endpoints == []
+    shutil.rmtree(place.root, ignore_errors=True)
