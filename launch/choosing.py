@@ -12,6 +12,7 @@ from launch.limits import HOUR, Room
 from launch.ordering import Choice, Say
 from launch.orders import Plan
 from launch.providers import registry
+from launch.providers.base import Provider
 from launch.providers.offer import Need
 from launch.providers.rented import Rented
 from mimir.config import Config
@@ -82,6 +83,8 @@ def find(
         provider = registry.get(name)
         if isinstance(provider, Rented):
             clouds.append(provider)
+        elif name == "colab":
+            fixed += _colab(provider, plan, _deadline(room.hours, now))
         else:
             fixed.append(Choice(provider, deadline=_deadline(room.hours, now)))
     if room.why:
@@ -156,6 +159,19 @@ def nothing(plan: Plan, found: Found) -> str:
     return (
         f"{where} has no machine{kind}{price} for this run now{why}: try again later, or widen it"
     )
+
+
+def _colab(provider: Provider, plan: Plan, deadline: float) -> list[Choice]:
+    """Colab's machines have no price to be ranked by: the wanted GPUs in its own order."""
+    from launch.providers import colab_offers
+
+    offers = colab_offers.offers(plan.gpus) if plan.gpus else [None]
+    if not offers:
+        raise BadInput(
+            f"Colab has no {' or '.join(plan.gpus)}: name one of "
+            f"{', '.join(colab_offers.ACCELERATORS)} by --gpu"
+        )
+    return [Choice(provider, offer, deadline) for offer in offers]
 
 
 def _ranked(

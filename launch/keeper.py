@@ -15,7 +15,7 @@ from launch.errors import AuthFailed, BalanceEmpty, NotGone, ProviderError, Unkn
 from launch.ordering import Choice, Say, order
 from launch.orders import Order, Plan
 from launch.providers import registry
-from launch.providers.base import AttemptSpec, Machine, Provider
+from launch.providers.base import Adopts, AttemptSpec, Machine, Provider
 from launch.providers.cloud import State
 from launch.providers.rented import Rented
 from mimir.errors import BadInput, Fenced, MimirError, StoreError
@@ -127,7 +127,7 @@ class Keeper:
         """Write down the machine of an order whose answer was lost, if its service has it."""
         order, run, attempt = facts.order, facts.status.run, facts.status.attempt
         provider = self._provider(order.provider) if order else None
-        if order is None or not isinstance(provider, Rented) or order.offer is None:
+        if order is None or not isinstance(provider, Adopts):
             return False
         spec = AttemptSpec(
             self._store.url, run, attempt, deadline=order.deadline, offer=order.offer

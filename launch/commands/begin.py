@@ -30,6 +30,17 @@ def limits_of(
     return Limits(max_price, max_hours, max_cost, max_failures, max_sessions)
 
 
+def with_sessions(limits: "Limits", places: Sequence["Provider"], had: int = 0) -> "Limits":
+    """With the providers' own limit of machines in a row, where the user has set none.
+
+    had: machines that the run has had already.
+    """
+    from dataclasses import replace
+
+    most = min((place.caps.max_sessions for place in places if place.caps.max_sessions), default=0)
+    return limits if limits.max_attempts or not most else replace(limits, max_attempts=had + most)
+
+
 def wish_of(role: str, static_keys: bool) -> "Wish":
     from launch.keys import Wish
 
@@ -227,7 +238,8 @@ def check_image(places: Sequence["Provider"], image: str) -> None:
 
 def check_store(places: Sequence["Provider"], url: str) -> None:
     for place in places:
-        if place.caps.paid and not url.startswith("s3://"):
+        elsewhere = place.caps.paid or place.caps.foreign
+        if elsewhere and not url.startswith("s3://"):
             raise BadInput(
                 f"a machine of {place.name} cannot reach the store {url}: use a bucket that it "
                 "can, --store 's3://BUCKET/PREFIX?endpoint=…' (docs/store.md)"

@@ -53,7 +53,8 @@ def submit(
         max_cost: dollars over all attempts of the run (default for rented machines: twice the
             forecast).
         max_failures: machines or workers that may break before the run is given up.
-        max_sessions: machines that the run may have in all; 0: no limit.
+        max_sessions: machines that the run may have in all (default: no limit, but on Colab
+            one: its free sessions are not chained unless you say so).
         role: for an s3:// store, the ARN of a role whose keys, cut down to this attempt, the
             machine gets (default: $MIMIR_ROLE_ARN); this computer's own stay here.
         static_keys: hand your own keys to the machine all the same.
@@ -78,6 +79,7 @@ def submit(
     limits = begin.limits_of(max_price, max_hours, max_cost, max_failures, max_sessions)
     names = registry.several(provider)
     places = [registry.get(name) for name in names]
+    limits = begin.with_sessions(limits, places)
     begin.check_image(places, image)
     opened = open_store(store or default_store())
     begin.check_store(places, opened.url)
@@ -147,7 +149,8 @@ def resume(
         max_hours: hours of machines over all attempts of the run; 0: no limit.
         max_cost: dollars over all attempts of the run, those it has had included.
         max_failures: machines or workers that may break before the run is given up.
-        max_sessions: machines that the run may have in all; 0: no limit.
+        max_sessions: machines that the run may have in all (default: no limit, but on Colab
+            one: its free sessions are not chained unless you say so).
         role: for an s3:// store, the ARN of a role whose keys, cut down to this attempt, the
             machine gets (default: $MIMIR_ROLE_ARN); this computer's own stay here.
         static_keys: hand your own keys to the machine all the same.
@@ -197,6 +200,9 @@ def resume(
         image = str(last.get("image") or "")
     if before and rents and not (max_price or max_hours or max_cost or max_sessions):
         limits = before.limits
+    if not max_sessions:
+        had = sum(1 for a in known.attempts if not (a.gone and a.gone.kind == "refused"))
+        limits = begin.with_sessions(limits, places, had)
     gpus = begin.gpus_of(gpu) or (before.gpus if before else ())
     wish = begin.wish_of(role, static_keys)
     if before and not role and not static_keys:

@@ -7,7 +7,7 @@ is there, and with it whether money is being spent.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from launch.providers.offer import Offer
 from mimir.errors import BadInput
@@ -89,3 +89,11 @@ class Provider(Protocol):
 
         For attempts that ended before they could write to the store.
         """
+
+
+@runtime_checkable
+class Adopts(Protocol):
+    """A provider that can find a machine whose order was sent and whose answer was lost."""
+
+    def adopt(self, spec: AttemptSpec) -> Machine | None:
+        """The attempt's machine, None if there is none."""
