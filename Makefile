@@ -11,6 +11,8 @@ help:
 	@echo "make test          lint, types, and the tests that need neither a server nor an engine"
 	@echo "make test-long     the tests that take minutes each, and are not in \`make test\`"
 	@echo "make test-servers  the tests that need an S3 server which enforces policies (root, apt)"
+	@echo "make colab-test    Google's own CLI against fakes of Colab's servers (Python 3.12)"
+	@echo "make colab-live    two minutes on a real Colab machine, for a person with an account"
 	@echo "make lint          ruff and mypy"
 	@echo "make bench         step times beside the plain trainer's, into bench/results/"
 	@echo "make bench-store   checkpoints: the loop's stall, and uploads beside boto3's own"
@@ -46,6 +48,13 @@ format: $(VENV)/installed
 # Ceph's S3 server, which enforces policies; fetched with apt, needs root.
 test-servers: $(VENV)/installed
 	PYTHON=$(RUN) tests/servers/run.sh
+
+# Skipped where there is no Python 3.12; MIMIR_REQUIRE_COLAB=1 makes that a failure.
+colab-test: $(VENV)/installed
+	tests/colab/run.sh $(RUN)
+
+colab-live: $(VENV)/installed
+	$(RUN) -m tests.colab.live
 
 bench: $(VENV)/installed
 	$(RUN) -m bench.steps

@@ -51,8 +51,9 @@ google.auth.exceptions.DefaultCredentialsError: File /nowhere was not found.
 """
 UNREACHED = """requests.exceptions.ProxyError: HTTPSConnectionPool(\
 host='colab.research.google.com', port=443): Max retries exceeded with url: \
-/tun/m/assignments?authuser=0 (Caused by ProxyError('Unable to connect to proxy', NewConnectionError("HTTPSConnection(host='127.0.0.1', \
-port=9): Failed to establish a new connection: [Errno 111] Connection refused")))
+/tun/m/assignments?authuser=0 (Caused by ProxyError('Unable to connect to proxy', \
+NewConnectionError("HTTPSConnection(host='127.0.0.1', port=9): \
+Failed to establish a new connection: [Errno 111] Connection refused")))
 """
 TIMED_OUT = _TRACE + (
     "requests.exceptions.ReadTimeout: HTTPSConnectionPool(host='colab.research.google.com', "
