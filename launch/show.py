@@ -168,7 +168,8 @@ def machine_text(machine: dict[str, Any] | None) -> str:
 def _end(attempt: AttemptStatus, status: Status) -> str:
     if attempt.end:
         code = f" [{attempt.exit_code}]" if attempt.exit_code else ""
-        return attempt.end + code
+        alone = f"; its machine could not end itself: {attempt.unended}" if attempt.unended else ""
+        return attempt.end + code + ("" if attempt.gone else alone)
     if machines.alive(attempt.machine) is False:
         return "its machine is gone"
     return "working" if status.state == "running" else "starting"

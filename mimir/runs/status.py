@@ -5,6 +5,7 @@ heartbeat's age makes an attempt "silent", which is for people to see; whether a
 still commit is decided by HEAD and nothing else.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,7 +24,8 @@ SILENT_AFTER = 4.0
 class AttemptStatus:
     """One attempt. end: "" while it may be working, else one sentence; times in unix s.
 
-    cause: who ended it, as Outcome.cause. order and machine: order.json and machine.json. gone:
+    cause: who ended it, as Outcome.cause. unended: why its machine could not end itself, "" if
+    it did not say so. order and machine: order.json and machine.json. gone:
     since when its machine is no more, and why.
     """
 
@@ -33,6 +35,7 @@ class AttemptStatus:
     exit_code: int | None = None
     ended_at: float | None = None
     cause: str = ""
+    unended: str = ""
     machine: dict[str, Any] | None = None
     order: dict[str, Any] | None = None
     gone: Gone | None = None
@@ -95,8 +98,8 @@ def derive(store: Store, run: str, now: float) -> Status:
     """The run's status at `now` (unix s)."""
     record = read_run(store, run)
     head = read_head(store, run)
-    outcomes = {n: notes.read_outcome(store, run, n) for n in range(1, head.attempt + 1)}
-    current = outcomes.get(head.attempt)
+    attempts = _attempts(store, run, head)
+    current = notes.read_outcome(store, run, head.attempt) if head.attempt else None
     stop = notes.stop_requested(store, run, head.attempt) if head.attempt else None
     pulse = _newest_heartbeat(store, run, head)
     alive = notes.read_heartbeat(store, run, head.attempt) if head.attempt else None
@@ -125,9 +128,7 @@ def derive(store: Store, run: str, now: float) -> Status:
         silent_s=age,
         stop_requested=stop is not None,
         attempt=head.attempt,
-        attempts=tuple(
-            _attempt(store, run, head, n, outcome) for n, outcome in sorted(outcomes.items())
-        ),
+        attempts=attempts,
         kept=head.kept,
         best=head.best,
         created=record.created,
@@ -172,9 +173,18 @@ def _newest_heartbeat(store: Store, run: str, head: Head) -> Heartbeat | None:
     return None
 
 
-def _attempt(
-    store: Store, run: str, head: Head, number: int, outcome: Outcome | None
-) -> AttemptStatus:
+def _attempts(store: Store, run: str, head: Head) -> tuple[AttemptStatus, ...]:
+    """All attempts; read at once, for each takes five requests and a bucket is far away."""
+    numbers = range(1, head.attempt + 1)
+    if len(numbers) < 2:
+        return tuple(_attempt(store, run, head, number) for number in numbers)
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        return tuple(pool.map(lambda number: _attempt(store, run, head, number), numbers))
+
+
+def _attempt(store: Store, run: str, head: Head, number: int) -> AttemptStatus:
+    outcome = notes.read_outcome(store, run, number)
+    unended = notes.read_unended(store, run, number)
     from_step = dict(head.lineage).get(number)
     gone = notes.read_gone(store, run, number)
     if outcome is not None:
@@ -192,6 +202,7 @@ def _attempt(
         exit_code=outcome.exit_code if outcome else None,
         ended_at=outcome.time if outcome else None,
         cause=outcome.cause if outcome else "",
+        unended=unended.reason if unended else "",
         machine=notes.read_machine(store, run, number),
         order=notes.read_order(store, run, number),
         gone=gone,

@@ -7,7 +7,7 @@ import pytest
 from mimir.errors import BadInput, Corrupt
 from mimir.runs import notes
 from mimir.runs.commit import Attempt, raise_attempt
-from mimir.runs.notes import Heartbeat, Outcome, StopRequest
+from mimir.runs.notes import Gone, Heartbeat, Outcome, StopRequest, Unended
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.status import derive, list_runs
 from mimir.runs.store import Store
@@ -178,3 +178,13 @@ def test_a_missing_run(run: MemoryStore) -> None:
         derive(run, "demos", NOW)
     run.delete("demo/HEAD")
     assert derive(run, "demo", NOW).state == "queued"
+
+
+def test_a_machine_that_could_not_end_itself_is_shown(run: MemoryStore) -> None:
+    for number in (1, 2):
+        raise_attempt(run, "demo")
+        notes.record_outcome(run, "demo", number, Outcome(75, "the deadline has come", 9.0, 0))
+        notes.record_unended(run, "demo", number, Unended(10.0, "HTTP 403"))
+    notes.record_gone(run, "demo", 1, Gone(11.0, "over", "it had ended"))
+    first, second = derive(run, "demo", 12.0).attempts
+    assert (first.gone is not None, first.unended, second.unended) == (True, "HTTP 403", "HTTP 403")
