@@ -13,7 +13,7 @@ from launch import choosing, diagnosis, limits, machines, refresh, show
 from launch.diagnosis import Facts, Finding, diagnose
 from launch.errors import AuthFailed, BalanceEmpty, NotGone, ProviderError, UnknownOutcome
 from launch.ordering import Choice, Say, order
-from launch.orders import Order, Plan
+from launch.orders import Order, Plan, newest_plan
 from launch.providers import registry
 from launch.providers.base import Adopts, AttemptSpec, Machine, Provider
 from launch.providers.cloud import State
@@ -23,7 +23,7 @@ from mimir.runs import notes
 from mimir.runs.commit import end_attempt
 from mimir.runs.head import ENDED
 from mimir.runs.notes import Gone
-from mimir.runs.status import Status, derive
+from mimir.runs.status import Status, derive, read_head
 from mimir.runs.store import Store
 
 AGAIN = 60.0
@@ -65,6 +65,15 @@ class Keeper:
     ) -> None:
         self._store, self._say, self._clock = store, say, clock
         self._choose, self._provider = choose, provider
+
+    def concerned(self, run: str) -> bool:
+        """Whether the run's machines are somebody else's: others are kept only when named, for
+        one that was interrupted on one's own computer may have been given up on purpose."""
+        plan = newest_plan(self._store, run, read_head(self._store, run).attempt + 1)
+        if plan is None:
+            return False
+        caps = [self._provider(name).caps for name in plan.providers]
+        return any(each.paid or each.foreign for each in caps)
 
     def round(self, run: str) -> Seen:
         """Look at the run once, and do what is to be done.
@@ -149,6 +158,8 @@ class Keeper:
             if provider is None:
                 continue
             last = attempt.attempt == status.attempt
+            if not provider.caps.paid and machines.alive(attempt.machine) is None:
+                continue  # on another computer, and costs nothing
             self._provider(provider.name).end(attempt.machine)
             what = gone if last else Gone(self._clock(), "over", "a later attempt replaced it")
             notes.record_gone(self._store, status.run, attempt.attempt, what)

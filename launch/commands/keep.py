@@ -22,7 +22,7 @@ def watch(*names: str, once: bool = False, store: str = "", json: bool = False) 
     may run at once, also on other computers; Ctrl-C ends the watching, never a run.
 
     Args:
-        names: of the runs (default: all of the store).
+        names: of the runs (default: all of the store whose machines are somebody else's).
         once: one round, for cron; else until all these runs have ended.
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         json: print JSON: for each run of the last round `run`, `state`, `step`, `over`,
@@ -43,9 +43,13 @@ def watch(*names: str, once: bool = False, store: str = "", json: bool = False) 
         read_run(opened, str(name))
     wanted = [str(name) for name in names]
     watched = keeper.Keeper(opened, say)
+
+    def concerned() -> list[str]:
+        return [name for name in list_names(opened) if watched.concerned(name)]
+
     try:
         while True:
-            seen, failed = keeper.rounds(watched, lambda: wanted or list_names(opened), say)
+            seen, failed = keeper.rounds(watched, lambda: wanted or concerned(), say)
             alive = [one for one in seen if not one.over]
             # Keeping may take a second round: a machine that was just ended has a successor.
             if once or not (alive or failed):
