@@ -69,7 +69,12 @@ class Keeper:
     def concerned(self, run: str) -> bool:
         """Whether the run's machines are somebody else's: others are kept only when named, for
         one that was interrupted on one's own computer may have been given up on purpose."""
-        plan = newest_plan(self._store, run, read_head(self._store, run).attempt + 1)
+        try:
+            plan = newest_plan(self._store, run, read_head(self._store, run).attempt + 1)
+        except StoreError:
+            raise
+        except MimirError:
+            return True  # it cannot be read: its round says why
         if plan is None:
             return False
         caps = [self._provider(name).caps for name in plan.providers]
