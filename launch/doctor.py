@@ -1,10 +1,11 @@
 """What a user should know before the first machine is rented: keys, rights, store, clock."""
 
+import os
 import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from launch import keys
 from launch.providers import registry
@@ -18,13 +19,17 @@ SKEW = 300.0
 """Seconds that clocks may differ: S3 refuses requests beyond fifteen minutes."""
 
 
-def examine(store_url: str, clock: Callable[[], float] = time.time) -> list[Check]:
+def examine(
+    store_url: str,
+    clock: Callable[[], float] = time.time,
+    environ: Mapping[str, str] = os.environ,
+) -> list[Check]:
     """All checks; nothing is rented, and what is written to the store is deleted again."""
     checks = [_python()]
     checks += _store(store_url, clock)
     for name in registry.CLOUDS:
         checks += _provider(name)
-    checks += [_engine(), _ssh()]
+    checks += [*_colab(environ), _engine(), _ssh()]
     return checks
 
 
@@ -94,6 +99,14 @@ def _provider(name: str) -> list[Check]:
         ]  # fmt: skip
     except MimirError as error:
         return [Check(name, "fail", str(error))]
+
+
+def _colab(environ: Mapping[str, str]) -> list[Check]:
+    if not environ.get("COLAB_CLI_PATH") and shutil.which("colab") is None:
+        return [Check("colab", "warn", "Google's CLI is not here: docs/colab.md says how")]
+    from launch.providers.colab import ColabProvider
+
+    return ColabProvider(environ=environ).checks()
 
 
 def _engine() -> Check:
