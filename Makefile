@@ -30,8 +30,11 @@ $(VENV)/installed: pyproject.toml constraints.txt
 demo: $(VENV)/installed
 	$(RUN) scripts/demo.py
 
+# Most tests wait for processes that they start, so two at a time take little more than half as
+# long; one thread each, or they would fight for the cores.
+TEST_JOBS ?= 2
 test: lint
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(TEST_JOBS) --dist loadgroup
 
 test-long: $(VENV)/installed
 	$(RUN) -m pytest -m long

@@ -39,7 +39,7 @@ def moto() -> Iterator[str]:
     keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x"}
     endpoint = f"http://{host}:{port}"
     boto3.client("s3", endpoint_url=endpoint, region_name="eu-north-1", **keys).create_bucket(
-        Bucket="runs", CreateBucketConfiguration={"LocationConstraint": "eu-north-1"}
+        Bucket="handovers", CreateBucketConfiguration={"LocationConstraint": "eu-north-1"}
     )
     yield endpoint
     server.stop()
@@ -51,7 +51,7 @@ def store(moto: str, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIALAPTOP")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "laptops-own-secret")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-north-1")
-    store = open_store(f"s3://runs/of {uuid.uuid4().hex}?endpoint={moto}")
+    store = open_store(f"s3://handovers/of {uuid.uuid4().hex}?endpoint={moto}")
     with code.file() as wheel:
         create_run(store, RunRecord("run", "smoke", {}, 0, 1.0), code=wheel)
     return store
