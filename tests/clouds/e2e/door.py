@@ -1,0 +1,162 @@
+"""`python -m launch` in processes that are forked with all modules loaded, and in a hurry.
+
+This process reads orders, a JSON object a line ({"words", "env", "folder", "out"}, or {"wait":
+pid}), and answers each by a line: the process's id, or its exit status (null: it still runs).
+
+What the launcher waits for is minutes long: a fresh order that a list does not show yet, a host
+that gives no sign. Here they are seconds, and nothing else is changed. KILL_AT is the number of
+a request (to the store or the provider, counted from 1), KILL_WHEN "before" or "after": there
+the launcher is killed, as a laptop whose battery is empty.
+"""
+
+import importlib
+import itertools
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+import botocore.httpsession
+import httpx
+
+import launch.attempts
+import launch.boot
+import launch.choosing
+import launch.commands.begin
+import launch.commands.keep
+import launch.commands.look
+import launch.commands.pull
+import launch.commands.start
+import launch.commands.stop
+import launch.diagnosis
+import launch.download
+import launch.follow
+import launch.forecast
+import launch.keeper
+import launch.measured
+import launch.ordering
+import launch.proposal
+import launch.providers.cloud_init
+import launch.providers.colab
+import launch.providers.docker
+import launch.providers.lambda_cloud
+import launch.providers.rented
+import launch.providers.runpod
+import launch.providers.ssh
+import launch.providers.vastai
+import launch.reaper
+import launch.show
+import mimir.data.peptides
+import mimir.runs.file_store
+import mimir.runs.s3_store
+import mimir.submission  # noqa: F401
+from launch.commands import SUMMARY, TREE
+from mimir import cli
+
+HURRY: dict[str, Any] = {
+    "launch.keeper:AGAIN": 0.3,
+    "launch.diagnosis:SETTLE": 3.0,
+    "launch.diagnosis:BEGIN_WITHIN": 20.0,
+    "launch.diagnosis:SILENT_FOR": 5.0,
+    "launch.ordering:HELD": 3.0,
+    "launch.reaper:YOUNG": 0.0,
+    "launch.attempts:LIMIT": 30.0,
+    "launch.attempts:SETTLE": 3.0,
+    "launch.follow:POLL": 0.1,
+    "launch.follow:ASK": 0.3,
+    "launch.follow:KEEP": 0.4,
+    "launch.follow:LAST_WORDS": 2.0,
+    "launch.commands.keep:EVERY": 0.4,
+    "launch.providers.rented:LOOKS": (0.05, 0.1, 0.3, 0.6),
+    "launch.providers.rented:SHOWN_WITHIN": (0.0, 0.1, 0.3),
+    "launch.providers.rented:GONE_WITHIN": 15.0,
+    "launch.providers.vastai:SPACING": dict.fromkeys(launch.providers.vastai.SPACING, 0.0),
+    "launch.providers.vastai_words:_PENALTY": 0.2,
+    "launch.providers.lambda_cloud:SPACING": {"": 0.0, "launch": 0.0},
+    "launch.providers.lambda_words:LAUNCH_PAUSE": 0.2,
+}
+"""module:name -> the value here. In the environment, PATCHES is JSON of the same kind."""
+
+
+def main() -> None:
+    """Fork a process for each order, until there are no more."""
+    for line in sys.stdin:
+        order = json.loads(line)
+        if "wait" in order:
+            answer = _status(order["wait"])
+        else:
+            answer = os.fork()
+            if answer == 0:
+                run(**order)
+        print(json.dumps(answer), flush=True)
+
+
+def _status(pid: int) -> int | None:
+    """As of subprocess: negative for a signal."""
+    found, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if found else None
+
+
+def run(words: Sequence[str], env: Mapping[str, str], folder: str, out: str) -> NoReturn:
+    """Run the command in this process; what it prints goes to the files out.out and out.err."""
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(folder)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _to_files(out)
+    for name, value in {**HURRY, **json.loads(env.get("PATCHES", "{}"))}.items():
+        module, _, attribute = name.partition(":")
+        loaded = importlib.import_module(module)
+        assert hasattr(loaded, attribute), name
+        setattr(loaded, attribute, value)
+    count = itertools.count(1)
+    httpx.Client.send = _counted(httpx.Client.send, count)  # type: ignore[method-assign]
+    session = botocore.httpsession.URLLib3Session
+    session.send = _counted(session.send, count)
+    sys.argv = ["launch", *words]
+    code = 0
+    try:
+        cli.main("python -m launch", SUMMARY, TREE)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except BaseException:  # noqa: BLE001 - what is printed is all that is left of it
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _to_files(out: str) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    for number, name in ((0, os.devnull), (1, f"{out}.out"), (2, f"{out}.err")):
+        os.dup2(os.open(name, os.O_RDONLY if number == 0 else flags, 0o600), number)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+
+
+def _counted(send: Callable[..., Any], count: "itertools.count[int]") -> Callable[..., Any]:
+    at, when = int(os.environ.get("KILL_AT", "0")), os.environ.get("KILL_WHEN", "")
+
+    def counted(*words: Any, **options: Any) -> Any:
+        number = next(count)
+        if number == at and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        answer = send(*words, **options)
+        if number == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "COUNTED" in os.environ:
+            with open(os.environ["COUNTED"], "w") as file:
+                file.write(str(number))
+        return answer
+
+    return counted
+
+
+if __name__ == "__main__":
+    main()
