@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -67,7 +68,6 @@ class ColabProvider:
         self._every, self._grace = every, grace
         self._opener, self._environ = opener, environ
         self._clock, self._sleep = clock, sleep
-        self._watches: list[subprocess.Popen[bytes]] = []
 
     def start(self, spec: AttemptSpec) -> Record:
         """Make a session and begin the attempt there; returns when the cell runs.
@@ -153,7 +153,6 @@ class ColabProvider:
             found.end()
         if _is_here(machine):
             clear(Path(str(machine.get("folder"))))
-        self._watches = [watch for watch in self._watches if watch.poll() is None]
 
     def output(self, machine: Record, lines: int) -> list[str]:
         found = self._of(machine)
@@ -232,7 +231,8 @@ class ColabProvider:
             env=_without_keys(self._environ),
             start_new_session=True,
         )
-        self._watches = [w for w in (*self._watches, watch) if w.poll() is None]
+        # It outlives us; if not, it must not stay as a zombie until we ask for it.
+        threading.Thread(target=watch.wait, daemon=True).start()
         until = self._clock() + BEGIN
         while colab_cell.BEGUN not in printed(machine.folder):
             if watch.poll() is not None or self._clock() > until:

@@ -103,12 +103,13 @@ def refusal(said: str, gpu: str) -> MimirError:
         )
     if outcome and outcome[1] == Outcome.DENIED:
         return AuthFailed("Colab has barred this account: see its Terms of Service and FAQ")
-    found = failure(said, "make a session")
-    if isinstance(found, ProviderError) and type(found) is not ProviderError:
-        return found
-    if re.search(r"ReadTimeout|RemoteDisconnected|Connection aborted|reset by peer", said):
+    if re.search(
+        r": (Internal Server Error|Bad Gateway|Gateway Time-?out)\b"
+        r"|ReadTimeout|RemoteDisconnected|Connection aborted|reset by peer",
+        said,
+    ):
         return UnknownOutcome("Colab did not answer the order of a session")
-    return found
+    return failure(said, "make a session")
 
 
 def failure(said: str, what: str) -> MimirError:
@@ -126,8 +127,8 @@ def failure(said: str, what: str) -> MimirError:
         return AuthFailed(f"Colab does not let this account {what} (Forbidden)")
     if "Too Many Requests" in said:
         return RateLimited("Colab limits how often it is asked: wait a minute", WAIT)
-    if re.search(r"Service Unavailable|Bad Gateway|Gateway Time-?out", said):
-        return NoCapacity("Colab has no machine to give now, or is failing: try again later")
+    if "Service Unavailable" in said:
+        return NoCapacity("Colab has no machine to give now: try again later")
     if re.search(r"NameResolution|NewConnection|ProxyError|ConnectTimeout|SSLError", said):
         return ProviderError("Colab cannot be reached: check the network")
     return ProviderError(f"Colab's CLI could not {what}: {last_line(said)}")

@@ -55,7 +55,7 @@ class Account:
     def step(self, run: str) -> int:
         return read_head(self.store, run).step
 
-    def until(self, condition: Any, seconds: float = 120.0) -> None:
+    def until(self, condition: Any, seconds: float = 300.0) -> None:
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, "waited in vain"
@@ -108,7 +108,7 @@ def account(
     monkeypatch.setenv("MIMIR_COLAB_GPU", "cpu")
     name = "".join(c for c in request.node.name if c.isalnum())
     store = open_store(f"s3://runs/{name}?endpoint={bucket}&region=us-east-1")
-    provider = ColabProvider(every=2.0, grace=60.0)
+    provider = ColabProvider(every=5.0, grace=60.0)
     yield Account(colab, tmp_path, store, provider)
     colab.close()
 

@@ -107,8 +107,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     for folder in (tmp_path / "state" / "mimir" / "colab").glob("*/mimir-*"):
         if folder.is_dir():
             colab.clear(folder)
-    for watch in provider._watches:
-        watch.wait(timeout=30)
 
 
 def test_an_attempt_from_its_session_to_its_end(place: Place) -> None:
