@@ -5,8 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from launch import machines
-from launch.errors import ProviderError
+from launch.closing import close
+from launch.errors import ProviderError, UnknownOutcome
 from launch.ordering import Ordered, Say
+from launch.providers import registry
 from mimir.errors import (
     BAD_CONFIG,
     DONE,
@@ -19,7 +21,7 @@ from mimir.errors import (
 from mimir.runs import notes
 from mimir.runs.commit import end_attempt
 from mimir.runs.head import ENDED
-from mimir.runs.notes import Outcome
+from mimir.runs.notes import Gone, Outcome
 from mimir.runs.parts import read_parts
 from mimir.runs.status import Status, read_head
 from mimir.runs.store import Store
@@ -47,24 +49,31 @@ class Beginning:
     lines: tuple[str, ...] = ()
 
 
-def retire(status: Status, say: Say) -> None:
+def retire(store: Store, status: Status, say: Say, clock: Callable[[], float] = time.time) -> None:
     """End the machine of the attempt that is about to be replaced, if it can be reached.
 
     Before the attempt is raised, so that a worker that still works commits what it has. NotGone
     if it costs money and cannot be shown to be gone: two machines are not paid for one run.
     """
-    machine = machines.current(status)
-    provider = machines.provider_of(machine)
-    if machine is None or provider is None or status.attempts[-1].gone is not None:
+    if not status.attempts:
         return
-    live = status.state in ("queued", "running") or provider.caps.paid
-    if not live or machines.alive(machine) is False:
+    current = status.attempts[-1]
+    provider = machines.provider_of(current.machine or current.order)
+    if provider is None or current.gone is not None:
+        return
+    if provider.caps.paid:
+        gone = Gone(clock(), "over", "a later attempt replaced it")
+        try:
+            close(store, status.run, current, gone, registry.get)
+        except UnknownOutcome as error:
+            say(f"{error}; if it comes up, it is turned away")
+        return
+    live = status.state in ("queued", "running") and machines.alive(current.machine) is not False
+    if current.machine is None or not live:
         return
     try:
-        provider.end(machine)
+        provider.end(current.machine)
     except ProviderError as error:
-        if provider.caps.paid:
-            raise
         say(f"attempt {status.attempt} is replaced, but its machine may still run: {error}")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from launch import limits
 from launch.errors import NoCapacity
-from launch.limits import HOUR, Room
+from launch.limits import HOUR, Room, UsedUp
 from launch.ordering import Choice, Say
 from launch.orders import Plan
 from launch.providers import registry
@@ -37,30 +37,35 @@ TRIES = 8
 class Found:
     """What could be ordered, best first.
 
-    best: what is shown as the plan: the first of `ranked`, None if nothing rents. problems: one
-    sentence for each provider that could not be asked, and why offers were left out.
+    ranked: offers for which the limits leave time. problems: one sentence for each provider
+    that could not be asked, and why offers were left out. cheapest: the way of the least cost,
+    whatever the limits leave; None if nothing is offered.
     """
 
     choices: tuple[Choice, ...]
     ranked: tuple["Ranked", ...]
     problems: tuple[str, ...]
     room: Room
+    cheapest: "Ranked | None" = None
 
 
 def choose(store: Store, plan: Plan, status: Status, now: float, say: Say) -> Sequence[Choice]:
     """What may be ordered for the next attempt of an existing run, best first; for a keeper.
 
     Raises:
-        NoCapacity: there is nothing within the limits now.
+        NoCapacity: there is nothing to be had now.
+        UsedUp: there is, but for more than the limits leave.
     """
     config = Config.from_dict(read_run(store, status.run).config)
     left = max(1, steps_of(store, plan, status) - status.committed_step)
     found = find(store, plan, status, config, left, now)
     for problem in found.problems:
         say(problem)
-    if not found.choices:
-        raise NoCapacity(nothing(plan, found))
-    return found.choices
+    if found.choices:
+        return found.choices
+    if found.room.why or found.cheapest is not None:
+        raise UsedUp(found.room.why or _too_little(found))
+    raise NoCapacity(nothing(plan, found))
 
 
 def find(
@@ -93,10 +98,12 @@ def find(
         ranked, problems = _ranked(store, clouds, plan, config, steps)
     else:
         ranked, problems = list(had), []
+    cheapest = min(ranked, key=lambda r: r.cost, default=None)
     ranked = [r for r in ranked if room.hours_at(r.offer.price) >= SHORTEST]
     by_name = {cloud.name: cloud for cloud in clouds}
     burnt = _burnt(status)
-    ranked.sort(key=lambda r: (r.offer.provider, r.offer.place) in burnt)
+    # One that gets done within the limits goes before a cheaper one that does not.
+    ranked.sort(key=lambda r: ((r.offer.provider, r.offer.place) in burnt, not _fits(r, room)))
     rented = [
         Choice(
             by_name[r.offer.provider], r.offer,
@@ -104,7 +111,7 @@ def find(
         )
         for r in ranked[:TRIES]
     ]  # fmt: skip
-    return Found((*fixed, *rented), tuple(ranked), tuple(problems), room)
+    return Found((*fixed, *rented), tuple(ranked), tuple(problems), room, cheapest)
 
 
 def steps_of(store: Store, plan: Plan | None, status: Status) -> int:
@@ -132,9 +139,9 @@ def spent(status: Status, now: float) -> float:
 
 def must_fit(plan: Plan, found: Found) -> None:
     """BadInput if no offer does the whole work within the plan's limits, by the forecast."""
-    if not found.ranked or any(_fits(r, found.room) for r in found.ranked):
+    best = found.cheapest
+    if best is None or any(_fits(r, found.room) for r in found.ranked):
         return
-    best = min(found.ranked, key=lambda r: r.cost)
     asked = ", ".join(
         f"--{name.replace('_', '-')} {value:g}"
         for name, value in (
@@ -158,6 +165,18 @@ def nothing(plan: Plan, found: Found) -> str:
     why = f" ({'; '.join(found.problems)})" if found.problems else ""
     return (
         f"{where} has no machine{kind}{price} for this run now{why}: try again later, or widen it"
+    )
+
+
+def _too_little(found: Found) -> str:
+    best = found.cheapest
+    assert best is not None
+    dollars = f" and ${found.room.dollars:.2f}" if found.room.dollars < float("inf") else ""
+    hours = f"{found.room.hours:.2f} h" if found.room.hours < float("inf") else ""
+    left = f"{hours}{dollars}".removeprefix(" and ")
+    return (
+        f"its limits leave {left}, in which no machine gets anything done (the cheapest way is "
+        f"{best.offer.provider}'s {best.offer.gpu} for ${best.offer.price:.3f}/h)"
     )
 
 

@@ -5,6 +5,7 @@ Pure: facts in, a finding out. What is done about it is launch/keeper.py's.
 
 from dataclasses import dataclass
 
+from launch.closing import SETTLE
 from launch.orders import Order
 from launch.providers.cloud import State
 from mimir.runs.head import ENDED
@@ -16,8 +17,6 @@ SILENT_FOR = 600.0
 """Seconds without a heartbeat after which an attempt on a living machine is given up."""
 OVERTIME = 1800.0
 """Seconds after its deadline at which an attempt is ended from here."""
-SETTLE = 120.0
-"""Seconds after an order in which its machine may not be on the service's list yet."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def diagnose(facts: Facts) -> Finding:
     status, now = facts.status, facts.now
     if status.attempt == 0 and facts.order is None:
         return Finding("idle", f"run {status.run} has not begun")
-    if status.state in (*ENDED, "failed", "stopped"):
+    if status.state in ENDED:
         why = f": {status.reason}" if status.reason else ""
         return Finding("over", f"run {status.run} is {status.state}{why}")
     if facts.order is None:
@@ -75,7 +74,9 @@ def diagnose(facts: Facts) -> Finding:
         return Finding("lost", f"its machine was taken away{said}", "eviction")
     if facts.state is State.BROKEN:
         return Finding("lost", f"its machine is broken{said}", "failure")
-    if facts.order.deadline and now > facts.order.deadline + OVERTIME:
+    # Its keys may have shortened what the order said.
+    deadline = float(current.machine.get("deadline") or facts.order.deadline)
+    if deadline and now > deadline + OVERTIME:
         return Finding("lost", "it went on for half an hour after its deadline", "failure")
     silent, waited = status.silent_s, now - facts.order.time
     if silent is None and waited > BEGIN_WITHIN:
@@ -91,12 +92,16 @@ def _since(why: str, facts: Facts) -> Finding:
     return Finding(kind, why, "refused")
 
 
-def without_progress(status: Status) -> bool:
-    """Whether the last two attempts that began to train have left no new step."""
-    begun = [a for a in status.attempts if a.from_step is not None]
+def without_progress(status: Status, since: int = 0) -> bool:
+    """Whether the last two attempts that began to train have left no new step.
+
+    since: the attempt that a person ordered; what was before it, they have seen.
+    """
+    begun = [a for a in status.attempts if a.from_step is not None and a.attempt >= since]
     return len(begun) >= 2 and begun[-2].from_step == status.committed_step
 
 
-def failures(status: Status) -> int:
-    """Attempts whose machine or worker broke."""
-    return sum(1 for a in status.attempts if a.gone is not None and a.gone.kind == "failure")
+def failures(status: Status, since: int = 0) -> int:
+    """Attempts since then whose machine or worker broke."""
+    its = [a for a in status.attempts if a.attempt >= since and a.gone is not None]
+    return sum(1 for a in its if a.gone is not None and a.gone.kind == "failure")

@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from launch import choosing, diagnosis, limits, machines, refresh, show
+from launch import choosing, closing, diagnosis, limits, machines, refresh, show
 from launch.diagnosis import Facts, Finding, diagnose
 from launch.errors import AuthFailed, BalanceEmpty, NotGone, ProviderError, UnknownOutcome
+from launch.limits import UsedUp
 from launch.ordering import Choice, Say, order
-from launch.orders import Order, Plan, newest_plan
+from launch.orders import Order, Plan, newest_plan, stop_asked
 from launch.providers import registry
-from launch.providers.base import Adopts, AttemptSpec, Machine, Provider
+from launch.providers.base import Machine, Provider
 from launch.providers.cloud import State
 from launch.providers.rented import Rented
 from mimir.errors import BadInput, Fenced, MimirError, StoreError
@@ -26,8 +27,11 @@ from mimir.runs.notes import Gone
 from mimir.runs.status import Status, derive, read_head
 from mimir.runs.store import Store
 
-AGAIN = 60.0
-"""Seconds after a refusal before offers are asked for again."""
+AGAIN, LONGEST = 60.0, 600.0
+"""Seconds after a refusal before offers are asked for again, and after many: each refusal is an
+attempt, and every look at the run reads them all."""
+LAST_WORDS = 60.0
+"""Seconds that a worker which has finished has for its outcome and the end of its log."""
 
 Choose = Callable[[Store, Plan, Status, float, Say], Sequence[Choice]]
 
@@ -96,6 +100,8 @@ class Keeper:
             if finding.kind == "unanswered":
                 return self._adopt_or_wait(facts, finding)
             if finding.kind == "over":
+                if self._finishing(facts):
+                    return self._seen(status, False, False, "its worker writes its last words")
                 acted = self._close(status, Gone(self._clock(), "over", finding.why))
                 return self._seen(status, True, acted, finding.why)
             return self._replace(facts, finding)
@@ -103,6 +109,8 @@ class Keeper:
             return self._seen(status, False, True, str(error))
         except Fenced as error:
             return self._seen(status, False, False, str(error))
+        except UsedUp as error:
+            return self._give_up(run, "stopped", f"{error}: {_more(run)}")
         except (AuthFailed, BalanceEmpty) as error:
             return self._give_up(run, "failed", str(error))
         except ProviderError as error:
@@ -133,104 +141,108 @@ class Keeper:
 
     def _adopt_or_wait(self, facts: Facts, finding: Finding) -> Seen:
         status = facts.status
-        if status.attempt and self._adopt(facts):
+        if status.attempt and self._adopt(status):
             return self._seen(status, False, True, "its machine is there; it is on record now")
         return self._seen(status, False, False, finding.why)
 
-    def _adopt(self, facts: Facts) -> bool:
+    def _adopt(self, status: Status) -> bool:
         """Write down the machine of an order whose answer was lost, if its service has it."""
-        order, run, attempt = facts.order, facts.status.run, facts.status.attempt
-        provider = self._provider(order.provider) if order else None
-        if order is None or not isinstance(provider, Adopts):
-            return False
-        spec = AttemptSpec(
-            self._store.url, run, attempt, deadline=order.deadline, offer=order.offer
-        )
-        machine = provider.adopt(spec)
-        if machine is None:
-            return False
-        machine = {**machine, "started": order.time, "estimate_hours": order.estimate_hours}
-        notes.record_machine(self._store, run, attempt, machine)
-        return True
+        found = closing.adopt(self._store, status.run, status.attempts[-1], self._provider)
+        return found is not None
 
     def _close(self, status: Status, gone: Gone) -> bool:
         """End all machines of the run's attempts and write that they are gone; NotGone else."""
         acted = False
         for attempt in status.attempts:
-            if attempt.gone is not None or attempt.machine is None:
-                continue
-            provider = machines.provider_of(attempt.machine)
-            if provider is None:
-                continue
             last = attempt.attempt == status.attempt
-            if not provider.caps.paid and machines.alive(attempt.machine) is None:
-                continue  # on another computer, and costs nothing
-            self._provider(provider.name).end(attempt.machine)
-            what = gone if last else Gone(self._clock(), "over", "a later attempt replaced it")
-            notes.record_gone(self._store, status.run, attempt.attempt, what)
-            acted = True
+            what = gone if last else Gone(gone.time, "over", "a later attempt replaced it")
+            acted |= closing.close(self._store, status.run, attempt, what, self._provider)
         return acted
 
     def _replace(self, facts: Facts, finding: Finding) -> Seen:
         status, run = facts.status, facts.status.run
         current = status.attempts[-1] if status.attempts else None
-        if current is not None and current.machine is None and current.gone is None:
-            if self._adopt(facts):  # it has come up after all
+        if current is not None and current.gone is None:
+            if current.machine is None and self._adopt(status):  # it has come up after all
                 return self._seen(status, False, True, "its machine is there; it is on record now")
-            notes.record_gone(
-                self._store, run, status.attempt, Gone(self._clock(), "refused", finding.why)
-            )
-        elif current is not None and current.gone is None:
             self._say(f"attempt {status.attempt} of run {run} has ended: {finding.why}")
             self._close(status, Gone(self._clock(), finding.loss, finding.why))
         status = derive(self._store, run, self._clock())
-        plan = facts.order.plan if facts.order else None
-        end = self._end_of(status, plan)
+        end = self._end_of(status, facts.order)
         if end is not None:
             return self._give_up(run, *end)
-        assert plan is not None
-        gone = status.attempts[-1].gone if status.attempts else None
-        if gone is not None and gone.kind == "refused" and self._clock() - gone.time < AGAIN:
-            return self._seen(status, False, False, f"waiting before it asks again: {gone.why}")
+        assert facts.order is not None
+        plan, wait = facts.order.plan, self._pause(status)
+        if wait > 0:
+            why = status.attempts[-1].end
+            return self._seen(status, False, False, f"waiting {wait:.0f} s to ask again: {why}")
         choices = self._choose(self._store, plan, status, self._clock(), self._say)
         ordered = order(
             self._store, run, choices, plan, self._say, after=status.attempt,
-            unless=lambda: self._stopped(run, status.attempt), clock=self._clock,
+            since=_since(facts), clock=self._clock,
         )  # fmt: skip
         sentence = f"attempt {ordered.attempt} is ordered: {show.machine_text(ordered.machine)}"
         self._say(f"run {run}: {sentence}")
         return self._seen(derive(self._store, run, self._clock()), False, True, sentence)
 
-    def _end_of(self, status: Status, plan: Plan | None) -> tuple[str, str] | None:
+    def _pause(self, status: Status) -> float:
+        """Seconds to wait before offers are asked for: the longer, the more were refused."""
+        refused = 0
+        for attempt in reversed(status.attempts):
+            if attempt.gone is None or attempt.gone.kind != "refused":
+                break
+            refused += 1
+        if not refused:
+            return 0.0
+        last = status.attempts[-1].gone
+        assert last is not None
+        return last.time + min(LONGEST, AGAIN * max(1, refused // 2)) - self._clock()
+
+    def _end_of(self, status: Status, last: Order | None) -> tuple[str, str] | None:
         """(state, reason) if the run shall not go on."""
-        if plan is None:
+        if last is None:
             return "failed", "its order cannot be read, so that nobody knows what it may cost"
-        if self._stopped(status.run, status.attempt):
+        since = last.since or max(1, status.attempt)
+        if status.attempt and stop_asked(self._store, status.run, since, status.attempt):
             return "stopped", "asked to stop"
-        why = limits.room(plan.limits, status, self._clock()).why
+        bounds = last.plan.limits
+        why = limits.room(bounds, status, self._clock()).why
         if why:
-            return "stopped", f"{why}: go on by `{show.command('resume', status.run)}` with more"
-        most = plan.limits.max_failures
-        if most and diagnosis.failures(status) >= most:
-            return "failed", f"{most} of its machines or workers broke, the last one: " + (
-                status.attempts[-1].end
+            return "stopped", f"{why}: {_more(status.run)}"
+        if bounds.max_failures and diagnosis.failures(status, since) >= bounds.max_failures:
+            return (
+                "failed",
+                f"{bounds.max_failures} of its machines or workers broke, the last "
+                + (f"one: {status.attempts[-1].end}"),
             )
-        if diagnosis.without_progress(status):
+        if diagnosis.without_progress(status, since):
             return "failed", "two attempts have left no new step, the last one: " + (
                 status.attempts[-1].end
             )
         return None
 
-    def _stopped(self, run: str, attempt: int) -> str:
-        asked = notes.stop_requested(self._store, run, attempt) if attempt else None
-        return "it was asked to stop" if asked else ""
-
     def _give_up(self, run: str, state: str, reason: str) -> Seen:
         self._say(f"run {run} is {state}: {reason}")
         status = derive(self._store, run, self._clock())
         if status.state not in ENDED:
-            end_attempt(self._store, run, status.attempt, state, reason)
+            try:
+                end_attempt(self._store, run, status.attempt, state, reason)
+            except Fenced as error:
+                return self._seen(status, False, False, str(error))
         return self._seen(derive(self._store, run, self._clock()), True, True, reason)
+
+    def _finishing(self, facts: Facts) -> bool:
+        """Whether the worker that has just brought the run to its end is still at it."""
+        status, now = facts.status, facts.now
+        last = status.attempts[-1] if status.attempts else None
+        if last is None or status.state != "done" or last.exit_code is not None:
+            return False
+        pulse = notes.read_heartbeat(self._store, status.run, status.attempt)
+        return (
+            facts.state is State.RUNNING
+            and pulse is not None
+            and abs(now - pulse.time) < LAST_WORDS
+        )
 
     def _refresh_keys(self, facts: Facts) -> None:
         """New keys into the file of a machine of this computer, before the old ones end."""
@@ -247,6 +259,16 @@ class Keeper:
 
     def _seen(self, status: Status, over: bool, acted: bool, sentence: str) -> Seen:
         return Seen(status.run, status, over, acted, sentence)
+
+
+def _since(facts: Facts) -> int:
+    """The attempt that a person ordered; orders of older Mimirs do not say."""
+    assert facts.order is not None
+    return facts.order.since or max(1, facts.status.attempt)
+
+
+def _more(run: str) -> str:
+    return f"go on by `{show.command('resume', run)}` with more"
 
 
 def rounds(

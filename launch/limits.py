@@ -15,6 +15,10 @@ from mimir.runs.status import AttemptStatus, Status
 HOUR = 3600.0
 
 
+class UsedUp(BadInput):
+    """What a run's limits leave is too little for any machine."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """A run's limits over all its attempts; 0 for none.

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from launch import code, keys
 from launch.errors import NoCapacity, NotGone, UnknownOutcome
-from launch.orders import Order, Plan
+from launch.orders import Order, Plan, stop_asked
 from launch.providers.base import AttemptSpec, Machine, Provider
 from launch.providers.offer import Offer
 from mimir.errors import Fenced, MimirError, StoreError
@@ -63,28 +63,36 @@ def order(
     say: Say,
     *,
     after: int | None = None,
-    unless: Callable[[], str] = lambda: "",
+    since: int = 0,
     clock: Callable[[], float] = time.time,
 ) -> Ordered:
     """Order the first of these machines that can be had; each try is an attempt of its own.
 
     Args:
         after: the attempt that is replaced (default: the one at HEAD).
-        unless: asked once the attempt is raised; if it gives a reason, nothing is ordered.
+        since: the attempt that a person ordered, if this one goes on for it: what was asked
+            since then holds (default: the first one that is begun here).
 
     Raises:
-        Fenced: somebody else has begun an attempt meanwhile, or `unless` had a reason.
+        Fenced: somebody else has begun an attempt meanwhile, or the run was asked to stop.
         NoCapacity: none was to be had.
         MimirError: what a provider, the store or its STS said; nothing else is tried then.
     """
     last: NoCapacity | None = None
+    known = read_head(store, run).attempt if after is None else after
+    since = since or known + 1
     for choice in choices:
+        provider = choice.provider.name
+        intent = Order(
+            provider, plan, clock(), choice.offer, choice.deadline, choice.estimate_hours, since
+        )
+        # Only over the attempt just refused: a person may have begun another one meanwhile.
+        known = _begin(store, run, intent, known, clock)
         try:
-            return _order(store, run, choice, plan, say, after, unless, clock)
+            return _order(store, run, known, choice, intent, say, clock)
         except NoCapacity as error:
             say(f"not to be had: {error}")
             last = error
-            after = None
     if len(choices) == 1 and last is not None:
         raise last
     raise NoCapacity(f"none of {len(choices)} offers was to be had; the last answer: {last}")
@@ -99,18 +107,14 @@ def give_up(store: Store, run: str, reason: str, say: Say) -> None:
 
 
 def _order(
-    store: Store, run: str, choice: Choice, plan: Plan, say: Say, after: int | None,
-    unless: Callable[[], str], clock: Callable[[], float],
+    store: Store, run: str, attempt: int, choice: Choice, intent: Order, say: Say,
+    clock: Callable[[], float],
 ) -> Ordered:  # fmt: skip
-    provider = choice.provider
-    intent = Order(
-        provider.name, plan, clock(), choice.offer, choice.deadline, choice.estimate_hours
-    )
-    attempt = _begin(store, run, intent, after, clock)
+    provider, plan = choice.provider, intent.plan
     try:
-        reason = unless()
-        if reason:
-            raise Fenced(f"attempt {attempt} of run {run} is not begun: {reason}")
+        if stop_asked(store, run, intent.since, attempt):
+            end_attempt(store, run, attempt, "stopped", "asked to stop")
+            raise Fenced(f"attempt {attempt} of run {run} is not begun: the run was asked to stop")
         spec = AttemptSpec(
             store=store.url, run=run, attempt=attempt, image=plan.image,
             deadline=choice.deadline, offer=choice.offer,
@@ -130,7 +134,11 @@ def _order(
         _note_refusal(store, run, attempt, str(error), clock, say)
         raise
     machine = {**machine, "estimate_hours": choice.estimate_hours}
-    notes.record_machine(store, run, attempt, machine)
+    try:
+        notes.record_machine(store, run, attempt, machine)
+    except MimirError:
+        provider.end(machine)  # nobody would find it but by its name
+        raise
     ordered = Ordered(run, attempt, provider, machine)
     _turn_back_if_late(store, ordered, clock)
     try:
@@ -140,11 +148,8 @@ def _order(
     return ordered
 
 
-def _begin(
-    store: Store, run: str, intent: Order, after: int | None, clock: Callable[[], float]
-) -> int:
-    """Take the right to order, then raise the attempt; its number."""
-    known = read_head(store, run).attempt if after is None else after
+def _begin(store: Store, run: str, intent: Order, known: int, clock: Callable[[], float]) -> int:
+    """Take the right to order, then raise the attempt after the known one; its number."""
     while not notes.record_order(store, run, known + 1, intent.as_json()):
         theirs = Order.from_json(notes.read_order(store, run, known + 1) or {})
         if clock() - theirs.time < HELD:

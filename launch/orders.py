@@ -4,15 +4,18 @@ It holds all that a watcher on another computer needs to go on with the run: whe
 what it may cost, which image, whose keys. Nothing in it is secret.
 """
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from launch.keys import Wish
 from launch.limits import Limits
 from launch.providers.offer import Offer
+from mimir.errors import Corrupt
 from mimir.runs import notes
+from mimir.runs.notes import StopRequest
 from mimir.runs.store import Store
 
 
@@ -56,7 +59,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Order:
-    """One machine for one attempt. time and deadline in unix s; estimate in hours of work."""
+    """One machine for one attempt. time and deadline in unix s; estimate in hours of work.
+
+    since: the attempt that a person ordered, of which this one is a replacement; 0 for itself.
+    What was asked and what broke since then counts for this attempt too.
+    """
 
     provider: str
     plan: Plan
@@ -64,24 +71,29 @@ class Order:
     offer: Offer | None = None
     deadline: float = 0.0
     estimate_hours: float | None = None
+    since: int = 0
 
     def as_json(self) -> dict[str, Any]:
         return {
             "provider": self.provider, "plan": self.plan.as_json(), "time": self.time,
             "offer": self.offer.as_json() if self.offer else None, "deadline": self.deadline,
-            "estimate_hours": self.estimate_hours, "by": f"{os.uname().nodename}:{os.getpid()}",
+            "estimate_hours": self.estimate_hours, "since": self.since,
+            "by": f"{os.uname().nodename}:{os.getpid()}",
         }  # fmt: skip
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Order":
-        return cls(
-            provider=str(value["provider"]),
-            plan=Plan.from_json(value["plan"]),
-            time=float(value["time"]),
-            offer=Offer.from_json(value["offer"]) if value.get("offer") else None,
-            deadline=float(value.get("deadline") or 0.0),
-            estimate_hours=value.get("estimate_hours"),
-        )
+        """Corrupt if it is no order."""
+        with _readable("an order"):
+            return cls(
+                provider=str(value["provider"]),
+                plan=Plan.from_json(value["plan"]),
+                time=float(value["time"]),
+                offer=Offer.from_json(value["offer"]) if value.get("offer") else None,
+                deadline=float(value.get("deadline") or 0.0),
+                estimate_hours=value.get("estimate_hours"),
+                since=int(value.get("since") or 0),
+            )
 
 
 def newest_plan(store: Store, run: str, attempt: int) -> Plan | None:
@@ -89,5 +101,27 @@ def newest_plan(store: Store, run: str, attempt: int) -> Plan | None:
     for number in range(attempt, 0, -1):
         value = notes.read_order(store, run, number)
         if value is not None:
-            return Plan.from_json(value["plan"])
+            with _readable(f"the order of attempt {number} of run {run}"):
+                return Plan.from_json(value["plan"])
     return None
+
+
+def stop_asked(store: Store, run: str, since: int, attempt: int) -> StopRequest | None:
+    """The request to stop that holds for an attempt: to it, or to one that it stands in for.
+
+    since: as Order.since. A request is written to the attempt at HEAD, and a launcher may have
+    gone on to the next one in the same moment.
+    """
+    for number in range(attempt, max(1, since or attempt) - 1, -1):
+        request = notes.stop_requested(store, run, number)
+        if request is not None:
+            return request
+    return None
+
+
+@contextlib.contextmanager
+def _readable(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Corrupt(f"{what} cannot be read ({type(error).__name__}: {error})") from error

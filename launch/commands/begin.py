@@ -71,7 +71,7 @@ class Start:
         from launch.show import next_commands
         from launch.terminal import Waiting, say
 
-        retire(known, say)
+        retire(self.store, known, say)
         ordered = self._order(known, found)
         try:
             with Waiting() as waiting:

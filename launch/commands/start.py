@@ -98,9 +98,9 @@ def submit(
     say("\n".join(f"  {what:<9} {value}" for what, value in table))
     for line in (*proposal.warnings(places), *found.problems):
         say(line)
+    choosing.must_fit(plan, found)
     if not found.choices:
         raise NoCapacity(choosing.nothing(plan, found))
-    choosing.must_fit(plan, found)
     if dry_run:
         if json:
             body = proposal.as_json(job, name, opened.url, plan, found)
@@ -222,8 +222,8 @@ def resume(
             f"run {name} cannot go on: {found.room.why}; say a higher --max-cost or --max-hours "
             "(they count over all attempts of the run)"
         )
+    choosing.must_fit(plan, found)
     if not found.choices:
         raise NoCapacity(choosing.nothing(plan, found))
-    choosing.must_fit(plan, found)
     proposal.agree(places, yes=yes)
     return begin.Start(opened, name, plan, store, watch, json).begin(known, found)

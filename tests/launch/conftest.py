@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,6 +16,9 @@ from launch.errors import NotGone
 from launch.providers import registry
 from launch.providers.local import LocalProvider
 from mimir.runs.store import Store, open_store
+
+if TYPE_CHECKING:
+    from tests.launch.paper import Desk
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = ("--batch", "4", "--dim", "16", "--heads", "2", "--layers", "1")
@@ -171,3 +174,11 @@ def store(tmp_path: Path) -> Store:
     store = open_store((tmp_path / "store").as_uri())
     create_run(store, RunRecord("run", "smoke", {}, 0, 1.0))
     return store
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch) -> "Desk":
+    """A store, a cloud and a clock on paper."""
+    from tests.launch.paper import Desk
+
+    return Desk(monkeypatch)

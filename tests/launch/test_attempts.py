@@ -162,18 +162,29 @@ def test_no_sign(store: Store, fake: Fake, clock: Clock) -> None:
     assert clock.now - 1000 > attempts.LIMIT
 
 
-def test_retire_ends_the_machine_or_says_that_it_cannot(store: Store, fake: Fake) -> None:
+def test_retire_ends_the_machine_and_writes_it_down(store: Store, fake: Fake) -> None:
     ordered = order(store, "run", fake, say)
     claim(store)
-    retire(derive(store, "run", time.time()), say)
+    now = time.time()
+    retire(store, derive(store, "run", now), say)
     assert fake.ended == [ordered.machine]
+    gone = notes.read_gone(store, "run", 1)
+    assert gone is not None
+    assert gone.kind == "over"  # from here on nobody counts it as paid
+    retire(store, derive(store, "run", now), say)
+    assert fake.ended == [ordered.machine]
+
+
+def test_retire_says_what_it_cannot_end_unless_it_costs(store: Store, fake: Fake) -> None:
+    order(store, "run", fake, say)
+    claim(store)
     fake.living = None
     with pytest.raises(NotGone):  # it costs money: two are not paid for one run
-        retire(derive(store, "run", time.time()), say)
+        retire(store, derive(store, "run", time.time()), say)
     fake.caps = Caps(paid=False)
     said: list[str] = []
-    retire(derive(store, "run", time.time()), said.append)
+    retire(store, derive(store, "run", time.time()), said.append)
     assert "may still run" in said[0]
-    fake.living, fake.ended = False, []
-    retire(derive(store, "run", time.time()), say)
+    fake.living = False
+    retire(store, derive(store, "run", time.time()), say)
     assert not fake.ended
