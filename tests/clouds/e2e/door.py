@@ -13,6 +13,7 @@ import importlib
 import itertools
 import json
 import os
+import re
 import signal
 import sys
 import traceback
@@ -60,6 +61,7 @@ HURRY: dict[str, Any] = {
     "launch.keeper:AGAIN": 0.3,
     "launch.diagnosis:SETTLE": 3.0,
     "launch.diagnosis:BEGIN_WITHIN": 20.0,
+    "launch.diagnosis:OVERTIME": 10.0,
     "launch.diagnosis:SILENT_FOR": 5.0,
     "launch.ordering:HELD": 3.0,
     "launch.reaper:YOUNG": 0.0,
@@ -78,7 +80,8 @@ HURRY: dict[str, Any] = {
     "launch.providers.lambda_cloud:SPACING": {"": 0.0, "launch": 0.0},
     "launch.providers.lambda_words:LAUNCH_PAUSE": 0.2,
 }
-"""module:name -> the value here. In the environment, PATCHES is JSON of the same kind."""
+"""module:name, or module:function(option) for a default -> the value here. In the
+environment, PATCHES is JSON of the same kind."""
 
 
 def main() -> None:
@@ -109,10 +112,7 @@ def run(words: Sequence[str], env: Mapping[str, str], folder: str, out: str) -> 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     _to_files(out)
     for name, value in {**HURRY, **json.loads(env.get("PATCHES", "{}"))}.items():
-        module, _, attribute = name.partition(":")
-        loaded = importlib.import_module(module)
-        assert hasattr(loaded, attribute), name
-        setattr(loaded, attribute, value)
+        _patch(name, value)
     count = itertools.count(1)
     httpx.Client.send = _counted(httpx.Client.send, count)  # type: ignore[method-assign]
     session = botocore.httpsession.URLLib3Session
@@ -129,6 +129,18 @@ def run(words: Sequence[str], env: Mapping[str, str], folder: str, out: str) -> 
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _patch(name: str, value: Any) -> None:
+    module, attribute, option = re.fullmatch(r"(.+):(\w+)(?:\((\w+)\))?", name).groups()  # type: ignore[union-attr]
+    loaded = importlib.import_module(module)
+    assert hasattr(loaded, attribute), name
+    if option:
+        defaults = getattr(loaded, attribute).__kwdefaults__
+        assert option in defaults, name
+        defaults[option] = value
+    else:
+        setattr(loaded, attribute, value)
 
 
 def _to_files(out: str) -> None:

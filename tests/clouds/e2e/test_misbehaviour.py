@@ -1,11 +1,100 @@
 """Each misbehaviour of each service: the run is whole, nothing is left, nothing costs more."""
 
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
 from tests.clouds.e2e.world import World
+from tests.clouds.runpod_words import MISBEHAVIOURS as RUNPOD
+
+Faults = tuple[tuple[str, dict[str, Any]], ...]
+
+ASK, LISTED, INSTANCE = r"/asks/\d+", r"^/api/v1/instances", r"^/api/v0/instances/\d+"
+VAST: dict[str, Faults] = {
+    "timeout after a create that succeeded": (("lost_after", {"path": ASK}),),
+    "500 after a create that succeeded": (("error_after", {"path": ASK}),),
+    "create hangs up, nothing made": (("hang_up", {"path": ASK}),),
+    "offer gone, 404": (("no_such_ask_404", {}),),
+    "offer gone, 410": (("no_such_ask_410", {}),),
+    "offer gone, said as invalid_args": (("no_such_ask_hidden", {}),),
+    "error with an instance id in it": (("leaked", {}),),
+    "success without an id": (("nameless", {}),),
+    "dearer than offered": (("dearer", {}),),
+    "HTML 403 on create": (("html_403", {"path": ASK}),),
+    "HTML 403 on a look": (("html_403", {"method": "GET", "path": INSTANCE}),),
+    "HTML 200 on a look": (("html_200", {"method": "GET", "path": INSTANCE}),),
+    "stuck provisioning": (("stuck", {}),),
+    "container that cannot start": (("oci", {}),),
+    "unknown status": (("odd_status", {}),),
+    "deprecated list": (("deprecated_list", {}),),
+    "partial list": (("partial_list", {}), ("lost_after", {"path": ASK})),
+    "list fails": (("error", {"path": LISTED}),),
+    "search unfiltered": (("unfiltered", {}),),
+    "200 that denies success": (("denied", {"method": "GET", "path": INSTANCE}),),
+    "DELETE 500 then 404": (("error_after", {"method": "DELETE"}),),
+    "DELETE lost": (("hang_up", {"method": "DELETE"}),),
+    "429 in plain text": (("plain_429", {"method": "GET"}),),
+}
+LAUNCH, TERMINATE, ALL, ONE = "/launch$", "/terminate$", "/instances$", "/instances/"
+LAMBDA: dict[str, Faults] = {
+    "timeout after a launch that succeeded": (("lost_after", {"path": LAUNCH}),),
+    "500 after a launch that succeeded": (("error_after", {"path": LAUNCH}),),
+    "400 unknown after a launch that succeeded": (("unknown_after", {"path": LAUNCH}),),
+    "launch hangs up, nothing made": (("hang_up", {"path": LAUNCH}),),
+    "no capacity, whatever the list says": (("no_capacity", {}),),
+    "success without an id": (("nameless", {}),),
+    "stuck in booting": (("stuck", {}),),
+    "unhealthy": (("unhealthy", {}),),
+    "unknown status": (("odd_status", {}),),
+    "no address at first": (("no_address", {}),),
+    "HTML 403 on launch": (("html_403", {"path": LAUNCH}),),
+    "HTML 403 on a look": (("html_403", {"method": "GET", "path": ONE}),),
+    "429 in plain text": (("plain_429", {"method": "GET"}),),
+    "429 on launch": (("plain_429", {"path": LAUNCH}),),
+    "list of nothing": (("null_list", {}),),
+    "list with a nameless row": (("nameless_row", {}), ("lost_after", {"path": LAUNCH})),
+    "list fails": (("error", {"path": ALL}),),
+    "terminate does not name it": (("not_listed", {}),),
+    "terminate 500, done": (("error_after", {"path": TERMINATE}),),
+    "terminate lost": (("hang_up", {"path": TERMINATE}),),
+    "SSH key of this name is another's": (("duplicate_key", {}),),
+}
+MISBEHAVIOURS = {"runpod": dict(RUNPOD), "vastai": VAST, "lambda": LAMBDA}
+SOON = {
+    ("runpod", "timeout after a create that succeeded"), ("runpod", "vanishing pod"),
+    ("runpod", "the pod's key is refused"), ("vastai", "error with an instance id in it"),
+    ("vastai", "dearer than offered"), ("vastai", "partial list"),
+    ("lambda", "success without an id"), ("lambda", "terminate does not name it"),
+}  # fmt: skip
+"""Those that are tried at every change."""
+CASES = [
+    pytest.param(
+        provider, words, id=f"{provider}-{words}",
+        marks=() if (provider, words) in SOON else pytest.mark.long,
+    )
+    for provider, table in MISBEHAVIOURS.items()
+    for words in table
+]  # fmt: skip
+QUICK = {"launch.diagnosis:BEGIN_WITHIN": 10.0}
 
 
-def test_undisturbed(world: World) -> None:
-    world.launch(*world.submission("r", "--watch", "--max-cost", "2"))
-    world.launch("reap", "--yes")
+@pytest.mark.parametrize(("provider", "words"), CASES)
+def test_the_run_is_whole(provider: str, words: str, make: Callable[[str], World]) -> None:
+    world = make(provider)
+    for name, details in MISBEHAVIOURS[provider][words]:
+        world.fake.fault(name, **details)
+    world.env["PATCHES"] = json.dumps(QUICK)
+    submission = world.submission("r", "--watch", "--max-cost", "2")
+    code = world.spawn(*submission).wait(90)
+    if world.step("r") < 0:  # refused before anything was written, and said so
+        assert code == 75
+        world.launch(*submission)
+    elif world.status("r").state == "failed":  # when a machine was ordered
+        assert code == 75
+        world.launch("resume", "r", "--yes", "--watch")
+    world.finish("r")
     world.settled(2.0)
     world.whole("r")
-    assert len(world.fake.ledger) == 1
+    assert world.fake.armed() == [], "it never happened"
