@@ -102,6 +102,14 @@ def test_what_the_service_said_is_told() -> None:
     assert diagnose(FINE) == Finding("fine", "working")
 
 
+def test_the_machines_own_deadline_goes_before_its_orders() -> None:
+    shortened = at(machine={**MACHINE, "deadline": NOW - 1801})
+    assert seen(replace(shortened, order=ago(9000, NOW + 9000))) == ("lost", "failure")
+    assert seen(replace(shortened, order=ago(9000))) == ("lost", "failure")
+    unsaid = at(machine={**MACHINE, "deadline": 0.0})
+    assert seen(replace(unsaid, order=ago(9000, NOW - 1801))) == ("lost", "failure")
+
+
 def test_no_new_step_in_two_attempts() -> None:
     def run(committed: int, *from_steps: int | None) -> Status:
         attempts = tuple(AttemptStatus(n + 1, step, "") for n, step in enumerate(from_steps))
@@ -116,13 +124,17 @@ def test_no_new_step_in_two_attempts() -> None:
     # One that never began to train says nothing of the run.
     assert not without_progress(run(5, 0, 5, None))
     assert without_progress(run(5, 0, 5, None, 5))
+    # Nor does what a person has seen before they resumed it.
+    assert without_progress(run(0, 0, 0, 0), since=2)
+    assert not without_progress(run(0, 0, 0, 0), since=3)
 
 
 def test_only_what_broke_is_a_failure() -> None:
     kinds = ("failure", "eviction", "refused", "over", "failure")
     attempts = [AttemptStatus(n + 1, 0, "", gone=Gone(1.0, k, "")) for n, k in enumerate(kinds)]
     attempts.append(AttemptStatus(6, 0, ""))
-    assert failures(replace(STATUS, attempts=tuple(attempts))) == 2
+    status = replace(STATUS, attempts=tuple(attempts))
+    assert [failures(status, since) for since in (0, 1, 2, 5, 6)] == [2, 2, 1, 1, 0]
 
 
 def test_a_silent_machine_outlives_an_image_that_is_pulled() -> None:
