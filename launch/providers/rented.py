@@ -5,6 +5,7 @@ a second request is never sent. A machine has ended when the service says that t
 not when it has taken the order to end it.
 """
 
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -19,7 +20,7 @@ from launch.errors import (
 )
 from launch.providers.base import AttemptSpec, Machine
 from launch.providers.cloud import Cloud, Instance, State, machine_name
-from mimir.errors import BadInput
+from mimir.errors import BadInput, MimirError, StoreError
 from mimir.runs.store import Store, open_store
 
 LOOKS = (2.0, 5.0, 10.0, 20.0)
@@ -78,18 +79,20 @@ class Rented:
         )
         what = boot.of(store, spec, link, self.cloud.ending(), now=self._clock())
         try:
-            number = self._create(spec, what, name)
+            number, price = self._create(spec, what, name)
         except UnknownOutcome:
             raise
         except BaseException:
-            handover.take_back(store, spec.run, spec.attempt)
+            # What went wrong decides what is done next; a key left over does not.
+            with contextlib.suppress(StoreError):
+                handover.take_back(store, spec.run, spec.attempt)
             raise
-        return self._machine(spec, number, what.image)
+        return self._machine(spec, number, price, what.image)
 
     def adopt(self, spec: AttemptSpec) -> Machine | None:
         """The attempt's machine if the service has it: its order was sent, its answer lost."""
         found = self._named(machine_name(spec.run, spec.attempt))
-        return self._machine(spec, found.id, "") if found else None
+        return self._machine(spec, found.id, found.price, "") if found else None
 
     def inspect(self, machine: Machine) -> Instance | None:
         """The machine as its service shows it; None if there is none."""
@@ -115,7 +118,8 @@ class Rented:
         except (ProviderError, BadInput):
             return []
 
-    def _create(self, spec: AttemptSpec, what: boot.Boot, name: str) -> str:
+    def _create(self, spec: AttemptSpec, what: boot.Boot, name: str) -> tuple[str, float | None]:
+        """The id of the machine that was made, and the price that is asked for it if shown."""
         offer = spec.offer
         assert offer is not None
         try:
@@ -132,7 +136,7 @@ class Rented:
                 f"{self.name} asked ${shown.price:.3f}/h for a machine offered at "
                 f"${offer.price:.3f}/h; it is ended"
             )
-        return number
+        return number, shown.price if shown else None
 
     def _look_for(self, name: str, error: UnknownOutcome) -> str:
         """The id of the machine whose order was not answered."""
@@ -140,7 +144,7 @@ class Rented:
             self._sleep(pause)
             try:
                 found = self._named(name)
-            except ProviderError:
+            except MimirError:
                 continue
             if found is not None:
                 return found.id
@@ -154,7 +158,7 @@ class Rented:
             self._sleep(pause)
             try:
                 found = self.cloud.get(number)
-            except ProviderError:
+            except MimirError:
                 continue
             if found is not None:
                 return found
@@ -166,14 +170,15 @@ class Rented:
                 return instance
         return None
 
-    def _machine(self, spec: AttemptSpec, number: str, image: str) -> Machine:
+    def _machine(self, spec: AttemptSpec, number: str, price: float | None, image: str) -> Machine:
         offer = spec.offer
         assert offer is not None
         return {
             "provider": self.name, "id": number, "name": machine_name(spec.run, spec.attempt),
-            "gpu": offer.gpu, "price": offer.price, "region": offer.region, "spot": offer.spot,
-            "place": offer.place, "image": image, "deadline": spec.deadline,
-            "ends_itself": self.caps.ends_itself, "started": self._clock(),
+            "gpu": offer.gpu, "price": max(offer.price, price or 0.0),
+            "region": offer.region, "spot": offer.spot, "place": offer.place, "image": image,
+            "deadline": spec.deadline, "ends_itself": self.caps.ends_itself,
+            "started": self._clock(),
         }  # fmt: skip
 
     def _end(self, number: str, name: str) -> None:
@@ -184,7 +189,7 @@ class Rented:
                 self.cloud.terminate(number)
             except RateLimited as error:
                 pause, last = max(pause, error.retry_after), str(error)
-            except ProviderError as error:
+            except MimirError as error:
                 last = str(error)  # a 5xx may have ended it all the same: the look tells
             try:
                 found = self.cloud.get(number)
@@ -193,7 +198,7 @@ class Rented:
                 last = f"it says {found.said or found.state}"
             except RateLimited as error:
                 pause, last = max(pause, error.retry_after), str(error)
-            except ProviderError as error:
+            except MimirError as error:
                 last = str(error)
             if self._clock() >= until:
                 raise NotGone(
