@@ -52,7 +52,12 @@ def find(store: Store, providers: Sequence[Rented], now: float) -> tuple[list[St
             place = parse_name(instance.name)
             if place is None or instance.state is State.GONE:
                 continue
-            found.append(Stray(provider, instance, *place, _why(store, provider, instance, now)))
+            try:
+                why = _why(store, provider, instance, now)
+            except MimirError as error:
+                problems.append(f"{instance.name} stays, for its run cannot be read: {error}")
+                why = ""
+            found.append(Stray(provider, instance, *place, why))
     return found, problems
 
 
@@ -69,11 +74,21 @@ def end(
             say(str(error))
             continue
         ended.append(stray.instance.id)
-        machine = _machine(store, stray.run, stray.attempt)
-        if machine and machine.get("id") == stray.instance.id:
-            gone = Gone(clock(), "over", f"ended by reap: {stray.why}")
-            notes.record_gone(store, stray.run, stray.attempt, gone)
+        try:
+            _write_down(store, stray, Gone(clock(), "over", f"ended by reap: {stray.why}"))
+        except MimirError as error:
+            problems.append(f"that {stray.instance.name} is gone could not be written: {error}")
     return ended, problems
+
+
+def _write_down(store: Store, stray: Stray, gone: Gone) -> None:
+    """Where it was the attempt's machine, or its order never learnt that there was one."""
+    order = notes.read_order(store, stray.run, stray.attempt)
+    if order is None or order.get("provider") != stray.provider.name:
+        return
+    machine = notes.read_machine(store, stray.run, stray.attempt)
+    if machine is None or machine.get("id") == stray.instance.id:
+        notes.record_gone(store, stray.run, stray.attempt, gone)
 
 
 def _why(store: Store, provider: Rented, instance: Instance, now: float) -> str:
@@ -84,7 +99,7 @@ def _why(store: Store, provider: Rented, instance: Instance, now: float) -> str:
     if store.read(layout.record_key(run)) is None:
         return f"there is no run {run} in {store.url}"
     status = derive(store, run, now)
-    if status.state in (*ENDED, "failed", "stopped"):
+    if status.state in ENDED:
         return f"run {run} is {status.state}"
     if attempt < status.attempt:
         return f"run {run} is at attempt {status.attempt} by now"
@@ -93,14 +108,13 @@ def _why(store: Store, provider: Rented, instance: Instance, now: float) -> str:
         return f"attempt {attempt} of run {run} was not ordered from this store"
     if order.get("provider") != provider.name:
         return f"attempt {attempt} of run {run} was ordered at {order.get('provider')}"
-    machine = _machine(store, run, attempt)
+    gone = notes.read_gone(store, run, attempt)
+    if gone is not None:
+        return f"attempt {attempt} of run {run} was given up: {gone.why}"
+    machine = notes.read_machine(store, run, attempt)
     if machine is not None and machine.get("id") != instance.id:
         return f"attempt {attempt} of run {run} has another machine, {machine.get('id')}"
     young = now - float(order.get("time") or 0.0) < YOUNG
     if attempt > status.attempt and not young:
         return f"attempt {attempt} of run {run} never began"
     return ""
-
-
-def _machine(store: Store, run: str, attempt: int) -> dict[str, Any] | None:
-    return notes.read_machine(store, run, attempt)
