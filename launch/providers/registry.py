@@ -35,7 +35,7 @@ def several(words: str) -> tuple[str, ...]:
         BadInput: one is unknown, or "any" finds no key.
     """
     if words != "any":
-        wanted = tuple(word.strip() for word in words.split(",") if word.strip())
+        wanted = tuple(dict.fromkeys(word.strip() for word in words.split(",") if word.strip()))
         for name in wanted or ("",):
             if name not in _KNOWN:
                 raise BadInput(f"there is no provider {name!r}{nearest(name, (*_KNOWN, 'any'))}")
