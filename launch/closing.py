@@ -1,11 +1,14 @@
 """The end of an attempt's machine: ended, seen to be gone, and written down, in this order."""
 
+import contextlib
 from collections.abc import Callable
 
+from launch import handover
 from launch.errors import UnknownOutcome
 from launch.orders import Order
 from launch.providers import registry
 from launch.providers.base import Adopts, AttemptSpec, Machine, Provider
+from mimir.errors import StoreError
 from mimir.runs import notes
 from mimir.runs.notes import Gone
 from mimir.runs.status import AttemptStatus
@@ -48,6 +51,7 @@ def close(
             place.end(machine)
     else:
         place.end(machine)  # even if it seems to be gone: a list may be wrong, the end is free
+        _take_back_keys(store, run, attempt.attempt)
     notes.record_gone(store, run, attempt.attempt, gone)
     return True
 
@@ -82,6 +86,13 @@ def _never_came(store: Store, run: str, attempt: AttemptStatus, gone: Gone) -> b
             f"attempt {attempt.attempt} of run {run} was ordered just now and is not listed yet: "
             "its machine is looked for again in two minutes"
         )
+    _take_back_keys(store, run, attempt.attempt)
     why = "its order was never answered"
     notes.record_gone(store, run, attempt.attempt, Gone(gone.time, "refused", why))
     return True
+
+
+def _take_back_keys(store: Store, run: str, attempt: int) -> None:
+    """Of a machine that has not fetched them, and never will."""
+    with contextlib.suppress(StoreError):  # they and their link end by themselves, later
+        handover.take_back(store, run, attempt)

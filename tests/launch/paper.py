@@ -168,7 +168,7 @@ class Desk:
         return "https://link"
 
     def _take_back(self, store: Store, run: str, attempt: int) -> None:
-        self.left.remove(f"{run} {attempt}")
+        self.left = [each for each in self.left if each != f"{run} {attempt}"]
 
 
 def _bucket() -> Store:

@@ -111,11 +111,12 @@ def test_an_order_that_comes_late_is_adopted_before_it_is_given_up(desk: Desk, k
 def test_an_order_that_never_came_is_replaced(desk: Desk, kept: Kept) -> None:
     desk.order(1)
     raise_attempt(desk.store, "run")
+    desk.left = ["run 1"]  # the launcher died between them and its request
     desk.cloud.list_fails = [ProviderError("502")]
     assert kept.round(closing.SETTLE).sentence == "502"  # not listed is not "not there"
     assert notes.read_gone(desk.store, "run", 1) is None
     assert "waiting" in kept.round().sentence
-    assert desk.gone(1).kind == "refused"
+    assert (desk.gone(1).kind, desk.left) == ("refused", [])
     assert "attempt 2 is ordered" in kept.round(keeper.AGAIN).sentence
     assert desk.cloud.created == NAMES[2:3]
 
@@ -141,6 +142,7 @@ def test_a_machine_that_is_lost_is_ended_and_replaced(
     assert "attempt 2 is ordered" in seen.sentence
     assert seen.status.attempt == 2
     assert desk.cloud.terminated == ["i1"]
+    assert desk.left == ["run 2"], "its keys, fetched or not, are no more"
     assert desk.cloud.alive() == NAMES[2:3]
     assert desk.gone(1).kind == ("failure" if state is State.BROKEN else "eviction")
     written = Order.from_json(notes.read_order(desk.store, "run", 2) or {})
