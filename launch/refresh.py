@@ -15,7 +15,10 @@ from launch import keys
 from launch.providers.base import Machine
 
 BEFORE = 3600.0
-"""Seconds before their end at which keys are replaced."""
+"""Seconds before their end at which keys are replaced; half their life, if that is less."""
+
+SLACK = 60.0
+"""Seconds by which STS may have begun to count sooner."""
 
 
 def refresh(
@@ -35,10 +38,10 @@ def if_due(
     wish: keys.Wish,
     clock: Callable[[], float] = time.time,
 ) -> bool:
-    """Replace the keys of an attempt's machine if they end within the hour; whether it was done.
+    """Replace the keys of an attempt's machine if they end soon; whether it was done.
 
-    Nothing is done for a machine elsewhere, for keys that do not end, and for one's own keys.
-    Raises as `keys.mint`.
+    Nothing is done for a machine elsewhere, for keys that do not end or outlive the attempt's
+    deadline by what `keys.mint` gives, and for one's own keys. Raises as `keys.mint`.
     """
     if wish.static or machine.get("host") != os.uname().nodename or not machine.get("keys"):
         return False
@@ -46,11 +49,15 @@ def if_due(
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         ends = timegm(time.strptime(value["Expiration"], "%Y-%m-%dT%H:%M:%SZ"))
+        made = path.stat().st_mtime
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    if ends - clock() > BEFORE:
-        return False
     deadline = float(machine.get("deadline") or 0.0)
+    if deadline and ends >= deadline + keys.MARGIN - SLACK:
+        return False
+    # A role's sessions may last an hour in all: those would be asked for at every look.
+    if ends - clock() > min(BEFORE, (ends - made) / 2):
+        return False
     life = deadline - clock() if deadline else keys.NO_DEADLINE
     refresh(path, store_url, run, attempt, life, keys.of_role(wish.role))
     return True
