@@ -105,7 +105,10 @@ def test_a_role_of_one_hour_is_not_asked_at_every_look(place: Place) -> None:
 @pytest.mark.parametrize(
     "other", [{"host": "elsewhere"}, {"keys": ""}, {"keys": "/nonexistent"}, {"host": None}]
 )
-def test_a_machine_elsewhere(place: Place, other: dict[str, Any]) -> None:
+def test_a_machine_elsewhere(
+    place: Place, monkeypatch: pytest.MonkeyPatch, other: dict[str, Any]
+) -> None:
+    monkeypatch.chdir(place.file.parent)  # where "" is a folder with keys, too
     place.write(HOUR, NOW - HOUR + 60)
     place.machine |= other
     assert not place.look()
