@@ -24,7 +24,7 @@ TIMEOUT = 90.0
 ASSIGN = 420.0
 """Seconds for `new`, which tries four times by itself, with pauses of 10, 20 and 40 s."""
 LEFT = 60.0
-"""Seconds that a command has to end by itself after Ctrl-C."""
+"""Seconds that `new` has to end by itself after Ctrl-C."""
 PASSED_ON = (
     "PATH", "TMPDIR", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy",
     "no_proxy", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR",
@@ -80,8 +80,8 @@ class Cli:
             raise error
 
     def ask(self, home: Path, *words: str, timeout: float = TIMEOUT) -> Said:
-        """Run `colab WORDS` to its end. It is let end after a Ctrl-C too: a session that it is
-        making would else be nobody's.
+        """Run `colab WORDS` to its end. `new` is let end after a Ctrl-C too: the session that it
+        makes would else be nobody's.
 
         Raises:
             BadInput: it cannot be run.
@@ -96,8 +96,9 @@ class Cli:
                 f"Colab's CLI did not end `{words[0]}` within {timeout:.0f} s"
             ) from None
         except BaseException:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.communicate(timeout=LEFT)
+            if words[0] == "new":
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.communicate(timeout=LEFT)
             _kill(child)
             raise
         return Said(child.returncode, text.decode(errors="replace"))

@@ -14,6 +14,7 @@ cell goes on and gives the machine back by itself.
     FOLDER/pids.json      this process and the connection, each with its start time
 """
 
+import contextlib
 import json
 import os
 import re
@@ -36,6 +37,8 @@ EVERY = 60.0
 """Seconds between looks at the account's list."""
 NEVER = "864000"
 """Seconds for --timeout of `exec`, ten days: after it the CLI does not end, but spins."""
+LEAVE = 20.0
+"""Seconds that the watch has to go, once it is told to."""
 TRIES, BETWEEN = 12, 300.0
 """How often a session that cannot be ended is tried to be ended again, and the seconds between."""
 
@@ -118,13 +121,14 @@ def kept(folder: Path) -> Path:
 def clear(folder: Path) -> None:
     """End what this computer runs for a session that is over, and delete its folder.
 
-    Its folder holds tokens; what the cell printed stays, without them.
+    Its folder holds tokens; what the cell printed stays, without them. The watch is let end what
+    it has begun: a command whose home is gone would make itself another one, without settings.
     """
-    for number in _running(folder):
-        try:
-            os.kill(number, signal.SIGKILL)
-        except OSError:
-            continue
+    _signal(folder, signal.SIGTERM)
+    until = time.monotonic() + LEAVE
+    while _running(folder) and time.monotonic() < until:
+        time.sleep(0.05)
+    _signal(folder, signal.SIGKILL)
     marks = (BEGUN, ENDED)
     lines = [line for line in printed(folder).splitlines() if not line.startswith(marks)]
     if any(lines):
@@ -142,12 +146,19 @@ def private(path: Path, content: object) -> None:
 
 
 def stamp(number: int) -> list[int]:
-    """A process: its id, and when it began, which tells it from a later one; 0 without /proc."""
+    """A process: its id, and when it began, which tells it from a later one; 0 if it has ended,
+    or where there is no /proc."""
     try:
         fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return [number, 0]
-    return [number, int(fields[19])]
+    return [number, 0 if fields[0] in "ZX" else int(fields[19])]
+
+
+def _signal(folder: Path, number: signal.Signals) -> None:
+    for process in _running(folder):
+        with contextlib.suppress(OSError):
+            os.kill(process, number)
 
 
 def _running(folder: Path) -> list[int]:

@@ -9,6 +9,7 @@ content/          /content of the machine; `exec` runs its cell there, as a proc
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 VERSION = "0.7.5"
@@ -57,6 +58,11 @@ def _new(here: Path, words: list[str]) -> None:
 
 
 def _sessions(here: Path, words: list[str]) -> None:
+    if (here / "slow").exists():
+        (here / "slow").rename(here / "slow-now")
+        time.sleep(2)
+        _own().parent.mkdir(parents=True, exist_ok=True)  # as the CLI does when it begins
+        (here / "slow-now").unlink()
     there = _endpoints(here)
     known = json.loads(_own().read_text()) if _own().exists() else {}
     for name, session in known.items():

@@ -143,6 +143,16 @@ def test_the_watch_leaves_when_the_session_is_lost(place: Place) -> None:
     assert "stop" not in [call["words"][2] for call in place.asked()]
 
 
+def test_a_look_of_the_watch_is_over_before_its_home_is_deleted(place: Place) -> None:
+    place.begin()
+    (place.folder / "cli" / "slow").touch()
+    wait_for((place.folder / "cli" / "slow-now").exists, 20)
+    colab.clear(place.attempt)
+    time.sleep(2.5)
+    assert not place.attempt.exists(), "a command went on, and made itself a home"
+    assert (place.folder / "cli" / "slow-now").exists(), "the look was not ended"
+
+
 def test_what_the_cli_gets_of_ours(place: Place) -> None:
     place.begin()
     for call in place.asked():
