@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 RUN     = $(VENV)/bin/python
 
-.PHONY: demo test test-long test-servers lint format bench bench-store simulate clean help
+.PHONY: demo test test-long test-servers lint format bench bench-store bench-start simulate clean help
 
 help:
 	@echo "make demo          a smoke run: submitted, killed, resumed, finished, sampled (CPU, minutes)"
@@ -16,6 +16,7 @@ help:
 	@echo "make lint          ruff and mypy"
 	@echo "make bench         step times beside the plain trainer's, into bench/results/"
 	@echo "make bench-store   checkpoints: the loop's stall, and uploads beside boto3's own"
+	@echo "make bench-start   how soon the laptop's commands answer"
 	@echo "make image         the container image (DEVICE=cpu without a GPU); docker/README.md"
 	@echo "make image-test    builds it for a CPU and tries it with a real engine (root)"
 	@echo "make simulate      200,000 schedules of the commit protocol under faults"
@@ -64,6 +65,9 @@ bench: $(VENV)/installed
 
 bench-store: $(VENV)/installed
 	$(RUN) -m bench.store
+
+bench-start: $(VENV)/installed
+	$(RUN) -m bench.start
 
 simulate: $(VENV)/installed
 	$(RUN) -m tests.runs.simulate --schedules 200000 --jobs 2

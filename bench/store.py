@@ -61,7 +61,7 @@ def measure(
     """
     if blocks < 1:
         raise BadInput(f"--blocks is {blocks}, but must be at least 1")
-    with _server(store) as url:
+    with server(store) as url:
         opened = open_store(url)
         if not isinstance(opened, S3Store):
             raise BadInput(f"{url} is no bucket: this measures s3:// stores")
@@ -163,7 +163,7 @@ def _theirs(store: S3Store, path: Path) -> Took:
 
 
 @contextmanager
-def _server(store: str) -> Iterator[str]:
+def server(store: str) -> Iterator[str]:
     """URL of the store given, or of one in a moto server that ends with the block."""
     if store:
         yield store

@@ -10,7 +10,10 @@ import pytest
 from launch.commands import TREE
 from tests.launch.conftest import ROOT, World
 
-HEAVY = {"torch", "numpy", "boto3", "botocore", "yaml", "fire", "tqdm", "safetensors"}
+HEAVY = {
+    "torch", "numpy", "boto3", "botocore", "httpx", "paramiko", "yaml", "fire", "tqdm",
+    "safetensors",
+}  # fmt: skip
 
 
 def loaded(path: Path) -> set[str]:
