@@ -68,6 +68,9 @@ def diagnose(facts: Facts) -> Finding:
     if current.machine is None:
         return _since("its order was never answered", facts)
     said = f" ({facts.said})" if facts.said else ""
+    if facts.state is State.GONE and current.from_step is None:
+        # No eviction: a worker that cannot begin ends its machine, and so would the next ones.
+        return Finding("lost", f"its machine is gone, and it had not begun{said}", "failure")
     if facts.state is State.GONE:
         return Finding("lost", f"its machine is gone{said}", "eviction")
     if facts.state is State.SUSPENDED:

@@ -152,6 +152,11 @@ class Service:
         with self.lock:
             return [name for name, _ in self._armed]
 
+    def disarm(self) -> None:
+        """Forget the faults that have not happened yet."""
+        with self.lock:
+            self._armed.clear()
+
     def take(self, name: str, request: Request | None = None) -> dict[str, Any] | None:
         """The details of this fault if it is armed (for such a request); it is used up then."""
         assert name in dict(self.FAULTS), f"no such fault: {name}"

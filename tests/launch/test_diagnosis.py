@@ -63,6 +63,12 @@ RULES: dict[str, tuple[Facts, str, str]] = {
     "unanswered": (replace(FINE, status=UNBORN, order=ago(119)), "unanswered", ""),
     "never answered": (replace(FINE, status=UNBORN, order=ago(120)), "lost", "refused"),
     "gone": (replace(FINE, state=State.GONE), "lost", "eviction"),
+    "gone before it began": (
+        replace(at("queued", None, from_step=None), state=State.GONE), "lost", "failure"
+    ),
+    "taken away before it began": (
+        replace(at("queued", None, from_step=None), state=State.SUSPENDED), "lost", "eviction"
+    ),
     "taken away": (replace(FINE, state=State.SUSPENDED), "lost", "eviction"),
     "broken": (replace(FINE, state=State.BROKEN), "lost", "failure"),
     "in overtime": (replace(FINE, order=ago(9000, NOW - 1799)), "fine", ""),

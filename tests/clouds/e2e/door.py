@@ -59,7 +59,9 @@ from mimir import cli
 
 HURRY: dict[str, Any] = {
     "launch.keeper:AGAIN": 0.3,
+    "launch.closing:SETTLE": 3.0,
     "launch.diagnosis:SETTLE": 3.0,
+    "launch.keeper:LAST_WORDS": 3.0,
     "launch.diagnosis:BEGIN_WITHIN": 20.0,
     "launch.diagnosis:OVERTIME": 10.0,
     "launch.diagnosis:SILENT_FOR": 5.0,
