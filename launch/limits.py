@@ -112,17 +112,21 @@ def spent(status: Status, now: float) -> Spent:
     return Spent(hours, dollars)
 
 
+def machines(status: Status) -> int:
+    """How many machines the run has had, refused orders apart."""
+    return sum(1 for a in status.attempts if not (a.gone and a.gone.kind == "refused"))
+
+
 def room(limits: Limits, status: Status, now: float) -> Room:
     """What the limits leave for the run's next attempts."""
     used = spent(status, now)
     hours = limits.max_hours - used.hours if limits.max_hours else float("inf")
     dollars = limits.max_cost - (used.dollars or 0.0) if limits.max_cost else float("inf")
-    machines = sum(1 for a in status.attempts if not (a.gone and a.gone.kind == "refused"))
     why = ""
     if hours <= 0:
         why = f"its {limits.max_hours:g} h of machines are used up"
     elif dollars <= 0:
         why = f"its ${limits.max_cost:.2f} are used up"
-    elif limits.max_attempts and machines >= limits.max_attempts:
+    elif limits.max_attempts and machines(status) >= limits.max_attempts:
         why = f"it has had its {limits.max_attempts} machines"
     return Room(max(0.0, hours), max(0.0, dollars), why)

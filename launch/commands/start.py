@@ -126,7 +126,7 @@ def resume(
     max_price: float = 0.0,
     max_hours: float = 0.0,
     max_cost: float = 0.0,
-    max_failures: int = 3,
+    max_failures: int = -1,
     max_sessions: int = 0,
     role: str = "",
     static_keys: bool = False,
@@ -144,11 +144,12 @@ def resume(
         spot: rent machines that may be taken away, too.
         image: a container image with Python and torch (default: that of last time).
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
-        max_price: rent nothing that costs more, in $/h (default: as last time where machines
-            are rented, and so for the other limits).
+        max_price: rent nothing that costs more, in $/h (default, as of all limits that are not
+            given: as last time where machines are rented).
         max_hours: hours of machines over all attempts of the run; 0: no limit.
         max_cost: dollars over all attempts of the run, those it has had included.
-        max_failures: machines or workers that may break before the run is given up.
+        max_failures: machines or workers that may break, from now on, before the run is given
+            up; less than 0: as last time, at first 3.
         max_sessions: machines that the run may have in all (default: no limit, but on Colab
             one: its free sessions are not chained unless you say so).
         role: for an s3:// store, the ARN of a role whose keys, cut down to this attempt, the
@@ -165,9 +166,10 @@ def resume(
     """
     from dataclasses import replace
 
-    from launch import choosing, machines, proposal
-    from launch.orders import Plan, newest_plan
+    from launch import choosing, limits, proposal
+    from launch.orders import newest_plan
     from launch.providers import registry
+    from launch.renewal import Words, renewed
     from launch.terminal import say
     from mimir.config import Config
     from mimir.runs.record import read_run
@@ -175,45 +177,33 @@ def resume(
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 
-    limits = begin.limits_of(max_price, max_hours, max_cost, max_failures, max_sessions)
+    said = {"max_price": max_price, "max_hours": max_hours, "max_cost": max_cost,
+            "max_attempts": max_sessions}  # fmt: skip
+    said = {each: value for each, value in said.items() if value}
+    if max_failures >= 0:
+        said["max_failures"] = max_failures
+    wish = begin.wish_of(role, static_keys)
+    words = Words(provider, begin.gpus_of(gpu), spot, image, wish, said)
     opened = open_store(store or default_store())
     if take_over:
         known = derive(opened, name, time.time())
         begin.check_not_done(known, store)
     else:
         known = begin.check_free(opened, name, store)
-    last = machines.current(known)
-    before = newest_plan(opened, name, known.attempt)
-    where = machines.provider_of(last)
-    names = (
-        registry.several(provider)
-        if provider
-        else (before.providers if before else (where.name,) if where else ("local",))
-    )
-    places = [registry.get(each) for each in names]
-    rents = any(place.caps.paid for place in places)
+    plan = renewed(newest_plan(opened, name, known.attempt), known, words)
+    places = [registry.get(each) for each in plan.providers]
     begin.check_image(places, image)
     begin.check_store(places, opened.url)
-    if not image and before and before.providers == names:
-        image = before.image
-    elif not image and last and last.get("provider") in names and not rents:
-        image = str(last.get("image") or "")
-    if before and rents and not (max_price or max_hours or max_cost or max_sessions):
-        limits = before.limits
     if not max_sessions:
-        had = sum(1 for a in known.attempts if not (a.gone and a.gone.kind == "refused"))
-        limits = begin.with_sessions(limits, places, had)
-    gpus = begin.gpus_of(gpu) or (before.gpus if before else ())
-    wish = begin.wish_of(role, static_keys)
-    if before and not role and not static_keys:
-        wish = before.wish
-    plan = Plan(names, limits, gpus, spot or bool(before and before.spot), image, wish)
+        had = limits.machines(known)
+        plan = replace(plan, limits=begin.with_sessions(plan.limits, places, had))
+    if any(place.caps.paid for place in places):
+        plan = replace(plan, steps=choosing.steps_of(opened, plan, known))
     config = Config.from_dict(read_run(opened, name).config)
-    steps = choosing.steps_of(opened, before, known) if rents else before.steps if before else 0
-    plan, left = replace(plan, steps=steps), max(1, steps - known.committed_step)
+    left, wanted = max(1, plan.steps - known.committed_step), plan.limits
     found = choosing.find(opened, plan, known, config, left, time.time())
     plan = proposal.limited(plan, found, choosing.spent(known, time.time()))
-    if plan.limits != limits:
+    if plan.limits != wanted:
         found = choosing.find(opened, plan, known, config, left, time.time(), found.ranked)
     for line in (*proposal.warnings(places), *found.problems):
         say(line)
