@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launch import limits
-from launch.errors import NoCapacity
+from launch.errors import AuthFailed, NoCapacity, ProviderError
 from launch.limits import HOUR, Room, UsedUp
 from launch.ordering import Choice, Say
 from launch.orders import Plan
@@ -16,7 +16,7 @@ from launch.providers.base import Provider
 from launch.providers.offer import Need
 from launch.providers.rented import Rented
 from mimir.config import Config
-from mimir.errors import BadInput
+from mimir.errors import BAD_CONFIG, BadInput
 from mimir.runs.record import read_run
 from mimir.runs.status import Status
 from mimir.runs.store import Store
@@ -39,7 +39,7 @@ class Found:
 
     ranked: offers for which the limits leave time. problems: one sentence for each provider
     that could not be asked, and why offers were left out. cheapest: the way of the least cost,
-    whatever the limits leave; None if nothing is offered.
+    whatever the limits leave; None if nothing is offered. locked: none of them accepts who asks.
     """
 
     choices: tuple[Choice, ...]
@@ -47,6 +47,7 @@ class Found:
     problems: tuple[str, ...]
     room: Room
     cheapest: "Ranked | None" = None
+    locked: bool = False
 
 
 def choose(store: Store, plan: Plan, status: Status, now: float, say: Say) -> Sequence[Choice]:
@@ -59,13 +60,14 @@ def choose(store: Store, plan: Plan, status: Status, now: float, say: Say) -> Se
     config = Config.from_dict(read_run(store, status.run).config)
     left = max(1, steps_of(store, plan, status) - status.committed_step)
     found = find(store, plan, status, config, left, now)
-    for problem in found.problems:
-        say(problem)
     if found.choices:
+        for problem in found.problems:
+            say(problem)
         return found.choices
     if found.room.why or found.cheapest is not None:
         raise UsedUp(found.room.why or _too_little(found))
-    raise NoCapacity(nothing(plan, found))
+    # Never AuthFailed: another watcher may have the key that is missing here.
+    raise NoCapacity(str(nothing(plan, found)))
 
 
 def find(
@@ -95,9 +97,9 @@ def find(
     if room.why:
         return Found((), (), (), room)
     if had is None:
-        ranked, problems = _ranked(store, clouds, plan, config, steps)
+        ranked, problems, locked = _ranked(store, clouds, plan, config, steps)
     else:
-        ranked, problems = list(had), []
+        ranked, problems, locked = list(had), [], False
     cheapest = min(ranked, key=lambda r: r.cost, default=None)
     ranked = [r for r in ranked if room.hours_at(r.offer.price) >= SHORTEST]
     by_name = {cloud.name: cloud for cloud in clouds}
@@ -111,7 +113,7 @@ def find(
         )
         for r in ranked[:TRIES]
     ]  # fmt: skip
-    return Found((*fixed, *rented), tuple(ranked), tuple(problems), room, cheapest)
+    return Found((*fixed, *rented), tuple(ranked), tuple(problems), room, cheapest, locked)
 
 
 def steps_of(store: Store, plan: Plan | None, status: Status) -> int:
@@ -157,13 +159,15 @@ def must_fit(plan: Plan, found: Found) -> None:
     )
 
 
-def nothing(plan: Plan, found: Found) -> str:
+def nothing(plan: Plan, found: Found) -> ProviderError:
     """Why there is nothing to order."""
+    if found.locked:
+        return AuthFailed("; ".join(found.problems))
     where = ", ".join(plan.providers)
     kind = f" with {' or '.join(plan.gpus)}" if plan.gpus else ""
     price = f" at up to ${plan.limits.max_price:g}/h" if plan.limits.max_price else ""
     why = f" ({'; '.join(found.problems)})" if found.problems else ""
-    return (
+    return NoCapacity(
         f"{where} has no machine{kind}{price} for this run now{why}: try again later, or widen it"
     )
 
@@ -195,9 +199,9 @@ def _colab(provider: Provider, plan: Plan, deadline: float) -> list[Choice]:
 
 def _ranked(
     store: Store, clouds: Sequence[Rented], plan: Plan, config: Config, steps: int
-) -> tuple[list["Ranked"], list[str]]:
+) -> tuple[list["Ranked"], list[str], bool]:
     if not clouds:
-        return [], []
+        return [], [], False
     from launch import forecast, offers
     from launch.workload import Workload
 
@@ -215,7 +219,8 @@ def _ranked(
     sentences = [problem.sentence for problem in problems]
     if had and not ranked:
         sentences += sorted({one.why for one in offers.judge(had, work)[1]})[:3]
-    return ranked, sentences
+    keyless = [problem for problem in problems if problem.exit_code == BAD_CONFIG]
+    return ranked, sentences, len(keyless) == len(clouds)
 
 
 def _fits(ranked: "Ranked", room: Room) -> bool:

@@ -4,7 +4,6 @@ import json as json_text
 import time
 
 from launch.commands import begin
-from launch.errors import NoCapacity
 from mimir.errors import BadInput
 
 
@@ -96,11 +95,11 @@ def submit(
         found = choosing.find(opened, plan, None, job.config, job.steps, now, found.ranked)
     table = proposal.rows(job, name, opened.url, plan, found, now)
     say("\n".join(f"  {what:<9} {value}" for what, value in table))
-    for line in (*proposal.warnings(places), *found.problems):
+    for line in (*proposal.warnings(places), *(found.problems if found.choices else ())):
         say(line)
     choosing.must_fit(plan, found)
     if not found.choices:
-        raise NoCapacity(choosing.nothing(plan, found))
+        raise choosing.nothing(plan, found)
     if dry_run:
         if json:
             body = proposal.as_json(job, name, opened.url, plan, found)
@@ -205,7 +204,7 @@ def resume(
     plan = proposal.limited(plan, found, choosing.spent(known, time.time()))
     if plan.limits != wanted:
         found = choosing.find(opened, plan, known, config, left, time.time(), found.ranked)
-    for line in (*proposal.warnings(places), *found.problems):
+    for line in (*proposal.warnings(places), *(found.problems if found.choices else ())):
         say(line)
     if found.room.why:
         raise BadInput(
@@ -214,6 +213,6 @@ def resume(
         )
     choosing.must_fit(plan, found)
     if not found.choices:
-        raise NoCapacity(choosing.nothing(plan, found))
+        raise choosing.nothing(plan, found)
     proposal.agree(places, yes=yes)
     return begin.Start(opened, name, plan, store, watch, json).begin(known, found)

@@ -6,7 +6,7 @@ import pytest
 
 from launch import choosing, offers
 from launch.choosing import RESERVE, SHORTEST, Found
-from launch.errors import NoCapacity
+from launch.errors import AuthFailed, NoCapacity
 from launch.limits import HOUR, Limits, UsedUp
 from launch.offers import Ranked
 from launch.orders import Plan
@@ -164,7 +164,9 @@ def test_nothing_to_be_had_says_where_and_why(desk: Desk) -> None:
     desk.cloud.market = []
     plan = Plan(("runpod",), Limits(max_price=0.3), ("RTX 4090", "L4"))
     found = choosing.find(desk.store, plan, None, CONFIG, STEPS, START)
-    assert choosing.nothing(plan, found) == (
+    error = choosing.nothing(plan, found)
+    assert isinstance(error, NoCapacity)
+    assert str(error) == (
         "runpod has no machine with RTX 4090 or L4 at up to $0.3/h for this run now: try again "
         "later, or widen it"
     )
@@ -202,7 +204,22 @@ def test_a_keeper_is_told_what_there_is(desk: Desk, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(desk.cloud, "offers", fails)
     with pytest.raises(NoCapacity, match=r"now \(502\)"):
         choose(desk, Limits())
-    assert desk.said == ["502"]
+    assert desk.said == []
+
+
+def test_a_key_that_is_refused_is_the_users_to_mend(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(need: object) -> object:
+        raise AuthFailed("runpod does not accept $RUNPOD_API_KEY: make another one")
+
+    monkeypatch.setattr(desk.cloud, "offers", refuses)
+    plan = Plan(("runpod",))
+    error = choosing.nothing(plan, find(desk, Limits()))
+    assert isinstance(error, AuthFailed)
+    assert str(error) == "runpod does not accept $RUNPOD_API_KEY: make another one"
+    with pytest.raises(NoCapacity, match="does not accept"):
+        choose(desk, Limits())  # another keeper may have the key: the run is not given up
 
 
 def test_the_steps_of_a_run(desk: Desk) -> None:

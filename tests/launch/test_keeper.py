@@ -317,7 +317,7 @@ def test_none_to_be_had_is_asked_again_ever_later(desk: Desk, kept: Kept) -> Non
     desk.cloud.machines.clear()
     desk.cloud.faults = [NoCapacity("none left") for _ in range(50)]
     kept.offers = [offer(), offer(0.6), offer(0.7), offer(0.8)]
-    rounds = [kept.round(5) for _ in range(400)]
+    rounds = [kept.round(25) for _ in range(80)]
     assert all(not seen.over for seen in rounds)
     assert 4 <= kept.asked <= 7
     desk.cloud.faults = []
