@@ -1,0 +1,181 @@
+"""The real worker on rented machines that break: the weights of a run that nobody disturbed."""
+
+import hashlib
+import os
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mimir.runs.store import open_store
+from tests.clouds.e2e.conftest import PROVIDERS
+from tests.clouds.e2e.test_misbehaviour import CASES, MISBEHAVIOURS
+from tests.clouds.e2e.world import World
+from tests.clouds.fake_vast import FakeVast
+from tests.clouds.service import Rental
+from tests.e2e import jobs
+
+SEED = int(os.environ.get("MOMENTS", random.SystemRandom().randrange(2**32)))
+"""Said when a test fails; as $MOMENTS it brings the same moments again."""
+SHORT = 2
+"""Epochs of a run in the suite; a run of the long tests has LONG."""
+LONG = 30
+
+
+@pytest.fixture(scope="session")
+def alone(tmp_path_factory: pytest.TempPathFactory, small: Path) -> Callable[[int], str]:
+    """epochs -> sha256 of the weights that an undisturbed local run leaves."""
+    store = open_store((tmp_path_factory.mktemp("alone") / "store").as_uri())
+    known: dict[int, str] = {}
+
+    def weights(epochs: int) -> str:
+        if epochs not in known:
+            name = f"run-{epochs}"
+            jobs.submit(store, name, small, device="cpu", epochs=epochs)
+            assert jobs.train(store, name)[0]
+            known[epochs] = jobs.model_sha256(store, name)
+        return known[epochs]
+
+    return weights
+
+
+def submission(world: World, epochs: int, *words: str) -> tuple[str, ...]:
+    settings: dict[str, Any] = {**jobs.TINY, "device": "cpu", "epochs": epochs}
+    options = [w for k, v in settings.items() for w in (f"--{k.replace('_', '-')}", str(v))]
+    return (
+        "submit", "smoke", "--name", "r", "--provider", world.provider, "--yes", "--watch",
+        "--max-cost", "5", "--max-failures", "50", "--data", str(world.data), *options, *words,
+    )  # fmt: skip
+
+
+def real(world: World) -> World:
+    """Machines run what was ordered, and ask for their end a little sooner."""
+
+    def patient(argv: Sequence[str], env: Mapping[str, str]) -> list[str]:
+        return ["/usr/bin/env", "MIMIR_END_PATIENCE=2", *argv]
+
+    world.fake.runs = patient
+    return world
+
+
+def pulled(world: World) -> str:
+    """sha256 of the weights that `pull` brings."""
+    out = world.folder / "pulled"
+    world.launch("pull", "r", "--out", str(out))
+    return hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest()
+
+
+def whole(world: World, weights: str) -> None:
+    world.finish("r", 120)
+    world.settled(5.0)
+    assert world.status("r").state == "done", world.story()
+    assert pulled(world) == weights
+
+
+def lost(world: World, rental: Rental) -> None:
+    """The host dies, and its service sees that."""
+    if isinstance(world.fake, FakeVast):
+        world.fake.offline(rental.id)
+        return
+    world.fake.kill(rental.id)
+    if world.provider == "lambda":
+        world.fake.say(rental.id, "unhealthy")  # type: ignore[attr-defined]
+
+
+def again(world: World, how: Callable[[Rental], None], times: int, rng: random.Random) -> None:
+    """Do it to the newest machine at so many random moments of its work on the run."""
+    hit = set()
+    while len(hit) < times:
+
+        def working() -> Rental | None:
+            rental = world.machine("r")
+            if rental is None or rental.id in hit:
+                return None
+            number = int(rental.name.rpartition("-a")[2])
+            return rental if world.begun("r", number) else None
+
+        rental = world.until(working, 120)
+        time.sleep(rng.uniform(0.0, 1.0))
+        assert world.status("r").state != "done", f"seed {SEED}: done after {len(hit)} times"
+        print(f"seed {SEED}: at step {world.step('r')}")
+        how(rental)
+        hit.add(rental.id)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_from_submit_to_a_pulled_model(
+    provider: str, make: Callable[[str], World], alone: Callable[[int], str]
+) -> None:
+    world = real(make(provider))
+    weights = alone(SHORT)
+    world.launch(*submission(world, SHORT), within=120)
+    whole(world, weights)
+    assert len(world.fake.ledger) == 1
+
+
+def test_lost_and_outbid(vast: World, alone: Callable[[int], str]) -> None:
+    world, rng = real(vast), random.Random(SEED)
+    weights = alone(8)
+    command = world.spawn(*submission(world, 8))
+    again(world, lambda rental: lost(world, rental), 1, rng)
+    assert command.wait(120) == 0, command.said
+    whole(world, weights)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_killed_at_ten_moments(
+    provider: str, make: Callable[[str], World], alone: Callable[[int], str]
+) -> None:
+    world = real(make(provider))
+    weights = alone(LONG)
+    command = world.spawn(*submission(world, LONG))
+    again(world, lambda rental: lost(world, rental), 10, random.Random(SEED))
+    assert command.wait(180) == 0, command.said
+    whole(world, weights)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("back", [False, True], ids=["for good", "and back"])
+def test_outbid_every_twenty_steps(back: bool, vast: World, alone: Callable[[int], str]) -> None:
+    world = real(vast)
+    assert isinstance(world.fake, FakeVast)
+    weights = alone(LONG)
+    command = world.spawn(*submission(world, LONG, "--spot"))
+    while command.code is None:
+        at = world.step("r")
+        world.until(lambda at=at: command.ended() or world.step("r") >= at + 20, 120)
+        rental = world.machine("r")
+        if rental is None or command.ended():
+            continue
+        world.fake.outbid(rental.id)
+        if back:
+            time.sleep(random.Random(SEED).uniform(0.0, 0.5))
+            if int(rental.id) in world.fake.contracts:
+                world.fake.resume(rental.id)
+    assert command.code == 0, command.said
+    assert all(rental.spot for rental in world.fake.ledger)
+    assert len(world.fake.ledger) > 2
+    whole(world, weights)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("provider", "words"), [pytest.param(*case.values, id=case.id) for case in CASES]
+)
+def test_each_misbehaviour(
+    provider: str, words: str, make: Callable[[str], World], alone: Callable[[int], str]
+) -> None:
+    world = real(make(provider))
+    weights = alone(SHORT)
+    for name, details in MISBEHAVIOURS[provider][words]:
+        world.fake.fault(name, **details)
+    command = world.spawn(*submission(world, SHORT))
+    if command.wait(120) and world.step("r") < 0:
+        world.launch(*submission(world, SHORT), within=120)
+    elif world.status("r").state == "failed":
+        world.launch("resume", "r", "--yes", "--watch", within=120)
+    whole(world, weights)
