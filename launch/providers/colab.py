@@ -6,12 +6,14 @@ attempt that ended; whether another follows is the launcher's to say, and on a f
 does not follow by itself.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +38,8 @@ BEGIN = 240.0
 """Seconds for the first line of the cell."""
 GRACE = 120.0
 """Seconds for the last checkpoint, once the worker is asked to end."""
+STALE = 3600.0
+"""Seconds after which no command can still be using its home."""
 LOOK = 5.0
 """Seconds between looks whether it has."""
 
@@ -95,6 +99,7 @@ class ColabProvider:
 
     def begin(self, folder: Path, name: str, gpu: str, job: Mapping[str, object]) -> Record:
         """A session of this name that runs a job ({"command", "env"}); raises as `start`."""
+        _sweep(folder.parent)
         for other in _others(folder):
             self._drop(other)
         folder.mkdir(parents=True, mode=0o700)
@@ -112,7 +117,7 @@ class ColabProvider:
             {"session": name, "endpoint": endpoint, "every": self._every},
         )
         try:
-            self._run(self._machine(name, endpoint, folder), job)
+            self._run(folder, self._machine(name, endpoint, folder.parent), job)
         except BaseException:
             self._drop(folder)
             raise
@@ -127,7 +132,7 @@ class ColabProvider:
         folder = _folder(spec)
         endpoint = _endpoint(folder)
         name = machine_name(spec.run, spec.attempt)
-        if not endpoint or self._machine(name, endpoint, folder).there() is False:
+        if not endpoint or self._machine(name, endpoint, folder.parent).there() is False:
             return None
         return {
             "provider": self.name, "host": os.uname().nodename, "session": name,
@@ -149,7 +154,7 @@ class ColabProvider:
                 f"from {machine.get('host')}, or at https://colab.research.google.com"
             )
         if there is not False:
-            self._let_end(found)
+            self._let_end(Path(str(machine.get("folder"))), found)
             found.end()
         if _is_here(machine):
             clear(Path(str(machine.get("folder"))))
@@ -214,17 +219,17 @@ class ColabProvider:
             "end it at https://colab.research.google.com under Runtime, Manage sessions"
         )
 
-    def _run(self, machine: Machine, job: Mapping[str, object]) -> None:
-        path = machine.folder / "job.json"
+    def _run(self, folder: Path, machine: Machine, job: Mapping[str, object]) -> None:
+        path = folder / "job.json"
         try:
             private(path, job)
             machine.upload(path, f"{machine.name}.json")
         finally:
             path.unlink(missing_ok=True)
         text = Path(colab_cell.__file__).read_text(encoding="utf-8")
-        private(machine.folder / "cell.py", f"{text}\n\nwork({machine.name!r})\n")
+        private(folder / "cell.py", f"{text}\n\nwork({machine.name!r})\n")
         watch = subprocess.Popen(
-            [sys.executable, "-m", "launch.providers.colab_watch", str(machine.folder)],
+            [sys.executable, "-m", "launch.providers.colab_watch", str(folder)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -234,23 +239,22 @@ class ColabProvider:
         # It outlives us; if not, it must not stay as a zombie until we ask for it.
         threading.Thread(target=watch.wait, daemon=True).start()
         until = self._clock() + BEGIN
-        while colab_cell.BEGUN not in printed(machine.folder):
+        while colab_cell.BEGUN not in printed(folder):
             if watch.poll() is not None or self._clock() > until:
-                why = colab_words.last_line(printed(machine.folder))
+                why = colab_words.last_line(printed(folder))
                 raise ProviderError(f"the session on Colab ran nothing ({why}); it is ended")
             self._sleep(0.5)
 
-    def _let_end(self, machine: Machine) -> None:
+    def _let_end(self, folder: Path, machine: Machine) -> None:
         """Ask the worker for its last checkpoint, and wait for it."""
-        flag = machine.folder / "stop"
         try:
-            private(flag, "stop")
-            machine.upload(flag, f"{machine.name}.stop")
+            with tempfile.NamedTemporaryFile() as empty:
+                machine.upload(Path(empty.name), f"{machine.name}.stop")
         except ProviderError:
             return  # it does not answer: there is nothing to wait for
         until = self._clock() + self._grace
         while self._clock() < until:
-            if exit_code(printed(machine.folder)) is not None:
+            if exit_code(printed(folder)) is not None:
                 return
             if machine.download(f"{machine.name}.exit") is not None:
                 return
@@ -262,18 +266,15 @@ class ColabProvider:
         """End the session of a folder without asking its worker: nobody needs it."""
         endpoint = _endpoint(folder)
         if endpoint:
-            self._machine(folder.name, endpoint, folder).end()
+            self._machine(folder.name, endpoint, folder.parent).end()
         clear(folder)
 
     def _of(self, record: Record) -> Machine:
-        folder = Path(str(record.get("folder")))
-        here = _is_here(record) and folder.is_dir()
-        return self._machine(
-            str(record.get("session")), str(record.get("endpoint")), folder if here else _root()
-        )
+        return self._machine(str(record.get("session")), str(record.get("endpoint")), _root())
 
-    def _machine(self, name: str, endpoint: str, folder: Path) -> Machine:
-        return Machine(self._cli, name, endpoint, folder, self._sleep, self._clock)
+    def _machine(self, name: str, endpoint: str, homes: Path) -> Machine:
+        """homes: not the session's folder, which its watch may delete meanwhile."""
+        return Machine(self._cli, name, endpoint, homes, self._sleep, self._clock)
 
 
 def _root() -> Path:
@@ -291,6 +292,15 @@ def _others(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.parent.glob(f"{run}-a*")):
         if path.is_dir() and path.name.rpartition("-a")[0] == run:
             yield path
+
+
+def _sweep(*places: Path) -> None:
+    """Delete what commands of a launcher that was killed have left: it holds tokens."""
+    for place in (_root(), *places):
+        for path in (*place.glob("home-*"), *place.glob("got-*")):
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > STALE:
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 def _endpoint(folder: Path) -> str:

@@ -5,6 +5,7 @@ import os
 import shutil
 import stat
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -153,6 +154,22 @@ def test_a_look_of_the_watch_is_over_before_its_home_is_deleted(place: Place) ->
     assert (place.folder / "cli" / "slow-now").exists(), "the look was not ended"
 
 
+def test_a_look_goes_on_while_the_watch_clears(place: Place) -> None:
+    place.provider._every = 600.0
+    code = "import os,time\nwhile not os.path.exists('enough'): time.sleep(.05)"
+    record = place.begin(code)
+    (place.folder / "cli" / "slow").touch()
+    seen: list[bool | None] = []
+    look = threading.Thread(target=lambda: seen.append(place.provider.alive(record)))
+    look.start()
+    wait_for((place.folder / "cli" / "slow-now").exists, 20)
+    (place.folder / "cli" / "content" / "enough").touch()
+    wait_for(lambda: not place.attempt.exists(), 20)
+    look.join()
+    assert seen == [False]
+    assert not place.attempt.exists(), "the look made itself a home where the watch had cleared"
+
+
 def test_what_the_cli_gets_of_ours(place: Place) -> None:
     place.begin()
     for call in place.asked():
@@ -290,6 +307,17 @@ def test_a_launcher_that_died_after_its_order_is_found_again(place: Place) -> No
     assert place.endpoints == [record["endpoint"]], "an older attempt's session is ended first"
     assert not folder.exists()
     assert place.provider.adopt(spec) is None
+
+
+def test_what_a_killed_launcher_left_is_swept(place: Place) -> None:
+    old, new = place.root / "home-old", place.root / "store" / "home-new"
+    for path in (old, new):
+        path.mkdir(parents=True)
+    os.utime(old, (1e9, 1e9))
+    record = place.begin()
+    assert not old.exists()
+    assert new.exists(), "a command may be using it"
+    place.provider.end(record)
 
 
 @pytest.mark.parametrize("name", ["h200", "V100", "RTX 4090", "T5", ""])
