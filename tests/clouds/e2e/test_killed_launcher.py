@@ -3,6 +3,7 @@
 import os
 import random
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -88,7 +89,7 @@ def test_killed_in_submit(runpod: World) -> None:
 
 
 def test_killed_in_watch(runpod: World) -> None:
-    runpod.steps = 60
+    runpod.steps = 40
     killed_in_watch(runpod, 2, random.Random(SEED))
 
 
@@ -99,11 +100,13 @@ def test_killed_in_submit_at_thirty_moments(world: World) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("provider", ["runpod", "vastai"])
-def test_killed_in_watch_at_thirty_moments(provider: str, make) -> None:
+def test_killed_in_watch_at_thirty_moments(
+    provider: str, make: Callable[[str], World], monkeypatch: pytest.MonkeyPatch
+) -> None:
     world = make(provider)
-    world.steps = 60
+    world.steps = 40
     if provider == "vastai":
-        world.fake.kill = world.fake.offline
+        monkeypatch.setattr(world.fake, "kill", world.fake.offline)  # type: ignore[attr-defined]
     killed_in_watch(world, 30, random.Random(SEED))
 
 

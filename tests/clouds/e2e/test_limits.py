@@ -46,7 +46,9 @@ def test_workers_that_die_unheard_are_counted(provider: str, make: Callable[[str
     """Each ends before it has claimed its attempt, and RunPod's machines then end themselves."""
     world = make(provider)
     world.acts = dict.fromkeys(range(1, 20), "dead")
-    world.env["PATCHES"] = json.dumps({"launch.diagnosis:BEGIN_WITHIN": 5.0})
+    world.env["PATCHES"] = json.dumps(
+        {"launch.diagnosis:BEGIN_WITHIN": 5.0, "launch.attempts:LIMIT": 1.0}
+    )
     command = world.spawn(*world.submission("r", "--watch", "--max-failures", "2"))
     assert command.wait(90) != 0
     assert world.status("r").state == "failed", world.story()

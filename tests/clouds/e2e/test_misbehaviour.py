@@ -61,7 +61,10 @@ LAMBDA: dict[str, Faults] = {
     "terminate lost": (("hang_up", {"path": TERMINATE}),),
     "SSH key of this name is another's": (("duplicate_key", {}),),
 }
-MISBEHAVIOURS = {"runpod": dict(RUNPOD), "vastai": VAST, "lambda": LAMBDA}
+LOST = ("lost_after", {"method": "POST", "path": "^/v2/pods$"})
+"""After which the list is asked for what there may be."""
+TORN = {"list torn": (LOST, *RUNPOD["list torn"]), "list fails": (LOST, *RUNPOD["list fails"])}
+MISBEHAVIOURS = {"runpod": {**RUNPOD, **TORN}, "vastai": VAST, "lambda": LAMBDA}
 SOON = {
     ("runpod", "timeout after a create that succeeded"), ("runpod", "vanishing pod"),
     ("runpod", "the pod's key is refused"), ("vastai", "error with an instance id in it"),
