@@ -82,7 +82,7 @@ class Keeper:
         if plan is None:
             return False
         caps = [self._provider(name).caps for name in plan.providers]
-        return any(each.paid or each.foreign for each in caps)
+        return any(each.elsewhere for each in caps)
 
     def round(self, run: str) -> Seen:
         """Look at the run once, and do what is to be done.

@@ -170,11 +170,11 @@ def _with_keys(
 ) -> AttemptSpec:
     """The spec with the attempt's own keys; a rented machine's attempt ends before they do."""
     caps = provider.caps
-    made = keys.for_machine(spec, plan.wish, foreign=caps.paid or caps.foreign, clock=clock)
+    made = keys.for_machine(spec, plan.wish, foreign=caps.elsewhere, clock=clock)
     if made is None:
         return spec
     spec = replace(spec, env={**spec.env, **made.environment()})
-    if (caps.paid or caps.foreign) and made.expires is not None:
+    if caps.elsewhere and made.expires is not None:
         last = made.expires - BEFORE_KEYS_END
         if not spec.deadline or spec.deadline > last:
             hours = (last - clock()) / 3600

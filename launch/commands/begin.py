@@ -84,14 +84,14 @@ class Start:
             say(f"  | {line}")
         going = seen.kind in ("running", "waiting", "replaced")
         over = seen.kind == "ended" and seen.code == 0
-        kept = ordered.provider.caps.paid and seen.kind == "vanished"
+        kept = ordered.provider.caps.elsewhere and seen.kind == "vanished"
         if self.watch and (over or kept or seen.kind in ("running", "waiting")):
             say(f"{seen.sentence}; Ctrl-C ends the following, not the run")
             return self._watch(ordered)
         self._report(ordered, seen)
         if going and not self.json:
             print(next_commands(self.name, self.store_option))
-            if ordered.provider.caps.paid:
+            if ordered.provider.caps.elsewhere:
                 print(f"  keep it alive:   {self._command('watch')}")
         elif seen.code:
             say(f"once that is mended: {self._command('resume')}")
@@ -122,7 +122,9 @@ class Start:
             ordered.attempt,
             self.store_option,
             sys.stderr if self.json else sys.stdout,
-            keep=(lambda: keeper.round(self.name).over) if ordered.provider.caps.paid else None,
+            keep=(lambda: keeper.round(self.name).over)
+            if ordered.provider.caps.elsewhere
+            else None,
         )
         if followed is None:
             return 130
@@ -238,8 +240,7 @@ def check_image(places: Sequence["Provider"], image: str) -> None:
 
 def check_store(places: Sequence["Provider"], url: str) -> None:
     for place in places:
-        elsewhere = place.caps.paid or place.caps.foreign
-        if elsewhere and not url.startswith("s3://"):
+        if place.caps.elsewhere and not url.startswith("s3://"):
             raise BadInput(
                 f"a machine of {place.name} cannot reach the store {url}: use a bucket that it "
                 "can, --store 's3://BUCKET/PREFIX?endpoint=…' (docs/store.md)"

@@ -39,6 +39,11 @@ class Caps:
     foreign: bool = False
     max_sessions: int = 0
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether its machines are somebody else's."""
+        return self.paid or self.foreign
+
 
 @dataclass(frozen=True)
 class AttemptSpec:
