@@ -51,6 +51,8 @@ def watch(*names: str, once: bool = False, store: str = "", json: bool = False) 
         while True:
             seen, failed = keeper.rounds(watched, lambda: wanted or concerned(), say)
             alive = [one for one in seen if not one.over]
+            if not (seen or failed):
+                say(f"no run of {opened.url} has a machine of somebody else's to keep")
             # Keeping may take a second round: a machine that was just ended has a successor.
             if once or not (alive or failed):
                 break
