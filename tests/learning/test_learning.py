@@ -54,9 +54,7 @@ def test_the_known_likelihood_is_one() -> None:
     assert total == pytest.approx(1.0, abs=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("steps", "limit"), [BRIEF, pytest.param(*FULL, marks=pytest.mark.long)]
-)
+@pytest.mark.parametrize(("steps", "limit"), [BRIEF, pytest.param(*FULL, marks=pytest.mark.long)])
 def test_small_comes_close_to_the_best_possible(steps: int, limit: float) -> None:
     chain = Chain(TARGETS, seed=1, sharpness=SHARPNESS)
     known, held = draw(chain, 40_000), draw(chain, 1000)
