@@ -51,7 +51,7 @@ def close(
             place.end(machine)
     else:
         place.end(machine)  # even if it seems to be gone: a list may be wrong, the end is free
-        _take_back_keys(store, run, attempt.attempt)
+        forget_keys(store, run, attempt.attempt)
     notes.record_gone(store, run, attempt.attempt, gone)
     return True
 
@@ -86,13 +86,13 @@ def _never_came(store: Store, run: str, attempt: AttemptStatus, gone: Gone) -> b
             f"attempt {attempt.attempt} of run {run} was ordered just now and is not listed yet: "
             "its machine is looked for again in two minutes"
         )
-    _take_back_keys(store, run, attempt.attempt)
+    forget_keys(store, run, attempt.attempt)
     why = "its order was never answered"
     notes.record_gone(store, run, attempt.attempt, Gone(gone.time, "refused", why))
     return True
 
 
-def _take_back_keys(store: Store, run: str, attempt: int) -> None:
-    """Of a machine that has not fetched them, and never will."""
+def forget_keys(store: Store, run: str, attempt: int) -> None:
+    """Take back the keys of a machine that is no more, which may not have fetched them."""
     with contextlib.suppress(StoreError):  # they and their link end by themselves, later
         handover.take_back(store, run, attempt)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from launch import code, keys
+from launch import closing, code, keys
 from launch.errors import NoCapacity, NotGone, UnknownOutcome
 from launch.orders import Order, Plan, stop_asked
 from launch.providers.base import AttemptSpec, Machine, Provider
@@ -138,6 +138,7 @@ def _order(
         notes.record_machine(store, run, attempt, machine)
     except MimirError:
         provider.end(machine)  # nobody would find it but by its name
+        closing.forget_keys(store, run, attempt)
         raise
     ordered = Ordered(run, attempt, provider, machine)
     _turn_back_if_late(store, ordered, clock)
@@ -194,6 +195,7 @@ def _turn_back_if_late(store: Store, ordered: Ordered, clock: Callable[[], float
     if read_head(store, run).attempt == attempt:
         return
     ordered.provider.end(ordered.machine)
+    closing.forget_keys(store, run, attempt)
     why = "it came after its replacement was ordered"
     notes.record_gone(store, run, attempt, Gone(clock(), "over", why))
     raise Fenced(f"run {run} went on without attempt {attempt}: its machine is ended")

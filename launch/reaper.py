@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from launch import closing
 from launch.errors import ProviderError
 from launch.providers.cloud import Instance, State, parse_name
 from launch.providers.rented import Rented
@@ -88,6 +89,7 @@ def _write_down(store: Store, stray: Stray, gone: Gone) -> None:
         return
     machine = notes.read_machine(store, stray.run, stray.attempt)
     if machine is None or machine.get("id") == stray.instance.id:
+        closing.forget_keys(store, stray.run, stray.attempt)
         notes.record_gone(store, stray.run, stray.attempt, gone)
 
 

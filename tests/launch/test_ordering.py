@@ -115,6 +115,7 @@ def test_a_machine_that_comes_after_its_replacement_is_ended(desk: Desk) -> None
     with pytest.raises(Fenced, match="its machine is ended"):
         order(desk)
     assert desk.cloud.alive() == []
+    assert desk.left == []
     assert desk.gone(1).kind == "over"
 
 

@@ -157,10 +157,11 @@ def test_a_run_that_cannot_be_read_keeps_its_machine(desk: Desk) -> None:
 def test_the_end_is_written_down(desk: Desk) -> None:
     at_work(desk)
     desk.cloud.make(offer(), NAME)
+    desk.left = ["run 1"]
     raise_attempt(desk.store, "run")
     strays, _ = reaper.find(desk.store, [desk.provider], desk.clock())
     assert reaper.end(desk.store, strays, desk.clock, desk.say) == (["i1"], [])
-    assert desk.cloud.alive() == []
+    assert (desk.cloud.alive(), desk.left) == ([], [])
     assert desk.gone(1) == Gone(
         desk.clock(), "over", "ended by reap: run run is at attempt 2 by now"
     )
@@ -169,8 +170,10 @@ def test_the_end_is_written_down(desk: Desk) -> None:
 def test_anothers_end_is_not_the_attempts(desk: Desk) -> None:
     twice(desk)
     desk.cloud.make(offer(), NAME)
+    desk.left = ["run 1"]  # of the machine that stays
     strays, _ = reaper.find(desk.store, [desk.provider], desk.clock())
     assert reaper.end(desk.store, strays, desk.clock, desk.say) == (["i1"], [])
+    assert desk.left == ["run 1"]
     assert notes.read_gone(desk.store, "run", 1) is None
 
 

@@ -90,7 +90,7 @@ def test_killed_in_submit(runpod: World) -> None:
 
 def test_killed_in_watch(runpod: World) -> None:
     runpod.steps = 40
-    killed_in_watch(runpod, 2, random.Random(SEED))
+    killed_in_watch(runpod, 1, random.Random(SEED))
 
 
 @pytest.mark.long

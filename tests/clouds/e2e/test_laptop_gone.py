@@ -3,13 +3,15 @@
 import json
 from collections.abc import Callable
 
+import pytest
+
 from mimir.runs import notes
 from tests.clouds.e2e.world import World
 
 BRIEF = {
     "launch.choosing:RESERVE": 0.0008, "launch.choosing:SHORTEST": 0.0012,
     "launch.forecast:START": 0.0, "launch.forecast:forecast(start_s)": 0.0,
-    "launch.boot:of(overtime)": 2.0, "launch.boot:KILL_AFTER": 1,
+    "launch.boot:of(overtime)": 60.0, "launch.boot:KILL_AFTER": 1,
     "launch.diagnosis:SILENT_FOR": 600.0,
 }  # fmt: skip
 """A machine that starts at once, so that its hours may be seconds: 3 s of them are kept back,
@@ -17,17 +19,17 @@ and 4 s are too few for another one."""
 SECONDS = 13.0
 
 
-def order(world: World) -> None:
+def order(world: World, **more: float) -> None:
     """Submit a run that would take an hour, with some seconds of machines; the launcher is gone."""
     world.steps, world.pace = 100_000, 0.05
-    world.env["PATCHES"] = json.dumps(BRIEF)
+    world.env["PATCHES"] = json.dumps({**BRIEF, **more})
     world.launch(*world.submission("r", "--max-hours", str(SECONDS / 3600)))
     assert len(world.fake.alive()) == 1
 
 
 def at_the_deadline(world: World) -> None:
     """The attempt committed what it had done, and said why it ended."""
-    outcome = world.until(lambda: notes.read_outcome(world.store, "r", 1), SECONDS + 20)
+    outcome = world.until(lambda: notes.read_outcome(world.store, "r", 1), SECONDS + 40)
     machine = notes.read_machine(world.store, "r", 1)
     assert machine is not None
     assert outcome.cause == "deadline"
@@ -46,51 +48,61 @@ def over_for_good(world: World) -> None:
     assert len(world.fake.ledger) == 1
 
 
+def refuse_its_key(world: World) -> None:
+    if world.provider == "runpod":
+        world.fake.fault("scoped_refused", times=1000)
+    else:
+        world.fake.fault("html_403", times=1000, method="DELETE")
+
+
+def ends_itself(world: World, before: int) -> None:
+    """By one request of its own."""
+    at_the_deadline(world)
+    world.until(lambda: not world.fake.alive(), 15)
+    (only,) = [e for e in world.fake.requests[before:] if e.method != "GET"]
+    assert only.method == {"runpod": "POST", "vastai": "DELETE"}[world.provider]
+    assert notes.read_unended(world.store, "r", 1) is None
+
+
+def stops_working(world: World) -> None:
+    """And says in the store that it cannot end itself."""
+    at_the_deadline(world)
+    unended = world.until(lambda: notes.read_unended(world.store, "r", 1), 40)
+    assert "403" in unended.reason
+    (rental,) = world.fake.alive()
+    assert world.fake.machines[rental.id].working, "what waits to be ended"
+    at = world.step("r")
+    assert "could not end itself" in world.launch("status", "r")
+    assert world.step("r") == at
+
+
 def test_machines_hold_to_their_deadline(make: Callable[[str], World]) -> None:
-    """RunPod's and Vast's end themselves, with their own keys; Lambda's waits for a watcher."""
-    worlds = [make(provider) for provider in ("runpod", "vastai", "lambda")]
+    """All at once, for what takes time is waiting. Lambda's machines wait for a watcher."""
+    good = [make(provider) for provider in ("runpod", "vastai")]
+    refused = [make(provider) for provider in ("runpod", "vastai")]
+    lamb = make("lambda")
     asked = []
-    for world in worlds:
+    for world in (*good, *refused, lamb):
         order(world)
         asked.append(len(world.fake.requests))
-    assert "cannot end itself" in worlds[-1].commands[0].said
-    for world, before in zip(worlds, asked, strict=True):
-        at_the_deadline(world)
-        if world.provider == "lambda":
-            assert len(world.fake.alive()) == 1
-        else:
-            world.until(lambda world=world: not world.fake.alive(), 15)
-            (only,) = [e for e in world.fake.requests[before:] if e.method != "GET"]
-            assert only.method == {"runpod": "POST", "vastai": "DELETE"}[world.provider]
-        assert notes.read_unended(world.store, "r", 1) is None
-        over_for_good(world)
-
-
-def test_machines_that_cannot_end_themselves_stop_working(make: Callable[[str], World]) -> None:
-    """Their keys are refused: they say so in the store, and a watcher ends them."""
-    worlds = [make(provider) for provider in ("runpod", "vastai")]
-    for world in worlds:
-        order(world)
-        if world.provider == "runpod":
-            world.fake.fault("scoped_refused", times=1000)
-        else:
-            world.fake.fault("html_403", times=1000, method="DELETE")
-    for world in worlds:
-        at_the_deadline(world)
-        unended = world.until(lambda world=world: notes.read_unended(world.store, "r", 1), 20)
-        assert "403" in unended.reason
-        (rental,) = world.fake.alive()
-        assert world.fake.machines[rental.id].working, "what waits to be ended"
-        at = world.step("r")
-        assert "could not end itself" in world.launch("status", "r")
-        assert world.step("r") == at
+    for world in refused:
+        refuse_its_key(world)
+    assert "cannot end itself" in lamb.commands[0].said
+    for world, before in zip(good, asked, strict=False):
+        ends_itself(world, before)
+    for world in refused:
+        stops_working(world)
         world.fake.disarm()
+    at_the_deadline(lamb)
+    assert len(lamb.fake.alive()) == 1
+    for world in (*good, *refused, lamb):
         over_for_good(world)
 
 
+@pytest.mark.long
 def test_a_worker_that_hears_nothing_is_ended_by_the_shell(runpod: World) -> None:
     runpod.acts[1] = "deaf"
-    order(runpod)
-    runpod.until(lambda: not runpod.fake.alive(), SECONDS + 20)
+    order(runpod, **{"launch.boot:of(overtime)": 2.0})
+    runpod.until(lambda: not runpod.fake.alive(), SECONDS + 40)
     assert notes.read_outcome(runpod.store, "r", 1) is None
     over_for_good(runpod)

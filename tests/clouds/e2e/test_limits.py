@@ -41,7 +41,7 @@ def test_a_run_ends_before_its_money_does(runpod: World) -> None:
     runpod.settled(1.0)
 
 
-@pytest.mark.parametrize("provider", ["runpod", "lambda"])
+@pytest.mark.parametrize("provider", ["runpod", pytest.param("lambda", marks=pytest.mark.long)])
 def test_workers_that_die_unheard_are_counted(provider: str, make: Callable[[str], World]) -> None:
     """Each ends before it has claimed its attempt, and RunPod's machines then end themselves."""
     world = make(provider)
@@ -56,6 +56,7 @@ def test_workers_that_die_unheard_are_counted(provider: str, make: Callable[[str
     world.settled(1.0)
 
 
+@pytest.mark.long
 def test_two_attempts_without_a_new_step(runpod: World) -> None:
     runpod.acts = dict.fromkeys(range(1, 20), "idle")
     command = runpod.spawn(*runpod.submission("r", "--watch", "--max-failures", "9"))

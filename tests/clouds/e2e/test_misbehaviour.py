@@ -67,9 +67,8 @@ TORN = {"list torn": (LOST, *RUNPOD["list torn"]), "list fails": (LOST, *RUNPOD[
 MISBEHAVIOURS = {"runpod": {**RUNPOD, **TORN}, "vastai": VAST, "lambda": LAMBDA}
 SOON = {
     ("runpod", "timeout after a create that succeeded"), ("runpod", "vanishing pod"),
-    ("runpod", "the pod's key is refused"), ("vastai", "error with an instance id in it"),
-    ("vastai", "dearer than offered"), ("vastai", "partial list"),
-    ("lambda", "success without an id"), ("lambda", "terminate does not name it"),
+    ("vastai", "error with an instance id in it"), ("vastai", "partial list"),
+    ("lambda", "success without an id"),
 }  # fmt: skip
 """Those that are tried at every change."""
 CASES = [
