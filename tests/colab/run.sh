@@ -48,4 +48,5 @@ fi
 export COLAB_CLI_PATH="$place/cli/bin/colab" MIMIR_COLAB_RUNTIME="$place/runtime/bin/python"
 export MIMIR_REQUIRE_COLAB=1
 "$COLAB_CLI_PATH" version
-"$own" -m pytest tests/colab/test_real_cli.py
+# Two at a time: most of it is waiting for the tool to start.
+"$own" -m pytest -n 2 --dist loadgroup tests/colab/test_real_cli.py
