@@ -21,7 +21,7 @@ SECONDS = 13.0
 
 def order(world: World, **more: float) -> None:
     """Submit a run that would take an hour, with some seconds of machines; the launcher is gone."""
-    world.steps, world.pace = 100_000, 0.05
+    world.steps, world.pace = 100_000, 0.3
     world.env["PATCHES"] = json.dumps({**BRIEF, **more})
     world.launch(*world.submission("r", "--max-hours", str(SECONDS / 3600)))
     assert len(world.fake.alive()) == 1
@@ -82,11 +82,11 @@ def test_machines_hold_to_their_deadline(make: Callable[[str], World]) -> None:
     refused = [make(provider) for provider in ("runpod", "vastai")]
     lamb = make("lambda")
     asked = []
+    for world in refused:
+        refuse_its_key(world)
     for world in (*good, *refused, lamb):
         order(world)
         asked.append(len(world.fake.requests))
-    for world in refused:
-        refuse_its_key(world)
     assert "cannot end itself" in lamb.commands[0].said
     for world, before in zip(good, asked, strict=False):
         ends_itself(world, before)

@@ -27,10 +27,10 @@ def test_too_little_money_is_refused_before_any_order(runpod: World) -> None:
 def test_a_run_ends_before_its_money_does(runpod: World) -> None:
     """At $200 an hour a dollar is 18 s: two machines share it, the first of which is lost."""
     dear(runpod, 200.0)
-    runpod.steps, runpod.pace = 100_000, 0.05
+    runpod.steps, runpod.pace = 100_000, 0.3
     runpod.env["PATCHES"] = json.dumps(BRIEF)
     command = runpod.spawn(*runpod.submission("r", "--watch", "--max-cost", "1"))
-    runpod.until(lambda: runpod.step("r") >= 6)
+    runpod.until(lambda: runpod.step("r") >= 3)
     rental = runpod.machine("r")
     assert rental is not None
     runpod.fake.kill(rental.id)
@@ -73,7 +73,7 @@ def test_two_attempts_without_a_new_step(runpod: World) -> None:
 
 
 def test_a_stop_holds_over_the_machine_that_is_replaced(runpod: World) -> None:
-    runpod.steps, runpod.pace = 100_000, 0.05
+    runpod.steps, runpod.pace = 100_000, 0.3
     runpod.launch(*runpod.submission("r"))
     runpod.launch("stop", "r")
     runpod.until(lambda: notes.read_outcome(runpod.store, "r", 1))
@@ -83,9 +83,10 @@ def test_a_stop_holds_over_the_machine_that_is_replaced(runpod: World) -> None:
     runpod.settled(1.0)
 
 
+@pytest.mark.long
 def test_replacements_that_die_unheard_are_counted(runpod: World) -> None:
     """Each ends before it has claimed its attempt, and its machine then ends itself."""
-    runpod.steps = 1000
+    runpod.steps, runpod.pace = 1000, 0.2
     runpod.acts = dict.fromkeys(range(2, 50), "dead")
     command = runpod.spawn(*runpod.submission("r", "--watch", "--max-failures", "2"))
     runpod.until(lambda: runpod.step("r") >= 3)

@@ -56,7 +56,7 @@ def test_no_money_stops_everything(runpod: World) -> None:
 
 
 def test_money_that_runs_out_in_the_middle(runpod: World) -> None:
-    runpod.steps, runpod.pace = 1000, 0.05
+    runpod.steps, runpod.pace = 1000, 0.2
     command = runpod.spawn(*runpod.submission("r", "--watch"))
     runpod.until(lambda: runpod.step("r") >= 3)
     runpod.fake.run_dry()  # type: ignore[attr-defined]
@@ -86,7 +86,7 @@ def test_a_store_that_machines_cannot_reach(world: World) -> None:
 def test_a_name_that_is_taken(make: Callable[[str], World]) -> None:
     """By a run of this store that works, and by a machine that another store ordered."""
     world = make("runpod")
-    world.steps, world.pace = 1000, 0.05
+    world.steps, world.pace = 1000, 0.2
     world.launch(*world.submission("r"))
     said = world.launch(*world.submission("r"), code=78)
     assert "run r is running already" in last(said)
@@ -103,7 +103,7 @@ def test_a_name_that_is_taken(make: Callable[[str], World]) -> None:
 @pytest.mark.parametrize("others", [False, True], ids=["of this store", "of another"])
 def test_reap_touches_what_is_ours_alone(others: bool, runpod: World) -> None:
     """A machine of another store looks like ours, and goes on the user's word; others never."""
-    runpod.steps, runpod.pace = 1000, 0.05
+    runpod.steps, runpod.pace = 1000, 0.2
     store = runpod.env["MIMIR_STORE"].replace("/runs?", "/others?")
     where = {"MIMIR_STORE": store} if others else {}
     runpod.launch(*runpod.submission("r"), **where)
