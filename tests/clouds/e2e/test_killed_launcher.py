@@ -3,7 +3,6 @@
 import os
 import random
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -72,7 +71,7 @@ def killed_in_watch(world: World, times: int, rng: random.Random) -> None:
         world.until(lambda run=run: world.step(run) > 0)
         rental = world.machine(run)
         assert rental is not None
-        world.fake.kill(rental.id)
+        world.lose(rental)
         if number == 0:
             most = counted(world, "watch", run, "--once")
         else:
@@ -99,14 +98,8 @@ def test_killed_in_submit_at_thirty_moments(world: World) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("provider", ["runpod", "vastai"])
-def test_killed_in_watch_at_thirty_moments(
-    provider: str, make: Callable[[str], World], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = make(provider)
+def test_killed_in_watch_at_thirty_moments(world: World) -> None:
     world.steps = 40
-    if provider == "vastai":
-        monkeypatch.setattr(world.fake, "kill", world.fake.offline)  # type: ignore[attr-defined]
     killed_in_watch(world, 30, random.Random(SEED))
 
 
@@ -119,7 +112,7 @@ def test_two_watchers_do_no_harm(vast: World) -> None:
         world.until(lambda step=step: world.step("r") >= step)
         rental = world.machine("r")
         assert rental is not None
-        world.fake.offline(rental.id)
+        world.lose(rental)
     watchers.append(world.spawn("watch", "r"))
     assert [each.wait() for each in watchers] == [0, 0, 0]
     world.launch("reap", "--yes")

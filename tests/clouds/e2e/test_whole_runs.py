@@ -81,16 +81,6 @@ def whole(world: World, weights: str) -> None:
     assert pulled(world) == weights
 
 
-def lost(world: World, rental: Rental) -> None:
-    """The host dies, and its service sees that."""
-    if isinstance(world.fake, FakeVast):
-        world.fake.offline(rental.id)
-        return
-    world.fake.kill(rental.id)
-    if world.provider == "lambda":
-        world.fake.say(rental.id, "unhealthy")  # type: ignore[attr-defined]
-
-
 def again(world: World, how: Callable[[Rental], None], times: int, rng: random.Random) -> None:
     """Do it to the newest machine at so many random moments of its work on the run.
 
@@ -148,7 +138,7 @@ def test_killed_at_ten_moments(
     world = real(make(provider))
     weights = alone(LONG)
     command = world.spawn(*submission(world, LONG))
-    again(world, lambda rental: lost(world, rental), 10, random.Random(SEED))
+    again(world, world.lose, 10, random.Random(SEED))
     assert command.wait(180) == 0, command.said
     whole(world, weights)
 

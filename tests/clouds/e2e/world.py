@@ -200,6 +200,15 @@ class World:
                 return rental
         return None
 
+    def lose(self, rental: Rental) -> None:
+        """The host dies, and its service sees that."""
+        if isinstance(self.fake, FakeVast):
+            self.fake.offline(rental.id)
+            return
+        self.fake.kill(rental.id)
+        if isinstance(self.fake, FakeLambda):
+            self.fake.say(rental.id, "unhealthy")
+
     def finish(self, run: str, within: float = 60.0) -> None:
         """`watch --once` as a cron job calls it, until the run has ended; then `reap`."""
         end = time.monotonic() + within
