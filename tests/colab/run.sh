@@ -49,4 +49,4 @@ export COLAB_CLI_PATH="$place/cli/bin/colab" MIMIR_COLAB_RUNTIME="$place/runtime
 export MIMIR_REQUIRE_COLAB=1
 "$COLAB_CLI_PATH" version
 # Two at a time: most of it is waiting for the tool to start.
-"$own" -m pytest -n 2 --dist loadgroup tests/colab/test_real_cli.py
+"$own" -m pytest -n 2 tests/colab/test_real_cli.py

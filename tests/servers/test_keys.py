@@ -28,9 +28,6 @@ LAUNCHER = ("mimir-test-launcher", "mimir-test-launcher-secret")
 ROLE = "arn:aws:iam:::role/mimir-worker"
 HOUR = 3600.0
 
-# One process for all of them: the server has one set of users and roles.
-pytestmark = pytest.mark.xdist_group("keys")
-
 
 @dataclass(frozen=True)
 class Ceph:
