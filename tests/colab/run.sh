@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes environments for Google's CLI and for the fake machines, and runs the tests that need them.
 #
-#   tests/colab/run.sh [PYTHON-OF-MIMIR]     default .venv/bin/python
+#   tests/colab/run.sh [PYTHON-OF-MIMIR [OPTIONS OF PYTEST]]     default .venv/bin/python
 #
 # The CLI needs Python 3.12 or newer: $MIMIR_COLAB_PYTHON, or one that is found on PATH or under
 # pyenv. Without one the tests are skipped, unless MIMIR_REQUIRE_COLAB=1. About 330 MB in build/.
@@ -48,5 +48,4 @@ fi
 export COLAB_CLI_PATH="$place/cli/bin/colab" MIMIR_COLAB_RUNTIME="$place/runtime/bin/python"
 export MIMIR_REQUIRE_COLAB=1
 "$COLAB_CLI_PATH" version
-# Two at a time: most of it is waiting for the tool to start.
-"$own" -m pytest -n 2 tests/colab/test_real_cli.py
+"$own" -m pytest tests/colab/test_real_cli.py "${@:2}"

@@ -1,5 +1,6 @@
 """What a server that enforces policies makes of an attempt's keys. Ceph, by run.sh here."""
 
+import contextlib
 import json
 import time
 import urllib.error
@@ -12,7 +13,6 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError
 
 from launch import handover, keys
 from launch.keys import AssumeRole, Federation
@@ -66,27 +66,14 @@ def ceph() -> Ceph:
         ],
     }
     name = ROLE.rpartition("/")[2]
-    _role(iam, name, json.dumps(trust))
+    with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
     everything = {"Effect": "Allow", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}
     iam.put_role_policy(
         RoleName=name, PolicyName="all",
         PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [everything]}),
     )  # fmt: skip
     return server
-
-
-def _role(iam: Any, name: str, trust: str) -> None:
-    """Ceph makes the pool for its roles with the first one, and refuses that at times."""
-    for left in range(10, -1, -1):
-        try:
-            iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)
-            return
-        except iam.exceptions.EntityAlreadyExistsException:
-            return
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "Unknown" or not left:
-                raise
-            time.sleep(2.0)
 
 
 @pytest.fixture
