@@ -148,8 +148,8 @@ def test_killed_at_ten_moments(
 def test_outbid_every_twenty_steps(back: bool, vast: World, alone: Callable[[int], str]) -> None:
     world = real(vast)
     assert isinstance(world.fake, FakeVast)
-    weights = alone(LONG)
-    command = world.spawn(*submission(world, LONG, "--spot"))
+    weights = alone(LONG // 2)
+    command = world.spawn(*submission(world, LONG // 2, "--spot"))
     while command.code is None:
         at = world.step("r")
         world.until(lambda at=at: command.ended() or world.step("r") >= at + 20, 120)
