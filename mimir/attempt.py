@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -23,6 +24,7 @@ from mimir.data.peptides import parse
 from mimir.engine import Engine, Machine
 from mimir.errors import DONE, INTERRUPTED, BadInput, MimirError, NonFinite, StoreError
 from mimir.loop import Gauge, Loop, first_record
+from mimir.proof import proven
 from mimir.reporter import Place, Reporter, Terminal, stdout
 from mimir.runs.commit import Attempt
 from mimir.runs.record import RunRecord, read_run
@@ -72,7 +74,7 @@ def run_attempt(
         return attempt.ended
     terminal.say(f"run {run}, attempt {number}: claimed")
     config = Config.from_dict(record.config)
-    engine, peptides = build(store, record, config)
+    engine, peptides = build(store, record, config, terminal.say)
     gauge = Gauge()
     began = first_record(engine, peptides.digest, number)
 
@@ -111,17 +113,22 @@ def run_attempt(
     return f"run {run} is done: {how} at step {engine.step}"
 
 
-def build(store: Store, record: RunRecord, config: Config) -> tuple[Engine, Peptides]:
+def build(
+    store: Store, record: RunRecord, config: Config, say: Callable[[str], None]
+) -> tuple[Engine, Peptides]:
     """The engine at step 0, with the run's data resident on the device."""
     if record.data is None:
         raise BadInput(f"run {record.name} names no data; submit it again")
     content = store.get(record.data.key, size=record.data.size, sha256=record.data.sha256)
     peptides = parse(content, record.data.key)
-    return assemble(config, peptides), peptides
+    return assemble(config, peptides, say), peptides
 
 
-def assemble(config: Config, peptides: Peptides) -> Engine:
-    """An engine at step 0 on the best device of this machine, which is set up for it."""
+def assemble(config: Config, peptides: Peptides, say: Callable[[str], None]) -> Engine:
+    """An engine at step 0 on the best device of this machine, which is set up for it.
+
+    say: told if it could be faster, but is not right here.
+    """
     torch.set_num_threads(config.runtime.threads or os.cpu_count() or 1)
     machine = Machine.choose(config)
     if machine.device.type == "cuda":
@@ -129,7 +136,8 @@ def assemble(config: Config, peptides: Peptides) -> Engine:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     rows = torch.from_numpy(peptides.subset(TRAIN).copy())
     shelf = Shelf.of(peptides, rows, machine.device)
-    return Engine(config, shelf, len(peptides.vocabulary), machine)
+    engine = Engine(config, shelf, len(peptides.vocabulary), machine)
+    return proven(engine, say) if machine.compiled and machine.fixed else engine
 
 
 def describe(engine: Engine, peptides: Peptides) -> str:

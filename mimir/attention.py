@@ -29,6 +29,16 @@ class Layout:
     """int64 [M], ascending: packed places whose letters are asked for; None: all N."""
     real: Tensor | None = None
     """bool [N]: places that stand for a residue; None: all do."""
+    starts: Tensor | None = None
+    """int64 [B], ascending: packed place of each peptide's first residue; with `lengths` all
+    that the GPU's own kernel needs. None where peptides need not lie end to end."""
+    lengths: Tensor | None = None
+    """int64 [B], at most P."""
+
+    def at(self, index: int) -> "Layout":
+        """One of several layouts of the same shape: views."""
+        own: dict[str, Any] = {k: None if v is None else v[index] for k, v in vars(self).items()}
+        return Layout(**own)
 
 
 @dataclass(frozen=True)

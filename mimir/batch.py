@@ -6,6 +6,7 @@ on a GPU it becomes part of the captured graph.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -77,6 +78,18 @@ class Plan:
 
     def at(self, index: int | slice) -> "Plan":
         return Plan(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+
+    def sliced(self, width: int) -> "Plan":
+        """Plans [K, B] as [K * B / width, width]: views."""
+
+        def rows(value: Tensor) -> Tensor:
+            return value.reshape(-1, width, *value.shape[2:])
+
+        # Field by field: torch.compile of 2.11 cannot go through a dataclass.
+        return Plan(
+            rows(self.letters), rows(self.filled), rows(self.hidden), rows(self.count),
+            rows(self.length), rows(self.timestep), rows(self.label), rows(self.target),
+        )  # fmt: skip
 
 
 def plan_training(
@@ -176,6 +189,12 @@ class Batch:
     weight: Tensor
     """float32 [M]: L / count of the peptide; 0 where there is nothing to predict."""
 
+    def at(self, index: int) -> "Batch":
+        """One of several batches of fixed shape: views."""
+        own: dict[str, Any] = dict(vars(self))
+        layout = own.pop("layout").at(index)
+        return Batch(layout=layout, **{name: value[index] for name, value in own.items()})
+
 
 def exact_batch(plan: Plan) -> Batch:
     """N residues and M hidden ones, exactly. Shapes depend on the data: for the CPU."""
@@ -196,24 +215,27 @@ def exact_batch(plan: Plan) -> Batch:
 def fixed_batch(plan: Plan, capacity: int) -> Batch:
     """The same in fixed shapes, without asking the device anything: for captured graphs.
 
+    Plans of leading shape [*S, B] give batches of leading shape S, to be taken by `Batch.at`.
+
     Args:
         capacity: N; at least the residues of any batch. Places beyond the batch's own
             residues compute leftovers of weight 0.
     """
-    ends = plan.length.cumsum(0)
-    place = torch.arange(capacity, device=ends.device)
-    peptide = torch.searchsorted(ends, place, right=True).clamp(max=len(ends) - 1)
-    start = ends - plan.length
-    real = place < ends[-1]
-    slot_of = peptide * MAX_LENGTH + torch.where(real, place - start[peptide], 0)
+    ends = plan.length.cumsum(-1)
+    starts = ends - plan.length
+    place = torch.arange(capacity, device=ends.device).expand(*ends.shape[:-1], capacity)
+    last = ends.shape[-1] - 1
+    peptide = torch.searchsorted(ends, place.contiguous(), right=True).clamp(max=last)
+    real = place < ends[..., -1:]
+    slot_of = peptide * MAX_LENGTH + torch.where(real, place - starts.gather(-1, peptide), 0)
     column = torch.arange(MAX_LENGTH, device=ends.device)
-    place_of = (start[:, None] + column).clamp(max=capacity - 1).view(-1)
-    hidden = plan.hidden.view(-1)[slot_of] & real
-    letters = plan.letters.view(-1)[slot_of]
-    weight = (plan.length.to(torch.float32) / plan.count)[peptide]
+    place_of = (starts[..., None] + column).clamp(max=capacity - 1).flatten(-2)
+    hidden = plan.hidden.flatten(-2).gather(-1, slot_of) & real
+    letters = plan.letters.flatten(-2).gather(-1, slot_of)
+    weight = (plan.length.to(torch.float32) / plan.count).gather(-1, peptide)
     return Batch(
         torch.where(hidden, MASK, letters),
-        Layout(slot_of, place_of, plan.filled, None, real),
+        Layout(slot_of, place_of, plan.filled, None, real, starts, plan.length),
         plan.timestep, plan.label, plan.target, letters, torch.where(hidden, weight, 0.0),
     )  # fmt: skip
 

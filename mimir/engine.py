@@ -3,16 +3,18 @@
 A step reads its number from a device tensor, plans its batch, computes loss and gradient,
 clips, updates and averages, and writes its loss into a window: it never asks the device for
 a value. On a CPU the shapes follow the data; on a GPU they are fixed, and `graph_steps`
-whole steps are captured in one CUDA graph.
+whole steps are captured in one CUDA graph. Compiled, a captured step is few kernels: one plan
+serves all steps of the graph, attention is one kernel each way, and the update two passes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mimir import gpu, philox
+from mimir import gpu, philox, update
 from mimir.batch import (
     Batch,
     Plan,
@@ -22,17 +24,29 @@ from mimir.batch import (
     fixed_batch,
     plan_training,
 )
-from mimir.config import Config
+from mimir.config import Config, Optimizer
 from mimir.data.alphabet import MAX_LENGTH
 from mimir.errors import BadInput
 from mimir.model import Denoiser, initialise
-from mimir.objective import bound, learning_rate
+from mimir.objective import mean_bound
 from mimir.state import TrainingState
 
+WARM_UP = 3
+"""Steps at least before a capture: the libraries make their workspaces in the first ones."""
 PLANNED = 64
 """Steps planned at once on a CPU: small operations then cost a few microseconds a step."""
-GROWTH_INTERVAL = 2000
-"""Steps without overflow after which the fp16 loss scale doubles (torch's default)."""
+
+Update = Callable[[TrainingState, Tensor, Optimizer, int], None]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a step computes on."""
+
+    batches: list[Batch]
+    """One for each slice."""
+    residues: Tensor
+    """0-d: the step's."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +58,8 @@ class Machine:
     compiled: bool
     fixed: bool
     """Shapes do not depend on the data, which graphs need and a GPU fills at no cost."""
+    fused: bool = False
+    """Attention by `mimir.kernels`."""
 
     @staticmethod
     def choose(config: Config) -> "Machine":
@@ -67,7 +83,9 @@ class Machine:
                     "install gcc and g++, or use --compile auto"
                 )
             compiled = False
-        return Machine(torch.device("cuda" if cuda else "cpu"), dtype, compiled, fixed=cuda)
+        fused = cuda and compiled and gpu.triton()
+        device = torch.device("cuda" if cuda else "cpu")
+        return Machine(device, dtype, compiled, fixed=cuda, fused=fused)
 
 
 class Engine:
@@ -99,22 +117,32 @@ class Engine:
         self.state = TrainingState(
             self.model, config.optimizer, training.log_every, device, machine.dtype
         )
+        named = dict(self.model.named_parameters())
+        self._weights = [named[span.name] for span in self.state.spans]
         self.step = 0
         """The host's copy of the number of steps taken."""
         self.order = torch.zeros(len(shelf), dtype=torch.int64, device=device)
         self._epoch = -1
         self._capacity = self._widest() if machine.fixed else 0
-        self._plans: tuple[int, Plan] | None = None
+        self._ahead: Iterator[Work] = iter(())
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
-        self._bound: Callable[[Denoiser, Batch], Tensor] = bound
+        self._loss, self._batches = mean_bound, self._fixed_batches
+        self._update: Update = update.by_parts
         if machine.compiled:
-            self._bound = torch.compile(bound, fullgraph=True, dynamic=not machine.fixed)
+            self._loss = _compiled(mean_bound, machine)
+        if machine.compiled and machine.fixed:
+            self._batches = _compiled(self._fixed_batches, machine)
+            self._update = _two_passes(machine)
+        if machine.fused:
+            from mimir import kernels
+
+            self.model.use(kernels.attention, kernels.linear)
 
     def resume(self, tensors: dict[str, Tensor]) -> None:
         """Go on from a checkpoint's tensors."""
         self.state.load(tensors)
         self.step = int(self.state.step)
-        self._epoch, self._plans = -1, None
+        self._epoch = -1
 
     def advance(self, steps: int) -> None:
         """Take up to the end of the epoch, `steps` steps (host and device counters agree after)."""
@@ -125,15 +153,13 @@ class Engine:
         if self.machine.device.type == "cuda" and self.config.runtime.graph_steps:
             self._replay(steps)
         else:
-            for _ in range(steps):
-                self._one(self._planned(place), self.state.step)
-                self.state.step += 1
-                place += 1
+            for i in range(steps):
+                self._one(self._planned(place + i))
         self.step += steps
 
     def _begin_epoch(self, epoch: int) -> None:
         self.order.copy_(self._order_of(epoch))
-        self._epoch, self._plans = epoch, None
+        self._epoch, self._ahead = epoch, iter(())
 
     def _order_of(self, epoch: int) -> Tensor:
         number = torch.tensor(epoch, device=self.machine.device)
@@ -159,73 +185,67 @@ class Engine:
             training.seed, self.targets,
         )  # fmt: skip
 
-    def _planned(self, place: int) -> Plan:
-        """The plan of the step at this place of the epoch, from a block planned at once."""
-        first = place - place % PLANNED
-        if self._plans is None or self._plans[0] != first:
-            count = min(PLANNED, self.steps_per_epoch - first)
-            begin = self._epoch * self.steps_per_epoch + first
+    def _planned(self, place: int) -> Work:
+        """The work of the step at this place of the epoch, from a block planned at once."""
+        work = next(self._ahead, None)
+        if work is None:
+            # Compiled shapes are fixed, also the number of steps.
+            block = 1 if self.machine.compiled and self.machine.fixed else PLANNED
+            count = min(block, self.steps_per_epoch - place)
+            begin = self._epoch * self.steps_per_epoch + place
             device = self.machine.device
-            self._plans = (first, self._plan(torch.arange(begin, begin + count, device=device)))
-        return self._plans[1].at(place - first)
+            self._ahead = self._prepared(torch.arange(begin, begin + count, device=device))
+            work = next(self._ahead)
+        return work
 
-    def _one(self, plan: Plan, step: Tensor) -> None:
-        """One step on one batch; `step` is the device's counter before it."""
-        state, settings = self.state, self.config.optimizer
-        half = self.machine.dtype == torch.float16
-        state.low_grad.zero_()
-        loss = torch.zeros((), dtype=torch.float32, device=self.machine.device)
-        residues = plan.length.sum()
+    def _prepared(self, steps: Tensor) -> Iterator[Work]:
+        """The work of some steps of the epoch (int64 [K])."""
         slices = self.config.training.accumulate
         width = self.config.training.batch // slices
-        for i in range(slices):
-            part = plan if slices == 1 else plan.at(slice(i * width, (i + 1) * width))
-            terms = self._bound(self.model, self._batch(part, width)).sum() / residues
-            (terms * state.scale if half else terms).backward()
-            loss += terms.detach()
-        if state.low_grad is not state.grad:
-            state.grad.copy_(state.low_grad)
-        if half:
-            state.grad.mul_(state.scale.reciprocal())
-        norm = torch.linalg.vector_norm(state.grad)
-        state.grad.mul_((settings.clip / (norm + 1e-6)).clamp(max=1.0))
-        state.rate.copy_(learning_rate(step, settings, self.total))
-        if half:
-            self._scaled_update(norm)
-        else:
-            state.adamw.step()
-            state.nonfinite += (~torch.isfinite(norm + loss)).to(torch.int64)
-        state.refresh()
-        # A young average would remember the initial weights for too long.
-        decay = torch.clamp((1 + state.updates) / (10 + state.updates), max=settings.ema)
-        state.average.lerp_(state.master, 1 - decay)
-        window = len(state.losses)
-        state.losses.index_copy_(0, (step % window).view(1), loss.view(1))
-        state.norms.index_copy_(0, (step % window).view(1), norm.view(1))
-
-    def _batch(self, plan: Plan, width: int) -> Batch:
         if self.machine.fixed:
-            return fixed_batch(plan, min(self._capacity, width * MAX_LENGTH))
-        return exact_batch(plan)
+            batches, residues = self._batches(steps)
+            for i in range(len(steps)):
+                own = [batches.at(i * slices + j) for j in range(slices)]
+                yield Work(own, residues[i])
+            return
+        plans = self._plan(steps)
+        for i in range(len(steps)):
+            plan = plans.at(i)
+            parts = (plan.at(slice(j * width, (j + 1) * width)) for j in range(slices))
+            yield Work([exact_batch(part) for part in parts], plan.length.sum())
 
-    def _scaled_update(self, norm: Tensor) -> None:
-        """An fp16 update: skipped, with the scale halved, when the gradient overflowed."""
+    def _fixed_batches(self, steps: Tensor) -> tuple[Batch, Tensor]:
+        """All slices' batches of K steps, one after the other, and the K steps' residues."""
+        plan = self._plan(steps)
+        width = self.config.training.batch // self.config.training.accumulate
+        capacity = min(self._capacity, width * MAX_LENGTH)
+        return fixed_batch(plan.sliced(width), capacity), plan.length.sum(1)
+
+    def _one(self, work: Work) -> None:
+        """One step."""
+        loss = self._gradient(work)
+        self._update(self.state, loss, self.config.optimizer, self.total)
+
+    def _gradient(self, work: Work) -> Tensor:
+        """Fill `low_grad`; the loss, 0-d float32."""
         state = self.state
-        overflow = (~torch.isfinite(norm)).to(torch.float32)
-        state.adamw.found_inf = overflow  # type: ignore[attr-defined]
-        state.adamw.grad_scale = None  # type: ignore[attr-defined]
-        state.grad.nan_to_num_(0.0, 0.0, 0.0)
-        state.adamw.step()
-        calm = (state.growth + 1) * (1 - overflow.to(torch.int32))
-        grown = calm >= GROWTH_INTERVAL
-        state.scale.copy_(
-            torch.where(
-                overflow > 0, state.scale * 0.5, torch.where(grown, state.scale * 2, state.scale)
-            )
-        )
-        state.growth.copy_(torch.where(grown, 0, calm).to(torch.int32))
-        # A scale that has fallen this low means that the weights themselves are broken.
-        state.nonfinite += (state.scale < 2.0**-10).to(torch.int64)
+        if not self.machine.fixed:
+            state.low_grad.zero_()
+        loss = torch.zeros((), dtype=torch.float32, device=self.machine.device)
+        for i, batch in enumerate(work.batches):
+            term = self._loss(self.model, batch, work.residues)
+            scaled = term * state.scale if self.machine.dtype == torch.float16 else term
+            if self.machine.fixed:
+                # Gathered by one kernel; adding each to its place takes one for each tensor.
+                parts = [part.reshape(-1) for part in torch.autograd.grad(scaled, self._weights)]
+                if i == 0:
+                    torch.cat(parts, out=state.low_grad)
+                else:
+                    state.low_grad += torch.cat(parts)
+            else:
+                scaled.backward()
+            loss += term.detach()
+        return loss
 
     def _replay(self, steps: int) -> None:
         """`steps` steps as captured graphs: as many whole ones as fit, then single steps."""
@@ -239,10 +259,8 @@ class Engine:
 
     def _several(self, count: int) -> None:
         offsets = torch.arange(count, device=self.machine.device)
-        plan = self._plan(self.state.step + offsets)
-        for i in range(count):
-            self._one(plan.at(i), self.state.step)
-            self.state.step += 1
+        for work in self._prepared(self.state.step + offsets):
+            self._one(work)
 
     def _capture(self, count: int) -> torch.cuda.CUDAGraph:
         """Capture `count` steps. Warming up trains, so the state is put back afterwards."""
@@ -250,11 +268,29 @@ class Engine:
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
-            for _ in range(3):
-                self._several(1)
+            # As many as are captured: compiling for another shape would break the capture off.
+            for _ in range(-(-WARM_UP // count)):
+                self._several(count)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             self._several(count)
         self.state.load(before)
         return graph
+
+
+def _compiled(function: Callable[..., Any], machine: Machine) -> Any:
+    """Compiled in one piece; with the same choices each time, where torch can promise that."""
+    known = torch._inductor.list_options()
+    options: Any = {"deterministic": True} if "deterministic" in known else {}
+    return torch.compile(function, fullgraph=True, dynamic=not machine.fixed, options=options)
+
+
+def _two_passes(machine: Machine) -> Update:
+    """The compiled update."""
+    measure, apply = _compiled(update.measure, machine), _compiled(update.apply, machine)
+
+    def both(state: TrainingState, loss: Tensor, settings: Optimizer, total: int) -> None:
+        apply(state, measure(state, settings, total), loss, settings)
+
+    return both

@@ -5,6 +5,7 @@ older than the CUDA that torch was built with; only a warning tells the two apar
 is a reason to train on the CPU, the second is one to mend: nobody rents a GPU for its CPU.
 """
 
+import importlib.util
 import os
 import platform
 import re
@@ -42,6 +43,12 @@ def compiler(device: str) -> str:
     given = os.environ.get(variable)
     found = (shutil.which(name) for name in ((given,) if given else programs))
     return next(filter(None, found), "")
+
+
+def triton() -> bool:
+    """Whether kernels written in Triton run on the GPU at hand: from Ampere on."""
+    found = importlib.util.find_spec("triton") is not None
+    return found and torch.cuda.get_device_capability() >= (8, 0)
 
 
 def name(device: torch.device) -> str:

@@ -13,6 +13,7 @@ directions, so that no gradient needs atomic additions: they are deterministic e
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -28,6 +29,10 @@ INPUTS = MASK + 1
 """Rows of the residue embedding: the letters and the mask."""
 NO_LABEL = 2
 """Label row that stands for 'not told'."""
+
+Attend = Callable[[Tensor], Tensor]
+Kernel = Callable[[Tensor, Tensor, Tensor, int], Tensor]
+Linear = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class _Pack(torch.autograd.Function):
@@ -82,7 +87,7 @@ class Block(nn.Module):
 
     def __init__(self, size: Model) -> None:
         super().__init__()
-        self.heads = size.heads
+        self.linear: Linear = F.linear
         self.norm1 = nn.LayerNorm(size.dim)
         self.qkv = nn.Linear(size.dim, 3 * size.dim)
         self.out = nn.Linear(size.dim, size.dim)
@@ -90,14 +95,20 @@ class Block(nn.Module):
         self.up = nn.Linear(size.dim, size.ffn * size.dim)
         self.down = nn.Linear(size.ffn * size.dim, size.dim)
 
-    def forward(self, x: Tensor, index: HeadIndex, predict: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, attend: Attend, predict: Tensor | None) -> Tensor:
         """[N, D] to [N, D], or to [M, D] when only the places in `predict` matter later."""
         dtype = self.qkv.weight.dtype
-        mixed = attention(self.qkv(_norm(self.norm1, x, dtype)), index, self.heads)
+        linear = self.linear
+        mixed = attend(_through(linear, self.qkv, _norm(self.norm1, x, dtype)))
         if predict is not None:
             mixed, x = _Select.apply(mixed, predict), _Select.apply(x, predict)
-        x = x + self.out(mixed)
-        return x + self.down(F.gelu(self.up(_norm(self.norm2, x, dtype))))
+        x = x + _through(linear, self.out, mixed)
+        wide = F.gelu(_through(linear, self.up, _norm(self.norm2, x, dtype)))
+        return x + _through(linear, self.down, wide)
+
+
+def _through(linear: Linear, layer: nn.Linear, x: Tensor) -> Tensor:
+    return linear(x, layer.weight, layer.bias)
 
 
 def _norm(norm: nn.LayerNorm, x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -120,6 +131,7 @@ class Denoiser(nn.Module):
         self.size = size
         self.targets = targets
         self.timesteps = timesteps
+        self.kernel: Kernel | None = None
         self.letter = nn.Parameter(torch.empty(INPUTS, size.dim))
         self.position = nn.Parameter(torch.empty(MAX_LENGTH, size.dim))
         self.label = nn.Parameter(torch.empty(NO_LABEL + 1, size.dim))
@@ -131,6 +143,18 @@ class Denoiser(nn.Module):
         self.head = nn.Linear(size.dim, len(LETTERS))
         waves = _waves(timesteps, size.dim, longest=10_000)
         self.register_buffer("time_waves", waves, persistent=False)
+
+    def use(self, kernel: Kernel, linear: Linear) -> None:
+        """Compute by kernels of the device's own, such as those of `mimir.kernels`.
+
+        Args:
+            kernel: attention for layouts that tell where their peptides start.
+            linear: as F.linear, in the blocks.
+        """
+        self.kernel = kernel
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            block.linear = linear
 
     def condition(self, timestep: Tensor, label: Tensor, target: Tensor) -> Tensor:
         """What peptides are told: float32 [B, D], of int64 [B] timesteps, labels and targets."""
@@ -155,11 +179,20 @@ class Denoiser(nn.Module):
             _Pack.apply(slots.view(-1, self.size.dim), layout)
             + _LookUp.apply(self.letter, letters).float()
         )
-        index = HeadIndex.of(layout, self.size.heads)
+        attend = self._attend(layout)
         for i, block in enumerate(self.blocks):
             last = i == len(self.blocks) - 1
-            x = block(x, index, layout.predict if last else None)
+            x = block(x, attend, layout.predict if last else None)
         return self.head(_norm(self.norm, x, self.head.weight.dtype)).float()
+
+    def _attend(self, layout: Layout) -> Attend:
+        """Attention within the peptides of a layout: [N, 3 * H * d] to [N, H * d]."""
+        heads, starts, lengths = self.size.heads, layout.starts, layout.lengths
+        if self.kernel is not None and starts is not None and lengths is not None:
+            kernel = self.kernel
+            return lambda qkv: kernel(qkv, starts, lengths, heads)
+        index = HeadIndex.of(layout, heads)
+        return lambda qkv: attention(qkv, index, heads)
 
 
 def _waves(count: int, dim: int, longest: float) -> Tensor:

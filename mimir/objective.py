@@ -33,6 +33,11 @@ def bound(model: Denoiser, batch: Batch) -> Tensor:
     return F.cross_entropy(logits, batch.answer, reduction="none") * batch.weight
 
 
+def mean_bound(model: Denoiser, batch: Batch, residues: Tensor) -> Tensor:
+    """What is trained: the NELBO of a batch in nats over `residues`, 0-d float32."""
+    return bound(model, batch).sum() / residues
+
+
 @torch.no_grad()
 def evaluate(
     model: Denoiser, shelf: Shelf, timesteps: int, *, repeats: int = 1, batch: int = 512

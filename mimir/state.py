@@ -51,6 +51,8 @@ class TrainingState:
             self.spans.append(Span(name, start, start + value.numel(), value.shape))
         size = self.spans[-1].stop
         border = sum(value.numel() for name, value in named if _decayed(name, value))
+        self.border = border
+        """Weights below this index of the flat vectors are decayed."""
 
         def vector(kind: torch.dtype = torch.float32) -> Tensor:
             return torch.zeros(size, dtype=kind, device=device)

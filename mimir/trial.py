@@ -80,6 +80,7 @@ class Rehearsal:
 
     def device(self) -> str:
         config, warm_up = self.config, min(WARM_UP, self.config.optimizer.warmup_steps)
+        slower: list[str] = []
         self.engine = assemble(
             replace(
                 config,
@@ -89,7 +90,7 @@ class Rehearsal:
                                  eval_every=10**9),
                 runtime=replace(config.runtime, checkpoint_steps=POLL_EVERY),
             ),
-            self.peptides,
+            self.peptides, slower.append,
         )  # fmt: skip
         machine = self.engine.machine
         size = sum(span.stop - span.start for span in self.engine.state.spans)
@@ -105,7 +106,10 @@ class Rehearsal:
             threads=torch.get_num_threads(),
         )  # fmt: skip
         compiled = ", compiled" if machine.compiled else ""
-        return f"{shown} ({size / 1e6:.2f}M parameters in {kind}{compiled})"
+        seen = f"{shown} ({size / 1e6:.2f}M parameters in {kind}{compiled})"
+        if slower:
+            raise Doubt(f"{seen}; {slower[0]}")
+        return seen
 
     def loop(self) -> str:
         engine = self.engine

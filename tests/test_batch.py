@@ -7,6 +7,7 @@ import torch
 from mimir.batch import Plan, Shelf, capacity_for, exact_batch, plan_evaluation, plan_training
 from mimir.config import Objective
 from mimir.data.alphabet import MASK, MAX_LENGTH
+from mimir.engine import Work
 from mimir.model import NO_LABEL
 from tests import toys
 
@@ -33,17 +34,17 @@ def test_accumulation_sees_the_same_batches(machine: object) -> None:
     for slices in (1, 2, 4):
         engine = toys.engine(machine, toys.peptides(70), accumulate=slices)  # type: ignore[arg-type]
         seen = hashlib.sha256()
-        build = engine._batch
+        train = engine._one
 
-        def spy(plan: Plan, width: int, build=build, seen=seen):  # type: ignore[no-untyped-def]
-            told = torch.where(plan.filled, torch.where(plan.hidden, MASK, plan.letters), -1)
-            rows = [told.view(-1), plan.timestep, plan.label, plan.target, plan.count]
-            true = torch.where(plan.filled, plan.letters, -1).view(len(plan.length), -1)
-            for row in zip(told, true, *rows[1:], strict=True):
-                seen.update(torch.cat([part.view(-1) for part in row]).numpy().tobytes())
-            return build(plan, width)
+        def spy(work: Work, train=train, seen=seen) -> None:  # type: ignore[no-untyped-def]
+            for name in ("letters", "answer", "timestep", "label", "target"):
+                for batch in work.batches:
+                    value, real = getattr(batch, name), batch.layout.real
+                    own = value[real] if real is not None and len(value) == len(real) else value
+                    seen.update(own.numpy().tobytes())
+            train(work)
 
-        engine._batch = spy  # type: ignore[method-assign]
+        engine._one = spy  # type: ignore[method-assign]
         while engine.step < 10:
             engine.advance(4)
         digests.add(seen.hexdigest())

@@ -1,18 +1,19 @@
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mimir import engine as engine_module
+from mimir import update
 from mimir.batch import exact_batch, plan_training
 from mimir.config import Config
 from mimir.data.pack import TRAIN
 from mimir.engine import Engine, Machine
 from mimir.errors import BadInput
 from mimir.model import Denoiser, initialise
-from mimir.objective import bound, learning_rate
+from mimir.objective import bound, learning_rate, mean_bound
 from tests import toys
 
 CPU = torch.device("cpu")
@@ -170,7 +171,7 @@ def test_compiled_equals_eager_on_fixed_shapes() -> None:
     compiled = toys.engine(machine, layers=1)
     for engine in (plain, compiled):
         engine.advance(5)
-    assert compiled._bound is not bound
+    assert compiled._loss is not mean_bound
     assert torch.allclose(plain.state.losses, compiled.state.losses, atol=1e-5)
     assert torch.allclose(plain.state.norms, compiled.state.norms, rtol=1e-4)
 
@@ -196,13 +197,13 @@ HALF = Machine(CPU, torch.float16, compiled=False, fixed=False)
 
 def overflowing(engine: Engine, steps: set[int]) -> None:
     """Make the gradient of these steps overflow."""
-    straight = engine._bound
+    straight = engine._loss
 
-    def with_overflow(model: Any, batch: Any) -> torch.Tensor:
-        terms = straight(model, batch)
-        return terms * float("inf") if int(engine.state.step) in steps else terms
+    def with_overflow(*inputs: Any) -> torch.Tensor:
+        loss = straight(*inputs)
+        return loss * float("inf") if int(engine.state.step) in steps else loss
 
-    engine._bound = with_overflow
+    engine._loss = with_overflow
 
 
 def test_an_overflow_skips_the_step_and_halves_the_scale() -> None:
@@ -230,7 +231,7 @@ def test_an_overflow_skips_the_step_and_halves_the_scale() -> None:
 
 
 def test_the_scale_grows_after_calm_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "GROWTH_INTERVAL", 4)
+    monkeypatch.setattr(update, "GROWTH_INTERVAL", 4)
     engine = toys.engine(HALF, lr=1e-4)
     overflowing(engine, {0, 1, 2, 3, 4, 5})
     engine.advance(6)
@@ -311,10 +312,55 @@ def test_the_machine_decides_what_is_auto(
     answer: Callable[[], bool] = lambda: True  # noqa: E731
     monkeypatch.setattr(torch.cuda, "is_available", answer)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
-    assert choose() == Machine(torch.device("cuda"), dtype, compiled=True, fixed=True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    ampere = capability >= (8, 0)
+    wanted = Machine(torch.device("cuda"), dtype, compiled=True, fixed=True, fused=ampere)
+    assert choose() == wanted
+    assert not choose(compile="off").fused
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert choose() == replace(wanted, fused=False)
     assert choose(device="cpu") == Machine(CPU, torch.float32, compiled=False, fixed=False)
     assert choose(precision="fp32", compile="off").dtype == torch.float32
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose() == Machine(CPU, torch.float32, compiled=False, fixed=False)
     with pytest.raises(BadInput, match="no GPU is visible"):
         choose(device="cuda")
+
+
+def test_a_capture_meets_only_shapes_that_were_warmed_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another number of steps is compiled anew, and compiling breaks a capture off."""
+
+    class Nothing:
+        def __init__(self, *inputs: object) -> None:
+            self.wait_stream = lambda stream: None
+
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, *error: object) -> None: ...
+
+    capturing: list[bool] = []
+
+    class Capture(Nothing):
+        def __enter__(self) -> None:
+            capturing.append(True)
+
+    for name in ("Stream", "stream", "current_stream", "CUDAGraph"):
+        monkeypatch.setattr(torch.cuda, name, Nothing)
+    monkeypatch.setattr(torch.cuda, "graph", Capture)
+    for count in (1, 8):
+        capturing.clear()
+        engine = toys.engine(toys.FIXED)
+        engine._begin_epoch(0)
+        before, seen = toys.tensors(engine), {False: set(), True: set()}
+        straight = engine._batches
+
+        def spy(steps: torch.Tensor, straight=straight, seen=seen) -> Any:  # type: ignore[no-untyped-def]
+            seen[bool(capturing)].add(steps.shape)
+            return straight(steps)
+
+        engine._batches = spy
+        engine._capture(count)
+        assert seen[True] == {(count,)}
+        assert seen[True] <= seen[False]
+        after = toys.tensors(engine)
+        assert all(torch.equal(before[name], after[name]) for name in before)
