@@ -4,12 +4,13 @@ PYTHON ?= python3
 VENV   ?= .venv
 RUN     = $(VENV)/bin/python
 
-.PHONY: demo test test-long test-servers lint format bench bench-store bench-start simulate clean help
+.PHONY: demo test test-long test-gpu test-servers lint format bench bench-store bench-start simulate clean help
 
 help:
 	@echo "make demo          a smoke run: submitted, killed, resumed, finished, sampled (CPU, minutes)"
 	@echo "make test          lint, types, and the tests that need neither a server nor an engine"
 	@echo "make test-long     the tests that take minutes each, and are not in \`make test\`"
+	@echo "make test-gpu      what only an NVIDIA GPU can show; then \`make bench\` there"
 	@echo "make test-servers  the tests that need an S3 server which enforces policies (root, apt)"
 	@echo "make colab-test    Google's own CLI against fakes of Colab's servers (Python 3.12)"
 	@echo "make colab-live    two minutes on a real Colab machine, for a person with an account"
@@ -41,6 +42,9 @@ test: lint
 
 test-long: $(VENV)/installed
 	$(RUN) -m pytest -m long
+
+test-gpu: $(VENV)/installed
+	MIMIR_REQUIRE_GPU=1 $(RUN) -m pytest tests/test_capture.py
 
 lint: $(VENV)/installed
 	$(RUN) -m ruff check .

@@ -2,7 +2,8 @@
 
 The same model, objective and batch sizes as ours, in stock PyTorch: peptides padded to 20
 and collated by a DataLoader, nn.TransformerEncoderLayer with a key padding mask, torch's
-AdamW, gradient clipping, an average of the weights, and the loss read at each step.
+AdamW, gradient clipping, an average of the weights, and the loss read at each step. In
+float32, or with torch's autocast to bfloat16, as GPU trainers have it.
 """
 
 import math
@@ -80,9 +81,11 @@ class Encoder(nn.Module):
 class Baseline:
     """Steps of the plain trainer."""
 
-    def __init__(self, config: Config, peptides: Peptides, rows: np.ndarray, device: str) -> None:
+    def __init__(
+        self, config: Config, peptides: Peptides, rows: np.ndarray, device: str, dtype: torch.dtype
+    ) -> None:
         torch.manual_seed(0)
-        self.config, self.device = config, device
+        self.config, self.device, self.dtype = config, device, dtype
         self.model = Encoder(config, len(peptides.vocabulary)).to(device)
         self.average = {k: v.detach().clone() for k, v in self.model.named_parameters()}
         settings = config.optimizer
@@ -111,7 +114,10 @@ class Baseline:
         blind = torch.rand(len(length), device=self.device) < settings.condition_dropout
         label = label.masked_fill(blind, 2)
         target = target.masked_fill(blind, self.model.target.num_embeddings - 1)
-        logits = self.model(letters.masked_fill(hidden, MASK), t.float(), label, target, pad)
+        low = self.dtype != torch.float32
+        with torch.autocast(torch.device(self.device).type, self.dtype, enabled=low):
+            logits = self.model(letters.masked_fill(hidden, MASK), t.float(), label, target, pad)
+        logits = logits.float()
         terms = F.cross_entropy(logits[hidden], letters[hidden], reduction="none")
         weight = (length / count)[:, None].expand_as(hidden)[hidden]
         loss = (terms * weight).sum() / length.sum()

@@ -1,10 +1,12 @@
-"""Peak memory of one side in a process of its own: `python -m bench.memory`."""
+"""Peak memory of one side. On a CPU in a process of its own: `python -m bench.memory`."""
 
 import json
 import os
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mimir import cli
@@ -14,14 +16,14 @@ WARM_UP = 3
 """Steps before the peak is read: all buffers exist after the first, lazily made ones too."""
 
 
-def peak(preset: str, side: str, data: str, device: str, threads: int) -> dict[str, float]:
+def peak(preset: str, side: str, data: str, threads: int) -> dict[str, float]:
     """MiB at the peak of a few steps, and before the trainer was built, in a fresh process.
 
     Raises:
         MimirError: the process failed; its own words are on stderr.
     """
     words = ["--preset", preset, "--side", side, "--data", data]
-    words += ["--device", device, "--threads", str(threads)]
+    words += ["--threads", str(threads)]
     done = subprocess.run(
         [sys.executable, "-m", "bench.memory", *words], stdout=subprocess.PIPE, text=True
     )
@@ -36,20 +38,17 @@ def main(
     preset: str,
     side: str,
     data: str = "",
-    device: str = "auto",
     steps: int = WARM_UP,
     threads: int = 0,
 ) -> None:
-    """Print the peak memory of a few steps of one side, as JSON, in MiB.
+    """Print the peak memory of a few steps of one side on a CPU, as JSON, in MiB.
 
-    On a CPU it is the resident set of the whole process, torch included (`before` is that
-    part); on a GPU it is what torch's allocator held at most.
+    It is the resident set of the whole process, torch included (`before` is that part).
 
     Args:
         preset: small, medium, large, smoke, or a YAML file.
-        side: ours, eager or base.
+        side: ours, eager, autocast or base.
         data: a packed data set (default: the shipped sample).
-        device: auto, cpu or cuda.
         steps: how many to take.
         threads: CPU threads; 0: as many as there are cores.
 
@@ -60,25 +59,31 @@ def main(
 
     from bench import sides
     from mimir.data.pack import load
-    from mimir.engine import Machine
     from mimir.submission import prepare
 
-    job = prepare(preset, {"device": device, "threads": threads}, data)
+    job = prepare(preset, {"device": "cpu", "threads": threads}, data)
     torch.set_num_threads(threads or os.cpu_count() or 1)
-    known = ("ours", "eager", "base")
-    if side not in known:
-        raise BadInput(f"there is no side {side!r}{cli.nearest(side, known)}")
+    if side not in sides.SIDES:
+        raise BadInput(f"there is no side {side!r}{cli.nearest(side, sides.SIDES)}")
     peptides = load(job.data)
     before = _resident_peak()
     trainer = sides.build(side, job.config, peptides)
-    if Machine.choose(job.config).device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        trainer.run(steps)
-        figures = {"peak_mib": torch.cuda.max_memory_allocated() / 2**20, "before_mib": 0.0}
-    else:
-        trainer.run(steps)
-        figures = {"peak_mib": _resident_peak(), "before_mib": before}
-    print(json.dumps({name: round(value, 1) for name, value in figures.items()}))
+    trainer.run(steps)
+    print(json.dumps({"peak_mib": round(_resident_peak(), 1), "before_mib": round(before, 1)}))
+
+
+@contextmanager
+def on_gpu(figures: dict[str, float]) -> Iterator[None]:
+    """Fill in the MiB that torch's allocator held at most for what is built inside."""
+    import torch
+
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    yield
+    torch.cuda.synchronize()
+    figures["peak_mib"] = round((torch.cuda.max_memory_allocated() - before) / 2**20, 1)
+    figures["before_mib"] = 0.0
 
 
 def _resident_peak() -> float:

@@ -12,6 +12,8 @@ from mimir.config import Config
 from mimir.data.pack import TRAIN, Peptides
 from mimir.engine import Engine, Machine
 
+SIDES = ("ours", "eager", "autocast", "base")
+
 
 @dataclass(frozen=True)
 class Side:
@@ -22,15 +24,17 @@ class Side:
 
 
 def names(machine: Machine) -> tuple[str, ...]:
-    """Who takes part: on a GPU ours twice, with and without compilation and captured graphs."""
-    return ("ours", "base") if machine.device.type == "cpu" else ("ours", "eager", "base")
+    """Who takes part. On a GPU both sides twice: ours also without compilation and captured
+    graphs, the plain trainer also with autocast."""
+    return ("ours", "base") if machine.device.type == "cpu" else SIDES
 
 
 def build(name: str, config: Config, peptides: Peptides) -> Side:
     """One side by name, at step 0."""
-    if name == "base":
+    if name in ("base", "autocast"):
         device = Machine.choose(config).device
-        baseline = Baseline(config, peptides, peptides.subset(TRAIN), str(device))
+        dtype = torch.float32 if name == "base" else torch.bfloat16
+        baseline = Baseline(config, peptides, peptides.subset(TRAIN), str(device), dtype)
 
         def plain(steps: int) -> None:
             for _ in range(steps):

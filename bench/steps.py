@@ -8,6 +8,7 @@ what else goes on in the machine falls on both; a ratio is of two neighbouring b
 import os
 import statistics
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:  # help and refusals need no torch
     from mimir.config import Config
     from mimir.engine import Machine
 
-WARM_UP = 3
-"""Steps before the first timed ones: lazily made buffers, compilation and graph capture."""
+WARM_UP, GPU_WARM_UP = 3, 64
+"""Steps before the first timed ones: lazily made buffers, compilation, capture of whole graphs."""
 
 
 def main(
@@ -101,15 +102,21 @@ def _preset(
     peptides = load(packed)
     work = sides.work(config, peptides)
     wanted = sides.names(machine)
-    device = str(machine.device)
-    held = {side: memory.peak(name, side, str(packed), device, threads) for side in wanted}
+    gpu = machine.device.type == "cuda"
+    warm_up = GPU_WARM_UP if gpu else WARM_UP
+    held = {side: {} if gpu else memory.peak(name, side, str(packed), threads) for side in wanted}
     # Before the blocks and after them, the better counts: others may use the machine too.
     peak = matrix_peak(config, work.residues, machine.device, machine.dtype)
-    trainers = [sides.build(side, config, peptides) for side in wanted]
+    trainers = []
+    for label in wanted:
+        with memory.on_gpu(held[label]) if gpu else nullcontext():
+            trainers.append(sides.build(label, config, peptides))
+            trainers[-1].run(warm_up)
     strides = {}
     for side in trainers:
-        side.run(WARM_UP)
-        strides[side.name] = max(1, round(seconds / 16 / _seconds(side, WARM_UP) * WARM_UP))
+        wanted_steps = seconds / 16 / _seconds(side, warm_up) * warm_up
+        whole = GPU_WARM_UP if gpu else 1  # only whole graphs, and whole rows of metrics
+        strides[side.name] = whole * max(1, round(wanted_steps / whole))
     times: dict[str, list[float]] = {side.name: [] for side in trainers}
     steps: dict[str, list[int]] = {side.name: [] for side in trainers}
     for block in range(blocks):
@@ -136,7 +143,7 @@ def _preset(
     }
     for label, values in times.items():
         median = statistics.median(values)
-        done = work.flop if label == "base" else work.flop - work.spared
+        done = work.flop - (work.spared if label in ("ours", "eager") else 0)
         figures["sides"][label] = {
             "block_steps": steps[label],
             "block_ms": [round(value, 4) for value in values],
@@ -166,8 +173,8 @@ def _seconds(side: "Side", steps: int) -> float:
 
 
 def _dtype(side: str, machine: "Machine") -> str:
-    """The plain trainer knows only float32."""
-    return "float32" if side == "base" else str(machine.dtype).removeprefix("torch.")
+    known = {"base": "float32", "autocast": "bfloat16"}
+    return known.get(side, str(machine.dtype).removeprefix("torch."))
 
 
 def _report(name: str, figures: dict[str, Any]) -> str:
@@ -179,7 +186,7 @@ def _report(name: str, figures: dict[str, Any]) -> str:
     ]
     for side, own in figures["sides"].items():
         lines.append(
-            f"  {side:<6}{own['median_ms']:>10.2f} ms a step ({own['min_ms']:.2f} to "
+            f"  {side:<9}{own['median_ms']:>10.2f} ms a step ({own['min_ms']:.2f} to "
             f"{own['max_ms']:.2f}), {own['residues_per_s']:,.0f} residues/s, "
             f"{own['gflops']:,.1f} GFLOP/s = {own['share_of_peak']:.0%} of the peak, "
             f"{own['peak_mib']:,.0f} MiB at most"

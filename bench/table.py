@@ -5,7 +5,12 @@ from typing import Any
 
 from mimir import cli
 
-_TITLES = {"ours": "Mimir", "eager": "Mimir, eager", "base": "plain trainer"}
+_TITLES = {
+    "ours": "Mimir",
+    "eager": "Mimir, eager",
+    "autocast": "plain trainer, autocast",
+    "base": "plain trainer",
+}
 
 
 def main(*, results: str = "") -> None:

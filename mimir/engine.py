@@ -59,7 +59,7 @@ class Machine:
     fixed: bool
     """Shapes do not depend on the data, which graphs need and a GPU fills at no cost."""
     fused: bool = False
-    """Attention by `mimir.kernels`."""
+    """Attention and the linear layers of the blocks by `mimir.kernels`."""
 
     @staticmethod
     def choose(config: Config) -> "Machine":

@@ -1,15 +1,29 @@
-"""Captured steps are eager steps. Needs a GPU: without one nothing can be captured."""
+"""What only a GPU can show: captured steps are eager steps, and a killed run loses nothing.
+
+Without a GPU these tests are skipped; `make test-gpu` requires it.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
 
 import pytest
 import torch
 
+from mimir import proof
 from mimir.batch import Shelf
 from mimir.engine import Engine, Machine
+from mimir.runs.commit import raise_attempt
+from mimir.runs.status import read_head
+from mimir.runs.store import open_store
 from tests import toys
+from tests.e2e import jobs
 
-pytestmark = pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="no GPU is visible, and CUDA graphs exist on GPUs only"
-)
+if os.environ.get("MIMIR_REQUIRE_GPU") != "1":
+    pytestmark = pytest.mark.skipif(
+        not torch.cuda.is_available(), reason="no GPU is visible, and CUDA graphs need one"
+    )
 
 
 def ends(machine: Machine, steps: int, graph_steps: int) -> dict[str, torch.Tensor]:
@@ -45,3 +59,40 @@ def test_compiled_captured_steps_equal_compiled_steps_bitwise(
     assert not differing(one, other)
     plain = ends(Machine(torch.device("cuda"), dtype, False, fixed=True), 21, 8)
     assert torch.allclose(one["loop.losses"], plain["loop.losses"], atol=2e-2)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_fast_way_is_proven() -> None:
+    data = toys.peptides(400)
+    torch.compiler.reset()
+    config = toys.config(dim=64, heads=4, batch=32, device="cuda")
+    machine = Machine.choose(config)
+    assert machine.compiled
+    shelf = Shelf.of(data, torch.arange(len(data)), machine.device)
+    lines: list[str] = []
+    engine = Engine(config, shelf, toys.TARGETS, machine)
+    assert proof.proven(engine, lines.append) is engine, lines
+
+
+def test_killed_on_the_gpu(tmp_path: Path) -> None:
+    """Compiled anew, captured anew and gone on with in other processes: the same weights."""
+    store = open_store((tmp_path / "store").as_uri())
+    data = jobs.write_data(tmp_path / "data.csv", 400)
+    settings = {
+        "dim": 64, "layers": 2, "heads": 4, "epochs": 10_000, "max_steps": 12_000,
+        "checkpoint_steps": 100, "log_every": 20, "eval_every": 4000, "device": "cuda",
+    }  # fmt: skip
+    for name in ("calm", "torn"):
+        jobs.submit(store, name, data, **settings)
+    assert jobs.worker(store, "calm", raise_attempt(store, "calm")).wait() == 0
+    for target in (1000, 5000):
+        process = jobs.worker(store, "torn", raise_attempt(store, "torn"))
+        deadline = time.monotonic() + 120
+        while read_head(store, "torn").step < target:
+            assert process.poll() is None, "ended by itself"
+            assert time.monotonic() < deadline, f"no step {target} within two minutes"
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert jobs.worker(store, "torn", raise_attempt(store, "torn")).wait() == 0
+    jobs.assert_same(store, "torn", "calm")
