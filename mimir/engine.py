@@ -59,7 +59,7 @@ class Machine:
     fixed: bool
     """Shapes do not depend on the data, which graphs need and a GPU fills at no cost."""
     fused: bool = False
-    """Attention and the linear layers of the blocks by `mimir.kernels`."""
+    """Attention by `mimir.kernels`."""
 
     @staticmethod
     def choose(config: Config) -> "Machine":
@@ -136,7 +136,7 @@ class Engine:
         if machine.fused:
             from mimir import kernels
 
-            self.model.use(kernels.attention, kernels.linear)
+            self.model.kernel = kernels.attention
 
     def resume(self, tensors: dict[str, Tensor]) -> None:
         """Go on from a checkpoint's tensors."""

@@ -32,7 +32,6 @@ NO_LABEL = 2
 
 Attend = Callable[[Tensor], Tensor]
 Kernel = Callable[[Tensor, Tensor, Tensor, int], Tensor]
-Linear = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class _Pack(torch.autograd.Function):
@@ -87,7 +86,6 @@ class Block(nn.Module):
 
     def __init__(self, size: Model) -> None:
         super().__init__()
-        self.linear: Linear = F.linear
         self.norm1 = nn.LayerNorm(size.dim)
         self.qkv = nn.Linear(size.dim, 3 * size.dim)
         self.out = nn.Linear(size.dim, size.dim)
@@ -98,17 +96,11 @@ class Block(nn.Module):
     def forward(self, x: Tensor, attend: Attend, predict: Tensor | None) -> Tensor:
         """[N, D] to [N, D], or to [M, D] when only the places in `predict` matter later."""
         dtype = self.qkv.weight.dtype
-        linear = self.linear
-        mixed = attend(_through(linear, self.qkv, _norm(self.norm1, x, dtype)))
+        mixed = attend(self.qkv(_norm(self.norm1, x, dtype)))
         if predict is not None:
             mixed, x = _Select.apply(mixed, predict), _Select.apply(x, predict)
-        x = x + _through(linear, self.out, mixed)
-        wide = F.gelu(_through(linear, self.up, _norm(self.norm2, x, dtype)))
-        return x + _through(linear, self.down, wide)
-
-
-def _through(linear: Linear, layer: nn.Linear, x: Tensor) -> Tensor:
-    return linear(x, layer.weight, layer.bias)
+        x = x + self.out(mixed)
+        return x + self.down(F.gelu(self.up(_norm(self.norm2, x, dtype))))
 
 
 def _norm(norm: nn.LayerNorm, x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -132,6 +124,7 @@ class Denoiser(nn.Module):
         self.targets = targets
         self.timesteps = timesteps
         self.kernel: Kernel | None = None
+        """Attention for layouts that tell where peptides start, such as `kernels.attention`."""
         self.letter = nn.Parameter(torch.empty(INPUTS, size.dim))
         self.position = nn.Parameter(torch.empty(MAX_LENGTH, size.dim))
         self.label = nn.Parameter(torch.empty(NO_LABEL + 1, size.dim))
@@ -143,18 +136,6 @@ class Denoiser(nn.Module):
         self.head = nn.Linear(size.dim, len(LETTERS))
         waves = _waves(timesteps, size.dim, longest=10_000)
         self.register_buffer("time_waves", waves, persistent=False)
-
-    def use(self, kernel: Kernel, linear: Linear) -> None:
-        """Compute by kernels of the device's own, such as those of `mimir.kernels`.
-
-        Args:
-            kernel: attention for layouts that tell where their peptides start.
-            linear: as F.linear, in the blocks.
-        """
-        self.kernel = kernel
-        for block in self.blocks:
-            assert isinstance(block, Block)
-            block.linear = linear
 
     def condition(self, timestep: Tensor, label: Tensor, target: Tensor) -> Tensor:
         """What peptides are told: float32 [B, D], of int64 [B] timesteps, labels and targets."""

@@ -44,22 +44,3 @@ def test_attention_is_that_of_the_plain_code(shape: str, monkeypatch: pytest.Mon
         [sys.executable, "-c", PROGRAM, *shape.split()], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-
-
-def test_the_linear_layer_is_the_librarys() -> None:
-    pytest.importorskip("triton", reason="Triton is made for Linux on x86-64 only")
-    import torch
-    from torch.nn import functional as F
-
-    from mimir import kernels
-
-    rng = torch.Generator().manual_seed(0)
-    x, weight, bias = (
-        torch.randn(shape, generator=rng, dtype=torch.float64).requires_grad_()
-        for shape in ((7, 5), (3, 5), (3,))
-    )
-    flow = torch.randn(7, 3, generator=rng, dtype=torch.float64)
-    mine = torch.autograd.grad(kernels.linear(x, weight, bias), (x, weight, bias), flow)
-    other = torch.autograd.grad(F.linear(x, weight, bias), (x, weight, bias), flow)
-    assert all(torch.allclose(a, b) for a, b in zip(mine, other, strict=True))
-    assert torch.autograd.gradcheck(kernels.linear, (x, weight, bias))
