@@ -21,7 +21,7 @@ from mimir.config import Config
 from mimir.data.pack import TRAIN, Peptides
 from mimir.data.peptides import parse
 from mimir.engine import Engine, Machine
-from mimir.errors import DONE, INTERRUPTED, BadInput, MimirError, NonFinite, StoreError
+from mimir.errors import DONE, INTERRUPTED, BadInput, Interrupted, MimirError, NonFinite, StoreError
 from mimir.loop import Gauge, Loop, first_record
 from mimir.reporter import Place, Reporter, Terminal, stdout
 from mimir.runs.commit import Attempt
@@ -31,11 +31,14 @@ from mimir.validation import Validation
 
 
 class Stop:
-    """Set by signals; polled by the loop. A second signal has its usual effect."""
+    """Set by signals; polled by the loop. A second signal has its usual effect.
 
-    def __init__(self) -> None:
+    parent: the process that must live; it may be gone before this one can look.
+    """
+
+    def __init__(self, parent: int = 0) -> None:
         self.reason = ""
-        self._parent = os.getppid()
+        self._parent = parent or os.getppid()
 
     def listen(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -67,6 +70,8 @@ def run_attempt(
         MimirError: with the exit code that the worker passes on.
     """
     record = read_run(store, run)
+    if stop():
+        raise Interrupted(f"{stop()}; nothing was begun")  # a claim would fence a successor
     attempt = Attempt.claim(store, run, number, say=terminal.say)
     if attempt.ended:
         return attempt.ended
@@ -155,8 +160,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--run", required=True)
     parser.add_argument("--attempt", required=True, type=int)
     parser.add_argument("--patience", type=float, default=PATIENCE)
+    parser.add_argument("--parent", type=int, default=0)
     words = parser.parse_args(argv)
-    stop = Stop()
+    stop = Stop(words.parent)
     stop.listen()
     terminal = stdout()
     try:
