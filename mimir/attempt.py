@@ -101,6 +101,11 @@ def run_attempt(
             samples=lambda: export.quality(engine, peptides),
         )  # fmt: skip
         how = loop.run()
+        committer.close()
+        reporter.flush()
+        # Under heartbeats still: an attempt that gives no sign at its end looks like a lost one.
+        model = export.leave(attempt, engine, peptides, record, terminal.say)
+        attempt.finish("done", how, model)
     except NonFinite as error:
         committer.close()  # what is on its way is still good, and the run is still ours
         try:
@@ -111,8 +116,6 @@ def run_attempt(
     finally:
         committer.close()
         reporter.close()
-    model = export.leave(attempt, engine, peptides, record, terminal.say)
-    attempt.finish("done", how, model)
     return f"run {run} is done: {how} at step {engine.step}"
 
 
