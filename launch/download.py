@@ -114,7 +114,10 @@ def _weights(store: Store, head: Head, begin: Begin, bad: tuple[type[Exception],
         name = f"checkpoint-{kept.step}.safetensors"
         return Gift(False, kept.step, {name: content}, tuple(warnings))
     if warnings:
-        raise Corrupt(f"run {head.run} has none that can be used: {'; '.join(warnings)}")
+        raise Corrupt(
+            f"none of the {len(warnings)} checkpoints of run {head.run} can be used: the newest, "
+            f"{warnings[0]}; restore one of them"
+        )
     return Gift(False, head.step, {})
 
 

@@ -99,9 +99,7 @@ def _newest(
         except (Corrupt, NotFound) as error:
             # A commit may have replaced what HEAD named a moment ago.
             wrong = wrong or f"checkpoint of step {kept.step} cannot be used: {error}"
-    raise Corrupt(
-        f"no checkpoint of run {head.run} can be read: {wrong}; if it is not running, restore one"
-    )
+    raise Corrupt(f"no checkpoint of run {head.run} can be read: the newest, {wrong}; restore one")
 
 
 def _opened(files: dict[str, bytes], source: str) -> Opened:

@@ -143,9 +143,9 @@ def behind(s3) -> Iterator[tuple[S3Store, Faults]]:
 SIZES = (0, 1, PART - 1, PART, 2 * PART + 5)
 
 
+@pytest.mark.parametrize("store", ["s3", "rgw"], indirect=True)
 @pytest.mark.parametrize("size", SIZES)
-def test_the_etag_of_what_is_uploaded_is_known_before(s3, size: int) -> None:
-    store = open_store(s3.url("etag"))
+def test_the_etag_of_what_is_uploaded_is_known_before(store, size: int) -> None:
     content = (b"0123456789abcdef" * (size // 16 + 1))[:size]
     store.put("run/x", content)
     assert digests(content).etag == store._client.head_object(**store._at("run/x"))["ETag"][1:-1]
