@@ -102,9 +102,7 @@ def test_nothing_but_damaged_checkpoints(
 ) -> None:
     for step in (4, 5):
         damage(tmp_path / "store" / attempt.commit(step, b"five", 1.0).key, content)
-    with pytest.raises(
-        Corrupt, match=r"none of the 2 checkpoints of run run .* of step 5"
-    ):
+    with pytest.raises(Corrupt, match=r"none of the 2 checkpoints of run run .* of step 5"):
         fetch(store)
 
 

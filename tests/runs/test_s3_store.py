@@ -10,11 +10,13 @@ import pytest
 from botocore.exceptions import (
     ClientError,
     ConnectTimeoutError,
+    CredentialRetrievalError,
     EndpointConnectionError,
     NoCredentialsError,
     ReadTimeoutError,
     ResponseStreamingError,
     SSLError,
+    UnauthorizedSSOTokenError,
 )
 
 from mimir.errors import BadInput, Conflict, NotFound, StoreDenied, StoreError, StoreUnfit
@@ -59,6 +61,8 @@ def _answer(code: str, status: int) -> ClientError:
         (_answer("TooManyRequests", 429), StoreError, "try later"),
         (_answer("Strange", 418), StoreError, "answered Strange"),
         (NoCredentialsError(), StoreDenied, "AWS_ACCESS_KEY_ID"),
+        (CredentialRetrievalError(provider="x", error_msg=SECRET), StoreDenied, "sign in again"),
+        (UnauthorizedSSOTokenError(), StoreDenied, "sign in again"),
         (EndpointConnectionError(endpoint_url="http://h"), StoreError, "cannot be reached"),
         (ConnectTimeoutError(endpoint_url="http://h"), StoreError, "in time"),
         (ReadTimeoutError(endpoint_url="http://h"), StoreError, "in time"),
