@@ -8,7 +8,6 @@ there are those that were sent. MD5 is enough against accidents; the digest in H
 import hashlib
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -22,26 +21,26 @@ TRANSFER = TransferConfig(
 )
 
 
-@dataclass(frozen=True)
-class Digests:
-    """Of content. etag: what a server gives it that was sent it as TRANSFER says."""
-
-    size: int
-    sha256: str
-    etag: str
-
-
-def digests(content: bytes | memoryview | Path) -> Digests:
-    """Reads the content once. BadInput if the file cannot be read."""
-    size, sha256, parts = 0, hashlib.sha256(), []
+def sha256(content: bytes | memoryview | Path) -> tuple[str, int]:
+    """(SHA-256 in hex, size). BadInput if the file cannot be read."""
     with opened(content) as file:
+        size, digest = 0, hashlib.sha256()
         for part in _parts(file):
             size += len(part)
-            sha256.update(part)
-            parts.append(hashlib.md5(part, usedforsecurity=False).digest())
-    if size < PART:
-        return Digests(size, sha256.hexdigest(), parts[0].hex() if parts else _md5(b""))
-    return Digests(size, sha256.hexdigest(), f"{_md5(b''.join(parts))}-{len(parts)}")
+            digest.update(part)
+    return digest.hexdigest(), size
+
+
+def etag(content: bytes | memoryview | Path) -> str:
+    """What a server gives it that was sent it as TRANSFER says. BadInput as `sha256`."""
+    with opened(content) as file:
+        sizes, parts = [], []
+        for part in _parts(file):
+            sizes.append(len(part))
+            parts.append(_md5(part))
+    if sum(sizes) < PART:
+        return (parts[0] if parts else _md5(b"")).hex()
+    return f"{_md5(b''.join(parts)).hex()}-{len(parts)}"
 
 
 def opened(content: bytes | memoryview | Path) -> BinaryIO:
@@ -87,5 +86,5 @@ def _parts(file: BinaryIO) -> Iterator[bytes]:
         yield part
 
 
-def _md5(data: bytes) -> str:
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+def _md5(data: bytes) -> bytes:
+    return hashlib.md5(data, usedforsecurity=False).digest()
