@@ -138,13 +138,14 @@ def test_a_run_whose_checkpoints_are_all_damaged(tmp_path: Path, damage: Any) ->
     store = open_store((tmp_path / "store").as_uri())
     jobs.submit(store, "mine", jobs.write_data(tmp_path / "data.csv", 50))
     assert not jobs.train(store, "mine", steps=3)[0]
-    for kept in read_head(store, "mine").kept:
-        path = tmp_path / "store" / kept.key
+    kept = read_head(store, "mine").kept  # how many there are depends on the store's haste
+    for each in kept:
+        path = tmp_path / "store" / each.key
         path.write_bytes(damage(path.read_bytes()))
     base = ("mine", "--store", store.url)
     assert_refused(run("launch", "pull", *base, cwd=tmp_path), "can be used: the newest", 75)
     assert_refused(run("mimir", "sample", "--run", *base, cwd=tmp_path), "the newest", 75)
     trained = run("mimir", "resume", *base, cwd=tmp_path)
     assert trained.returncode == 75
-    assert "none of the 3 checkpoints of run mine can be used" in trained.stdout
+    assert f"none of the {len(kept)} checkpoints of run mine can be used" in trained.stdout
     assert "Traceback" not in trained.stdout + trained.stderr

@@ -108,7 +108,7 @@ def test_no_readable_checkpoint_is_never_a_silent_fresh_start(
     for kept in read_head(store, "torn").kept:
         path = tmp_path / "store" / kept.key
         path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(Corrupt, match="none of the 3 checkpoints"):
+    with pytest.raises(Corrupt, match=r"none of the \d checkpoints"):
         jobs.train(store, "torn")
 
 
