@@ -19,7 +19,7 @@ from tests.runs.memory import MemoryStore
 
 RUN = "run"
 SLEEPER = "import time; print('training', flush=True); time.sleep(60)"
-TALKER = "import time\nfor n in range(20): print(n, flush=True); time.sleep(0.1)"
+TALKER = "import time\nfor n in range(40): print(n, flush=True); time.sleep(0.1)"
 OBEDIENT = """
 import signal, sys, time
 def end(number, frame):
@@ -73,9 +73,10 @@ class Guarded(Worker):
 
 
 def guard(
-    store: Store, program: str, deadline: float = 0.0, clock: Callable[[], float] = time.time
-) -> int:
-    made = Guarded(store, RUN, 1, deadline, out=lambda chunk: None, clock=clock)
+    store: Store, program: str, deadline: float = 0.0,
+    out: Callable[[bytes], None] = lambda chunk: None, clock: Callable[[], float] = time.time,
+) -> int:  # fmt: skip
+    made = Guarded(store, RUN, 1, deadline, out=out, clock=clock)
     made.program = program
     return made.work()
 
@@ -100,8 +101,12 @@ def test_the_log_is_sent_while_the_clock_goes_back() -> None:
 
 
 def test_a_clock_that_leaps_ahead_shortens_no_grace() -> None:
-    store, day = begun(MemoryStore()), iter(range(10**6))
-    assert guard(store, OBEDIENT, deadline=1.0, clock=lambda: 86400.0 * next(day)) == 75
+    store, day, trains = begun(MemoryStore()), iter(range(10**6)), threading.Event()
+
+    def clock() -> float:
+        return 86400.0 * next(day) if trains.is_set() else 0.0
+
+    assert guard(store, OBEDIENT, 1.0, lambda chunk: trains.set(), clock) == 75
     outcome = notes.read_outcome(store, RUN, 1)
     assert outcome is not None
     assert outcome.reason == "the deadline has come: committed"
@@ -109,8 +114,12 @@ def test_a_clock_that_leaps_ahead_shortens_no_grace() -> None:
 
 def test_a_request_to_stop_is_obeyed_by_one_signal() -> None:
     store = begun(MemoryStore())
-    threading.Timer(0.5, lambda: notes.request_stop(store, RUN, notes.StopRequest(1.0))).start()
-    assert guard(store, OBEDIENT) == 75
+
+    def stop(chunk: bytes) -> None:
+        if b"training" in chunk:
+            notes.request_stop(store, RUN, notes.StopRequest(1.0))
+
+    assert guard(store, OBEDIENT, out=stop) == 75
     outcome = notes.read_outcome(store, RUN, 1)
     assert outcome is not None
     assert (outcome.reason, outcome.cause) == ("asked to stop: committed", "stop")
