@@ -5,10 +5,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mimir.errors import BadInput, Corrupt, NotFound, StoreError
+from mimir.errors import BadInput, Corrupt, NotFound
 from mimir.runs import archive, layout
 from mimir.runs.head import Head
 from mimir.runs.parts import read_metrics, read_parts
@@ -22,32 +22,41 @@ Begin = Callable[[str, int], Callable[[int], None]]
 
 @dataclass(frozen=True)
 class Gift:
-    """finished: `files` hold the model; otherwise the newest checkpoint, of step `step`."""
+    """finished: `files` hold the model; otherwise the newest checkpoint, of step `step`.
+
+    warnings: sentences on newer checkpoints that cannot be used.
+    """
 
     finished: bool
     step: int
     files: dict[str, bytes]
+    warnings: tuple[str, ...] = ()
 
 
 def collect(store: Store, run: str, begin: Begin) -> Gift:
-    """Fetch model or newest checkpoint, metrics, log and record; all checked by digest."""
+    """Fetch model or newest checkpoint, metrics, log and record; all checked by digest.
+
+    Raises:
+        BadInput: there is no such run.
+        Corrupt: neither its model nor any of its checkpoints can be used.
+    """
     read_run(store, run)
     record = store.get(layout.record_key(run))
-    for _ in range(3):
+    # A run that goes on drops its older checkpoints: then HEAD names newer ones by now. What is
+    # still missing at the third look has been lost.
+    for bad in ((Corrupt,), (Corrupt,), (Corrupt, NotFound)):
         head = read_head(store, run)
         try:
-            files = _weights(store, head, begin)
+            gift = _weights(store, head, begin, bad)
             break
         except NotFound:
-            # A run that goes on drops its older checkpoints: HEAD names newer ones by now.
             continue
-    else:
-        raise StoreError(f"what HEAD of {run} names cannot be found in {store.url}: try again")
+    files = dict(gift.files)
     rows = read_metrics(store, run, head)
     files["metrics.jsonl"] = "".join(json.dumps(row) + "\n" for row in rows).encode()
     files["run.log"] = _log(store, head).encode()
     files["run.json"] = record
-    return Gift(head.model is not None, head.step, files)
+    return replace(gift, files=files)
 
 
 def write_all(out: Path, files: dict[str, bytes]) -> None:
@@ -83,15 +92,33 @@ def write_all(out: Path, files: dict[str, bytes]) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _weights(store: Store, head: Head, begin: Begin) -> dict[str, bytes]:
+def _weights(store: Store, head: Head, begin: Begin, bad: tuple[type[Exception], ...]) -> Gift:
+    """Model or newest usable checkpoint alone. bad: the errors after which an older one serves."""
     if head.model is not None:
-        return archive.unpack(_fetch(store, head.model, "model", begin), head.model.key)
-    kept = head.newest()
-    if kept is None:
-        return {}
-    stored = Stored(kept.key, kept.size, kept.sha256)
-    content = _fetch(store, stored, f"checkpoint of step {kept.step}", begin)
-    return {f"checkpoint-{kept.step}.safetensors": content}
+        try:
+            content = _fetch(store, head.model, "model", begin)
+            return Gift(True, head.step, archive.unpack(content, head.model.key))
+        except bad as error:
+            raise Corrupt(
+                f"the model of run {head.run} cannot be used: {error}; its last checkpoint may "
+                f"still be: `python -m mimir sample --run {head.run}`"
+            ) from error
+    warnings: list[str] = []
+    for kept in reversed(head.kept):
+        try:
+            stored = Stored(kept.key, kept.size, kept.sha256)
+            content = _fetch(store, stored, f"checkpoint of step {kept.step}", begin)
+        except bad as error:
+            warnings.append(f"checkpoint of step {kept.step} cannot be used: {error}")
+            continue
+        name = f"checkpoint-{kept.step}.safetensors"
+        return Gift(False, kept.step, {name: content}, tuple(warnings))
+    if warnings:
+        raise Corrupt(
+            f"none of the {len(warnings)} checkpoints of run {head.run} can be used: the newest, "
+            f"{warnings[0]}; restore one of them"
+        )
+    return Gift(False, head.step, {})
 
 
 def _fetch(store: Store, stored: Stored, what: str, begin: Begin) -> bytes:

@@ -22,7 +22,7 @@ from mimir.config import Config
 from mimir.data.pack import TRAIN, Peptides
 from mimir.data.peptides import parse
 from mimir.engine import Engine, Machine
-from mimir.errors import DONE, INTERRUPTED, BadInput, MimirError, NonFinite, StoreError
+from mimir.errors import DONE, INTERRUPTED, BadInput, Interrupted, MimirError, NonFinite, StoreError
 from mimir.loop import Gauge, Loop, first_record
 from mimir.proof import proven
 from mimir.reporter import Place, Reporter, Terminal, stdout
@@ -33,11 +33,14 @@ from mimir.validation import Validation
 
 
 class Stop:
-    """Set by signals; polled by the loop. A second signal has its usual effect."""
+    """Set by signals; polled by the loop. A second signal has its usual effect.
 
-    def __init__(self) -> None:
+    parent: the process that must live; it may be gone before this one can look.
+    """
+
+    def __init__(self, parent: int = 0) -> None:
         self.reason = ""
-        self._parent = os.getppid()
+        self._parent = parent or os.getppid()
 
     def listen(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -69,6 +72,8 @@ def run_attempt(
         MimirError: with the exit code that the worker passes on.
     """
     record = read_run(store, run)
+    if stop():
+        raise Interrupted(f"{stop()}; nothing was begun")  # a claim would fence a successor
     attempt = Attempt.claim(store, run, number, say=terminal.say)
     if attempt.ended:
         return attempt.ended
@@ -98,6 +103,11 @@ def run_attempt(
             samples=lambda: export.quality(engine, peptides),
         )  # fmt: skip
         how = loop.run()
+        committer.close()
+        reporter.flush()
+        # Under heartbeats still: an attempt that gives no sign at its end looks like a lost one.
+        model = export.leave(attempt, engine, peptides, record, terminal.say)
+        attempt.finish("done", how, model)
     except NonFinite as error:
         committer.close()  # what is on its way is still good, and the run is still ours
         try:
@@ -108,8 +118,6 @@ def run_attempt(
     finally:
         committer.close()
         reporter.close()
-    model = export.leave(attempt, engine, peptides, record, terminal.say)
-    attempt.finish("done", how, model)
     return f"run {run} is done: {how} at step {engine.step}"
 
 
@@ -163,8 +171,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--run", required=True)
     parser.add_argument("--attempt", required=True, type=int)
     parser.add_argument("--patience", type=float, default=PATIENCE)
+    parser.add_argument("--parent", type=int, default=0)
     words = parser.parse_args(argv)
-    stop = Stop()
+    stop = Stop(words.parent)
     stop.listen()
     terminal = stdout()
     try:

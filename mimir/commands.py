@@ -267,7 +267,10 @@ def _open(run: str, model: str, store: str) -> Any:
         raise BadInput("give either --run NAME or --model FOLDER")
     if model:
         return from_folder(Path(model))
-    return from_run(open_store(store or default_store()), run)
+    opened = from_run(open_store(store or default_store()), run)
+    if opened.warning:
+        print(f"note: {opened.warning}; taken is {opened.source}", file=sys.stderr)
+    return opened
 
 
 def evaluate(

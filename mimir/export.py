@@ -126,7 +126,11 @@ def leave(
     attempt: Attempt, engine: Engine, peptides: Peptides, record: RunRecord,
     say: Callable[[str], None],
 ) -> Stored:  # fmt: skip
-    """Make the archive and upload it; HEAD is to name what is returned."""
+    """Make the archive and upload it; HEAD is to name what is returned.
+
+    Raises:
+        Fenced: another attempt has the run by now; its report is left alone.
+    """
     drawn = draw_some(engine, peptides, SAMPLES)
     found = Quality.of(drawn, known_in(peptides))
     rows = read_metrics(attempt.store, attempt.run, attempt.head)
@@ -144,6 +148,7 @@ def leave(
         "report.html": page,
         **events(rows),
     }  # fmt: skip
+    attempt.confirm()
     attempt.store.write(layout.report_key(attempt.run), page)
     say(
         f"{len(drawn)} samples: {found.valid:.0%} valid, {found.unique:.0%} unique, "

@@ -1,7 +1,7 @@
 """Opening a run's model, whatever it is: finished, unfinished, or a pulled folder."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ class Opened:
     vocabulary: dict[str, Any]
     source: str
     """For people: which state of which run this is."""
+    warning: str = ""
+    """A sentence on what newer could not be used, or ""."""
 
 
 def from_folder(folder: Path) -> Opened:
@@ -43,14 +45,27 @@ def from_folder(folder: Path) -> Opened:
 
 
 def from_run(store: Store, run: str) -> Opened:
-    """The model of a run: what it left if it is done, else its newest checkpoint's average."""
+    """The model of a run: what it left if it is done, else its newest checkpoint's average.
+
+    What cannot be used is passed over for the newest that can, with a warning.
+
+    Raises:
+        BadInput: there is no such run, or it has no checkpoint yet.
+        Corrupt: nothing of it can be used.
+    """
     head = read_head(store, run)
-    if head.model is not None:
-        stored = head.model
+    if head.model is None:
+        return _from_checkpoint(store, run, head)
+    stored = head.model
+    try:
         content = store.get(stored.key, size=stored.size, sha256=stored.sha256)
-        files = archive.unpack(content, stored.key)
-        return _opened(files, f"run {run}, finished")
-    return _from_checkpoint(store, run, head)
+        return _opened(archive.unpack(content, stored.key), f"run {run}, finished")
+    except (Corrupt, NotFound) as error:
+        if not head.kept:
+            raise
+        warning = f"the model of run {run} cannot be used: {error}"
+    found = _from_checkpoint(store, run, head)
+    return replace(found, warning="; ".join(filter(None, (warning, found.warning))))
 
 
 def _from_checkpoint(store: Store, run: str, head: Head) -> Opened:
@@ -60,7 +75,7 @@ def _from_checkpoint(store: Store, run: str, head: Head) -> Opened:
     config = Config.from_dict(record.config)
     data = record.data
     peptides = parse(store.get(data.key, size=data.size, sha256=data.sha256), data.key)
-    kept, tensors = _newest(store, head, config.sha256(), peptides.digest)
+    kept, tensors, warning = _newest(store, head, config.sha256(), peptides.digest)
     weights = {
         name.removeprefix("ema."): value
         for name, value in tensors.items()
@@ -68,21 +83,23 @@ def _from_checkpoint(store: Store, run: str, head: Head) -> Opened:
     }
     words = export.vocabulary(peptides)
     model = export.denoiser(save(weights), config, words)
-    return Opened(model, config, words, f"run {run}, unfinished, at step {kept.step}")
+    state = "at its last checkpoint" if head.state == "done" else "unfinished"
+    return Opened(model, config, words, f"run {run}, {state}, at step {kept.step}", warning)
 
 
 def _newest(
     store: Store, head: Head, config_sha256: str, data_sha256: str
-) -> tuple[Kept, dict[str, Tensor]]:
-    """The newest checkpoint that can be read: a commit may replace what HEAD named a moment ago."""
+) -> tuple[Kept, dict[str, Tensor], str]:
+    """The newest checkpoint that can be read, with a warning if that is not the newest one."""
     wrong = ""
     for kept in reversed(head.kept):
         try:
             content = store.get(kept.key, size=kept.size, sha256=kept.sha256)
-            return kept, checkpoint.decode(content, config_sha256, data_sha256)[1]
+            return kept, checkpoint.decode(content, config_sha256, data_sha256)[1], wrong
         except (Corrupt, NotFound) as error:
-            wrong = str(error)
-    raise Corrupt(f"no checkpoint of run {head.run} can be read: {wrong}")
+            # A commit may have replaced what HEAD named a moment ago.
+            wrong = wrong or f"checkpoint of step {kept.step} cannot be used: {error}"
+    raise Corrupt(f"no checkpoint of run {head.run} can be read: the newest, {wrong}; restore one")
 
 
 def _opened(files: dict[str, bytes], source: str) -> Opened:

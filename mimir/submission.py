@@ -143,11 +143,12 @@ def _differences(known: Config, wanted: Config) -> str:
 def _packed(csv: Path) -> Path:
     """The packed form of a CSV, from the cache if the content was packed before."""
     from mimir.data.pack import pack
+    from mimir.data.peptides import FORMAT
 
     if not csv.is_file():
         raise BadInput(f"there is no data file {csv}; give a CSV or a packed .safetensors")
     content = csv.read_bytes()
-    digest = hashlib.sha256(f"held out {HELD_OUT}\n".encode() + content)
+    digest = hashlib.sha256(f"format {FORMAT}, held out {HELD_OUT}\n".encode() + content)
     sidecar = csv.with_name(csv.name + ".groups.safetensors")
     if sidecar.is_file():
         digest.update(sidecar.read_bytes())

@@ -64,8 +64,8 @@ class Worker:
         self._patience = patience
         self._child: subprocess.Popen[bytes] | None = None
         self._out, self._drawn, self._clock = out, drawn, clock
-        self._why = self._cause = ""
-        self._asked_at = self._sent_at = 0.0
+        self._wish = ("", "")  # why the attempt is to end, and its cause as in Outcome
+        self._asked_at = 0.0
         self._unasked = threading.Lock()
         self._last_line = ""
         self._log = PartWriter(store, layout.attempt_prefix(run, attempt), "log")
@@ -96,7 +96,8 @@ class Worker:
         return subprocess.Popen(
             [
                 sys.executable, "-m", "mimir.attempt", "--store", self.store.url,
-                "--run", self.run, "--attempt", str(self.attempt), *patience,
+                "--run", self.run, "--attempt", str(self.attempt),
+                "--parent", str(os.getpid()), *patience,
             ],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env=environment,
@@ -104,77 +105,91 @@ class Worker:
 
     def _watch(self, child: "subprocess.Popen[bytes]") -> bool:
         """Wait for the child's end; True if it had to be killed."""
-        while True:
-            try:
-                child.wait(timeout=POLL)
-                return False
-            except subprocess.TimeoutExpired:
-                pass
-            if self._clock() - self._sent_at >= LOG_EVERY:
-                self._sent_at = self._clock()
-                self._log.flush()
-            if not self._why:
-                self._why = self._requested()
-            if not self._why:
-                continue
-            if not self._asked_at:
-                self._ask(child)
-            elif self._clock() - self._asked_at > GRACE:
-                child.kill()
-                child.wait()
-                return True
-
-    def _requested(self) -> str:
-        if self.deadline and self._clock() >= self.deadline:
-            self._cause = "deadline"
-            return "the deadline has come"
+        ended = threading.Event()
+        threading.Thread(target=self._talk, args=(ended,), name="talk", daemon=True).start()
         try:
-            request = notes.stop_requested(self.store, self.run, self.attempt)
-        except MimirError:
-            return ""  # asked again in two seconds; the deadline needs no store
-        if request is None:
-            return ""
-        self._cause = "stop"
-        return "asked to stop" + (f" ({request.reason})" if request.reason else "")
+            while True:
+                try:
+                    child.wait(timeout=POLL)
+                    return False
+                except subprocess.TimeoutExpired:
+                    pass
+                if self.deadline and self._clock() >= self.deadline:
+                    self._settle("the deadline has come", "deadline")
+                if not self._wish[0]:
+                    continue
+                if not self._asked_at:
+                    self._ask(child)
+                elif time.monotonic() - self._asked_at > GRACE:
+                    child.kill()
+                    child.wait()
+                    return True
+        finally:
+            ended.set()
+
+    def _talk(self, ended: threading.Event) -> None:
+        """Send the log and look for a request to stop.
+
+        In a thread of its own: a store may take minutes to answer, and a deadline does not wait.
+        """
+        sent = -LOG_EVERY
+        while not ended.wait(POLL):
+            try:
+                if time.monotonic() - sent >= LOG_EVERY:
+                    sent = time.monotonic()
+                    self._log.flush()
+                request = notes.stop_requested(self.store, self.run, self.attempt)
+            except Exception as error:  # noqa: BLE001 - asked again in two seconds
+                if not isinstance(error, MimirError):
+                    self._tell(f"the store could not be asked: {type(error).__name__}")
+                continue
+            if request is not None:
+                why = f" ({request.reason})" if request.reason else ""
+                self._settle(f"asked to stop{why}", "stop")
+
+    def _settle(self, why: str, cause: str) -> None:
+        """Let the attempt end, for this reason unless there is one already."""
+        if not self._wish[0]:
+            self._wish = (why, cause)
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
-        if not self._why:
-            self._why, self._cause = f"{signal.Signals(number).name} from outside", "signal"
-        # At once: the watch may be waiting for a store that does not answer, and whoever takes
-        # the machine away gives it half a minute.
+        self._settle(f"{signal.Signals(number).name} from outside", "signal")
+        # At once: whoever takes the machine away gives it half a minute.
         if self._child is not None:
             self._ask(self._child)
 
     def _ask(self, child: "subprocess.Popen[bytes]") -> None:
         """Ask the child to end, once: to a second signal it has no answer."""
         if self._unasked.acquire(blocking=False):
-            self._asked_at = self._clock()
+            self._asked_at = time.monotonic()
             child.terminate()
 
     def _carry(self, pipe: IO[bytes]) -> None:
         """Pass the child's bytes on; finished lines go to the log, the progress bar does not."""
         line = b""
-        while chunk := os.read(pipe.fileno(), 65536):
-            self._out(chunk)
-            line += chunk
-            *whole, line = line.split(b"\n")
-            for text in whole:
-                shown = text.rsplit(b"\r", 1)[-1].decode(errors="replace")
-                if shown.strip():
-                    self._last_line = shown.strip()
-                    self._log.add(f"{time.strftime('%H:%M:%S')} {shown}\n")
+        with pipe:
+            while chunk := os.read(pipe.fileno(), 65536):
+                self._out(chunk)
+                line += chunk
+                *whole, line = line.split(b"\n")
+                for text in whole:
+                    shown = text.rsplit(b"\r", 1)[-1].decode(errors="replace")
+                    if shown.strip():
+                        self._last_line = shown.strip()
+                        self._log.add(f"{time.strftime('%H:%M:%S')} {shown}\n")
 
     def _end(self, code: int, killed: bool) -> int:
+        why = self._wish[0]
         if killed:
-            reason = f"{self._why}; it did not end within {GRACE:.0f} s and was killed"
+            reason = f"{why}; it did not end within {GRACE:.0f} s and was killed"
         elif code < 0:
             name = signal.Signals(-code).name
             hint = " (out of memory?)" if name == "SIGKILL" else ""
             reason = f"the training process was killed by {name}{hint}"
         else:
             reason = self._last_line or f"exit code {code}"
-            if self._why and self._why not in reason:
-                reason = f"{self._why}: {reason}"
+            if why and why not in reason:
+                reason = f"{why}: {reason}"
         written = code if code >= 0 else INTERRUPTED
         self._log.add(f"{time.strftime('%H:%M:%S')} attempt {self.attempt} ended: {reason}\n")
         self._record(written, reason)
@@ -190,7 +205,7 @@ class Worker:
                     raise StoreError("the log is not written")
                 # Fenced: the attempt is another process's, whose outcome this is not to write.
                 if code != FENCED:
-                    outcome = Outcome(code, reason, self._clock(), head.step, self._cause)
+                    outcome = Outcome(code, reason, self._clock(), head.step, self._wish[1])
                     notes.record_outcome(self.store, self.run, self.attempt, outcome)
                 return
             except MimirError as error:

@@ -14,7 +14,7 @@ from mimir.config import Config
 from mimir.data.alphabet import LETTERS
 from mimir.data.pack import TRAIN
 from mimir.engine import Engine
-from mimir.errors import BadInput, Corrupt
+from mimir.errors import BadInput, Corrupt, Fenced
 from mimir.loop import first_record
 from mimir.runs import archive
 from mimir.runs.commit import Attempt, raise_attempt
@@ -200,6 +200,24 @@ def test_a_run_opens_from_its_checkpoint_and_from_what_it_left(tmp_path: Path) -
     assert run.peptides.digest in page
     assert "http://" not in page
 
+    # The model goes bad: what it was made from still serves, and that is said.
+    (tmp_path / "store" / stored.key).write_bytes(b"torn")
+    old = model_file.from_run(run.store, "run")
+    assert old.source == "run run, at its last checkpoint, at step 4"
+    assert "the model of run run cannot be used" in old.warning
+    three = old.model.state_dict()
+    assert all(torch.equal(one[name], three[name]) for name in one)
+
+
+def test_a_zombie_leaves_the_report_of_its_successor_alone(tmp_path: Path) -> None:
+    run = Trained(tmp_path)
+    number = raise_attempt(run.store, "run")
+    Attempt.claim(run.store, "run", number)
+    run.store.write("run/report.html", b"the successor's")
+    with pytest.raises(Fenced):
+        export.leave(run.attempt, run.engine, run.peptides, run.record, lambda text: None)
+    assert run.store.get("run/report.html") == b"the successor's"
+
 
 def test_an_unreadable_newest_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> None:
     store = open_store(tmp_path.as_uri())
@@ -207,7 +225,9 @@ def test_an_unreadable_newest_checkpoint_gives_way_to_the_one_before(tmp_path: P
     assert not jobs.train(store, "run", steps=4)[0]
     kept = read_head(store, "run").kept
     (tmp_path / kept[-1].key).write_bytes(b"torn")
-    assert model_file.from_run(store, "run").source.endswith(f"at step {kept[-2].step}")
+    found = model_file.from_run(store, "run")
+    assert found.source.endswith(f"at step {kept[-2].step}")
+    assert f"checkpoint of step {kept[-1].step} cannot be used" in found.warning
     for other in kept[:-1]:
         (tmp_path / other.key).unlink()
     with pytest.raises(Corrupt, match="no checkpoint of run run can be read"):

@@ -42,8 +42,10 @@ def with_sessions(limits: "Limits", places: Sequence["Provider"], had: int = 0) 
 
 
 def wish_of(role: str, static_keys: bool) -> "Wish":
-    from launch.keys import Wish
+    from launch.keys import Wish, of_role
 
+    if role:
+        of_role(role)  # what is no role is refused before anything is begun
     return Wish(role, static_keys)
 
 

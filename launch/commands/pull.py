@@ -28,6 +28,8 @@ def pull(name: str, *, out: str = "", store: str = "", json: bool = False) -> No
     with Transfers() as transfers:
         gift = collect(opened, name, transfers.begin)
     write_all(folder, gift.files)
+    for warning in gift.warnings:
+        say(warning)
     if json:
         body = {
             "run": name,
@@ -35,6 +37,7 @@ def pull(name: str, *, out: str = "", store: str = "", json: bool = False) -> No
             "step": gift.step,
             "out": str(folder.resolve()),
             "files": sorted(gift.files),
+            "warnings": gift.warnings,
         }
         print(json_text.dumps(body, indent=2))
         return

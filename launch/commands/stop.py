@@ -53,14 +53,16 @@ def stop(name: str, *, wait: bool = True, store: str = "", json: bool = False) -
         say(f"stopped waiting; the request stands: see `{again}`")
         return 130
     if status is None:
-        print(
+        say(
             f"run {name} has not stopped within {WAIT:.0f} s; the request stands, and a machine "
             f"that still works obeys it: see `{again}`"
         )
-        return INTERRUPTED
     if json:
-        print(json_text.dumps(status.as_json(), indent=2))
-        return 0
+        now = status or derive(opened, name, time.time())
+        print(json_text.dumps(now.as_json(), indent=2))
+        return INTERRUPTED if status is None else 0
+    if status is None:
+        return INTERRUPTED
     print(verdict(status))
     if status.state != "done":
         print(f"to go on: {command('resume', name, store)}")

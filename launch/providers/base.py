@@ -59,7 +59,7 @@ class AttemptSpec:
     run: str
     attempt: int
     deadline: float = 0.0
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)  # it holds keys
     image: str = ""
     offer: Offer | None = None
 

@@ -237,10 +237,7 @@ class DockerProvider:
 def _credentials(spec: AttemptSpec) -> keys.Credentials:
     """The order's, else a copy of this computer's own, which go no further than to itself."""
     if spec.env.get("AWS_ACCESS_KEY_ID"):
-        return keys.Credentials(
-            spec.env["AWS_ACCESS_KEY_ID"], spec.env.get("AWS_SECRET_ACCESS_KEY", ""),
-            spec.env.get("AWS_SESSION_TOKEN", ""), None,
-        )  # fmt: skip
+        return keys.of_environment(spec.env)
     return keys.mint(spec.store, spec.run, spec.attempt, 0.0, keys.StaticKeys())
 
 

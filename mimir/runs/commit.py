@@ -229,8 +229,9 @@ class Attempt:
         # A process that was taken over while it read finds its checkpoints retired: no damage.
         self.confirm()
         raise Corrupt(
-            f"none of the {len(unusable)} checkpoints of run {self.run} can be used "
-            f"({'; '.join(unusable.values())}): restore one of them, or submit under another name"
+            f"none of the {len(unusable)} checkpoints of run {self.run} can be used (of the "
+            f"newest: {next(iter(unusable.values()))}): restore one of them, or submit under "
+            "another name"
         )
 
     def put_model(

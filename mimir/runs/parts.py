@@ -29,7 +29,8 @@ class PartWriter:
     """Buffers text and writes it as parts. Thread-safe; `add` never waits for the store.
 
     prefix: `layout.attempt_prefix(run, attempt)`; kind: "log" or "metrics" (whole lines).
-    on_error: called with a failed upload's error; its text stays for the next flush.
+    on_error: called with a failed upload's error; its text stays for the next flush, by itself:
+    it may have landed although its answer was lost, and only the same bytes can show that.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class PartWriter:
         self._buffer: list[str] = []
         self._size = 0
         self._dropped = 0
+        self._unsure = ""
         self._number: int | None = None
         self._adding = threading.Lock()
         self._sending = threading.Lock()
@@ -61,22 +63,21 @@ class PartWriter:
                 self._dropped += len(gone)
 
     def flush(self, text: str = "") -> bool:
-        """Add `text`, then write all that is buffered as one part; False if it must wait."""
+        """Add `text`, then write all that is buffered as a part; False if some must wait."""
         if text:
             self.add(text)
         with self._sending:
-            with self._adding:
-                taken, self._buffer, self._size = self._buffer, [], 0
-            body = "".join(taken)
-            if not body:
-                return True
             try:
-                self._send(body.encode())
+                if self._unsure:
+                    self._send(self._unsure.encode())
+                with self._adding:
+                    self._unsure = "".join(self._buffer)
+                    self._buffer, self._size = [], 0
+                if self._unsure:
+                    self._send(self._unsure.encode())
+                self._unsure = ""
                 return True
             except StoreError as error:
-                with self._adding:
-                    self._buffer.insert(0, body)
-                    self._size += len(body)
                 self._on_error(error)
                 return False
 

@@ -5,6 +5,7 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectTimeoutError,
+    CredentialRetrievalError,
     EndpointConnectionError,
     HTTPClientError,
     NoCredentialsError,
@@ -12,6 +13,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
     ReadTimeoutError,
     SSLError,
+    SSOError,
 )
 
 from mimir.errors import BadInput, Conflict, NotFound, StoreDenied, StoreError, StoreUnfit
@@ -36,6 +38,12 @@ def translate(error: Exception, action: str, name: str, endpoint: str) -> Except
         return StoreDenied(
             f"cannot {action} {name}: no credentials were found; set AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY, or give a credentials file"
+        )
+    if isinstance(error, CredentialRetrievalError | SSOError):
+        kind = type(error).__name__
+        return StoreDenied(
+            f"cannot {action} {name}: the credentials of your AWS configuration cannot be had "
+            f"({kind}); sign in again, e.g. `aws sso login`, or give others"
         )
     if isinstance(error, ParamValidationError):
         return BadInput(f"cannot {action} {name}: this is not a legal bucket or key name")

@@ -64,7 +64,7 @@ class Store(Protocol):
     def put(
         self, key: str, content: bytes | memoryview | Path, progress: Progress | None = None
     ) -> Stored:
-        """Content of any size under a fresh key; the size is verified after the write."""
+        """Content of any size under a fresh key; what arrived is verified after the write."""
 
     def write(self, key: str, data: bytes) -> None:
         """A small informational object; overwrites, the last writer wins."""

@@ -4,9 +4,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mimir.runs.status import read_head
 from mimir.runs.store import open_store
 from tests.e2e import jobs
 
@@ -114,3 +116,36 @@ def test_sampling(tmp_path: Path) -> None:
     good = run(*base, "-n", "3", "--target", "P10002", "--format", "csv", cwd=tmp_path)
     assert good.returncode == 0
     assert len(good.stdout.splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    "words", ["launch status", "launch logs", "launch resume", "launch pull", "mimir resume"]
+)
+def test_a_head_of_a_newer_format(tmp_path: Path, words: str) -> None:
+    store = open_store((tmp_path / "store").as_uri())
+    jobs.submit(store, "mine", jobs.write_data(tmp_path / "data.csv", 50))
+    path = tmp_path / "store" / "mine" / "HEAD"
+    newer = path.read_bytes().replace(b'"format":1', b'"format":2')
+    path.write_bytes(newer)
+    done = run(*words.split(), "mine", "--store", store.url, cwd=tmp_path)
+    assert_refused(done, "HEAD has format 2, this Mimir knows up to 1")
+    assert path.read_bytes() == newer
+    assert not list(store.list("mine/a0"))
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-10], lambda b: b[:-10] + b"0123456789"])
+def test_a_run_whose_checkpoints_are_all_damaged(tmp_path: Path, damage: Any) -> None:
+    store = open_store((tmp_path / "store").as_uri())
+    jobs.submit(store, "mine", jobs.write_data(tmp_path / "data.csv", 50))
+    assert not jobs.train(store, "mine", steps=3)[0]
+    kept = read_head(store, "mine").kept  # how many there are depends on the store's haste
+    for each in kept:
+        path = tmp_path / "store" / each.key
+        path.write_bytes(damage(path.read_bytes()))
+    base = ("mine", "--store", store.url)
+    assert_refused(run("launch", "pull", *base, cwd=tmp_path), "can be used: the newest", 75)
+    assert_refused(run("mimir", "sample", "--run", *base, cwd=tmp_path), "the newest", 75)
+    trained = run("mimir", "resume", *base, cwd=tmp_path)
+    assert trained.returncode == 75
+    assert f"none of the {len(kept)} checkpoints of run mine can be used" in trained.stdout
+    assert "Traceback" not in trained.stdout + trained.stderr

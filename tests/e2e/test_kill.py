@@ -116,6 +116,32 @@ def test_a_vanished_worker_takes_its_training_with_it(store: Store, tmp_path: Pa
     wait_for(group_is_gone)
 
 
+def test_a_worker_killed_while_its_training_starts_leaves_nobody_behind(
+    store: Store, tmp_path: Path
+) -> None:
+    """Its parent is gone before the child can look: it must not claim what another may hold."""
+    data = jobs.write_data(tmp_path / "data.csv", 200)
+    jobs.submit(store, "run", data, epochs=100_000)
+    process = jobs.worker(store, "run", raise_attempt(store, "run"))
+    wait_for(lambda: len(session(process.pid)) > 1)
+    process.kill()
+    process.wait()
+    wait_for(lambda: not session(process.pid))
+    assert read_head(store, "run").state == "queued"
+
+
+def session(leader: int) -> list[int]:
+    """Ids of the processes of a session."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getsid(int(folder.name)) == leader:
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
 def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
 
     deadline = time.monotonic() + seconds

@@ -74,11 +74,46 @@ def test_a_checkpoint_that_is_retired_meanwhile(
     assert fetch(store).files["checkpoint-6.safetensors"] == b"six"
 
 
-@pytest.mark.parametrize("content", [b"other bytes of another length", b"5ive"])
-def test_damaged_weights(store: Store, attempt: Attempt, tmp_path: Path, content: bytes) -> None:
-    kept = attempt.commit(5, b"five", 1.0)
-    (tmp_path / "store" / kept.key).write_bytes(content)
-    with pytest.raises(Corrupt):
+DAMAGE = [b"other bytes of another length", b"5ive", None]
+"""What lies where a checkpoint was; None: nothing."""
+
+
+def damage(path: Path, content: bytes | None) -> None:
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("content", DAMAGE)
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_aloud(
+    store: Store, attempt: Attempt, tmp_path: Path, content: bytes | None
+) -> None:
+    attempt.commit(4, b"four", 1.0)
+    damage(tmp_path / "store" / attempt.commit(5, b"five", 1.0).key, content)
+    gift = fetch(store)
+    assert (gift.step, gift.files["checkpoint-4.safetensors"]) == (4, b"four")
+    (warning,) = gift.warnings
+    assert "checkpoint of step 5 cannot be used" in warning
+
+
+@pytest.mark.parametrize("content", DAMAGE)
+def test_nothing_but_damaged_checkpoints(
+    store: Store, attempt: Attempt, tmp_path: Path, content: bytes | None
+) -> None:
+    for step in (4, 5):
+        damage(tmp_path / "store" / attempt.commit(step, b"five", 1.0).key, content)
+    with pytest.raises(Corrupt, match=r"none of the 2 checkpoints of run run .* of step 5"):
+        fetch(store)
+
+
+@pytest.mark.parametrize("content", DAMAGE)
+def test_a_damaged_model(
+    store: Store, attempt: Attempt, tmp_path: Path, content: bytes | None
+) -> None:
+    model = attempt.put_model("model.tar", pack({"model.safetensors": b"w"}))
+    attempt.finish("done", model=model)
+    damage(tmp_path / "store" / model.key, content)
+    with pytest.raises(Corrupt, match="sample --run run"):
         fetch(store)
 
 

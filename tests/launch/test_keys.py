@@ -298,3 +298,9 @@ def test_own_keys_leave_this_computer_only_on_the_users_word(
     made = keys.for_machine(spec, wish, foreign=foreign, clock=lambda: 1000.0)
     assert made == ("made" if how else None)
     assert asked == ([(store, "run", 3, 600.0, how)] if how else [])
+
+
+def test_an_order_that_holds_keys_does_not_show_them() -> None:
+    """A test's or a traceback's repr of it may be printed."""
+    spec = AttemptSpec("s3://b/p", "run", 1, env={"AWS_SECRET_ACCESS_KEY": "planted"})
+    assert "planted" not in repr(spec)

@@ -155,3 +155,9 @@ def test_the_real_worker(world: World) -> None:
     assert "attempt 1 ended" in out
     world.launch("pull", "real", "--out", str(world.folder / "out"))
     assert (world.folder / "out" / "model.safetensors").stat().st_size > 1000
+
+
+def test_what_is_no_role_begins_nothing(world: World) -> None:
+    _, err = world.submit("run", "--role", "worker", code=78)
+    assert "'worker' is no role: write it as arn:aws:iam::" in err
+    assert not list(world.store.list(""))

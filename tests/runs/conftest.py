@@ -9,6 +9,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from mimir.runs.store import Store, open_store
+from tests.runs.ledger import begun
 from tests.runs.memory import MemoryStore
 
 # Read here: the tests' own environment has none of these.
@@ -108,3 +109,10 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.fixture
 def memory() -> MemoryStore:
     return MemoryStore()
+
+
+@pytest.fixture
+def run(memory: MemoryStore) -> MemoryStore:
+    """A store in memory with the run `r` in it."""
+    begun(memory)
+    return memory

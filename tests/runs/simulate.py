@@ -24,118 +24,20 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from mimir.errors import BadInput, Conflict, Corrupt, Fenced, StoreError
 from mimir.runs import sweep as sweeping
 from mimir.runs.commit import Attempt, raise_attempt
 from mimir.runs.head import Head
-from mimir.runs.store import Stored, Versioned
+from tests.runs.actors import Actor, Wire
 from tests.runs.truth import HEAD, RUN, Truth, Violation
 from tests.runs.weakened import VARIANTS
 
 TOTAL = 12
 POINTS = 500
-LOST_REQUEST = LOST_ANSWER = HIDDEN_RETRY = 0.08
-LATE = 0.04
 KILL = 0.006
 FREEZE = 0.02
-
-
-class Killed(BaseException):
-    """SIGKILL: no code of the actor runs after this."""
-
-
-class Actor:
-    """A process: a thread that runs only while it holds the baton."""
-
-    def __init__(self, sim: "Simulation", name: str, attempt: int, body: Callable) -> None:
-        self.name, self.attempt = name, attempt
-        self.owner = name
-        self.rng = random.Random(sim.rng.getrandbits(64))
-        self.go = threading.Lock()
-        self.go.acquire()
-        self.killed = self.over = False
-        self.frozen_until = 0
-        self._sim, self._body = sim, body
-        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self.thread.start()
-
-    def pause(self, _: float = 0) -> None:
-        """Hand the baton back; go on when the scheduler says so."""
-        if self.killed:
-            raise Killed
-        self._sim.back.release()
-        self.go.acquire()
-        if self.killed:
-            raise Killed
-
-    def _run(self) -> None:
-        self.go.acquire()
-        try:
-            if not self.killed:
-                self._body(self)
-        except Killed:
-            pass
-        except BaseException as error:  # noqa: BLE001 - handed to the scheduler, which raises it
-            self._sim.failure = self._sim.failure or error
-        self.over = True
-        self._sim.back.release()
-
-
-class Wire:
-    """The store as one actor reaches it: over a network."""
-
-    url = "memory://"
-
-    def __init__(self, sim: "Simulation", actor: Actor) -> None:
-        self._sim, self._actor, self._truth = sim, actor, sim.truth
-
-    def read(self, key: str) -> Versioned | None:
-        return self._ask(lambda: self._truth.read(key))
-
-    def get(self, key: str, **expected) -> bytes:
-        return self._ask(lambda: self._truth.get(key, **expected))
-
-    def list(self, prefix: str) -> Iterator[str]:
-        return self._ask(lambda: self._truth.list(prefix))
-
-    def create(self, key: str, data: bytes) -> str:
-        return self._tell(lambda: self._truth.create(key, data))
-
-    def swap(self, key: str, data: bytes, version: str) -> str:
-        return self._tell(lambda: self._truth.swap(key, data, version))
-
-    def put(self, key: str, content: bytes, progress=None) -> Stored:
-        return self._tell(lambda: self._truth.put(key, content))
-
-    def delete(self, key: str) -> None:
-        self._tell(lambda: self._truth.delete(key))
-
-    def _ask(self, request: Callable):
-        self._actor.pause()
-        if self._sim.chance(LOST_ANSWER):
-            raise StoreError("timeout")
-        return request()
-
-    def _tell(self, request: Callable):
-        self._actor.pause()
-        sim = self._sim
-        if sim.chance(LOST_REQUEST):
-            raise StoreError("timeout")
-        if sim.chance(LATE):
-            sim.late.append((self._actor, request))
-            raise StoreError("timeout")
-        answer = sim.land(self._actor, request)
-        if sim.chance(HIDDEN_RETRY):
-            self._actor.pause()
-            answer = sim.land(self._actor, request)
-        self._actor.pause()
-        if sim.chance(LOST_ANSWER):
-            raise StoreError("timeout")
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
 
 
 class Simulation:

@@ -80,6 +80,33 @@ def test_a_crash_between_count_and_write_costs_one_more_read(folder, monkeypatch
     folder.swap("run/HEAD", b"new", found.version)
 
 
+def test_a_count_that_a_power_cut_spoilt_costs_one_more_read(folder: FileStore) -> None:
+    version = folder.create("run/HEAD", b"old")
+    (lock,) = (folder.root / ".mimir" / "locks").iterdir()
+    for spoilt in (b"\0", b"", b"1\0"):
+        lock.write_bytes(spoilt)
+        with pytest.raises(Conflict):
+            folder.swap("run/HEAD", b"new", version)
+        found = folder.read("run/HEAD")
+        assert found is not None
+        assert found.data == b"old"
+    folder.swap("run/HEAD", b"new", found.version)
+
+
+def test_a_disk_that_stores_other_bytes_is_noticed(folder: FileStore, monkeypatch) -> None:
+    rename = os.rename
+
+    def spoil(source, target) -> None:
+        with open(source, "r+b") as file:
+            file.write(b"X")
+        rename(source, target)
+
+    monkeypatch.setattr(file_store.os, "rename", spoil)
+    with pytest.raises(StoreError, match="other bytes than were written: write it again"):
+        folder.put("run/content", b"content")
+    assert list(folder.list("")) == []
+
+
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EPERM])
 def test_no_permission(folder, monkeypatch, number: int) -> None:
     monkeypatch.setattr(file_store.os, "open", _failing(number))

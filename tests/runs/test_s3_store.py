@@ -3,20 +3,24 @@
 import json
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from botocore.exceptions import (
     ClientError,
     ConnectTimeoutError,
+    CredentialRetrievalError,
     EndpointConnectionError,
     NoCredentialsError,
     ReadTimeoutError,
     ResponseStreamingError,
     SSLError,
+    UnauthorizedSSOTokenError,
 )
 
 from mimir.errors import BadInput, Conflict, NotFound, StoreDenied, StoreError, StoreUnfit
+from mimir.runs.s3_content import PART, etag
 from mimir.runs.s3_credentials import FileCredentials
 from mimir.runs.s3_errors import translate
 from mimir.runs.s3_store import S3Store, _bare, _quoted
@@ -57,6 +61,8 @@ def _answer(code: str, status: int) -> ClientError:
         (_answer("TooManyRequests", 429), StoreError, "try later"),
         (_answer("Strange", 418), StoreError, "answered Strange"),
         (NoCredentialsError(), StoreDenied, "AWS_ACCESS_KEY_ID"),
+        (CredentialRetrievalError(provider="x", error_msg=SECRET), StoreDenied, "sign in again"),
+        (UnauthorizedSSOTokenError(), StoreDenied, "sign in again"),
         (EndpointConnectionError(endpoint_url="http://h"), StoreError, "cannot be reached"),
         (ConnectTimeoutError(endpoint_url="http://h"), StoreError, "in time"),
         (ReadTimeoutError(endpoint_url="http://h"), StoreError, "in time"),
@@ -127,6 +133,48 @@ def test_a_short_upload_is_noticed(s3, monkeypatch) -> None:
     monkeypatch.setattr(store._client, "head_object", lambda **_: {"ContentLength": 3})
     with pytest.raises(StoreError, match="upload it again"):
         store.put("run/x", b"four")
+
+
+@pytest.fixture
+def behind(s3) -> Iterator[tuple[S3Store, Faults]]:
+    """A store behind a proxy that does what it is told."""
+    faults = Faults(s3.endpoint, seed=0, rate=0.0)
+    bucket = parse_url(s3.url("behind").replace(s3.endpoint, faults.endpoint))
+    yield S3Store(bucket), faults
+    faults.close()
+
+
+SIZES = (0, 1, PART - 1, PART, 2 * PART + 5)
+
+
+@pytest.mark.parametrize("store", ["s3", "rgw"], indirect=True)
+@pytest.mark.parametrize("size", SIZES)
+def test_the_etag_of_what_is_uploaded_is_known_before(store, size: int) -> None:
+    content = (b"0123456789abcdef" * (size // 16 + 1))[:size]
+    store.put("run/x", content)
+    assert etag(content) == store._client.head_object(**store._at("run/x"))["ETag"][1:-1]
+
+
+@pytest.mark.parametrize("size", SIZES[1:])
+def test_an_upload_that_is_spoilt_on_its_way_is_noticed(behind, size: int) -> None:
+    store, faults = behind
+    faults.spoils = True
+    with pytest.raises(StoreError, match="other bytes than were uploaded: upload it again"):
+        store.put("run/x", bytes(size))
+    assert list(store.list("run/")) == []  # content under its digest must not lie there
+    faults.spoils = False
+    assert store.put("run/x", bytes(size)).size == size
+
+
+def test_an_etag_that_is_no_digest_costs_one_look(behind) -> None:
+    """As where a server encrypts what it stores."""
+    store, faults = behind
+    faults.etag = "0" * 32
+    store.put("run/x", b"one")
+    served = faults.counts.total()
+    store.put("run/x", b"two")
+    assert faults.counts.total() == served + 2  # the upload and its size
+    assert store.get("run/x") == b"two"
 
 
 class Ceph:

@@ -30,6 +30,7 @@ class Faults:
 
     rate: share of requests that meet a fault. counts: of the faults met, and "served".
     expired: access keys; forgotten: headers in small letters; verdict: (status, S3's code).
+    spoils: flips a bit in what is sent. etag: what all answers say instead of theirs, "" for none.
     """
 
     def __init__(self, upstream: str, seed: int, rate: float) -> None:
@@ -40,6 +41,8 @@ class Faults:
         self.expired: set[str] = set()
         self.forgotten: set[str] = set()
         self.verdict: tuple[int, str] | None = None
+        self.spoils = False
+        self.etag = ""
         self._draws = random.Random(seed)
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"faults": self})
@@ -116,6 +119,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _forward(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
         upstream = http.client.HTTPConnection(self.faults.upstream, timeout=60)
+        if self.faults.spoils and self.command == "PUT" and body:
+            body = body[:-1] + bytes([body[-1] ^ 1])
         try:
             dropped = {"expect", *self.faults.forgotten}
             headers = {k: v for k, v in self.headers.items() if k.lower() not in dropped}
@@ -123,6 +128,8 @@ class _Handler(BaseHTTPRequestHandler):
             answer = upstream.getresponse()
             content = answer.read()
             kept = {k: v for k, v in answer.getheaders() if k.lower() not in _HOP_BY_HOP}
+            if self.faults.etag and "ETag" in kept:
+                kept["ETag"] = f'"{self.faults.etag}"'
             if self.command == "HEAD":
                 kept["Content-Length"] = answer.headers.get("Content-Length", "0")
             return answer.status, kept, content

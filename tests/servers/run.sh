@@ -43,4 +43,4 @@ done
 [ -e "$root/ready" ] || { echo "tests/servers: Ceph did not start within 3 minutes" >&2; exit 1; }
 export MIMIR_TEST_RGW="http://127.0.0.1:$s3"
 echo "Ceph's S3 server answers at $MIMIR_TEST_RGW"
-if [ $# -gt 0 ]; then "$@"; else .venv/bin/python -m pytest tests/runs/test_store.py tests/runs/test_probe.py tests/servers -k "rgw or keys"; fi
+if [ $# -gt 0 ]; then "$@"; else .venv/bin/python -m pytest tests/runs/test_store.py tests/runs/test_probe.py tests/runs/test_s3_store.py tests/servers -k "rgw or keys"; fi

@@ -1,0 +1,27 @@
+"""A run in a store, without a trainer: for tests of attempts and commits."""
+
+from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.head import Head
+from mimir.runs.store import Store
+
+CONTENT = bytes(range(256)) * 4
+"""Of a checkpoint."""
+
+
+def begun(store: Store) -> Store:
+    """The store, with the run `r` in it."""
+    store.create("r/HEAD", Head(run="r", nonce="created").to_bytes())
+    return store
+
+
+def claimed(store: Store, said: list[str] | None = None) -> Attempt:
+    """The run's next attempt; what it says goes into `said`."""
+    say = said.append if said is not None else lambda text: None
+    return Attempt.claim(store, "r", raise_attempt(store, "r"), say=say, sleep=lambda s: None)
+
+
+def head_of(store: Store) -> Head:
+    """HEAD as it stands in the store."""
+    found = store.read("r/HEAD")
+    assert found is not None
+    return Head.from_bytes(found.data)
