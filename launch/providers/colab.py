@@ -29,7 +29,15 @@ from launch.providers.cloud import Check, machine_name
 from launch.providers.colab_cli import ASSIGN, Cli
 from launch.providers.colab_offers import CPU, DEFAULT, accelerator
 from launch.providers.colab_session import Machine
-from launch.providers.colab_watch import EVERY, clear, exit_code, kept, printed, private
+from launch.providers.colab_watch import (
+    EVERY,
+    LEAVE,
+    clear,
+    exit_code,
+    last_words,
+    printed,
+    private,
+)
 from launch.providers.local import state_folder
 from mimir.errors import BadInput, MimirError
 from mimir.runs.store import Store, open_store
@@ -153,21 +161,19 @@ class ColabProvider:
                 f"the account that is signed in here has no session {found.endpoint}: look at it "
                 f"from {machine.get('host')}, or at https://colab.research.google.com"
             )
+        folder = Path(str(machine.get("folder")))
         if there is not False:
-            self._let_end(Path(str(machine.get("folder"))), found)
+            if not (_is_here(machine) and _runs_nothing(folder)):
+                self._let_end(folder, found)
             found.end()
         if _is_here(machine):
-            clear(Path(str(machine.get("folder"))))
+            clear(folder)
 
     def output(self, machine: Record, lines: int) -> list[str]:
         found = self._of(machine)
         text = found.download(f"{found.name}.log") or ""
         if not text and _is_here(machine):
-            folder = Path(str(machine.get("folder")))
-            try:
-                text = printed(folder) or kept(folder).read_text(errors="replace")
-            except OSError:
-                text = ""
+            text = last_words(Path(str(machine.get("folder"))))
         return colab_words.redacted(text).splitlines()[-lines:]
 
     def checks(self) -> list[Check]:
@@ -239,11 +245,18 @@ class ColabProvider:
         # It outlives us; if not, it must not stay as a zombie until we ask for it.
         threading.Thread(target=watch.wait, daemon=True).start()
         until = self._clock() + BEGIN
-        while colab_cell.BEGUN not in printed(folder):
-            if watch.poll() is not None or self._clock() > until:
-                why = colab_words.last_line(printed(folder))
-                raise ProviderError(f"the session on Colab ran nothing ({why}); it is ended")
-            self._sleep(0.5)
+        try:
+            while colab_cell.BEGUN not in printed(folder):
+                if watch.poll() is not None or self._clock() > until:
+                    why = colab_words.last_line(last_words(folder))
+                    raise ProviderError(f"the session on Colab ran nothing ({why}); it is ended")
+                self._sleep(0.5)
+        except BaseException:
+            # It may not have come to write down yet what it has begun.
+            watch.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                watch.wait(timeout=LEAVE)
+            raise
 
     def _let_end(self, folder: Path, machine: Machine) -> None:
         """Ask the worker for its last checkpoint, and wait for it."""
@@ -315,6 +328,11 @@ def _endpoint(folder: Path) -> str:
         except (OSError, ValueError, LookupError, TypeError):
             continue
     return ""
+
+
+def _runs_nothing(folder: Path) -> bool:
+    """Whether the launcher was cut off between its order and the cell."""
+    return folder.is_dir() and not (folder / "pids.json").exists()
 
 
 def _is_here(machine: Record) -> bool:
