@@ -10,7 +10,8 @@ import os
 import sys
 import time
 
-from launch.providers.colab import ColabProvider, _root
+from launch.providers import colab_folder
+from launch.providers.colab import ColabProvider
 from mimir.errors import MimirError
 
 SECONDS = 90
@@ -32,7 +33,7 @@ def main() -> int:
         for check in provider.checks():
             print(f"{check.status}: {check.details}")
         job = {"command": ["python3", "-c", JOB], "env": {"KEY": "not-a-key"}}
-        record = provider.begin(_root() / "live" / NAME, NAME, "", job)
+        record = provider.begin(colab_folder.root() / "live" / NAME, NAME, "", job)
         print(f"session {record['endpoint']}: its cell runs")
         until = time.monotonic() + SECONDS
         while time.monotonic() < until:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,7 @@ from launch.errors import (
     ProviderError,
     UnknownOutcome,
 )
-from launch.providers import colab, registry
+from launch.providers import colab, colab_folder, registry
 from launch.providers.base import AttemptSpec
 from launch.providers.colab_cli import Cli
 from launch.providers.colab_offers import accelerator, offer, offers
@@ -230,6 +231,22 @@ def test_a_session_that_one_list_lacks_is_looked_at_again(place: Place) -> None:
     assert place.provider.alive(record) is True
 
 
+def test_a_session_that_was_just_seen_is_not_asked_for_again(place: Place) -> None:
+    now = [1e9]
+    place.provider._clock = lambda: now[0]
+    place.lose("gpu-t4-s-1")
+    record = {"host": os.uname().nodename, "session": NAME, "endpoint": "gpu-t4-s-1"}
+    assert place.provider.alive(record) is True
+    place.lose()
+    now[0] += colab.FRESH - 1
+    assert place.provider.alive(record) is True
+    assert len(place.asked()) == 1, "a look is a process of a second, and a request to Colab"
+    now[0] += 2
+    assert place.provider.alive(record) is False
+    place.lose("gpu-t4-s-1")
+    assert place.provider.alive(record) is True, "only what was there is taken for granted"
+
+
 def test_from_another_computer(place: Place) -> None:
     record = {**place.begin(), "host": "elsewhere", "folder": "/nowhere"}
     assert place.provider.alive(record) is True
@@ -253,7 +270,7 @@ def test_a_session_that_stays_is_said(place: Place) -> None:
 
 def test_a_launcher_that_died_after_its_order_is_found_again(place: Place) -> None:
     spec = AttemptSpec("s3://runs/x?endpoint=http://127.0.0.1:1", "run", 1)
-    folder = colab._folder(spec)
+    folder = colab_folder.of(spec)
     assert place.provider.adopt(spec) is None
     cli = Cli(os.environ)
     cli.furnish(folder / "home", NAME)
@@ -271,7 +288,7 @@ def test_a_launcher_that_died_after_its_order_is_found_again(place: Place) -> No
 
 def test_nobody_waits_for_the_last_checkpoint_of_a_cell_that_never_began(place: Place) -> None:
     spec = AttemptSpec("s3://runs/x?endpoint=http://127.0.0.1:1", "run", 1)
-    home = colab._folder(spec) / "home"
+    home = colab_folder.of(spec) / "home"
     cli = Cli(os.environ)
     cli.furnish(home, NAME)
     cli.ask(home, "new", "--session", NAME)

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from launch.errors import AuthFailed, BalanceEmpty, NoCapacity, ProviderError, RateLimited
+from launch.providers import colab_folder
 from launch.providers.base import AttemptSpec
-from launch.providers.colab import BEGIN, _folder
+from launch.providers.colab import BEGIN
 from launch.providers.colab_watch import _running
 from mimir.runs.status import read_head
 from mimir.runs.store import open_store
@@ -193,7 +194,7 @@ def test_the_watch_and_its_connection_are_killed(account: Account) -> None:
 
 def test_a_launcher_that_died_after_its_order(account: Account) -> None:
     spec = AttemptSpec(account.store.url, "run", 1)
-    home = _folder(spec) / "home"
+    home = colab_folder.of(spec) / "home"
     cli = account.provider._cli
     cli.furnish(home, "mimir-run-a0001")
     assert cli.ask(home, "new", "--session", "mimir-run-a0001").code == 0
