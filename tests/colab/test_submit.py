@@ -1,6 +1,9 @@
 """The launcher's commands with a `colab` that answers as recorded, and no server but the bucket."""
 
+import os
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -76,6 +79,26 @@ def test_sessions_are_not_chained_unasked(place: Place, store: Store, launch: La
     assert again.wait(120) == 75, again.said
     assert "it has had its 2 machines" in again.said
     assert made(place) == 2
+
+
+def test_stop_commits_and_ends_the_session(
+    place: Place, store: Store, launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker is the real one, in the cell, with this Python for the machine's."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    long = {**jobs.TINY, "device": "cpu", "epochs": 100_000, "eval_every": 500}
+    options = [word for k, v in long.items() for word in (f"--{k.replace('_', '-')}", str(v))]
+    submit = launch("submit", *options)
+    assert submit.wait(300) == 0, submit.said
+    wait_for(lambda: read_head(store, "run").step > 0, 300)
+    stop = launch("stop", "run")
+    assert stop.wait(300) == 0, stop.said
+    assert "run run is stopped at step" in stop.said
+    outcome = notes.read_outcome(store, "run", 1)
+    assert outcome is not None
+    assert (outcome.exit_code, outcome.cause) == (75, "stop")
+    assert read_head(store, "run").step == outcome.step > 0
+    wait_for(lambda: not place.endpoints and not list(place.root.glob("*/mimir-*/")), 120)
 
 
 def test_a_machine_without_a_gpu_by_its_name(place: Place, store: Store, launch: Launch) -> None:
