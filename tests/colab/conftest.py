@@ -67,10 +67,14 @@ def launched(
     forks: Forks, out: Path, store: Store, variables: Iterable[str], words: Sequence[str]
 ) -> Command:
     """The launcher's command, with these variables as they are set here."""
-    # A machine that is lost is gone from the list: nobody need wait for a silent one here.
-    slow = {"launch.diagnosis:SILENT_FOR": PATIENCE, "launch.diagnosis:BEGIN_WITHIN": PATIENCE}
+    # A machine that is lost is gone from the list, where this is looked for more often: nobody need
+    # wait for a silent one here.
+    patches = {
+        "launch.diagnosis:SILENT_FOR": PATIENCE, "launch.diagnosis:BEGIN_WITHIN": PATIENCE,
+        "launch.providers.colab:FRESH": 4.0,
+    }  # fmt: skip
     env = {name: os.environ[name] for name in ("PATH", "HOME", "MPLCONFIGDIR", *variables)}
-    env |= {"PATCHES": json.dumps(slow), "MIMIR_STORE": store.url}
+    env |= {"PATCHES": json.dumps(patches), "MIMIR_STORE": store.url}
     pid = forks.ask(words=words, env=env, folder=str(out.parent), out=str(out))
     assert pid
     return Command(forks, pid, out)
