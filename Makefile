@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 RUN     = $(VENV)/bin/python
 
-.PHONY: demo test test-long test-gpu test-servers lint format bench bench-store bench-start simulate clean help
+.PHONY: demo test test-long test-gpu test-servers colab-test colab-live lint format bench
+.PHONY: bench-store bench-start simulate clean help
 
 help:
 	@echo "make demo          a smoke run: submitted, killed, resumed, finished, sampled (CPU, minutes)"
@@ -61,7 +62,7 @@ test-servers: $(VENV)/installed
 
 # Skipped where there is no Python 3.12; MIMIR_REQUIRE_COLAB=1 makes that a failure.
 colab-test: $(VENV)/installed
-	tests/colab/run.sh $(RUN)
+	tests/colab/run.sh $(RUN) -n $(TEST_JOBS) --dist worksteal
 
 colab-live: $(VENV)/installed
 	$(RUN) -m tests.colab.live

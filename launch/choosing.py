@@ -192,7 +192,7 @@ def _colab(provider: Provider, plan: Plan, deadline: float) -> list[Choice]:
     if not offers:
         raise BadInput(
             f"Colab has no {' or '.join(plan.gpus)}: name one of "
-            f"{', '.join(colab_offers.ACCELERATORS)} by --gpu"
+            f"{', '.join((*colab_offers.ACCELERATORS, colab_offers.CPU))} by --gpu"
         )
     return [Choice(provider, offer, deadline) for offer in offers]
 

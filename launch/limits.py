@@ -40,7 +40,7 @@ class Limits:
                 or not isinstance(value, int | float)
                 or not (0 <= value < float("inf"))
             ):
-                option = name.replace("_", "-")
+                option = "max-sessions" if name == "max_attempts" else name.replace("_", "-")
                 raise BadInput(f"{option} is {value!r}, but must be a number, 0 (no limit) or more")
 
     def as_json(self) -> dict[str, Any]:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from mimir.runs.status import Status
     from mimir.runs.store import Store
 
+NO_GPU = "cpu"
+"""What a machine without a GPU is called."""
+
 
 def limits_of(
     max_price: float, max_hours: float, max_cost: float, max_failures: int, max_sessions: int
@@ -50,10 +53,13 @@ def wish_of(role: str, static_keys: bool) -> "Wish":
 
 
 def gpus_of(words: str) -> tuple[str, ...]:
-    """GPU names as launch/gpus.py writes them; BadInput, with the nearest, for an unknown one."""
+    """GPU names as launch/gpus.py writes them; BadInput, with the nearest, for an unknown one.
+
+    "cpu" by itself is a machine without one, as Colab has them.
+    """
     from launch import gpus
 
-    return gpus.matching(str(words))
+    return (NO_GPU,) if str(words).strip().lower() == NO_GPU else gpus.matching(str(words))
 
 
 @dataclass(frozen=True)

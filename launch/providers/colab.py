@@ -7,8 +7,6 @@ does not follow by itself.
 """
 
 import contextlib
-import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -16,21 +14,28 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import mimir
 from launch import boot, keys
 from launch.errors import NotGone, ProviderError, UnknownOutcome
-from launch.providers import colab_cell, colab_words
+from launch.providers import colab_cell, colab_folder, colab_words
 from launch.providers.base import AttemptSpec, Caps
 from launch.providers.base import Machine as Record
 from launch.providers.cloud import Check, machine_name
 from launch.providers.colab_cli import ASSIGN, Cli
 from launch.providers.colab_offers import CPU, DEFAULT, accelerator
 from launch.providers.colab_session import Machine
-from launch.providers.colab_watch import EVERY, clear, exit_code, kept, printed, private
-from launch.providers.local import state_folder
+from launch.providers.colab_watch import (
+    EVERY,
+    LEAVE,
+    clear,
+    exit_code,
+    last_words,
+    printed,
+    private,
+)
 from mimir.errors import BadInput, MimirError
 from mimir.runs.store import Store, open_store
 
@@ -38,10 +43,11 @@ BEGIN = 240.0
 """Seconds for the first line of the cell."""
 GRACE = 120.0
 """Seconds for the last checkpoint, once the worker is asked to end."""
-STALE = 3600.0
-"""Seconds after which no command can still be using its home."""
+FRESH = 10.0
+"""Seconds for which a session that a look found is taken to be there: each look is a process of a
+second or more, and a request to Colab, and whoever waits for a run asks in every round."""
 LOOK = 5.0
-"""Seconds between looks whether it has."""
+"""Seconds between looks whether a worker that was asked to end has."""
 
 
 class ColabProvider:
@@ -72,6 +78,7 @@ class ColabProvider:
         self._every, self._grace = every, grace
         self._opener, self._environ = opener, environ
         self._clock, self._sleep = clock, sleep
+        self._seen: dict[str, float] = {}  # endpoint -> unix s of the last look that found it
 
     def start(self, spec: AttemptSpec) -> Record:
         """Make a session and begin the attempt there; returns when the cell runs.
@@ -94,20 +101,20 @@ class ColabProvider:
         secret = keys.of_environment(spec.env).environment()
         what = boot.of(self._opener(spec.store), spec, "", None, now=self._clock())
         job = {"command": list(what.command), "env": {**what.env, **secret}}
-        return {**self.begin(_folder(spec), machine_name(spec.run, spec.attempt), gpu, job),
+        return {**self.begin(colab_folder.of(spec), machine_name(spec.run, spec.attempt), gpu, job),
                 "deadline": spec.deadline}  # fmt: skip
 
     def begin(self, folder: Path, name: str, gpu: str, job: Mapping[str, object]) -> Record:
         """A session of this name that runs a job ({"command", "env"}); raises as `start`."""
-        _sweep(folder.parent)
-        for other in _others(folder):
+        colab_folder.sweep(folder.parent)
+        for other in colab_folder.others(folder):
             self._drop(other)
         folder.mkdir(parents=True, mode=0o700)
         try:
             endpoint = self._new(folder / "home", name, gpu)
         except BaseException:
             # After a Ctrl-C the session may be there.
-            if not _endpoint(folder):
+            if not colab_folder.endpoint(folder):
                 shutil.rmtree(folder, ignore_errors=True)
             else:
                 self._drop(folder)
@@ -129,8 +136,8 @@ class ColabProvider:
 
     def adopt(self, spec: AttemptSpec) -> Record | None:
         """The attempt's session, if this computer made one and was cut off before it told."""
-        folder = _folder(spec)
-        endpoint = _endpoint(folder)
+        folder = colab_folder.of(spec)
+        endpoint = colab_folder.endpoint(folder)
         name = machine_name(spec.run, spec.attempt)
         if not endpoint or self._machine(name, endpoint, folder.parent).there() is False:
             return None
@@ -141,38 +148,42 @@ class ColabProvider:
         }  # fmt: skip
 
     def alive(self, machine: Record) -> bool | None:
-        there = self._of(machine).there()
+        found = self._of(machine)
+        if 0 <= self._clock() - self._seen.get(found.endpoint, float("-inf")) < FRESH:
+            return True
+        there = found.there()
+        if there:
+            self._seen[found.endpoint] = self._clock()
         # Another computer may be signed in to another account, whose list says nothing of it.
         return None if there is False and not _is_here(machine) else there
 
     def end(self, machine: Record) -> None:
         found = self._of(machine)
+        self._seen.pop(found.endpoint, None)
         there = found.there()
         if there is False and not _is_here(machine):
             raise NotGone(
                 f"the account that is signed in here has no session {found.endpoint}: look at it "
                 f"from {machine.get('host')}, or at https://colab.research.google.com"
             )
+        folder = Path(str(machine.get("folder")))
         if there is not False:
-            self._let_end(Path(str(machine.get("folder"))), found)
+            if not (_is_here(machine) and colab_folder.runs_nothing(folder)):
+                self._let_end(folder, found)
             found.end()
         if _is_here(machine):
-            clear(Path(str(machine.get("folder"))))
+            clear(folder)
 
     def output(self, machine: Record, lines: int) -> list[str]:
         found = self._of(machine)
         text = found.download(f"{found.name}.log") or ""
         if not text and _is_here(machine):
-            folder = Path(str(machine.get("folder")))
-            try:
-                text = printed(folder) or kept(folder).read_text(errors="replace")
-            except OSError:
-                text = ""
+            text = last_words(Path(str(machine.get("folder"))))
         return colab_words.redacted(text).splitlines()[-lines:]
 
     def checks(self) -> list[Check]:
         """For `doctor`: the CLI, the login, the balance. No session is made."""
-        home = _root() / "check"
+        home = colab_folder.root() / "check"
         try:
             self._cli.furnish(home, "check")
             self._cli.check(home)
@@ -195,7 +206,7 @@ class ColabProvider:
             why: MimirError = colab_words.refusal(said.text, gpu)
         except UnknownOutcome as late:
             why = late
-        endpoint = _endpoint(home.parent)
+        endpoint = colab_folder.endpoint(home.parent)
         if endpoint:
             return endpoint
         raise self._lost(home, why) if isinstance(why, UnknownOutcome) else why
@@ -239,11 +250,18 @@ class ColabProvider:
         # It outlives us; if not, it must not stay as a zombie until we ask for it.
         threading.Thread(target=watch.wait, daemon=True).start()
         until = self._clock() + BEGIN
-        while colab_cell.BEGUN not in printed(folder):
-            if watch.poll() is not None or self._clock() > until:
-                why = colab_words.last_line(printed(folder))
-                raise ProviderError(f"the session on Colab ran nothing ({why}); it is ended")
-            self._sleep(0.5)
+        try:
+            while colab_cell.BEGUN not in printed(folder):
+                if watch.poll() is not None or self._clock() > until:
+                    why = colab_words.last_line(last_words(folder))
+                    raise ProviderError(f"the session on Colab ran nothing ({why}); it is ended")
+                self._sleep(0.5)
+        except BaseException:
+            # It may not have come to write down yet what it has begun.
+            watch.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                watch.wait(timeout=LEAVE)
+            raise
 
     def _let_end(self, folder: Path, machine: Machine) -> None:
         """Ask the worker for its last checkpoint, and wait for it."""
@@ -264,57 +282,19 @@ class ColabProvider:
 
     def _drop(self, folder: Path) -> None:
         """End the session of a folder without asking its worker: nobody needs it."""
-        endpoint = _endpoint(folder)
+        endpoint = colab_folder.endpoint(folder)
         if endpoint:
             self._machine(folder.name, endpoint, folder.parent).end()
         clear(folder)
 
     def _of(self, record: Record) -> Machine:
-        return self._machine(str(record.get("session")), str(record.get("endpoint")), _root())
+        return self._machine(
+            str(record.get("session")), str(record.get("endpoint")), colab_folder.root()
+        )
 
     def _machine(self, name: str, endpoint: str, homes: Path) -> Machine:
         """homes: not the session's folder, which its watch may delete meanwhile."""
         return Machine(self._cli, name, endpoint, homes, self._sleep, self._clock)
-
-
-def _root() -> Path:
-    return state_folder() / "colab"
-
-
-def _folder(spec: AttemptSpec) -> Path:
-    place = hashlib.sha256(spec.store.encode()).hexdigest()[:8]
-    return _root() / place / machine_name(spec.run, spec.attempt)
-
-
-def _others(folder: Path) -> Iterator[Path]:
-    """Folders of this and other attempts of the same run: HEAD has fenced those off already."""
-    run = folder.name.rpartition("-a")[0]
-    for path in sorted(folder.parent.glob(f"{run}-a*")):
-        if path.is_dir() and path.name.rpartition("-a")[0] == run:
-            yield path
-
-
-def _sweep(*places: Path) -> None:
-    """Delete what commands of a launcher that was killed have left: it holds tokens."""
-    for place in (_root(), *places):
-        for path in (*place.glob("home-*"), *place.glob("got-*")):
-            with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > STALE:
-                    shutil.rmtree(path, ignore_errors=True)
-
-
-def _endpoint(folder: Path) -> str:
-    """Of the session that was made from this folder, "" if none was."""
-    for path, key in (
-        (folder / "session.json", ""),
-        (folder / "home" / ".config" / "colab-cli" / "sessions.json", folder.name),
-    ):
-        try:
-            found = json.loads(path.read_text())
-            return str((found[key] if key else found)["endpoint"])
-        except (OSError, ValueError, LookupError, TypeError):
-            continue
-    return ""
 
 
 def _is_here(machine: Record) -> bool:

@@ -23,6 +23,9 @@ TIMEOUT = 90.0
 """Seconds for a command: one takes 1 to 4 s to start, and tries a dead machine for a while."""
 ASSIGN = 420.0
 """Seconds for `new`, which tries four times by itself, with pauses of 10, 20 and 40 s."""
+KERNEL = "60"
+"""Seconds that a machine's kernel may take to come up, and to each answer before the cell runs.
+The CLI's own 10 are too few for a busy machine; it then gives up, or spins until it does."""
 LEFT = 60.0
 """Seconds that `new` has to end by itself after Ctrl-C."""
 PASSED_ON = (
@@ -158,7 +161,7 @@ class Cli:
     def _variables(self, home: Path) -> dict[str, str]:
         passed = {name: self._environ[name] for name in PASSED_ON if name in self._environ}
         cloud = self._environ.get("CLOUDSDK_CONFIG") or str(self._home() / ".config" / "gcloud")
-        return passed | {
+        return {"REQUEST_TIMEOUT": KERNEL} | passed | {
             "HOME": str(home), "LANG": "C.UTF-8", "NO_COLOR": "1", "TERM": "dumb",
             "COLUMNS": "400", "CLOUDSDK_CONFIG": cloud,
             # Else a traceback is drawn in a box, and may show what variables held.

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch.errors import NotGone, ProviderError
+from launch.errors import NotGone
 from launch.providers import colab_words
 from launch.providers.colab_cli import Cli, Said
 from launch.providers.colab_words import failure, redacted
@@ -48,7 +48,7 @@ class Machine:
         """Send a file. remote: its name in /content. Works while a cell runs.
 
         Raises:
-            ProviderError: it did not arrive.
+            MimirError: it did not arrive.
         """
         said = self._ask("upload", str(local), f"content/{remote}")
         if said.code:
@@ -60,7 +60,7 @@ class Machine:
             path = Path(folder) / "file"
             try:
                 said = self._ask("download", f"content/{remote}", str(path))
-            except ProviderError:
+            except MimirError:
                 return None
             return path.read_text(errors="replace") if not said.code and path.exists() else None
 

@@ -4,8 +4,8 @@
 
 It holds the connection that runs the cell, as an open notebook does; that connection does not
 notice that its machine has died, so the account's list is looked at beside it. A session whose
-worker has ended is ended at once. Nothing of a run depends on this process: if it dies, the
-cell goes on and gives the machine back by itself.
+worker has ended is ended at once, and so is one whose cell could not be begun. Nothing of a run
+depends on this process: if it dies, the cell goes on and gives the machine back by itself.
 
     FOLDER/session.json   {"session", "endpoint", "every"}, written when the session was made
     FOLDER/home           the CLI's home for the cell
@@ -49,6 +49,7 @@ class Watch:
     def __init__(self, folder: Path, machine: Machine, every: float) -> None:
         self.folder, self.machine, self.every = folder, machine, every
         self._cell: subprocess.Popen[bytes] | None = None
+        self._told = False
 
     def run(self, sleep: Callable[[float], None] = time.sleep) -> None:
         """Stay until the worker has ended or the session is gone, and leave nothing behind."""
@@ -58,10 +59,14 @@ class Watch:
             "--file", str(self.folder / "cell.py"), "--timeout", NEVER,
             output=self.folder / "output.log",
         )  # fmt: skip
+        if self._told:
+            self._leave()
         private(self.folder / "pids.json", [stamp(os.getpid()), stamp(cell.pid)])
         looked = time.monotonic()
         while not self._over():
             sleep(1.0)
+            if cell.poll() is not None and BEGUN not in printed(self.folder):
+                break  # the machine runs nothing, and costs all the same
             if time.monotonic() - looked < self.every:
                 continue
             looked = time.monotonic()
@@ -94,8 +99,13 @@ class Watch:
             self._cell.wait()
 
     def _told_to_go(self, number: int, frame: FrameType | None) -> None:
+        self._told = True
+        if self._cell is not None:  # else it is just being begun, and ended as soon as it is
+            self._leave()
+
+    def _leave(self) -> None:
         if self._cell is not None:
-            self._cell.kill()
+            self._cell.kill()  # and not awaited: a signal may have come while it was waited for
         sys.exit(0)
 
 
@@ -116,6 +126,14 @@ def exit_code(text: str) -> int | None:
 def kept(folder: Path) -> Path:
     """Where the last words of an attempt are, once its folder is gone."""
     return folder.with_name(f"{folder.name}.log")
+
+
+def last_words(folder: Path) -> str:
+    """What the cell printed, or the end of it once the folder is gone; "" if that is nothing."""
+    try:
+        return printed(folder) or kept(folder).read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def clear(folder: Path) -> None:

@@ -1,21 +1,20 @@
 """Google's own CLI, unchanged, against fakes of Colab's servers; tests/colab/run.sh prepares it."""
 
 import json
-import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from launch.providers.base import AttemptSpec
 from launch.providers.colab import ColabProvider
-from mimir.runs.commit import raise_attempt
-from mimir.runs.status import read_head
 from mimir.runs.store import Store, open_store
+from tests.clouds.e2e.world import Command, Forks
+from tests.colab.bucket import Bucket
+from tests.colab.computer import Place, made
 from tests.colab.servers import BEARER, Colab
 
 # Read here: a test's own environment has none of these.
@@ -29,41 +28,80 @@ KEYS = {
 }
 
 
+PATIENCE = 300.0
+"""Seconds for anything, on a machine that has other things to do."""
+
+
 @dataclass
 class Account:
-    """A user with a login, a fake of Colab, and a store."""
+    """A user with a login, a fake of Colab, and a store. variables: what the user has set."""
 
     colab: Colab
     folder: Path
+    bucket: Bucket
     store: Store
     provider: ColabProvider
-    records: list[dict[str, Any]] = field(default_factory=list)
+    forks: Forks
+    variables: tuple[str, ...] = ()
+    commands: list[Command] = field(default_factory=list)
 
     @property
     def state(self) -> Path:
         """What the provider leaves on this computer."""
         return self.folder / "state" / "mimir" / "colab"
 
-    def order(self, run: str, **more: Any) -> dict[str, Any]:
-        """Raise the run's attempt and start its machine."""
-        attempt = raise_attempt(self.store, run)
-        spec = AttemptSpec(self.store.url, run, attempt, env=KEYS, **more)
-        record = self.provider.start(spec)
-        self.records.append(record)
-        return record
+    def launch(self, *words: str) -> Command:
+        """A command of the launcher, in a process of its own, with what the user has set."""
+        out = self.folder / f"command{len(self.commands)}"
+        self.commands.append(launched(self.forks, out, self.store, self.variables, words))
+        return self.commands[-1]
 
-    def step(self, run: str) -> int:
-        return read_head(self.store, run).step
-
-    def until(self, condition: Any, seconds: float = 300.0) -> None:
+    def until(self, condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
         end = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < end, "waited in vain"
+            assert time.monotonic() < end, f"waited {seconds:.0f} s in vain for {what}"
             time.sleep(0.1)
 
 
-def cli() -> str:
-    """The CLI's path; a test that needs it is skipped, or fails where it must not be missing."""
+def launched(
+    forks: Forks, out: Path, store: Store, variables: Iterable[str], words: Sequence[str]
+) -> Command:
+    """The launcher's command, with these variables as they are set here."""
+    # A machine that is lost is gone from the list, where this is looked for more often: nobody need
+    # wait for a silent one here.
+    patches = {
+        "launch.diagnosis:SILENT_FOR": PATIENCE, "launch.diagnosis:BEGIN_WITHIN": PATIENCE,
+        "launch.providers.colab:FRESH": 4.0,
+    }  # fmt: skip
+    env = {name: os.environ[name] for name in ("PATH", "HOME", "MPLCONFIGDIR", *variables)}
+    env |= {"PATCHES": json.dumps(patches), "MIMIR_STORE": store.url}
+    pid = forks.ask(words=words, env=env, folder=str(out.parent), out=str(out))
+    assert pid
+    return Command(forks, pid, out)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Bucket]:
+    bucket = Bucket("runs")
+    yield bucket
+    bucket.close()
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    door = Forks()
+    yield door
+    door.close()
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    yield from made(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def program() -> str:
+    """Google's CLI; a test that needs it is skipped, or fails where it must not be missing."""
     if CLI and RUNTIME:
         return CLI
     why = "Google's CLI and a Jupyter server are made ready by `make colab-test`"
@@ -72,44 +110,31 @@ def cli() -> str:
     pytest.skip(why)
 
 
-@pytest.fixture(scope="session")
-def bucket() -> Iterator[str]:
-    cli()
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    client = boto3.client(
-        "s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1",
-        aws_access_key_id="testing", aws_secret_access_key="testing",
-    )  # fmt: skip
-    client.create_bucket(Bucket="runs")
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
 def account(
-    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Iterator[Account]:
+    program: str, server: Bucket, forks: Forks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> Iterator[Account]:  # fmt: skip
     home = tmp_path / "home"
     own = home / ".config" / "colab-cli"
     own.mkdir(parents=True)
     (own / "token.json").write_text(json.dumps(login()))
     colab = Colab(tmp_path / "colab", Path(RUNTIME))
-    for name, value in {
-        "HOME": str(home), "XDG_STATE_HOME": str(tmp_path / "state"), "COLAB_CLI_PATH": cli(),
-        "AWS_EC2_METADATA_DISABLED": "true", "OMP_NUM_THREADS": "1", **KEYS, **colab.environment(),
-    }.items():  # fmt: skip
+    told = {
+        "HOME": str(home), "XDG_STATE_HOME": str(tmp_path / "state"), "COLAB_CLI_PATH": program,
+        "XDG_CACHE_HOME": str(tmp_path / "cache"), "MIMIR_COLAB_GPU": "cpu",
+        "AWS_EC2_METADATA_DISABLED": "true", "AWS_ENDPOINT_URL_STS": server.url,
+        "OMP_NUM_THREADS": "1", **KEYS, **colab.environment(),
+    }  # fmt: skip
+    for name, value in told.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("MIMIR_COLAB_GPU", "cpu")
     name = "".join(c for c in request.node.name if c.isalnum())
-    store = open_store(f"s3://runs/{name}?endpoint={bucket}&region=us-east-1")
-    provider = ColabProvider(every=5.0, grace=60.0)
-    yield Account(colab, tmp_path, store, provider)
+    store = open_store(f"s3://runs/{name}?endpoint={server.url}&region=us-east-1")
+    provider = ColabProvider(every=2.0, grace=60.0)
+    user = Account(colab, tmp_path, server, store, provider, forks, tuple(told))
+    yield user
+    for command in user.commands:
+        command.kill()
     colab.close()
 
 

@@ -10,43 +10,56 @@ import os
 import sys
 import time
 
-from launch.providers.colab import ColabProvider, _root
+from launch.providers import colab_folder
+from launch.providers.base import Machine
+from launch.providers.colab import ColabProvider
 from mimir.errors import MimirError
 
-SECONDS = 90
+SECONDS, EVERY = 90.0, 15.0
+"""For which the job is left alone, and between looks at it."""
 NAME = "mimir-live-a0001"
-JOB = f"""
+JOB = """
 import os, platform, shutil, signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: (print("asked to end"), sys.exit(75)))
 print("python", platform.python_version(), "cores", os.cpu_count(), "key", len(os.environ["KEY"]))
 print("disk GB free", shutil.disk_usage("/").free // 10**9, flush=True)
-for second in range({10 * SECONDS}):
+for second in range(900):
     time.sleep(1)
 """
 
 
 def main() -> int:
+    """0: it ran, and the session is gone; else an exit code, after a sentence."""
     provider = ColabProvider()
-    record = None
+    for check in provider.checks():
+        print(f"{check.status}: {check.details}")
+    record, code = None, 0
     try:
-        for check in provider.checks():
-            print(f"{check.status}: {check.details}")
         job = {"command": ["python3", "-c", JOB], "env": {"KEY": "not-a-key"}}
-        record = provider.begin(_root() / "live" / NAME, NAME, "", job)
+        record = provider.begin(colab_folder.root() / "live" / NAME, NAME, "", job)
         print(f"session {record['endpoint']}: its cell runs")
         until = time.monotonic() + SECONDS
         while time.monotonic() < until:
-            time.sleep(15)
+            time.sleep(EVERY)
             print(f"there: {provider.alive(record)}; printed: {provider.output(record, 3)}")
     except MimirError as error:
         print(error, file=sys.stderr)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = 130
+    return _end(provider, record) or code if record is not None else code
+
+
+def _end(provider: ColabProvider, record: Machine) -> int:
+    """End the session, whatever happened before; 0 if it is gone."""
+    try:
+        provider.end(record)
+    except MimirError as error:
+        print(error, file=sys.stderr)
         return error.exit_code
-    finally:
-        if record is not None:
-            provider.end(record)
-            print(f"ended; there: {provider.alive(record)}")
-            left = os.path.exists(record["folder"])
-            print(f"left on this computer: {'its folder' if left else 'nothing but a log'}")
+    print(f"ended; there: {provider.alive(record)}")
+    left = os.path.exists(str(record["folder"]))
+    print(f"left on this computer: {'its folder' if left else 'nothing but a log'}")
     return 0
 
 

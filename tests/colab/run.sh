@@ -46,6 +46,6 @@ if [ ! -e "$place/runtime/installed" ]; then
 fi
 
 export COLAB_CLI_PATH="$place/cli/bin/colab" MIMIR_COLAB_RUNTIME="$place/runtime/bin/python"
-export MIMIR_REQUIRE_COLAB=1
+export MIMIR_REQUIRE_COLAB=1 OMP_NUM_THREADS=1
 "$COLAB_CLI_PATH" version
 "$own" -m pytest tests/colab/test_real_cli.py "${@:2}"

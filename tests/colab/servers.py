@@ -38,24 +38,28 @@ VARIANTS = {"DEFAULT": 0, "GPU": 1, "TPU": 2}
 class Colab:
     """The service with one account. Knobs may be set at any time.
 
-    ttl: seconds that a machine's token is good. refusals: (status, body) that the next orders
-    get. denied: where the CLI wanted to go beside Colab. most: sessions at once.
+    ttl: seconds that a machine's token is good. boot: seconds that its kernel takes to come up.
+    refusals: (status, body) that the next orders get. denied: where the CLI wanted to go beside
+    Colab. most: sessions at once. exits: endpoint -> what its cell wrote of the worker's end, for
+    machines that are gone.
     """
 
     def __init__(self, folder: Path, python: Path) -> None:
         self.folder, self._python = folder, python
-        self.ttl, self.most = 3600.0, 1
+        self.ttl, self.most, self.boot = 3600.0, 1, 0.0
         self.refusals: list[tuple[int, str]] = []
         self.denied: list[str] = []
         self.requests: list[str] = []
         self.machines: dict[str, Machine] = {}
         self.hardware: dict[str, str] = {}
         self.made: list[str] = []
+        self.exits: dict[str, str] = {}
         self.down = False
         self.tokens: set[str] = set()
         self._pending: dict[str, str] = {}
+        self._assigned: dict[str, str] = {}
         self._numbers = itertools.count(1)
-        self._lock = threading.RLock()
+        self._lock, self._orders = threading.RLock(), threading.Lock()
         folder.mkdir(parents=True)
         context = _certificates(folder)
         self.ca = folder / "ca.pem"
@@ -90,31 +94,39 @@ class Colab:
             machine = self.machines.pop(endpoint, None)
         if machine is not None:
             self.tokens.update(machine.tokens())
+            for path in (machine.disk / "content").glob("*.exit"):
+                self.exits[endpoint] = path.read_text()
             machine.kill()
 
     def assign(self, method: str, query: dict[str, list[str]], token: str) -> tuple[int, str]:
         notebook = query["nbh"][0]
         variant = query.get("variant", ["DEFAULT"])[0]
         gpu = query.get("accelerator", ["NONE"])[0]
-        if method == "GET":
-            self._pending[notebook] = secrets.token_hex(8)
-            told = {
-                "acc": gpu, "nbh": notebook, "p": False, "token": self._pending[notebook],
-                "variant": variant,
-            }  # fmt: skip
-            return 200, json.dumps(told)
-        if token != self._pending.get(notebook):
-            return 403, ""
-        with self._lock:
+        # One order at a time, but lists are answered while a machine comes up.
+        with self._orders:
+            machine = self.machines.get(self._assigned.get(notebook, ""))
+            if machine is not None:  # the answer to an order was lost, and is asked for again
+                return 200, json.dumps(self._shown(machine))
+            if method == "GET":
+                self._pending[notebook] = secrets.token_hex(8)
+                told = {
+                    "acc": gpu, "nbh": notebook, "p": False, "token": self._pending[notebook],
+                    "variant": variant,
+                }  # fmt: skip
+                return 200, json.dumps(told)
+            if token != self._pending.get(notebook):
+                return 403, ""
             if self.refusals:
                 return self.refusals.pop(0)
             if len(self.machines) >= self.most:
                 return 412, ""
             endpoint = f"{variant.lower()}-{gpu.lower()}-s-{next(self._numbers)}"
             at = f"127.0.0.1:{self._inside}/{endpoint}"
-            machine = Machine(endpoint, self._python, self.folder / endpoint, at)
-            self.machines[endpoint], self.hardware[endpoint] = machine, gpu
-            self.made.append(endpoint)
+            machine = Machine(endpoint, self._python, self.folder / endpoint, at, self.boot)
+            with self._lock:
+                self.machines[endpoint], self.hardware[endpoint] = machine, gpu
+                self.made.append(endpoint)
+                self._assigned[notebook] = endpoint
         told = {**self._shown(machine), "outcome": 4, "fit": 1800, "sub": 1, "subTier": 0}
         return 200, json.dumps(told)
 

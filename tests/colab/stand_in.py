@@ -3,6 +3,7 @@
 endpoints.json    the account's sessions
 answers.json      command -> [[code, text], ...]: what it says instead, once for each
 asked.jsonl       {"words", "environ", "umask"} of each call
+hangs, idle       while they are there, no cell begins, or one that does nothing
 content/          /content of the machine; `exec` runs its cell there, as a process
 """
 
@@ -93,6 +94,11 @@ def _download(here: Path, words: list[str]) -> int:
 
 
 def _exec(here: Path, words: list[str]) -> None:
+    while (here / "hangs").exists():
+        time.sleep(0.05)
+    if (here / "idle").exists():
+        print("::mimir-begun::", flush=True)
+        time.sleep(600)
     os.chdir(here / "content")
     text = Path(words[words.index("--file") + 1]).read_text()
     exec(compile(text, "cell", "exec"), {"__name__": "__main__"})

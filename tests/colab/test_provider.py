@@ -7,10 +7,8 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,93 +19,14 @@ from launch.errors import (
     ProviderError,
     UnknownOutcome,
 )
-from launch.providers import colab, registry
+from launch.providers import colab, colab_folder, registry
 from launch.providers.base import AttemptSpec
-from launch.providers.colab import ColabProvider
 from launch.providers.colab_cli import Cli
 from launch.providers.colab_offers import accelerator, offer, offers
 from mimir.errors import BadInput
-from tests.colab import said, stand_in
+from tests.colab import said
+from tests.colab.computer import NAME, SECRET, WAITS, Place
 from tests.launch.conftest import wait_for
-
-NAME = "mimir-run-a0001"
-SECRET = "planted-secret-key"
-WAITS = (
-    "import signal,sys,time;signal.signal(15,lambda *_:sys.exit(75));"
-    "print('it works',flush=True);time.sleep(60)"
-)
-
-
-@dataclass
-class Place:
-    """A computer with that CLI."""
-
-    folder: Path
-    provider: ColabProvider
-    environ: dict[str, str]
-
-    @property
-    def root(self) -> Path:
-        return self.folder / "state" / "mimir" / "colab"
-
-    @property
-    def attempt(self) -> Path:
-        return self.root / "store" / NAME
-
-    def begin(self, code: str = WAITS, gpu: str = "T4", name: str = NAME) -> dict[str, Any]:
-        job = {"command": [sys.executable, "-c", code], "env": {"KEY": SECRET}}
-        return self.provider.begin(self.attempt.with_name(name), name, gpu, job)
-
-    def answer(self, command: str, code: int, text: str) -> None:
-        path = self.folder / "cli" / "answers.json"
-        answers = json.loads(path.read_text())
-        answers.setdefault(command, []).append([code, text])
-        path.write_text(json.dumps(answers))
-
-    @property
-    def endpoints(self) -> list[str]:
-        found: list[str] = json.loads((self.folder / "cli" / "endpoints.json").read_text())
-        return found
-
-    def lose(self, *left: str) -> None:
-        (self.folder / "cli" / "endpoints.json").write_text(json.dumps(left))
-
-    def asked(self) -> list[dict[str, Any]]:
-        path = self.folder / "cli" / "asked.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-    def secrets(self) -> list[Path]:
-        return [
-            path for path in self.folder.rglob("*")
-            if path.is_file() and not path.name.startswith("asked")
-            and SECRET.encode() in path.read_bytes()
-        ]  # fmt: skip
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    cli = tmp_path / "cli"
-    cli.mkdir()
-    program = cli / "colab"
-    program.write_text(f"#!{sys.executable} -IS\n" + Path(stand_in.__file__).read_text())
-    program.chmod(0o755)
-    (cli / "endpoints.json").write_text("[]")
-    (cli / "answers.json").write_text("{}")
-    home = tmp_path / "home"
-    (home / ".config" / "colab-cli").mkdir(parents=True)
-    (home / ".config" / "colab-cli" / "token.json").write_text('{"token": "ya29.planted"}')
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("COLAB_CLI_PATH", str(program))
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    monkeypatch.setattr(colab, "LOOK", 0.1)
-    provider = ColabProvider(
-        Cli(os.environ), every=0.3, grace=10.0, sleep=lambda s: time.sleep(min(s, 0.05))
-    )
-    yield Place(tmp_path, provider, dict(os.environ))
-    for folder in (tmp_path / "state" / "mimir" / "colab").glob("*/mimir-*"):
-        if folder.is_dir():
-            colab.clear(folder)
 
 
 def test_an_attempt_from_its_session_to_its_end(place: Place) -> None:
@@ -180,6 +99,7 @@ def test_what_the_cli_gets_of_ours(place: Place) -> None:
         assert "--env" not in call["words"]
         assert call["words"][:2] == ["--auth", "oauth2"]
         assert str(place.root) in environ["HOME"]
+        assert int(environ["REQUEST_TIMEOUT"]) >= 60, "a kernel may take longer than ten seconds"
     home = place.attempt / "home"
     own = home / ".config" / "colab-cli"
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
@@ -241,10 +161,51 @@ def test_a_session_that_cannot_be_set_up_is_ended(place: Place) -> None:
 
 def test_a_cell_that_does_not_begin_is_an_error(place: Place) -> None:
     place.answer("exec", 1, "[colab] Session 'x' appears to be lost (404/401). Cleaning up.")
+    began = time.monotonic()
+    with pytest.raises(ProviderError, match=r"ran nothing \(Session 'x' appears to be lost"):
+        place.begin()
+    assert place.endpoints == []
+    assert not place.attempt.exists()
+    assert time.monotonic() - began < colab.BEGIN / 2, "the watch ends the session at once"
+
+
+def test_a_connection_that_hangs_before_the_cell_begins_is_an_error(place: Place) -> None:
+    (place.folder / "cli" / "hangs").touch()
     place.provider._clock = _quick()
     with pytest.raises(ProviderError, match="ran nothing"):
         place.begin()
     assert place.endpoints == []
+    assert not place.attempt.exists()
+    assert place.running() == []
+
+
+def test_the_patience_with_a_kernel_is_the_users_to_set(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUEST_TIMEOUT", "7")
+    place.provider.checks()
+    assert {call["environ"]["REQUEST_TIMEOUT"] for call in place.asked()} == {"7"}
+
+
+def test_a_launcher_interrupted_before_the_watch_wrote_down_what_it_began(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place.folder / "cli" / "hangs").touch()
+    seen: list[list[str]] = []
+    drop = place.provider._drop
+
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    def look(folder: Path) -> None:
+        seen.append(place.running())
+        drop(folder)
+
+    monkeypatch.setattr(place.provider, "_sleep", interrupted)
+    monkeypatch.setattr(place.provider, "_drop", look)
+    with pytest.raises(KeyboardInterrupt):
+        place.begin()
+    assert seen == [[]], "what works for a session has ended before the session and its folder"
     assert not place.attempt.exists()
 
 
@@ -270,6 +231,21 @@ def test_a_session_that_one_list_lacks_is_looked_at_again(place: Place) -> None:
     assert place.provider.alive(record) is True
 
 
+def test_a_session_that_was_just_seen_is_not_asked_for_again(place: Place) -> None:
+    now = [1e9]
+    place.provider._clock = lambda: now[0]
+    place.lose("gpu-t4-s-1")
+    record = {"host": os.uname().nodename, "session": NAME, "endpoint": "gpu-t4-s-1"}
+    assert place.provider.alive(record) is True
+    place.lose()
+    now[0] += colab.FRESH - 1
+    assert place.provider.alive(record) is True
+    assert len(place.asked()) == 1, "a look is a process of a second, and a request to Colab"
+    now[0] += 2
+    assert place.provider.alive(record) is False
+    assert place.provider.alive(record) is False, "only what was there is taken for granted"
+
+
 def test_from_another_computer(place: Place) -> None:
     record = {**place.begin(), "host": "elsewhere", "folder": "/nowhere"}
     assert place.provider.alive(record) is True
@@ -293,7 +269,7 @@ def test_a_session_that_stays_is_said(place: Place) -> None:
 
 def test_a_launcher_that_died_after_its_order_is_found_again(place: Place) -> None:
     spec = AttemptSpec("s3://runs/x?endpoint=http://127.0.0.1:1", "run", 1)
-    folder = colab._folder(spec)
+    folder = colab_folder.of(spec)
     assert place.provider.adopt(spec) is None
     cli = Cli(os.environ)
     cli.furnish(folder / "home", NAME)
@@ -307,6 +283,19 @@ def test_a_launcher_that_died_after_its_order_is_found_again(place: Place) -> No
     assert place.endpoints == [record["endpoint"]], "an older attempt's session is ended first"
     assert not folder.exists()
     assert place.provider.adopt(spec) is None
+
+
+def test_nobody_waits_for_the_last_checkpoint_of_a_cell_that_never_began(place: Place) -> None:
+    spec = AttemptSpec("s3://runs/x?endpoint=http://127.0.0.1:1", "run", 1)
+    home = colab_folder.of(spec) / "home"
+    cli = Cli(os.environ)
+    cli.furnish(home, NAME)
+    cli.ask(home, "new", "--session", NAME)
+    found = place.provider.adopt(spec)
+    assert found is not None
+    place.provider.end(found)
+    assert place.endpoints == []
+    assert "upload" not in [call["words"][2] for call in place.asked()]
 
 
 def test_what_a_killed_launcher_left_is_swept(place: Place) -> None:

@@ -111,6 +111,11 @@ def test_what_is_no_limit(wrong: Any) -> None:
         Limits(max_cost=wrong)
 
 
+def test_a_wrong_limit_is_called_as_its_option_is() -> None:
+    with pytest.raises(BadInput, match=r"^max-sessions is -3"):
+        Limits(max_attempts=-3)
+
+
 def test_limits_survive_the_store() -> None:
     limits = Limits(1.5, 2, 3, 4, 5)
     assert Limits.from_json({**limits.as_json(), "of a newer Mimir": 1}) == limits

@@ -1,0 +1,106 @@
+"""A computer whose `colab` answers as recorded (stand_in.py), without any server."""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launch.providers import colab
+from launch.providers.colab import ColabProvider
+from launch.providers.colab_cli import Cli
+from tests.colab import stand_in
+
+NAME = "mimir-run-a0001"
+SECRET = "planted-secret-key"
+WAITS = (
+    "import signal,sys,time;signal.signal(15,lambda *_:sys.exit(75));"
+    "print('it works',flush=True);time.sleep(60)"
+)
+
+
+@dataclass
+class Place:
+    """One such computer, with a login."""
+
+    folder: Path
+    provider: ColabProvider
+    environ: dict[str, str]
+
+    @property
+    def root(self) -> Path:
+        return self.folder / "state" / "mimir" / "colab"
+
+    @property
+    def attempt(self) -> Path:
+        return self.root / "store" / NAME
+
+    def begin(self, code: str = WAITS, gpu: str = "T4", name: str = NAME) -> dict[str, Any]:
+        job = {"command": [sys.executable, "-c", code], "env": {"KEY": SECRET}}
+        return self.provider.begin(self.attempt.with_name(name), name, gpu, job)
+
+    def answer(self, command: str, code: int, text: str) -> None:
+        path = self.folder / "cli" / "answers.json"
+        answers = json.loads(path.read_text())
+        answers.setdefault(command, []).append([code, text])
+        path.write_text(json.dumps(answers))
+
+    @property
+    def endpoints(self) -> list[str]:
+        found: list[str] = json.loads((self.folder / "cli" / "endpoints.json").read_text())
+        return found
+
+    def lose(self, *left: str) -> None:
+        (self.folder / "cli" / "endpoints.json").write_text(json.dumps(left))
+
+    def asked(self) -> list[dict[str, Any]]:
+        path = self.folder / "cli" / "asked.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def running(self) -> list[str]:
+        """Commands of processes that work for this computer's sessions."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                found += [line] if str(self.folder) in line else []
+        return found
+
+    def secrets(self) -> list[Path]:
+        return [
+            path for path in self.folder.rglob("*")
+            if path.is_file() and not path.name.startswith("asked")
+            and SECRET.encode() in path.read_bytes()
+        ]  # fmt: skip
+
+
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    """One in this folder; its sessions end with it."""
+    cli = tmp_path / "cli"
+    cli.mkdir()
+    program = cli / "colab"
+    program.write_text(f"#!{sys.executable} -IS\n" + Path(stand_in.__file__).read_text())
+    program.chmod(0o755)
+    (cli / "endpoints.json").write_text("[]")
+    (cli / "answers.json").write_text("{}")
+    home = tmp_path / "home"
+    (home / ".config" / "colab-cli").mkdir(parents=True)
+    (home / ".config" / "colab-cli" / "token.json").write_text('{"token": "ya29.planted"}')
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("COLAB_CLI_PATH", str(program))
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setattr(colab, "LOOK", 0.1)
+    provider = ColabProvider(
+        Cli(os.environ), every=0.3, grace=10.0, sleep=lambda s: time.sleep(min(s, 0.05))
+    )
+    yield Place(tmp_path, provider, dict(os.environ))
+    for folder in (tmp_path / "state" / "mimir" / "colab").glob("*/mimir-*"):
+        if folder.is_dir():
+            colab.clear(folder)

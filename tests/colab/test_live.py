@@ -1,0 +1,55 @@
+"""What `make colab-live` does, with a `colab` that answers as recorded."""
+
+import pytest
+
+from launch.providers import colab_session
+from tests.colab import live, said
+from tests.colab.computer import Place
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in (("SECONDS", 1.0), ("EVERY", 1.0)):
+        monkeypatch.setattr(live, name, seconds)
+
+
+def test_it_runs_and_ends_its_session(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert live.main() == 0
+    out = capsys.readouterr().out
+    assert "ok: Current balance: 0.00 compute units" in out
+    assert "session gpu-t4-s-1: its cell runs" in out
+    assert "there: True; printed: ['python " in out
+    assert out.endswith("ended; there: False\nleft on this computer: nothing but a log\n")
+    assert place.endpoints == []
+
+
+def test_it_ends_its_session_after_a_ctrl_c(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(live.ColabProvider, "output", interrupted)
+    assert live.main() == 130
+    assert capsys.readouterr().out.endswith("nothing but a log\n")
+    assert place.endpoints == []
+
+
+def test_a_session_that_stays_is_said(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(colab_session, "GONE_WITHIN", 0.0)
+    place.answer("stop", 0, "[colab] Session 'x' not found.")
+    assert live.main() == 75
+    assert "Manage sessions" in capsys.readouterr().err
+    assert place.endpoints == ["gpu-t4-s-1"]
+
+
+def test_without_a_login_it_makes_no_session(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("usage", "new"):
+        place.answer(command, 1, said.NO_LOGIN)
+    assert live.main() == 78
+    assert "sign in once" in capsys.readouterr().err
+    assert place.endpoints == []
