@@ -23,7 +23,7 @@ from launch.providers.offer import Need, Offer
 from launch.providers.rented import Rented
 from launch.providers.runpod import RunPod
 from mimir.errors import BadInput
-from tests.clouds import contract, runpod_words
+from tests.clouds import contract, documents
 from tests.clouds.fake_runpod import FakeRunPod
 from tests.clouds.machines import ROOT
 
@@ -37,9 +37,7 @@ PRINTS = ("sh", "-c", "echo one; echo two; sleep 60")
 def fake() -> Iterator[FakeRunPod]:
     with FakeRunPod(KEY) as service:
         yield service
-        if contract.FOLDER.exists():
-            path = contract.document("runpod-v2.json")
-            assert contract.check(path, service.requests, runpod_words.EXCEPTIONS) == []
+        assert documents.violations("runpod", service.requests) == []
 
 
 @pytest.fixture
