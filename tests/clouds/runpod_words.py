@@ -52,7 +52,6 @@ MISBEHAVIOURS: Mapping[str, tuple[tuple[str, dict[str, Any]], ...]] = {
 unauthorized, zero_balance."""
 
 
-
 def gpu(
     id: str, name: str, memory: int, secure_price: float, community_price: float, *,
     secure: str = "HIGH", community: str = "LOW", maker: str = "NVIDIA",
