@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from launch import closing, code, keys
-from launch.errors import NoCapacity, NotGone, UnknownOutcome
+from launch.errors import NoCapacity, NotGone, Unclear, UnknownOutcome
 from launch.orders import Order, Plan, stop_asked
 from launch.providers.base import AttemptSpec, Machine, Provider
 from launch.providers.offer import Offer
-from mimir.errors import Fenced, MimirError, StoreError
+from mimir.errors import BadInput, Fenced, MimirError, StoreError
 from mimir.runs import notes
 from mimir.runs.commit import end_attempt, raise_attempt
 from mimir.runs.notes import Gone
@@ -76,9 +76,10 @@ def order(
     Raises:
         Fenced: somebody else has begun an attempt meanwhile, or the run was asked to stop.
         NoCapacity: none was to be had.
+        BadInput: all were refused in words that may mean a wrong request.
         MimirError: what a provider, the store or its STS said; nothing else is tried then.
     """
-    last: NoCapacity | None = None
+    refusals: list[NoCapacity] = []
     known = read_head(store, run).attempt if after is None else after
     since = since or known + 1
     for choice in choices:
@@ -92,10 +93,21 @@ def order(
             return _order(store, run, known, choice, intent, say, clock)
         except NoCapacity as error:
             say(f"not to be had: {error}")
-            last = error
-    if len(choices) == 1 and last is not None:
-        raise last
-    raise NoCapacity(f"none of {len(choices)} offers was to be had; the last answer: {last}")
+            refusals.append(error)
+    raise _none_of(refusals)
+
+
+def _none_of(refusals: Sequence[NoCapacity]) -> MimirError:
+    """The error that all of these are together."""
+    last = refusals[-1]
+    if all(isinstance(each, Unclear) for each in refusals):
+        return BadInput(
+            f"all of {len(refusals)} orders were refused, in words that are not known to mean a "
+            f"lack of machines: the request itself may be wrong; the last answer: {last}"
+        )
+    if len(refusals) == 1:
+        return last
+    return NoCapacity(f"none of {len(refusals)} offers was to be had; the last answer: {last}")
 
 
 def give_up(store: Store, run: str, reason: str, say: Say) -> None:

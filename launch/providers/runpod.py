@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 
 from launch import gpus
-from launch.errors import AuthFailed, ProviderError, UnknownOutcome
+from launch.errors import AuthFailed, ProviderError, Unclear, UnknownOutcome
 from launch.providers import runpod_words
 from launch.providers.base import Caps
 from launch.providers.cloud import PREFIX, Boot, Check, Instance, State
@@ -96,6 +96,8 @@ class RunPod:
             error.args = (runpod_words.without(str(error), boot.env.values()),)
             if isinstance(error, Absent):
                 raise BadInput(f"{error}: something that the order names is not there") from error
+            if isinstance(error, runpod_words.Refused):
+                raise Unclear(str(error)) from error
             raise
         made = pod.get("id") if isinstance(pod, dict) else None
         if not isinstance(made, str) or not made:

@@ -15,6 +15,7 @@ from launch.errors import (
     NoCapacity,
     ProviderError,
     RateLimited,
+    Unclear,
     UnknownOutcome,
 )
 from launch.providers import runpod
@@ -160,7 +161,7 @@ def test_too_many_variables_are_not_sent(fake: FakeRunPod, cloud: RunPod) -> Non
     [
         ("capacity", NoCapacity),
         ("pool", NoCapacity),
-        ("rule", BadInput),
+        ("rule", Unclear),
         ("invalid", BadInput),
         ("no_balance", BalanceEmpty),
         ("zero_balance", BalanceEmpty),

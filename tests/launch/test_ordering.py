@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from launch import ordering
-from launch.errors import BalanceEmpty, NoCapacity, NotGone, UnknownOutcome
+from launch.errors import BalanceEmpty, NoCapacity, NotGone, Unclear, UnknownOutcome
 from launch.ordering import Choice, Ordered
 from launch.orders import Order, Plan, newest_plan, stop_asked
 from launch.providers.offer import Offer
-from mimir.errors import Corrupt, Fenced, StoreError
+from mimir.errors import BadInput, Corrupt, Fenced, StoreError
 from mimir.runs import layout, notes
 from mimir.runs.commit import raise_attempt
 from mimir.runs.notes import StopRequest
@@ -192,6 +192,30 @@ def test_none_to_be_had(desk: Desk) -> None:
     desk.cloud.faults = [NoCapacity("A")]
     with pytest.raises(NoCapacity, match=r"^A$"):
         order(desk)
+
+
+def test_a_refusal_that_may_mean_either_is_not_the_last_word(desk: Desk) -> None:
+    desk.cloud.faults = [Unclear("400: hm")]
+    assert order(desk, offer(0.5), offer(0.6)).attempt == 2
+    assert desk.gone(1).kind == "refused"
+
+
+@pytest.mark.parametrize(
+    ("refusals", "error"),
+    [
+        ([Unclear("A"), Unclear("B")], BadInput), ([Unclear("A")], BadInput),
+        ([NoCapacity("A"), Unclear("B")], NoCapacity),
+    ],
+)  # fmt: skip
+def test_only_if_all_orders_were_refused_so_the_request_is_wrong(
+    desk: Desk, refusals: list[Exception], error: type[Exception]
+) -> None:
+    offers = [offer(0.5 + n) for n in range(len(refusals))]
+    desk.cloud.faults = list(refusals)
+    with pytest.raises(error, match=str(refusals[-1])) as caught:
+        order(desk, *offers)
+    assert type(caught.value) is error
+    assert len(desk.cloud.created) == len(refusals)
 
 
 @pytest.mark.parametrize("error", [BalanceEmpty("no money"), StoreError("the store is away")])
