@@ -203,7 +203,8 @@ class Keeper:
         if last is None:
             return "failed", "its order cannot be read, so that nobody knows what it may cost"
         since = last.since or max(1, status.attempt)
-        if status.attempt and stop_asked(self._store, status.run, since, status.attempt):
+        asked_from = max(since, last.asked_from)
+        if status.attempt and stop_asked(self._store, status.run, asked_from, status.attempt):
             return "stopped", "asked to stop"
         bounds = last.plan.limits
         why = limits.room(bounds, status, self._clock()).why
