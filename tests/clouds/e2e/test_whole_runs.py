@@ -13,7 +13,7 @@ import pytest
 
 from mimir.runs.store import open_store
 from tests.clouds.e2e.conftest import PROVIDERS
-from tests.clouds.e2e.test_misbehaviour import CASES, MISBEHAVIOURS
+from tests.clouds.e2e.test_misbehaviour import CASES, MISBEHAVIOURS, happened, watch
 from tests.clouds.e2e.world import World
 from tests.clouds.fake_vast import FakeVast
 from tests.clouds.service import Rental
@@ -44,11 +44,13 @@ def alone(tmp_path_factory: pytest.TempPathFactory, small: Path) -> Callable[[in
     return weights
 
 
-def submission(world: World, epochs: int, *words: str) -> tuple[str, ...]:
+def submission(
+    world: World, epochs: int, *words: str, watched: tuple[str, ...] = ("--watch",)
+) -> tuple[str, ...]:
     settings: dict[str, Any] = {**jobs.TINY, "device": "cpu", "epochs": epochs}
     options = [w for k, v in settings.items() for w in (f"--{k.replace('_', '-')}", str(v))]
     return (
-        "submit", "smoke", "--name", "r", "--provider", world.provider, "--yes", "--watch",
+        "submit", "smoke", "--name", "r", "--provider", world.provider, "--yes", *watched,
         "--max-cost", "5", "--max-failures", "50", "--data", str(world.data), *options, *words,
     )  # fmt: skip
 
@@ -178,9 +180,12 @@ def test_each_misbehaviour(
     weights = alone(SHORT)
     for name, details in MISBEHAVIOURS[provider][words]:
         world.fake.fault(name, **details)
-    command = world.spawn(*submission(world, SHORT))
-    if command.wait(120) and world.step("r") < 0:
+    command = world.spawn(*submission(world, SHORT, watched=watch(words)))
+    code = command.wait(120)
+    happened(world, words)
+    if code and world.step("r") < 0:
         world.launch(*submission(world, SHORT), within=120)
     elif world.status("r").state == "failed":
         world.launch("resume", "r", "--yes", "--watch", within=120)
     whole(world, weights)
+    assert world.fake.armed() == [], "it never happened"
