@@ -69,7 +69,7 @@ def watch(*names: str, once: bool = False, store: str = "", json: bool = False) 
     else:
         for one in seen:
             if names or not one.over or one.acted:
-                print(f"{one.run}: {one.sentence}")
+                print(f"{one.run}: {_at_its_end(one) or one.sentence}")
     return INTERRUPTED if failed else 0
 
 
@@ -135,6 +135,14 @@ def _table(strays: "list[Stray]") -> str:
             f"{one.instance.said or one.instance.state}  {price}  {one.why}"
         )
     return "\n".join(lines)
+
+
+def _at_its_end(one: "Seen") -> str:
+    """How a run ended, with what it took and what was estimated; "" for one that goes on."""
+    from launch.show import verdict
+    from mimir.runs.head import ENDED
+
+    return verdict(one.status) if one.over and one.status.state in ENDED else ""
 
 
 def _brief(alive: "list[Seen]") -> str:

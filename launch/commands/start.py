@@ -104,6 +104,8 @@ def submit(
         if json:
             body = proposal.as_json(job, name, opened.url, plan, found)
             print(json_text.dumps(body, indent=2))
+        else:
+            say("a dry run: nothing was ordered")
         return 0
     proposal.agree(places, yes=yes)
     with code.file() as wheel:

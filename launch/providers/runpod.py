@@ -143,30 +143,30 @@ class RunPod:
         try:
             pods = self._pods()
         except MimirError as error:
-            return [Check("runpod: key", "fail", str(error))]
+            return [Check("key", "fail", str(error))]
         cost = sum(pod["cost"] for pod in pods if isinstance(pod.get("cost"), int | float))
         ours = sum(pod["name"].startswith(PREFIX) for pod in pods)
         found = [
             Check(
-                "runpod: key", "ok",
+                "key", "ok",
                 f"accepted, may read pods: {len(pods)} on the account at ${cost:.2f}/h in all, "
                 f"{ours} of them Mimir's",
             )
         ]  # fmt: skip
         try:
             stock = len(self.offers(Need()))
-            found.append(Check("runpod: catalogue", "ok", f"{stock} kinds of machine in stock"))
+            found.append(Check("catalogue", "ok", f"{stock} kinds of machine in stock"))
         except MimirError as error:
-            found.append(Check("runpod: catalogue", "fail", str(error)))
+            found.append(Check("catalogue", "fail", str(error)))
         return [
             *found,
             Check(
-                "runpod: may create and destroy", "warn",
+                "may create and destroy", "warn",
                 "no request tells this without renting: in the console, under Settings, API keys, "
                 "the key must be 'All', or 'Restricted' with api.runpod.io set to Read/Write",
             ),
             Check(
-                "runpod: balance", "warn",
+                "balance", "warn",
                 "the API does not tell it: see the console's Billing page; an order needs credit "
                 "for an hour, and at $0 pods are stopped",
             ),

@@ -408,7 +408,7 @@ def test_a_refusal_does_not_repeat_the_order(service: FakeLambda, cloud: Lambda)
 def test_checks_rent_nothing(service: FakeLambda, cloud: Lambda) -> None:
     found = {check.name: check for check in cloud.checks()}
     assert {check.status for check in found.values()} == {"ok", "warn"}
-    assert "first order" in found["lambda: ssh"].details
+    assert "first order" in found["ssh"].details
     assert {each.method for each in service.requests} == {"GET"}
     service.fault("html_403", path="instance-types")
     assert [each.status for each in cloud.checks()].count("fail") == 1

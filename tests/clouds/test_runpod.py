@@ -379,11 +379,11 @@ def test_a_spent_quota_is_waited_for(fake: FakeRunPod, cloud: RunPod) -> None:
 def test_checks_tell_what_can_be_known(fake: FakeRunPod, cloud: RunPod) -> None:
     rent(cloud)
     found = {each.name: each for each in cloud.checks()}
-    assert found["runpod: key"].status == "ok"
-    assert "1 of them Mimir's" in found["runpod: key"].details
-    assert found["runpod: catalogue"].status == "ok"
-    assert found["runpod: may create and destroy"].status == "warn"
-    assert found["runpod: balance"].status == "warn"
+    assert found["key"].status == "ok"
+    assert "1 of them Mimir's" in found["key"].details
+    assert found["catalogue"].status == "ok"
+    assert found["may create and destroy"].status == "warn"
+    assert found["balance"].status == "warn"
     assert {each.method for each in fake.requests[2:] if each.method != "GET"} == {"POST"}
     (wrong,) = adapter(fake, RUNPOD_API_KEY="wrong").checks()
     assert (wrong.status, "401" in wrong.details) == ("fail", True)

@@ -145,6 +145,7 @@ def test_dry_run_orders_nothing(world: World) -> None:
     out, err = world.submit("run", "--dry-run", "--json")
     assert json.loads(out)["steps"] > 0
     assert "steps" in err
+    assert "a dry run: nothing was ordered" in world.submit("run", "--dry-run")[1]
     assert not (world.folder / "store").exists()
 
 
