@@ -6,7 +6,7 @@ from typing import Any
 
 from launch import gpus, sessions
 from launch.catalogue import Price
-from launch.forecast import Forecast, forecast, step_seconds
+from launch.forecast import Forecast, forecast, need_gb, step_seconds
 from launch.offers import LeftOut, Problem, Ranked
 from launch.show import table
 from launch.workload import Workload
@@ -89,7 +89,8 @@ def offers_text(
             "spot" if offer.spot else "", _hours(one.hours), f"${one.cost:.2f}", offer.region,
             one.forecast.source,
         ))  # fmt: skip
-    lines = [_title(work), table(rows)] if ranked else [_title(work), "no offer can take it now"]
+    none = f"no offer can take it now; {need_gb(work):.1f} GB of GPU memory are needed"
+    lines = [_title(work), table(rows) if ranked else none]
     if len(ranked) > SHOWN:
         lines.append(f"and {len(ranked) - SHOWN} more: --json has them all")
     reasons: dict[str, int] = {}

@@ -101,6 +101,14 @@ def test_options_are_passed_on(clouds: dict[str, Fake], capsys: pytest.CaptureFi
     assert (need.gpus, need.max_price, need.spot) == (("RTX 4090",), 0.7, False)
 
 
+def test_what_nobody_offers_says_what_is_needed(
+    clouds: dict[str, Fake], capsys: pytest.CaptureFixture[str]
+) -> None:
+    clouds["runpod"].answer = clouds["vastai"].answer = []
+    out, _ = run(capsys, "offers", "--preset", "large", "--batch", "16384", *GUIDE)
+    assert "no offer can take it now; 74." in out
+
+
 def test_one_provider_down_hides_no_other(
     clouds: dict[str, Fake], capsys: pytest.CaptureFixture[str]
 ) -> None:

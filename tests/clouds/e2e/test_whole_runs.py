@@ -152,6 +152,7 @@ def test_outbid_every_twenty_steps(back: bool, vast: World, alone: Callable[[int
     assert isinstance(world.fake, FakeVast)
     weights = alone(LONG // 2)
     command = world.spawn(*submission(world, LONG // 2, "--spot"))
+    times = 0
     while command.code is None:
         at = world.step("r")
         world.until(lambda at=at: command.ended() or world.step("r") >= at + 20, 120)
@@ -159,13 +160,16 @@ def test_outbid_every_twenty_steps(back: bool, vast: World, alone: Callable[[int
         if rental is None or command.ended():
             continue
         world.fake.outbid(rental.id)
+        times += 1
         if back:
             time.sleep(random.Random(SEED).uniform(0.0, 0.5))
             if int(rental.id) in world.fake.contracts:
                 world.fake.resume(rental.id)
     assert command.code == 0, command.said
     assert all(rental.spot for rental in world.fake.ledger)
-    assert len(world.fake.ledger) > 2
+    assert times > 2
+    # One that is back before anybody has looked goes on with the same attempt.
+    assert len(world.fake.ledger) > (0 if back else 2)
     whole(world, weights)
 
 
