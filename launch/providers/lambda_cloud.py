@@ -199,8 +199,9 @@ class Lambda:
                 "keep `python -m launch watch` running, or run `watch --once` from cron",
             ),
             Check(
-                "balance", "warn",
-                "the API does not tell it: Lambda bills afterwards, see the console's Billing page",
+                "balance and quota", "warn",
+                "the API tells neither: Lambda bills afterwards, see the console's Billing page; "
+                "an order beyond the account's quota is refused with Lambda's own words",
             ),
         ]  # fmt: skip
 

@@ -166,9 +166,10 @@ class RunPod:
                 "the key must be 'All', or 'Restricted' with api.runpod.io set to Read/Write",
             ),
             Check(
-                "balance", "warn",
-                "the API does not tell it: see the console's Billing page; an order needs credit "
-                "for an hour, and at $0 pods are stopped",
+                "balance and quota", "warn",
+                "the API tells neither: see the console's Billing page; an order needs credit for "
+                "an hour, at $0 pods are stopped, and an account may spend $80/h unless that was "
+                "changed",
             ),
         ]  # fmt: skip
 

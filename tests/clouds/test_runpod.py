@@ -383,7 +383,7 @@ def test_checks_tell_what_can_be_known(fake: FakeRunPod, cloud: RunPod) -> None:
     assert "1 of them Mimir's" in found["key"].details
     assert found["catalogue"].status == "ok"
     assert found["may create and destroy"].status == "warn"
-    assert found["balance"].status == "warn"
+    assert found["balance and quota"].status == "warn"
     assert {each.method for each in fake.requests[2:] if each.method != "GET"} == {"POST"}
     (wrong,) = adapter(fake, RUNPOD_API_KEY="wrong").checks()
     assert (wrong.status, "401" in wrong.details) == ("fail", True)
