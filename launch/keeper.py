@@ -168,6 +168,8 @@ class Keeper:
             self._say(f"attempt {status.attempt} of run {run} has ended: {finding.why}")
             self._close(status, Gone(self._clock(), finding.loss, finding.why))
         status = derive(self._store, run, self._clock())
+        if status.state in ENDED:  # it came to its end while its machine was being ended
+            return self._seen(status, True, True, f"run {run} is {status.state}")
         end = self._end_of(status, facts.order)
         if end is not None:
             return self._give_up(run, *end)

@@ -100,6 +100,12 @@ def derive(store: Store, run: str, now: float) -> Status:
     head = read_head(store, run)
     attempts = _attempts(store, run, head)
     current = notes.read_outcome(store, run, head.attempt) if head.attempt else None
+    if current is not None and head.state not in ENDED:
+        # A worker that brings its run to an end writes HEAD first: it may just have done so.
+        again = read_head(store, run)
+        if again.attempt != head.attempt:
+            return derive(store, run, now)
+        head = again
     stop = notes.stop_requested(store, run, head.attempt) if head.attempt else None
     pulse = _newest_heartbeat(store, run, head)
     alive = notes.read_heartbeat(store, run, head.attempt) if head.attempt else None

@@ -20,7 +20,7 @@ from mimir.runs.commit import raise_attempt
 from mimir.runs.notes import StopRequest
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.status import Status, derive, read_head
-from mimir.runs.store import Store
+from mimir.runs.store import Store, Versioned
 from tests.launch.paper import START, Desk, offer
 
 PLAN = Plan(("runpod",), Limits(max_failures=3))
@@ -402,6 +402,42 @@ def test_what_is_over_is_ended(desk: Desk, kept: Kept, state: str) -> None:
     again = kept.round()
     assert (again.over, again.acted) == (True, False)
     assert desk.cloud.terminated == ["i1"]
+
+
+def test_a_run_that_is_finished_while_it_is_looked_at(desk: Desk, kept: Kept) -> None:
+    """HEAD is read before its worker's last swap, the outcome after it."""
+    kept.submit()
+    worker = desk.work(1, 5)
+    read = desk.store.read
+
+    def meanwhile(key: str) -> Versioned | None:
+        if key == layout.outcome_key("run", 1) and worker.head.state != "done":
+            worker.finish("done", "finished")
+            desk.end(1, 0, reason="finished")
+        return read(key)
+
+    desk.store.read = meanwhile  # type: ignore[method-assign]
+    seen = kept.round()
+    assert (seen.over, seen.status.state, seen.sentence) == (
+        True, "done", "run run is done: finished",
+    )  # fmt: skip
+    assert (desk.gone(1).kind, kept.asked) == ("over", 0)
+    assert notes.read_order(desk.store, "run", 2) is None
+
+
+def test_a_run_that_is_finished_while_its_machine_is_ended(desk: Desk, kept: Kept) -> None:
+    kept.submit()
+    worker = desk.work(1, 5)
+    terminate = desk.cloud.terminate
+
+    def late(id: str) -> None:
+        worker.finish("done", "finished")
+        terminate(id)
+
+    desk.cloud.terminate = late  # type: ignore[method-assign]
+    seen = kept.round(diagnosis.SILENT_FOR + 1)
+    assert (seen.over, seen.status.state) == (True, "done")
+    assert (desk.cloud.alive(), kept.asked) == ([], 0)
 
 
 def test_a_worker_that_has_finished_has_its_last_words(desk: Desk, kept: Kept) -> None:
