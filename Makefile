@@ -14,6 +14,7 @@ help:
 	@echo "make test-gpu      what only an NVIDIA GPU can show; then \`make bench\` there"
 	@echo "make test-servers  the tests that need an S3 server which enforces policies (root, apt)"
 	@echo "make colab-test    Google's own CLI against fakes of Colab's servers (Python 3.12)"
+	@echo "make vastai-test   Vast.ai's own client against our fake of Vast.ai (fetched with pip)"
 	@echo "make colab-live    two minutes on a real Colab machine, for a person with an account"
 	@echo "make lint          ruff and mypy"
 	@echo "make bench         step times beside the plain trainer's, into bench/results/"
@@ -63,6 +64,10 @@ test-servers: $(VENV)/installed
 # Skipped where there is no Python 3.12; MIMIR_REQUIRE_COLAB=1 makes that a failure.
 colab-test: $(VENV)/installed
 	tests/colab/run.sh $(RUN) -n $(TEST_JOBS) --dist worksteal
+
+# The vendor's client in build/vastai, where its pinned dependencies are nobody else's.
+vastai-test: $(VENV)/installed
+	MIMIR_VASTAI=$$(tests/clouds/client.sh $(RUN)) $(RUN) -m pytest tests/clouds/test_vast_client.py
 
 colab-live: $(VENV)/installed
 	$(RUN) -m tests.colab.live

@@ -108,8 +108,7 @@ def await_beginning(
         elif seen is not None:
             tick(f"waiting for attempt {ordered.attempt} to begin")
         if now - began > LIMIT:
-            sentence = f"attempt {ordered.attempt} has given no sign within {LIMIT:.0f} s"
-            return Beginning("waiting", 0, sentence)
+            return _without_a_sign(ordered)
         sleep(0.2)
 
 
@@ -147,6 +146,19 @@ def _seen(store: Store, ordered: Ordered, *, gone: bool) -> Beginning:
         sentence = f"the worker of attempt {attempt} ended before it began"
         end_attempt(store, run, attempt, "failed", sentence)
     return Beginning("vanished", INTERRUPTED, sentence, lines)
+
+
+def _without_a_sign(ordered: Ordered) -> Beginning:
+    """As ordered where machines are somebody else's; amiss where they are this computer's."""
+    sentence = f"attempt {ordered.attempt} has given no sign within {LIMIT:.0f} s"
+    if not ordered.provider.caps.elsewhere:
+        return Beginning("waiting", INTERRUPTED, f"{sentence}; its machine is there: see its log")
+    paid = ", paid for all the while" if ordered.provider.caps.paid else ""
+    return Beginning(
+        "waiting", 0,
+        f"{sentence}: a machine may take 20 minutes to come up{paid}; keep the run alive by "
+        "`watch`, which ends a machine that never begins and orders another",
+    )  # fmt: skip
 
 
 def _ended(store: Store, ordered: Ordered, outcome: Outcome) -> Beginning:

@@ -23,6 +23,7 @@ from mimir.runs.store import Store
 
 if TYPE_CHECKING:
     from launch.offers import Ranked
+    from launch.workload import Workload
 
 SHORTEST = 0.2
 """Hours: what a machine gets done in less is mostly its own start."""
@@ -40,6 +41,7 @@ class Found:
     ranked: offers for which the limits leave time. problems: one sentence for each provider
     that could not be asked, and why offers were left out. cheapest: the way of the least cost,
     whatever the limits leave; None if nothing is offered. locked: none of them accepts who asks.
+    need_gb: GB of GPU memory that the run needs.
     """
 
     choices: tuple[Choice, ...]
@@ -48,6 +50,7 @@ class Found:
     room: Room
     cheapest: "Ranked | None" = None
     locked: bool = False
+    need_gb: float = 0.0
 
 
 def choose(store: Store, plan: Plan, status: Status, now: float, say: Say) -> Sequence[Choice]:
@@ -113,7 +116,8 @@ def find(
         )
         for r in ranked[:TRIES]
     ]  # fmt: skip
-    return Found((*fixed, *rented), tuple(ranked), tuple(problems), room, cheapest, locked)
+    least = _need_gb(config, steps) if clouds else 0.0
+    return Found((*fixed, *rented), tuple(ranked), tuple(problems), room, cheapest, locked, least)
 
 
 def steps_of(store: Store, plan: Plan | None, status: Status) -> int:
@@ -167,8 +171,10 @@ def nothing(plan: Plan, found: Found) -> ProviderError:
     kind = f" with {' or '.join(plan.gpus)}" if plan.gpus else ""
     price = f" at up to ${plan.limits.max_price:g}/h" if plan.limits.max_price else ""
     why = f" ({'; '.join(found.problems)})" if found.problems else ""
+    size = f" ({found.need_gb:.1f} GB of GPU memory)" if found.need_gb else ""
     return NoCapacity(
-        f"{where} has no machine{kind}{price} for this run now{why}: try again later, or widen it"
+        f"{where} has no machine{kind}{price} for this run{size} now{why}: try again later, or "
+        "widen it"
     )
 
 
@@ -213,6 +219,8 @@ def _ranked(
         spot=plan.spot,
     )
     had, problems = offers.collect([cloud.cloud for cloud in clouds], need)
+    if not had:
+        _must_be_large_enough(work, plan.gpus)
     # A provider may know a GPU by a name that only its memory tells apart.
     had = [o for o in had if (not plan.gpus or o.gpu in plan.gpus) and o.price <= need.max_price]
     ranked = offers.rank(had, config, steps, store)
@@ -221,6 +229,27 @@ def _ranked(
         sentences += sorted({one.why for one in offers.judge(had, work)[1]})[:3]
     keyless = [problem for problem in problems if problem.exit_code == BAD_CONFIG]
     return ranked, sentences, len(keyless) == len(clouds)
+
+
+def _need_gb(config: Config, steps: int) -> float:
+    from launch.forecast import need_gb
+    from launch.workload import Workload
+
+    return need_gb(Workload.of_steps(config, steps))
+
+
+def _must_be_large_enough(work: "Workload", names: Sequence[str]) -> None:
+    """BadInput if no GPU of these names can hold the run, which is why nobody offers any."""
+    from launch.forecast import forecast
+
+    known = [what for what in (forecast(work, name) for name in names) if what is not None]
+    if known and not any(what.fits for what in known):
+        largest = max(known, key=lambda what: what.memory_gb)
+        raise BadInput(
+            f"{largest.gpu} with {largest.memory_gb:g} GB is too small: {largest.need_gb:.1f} GB "
+            "are needed; name a larger --gpu or none, or say --accumulate 2, which halves most of "
+            "it"
+        )
 
 
 def _fits(ranked: "Ranked", room: Room) -> bool:

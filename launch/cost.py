@@ -42,9 +42,10 @@ def line(made: Bill) -> str:
     """What `status` shows of a run that costs money; "" for one that does not."""
     if made.dollars is None:
         return ""
-    text = f"${made.dollars:.2f} so far for {made.hours:.1f} h of machines"
+    text = f"${made.dollars:.2f} so far for {_hours(made.hours)} of machines"
     if made.expected_hours is not None and made.expected_dollars is not None:
-        text += f", about ${made.expected_dollars:.2f} and {made.expected_hours:.1f} h at its end"
+        at_its_end = _hours(made.expected_hours)
+        text += f", about ${made.expected_dollars:.2f} and {at_its_end} at its end"
     return text + _beside(made)
 
 
@@ -53,7 +54,7 @@ def total(made: Bill) -> str:
     if made.dollars is None and made.estimated_hours is None:
         return ""
     money = f" and ${made.dollars:.2f}" if made.dollars is not None else ""
-    return f"it took {made.hours:.1f} h of machines{money}{_beside(made)}"
+    return f"it took {_hours(made.hours)} of machines{money}{_beside(made)}"
 
 
 def _beside(made: Bill) -> str:
@@ -61,7 +62,11 @@ def _beside(made: Bill) -> str:
         return ""
     dollars = made.estimated_dollars
     money = f", ${dollars:.2f}" if dollars is not None else ""
-    return f" (estimated at first: {made.estimated_hours:.1f} h{money})"
+    return f" (estimated at first: {_hours(made.estimated_hours)}{money})"
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
 
 
 def _expected(status: Status, used: limits.Spent) -> tuple[float | None, float | None]:

@@ -3,6 +3,7 @@
     MimirError
     └── ProviderError          75  tell the user; resuming later may help
         ├── NoCapacity         75  take the next offer, or try again later
+        │   └── Unclear            take the next offer; if all are refused so, it is a BadInput
         ├── AuthFailed         78  a key is missing, wrong or expired: end, the user must act
         ├── BalanceEmpty       78  no money left: end, the user must act
         ├── RateLimited        75  wait `retry_after` seconds, then ask again
@@ -24,6 +25,10 @@ class ProviderError(MimirError):
 
 class NoCapacity(ProviderError):
     """There is no such machine to be had now."""
+
+
+class Unclear(NoCapacity):
+    """Refused in words that may mean a lack of machines, or a request that is wrong."""
 
 
 class AuthFailed(ProviderError):

@@ -168,6 +168,8 @@ class Keeper:
             self._say(f"attempt {status.attempt} of run {run} has ended: {finding.why}")
             self._close(status, Gone(self._clock(), finding.loss, finding.why))
         status = derive(self._store, run, self._clock())
+        if status.state in ENDED:  # it came to its end while its machine was being ended
+            return self._seen(status, True, True, f"run {run} is {status.state}")
         end = self._end_of(status, facts.order)
         if end is not None:
             return self._give_up(run, *end)
@@ -203,7 +205,8 @@ class Keeper:
         if last is None:
             return "failed", "its order cannot be read, so that nobody knows what it may cost"
         since = last.since or max(1, status.attempt)
-        if status.attempt and stop_asked(self._store, status.run, since, status.attempt):
+        asked_from = max(since, last.asked_from)
+        if status.attempt and stop_asked(self._store, status.run, asked_from, status.attempt):
             return "stopped", "asked to stop"
         bounds = last.plan.limits
         why = limits.room(bounds, status, self._clock()).why

@@ -1,4 +1,4 @@
-"""Step times that were measured: by the bench of a checkout, and by past runs of a store."""
+"""Step times that were measured: by the bench, and by past runs of a store."""
 
 import json
 import statistics
@@ -15,8 +15,10 @@ from mimir.runs.record import RunRecord
 from mimir.runs.status import read_head
 from mimir.runs.store import Store
 
-BENCH = Path(__file__).resolve().parent.parent / "bench" / "results"
-"""Only a checkout has it."""
+BENCH = Path(__file__).resolve().parent / "measurements"
+if not BENCH.is_dir():  # a checkout keeps them with the bench, a wheel inside the package
+    BENCH = Path(__file__).resolve().parent.parent / "bench" / "results"
+FILES = "[cg]pu-*.json"
 NEWEST_RUNS = 20
 """Runs of a store that are looked at: each costs some five requests."""
 SETTLED = 10
@@ -47,7 +49,7 @@ def from_bench(config: Config, folder: Path = BENCH) -> dict[str, Measured]:
     if not _alike(preset, config):
         return {}
     newest: dict[str, tuple[str, Measured]] = {}
-    for path in sorted(folder.glob("[cg]pu-*.json")):
+    for path in sorted(folder.glob(FILES)):
         try:
             body = json.loads(path.read_text(encoding="utf-8"))
             figures = body["presets"][config.preset]

@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from launch import closing, code, keys
-from launch.errors import NoCapacity, NotGone, UnknownOutcome
+from launch.errors import NoCapacity, NotGone, Unclear, UnknownOutcome
 from launch.orders import Order, Plan, stop_asked
 from launch.providers.base import AttemptSpec, Machine, Provider
 from launch.providers.offer import Offer
-from mimir.errors import Fenced, MimirError, StoreError
+from mimir.errors import BadInput, Corrupt, Fenced, MimirError, StoreError
 from mimir.runs import notes
 from mimir.runs.commit import end_attempt, raise_attempt
 from mimir.runs.notes import Gone
@@ -76,26 +76,41 @@ def order(
     Raises:
         Fenced: somebody else has begun an attempt meanwhile, or the run was asked to stop.
         NoCapacity: none was to be had.
+        BadInput: all were refused in words that may mean a wrong request.
         MimirError: what a provider, the store or its STS said; nothing else is tried then.
     """
-    last: NoCapacity | None = None
+    refusals: list[NoCapacity] = []
     known = read_head(store, run).attempt if after is None else after
     since = since or known + 1
+    looked = 0
     for choice in choices:
-        provider = choice.provider.name
+        before, refused = _before(store, run, known)
         intent = Order(
-            provider, plan, clock(), choice.offer, choice.deadline, choice.estimate_hours, since
-        )
+            choice.provider.name, plan, clock(), choice.offer, choice.deadline,
+            choice.estimate_hours, since, max(looked, before), refused,
+        )  # fmt: skip
         # Only over the attempt just refused: a person may have begun another one meanwhile.
         known = _begin(store, run, intent, known, clock)
         try:
             return _order(store, run, known, choice, intent, say, clock)
         except NoCapacity as error:
             say(f"not to be had: {error}")
-            last = error
-    if len(choices) == 1 and last is not None:
-        raise last
-    raise NoCapacity(f"none of {len(choices)} offers was to be had; the last answer: {last}")
+            refusals.append(error)
+            looked = known - 1  # it was looked for before the provider was asked
+    raise _none_of(refusals)
+
+
+def _none_of(refusals: Sequence[NoCapacity]) -> MimirError:
+    """The error that all of these are together."""
+    last = refusals[-1]
+    if all(isinstance(each, Unclear) for each in refusals):
+        return BadInput(
+            f"all of {len(refusals)} orders were refused, in words that are not known to mean a "
+            f"lack of machines: the request itself may be wrong; the last answer: {last}"
+        )
+    if len(refusals) == 1:
+        return last
+    return NoCapacity(f"none of {len(refusals)} offers was to be had; the last answer: {last}")
 
 
 def give_up(store: Store, run: str, reason: str, say: Say) -> None:
@@ -112,7 +127,7 @@ def _order(
 ) -> Ordered:  # fmt: skip
     provider, plan = choice.provider, intent.plan
     try:
-        if stop_asked(store, run, intent.since, attempt):
+        if stop_asked(store, run, intent.asked_from, attempt):
             end_attempt(store, run, attempt, "stopped", "asked to stop")
             raise Fenced(f"attempt {attempt} of run {run} is not begun: the run was asked to stop")
         spec = AttemptSpec(
@@ -164,6 +179,22 @@ def _begin(store: Store, run: str, intent: Order, known: int, clock: Callable[[]
         why = "its launcher ended before a machine was ordered"
         notes.record_gone(store, run, known, Gone(clock(), "refused", why))
     return raise_attempt(store, run, after=known)
+
+
+def _before(store: Store, run: str, known: int) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """Order.looked and Order.refused for the attempt after the known one."""
+    value = notes.read_order(store, run, known) if known else None
+    try:
+        last = Order.from_json(value or {})
+    except Corrupt:  # none, or a newer Mimir's: what it knew is looked up again
+        return 0, ()
+    gone = notes.read_gone(store, run, known)
+    if gone is None or gone.kind != "refused":
+        return last.looked, last.refused
+    ranges = list(last.refused)
+    if ranges and ranges[-1][1] == known - 1:
+        return last.looked, (*ranges[:-1], (ranges[-1][0], known))
+    return last.looked, (*ranges, (known, known))
 
 
 def _with_keys(

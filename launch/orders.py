@@ -62,7 +62,9 @@ class Order:
     """One machine for one attempt. time and deadline in unix s; estimate in hours of work.
 
     since: the attempt that a person ordered, of which this one is a replacement; 0 for itself.
-    What was asked and what broke since then counts for this attempt too.
+    What was asked and what broke since then counts for this attempt too. looked: up to this
+    attempt there was no request to stop when HEAD had gone past it, so that none can be there.
+    refused: (first, last) of older attempts that never had a machine.
     """
 
     provider: str
@@ -72,12 +74,20 @@ class Order:
     deadline: float = 0.0
     estimate_hours: float | None = None
     since: int = 0
+    looked: int = 0
+    refused: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def asked_from(self) -> int:
+        """The oldest attempt to which a request to stop may have been written."""
+        return max(self.since, self.looked + 1)
 
     def as_json(self) -> dict[str, Any]:
         return {
             "provider": self.provider, "plan": self.plan.as_json(), "time": self.time,
             "offer": self.offer.as_json() if self.offer else None, "deadline": self.deadline,
             "estimate_hours": self.estimate_hours, "since": self.since,
+            "looked": self.looked, "refused": [list(each) for each in self.refused],
             "by": f"{os.uname().nodename}:{os.getpid()}",
         }  # fmt: skip
 
@@ -93,6 +103,8 @@ class Order:
                 deadline=float(value.get("deadline") or 0.0),
                 estimate_hours=value.get("estimate_hours"),
                 since=int(value.get("since") or 0),
+                looked=int(value.get("looked") or 0),
+                refused=tuple((int(a), int(b)) for a, b in value.get("refused") or ()),
             )
 
 
@@ -109,7 +121,7 @@ def newest_plan(store: Store, run: str, attempt: int) -> Plan | None:
 def stop_asked(store: Store, run: str, since: int, attempt: int) -> StopRequest | None:
     """The request to stop that holds for an attempt: to it, or to one that it stands in for.
 
-    since: as Order.since. A request is written to the attempt at HEAD, and a launcher may have
+    since: as Order.asked_from. A request is written to the attempt at HEAD, and a launcher may have
     gone on to the next one in the same moment.
     """
     for number in range(attempt, max(1, since or attempt) - 1, -1):

@@ -61,14 +61,18 @@ def rows(
     return lines
 
 
-def warnings(providers: Sequence[Provider]) -> list[str]:
+def warnings(providers: Sequence[Provider], *, spot: bool = False) -> list[str]:
     """What the user must know of these providers before they order."""
+    without = [each.name for each in providers if spot and not each.caps.spot]
     return [
-        f"note: a machine of {provider.name} cannot end itself, and shutting it down does not end "
-        "the bill: keep `python -m launch watch` running (or call it from cron with --once), or "
-        "a run that ends while this computer is off is paid until then"
-        for provider in providers
-        if provider.caps.paid and not provider.caps.ends_itself
+        *(f"note: {name} has no spot machines: --spot changes nothing there" for name in without),
+        *(
+            f"note: a machine of {provider.name} cannot end itself, and shutting it down does not "
+            "end the bill: keep `python -m launch watch` running (or call it from cron with "
+            "--once), or a run that ends while this computer is off is paid until then"
+            for provider in providers
+            if provider.caps.paid and not provider.caps.ends_itself
+        ),
     ]
 
 
@@ -106,10 +110,11 @@ def agree(providers: Sequence[Provider], *, yes: bool) -> None:
 
 def _limits(plan: Plan) -> list[str]:
     limits, said = plan.limits, []
-    if limits.max_price:
-        said.append(f"${limits.max_price:g}/h")
     if limits.max_hours:
         said.append(f"{limits.max_hours:g} h")
     if limits.max_cost:
         said.append(f"${limits.max_cost:.2f}")
-    return [", ".join(said) + " over all attempts"] if said else []
+    lines = [f"${limits.max_price:g}/h for a machine"] if limits.max_price else []
+    if said:
+        lines.append(", ".join(said) + " over all attempts")
+    return lines

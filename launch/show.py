@@ -140,18 +140,37 @@ def _attempts(status: Status) -> list[str]:
         return []
     rows = [
         (
-            str(attempt.attempt),
-            f"from step {attempt.from_step}" if attempt.from_step is not None else "not begun",
-            machine_text(attempt.machine),
-            _end(attempt, status),
+            _numbers(several),
+            f"from step {last.from_step}" if last.from_step is not None else "not begun",
+            "none was to be had" if len(several) > 1 else machine_text(last.machine),
+            _end(last, status),
         )
-        for attempt in status.attempts
+        for several in _refusals_together(status.attempts)
+        for last in several[-1:]
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     lines = [
         "    " + "  ".join([*(row[i].ljust(widths[i]) for i in range(3)), row[3]]) for row in rows
     ]
     return ["  attempts", *lines]
+
+
+def _refusals_together(attempts: Sequence[AttemptStatus]) -> list[list[AttemptStatus]]:
+    """One list for each line: refused orders in a row, which may be hundreds, have one."""
+    lines: list[list[AttemptStatus]] = []
+    for attempt in attempts:
+        refused = attempt.gone is not None and attempt.gone.kind == "refused"
+        before = lines[-1][-1].gone if lines else None
+        if refused and before is not None and before.kind == "refused":
+            lines[-1].append(attempt)
+        else:
+            lines.append([attempt])
+    return lines
+
+
+def _numbers(several: Sequence[AttemptStatus]) -> str:
+    first, last = several[0].attempt, several[-1].attempt
+    return f"{first}" if first == last else f"{first} to {last}"
 
 
 def machine_text(machine: dict[str, Any] | None) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from launch import gpus, sessions
 from launch.catalogue import Price
-from launch.forecast import Forecast, forecast
+from launch.forecast import Forecast, forecast, need_gb, step_seconds
 from launch.offers import LeftOut, Problem, Ranked
 from launch.show import table
 from launch.workload import Workload
@@ -89,7 +89,8 @@ def offers_text(
             "spot" if offer.spot else "", _hours(one.hours), f"${one.cost:.2f}", offer.region,
             one.forecast.source,
         ))  # fmt: skip
-    lines = [_title(work), table(rows)] if ranked else [_title(work), "no offer can take it now"]
+    none = f"no offer can take it now; {need_gb(work):.1f} GB of GPU memory are needed"
+    lines = [_title(work), table(rows) if ranked else none]
     if len(ranked) > SHOWN:
         lines.append(f"and {len(ranked) - SHOWN} more: --json has them all")
     reasons: dict[str, int] = {}
@@ -122,10 +123,18 @@ def estimate_text(work: Workload, lines: Sequence[Line]) -> str:
         ))  # fmt: skip
     words = [_title(work), table(rows)]
     if any(line.what.source == "model" for line in lines):
-        words.append(
-            "model: a roofline, not measured on any GPU; expect a factor of two either way"
-        )
+        words.append(_of_the_model(work, lines))
     return "\n".join(words)
+
+
+def _of_the_model(work: Workload, lines: Sequence[Line]) -> str:
+    """What to think of its rows: held against those GPUs of the table that were measured."""
+    known = [(line.what, gpus.get(line.what.gpu)) for line in lines if line.what.source != "model"]
+    ratios = [(what.gpu, what.step_s / step_seconds(work, gpu)) for what, gpu in known if gpu]
+    if not ratios:
+        return "model: a roofline, not measured on any GPU; expect a factor of two either way"
+    told = ", ".join(f"{ratio:.2g} times as long on {gpu}" for gpu, ratio in ratios)
+    return f"model: a roofline, not measured there; where one was, a step takes {told} as by it"
 
 
 def _named(what: Forecast) -> str:

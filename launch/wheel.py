@@ -30,6 +30,8 @@ NEEDS = {
 }
 """module -> requirement: what a worker imports beside torch. A test holds it to pyproject.toml;
 packaging is safetensors' own, which does not declare it."""
+_LEFT_OUT = {"__pycache__", "measurements"}
+"""Folders: no code. A forecast is made on the laptop, and a new figure makes no new code."""
 _TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -62,8 +64,9 @@ def _files() -> Iterator[tuple[str, bytes]]:
     package = Path(mimir.__file__).parent
     for root, name in ((package, "mimir"), (Path(__file__).parent, "launch")):
         for path in sorted(root.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                yield f"{name}/{path.relative_to(root).as_posix()}", path.read_bytes()
+            place = path.relative_to(root)
+            if path.is_file() and not _LEFT_OUT & set(place.parts):
+                yield f"{name}/{place.as_posix()}", path.read_bytes()
     for path in sorted(PRESETS.glob("*.yaml")):
         yield f"mimir/jobs/{path.name}", path.read_bytes()
 

@@ -67,9 +67,11 @@ def watch(*names: str, once: bool = False, store: str = "", json: bool = False) 
     if json:
         print(json_text.dumps([_as_json(one) for one in seen], indent=2))
     else:
-        for one in seen:
-            if names or not one.over or one.acted:
-                print(f"{one.run}: {one.sentence}")
+        told = [one for one in seen if names or not one.over or one.acted]
+        for one in told:
+            print(f"{one.run}: {_at_its_end(one) or one.sentence}")
+        if seen and not told:
+            print(f"all {len(seen)} runs have ended: nothing is left to keep")
     return INTERRUPTED if failed else 0
 
 
@@ -135,6 +137,14 @@ def _table(strays: "list[Stray]") -> str:
             f"{one.instance.said or one.instance.state}  {price}  {one.why}"
         )
     return "\n".join(lines)
+
+
+def _at_its_end(one: "Seen") -> str:
+    """How a run ended, with what it took and what was estimated; "" for one that goes on."""
+    from launch.show import verdict
+    from mimir.runs.head import ENDED
+
+    return verdict(one.status) if one.over and one.status.state in ENDED else ""
 
 
 def _brief(alive: "list[Seen]") -> str:

@@ -93,7 +93,7 @@ def estimate(
 ) -> None:
     """How long a preset would train on each kind of GPU, and what that would cost.
 
-    Step times are measured ones where there are any (bench/results/ of a checkout, past runs
+    Step times are measured ones where there are any (Mimir's own in bench/results/, past runs
     of the store), else a model's, which may be off by a factor of two; the last column says
     which. Prices are the lowest that the providers with a key here ask now.
 

@@ -95,7 +95,9 @@ def submit(
         found = choosing.find(opened, plan, None, job.config, job.steps, now, found.ranked)
     table = proposal.rows(job, name, opened.url, plan, found, now)
     say("\n".join(f"  {what:<9} {value}" for what, value in table))
-    for line in (*proposal.warnings(places), *(found.problems if found.choices else ())):
+    for line in proposal.warnings(places, spot=plan.spot):
+        say(line)
+    for line in found.problems if found.choices else ():
         say(line)
     choosing.must_fit(plan, found)
     if not found.choices:
@@ -104,6 +106,8 @@ def submit(
         if json:
             body = proposal.as_json(job, name, opened.url, plan, found)
             print(json_text.dumps(body, indent=2))
+        else:
+            say("a dry run: nothing was ordered")
         return 0
     proposal.agree(places, yes=yes)
     with code.file() as wheel:
@@ -204,7 +208,9 @@ def resume(
     plan = proposal.limited(plan, found, choosing.spent(known, time.time()))
     if plan.limits != wanted:
         found = choosing.find(opened, plan, known, config, left, time.time(), found.ranked)
-    for line in (*proposal.warnings(places), *(found.problems if found.choices else ())):
+    for line in proposal.warnings(places, spot=plan.spot):
+        say(line)
+    for line in found.problems if found.choices else ():
         say(line)
     if found.room.why:
         raise BadInput(

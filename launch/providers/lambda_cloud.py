@@ -177,30 +177,31 @@ class Lambda:
         found: list[Check] = []
         try:
             count = len(self.instances())
-            found.append(Check("lambda: key", "ok", f"accepted; {count} machines are Mimir's"))
+            found.append(Check("key", "ok", f"accepted; {count} machines are Mimir's"))
         except MimirError as error:
-            return [Check("lambda: key", "fail", str(error))]
+            return [Check("key", "fail", str(error))]
         try:
             stock = len(self.offers(Need()))
-            found.append(Check("lambda: catalogue", "ok", f"{stock} machines with one GPU offered"))
+            found.append(Check("catalogue", "ok", f"{stock} machines with one GPU offered"))
         except MimirError as error:
-            found.append(Check("lambda: catalogue", "fail", str(error)))
+            found.append(Check("catalogue", "fail", str(error)))
         return [
             *found,
             self._check_ssh(),
             Check(
-                "lambda: may create and destroy", "warn",
+                "may create and destroy", "warn",
                 "no request tells this without renting; give Mimir a workspace of its own, for a "
                 "key may do everything in its workspace",
             ),
             Check(
-                "lambda: ends machines", "warn",
+                "ends machines", "warn",
                 "a machine at Lambda cannot end itself and costs until it is ended from outside: "
                 "keep `python -m launch watch` running, or run `watch --once` from cron",
             ),
             Check(
-                "lambda: balance", "warn",
-                "the API does not tell it: Lambda bills afterwards, see the console's Billing page",
+                "balance and quota", "warn",
+                "the API tells neither: Lambda bills afterwards, see the console's Billing page; "
+                "an order beyond the account's quota is refused with Lambda's own words",
             ),
         ]  # fmt: skip
 
@@ -209,14 +210,12 @@ class Lambda:
             ours = ssh.own(self._identity, SSH_KEY)
             there = self._keys()
         except MimirError as error:
-            return Check("lambda: ssh", "fail", str(error))
+            return Check("ssh", "fail", str(error))
         if SSH_KEY not in there:
-            return Check(
-                "lambda: ssh", "ok", f"the first order puts a key {SSH_KEY} on the account"
-            )
+            return Check("ssh", "ok", f"the first order puts a key {SSH_KEY} on the account")
         same = there[SSH_KEY].split()[:2] == ours.split()[:2]
         whose = "this computer's" if same else "of another computer, machines take both"
-        return Check("lambda: ssh", "ok", f"the account has a key {SSH_KEY}, {whose}")
+        return Check("ssh", "ok", f"the account has a key {SSH_KEY}, {whose}")
 
     @property
     def _http(self) -> Http:

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 
 from launch import gpus
-from launch.errors import AuthFailed, ProviderError, UnknownOutcome
+from launch.errors import AuthFailed, ProviderError, Unclear, UnknownOutcome
 from launch.providers import runpod_words
 from launch.providers.base import Caps
 from launch.providers.cloud import PREFIX, Boot, Check, Instance, State
@@ -96,6 +96,8 @@ class RunPod:
             error.args = (runpod_words.without(str(error), boot.env.values()),)
             if isinstance(error, Absent):
                 raise BadInput(f"{error}: something that the order names is not there") from error
+            if isinstance(error, runpod_words.Refused):
+                raise Unclear(str(error)) from error
             raise
         made = pod.get("id") if isinstance(pod, dict) else None
         if not isinstance(made, str) or not made:
@@ -141,32 +143,33 @@ class RunPod:
         try:
             pods = self._pods()
         except MimirError as error:
-            return [Check("runpod: key", "fail", str(error))]
+            return [Check("key", "fail", str(error))]
         cost = sum(pod["cost"] for pod in pods if isinstance(pod.get("cost"), int | float))
         ours = sum(pod["name"].startswith(PREFIX) for pod in pods)
         found = [
             Check(
-                "runpod: key", "ok",
+                "key", "ok",
                 f"accepted, may read pods: {len(pods)} on the account at ${cost:.2f}/h in all, "
                 f"{ours} of them Mimir's",
             )
         ]  # fmt: skip
         try:
             stock = len(self.offers(Need()))
-            found.append(Check("runpod: catalogue", "ok", f"{stock} kinds of machine in stock"))
+            found.append(Check("catalogue", "ok", f"{stock} kinds of machine in stock"))
         except MimirError as error:
-            found.append(Check("runpod: catalogue", "fail", str(error)))
+            found.append(Check("catalogue", "fail", str(error)))
         return [
             *found,
             Check(
-                "runpod: may create and destroy", "warn",
+                "may create and destroy", "warn",
                 "no request tells this without renting: in the console, under Settings, API keys, "
                 "the key must be 'All', or 'Restricted' with api.runpod.io set to Read/Write",
             ),
             Check(
-                "runpod: balance", "warn",
-                "the API does not tell it: see the console's Billing page; an order needs credit "
-                "for an hour, and at $0 pods are stopped",
+                "balance and quota", "warn",
+                "the API tells neither: see the console's Billing page; an order needs credit for "
+                "an hour, at $0 pods are stopped, and an account may spend $80/h unless that was "
+                "changed",
             ),
         ]  # fmt: skip
 

@@ -19,6 +19,10 @@ _NO_MONEY = re.compile(r"insufficient (balance|funds|credit)|balance (is )?too l
 _NOT_THIS_POOL = re.compile(r"\bpool\b|gpu type|data ?center|(secure|community) cloud", re.I)
 
 
+class Refused(BadInput):
+    """400 in words that are not known: a rule that was broken, or a lack of machines."""
+
+
 def explain(response: httpx.Response) -> MimirError:
     """What an answer that is no success means."""
     status, said = response.status_code, body(response)
@@ -42,7 +46,7 @@ def explain(response: httpx.Response) -> MimirError:
     if status == 400 and _NO_CAPACITY.search(words):
         return NoCapacity(told)
     if status in (400, 422):
-        return BadInput(told)
+        return Refused(told) if status == 400 else BadInput(told)
     if status == 410:
         return ProviderError(f"{told}: this version of the API is over, look for a newer Mimir")
     return ProviderError(told)

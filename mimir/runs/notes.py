@@ -56,7 +56,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Gone:
-    """That an attempt's machine is no more, and why. time: unix s.
+    """That an attempt's machine is no more, and why. time: unix s, 0 if it was not read.
 
     kind: "over" (the attempt had ended), "eviction" (taken away), "failure" (it, or what ran
     on it, broke) or "refused" (there never was one).
@@ -122,6 +122,19 @@ def record_order(store: Store, run: str, attempt: int, order: dict[str, Any]) ->
 
 def read_order(store: Store, run: str, attempt: int) -> dict[str, Any] | None:
     return _read(store, layout.order_key(run, attempt))
+
+
+def refused_before(store: Store, run: str, attempt: int) -> frozenset[int]:
+    """Older attempts of which the attempt's order says that there never was a machine.
+
+    Orders carry their numbers on, so that nobody has to read each of hundreds of refusals.
+    """
+    ranges = (read_order(store, run, attempt) or {}).get("refused") or ()
+    try:
+        known = [n for first, last in ranges for n in range(max(1, first), min(last, attempt) + 1)]
+    except (TypeError, ValueError):
+        return frozenset()  # then they are read one by one
+    return frozenset(known) - {attempt}
 
 
 def record_gone(store: Store, run: str, attempt: int, gone: Gone) -> bool:

@@ -100,6 +100,12 @@ def derive(store: Store, run: str, now: float) -> Status:
     head = read_head(store, run)
     attempts = _attempts(store, run, head)
     current = notes.read_outcome(store, run, head.attempt) if head.attempt else None
+    if current is not None and head.state not in ENDED:
+        # A worker that brings its run to an end writes HEAD first: it may just have done so.
+        again = read_head(store, run)
+        if again.attempt != head.attempt:
+            return derive(store, run, now)
+        head = again
     stop = notes.stop_requested(store, run, head.attempt) if head.attempt else None
     pulse = _newest_heartbeat(store, run, head)
     alive = notes.read_heartbeat(store, run, head.attempt) if head.attempt else None
@@ -166,7 +172,8 @@ def _state(head: Head, outcome: Outcome | None, *, stopping: bool) -> tuple[str,
 
 def _newest_heartbeat(store: Store, run: str, head: Head) -> Heartbeat | None:
     """Of the newest attempt that gave a sign: a queued attempt has none of its own."""
-    for attempt in range(head.attempt, 0, -1):
+    begun = [attempt for attempt, _ in reversed(head.lineage)]
+    for attempt in dict.fromkeys((head.attempt, *begun)) if head.attempt else ():
         pulse = notes.read_heartbeat(store, run, attempt)
         if pulse is not None:
             return pulse
@@ -174,12 +181,23 @@ def _newest_heartbeat(store: Store, run: str, head: Head) -> Heartbeat | None:
 
 
 def _attempts(store: Store, run: str, head: Head) -> tuple[AttemptStatus, ...]:
-    """All attempts; read at once, for each takes five requests and a bucket is far away."""
-    numbers = range(1, head.attempt + 1)
-    if len(numbers) < 2:
-        return tuple(_attempt(store, run, head, number) for number in numbers)
+    """All attempts; read at once, for each takes five requests and a bucket is far away.
+
+    Those that never had a machine are not read, if the newest order knows them: hours without
+    capacity leave hundreds.
+    """
+    if head.attempt < 2:
+        return tuple(_attempt(store, run, head, n) for n in range(1, head.attempt + 1))
+    refused = notes.refused_before(store, run, head.attempt) - dict(head.lineage).keys()
+
+    def found(number: int) -> AttemptStatus:
+        if number in refused:
+            why = "no machine was to be had"
+            return AttemptStatus(number, None, why, gone=Gone(0.0, "refused", why))
+        return _attempt(store, run, head, number)
+
     with ThreadPoolExecutor(max_workers=8) as pool:
-        return tuple(pool.map(lambda number: _attempt(store, run, head, number), numbers))
+        return tuple(pool.map(found, range(1, head.attempt + 1)))
 
 
 def _attempt(store: Store, run: str, head: Head, number: int) -> AttemptStatus:

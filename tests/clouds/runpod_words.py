@@ -51,16 +51,6 @@ MISBEHAVIOURS: Mapping[str, tuple[tuple[str, dict[str, Any]], ...]] = {
 """None of these should lose a run. Not in it, for they end one: rule, invalid, no_balance,
 unauthorized, zero_balance."""
 
-EXCEPTIONS = (
-    (
-        r"\(fault (html_403|html_200|plain_429)\)",
-        "what stands in front of the service answers in its own way",
-    ),
-    (r"\(fault (unknown_status|torn_list)\)", "the fault is that the document is not kept to"),
-    (r"^GET /v2/pods request \?cursor", "pages are newer than the document"),
-)
-"""For tests/clouds/contract.py."""
-
 
 def gpu(
     id: str, name: str, memory: int, secure_price: float, community_price: float, *,

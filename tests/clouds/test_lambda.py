@@ -22,7 +22,7 @@ from launch.providers.cloud import Boot, State
 from launch.providers.lambda_cloud import Lambda
 from launch.providers.offer import Need, Offer
 from mimir.errors import BadInput
-from tests.clouds import contract
+from tests.clouds import documents
 from tests.clouds.fake_lambda import FakeLambda
 from tests.clouds.vm_programs import SSHD
 
@@ -36,15 +36,6 @@ OFFER = Offer(
     "lambda", "gpu_1x_a10@us-west-2", "A10", 24, 0.75, "us-west-2", place="us-west-2",
     key={"type": "gpu_1x_a10", "region": "us-west-2"},
 )  # fmt: skip
-EXCEPTIONS = (
-    contract.NOT_THE_SERVICES_WORDS,
-    (r" 429 answer", "limits stand in the document's prose only"),
-    (r" 500 answer", "failures of the service are described nowhere"),
-    (r"data\.status: 'hibernating'", "made up, as a later version of the service may"),
-    (r"fault (unknown_after|null_list|nameless_row)", "what was seen of it, against its document"),
-    (r"fault (forbidden|duplicate_key)", "a code of the document that lacks at this operation"),
-    (r"terminate 400 .*global/(unknown|invalid)", "as above: ending it twice was seen to fail so"),
-)
 PLAIN = httpx.HTTPTransport(verify=False)
 """Loopback needs no certificates: to load them takes ten times as long as a request."""
 
@@ -54,9 +45,7 @@ def service() -> Iterator[FakeLambda]:
     with FakeLambda() as made:
         yield made
         assert made.complaints() == []
-        if contract.FOLDER.exists():
-            document = contract.document("lambda-1.10.0.json")
-            assert contract.check(document, made.requests, EXCEPTIONS) == []
+        assert documents.violations("lambda", made.requests) == []
 
 
 @pytest.fixture
@@ -419,7 +408,7 @@ def test_a_refusal_does_not_repeat_the_order(service: FakeLambda, cloud: Lambda)
 def test_checks_rent_nothing(service: FakeLambda, cloud: Lambda) -> None:
     found = {check.name: check for check in cloud.checks()}
     assert {check.status for check in found.values()} == {"ok", "warn"}
-    assert "first order" in found["lambda: ssh"].details
+    assert "first order" in found["ssh"].details
     assert {each.method for each in service.requests} == {"GET"}
     service.fault("html_403", path="instance-types")
     assert [each.status for each in cloud.checks()].count("fail") == 1

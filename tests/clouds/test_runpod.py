@@ -15,6 +15,7 @@ from launch.errors import (
     NoCapacity,
     ProviderError,
     RateLimited,
+    Unclear,
     UnknownOutcome,
 )
 from launch.providers import runpod
@@ -23,7 +24,7 @@ from launch.providers.offer import Need, Offer
 from launch.providers.rented import Rented
 from launch.providers.runpod import RunPod
 from mimir.errors import BadInput
-from tests.clouds import contract, runpod_words
+from tests.clouds import contract, documents
 from tests.clouds.fake_runpod import FakeRunPod
 from tests.clouds.machines import ROOT
 
@@ -37,9 +38,7 @@ PRINTS = ("sh", "-c", "echo one; echo two; sleep 60")
 def fake() -> Iterator[FakeRunPod]:
     with FakeRunPod(KEY) as service:
         yield service
-        if contract.FOLDER.exists():
-            path = contract.document("runpod-v2.json")
-            assert contract.check(path, service.requests, runpod_words.EXCEPTIONS) == []
+        assert documents.violations("runpod", service.requests) == []
 
 
 @pytest.fixture
@@ -162,7 +161,7 @@ def test_too_many_variables_are_not_sent(fake: FakeRunPod, cloud: RunPod) -> Non
     [
         ("capacity", NoCapacity),
         ("pool", NoCapacity),
-        ("rule", BadInput),
+        ("rule", Unclear),
         ("invalid", BadInput),
         ("no_balance", BalanceEmpty),
         ("zero_balance", BalanceEmpty),
@@ -380,11 +379,11 @@ def test_a_spent_quota_is_waited_for(fake: FakeRunPod, cloud: RunPod) -> None:
 def test_checks_tell_what_can_be_known(fake: FakeRunPod, cloud: RunPod) -> None:
     rent(cloud)
     found = {each.name: each for each in cloud.checks()}
-    assert found["runpod: key"].status == "ok"
-    assert "1 of them Mimir's" in found["runpod: key"].details
-    assert found["runpod: catalogue"].status == "ok"
-    assert found["runpod: may create and destroy"].status == "warn"
-    assert found["runpod: balance"].status == "warn"
+    assert found["key"].status == "ok"
+    assert "1 of them Mimir's" in found["key"].details
+    assert found["catalogue"].status == "ok"
+    assert found["may create and destroy"].status == "warn"
+    assert found["balance and quota"].status == "warn"
     assert {each.method for each in fake.requests[2:] if each.method != "GET"} == {"POST"}
     (wrong,) = adapter(fake, RUNPOD_API_KEY="wrong").checks()
     assert (wrong.status, "401" in wrong.details) == ("fail", True)

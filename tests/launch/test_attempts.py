@@ -156,10 +156,16 @@ def test_replaced_meanwhile(store: Store, fake: Fake, clock: Clock) -> None:
 
 
 def test_no_sign(store: Store, fake: Fake, clock: Clock) -> None:
-    ordered = order(store, "run", fake, say)
-    seen = wait(store, ordered, clock)
-    assert (seen.kind, seen.code) == ("waiting", 0)
+    fake.caps = Caps(paid=False)
+    seen = wait(store, order(store, "run", fake, say), clock)
+    assert (seen.kind, seen.code) == ("waiting", 75)
     assert clock.now - 1000 > attempts.LIMIT
+
+
+def test_a_rented_machine_may_take_longer(store: Store, fake: Fake, clock: Clock) -> None:
+    seen = wait(store, order(store, "run", fake, say), clock)
+    assert (seen.kind, seen.code) == ("waiting", 0)
+    assert "paid for all the while; keep the run alive by `watch`" in seen.sentence
 
 
 def test_retire_ends_the_machine_and_writes_it_down(store: Store, fake: Fake) -> None:

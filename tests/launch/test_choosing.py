@@ -167,8 +167,8 @@ def test_nothing_to_be_had_says_where_and_why(desk: Desk) -> None:
     error = choosing.nothing(plan, found)
     assert isinstance(error, NoCapacity)
     assert str(error) == (
-        "runpod has no machine with RTX 4090 or L4 at up to $0.3/h for this run now: try again "
-        "later, or widen it"
+        "runpod has no machine with RTX 4090 or L4 at up to $0.3/h for this run (4.6 GB of GPU "
+        "memory) now: try again later, or widen it"
     )
 
 
@@ -178,6 +178,16 @@ def test_a_gpu_that_is_too_small_is_said(desk: Desk) -> None:
     assert found.choices == ()
     assert "too small" in found.problems[1] + found.problems[0]
     assert "nothing is known of Voodoo 2" in " ".join(found.problems)
+
+
+def test_a_gpu_that_nobody_offers_because_it_is_too_small(desk: Desk) -> None:
+    """Services filter by memory, so that nothing is seen of it in what they offer."""
+    desk.cloud.market = []
+    wide = CONFIG.with_settings({"dim": 1024, "layers": 12, "batch": 8192})
+    with pytest.raises(BadInput, match=r"T4 with 16 GB is too small: \d+.\d GB are needed"):
+        choosing.find(desk.store, Plan(("runpod",), gpus=("T4",)), None, wide, STEPS, START)
+    found = choosing.find(desk.store, Plan(("runpod",), gpus=("T4",)), None, CONFIG, STEPS, START)
+    assert isinstance(choosing.nothing(Plan(("runpod",)), found), NoCapacity)
 
 
 def choose(desk: Desk, limits: Limits) -> object:

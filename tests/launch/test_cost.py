@@ -73,6 +73,13 @@ def test_the_end_is_held_against_the_estimate() -> None:
     assert text.endswith(wanted)
 
 
+def test_less_than_an_hour_is_told_in_minutes() -> None:
+    made = cost.Bill(0.5, 0.2, 0.99, 0.4, estimated_hours=1.0, estimated_dollars=0.4)
+    told = "$0.20 so far for 30 min of machines, about $0.40 and 59 min at its end"
+    assert cost.line(made) == f"{told} (estimated at first: 1.0 h, $0.40)"
+    assert cost.total(made).startswith("it took 30 min of machines and $0.20")
+
+
 def test_a_machine_that_costs_nothing_has_no_bill() -> None:
     run = Run(price=None)
     now = T0 + HOUR

@@ -1,6 +1,10 @@
 """What a run takes: formulas against the real model, measured steps before reckoned ones."""
 
 import json
+import shutil
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,7 +20,8 @@ from mimir.runs.notes import Heartbeat
 from mimir.runs.record import RunRecord, create_run
 from tests.runs.memory import MemoryStore
 
-BENCH = Path(__file__).resolve().parents[2] / "bench" / "results"
+ROOT = Path(__file__).resolve().parents[2]
+BENCH = ROOT / "bench" / "results"
 
 
 def guide(preset: str, **settings: object) -> Workload:
@@ -153,6 +158,57 @@ def test_bench_results(tmp_path: Path) -> None:
         assert measured.find(config.with_settings(other), folder=tmp_path) == {}
     assert measured.find(load_preset("small"), folder=tmp_path) == {}
     assert measured.find(config, folder=tmp_path / "none") == {}
+
+
+@pytest.mark.parametrize(
+    ("shown", "gpu"),
+    [
+        ("NVIDIA H100 80GB HBM3", "H100 SXM"), ("NVIDIA H100 PCIe", "H100 PCIe"),
+        ("NVIDIA H100 NVL", "H100 NVL"), ("NVIDIA H200", "H200"),
+    ],
+)  # fmt: skip
+def test_what_the_bench_measured_on_a_gpu_is_that_gpus_row(
+    shown: str, gpu: str, tmp_path: Path
+) -> None:
+    """As bench.results.save writes it, and as torch names the GPU."""
+    bench(tmp_path, f"gpu-{shown.lower().replace(' ', '-')}-2026-11-27.json", shown, 3.0, "2026")
+    (known,) = (found := measured.find(load_preset("large"), folder=tmp_path)).values()
+    what = forecast(guide("large"), gpu, found)
+    assert what is not None
+    assert (what.gpu, what.step_s, what.source) == (gpu, 0.003, f"measured ({known.source})")
+
+
+def installed(folder: Path) -> Path:
+    """The packages as a wheel brings them, laid out by pyproject.toml's own words."""
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    for package in tool["packages"]:
+        there = ROOT / tool["package-dir"].get(package, package.replace(".", "/"))
+        here = folder / package.replace(".", "/")
+        here.mkdir(parents=True)
+        for pattern in ("*.py", *tool["package-data"].get(package, ())):
+            for path in there.glob(pattern):
+                shutil.copy(path, here)
+    return folder
+
+
+def test_a_wheel_brings_what_the_bench_measured(tmp_path: Path) -> None:
+    """And none of it goes to machines: a new figure is no new code."""
+    code = (
+        "from launch import measured, wheel; from mimir.config import load_preset; import zipfile;"
+        "print(measured.__file__);"
+        "print(*measured.find(load_preset('small')).values(), sep='|');"
+        "import io; print(*zipfile.ZipFile(io.BytesIO(wheel.content())).namelist())"
+    )
+    where = installed(tmp_path / "site")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=where, capture_output=True, text=True, check=True
+    )
+    place, found, sent = done.stdout.splitlines()
+    assert Path(place).is_relative_to(where)
+    assert found.split("|") == [str(each) for each in measured.find(load_preset("small")).values()]
+    assert "bench/results/" in found
+    assert "launch/measured.py" in sent
+    assert "launch/measurements" not in sent
 
 
 def trained(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from launch import closing, diagnosis, keeper, ordering
+from launch import closing, diagnosis, keeper, ordering, show
 from launch.errors import AuthFailed, BalanceEmpty, NoCapacity, ProviderError, UnknownOutcome
 from launch.keeper import Keeper, Seen, rounds
 from launch.limits import Limits, UsedUp
@@ -20,7 +20,7 @@ from mimir.runs.commit import raise_attempt
 from mimir.runs.notes import StopRequest
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.status import Status, derive, read_head
-from mimir.runs.store import Store
+from mimir.runs.store import Store, Versioned
 from tests.launch.paper import START, Desk, offer
 
 PLAN = Plan(("runpod",), Limits(max_failures=3))
@@ -324,6 +324,51 @@ def test_none_to_be_had_is_asked_again_ever_later(desk: Desk, kept: Kept) -> Non
     assert "is ordered" in kept.round(keeper.LONGEST).sentence
 
 
+def test_hundreds_of_refusals_make_no_look_dearer(desk: Desk, kept: Kept) -> None:
+    """Hours without capacity: each refusal is an attempt, and none is read again and again."""
+    kept.submit()
+    desk.work(1, 5)
+    desk.cloud.machines.clear()
+    kept.offers = [offer(), offer(0.6), offer(0.7), offer(0.8)]
+    reads: list[str] = []
+    read = desk.store.read
+    desk.store.read = lambda key: (reads.append(key), read(key))[1]  # type: ignore[method-assign]
+    took = []
+    for _ in range(30):
+        desk.cloud.faults = [NoCapacity("none left") for _ in kept.offers]
+        reads.clear()
+        kept.round(keeper.LONGEST)
+        took.append(len(reads))
+    status = derive(desk.store, "run", desk.clock())
+    assert status.attempt == 1 + 30 * 4
+    assert took[-1] <= took[2]
+    assert all(each.gone and each.gone.kind == "refused" for each in status.attempts[1:])
+    assert [each.machine is None for each in status.attempts] == [False] + [True] * 120
+    text = show.status_text(status, now=desk.clock())
+    assert "2 to 121  not begun" in text
+    assert len(text.splitlines()) < 12
+    desk.cloud.faults = []
+    kept.round(keeper.LONGEST)
+    desk.work(122, 9)
+    assert derive(desk.store, "run", desk.clock()).attempts[-1].from_step == 5
+
+
+def test_a_stop_that_is_asked_among_refusals(desk: Desk, kept: Kept) -> None:
+    kept.submit()
+    desk.work(1, 5)
+    desk.cloud.machines.clear()
+    kept.offers = [offer(), offer(0.6)]
+    for _ in range(4):
+        desk.cloud.faults = [NoCapacity("none left") for _ in kept.offers]
+        kept.round(keeper.LONGEST)
+    asked = notes.request_stop(desk.store, "run", StopRequest(1.0))
+    desk.order(asked + 1, since=1, looked=asked - 2)  # another keeper, which died before it looked
+    raise_attempt(desk.store, "run")
+    seen = kept.round(closing.SETTLE)
+    assert (seen.over, seen.sentence) == (True, "asked to stop")
+    assert len(desk.cloud.created) == 1 + 4 * 2
+
+
 @pytest.mark.parametrize("error", [BalanceEmpty("no money"), AuthFailed("no key")])
 def test_balance_and_keys_end_the_run(desk: Desk, kept: Kept, error: Exception) -> None:
     kept.submit()
@@ -357,6 +402,42 @@ def test_what_is_over_is_ended(desk: Desk, kept: Kept, state: str) -> None:
     again = kept.round()
     assert (again.over, again.acted) == (True, False)
     assert desk.cloud.terminated == ["i1"]
+
+
+def test_a_run_that_is_finished_while_it_is_looked_at(desk: Desk, kept: Kept) -> None:
+    """HEAD is read before its worker's last swap, the outcome after it."""
+    kept.submit()
+    worker = desk.work(1, 5)
+    read = desk.store.read
+
+    def meanwhile(key: str) -> Versioned | None:
+        if key == layout.outcome_key("run", 1) and worker.head.state != "done":
+            worker.finish("done", "finished")
+            desk.end(1, 0, reason="finished")
+        return read(key)
+
+    desk.store.read = meanwhile  # type: ignore[method-assign]
+    seen = kept.round()
+    assert (seen.over, seen.status.state, seen.sentence) == (
+        True, "done", "run run is done: finished",
+    )  # fmt: skip
+    assert (desk.gone(1).kind, kept.asked) == ("over", 0)
+    assert notes.read_order(desk.store, "run", 2) is None
+
+
+def test_a_run_that_is_finished_while_its_machine_is_ended(desk: Desk, kept: Kept) -> None:
+    kept.submit()
+    worker = desk.work(1, 5)
+    terminate = desk.cloud.terminate
+
+    def late(id: str) -> None:
+        worker.finish("done", "finished")
+        terminate(id)
+
+    desk.cloud.terminate = late  # type: ignore[method-assign]
+    seen = kept.round(diagnosis.SILENT_FOR + 1)
+    assert (seen.over, seen.status.state) == (True, "done")
+    assert (desk.cloud.alive(), kept.asked) == ([], 0)
 
 
 def test_a_worker_that_has_finished_has_its_last_words(desk: Desk, kept: Kept) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from launch import catalogue, forecast, sessions
+from launch import catalogue, forecast, gpus, measured, sessions
 from launch.commands import SUMMARY, TREE
 from launch.errors import AuthFailed, NoCapacity
 from launch.providers import registry
@@ -56,6 +56,8 @@ def clouds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Fake]:
     monkeypatch.setattr(registry, "get", lambda n: made[n] if n in made else real(n))
     monkeypatch.setenv("MIMIR_STORE", (tmp_path / "store").as_uri())
     monkeypatch.setitem(sys.modules, "gpuhunt", None)  # not installed
+    # What the bench of this checkout has measured grows.
+    monkeypatch.setattr(measured, "from_bench", lambda *_: {})
     return made
 
 
@@ -97,6 +99,14 @@ def test_options_are_passed_on(clouds: dict[str, Fake], capsys: pytest.CaptureFi
     assert clouds["vastai"].asked == []
     need = clouds["runpod"].asked[0]
     assert (need.gpus, need.max_price, need.spot) == (("RTX 4090",), 0.7, False)
+
+
+def test_what_nobody_offers_says_what_is_needed(
+    clouds: dict[str, Fake], capsys: pytest.CaptureFixture[str]
+) -> None:
+    clouds["runpod"].answer = clouds["vastai"].answer = []
+    out, _ = run(capsys, "offers", "--preset", "large", "--batch", "16384", *GUIDE)
+    assert "no offer can take it now; 74." in out
 
 
 def test_one_provider_down_hides_no_other(
@@ -151,6 +161,22 @@ def test_estimate_is_the_guides_table(
     assert "0.600 runpod" in next(line for line in out.splitlines() if line.startswith("RTX 4090"))
     assert "not measured on any GPU" in out
     assert err == ""
+
+
+def test_the_model_is_held_against_what_was_measured(
+    clouds: dict[str, Fake], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Workload(load_preset("large"), GUIDE_ROWS)
+    gpu = gpus.find("H200")
+    known = forecast.Measured(1.5 * forecast.step_seconds(work, gpu), "bench/results/gpu-h200.json")
+    monkeypatch.setattr(measured, "from_bench", lambda *_: {"H200": known})
+    out, _ = run(capsys, "estimate", "--preset", "large", *GUIDE)
+    sources = {line.split()[0]: line for line in out.splitlines()}
+    assert "measured (bench/results/gpu-h200.json)" in sources["H200"]
+    assert sources["B200"].endswith("model")
+    assert "where one was, a step takes 1.5 times as long on H200 as by it" in out
+    out, _ = run(capsys, "estimate", "--preset", "large", "--gpu", "h200", *GUIDE)
+    assert "roofline" not in out
 
 
 def test_estimate_json(clouds: dict[str, Fake], capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,20 +1,21 @@
 """One order for one attempt, whoever else orders, dies, stops or comes late."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from launch import ordering
-from launch.errors import BalanceEmpty, NoCapacity, NotGone, UnknownOutcome
+from launch.errors import BalanceEmpty, NoCapacity, NotGone, Unclear, UnknownOutcome
 from launch.ordering import Choice, Ordered
 from launch.orders import Order, Plan, newest_plan, stop_asked
 from launch.providers.offer import Offer
-from mimir.errors import Corrupt, Fenced, StoreError
+from mimir.errors import BadInput, Corrupt, Fenced, StoreError
 from mimir.runs import layout, notes
 from mimir.runs.commit import raise_attempt
 from mimir.runs.notes import StopRequest
-from mimir.runs.status import read_head
+from mimir.runs.status import derive, read_head
 from tests.launch.paper import START, Desk, offer
 
 PLAN = Plan(("runpod",))
@@ -173,6 +174,34 @@ def test_the_next_offer_on_no_capacity(desk: Desk) -> None:
     assert [each["since"] for each in written if each] == [1, 1, 1]
 
 
+def test_orders_carry_on_which_attempts_never_had_a_machine(desk: Desk) -> None:
+    desk.cloud.faults = [NoCapacity("none left"), NoCapacity("none left"), NoCapacity("none left")]
+    assert order(desk, *map(offer, (0.5, 0.6, 0.7, 0.8))).attempt == 4
+    desk.cloud.faults = [NoCapacity("none left")]
+    assert order(desk, offer(0.5), offer(0.6), since=1).attempt == 6
+    read = [Order.from_json(notes.read_order(desk.store, "run", n) or {}) for n in range(1, 7)]
+    spans = [(), ((1, 1),), ((1, 2),), ((1, 3),), ((1, 3),), ((1, 3), (5, 5))]
+    assert [each.refused for each in read] == spans
+    assert [each.looked for each in read] == [0, 0, 1, 2, 2, 4]
+    assert notes.refused_before(desk.store, "run", 6) == {1, 2, 3, 5}
+    found = derive(desk.store, "run", START).attempts
+    assert [each.gone is not None for each in found] == [True, True, True, False, True, False]
+
+
+@pytest.mark.parametrize("refused", ["x", [[1]], [["a", 2]], [[3, 1]], [[0, 99]], 5])
+def test_what_an_order_says_of_others_may_be_nonsense(desk: Desk, refused: object) -> None:
+    desk.order(1)
+    raise_attempt(desk.store, "run")
+    assert order(desk, after=1).attempt == 2
+    key = layout.order_key("run", 2)
+    value = {**(notes.read_order(desk.store, "run", 2) or {}), "refused": refused}
+    desk.store.write(key, json.dumps(value).encode())
+    assert 2 not in notes.refused_before(desk.store, "run", 2)
+    assert len(derive(desk.store, "run", START).attempts) == 2
+    desk.work(2, 5)
+    assert order(desk, after=2).attempt == 3
+
+
 def test_the_next_offer_is_not_tried_over_somebody_elses_attempt(desk: Desk) -> None:
     def refuse(offer: Offer, name: str) -> str:
         raise_attempt(desk.store, "run")
@@ -192,6 +221,30 @@ def test_none_to_be_had(desk: Desk) -> None:
     desk.cloud.faults = [NoCapacity("A")]
     with pytest.raises(NoCapacity, match=r"^A$"):
         order(desk)
+
+
+def test_a_refusal_that_may_mean_either_is_not_the_last_word(desk: Desk) -> None:
+    desk.cloud.faults = [Unclear("400: hm")]
+    assert order(desk, offer(0.5), offer(0.6)).attempt == 2
+    assert desk.gone(1).kind == "refused"
+
+
+@pytest.mark.parametrize(
+    ("refusals", "error"),
+    [
+        ([Unclear("A"), Unclear("B")], BadInput), ([Unclear("A")], BadInput),
+        ([NoCapacity("A"), Unclear("B")], NoCapacity),
+    ],
+)  # fmt: skip
+def test_only_if_all_orders_were_refused_so_the_request_is_wrong(
+    desk: Desk, refusals: list[Exception], error: type[Exception]
+) -> None:
+    offers = [offer(0.5 + n) for n in range(len(refusals))]
+    desk.cloud.faults = list(refusals)
+    with pytest.raises(error, match=str(refusals[-1])) as caught:
+        order(desk, *offers)
+    assert type(caught.value) is error
+    assert len(desk.cloud.created) == len(refusals)
 
 
 @pytest.mark.parametrize("error", [BalanceEmpty("no money"), StoreError("the store is away")])

@@ -56,6 +56,12 @@ def test_bad_words(
     assert wanted in answer(capsys, *words)
 
 
+def test_what_spot_changes_nothing_for_is_said(fake: Fake) -> None:
+    (told,) = [line for line in proposal.warnings([fake], spot=True) if "spot" in line]
+    assert told == "note: fake has no spot machines: --spot changes nothing there"
+    assert not [line for line in proposal.warnings([fake]) if "spot" in line]
+
+
 def test_a_machine_that_costs_money_is_confirmed(
     fake: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:

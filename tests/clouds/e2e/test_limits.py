@@ -77,8 +77,11 @@ def test_a_stop_holds_over_the_machine_that_is_replaced(runpod: World) -> None:
     runpod.launch(*runpod.submission("r"))
     runpod.launch("stop", "r")
     runpod.until(lambda: notes.read_outcome(runpod.store, "r", 1))
-    runpod.launch("watch", "r", "--once")
+    said = runpod.launch("watch", "r", "--once")
     assert runpod.status("r").state == "stopped"
+    assert "run r is stopped at step " in said
+    assert "of machines and $0.00 (estimated at first: " in said
+    assert "all 1 runs have ended" in runpod.launch("watch")
     assert len(runpod.fake.ledger) == 1
     runpod.settled(1.0)
 

@@ -39,6 +39,20 @@ def test_offers_that_are_gone_when_they_are_ordered(runpod: World) -> None:
     runpod.whole("r")
 
 
+def test_a_refusal_in_unknown_words(runpod: World) -> None:
+    """RunPod says a broken rule and a lack of machines by one status: the next offer tells."""
+    runpod.fake.fault("rule")
+    runpod.launch(*runpod.submission("r", "--watch"))
+    assert len(ordered(runpod)) == 2
+    runpod.settled(1.0)
+    runpod.whole("r")
+    runpod.fake.fault("rule", times=100)
+    said = runpod.launch(*runpod.submission("s"), code=78)
+    assert "the request itself may be wrong" in last(said)
+    assert "mounts.persistent is not possible here" in last(said)
+    assert runpod.status("s").state == "failed"
+
+
 def test_no_money_stops_everything(runpod: World) -> None:
     """The other provider that was named is not asked instead: the user wants to know."""
     with worlds.service("vastai") as vast:

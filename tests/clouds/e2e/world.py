@@ -29,6 +29,7 @@ from mimir.runs import layout, notes
 from mimir.runs.parts import read_metrics
 from mimir.runs.status import Status, derive, read_head
 from mimir.runs.store import Store, open_store
+from tests.clouds import documents
 from tests.clouds.e2e import stand_in
 from tests.clouds.fake_lambda import FakeLambda
 from tests.clouds.fake_runpod import FakeRunPod
@@ -261,7 +262,10 @@ class World:
 
 @contextlib.contextmanager
 def made(forks: Forks, provider: str, endpoint: str, data: Path) -> Iterator[World]:
-    """A world with a bucket of its own."""
+    """A world with a bucket of its own.
+
+    At its end all that was asked and answered is held against the service's document.
+    """
     with tempfile.TemporaryDirectory(prefix="world-") as name:
         folder = Path(name)
         bucket = f"b-{os.getpid()}-{time.monotonic_ns()}"
@@ -282,3 +286,4 @@ def made(forks: Forks, provider: str, endpoint: str, data: Path) -> Iterator[Wor
             yield world
         finally:
             world.close()
+        assert documents.violations(provider, fake.requests) == []
