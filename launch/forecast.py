@@ -2,8 +2,9 @@
 
 The roofline is a model and not a promise. On the training guide's rows for T4 and A100 (medium
 and large, which were themselves reckoned, for a plain trainer) it stays below the guide's upper
-figures, as it should: Mimir computes no padding and captures its steps in graphs. How much below
-has not been measured on a GPU; expect a factor of two either way.
+figures, as it should: Mimir computes no padding and captures its steps in graphs. Its constants
+are set by the three presets on an H200, which it meets within a quarter; other GPUs have not been
+measured: expect a factor of two either way.
 """
 
 from collections.abc import Mapping
@@ -20,12 +21,13 @@ MATRIX = 0.25
 have about 1,500 rows at width 512, fill a large GPU once or twice, and a T4 throttles by power."""
 MEMORY = 0.7
 """Share of the memory's rate: copies reach 0.8 to 0.9, reductions and gathers less."""
-KERNEL = 5e-6
+KERNEL = 2.4e-6
 """Seconds that a kernel of a captured graph takes at least, with the gap after it (2 to 4 µs)."""
 EAGER_KERNEL = 15e-6
 """The same without graphs, when Python starts each: a step of small kernels waits for it."""
-KERNELS, LAYER_KERNELS = 250, 45
-"""Kernels of a compiled step: batch, masks, loss, update; and of each layer, there and back."""
+KERNELS, LAYER_KERNELS = 15, 42
+"""Kernels of a compiled step: batch, masks, loss, update; and of each layer, there and back. The
+profiler counted 142 for three layers and 269 for six."""
 UNCOMPILED = 2.0
 """Times as many kernels without torch.compile."""
 RUNTIME_GB = 2.0

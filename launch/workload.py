@@ -126,13 +126,13 @@ class Workload:
     def traffic(self, width: int) -> float:
         """Bytes that a step moves to and from the GPU's memory.
 
-        A weight: two readings, its gradient's zeroing, two additions and copy, norm, clipping,
-        AdamW (16 read, 12 written), the average (12), the low-precision copy (6): 74 bytes. An
-        activation: written, read by the next operation, read in the backward pass, its gradient
-        written and read twice: six times. A compiler that fuses operations spares some of it.
+        A weight in 16 bits: two readings (4), its gradient written (2), gathered (4) and its norm
+        taken (2), the update in one pass (18 read, 18 written): 48 bytes. An activation: written,
+        read by the next operation, read in the backward pass, its gradient written and read: of
+        these the compiler's fusing and the cache spare about one.
         """
         slices = self.config.training.accumulate
-        return 74.0 * self.parameters + 6.0 * self.activations(width) * slices
+        return 48.0 * self.parameters + 4.0 * self.activations(width) * slices
 
     def memory_gb(self, width: int) -> float:
         """GPU memory that is needed, in GB, runtime apart (forecast.RUNTIME_GB).
