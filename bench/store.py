@@ -46,7 +46,7 @@ RUN = "bench"
 
 
 def measure(
-    *, preset: str = "large", blocks: int = 5, store: str = "", out: str = str(results.FOLDER)
+    *, preset: str = "large", blocks: int = 11, store: str = "", out: str = str(results.FOLDER)
 ) -> None:
     """Measure the stall of training per checkpoint, and the throughput of uploads.
 

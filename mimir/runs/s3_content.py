@@ -23,21 +23,19 @@ TRANSFER = TransferConfig(
 
 def sha256(content: bytes | memoryview | Path) -> tuple[str, int]:
     """(SHA-256 in hex, size). BadInput if the file cannot be read."""
-    with opened(content) as file:
-        size, digest = 0, hashlib.sha256()
-        for part in _parts(file):
-            size += len(part)
-            digest.update(part)
+    size, digest = 0, hashlib.sha256()
+    for part in _parts(content):
+        size += len(part)
+        digest.update(part)
     return digest.hexdigest(), size
 
 
 def etag(content: bytes | memoryview | Path) -> str:
     """What a server gives it that was sent it as TRANSFER says. BadInput as `sha256`."""
-    with opened(content) as file:
-        sizes, parts = [], []
-        for part in _parts(file):
-            sizes.append(len(part))
-            parts.append(_md5(part))
+    sizes, parts = [], []
+    for part in _parts(content):
+        sizes.append(len(part))
+        parts.append(_md5(part))
     if sum(sizes) < PART:
         return (parts[0] if parts else _md5(b"")).hex()
     return f"{_md5(b''.join(parts)).hex()}-{len(parts)}"
@@ -81,10 +79,17 @@ class _View(io.RawIOBase):
         return block
 
 
-def _parts(file: BinaryIO) -> Iterator[bytes]:
-    while part := file.read(PART):
-        yield part
+def _parts(content: bytes | memoryview | Path) -> Iterator[bytes | memoryview]:
+    """Of memory these are views: copies would cost the upload beside them."""
+    if isinstance(content, Path):
+        with opened(content) as file:
+            while part := file.read(PART):
+                yield part
+        return
+    view = memoryview(content).cast("B")
+    for start in range(0, len(view), PART):
+        yield view[start : start + PART]
 
 
-def _md5(data: bytes) -> bytes:
+def _md5(data: bytes | memoryview) -> bytes:
     return hashlib.md5(data, usedforsecurity=False).digest()
