@@ -36,13 +36,13 @@ def test_nan_is_told_from_whichever_side_it_is_seen_first(log: int, validate: in
 
 def test_a_skipped_fp16_step_leaves_numbers_in_the_metrics() -> None:
     engine = toys.engine(HALF, log_every=2, max_steps=6)
-    straight = engine._bound
+    straight = engine._loss
 
-    def with_overflow(model: Any, batch: Any) -> torch.Tensor:
-        terms = straight(model, batch)
-        return terms * float("inf") if int(engine.state.step) in (1, 2, 3) else terms
+    def with_overflow(*inputs: Any) -> torch.Tensor:
+        loss = straight(*inputs)
+        return loss * float("inf") if int(engine.state.step) in (1, 2, 3) else loss
 
-    engine._bound = with_overflow
+    engine._loss = with_overflow
     rows: list[dict[str, Any]] = []
     loop_of(engine, rows).run()
     training = [row for row in rows if "norm" in row]

@@ -77,6 +77,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     for name in ("--store", "--run", "--attempt"):
         parser.add_argument(name, required=True)
+    parser.add_argument("--parent", type=int)
     parser.add_argument("--deadline", type=float, default=0.0)
     words = parser.parse_args()
     how = os.environ["STAND_IN"]
