@@ -1,5 +1,6 @@
 """Peak memory of one side. On a CPU in a process of its own: `python -m bench.memory`."""
 
+import gc
 import json
 import os
 import resource
@@ -78,6 +79,8 @@ def on_gpu(figures: dict[str, float]) -> Iterator[None]:
     import torch
 
     torch.cuda.synchronize()
+    gc.collect()  # engines are cycles: the last preset's would be freed in the middle
+    torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     yield

@@ -55,9 +55,13 @@ def _table(result: dict[str, Any]) -> str:
                 f"| {name} | {_TITLES[side]} | {_three(own['median_ms'])} "
                 f"({_three(own['min_ms'])} to {_three(own['max_ms'])}) | {times} "
                 f"| {own['residues_per_s']:,.0f} | {own['gflops']:,.1f} "
-                f"| {own['share_of_peak']:.0%} | {own['peak_mib']:,.0f} MiB |"
+                f"| {own['share_of_peak']:.0%} | {_memory(own.get('peak_mib'))} |"
             )
     return "\n".join(lines)
+
+
+def _memory(mib: float | None) -> str:
+    return "not measured" if mib is None else f"{mib:,.0f} MiB"
 
 
 def _three(value: float) -> str:

@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -79,7 +78,7 @@ def run_attempt(
         return attempt.ended
     terminal.say(f"run {run}, attempt {number}: claimed")
     config = Config.from_dict(record.config)
-    engine, peptides = build(store, record, config, terminal.say)
+    engine, peptides = build(store, record, config)
     gauge = Gauge()
     began = first_record(engine, peptides.digest, number)
 
@@ -87,6 +86,8 @@ def run_attempt(
         return checkpoint.decode(content, config.sha256(), peptides.digest)
 
     found = attempt.load_newest(check)
+    if engine.machine.device.type == "cuda":
+        engine = proven(engine, terminal.say)
     if found is not None:
         began, tensors = found[1]
         engine.resume(tensors)
@@ -121,22 +122,17 @@ def run_attempt(
     return f"run {run} is done: {how} at step {engine.step}"
 
 
-def build(
-    store: Store, record: RunRecord, config: Config, say: Callable[[str], None]
-) -> tuple[Engine, Peptides]:
+def build(store: Store, record: RunRecord, config: Config) -> tuple[Engine, Peptides]:
     """The engine at step 0, with the run's data resident on the device."""
     if record.data is None:
         raise BadInput(f"run {record.name} names no data; submit it again")
     content = store.get(record.data.key, size=record.data.size, sha256=record.data.sha256)
     peptides = parse(content, record.data.key)
-    return assemble(config, peptides, say), peptides
+    return assemble(config, peptides), peptides
 
 
-def assemble(config: Config, peptides: Peptides, say: Callable[[str], None]) -> Engine:
-    """An engine at step 0 on the best device of this machine, which is set up for it.
-
-    say: told if it could be faster, but is not right here.
-    """
+def assemble(config: Config, peptides: Peptides) -> Engine:
+    """An engine at step 0 on the best device of this machine, which is set up for it."""
     torch.set_num_threads(config.runtime.threads or os.cpu_count() or 1)
     machine = Machine.choose(config)
     if machine.device.type == "cuda":
@@ -144,8 +140,7 @@ def assemble(config: Config, peptides: Peptides, say: Callable[[str], None]) -> 
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     rows = torch.from_numpy(peptides.subset(TRAIN).copy())
     shelf = Shelf.of(peptides, rows, machine.device)
-    engine = Engine(config, shelf, len(peptides.vocabulary), machine)
-    return proven(engine, say) if machine.compiled and machine.fixed else engine
+    return Engine(config, shelf, len(peptides.vocabulary), machine)
 
 
 def describe(engine: Engine, peptides: Peptides) -> str:

@@ -33,6 +33,8 @@ from mimir.state import TrainingState
 
 WARM_UP = 3
 """Steps at least before a capture: the libraries make their workspaces in the first ones."""
+WIDEST_HEAD = 128
+"""Width of a head from which on a tile of `mimir.kernels` would not fit into registers."""
 PLANNED = 64
 """Steps planned at once on a CPU: small operations then cost a few microseconds a step."""
 
@@ -83,7 +85,8 @@ class Machine:
                     "install gcc and g++, or use --compile auto"
                 )
             compiled = False
-        fused = cuda and compiled and gpu.triton()
+        narrow = config.model.dim // config.model.heads <= WIDEST_HEAD
+        fused = cuda and compiled and narrow and gpu.triton()
         device = torch.device("cuda" if cuda else "cpu")
         return Machine(device, dtype, compiled, fixed=cuda, fused=fused)
 
@@ -124,7 +127,7 @@ class Engine:
         self.order = torch.zeros(len(shelf), dtype=torch.int64, device=device)
         self._epoch = -1
         self._capacity = self._widest() if machine.fixed else 0
-        self._ahead: Iterator[Work] = iter(())
+        self._ahead: tuple[int, Iterator[Work]] = (0, iter(()))  # the next place, and on from it
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         self._loss, self._batches = mean_bound, self._fixed_batches
         self._update: Update = update.by_parts
@@ -159,7 +162,7 @@ class Engine:
 
     def _begin_epoch(self, epoch: int) -> None:
         self.order.copy_(self._order_of(epoch))
-        self._epoch, self._ahead = epoch, iter(())
+        self._epoch, self._ahead = epoch, (0, iter(()))
 
     def _order_of(self, epoch: int) -> Tensor:
         number = torch.tensor(epoch, device=self.machine.device)
@@ -187,15 +190,17 @@ class Engine:
 
     def _planned(self, place: int) -> Work:
         """The work of the step at this place of the epoch, from a block planned at once."""
-        work = next(self._ahead, None)
+        expected, ahead = self._ahead
+        work = next(ahead, None) if expected == place else None
         if work is None:
             # Compiled shapes are fixed, also the number of steps.
             block = 1 if self.machine.compiled and self.machine.fixed else PLANNED
             count = min(block, self.steps_per_epoch - place)
             begin = self._epoch * self.steps_per_epoch + place
             device = self.machine.device
-            self._ahead = self._prepared(torch.arange(begin, begin + count, device=device))
-            work = next(self._ahead)
+            ahead = self._prepared(torch.arange(begin, begin + count, device=device))
+            work = next(ahead)
+        self._ahead = (place + 1, ahead)
         return work
 
     def _prepared(self, steps: Tensor) -> Iterator[Work]:

@@ -55,7 +55,7 @@ def _clear(out, tile, head, total, places, STRIDE: tl.constexpr, PARTS: tl.const
            HEADS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr,
            WIDE: tl.constexpr):  # fmt: skip
     """Zeros in one head's columns of a tile of places, as far as they lie behind all peptides."""
-    place = tile * ROWS + tl.arange(0, ROWS)[:, None]
+    place = tile.to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     column = tl.arange(0, WIDE)[None, :]
     behind = (place >= total) & (place < places) & (column < WIDTH)
     for part in tl.static_range(PARTS):

@@ -33,10 +33,11 @@ class Memory:
 
 
 def memory(device: torch.device) -> Memory:
-    """Of the GPU what torch held at most; without one the process's largest resident set."""
+    """Of the GPU what torch reserved at most, what graphs use included; without one the
+    process's largest resident set."""
     if device.type == "cuda":
         total = torch.cuda.get_device_properties(device).total_memory
-        return Memory(torch.cuda.max_memory_allocated(device), total)
+        return Memory(torch.cuda.max_memory_reserved(device), total)
     peak = _status("/proc/self/status", "VmHWM:")
     total = _status("/proc/meminfo", "MemTotal:")
     limit = Path("/sys/fs/cgroup/memory.max")

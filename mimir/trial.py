@@ -25,6 +25,7 @@ from mimir.errors import Interrupted
 from mimir.loop import Gauge, Loop, first_record
 from mimir.objective import evaluate
 from mimir.preflight import Doubt, Limits, Unfit
+from mimir.proof import proven
 from mimir.sampling import Quality
 from mimir.submission import Job
 from mimir.validation import Validation, per_residue
@@ -90,8 +91,10 @@ class Rehearsal:
                                  eval_every=10**9),
                 runtime=replace(config.runtime, checkpoint_steps=POLL_EVERY),
             ),
-            self.peptides, slower.append,
+            self.peptides,
         )  # fmt: skip
+        if self.engine.machine.device.type == "cuda":
+            self.engine = proven(self.engine, slower.append)  # compiles, captures, claims memory
         machine = self.engine.machine
         size = sum(span.stop - span.start for span in self.engine.state.spans)
         kind = str(machine.dtype).removeprefix("torch.")
@@ -119,7 +122,7 @@ class Rehearsal:
         self._held = Shelf.of(self.peptides, torch.from_numpy(rows.copy()), engine.machine.device)
         self._before = self._loss()
         block = rehearsal.block(engine)
-        self._timed(lambda: engine.advance(block))  # compiles and captures, and claims memory
+        self._timed(lambda: engine.advance(block))  # claims memory; on a CPU, compiles
         step_s = self._timed(lambda: engine.advance(block)) / block
         left = self.limits.seconds - (self._clock() - self._began)
         within = engine.step + int(left / step_s) - AFTERWARDS

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from mimir import proof
+from mimir.attention import HeadIndex, attention
 from mimir.batch import Shelf
 from mimir.engine import Engine, Machine
 from mimir.runs.commit import raise_attempt
@@ -19,6 +20,7 @@ from mimir.runs.status import read_head
 from mimir.runs.store import open_store
 from tests import toys
 from tests.e2e import jobs
+from tests.test_attention import layout_of
 
 if os.environ.get("MIMIR_REQUIRE_GPU") != "1":
     pytestmark = pytest.mark.skipif(
@@ -59,6 +61,32 @@ def test_compiled_captured_steps_equal_compiled_steps_bitwise(
     assert not differing(one, other)
     plain = ends(Machine(torch.device("cuda"), dtype, False, fixed=True), 21, 8)
     assert torch.allclose(one["loop.losses"], plain["loop.losses"], atol=2e-2)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+@pytest.mark.parametrize(("heads", "width"), [(4, 16), (4, 32), (8, 64)])
+def test_the_kernel_is_the_plain_attention(dtype: torch.dtype, heads: int, width: int) -> None:
+    from mimir import kernels
+
+    lengths, spare = [4, 20, 7, 13, 20, 5], 70
+    size = torch.tensor(lengths, device="cuda")
+    rng = torch.Generator("cuda").manual_seed(0)
+    qkv = torch.randn(sum(lengths) + spare, 3 * heads * width, generator=rng, device="cuda")
+    flow = torch.randn(len(qkv), heads * width, generator=rng, device="cuda")
+    low = qkv.to(dtype).requires_grad_()
+    mixed = kernels.attention(low, size.cumsum(0) - size, size, heads)
+    (grad,) = torch.autograd.grad(mixed, low, flow.to(dtype))
+    exact = low.detach().double().cpu().requires_grad_()
+    index = HeadIndex.of(layout_of(lengths, spare), heads)
+    wanted = attention(exact, index, heads)
+    (slope,) = torch.autograd.grad(wanted, exact, flow.to(dtype).double().cpu())
+    near = 1e-5 if dtype == torch.float32 else 1e-2
+    real = sum(lengths)
+    for mine, other in ((mixed, wanted), (grad, slope)):
+        mine, other = mine.double().cpu()[:real], other[:real]
+        assert float((mine - other).norm()) < near * float(other.norm())
+    assert not mixed[real:].any()
+    assert not grad[real:].any()
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -154,7 +154,7 @@ class Trained:
         job = prepare("smoke", {**toys.TINY, "threads": 1}, str(data))
         self.record = enter(self.store, "run", job)
         self.config = Config.from_dict(self.record.config)
-        self.engine, self.peptides = build(self.store, self.record, self.config, print)
+        self.engine, self.peptides = build(self.store, self.record, self.config)
         self.engine.advance(4)
         number = raise_attempt(self.store, "run")
         self.attempt = Attempt.claim(self.store, "run", number)

@@ -1,19 +1,23 @@
 """A fast path that fails or errs is found out and left."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from mimir import proof, rehearsal
-from mimir.engine import Engine
+from mimir.engine import Engine, Machine
 from mimir.errors import NonFinite
 from tests import toys
 
 
 def engine() -> Engine:
-    return toys.engine(toys.FIXED)
+    """Stands for a compiled one; compiling as such is tested elsewhere."""
+    fast = toys.engine(toys.FIXED, lr=1e-4)
+    fast.machine = replace(fast.machine, compiled=True)
+    return fast
 
 
 def proved(fast: Engine) -> tuple[Engine, list[str]]:
@@ -70,6 +74,27 @@ def forgetful(fast: Engine) -> None:
     fast._update = stays
 
 
+def elsewhere(fast: Engine) -> None:
+    straight = fast._update
+
+    def turned(state: Any, *rest: Any) -> None:
+        kept = state.master.clone()
+        straight(state, *rest)
+        state.master.copy_(2 * kept - state.master)
+
+    fast._update = turned
+
+
+def miscounted(fast: Engine) -> None:
+    straight = fast._update
+
+    def twice(state: Any, *rest: Any) -> None:
+        straight(state, *rest)
+        state.nonfinite += 1
+
+    fast._update = twice
+
+
 def broken(fast: Engine) -> None:
     def fails(*inputs: Any) -> torch.Tensor:
         raise RuntimeError("no kernel image is available\nfor execution")
@@ -78,12 +103,14 @@ def broken(fast: Engine) -> None:
 
 
 @pytest.mark.parametrize(("spoil", "why"), [
-    (doubled, "wrong on this machine (the losses are ["),
-    (backwards, "wrong on this machine (the gradients are 2"),
-    (nan, "wrong on this machine (the losses are [nan"),
-    (still, "wrong on this machine (the weights moved by 0 instead of"),
-    (forgetful, "wrong on this machine (the averaged weights moved by 0 instead of"),
-    (broken, "fails on this machine (RuntimeError: no kernel image is available)"),
+    (doubled, "is wrong (the losses are ["),
+    (backwards, "is wrong (the gradients are 2"),
+    (nan, "is wrong (the losses are [nan"),
+    (still, "is wrong (the weights moved by 0 instead of"),
+    (forgetful, "is wrong (the averaged weights moved by 0 instead of"),
+    (elsewhere, "is wrong (the weights moved elsewhere)"),
+    (miscounted, "is wrong (loop.nonfinite is 2 instead of 0)"),
+    (broken, "fails (RuntimeError: no kernel image is available)"),
 ])  # fmt: skip
 def test_what_is_wrong_is_left(spoil: Callable[[Engine], None], why: str) -> None:
     fast = engine()
@@ -91,7 +118,7 @@ def test_what_is_wrong_is_left(spoil: Callable[[Engine], None], why: str) -> Non
     chosen, lines = proved(fast)
     assert chosen is not fast
     assert len(lines) == 1
-    assert why in lines[0]
+    assert lines[0].startswith(f"compiled training {why}")
     chosen.advance(5)
     straight = engine()
     straight.advance(5)
@@ -107,3 +134,60 @@ def test_an_error_of_ours_is_no_reason_to_go_on() -> None:
     fast._loss = fails
     with pytest.raises(NonFinite):
         proved(fast)
+
+
+def test_graphs_that_fail_too_are_left_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = proof._plain
+
+    def spoilt(fast: Engine, *, graphs: bool) -> Engine:
+        made = plain(fast, graphs=graphs)
+        if graphs:
+            broken(made)
+        return made
+
+    monkeypatch.setattr(proof, "_plain", spoilt)
+    fast = engine()
+    doubled(fast)
+    chosen, lines = proved(fast)
+    assert chosen.config.runtime.graph_steps == 0
+    assert [line.split(" on this machine")[1] for line in lines] == [
+        "; going on without it", "; going on step by step, which is slow",
+    ]  # fmt: skip
+    chosen.advance(3)
+    assert chosen.step == 3
+
+
+def full(*inputs: Any, graphs: bool = False) -> Engine:
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_without_memory_for_both_the_fast_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proof, "_plain", full)
+    fast = engine()
+    chosen, lines = proved(fast)
+    assert chosen is fast
+    assert lines == [
+        "the fast way of training is not compared with the plain one: no memory for both"
+    ]
+    broken(fast)
+    with pytest.raises(torch.OutOfMemoryError):
+        proved(fast)
+
+
+def test_a_run_that_is_not_finite_anyhow_is_not_the_machines_fault() -> None:
+    fast = engine()
+    with torch.no_grad():
+        fast.state.master.fill_(float("nan"))
+    chosen, lines = proved(fast)
+    assert (chosen, lines) == (fast, [])
+
+
+@pytest.mark.parametrize("scale", [2.0**16, 2.0**40])
+def test_fp16_is_compared_as_far_as_its_scale_allows(scale: float) -> None:
+    """With the larger scale each step overflows and is skipped: the moments stay at zero."""
+    half = Machine(torch.device("cpu"), torch.float16, compiled=True, fixed=True)
+    fast = toys.engine(replace(half, compiled=False))
+    fast.machine = half
+    fast.state.scale.fill_(scale)
+    chosen, lines = proved(fast)
+    assert (chosen, lines) == (fast, [])
