@@ -148,15 +148,15 @@ class Worker:
                 self._settle(f"asked to stop{why}", "stop")
 
     def _settle(self, why: str, cause: str) -> None:
-        """Let the attempt end, for this reason unless there is one already."""
+        """Let the attempt end, at once, for this reason unless there is one already."""
         if not self._wish[0]:
             self._wish = (why, cause)
-
-    def _signalled(self, number: int, frame: FrameType | None) -> None:
-        self._settle(f"{signal.Signals(number).name} from outside", "signal")
-        # At once: whoever takes the machine away gives it half a minute.
         if self._child is not None:
             self._ask(self._child)
+
+    def _signalled(self, number: int, frame: FrameType | None) -> None:
+        # At once: whoever takes the machine away gives it half a minute.
+        self._settle(f"{signal.Signals(number).name} from outside", "signal")
 
     def _ask(self, child: "subprocess.Popen[bytes]") -> None:
         """Ask the child to end, once: to a second signal it has no answer."""
