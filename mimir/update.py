@@ -1,10 +1,10 @@
 """What follows the gradient: clip, AdamW, average. Twice, as what is fast differs.
 
-`by_parts` is made of torch's own operations: seven passes over all weights, which a CPU does
-not notice. `measure` and `apply` are for torch.compile, which makes one pass over the gradient
-of the first, and of the second one that reads gradient, weights, moments and average once and
-writes them once: for the large preset that spares a GPU a third of its step. They are two
-functions, for in one the compiler would work the few numbers out anew for every weight.
+`by_parts` is made of torch's own operations: several passes over all weights. `measure` and
+`apply` are for torch.compile, which makes one pass over the gradient of the first, and of the
+second one that reads gradient, weights, moments and average once and writes them once: by parts,
+clipping, AdamW, average and copies took 520 of the 2,250 µs of an H200's step of the large preset.
+They are two functions, for in one the compiler would work the few numbers out anew for every weight.
 
 AdamW as Loshchilov & Hutter 2019 (algorithm 2) has it, in the order of torch's own; a test
 holds the two together.

@@ -52,37 +52,29 @@ def nan(fast: Engine) -> None:
     fast._loss = lambda *inputs: straight(*inputs) * float("nan")
 
 
-def still(fast: Engine) -> None:
+def put_back(fast: Engine, vector: str, share: float) -> None:
+    """After each update, `share` of the way that a vector of the state moved is taken back."""
     straight = fast._update
 
-    def stays(state: Any, *rest: Any) -> None:
-        kept = state.master.clone()
+    def undone(state: Any, *rest: Any) -> None:
+        live = getattr(state, vector)
+        kept = live.clone()
         straight(state, *rest)
-        state.master.copy_(kept)
+        live.copy_(live + share * (kept - live) if share != 1 else kept)
 
-    fast._update = stays
+    fast._update = undone
+
+
+def still(fast: Engine) -> None:
+    put_back(fast, "master", 1)
 
 
 def forgetful(fast: Engine) -> None:
-    straight = fast._update
-
-    def stays(state: Any, *rest: Any) -> None:
-        kept = state.average.clone()
-        straight(state, *rest)
-        state.average.copy_(kept)
-
-    fast._update = stays
+    put_back(fast, "average", 1)
 
 
 def elsewhere(fast: Engine) -> None:
-    straight = fast._update
-
-    def turned(state: Any, *rest: Any) -> None:
-        kept = state.master.clone()
-        straight(state, *rest)
-        state.master.copy_(2 * kept - state.master)
-
-    fast._update = turned
+    put_back(fast, "master", 2)
 
 
 def miscounted(fast: Engine) -> None:
