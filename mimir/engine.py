@@ -34,7 +34,7 @@ from mimir.state import TrainingState
 WARM_UP = 3
 """Steps at least before a capture: the libraries make their workspaces in the first ones."""
 WIDEST_HEAD = 128
-"""Width of a head from which on a tile of `mimir.kernels` would not fit into registers."""
+"""Width of a head that `mimir.kernels` was written for; a wider tile would spill registers."""
 PLANNED = 64
 """Steps planned at once on a CPU: small operations then cost a few microseconds a step."""
 

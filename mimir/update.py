@@ -4,7 +4,7 @@
 `apply` are for torch.compile, which makes one pass over the gradient of the first, and of the
 second one that reads gradient, weights, moments and average once and writes them once: by parts,
 clipping, AdamW, average and copies took 520 of the 2,250 µs of an H200's step of the large preset.
-They are two functions, for in one the compiler would work the few numbers out anew for every weight.
+They are two functions, for in one the compiler could work the few numbers out anew for each weight.
 
 AdamW as Loshchilov & Hutter 2019 (algorithm 2) has it, in the order of torch's own; a test
 holds the two together.

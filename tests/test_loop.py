@@ -5,13 +5,11 @@ from typing import Any
 import pytest
 import torch
 
-from mimir.engine import Engine, Machine
+from mimir.engine import Engine
 from mimir.errors import NonFinite
 from mimir.loop import Gauge, Loop, first_record
 from mimir.validation import Validation
 from tests import toys
-
-HALF = Machine(torch.device("cpu"), torch.float16, compiled=False, fixed=False)
 
 
 def loop_of(engine: Engine, rows: list[dict[str, Any]]) -> Loop:
@@ -35,14 +33,8 @@ def test_nan_is_told_from_whichever_side_it_is_seen_first(log: int, validate: in
 
 
 def test_a_skipped_fp16_step_leaves_numbers_in_the_metrics() -> None:
-    engine = toys.engine(HALF, log_every=2, max_steps=6)
-    straight = engine._loss
-
-    def with_overflow(*inputs: Any) -> torch.Tensor:
-        loss = straight(*inputs)
-        return loss * float("inf") if int(engine.state.step) in (1, 2, 3) else loss
-
-    engine._loss = with_overflow
+    engine = toys.engine(toys.HALF, log_every=2, max_steps=6)
+    toys.overflowing(engine, {1, 2, 3})
     rows: list[dict[str, Any]] = []
     loop_of(engine, rows).run()
     training = [row for row in rows if "norm" in row]

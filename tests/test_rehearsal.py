@@ -15,8 +15,6 @@ from mimir.runs.store import Store, open_store
 from tests import toys
 from tests.e2e import jobs
 
-HALF = Machine(torch.device("cpu"), torch.float16, compiled=False, fixed=False)
-
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
@@ -32,7 +30,7 @@ def rehearse(engine: Engine) -> str:
     return rehearsal.rehearse(engine, first_record(engine, "d" * 64, 1))
 
 
-@pytest.mark.parametrize("machine", [toys.EXACT, toys.FIXED, HALF])
+@pytest.mark.parametrize("machine", [toys.EXACT, toys.FIXED, toys.HALF])
 def test_no_trace(machine: Machine) -> None:
     one, other = toys.engine(machine), toys.engine(machine)
     assert rehearse(one).startswith("rehearsed 1 step and a checkpoint of 0.")

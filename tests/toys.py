@@ -16,6 +16,7 @@ from mimir.engine import Engine, Machine
 TARGETS = 3
 EXACT = Machine(torch.device("cpu"), torch.float32, compiled=False, fixed=False)
 FIXED = Machine(torch.device("cpu"), torch.float32, compiled=False, fixed=True)
+HALF = Machine(torch.device("cpu"), torch.float16, compiled=False, fixed=False)
 
 TINY: dict[str, Any] = {
     "dim": 16, "layers": 2, "heads": 2, "batch": 8, "epochs": 4, "log_every": 5,
@@ -64,3 +65,14 @@ def engine(machine: Machine = EXACT, data: Peptides | None = None, **settings: A
 def tensors(trained: Engine) -> dict[str, torch.Tensor]:
     """A copy of the whole state."""
     return {name: value.clone() for name, value in trained.state.tensors().items()}
+
+
+def overflowing(engine: Engine, steps: set[int]) -> None:
+    """Make the gradient of these steps overflow."""
+    straight = engine._loss
+
+    def with_overflow(*inputs: Any) -> torch.Tensor:
+        loss = straight(*inputs)
+        return loss * float("inf") if int(engine.state.step) in steps else loss
+
+    engine._loss = with_overflow
