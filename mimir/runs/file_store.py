@@ -87,7 +87,7 @@ class FileStore:
     ) -> Stored:
         path = self._path(key)
         size, sha256 = self._replace(path, _chunks(content), progress)
-        # A second read costs half a second for 328 MiB, and network file systems have lost bytes.
+        # Read once more: network file systems have lost bytes.
         if _digest(path) != sha256:
             self.delete(key)
             raise StoreError(f"{path} holds other bytes than were written: write it again")

@@ -10,6 +10,7 @@ import pytest
 from mimir.errors import Conflict, StoreDenied, StoreError, StoreUnfit
 from mimir.runs import file_store
 from mimir.runs.file_store import FileStore
+from mimir.runs.store import Versioned
 
 
 @pytest.fixture
@@ -66,17 +67,23 @@ def test_disk_full_leaves_the_old_bytes_and_no_rest(folder, monkeypatch, call: s
     assert _temporaries(folder) == []
 
 
+def refused(folder: FileStore, version: str) -> Versioned:
+    """A swap with this version fails; what lies there still."""
+    with pytest.raises(Conflict):
+        folder.swap("run/HEAD", b"new", version)
+    found = folder.read("run/HEAD")
+    assert found is not None
+    assert found.data == b"old"
+    return found
+
+
 def test_a_crash_between_count_and_write_costs_one_more_read(folder, monkeypatch) -> None:
     version = folder.create("run/HEAD", b"old")
     monkeypatch.setattr(file_store.os, "rename", _failing(errno.EIO))
     with pytest.raises(StoreError):
         folder.swap("run/HEAD", b"new", version)
     monkeypatch.undo()
-    with pytest.raises(Conflict):
-        folder.swap("run/HEAD", b"new", version)
-    found = folder.read("run/HEAD")
-    assert found is not None
-    assert found.data == b"old"
+    found = refused(folder, version)
     folder.swap("run/HEAD", b"new", found.version)
 
 
@@ -85,11 +92,7 @@ def test_a_count_that_a_power_cut_spoilt_costs_one_more_read(folder: FileStore) 
     (lock,) = (folder.root / ".mimir" / "locks").iterdir()
     for spoilt in (b"\0", b"", b"1\0"):
         lock.write_bytes(spoilt)
-        with pytest.raises(Conflict):
-            folder.swap("run/HEAD", b"new", version)
-        found = folder.read("run/HEAD")
-        assert found is not None
-        assert found.data == b"old"
+        found = refused(folder, version)
     folder.swap("run/HEAD", b"new", found.version)
 
 
