@@ -46,7 +46,7 @@ test-long: $(VENV)/installed
 	$(RUN) -m pytest -m long
 
 test-gpu: $(VENV)/installed
-	MIMIR_REQUIRE_GPU=1 $(RUN) -m pytest tests/test_capture.py
+	MIMIR_REQUIRE_GPU=1 $(RUN) -m pytest tests/training/test_capture.py
 
 lint: $(VENV)/installed
 	$(RUN) -m ruff check .
@@ -67,7 +67,7 @@ colab-test: $(VENV)/installed
 
 # The vendor's client in build/vastai, where its pinned dependencies are nobody else's.
 vastai-test: $(VENV)/installed
-	MIMIR_VASTAI=$$(tests/clouds/client.sh $(RUN)) $(RUN) -m pytest tests/clouds/test_vast_client.py
+	MIMIR_VASTAI=$$(tests/clouds/client.sh $(RUN)) $(RUN) -m pytest tests/launch/providers/vastai/test_client.py
 
 colab-live: $(VENV)/installed
 	$(RUN) -m tests.colab.live

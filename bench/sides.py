@@ -7,10 +7,10 @@ import torch
 
 from bench.baseline import Baseline
 from bench.work import Work, wait
-from mimir.batch import Shelf
 from mimir.config import Config
 from mimir.data.pack import TRAIN, Peptides
-from mimir.engine import Engine, Machine
+from mimir.model.batch import Shelf
+from mimir.training.engine import Engine, Machine
 
 SIDES = ("ours", "eager", "autocast", "base")
 

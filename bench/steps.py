@@ -18,7 +18,7 @@ from mimir.errors import BadInput
 if TYPE_CHECKING:  # help and refusals need no torch
     from bench.sides import Side
     from mimir.config import Config
-    from mimir.engine import Machine
+    from mimir.training.engine import Machine
 
 WARM_UP, GPU_WARM_UP = 3, 64
 """Steps before the first timed ones: lazily made buffers, compilation, capture of whole graphs."""
@@ -66,8 +66,8 @@ def main(
     import torch
 
     from bench import results
-    from mimir.engine import Machine
     from mimir.submission import prepare
+    from mimir.training.engine import Machine
 
     wishes = {"device": device, "threads": threads}
     jobs = {name: prepare(name, wishes, data) for name in chosen}  # all are checked before any runs
@@ -96,7 +96,7 @@ def _preset(
     from bench import memory, sides
     from bench.work import matrix_peak
     from mimir.data.pack import load
-    from mimir.engine import Machine
+    from mimir.training.engine import Machine
 
     machine = Machine.choose(config)
     peptides = load(packed)

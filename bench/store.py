@@ -26,18 +26,19 @@ import boto3
 import torch
 
 from bench import results
-from mimir import checkpoint, cli
-from mimir.checkpoint import Record
-from mimir.committer import Committer
+from mimir import cli
 from mimir.config import load_preset
 from mimir.errors import BadInput
-from mimir.model import Denoiser, initialise
+from mimir.model.denoiser import Denoiser, initialise
 from mimir.runs.commit import Attempt, raise_attempt
 from mimir.runs.head import Head
 from mimir.runs.layout import head_key
 from mimir.runs.s3_store import TRANSFER, S3Store
 from mimir.runs.store import open_store
-from mimir.state import TrainingState
+from mimir.training import checkpoint
+from mimir.training.checkpoint import Record
+from mimir.training.committer import Committer
+from mimir.training.state import TrainingState
 
 Took = tuple[float, float]
 """Seconds of the clock, and of this process's CPU time over all threads."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mimir.batch import Shelf
 from mimir.config import Config
 from mimir.data.alphabet import LETTERS
+from mimir.model.batch import Shelf
 
 TRIES = 8
 """Timings of the matrix product, of which the best counts: the peak is what is possible."""

@@ -1,13 +1,17 @@
-"""What runs on the laptop: submit, follow, stop, resume and pull runs.
+"""What runs on the laptop: choose a machine, submit, follow, stop, resume and pull runs.
 
-    errors               what can go wrong with a provider, by what to do next
-    providers            where attempts run: a protocol, a registry, one module each
-    machines             whether an attempt's machine still works on it
-    attempts             raise an attempt, order its machine, wait until it has begun
-    follow               a run's log as it grows
-    download             what a run gives its user
-    show, terminal       texts and progress for people
-    commands             the command line
+    commands     the command line, one file per command
+    supervise    what loops over time: watcher, diagnosis, reaper, logs
+    ui           texts for people
+    provision    the life of one attempt's machine
+    providers    where attempts run: one folder each, and the registry
+    payload      all that is sent to a machine
+    pricing      hours and dollars
+    contract     what providers implement and policy relies on
 
-No torch here; `--help` imports nothing but the standard library.
+    doctor       checks of keys, rights, balance, store and clock, for the command of that name
+    download     what `pull` fetches
+
+Imports run downward in this list only; `make lint` checks it. No torch here, and `--help`
+imports nothing but the standard library.
 """

@@ -6,10 +6,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
-from launch import keys
+from launch.contract.cloud import Check
+from launch.contract.provider import AttemptSpec
+from launch.payload import credentials
 from launch.providers import registry
-from launch.providers.base import AttemptSpec
-from launch.providers.cloud import Check
 from mimir.errors import MimirError
 from mimir.runs.probe import probe
 from mimir.runs.store import Store, open_store
@@ -81,7 +81,7 @@ def _keys(store: Store, clock: Callable[[], float]) -> Check:
     """Whether keys for one attempt can be made."""
     try:
         spec = AttemptSpec(store.url, NAME, 1)
-        made = keys.for_machine(spec, keys.Wish(), foreign=True, clock=clock)
+        made = credentials.for_machine(spec, credentials.Wish(), foreign=True, clock=clock)
     except MimirError as error:
         return Check("machine keys", "warn", str(error))
     life = f" for {(made.expires - clock()) / 3600:.1f} h" if made and made.expires else ""
@@ -105,7 +105,7 @@ def _provider(name: str) -> list[Check]:
 def _colab(environ: Mapping[str, str]) -> list[Check]:
     if not environ.get("COLAB_CLI_PATH") and shutil.which("colab") is None:
         return [Check("colab", "warn", "Google's CLI is not here: docs/colab.md says how")]
-    from launch.providers.colab import ColabProvider
+    from launch.providers.colab.provider import ColabProvider
 
     return ColabProvider(environ=environ).checks()
 

@@ -1,8 +1,20 @@
-"""Mimir: train a generator of short peptides on whatever GPU can be had, and lose nothing.
+"""Mimir: trains a small generative model of peptides on any GPU, and loses no work.
 
-The package is what runs on the training machine: peptides (`mimir.data`), model,
-diffusion, loop, sampler. `mimir.runs` is the contract between laptop and machine and
-imports no torch. The launcher lives in the sibling package `launch`.
+    notebook     training from the cells of a Colab notebook
+    worker       the processes on a training machine
+    checks       will a training work on this machine?
+    output       what comes out: samples, model, report
+    training     one training in one process
+    model        the mathematics
+    data         build, verify, pack and load peptides (no torch)
+    runs         the contract between laptop and machine (no torch)
+
+    config       presets and settings       submission   what a new run consists of
+    cli          from words to functions    commands     `python -m mimir`
+    errors       the error tree
+
+Imports run downward in this list; `make lint` checks it. The launcher lives in the sibling
+package `launch`, which this package never imports.
 """
 
 __version__ = "0.1.0"

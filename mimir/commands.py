@@ -69,10 +69,10 @@ def _work_here(store: Any, name: str) -> int:
     import time
 
     from mimir.runs import notes
+    from mimir.runs.collect import sweep
     from mimir.runs.commit import raise_attempt
     from mimir.runs.record import read_run
-    from mimir.runs.sweep import sweep
-    from mimir.worker import Worker, to_stdout
+    from mimir.worker.supervisor import Worker, to_stdout
 
     read_run(store, name)
     attempt = raise_attempt(store, name)
@@ -115,10 +115,10 @@ def preflight(
     """
     from tqdm import tqdm
 
+    from mimir.checks.preflight import Limits, examine
+    from mimir.checks.preflight_checks import Rehearsal
     from mimir.errors import BAD_CONFIG, DONE
-    from mimir.preflight import Limits, examine
     from mimir.submission import prepare
-    from mimir.trial import Rehearsal
 
     limits, told = Limits(hours=limit_hours), ""
     job = prepare(preset, settings, data)
@@ -186,8 +186,8 @@ def sample(
 
     from tqdm import tqdm
 
-    from mimir.sampling import Draw
-    from mimir.sampling import sample as draw_peptides
+    from mimir.output.sampling import Draw
+    from mimir.output.sampling import sample as draw_peptides
 
     labels = {"background": 0, "interacting": 1, "any": 2}
     label = label or "interacting"
@@ -259,7 +259,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _open(run: str, model: str, store: str) -> Any:
-    from mimir.model_file import from_folder, from_run
+    from mimir.output.model_file import from_folder, from_run
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 
@@ -297,7 +297,7 @@ def evaluate(
     Example:
         python -m mimir evaluate --run demo
     """
-    from mimir.evaluation import measure
+    from mimir.output.evaluation import measure
 
     opened = _open(run, model, store)
     figures = measure(opened, _peptides_of(run, data, store, opened), repeats, samples)

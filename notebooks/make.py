@@ -59,7 +59,7 @@ def main() -> int:
     words = parser.parse_args()
     if words.wheel:
         sys.path.insert(0, str(FOLDER.parent))
-        from launch import wheel
+        from launch.payload import wheel
 
         path = words.wheel / wheel.file_name()
         path.write_bytes(wheel.content())

@@ -240,9 +240,9 @@ print(f"Mimir {mimir.__version__} from {wheel.name}, beside this machine's own t
 
 # %% data
 # @title 5. The run and its data { display-mode: "form" }
-from mimir import notebook
+from mimir.notebook import cells
 
-session = notebook.Session(store, run_name, preset, options, session_folder)
+session = cells.Session(store, run_name, preset, options, session_folder)
 status = session.status()
 data = ""
 if status is not None:
@@ -269,16 +269,16 @@ if status is None:
 # @title 6. Preflight: will it train here? (under two minutes) { display-mode: "form" }
 report = None
 if status is None or status.state != "done":
-    report = notebook.check(session, data, session_hours)
+    report = cells.check(session, data, session_hours)
 
 # %% train
 # @title 7. Train { display-mode: "form" }
-notebook.begin(session, data, wheel)
-status = notebook.train(session, take_over=take_over)
+cells.begin(session, data, wheel)
+status = cells.train(session, take_over=take_over)
 
 # %% checklist
 # @title 8. The guide's checklist { display-mode: "form" }
-print(notebook.checklist(session, report))
+print(cells.checklist(session, report))
 
 # %% download
 # @title 9. The model { display-mode: "form" }

@@ -9,8 +9,8 @@ import pytest
 from mimir import cli
 from mimir.commands import SUMMARY, TREE
 from mimir.errors import BadInput, Fenced
+from tests import ROOT
 
-ROOT = Path(cli.__file__).parents[1]
 calls: list[dict[str, Any]] = []
 
 

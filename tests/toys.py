@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from mimir.batch import Shelf
 from mimir.config import Config
 from mimir.data.alphabet import N_STANDARD
+from mimir.data.baselines import Yardstick, Yardsticks
 from mimir.data.pack import TRAIN
 from mimir.data.peptides import Peptides
-from mimir.data.yardsticks import Yardstick, Yardsticks
-from mimir.engine import Engine, Machine
+from mimir.model.batch import Shelf
+from mimir.training.engine import Engine, Machine
 
 TARGETS = 3
 EXACT = Machine(torch.device("cpu"), torch.float32, compiled=False, fixed=False)

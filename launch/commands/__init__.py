@@ -1,6 +1,6 @@
 """The commands of `python -m launch`. What they need is imported when they are called."""
 
-from launch.commands.check import doctor
+from launch.commands.doctor import doctor
 from launch.commands.keep import reap, watch
 from launch.commands.look import logs, runs, status
 from launch.commands.market import estimate, offers

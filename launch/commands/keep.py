@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from mimir.errors import INTERRUPTED, BadInput
 
 if TYPE_CHECKING:
-    from launch.keeper import Seen
-    from launch.reaper import Stray
+    from launch.supervise.reaper import Stray
+    from launch.supervise.watcher import Seen
 
 EVERY = 30.0
 """Seconds between rounds."""
@@ -31,8 +31,8 @@ def watch(*names: str, once: bool = False, store: str = "", json: bool = False) 
     Example:
         python -m launch watch first --once
     """
-    from launch import keeper
-    from launch.terminal import Waiting, say
+    from launch.supervise import watcher
+    from launch.ui.terminal import Waiting, say
     from mimir.runs.record import read_run
     from mimir.runs.status import list_names
     from mimir.runs.store import open_store
@@ -42,14 +42,14 @@ def watch(*names: str, once: bool = False, store: str = "", json: bool = False) 
     for name in names:
         read_run(opened, str(name))
     wanted = [str(name) for name in names]
-    watched = keeper.Keeper(opened, say)
+    watched = watcher.Keeper(opened, say)
 
     def concerned() -> list[str]:
         return [name for name in list_names(opened) if watched.concerned(name)]
 
     try:
         while True:
-            seen, failed = keeper.rounds(watched, lambda: wanted or concerned(), say)
+            seen, failed = watcher.rounds(watched, lambda: wanted or concerned(), say)
             alive = [one for one in seen if not one.over]
             if not (seen or failed):
                 say(f"no run of {opened.url} has a machine of somebody else's to keep")
@@ -91,9 +91,9 @@ def reap(*, provider: str = "any", yes: bool = False, store: str = "", json: boo
     Example:
         python -m launch reap
     """
-    from launch import reaper
     from launch.providers import registry
-    from launch.terminal import say
+    from launch.supervise import reaper
+    from launch.ui.terminal import say
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 
@@ -141,7 +141,7 @@ def _table(strays: "list[Stray]") -> str:
 
 def _at_its_end(one: "Seen") -> str:
     """How a run ended, with what it took and what was estimated; "" for one that goes on."""
-    from launch.show import verdict
+    from launch.ui.runs import verdict
     from mimir.runs.head import ENDED
 
     return verdict(one.status) if one.over and one.status.state in ENDED else ""

@@ -10,7 +10,7 @@ from mimir.errors import DONE, BadInput
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from launch.follow import Followed
+    from launch.supervise.log_follower import Followed
     from mimir.runs.store import Store
 
 
@@ -25,8 +25,8 @@ def status(name: str, *, store: str = "", json: bool = False) -> None:
     Example:
         python -m launch status first
     """
-    from launch.cost import bill
-    from launch.show import status_text
+    from launch.pricing.bill import bill
+    from launch.ui.runs import status_text
     from mimir.runs.status import derive
     from mimir.runs.store import open_store
     from mimir.submission import default_store
@@ -49,8 +49,8 @@ def runs(*, store: str = "", json: bool = False) -> None:
     Example:
         python -m launch runs
     """
-    from launch.show import runs_table
-    from launch.terminal import say
+    from launch.ui.runs import runs_table
+    from launch.ui.terminal import say
     from mimir.runs.status import list_runs
     from mimir.runs.store import open_store
     from mimir.submission import default_store
@@ -88,8 +88,8 @@ def logs(
     Example:
         python -m launch logs first --follow
     """
-    from launch.show import command
-    from launch.terminal import say
+    from launch.ui.runs import command
+    from launch.ui.terminal import say
     from mimir.runs.parts import read_parts
     from mimir.runs.status import derive
     from mimir.runs.store import open_store
@@ -144,9 +144,9 @@ def watch_log(
 
     keep: as Follower's.
     """
-    from launch.follow import Follower
-    from launch.show import command, verdict
-    from launch.terminal import say
+    from launch.supervise.log_follower import Follower
+    from launch.ui.runs import command, verdict
+    from launch.ui.terminal import say
 
     def write(text: str) -> None:
         out.write(text)
@@ -172,7 +172,7 @@ def watch_log(
 
 def exit_code(followed: "Followed") -> int:
     """0 if the run is done, else what its worker ended with."""
-    from launch.attempts import worker_code
+    from launch.provision.wait import worker_code
 
     status = followed.status
     if status.state == "done":

@@ -9,12 +9,12 @@ from mimir.cli import nearest
 from mimir.errors import BadInput
 
 if TYPE_CHECKING:
-    from launch.catalogue import Price
-    from launch.forecast import Measured
-    from launch.offers import Problem
-    from launch.providers.cloud import Cloud
-    from launch.providers.offer import Need, Offer
-    from launch.workload import Workload
+    from launch.contract.cloud import Cloud
+    from launch.contract.offer import Need, Offer
+    from launch.pricing.catalogue import Price
+    from launch.pricing.forecast import Measured
+    from launch.pricing.market import Problem
+    from launch.pricing.workload import Workload
 
 
 def offers(
@@ -51,10 +51,11 @@ def offers(
         python -m launch offers --preset large --rows 1003470 --max-price 1.5
         python -m launch offers --gpu 4090,a100 --provider vastai --spot
     """
-    from launch import gpus, tables
-    from launch import offers as market
-    from launch.forecast import ROOM, need_gb
-    from launch.providers.offer import Need
+    from launch.contract.offer import Need
+    from launch.pricing import gpus
+    from launch.pricing import market as market
+    from launch.pricing.forecast import ROOM, need_gb
+    from launch.ui import offers as tables
 
     if not 0 <= max_price < float("inf"):
         raise BadInput(f"max-price is {max_price}, but must be 0 (no limit) or more")
@@ -110,8 +111,10 @@ def estimate(
         python -m launch estimate --preset large --rows 1003470
         python -m launch estimate --preset medium --gpu t4,l4 --json
     """
-    from launch import gpus, sessions, tables
-    from launch.forecast import forecast
+    from launch.pricing import gpus
+    from launch.pricing.forecast import forecast
+    from launch.providers.colab import sessions
+    from launch.ui import offers as tables
 
     wanted = gpus.matching(gpu)
     _check_settings(settings, estimate)
@@ -152,7 +155,7 @@ def _work(
     preset: str, settings: dict[str, object], data: str, rows: int
 ) -> tuple["Workload", list[str]]:
     """The training, and what to say of it."""
-    from launch.workload import GUIDE_ROWS, Workload
+    from launch.pricing.workload import GUIDE_ROWS, Workload
     from mimir.config import load_preset
     from mimir.submission import prepare
 
@@ -168,7 +171,7 @@ def _work(
 
 
 def _measured(work: "Workload", store: str) -> tuple[dict[str, "Measured"], list[str]]:
-    from launch import measured
+    from launch.pricing import measured
     from mimir.errors import StoreError
     from mimir.runs.store import open_store
     from mimir.submission import default_store
@@ -207,7 +210,7 @@ def _no_key(names: Sequence[str]) -> str:
 
 
 def _catalogue(providers: Sequence[str], need: "Need") -> tuple[list["Price"], list[str]]:
-    from launch import catalogue, gpus
+    from launch.pricing import catalogue, gpus
 
     listed, problem = catalogue.prices(providers)
     kept = [
@@ -224,10 +227,10 @@ def _prices(
     names: Sequence[str],
 ) -> tuple[dict[str, "Price"], list["Problem"], list[str]]:
     """The lowest price of each GPU on demand: as offered now, else as the catalogue lists it."""
-    from launch import catalogue, gpus
-    from launch import offers as market
-    from launch.catalogue import Price
-    from launch.providers.offer import Need
+    from launch.contract.offer import Need
+    from launch.pricing import catalogue, gpus
+    from launch.pricing import market as market
+    from launch.pricing.catalogue import Price
 
     known = tuple(name for name in names if gpus.get(name) is not None)
     clouds, without = _clouds("")
@@ -243,7 +246,7 @@ def _prices(
 
 
 def _tell(problems: Sequence["Problem"], notes: Sequence[str]) -> None:
-    from launch.terminal import say
+    from launch.ui.terminal import say
 
     for problem in problems:
         say(f"{problem.provider}: {problem.sentence}")

@@ -18,8 +18,8 @@ def pull(name: str, *, out: str = "", store: str = "", json: bool = False) -> No
     from pathlib import Path
 
     from launch.download import collect, write_all
-    from launch.show import command
-    from launch.terminal import Transfers, say
+    from launch.ui.runs import command
+    from launch.ui.terminal import Transfers, say
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 

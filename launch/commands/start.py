@@ -3,7 +3,7 @@
 import json as json_text
 import time
 
-from launch.commands import begin
+from launch.commands import options
 from mimir.errors import BadInput
 
 
@@ -66,56 +66,58 @@ def submit(
     Example:
         python -m launch submit --preset small --name first --epochs 2
     """
-    from launch import choosing, code, proposal
-    from launch.orders import Plan
+    from launch.payload import code_in_store
     from launch.providers import registry
-    from launch.terminal import say
+    from launch.provision import choose
+    from launch.provision.plan import Plan
+    from launch.ui import confirm
+    from launch.ui.terminal import say
     from mimir.config import SETTINGS
     from mimir.runs.store import open_store
     from mimir.submission import default_store, enter, fresh_name, prepare
 
-    begin.check_settings(settings, SETTINGS)
-    limits = begin.limits_of(max_price, max_hours, max_cost, max_failures, max_sessions)
+    options.check_settings(settings, SETTINGS)
+    limits = options.limits_of(max_price, max_hours, max_cost, max_failures, max_sessions)
     names = registry.several(provider)
     places = [registry.get(name) for name in names]
-    limits = begin.with_sessions(limits, places)
-    begin.check_image(places, image)
+    limits = options.with_sessions(limits, places)
+    options.check_image(places, image)
     opened = open_store(store or default_store())
-    begin.check_store(places, opened.url)
+    options.check_store(places, opened.url)
     job = prepare(preset, settings, data)
     plan = Plan(
-        names, limits, begin.gpus_of(gpu), spot, image, begin.wish_of(role, static_keys),
+        names, limits, options.gpus_of(gpu), spot, image, options.wish_of(role, static_keys),
         job.steps,
     )  # fmt: skip
     name, now = name or fresh_name(preset), time.time()
-    begin.check_name(opened, name, places, store)
-    found = choosing.find(opened, plan, None, job.config, job.steps, now)
-    plan = proposal.limited(plan, found)
+    options.check_name(opened, name, places, store)
+    found = choose.find(opened, plan, None, job.config, job.steps, now)
+    plan = confirm.limited(plan, found)
     if plan.limits != limits:
-        found = choosing.find(opened, plan, None, job.config, job.steps, now, found.ranked)
-    table = proposal.rows(job, name, opened.url, plan, found, now)
+        found = choose.find(opened, plan, None, job.config, job.steps, now, found.ranked)
+    table = confirm.rows(job, name, opened.url, plan, found, now)
     say("\n".join(f"  {what:<9} {value}" for what, value in table))
-    for line in proposal.warnings(places, spot=plan.spot):
+    for line in confirm.warnings(places, spot=plan.spot):
         say(line)
     for line in found.problems if found.choices else ():
         say(line)
-    choosing.must_fit(plan, found)
+    choose.must_fit(plan, found)
     if not found.choices:
-        raise choosing.nothing(plan, found)
+        raise choose.nothing(plan, found)
     if dry_run:
         if json:
-            body = proposal.as_json(job, name, opened.url, plan, found)
+            body = confirm.as_json(job, name, opened.url, plan, found)
             print(json_text.dumps(body, indent=2))
         else:
             say("a dry run: nothing was ordered")
         return 0
-    proposal.agree(places, yes=yes)
-    with code.file() as wheel:
+    confirm.agree(places, yes=yes)
+    with code_in_store.file() as wheel:
         enter(opened, name, job, wheel)
-    known = begin.check_free(opened, name, store)
+    known = options.check_free(opened, name, store)
     if known.attempt:
         say(f"run {name} is {known.state} and goes on from step {known.committed_step}")
-    return begin.Start(opened, name, plan, store, watch, json).begin(known, found)
+    return options.Start(opened, name, plan, store, watch, json).begin(known, found)
 
 
 def resume(
@@ -169,11 +171,13 @@ def resume(
     """
     from dataclasses import replace
 
-    from launch import choosing, limits, proposal
-    from launch.orders import newest_plan
+    from launch.pricing import budget as limits
     from launch.providers import registry
-    from launch.renewal import Words, renewed
-    from launch.terminal import say
+    from launch.provision import choose
+    from launch.provision.plan import newest_plan
+    from launch.provision.resume_plan import Words, renewed
+    from launch.ui import confirm
+    from launch.ui.terminal import say
     from mimir.config import Config
     from mimir.runs.record import read_run
     from mimir.runs.status import derive
@@ -185,30 +189,30 @@ def resume(
     said = {each: value for each, value in said.items() if value}
     if max_failures >= 0:
         said["max_failures"] = max_failures
-    wish = begin.wish_of(role, static_keys)
-    words = Words(provider, begin.gpus_of(gpu), spot, image, wish, said)
+    wish = options.wish_of(role, static_keys)
+    words = Words(provider, options.gpus_of(gpu), spot, image, wish, said)
     opened = open_store(store or default_store())
     if take_over:
         known = derive(opened, name, time.time())
-        begin.check_not_done(known, store)
+        options.check_not_done(known, store)
     else:
-        known = begin.check_free(opened, name, store)
+        known = options.check_free(opened, name, store)
     plan = renewed(newest_plan(opened, name, known.attempt), known, words)
     places = [registry.get(each) for each in plan.providers]
-    begin.check_image(places, image)
-    begin.check_store(places, opened.url)
+    options.check_image(places, image)
+    options.check_store(places, opened.url)
     if not max_sessions:
         had = limits.machines(known)
-        plan = replace(plan, limits=begin.with_sessions(plan.limits, places, had))
+        plan = replace(plan, limits=options.with_sessions(plan.limits, places, had))
     if any(place.caps.paid for place in places):
-        plan = replace(plan, steps=choosing.steps_of(opened, plan, known))
+        plan = replace(plan, steps=choose.steps_of(opened, plan, known))
     config = Config.from_dict(read_run(opened, name).config)
     left, wanted = max(1, plan.steps - known.committed_step), plan.limits
-    found = choosing.find(opened, plan, known, config, left, time.time())
-    plan = proposal.limited(plan, found, choosing.spent(known, time.time()))
+    found = choose.find(opened, plan, known, config, left, time.time())
+    plan = confirm.limited(plan, found, choose.spent(known, time.time()))
     if plan.limits != wanted:
-        found = choosing.find(opened, plan, known, config, left, time.time(), found.ranked)
-    for line in proposal.warnings(places, spot=plan.spot):
+        found = choose.find(opened, plan, known, config, left, time.time(), found.ranked)
+    for line in confirm.warnings(places, spot=plan.spot):
         say(line)
     for line in found.problems if found.choices else ():
         say(line)
@@ -217,8 +221,8 @@ def resume(
             f"run {name} cannot go on: {found.room.why}; say a higher --max-cost or --max-hours "
             "(they count over all attempts of the run)"
         )
-    choosing.must_fit(plan, found)
+    choose.must_fit(plan, found)
     if not found.choices:
-        raise choosing.nothing(plan, found)
-    proposal.agree(places, yes=yes)
-    return begin.Start(opened, name, plan, store, watch, json).begin(known, found)
+        raise choose.nothing(plan, found)
+    confirm.agree(places, yes=yes)
+    return options.Start(opened, name, plan, store, watch, json).begin(known, found)

@@ -27,8 +27,8 @@ def stop(name: str, *, wait: bool = True, store: str = "", json: bool = False) -
     Example:
         python -m launch stop first
     """
-    from launch.show import command, verdict
-    from launch.terminal import Waiting, say
+    from launch.ui.runs import command, verdict
+    from launch.ui.terminal import Waiting, say
     from mimir.runs.notes import StopRequest, request_stop
     from mimir.runs.record import read_run
     from mimir.runs.status import derive
@@ -83,7 +83,7 @@ def await_end(
     An attempt whose machine is verified gone gets its outcome from here, for nobody else will
     write it: a worker that comes up all the same finds it and only ends.
     """
-    from launch import machines
+    from launch.provision import liveness
     from mimir.runs import notes
     from mimir.runs.head import ENDED
     from mimir.runs.notes import Outcome
@@ -91,7 +91,7 @@ def await_end(
 
     began = clock()
     while True:
-        gone = machines.alive(notes.read_machine(store, run, attempt)) is False
+        gone = liveness.alive(notes.read_machine(store, run, attempt)) is False
         head = read_head(store, run)
         outcome = notes.read_outcome(store, run, attempt)
         if outcome is None and gone and head.attempt == attempt and head.state not in ENDED:

@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from launch.errors import ProviderError, RateLimited, UnknownOutcome
+from launch.contract.errors import ProviderError, RateLimited, UnknownOutcome
 from mimir import __version__
 from mimir.errors import BadInput, MimirError
 

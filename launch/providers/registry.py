@@ -4,7 +4,7 @@ import functools
 import importlib
 from typing import TYPE_CHECKING, cast
 
-from launch.providers.base import Provider
+from launch.contract.provider import Provider
 from mimir.cli import nearest
 from mimir.errors import BadInput
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from launch.providers.rented import Rented
 
 _KNOWN = {
-    "local": ("launch.providers.local:LocalProvider", "it needs nothing beyond Mimir"),
-    "docker": ("launch.providers.docker:DockerProvider", "it needs nothing beyond Mimir"),
-    "colab": ("launch.providers.colab:ColabProvider", "it needs nothing beyond Mimir"),
-    "runpod": ("launch.providers.runpod:RunPod", "pip install httpx"),
-    "vastai": ("launch.providers.vastai:Vast", "pip install httpx"),
-    "lambda": ("launch.providers.lambda_cloud:Lambda", "pip install httpx"),
+    "local": ("launch.providers.local.provider:LocalProvider", "it needs nothing beyond Mimir"),
+    "docker": ("launch.providers.docker.provider:DockerProvider", "it needs nothing beyond Mimir"),
+    "colab": ("launch.providers.colab.provider:ColabProvider", "it needs nothing beyond Mimir"),
+    "runpod": ("launch.providers.runpod.adapter:RunPod", "pip install httpx"),
+    "vastai": ("launch.providers.vastai.adapter:Vast", "pip install httpx"),
+    "lambda": ("launch.providers.lambda_cloud.adapter:Lambda", "pip install httpx"),
 }
 """name -> (where its class is, what to install if it cannot be imported)"""
 CLOUDS = ("runpod", "vastai", "lambda")

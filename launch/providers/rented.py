@@ -9,8 +9,8 @@ import contextlib
 import time
 from collections.abc import Callable
 
-from launch import boot, handover, keys
-from launch.errors import (
+from launch.contract.cloud import Cloud, Instance, State, machine_name
+from launch.contract.errors import (
     Leaked,
     NoCapacity,
     NotGone,
@@ -18,8 +18,8 @@ from launch.errors import (
     RateLimited,
     UnknownOutcome,
 )
-from launch.providers.base import AttemptSpec, Machine
-from launch.providers.cloud import Cloud, Instance, State, machine_name
+from launch.contract.provider import AttemptSpec, Machine
+from launch.payload import container, credentials, key_link
 from mimir.errors import BadInput, MimirError, StoreError
 from mimir.runs.store import Store, open_store
 
@@ -74,10 +74,10 @@ class Rented:
                 "--name, or end it by `python -m launch reap`"
             )
         store = self._opener(spec.store)
-        link = handover.leave(
-            store, spec.run, spec.attempt, keys.of_environment(spec.env), KEYS_WITHIN
+        link = key_link.leave(
+            store, spec.run, spec.attempt, credentials.of_environment(spec.env), KEYS_WITHIN
         )
-        what = boot.of(store, spec, link, self.cloud.ending(), now=self._clock())
+        what = container.of(store, spec, link, self.cloud.ending(), now=self._clock())
         try:
             number, price = self._create(spec, what, name)
         except UnknownOutcome:
@@ -85,7 +85,7 @@ class Rented:
         except BaseException:
             # What went wrong decides what is done next; a key left over does not.
             with contextlib.suppress(StoreError):
-                handover.take_back(store, spec.run, spec.attempt)
+                key_link.take_back(store, spec.run, spec.attempt)
             raise
         return self._machine(spec, number, price, what.image)
 
@@ -118,7 +118,9 @@ class Rented:
         except (ProviderError, BadInput):
             return []
 
-    def _create(self, spec: AttemptSpec, what: boot.Boot, name: str) -> tuple[str, float | None]:
+    def _create(
+        self, spec: AttemptSpec, what: container.Boot, name: str
+    ) -> tuple[str, float | None]:
         """The id of the machine that was made, and the price that is asked for it if shown."""
         offer = spec.offer
         assert offer is not None

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from launch.errors import ProviderError
+from launch.contract.errors import ProviderError
 from mimir.errors import BadInput
 
 KIND = "ssh-ed25519"

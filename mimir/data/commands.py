@@ -3,11 +3,11 @@
 import json as json_text
 from pathlib import Path
 
+from mimir.data.baselines import Yardstick
 from mimir.data.build import ROWS
 from mimir.data.build import build as build_data
 from mimir.data.pack import pack as pack_data
 from mimir.data.verify import verify as verify_data
-from mimir.data.yardsticks import Yardstick
 from mimir.errors import BadInput
 
 __all__ = ["build", "pack", "verify"]

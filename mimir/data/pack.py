@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from mimir.data import files, sidecar
 from mimir.data.alphabet import LETTERS
+from mimir.data.baselines import Yardsticks, measure
 from mimir.data.groups import pair_groups, renumbered, window_groups
 from mimir.data.peptides import FORMAT, Peptides, load
 from mimir.data.progress import Progress
 from mimir.data.split import TRAIN, VALIDATION, split_rows
 from mimir.data.table import Table, parse
 from mimir.data.verify import verify
-from mimir.data.yardsticks import Yardsticks, measure
 from mimir.errors import BadInput
 
 __all__ = ["TRAIN", "VALIDATION", "PackInfo", "Peptides", "load", "pack"]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mimir.data import files
 from mimir.data.alphabet import LETTERS, MAX_LENGTH, MIN_LENGTH, N_LETTERS
-from mimir.data.yardsticks import Yardsticks
+from mimir.data.baselines import Yardsticks
 from mimir.errors import BadInput, Corrupt
 
 FORMAT = 1

@@ -5,7 +5,7 @@
     layout                        what lies where under <store>/<run>/
     record                        run.json: the frozen job
     head, commit                  HEAD, the one mutable object, and the only ways to change it
-    sweep                         what an abandoned attempt left behind
+    collect                       deletes what an abandoned attempt left behind
     notes, parts, status          what a run tells about itself while it runs
 
 Nothing here imports torch, a provider or the launcher.

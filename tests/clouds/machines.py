@@ -12,7 +12,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests import ROOT
+
 MARK = "FAKE_MACHINE"
 """A variable that all processes of a machine carry, by which they are found and killed."""
 

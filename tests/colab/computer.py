@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from launch.providers import colab
-from launch.providers.colab import ColabProvider
-from launch.providers.colab_cli import Cli
+from launch.providers.colab import provider as colab
+from launch.providers.colab.cli import Cli
+from launch.providers.colab.provider import ColabProvider
 from tests.colab import stand_in
 
 NAME = "mimir-run-a0001"

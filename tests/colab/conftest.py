@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from launch.providers.colab import ColabProvider
+from launch.providers.colab.provider import ColabProvider
 from mimir.runs.store import Store, open_store
 from tests.clouds.e2e.world import Command, Forks
 from tests.colab.bucket import Bucket
@@ -70,8 +70,9 @@ def launched(
     # A machine that is lost is gone from the list, where this is looked for more often: nobody need
     # wait for a silent one here.
     patches = {
-        "launch.diagnosis:SILENT_FOR": PATIENCE, "launch.diagnosis:BEGIN_WITHIN": PATIENCE,
-        "launch.providers.colab:FRESH": 4.0,
+        "launch.supervise.diagnosis:SILENT_FOR": PATIENCE,
+        "launch.supervise.diagnosis:BEGIN_WITHIN": PATIENCE,
+        "launch.providers.colab.provider:FRESH": 4.0,
     }  # fmt: skip
     env = {name: os.environ[name] for name in ("PATH", "HOME", "MPLCONFIGDIR", *variables)}
     env |= {"PATCHES": json.dumps(patches), "MIMIR_STORE": store.url}

@@ -10,9 +10,9 @@ import os
 import sys
 import time
 
-from launch.providers import colab_folder
-from launch.providers.base import Machine
-from launch.providers.colab import ColabProvider
+from launch.contract.provider import Machine
+from launch.providers.colab import folder
+from launch.providers.colab.provider import ColabProvider
 from mimir.errors import MimirError
 
 SECONDS, EVERY = 90.0, 15.0
@@ -36,7 +36,7 @@ def main() -> int:
     record, code = None, 0
     try:
         job = {"command": ["python3", "-c", JOB], "env": {"KEY": "not-a-key"}}
-        record = provider.begin(colab_folder.root() / "live" / NAME, NAME, "", job)
+        record = provider.begin(folder.root() / "live" / NAME, NAME, "", job)
         print(f"session {record['endpoint']}: its cell runs")
         until = time.monotonic() + SECONDS
         while time.monotonic() < until:

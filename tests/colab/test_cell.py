@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.providers import colab_cell
+from launch.providers.colab import cell
 
 SECRET = "planted-secret-key"
 
@@ -25,7 +25,7 @@ def test_the_job_is_deleted_before_it_is_begun(
     base = put(tmp_path, "import os; print(os.listdir('.'), len(os.environ['KEY']))")
     freed: list[str] = []
     monkeypatch.chdir(tmp_path)
-    colab_cell.work("job", lambda: freed.append("yes"), lambda seconds: time.sleep(0.01))
+    cell.work("job", lambda: freed.append("yes"), lambda seconds: time.sleep(0.01))
     assert base.with_suffix(".log").read_text() == f"['job.log'] {len(SECRET)}\n"
     assert base.with_suffix(".exit").read_text() == "0"
     assert capfd.readouterr().out == "::mimir-begun::\n::mimir-exit 0::\n"
@@ -42,12 +42,12 @@ def test_its_last_lines_are_told_if_it_did_not_end_well(
         slept.append(seconds)
         time.sleep(0.01)
 
-    colab_cell.work(str(tmp_path / "job"), lambda: None, sleep)
+    cell.work(str(tmp_path / "job"), lambda: None, sleep)
     lines = capfd.readouterr().out.splitlines()
     assert lines[0] == "::mimir-begun::"
     assert lines[1:-1] == [f"line {i}" for i in range(60, 100)]
     assert lines[-1] == "::mimir-exit 78::"
-    assert slept[-1] == colab_cell.GRACE
+    assert slept[-1] == cell.GRACE
 
 
 def test_it_is_asked_to_end_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -62,7 +62,7 @@ def test_it_is_asked_to_end_once(tmp_path: Path, capfd: pytest.CaptureFixture[st
             base.with_suffix(".stop").touch()
         time.sleep(0.02)
 
-    colab_cell.work(str(base), lambda: None, sleep)
+    cell.work(str(base), lambda: None, sleep)
     assert base.with_suffix(".exit").read_text() == "71"
 
 
@@ -70,12 +70,12 @@ def test_a_machine_that_cannot_be_given_back_says_so(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     put(tmp_path, "pass")
-    colab_cell.work(str(tmp_path / "job"), sleep=lambda seconds: time.sleep(0.01))
+    cell.work(str(tmp_path / "job"), sleep=lambda seconds: time.sleep(0.01))
     assert "not given back from inside (ModuleNotFoundError)" in capfd.readouterr().out
 
 
 def test_its_text_needs_nothing_but_python() -> None:
-    text = Path(colab_cell.__file__).read_text()
+    text = Path(cell.__file__).read_text()
     done = subprocess.run(
         [sys.executable, "-IS", "-c", text + "\nprint(work.__name__)"],
         capture_output=True, text=True, check=True,

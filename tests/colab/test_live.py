@@ -2,7 +2,7 @@
 
 import pytest
 
-from launch.providers import colab_session
+from launch.providers.colab import session
 from tests.colab import live, said
 from tests.colab.computer import Place
 
@@ -38,7 +38,7 @@ def test_it_ends_its_session_after_a_ctrl_c(
 def test_a_session_that_stays_is_said(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(colab_session, "GONE_WITHIN", 0.0)
+    monkeypatch.setattr(session, "GONE_WITHIN", 0.0)
     place.answer("stop", 0, "[colab] Session 'x' not found.")
     assert live.main() == 75
     assert "Manage sessions" in capsys.readouterr().err

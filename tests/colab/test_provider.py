@@ -12,17 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from launch.errors import (
-    BalanceEmpty,
-    NoCapacity,
-    NotGone,
-    ProviderError,
-    UnknownOutcome,
-)
-from launch.providers import colab, colab_folder, registry
-from launch.providers.base import AttemptSpec
-from launch.providers.colab_cli import Cli
-from launch.providers.colab_offers import accelerator, offer, offers
+from launch.contract.errors import BalanceEmpty, NoCapacity, NotGone, ProviderError, UnknownOutcome
+from launch.contract.provider import AttemptSpec
+from launch.providers import registry
+from launch.providers.colab import folder as colab_folder
+from launch.providers.colab import provider
+from launch.providers.colab.cli import Cli
+from launch.providers.colab.offers import accelerator, offer, offers
 from mimir.errors import BadInput
 from tests.colab import said
 from tests.colab.computer import NAME, SECRET, WAITS, Place
@@ -67,7 +63,7 @@ def test_a_look_of_the_watch_is_over_before_its_home_is_deleted(place: Place) ->
     place.begin()
     (place.folder / "cli" / "slow").touch()
     wait_for((place.folder / "cli" / "slow-now").exists, 20)
-    colab.clear(place.attempt)
+    provider.clear(place.attempt)
     time.sleep(2.5)
     assert not place.attempt.exists(), "a command went on, and made itself a home"
     assert (place.folder / "cli" / "slow-now").exists(), "the look was not ended"
@@ -166,7 +162,7 @@ def test_a_cell_that_does_not_begin_is_an_error(place: Place) -> None:
         place.begin()
     assert place.endpoints == []
     assert not place.attempt.exists()
-    assert time.monotonic() - began < colab.BEGIN / 2, "the watch ends the session at once"
+    assert time.monotonic() - began < provider.BEGIN / 2, "the watch ends the session at once"
 
 
 def test_a_connection_that_hangs_before_the_cell_begins_is_an_error(place: Place) -> None:
@@ -238,7 +234,7 @@ def test_a_session_that_was_just_seen_is_not_asked_for_again(place: Place) -> No
     record = {"host": os.uname().nodename, "session": NAME, "endpoint": "gpu-t4-s-1"}
     assert place.provider.alive(record) is True
     place.lose()
-    now[0] += colab.FRESH - 1
+    now[0] += provider.FRESH - 1
     assert place.provider.alive(record) is True
     assert len(place.asked()) == 1, "a look is a process of a second, and a request to Colab"
     now[0] += 2

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from launch.errors import AuthFailed, BalanceEmpty, NoCapacity, ProviderError, RateLimited
-from launch.providers import colab_folder
-from launch.providers.base import AttemptSpec
-from launch.providers.colab import BEGIN
-from launch.providers.colab_watch import _running
+from launch.contract.errors import AuthFailed, BalanceEmpty, NoCapacity, ProviderError, RateLimited
+from launch.contract.provider import AttemptSpec
+from launch.providers.colab import folder as colab_folder
+from launch.providers.colab.provider import BEGIN
+from launch.providers.colab.watch import _running
 from mimir.runs.status import read_head
 from mimir.runs.store import open_store
 from tests.colab.conftest import KEYS, RUNTIME, Account

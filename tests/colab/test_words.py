@@ -2,7 +2,7 @@
 
 import pytest
 
-from launch.errors import (
+from launch.contract.errors import (
     AuthFailed,
     BalanceEmpty,
     NoCapacity,
@@ -10,7 +10,7 @@ from launch.errors import (
     RateLimited,
     UnknownOutcome,
 )
-from launch.providers import colab_words as words
+from launch.providers.colab import errors as words
 from mimir.errors import BadInput
 from tests.colab import said
 

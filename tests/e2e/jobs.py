@@ -12,23 +12,23 @@ from unittest import mock
 
 import torch
 
-from mimir import checkpoint
-from mimir.attempt import run_attempt
 from mimir.config import Config
-from mimir.engine import Engine
 from mimir.errors import Interrupted
-from mimir.reporter import Terminal
 from mimir.runs.commit import raise_attempt
 from mimir.runs.parts import read_metrics
 from mimir.runs.record import read_run
 from mimir.runs.status import read_head
 from mimir.runs.store import Store
 from mimir.submission import enter, prepare
+from mimir.training import checkpoint
+from mimir.training.engine import Engine
+from mimir.worker.attempt import run_attempt
+from mimir.worker.reporter import Terminal
+from tests import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 
-# Without the rehearsal: these tests count steps, and tests/test_rehearsal.py has its own.
+# Without the rehearsal: these tests count steps, and tests/checks/test_dry_run.py has its own.
 TINY: dict[str, Any] = {
     "dim": 16, "layers": 1, "heads": 2, "batch": 8, "epochs": 4, "log_every": 2, "eval_every": 3,
     "eval_rows": 16, "warmup_steps": 2, "checkpoint_steps": 1, "threads": 1, "ema": 0.9,

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from mimir import export, reporter
 from mimir.errors import BadInput, Corrupt, Fenced, NonFinite
+from mimir.output import export
 from mimir.runs import layout, notes
 from mimir.runs.commit import Attempt, raise_attempt
 from mimir.runs.status import derive, read_head
 from mimir.runs.store import Store, Stored, open_store
+from mimir.worker import reporter
 from tests.e2e import jobs
 
 
@@ -142,7 +143,7 @@ def test_nan_ends_with_77_and_the_last_good_checkpoint(store: Store, data: Path)
 
 
 def test_an_older_attempt_is_fenced(store: Store, data: Path) -> None:
-    from mimir.attempt import run_attempt
+    from mimir.worker.attempt import run_attempt
 
     jobs.submit(store, "run", data)
     old = raise_attempt(store, "run")

@@ -294,7 +294,7 @@ def test_no_secret_is_left_anywhere(
         time.sleep(0.1)
     assert process.returncode == 0
 
-    assert any(b"mimir.attempt" in words for words in argv)
+    assert any(b"mimir.worker.attempt" in words for words in argv)
     objects = {key: store.get(key) for key in store.list("")}
     assert layout.report_key("run") in objects
     files = {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

@@ -30,7 +30,7 @@ def test_it_is_built_as_promised() -> None:
     assert found["User"] == "10001:10001"
     assert found["Entrypoint"] == ["tini", "--", "mimir-entrypoint"]
     assert found["StopSignal"] == "SIGTERM"
-    assert found["Healthcheck"]["Test"] == ["CMD", "python", "-m", "mimir.health"]
+    assert found["Healthcheck"]["Test"] == ["CMD", "python", "-m", "mimir.worker.health"]
     assert found["Labels"]["org.opencontainers.image.version"] not in ("", "0")
     assert found["Labels"]["org.opencontainers.image.revision"] not in ("", "unknown")
     look = "for tool in gcc cc c++ make; do command -v $tool; done; ls ~root/.cache; id -u"
@@ -59,7 +59,9 @@ def test_stopped_and_killed_it_ends_with_the_same_weights(
 ) -> None:
     first = place.container(*train("run"), name="mimir-test-1")
     wait_for(lambda: _step(place) >= 100)
-    assert docker("exec", first, "python", "-m", "mimir.health").startswith("the last heartbeat")
+    assert docker("exec", first, "python", "-m", "mimir.worker.health").startswith(
+        "the last heartbeat"
+    )
     began = time.monotonic()
     docker("stop", "--time", str(GRACE), first)
     assert time.monotonic() - began < GRACE / 2

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from launch.errors import NotGone
+from launch.contract.errors import NotGone
 from launch.providers import registry
-from launch.providers.local import LocalProvider
+from launch.providers.local.provider import LocalProvider
 from mimir.runs.store import Store, open_store
+from tests import ROOT
 
 if TYPE_CHECKING:
     from tests.launch.paper import Desk
 
-ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = ("--batch", "4", "--dim", "16", "--heads", "2", "--layers", "1")
 
 
@@ -104,7 +104,7 @@ class Fake:
     """A provider whose machines exist on paper only; tests set what it answers."""
 
     def __init__(self, name: str = "fake") -> None:
-        from launch.providers.base import Caps
+        from launch.contract.provider import Caps
 
         self.name = name
         self.caps = Caps(paid=True)

@@ -18,9 +18,9 @@ def main() -> None:
     # A shell that starts the tests in the background has Ctrl-C ignored for all of them.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if sys.argv[1] in ("submit", "resume") and "STAND_IN" in os.environ:
-        import launch.providers.local
+        import launch.providers.local.provider
 
-        launch.providers.local.COMMAND = STAND_IN
+        launch.providers.local.provider.COMMAND = STAND_IN
     try:
         cli.main("python -m launch", SUMMARY, TREE)
     finally:

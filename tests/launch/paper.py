@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from launch import keys
-from launch.orders import Order, Plan
-from launch.providers.base import AttemptSpec, Caps
-from launch.providers.cloud import Boot, Check, Instance, State
-from launch.providers.offer import Need, Offer
+from launch.contract.cloud import Boot, Check, Instance, State
+from launch.contract.offer import Need, Offer
+from launch.contract.provider import AttemptSpec, Caps
+from launch.payload import credentials
 from launch.providers.rented import Rented
+from launch.provision.plan import Order, Plan
 from mimir.config import Config, load_preset
 from mimir.runs import notes
 from mimir.runs.commit import Attempt
@@ -25,7 +25,7 @@ from tests.runs.memory import MemoryStore
 
 START = 1_800_000_000.0
 URL = "s3://bucket/runs"
-CREDENTIALS = keys.Credentials("an id", "a secret", "a token", None)
+CREDENTIALS = credentials.Credentials("an id", "a secret", "a token", None)
 CONFIG: Config = load_preset("smoke")
 Fault = Exception | Callable[[Offer, str], str]
 
@@ -120,10 +120,14 @@ class Desk:
         create_run(
             self.store, RunRecord("run", "smoke", CONFIG.as_dict(), 0, START, probe={"fit": True})
         )
-        monkeypatch.setattr("launch.ordering.keys.for_machine", lambda *a, **k: self.credentials)
-        monkeypatch.setattr("launch.handover.leave", self._leave)
-        monkeypatch.setattr("launch.handover.take_back", self._take_back)
-        monkeypatch.setattr("launch.boot.of", lambda *a, **k: Boot("an image", ("sh",), {}))
+        monkeypatch.setattr(
+            "launch.provision.order.keys.for_machine", lambda *a, **k: self.credentials
+        )
+        monkeypatch.setattr("launch.payload.key_link.leave", self._leave)
+        monkeypatch.setattr("launch.payload.key_link.take_back", self._take_back)
+        monkeypatch.setattr(
+            "launch.payload.container.of", lambda *a, **k: Boot("an image", ("sh",), {})
+        )
 
     def rented(self, cloud: Paper) -> Rented:
         return Rented(

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from launch import doctor, keys
-from launch.commands import check
-from launch.errors import AuthFailed
-from launch.keys import Credentials
+from launch import doctor
+from launch.commands import doctor as check
+from launch.contract.cloud import Check
+from launch.contract.errors import AuthFailed
+from launch.contract.provider import AttemptSpec
+from launch.payload import credentials
+from launch.payload.credentials import Credentials
 from launch.providers import registry
-from launch.providers.base import AttemptSpec
-from launch.providers.cloud import Check
 from launch.providers.rented import Rented
 from mimir.errors import BAD_CONFIG, MimirError, StoreDenied, StoreError
 from mimir.runs.store import Store
@@ -51,7 +52,7 @@ class Place:
         monkeypatch.setattr(registry, "rented", made.__getitem__)
         monkeypatch.setattr("mimir.runs.s3_store.S3Store", Bucket)
         monkeypatch.setattr(doctor, "open_store", self._open)
-        monkeypatch.setattr(keys, "for_machine", self._mint)
+        monkeypatch.setattr(credentials, "for_machine", self._mint)
         monkeypatch.setattr(
             shutil, "which", lambda name: f"/bin/{name}" if name in self.programs else None
         )
@@ -186,7 +187,7 @@ def test_without_paramiko(place: Place, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_colabs_cli_is_asked_where_it_is(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    from launch.providers.colab import ColabProvider
+    from launch.providers.colab.provider import ColabProvider
 
     said = Check("colab", "ok", "100 units")
     monkeypatch.setattr(ColabProvider, "checks", lambda self: [said])

@@ -6,11 +6,11 @@ import math
 import pytest
 import torch
 
-from mimir.batch import Shelf
 from mimir.config import load_preset
-from mimir.engine import Engine, Machine
-from mimir.objective import evaluate
-from mimir.validation import averaged, per_residue
+from mimir.model.batch import Shelf
+from mimir.model.objective import evaluate
+from mimir.training.engine import Engine, Machine
+from mimir.training.validation import averaged, per_residue
 from tests.learning.chain import Chain, Peptide
 
 TARGETS = 6

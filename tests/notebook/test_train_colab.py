@@ -22,14 +22,14 @@ from typing import Any
 import nbformat
 import pytest
 
-from launch import wheel
+from launch.payload import wheel
 from mimir.runs import notes
 from mimir.runs.status import derive, read_head
 from mimir.runs.store import open_store
+from tests import ROOT
 from tests.colab.bucket import Bucket
 from tests.e2e import jobs
 
-ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOK = ROOT / "notebooks" / "train_colab.ipynb"
 KEY, SECRET = "PLANTEDKEYID", "planted-secret-key"
 SETTINGS = {

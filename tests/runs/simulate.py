@@ -27,7 +27,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from mimir.errors import BadInput, Conflict, Corrupt, Fenced, StoreError
-from mimir.runs import sweep as sweeping
+from mimir.runs import collect as sweeping
 from mimir.runs.commit import Attempt, raise_attempt
 from mimir.runs.head import Head
 from tests.runs.actors import Actor, Wire

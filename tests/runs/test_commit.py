@@ -4,10 +4,10 @@ import pytest
 
 from mimir.errors import BadInput, Fenced, StoreError
 from mimir.runs import layout, notes
+from mimir.runs.collect import sweep
 from mimir.runs.commit import Attempt, end_attempt, raise_attempt, retain
 from mimir.runs.head import Kept
 from mimir.runs.store import Store
-from mimir.runs.sweep import sweep
 from tests.runs.ledger import CONTENT, begun, claimed, head_of
 from tests.runs.memory import MemoryStore
 

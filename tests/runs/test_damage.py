@@ -5,8 +5,8 @@ import random
 import pytest
 
 from mimir.errors import Corrupt, Fenced, StoreError
+from mimir.runs.collect import sweep
 from mimir.runs.store import Store
-from mimir.runs.sweep import sweep
 from tests.runs.ledger import CONTENT, begun, claimed, head_of
 from tests.runs.memory import MemoryStore
 

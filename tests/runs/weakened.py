@@ -6,8 +6,8 @@ from dataclasses import replace
 from unittest import mock
 
 from mimir.errors import Conflict, Fenced, StoreError
+from mimir.runs import collect as sweeping
 from mimir.runs import layout
-from mimir.runs import sweep as sweeping
 from mimir.runs.head import Head, Register
 from tests.runs.truth import HEAD, Truth
 

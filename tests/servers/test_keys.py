@@ -14,8 +14,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from launch import handover, keys
-from launch.keys import AssumeRole, Federation
+from launch.payload import credentials, key_link
+from launch.payload.credentials import AssumeRole, Federation
 from mimir.errors import BadInput, Conflict, NotFound, StoreDenied
 from mimir.runs import layout
 from mimir.runs.commit import raise_attempt
@@ -80,7 +80,7 @@ def ceph() -> Ceph:
 def laptop(ceph: Ceph, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Store:
     """The store with all rights of its owner, whose keys boto3's own search finds too."""
     path = tmp_path / "launcher.json"
-    keys.Credentials(*LAUNCHER, "", None).to_file(path)
+    credentials.Credentials(*LAUNCHER, "", None).to_file(path)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", LAUNCHER[0])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", LAUNCHER[1])
     return open_store(ceph.url, credentials_file=path)
@@ -95,7 +95,7 @@ def machine(laptop: Store, ceph: Ceph, tmp_path: Path) -> Iterator[Store]:
     for run, attempt in (("ours", 1), ("ours", 2), ("theirs", 2)):
         laptop.write(layout.handover_key(run, attempt, "f00"), b"before")
     path = tmp_path / "keys.json"
-    keys.mint(ceph.url, "ours", 2, HOUR, AssumeRole(ROLE)).to_file(path)
+    credentials.mint(ceph.url, "ours", 2, HOUR, AssumeRole(ROLE)).to_file(path)
     yield open_store(ceph.url, credentials_file=path)
     for key in laptop.list(""):
         laptop.delete(key)
@@ -172,11 +172,11 @@ def test_all_else_is_refused(
 
 
 def test_a_link_to_keys_needs_none(laptop: Store, ceph: Ceph) -> None:
-    made = keys.mint(ceph.url, "ours", 2, HOUR, AssumeRole(ROLE))
-    url = handover.leave(laptop, "ours", 2, made, 60)
+    made = credentials.mint(ceph.url, "ours", 2, HOUR, AssumeRole(ROLE))
+    url = key_link.leave(laptop, "ours", 2, made, 60)
     with urllib.request.urlopen(url, timeout=10) as answer:
         assert answer.read() == made.text().encode()
-    handover.take_back(laptop, "ours", 2)
+    key_link.take_back(laptop, "ours", 2)
     with pytest.raises(urllib.error.HTTPError) as gone:
         urllib.request.urlopen(url, timeout=10)
     gone.value.close()
@@ -186,8 +186,10 @@ def test_a_link_to_keys_needs_none(laptop: Store, ceph: Ceph) -> None:
 def test_keys_without_their_token_are_worth_nothing(
     ceph: Ceph, laptop: Store, tmp_path: Path
 ) -> None:
-    made = keys.mint(ceph.url, "ours", 1, HOUR, AssumeRole(ROLE))
-    keys.Credentials(made.access_key, made.secret_key, "", None).to_file(tmp_path / "bare.json")
+    made = credentials.mint(ceph.url, "ours", 1, HOUR, AssumeRole(ROLE))
+    credentials.Credentials(made.access_key, made.secret_key, "", None).to_file(
+        tmp_path / "bare.json"
+    )
     bare = open_store(ceph.url, credentials_file=tmp_path / "bare.json")
     with pytest.raises(StoreDenied):
         bare.write("ours/a0001/x", b"x")
@@ -196,18 +198,18 @@ def test_keys_without_their_token_are_worth_nothing(
 def test_wrong_keys_make_none(ceph: Ceph, laptop: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises((StoreDenied, BadInput)) as caught:
-        keys.mint(ceph.url, "ours", 1, HOUR, AssumeRole(ROLE))
+        credentials.mint(ceph.url, "ours", 1, HOUR, AssumeRole(ROLE))
     assert "wrong" not in str(caught.value)
 
 
 def test_a_role_that_is_not_there(ceph: Ceph, laptop: Store) -> None:
     with pytest.raises((StoreDenied, BadInput), match="static-keys"):
-        keys.mint(ceph.url, "ours", 1, HOUR, AssumeRole("arn:aws:iam:::role/nobody"))
+        credentials.mint(ceph.url, "ours", 1, HOUR, AssumeRole("arn:aws:iam:::role/nobody"))
 
 
 def test_a_server_without_federation_says_so(ceph: Ceph, laptop: Store) -> None:
     with pytest.raises((StoreDenied, BadInput), match="--role"):
-        keys.mint(ceph.url, "ours", 1, HOUR, Federation())
+        credentials.mint(ceph.url, "ours", 1, HOUR, Federation())
 
 
 @pytest.mark.slow
@@ -224,7 +226,7 @@ def test_a_whole_run_with_such_keys(
 
     def begin() -> Any:
         attempt = raise_attempt(laptop, "run")
-        keys.mint(ceph.url, "run", attempt, HOUR, AssumeRole(ROLE)).to_file(path)
+        credentials.mint(ceph.url, "run", attempt, HOUR, AssumeRole(ROLE)).to_file(path)
         monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY", raising=False)
         return jobs.worker(laptop, "run", attempt, out=out)

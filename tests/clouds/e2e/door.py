@@ -23,33 +23,33 @@ from typing import Any, NoReturn
 import botocore.httpsession
 import httpx
 
-import launch.attempts
-import launch.boot
-import launch.choosing
-import launch.commands.begin
 import launch.commands.keep
 import launch.commands.look
+import launch.commands.options
 import launch.commands.pull
 import launch.commands.start
 import launch.commands.stop
-import launch.diagnosis
 import launch.download
-import launch.follow
-import launch.forecast
-import launch.keeper
-import launch.measured
-import launch.ordering
-import launch.proposal
-import launch.providers.cloud_init
-import launch.providers.colab
-import launch.providers.docker
-import launch.providers.lambda_cloud
+import launch.payload.cloud_init
+import launch.payload.container
+import launch.pricing.forecast
+import launch.pricing.measured
+import launch.providers.colab.provider
+import launch.providers.docker.provider
+import launch.providers.lambda_cloud.adapter
 import launch.providers.rented
-import launch.providers.runpod
+import launch.providers.runpod.adapter
 import launch.providers.ssh
-import launch.providers.vastai
-import launch.reaper
-import launch.show
+import launch.providers.vastai.adapter
+import launch.provision.choose
+import launch.provision.order
+import launch.provision.wait
+import launch.supervise.diagnosis
+import launch.supervise.log_follower
+import launch.supervise.reaper
+import launch.supervise.watcher
+import launch.ui.confirm
+import launch.ui.runs
 import mimir.data.peptides
 import mimir.runs.file_store
 import mimir.runs.s3_store
@@ -58,29 +58,31 @@ from launch.commands import SUMMARY, TREE
 from mimir import cli
 
 HURRY: dict[str, Any] = {
-    "launch.keeper:AGAIN": 0.3,
-    "launch.closing:SETTLE": 3.0,
-    "launch.diagnosis:SETTLE": 3.0,
-    "launch.keeper:LAST_WORDS": 3.0,
-    "launch.diagnosis:BEGIN_WITHIN": 20.0,
-    "launch.diagnosis:OVERTIME": 10.0,
-    "launch.diagnosis:SILENT_FOR": 5.0,
-    "launch.ordering:HELD": 3.0,
-    "launch.reaper:YOUNG": 0.0,
-    "launch.attempts:LIMIT": 30.0,
-    "launch.attempts:SETTLE": 3.0,
-    "launch.follow:POLL": 0.3,
-    "launch.follow:ASK": 1.0,
-    "launch.follow:KEEP": 0.8,
-    "launch.follow:LAST_WORDS": 2.0,
+    "launch.supervise.watcher:AGAIN": 0.3,
+    "launch.provision.terminate:SETTLE": 3.0,
+    "launch.supervise.diagnosis:SETTLE": 3.0,
+    "launch.supervise.watcher:LAST_WORDS": 3.0,
+    "launch.supervise.diagnosis:BEGIN_WITHIN": 20.0,
+    "launch.supervise.diagnosis:OVERTIME": 10.0,
+    "launch.supervise.diagnosis:SILENT_FOR": 5.0,
+    "launch.provision.order:HELD": 3.0,
+    "launch.supervise.reaper:YOUNG": 0.0,
+    "launch.provision.wait:LIMIT": 30.0,
+    "launch.provision.wait:SETTLE": 3.0,
+    "launch.supervise.log_follower:POLL": 0.3,
+    "launch.supervise.log_follower:ASK": 1.0,
+    "launch.supervise.log_follower:KEEP": 0.8,
+    "launch.supervise.log_follower:LAST_WORDS": 2.0,
     "launch.commands.keep:EVERY": 0.8,
     "launch.providers.rented:LOOKS": (0.05, 0.1, 0.3, 0.6),
     "launch.providers.rented:SHOWN_WITHIN": (0.0, 0.1, 0.3),
     "launch.providers.rented:GONE_WITHIN": 15.0,
-    "launch.providers.vastai:SPACING": dict.fromkeys(launch.providers.vastai.SPACING, 0.0),
-    "launch.providers.vastai_words:_PENALTY": 0.2,
-    "launch.providers.lambda_cloud:SPACING": {"": 0.0, "launch": 0.0},
-    "launch.providers.lambda_words:LAUNCH_PAUSE": 0.2,
+    "launch.providers.vastai.adapter:SPACING": dict.fromkeys(
+        launch.providers.vastai.adapter.SPACING, 0.0
+    ),
+    "launch.providers.vastai.errors:_PENALTY": 0.2,
+    "launch.providers.lambda_cloud.adapter:SPACING": {"": 0.0, "launch": 0.0},
+    "launch.providers.lambda_cloud.errors:LAUNCH_PAUSE": 0.2,
 }
 """module:name, or module:function(option) for a default -> the value here. In the
 environment, PATCHES is JSON of the same kind."""

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from launch import stock
+from launch.payload import bootstrap
 from mimir.errors import MimirError
 from mimir.runs import archive, layout, notes
 from mimir.runs.commit import Attempt
@@ -105,13 +105,13 @@ class Worker:
 
 
 def main() -> NoReturn:
-    """As launch/stock.py begins, but the code is this checkout's."""
+    """As launch/payload/bootstrap.py begins, but the code is this checkout's."""
     folder = Path(tempfile.gettempdir()) / f"mimir-{os.environ['MIMIR_CODE_SHA256'][:16]}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     keys, link = folder / "keys.json", os.environ["MIMIR_KEYS_URL"]
     if not keys.exists():
-        stock._take_keys(link, keys, (0.2, 0.5))
-        stock._forget({**os.environ, "MIMIR_CREDENTIALS_FILE": str(keys)}, link)
+        bootstrap._take_keys(link, keys, (0.2, 0.5))
+        bootstrap._forget({**os.environ, "MIMIR_CREDENTIALS_FILE": str(keys)}, link)
     os.environ["MIMIR_CREDENTIALS_FILE"] = str(keys)
     words = json.loads(os.environ["MIMIR_WORKER"])
     options = dict(zip(words[::2], words[1::2], strict=True))

@@ -24,7 +24,10 @@ SEED = int(os.environ.get("MOMENTS", random.SystemRandom().randrange(2**32)))
 SHORT = 6
 """Epochs of a run in the suite; a run of the long tests has LONG."""
 LONG = 40
-PATIENT = {"launch.diagnosis:SILENT_FOR": 60.0, "launch.diagnosis:BEGIN_WITHIN": 60.0}
+PATIENT = {
+    "launch.supervise.diagnosis:SILENT_FOR": 60.0,
+    "launch.supervise.diagnosis:BEGIN_WITHIN": 60.0,
+}
 
 
 @pytest.fixture(scope="session")

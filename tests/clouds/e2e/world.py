@@ -23,12 +23,13 @@ from urllib.parse import quote
 
 import boto3
 
-from launch.providers.cloud import parse_name
+from launch.contract.cloud import parse_name
 from mimir.errors import BadInput
 from mimir.runs import layout, notes
 from mimir.runs.parts import read_metrics
 from mimir.runs.status import Status, derive, read_head
 from mimir.runs.store import Store, open_store
+from tests import ROOT
 from tests.clouds import documents
 from tests.clouds.e2e import stand_in
 from tests.clouds.fake_lambda import FakeLambda
@@ -36,7 +37,6 @@ from tests.clouds.fake_runpod import FakeRunPod
 from tests.clouds.fake_vast import FakeVast
 from tests.clouds.service import Rental, Service
 
-ROOT = Path(__file__).resolve().parents[3]
 KEYS = {"aws_access_key_id": "AKIATESTTESTTEST", "aws_secret_access_key": "secretsecret"}
 KEY = "account-key"
 STEPS = 12

@@ -1,0 +1,8 @@
+"""What an adapter implements and what policy relies on. Imports nothing else of launch.
+
+provider    Provider, Machine, AttemptSpec, Caps: what every provider offers
+cloud       Cloud: one service's HTTP, for providers that rent by the hour
+offer       what is wanted of a machine, and what a service would rent
+errors      what a provider can answer, by what the caller does next
+deadlines   every time limit that more than one module must agree on
+"""

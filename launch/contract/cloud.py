@@ -1,0 +1,136 @@
+"""What an adapter translates: offers, one create, a list, a look, one terminate.
+
+A cloud adapter knows one service's HTTP and nothing of policy. It sends what it is told to
+send once, reads the answer, and raises a class of contract/errors.py. When to order, what to try
+next and when a machine counts as gone is decided by providers/rented.py and the launcher.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+from launch.contract.offer import Need, Offer
+from launch.contract.provider import Caps
+from mimir.runs import layout
+
+PREFIX = "mimir-"
+"""Every machine that we order has a name that begins with it; nothing else is ever touched."""
+_NAME = re.compile(r"mimir-([a-z0-9][a-z0-9_-]{0,40})-a(\d{4,})")
+
+
+class State(StrEnum):
+    """A machine's state in words that all services share.
+
+    pending: it is being made. running: it is there; whether it works, only its store tells.
+    suspended: stopped by the service (outbid, end of a contract, no balance), may come back,
+    and may cost. broken: it will not work again by itself, and may cost. gone: it is no more
+    and costs nothing. A word that the adapter does not know is broken, never gone.
+    """
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+    BROKEN = "broken"
+    GONE = "gone"
+
+
+@dataclass(frozen=True)
+class Boot:
+    """What a machine starts: a container of `image` with this command instead of its own.
+
+    command: argv. env: its variables; nothing in it is secret for longer than a machine takes
+    to come up (payload/key_link.py). seconds: after which everything is ended from outside the
+    container where the service's machines allow that (Lambda's cloud-init), 0 for never.
+    """
+
+    image: str
+    command: tuple[str, ...]
+    env: Mapping[str, str]
+    disk_gb: int = 30
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A machine as its service shows it. said: the service's own word for its state.
+
+    price: $/h now, None if it is not told. place: as Offer.place.
+    """
+
+    id: str
+    name: str
+    state: State
+    said: str = ""
+    price: float | None = None
+    address: str = ""
+    place: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of `doctor`. status: "ok", "warn" or "fail"; what to do is in details."""
+
+    name: str
+    status: str
+    details: str = ""
+
+
+class Cloud(Protocol):
+    """A service. Every method may raise ProviderError, and sends no request twice by itself
+    except reads, which may be tried again after a 429 or 5xx."""
+
+    name: str
+    caps: Caps
+
+    def configured(self) -> bool:
+        """Whether there is a key for it here; no request is sent."""
+
+    def offers(self, need: Need) -> list[Offer]:
+        """What it would rent now and meets the need, in any order."""
+
+    def create(self, offer: Offer, boot: Boot, name: str) -> str:
+        """Order it under this name, by one request; the id.
+
+        Raises:
+            NoCapacity: it is not to be had: another offer may be.
+            Leaked: refused, and yet there is an instance, which must be ended.
+            UnknownOutcome: the answer was lost; there may be an instance of this name.
+            AuthFailed, BalanceEmpty, RateLimited, BadInput (the request itself is wrong).
+        """
+
+    def get(self, id: str) -> Instance | None:
+        """The machine as it is now; None if the service says that there is no such machine."""
+
+    def instances(self) -> list[Instance]:
+        """All machines of the account whose name begins with PREFIX, complete or an error."""
+
+    def terminate(self, id: str) -> None:
+        """Ask to destroy it, by one request; no error if it is gone already."""
+
+    def logs(self, id: str, lines: int) -> list[str]:
+        """The last lines that its container printed; [] if the service does not keep them."""
+
+    def ending(self) -> Mapping[str, Any] | None:
+        """How a machine ends itself with a key that the service puts into it, None if it cannot.
+
+        {"method", "url", "token", "body"}: url and body may hold {VARIABLE} of the machine's
+        own environment; token names the variable with the bearer token
+        (mimir/worker/self_terminate.py).
+        """
+
+    def checks(self) -> list[Check]:
+        """Keys, permissions, balance, quota: as far as reading tells. Nothing is rented."""
+
+
+def machine_name(run: str, attempt: int) -> str:
+    """The name of an attempt's machine: mimir-<run>-a0001, at most 53 characters."""
+    layout.attempt_prefix(run, attempt)
+    return f"{PREFIX}{run}-a{attempt:04d}"
+
+
+def parse_name(name: str) -> tuple[str, int] | None:
+    """(run, attempt) of such a name, None for any other name."""
+    match = _NAME.fullmatch(name)
+    return (match[1], int(match[2])) if match else None

@@ -1,0 +1,104 @@
+"""What the launcher wants of a provider: start a machine, ask for it, end it.
+
+A provider holds no policy: what to order, whether to try again and when to give up is the
+launcher's. Nor does it know what becomes of a run; its word tells only whether a machine
+is there, and with it whether money is being spent.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from launch.contract.offer import Offer
+from mimir.errors import BadInput
+from mimir.runs import layout
+
+Machine = dict[str, Any]
+"""What stands in machine.json: plain JSON, without secrets, enough to find the machine again.
+
+Always there: provider (its name) and started (unix seconds).
+"""
+
+
+@dataclass(frozen=True)
+class Caps:
+    """What a provider can do.
+
+    paid: its machines cost money, so orders are confirmed first. image: its machines start a
+    container image, which the user may name. spot: it also rents machines that may be taken
+    away. ends_itself: its machines hold a key with which they can end themselves, so that a
+    deadline holds with the laptop gone. foreign: its machines are somebody else's though they
+    cost no money, so keys are cut down for them too. max_sessions: machines that a run may use
+    one after the other unless the user allows more, 0 for any number.
+    """
+
+    paid: bool
+    image: bool = False
+    spot: bool = False
+    ends_itself: bool = False
+    foreign: bool = False
+    max_sessions: int = 0
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether its machines are somebody else's."""
+        return self.paid or self.foreign
+
+
+@dataclass(frozen=True)
+class AttemptSpec:
+    """What a machine is started for.
+
+    store: URL that opens the store there. deadline: unix seconds at which the worker commits
+    and ends, 0 for none. env: environment variables of the worker, beside the provider's own.
+    image: a container image, for providers whose caps have it; "" for the provider's own.
+    offer: the machine to rent, for providers that have offers.
+    """
+
+    store: str
+    run: str
+    attempt: int
+    deadline: float = 0.0
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)  # it holds keys
+    image: str = ""
+    offer: Offer | None = None
+
+    def __post_init__(self) -> None:
+        layout.attempt_prefix(self.run, self.attempt)
+        if not self.deadline >= 0:
+            raise BadInput(f"the deadline is {self.deadline}, but must be a unix time or 0")
+
+    def worker_options(self) -> tuple[str, ...]:
+        """The options of `python -m mimir.worker`."""
+        options = ("--store", self.store, "--run", self.run, "--attempt", str(self.attempt))
+        return (*options, "--deadline", repr(self.deadline)) if self.deadline else options
+
+
+class Provider(Protocol):
+    """A place where attempts run. All methods may raise ProviderError."""
+
+    name: str
+    caps: Caps
+
+    def start(self, spec: AttemptSpec) -> Machine:
+        """Start a machine that runs the worker, at most one; returns without waiting for it."""
+
+    def alive(self, machine: Machine) -> bool | None:
+        """Whether the machine is there; None if this provider cannot tell from here."""
+
+    def end(self, machine: Machine) -> None:
+        """End the machine; returns only when it is verified gone, else NotGone."""
+
+    def output(self, machine: Machine, lines: int) -> list[str]:
+        """The last lines that the machine itself printed; [] if they cannot be had.
+
+        For attempts that ended before they could write to the store.
+        """
+
+
+@runtime_checkable
+class Adopts(Protocol):
+    """A provider that can find a machine whose order was sent and whose answer was lost."""
+
+    def adopt(self, spec: AttemptSpec) -> Machine | None:
+        """The attempt's machine, None if there is none."""

@@ -1,0 +1,11 @@
+"""All that is sent to a machine. Who reviews security reads this room.
+
+container        what a machine starts: image, command, environment
+bootstrap        makes a worker of a third-party image; its text travels alone
+cloud_init       the same for a virtual machine, as user data
+wheel            Mimir itself as a wheel
+code_in_store    that wheel in the store, by digest
+credentials      keys for one attempt, made by STS
+session_policy   what those keys may do
+key_link         the credential hand-off: a signed link that is deleted on use
+"""

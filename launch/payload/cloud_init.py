@@ -1,0 +1,182 @@
+"""A fresh virtual machine's first boot: cloud-init text that runs the attempt's container.
+
+cloud-init writes three files and starts a systemd unit; all else is in that unit's script, so
+that a reboot does the same again. The container has a name and is kept: started again it finds
+its disk as it was, as on the services that rent out containers. After its end the machine
+stays as it is, since turning it off does not end its bill: ending it is the launcher's.
+Format: https://cloudinit.readthedocs.io/en/latest/reference/modules.html. Tested with the
+stand-ins under tests/clouds, not on the real service.
+"""
+
+import re
+import shlex
+
+from launch.contract.cloud import Boot
+from launch.providers.ssh import Pair
+from mimir.errors import BadInput
+
+CONTAINER = "mimir"
+FOLDER = "/var/lib/mimir"
+LOG = f"{FOLDER}/log"
+"""What the script says of its own; the container's output is in the engine's log."""
+GRACE = 120
+"""Seconds for the last checkpoint between the engine's SIGTERM and SIGKILL."""
+GPU_TRIES = 30
+"""Looks for the GPU, ten seconds apart, before the script fails and is started again."""
+LARGEST = 1_000_000
+"""Bytes of the text that Lambda takes."""
+LINE = 60_000
+"""Bytes of a variable: the engine reads the file with them by lines of at most 64 KiB."""
+
+_UNIT = f"""\
+[Unit]
+Description=Mimir: an attempt in a container
+After=network-online.target docker.service
+Wants=network-online.target
+# No limit to starts: a machine whose parts come up one by one gets there.
+StartLimitIntervalSec=0
+
+[Service]
+ExecStart={FOLDER}/run
+StandardOutput=append:{LOG}
+StandardError=inherit
+# The script fails if the container could not be started, never because of how that ended.
+Restart=on-failure
+RestartSec=30
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+_SCRIPT = """\
+#!/bin/sh
+# Starts the attempt's container, ends it when its time is over. Run at every boot.
+set -u
+umask 077
+cd {folder} || exit 1
+say() {{ echo "$(date -u +%Y-%m-%dT%H:%M:%SZ) $*"; }}
+give_up() {{ say "$*"; exit 1; }}
+
+# Written once: a reboot gives no more time.
+[ -s until ] || echo $(({seconds} ? $(date +%s) + {seconds} : 0)) > until
+until=$(cat until)
+[ "$until" = 0 ] || [ "$until" -gt "$(date +%s)" ] || {{ say "its time is over"; exit 0; }}
+
+n=0
+until nvidia-smi -L; do
+  n=$((n + 1)); [ $n -lt {tries} ] || give_up "the machine shows no GPU: nvidia-smi fails"
+  sleep 10
+done
+
+if ! command -v docker >/dev/null || ! command -v nvidia-ctk >/dev/null; then
+  say "the engine or NVIDIA's part of it is missing: they are installed"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get -q update
+  command -v docker >/dev/null || apt-get -q -y install docker.io
+  command -v nvidia-ctk >/dev/null || apt-get -q -y install nvidia-container-toolkit
+fi
+if ! docker info 2>/dev/null | grep -q nvidia; then
+  nvidia-ctk runtime configure --runtime=docker
+  systemctl restart docker
+fi
+# Without these links a `systemctl daemon-reload` takes the GPU from a running container.
+nvidia-ctk system create-dev-char-symlinks --create-all >/dev/null 2>&1 || true
+
+if ! docker inspect {name} >/dev/null 2>&1; then
+  n=0
+  until docker pull --quiet {image}; do
+    n=$((n + 1)); [ $n -lt 5 ] || give_up "the image cannot be pulled"
+    sleep 10
+  done
+  docker create --name {name} --gpus all --ipc=host --env-file env \\
+    --security-opt no-new-privileges --stop-timeout {grace} \\
+    --log-opt max-size=10m --log-opt max-file=2 --entrypoint {command} ||
+    give_up "the container cannot be made"
+fi
+docker start {name} >/dev/null || give_up "the container cannot be started"
+say "the container is started"
+
+if [ "$until" = 0 ]; then
+  code=$(docker wait {name}); told=$?
+else
+  code=$(timeout $((until - $(date +%s) + 1)) docker wait {name}); told=$?
+fi
+if [ $told = 124 ]; then
+  say "its time is over: the container is ended"
+  docker stop --time {grace} {name} >/dev/null || docker kill {name} >/dev/null
+  code=$(docker wait {name}); told=$?
+fi
+[ $told = 0 ] || give_up "the engine went away; the container is started again if it did too"
+say "the container ended with $code; the machine waits for the launcher to end it"
+"""
+
+
+def text(boot: Boot, host: Pair, visitors: tuple[str, ...]) -> str:
+    """The user data of a machine that runs this.
+
+    Args:
+        host: the machine's host key; the private half stands in the text.
+        visitors: public keys that may log in, beside those that the service puts there.
+
+    Raises:
+        BadInput: a variable cannot be handed over by a file of lines, or it is all too large.
+    """
+    import yaml
+
+    private = {"owner": "root:root"}
+    value = {
+        "ssh_deletekeys": True,
+        "ssh_keys": {"ed25519_private": host.private, "ed25519_public": host.public},
+        "ssh_authorized_keys": list(visitors),
+        "write_files": [
+            {"path": f"{FOLDER}/env", "permissions": "0600", "content": _env(boot), **private},
+            {"path": f"{FOLDER}/run", "permissions": "0700", "content": _script(boot), **private},
+            {
+                "path": f"/etc/systemd/system/{CONTAINER}.service", "permissions": "0644",
+                "content": _UNIT, **private,
+            },
+        ],
+        # --no-block: cloud-init is itself a unit, whose end others wait for.
+        "runcmd": [
+            ["systemctl", "daemon-reload"],
+            ["systemctl", "enable", "--now", "--no-block", f"{CONTAINER}.service"],
+        ],
+    }  # fmt: skip
+    made = "#cloud-config\n" + yaml.safe_dump(value, sort_keys=False, width=10**9)
+    if len(made.encode()) > LARGEST:
+        raise BadInput(
+            f"the machine's first instructions are {len(made.encode()):,} bytes, and {LARGEST:,} "
+            "are taken: hand over fewer variables"
+        )
+    return made
+
+
+def show(lines: int) -> str:
+    """A shell command that prints the last lines of what happened on such a machine."""
+    engine = f"sudo docker logs --tail {lines} {CONTAINER}"
+    return (
+        f"sudo docker inspect {CONTAINER} >/dev/null 2>&1 || "
+        f"sudo tail -n {lines} /var/log/cloud-init-output.log; "
+        f"sudo tail -n {lines} {LOG}; {engine}"
+    )
+
+
+def _env(boot: Boot) -> str:
+    for name, value in boot.env.items():
+        # The engine takes each line as it is: there is no way to write a line's end in a value.
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise BadInput(f"{name!r} is not a name that a machine's variable can have")
+        if re.search(r"[\n\r\0]", value) or len(f"{name}={value}".encode()) > LINE:
+            raise BadInput(
+                f"the variable {name} has several lines or more than {LINE:,} bytes, which the "
+                "machine's container engine cannot take"
+            )
+    return "".join(f"{name}={value}\n" for name, value in boot.env.items())
+
+
+def _script(boot: Boot) -> str:
+    entrypoint, *rest = boot.command
+    return _SCRIPT.format(
+        folder=FOLDER, name=CONTAINER, grace=GRACE, seconds=round(boot.seconds), tries=GPU_TRIES,
+        image=shlex.quote(boot.image), command=shlex.join([entrypoint, boot.image, *rest]),
+    )  # fmt: skip

@@ -1,0 +1,129 @@
+"""What a rented machine starts: Mimir's code in a public image, under a time limit, then the end.
+
+    timeout … python3 launch/payload/bootstrap.py     becomes mimir.worker
+    python3 mimir/worker/self_terminate.py               whatever became of it
+
+Both texts travel packed in variables, for Vast takes 4,096 characters of arguments in all. The
+command is the same for every run: what differs is in variables, none of which is a secret.
+The worker's end is awaited with `wait`, because a shell that runs a command in its foreground
+does not hear the SIGTERM that asks for the last checkpoint.
+"""
+
+import base64
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from launch.contract.cloud import Boot
+from launch.contract.provider import AttemptSpec
+from launch.payload import bootstrap, code_in_store, wheel
+from mimir.errors import BadInput
+from mimir.runs.store import Store
+from mimir.worker import self_terminate as ending_module
+
+IMAGE = "pytorch/pytorch:2.9.1-cuda12.8-cudnn9-runtime"
+"""Of PyTorch's own images the one for most of the GPUs that are rented: torch's CUDA 12.8 builds
+from 2.8 to 2.10 have code for Volta (V100) up to Blackwell (B200, RTX 5090), before and after them
+either end is missing; CUDA 12 runs on drivers from 525. It has Python 3.11. Images are cached on
+hosts by tag, so it is a tag that stays. Chosen from PyTorch's release notes; not run on a GPU."""
+OVERTIME = 1200.0
+"""Seconds after the deadline at which `timeout` ends a worker that has not ended by itself."""
+KILL_AFTER = 60
+"""Seconds from then, or from a SIGTERM, to SIGKILL."""
+ENDING = 300.0
+"""Seconds that the machine has to end itself, before it is ended from outside where it can be."""
+MOST_COMMAND, MOST_VARIABLES, MOST_TEXT = 1000, 50, 32_000
+"""Characters of the command; variables, and characters of all of them."""
+_SECRET = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+
+_PYTHON = 'python3 -c "import base64,os,zlib;exec(zlib.decompress(base64.b64decode(os.environ['
+_HEAD = (
+    "command -v python3 >/dev/null||{ echo mimir: the image has no python3;sleep 600;exit 78;};"
+    "p=;s=;trap 's=1;[ -z \"$p\" ]||kill -TERM $p' TERM INT;export MIMIR_WORK=$$;"
+)
+# The clock counts what is left after a restart, the number holds where the clock is wrong.
+_LIMIT = (
+    "n=$(({by}-$(date +%s)));[ $n -lt {most} ]||n={most};[ $n -gt 1 ]||n=1;"
+    "timeout --foreground --preserve-status --kill-after={kill} $n "
+)
+# A trap ends `wait` early; it is repeated then, and 127 says that there is nothing to wait for.
+_TAIL = (
+    "& p=$!;[ -z \"$s\" ]||kill -TERM $p;c=127;"
+    "while s=;wait $p;e=$?;[ $e = 127 ]||c=$e;[ -n \"$s\" ];do :;done;exec "
+)  # fmt: skip
+
+
+def of(
+    store: Store,
+    spec: AttemptSpec,
+    keys_url: str,
+    ending: Mapping[str, Any] | None,
+    *,
+    now: float,
+    overtime: float = OVERTIME,
+    environ: Mapping[str, str] = os.environ,
+) -> Boot:
+    """What the machine of an attempt starts.
+
+    Args:
+        store: where the run's code lies, or is put.
+        keys_url: a link to the attempt's keys (key_link), "" for a store without any.
+        ending: the request by which the machine ends itself (Cloud.ending), None if it cannot.
+        now: unix s.
+        overtime: seconds after the spec's deadline until the worker is ended from outside.
+
+    Raises:
+        BadInput: more or longer variables than services take.
+        StoreError: the code cannot be put into the store.
+    """
+    stored = code_in_store.of_run(store, spec.run)
+    env = {name: value for name, value in spec.env.items() if name not in _SECRET}
+    env |= {
+        "MIMIR_STORE": spec.store, "MIMIR_RUN": spec.run, "MIMIR_ATTEMPT": str(spec.attempt),
+        "MIMIR_CODE": stored.key, "MIMIR_CODE_SHA256": stored.sha256,
+        "MIMIR_NEEDS": _json(wheel.NEEDS), "MIMIR_WORKER": _json(spec.worker_options()),
+        "MIMIR_BOOT": _packed(bootstrap.__file__), "MIMIR_ENDING": _packed(ending_module.__file__),
+    }  # fmt: skip
+    region = getattr(store, "region", "")
+    if region:
+        env["AWS_DEFAULT_REGION"] = region
+    if keys_url:
+        env["MIMIR_KEYS_URL"] = keys_url
+    if ending is not None:
+        env["MIMIR_END"] = _json(ending)
+    seconds = max(1.0, spec.deadline + overtime - now) if spec.deadline else 0.0
+    script = _script(int(spec.deadline + overtime), int(seconds))
+    _check(script, env)
+    return Boot(
+        image=spec.image or environ.get("MIMIR_IMAGE") or IMAGE,
+        command=("sh", "-c", script),
+        env=env,
+        seconds=seconds + KILL_AFTER + ENDING if seconds else 0.0,
+    )
+
+
+def _script(by: int, most: int) -> str:
+    """by: unix s at which the worker is ended, most: seconds from its start; 0 for never."""
+    limit = _LIMIT.format(by=by, most=most, kill=KILL_AFTER) if most else ""
+    work, end = (f"{_PYTHON}'{name}'])))\"" for name in ("MIMIR_BOOT", "MIMIR_ENDING"))
+    return f"{_HEAD}{limit}{work}{_TAIL}{end} $c"
+
+
+def _packed(path: str) -> str:
+    return base64.b64encode(zlib.compress(Path(path).read_bytes(), 9)).decode()
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _check(script: str, env: Mapping[str, str]) -> None:
+    size = sum(len(name) + len(value) for name, value in env.items())
+    if len(script) > MOST_COMMAND or len(env) > MOST_VARIABLES or size > MOST_TEXT:
+        raise BadInput(
+            f"a machine would get {len(env)} variables of {size} characters: services take "
+            f"{MOST_VARIABLES} of {MOST_TEXT} in all; use a shorter store URL or fewer variables"
+        )

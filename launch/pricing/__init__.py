@@ -1,0 +1,11 @@
+"""Hours and dollars. Pure: touches no machine.
+
+workload    parameters, FLOPs and memory of a configuration
+gpus        the table of GPUs
+forecast    hours of a workload on a GPU: measured, or by a roofline model
+measured    step times from the bench and from past runs
+catalogue   prices without an account (gpuhunt)
+market      all providers' offers, ranked by the cost of the whole run
+budget      a run's limits, and what is left of them
+bill        what a run has cost
+"""

@@ -1,0 +1,89 @@
+"""A run's bill: so far, at its end as it looks now, and as it was estimated."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from launch.pricing import budget
+from mimir.runs.status import AttemptStatus, Status
+
+
+@dataclass(frozen=True)
+class Bill:
+    """hours: of machines so far. dollars: None if no machine had a price.
+
+    expected_hours and expected_dollars: at the run's end, by its present rate; None if it does
+    not train now. estimated_hours and estimated_dollars: said at its first order; None if
+    nothing was.
+    """
+
+    hours: float
+    dollars: float | None
+    expected_hours: float | None = None
+    expected_dollars: float | None = None
+    estimated_hours: float | None = None
+    estimated_dollars: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def bill(status: Status, now: float) -> Bill:
+    """The run's bill at `now` (unix s)."""
+    used = budget.spent(status, now)
+    expected_hours, expected_dollars = _expected(status, used)
+    estimated_hours, estimated_dollars = _estimated(status.attempts)
+    return Bill(
+        used.hours, used.dollars, expected_hours, expected_dollars,
+        estimated_hours, estimated_dollars,
+    )  # fmt: skip
+
+
+def line(made: Bill) -> str:
+    """What `status` shows of a run that costs money; "" for one that does not."""
+    if made.dollars is None:
+        return ""
+    text = f"${made.dollars:.2f} so far for {_hours(made.hours)} of machines"
+    if made.expected_hours is not None and made.expected_dollars is not None:
+        at_its_end = _hours(made.expected_hours)
+        text += f", about ${made.expected_dollars:.2f} and {at_its_end} at its end"
+    return text + _beside(made)
+
+
+def total(made: Bill) -> str:
+    """What the end of a run prints, estimate against actual; "" if neither is known."""
+    if made.dollars is None and made.estimated_hours is None:
+        return ""
+    money = f" and ${made.dollars:.2f}" if made.dollars is not None else ""
+    return f"it took {_hours(made.hours)} of machines{money}{_beside(made)}"
+
+
+def _beside(made: Bill) -> str:
+    if made.estimated_hours is None:
+        return ""
+    dollars = made.estimated_dollars
+    money = f", ${dollars:.2f}" if dollars is not None else ""
+    return f" (estimated at first: {_hours(made.estimated_hours)}{money})"
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
+
+
+def _expected(status: Status, used: budget.Spent) -> tuple[float | None, float | None]:
+    if status.state != "running" or status.eta_s is None or not status.attempts:
+        return None, None
+    left = max(0.0, status.eta_s) / budget.HOUR
+    price = budget.price_of(status.attempts[-1])
+    if used.dollars is None or price is None:
+        return used.hours + left, None
+    return used.hours + left, used.dollars + left * price
+
+
+def _estimated(attempts: tuple[AttemptStatus, ...]) -> tuple[float | None, float | None]:
+    """Of the first attempt that had a machine: later ones were asked for what was left."""
+    for attempt in attempts:
+        hours = (attempt.machine or {}).get("estimate_hours")
+        if isinstance(hours, int | float):
+            price = budget.price_of(attempt)
+            return float(hours), None if price is None else float(hours) * price
+    return None, None

@@ -1,0 +1,83 @@
+"""Prices of services that no key is here for, from gpuhunt's catalogue if it is installed.
+
+The catalogue is a list that somebody else collects and serves (it needs the network): good for
+an idea of what a GPU costs, not for an order.
+"""
+
+import logging
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from launch.pricing import gpus
+
+NAMES: Mapping[str, str] = {"runpod": "runpod", "lambda": "lambdalabs"}
+"""What the catalogue calls our providers. Vast.ai is not in what it serves: it asks there."""
+WITHIN = 20.0
+"""Seconds for the download; the package itself sets no limit."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """$/h of a machine with one such GPU on demand. listed: not offered now, only listed."""
+
+    gpu: str
+    price: float
+    provider: str
+    listed: bool = True
+
+
+def prices(providers: Iterable[str], within: float = WITHIN) -> tuple[list[Price], str]:
+    """The lowest listed price of each GPU, and one sentence if there should be some but are none.
+
+    Args:
+        providers: ours, by name; those that the catalogue does not have are passed over.
+    """
+    wanted = {NAMES[name]: name for name in providers if name in NAMES}
+    package = _package()
+    if package is None or not wanted:
+        return [], ""
+    answer: list[Any] = []
+    thread = threading.Thread(target=_read, args=(package, list(wanted), answer), daemon=True)
+    thread.start()
+    thread.join(within)
+    if not answer:
+        return [], f"gpuhunt's catalogue of prices did not come within {within:.0f} s"
+    if isinstance(answer[0], Exception):
+        what = f"{type(answer[0]).__name__}: {answer[0]}"
+        return [], f"gpuhunt's catalogue of prices could not be read ({what})"
+    return _lowest(answer[0], wanted), ""
+
+
+def _package() -> ModuleType | None:
+    try:
+        import gpuhunt  # type: ignore[import-not-found]  # nobody need have it
+    except ImportError:
+        return None
+    found: ModuleType = gpuhunt
+    return found
+
+
+def _read(package: ModuleType, names: list[str], answer: list[Any]) -> None:
+    # It logs a traceback for each service that it cannot load.
+    logging.getLogger("gpuhunt").setLevel(logging.CRITICAL)
+    try:
+        catalogue = package.Catalog()
+        answer.append(catalogue.query(provider=names, min_gpu_count=1, max_gpu_count=1, spot=False))
+    except Exception as error:  # noqa: BLE001 - another's package: its failure is told, no more
+        answer.append(error)
+
+
+def _lowest(items: Iterable[Any], wanted: Mapping[str, str]) -> list[Price]:
+    found: dict[str, Price] = {}
+    for item in items:
+        provider = wanted.get(item.provider)
+        known = gpus.get(item.instance_name) or gpus.get(item.gpu_name or "")
+        if provider is None or known is None or not item.price > 0:
+            continue
+        gpu = gpus.canonical(known.name, item.gpu_memory or 0.0)
+        if gpu not in found or item.price < found[gpu].price:
+            found[gpu] = Price(gpu, float(item.price), provider)
+    return [found[name] for name in sorted(found)]

@@ -1,0 +1,161 @@
+"""How long a training takes on a GPU: from measured steps where there are any, else a roofline.
+
+The roofline is a model and not a promise. On the training guide's rows for T4 and A100 (medium
+and large, which were themselves reckoned, for a plain trainer) it stays below the guide's upper
+figures, as it should: Mimir computes no padding and captures its steps in graphs. Its constants
+are set by the three presets on an H200, which it meets within a quarter; other GPUs have not been
+measured: expect a factor of two either way.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from launch.pricing import gpus
+from launch.pricing.gpus import Gpu
+from launch.pricing.workload import Workload
+from mimir.config import Config
+
+HOUR = 3600.0
+MATRIX = 0.25
+"""Share of the tensor cores' peak that products get. Large square ones reach 0.6 to 0.8; these
+have about 1,500 rows at width 512, fill a large GPU once or twice, and a T4 throttles by power."""
+MEMORY = 0.7
+"""Share of the memory's rate: copies reach 0.8 to 0.9, reductions and gathers less."""
+KERNEL = 2.4e-6
+"""Seconds that a kernel of a captured graph takes at least, with the gap after it (2 to 4 µs)."""
+EAGER_KERNEL = 15e-6
+"""The same without graphs, when Python starts each: a step of small kernels waits for it."""
+KERNELS, LAYER_KERNELS = 15, 42
+"""Kernels of a compiled step: batch, masks, loss, update; and of each layer, there and back. The
+profiler counted 142 for three layers and 269 for six."""
+UNCOMPILED = 2.0
+"""Times as many kernels without torch.compile."""
+RUNTIME_GB = 2.0
+"""CUDA's context, cuBLAS's workspaces, a validation's batch, and what the allocator wastes."""
+ROOM = 0.92
+"""Share of a GPU's memory that a process may count on."""
+START = 8 * 60.0
+"""Seconds from the order of a rented machine to its first step: boot and image 3 to 10 minutes,
+then compilation and capture about one."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A step's measured time (s). source: the file or the run that it is from."""
+
+    step_s: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run is expected to take on one machine.
+
+    gpu: its name. step_s: s. source: "measured (…)" or "model". steps and steps_per_epoch: of
+    the run. validation_s: s of all validations. start_s: s before the first step. need_gb and
+    memory_gb: GPU memory that it needs and that there is.
+    """
+
+    gpu: str
+    step_s: float
+    source: str
+    steps: int
+    steps_per_epoch: int
+    validation_s: float
+    start_s: float
+    need_gb: float
+    memory_gb: float
+
+    @property
+    def epoch_s(self) -> float:
+        """Seconds of an epoch, its validations included."""
+        return (self.steps * self.step_s + self.validation_s) / self.steps * self.steps_per_epoch
+
+    @property
+    def train_hours(self) -> float:
+        """Hours of training alone."""
+        return (self.steps * self.step_s + self.validation_s) / HOUR
+
+    @property
+    def hours(self) -> float:
+        """Hours of the machine, from its order to the end."""
+        return self.train_hours + self.start_s / HOUR
+
+    @property
+    def fits(self) -> bool:
+        return self.need_gb <= self.memory_gb * ROOM
+
+
+def forecast(
+    work: Workload,
+    name: str,
+    measured: Mapping[str, Measured] | None = None,
+    *,
+    memory_gb: float = 0.0,
+    start_s: float = START,
+) -> Forecast | None:
+    """The forecast for a GPU by any of its names, or for a processor that was measured.
+
+    Args:
+        measured: by canonical name, as launch/pricing/measured.py finds them.
+        start_s: of a rented machine; a processor is held to be this computer's.
+        memory_gb: what this machine's GPU has (default: the table's).
+
+    Returns:
+        None if the GPU is not in the table and was not measured.
+    """
+    known = (measured or {}).get(gpus.canonical(name, memory_gb))
+    gpu = gpus.get(gpus.canonical(name, memory_gb))
+    if known is None and gpu is None:
+        return None
+    if known is not None:
+        step_s, source = known.step_s, f"measured ({known.source})"
+    else:
+        assert gpu is not None
+        step_s, source = step_seconds(work, gpu), "model"
+    return Forecast(
+        gpu=gpu.name if gpu else name,
+        step_s=step_s,
+        source=source,
+        steps=work.steps,
+        steps_per_epoch=work.steps_per_epoch,
+        validation_s=work.validations * work.validation_steps * step_s,
+        start_s=start_s if gpu else 0.0,
+        need_gb=need_gb(work) if gpu else 0.0,
+        memory_gb=memory_gb or (gpu.memory_gb if gpu else float("inf")),
+    )
+
+
+def step_seconds(work: Workload, gpu: Gpu) -> float:
+    """A roofline with its parts added up, not overlapped: a step on this GPU, in s.
+
+    Operations over MATRIX of the peak, bytes over MEMORY of the memory's rate (Williams et al.
+    2009), and a least time for each kernel, which is most of a small model's step.
+    """
+    runtime, width = work.config.runtime, _width(work)
+    peak = gpu.tensor if width == 2 else gpu.fp32
+    slices = work.config.training.accumulate
+    kernels: float = KERNELS + LAYER_KERNELS * work.config.model.layers * slices
+    least = KERNEL if runtime.graph_steps else EAGER_KERNEL
+    if runtime.compile == "off":
+        kernels *= UNCOMPILED
+    return (
+        work.flop / (peak * 1e12 * MATRIX)
+        + work.traffic(width) / (gpu.bandwidth * 1e9 * MEMORY)
+        + kernels * least
+    )
+
+
+def memory_gb(config: Config) -> float:
+    """GB that a GPU must have for this configuration (peptides like the training guide's)."""
+    return need_gb(Workload.of_steps(config, 1)) / ROOM
+
+
+def need_gb(work: Workload) -> float:
+    """GB of GPU memory that a training needs, all in all."""
+    return work.memory_gb(_width(work)) + RUNTIME_GB
+
+
+def _width(work: Workload) -> int:
+    """Bytes of the numbers that matrix products take on a GPU."""
+    return 4 if work.config.runtime.precision == "fp32" else 2

@@ -1,0 +1,145 @@
+"""Step times that were measured: by the bench, and by past runs of a store."""
+
+import json
+import statistics
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from launch.pricing.forecast import Measured
+from launch.pricing.gpus import canonical
+from mimir.config import Config, load_preset
+from mimir.errors import BadInput, MimirError
+from mimir.runs import layout, notes
+from mimir.runs.record import RunRecord
+from mimir.runs.status import read_head
+from mimir.runs.store import Store
+
+BENCH = Path(__file__).resolve().parents[1] / "measurements"
+if not BENCH.is_dir():  # a checkout keeps them with the bench, a wheel inside the package
+    BENCH = Path(__file__).resolve().parents[2] / "bench" / "results"
+FILES = "[cg]pu-*.json"
+NEWEST_RUNS = 20
+"""Runs of a store that are looked at: each costs some five requests."""
+SETTLED = 10
+"""Rows of the metrics after which an attempt's rate counts: its first one holds the compilation,
+and each later one takes three tenths of what is left of that away."""
+
+
+def find(config: Config, store: Store | None = None, folder: Path = BENCH) -> dict[str, Measured]:
+    """Step times of this configuration by device (GPUs by canonical name).
+
+    Past runs count before the bench: they ran with all that a run has beside its steps.
+    """
+    found = from_bench(config, folder)
+    if store is not None:
+        found |= from_runs(config, store)
+    return found
+
+
+def from_bench(config: Config, folder: Path = BENCH) -> dict[str, Measured]:
+    """What `python -m bench.steps` wrote; of several files of a device the newest.
+
+    A file that cannot be read, or that is of another preset or size, is passed over.
+    """
+    try:
+        preset = load_preset(config.preset)
+    except BadInput:
+        return {}
+    if not _alike(preset, config):
+        return {}
+    newest: dict[str, tuple[str, Measured]] = {}
+    for path in sorted(folder.glob(FILES)):
+        try:
+            body = json.loads(path.read_text(encoding="utf-8"))
+            figures = body["presets"][config.preset]
+            milliseconds = float(figures["sides"]["ours"]["median_ms"])
+            if figures["batch"] != config.training.batch or not milliseconds > 0:
+                continue
+            device, date = _bench_device(body["machine"]), str(body["date"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if device not in newest or newest[device][0] < date:
+            source = f"bench/results/{path.name}"
+            newest[device] = (date, Measured(milliseconds / 1e3, source))
+    return {device: measured for device, (_, measured) in newest.items()}
+
+
+def from_runs(config: Config, store: Store) -> dict[str, Measured]:
+    """What attempts of runs of this preset, size and batch said of their rate: the median.
+
+    A run that cannot be read is passed over; StoreError if the store's runs cannot be listed.
+    """
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        records = [r for r in pool.map(lambda n: _record(store, n), store.folders()) if r]
+        alike = [record for record in records if _of(record, config)]
+        alike.sort(key=lambda record: record.created, reverse=True)
+        rates = [
+            rate
+            for rates in pool.map(lambda r: _rates(store, r.name, config), alike[:NEWEST_RUNS])
+            for rate in rates
+        ]
+    by_device: dict[str, list[tuple[float, str]]] = {}
+    for device, rate, run in rates:
+        by_device.setdefault(device, []).append((rate, run))
+    return {
+        device: Measured(1 / statistics.median(rate for rate, _ in seen), _source(seen))
+        for device, seen in by_device.items()
+    }
+
+
+def _source(seen: Iterable[tuple[float, str]]) -> str:
+    runs = list(dict.fromkeys(run for _, run in seen))
+    return f"run {runs[0]}" if len(runs) == 1 else f"{len(runs)} runs, newest {runs[0]}"
+
+
+def _bench_device(machine: dict[str, object]) -> str:
+    if machine["gpu"]:
+        return canonical(str(machine["gpu"]))
+    threads = int(str(machine["threads"]))
+    return f"{machine['cpu']} ({threads} thread{'s' if threads > 1 else ''})"
+
+
+def _record(store: Store, name: str) -> RunRecord | None:
+    try:
+        found = store.read(layout.record_key(name))
+        return RunRecord.from_bytes(found.data) if found else None
+    except MimirError:
+        return None
+
+
+def _of(record: RunRecord, config: Config) -> bool:
+    try:
+        return record.preset == config.preset and _alike(Config.from_dict(record.config), config)
+    except (MimirError, KeyError, TypeError):
+        return False
+
+
+def _alike(known: Config, wanted: Config) -> bool:
+    """Whether a step of one takes as long as one of the other on the same device."""
+    ours, theirs = wanted.training, known.training
+    return (
+        known.model == wanted.model
+        and (ours.batch, ours.accumulate) == (theirs.batch, theirs.accumulate)
+        and (known.runtime.precision, known.runtime.graph_steps, known.runtime.compile)
+        == (wanted.runtime.precision, wanted.runtime.graph_steps, wanted.runtime.compile)
+    )
+
+
+def _rates(store: Store, run: str, config: Config) -> list[tuple[str, float, str]]:
+    """(device, steps/s, run) of its attempts that trained for long enough to tell."""
+    try:
+        return list(_settled(store, run, config))
+    except MimirError:
+        return []
+
+
+def _settled(store: Store, run: str, config: Config) -> Iterator[tuple[str, float, str]]:
+    head = read_head(store, run)
+    begun = dict(head.lineage)
+    for attempt in range(1, head.attempt + 1):
+        pulse = notes.read_heartbeat(store, run, attempt) if attempt in begun else None
+        if pulse is None or not pulse.rate or not pulse.device:
+            continue
+        if pulse.step - begun[attempt] >= SETTLED * config.training.log_every:
+            yield canonical(pulse.device), pulse.rate, run

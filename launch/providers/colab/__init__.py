@@ -1,0 +1,1 @@
+"""Google Colab, through Google's own command line tool (docs/colab.md)."""

@@ -1,0 +1,1 @@
+"""Containers of this computer, through the docker or podman command line."""

@@ -1,0 +1,294 @@
+"""The container engine of this computer: the image, with the contract of a rented machine.
+
+A container has a name made of run and attempt and labels that say whose it is, so that it is
+found again after its launcher has died. What it may reach is what it needs: a file store is
+bound at its own path and then there is no network; keys lie in a file that only their owner
+reads, and neither in arguments nor in what the engine shows of a container.
+"""
+
+import csv
+import hashlib
+import io
+import ipaddress
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from launch.contract.errors import NoCapacity, NotGone, ProviderError, UnknownOutcome
+from launch.contract.provider import AttemptSpec, Caps, Machine
+from launch.payload import bootstrap, code_in_store, credentials, wheel
+from launch.providers.docker.cli import PULL, Engine, Refused
+from launch.providers.local.provider import state_folder
+from mimir.errors import BadInput
+from mimir.runs.s3_url import parse_url
+from mimir.runs.store import open_store
+
+IMAGE = "mimir:latest"
+"""What `make image` makes. $MIMIR_IMAGE or --image names another."""
+GRACE = 120
+"""Seconds for the last checkpoint between the engine's SIGTERM and SIGKILL."""
+OVERTIME = 1200.0
+"""Seconds after the deadline at which `timeout` ends a worker that has not ended by itself."""
+KEYS = "/run/mimir"
+"""Where the folder with the keys is in the container. The folder, for the file is replaced."""
+_TITLE = "org.opencontainers.image.title"
+_SECRET = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_CONFINED = (
+    "--read-only", "--tmpfs", "/tmp:rw,exec,mode=1777", "--cap-drop", "ALL",
+    "--security-opt", "no-new-privileges", "--pids-limit", "1024",
+    "--log-opt", "max-size=10m", "--log-opt", "max-file=2",
+)  # fmt: skip
+
+
+class DockerProvider:
+    """Runs attempts as containers on the local engine; a Provider.
+
+    Args:
+        engine: talks to Docker or Podman.
+        has_gpu: whether this computer has an NVIDIA GPU that containers shall see.
+    """
+
+    name = "docker"
+    caps = Caps(paid=False, image=True)
+
+    def __init__(
+        self,
+        engine: Engine | None = None,
+        *,
+        has_gpu: Callable[[], bool] = lambda: shutil.which("nvidia-smi") is not None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._engine = engine or Engine()
+        self._has_gpu = has_gpu
+        self._clock = clock
+
+    def start(self, spec: AttemptSpec) -> Machine:
+        image = spec.image or os.environ.get("MIMIR_IMAGE") or IMAGE
+        found = self._find(spec)
+        if found is None:
+            self._end_older(spec)
+            command = self._command(spec, image)
+            try:
+                plain = {name: text for name, text in spec.env.items() if name not in _SECRET}
+                self._engine.ask("create", *command, environ=plain)
+            except (Refused, NoCapacity):
+                self._forget(spec)
+                raise
+            found = self._find(spec)
+            if found is None:
+                raise UnknownOutcome(f"container {_name(spec)} was made and cannot be found")
+        if found["State"]["Status"] == "created":
+            try:
+                self._engine.ask("start", found["Id"])
+            except (Refused, NoCapacity):
+                # Such as a GPU that cannot be given: known only when it starts.
+                self._engine.ask("rm", "--force", found["Id"])
+                self._forget(spec)
+                raise
+        return {
+            "provider": self.name,
+            "host": os.uname().nodename,
+            "container": _name(spec),
+            "id": found["Id"],
+            "image": image,
+            "image_id": found["Image"],
+            "keys": str(_folder(spec)) if spec.store.startswith("s3://") else "",
+            "deadline": spec.deadline,
+            "started": self._clock(),
+        }
+
+    def alive(self, machine: Machine) -> bool | None:
+        if machine.get("host") != os.uname().nodename:
+            return None
+        try:
+            found = self._engine.inspect("container", str(machine.get("id")))
+        except (BadInput, ProviderError):
+            return None
+        return found is not None and _lives(found)
+
+    def end(self, machine: Machine) -> None:
+        name = machine.get("container")
+        if machine.get("host") != os.uname().nodename:
+            raise NotGone(
+                f"container {name} is on {machine.get('host')}, which cannot be reached from "
+                f"here: end it there (`docker stop {name}`)"
+            )
+        try:
+            self._remove(str(machine.get("id")))
+        except BadInput as error:
+            raise NotGone(f"container {name} cannot be ended: {error}") from error
+        if machine.get("keys"):
+            shutil.rmtree(str(machine["keys"]), ignore_errors=True)
+
+    def output(self, machine: Machine, lines: int) -> list[str]:
+        try:
+            return self._engine.ask(
+                "logs", "--tail", str(lines), str(machine.get("id"))
+            ).splitlines()
+        except (BadInput, ProviderError):
+            return []
+
+    def _find(self, spec: AttemptSpec) -> dict[str, Any] | None:
+        """The container of this attempt, made by an order that was cut off."""
+        found = self._engine.inspect("container", _name(spec))
+        if found is None or _label(found, "mimir.store") == spec.store:
+            return found
+        raise BadInput(
+            f"there is a container {_name(spec)} of a run in another store "
+            f"({_label(found, 'mimir.store')}): choose another --name, or remove it"
+        )
+
+    def _end_older(self, spec: AttemptSpec) -> None:
+        """End this run's containers of older attempts: HEAD has fenced them off already."""
+        listed = self._engine.ask(
+            "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label=mimir.run={spec.run}",
+            "--filter", f"label=mimir.store={spec.store}",
+        )  # fmt: skip
+        for number in listed.split():
+            self._remove(number)
+        for folder in _keys_root().glob(f"{_place(spec)}-a*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _remove(self, number: str) -> None:
+        try:
+            self._engine.ask("stop", "--time", str(GRACE), number, timeout=GRACE + 60)
+            self._engine.ask("rm", "--force", number)
+        except Refused as error:
+            if not error.missing:
+                raise NotGone(f"container {number[:12]} cannot be ended: {error}") from error
+        if self._engine.inspect("container", number) is not None:
+            raise NotGone(f"container {number[:12]} is still there: look at it by `docker ps -a`")
+
+    def _command(self, spec: AttemptSpec, image: str) -> list[str]:
+        """What follows `docker create`."""
+        ours = self._is_ours(image)
+        words = [
+            "--name", _name(spec), "--label", f"mimir.run={spec.run}",
+            "--label", f"mimir.attempt={spec.attempt}", "--label", f"mimir.store={spec.store}",
+            "--stop-timeout", str(GRACE), *_CONFINED, *self._user(),
+        ]  # fmt: skip
+        environ = {"MIMIR_STATE_DIR": "/tmp/mimir", "HOME": "/tmp", "USER": "mimir"}
+        if self._has_gpu():
+            words += ["--gpus", "all"]
+        if spec.store.startswith("s3://"):
+            self._hand_over_keys(spec)
+            words += _bound(_folder(spec), KEYS, "readonly")
+            environ["MIMIR_CREDENTIALS_FILE"] = f"{KEYS}/keys.json"
+            # A server on this computer's own loopback is not to be seen from a bridge.
+            words += ["--network", "host"] if _is_loopback(spec.store) else []
+        else:
+            root = unquote(urlsplit(spec.store).path)
+            words += _bound(Path(root), root)
+            words += ["--network", "none"] if ours else []
+        if not ours:
+            stored = code_in_store.of_run(open_store(spec.store), spec.run)
+            environ |= {
+                "MIMIR_STORE": spec.store, "MIMIR_CODE": stored.key,
+                "MIMIR_CODE_SHA256": stored.sha256, "MIMIR_NEEDS": json.dumps(wheel.NEEDS),
+            }  # fmt: skip
+        for name, value in environ.items():
+            words += ["--env", f"{name}={value}"]
+        for name in spec.env:
+            # By name alone: the value is taken from the engine's own environment, not argv.
+            words += ["--env", name] if name not in _SECRET else []
+        limit = _limit(spec, self._clock())
+        if ours:
+            command = [*limit, "mimir-entrypoint", "worker", *spec.worker_options()]
+            return [*words, "--entrypoint", "tini", image, "--", *command]
+        text = Path(bootstrap.__file__).read_text(encoding="utf-8")
+        command = [*limit, "python3", "-c", text, *spec.worker_options()]
+        return [*words, "--init", "--entrypoint", command[0], image, *command[1:]]
+
+    def _is_ours(self, image: str) -> bool:
+        found = self._engine.inspect("image", image)
+        if found is None:
+            try:
+                self._engine.ask("pull", "--quiet", image, timeout=PULL)
+            except Refused as error:
+                raise BadInput(
+                    f"there is no image {image} here and it cannot be pulled ({error}): make it "
+                    "by `make image`, or name one that has Python and torch by --image"
+                ) from error
+            found = self._engine.inspect("image", image)
+        return _label(found or {}, _TITLE) == "mimir"
+
+    def _user(self) -> list[str]:
+        """As who submits, so that what a file store gets belongs to them."""
+        told = self._engine.ask("info", "--format", "{{json .}}")
+        # There, the container's root is who submits, and anyone else is nobody.
+        if '"name=rootless"' in told or '"rootless":true' in told:
+            return ["--user", "0:0"]
+        return ["--user", f"{os.getuid()}:{os.getgid()}"]
+
+    def _hand_over_keys(self, spec: AttemptSpec) -> None:
+        folder = _folder(spec)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _credentials(spec).to_file(folder / "keys.json")
+
+    def _forget(self, spec: AttemptSpec) -> None:
+        shutil.rmtree(_folder(spec), ignore_errors=True)
+
+
+def _credentials(spec: AttemptSpec) -> credentials.Credentials:
+    """The order's, else a copy of this computer's own, which go no further than to itself."""
+    if spec.env.get("AWS_ACCESS_KEY_ID"):
+        return credentials.of_environment(spec.env)
+    return credentials.mint(spec.store, spec.run, spec.attempt, 0.0, credentials.StaticKeys())
+
+
+def _limit(spec: AttemptSpec, now: float) -> list[str]:
+    """A deadline outside of Python.
+
+    --foreground: else `timeout` signals the training process as well as the worker, and a
+    second signal would kill it before its last checkpoint.
+    """
+    if not spec.deadline:
+        return []
+    seconds = max(60.0, spec.deadline + OVERTIME - now)
+    return ["timeout", "--foreground", "--kill-after=60", f"{seconds:.0f}"]
+
+
+def _bound(source: Path, target: str, *options: str) -> list[str]:
+    line = io.StringIO()
+    fields = ("type=bind", f"source={source}", f"target={target}", *options)
+    csv.writer(line, lineterminator="").writerow(fields)
+    return ["--mount", line.getvalue()]
+
+
+def _name(spec: AttemptSpec) -> str:
+    return f"mimir-{spec.run}-a{spec.attempt:04d}"
+
+
+def _keys_root() -> Path:
+    return state_folder() / "keys"
+
+
+def _place(spec: AttemptSpec) -> str:
+    return f"{spec.run}-{hashlib.sha256(spec.store.encode()).hexdigest()[:8]}"
+
+
+def _folder(spec: AttemptSpec) -> Path:
+    return _keys_root() / f"{_place(spec)}-a{spec.attempt:04d}"
+
+
+def _label(found: Mapping[str, Any], name: str) -> str:
+    return str(((found.get("Config") or {}).get("Labels") or {}).get(name) or "")
+
+
+def _lives(found: Mapping[str, Any]) -> bool:
+    return found["State"]["Status"] in ("running", "paused", "restarting")
+
+
+def _is_loopback(store: str) -> bool:
+    host = urlsplit(parse_url(store).endpoint).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""Lambda, by its Cloud API (docs/providers/lambda.md). `lambda` is a keyword of Python."""

@@ -1,0 +1,189 @@
+"""This computer: the worker as a process of its own that outlives the launcher and its terminal.
+
+A process id may be given to another process later, so a machine is the process id together
+with the process's start time, where the system tells it.
+"""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import mimir
+from launch.contract.errors import NoCapacity, NotGone
+from launch.contract.provider import AttemptSpec, Caps, Machine
+from mimir.errors import BadInput
+
+COMMAND = (sys.executable, "-m", "mimir.worker")
+GRACE = 60.0
+"""Seconds that an ended worker has for its last checkpoint."""
+_PROC = Path("/proc")
+
+
+def state_folder() -> Path:
+    """Where the workers' output goes: $XDG_STATE_HOME/mimir or ~/.local/state/mimir."""
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "mimir"
+
+
+class LocalProvider:
+    """Runs attempts as detached processes; a Provider.
+
+    Args:
+        command: starts the worker; its options follow.
+        grace: seconds between SIGTERM and SIGKILL.
+    """
+
+    name = "local"
+    caps = Caps(paid=False)
+
+    def __init__(
+        self,
+        command: tuple[str, ...] | None = None,
+        *,
+        grace: float = GRACE,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._command = command
+        self._grace = grace
+        self._clock = clock
+        self._sleep = sleep
+        # A child that ended stays as a zombie until its parent asks: ours are asked by poll().
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
+
+    def start(self, spec: AttemptSpec) -> Machine:
+        command = self._command or COMMAND
+        if "mimir.worker" in command and importlib.util.find_spec("torch") is None:
+            raise BadInput(
+                "training on this computer needs PyTorch, which is not installed: "
+                "`pip install 'mimir-peptides[train]'`, then resume the run"
+            )
+        log = state_folder() / f"{spec.run}-a{spec.attempt:04d}.log"
+        handle = _open_private(log)
+        try:
+            offset = os.lseek(handle, 0, os.SEEK_END)
+            child = subprocess.Popen(
+                [*command, *spec.worker_options()],
+                stdin=subprocess.DEVNULL,
+                stdout=handle,
+                stderr=handle,
+                env=_environment(spec),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise NoCapacity(
+                f"this computer could not start the worker: {error.strerror or error}; "
+                "free some memory or processes, then resume the run"
+            ) from error
+        finally:
+            os.close(handle)
+        self._children[child.pid] = child
+        found = _process(child.pid)
+        return {
+            "provider": self.name,
+            "host": os.uname().nodename,
+            "pid": child.pid,
+            "born": found[1] if found else None,
+            "started": self._clock(),
+            "log": str(log),
+            "log_from": offset,
+        }
+
+    def alive(self, machine: Machine) -> bool | None:
+        pid = machine.get("pid")
+        if machine.get("host") != os.uname().nodename or not isinstance(pid, int):
+            return None
+        child = self._children.get(pid)
+        if child is not None:
+            return child.poll() is None
+        if not (_PROC / "self" / "stat").exists():
+            return _signal(pid, 0)
+        found = _process(pid)
+        return found is not None and found[0] not in "ZX" and found[1] == machine.get("born")
+
+    def end(self, machine: Machine) -> None:
+        alive, pid = self.alive(machine), machine.get("pid")
+        if alive is None or not isinstance(pid, int):
+            raise NotGone(
+                f"the worker is process {pid} on {machine.get('host')}, which cannot be "
+                f"reached from here: end it there (`kill {pid}`)"
+            )
+        if not alive:
+            return
+        _signal(pid, signal.SIGTERM)
+        if self._gone_within(machine, self._grace):
+            return
+        try:
+            os.killpg(pid, signal.SIGKILL)
+        except OSError as error:
+            raise NotGone(f"process {pid} cannot be ended: {error.strerror}") from error
+        if not self._gone_within(machine, 10):
+            raise NotGone(f"process {pid} is still there after SIGKILL: look at it by `ps`")
+
+    def output(self, machine: Machine, lines: int) -> list[str]:
+        try:
+            with open(str(machine.get("log")), "rb") as file:
+                file.seek(int(machine.get("log_from") or 0))
+                text = file.read().decode(errors="replace")
+        except (OSError, ValueError):
+            return []
+        return text.splitlines()[-lines:]
+
+    def _gone_within(self, machine: Machine, seconds: float) -> bool:
+        until = self._clock() + seconds
+        while self.alive(machine):
+            if self._clock() >= until:
+                return False
+            self._sleep(0.1)
+        return True
+
+
+def _open_private(log: Path) -> int:
+    """A handle that appends to a file which only its owner reads: it may show settings."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise BadInput(
+            f"cannot write the worker's output to {log}: {error.strerror}; "
+            "set XDG_STATE_HOME to a folder that can be written to"
+        ) from error
+
+
+def _environment(spec: AttemptSpec) -> dict[str, str]:
+    root = Path(mimir.__file__).resolve().parents[1]
+    # A checkout that is not installed is found from any folder. What is installed is found
+    # anyway, and site-packages must not come before the standard library.
+    own = "" if root.name in ("site-packages", "dist-packages") else str(root)
+    path = os.pathsep.join(filter(None, (own, os.environ.get("PYTHONPATH"))))
+    mine = dict(os.environ)
+    if "AWS_ACCESS_KEY_ID" in spec.env:
+        mine.pop("MIMIR_CREDENTIALS_FILE", None)  # else it would count before the order's keys
+    return {**mine, **({"PYTHONPATH": path} if path else {}), **spec.env}
+
+
+def _process(pid: int) -> tuple[str, int] | None:
+    """(state letter, start time in clock ticks since boot); None if there is none, or no /proc."""
+    try:
+        text = (_PROC / str(pid) / "stat").read_text(errors="replace")
+    except OSError:
+        return None
+    # The second field is the program's name in parentheses, which may hold anything.
+    fields = text.rpartition(")")[2].split()
+    return fields[0], int(fields[19])
+
+
+def _signal(pid: int, number: int) -> bool:
+    """Whether there is such a process."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    except PermissionError as error:
+        raise NotGone(f"process {pid} belongs to another user: end it as that user") from error
+    return True

@@ -1,0 +1,1 @@
+"""RunPod, by its REST API v2 (docs/providers/runpod.md)."""

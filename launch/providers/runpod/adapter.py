@@ -1,0 +1,295 @@
+"""RunPod: containers ("pods") in its own and in others' data centres, by REST v2.
+
+The facts that shaped this adapter, of its documents as of August 2026; not tested on the real
+service:
+- an order names one kind of GPU and one of two clouds, and is placed or refused as a whole;
+- a refusal for want of machines is 400, as is a broken rule: only the text tells them apart;
+- a container that exits is started again, and costs on;
+- a pod has a key of its own, with which it can end itself and little else;
+- nothing is sold as spot.
+"""
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import httpx
+
+from launch.contract.cloud import PREFIX, Boot, Check, Instance, State
+from launch.contract.errors import AuthFailed, ProviderError, Unclear, UnknownOutcome
+from launch.contract.offer import Need, Offer
+from launch.contract.provider import Caps
+from launch.pricing import gpus
+from launch.providers.http import Absent, Http
+from launch.providers.runpod import errors
+from mimir.errors import BadInput, MimirError
+
+URL = "https://api.runpod.io"
+CLOUDS = {"SECURE": "secure", "COMMUNITY": "community"}
+"""As orders name them -> as the catalogue's prices do."""
+STATES = {
+    "PROVISIONING": State.PENDING,
+    "STARTING": State.PENDING,
+    "RUNNING": State.RUNNING,
+    "EXITED": State.SUSPENDED,
+    "ERROR": State.BROKEN,
+    "TERMINATED": State.GONE,
+}
+CUDA = "12.0"
+"""Least CUDA of a host's driver: images with any CUDA 12 start on it."""
+LEAST_DISK_GB = 20
+"""Smaller disks were refused for some pods."""
+DISK = 0.10 / 730
+"""$ per GB and hour of a running pod's disk, which the catalogue's prices leave out."""
+MOST_VARIABLES = 50
+PAGES = 400
+"""After which a list that has no end is an error."""
+LOG_LINES = 5000
+LOG_SILENCE = 4.0
+"""Seconds without a line after which a log, which stays open for more, counts as read."""
+
+
+class RunPod:
+    """A Cloud.
+
+    Args:
+        environ: holds RUNPOD_API_KEY; MIMIR_RUNPOD_URL names another server (tests).
+    """
+
+    name = "runpod"
+    caps = Caps(paid=True, image=True, ends_itself=True)
+
+    def __init__(
+        self,
+        *,
+        environ: Mapping[str, str] = os.environ,
+        transport: httpx.BaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._environ = environ
+        self._base = (environ.get("MIMIR_RUNPOD_URL") or URL).rstrip("/")
+        self._transport = transport
+        self._clock = clock
+        self._sleep = sleep
+        self._made: Http | None = None
+
+    def configured(self) -> bool:
+        return bool(self._environ.get("RUNPOD_API_KEY"))
+
+    def offers(self, need: Need) -> list[Offer]:
+        """A price is that of one GPU and of the disk."""
+        found: list[Offer] = []
+        for cloud in CLOUDS:
+            found += self._offers(cloud, need)
+        return found
+
+    def create(self, offer: Offer, boot: Boot, name: str) -> str:
+        order = _order(offer, boot, name)
+        try:
+            pod = self._http.send("POST", "/v2/pods", json=order)
+        except MimirError as error:
+            # A refusal may quote the order, which holds a link to keys.
+            error.args = (errors.without(str(error), boot.env.values()),)
+            if isinstance(error, Absent):
+                raise BadInput(f"{error}: something that the order names is not there") from error
+            if isinstance(error, errors.Refused):
+                raise Unclear(str(error)) from error
+            raise
+        made = pod.get("id") if isinstance(pod, dict) else None
+        if not isinstance(made, str) or not made:
+            raise UnknownOutcome(f"RunPod accepted the order of {name} without naming a pod")
+        return made
+
+    def get(self, id: str) -> Instance | None:
+        try:
+            return _instance(self._http.read("GET", f"/v2/pods/{_id(id)}"))
+        except Absent:
+            return None
+
+    def instances(self) -> list[Instance]:
+        return [_instance(pod) for pod in self._pods() if pod["name"].startswith(PREFIX)]
+
+    def terminate(self, id: str) -> None:
+        try:
+            self._http.send("DELETE", f"/v2/pods/{_id(id)}")
+        except Absent:
+            return
+
+    def logs(self, id: str, lines: int) -> list[str]:
+        if lines < 1:
+            return []
+        params = {"source": "container", "tail": min(lines, LOG_LINES)}
+        try:
+            events = self._http.lines(
+                f"/v2/pods/{_id(id)}/logs", params=params, silence=LOG_SILENCE
+            )
+        except Absent:
+            return []
+        return errors.log_lines(events)[-lines:]
+
+    def ending(self) -> Mapping[str, Any] | None:
+        return {
+            "method": "POST",
+            "url": f"{self._base}/v2/pods/{{RUNPOD_POD_ID}}/action",
+            "token": "RUNPOD_API_KEY",
+            "body": {"action": "terminate"},
+        }
+
+    def checks(self) -> list[Check]:
+        try:
+            pods = self._pods()
+        except MimirError as error:
+            return [Check("key", "fail", str(error))]
+        cost = sum(pod["cost"] for pod in pods if isinstance(pod.get("cost"), int | float))
+        ours = sum(pod["name"].startswith(PREFIX) for pod in pods)
+        found = [
+            Check(
+                "key", "ok",
+                f"accepted, may read pods: {len(pods)} on the account at ${cost:.2f}/h in all, "
+                f"{ours} of them Mimir's",
+            )
+        ]  # fmt: skip
+        try:
+            stock = len(self.offers(Need()))
+            found.append(Check("catalogue", "ok", f"{stock} kinds of machine in stock"))
+        except MimirError as error:
+            found.append(Check("catalogue", "fail", str(error)))
+        return [
+            *found,
+            Check(
+                "may create and destroy", "warn",
+                "no request tells this without renting: in the console, under Settings, API keys, "
+                "the key must be 'All', or 'Restricted' with api.runpod.io set to Read/Write",
+            ),
+            Check(
+                "balance and quota", "warn",
+                "the API tells neither: see the console's Billing page; an order needs credit for "
+                "an hour, at $0 pods are stopped, and an account may spend $80/h unless that was "
+                "changed",
+            ),
+        ]  # fmt: skip
+
+    @property
+    def _http(self) -> Http:
+        if self._made is None:
+            token = self._environ.get("RUNPOD_API_KEY")
+            if not token:
+                raise AuthFailed(
+                    "there is no key for RunPod: make one in its console under Settings, API keys "
+                    "(Restricted, with Read/Write of api.runpod.io), and set RUNPOD_API_KEY"
+                )
+            self._made = Http(
+                self._base, token, errors.explain, service="RunPod",
+                transport=self._transport, clock=self._clock, sleep=self._sleep,
+            )  # fmt: skip
+        return self._made
+
+    def _offers(self, cloud: str, need: Need) -> Iterator[Offer]:
+        params = {
+            "include": "AVAILABILITY", "product": "POD", "count": 1, "cloud": cloud,
+            "minCudaVersion": CUDA,
+        }  # fmt: skip
+        answer = self._http.read("GET", "/v2/catalog/gpus", params=params)
+        rows = answer.get("gpus") if isinstance(answer, dict) else None
+        if not isinstance(rows, list):
+            raise ProviderError("RunPod answered its catalogue without GPUs in it: ask again")
+        disk = max(need.disk_gb, LEAST_DISK_GB) * DISK
+        for row in rows:
+            offer = _offer(row, cloud, disk)
+            if (
+                offer is not None
+                and offer.memory_gb >= need.memory_gb
+                and offer.price <= need.max_price
+                and (not need.gpus or offer.gpu in need.gpus)
+            ):
+                yield offer
+
+    def _pods(self) -> list[dict[str, Any]]:
+        """All pods of the account, every page; an error if that cannot be said of them."""
+        found: list[dict[str, Any]] = []
+        cursor, seen = "", {""}
+        for _ in range(PAGES):
+            params = {"cursor": cursor} if cursor else None
+            answer = self._http.read("GET", "/v2/pods", params=params)
+            pods = answer.get("pods") if isinstance(answer, dict) else None
+            if not isinstance(pods, list) or not all(map(_is_pod, pods)):
+                raise ProviderError("RunPod's list of pods cannot be read: ask again")
+            found += pods
+            # Pages are newer than the service's published document, which has a whole list.
+            pages = answer.get("pagination") or {}
+            if not pages.get("hasNextPage"):
+                return found
+            cursor = str(pages.get("nextCursor") or pages.get("cursor") or "")
+            if cursor in seen:
+                break
+            seen.add(cursor)
+        raise ProviderError("RunPod's list of pods has no end, and is not taken for whole")
+
+
+def _order(offer: Offer, boot: Boot, name: str) -> dict[str, Any]:
+    if len(boot.env) > MOST_VARIABLES:
+        raise BadInput(
+            f"RunPod takes {MOST_VARIABLES} variables, and the machine would get {len(boot.env)}"
+        )
+    return {
+        "name": name,
+        "image": boot.image,
+        "gpu": {"id": offer.key["gpu"], "count": 1, "minCudaVersion": CUDA},
+        "cloud": offer.key["cloud"],
+        "disk": max(boot.disk_gb, LEAST_DISK_GB),
+        # A plain string replaces docker's CMD and is given to the image's ENTRYPOINT, whatever
+        # that is; written as JSON it replaces both.
+        "args": json.dumps({"entrypoint": boot.command[:1], "cmd": boot.command[1:]}),
+        "env": dict(boot.env),
+    }
+
+
+def _offer(row: Any, cloud: str, disk: float) -> Offer | None:
+    """A row of the catalogue as an offer of this cloud; None if there is none now."""
+    try:
+        price = float(row["price"][CLOUDS[cloud]])
+        memory = float(row["memory"])
+        if not row[CLOUDS[cloud]] or row["manufacturer"] != "NVIDIA" or price <= 0:
+            return None
+        if row.get("availability", "NONE") == "NONE":
+            return None
+        places = [
+            place["id"]
+            for place in row.get("dataCenters") or ()
+            if place.get("availability") != "NONE"
+        ]
+        return Offer(
+            provider="runpod", id=f"{row['id']}/{cloud}",
+            gpu=gpus.canonical(row["id"], memory), memory_gb=memory, price=price + disk,
+            region=", ".join(sorted({place.split("-")[0] for place in places})),
+            place=cloud, key={"gpu": row["id"], "cloud": cloud},
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None  # a row of a kind to come hides no other
+
+
+def _is_pod(pod: Any) -> bool:
+    return isinstance(pod, dict) and all(
+        isinstance(pod.get(key), str) and pod[key] for key in ("id", "name", "status")
+    )
+
+
+def _instance(pod: Any) -> Instance:
+    if not _is_pod(pod):
+        raise ProviderError("RunPod's answer about a pod cannot be read: ask again")
+    cost = pod.get("cost")
+    return Instance(
+        id=pod["id"], name=pod["name"], state=STATES.get(pod["status"], State.BROKEN),
+        said=pod["status"], price=float(cost) if isinstance(cost, int | float) else None,
+        place=str(pod.get("cloud") or ""),
+    )  # fmt: skip
+
+
+def _id(id: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", id):
+        raise BadInput(f"{id!r} is not the id of a pod")
+    return id

@@ -1,0 +1,83 @@
+"""What RunPod says: refusals as errors of the launcher, and logs as lines."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+
+import httpx
+
+from launch.contract.errors import AuthFailed, BalanceEmpty, NoCapacity, ProviderError, RateLimited
+from launch.providers.http import Absent, body, retry_after
+from mimir.errors import BadInput, MimirError
+
+_NO_CAPACITY = re.compile(
+    r"no longer any instances available|no (instances?|machines?|gpus?|capacity)\b.*\bavailable"
+    r"|not enough (free )?(gpus?|machines?|capacity)|insufficient capacity|out of (stock|capacity)",
+    re.I,
+)
+_NO_MONEY = re.compile(r"insufficient (balance|funds|credit)|balance (is )?too low", re.I)
+_NOT_THIS_POOL = re.compile(r"\bpool\b|gpu type|data ?center|(secure|community) cloud", re.I)
+
+
+class Refused(BadInput):
+    """400 in words that are not known: a rule that was broken, or a lack of machines."""
+
+
+def explain(response: httpx.Response) -> MimirError:
+    """What an answer that is no success means."""
+    status, said = response.status_code, body(response)
+    problems = said.get("errors") if isinstance(said.get("errors"), list) else []
+    words = "; ".join(str(each) for each in (said.get("detail"), *(problems or ())) if each)
+    told = f"RunPod answered {status}: {words[:400] or response.reason_phrase}"
+    if status == 429:
+        return RateLimited(f"{told}: asked too often", retry_after(response))
+    if status == 401:
+        return AuthFailed(f"{told}: RUNPOD_API_KEY is not accepted, make a new one in the console")
+    if status == 402 or (status == 400 and _NO_MONEY.search(words)):
+        return BalanceEmpty(f"{told}: put money on the account (console, Billing)")
+    if status == 403 and _NOT_THIS_POOL.search(words):
+        return NoCapacity(told)
+    if status == 403:
+        return AuthFailed(
+            f"{told}: RUNPOD_API_KEY lacks a right, it needs Read/Write of api.runpod.io"
+        )
+    if status == 404 and said.get("title"):
+        return Absent(told)
+    if status == 400 and _NO_CAPACITY.search(words):
+        return NoCapacity(told)
+    if status in (400, 422):
+        return Refused(told) if status == 400 else BadInput(told)
+    if status == 410:
+        return ProviderError(f"{told}: this version of the API is over, look for a newer Mimir")
+    return ProviderError(told)
+
+
+def log_lines(stream: list[str]) -> list[str]:
+    """The container's lines in a log, a stream of server-sent events (HTML standard)."""
+    return [_line(data) for data in _data(stream)]
+
+
+def _data(lines: list[str]) -> Iterator[str]:
+    held: list[str] = []
+    for line in (*lines, ""):
+        if line.startswith("data:"):
+            held.append(line[5:].removeprefix(" "))
+        elif not line and held:
+            yield "\n".join(held)
+            held = []
+
+
+def _line(data: str) -> str:
+    try:
+        return str(json.loads(data)["line"]).rstrip("\n")
+    except (ValueError, KeyError, TypeError):
+        return data
+
+
+def without(text: str, secrets: Iterable[str]) -> str:
+    """The text with none of these in it, whole or cut off at its end; short ones stay."""
+    for secret in secrets:
+        if len(secret) >= 16:
+            text = text.replace(secret, "…")
+            text = re.sub(re.escape(secret[:16]) + r"\S*", "…", text)
+    return text

@@ -1,0 +1,1 @@
+"""Vast.ai, by its REST API (docs/providers/vastai.md)."""

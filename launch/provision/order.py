@@ -1,0 +1,242 @@
+"""Order a machine for the next attempt of a run: at most one request for one attempt.
+
+    order.json of attempt k+1 is created    who fails to create it, orders nothing
+    HEAD goes from attempt k to k+1         who fails to swap it, orders nothing
+    the machine is ordered                  by one request
+    machine.json is created
+
+Whatever dies in between leaves a record by which a watcher finds the machine, or sees that
+there is none; it then begins attempt k+2 and never asks for k+1 again. The attempt is raised
+before the machine is ordered, so that a machine of an older order can no longer take the run.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from launch.contract.errors import NoCapacity, NotGone, Unclear, UnknownOutcome
+from launch.contract.offer import Offer
+from launch.contract.provider import AttemptSpec, Machine, Provider
+from launch.payload import code_in_store, credentials
+from launch.provision import terminate
+from launch.provision.plan import Order, Plan, stop_asked
+from mimir.errors import BadInput, Corrupt, Fenced, MimirError, StoreError
+from mimir.runs import notes
+from mimir.runs.collect import sweep
+from mimir.runs.commit import end_attempt, raise_attempt
+from mimir.runs.notes import Gone
+from mimir.runs.status import read_head
+from mimir.runs.store import Store
+
+Say = Callable[[str], None]
+
+HELD = 120.0
+"""Seconds for which an order that was begun by somebody else is left to them."""
+BEFORE_KEYS_END = 900.0
+"""Seconds before the end of its keys at which a rented machine's attempt commits and ends."""
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """An attempt with its machine."""
+
+    run: str
+    attempt: int
+    provider: Provider
+    machine: Machine
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A machine that may be ordered. deadline in unix s, 0 for none; estimate in hours."""
+
+    provider: Provider
+    offer: Offer | None = None
+    deadline: float = 0.0
+    estimate_hours: float | None = None
+
+
+def order(
+    store: Store,
+    run: str,
+    choices: Sequence[Choice],
+    plan: Plan,
+    say: Say,
+    *,
+    after: int | None = None,
+    since: int = 0,
+    clock: Callable[[], float] = time.time,
+) -> Ordered:
+    """Order the first of these machines that can be had; each try is an attempt of its own.
+
+    Args:
+        after: the attempt that is replaced (default: the one at HEAD).
+        since: the attempt that a person ordered, if this one goes on for it: what was asked
+            since then holds (default: the first one that is begun here).
+
+    Raises:
+        Fenced: somebody else has begun an attempt meanwhile, or the run was asked to stop.
+        NoCapacity: none was to be had.
+        BadInput: all were refused in words that may mean a wrong request.
+        MimirError: what a provider, the store or its STS said; nothing else is tried then.
+    """
+    refusals: list[NoCapacity] = []
+    known = read_head(store, run).attempt if after is None else after
+    since = since or known + 1
+    looked = 0
+    for choice in choices:
+        before, refused = _before(store, run, known)
+        intent = Order(
+            choice.provider.name, plan, clock(), choice.offer, choice.deadline,
+            choice.estimate_hours, since, max(looked, before), refused,
+        )  # fmt: skip
+        # Only over the attempt just refused: a person may have begun another one meanwhile.
+        known = _begin(store, run, intent, known, clock)
+        try:
+            return _order(store, run, known, choice, intent, say, clock)
+        except NoCapacity as error:
+            say(f"not to be had: {error}")
+            refusals.append(error)
+            looked = known - 1  # it was looked for before the provider was asked
+    raise _none_of(refusals)
+
+
+def _none_of(refusals: Sequence[NoCapacity]) -> MimirError:
+    """The error that all of these are together."""
+    last = refusals[-1]
+    if all(isinstance(each, Unclear) for each in refusals):
+        return BadInput(
+            f"all of {len(refusals)} orders were refused, in words that are not known to mean a "
+            f"lack of machines: the request itself may be wrong; the last answer: {last}"
+        )
+    if len(refusals) == 1:
+        return last
+    return NoCapacity(f"none of {len(refusals)} offers was to be had; the last answer: {last}")
+
+
+def give_up(store: Store, run: str, reason: str, say: Say) -> None:
+    """Write that the run failed for want of a machine; one that comes up is turned away."""
+    try:
+        end_attempt(store, run, read_head(store, run).attempt, "failed", reason)
+    except MimirError as error:
+        say(f"HEAD could not be told that run {run} has no machine: {error}")
+
+
+def _order(
+    store: Store, run: str, attempt: int, choice: Choice, intent: Order, say: Say,
+    clock: Callable[[], float],
+) -> Ordered:  # fmt: skip
+    provider, plan = choice.provider, intent.plan
+    try:
+        if stop_asked(store, run, intent.asked_from, attempt):
+            end_attempt(store, run, attempt, "stopped", "asked to stop")
+            raise Fenced(f"attempt {attempt} of run {run} is not begun: the run was asked to stop")
+        spec = AttemptSpec(
+            store=store.url, run=run, attempt=attempt, image=plan.image,
+            deadline=choice.deadline, offer=choice.offer,
+        )  # fmt: skip
+        spec = _with_keys(spec, provider, plan, say, clock)
+        # The last look before money is spent; a lid may have been shut since the swap.
+        if read_head(store, run).attempt != attempt:
+            raise Fenced(f"run {run} went on without attempt {attempt}: nothing was ordered")
+        if provider.name == "local":  # the one that trains with what is installed here
+            other = code_in_store.differs(store, run)
+            if other:
+                say(other)
+        machine = provider.start(spec)
+    except (UnknownOutcome, NotGone, KeyboardInterrupt):
+        raise  # there may be a machine: only its list tells
+    except MimirError as error:
+        _note_refusal(store, run, attempt, str(error), clock, say)
+        raise
+    machine = {**machine, "estimate_hours": choice.estimate_hours}
+    try:
+        notes.record_machine(store, run, attempt, machine)
+    except MimirError:
+        provider.end(machine)  # nobody would find it but by its name
+        terminate.forget_keys(store, run, attempt)
+        raise
+    ordered = Ordered(run, attempt, provider, machine)
+    _turn_back_if_late(store, ordered, clock)
+    try:
+        sweep(store, run, say)
+    except StoreError as error:
+        say(f"what older attempts left could not be swept away now: {error}")
+    return ordered
+
+
+def _begin(store: Store, run: str, intent: Order, known: int, clock: Callable[[], float]) -> int:
+    """Take the right to order, then raise the attempt after the known one; its number."""
+    while not notes.record_order(store, run, known + 1, intent.as_json()):
+        theirs = Order.from_json(notes.read_order(store, run, known + 1) or {})
+        if clock() - theirs.time < HELD:
+            raise Fenced(
+                f"attempt {known + 1} of run {run} is being ordered by somebody else just now: "
+                "look at it by `python -m launch status`, or try again in two minutes"
+            )
+        # Whoever took it did not raise HEAD, and cannot any more once we have.
+        raise_attempt(store, run, after=known)
+        known += 1
+        why = "its launcher ended before a machine was ordered"
+        notes.record_gone(store, run, known, Gone(clock(), "refused", why))
+    return raise_attempt(store, run, after=known)
+
+
+def _before(store: Store, run: str, known: int) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """Order.looked and Order.refused for the attempt after the known one."""
+    value = notes.read_order(store, run, known) if known else None
+    try:
+        last = Order.from_json(value or {})
+    except Corrupt:  # none, or a newer Mimir's: what it knew is looked up again
+        return 0, ()
+    gone = notes.read_gone(store, run, known)
+    if gone is None or gone.kind != "refused":
+        return last.looked, last.refused
+    ranges = list(last.refused)
+    if ranges and ranges[-1][1] == known - 1:
+        return last.looked, (*ranges[:-1], (ranges[-1][0], known))
+    return last.looked, (*ranges, (known, known))
+
+
+def _with_keys(
+    spec: AttemptSpec, provider: Provider, plan: Plan, say: Say, clock: Callable[[], float]
+) -> AttemptSpec:
+    """The spec with the attempt's own keys; a rented machine's attempt ends before they do."""
+    caps = provider.caps
+    made = credentials.for_machine(spec, plan.wish, foreign=caps.elsewhere, clock=clock)
+    if made is None:
+        return spec
+    spec = replace(spec, env={**spec.env, **made.environment()})
+    if caps.elsewhere and made.expires is not None:
+        last = made.expires - BEFORE_KEYS_END
+        if not spec.deadline or spec.deadline > last:
+            hours = (last - clock()) / 3600
+            say(
+                f"the machine's keys allow {hours:.1f} h: attempt {spec.attempt} commits and ends "
+                "then, and `python -m launch watch` begins the next"
+            )
+            return replace(spec, deadline=last)
+    elif made.warning:
+        say(made.warning)
+    return spec
+
+
+def _turn_back_if_late(store: Store, ordered: Ordered, clock: Callable[[], float]) -> None:
+    """End a machine that came after its replacement."""
+    run, attempt = ordered.run, ordered.attempt
+    if read_head(store, run).attempt == attempt:
+        return
+    ordered.provider.end(ordered.machine)
+    terminate.forget_keys(store, run, attempt)
+    why = "it came after its replacement was ordered"
+    notes.record_gone(store, run, attempt, Gone(clock(), "over", why))
+    raise Fenced(f"run {run} went on without attempt {attempt}: its machine is ended")
+
+
+def _note_refusal(
+    store: Store, run: str, attempt: int, reason: str, clock: Callable[[], float], say: Say
+) -> None:
+    try:
+        notes.record_gone(store, run, attempt, Gone(clock(), "refused", reason))
+    except MimirError as error:
+        say(f"that attempt {attempt} has no machine could not be written: {error}")

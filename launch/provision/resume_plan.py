@@ -1,0 +1,69 @@
+"""How a run goes on when a person says so: as last time, but for what they say anew."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from launch.payload.credentials import Wish
+from launch.pricing.budget import Limits
+from launch.providers import registry
+from launch.provision import liveness
+from launch.provision.plan import Plan
+from mimir.runs.status import Status
+
+
+@dataclass(frozen=True)
+class Words:
+    """What was said; "" and () for what was not. limits: only those that were."""
+
+    providers: str = ""
+    gpus: tuple[str, ...] = ()
+    spot: bool = False
+    image: str = ""
+    wish: Wish = field(default_factory=Wish)
+    limits: Mapping[str, float] = field(default_factory=dict)
+
+
+def renewed(before: Plan | None, known: Status, words: Words) -> Plan:
+    """The plan of the next attempt, from that of the last order (None if there was none).
+
+    Where machines are rented, limits hold on: they count over all attempts of the run. Those of
+    a run on one's own computer were for that attempt.
+
+    Raises:
+        BadInput: a provider is unknown, a limit is no number of its kind.
+    """
+    providers = _providers(before, known, words)
+    limits = Limits()
+    if before is not None and _rents(providers) and _rents(before.providers):
+        limits = before.limits
+    return Plan(
+        providers=providers,
+        limits=replace(limits, **words.limits),  # type: ignore[arg-type]
+        gpus=words.gpus or (before.gpus if before else ()),
+        spot=words.spot or bool(before and before.spot),
+        image=words.image or _image(before, known, providers),
+        wish=words.wish if words.wish != Wish() or before is None else before.wish,
+        steps=before.steps if before else 0,
+    )
+
+
+def _providers(before: Plan | None, known: Status, words: Words) -> tuple[str, ...]:
+    if words.providers:
+        return registry.several(words.providers)
+    if before is not None:
+        return before.providers
+    last = liveness.provider_of(liveness.current(known))
+    return (last.name,) if last else ("local",)
+
+
+def _image(before: Plan | None, known: Status, providers: tuple[str, ...]) -> str:
+    """That of last time, if it is the same places that start it."""
+    if before is not None:
+        return before.image if before.providers == providers else ""
+    last = liveness.current(known) or {}
+    same = last.get("provider") in providers and not _rents(providers)
+    return str(last.get("image") or "") if same else ""
+
+
+def _rents(providers: tuple[str, ...]) -> bool:
+    return any(registry.get(name).caps.paid for name in providers)

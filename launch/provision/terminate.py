@@ -1,0 +1,98 @@
+"""The end of an attempt's machine: ended, seen to be gone, and written down, in this order."""
+
+import contextlib
+from collections.abc import Callable
+
+from launch.contract.errors import UnknownOutcome
+from launch.contract.provider import Adopts, AttemptSpec, Machine, Provider
+from launch.payload import key_link
+from launch.providers import registry
+from launch.provision.plan import Order
+from mimir.errors import StoreError
+from mimir.runs import notes
+from mimir.runs.notes import Gone
+from mimir.runs.status import AttemptStatus
+from mimir.runs.store import Store
+
+SETTLE = 120.0
+"""Seconds after an order in which its machine may not be on the service's list yet."""
+
+
+def close(
+    store: Store,
+    run: str,
+    attempt: AttemptStatus,
+    gone: Gone,
+    provider: Callable[[str], Provider],
+) -> bool:
+    """End the attempt's machine and write `gone`; False if there is nothing of it to end.
+
+    A machine whose order was never answered is looked for by its name.
+
+    Raises:
+        NotGone: it may still run.
+        UnknownOutcome: its order is too young for the service's list to tell.
+        ProviderError: the service does not say whether there is one.
+    """
+    if attempt.gone is not None:
+        return False
+    machine = attempt.machine or adopt(store, run, attempt, provider)
+    if machine is None:
+        return _never_came(store, run, attempt, gone)
+    name = str(machine.get("provider"))
+    if name not in registry.names():
+        return False  # a terminal's, or a newer Mimir's
+    place = provider(name)
+    if not place.caps.paid:
+        alive = place.alive(machine)
+        if alive is None:
+            return False  # on another computer, and costs nothing
+        if alive:
+            place.end(machine)
+    else:
+        place.end(machine)  # even if it seems to be gone: a list may be wrong, the end is free
+        forget_keys(store, run, attempt.attempt)
+    notes.record_gone(store, run, attempt.attempt, gone)
+    return True
+
+
+def adopt(
+    store: Store,
+    run: str,
+    attempt: AttemptStatus,
+    provider: Callable[[str], Provider],
+) -> Machine | None:
+    """The machine of an order whose answer was lost, now on record; None if there is none."""
+    if attempt.order is None or attempt.order.get("provider") not in registry.names():
+        return None
+    order = Order.from_json(attempt.order)
+    place = provider(order.provider)
+    if not isinstance(place, Adopts):
+        return None
+    spec = AttemptSpec(store.url, run, attempt.attempt, deadline=order.deadline, offer=order.offer)
+    machine = place.adopt(spec)
+    if machine is None:
+        return None
+    machine = {**machine, "started": order.time, "estimate_hours": order.estimate_hours}
+    notes.record_machine(store, run, attempt.attempt, machine)
+    return machine
+
+
+def _never_came(store: Store, run: str, attempt: AttemptStatus, gone: Gone) -> bool:
+    if attempt.order is None:
+        return False
+    if gone.time - Order.from_json(attempt.order).time < SETTLE:
+        raise UnknownOutcome(
+            f"attempt {attempt.attempt} of run {run} was ordered just now and is not listed yet: "
+            "its machine is looked for again in two minutes"
+        )
+    forget_keys(store, run, attempt.attempt)
+    why = "its order was never answered"
+    notes.record_gone(store, run, attempt.attempt, Gone(gone.time, "refused", why))
+    return True
+
+
+def forget_keys(store: Store, run: str, attempt: int) -> None:
+    """Take back the keys of a machine that is no more, which may not have fetched them."""
+    with contextlib.suppress(StoreError):  # they and their link end by themselves, later
+        key_link.take_back(store, run, attempt)

@@ -1,0 +1,8 @@
+"""What loops over time.
+
+watcher        keeps runs alive: acts on the diagnosis of each run
+diagnosis      what became of an attempt; pure
+reaper         ends machines that work for no run
+key_refresh    replaces a local machine's keys before they end
+log_follower   follows a run's log
+"""

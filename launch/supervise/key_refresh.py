@@ -1,0 +1,63 @@
+"""New keys for an attempt on this computer's engine, before the old ones end.
+
+A rented machine's keys cannot be replaced from outside: its attempt ends before they do, and
+the next one has its own.
+"""
+
+import json
+import os
+import time
+from calendar import timegm
+from collections.abc import Callable
+from pathlib import Path
+
+from launch.contract.provider import Machine
+from launch.payload import credentials as keys
+
+BEFORE = 3600.0
+"""Seconds before their end at which keys are replaced; half their life, if that is less."""
+
+SLACK = 60.0
+"""Seconds by which STS may have begun to count sooner."""
+
+
+def refresh(
+    path: Path, store_url: str, run: str, attempt: int, lifetime_s: float, how: keys.How
+) -> keys.Credentials:
+    """Make new keys for the same attempt and put them into the worker's credentials file."""
+    credentials = keys.mint(store_url, run, attempt, lifetime_s, how)
+    credentials.to_file(path)
+    return credentials
+
+
+def if_due(
+    machine: Machine,
+    store_url: str,
+    run: str,
+    attempt: int,
+    wish: keys.Wish,
+    clock: Callable[[], float] = time.time,
+) -> bool:
+    """Replace the keys of an attempt's machine if they end soon; whether it was done.
+
+    Nothing is done for a machine elsewhere, for keys that do not end or outlive the attempt's
+    deadline by what `keys.mint` gives, and for one's own keys. Raises as `keys.mint`.
+    """
+    if wish.static or machine.get("host") != os.uname().nodename or not machine.get("keys"):
+        return False
+    path = Path(str(machine["keys"])) / "keys.json"
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        ends = timegm(time.strptime(value["Expiration"], "%Y-%m-%dT%H:%M:%SZ"))
+        made = path.stat().st_mtime
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    deadline = float(machine.get("deadline") or 0.0)
+    if deadline and ends >= deadline + keys.MARGIN - SLACK:
+        return False
+    # A role's sessions may last an hour in all: those would be asked for at every look.
+    if ends - clock() > min(BEFORE, (ends - made) / 2):
+        return False
+    life = deadline - clock() if deadline else keys.NO_DEADLINE
+    refresh(path, store_url, run, attempt, life, keys.of_role(wish.role))
+    return True

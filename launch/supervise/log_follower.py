@@ -1,0 +1,134 @@
+"""A run's log as it grows, from one attempt to the next, until the run has ended."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from launch.provision import liveness
+from mimir.errors import StoreDenied, StoreError, StoreUnfit
+from mimir.runs import notes
+from mimir.runs.head import ENDED
+from mimir.runs.parts import read_parts
+from mimir.runs.status import SILENT_AFTER, Status, derive, read_head
+from mimir.runs.store import Store
+
+POLL = 1.0
+"""Seconds between looks at the log."""
+ASK = 5.0
+"""Seconds between looks at heartbeat and machine."""
+KEEP = 15.0
+"""Seconds between rounds of a keeper."""
+LAST_WORDS = 15.0
+"""Seconds that the worker of a run which has ended gets for its last lines."""
+
+
+@dataclass(frozen=True)
+class Followed:
+    """The run's status at the end. vanished: its machine is gone without a word."""
+
+    status: Status
+    vanished: bool
+
+
+class Follower:
+    """Follows a run.
+
+    Args:
+        store, run, attempt: where to begin.
+        out: takes the log's text.
+        say: takes sentences about the following itself.
+        keep: keeps the run alive (watcher); whether the run is over. Without it the
+            following ends with the attempt.
+        clock: unix seconds.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        run: str,
+        attempt: int,
+        *,
+        out: Callable[[str], None],
+        say: Callable[[str], None],
+        keep: Callable[[], bool] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store, self._run, self._attempt = store, run, attempt
+        self._out, self._say, self._sleep, self._clock = out, say, sleep, clock
+        self._keep = keep
+        self._kept = 0.0
+        self._part = 0
+        self._asked = 0.0
+        self._ended_at = 0.0
+        self._silent = False
+        self._away = False
+
+    def follow(self) -> Followed:
+        """Follow until the run has ended, or cannot go on without a new attempt.
+
+        A store that does not answer is asked again until it does.
+        """
+        while True:
+            try:
+                end = self._look() if self._keep is None else self._look_and_keep()
+                if end:
+                    status = derive(self._store, self._run, self._clock())
+                    return Followed(status, vanished=end == "vanished")
+                self._away = False
+            except (StoreDenied, StoreUnfit):
+                raise
+            except StoreError as error:
+                if not self._away:
+                    self._say(f"the store does not answer, trying again: {error}")
+                self._away = True
+            self._sleep(POLL)
+
+    def _look_and_keep(self) -> str:
+        assert self._keep is not None
+        over = False
+        if abs(self._clock() - self._kept) >= KEEP:
+            over = self._keep()
+            self._kept = self._clock()
+        self._look()  # after the keeper's word that it is over: what was written last
+        return "ended" if over else ""
+
+    def _look(self) -> str:
+        """One round; "" to go on, else "ended" or "vanished"."""
+        # What is read first was written last: a machine that is gone wrote its outcome before,
+        # and the outcome comes after the last part of the log.
+        gone = self._gone()
+        outcome = notes.read_outcome(self._store, self._run, self._attempt)
+        head = read_head(self._store, self._run)
+        for number, text in read_parts(self._store, self._run, self._attempt, "log", self._part):
+            self._out(text)
+            self._part = number
+        if head.attempt > self._attempt:
+            self._attempt, self._part, self._silent = self._attempt + 1, 0, False
+            self._say(f"attempt {self._attempt} goes on")
+            return ""
+        if outcome is not None:
+            return "ended"
+        if head.state in ENDED:
+            self._ended_at = self._ended_at or self._clock()
+            return "ended" if gone or self._clock() - self._ended_at > LAST_WORDS else ""
+        return "vanished" if gone else ""
+
+    def _gone(self) -> bool:
+        """Whether the machine is known to be gone; every few seconds, else False."""
+        if abs(self._clock() - self._asked) < ASK:
+            return False
+        self._asked = self._clock()
+        machine = notes.read_machine(self._store, self._run, self._attempt)
+        if liveness.alive(machine) is False:
+            return True
+        pulse = notes.read_heartbeat(self._store, self._run, self._attempt)
+        age = self._clock() - pulse.time if pulse else 0.0
+        silent = pulse is not None and age > SILENT_AFTER * pulse.interval_s
+        if silent and not self._silent:
+            self._say(
+                f"attempt {self._attempt} has given no sign for {age:.0f} s; "
+                "if its machine is gone, resume the run"
+            )
+        self._silent = silent
+        return False

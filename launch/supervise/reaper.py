@@ -1,0 +1,122 @@
+"""Machines that bear our name, held against a store.
+
+The only place that may end what the store has no record of, and only on a user's word: two
+stores of one account look the same to a service, for both write the name of a run.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from launch.contract.cloud import Instance, State, parse_name
+from launch.contract.errors import ProviderError
+from launch.providers.rented import Rented
+from launch.provision import terminate
+from mimir.errors import MimirError
+from mimir.runs import layout, notes
+from mimir.runs.head import ENDED
+from mimir.runs.notes import Gone
+from mimir.runs.status import derive
+from mimir.runs.store import Store
+
+YOUNG = 300.0
+"""Seconds for which an order may be on its way: its machine is there, its record not yet."""
+
+
+@dataclass(frozen=True)
+class Stray:
+    """A machine of ours. why: it shall be ended; "" if it works for a run of the store."""
+
+    provider: Rented
+    instance: Instance
+    run: str
+    attempt: int
+    why: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "provider": self.provider.name, "id": self.instance.id, "name": self.instance.name,
+            "state": str(self.instance.state), "price": self.instance.price, "why": self.why,
+        }  # fmt: skip
+
+
+def find(store: Store, providers: Sequence[Rented], now: float) -> tuple[list[Stray], list[str]]:
+    """All machines with our name, and a sentence for each provider that could not be asked."""
+    found, problems = [], []
+    for provider in providers:
+        try:
+            listed = provider.cloud.instances()
+        except MimirError as error:
+            problems.append(f"{provider.name} does not list its machines: {error}")
+            continue
+        for instance in listed:
+            place = parse_name(instance.name)
+            if place is None or instance.state is State.GONE:
+                continue
+            try:
+                why = _why(store, provider, instance, now)
+            except MimirError as error:
+                problems.append(f"{instance.name} stays, for its run cannot be read: {error}")
+                why = ""
+            found.append(Stray(provider, instance, *place, why))
+    return found, problems
+
+
+def end(
+    store: Store, strays: Sequence[Stray], clock: Callable[[], float], say: Callable[[str], None]
+) -> tuple[list[str], list[str]]:
+    """End them; the ids of those seen to be gone, and a sentence for each that was not."""
+    ended, problems = [], []
+    for stray in strays:
+        try:
+            stray.provider.end_instance(stray.instance)
+        except ProviderError as error:
+            problems.append(str(error))
+            say(str(error))
+            continue
+        ended.append(stray.instance.id)
+        try:
+            _write_down(store, stray, Gone(clock(), "over", f"ended by reap: {stray.why}"))
+        except MimirError as error:
+            problems.append(f"that {stray.instance.name} is gone could not be written: {error}")
+    return ended, problems
+
+
+def _write_down(store: Store, stray: Stray, gone: Gone) -> None:
+    """Where it was the attempt's machine, or its order never learnt that there was one."""
+    order = notes.read_order(store, stray.run, stray.attempt)
+    if order is None or order.get("provider") != stray.provider.name:
+        return
+    machine = notes.read_machine(store, stray.run, stray.attempt)
+    if machine is None or machine.get("id") == stray.instance.id:
+        terminate.forget_keys(store, stray.run, stray.attempt)
+        notes.record_gone(store, stray.run, stray.attempt, gone)
+
+
+def _why(store: Store, provider: Rented, instance: Instance, now: float) -> str:
+    """Why the machine is of no use to any run of the store; "" if it may be."""
+    place = parse_name(instance.name)
+    assert place is not None
+    run, attempt = place
+    if store.read(layout.record_key(run)) is None:
+        return f"there is no run {run} in {store.url}"
+    status = derive(store, run, now)
+    if status.state in ENDED:
+        return f"run {run} is {status.state}"
+    if attempt < status.attempt:
+        return f"run {run} is at attempt {status.attempt} by now"
+    order = notes.read_order(store, run, attempt)
+    if order is None:
+        return f"attempt {attempt} of run {run} was not ordered from this store"
+    if order.get("provider") != provider.name:
+        return f"attempt {attempt} of run {run} was ordered at {order.get('provider')}"
+    gone = notes.read_gone(store, run, attempt)
+    if gone is not None:
+        return f"attempt {attempt} of run {run} was given up: {gone.why}"
+    machine = notes.read_machine(store, run, attempt)
+    if machine is not None and machine.get("id") != instance.id:
+        return f"attempt {attempt} of run {run} has another machine, {machine.get('id')}"
+    young = now - float(order.get("time") or 0.0) < YOUNG
+    if attempt > status.attempt and not young:
+        return f"attempt {attempt} of run {run} never began"
+    return ""

@@ -1,0 +1,292 @@
+"""Keep runs alive: what is done about a finding (launch/supervise/diagnosis.py).
+
+A machine of an attempt that has ended is ended, and seen to be gone, before anything else; then
+the next attempt is ordered, unless somebody asked to stop, or a limit is reached. Any number of
+keepers may work on a run at once: the right to order is one object in the store.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from launch.contract.cloud import State
+from launch.contract.errors import AuthFailed, BalanceEmpty, NotGone, ProviderError, UnknownOutcome
+from launch.contract.provider import Machine, Provider
+from launch.pricing import budget
+from launch.pricing.budget import UsedUp
+from launch.providers import registry
+from launch.providers.rented import Rented
+from launch.provision import choose as choosing
+from launch.provision import liveness, terminate
+from launch.provision.order import Choice, Say, order
+from launch.provision.plan import Order, Plan, newest_plan, stop_asked
+from launch.supervise import diagnosis, key_refresh
+from launch.supervise.diagnosis import Facts, Finding, diagnose
+from launch.ui import runs
+from mimir.errors import BadInput, Fenced, MimirError, StoreError
+from mimir.runs import notes
+from mimir.runs.commit import end_attempt
+from mimir.runs.head import ENDED
+from mimir.runs.notes import Gone
+from mimir.runs.status import Status, derive, read_head
+from mimir.runs.store import Store
+
+AGAIN, LONGEST = 60.0, 600.0
+"""Seconds after a refusal before offers are asked for again, and after many: each refusal is an
+attempt, and every look at the run reads them all."""
+LAST_WORDS = 60.0
+"""Seconds that a worker which has finished has for its outcome and the end of its log."""
+
+Choose = Callable[[Store, Plan, Status, float, Say], Sequence[Choice]]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A run after a round. over: nothing is left to keep, and no machine of it is known to live.
+
+    acted: a machine was ended or ordered, or HEAD was written.
+    """
+
+    run: str
+    status: Status
+    over: bool
+    acted: bool
+    sentence: str
+
+
+class Keeper:
+    """Keeps the runs of a store.
+
+    Args:
+        choose: what may be ordered for a run now, best first.
+        provider: by name.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        say: Say,
+        *,
+        choose: Choose = choosing.choose,
+        provider: Callable[[str], Provider] = registry.get,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store, self._say, self._clock = store, say, clock
+        self._choose, self._provider = choose, provider
+
+    def concerned(self, run: str) -> bool:
+        """Whether the run's machines are somebody else's: others are kept only when named, for
+        one that was interrupted on one's own computer may have been given up on purpose."""
+        try:
+            plan = newest_plan(self._store, run, read_head(self._store, run).attempt + 1)
+        except StoreError:
+            raise
+        except MimirError:
+            return True  # it cannot be read: its round says why
+        if plan is None:
+            return False
+        caps = [self._provider(name).caps for name in plan.providers]
+        return any(each.elsewhere for each in caps)
+
+    def round(self, run: str) -> Seen:
+        """Look at the run once, and do what is to be done.
+
+        Raises:
+            MimirError: of the store; what a provider says is told and tried again next time.
+        """
+        facts = self._facts(run)
+        finding = diagnose(facts)
+        status = facts.status
+        try:
+            if finding.kind in ("idle", "fine"):
+                self._refresh_keys(facts)
+                return self._seen(status, finding.kind == "idle", False, finding.why)
+            if finding.kind == "unanswered":
+                return self._adopt_or_wait(facts, finding)
+            if finding.kind == "over":
+                if self._finishing(facts):
+                    return self._seen(status, False, False, "its worker writes its last words")
+                acted = self._close(status, Gone(self._clock(), "over", finding.why))
+                return self._seen(status, True, acted, finding.why)
+            return self._replace(facts, finding)
+        except (NotGone, UnknownOutcome) as error:
+            return self._seen(status, False, True, str(error))
+        except Fenced as error:
+            return self._seen(status, False, False, str(error))
+        except UsedUp as error:
+            return self._give_up(run, "stopped", f"{error}: {_more(run)}")
+        except (AuthFailed, BalanceEmpty) as error:
+            return self._give_up(run, "failed", str(error))
+        except ProviderError as error:
+            return self._seen(status, False, False, str(error))
+
+    def _facts(self, run: str) -> Facts:
+        now = self._clock()
+        status = derive(self._store, run, now)
+        number = max(1, status.attempt)
+        value = notes.read_order(self._store, run, number)
+        machine = liveness.current(status)
+        state, said = None, ""
+        if machine is not None and not status.attempts[-1].gone:
+            state, said = self._state(machine)
+        return Facts(status, Order.from_json(value) if value else None, state, said, now)
+
+    def _state(self, machine: Machine) -> tuple[State | None, str]:
+        """What its provider says of a machine; None if it cannot be asked now."""
+        try:
+            provider = self._provider(str(machine.get("provider")))
+            if isinstance(provider, Rented):
+                found = provider.inspect(machine)
+                return (found.state, found.said) if found else (State.GONE, "")
+            alive = provider.alive(machine)
+        except (ProviderError, BadInput):
+            return None, ""
+        return (None if alive is None else State.RUNNING if alive else State.GONE), ""
+
+    def _adopt_or_wait(self, facts: Facts, finding: Finding) -> Seen:
+        status = facts.status
+        if status.attempt and self._adopt(status):
+            return self._seen(status, False, True, "its machine is there; it is on record now")
+        return self._seen(status, False, False, finding.why)
+
+    def _adopt(self, status: Status) -> bool:
+        """Write down the machine of an order whose answer was lost, if its service has it."""
+        found = terminate.adopt(self._store, status.run, status.attempts[-1], self._provider)
+        return found is not None
+
+    def _close(self, status: Status, gone: Gone) -> bool:
+        """End all machines of the run's attempts and write that they are gone; NotGone else."""
+        acted = False
+        for attempt in status.attempts:
+            last = attempt.attempt == status.attempt
+            what = gone if last else Gone(gone.time, "over", "a later attempt replaced it")
+            acted |= terminate.close(self._store, status.run, attempt, what, self._provider)
+        return acted
+
+    def _replace(self, facts: Facts, finding: Finding) -> Seen:
+        status, run = facts.status, facts.status.run
+        current = status.attempts[-1] if status.attempts else None
+        if current is not None and current.gone is None:
+            if current.machine is None and self._adopt(status):  # it has come up after all
+                return self._seen(status, False, True, "its machine is there; it is on record now")
+            self._say(f"attempt {status.attempt} of run {run} has ended: {finding.why}")
+            self._close(status, Gone(self._clock(), finding.loss, finding.why))
+        status = derive(self._store, run, self._clock())
+        if status.state in ENDED:  # it came to its end while its machine was being ended
+            return self._seen(status, True, True, f"run {run} is {status.state}")
+        end = self._end_of(status, facts.order)
+        if end is not None:
+            return self._give_up(run, *end)
+        assert facts.order is not None
+        plan, wait = facts.order.plan, self._pause(status)
+        if wait > 0:
+            why = status.attempts[-1].end
+            return self._seen(status, False, False, f"waiting {wait:.0f} s to ask again: {why}")
+        choices = self._choose(self._store, plan, status, self._clock(), self._say)
+        ordered = order(
+            self._store, run, choices, plan, self._say, after=status.attempt,
+            since=_since(facts), clock=self._clock,
+        )  # fmt: skip
+        sentence = f"attempt {ordered.attempt} is ordered: {runs.machine_text(ordered.machine)}"
+        self._say(f"run {run}: {sentence}")
+        return self._seen(derive(self._store, run, self._clock()), False, True, sentence)
+
+    def _pause(self, status: Status) -> float:
+        """Seconds to wait before offers are asked for: the longer, the more were refused."""
+        refused = 0
+        for attempt in reversed(status.attempts):
+            if attempt.gone is None or attempt.gone.kind != "refused":
+                break
+            refused += 1
+        if not refused:
+            return 0.0
+        last = status.attempts[-1].gone
+        assert last is not None
+        return last.time + min(LONGEST, AGAIN * max(1, refused // 2)) - self._clock()
+
+    def _end_of(self, status: Status, last: Order | None) -> tuple[str, str] | None:
+        """(state, reason) if the run shall not go on."""
+        if last is None:
+            return "failed", "its order cannot be read, so that nobody knows what it may cost"
+        since = last.since or max(1, status.attempt)
+        asked_from = max(since, last.asked_from)
+        if status.attempt and stop_asked(self._store, status.run, asked_from, status.attempt):
+            return "stopped", "asked to stop"
+        bounds = last.plan.limits
+        why = budget.room(bounds, status, self._clock()).why
+        if why:
+            return "stopped", f"{why}: {_more(status.run)}"
+        if bounds.max_failures and diagnosis.failures(status, since) >= bounds.max_failures:
+            return (
+                "failed",
+                f"{bounds.max_failures} of its machines or workers broke, the last "
+                + (f"one: {status.attempts[-1].end}"),
+            )
+        if diagnosis.without_progress(status, since):
+            return "failed", "two attempts have left no new step, the last one: " + (
+                status.attempts[-1].end
+            )
+        return None
+
+    def _give_up(self, run: str, state: str, reason: str) -> Seen:
+        self._say(f"run {run} is {state}: {reason}")
+        status = derive(self._store, run, self._clock())
+        if status.state not in ENDED:
+            try:
+                end_attempt(self._store, run, status.attempt, state, reason)
+            except Fenced as error:
+                return self._seen(status, False, False, str(error))
+        return self._seen(derive(self._store, run, self._clock()), True, True, reason)
+
+    def _finishing(self, facts: Facts) -> bool:
+        """Whether the worker that has just brought the run to its end is still at it."""
+        status, now = facts.status, facts.now
+        last = status.attempts[-1] if status.attempts else None
+        if last is None or status.state != "done" or last.exit_code is not None:
+            return False
+        pulse = notes.read_heartbeat(self._store, status.run, status.attempt)
+        return (
+            facts.state is State.RUNNING
+            and pulse is not None
+            and abs(now - pulse.time) < LAST_WORDS
+        )
+
+    def _refresh_keys(self, facts: Facts) -> None:
+        """New keys into the file of a machine of this computer, before the old ones end."""
+        machine, order = liveness.current(facts.status), facts.order
+        if machine is None or order is None:
+            return
+        try:
+            key_refresh.if_due(
+                machine, self._store.url, facts.status.run, facts.status.attempt,
+                order.plan.wish, self._clock,
+            )  # fmt: skip
+        except (StoreError, BadInput) as error:
+            self._say(f"the keys of run {facts.status.run} could not be replaced: {error}")
+
+    def _seen(self, status: Status, over: bool, acted: bool, sentence: str) -> Seen:
+        return Seen(status.run, status, over, acted, sentence)
+
+
+def _since(facts: Facts) -> int:
+    """The attempt that a person ordered; orders of older Mimirs do not say."""
+    assert facts.order is not None
+    return facts.order.since or max(1, facts.status.attempt)
+
+
+def _more(run: str) -> str:
+    return f"go on by `{runs.command('resume', run)}` with more"
+
+
+def rounds(
+    keeper: Keeper, names: Callable[[], Sequence[str]], say: Say
+) -> tuple[list[Seen], list[str]]:
+    """A round over all runs; what was seen, and the names of those that could not be looked at."""
+    seen, failed = [], []
+    for name in names():
+        try:
+            seen.append(keeper.round(name))
+        except MimirError as error:
+            say(f"run {name} could not be looked at: {error}")
+            failed.append(name)
+    return seen, failed

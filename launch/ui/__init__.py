@@ -1,0 +1,7 @@
+"""Texts for people. Nothing below imports it but commands and supervise.
+
+runs       runs and attempts as lines and tables
+offers     offers and estimates as tables
+confirm    the plan before money is spent, and the question
+terminal   progress on a terminal, plain lines elsewhere
+"""

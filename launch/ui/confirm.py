@@ -1,0 +1,120 @@
+"""What is going to be ordered, shown before money is spent, and the user's word for it."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from launch.contract.provider import Provider
+from launch.provision.choose import Found
+from launch.provision.plan import Plan
+from mimir.errors import BadInput
+from mimir.submission import Job
+
+SPARE = 2.0
+"""A rented run without a limit of its own may cost so many times its forecast."""
+LEAST = 0.50
+"""Dollars that such a run may cost at least."""
+SHOWN = 5
+"""Offers that are shown."""
+
+
+def limited(plan: Plan, found: Found, spent: float = 0.0) -> Plan:
+    """The plan, with a limit of the cost if it rents and has neither that nor one of hours.
+
+    spent: dollars that the run has cost already.
+    """
+    limits = plan.limits
+    if not found.ranked or limits.max_cost or limits.max_hours:
+        return plan
+    most = round(spent + max(LEAST, SPARE * found.ranked[0].cost), 2)
+    return replace(plan, limits=replace(limits, max_cost=most))
+
+
+def rows(
+    job: Job, name: str, store: str, plan: Plan, found: Found, now: float
+) -> list[tuple[str, str]]:
+    """(what, value) for each line of the plan."""
+    training = job.config.training
+    lines = [
+        ("run", name),
+        ("preset", job.config.preset),
+        ("data", f"{job.peptides:,} peptides"),
+        ("steps", f"{job.steps:,} ({training.epochs} epochs in batches of {training.batch})"),
+        ("store", store),
+        ("provider", ", ".join(plan.providers)),
+    ]
+    for n, ranked in enumerate(found.ranked[:SHOWN]):
+        offer = ranked.offer
+        kind = " spot" if offer.spot else ""
+        lines.append(
+            (
+                "offer" if n == 0 else "",
+                f"{offer.provider} {offer.gpu}{kind} {offer.region}, ${offer.price:.3f}/h, "
+                f"about {ranked.hours:.1f} h, ${ranked.cost:.2f} ({ranked.forecast.source})",
+            )
+        )
+    lines += [("limit", text) for text in _limits(plan)]
+    choice = found.choices[0] if found.choices else None
+    if choice is not None and choice.deadline:
+        lines.append(("deadline", f"{(choice.deadline - now) / 3600:.1f} h after the order"))
+    return lines
+
+
+def warnings(providers: Sequence[Provider], *, spot: bool = False) -> list[str]:
+    """What the user must know of these providers before they order."""
+    without = [each.name for each in providers if spot and not each.caps.spot]
+    return [
+        *(f"note: {name} has no spot machines: --spot changes nothing there" for name in without),
+        *(
+            f"note: a machine of {provider.name} cannot end itself, and shutting it down does not "
+            "end the bill: keep `python -m launch watch` running (or call it from cron with "
+            "--once), or a run that ends while this computer is off is paid until then"
+            for provider in providers
+            if provider.caps.paid and not provider.caps.ends_itself
+        ),
+    ]
+
+
+def as_json(job: Job, name: str, store: str, plan: Plan, found: Found) -> dict[str, Any]:
+    return {
+        "run": name,
+        "preset": job.config.preset,
+        "peptides": job.peptides,
+        "steps": job.steps,
+        "store": store,
+        "provider": ",".join(plan.providers),
+        "limits": plan.limits.as_json(),
+        "offers": [
+            {**r.offer.as_json(), "hours": r.hours, "cost": r.cost, "source": r.forecast.source}
+            for r in found.ranked
+        ],
+        "problems": list(found.problems),
+        "config": job.config.as_dict(),
+    }
+
+
+def agree(providers: Sequence[Provider], *, yes: bool) -> None:
+    """Ask before money is spent; BadInput unless the answer is yes."""
+    paid = [provider.name for provider in providers if provider.caps.paid]
+    if yes or not paid:
+        return
+    names = ", ".join(paid)
+    if not sys.stdin.isatty():
+        raise BadInput(f"a machine of {names} costs money: say --yes to order it")
+    print(f"Order a machine of {names}, which costs money? [y/N] ", end="", file=sys.stderr)
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise BadInput("nothing was ordered")
+
+
+def _limits(plan: Plan) -> list[str]:
+    limits, said = plan.limits, []
+    if limits.max_hours:
+        said.append(f"{limits.max_hours:g} h")
+    if limits.max_cost:
+        said.append(f"${limits.max_cost:.2f}")
+    lines = [f"${limits.max_price:g}/h for a machine"] if limits.max_price else []
+    if said:
+        lines.append(", ".join(said) + " over all attempts")
+    return lines

@@ -1,0 +1,157 @@
+"""Offers and forecasts, as tables for people and as JSON."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from launch.pricing import gpus
+from launch.pricing.catalogue import Price
+from launch.pricing.forecast import Forecast, forecast, need_gb, step_seconds
+from launch.pricing.market import LeftOut, Problem, Ranked
+from launch.pricing.workload import Workload
+from launch.providers.colab import sessions
+from launch.ui.runs import table
+
+SHOWN = 40
+"""Offers in the table; the JSON has all."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A GPU's forecast, and its price if one is known."""
+
+    what: Forecast
+    price: Price | None
+
+    @property
+    def cost(self) -> float | None:
+        return None if self.price is None else self.price.price * self.what.hours
+
+    def as_json(self) -> dict[str, Any]:
+        what, price = self.what, self.price
+        return {
+            "gpu": what.gpu, "fits": what.fits, "need_gb": round(what.need_gb, 2),
+            "step_ms": round(1e3 * what.step_s, 4), "epoch_s": round(what.epoch_s, 1),
+            "hours": round(what.hours, 3), "source": what.source,
+            "colab_free": sessions.free(what), "colab_pro": sessions.pro(what),
+            "price": price.price if price else None,
+            "provider": price.provider if price else None,
+            "listed": price.listed if price else None,
+            "cost": round(self.cost, 4) if self.cost is not None else None,
+        }  # fmt: skip
+
+
+def header(work: Workload) -> dict[str, Any]:
+    """What was reckoned."""
+    return {
+        "preset": work.config.preset, "parameters": work.parameters, "rows": work.rows,
+        "batch": work.config.training.batch, "epochs": work.config.training.epochs,
+        "steps_per_epoch": work.steps_per_epoch, "steps": work.steps,
+    }  # fmt: skip
+
+
+def _title(work: Workload) -> str:
+    training = work.config.training
+    return (
+        f"{work.config.preset}: {work.parameters / 1e6:.2f}M parameters, {work.rows:,} training "
+        f"peptides, {work.steps_per_epoch:,} steps an epoch in batches of {training.batch}, "
+        f"{work.steps:,} steps in all"
+    )
+
+
+def offers_json(
+    work: Workload, ranked: Sequence[Ranked], left: Sequence[LeftOut],
+    listed: Sequence[Price], problems: Sequence[Problem], notes: list[str],
+) -> dict[str, Any]:  # fmt: skip
+    """All offers, and what is not among them and why."""
+    return {
+        **header(work), "offers": [one.as_json() for one in ranked],
+        "left_out": [{**one.offer.as_json(), "why": one.why} for one in left],
+        "catalogue": [
+            Line(what, price).as_json()
+            for price in listed
+            if (what := forecast(work, price.gpu)) is not None
+        ],
+        "problems": [{"provider": p.provider, "sentence": p.sentence} for p in problems],
+        "notes": notes,
+    }  # fmt: skip
+
+
+def offers_text(
+    work: Workload, ranked: Sequence[Ranked], left: Sequence[LeftOut],
+    listed: Sequence[Price],
+) -> str:  # fmt: skip
+    """The cheapest offers, best first."""
+    rows = [("PROVIDER", "GPU", "GB", "$/H", "SPOT", "HOURS", "COST", "REGION", "FROM")]
+    for one in ranked[:SHOWN]:
+        offer = one.offer
+        rows.append((
+            offer.provider, offer.gpu, f"{offer.memory_gb:.0f}", f"{offer.price:.3f}",
+            "spot" if offer.spot else "", _hours(one.hours), f"${one.cost:.2f}", offer.region,
+            one.forecast.source,
+        ))  # fmt: skip
+    none = f"no offer can take it now; {need_gb(work):.1f} GB of GPU memory are needed"
+    lines = [_title(work), table(rows) if ranked else none]
+    if len(ranked) > SHOWN:
+        lines.append(f"and {len(ranked) - SHOWN} more: --json has them all")
+    reasons: dict[str, int] = {}
+    for out in left:
+        reasons[out.why] = reasons.get(out.why, 0) + 1
+    lines += [f"left out ({count}): {why}" for why, count in reasons.items()]
+    if listed:
+        catalogue = [("PROVIDER", "GPU", "$/H", "HOURS", "COST", "FROM")]
+        for price in listed:
+            what = forecast(work, price.gpu)
+            if what is not None:
+                cost = f"${what.hours * price.price:.2f}"
+                figures = (f"{price.price:.3f}", _hours(what.hours), cost)
+                catalogue.append((price.provider, price.gpu, *figures, what.source))
+        lines += ["listed by gpuhunt's catalogue, where there is no key here:", table(catalogue)]
+    return "\n".join(lines)
+
+
+def estimate_text(work: Workload, lines: Sequence[Line]) -> str:
+    """The training guide's table, with today's figures."""
+    rows = [("GPU", "MS/STEP", "EPOCH", "HOURS", "COLAB FREE", "COLAB PRO", "$/H", "COST", "FROM")]
+    for line in lines:
+        what, price = line.what, line.price
+        rows.append((
+            _named(what), f"{1e3 * what.step_s:.2f}", _span(what.epoch_s), _hours(what.hours),
+            sessions.free(what), sessions.pro(what),
+            f"{price.price:.3f} {price.provider}" + (" (listed)" if price.listed else "")
+            if price else "",
+            f"${line.cost:.2f}" if line.cost is not None else "", what.source,
+        ))  # fmt: skip
+    words = [_title(work), table(rows)]
+    if any(line.what.source == "model" for line in lines):
+        words.append(_of_the_model(work, lines))
+    return "\n".join(words)
+
+
+def _of_the_model(work: Workload, lines: Sequence[Line]) -> str:
+    """What to think of its rows: held against those GPUs of the table that were measured."""
+    known = [(line.what, gpus.get(line.what.gpu)) for line in lines if line.what.source != "model"]
+    ratios = [(what.gpu, what.step_s / step_seconds(work, gpu)) for what, gpu in known if gpu]
+    if not ratios:
+        return "model: a roofline, not measured on any GPU; expect a factor of two either way"
+    told = ", ".join(f"{ratio:.2g} times as long on {gpu}" for gpu, ratio in ratios)
+    return f"model: a roofline, not measured there; where one was, a step takes {told} as by it"
+
+
+def _named(what: Forecast) -> str:
+    """The GPU's name, with what speaks against it."""
+    if not what.fits:
+        return f"{what.gpu} (too small: {what.need_gb:.1f} GB needed)"
+    gpu = gpus.get(what.gpu)
+    old = gpu is not None and gpu.capability < gpus.IMAGE_SINCE
+    return f"{what.gpu} (too old for the image)" if old else what.gpu
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.2f}" if hours < 10 else f"{hours:.0f}"
+
+
+def _span(seconds: float) -> str:
+    if seconds >= 7200:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.1f} s"

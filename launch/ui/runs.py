@@ -1,0 +1,216 @@
+"""Runs as text for people."""
+
+import shlex
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from launch.pricing import bill as cost
+from launch.provision import liveness
+from mimir.runs.status import AttemptStatus, Listed, Status
+
+PROG = "python -m launch"
+
+
+def command(verb: str, name: str, store: str = "", *options: str) -> str:
+    """A command line to type; `store` only if it was given on the command line."""
+    words = [*PROG.split(), verb, name, *options, *(("--store", store) if store else ())]
+    return " ".join(shlex.quote(word) for word in words)
+
+
+def next_commands(name: str, store: str = "") -> str:
+    """What to do with a run that goes on."""
+    lines = (
+        ("how it stands:", command("status", name, store)),
+        ("its log:", command("logs", name, store, "--follow")),
+        ("stop it:", command("stop", name, store)),
+        ("fetch the model:", command("pull", name, store)),
+    )
+    return "\n".join(f"  {what:<17}{words}" for what, words in lines)
+
+
+def status_text(status: Status, store: str = "", now: float | None = None) -> str:
+    """A run on a screen, with what to do about what is wrong; now in unix s."""
+    title = f"{status.run}: {_state(status)}"
+    if status.reason:
+        title += f" ({status.reason})"
+    lines = [title, f"  preset       {status.preset}", f"  progress     {_progress(status)}"]
+    if status.loss is not None or status.val is not None:
+        held_out = f", held-out {status.val:.4f}" if status.val is not None else ""
+        loss = f"{status.loss:.4f}" if status.loss is not None else "none yet"
+        lines.append(f"  loss         {loss}{held_out}")
+    if status.kept:
+        steps = ", ".join(
+            f"{kept.step}" + (" (best)" if kept.key == status.best else "") for kept in status.kept
+        )
+        lines.append(f"  checkpoints  steps {steps}")
+    bill = cost.line(cost.bill(status, time.time() if now is None else now))
+    lines += [f"  cost         {bill}"] if bill else []
+    lines += _attempts(status)
+    advice = _advice(status, store)
+    return "\n".join([*lines, *(["", advice] if advice else [])])
+
+
+def verdict(status: Status, now: float | None = None) -> str:
+    """How a run ended, in one sentence, with what it took; now in unix s."""
+    why = f": {status.reason}" if status.reason else ""
+    took = cost.total(cost.bill(status, time.time() if now is None else now))
+    return f"run {status.run} is {status.state} at step {_of_total(status)}{why}" + (
+        f"; {took}" if took else ""
+    )
+
+
+def runs_table(runs: Sequence[Listed], now: float) -> str:
+    """All runs of a store, one a line."""
+    rows = [("NAME", "PRESET", "STATE", "STEP", "LOSS", "HELD-OUT", "ATTEMPTS", "AGE")]
+    problems = []
+    for listed in runs:
+        status = listed.status
+        if status is None:
+            rows.append((listed.run, "?", "unreadable", "", "", "", "", ""))
+            problems.append(f"{listed.run}: {listed.problem}")
+            continue
+        rows.append(
+            (
+                status.run,
+                status.preset,
+                _state(status),
+                _of_total(status),
+                _figure(status.loss),
+                _figure(status.val),
+                str(status.attempt),
+                span(now - status.created),
+            )
+        )
+    return "\n".join([table(rows), *problems])
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as aligned columns; the first row is the head."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def span(seconds: float) -> str:
+    """A time in its largest unit."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
+
+
+def _state(status: Status) -> str:
+    if status.state == "queued" and status.attempt == 0:
+        return "not started"
+    if status.state in ("queued", "running") and status.stop_requested:
+        return f"{status.state}, asked to stop"
+    if status.silent and status.silent_s is not None:
+        return f"{status.state}, silent for {span(status.silent_s)}"
+    return status.state
+
+
+def _progress(status: Status) -> str:
+    parts = [f"step {_of_total(status)}"]
+    if status.total_steps:
+        parts[0] += f" ({status.step / status.total_steps:.0%})"
+    if status.epoch is not None:
+        parts.append(f"epoch {status.epoch:.2f}")
+    if status.rate is not None:
+        parts.append(f"{status.rate:.1f} steps/s")
+    if status.eta_s is not None:
+        left = max(0, int(status.eta_s))
+        parts.append(f"{left // 3600}:{left // 60 % 60:02d}:{left % 60:02d} left")
+    if status.state in ("queued", "running") and status.committed_step != status.step:
+        parts.append(f"committed {status.committed_step}")
+    return ", ".join(parts)
+
+
+def _of_total(status: Status) -> str:
+    return f"{status.step}" + (f" of {status.total_steps}" if status.total_steps else "")
+
+
+def _figure(value: float | None) -> str:
+    return f"{value:.4f}" if value is not None else ""
+
+
+def _attempts(status: Status) -> list[str]:
+    if not status.attempts:
+        return []
+    rows = [
+        (
+            _numbers(several),
+            f"from step {last.from_step}" if last.from_step is not None else "not begun",
+            "none was to be had" if len(several) > 1 else machine_text(last.machine),
+            _end(last, status),
+        )
+        for several in _refusals_together(status.attempts)
+        for last in several[-1:]
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    lines = [
+        "    " + "  ".join([*(row[i].ljust(widths[i]) for i in range(3)), row[3]]) for row in rows
+    ]
+    return ["  attempts", *lines]
+
+
+def _refusals_together(attempts: Sequence[AttemptStatus]) -> list[list[AttemptStatus]]:
+    """One list for each line: refused orders in a row, which may be hundreds, have one."""
+    lines: list[list[AttemptStatus]] = []
+    for attempt in attempts:
+        refused = attempt.gone is not None and attempt.gone.kind == "refused"
+        before = lines[-1][-1].gone if lines else None
+        if refused and before is not None and before.kind == "refused":
+            lines[-1].append(attempt)
+        else:
+            lines.append([attempt])
+    return lines
+
+
+def _numbers(several: Sequence[AttemptStatus]) -> str:
+    first, last = several[0].attempt, several[-1].attempt
+    return f"{first}" if first == last else f"{first} to {last}"
+
+
+def machine_text(machine: dict[str, Any] | None) -> str:
+    """A machine in a few words."""
+    if not machine:
+        return "no machine known"
+    which = machine.get("id") or (f"process {machine['pid']}" if machine.get("pid") else "")
+    price = machine.get("price")
+    cost = f"${price:.2f}/h" if isinstance(price, int | float) else ""
+    words = (machine.get("provider", "?"), machine.get("gpu"), which, cost)
+    return " ".join(str(word) for word in words if word)
+
+
+def _end(attempt: AttemptStatus, status: Status) -> str:
+    if attempt.end:
+        code = f" [{attempt.exit_code}]" if attempt.exit_code else ""
+        alone = f"; its machine could not end itself: {attempt.unended}" if attempt.unended else ""
+        return attempt.end + code + ("" if attempt.gone else alone)
+    if liveness.alive(attempt.machine) is False:
+        return "its machine is gone"
+    return "working" if status.state == "running" else "starting"
+
+
+def _advice(status: Status, store: str) -> str:
+    resume = command("resume", status.run, store)
+    if status.state in ("interrupted", "stopped", "failed"):
+        return f"To go on from step {status.committed_step}: {resume}"
+    if status.state == "done":
+        return f"To fetch the model: {command('pull', status.run, store)}"
+    if status.attempt == 0:
+        return f"Nothing runs it yet: {resume}"
+    if liveness.alive(liveness.current(status)) is False:
+        return (
+            f"Its machine is gone; nothing committed is lost. To go on from step "
+            f"{status.committed_step}: {resume}"
+        )
+    if status.silent and status.silent_s is not None:
+        return (
+            f"No sign of it for {span(status.silent_s)}: its machine may be gone, or cut off from "
+            f"the store. To go on elsewhere from step {status.committed_step}: {resume}"
+        )
+    return ""

@@ -1,0 +1,7 @@
+"""Will a training work on this machine? Checked before hours are spent.
+
+preflight          runs the checklist and prints it
+preflight_checks   the checks of that list
+dry_run            a few throw-away steps and a checkpoint before a run's first step
+fast_path          numerical parity check: the fast GPU path against the eager one
+"""

@@ -1,0 +1,148 @@
+"""Is the fast way right on this machine? Asked before each attempt's first step.
+
+Compiled steps, kernels of our own and captured graphs hang on the GPU, its driver and torch's
+compiler: nobody has tried all of them together. So the first steps are taken the fast way and
+eagerly, from the same state, and undone. Where they differ by more than rounding, or the fast
+way fails, training goes the next slower way, by the same mathematics and said aloud: without
+compilation, then without graphs. The question is asked at step 0, so all attempts on such a
+machine get the same answer. A fault that breaks CUDA for the whole process (an illegal address)
+ends the attempt all the same; `--compile off` avoids what is compiled.
+"""
+
+import gc
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from mimir.checks import dry_run
+from mimir.errors import MimirError
+from mimir.training.engine import Engine
+
+Tensors = dict[str, Tensor]
+
+LOSS = 0.01
+"""Largest relative difference of a step's loss; bf16 rounds each number by up to 0.004."""
+GRADIENT = 0.1
+"""Largest relative distance of AdamW's first moments, all weights together."""
+LENGTH, ANGLE = 0.25, 0.5
+"""Of the way that weights and average moved: largest relative difference in length, and smallest
+cosine. AdamW's division makes noise of gradients near zero as loud as the rest."""
+COUNTERS = ("loop.step", "adamw.step", "loop.nonfinite")
+
+
+def proven(fast: Engine, say: Callable[[str], None]) -> Engine:
+    """The engine itself, unchanged, if it computes what an eager one does; else a slower one.
+
+    Args:
+        fast: at step 0.
+        say: told in one line why the fast way is not taken, or could not be compared.
+
+    Raises:
+        torch.OutOfMemoryError: the batch does not fit.
+    """
+    try:
+        return _settled(fast, say)
+    finally:
+        # What the comparison took is no part of what training takes. Engines are cycles.
+        gc.collect()
+        if fast.machine.device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+
+
+def _settled(fast: Engine, say: Callable[[str], None]) -> Engine:
+    before, steps = _on_host(fast), dry_run.block(fast)
+    found, failure = _tried(fast, before, steps)
+    try:
+        eager = _plain(fast, graphs=False)
+        wanted = _taken(eager, before, steps)
+    except torch.OutOfMemoryError:
+        if failure:
+            raise
+        say("the fast way of training is not compared with the plain one: no memory for both")
+        return fast
+    reason = failure or _difference(before, found, wanted)
+    if not reason:
+        return fast
+    if fast.machine.compiled:
+        say(f"compiled training {reason} on this machine; going on without it")
+        fast = _plain(fast, graphs=True)
+        found, failure = _tried(fast, before, steps)
+        reason = failure or _difference(before, found, wanted)
+        if not reason:
+            return fast
+    say(f"a captured graph {reason} on this machine; going on step by step, which is slow")
+    return eager
+
+
+def _plain(fast: Engine, *, graphs: bool) -> Engine:
+    machine, config = replace(fast.machine, compiled=False, fused=False), fast.config
+    if not graphs:
+        config = replace(config, runtime=replace(config.runtime, graph_steps=0))
+    return Engine(config, fast.shelf, fast.targets, machine)
+
+
+def _tried(engine: Engine, before: Tensors, steps: int) -> tuple[Tensors, str]:
+    """As `_taken`, and in words how it failed, if it did."""
+    try:
+        return _taken(engine, before, steps), ""
+    except (MimirError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a compiler or driver comes up with
+        return {}, f"fails ({type(error).__name__}: {(str(error).splitlines() or [''])[0]})"
+
+
+def _taken(engine: Engine, before: Tensors, steps: int) -> Tensors:
+    """The state after the first steps from that of before, which are undone."""
+    engine.resume(before)
+    engine.advance(steps)
+    engine.advance(1)  # single steps are compiled and captured by themselves
+    found = _on_host(engine)
+    engine.resume(before)
+    return found
+
+
+def _on_host(engine: Engine) -> Tensors:
+    return {name: value.cpu().clone() for name, value in engine.state.tensors().items()}
+
+
+def _difference(before: Tensors, found: Tensors, wanted: Tensors) -> str:
+    """What differs by more than rounding, in words; "" if nothing does."""
+    mine, other = _losses(found), _losses(wanted)
+    moments = _joined(wanted, "adamw.exp_avg.")
+    if not all(map(math.isfinite, other)) or not bool(torch.isfinite(moments).all()):
+        return ""  # there is nothing to compare with, and the loop says what is wrong
+    if not all(abs(a - b) <= LOSS * abs(b) for a, b in zip(mine, other, strict=True)):
+        return f"is wrong (the losses are {mine} instead of {other})"
+    if not torch.equal(found["scaler.scale"], wanted["scaler.scale"]):
+        return ""  # fp16 at its border: one way skipped a step, and moved less for that
+    wrong = [name for name in COUNTERS if not torch.equal(found[name], wanted[name])]
+    if wrong:
+        return f"is wrong ({wrong[0]} is {found[wrong[0]]} instead of {wanted[wrong[0]]})"
+    apart = float((_joined(found, "adamw.exp_avg.") - moments).norm())
+    if not apart <= GRADIENT * float(moments.norm()):
+        return f"is wrong (the gradients are {apart / float(moments.norm()):.0%} apart)"
+    for prefix, what in (("model.", "weights"), ("ema.", "averaged weights")):
+        start = _joined(before, prefix)
+        moved, should = _joined(found, prefix) - start, _joined(wanted, prefix) - start
+        length, wish = float(moved.norm()), float(should.norm())
+        if not abs(length - wish) <= LENGTH * wish:
+            return f"is wrong (the {what} moved by {length:.3g} instead of {wish:.3g})"
+        if not float(moved @ should) >= ANGLE * length * wish:
+            return f"is wrong (the {what} moved elsewhere)"
+    return ""
+
+
+def _losses(tensors: Tensors) -> list[float]:
+    """Of the first two steps that the window still holds: what rounds otherwise drifts apart."""
+    window, steps = len(tensors["loop.losses"]), int(tensors["loop.step"])
+    first = max(0, steps - window)
+    return [float(tensors["loop.losses"][i % window]) for i in range(first, min(first + 2, steps))]
+
+
+def _joined(tensors: Tensors, prefix: str) -> Tensor:
+    parts = [value.reshape(-1) for name, value in tensors.items() if name.startswith(prefix)]
+    return torch.cat(parts).double()

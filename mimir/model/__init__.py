@@ -1,0 +1,9 @@
+"""The mathematics of the model, as tensor operations without side effects.
+
+denoiser     the transformer that predicts masked residues
+attention    attention within peptides of different lengths
+kernels      the same attention as Triton kernels, for GPUs
+objective    the loss (NELBO), per residue and per peptide
+batch        which peptides and masks a step sees, as a function of (seed, step)
+philox       the counter-based random numbers behind that
+"""

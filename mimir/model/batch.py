@@ -1,0 +1,247 @@
+"""Batches as arithmetic: which peptides, what is hidden, what is told, at any step.
+
+Everything follows from (seed, step) by Philox, in integers, on the device where the data
+lies. Many steps are planned at once: on a CPU that spreads the cost of small operations,
+on a GPU it becomes part of the captured graph.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mimir.config import Objective
+from mimir.data.alphabet import MASK, MAX_LENGTH
+from mimir.data.pack import Peptides
+from mimir.model import philox
+from mimir.model.attention import Layout
+from mimir.model.denoiser import NO_LABEL
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Peptides resident on a device."""
+
+    letters: Tensor
+    """uint8 [residues + 20]; the tail lets the last peptide be read 20 wide."""
+    starts: Tensor
+    """int64 [R]: first residue of each peptide."""
+    lengths: Tensor
+    """int64 [R], 4 … 20."""
+    labels: Tensor
+    """int64 [R], 0 or 1."""
+    targets: Tensor
+    """int64 [R]; the number of targets stands for none."""
+
+    @staticmethod
+    def of(peptides: Peptides, rows: Tensor, device: torch.device) -> "Shelf":
+        """The peptides in `rows` (int64 [R]) of a packed data set."""
+        # The arrays are read-only, which tensors cannot be: each is copied once.
+        offsets = torch.tensor(peptides.offsets, dtype=torch.int64)
+        targets = torch.tensor(peptides.targets, dtype=torch.int64)[rows]
+        none = len(peptides.vocabulary)
+        return Shelf(
+            torch.cat(
+                [torch.tensor(peptides.tokens), torch.zeros(MAX_LENGTH, dtype=torch.uint8)]
+            ).to(device),
+            offsets[rows].to(device),
+            (offsets[1:] - offsets[:-1])[rows].to(device),
+            torch.tensor(peptides.labels, dtype=torch.int64)[rows].to(device),
+            torch.where(targets < 0, none, targets).to(device),
+        )
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What happens to some peptides, of any leading shape S (steps, batch)."""
+
+    letters: Tensor
+    """int64 [*S, P]: the true letters; leftovers beyond the length."""
+    filled: Tensor
+    """bool [*S, P]: places below the length."""
+    hidden: Tensor
+    """bool [*S, P]: residues under the mask."""
+    count: Tensor
+    """int64 [*S]: how many are hidden, 1 … length."""
+    length: Tensor
+    """int64 [*S]."""
+    timestep: Tensor
+    """int64 [*S], 1 … T."""
+    label: Tensor
+    """int64 [*S]; NO_LABEL where dropped."""
+    target: Tensor
+    """int64 [*S]; the number of targets where there is none or it is dropped."""
+
+    def at(self, index: int | slice) -> "Plan":
+        return Plan(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+
+    def sliced(self, width: int) -> "Plan":
+        """Plans [K, B] as [K * B / width, width]: views."""
+
+        def rows(value: Tensor) -> Tensor:
+            return value.reshape(-1, width, *value.shape[2:])
+
+        # Field by field: torch.compile of 2.11 cannot go through a dataclass.
+        return Plan(
+            rows(self.letters), rows(self.filled), rows(self.hidden), rows(self.count),
+            rows(self.length), rows(self.timestep), rows(self.label), rows(self.target),
+        )  # fmt: skip
+
+
+def plan_training(
+    shelf: Shelf, order: Tensor, step: Tensor, batch: int, objective: Objective, seed: int,
+    none: int,
+) -> Plan:  # fmt: skip
+    """The plans of some steps of one epoch: leading shape [K, batch].
+
+    Args:
+        order: int64 [R], the epoch's order of the shelf's rows.
+        step: int64 [K], steps of the run that lie in this epoch.
+        none: target index that stands for 'no target'.
+    """
+    place = step % (len(shelf) // batch)
+    slot = torch.arange(batch, device=step.device)
+    rows = order[place[:, None] * batch + slot]
+    offset = philox.words(seed, philox.TIME, step, 1)
+    noise = philox.words(seed, philox.MASK, step, batch * MAX_LENGTH)
+    drop = philox.words(seed, philox.COND, step, 2 * batch).view(-1, batch, 2)
+    plan = _plan(shelf, rows, offset, noise.view(-1, batch, MAX_LENGTH), objective.timesteps)
+    blind = drop[..., 0] < int(objective.condition_dropout * 2**32)
+    untargeted = blind | (drop[..., 1] < int(objective.target_dropout * 2**32))
+    return Plan(
+        plan.letters, plan.filled, plan.hidden, plan.count, plan.length, plan.timestep,
+        torch.where(blind, NO_LABEL, plan.label), torch.where(untargeted, none, plan.target),
+    )  # fmt: skip
+
+
+def plan_evaluation(
+    shelf: Shelf, start: int, stop: int, repeat: int, repeats: int, timesteps: int
+) -> Plan:
+    """The plan of rows start … stop, the same at every evaluation of this shelf: shape [R'].
+
+    The masked counts of the `repeats` passes over the shelf are spread evenly (a shifted
+    systematic sample), so that few passes give a steady figure.
+    """
+    rows = torch.arange(start, stop, device=shelf.starts.device)
+    offset = philox.words(0, philox.EVAL_TIME, torch.zeros_like(rows[:1]), 1)
+    shift = (offset + (repeat << 32) // repeats) & 0xFFFFFFFF
+    noise = philox.words(repeat + 1, philox.EVAL_MASK, rows, MAX_LENGTH)
+    return _plan(shelf, rows, shift.view(-1), noise, timesteps, spread=len(shelf))
+
+
+def _plan(
+    shelf: Shelf, rows: Tensor, offset: Tensor, noise: Tensor, timesteps: int, spread: int = 0
+) -> Plan:
+    """Masks as the linear schedule of whole counts has them, by low-discrepancy sampling.
+
+    The schedule hides c(t) = ceil(t L / T) of L residues at timestep t, so the reverse
+    process reveals one residue at each t with c(t) > c(t - 1) and none at the others. The
+    masked count is drawn uniformly from 1 … L, and t is the one at which that count's
+    residue is revealed; drawing t from 1 … T instead would spend 1 - L / T of the batch on
+    timesteps that add nothing to the bound.
+
+    Args:
+        rows: int64 [*S, B].
+        offset: int64 [*S, 1], a word that shifts the even spread of the counts over slots.
+        noise: int64 [*S, B, P], words whose ranks choose the residues to hide.
+        spread: number of slots that the counts are spread over; 0: B.
+    """
+    column = torch.arange(MAX_LENGTH, device=rows.device)
+    length = shelf.lengths[rows]
+    filled = column < length[..., None]
+    if spread:
+        slot, slots = rows, spread
+    else:
+        slot, slots = torch.arange(rows.shape[-1], device=rows.device), rows.shape[-1]
+    level = (offset + (slot << 32) // slots) & 0xFFFFFFFF
+    count = 1 + ((level * length) >> 32)
+    # Ranks of distinct keys: the column settles ties, an empty place comes last.
+    key = torch.where(filled, (noise << 5) | column, (1 << 37) | column)
+    rank = (key[..., None, :] < key[..., :, None]).sum(-1)
+    return Plan(
+        letters=shelf.letters[shelf.starts[rows][..., None] + column].to(torch.int64),
+        filled=filled,
+        hidden=rank < count[..., None],
+        count=count,
+        length=length,
+        timestep=(count - 1) * timesteps // length + 1,
+        label=shelf.labels[rows],
+        target=shelf.targets[rows],
+    )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one forward and backward pass takes."""
+
+    letters: Tensor
+    """int64 [N]: ids with MASK where hidden."""
+    layout: Layout
+    timestep: Tensor
+    label: Tensor
+    target: Tensor
+    answer: Tensor
+    """int64 [M]: the true letters at the predicted places."""
+    weight: Tensor
+    """float32 [M]: L / count of the peptide; 0 where there is nothing to predict."""
+
+    def at(self, index: int) -> "Batch":
+        """One of several batches of fixed shape: views."""
+        own: dict[str, Any] = dict(vars(self))
+        layout = own.pop("layout").at(index)
+        return Batch(layout=layout, **{name: value[index] for name, value in own.items()})
+
+
+def exact_batch(plan: Plan) -> Batch:
+    """N residues and M hidden ones, exactly. Shapes depend on the data: for the CPU."""
+    filled = plan.filled.view(-1)
+    slot_of = filled.nonzero().view(-1)
+    hidden = plan.hidden.view(-1)[slot_of]
+    predict = hidden.nonzero().view(-1)
+    place_of = (filled.cumsum(0) - 1).clamp(min=0)
+    letters = plan.letters.view(-1)[slot_of]
+    weight = (plan.length.to(torch.float32) / plan.count)[slot_of[predict] // MAX_LENGTH]
+    return Batch(
+        torch.where(hidden, MASK, letters),
+        Layout(slot_of, place_of, plan.filled, predict),
+        plan.timestep, plan.label, plan.target, letters[predict], weight,
+    )  # fmt: skip
+
+
+def fixed_batch(plan: Plan, capacity: int) -> Batch:
+    """The same in fixed shapes, without asking the device anything: for captured graphs.
+
+    Plans of leading shape [*S, B] give batches of leading shape S, to be taken by `Batch.at`.
+
+    Args:
+        capacity: N; at least the residues of any batch. Places beyond the batch's own
+            residues compute leftovers of weight 0.
+    """
+    ends = plan.length.cumsum(-1)
+    starts = ends - plan.length
+    place = torch.arange(capacity, device=ends.device).expand(*ends.shape[:-1], capacity)
+    last = ends.shape[-1] - 1
+    peptide = torch.searchsorted(ends, place.contiguous(), right=True).clamp(max=last)
+    real = place < ends[..., -1:]
+    slot_of = peptide * MAX_LENGTH + torch.where(real, place - starts.gather(-1, peptide), 0)
+    column = torch.arange(MAX_LENGTH, device=ends.device)
+    place_of = (starts[..., None] + column).clamp(max=capacity - 1).flatten(-2)
+    hidden = plan.hidden.flatten(-2).gather(-1, slot_of) & real
+    letters = plan.letters.flatten(-2).gather(-1, slot_of)
+    weight = (plan.length.to(torch.float32) / plan.count).gather(-1, peptide)
+    return Batch(
+        torch.where(hidden, MASK, letters),
+        Layout(slot_of, place_of, plan.filled, None, real, starts, plan.length),
+        plan.timestep, plan.label, plan.target, letters, torch.where(hidden, weight, 0.0),
+    )  # fmt: skip
+
+
+def capacity_for(lengths: Tensor, order: Tensor, batch: int) -> int:
+    """Residues that hold any batch of an epoch, rounded up to a multiple of 64."""
+    steps = len(order) // batch
+    sums = lengths[order[: steps * batch]].view(steps, batch).sum(1)
+    return (int(sums.max()) + 63) // 64 * 64

@@ -1,0 +1,339 @@
+"""What the cells of notebooks/train_colab.ipynb call.
+
+A notebook is one more machine: it raises an attempt of the run and works on it by the same
+worker as any other, and whoever takes the run over fences it off. Its kernel imports no torch,
+so that all of the GPU is the training process's.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from mimir.config import Config, load_preset
+from mimir.errors import BAD_CONFIG, DONE, BadInput, Interrupted, StoreError
+from mimir.notebook.live import Board, CellScreen, Screen
+from mimir.runs import layout, notes
+from mimir.runs.collect import sweep
+from mimir.runs.commit import raise_attempt
+from mimir.runs.parts import read_metrics
+from mimir.runs.record import RunRecord, read_run
+from mimir.runs.status import Status, derive, read_head
+from mimir.runs.store import Store, open_store
+from mimir.submission import enter, prepare
+
+PROVIDER = "notebook"
+"""In machine.json. No provider of the launcher's, which could not end or ask a notebook."""
+POLL = 0.5
+PATIENCE = 60.0
+"""Seconds to wait until the attempt before is seen to be gone. A killed kernel's worker commits
+first; a vanished machine is silent after 20 s."""
+START, START_OWN = 900.0, 120.0
+"""Seconds that an attempt may take to give its first sign: rented, and in a notebook."""
+SESSION_ONLY = ("forecast",)
+"""What a run that is resumed can do without: a session that is long enough for all of it."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """A run and the place that this notebook works on it from.
+
+    options: further settings as on the command line, such as "--epochs 2 --lr 3e-4". folder:
+    for files of this session. Raises BadInput for what is wrong in the form.
+    """
+
+    store: str
+    run: str
+    preset: str
+    options: str = ""
+    folder: Path = Path("mimir-session")
+
+    def __post_init__(self) -> None:
+        layout.check_run(self.run)
+        self.config()
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def opened(self) -> Store:
+        """The store."""
+        return open_store(self.store)
+
+    def config(self) -> Config:
+        """What the form asks for."""
+        return load_preset(self.preset).with_settings(self.settings())
+
+    def settings(self) -> dict[str, Any]:
+        """The options by name."""
+        words = [word for part in shlex.split(self.options) for word in part.split("=", 1)]
+        if len(words) % 2 or any(not name.startswith("--") for name in words[::2]):
+            raise BadInput(
+                f"options are {self.options!r}, but must be pairs such as --epochs 2 --lr 3e-4"
+            )
+        return {
+            name.removeprefix("--"): yaml.safe_load(value)
+            for name, value in zip(words[::2], words[1::2], strict=True)
+        }
+
+    def status(self) -> Status | None:
+        """What has become of the run; None if it is not in the store yet.
+
+        Raises:
+            BadInput: the run is there with other settings than the form's.
+        """
+        store = self.opened()
+        if store.read(layout.record_key(self.run)) is None:
+            return None
+        known = Config.from_dict(read_run(store, self.run).config)
+        if known.sha256() != self.config().sha256():
+            raise BadInput(
+                f"run {self.run} is in {store.url} with other settings (preset {known.preset}): "
+                "choose another run_name, or the settings that it has"
+            )
+        return derive(store, self.run, time.time())
+
+    def fetch(self, key: str) -> Path:
+        """An object of the store as a file."""
+        path = self.folder / Path(key).name
+        path.write_bytes(self.opened().get(key))
+        return path
+
+
+def begin(session: Session, data: str, code: Path | None) -> RunRecord:
+    """The run in the store: as it is there, or created with this data and code."""
+    store = session.opened()
+    if session.status() is not None:
+        return read_run(store, session.run)
+    return enter(store, session.run, prepare(session.preset, session.settings(), data), code)
+
+
+def check(session: Session, data: str, hours: float) -> dict[str, Any] | None:
+    """The preflight's report, its table printed; None, saying so, if the run trains already.
+
+    Raises:
+        BadInput: the machine does not suit the preset. That a session is too short is only
+            said: the run goes on in the next one.
+    """
+    status = session.status()
+    if status is not None and status.kept:
+        print(
+            f"Run {session.run} has a checkpoint of step {status.committed_step:,}: "
+            "what works has been seen"
+        )
+        return None
+    if status is not None:
+        stored = read_run(session.opened(), session.run).data
+        data = str(session.fetch(stored.key)) if stored else data
+    out = session.folder / "preflight.json"
+    out.unlink(missing_ok=True)
+    words = ["--preset", session.preset, "--limit-hours", str(hours), "--out", str(out)]
+    words += ["--data", data] if data else []
+    done = subprocess.run(
+        [sys.executable, "-m", "mimir", "preflight", *words, *shlex.split(session.options)],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if not out.is_file():
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise BadInput(f"the preflight could not be made: {last}")
+    print(done.stdout)
+    report: dict[str, Any] = json.loads(out.read_text())
+    failed = [c for c in report["checks"] if c["status"] == "fail"]
+    blocking = [c for c in failed if c["name"] not in SESSION_ONLY]
+    if blocking:
+        raise BadInput(f"this machine fails on {blocking[0]['name']}: {blocking[0]['seen']}")
+    if failed:
+        print("That is no obstacle: after each session, Run all goes on from the last checkpoint.")
+    return report
+
+
+def train(session: Session, *, take_over: bool = False, screen: Screen | None = None) -> Status:
+    """Train until the run is done; at once if it is. Its curve is shown while it trains.
+
+    A keyboard interrupt (the cell's stop button) commits a checkpoint first.
+
+    Args:
+        take_over: also if another machine works on it, or if it has failed.
+
+    Raises:
+        Interrupted: it is not done, but what is committed is there to go on from.
+        BadInput: it cannot be begun; another machine works on it.
+    """
+    store = session.opened()
+    status = derive(store, session.run, time.time())
+    if status.state == "done":
+        print(f"Run {session.run} is done at step {status.step:,}: nothing is left to train")
+        return status
+    if not take_over:
+        _must_be_free(session, store, status)
+    attempt = raise_attempt(store, session.run)
+    if status.committed_step:
+        print(f"Going on from step {status.committed_step:,}, as attempt {attempt}")
+    board = Board(store, read_run(store, session.run), attempt, screen or CellScreen())
+    child = _start(session, store, attempt)
+    try:
+        _settle(session, store, attempt, child.pid, board)
+        _follow(child, board)
+    except BaseException:
+        child.terminate()  # a worker that nobody follows would still hold the GPU
+        raise
+    status = derive(store, session.run, time.time())
+    if child.returncode == DONE:
+        print(f"Run {session.run} is done at step {status.step:,}")
+        return status
+    words = f"run {session.run} ended at step {status.committed_step:,}: {board.last_line}"
+    if child.returncode == BAD_CONFIG or status.state == "failed":
+        raise BadInput(words)
+    raise Interrupted(f"{words}; Run all goes on from there")
+
+
+def _start(session: Session, store: Store, attempt: int) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [
+            sys.executable, "-m", "mimir.worker.tethered", "--store", store.url,
+            "--run", session.run, "--attempt", str(attempt), "--parent", str(os.getpid()),
+        ],
+        # Apart from the kernel's group, to which the stop button sends its signal.
+        start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def _settle(session: Session, store: Store, attempt: int, pid: int, board: Board) -> None:
+    """Leave word of this machine, and sweep away what older ones left."""
+    machine = {
+        "provider": PROVIDER, "host": os.uname().nodename, "pid": pid,
+        "gpu": os.environ.get("MIMIR_GPU", ""), "started": time.time(),
+    }  # fmt: skip
+    notes.record_machine(store, session.run, attempt, machine)
+    try:
+        sweep(store, session.run, board.line)
+    except StoreError as error:
+        board.line(f"what older attempts left is not swept away: {error}")
+
+
+def _follow(child: "subprocess.Popen[bytes]", board: Board) -> None:
+    """Until the worker has ended; an interrupt is passed on to it once."""
+    assert child.stdout is not None
+    reader = threading.Thread(target=_read, args=(child.stdout, board), daemon=True)
+    reader.start()
+    asked = False
+    while child.poll() is None:
+        try:
+            board.refresh()
+            time.sleep(POLL)
+        except KeyboardInterrupt:
+            print("Stopping: the last checkpoint is on its way")
+            if not asked:
+                asked = True
+                child.terminate()
+    reader.join(timeout=10)
+    board.refresh(now=True)
+
+
+def _read(pipe: IO[bytes], board: Board) -> None:
+    with pipe:
+        for line in pipe:
+            board.line(line.decode(errors="replace").rstrip())
+
+
+def _must_be_free(session: Session, store: Store, status: Status) -> None:
+    """BadInput if somebody else works on the run, or it has failed."""
+    wish = "tick take_over in the form to go on here all the same"
+    if status.state == "failed":
+        raise BadInput(
+            f"run {session.run} has failed ({status.reason}): choose another run_name, or {wish}"
+        )
+    if status.state not in ("queued", "running") or not status.attempt:
+        return
+    number, until = status.attempt, time.monotonic() + PATIENCE
+    machine = status.attempts[-1].machine or {}
+    here = machine.get("provider") == PROVIDER and machine.get("host") == os.uname().nodename
+    beats = set[float]()
+    while status.attempt == number and status.state in ("queued", "running"):
+        if here and not _works(machine.get("pid"), session.run):
+            return
+        if not here and (status.silent or _never_began(status, machine)):
+            return
+        pulse = notes.read_heartbeat(store, session.run, number)
+        beats |= {pulse.time} if pulse else set()
+        if (len(beats) > 1 and not here) or time.monotonic() > until:
+            where = "another notebook of this machine" if here else machine.get("provider")
+            raise BadInput(
+                f"run {session.run} is being trained by {where or 'another machine'} (attempt "
+                f"{number}): let it, stop it by `python -m launch stop {session.run}`, or {wish}"
+            )
+        print(f"Waiting until attempt {number} is seen to be gone", end="\r")
+        time.sleep(POLL)
+        status = derive(store, session.run, time.time())
+
+
+def _never_began(status: Status, machine: dict[str, Any]) -> bool:
+    """Without a sign for longer than a machine takes to start."""
+    limit = START_OWN if machine.get("provider") == PROVIDER else START
+    return status.silent_s is None and time.time() - machine.get("started", 0.0) > limit
+
+
+def _works(pid: Any, run: str) -> bool:
+    """Whether that process of this machine is a worker of the run."""
+    try:
+        words = Path(f"/proc/{int(pid)}/cmdline").read_bytes().split(b"\0")
+    except (OSError, TypeError, ValueError):
+        return False
+    return b"mimir.worker.tethered" in words and run.encode() in words
+
+
+def checklist(session: Session, report: dict[str, Any] | None) -> str:
+    """The training guide's list, ticked with what was seen of the run and its preflight."""
+    store = session.opened()
+    head = read_head(store, session.run)
+    rows = read_metrics(store, session.run, head)
+    record = read_run(store, session.run)
+    seen = {c["name"]: c for c in report["checks"]} if report else {}
+    trained = [row for row in rows if row.get("loss") is not None]
+    held = [row for row in rows if row.get("val") is not None]
+    drawn = [row for row in rows if row.get("samples_valid") is not None]
+    newest = head.newest()
+    size = f"{record.data.size / 1e6:.1f} MB in the store" if record.data else ""
+    at_once = "checked when the run began" if head.step else ""
+    lines = [
+        _tick(bool(record.data), "Data is there", _seen(seen, "data", size)),
+        _tick(_fine(seen, "dependencies", head.step), "Dependencies install",
+              _seen(seen, "dependencies", at_once)),
+        _tick(_fine(seen, "memory", head.step), "Memory fits",
+              _seen(seen, "memory", "it has trained")),
+        _tick(head.step > 0, "Training loop runs", f"step {head.step:,}, {head.state}"),
+        _tick(newest is not None, "Checkpoints save", "" if newest is None else
+              f"{len(head.kept)} kept, the newest of step {newest.step:,}, "
+              f"{newest.size / 1e6:.1f} MB, sha256 {newest.sha256[:12]}…"),
+        _tick(_falls(trained, "loss") or _falls(held, "val"), "Loss decreases", "; ".join(
+            f"{name} {part[0][key]:.4f} to {part[-1][key]:.4f}"
+            for name, key, part in (("training", "loss", trained), ("held out", "val", held))
+            if part
+        )),
+        _tick(bool(drawn) and drawn[-1]["samples_valid"] == 1, "Samples are valid",
+              f"{drawn[-1]['samples_valid']:.0%}: {' '.join(drawn[-1]['samples'][:3])}"
+              if drawn else _seen(seen, "samples", "none drawn yet")),
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _falls(rows: list[dict[str, Any]], key: str) -> bool:
+    return len(rows) > 1 and bool(rows[-1][key] < rows[0][key])
+
+
+def _fine(seen: dict[str, Any], name: str, step: int) -> bool:
+    return seen[name]["status"] in ("pass", "warn") if name in seen else step > 0
+
+
+def _seen(seen: dict[str, Any], name: str, otherwise: str) -> str:
+    return str(seen[name]["seen"]) if name in seen else otherwise
+
+
+def _tick(holds: bool, what: str, figures: str) -> str:
+    return f"[{'x' if holds else ' '}] {what:<22}{figures}"

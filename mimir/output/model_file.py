@@ -1,0 +1,119 @@
+"""Opening a run's model, whatever it is: finished, unfinished, or a pulled folder."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+from torch import Tensor
+
+from mimir.config import Config
+from mimir.data.peptides import parse
+from mimir.errors import BadInput, Corrupt, NotFound
+from mimir.model.denoiser import Denoiser
+from mimir.output import export
+from mimir.runs import archive
+from mimir.runs.head import Head, Kept
+from mimir.runs.record import read_run
+from mimir.runs.status import read_head
+from mimir.runs.store import Store
+from mimir.training import checkpoint
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model with the averaged weights, and what its numbers mean."""
+
+    model: Denoiser
+    config: Config
+    vocabulary: dict[str, Any]
+    source: str
+    """For people: which state of which run this is."""
+    warning: str = ""
+    """A sentence on what newer could not be used, or ""."""
+
+
+def from_folder(folder: Path) -> Opened:
+    """A pulled model. Raises BadInput if a file is missing, Corrupt if one is damaged."""
+    files = {}
+    for name in ("model.safetensors", "config.json", "vocabulary.json"):
+        path = folder / name
+        if not path.is_file():
+            raise BadInput(f"{folder} holds no {name}; give the folder that `launch pull` made")
+        files[name] = path.read_bytes()
+    return _opened(files, str(folder))
+
+
+def from_run(store: Store, run: str) -> Opened:
+    """The model of a run: what it left if it is done, else its newest checkpoint's average.
+
+    What cannot be used is passed over for the newest that can, with a warning.
+
+    Raises:
+        BadInput: there is no such run, or it has no checkpoint yet.
+        Corrupt: nothing of it can be used.
+    """
+    head = read_head(store, run)
+    if head.model is None:
+        return _from_checkpoint(store, run, head)
+    stored = head.model
+    try:
+        content = store.get(stored.key, size=stored.size, sha256=stored.sha256)
+        return _opened(archive.unpack(content, stored.key), f"run {run}, finished")
+    except (Corrupt, NotFound) as error:
+        if not head.kept:
+            raise
+        warning = f"the model of run {run} cannot be used: {error}"
+    found = _from_checkpoint(store, run, head)
+    return replace(found, warning="; ".join(filter(None, (warning, found.warning))))
+
+
+def _from_checkpoint(store: Store, run: str, head: Head) -> Opened:
+    record = read_run(store, run)
+    if not head.kept or record.data is None:
+        raise BadInput(f"run {run} has no checkpoint yet; see `python -m launch status {run}`")
+    config = Config.from_dict(record.config)
+    data = record.data
+    peptides = parse(store.get(data.key, size=data.size, sha256=data.sha256), data.key)
+    kept, tensors, warning = _newest(store, head, config.sha256(), peptides.digest)
+    weights = {
+        name.removeprefix("ema."): value
+        for name, value in tensors.items()
+        if name.startswith("ema.")
+    }
+    words = export.vocabulary(peptides)
+    model = export.denoiser(save(weights), config, words)
+    state = "at its last checkpoint" if head.state == "done" else "unfinished"
+    return Opened(model, config, words, f"run {run}, {state}, at step {kept.step}", warning)
+
+
+def _newest(
+    store: Store, head: Head, config_sha256: str, data_sha256: str
+) -> tuple[Kept, dict[str, Tensor], str]:
+    """The newest checkpoint that can be read, with a warning if that is not the newest one."""
+    wrong = ""
+    for kept in reversed(head.kept):
+        try:
+            content = store.get(kept.key, size=kept.size, sha256=kept.sha256)
+            return kept, checkpoint.decode(content, config_sha256, data_sha256)[1], wrong
+        except (Corrupt, NotFound) as error:
+            # A commit may have replaced what HEAD named a moment ago.
+            wrong = wrong or f"checkpoint of step {kept.step} cannot be used: {error}"
+    raise Corrupt(f"no checkpoint of run {head.run} can be read: the newest, {wrong}; restore one")
+
+
+def _opened(files: dict[str, bytes], source: str) -> Opened:
+    try:
+        body = json.loads(files["config.json"])
+        words = json.loads(files["vocabulary.json"])
+        found = body.pop("format")
+        for name in ("mimir", "run", "step"):
+            body.pop(name, None)
+        if found != export.FORMAT:
+            raise BadInput(f"{source} has format {found}; this Mimir reads {export.FORMAT}")
+        config = Config.from_dict(body)
+        model = export.denoiser(files["model.safetensors"], config, words)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Corrupt(f"{source}: config.json or vocabulary.json is damaged ({error})") from None
+    return Opened(model, config, words, source)

@@ -1,0 +1,43 @@
+"""The loss curve as a picture."""
+
+import io
+from typing import Any
+
+from mimir.data.baselines import Yardstick
+
+
+def loss_curve(rows: list[dict[str, Any]], yardstick: Yardstick | None) -> bytes:
+    """A PNG of training loss and held-out figures over the steps, with the data's yardsticks.
+
+    Args:
+        rows: metrics; those with `loss` are training, those with `val` validation.
+        yardstick: of the held-out background, if there is any.
+    """
+    # The object interface: no window system and no global state.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), dpi=110, layout="constrained")
+    axes = figure.add_subplot()
+    train = [(row["step"], row["loss"]) for row in rows if row.get("loss") is not None]
+    if train:
+        axes.plot(*zip(*train, strict=True), lw=0.8, color="#9ab", label="training (noisy masks)")
+    for name, label, colour in (
+        ("val", "held-out background", "#1565c0"),
+        ("val_pairs", "held-out pairs", "#2e7d32"),
+        ("val_pairs_shuffled", "held-out pairs, shuffled targets", "#c62828"),
+    ):
+        points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
+        if points:
+            axes.plot(*zip(*points, strict=True), "o-", ms=3, lw=1.5, color=colour, label=label)
+    if yardstick is not None:
+        axes.axhline(yardstick.unigram, ls="--", lw=1, color="#555", label="composition entropy")
+        axes.axhline(yardstick.markov2, ls=":", lw=1, color="#555", label="order-2 Markov")
+    axes.set_xlabel("step")
+    axes.set_ylabel("NELBO, nats per residue")
+    axes.grid(alpha=0.3)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8)
+    out = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(out)
+    return out.getvalue()

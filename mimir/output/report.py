@@ -1,0 +1,95 @@
+"""The report: one HTML file that can be attached to a paper or a message."""
+
+import base64
+import html
+from collections.abc import Iterable
+from typing import Any
+
+from mimir import __version__
+from mimir.data.pack import Peptides
+from mimir.output.sampling import Quality
+from mimir.runs.head import Head
+from mimir.runs.record import RunRecord
+
+_STYLE = (
+    "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;"
+    "color:#222}table{border-collapse:collapse;margin:.5rem 0}td,th{padding:.2rem .8rem .2rem 0;"
+    "text-align:left;vertical-align:top}th{color:#666;font-weight:600}img{max-width:100%}"
+    "code,pre{font:13px ui-monospace,monospace}h2{margin-top:2rem}"
+)
+
+
+def page(
+    record: RunRecord,
+    head: Head,
+    rows: list[dict[str, Any]],
+    peptides: Peptides,
+    samples: list[str],
+    quality: Quality,
+    curve: bytes,
+) -> bytes:
+    """The report of a finished run, self-contained, as UTF-8."""
+    last: dict[str, Any] = next((row for row in reversed(rows) if row.get("val") is not None), {})
+    background, pairs = peptides.yardsticks.background, peptides.yardsticks.pairs
+    figures = [
+        ("held-out background", last.get("val"), background),
+        ("held-out pairs", last.get("val_pairs"), pairs),
+        ("held-out pairs, shuffled targets", last.get("val_pairs_shuffled"), pairs),
+    ]
+    table = [
+        (
+            name,
+            "–" if value is None else f"{value:.4f}",
+            f"{mark.unigram:.4f}" if mark else "–",
+            f"{mark.markov2:.4f}" if mark else "–",
+        )
+        for name, value, mark in figures
+    ]
+    settings = [
+        (key, str(value))
+        for section, body in record.config.items()
+        if isinstance(body, dict)
+        for key, value in body.items()
+    ]
+    picture = base64.b64encode(curve).decode()
+    body = f"""<h1>{html.escape(record.name)}</h1>
+<p>Preset {html.escape(record.preset)}, {len(peptides):,} peptides, {len(peptides.vocabulary)}
+targets, {rows[-1]["step"] if rows else 0:,} steps in {len(head.lineage)} attempt(s).</p>
+<img alt="loss over steps" src="data:image/png;base64,{picture}">
+<h2>NELBO, nats per residue</h2>
+{_table(("", "this model", "composition entropy", "order-2 Markov"), table)}
+<p>Background windows of proteins are nearly incompressible: a figure just below their
+composition entropy is what an honest model reaches; far below it would mean a leak.</p>
+<h2>Samples</h2>
+<p>{quality.valid:.0%} valid, {quality.unique:.0%} unique, {quality.novel:.0%} not in the
+training data ({len(samples)} drawn).</p>
+<pre>{html.escape(chr(10).join(samples[:20]))}</pre>
+<h2>Attempts</h2>
+{_table(("attempt", "went on from step"), head.lineage)}
+<h2>Settings</h2>
+{_table(("setting", "value"), settings)}
+<h2>Provenance</h2>
+{
+        _table(
+            ("what", "sha256"),
+            [
+                ("data (packed)", peptides.digest),
+                ("data (CSV)", peptides.source),
+                *((f"checkpoint of step {kept.step}", kept.sha256) for kept in head.kept),
+            ],
+        )
+    }
+<p>Mimir {__version__}.</p>"""
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(record.name)}'
+        f"</title><style>{_STYLE}</style>{body}</html>"
+    ).encode()
+
+
+def _table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
+    cells = "".join(f"<th>{html.escape(str(cell))}</th>" for cell in head)
+    lines = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
+        for row in rows
+    )
+    return f"<table><tr>{cells}</tr>{lines}</table>"

@@ -1,0 +1,112 @@
+"""A checkpoint: the whole training state as one safetensors object.
+
+Tensors by name, and one metadata key with canonical JSON: with several keys safetensors
+writes them in random order, and equal states would have unequal digests. What follows from
+the step (order, masks, learning rate) is not stored.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from mimir.errors import BadInput, Corrupt, NonFinite
+from mimir.training.state import TrainingState
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a checkpoint says of itself, beside its tensors."""
+
+    step: int
+    config_sha256: str
+    data_sha256: str
+    attempt: int
+    torch: str
+    device: str
+    evaluated: int = -1
+    """Step of the last validation."""
+    val: float | None = None
+    """Its figure: held-out NELBO of background peptides, nats per residue."""
+    best: float | None = None
+    stale: int = 0
+    """Validations since the best one."""
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A copy of the state on the host that training no longer touches."""
+
+    record: Record
+    tensors: dict[str, Tensor]
+    ready: Any = None
+    """A CUDA event after which the copy is complete, or None."""
+
+    def encode(self) -> bytes:
+        """The object's bytes. Raises NonFinite if a tensor holds NaN or infinity."""
+        if self.ready is not None:
+            self.ready.synchronize()
+        for name, value in self.tensors.items():
+            # The windows of losses and norms may hold a skipped fp16 step's infinity.
+            if not name.startswith("loop.") and not bool(torch.isfinite(value).all()):
+                raise NonFinite(
+                    f"{name} is not finite at step {self.record.step}: nothing was committed, the "
+                    "last good checkpoint stands; lower --lr or look at the data"
+                )
+        text = json.dumps(
+            asdict(self.record), sort_keys=True, separators=(",", ":"), allow_nan=False
+        )
+        return save(self.tensors, {"mimir": text})
+
+
+def take(state: TrainingState, record: Record) -> Snapshot:
+    """Copy the state to the host. On a GPU the copy is queued, and training goes on at once."""
+    live = state.tensors()
+    if not state.master.is_cuda:
+        return Snapshot(record, {name: value.clone() for name, value in live.items()})
+    copies = {}
+    for name, value in live.items():
+        buffer = torch.empty(value.shape, dtype=value.dtype, pin_memory=True)
+        copies[name] = buffer.copy_(value, non_blocking=True)
+    event = torch.cuda.Event()
+    event.record()
+    return Snapshot(record, copies, event)
+
+
+def decode(
+    content: bytes, config_sha256: str, data_sha256: str
+) -> tuple[Record, dict[str, Tensor]]:
+    """The inverse of `encode`.
+
+    Raises:
+        Corrupt: not a whole checkpoint.
+        BadInput: of another format, configuration or data set.
+    """
+    try:
+        tensors = load(content)
+        size = int.from_bytes(content[:8], "little")
+        body = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["mimir"])
+        found = body["format"]
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise Corrupt(f"not a whole checkpoint ({error})") from None
+    if found != FORMAT:
+        raise BadInput(
+            f"the checkpoint has format {found}, this Mimir reads {FORMAT}: use the "
+            "version that wrote it"
+        )
+    try:
+        record = Record(**body)
+    except TypeError as error:
+        raise Corrupt(f"not a whole checkpoint ({error})") from None
+    if record.config_sha256 != config_sha256:
+        raise BadInput("the checkpoint is of another configuration than this run's")
+    if record.data_sha256 != data_sha256:
+        raise BadInput("the checkpoint was trained on another data set than this run's")
+    return record, tensors

@@ -1,0 +1,163 @@
+"""Commits in the background, while training goes on.
+
+One thread takes the newest snapshot, encodes it, uploads it and swaps HEAD. A store that
+fails is tried again with growing pauses, also one that refuses the keys: fresh ones may be
+put in place meanwhile. A newer snapshot replaces one that waits. What ends training (fenced,
+non-finite, a store that stays away) is kept until `check` raises it.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mimir.errors import Fenced, MimirError, NonFinite, StoreError
+from mimir.runs.commit import Attempt
+from mimir.training.checkpoint import Snapshot
+
+PATIENCE = 1800.0
+"""Seconds without a successful commit, while one waits, before training gives up."""
+LONGEST_PAUSE = 60.0
+
+
+@dataclass(frozen=True)
+class Committed:
+    """A commit that landed: its step and what it took, in seconds and bytes."""
+
+    step: int
+    seconds: float
+    size: int
+
+
+class Committer:
+    """Owns the attempt's commits.
+
+    Args:
+        attempt: claimed; only this thread swaps HEAD with it until `close`.
+        say: told in one line what was committed and what failed.
+        before: run before each commit, to send what must not be behind it; False: not sent.
+        patience: seconds of failing before `check` raises.
+    """
+
+    def __init__(
+        self,
+        attempt: Attempt,
+        say: Callable[[str], None],
+        *,
+        before: Callable[[], bool] = lambda: True,
+        patience: float = PATIENCE,
+        clock: Callable[[], float] = time.monotonic,
+        pause: float = 1.0,
+    ) -> None:
+        self._attempt, self._say, self._clock = attempt, say, clock
+        self._before = before
+        self._patience, self._pause = patience, pause
+        self._changed = threading.Condition()
+        self._waiting: Snapshot | None = None
+        self._busy = False
+        self._closed = False
+        self._fatal: BaseException | None = None
+        self._failing: float | None = None  # since when, over replaced snapshots too
+        self.last: Committed | None = None
+        self._thread = threading.Thread(target=self._work, name="committer", daemon=True)
+        self._thread.start()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits and nothing is under way."""
+        with self._changed:
+            return self._waiting is None and not self._busy
+
+    def put(self, snapshot: Snapshot) -> None:
+        """Commit this when the thread is free; an older one that still waits is dropped."""
+        with self._changed:
+            self._waiting = snapshot
+            self._changed.notify_all()
+
+    def check(self) -> None:
+        """Raise what ended the thread, if anything did."""
+        with self._changed:
+            if self._fatal is not None:
+                raise self._fatal
+
+    def drain(self, seconds: float) -> bool:
+        """Wait until all that was put is committed; False if that takes longer.
+
+        Raises as `check` does.
+        """
+        with self._changed:
+            done = self._changed.wait_for(
+                lambda: self._fatal is not None or (self._waiting is None and not self._busy),
+                timeout=seconds,
+            )
+        self.check()
+        return done
+
+    def close(self, seconds: float = 60.0) -> None:
+        """End the thread, once what was put is committed or `seconds` are over.
+
+        Never raises: it runs where another error may be on its way already.
+        """
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._fatal is not None or (self._waiting is None and not self._busy),
+                timeout=seconds,
+            )
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join(timeout=60)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting is not None or self._closed)
+                if self._closed:
+                    return
+                snapshot, self._waiting, self._busy = self._waiting, None, True
+            assert snapshot is not None
+            try:
+                self._commit(snapshot)
+            except BaseException as error:  # noqa: BLE001 - handed to the training thread
+                with self._changed:
+                    self._fatal = error
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+                if self._fatal is not None:
+                    return
+
+    def _commit(self, snapshot: Snapshot) -> None:
+        began = self._clock()
+        content = snapshot.encode()
+        pause = self._pause
+        while True:
+            try:
+                if not self._before():
+                    raise StoreError("the metrics before it could not be written")
+                kept = self._attempt.commit(snapshot.record.step, content, snapshot.record.val)
+                break
+            except (Fenced, NonFinite):
+                raise
+            except StoreError as error:
+                if self._failing is None:
+                    self._failing = began
+                if self._clock() - self._failing > self._patience:
+                    # Not as it came: that keys expired is no fault of the run's configuration.
+                    raise StoreError(
+                        f"no checkpoint could be committed for {self._patience:.0f} s, the last "
+                        f"one stands: {error}"
+                    ) from error
+                self._say(f"checkpoint of step {snapshot.record.step} not committed yet: {error}")
+                with self._changed:
+                    if self._changed.wait_for(lambda: self._closed, timeout=pause):
+                        raise MimirError("closed before the checkpoint was committed") from error
+                    # A newer state makes this one useless.
+                    if self._waiting is not None:
+                        return
+                pause = min(LONGEST_PAUSE, pause * 2)
+        self._failing = None
+        seconds = self._clock() - began
+        self.last = Committed(kept.step, seconds, kept.size)
+        self._say(
+            f"checkpoint of step {kept.step} committed: {kept.size / 1e6:.1f} MB, {seconds:.1f} s"
+        )

@@ -1,0 +1,303 @@
+"""The training step, and two ways to run many of it.
+
+A step reads its number from a device tensor, plans its batch, computes loss and gradient,
+clips, updates and averages, and writes its loss into a window: it never asks the device for
+a value. On a CPU the shapes follow the data; on a GPU they are fixed, and `graph_steps`
+whole steps are captured in one CUDA graph. Compiled, a captured step is few kernels: one plan
+serves all steps of the graph, attention is one kernel each way, and the update two passes.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mimir.config import Config, Optimizer
+from mimir.data.alphabet import MAX_LENGTH
+from mimir.errors import BadInput
+from mimir.model import philox
+from mimir.model.batch import (
+    Batch,
+    Plan,
+    Shelf,
+    capacity_for,
+    exact_batch,
+    fixed_batch,
+    plan_training,
+)
+from mimir.model.denoiser import Denoiser, initialise
+from mimir.model.objective import mean_bound
+from mimir.training import device as gpu
+from mimir.training import update
+from mimir.training.state import TrainingState
+
+WARM_UP = 3
+"""Steps at least before a capture: the libraries make their workspaces in the first ones."""
+WIDEST_HEAD = 128
+"""Width of a head that `mimir.model.kernels` was written for; a wider tile would spill."""
+PLANNED = 64
+"""Steps planned at once on a CPU: small operations then cost a few microseconds a step."""
+
+Update = Callable[[TrainingState, Tensor, Optimizer, int], None]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a step computes on."""
+
+    batches: list[Batch]
+    """One for each slice."""
+    residues: Tensor
+    """0-d: the step's."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The device and what it is good at."""
+
+    device: torch.device
+    dtype: torch.dtype
+    compiled: bool
+    fixed: bool
+    """Shapes do not depend on the data, which graphs need and a GPU fills at no cost."""
+    fused: bool = False
+    """Attention by `mimir.model.kernels`."""
+
+    @staticmethod
+    def choose(config: Config) -> "Machine":
+        """Resolve the `auto` settings of a configuration here."""
+        wish = config.runtime
+        cuda = wish.device != "cpu" and gpu.usable()
+        if wish.device == "cuda" and not cuda:
+            raise BadInput("device is 'cuda', but no GPU is visible here; use --device cpu or auto")
+        if wish.precision != "auto":
+            name = wish.precision
+        elif cuda:
+            name = "bf16" if torch.cuda.get_device_capability()[0] >= 8 else "fp16"
+        else:
+            name = "fp32"
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[name]
+        compiled = wish.compile == "on" or (wish.compile == "auto" and cuda)
+        if compiled and not gpu.compiler("cuda" if cuda else "cpu"):
+            if wish.compile == "on":
+                raise BadInput(
+                    f"compile is 'on', but there is no {'C' if cuda else 'C++'} compiler here; "
+                    "install gcc and g++, or use --compile auto"
+                )
+            compiled = False
+        narrow = config.model.dim // config.model.heads <= WIDEST_HEAD
+        fused = cuda and compiled and narrow and gpu.triton()
+        device = torch.device("cuda" if cuda else "cpu")
+        return Machine(device, dtype, compiled, fixed=cuda, fused=fused)
+
+
+class Engine:
+    """A model in training: `advance` it, read its losses, copy its state.
+
+    Args:
+        config: the run's settings.
+        shelf: the training peptides, on the machine's device.
+        targets: number of target proteins in the data's vocabulary.
+        machine: where to compute.
+    """
+
+    def __init__(self, config: Config, shelf: Shelf, targets: int, machine: Machine) -> None:
+        self.config, self.shelf, self.targets, self.machine = config, shelf, targets, machine
+        training = config.training
+        if training.batch > len(shelf):
+            raise BadInput(
+                f"batch is {training.batch}, but there are only {len(shelf)} training peptides; "
+                "use a smaller --batch or more data"
+            )
+        self.steps_per_epoch = len(shelf) // training.batch
+        self.total = self.steps_per_epoch * training.epochs
+        if training.max_steps:
+            self.total = min(self.total, training.max_steps)
+        device = machine.device
+        self.model = Denoiser(config.model, config.objective.timesteps, targets)
+        initialise(self.model, training.seed)
+        self.model.to(device)
+        self.state = TrainingState(
+            self.model, config.optimizer, training.log_every, device, machine.dtype
+        )
+        named = dict(self.model.named_parameters())
+        self._weights = [named[span.name] for span in self.state.spans]
+        self.step = 0
+        """The host's copy of the number of steps taken."""
+        self.order = torch.zeros(len(shelf), dtype=torch.int64, device=device)
+        self._epoch = -1
+        self._capacity = self._widest() if machine.fixed else 0
+        self._ahead: tuple[int, Iterator[Work]] = (0, iter(()))  # the next place, and on from it
+        self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
+        self._loss, self._batches = mean_bound, self._fixed_batches
+        self._update: Update = update.by_parts
+        if machine.compiled:
+            self._loss = _compiled(mean_bound, machine)
+        if machine.compiled and machine.fixed:
+            self._batches = _compiled(self._fixed_batches, machine)
+            self._update = _two_passes(machine)
+        if machine.fused:
+            from mimir.model import kernels
+
+            self.model.kernel = kernels.attention
+
+    def resume(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from a checkpoint's tensors."""
+        self.state.load(tensors)
+        self.step = int(self.state.step)
+        self._epoch = -1
+
+    def advance(self, steps: int) -> None:
+        """Take up to the end of the epoch, `steps` steps (host and device counters agree after)."""
+        epoch, place = divmod(self.step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            self._begin_epoch(epoch)
+        steps = min(steps, self.steps_per_epoch - place)
+        if self.machine.device.type == "cuda" and self.config.runtime.graph_steps:
+            self._replay(steps)
+        else:
+            for i in range(steps):
+                self._one(self._planned(place + i))
+        self.step += steps
+
+    def _begin_epoch(self, epoch: int) -> None:
+        self.order.copy_(self._order_of(epoch))
+        self._epoch, self._ahead = epoch, (0, iter(()))
+
+    def _order_of(self, epoch: int) -> Tensor:
+        number = torch.tensor(epoch, device=self.machine.device)
+        return philox.permutation(self.config.training.seed, number, len(self.shelf))
+
+    def _widest(self) -> int:
+        """Residues that hold any batch (or slice of one) of the whole run.
+
+        Found beforehand (a sort for each epoch), for the shapes of matrix products, and with
+        them their rounding, must not hang on the epoch that an attempt happened to begin with.
+        """
+        training = self.config.training
+        width, used = training.batch // training.accumulate, self.steps_per_epoch * training.batch
+        return max(
+            capacity_for(self.shelf.lengths, self._order_of(epoch)[:used], width)
+            for epoch in range((self.total - 1) // self.steps_per_epoch + 1)
+        )
+
+    def _plan(self, steps: Tensor) -> Plan:
+        training = self.config.training
+        return plan_training(
+            self.shelf, self.order, steps, training.batch, self.config.objective,
+            training.seed, self.targets,
+        )  # fmt: skip
+
+    def _planned(self, place: int) -> Work:
+        """The work of the step at this place of the epoch, from a block planned at once."""
+        expected, ahead = self._ahead
+        work = next(ahead, None) if expected == place else None
+        if work is None:
+            # Compiled shapes are fixed, also the number of steps.
+            block = 1 if self.machine.compiled and self.machine.fixed else PLANNED
+            count = min(block, self.steps_per_epoch - place)
+            begin = self._epoch * self.steps_per_epoch + place
+            device = self.machine.device
+            ahead = self._prepared(torch.arange(begin, begin + count, device=device))
+            work = next(ahead)
+        self._ahead = (place + 1, ahead)
+        return work
+
+    def _prepared(self, steps: Tensor) -> Iterator[Work]:
+        """The work of some steps of the epoch (int64 [K])."""
+        slices = self.config.training.accumulate
+        width = self.config.training.batch // slices
+        if self.machine.fixed:
+            batches, residues = self._batches(steps)
+            for i in range(len(steps)):
+                own = [batches.at(i * slices + j) for j in range(slices)]
+                yield Work(own, residues[i])
+            return
+        plans = self._plan(steps)
+        for i in range(len(steps)):
+            plan = plans.at(i)
+            parts = (plan.at(slice(j * width, (j + 1) * width)) for j in range(slices))
+            yield Work([exact_batch(part) for part in parts], plan.length.sum())
+
+    def _fixed_batches(self, steps: Tensor) -> tuple[Batch, Tensor]:
+        """All slices' batches of K steps, one after the other, and the K steps' residues."""
+        plan = self._plan(steps)
+        width = self.config.training.batch // self.config.training.accumulate
+        capacity = min(self._capacity, width * MAX_LENGTH)
+        return fixed_batch(plan.sliced(width), capacity), plan.length.sum(1)
+
+    def _one(self, work: Work) -> None:
+        """One step."""
+        loss = self._gradient(work)
+        self._update(self.state, loss, self.config.optimizer, self.total)
+
+    def _gradient(self, work: Work) -> Tensor:
+        """Fill `low_grad`; the loss, 0-d float32."""
+        state = self.state
+        if not self.machine.fixed:
+            state.low_grad.zero_()
+        loss = torch.zeros((), dtype=torch.float32, device=self.machine.device)
+        for i, batch in enumerate(work.batches):
+            term = self._loss(self.model, batch, work.residues)
+            scaled = term * state.scale if self.machine.dtype == torch.float16 else term
+            if self.machine.fixed:
+                # Gathered by one kernel; adding each to its place takes one for each tensor.
+                parts = [part.reshape(-1) for part in torch.autograd.grad(scaled, self._weights)]
+                if i == 0:
+                    torch.cat(parts, out=state.low_grad)
+                else:
+                    state.low_grad += torch.cat(parts)
+            else:
+                scaled.backward()
+            loss += term.detach()
+        return loss
+
+    def _replay(self, steps: int) -> None:
+        """`steps` steps as captured graphs: as many whole ones as fit, then single steps."""
+        size = self.config.runtime.graph_steps
+        while steps:
+            count = size if steps >= size else 1
+            if count not in self._graphs:
+                self._graphs[count] = self._capture(count)
+            self._graphs[count].replay()
+            steps -= count
+
+    def _several(self, count: int) -> None:
+        offsets = torch.arange(count, device=self.machine.device)
+        for work in self._prepared(self.state.step + offsets):
+            self._one(work)
+
+    def _capture(self, count: int) -> torch.cuda.CUDAGraph:
+        """Capture `count` steps. Warming up trains, so the state is put back afterwards."""
+        before = {name: value.clone() for name, value in self.state.tensors().items()}
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            # As many as are captured: compiling for another shape would break the capture off.
+            for _ in range(-(-WARM_UP // count)):
+                self._several(count)
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._several(count)
+        self.state.load(before)
+        return graph
+
+
+def _compiled(function: Callable[..., Any], machine: Machine) -> Any:
+    """Compiled in one piece; with the same choices each time, where torch can promise that."""
+    known = torch._inductor.list_options()
+    options: Any = {"deterministic": True} if "deterministic" in known else {}
+    return torch.compile(function, fullgraph=True, dynamic=not machine.fixed, options=options)
+
+
+def _two_passes(machine: Machine) -> Update:
+    """The compiled update."""
+    measure, apply = _compiled(update.measure, machine), _compiled(update.apply, machine)
+
+    def both(state: TrainingState, loss: Tensor, settings: Optimizer, total: int) -> None:
+        apply(state, measure(state, settings, total), loss, settings)
+
+    return both

@@ -1,0 +1,244 @@
+"""The loop: steps, and what happens between them.
+
+At each boundary in this order: a row of metrics, a validation, a checkpoint, a look at
+whether to stop. The order is part of a run's meaning: a checkpoint holds the validation of
+its own step, so that early stopping resumes exactly too.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from mimir.errors import Interrupted, NonFinite, StoreError
+from mimir.training import checkpoint
+from mimir.training import device as gpu
+from mimir.training.checkpoint import Record, Snapshot
+from mimir.training.committer import Committer
+from mimir.training.engine import Engine
+from mimir.training.validation import Validation
+
+LAST_COMMIT_SECONDS = 600.0
+"""How long the end of a run waits for its last checkpoint."""
+
+
+@dataclass
+class Gauge:
+    """What progress shows; written by the loop, read by the reporter's thread."""
+
+    step: int = 0
+    total: int = 0
+    epoch: float = 0.0
+    rate: float | None = None
+    tokens_per_s: float | None = None
+    loss: float | None = None
+    val: float | None = None
+    device: str = ""
+
+
+class Loop:
+    """Trains an engine to its end, or until asked to stop.
+
+    Args:
+        engine: fresh or resumed.
+        validation: the held-out peptides.
+        committer: takes checkpoints; None trains without any (bench, preflight).
+        record: of the checkpoint gone on from, or a fresh one.
+        gauge: kept up to date.
+        emit: takes a row of metrics.
+        say: takes a line for people.
+        stop: polled between steps; a reason to stop, or "".
+        clock: seconds.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        validation: Validation,
+        committer: Committer | None,
+        record: Record,
+        gauge: Gauge,
+        *,
+        emit: Callable[[dict[str, Any]], None],
+        say: Callable[[str], None],
+        stop: Callable[[], str],
+        samples: Callable[[], dict[str, Any]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.engine, self.validation, self.committer = engine, validation, committer
+        self.record, self.gauge = record, gauge
+        gauge.device = gpu.name(engine.machine.device)
+        self._emit, self._say, self._stop = emit, say, stop
+        self._samples, self._clock = samples, clock
+        self._every = engine.config.training.eval_every or engine.steps_per_epoch
+        self._committed_step = -1
+        self._committed_at = clock()
+        self._window = (clock(), engine.step)
+
+    @property
+    def finished(self) -> bool:
+        patience = self.engine.config.training.patience
+        early = patience > 0 and self.record.stale >= patience
+        return self.engine.step >= self.engine.total or early
+
+    def run(self) -> str:
+        """Train. Returns why it ended: "finished" or "stopped early".
+
+        Raises:
+            Interrupted: asked to stop; what the grace allowed is committed.
+            Fenced, NonFinite, StoreError: as the committer and the checks found.
+        """
+        engine = self.engine
+        self._show()
+        if self.record.evaluated != engine.step and engine.step % self._every == 0 and engine.step:
+            self._validate()  # the attempt before ended between this step and its validation
+        if engine.step == 0:
+            self._checkpoint()
+        while not self.finished:
+            self._poll()
+            engine.advance(self._until_boundary())
+            self._boundary()
+        if self.record.evaluated != engine.step:
+            self._validate()
+        self._checkpoint()
+        if self.committer and not self.committer.drain(LAST_COMMIT_SECONDS):
+            raise StoreError("the last checkpoint could not be committed; resume the run later")
+        return "finished" if engine.step >= engine.total else "stopped early"
+
+    def _until_boundary(self) -> int:
+        step, log = self.engine.step, self.engine.config.training.log_every
+        by_steps = self.engine.config.runtime.checkpoint_steps or log
+        ends = [self.engine.total] + [(step // n + 1) * n for n in (log, self._every, by_steps)]
+        # On a CPU a step may take seconds: look at signals and clocks after each.
+        return 1 if self.engine.machine.device.type == "cpu" else min(ends) - step
+
+    def _boundary(self) -> None:
+        step, config = self.engine.step, self.engine.config
+        self.gauge.step, self.gauge.epoch = step, step / self.engine.steps_per_epoch
+        if step % config.training.log_every == 0 or step == self.engine.total:
+            self._log()
+        if step % self._every == 0 or step == self.engine.total:
+            self._validate()
+        by_steps = config.runtime.checkpoint_steps
+        late = self._clock() - self._committed_at >= config.runtime.checkpoint_minutes * 60
+        if step < self.engine.total and (late or (by_steps and step % by_steps == 0)):
+            self._checkpoint()
+
+    def _poll(self) -> None:
+        if self.committer:
+            self.committer.check()
+        reason = self._stop()
+        if reason:
+            self._interrupt(reason)
+
+    def _interrupt(self, reason: str) -> None:
+        if self.committer is None:
+            raise Interrupted(reason)
+        if self._committed_step != self.engine.step:
+            self._checkpoint()
+        try:
+            landed = self.committer.drain(LAST_COMMIT_SECONDS)
+        except (StoreError, NonFinite) as error:
+            raise Interrupted(
+                f"{reason}; the last checkpoint was not committed: {error}"
+            ) from error
+        what = f"committed at step {self.engine.step}" if landed else "the last commit is missing"
+        raise Interrupted(f"{reason}; {what}")
+
+    def _log(self) -> None:
+        """One row of metrics, and the only regular question to the device."""
+        state, step = self.engine.state, self.engine.step
+        size = step % len(state.losses) or len(state.losses)
+        size = min(size, step)
+        losses, norms = state.losses[:size].cpu(), state.norms[:size].cpu()
+        # A skipped fp16 step has none.
+        losses, norms = losses[torch.isfinite(losses)], norms[torch.isfinite(norms)]
+        self._check_finite()
+        now, (before, first) = self._clock(), self._window
+        rate = (step - first) / max(1e-9, now - before)
+        self._window = (now, step)
+        gauge = self.gauge
+        gauge.loss = float(losses.double().mean()) if len(losses) else None
+        gauge.rate = rate if gauge.rate is None else 0.7 * gauge.rate + 0.3 * rate
+        residues = float(self.engine.shelf.lengths.sum()) / len(self.engine.shelf)
+        gauge.tokens_per_s = rate * self.engine.config.training.batch * residues
+        self._emit({
+            "step": step,
+            "epoch": round(gauge.epoch, 4),
+            "loss": gauge.loss,
+            "norm": float(norms.double().mean()) if len(norms) else None,
+            "lr": float(state.rate),
+            "steps_per_s": round(rate, 3),
+            "tokens_per_s": round(gauge.tokens_per_s, 1),
+            "time": round(time.time(), 3),
+        })  # fmt: skip
+        self._show()
+
+    def _check_finite(self) -> None:
+        if int(self.engine.state.nonfinite) > 0:
+            raise NonFinite(
+                f"the loss or its gradient became NaN or infinite by step {self.engine.step}: "
+                "nothing of it was committed, the last good checkpoint stands; lower --lr or look "
+                "at the data"
+            )
+
+    def _validate(self) -> None:
+        self._check_finite()  # a validation may come between two rows of metrics
+        figures = self.validation.measure(self.engine, self._poll_quickly)
+        record, step = self.record, self.engine.step
+        val = figures["val"]
+        better = val is not None and (record.best is None or val < record.best)
+        self.record = replace(
+            record, evaluated=step, val=val, best=val if better else record.best,
+            stale=0 if better or val is None else record.stale + 1,
+        )  # fmt: skip
+        self.gauge.val = val
+        row: dict[str, Any] = {"step": step, **figures}
+        every = self.engine.config.runtime.sample_every
+        drawn = self._samples and every and (step // self._every) % every == 0
+        if self._samples and drawn:
+            row.update(self._samples())
+        self._emit(row)
+        self._say(self.validation.sentence(step, figures))
+        if drawn:
+            shares = [f"{row[f'samples_{k}']:.0%} {k}" for k in ("valid", "unique", "novel")]
+            self._say(f"samples at step {step}: {' '.join(row['samples'])} ({', '.join(shares)})")
+        self._window = (self._clock(), step)  # the rate is that of training alone
+
+    def _poll_quickly(self) -> None:
+        """During a validation: only what must end it at once. Its step is validated on resume."""
+        if self.committer:
+            self.committer.check()
+        reason = self._stop()
+        if reason:
+            self._interrupt(reason)
+
+    def _checkpoint(self) -> None:
+        if self.committer is None or (self._committed_step == self.engine.step):
+            return
+        late = self._committed_step >= 0 and not self.committer.idle
+        if late and not self.finished and not self._stop():
+            return  # the one before is still under way; the next boundary asks again
+        self._check_finite()
+        self.committer.put(self.snapshot())
+        self._committed_step, self._committed_at = self.engine.step, self._clock()
+
+    def snapshot(self) -> Snapshot:
+        """The state now, with what the record says of it."""
+        self.record = replace(self.record, step=self.engine.step)
+        return checkpoint.take(self.engine.state, self.record)
+
+    def _show(self) -> None:
+        gauge, engine = self.gauge, self.engine
+        gauge.step, gauge.total = engine.step, engine.total
+        gauge.epoch = engine.step / engine.steps_per_epoch
+        gauge.val = self.record.val
+
+
+def first_record(engine: Engine, data_sha256: str, attempt: int) -> Record:
+    """The record of a run that begins."""
+    device = engine.machine.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    return Record(0, engine.config.sha256(), data_sha256, attempt, str(torch.__version__), name)

@@ -1,0 +1,165 @@
+"""All that training changes, in flat buffers.
+
+Weights, AdamW's moments and the average are one float32 vector each: clipping, the
+update, the average and a snapshot are then one kernel each, and a checkpoint's tensors are
+views. Nothing is created lazily: a state at step 0 has every tensor that one at step
+100,000 has.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mimir.config import Optimizer
+from mimir.errors import BadInput
+from mimir.model.denoiser import Denoiser
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where a named weight lies in the flat vectors."""
+
+    name: str
+    start: int
+    stop: int
+    shape: torch.Size
+
+
+class TrainingState:
+    """Master weights, moments, average and counters of one model.
+
+    Args:
+        model: its parameters become views of a flat buffer of `dtype`; with float32 that
+            buffer is the master copy itself.
+        settings: AdamW's.
+        window: steps whose losses are kept until they are logged.
+        device, dtype: where, and in what precision matrix products run.
+    """
+
+    def __init__(
+        self, model: Denoiser, settings: Optimizer, window: int, device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:  # fmt: skip
+        named = list(model.named_parameters())
+        # Decayed weights first, so that each of AdamW's two groups is one slice.
+        named.sort(key=lambda item: not _decayed(item[0], item[1]))
+        self.spans: list[Span] = []
+        for name, value in named:
+            start = self.spans[-1].stop if self.spans else 0
+            self.spans.append(Span(name, start, start + value.numel(), value.shape))
+        size = self.spans[-1].stop
+        border = sum(value.numel() for name, value in named if _decayed(name, value))
+        self.border = border
+        """Weights below this index of the flat vectors are decayed."""
+
+        def vector(kind: torch.dtype = torch.float32) -> Tensor:
+            return torch.zeros(size, dtype=kind, device=device)
+
+        self.master, self.average = vector(), vector()
+        self.exp_avg, self.exp_avg_sq = vector(), vector()
+        self.grad = vector()
+        self.low = self.master if dtype == torch.float32 else vector(dtype)
+        self.low_grad = self.grad if dtype == torch.float32 else vector(dtype)
+        for span, (_, value) in zip(self.spans, named, strict=True):
+            self.master[span.start : span.stop].copy_(value.detach().reshape(-1))
+            value.data = self.low[span.start : span.stop].view(span.shape)
+            value.grad = self.low_grad[span.start : span.stop].view(span.shape)
+        self.average.copy_(self.master)
+        self.refresh()
+
+        def scalar(value: float, kind: torch.dtype) -> Tensor:
+            return torch.tensor(value, dtype=kind, device=device)
+
+        self.step = scalar(0, torch.int64)
+        self.nonfinite = scalar(0, torch.int64)
+        self.losses = torch.zeros(window, dtype=torch.float32, device=device)
+        self.norms = torch.zeros(window, dtype=torch.float32, device=device)
+        self.scale = scalar(65536.0, torch.float32)
+        self.growth = scalar(0, torch.int32)
+
+        self.rate = scalar(settings.lr, torch.float32)
+        halves = [nn.Parameter(self.master[:border]), nn.Parameter(self.master[border:])]
+        for half, part in zip(halves, (slice(0, border), slice(border, size)), strict=True):
+            half.grad = self.grad[part]
+        self.adamw = torch.optim.AdamW(
+            [
+                {"params": [halves[0]], "weight_decay": settings.weight_decay},
+                {"params": [halves[1]], "weight_decay": 0.0},
+            ],
+            lr=self.rate,
+            betas=(settings.beta1, settings.beta2),
+            eps=settings.eps,
+            fused=True,
+            capturable=device.type == "cuda",
+        )
+        # AdamW counts its updates once for each group; the two counts are equal.
+        self.updates, self._updates_too = scalar(0, torch.float32), scalar(0, torch.float32)
+        for half, part, counter in zip(
+            halves,
+            (slice(0, border), slice(border, size)),
+            (self.updates, self._updates_too),
+            strict=True,
+        ):
+            self.adamw.state[half] = {
+                "step": counter,
+                "exp_avg": self.exp_avg[part],
+                "exp_avg_sq": self.exp_avg_sq[part],
+            }
+
+    def refresh(self) -> None:
+        """Bring the low-precision copy up to the master weights."""
+        if self.low is not self.master:
+            self.low.copy_(self.master)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything by its name in a checkpoint: views of the live tensors."""
+        named = dict(self._vectors())
+        named["adamw.step"] = self.updates
+        named["loop.step"] = self.step
+        named["loop.nonfinite"] = self.nonfinite
+        named["loop.losses"], named["loop.norms"] = self.losses, self.norms
+        named["scaler.scale"], named["scaler.growth_tracker"] = self.scale, self.growth
+        return named
+
+    def _vectors(self) -> Iterator[tuple[str, Tensor]]:
+        for prefix, vector in (
+            ("model", self.master),
+            ("ema", self.average),
+            ("adamw.exp_avg", self.exp_avg),
+            ("adamw.exp_avg_sq", self.exp_avg_sq),
+        ):
+            for span in self.spans:
+                view = vector[span.start : span.stop].view(span.shape)
+                yield f"{prefix}.{span.name}", view
+
+    @torch.no_grad()
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Copy values into the live tensors, whose addresses do not change.
+
+        Raises:
+            BadInput: a tensor is missing, unknown, or of another shape or dtype.
+        """
+        live = self.tensors()
+        for name in sorted(live.keys() | tensors.keys()):
+            if name not in tensors:
+                raise BadInput(f"the checkpoint has no tensor {name}: it is of another model")
+            if name not in live:
+                raise BadInput(
+                    f"the checkpoint has an unknown tensor {name}: it is of another model"
+                )
+            have, want = tensors[name], live[name]
+            if have.shape != want.shape or have.dtype != want.dtype:
+                raise BadInput(
+                    f"the checkpoint's {name} is {have.dtype} {tuple(have.shape)}, but this run's "
+                    f"is {want.dtype} {tuple(want.shape)}: it is of another configuration"
+                )
+        for name, value in live.items():
+            value.copy_(tensors[name])
+        self._updates_too.copy_(self.updates)
+        self.refresh()
+
+
+def _decayed(name: str, value: Tensor) -> bool:
+    return value.dim() == 2 and name.endswith("weight")

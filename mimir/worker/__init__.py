@@ -1,0 +1,9 @@
+"""The processes on a training machine.
+
+supervisor       `python -m mimir.worker`: claims the attempt, starts training, watches it
+attempt          the training process that the supervisor starts (this one imports torch)
+reporter         sends log, metrics and heartbeat to the store
+health           the container's health check
+tethered         a worker that ends with its parent, for Colab
+self_terminate   ends the rented machine; its text travels alone, so it imports no Mimir
+"""

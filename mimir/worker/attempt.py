@@ -1,0 +1,202 @@
+"""One attempt, as the training process lives it: claim, fetch, train, leave a model.
+
+Started by the worker, which watches over it. All it knows of the run comes from the store;
+all that it leaves goes there.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+from types import FrameType
+from typing import Any
+
+import torch
+
+from mimir.checks import dry_run
+from mimir.checks.fast_path import proven
+from mimir.config import Config
+from mimir.data.pack import TRAIN, Peptides
+from mimir.data.peptides import parse
+from mimir.errors import DONE, INTERRUPTED, BadInput, Interrupted, MimirError, NonFinite, StoreError
+from mimir.model.batch import Shelf
+from mimir.output import export
+from mimir.runs.commit import Attempt
+from mimir.runs.record import RunRecord, read_run
+from mimir.runs.store import Store, open_store
+from mimir.training import checkpoint
+from mimir.training.committer import PATIENCE, Committer
+from mimir.training.engine import Engine, Machine
+from mimir.training.loop import Gauge, Loop, first_record
+from mimir.training.validation import Validation
+from mimir.worker.reporter import Place, Reporter, Terminal, stdout
+
+
+class Stop:
+    """Set by signals; polled by the loop. A second signal has its usual effect.
+
+    parent: the process that must live; it may be gone before this one can look.
+    """
+
+    def __init__(self, parent: int = 0) -> None:
+        self.reason = ""
+        self._parent = parent or os.getppid()
+
+    def listen(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.reason = f"stopped by {signal.Signals(number).name}"
+        signal.signal(number, signal.SIG_DFL)
+
+    def __call__(self) -> str:
+        if not self.reason and os.getppid() != self._parent:
+            self.reason = "the worker that watched over this process is gone"
+        return self.reason
+
+
+def run_attempt(
+    store: Store,
+    run: str,
+    number: int,
+    stop: Stop,
+    terminal: Terminal,
+    patience: float = PATIENCE,
+) -> str:
+    """Train one attempt to its end. Returns one sentence on what it left.
+
+    patience: seconds that the store may stay away before training gives up.
+
+    Raises:
+        MimirError: with the exit code that the worker passes on.
+    """
+    record = read_run(store, run)
+    if stop():
+        raise Interrupted(f"{stop()}; nothing was begun")  # a claim would fence a successor
+    attempt = Attempt.claim(store, run, number, say=terminal.say)
+    if attempt.ended:
+        return attempt.ended
+    terminal.say(f"run {run}, attempt {number}: claimed")
+    config = Config.from_dict(record.config)
+    engine, peptides = build(store, record, config)
+    gauge = Gauge()
+    began = first_record(engine, peptides.digest, number)
+
+    def check(content: bytes) -> tuple[checkpoint.Record, dict[str, torch.Tensor]]:
+        return checkpoint.decode(content, config.sha256(), peptides.digest)
+
+    found = attempt.load_newest(check)
+    if engine.machine.device.type == "cuda":
+        engine = proven(engine, terminal.say)
+    if found is not None:
+        began, tensors = found[1]
+        engine.resume(tensors)
+    terminal.say(describe(engine, peptides))
+    if found is None and config.runtime.preflight == "on":
+        terminal.say(dry_run.rehearse(engine, began))
+    validation = Validation(peptides, engine.machine.device, config.training.eval_rows)
+    reporter = Reporter(Place(store, run, number), gauge, terminal)
+    committer = Committer(attempt, terminal.say, before=reporter.flush, patience=patience)
+    try:
+        loop = Loop(
+            engine, validation, committer, began, gauge,
+            emit=reporter.emit, say=terminal.say, stop=stop,
+            samples=lambda: export.quality(engine, peptides),
+        )  # fmt: skip
+        how = loop.run()
+        committer.close()
+        reporter.flush()
+        # Under heartbeats still: an attempt that gives no sign at its end looks like a lost one.
+        model = export.leave(attempt, engine, peptides, record, terminal.say)
+        attempt.finish("done", how, model)
+    except NonFinite as error:
+        committer.close()  # what is on its way is still good, and the run is still ours
+        try:
+            attempt.finish("failed", str(error))
+        except StoreError as away:
+            terminal.say(f"that the run failed is not written: {away}")
+        raise
+    finally:
+        committer.close()
+        reporter.close()
+    return f"run {run} is done: {how} at step {engine.step}"
+
+
+def build(store: Store, record: RunRecord, config: Config) -> tuple[Engine, Peptides]:
+    """The engine at step 0, with the run's data resident on the device."""
+    if record.data is None:
+        raise BadInput(f"run {record.name} names no data; submit it again")
+    content = store.get(record.data.key, size=record.data.size, sha256=record.data.sha256)
+    peptides = parse(content, record.data.key)
+    return assemble(config, peptides), peptides
+
+
+def assemble(config: Config, peptides: Peptides) -> Engine:
+    """An engine at step 0 on the best device of this machine, which is set up for it."""
+    torch.set_num_threads(config.runtime.threads or os.cpu_count() or 1)
+    machine = Machine.choose(config)
+    if machine.device.type == "cuda":
+        # Without it, cuBLAS may add in another order each time.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    rows = torch.from_numpy(peptides.subset(TRAIN).copy())
+    shelf = Shelf.of(peptides, rows, machine.device)
+    return Engine(config, shelf, len(peptides.vocabulary), machine)
+
+
+def describe(engine: Engine, peptides: Peptides) -> str:
+    """What is about to be trained, in one line."""
+    config, machine = engine.config, engine.machine
+    size = sum(span.stop - span.start for span in engine.state.spans)
+    device = str(machine.device)
+    if machine.device.type == "cuda":
+        device = torch.cuda.get_device_name(machine.device)
+    elif config.runtime.device == "auto":
+        device = "the CPU (no GPU is visible)"
+    return (
+        f"preset {config.preset}: {size / 1e6:.2f}M parameters on {device} in "
+        f"{str(machine.dtype).removeprefix('torch.')}; {len(engine.shelf):,} training peptides, "
+        f"{len(peptides.vocabulary)} targets; step {engine.step:,} of {engine.total:,}"
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The process's exit code; its last line of output says why."""
+    parser = argparse.ArgumentParser(prog="python -m mimir.worker.attempt", description=__doc__)
+    parser.add_argument("--store", required=True)
+    parser.add_argument("--run", required=True)
+    parser.add_argument("--attempt", required=True, type=int)
+    parser.add_argument("--patience", type=float, default=PATIENCE)
+    parser.add_argument("--parent", type=int, default=0)
+    words = parser.parse_args(argv)
+    stop = Stop(words.parent)
+    stop.listen()
+    terminal = stdout()
+    try:
+        store = open_store(words.store)
+        terminal.say(run_attempt(store, words.run, words.attempt, stop, terminal, words.patience))
+        return DONE
+    except MimirError as error:
+        terminal.say(f"{error}")
+        return error.exit_code
+    except MemoryError:
+        terminal.say("out of memory: use a smaller --batch, or --accumulate 2")
+        return INTERRUPTED
+    except torch.OutOfMemoryError as error:
+        terminal.say(
+            f"out of GPU memory: use --accumulate 2 or a smaller --batch ({_first(error)})"
+        )
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the last line must say what it was
+        terminal.say("".join(traceback.format_exception(error)))
+        terminal.say(f"crashed: {type(error).__name__}: {_first(error)}")
+        return 1
+
+
+def _first(error: Any) -> str:
+    return (str(error).splitlines() or [""])[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

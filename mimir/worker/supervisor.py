@@ -1,0 +1,251 @@
+"""What a machine starts: the guardian of one attempt.
+
+It runs the attempt in a child process, carries its output to the store and to its own
+standard output, passes on requests to stop, holds it to its deadline, and writes how it
+ended. Started again for the same attempt, it finds the outcome and only ends: RunPod and
+Vast restart a container whose process has exited.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import IO
+
+from mimir import cli
+from mimir.errors import (
+    BAD_CONFIG,
+    DONE,
+    FENCED,
+    INTERRUPTED,
+    NON_FINITE,
+    MimirError,
+    StoreError,
+)
+from mimir.runs import layout, notes
+from mimir.runs.notes import Outcome
+from mimir.runs.parts import PartWriter
+from mimir.runs.status import read_head
+from mimir.runs.store import Store, open_store
+
+POLL = 2.0
+"""Seconds between looks at stop request and deadline."""
+LOG_EVERY = 5.0
+"""Seconds between parts of the log: a night of them stays in the thousands."""
+GRACE = 900.0
+"""Seconds that an attempt has for its last commit, before it is killed."""
+LAST_WORDS = 60.0
+"""Seconds for which the outcome is tried to be written."""
+_PASSED_ON = (DONE, INTERRUPTED, FENCED, NON_FINITE, BAD_CONFIG)
+
+
+class Worker:
+    """One attempt and its child process.
+
+    Args:
+        store, run, attempt: what to work on.
+        deadline: unix seconds at which to commit and end; 0: none.
+        patience: seconds that the store may stay away; 0: the attempt's own default.
+        out: takes the child's output as it comes.
+        drawn: the child draws a progress bar, for `out` is a terminal.
+    """
+
+    def __init__(
+        self, store: Store, run: str, attempt: int, deadline: float = 0.0, patience: float = 0.0,
+        *,
+        out: Callable[[bytes], None], drawn: bool = False, clock: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        self.store, self.run, self.attempt, self.deadline = store, run, attempt, deadline
+        self._patience = patience
+        self._child: subprocess.Popen[bytes] | None = None
+        self._out, self._drawn, self._clock = out, drawn, clock
+        self._wish = ("", "")  # why the attempt is to end, and its cause as in Outcome
+        self._asked_at = 0.0
+        self._unasked = threading.Lock()
+        self._last_line = ""
+        self._log = PartWriter(store, layout.attempt_prefix(run, attempt), "log")
+
+    def work(self) -> int:
+        """Run the attempt to its end; the worker's exit code."""
+        over = notes.read_outcome(self.store, self.run, self.attempt)
+        if over is not None:
+            self._tell(f"attempt {self.attempt} of {self.run} has ended already: {over.reason}")
+            return over.exit_code if over.exit_code in _PASSED_ON else INTERRUPTED
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._signalled)
+        child = self._child = self._start()
+        assert child.stdout is not None
+        reader = threading.Thread(target=self._carry, args=(child.stdout,), daemon=True)
+        reader.start()
+        killed = self._watch(child)
+        reader.join(timeout=30)
+        return self._end(child.returncode, killed)
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        environment = dict(os.environ, PYTHONUNBUFFERED="1")
+        environment.pop("MIMIR_PROGRESS", None)
+        if self._drawn:
+            environment["MIMIR_PROGRESS"] = "bar"
+            environment["COLUMNS"] = str(shutil.get_terminal_size((100, 24)).columns)
+        patience = ["--patience", str(self._patience)] if self._patience else []
+        return subprocess.Popen(
+            [
+                sys.executable, "-m", "mimir.worker.attempt", "--store", self.store.url,
+                "--run", self.run, "--attempt", str(self.attempt),
+                "--parent", str(os.getpid()), *patience,
+            ],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env=environment,
+        )  # fmt: skip
+
+    def _watch(self, child: "subprocess.Popen[bytes]") -> bool:
+        """Wait for the child's end; True if it had to be killed."""
+        ended = threading.Event()
+        threading.Thread(target=self._talk, args=(ended,), name="talk", daemon=True).start()
+        try:
+            while True:
+                try:
+                    child.wait(timeout=POLL)
+                    return False
+                except subprocess.TimeoutExpired:
+                    pass
+                if self.deadline and self._clock() >= self.deadline:
+                    self._settle("the deadline has come", "deadline")
+                if not self._wish[0]:
+                    continue
+                if not self._asked_at:
+                    self._ask(child)
+                elif time.monotonic() - self._asked_at > GRACE:
+                    child.kill()
+                    child.wait()
+                    return True
+        finally:
+            ended.set()
+
+    def _talk(self, ended: threading.Event) -> None:
+        """Send the log and look for a request to stop.
+
+        In a thread of its own: a store may take minutes to answer, and a deadline does not wait.
+        """
+        sent = -LOG_EVERY
+        while not ended.wait(POLL):
+            try:
+                if time.monotonic() - sent >= LOG_EVERY:
+                    sent = time.monotonic()
+                    self._log.flush()
+                request = notes.stop_requested(self.store, self.run, self.attempt)
+            except Exception as error:  # noqa: BLE001 - asked again in two seconds
+                if not isinstance(error, MimirError):
+                    self._tell(f"the store could not be asked: {type(error).__name__}")
+                continue
+            if request is not None:
+                why = f" ({request.reason})" if request.reason else ""
+                self._settle(f"asked to stop{why}", "stop")
+
+    def _settle(self, why: str, cause: str) -> None:
+        """Let the attempt end, at once, for this reason unless there is one already."""
+        if not self._wish[0]:
+            self._wish = (why, cause)
+        if self._child is not None:
+            self._ask(self._child)
+
+    def _signalled(self, number: int, frame: FrameType | None) -> None:
+        # At once: whoever takes the machine away gives it half a minute.
+        self._settle(f"{signal.Signals(number).name} from outside", "signal")
+
+    def _ask(self, child: "subprocess.Popen[bytes]") -> None:
+        """Ask the child to end, once: to a second signal it has no answer."""
+        if self._unasked.acquire(blocking=False):
+            self._asked_at = time.monotonic()
+            child.terminate()
+
+    def _carry(self, pipe: IO[bytes]) -> None:
+        """Pass the child's bytes on; finished lines go to the log, the progress bar does not."""
+        line = b""
+        with pipe:
+            while chunk := os.read(pipe.fileno(), 65536):
+                self._out(chunk)
+                line += chunk
+                *whole, line = line.split(b"\n")
+                for text in whole:
+                    shown = text.rsplit(b"\r", 1)[-1].decode(errors="replace")
+                    if shown.strip():
+                        self._last_line = shown.strip()
+                        self._log.add(f"{time.strftime('%H:%M:%S')} {shown}\n")
+
+    def _end(self, code: int, killed: bool) -> int:
+        why = self._wish[0]
+        if killed:
+            reason = f"{why}; it did not end within {GRACE:.0f} s and was killed"
+        elif code < 0:
+            name = signal.Signals(-code).name
+            hint = " (out of memory?)" if name == "SIGKILL" else ""
+            reason = f"the training process was killed by {name}{hint}"
+        else:
+            reason = self._last_line or f"exit code {code}"
+            if why and why not in reason:
+                reason = f"{why}: {reason}"
+        written = code if code >= 0 else INTERRUPTED
+        self._log.add(f"{time.strftime('%H:%M:%S')} attempt {self.attempt} ended: {reason}\n")
+        self._record(written, reason)
+        return written if written in _PASSED_ON else INTERRUPTED
+
+    def _record(self, code: int, reason: str) -> None:
+        """Leave log and outcome; try for a while, for a store may be away just now."""
+        pause, until = 1.0, time.monotonic() + min(self._patience or LAST_WORDS, LAST_WORDS)
+        while True:
+            try:
+                head = read_head(self.store, self.run)
+                if not self._log.flush():
+                    raise StoreError("the log is not written")
+                # Fenced: the attempt is another process's, whose outcome this is not to write.
+                if code != FENCED:
+                    outcome = Outcome(code, reason, self._clock(), head.step, self._wish[1])
+                    notes.record_outcome(self.store, self.run, self.attempt, outcome)
+                return
+            except MimirError as error:
+                self._tell(f"the outcome is not written yet: {error}")
+                if time.monotonic() >= until:
+                    return
+                time.sleep(pause)
+                pause *= 2
+
+    def _tell(self, line: str) -> None:
+        self._out(line.encode() + b"\n")
+
+
+def to_stdout(chunk: bytes) -> None:
+    """Write bytes to standard output at once, as long as somebody listens."""
+    try:
+        sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def work(
+    *, run: str, attempt: int, store: str, deadline: float = 0.0, patience: float = 0.0
+) -> int:
+    """Work on one attempt of a run, as a rented machine does.
+
+    Example:
+        python -m mimir.worker --run demo --attempt 1 --store file:///data/runs
+
+    Args:
+        run: name of the run.
+        attempt: number of the attempt, which the launcher has raised.
+        store: where the run lives.
+        deadline: unix time in seconds at which to commit and end; 0: none.
+        patience: seconds without a store after which training gives up; 0: half an hour.
+    """
+    return Worker(open_store(store), run, attempt, deadline, patience, out=to_stdout).work()
+
+
+def main() -> None:
+    """The command line of `python -m mimir.worker`."""
+    cli.run("python -m mimir.worker", work)

@@ -1,0 +1,100 @@
+"""Bad words get one sentence with the way out, and exit code 78."""
+
+import pytest
+
+from launch.commands import SUMMARY, TREE
+from launch.ui import confirm
+from mimir import cli
+from mimir.errors import BadInput
+from mimir.runs.store import Store
+from tests.launch.conftest import Fake
+
+
+def answer(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        cli.main("python -m launch", SUMMARY, TREE, words)
+    assert ended.value.code == 78
+    err = capsys.readouterr().err
+    assert err.startswith("python -m launch: ")
+    assert err.count("\n") == 1
+    return err
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (("statsu", "x"), "did you mean 'status'?"),
+        (("status",), "needs NAME"),
+        (("status", "rnu"), "did you mean run?"),
+        (("logs", "rnu", "--follow"), "did you mean run?"),
+        (("stop", "rnu"), "did you mean run?"),
+        (("resume", "rnu"), "did you mean run?"),
+        (("pull", "rnu"), "did you mean run?"),
+        (("logs", "run", "--folow"), "did you mean '--follow'?"),
+        (("logs", "run"), "has not begun"),
+        (("stop", "run"), "nothing to stop"),
+        (("submit", "--provider", "locl"), "did you mean 'local'?"),
+        (("resume", "run", "--provider", "moon"), "known are local"),
+        (("submit", "smal"), "did you mean 'small'?"),
+        (("submit", "smoke", "--epohcs", "2"), "did you mean '--epochs'?"),
+        (("submit", "smoke", "--nmae", "x"), "did you mean '--name'?"),
+        (("submit", "smoke", "--epochs", "many"), "must be a whole number"),
+        (("submit", "smoke", "--store", "runs"), "has no scheme"),
+        (("submit", "smoke", "--store", "s4://b"), "did you mean s3://?"),
+        (("submit", "smoke", "--data", "no.csv"), "no data file"),
+        (("status", "NO"), "is not allowed"),
+    ],
+)
+def test_bad_words(
+    words: tuple[str, ...],
+    wanted: str,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MIMIR_STORE", store.url)
+    assert wanted in answer(capsys, *words)
+
+
+def test_what_spot_changes_nothing_for_is_said(fake: Fake) -> None:
+    (told,) = [line for line in confirm.warnings([fake], spot=True) if "spot" in line]
+    assert told == "note: fake has no spot machines: --spot changes nothing there"
+    assert not [line for line in confirm.warnings([fake]) if "spot" in line]
+
+
+def test_a_machine_that_costs_money_is_confirmed(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal:
+        def __init__(self, line: str, tty: bool = True) -> None:
+            self.line, self.tty = line, tty
+
+        def isatty(self) -> bool:
+            return self.tty
+
+        def readline(self) -> str:
+            return self.line
+
+    confirm.agree([fake], yes=True)
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+    confirm.agree([fake], yes=False)
+    for stdin, wanted in ((Terminal("\n"), "nothing was ordered"), (Terminal("y", False), "--yes")):
+        monkeypatch.setattr("sys.stdin", stdin)
+        with pytest.raises(BadInput, match=wanted):
+            confirm.agree([fake], yes=False)
+
+
+@pytest.mark.parametrize("name", TREE)
+def test_every_option_is_told_and_every_command_has_an_example(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main("python -m launch", SUMMARY, TREE, [name, "--help"])
+    assert ended.value.code == 0
+    out = capsys.readouterr().out
+    options = out.partition("Options:\n")[2].partition("\n\n")[0].splitlines()
+    assert options
+    # An option without an explanation is a line that ends with its name.
+    assert not [line for line in options if len(line.split("  ")) < 2]
+    assert f"python -m launch {name}" in out.partition("Example:")[2]
+    assert "where runs live (default: $MIMIR_STORE" in out

@@ -1,0 +1,274 @@
+"""`offers` and `estimate`, as a user sees them."""
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from launch.commands import SUMMARY, TREE
+from launch.contract.errors import AuthFailed, NoCapacity
+from launch.contract.offer import Need, Offer
+from launch.pricing import catalogue, forecast, gpus, measured
+from launch.pricing.workload import GUIDE_ROWS, Workload
+from launch.providers import registry
+from launch.providers.colab import sessions
+from mimir import cli
+from mimir.config import load_preset
+
+GUIDE = ("--rows", str(GUIDE_ROWS))
+
+
+class Fake:
+    """A provider that rents, and its adapter in one."""
+
+    def __init__(self, name: str, answer: list[Offer] | Exception | None) -> None:
+        self.name, self.answer, self.cloud = name, answer, self
+        self.asked: list[Need] = []
+
+    def configured(self) -> bool:
+        return self.answer is not None
+
+    def offers(self, need: Need) -> list[Offer]:
+        self.asked.append(need)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return list(self.answer or ())
+
+
+@pytest.fixture
+def clouds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Fake]:
+    """RunPod and Vast.ai have offers, Lambda has no key."""
+    made = {
+        "runpod": Fake("runpod", [Offer("runpod", "1", "RTX 4090", 24, 0.60, "EU-RO-1")]),
+        "vastai": Fake(
+            "vastai",
+            [
+                Offer("vastai", "7", "RTX 4090", 24, 0.30, "SE", spot=True),
+                Offer("vastai", "8", "A100 80GB", 80, 0.90, "US"),
+                Offer("vastai", "9", "GTX 480", 2, 0.02, "SE"),
+            ],
+        ),
+        "lambda": Fake("lambda", None),
+    }
+    real = registry.get
+    monkeypatch.setattr(registry, "get", lambda n: made[n] if n in made else real(n))
+    monkeypatch.setenv("MIMIR_STORE", (tmp_path / "store").as_uri())
+    monkeypatch.setitem(sys.modules, "gpuhunt", None)  # not installed
+    # What the bench of this checkout has measured grows.
+    monkeypatch.setattr(measured, "from_bench", lambda *_: {})
+    return made
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> tuple[str, str]:
+    with pytest.raises(SystemExit) as ended:
+        cli.main("python -m launch", SUMMARY, TREE, words)
+    out, err = capsys.readouterr()
+    assert ended.value.code == code, err
+    return out, err
+
+
+def columns(out: str) -> list[list[str]]:
+    """The table under the title."""
+    lines = out.splitlines()[1:]
+    return [line.split() for line in lines if not line.startswith("left out")]
+
+
+def test_offers_by_total_cost(clouds: dict[str, Fake], capsys: pytest.CaptureFixture[str]) -> None:
+    out, err = run(capsys, "offers", "--preset", "large", *GUIDE, "--spot")
+    assert out.startswith("large: 21.47M parameters, 1,003,470 training peptides, 7,839 steps")
+    head, *rows = columns(out)
+    assert head[:4] == ["PROVIDER", "GPU", "GB", "$/H"]
+    assert [row[0] for row in rows] == ["vastai", "vastai", "runpod"]
+    assert rows[0][:5] == ["vastai", "RTX", "4090", "24", "0.300"]
+    assert "A100 80GB" in out
+    assert "left out (1): nothing is known of GTX 480" in out
+    assert err == ""
+    need = clouds["vastai"].asked[0]
+    assert need.spot
+    assert 2 < need.memory_gb < 8
+
+
+def test_options_are_passed_on(clouds: dict[str, Fake], capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("offers", *GUIDE, "--provider", "runpod", "--gpu", "4090", "--max-price", "0.7")
+    out, _ = run(capsys, *words, "--json")
+    body = json.loads(out)
+    assert [one["id"] for one in body["offers"]] == ["1"]
+    assert body["offers"][0]["hours"] > 0
+    assert clouds["vastai"].asked == []
+    need = clouds["runpod"].asked[0]
+    assert (need.gpus, need.max_price, need.spot) == (("RTX 4090",), 0.7, False)
+
+
+def test_what_nobody_offers_says_what_is_needed(
+    clouds: dict[str, Fake], capsys: pytest.CaptureFixture[str]
+) -> None:
+    clouds["runpod"].answer = clouds["vastai"].answer = []
+    out, _ = run(capsys, "offers", "--preset", "large", "--batch", "16384", *GUIDE)
+    assert "no offer can take it now; 74." in out
+
+
+def test_one_provider_down_hides_no_other(
+    clouds: dict[str, Fake], capsys: pytest.CaptureFixture[str]
+) -> None:
+    clouds["vastai"].answer = AuthFailed("Vast.ai does not accept the key")
+    out, err = run(capsys, "offers", *GUIDE)
+    assert columns(out)[1][0] == "runpod"
+    assert err == "vastai: Vast.ai does not accept the key\n"
+    run(capsys, "offers", *GUIDE, "--provider", "vastai", code=78)
+    clouds["runpod"].answer = NoCapacity("nothing")
+    run(capsys, "offers", *GUIDE, code=75)
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (("offers", "--preset", "larg"), "did you mean 'large'?"),
+        (("estimate", "--preset", "larg"), "did you mean 'large'?"),
+        (("offers", "--gpu", "4091"), "did you mean 'RTX 4090'?"),
+        (("estimate", "--gpu", "h100 sx"), "did you mean 'H100 SXM'?"),
+        (("offers", "--provider", "runpd"), "did you mean 'runpod'?"),
+        (("offers", "--provider", "local"), "rents nothing"),
+        (("offers", "--provider", "lambda", *GUIDE), "no key here for lambda: set"),
+        (("offers", "--max-price", "-1"), "must be 0 (no limit) or more"),
+        (("offers", "--prise", "1"), "did you mean '--"),
+        (("estimate", "--epohcs", "1"), "did you mean '--epochs'?"),
+        (("estimate", "--rows", "5"), "batch is 32, but there are only 5"),
+        (("estimate", "--rows", "-5"), "must be a number of peptides"),
+        (("estimate", "--rows", "5000", "--data", "x.csv"), "one of --data and --rows"),
+        (("estimate", "--data", "no.csv"), "no data file"),
+    ],
+)
+def test_bad_words(
+    words: tuple[str, ...], wanted: str, clouds: dict[str, Fake], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, err = run(capsys, *words, code=78)
+    assert wanted in err
+    assert err.count("\n") == 1
+    assert not any(fake.asked for fake in clouds.values())
+
+
+def test_estimate_is_the_guides_table(
+    clouds: dict[str, Fake], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, err = run(capsys, "estimate", "--preset", "medium", *GUIDE)
+    rows = {row[0]: row for row in columns(out)}
+    assert set(rows) >= {"T4", "V100", "L4", "H200", "B200"}
+    assert " fits " in next(line for line in out.splitlines() if line.startswith("T4"))
+    assert "too old" not in out
+    # the price on demand, never a spot one
+    assert "0.600 runpod" in next(line for line in out.splitlines() if line.startswith("RTX 4090"))
+    assert "not measured on any GPU" in out
+    assert err == ""
+
+
+def test_the_model_is_held_against_what_was_measured(
+    clouds: dict[str, Fake], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Workload(load_preset("large"), GUIDE_ROWS)
+    gpu = gpus.find("H200")
+    known = forecast.Measured(1.5 * forecast.step_seconds(work, gpu), "bench/results/gpu-h200.json")
+    monkeypatch.setattr(measured, "from_bench", lambda *_: {"H200": known})
+    out, _ = run(capsys, "estimate", "--preset", "large", *GUIDE)
+    sources = {line.split()[0]: line for line in out.splitlines()}
+    assert "measured (bench/results/gpu-h200.json)" in sources["H200"]
+    assert sources["B200"].endswith("model")
+    assert "where one was, a step takes 1.5 times as long on H200 as by it" in out
+    out, _ = run(capsys, "estimate", "--preset", "large", "--gpu", "h200", *GUIDE)
+    assert "roofline" not in out
+
+
+def test_estimate_json(clouds: dict[str, Fake], capsys: pytest.CaptureFixture[str]) -> None:
+    clouds["vastai"].answer = AuthFailed("no")
+    out, _ = run(capsys, "estimate", "--preset", "large", "--gpu", "4090,t4", *GUIDE, "--json")
+    body = json.loads(out)
+    assert (body["steps_per_epoch"], body["epochs"]) == (7839, 150)
+    card, free = body["gpus"]
+    assert (card["gpu"], card["price"], card["provider"]) == ("RTX 4090", 0.6, "runpod")
+    assert card["cost"] == pytest.approx(0.6 * card["hours"], rel=1e-3)
+    assert (free["gpu"], free["price"], free["cost"]) == ("T4", None, None)
+    assert body["problems"] == ["no"]
+
+
+def test_estimate_of_what_submit_would_train(
+    clouds: dict[str, Fake], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, err = run(capsys, "estimate", "--gpu", "t4", "--epochs", "3")
+    assert out.startswith("small: 0.83M parameters, 20,999 training peptides, 656 steps")
+    assert "1,968 steps in all" in out
+    assert f"--rows {GUIDE_ROWS}" in err
+
+
+def test_sessions_of_colab() -> None:
+    work = Workload(load_preset("large"), GUIDE_ROWS)
+
+    def what(gpu: str, hours: float) -> forecast.Forecast:
+        step = (hours - forecast.START / 3600) * 3600 / work.steps
+        made = forecast.forecast(work, gpu, {gpu: forecast.Measured(step, "x")})
+        assert made is not None
+        return made
+
+    assert sessions.free(what("T4", 3.9)) == "fits"
+    assert sessions.free(what("T4", 9.0)) == "may fit, or 3 sessions"
+    assert sessions.free(what("T4", 30.0)) == "3 to 8 sessions"
+    assert sessions.free(what("A100 40GB", 2.0)) == ""
+    assert sessions.pro(what("A100 40GB", 23.0)) == "fits"
+    assert sessions.pro(what("A100 40GB", 25.0)) == "2 sessions"
+    assert sessions.pro(what("RTX 4090", 2.0)) == ""
+
+
+class Package(SimpleNamespace):
+    """What of gpuhunt is used: Catalog().query(…)."""
+
+    def __init__(self, answer: list[Any] | Exception) -> None:
+        def query(**words: Any) -> list[Any]:
+            self.asked = words
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        super().__init__(Catalog=lambda: SimpleNamespace(query=query))
+
+
+def item(provider: str, name: str, gpu: str, price: float, memory: float = 24) -> SimpleNamespace:
+    return SimpleNamespace(
+        provider=provider, instance_name=name, gpu_name=gpu, price=price, gpu_memory=memory
+    )
+
+
+def test_prices_of_the_catalogue(
+    clouds: dict[str, Fake], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = Package(
+        [
+            item("lambdalabs", "gpu_1x_a10", "A10", 0.75),
+            item("lambdalabs", "gpu_1x_a10", "A10", 0.80),
+            item("lambdalabs", "gpu_1x_h100_pcie", "H100", 2.49, 80),
+            item("lambdalabs", "cpu_4x", "", 0.10, 0),
+            item("lambdalabs", "strange", "A100", 1.79, 80),
+        ]
+    )
+    monkeypatch.setitem(sys.modules, "gpuhunt", package)
+    found, problem = catalogue.prices(("lambda", "vastai"))
+    assert problem == ""
+    assert [(p.gpu, p.price, p.provider) for p in found] == [
+        ("A10", 0.75, "lambda"), ("A100 80GB", 1.79, "lambda"), ("H100 PCIe", 2.49, "lambda"),
+    ]  # fmt: skip
+    assert package.asked["provider"] == ["lambdalabs"]
+    out, _ = run(capsys, "estimate", *GUIDE, "--gpu", "a10,4090")
+    assert "0.750 lambda (listed)" in out
+    out, _ = run(capsys, "offers", *GUIDE, "--provider", "lambda", "--max-price", "1")
+    assert "listed by gpuhunt's catalogue" in out
+    assert "0.750" in out
+    assert "2.490" not in out
+
+
+def test_a_catalogue_that_cannot_be_read_is_one_line(
+    clouds: dict[str, Fake], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "gpuhunt", Package(OSError("no route")))
+    out, err = run(capsys, "offers", *GUIDE)
+    assert len(columns(out)) == 4  # the head and three offers
+    assert err == "gpuhunt's catalogue of prices could not be read (OSError: no route)\n"

@@ -1,0 +1,278 @@
+"""The command of a rented machine, run by a real shell: worker, time limit, end of the machine."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launch.contract.cloud import Boot
+from launch.contract.provider import AttemptSpec
+from launch.payload import container as boot
+from launch.payload import wheel
+from mimir.errors import BadInput
+from mimir.runs import notes
+from mimir.runs.commit import raise_attempt
+from mimir.runs.record import RunRecord, create_run
+from mimir.runs.store import Store, open_store
+from tests.launch.conftest import ROOT, wait_for
+
+STAND_IN = Path(__file__).with_name("stand_in.py")
+SECRETS = ("planted-secret", "planted-session", "planted-token")
+NOW = 1_800_000_000.0
+
+
+@dataclass
+class Service:
+    """Ends machines by DELETE, or refuses to. asked: (method, path, token, body)."""
+
+    url: str
+    status: int = 200
+    asked: list[tuple[str, str, str, Any]] = field(default_factory=list)
+
+    @property
+    def ending(self) -> dict[str, Any]:
+        return {
+            "method": "POST", "url": self.url + "/pods/{POD_ID}/action", "token": "POD_KEY",
+            "body": {"action": "terminate", "of": ["{POD_ID}"]},
+        }  # fmt: skip
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            asked = (self.command, self.path, self.headers["Authorization"], body)
+            found.asked.append(asked)
+            self.send_response(found.status)
+            self.send_header("Location", found.url + "/elsewhere")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    found = Service(f"http://127.0.0.1:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield found
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Mimir's wheel, whose worker is ours and whose training is a stand-in's."""
+    folder = tmp_path_factory.mktemp("code")
+    whole, path = folder / "whole.whl", folder / wheel.file_name()
+    whole.write_bytes(wheel.content())
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            theirs = name == "mimir/worker/attempt.py"
+            new.writestr(name, STAND_IN.read_bytes() if theirs else old.read(name))
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path, code: Path) -> Store:
+    """A store with attempt 1 of the run `run`, which has the stand-in's code."""
+    store = open_store((tmp_path / "store").as_uri())
+    create_run(store, RunRecord("run", "smoke", {}, 0, 1.0), code=code)
+    raise_attempt(store, "run")
+    return store
+
+
+@dataclass
+class Machine:
+    """A container without walls: its disk is a folder, it is started as often as a test wants."""
+
+    store: Store
+    service: Service
+    folder: Path
+    processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+
+    def boot(self, deadline: float = 0.0, **more: Any) -> Boot:
+        secret = {"AWS_SECRET_ACCESS_KEY": SECRETS[0], "AWS_SESSION_TOKEN": SECRETS[1]}
+        spec = AttemptSpec(self.store.url, "run", 1, deadline, {"AWS_ACCESS_KEY_ID": "x", **secret})
+        return boot.of(self.store, spec, "", self.service.ending, now=time.time(), **more)
+
+    def start(self, what: Boot, shell: str = "sh", **env: str) -> "subprocess.Popen[bytes]":
+        for name in ("tmp", "home"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        its = {
+            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "POD_ID": "p-1",
+            "POD_KEY": SECRETS[2], "HOME": str(self.folder / "home"),
+            "TMPDIR": str(self.folder / "tmp"), "MIMIR_END_PATIENCE": "0.2", "STAND_IN": "work",
+        }  # fmt: skip
+        with (self.folder / "log").open("ab") as log:
+            process = subprocess.Popen(
+                [shell, *what.command[1:]], env={**its, **what.env, **env}, stdout=log,
+                stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
+                cwd=ROOT,  # where another mimir is, which must not be taken
+            )  # fmt: skip
+        self.processes.append(process)
+        return process
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def until(self, condition: Callable[[], Any]) -> None:
+        try:
+            wait_for(lambda: bool(condition()), 30)
+        except AssertionError:
+            raise AssertionError(self.log) from None
+
+    def stop(self) -> int:
+        self.processes[-1].terminate()
+        return self.processes[-1].wait(timeout=30)
+
+
+@pytest.fixture
+def machine(store: Store, service: Service, tmp_path: Path) -> Iterator[Machine]:
+    machine = Machine(store, service, tmp_path / "disk")
+    yield machine
+    for process in machine.processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def outcome(store: Store) -> notes.Outcome | None:
+    return notes.read_outcome(store, "run", 1)
+
+
+def test_a_machine_ends_itself_when_its_run_is_done(machine: Machine, store: Store) -> None:
+    what = machine.boot()
+    machine.start(what)
+    machine.until(lambda: machine.service.asked)
+    found = outcome(store)
+    assert found is not None
+    assert found.exit_code == 0
+    body = {"action": "terminate", "of": ["p-1"]}
+    assert machine.service.asked == [
+        ("POST", "/pods/p-1/action", f"Bearer {SECRETS[2]}", body)
+    ]  # fmt: skip
+    machine.until(lambda: "has asked to be ended" in machine.log)
+    assert machine.stop() == 0
+    assert notes.read_unended(store, "run", 1) is None
+    shown = machine.log + repr(what)
+    shown += "".join(p.read_text(errors="replace") for p in machine.folder.rglob("*.json"))
+    shown += "".join(store.get(k).decode(errors="replace") for k in store.list("run/"))
+    assert not [secret for secret in SECRETS if secret in shown]
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_sigterm_gives_the_last_checkpoint_and_then_the_end(
+    machine: Machine, store: Store, shell: str
+) -> None:
+    deadline = time.time() + 3600 if shell == "bash" else 0.0  # with `timeout` between, and not
+    process = machine.start(machine.boot(deadline), shell, STEPS="100000")
+    machine.until(lambda: notes.read_heartbeat(store, "run", 1))
+    process.terminate()
+    machine.until(lambda: machine.service.asked)
+    found = outcome(store)
+    assert found is not None
+    assert (found.exit_code, found.step > 0) == (75, True), found
+    machine.until(lambda: "has asked to be ended" in machine.log)
+    assert machine.stop() == 75
+
+
+def test_a_machine_that_may_not_end_itself_says_so_and_does_not_work_again(
+    machine: Machine, store: Store
+) -> None:
+    machine.service.status = 403
+    machine.start(machine.boot(), STEPS="2")
+    machine.until(lambda: notes.read_unended(store, "run", 1))
+    unended = notes.read_unended(store, "run", 1)
+    assert unended is not None
+    assert "403" in unended.reason
+    assert abs(unended.time - time.time()) < 60
+    assert "may still cost money" in machine.log
+    assert len(machine.service.asked) == 8
+    before = {key: store.get(key) for key in store.list("run/")}
+    assert machine.stop() == 0
+
+    for path in (machine.folder / "tmp").glob("mimir-*/*.whl"):
+        path.unlink()  # what is unpacked is not fetched again
+    machine.service.status = 410
+    machine.start(machine.boot(), STEPS="2")
+    machine.until(lambda: "has asked to be ended" in machine.log)
+    assert "attempt 1 of run has ended already: finished" in machine.log
+    assert {key: store.get(key) for key in store.list("run/")} == before
+    assert machine.stop() == 0
+
+
+def test_the_time_limit_ends_a_deaf_worker_and_what_it_leaves(
+    machine: Machine, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boot, "KILL_AFTER", 1)
+    what = machine.boot(time.time() + 1, overtime=5.0)
+    machine.start(what, STAND_IN="deaf", STEPS="100000")
+    machine.until(lambda: machine.service.asked)
+    assert outcome(store) is None
+    assert notes.read_heartbeat(store, "run", 1) is not None
+    size = len(list(store.list("run/")))
+    time.sleep(0.5)
+    assert len(list(store.list("run/"))) == size, "its training goes on"
+    machine.until(lambda: "has asked to be ended" in machine.log)
+    assert machine.stop() == 128 + 9
+    # Started again, its time is over: it does not get as much once more.
+    machine.start(what, STAND_IN="deaf", STEPS="100000")
+    machine.until(lambda: len(machine.service.asked) > 1)
+
+
+def test_what_does_not_begin_ends_its_machine_too(machine: Machine, store: Store) -> None:
+    what = machine.boot()
+    machine.start(what, MIMIR_CODE_SHA256="0" * 64)
+    machine.until(lambda: "has asked to be ended" in machine.log)
+    assert "is not the code that was submitted" in machine.log
+    assert machine.stop() == 75
+
+
+def test_no_python_no_end(machine: Machine, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "sleep").symlink_to("/bin/true")
+    process = machine.start(machine.boot(), "/bin/sh", PATH=str(tmp_path / "bin"))
+    assert process.wait(timeout=10) == 78
+    assert machine.log == "mimir: the image has no python3\n"
+
+
+def test_without_a_key_of_its_own_it_just_ends(machine: Machine, store: Store) -> None:
+    spec = AttemptSpec(store.url, "run", 1)
+    process = machine.start(boot.of(store, spec, "", None, now=NOW), STEPS="2")
+    assert process.wait(timeout=30) == 0, machine.log
+    assert "ended" not in machine.log.replace("attempt 1 ended", "")
+
+
+def test_what_a_service_takes(store: Store) -> None:
+    spec = AttemptSpec(store.url, "run", 1, NOW + 3600, {"LANG": "C"})
+    made = boot.of(store, spec, "https://s3/_keys/x?sig=y", {"url": "u"}, now=NOW)
+    assert made.image == boot.IMAGE
+    assert len(made.command[-1]) < 1000
+    assert "\n" not in made.command[-1]
+    assert made.env["LANG"] == "C"
+    assert made.env["MIMIR_KEYS_URL"] == "https://s3/_keys/x?sig=y"
+    assert len(made.env) <= 50
+    assert sum(map(len, made.env.values())) < 32_000
+    assert 3600 + boot.OVERTIME < made.seconds < 3600 + boot.OVERTIME + 600
+    mine = AttemptSpec(store.url, "run", 1, image="mine:1")
+    assert boot.of(store, mine, "", None, now=NOW).image == "mine:1"
+    assert boot.of(store, mine, "", None, now=NOW).seconds == 0.0
+    named = boot.of(store, spec, "", None, now=NOW, environ={"MIMIR_IMAGE": "ours:2"})
+    assert named.image == "ours:2"
+    long = AttemptSpec(store.url, "run", 1, env={"LONG": "x" * 32_000})
+    with pytest.raises(BadInput, match="services take 50 of 32000"):
+        boot.of(store, long, "", None, now=NOW)

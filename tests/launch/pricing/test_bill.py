@@ -1,0 +1,103 @@
+"""A run's bill on the screen: so far, at its end, and as it was estimated."""
+
+import pytest
+
+from launch.pricing import bill as cost
+from launch.pricing.bill import bill
+from launch.ui.runs import status_text, verdict
+from mimir.runs import notes
+from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.notes import Gone, Heartbeat, Outcome
+from mimir.runs.record import RunRecord, create_run
+from mimir.runs.status import Status, derive
+from tests.runs.memory import MemoryStore
+
+T0, HOUR = 1_000_000.0, 3600.0
+
+
+class Run:
+    """A run on rented machines: an hour at $2/h that was taken away, then one at $1/h."""
+
+    def __init__(self, price: float | None = 2.0) -> None:
+        self.store = MemoryStore()
+        create_run(self.store, RunRecord("run", "large", {}, 0, T0))
+        self.begin(T0, price, 4.0)
+
+    def begin(self, at: float, price: float | None, estimate: float | None) -> Attempt:
+        number = raise_attempt(self.store, "run")
+        machine = {"provider": "elsewhere", "id": "m", "started": at, "estimate_hours": estimate}
+        if price is not None:
+            machine["price"] = price
+        notes.record_machine(self.store, "run", number, machine)
+        self.attempt = Attempt.claim(self.store, "run", number)
+        return self.attempt
+
+    def beat(self, at: float, step: int, rate: float | None) -> None:
+        beat = Heartbeat(at, step, 10_000, rate=rate)
+        notes.beat(self.store, "run", self.attempt.number, beat)
+
+    def evict(self, at: float) -> None:
+        notes.record_gone(self.store, "run", self.attempt.number, Gone(at, "eviction", "outbid"))
+
+    def at(self, now: float) -> Status:
+        return derive(self.store, "run", now)
+
+
+def test_so_far_and_by_the_end() -> None:
+    run = Run()
+    run.evict(T0 + HOUR)
+    run.begin(T0 + 2 * HOUR, 1.0, 3.0)
+    now = T0 + 3 * HOUR
+    run.beat(now, 2800, 1.0)  # two hours to go
+    made = bill(run.at(now), now)
+    assert (made.hours, made.dollars) == (pytest.approx(2.0), pytest.approx(3.0))
+    assert made.expected_hours == pytest.approx(4.0)
+    assert made.expected_dollars == pytest.approx(5.0)
+    # of the first order; the second's is only of what was left
+    assert (made.estimated_hours, made.estimated_dollars) == (4.0, 8.0)
+    text = status_text(run.at(now), "", now)
+    assert (
+        "  cost         $3.00 so far for 2.0 h of machines, about $5.00 and 4.0 h at its end "
+        "(estimated at first: 4.0 h, $8.00)" in text
+    )
+
+
+def test_the_end_is_held_against_the_estimate() -> None:
+    run = Run()
+    run.attempt.finish("done")
+    notes.record_outcome(run.store, "run", 1, Outcome(0, "", T0 + 3 * HOUR, 10_000))
+    notes.record_gone(run.store, "run", 1, Gone(T0 + 3.5 * HOUR, "over", "it had ended"))
+    text = verdict(run.at(T0 + 9 * HOUR), T0 + 9 * HOUR)
+    wanted = "; it took 3.5 h of machines and $7.00 (estimated at first: 4.0 h, $8.00)"
+    assert text.startswith("run run is done")
+    assert text.endswith(wanted)
+
+
+def test_less_than_an_hour_is_told_in_minutes() -> None:
+    made = cost.Bill(0.5, 0.2, 0.99, 0.4, estimated_hours=1.0, estimated_dollars=0.4)
+    told = "$0.20 so far for 30 min of machines, about $0.40 and 59 min at its end"
+    assert cost.line(made) == f"{told} (estimated at first: 1.0 h, $0.40)"
+    assert cost.total(made).startswith("it took 30 min of machines and $0.20")
+
+
+def test_a_machine_that_costs_nothing_has_no_bill() -> None:
+    run = Run(price=None)
+    now = T0 + HOUR
+    run.beat(now, 100, 1.0)
+    made = bill(run.at(now), now)
+    assert (made.dollars, made.expected_dollars, made.estimated_dollars) == (None, None, None)
+    assert made.estimated_hours == 4.0
+    assert cost.line(made) == ""
+    assert "cost" not in status_text(run.at(now), "", now)
+    bare = MemoryStore()
+    create_run(bare, RunRecord("run", "large", {}, 0, T0))
+    assert cost.total(bill(derive(bare, "run", now), now)) == ""
+
+
+def test_without_a_rate_nothing_is_foreseen() -> None:
+    run = Run()
+    now = T0 + HOUR
+    run.beat(now, 100, None)
+    made = bill(run.at(now), now)
+    assert (made.expected_hours, made.expected_dollars) == (None, None)
+    assert cost.line(made).startswith("$2.00 so far for 1.0 h of machines (estimated")

@@ -1,0 +1,122 @@
+"""What a run has cost is never reckoned too low, and its limits hold over all its attempts."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from launch.pricing.budget import HOUR, Limits, Room, Spent, price_of, room, seconds_of, spent
+from mimir.errors import BadInput
+from mimir.runs.notes import Gone
+from mimir.runs.status import AttemptStatus, Status
+
+NOW = 100 * HOUR
+STATUS = Status(
+    run="run", preset="smoke", state="running", reason="", step=0, committed_step=0,
+    total_steps=10, epoch=None, rate=None, eta_s=None, loss=None, val=None, silent=False,
+    silent_s=None, stop_requested=False, attempt=1, attempts=(), kept=(), best=None, created=1.0,
+)  # fmt: skip
+
+
+def rented(hours: float, price: float | None = 2.0, **more: Any) -> AttemptStatus:
+    """An attempt whose machine was ordered so many hours ago and still is there."""
+    order = {"time": NOW - hours * HOUR}
+    return replace(AttemptStatus(1, 0, "", order=order, machine={"price": price}), **more)
+
+
+def gone(hours_ago: float, kind: str = "over") -> Gone:
+    return Gone(NOW - hours_ago * HOUR, kind, "why")
+
+
+def of(*attempts: AttemptStatus) -> Status:
+    return replace(STATUS, attempts=attempts)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "hours"),
+    [
+        (rented(3), 3),
+        (rented(3, gone=gone(1)), 2),
+        # Its work has ended, but nobody has seen its machine go.
+        (rented(3, end="done", exit_code=0, ended_at=NOW - 2 * HOUR), 3),
+        (rented(3, end="lost without a word"), 3),
+        (rented(3, gone=gone(1, "refused")), 0),
+        (rented(3, None, end="done", exit_code=0, ended_at=NOW - 2 * HOUR), 1),
+        (rented(3, None, end="lost without a word"), 0),
+        (rented(3, None), 3),
+        (rented(-1), 0),
+        (AttemptStatus(1, 0, "", machine={"price": 2.0, "started": NOW - 4 * HOUR}), 4),
+        (AttemptStatus(1, 0, ""), 0),
+        # Ordered, with no answer: there may be a machine.
+        (AttemptStatus(1, 0, "", order={"time": NOW - HOUR, "offer": {"price": 2.0}}), 1),
+    ],
+)
+def test_a_machine_is_paid_from_its_order_until_it_is_gone(
+    attempt: AttemptStatus, hours: float
+) -> None:
+    assert seconds_of(attempt, NOW) == pytest.approx(hours * HOUR)
+
+
+def test_a_price_is_the_machines_else_its_offers() -> None:
+    order = {"offer": {"price": 3}}
+    assert price_of(AttemptStatus(1, 0, "", order=order, machine={"price": 2.5})) == 2.5
+    assert price_of(AttemptStatus(1, 0, "", order=order)) == 3.0
+    assert price_of(AttemptStatus(1, 0, "", order={"offer": None}, machine={})) is None
+    assert price_of(AttemptStatus(1, 0, "")) is None
+
+
+def test_all_attempts_are_paid() -> None:
+    assert spent(of(), NOW) == Spent(0.0, None)
+    assert spent(of(rented(1, None)), NOW) == Spent(1.0, None)
+    known = of(rented(5, 2.0, gone=gone(1)), rented(1, None), rented(2, 0.5))
+    assert spent(known, NOW) == Spent(7.0, 9.0)
+
+
+def test_without_limits_there_is_room_for_ever() -> None:
+    left = room(Limits(), of(rented(50)), NOW)
+    assert left == Room(float("inf"), float("inf"))
+    assert left.hours_at(2.0) == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("limits", "hours", "dollars", "why"),
+    [
+        (Limits(max_hours=5), 2, float("inf"), ""),
+        (Limits(max_cost=10), float("inf"), 4, ""),
+        (Limits(max_hours=3), 0, float("inf"), "3 h of machines"),
+        (Limits(max_hours=2), 0, float("inf"), "2 h of machines"),
+        (Limits(max_cost=6), float("inf"), 0, "$6.00"),
+        (Limits(max_attempts=2), float("inf"), float("inf"), ""),
+        (Limits(max_attempts=1), float("inf"), float("inf"), "1 machine"),
+    ],
+)
+def test_what_is_left(limits: Limits, hours: float, dollars: float, why: str) -> None:
+    refused = rented(2, gone=gone(1, "refused"))  # is neither a machine nor paid
+    left = room(limits, of(refused, rented(3)), NOW)
+    assert (left.hours, left.dollars) == pytest.approx((hours, dollars))
+    assert why in left.why
+    assert bool(left.why) == bool(why)
+
+
+def test_the_nearer_limit_counts() -> None:
+    left = Room(hours=3, dollars=4)
+    assert left.hours_at(1.0) == 3
+    assert left.hours_at(2.0) == 2
+    assert left.hours_at(0.0) == 3
+
+
+@pytest.mark.parametrize("wrong", [-1, float("nan"), float("inf"), True, "5"])
+def test_what_is_no_limit(wrong: Any) -> None:
+    with pytest.raises(BadInput, match="max-cost is"):
+        Limits(max_cost=wrong)
+
+
+def test_a_wrong_limit_is_called_as_its_option_is() -> None:
+    with pytest.raises(BadInput, match=r"^max-sessions is -3"):
+        Limits(max_attempts=-3)
+
+
+def test_limits_survive_the_store() -> None:
+    limits = Limits(1.5, 2, 3, 4, 5)
+    assert Limits.from_json({**limits.as_json(), "of a newer Mimir": 1}) == limits
+    assert Limits.from_json(None) == Limits()

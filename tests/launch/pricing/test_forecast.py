@@ -1,0 +1,256 @@
+"""What a run takes: formulas against the real model, measured steps before reckoned ones."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from launch.pricing import measured
+from launch.pricing.forecast import RUNTIME_GB, Measured, forecast, memory_gb, need_gb
+from launch.pricing.workload import GUIDE_ROWS, Workload
+from mimir.config import Config, load_preset
+from mimir.errors import BadInput
+from mimir.runs import notes
+from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.notes import Heartbeat
+from mimir.runs.record import RunRecord, create_run
+from tests import ROOT
+from tests.runs.memory import MemoryStore
+
+BENCH = ROOT / "bench" / "results"
+
+
+def guide(preset: str, **settings: object) -> Workload:
+    return Workload(load_preset(preset).with_settings(settings), GUIDE_ROWS, held_out=10_000)
+
+
+def step(work: Workload, gpu: str) -> float:
+    what = forecast(work, gpu)
+    assert what is not None
+    return what.step_s
+
+
+@pytest.mark.parametrize("preset", ["smoke", "small", "medium", "large"])
+def test_parameters_are_the_models(preset: str) -> None:
+    import torch
+
+    from mimir.model.denoiser import Denoiser
+
+    work = guide(preset)
+    with torch.device("meta"):
+        model = Denoiser(work.config.model, work.config.objective.timesteps, work.targets)
+    assert work.parameters == sum(value.numel() for value in model.parameters())
+
+
+def test_the_guides_rows() -> None:
+    """Steps of an epoch, and its hours on T4 and A100 as an upper anchor."""
+    steps = {name: guide(name).steps_per_epoch for name in ("small", "medium", "large")}
+    assert steps == {"small": 31_358, "medium": 15_679, "large": 7_839}
+    for preset, gpu, upper in (
+        ("medium", "T4", 5.0),
+        ("medium", "A100 40GB", 2.0),
+        ("large", "T4", 42.0),
+        ("large", "A100 40GB", 10.0),
+    ):
+        what = forecast(guide(preset), gpu)
+        assert what is not None
+        assert upper / 12 < what.hours < upper
+        assert what.source == "model"
+
+
+def test_the_model_meets_what_was_measured() -> None:
+    """Its own constants were set by these, so it must come near."""
+    met = 0
+    for path in BENCH.glob("gpu-*.json"):
+        result = json.loads(path.read_text())
+        for name, figures in result["presets"].items():
+            seconds = figures["sides"]["ours"]["median_ms"] / 1e3
+            assert 0.75 < step(guide(name), result["machine"]["gpu"]) / seconds < 1.33, name
+            met += 1
+    assert met >= 3
+
+
+def test_operations_agree_with_the_benchs_formula() -> None:
+    """bench.work counts real residues and no attention: ours is a little above it."""
+    for path in BENCH.glob("cpu-*.json"):
+        for name, figures in json.loads(path.read_text())["presets"].items():
+            assert 1.0 < guide(name).flop / 1e9 / figures["gflop_per_step"] < 1.5
+
+
+def test_memory_is_not_below_what_was_measured() -> None:
+    """Training's own memory on a CPU in float32, one graph's copies apart."""
+    for path in BENCH.glob("cpu-*.json"):
+        for name, figures in json.loads(path.read_text())["presets"].items():
+            ours = figures["sides"]["ours"]
+            held = (ours["peak_mib"] - ours["before_mib"]) * 2**20 / 1e9
+            reckoned = guide(name, precision="fp32").memory_gb(4)
+            assert held < reckoned + 0.15 < 4 * held
+
+
+def test_more_asks_for_more() -> None:
+    small, large = guide("small"), guide("large")
+    assert need_gb(large) > need_gb(small) > RUNTIME_GB
+    assert need_gb(guide("large", batch=1024)) > 2 * need_gb(large) - RUNTIME_GB
+    assert need_gb(guide("large", batch=1024, accumulate=8)) < 1.1 * need_gb(large)
+    assert memory_gb(large.config) > need_gb(large) * 0.95
+    t4, a100, h100 = (step(large, name) for name in ("T4", "A100 40GB", "H100 SXM"))
+    assert t4 > a100 > h100
+    for slower in ({"graph_steps": 0}, {"compile": "off"}, {"precision": "fp32"}):
+        assert step(guide("large", **slower), "T4") > t4
+    # a small model is not held up by products but by kernels
+    assert step(small, "T4") / step(small, "H100 SXM") < 2.5 < t4 / h100
+
+
+def test_hours_are_steps_validations_and_the_start() -> None:
+    work = Workload(load_preset("large").with_settings({"max_steps": 1000}), 12_800, held_out=384)
+    known = {"T4": Measured(0.5, "run x")}
+    what = forecast(work, "Tesla T4", known, start_s=360.0)
+    assert what is not None
+    assert (what.gpu, what.source) == ("T4", "measured (run x)")
+    # 10 validations of 384 peptides, twice and forward only: two steps' worth each
+    assert what.train_hours == pytest.approx((1000 + 10 * 2) * 0.5 / 3600)
+    assert what.hours == pytest.approx(what.train_hours + 0.1)
+    assert what.epoch_s == pytest.approx(102 * 0.5)
+
+
+def test_of_steps_are_so_many() -> None:
+    for steps in (1, 149, 150, 1_175_850):
+        assert Workload.of_steps(load_preset("large"), steps).steps == steps
+
+
+def test_fits_by_what_this_machine_has() -> None:
+    work = guide("large", batch=4096)
+    what = forecast(work, "A100 80GB")
+    assert what is not None
+    assert what.fits
+    small = forecast(work, "A100 80GB", memory_gb=what.need_gb)  # a slice of one
+    assert small is not None
+    assert not small.fits
+
+
+def test_an_unknown_gpu_has_no_forecast_unless_it_was_measured() -> None:
+    work = guide("small")
+    assert forecast(work, "GTX 480") is None
+    what = forecast(work, "Ryzen (8 threads)", {"Ryzen (8 threads)": Measured(0.04, "run x")})
+    assert what is not None
+    assert (what.step_s, what.fits, what.start_s) == (0.04, True, 0.0)
+
+
+def test_too_little_data_is_said() -> None:
+    with pytest.raises(BadInput, match="batch is 128, but there are only 100"):
+        Workload(load_preset("large"), 100)
+
+
+def bench(folder: Path, name: str, gpu: str | None, ms: float, date: str, batch: int = 128) -> None:
+    body = {
+        "format": 1, "date": date, "machine": {"cpu": "X", "threads": 2, "gpu": gpu},
+        "presets": {"large": {"batch": batch, "sides": {"ours": {"median_ms": ms}}}},
+    }  # fmt: skip
+    (folder / name).write_text(json.dumps(body))
+
+
+def test_bench_results(tmp_path: Path) -> None:
+    bench(tmp_path, "gpu-a-2026-01-01.json", "NVIDIA A100-SXM4-40GB", 9.0, "2026-01-01")
+    bench(tmp_path, "gpu-a-2026-01-02.json", "NVIDIA A100-SXM4-40GB", 8.0, "2026-01-02")
+    bench(tmp_path, "gpu-b-2026-01-02.json", "Tesla T4", 30.0, "2026-01-02", batch=64)
+    bench(tmp_path, "cpu-x-2026-01-02.json", None, 900.0, "2026-01-02")
+    (tmp_path / "gpu-broken-2026-01-02.json").write_text("{")
+    (tmp_path / "store-x-2026-01-02.json").write_text("{}")
+    config = load_preset("large")
+    found = measured.find(config, folder=tmp_path)
+    assert found == {
+        "A100 40GB": Measured(0.008, "bench/results/gpu-a-2026-01-02.json"),
+        "X (2 threads)": Measured(0.9, "bench/results/cpu-x-2026-01-02.json"),
+    }
+    for other in ({"dim": 256}, {"batch": 64}, {"graph_steps": 0}):
+        assert measured.find(config.with_settings(other), folder=tmp_path) == {}
+    assert measured.find(load_preset("small"), folder=tmp_path) == {}
+    assert measured.find(config, folder=tmp_path / "none") == {}
+
+
+@pytest.mark.parametrize(
+    ("shown", "gpu"),
+    [
+        ("NVIDIA H100 80GB HBM3", "H100 SXM"), ("NVIDIA H100 PCIe", "H100 PCIe"),
+        ("NVIDIA H100 NVL", "H100 NVL"), ("NVIDIA H200", "H200"),
+    ],
+)  # fmt: skip
+def test_what_the_bench_measured_on_a_gpu_is_that_gpus_row(
+    shown: str, gpu: str, tmp_path: Path
+) -> None:
+    """As bench.results.save writes it, and as torch names the GPU."""
+    bench(tmp_path, f"gpu-{shown.lower().replace(' ', '-')}-2026-11-27.json", shown, 3.0, "2026")
+    (known,) = (found := measured.find(load_preset("large"), folder=tmp_path)).values()
+    what = forecast(guide("large"), gpu, found)
+    assert what is not None
+    assert (what.gpu, what.step_s, what.source) == (gpu, 0.003, f"measured ({known.source})")
+
+
+def installed(folder: Path) -> Path:
+    """The packages as a wheel brings them, laid out by pyproject.toml's own words."""
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    for package in tool["packages"]:
+        there = ROOT / tool["package-dir"].get(package, package.replace(".", "/"))
+        here = folder / package.replace(".", "/")
+        here.mkdir(parents=True)
+        for pattern in ("*.py", *tool["package-data"].get(package, ())):
+            for path in there.glob(pattern):
+                shutil.copy(path, here)
+    return folder
+
+
+def test_a_wheel_brings_what_the_bench_measured(tmp_path: Path) -> None:
+    """And none of it goes to machines: a new figure is no new code."""
+    code = (
+        "from launch import measured, wheel; from mimir.config import load_preset; import zipfile;"
+        "print(measured.__file__);"
+        "print(*measured.find(load_preset('small')).values(), sep='|');"
+        "import io; print(*zipfile.ZipFile(io.BytesIO(wheel.content())).namelist())"
+    )
+    where = installed(tmp_path / "site")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=where, capture_output=True, text=True, check=True
+    )
+    place, found, sent = done.stdout.splitlines()
+    assert Path(place).is_relative_to(where)
+    assert found.split("|") == [str(each) for each in measured.find(load_preset("small")).values()]
+    assert "bench/results/" in found
+    assert "launch/pricing/measured.py" in sent
+    assert "launch/measurements" not in sent
+
+
+def trained(
+    store: MemoryStore, name: str, config: Config, rate: float, step: int = 5000, device: str = ""
+) -> None:
+    create_run(store, RunRecord(name, config.preset, config.as_dict(), 0, 1000.0))
+    number = raise_attempt(store, name)
+    Attempt.claim(store, name, number)
+    beat = Heartbeat(0.0, step, 9000, rate=rate, device=device or "NVIDIA A100-SXM4-40GB")
+    notes.beat(store, name, number, beat)
+
+
+def test_past_runs_of_the_store(memory: MemoryStore, tmp_path: Path) -> None:
+    config = load_preset("large")
+    trained(memory, "one", config, 100.0)
+    trained(memory, "other-lr", config.with_settings({"lr": 1e-4}), 120.0)
+    trained(memory, "third", config, 150.0)
+    trained(memory, "young", config, 3.0, step=600)  # its rate still holds the compilation
+    trained(memory, "t4", config, 25.0, device="Tesla T4")
+    trained(memory, "narrow", config.with_settings({"dim": 256}), 900.0)
+    trained(memory, "wide", config.with_settings({"batch": 256}), 50.0)
+    memory.create("broken/run.json", b"{")
+    bench(tmp_path, "gpu-a-2026-01-02.json", "NVIDIA A100-SXM4-40GB", 8.0, "2026-01-02")
+    found = measured.find(config, memory, tmp_path)
+    assert found["A100 40GB"].step_s == pytest.approx(1 / 120.0)
+    assert found["A100 40GB"].source.startswith("3 runs, newest ")
+    assert found["T4"] == Measured(1 / 25.0, "run t4")
+    assert set(found) == {"A100 40GB", "T4"}
+
+
+@pytest.fixture
+def memory() -> MemoryStore:
+    return MemoryStore()

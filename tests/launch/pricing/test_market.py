@@ -1,0 +1,147 @@
+"""Offers of all providers, by expected total cost; one that fails hides no other."""
+
+import threading
+from dataclasses import dataclass, replace
+
+import pytest
+
+from launch.contract.errors import AuthFailed
+from launch.contract.offer import Need, Offer
+from launch.pricing import market as offers
+from launch.pricing.forecast import Measured
+from launch.pricing.market import EVICTED_EVERY, collect, judge, rank
+from launch.pricing.workload import GUIDE_ROWS, Workload
+from mimir.config import load_preset
+from mimir.errors import StoreError
+from tests.runs.memory import MemoryStore
+
+LARGE = Workload(load_preset("large"), GUIDE_ROWS)
+
+
+@dataclass
+class Cloud:
+    """A service that answers this."""
+
+    name: str
+    answer: list[Offer] | Exception
+    asked: Need | None = None
+
+    def offers(self, need: Need) -> list[Offer]:
+        self.asked = need
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def offer(id: str, gpu: str, price: float, memory: float = 24.0, spot: bool = False) -> Offer:
+    return Offer("x", id, gpu, memory, price, spot=spot)
+
+
+def test_one_that_fails_hides_no_other() -> None:
+    good, dear = offer("1", "RTX 4090", 0.5), offer("2", "H100 SXM", 3.0, 80)
+    found, problems = collect(
+        [
+            Cloud("a", [good]),
+            Cloud("b", AuthFailed("b does not accept the key")),
+            Cloud("c", KeyError("price")),
+            Cloud("d", [dear]),
+        ],
+        Need(),
+    )
+    assert found == [good, dear]
+    assert [(p.provider, p.exit_code) for p in problems] == [("b", 78), ("c", 1)]
+    assert problems[0].sentence == "b does not accept the key"
+    assert "KeyError" in problems[1].sentence
+
+
+def test_one_that_hangs_is_not_waited_for() -> None:
+    go_on = threading.Event()
+
+    class Slow(Cloud):
+        def offers(self, need: Need) -> list[Offer]:
+            go_on.wait(20)
+            return []
+
+    good = offer("1", "RTX 4090", 0.5)
+    found, problems = collect([Slow("slow", []), Cloud("a", [good])], Need(), within=0.2)
+    go_on.set()
+    assert found == [good]
+    assert "slow did not answer within" in problems[0].sentence
+
+
+def test_the_cheapest_whole_run_comes_first() -> None:
+    slow, fast = offer("1", "T4", 0.30, 16), offer("2", "RTX 4090", 0.50)
+    ranked, left = judge([slow, fast], LARGE)
+    assert [r.offer.id for r in ranked] == ["2", "1"]
+    assert not left
+    for one in ranked:
+        assert one.cost == pytest.approx(one.hours * one.offer.price)
+        assert one.hours == one.forecast.hours
+    # a measured step time turns it round
+    ranked, _ = judge([slow, fast], LARGE, {"T4": Measured(0.001, "run x")})
+    assert [r.offer.id for r in ranked] == ["1", "2"]
+    assert ranked[0].forecast.source == "measured (run x)"
+
+
+def test_ties_are_always_in_the_same_order() -> None:
+    same = [offer(id, "RTX 4090", 0.5) for id in ("b", "a", "c")]
+    same.append(replace(same[0], provider="w"))
+    for order in (same, same[::-1]):
+        assert [(r.offer.provider, r.offer.id) for r in judge(order, LARGE)[0]] == [
+            ("w", "b"), ("x", "a"), ("x", "b"), ("x", "c"),
+        ]  # fmt: skip
+
+
+def test_evictions_cost_hours() -> None:
+    ranked, _ = judge([offer("1", "RTX 4090", 0.5, spot=True), offer("2", "RTX 4090", 0.5)], LARGE)
+    assert [r.offer.id for r in ranked] == ["2", "1"]
+    kept, spot = ranked
+    # each: the next machine's start, and half of two minutes between checkpoints
+    again = kept.forecast.start_s / 3600 + 1 / 60
+    assert spot.hours - kept.hours == pytest.approx(kept.hours / EVICTED_EVERY * again)
+
+
+def test_what_cannot_take_the_run_is_left_out_with_a_reason() -> None:
+    wide = Workload(load_preset("large").with_settings({"batch": 4096}), GUIDE_ROWS)
+    ranked, left = judge(
+        [
+            offer("1", "RTX 3080", 0.1, 10), offer("2", "GTX 480", 0.1, 64),
+            offer("3", "V100", 0.1, 32), offer("4", "A100 80GB", 1.0, 80), offer("5", "", 0.1, 64),
+        ],
+        wide,
+        since=(7, 5),
+    )  # fmt: skip
+    assert [r.offer.id for r in ranked] == ["4"]
+    reasons = {one.offer.id: one.why for one in left}
+    assert "10 GB is too small" in reasons["1"]
+    assert "--accumulate" in reasons["1"]
+    assert "nothing is known of GTX 480" in reasons["2"]
+    assert "7.0) is too old" in reasons["3"]
+    assert "without a name" in reasons["5"]
+    assert [r.offer.id for r in judge([offer("3", "V100", 0.1, 32)], wide)[0]]
+
+
+def test_rank_by_steps_left() -> None:
+    one = offer("1", "RTX 4090", 0.5)
+    config = load_preset("large")
+    whole, rest = (rank([one], config, steps)[0].hours for steps in (1_000_000, 1000))
+    assert whole > 2 > 0.2 > rest > 0.13
+
+
+def test_a_store_that_does_not_answer_costs_its_figures_only() -> None:
+    class Away(MemoryStore):
+        def folders(self):  # type: ignore[no-untyped-def]
+            raise StoreError("503 Slow Down")
+
+    assert rank([offer("1", "RTX 4090", 0.5)], load_preset("large"), 1000, Away())
+
+
+def test_json_has_no_more_digits_than_it_is_worth() -> None:
+    body = judge([offer("1", "RTX 4090", 0.5)], LARGE)[0][0].as_json()
+    assert body["id"] == "1"
+    assert body["source"] == "model"
+    assert len(str(body["hours"])) < 7
+
+
+def test_waiting_is_bounded() -> None:
+    assert offers.WITHIN <= 60

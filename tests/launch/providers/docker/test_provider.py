@@ -1,0 +1,335 @@
+"""Provider docker against an engine that exists on paper: what it asks for, and what it makes
+of the answers. tests/image/ has it with a real engine."""
+
+import json
+import os
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launch.contract.errors import NoCapacity, NotGone, UnknownOutcome
+from launch.contract.provider import AttemptSpec
+from launch.payload import code_in_store
+from launch.providers import registry
+from launch.providers.docker.cli import Engine
+from launch.providers.docker.provider import DockerProvider
+from mimir.errors import BadInput
+from mimir.runs.probe import probe
+from mimir.runs.record import RunRecord, create_run
+from mimir.runs.store import open_store
+
+OURS = {"Config": {"Labels": {"org.opencontainers.image.title": "mimir"}}}
+S3 = "s3://bucket/runs?endpoint=https://s3.example.org"
+
+
+class Paper:
+    """An engine: containers by name, images by name. `refuses` maps a word to what it says."""
+
+    def __init__(self) -> None:
+        self.images: dict[str, Any] = {"mimir:latest": OURS}
+        self.containers: dict[str, dict[str, Any]] = {}
+        self.asked: list[list[str]] = []
+        self.environ: dict[str, str] = {}
+        self.refuses: dict[str, str] = {}
+        self.slow: set[str] = set()
+        self.immortal = False
+
+    def __call__(
+        self, command: list[str], *, timeout: float, env: dict[str, str], **_: Any
+    ) -> "subprocess.CompletedProcess[str]":
+        words = command[1:]
+        self.asked.append(words)
+        if words[0] in self.slow:
+            raise subprocess.TimeoutExpired(command, timeout)
+        if words[0] in self.refuses:
+            return subprocess.CompletedProcess(command, 1, "", self.refuses[words[0]])
+        if words[0] == "create":
+            self.environ = env
+        try:
+            return subprocess.CompletedProcess(command, 0, getattr(self, f"_{words[0]}")(words), "")
+        except KeyError as error:
+            said = f"Error: No such object: {error}"
+            return subprocess.CompletedProcess(command, 1, "", said)
+
+    def _found(self, name: str) -> dict[str, Any]:
+        for key, value in self.containers.items():
+            if name in (key, value["Id"]):
+                return value
+        raise KeyError(name)
+
+    def _container(self, words: list[str]) -> str:
+        return json.dumps([self._found(words[2])])
+
+    def _image(self, words: list[str]) -> str:
+        return json.dumps([self.images[words[2]]])
+
+    def _info(self, words: list[str]) -> str:
+        return '{"SecurityOptions":["name=seccomp"]}'
+
+    def _create(self, words: list[str]) -> str:
+        name = words[words.index("--name") + 1]
+        labels = dict(words[i + 1].split("=", 1) for i, w in enumerate(words) if w == "--label")
+        self.containers[name] = {
+            "Id": f"id-{name}", "Image": "sha256:1", "State": {"Status": "created"},
+            "Config": {"Labels": labels},
+        }  # fmt: skip
+        return f"id-{name}\n"
+
+    def _start(self, words: list[str]) -> str:
+        self._found(words[1])["State"]["Status"] = "running"
+        return ""
+
+    def _stop(self, words: list[str]) -> str:
+        self._found(words[-1])["State"]["Status"] = "exited"
+        return ""
+
+    def _rm(self, words: list[str]) -> str:
+        found = self._found(words[-1])
+        if not self.immortal:
+            self.containers = {k: v for k, v in self.containers.items() if v is not found}
+        return ""
+
+    def _ps(self, words: list[str]) -> str:
+        wanted = dict(
+            words[i + 1].removeprefix("label=").split("=", 1)
+            for i, word in enumerate(words) if word == "--filter"
+        )  # fmt: skip
+        return "\n".join(
+            c["Id"] for c in self.containers.values()
+            if all(c["Config"]["Labels"].get(k) == v for k, v in wanted.items())
+        )  # fmt: skip
+
+    def _logs(self, words: list[str]) -> str:
+        return "one\ntwo\n"
+
+
+@pytest.fixture
+def paper() -> Paper:
+    return Paper()
+
+
+@pytest.fixture
+def provider(paper: Paper, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> DockerProvider:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    engine = Engine(paper, which=lambda name: f"/bin/{name}")
+    return DockerProvider(engine, has_gpu=lambda: False, clock=lambda: 1000.0)
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> AttemptSpec:
+    return AttemptSpec(store=(tmp_path / "my store, 1").as_uri(), run="first", attempt=3)
+
+
+def created(paper: Paper) -> list[str]:
+    return next(words for words in paper.asked if words[0] == "create")
+
+
+def value(words: list[str], option: str) -> list[str]:
+    return [words[i + 1] for i, word in enumerate(words) if word == option]
+
+
+def test_the_order(provider: DockerProvider, paper: Paper, spec: AttemptSpec) -> None:
+    machine = provider.start(spec)
+    words = created(paper)
+    assert value(words, "--name") == ["mimir-first-a0003"]
+    assert "mimir.run=first" in value(words, "--label")
+    folder = Path(spec.store.removeprefix("file://").replace("%20", " ").replace("%2C", ","))
+    assert value(words, "--mount") == [f'type=bind,"source={folder}","target={folder}"']
+    assert value(words, "--network") == ["none"]
+    assert value(words, "--user") == [f"{os.getuid()}:{os.getgid()}"]
+    assert {"--read-only", "no-new-privileges"} <= set(words)
+    assert "--gpus" not in words
+    tail = words[words.index("mimir:latest") :]
+    assert tail == ["mimir:latest", "--", "mimir-entrypoint", "worker", *spec.worker_options()]
+    assert machine["id"] == "id-mimir-first-a0003"
+    json.dumps(machine)
+    assert provider.alive(machine) is True
+
+
+def test_a_deadline_is_also_held_outside_of_python(
+    provider: DockerProvider, paper: Paper, spec: AttemptSpec
+) -> None:
+    provider.start(AttemptSpec(store=spec.store, run="first", attempt=3, deadline=4600.0))
+    words = created(paper)
+    at = words.index("timeout")
+    assert words[at : at + 4] == ["timeout", "--foreground", "--kill-after=60", "4800"]
+    assert words[-2:] == ["--deadline", "4600.0"]
+
+
+def test_keys_are_in_a_file_and_nowhere_else(
+    provider: DockerProvider, paper: Paper, tmp_path: Path
+) -> None:
+    env = {"AWS_ACCESS_KEY_ID": "AKIAPLANTED", "AWS_SECRET_ACCESS_KEY": "planted/secret"}
+    machine = provider.start(AttemptSpec(S3, "first", 1, env={**env, "PLAIN": "yes"}))
+    words = created(paper)
+    assert not any("planted" in word.lower() for asked in paper.asked for word in asked)
+    assert "planted" not in json.dumps(machine).lower()
+    assert "PLAIN" in value(words, "--env")
+    assert paper.environ["PLAIN"] == "yes"
+    assert "planted/secret" not in paper.environ.values()
+    assert not set(env) & set(value(words, "--env")), "the engine would show them"
+    file = Path(machine["keys"]) / "keys.json"
+    assert json.loads(file.read_text())["SecretAccessKey"] == "planted/secret"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    assert value(words, "--mount") == [f"type=bind,source={file.parent},target=/run/mimir,readonly"]
+    assert "MIMIR_CREDENTIALS_FILE=/run/mimir/keys.json" in value(words, "--env")
+    assert not value(words, "--network")
+    provider.end(machine)
+    assert not file.parent.exists()
+
+
+def test_without_keys_in_the_order_it_has_a_copy_of_our_own(
+    provider: DockerProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAOWN")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "own")
+    machine = provider.start(AttemptSpec(S3, "first", 1))
+    file = Path(machine["keys"]) / "keys.json"
+    assert json.loads(file.read_text())["AccessKeyId"] == "AKIAOWN"
+
+
+def test_a_server_on_the_loopback_is_reached(provider: DockerProvider, paper: Paper) -> None:
+    env = {"AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "B"}
+    store = "s3://bucket/runs?endpoint=http://127.0.0.1:9000"
+    provider.start(AttemptSpec(store, "first", 1, env=env))
+    assert value(created(paper), "--network") == ["host"]
+
+
+def test_a_launcher_that_died_after_its_order_finds_the_container(
+    provider: DockerProvider, paper: Paper, spec: AttemptSpec
+) -> None:
+    first = provider.start(spec)
+    again = provider.start(spec)
+    assert again["id"] == first["id"]
+    assert sum(words[0] == "create" for words in paper.asked) == 1
+
+
+def test_a_container_that_was_made_but_not_started_is_started(
+    provider: DockerProvider, paper: Paper, spec: AttemptSpec
+) -> None:
+    provider.start(spec)
+    paper.containers["mimir-first-a0003"]["State"]["Status"] = "created"
+    assert provider.alive(provider.start(spec)) is True
+
+
+def test_a_new_attempt_ends_what_older_ones_left(
+    provider: DockerProvider, paper: Paper, spec: AttemptSpec
+) -> None:
+    provider.start(spec)
+    other = AttemptSpec(store=spec.store, run="other", attempt=1)
+    provider.start(other)
+    provider.start(AttemptSpec(store=spec.store, run="first", attempt=4))
+    assert set(paper.containers) == {"mimir-first-a0004", "mimir-other-a0001"}
+
+
+def test_the_name_is_taken_by_another_stores_run(
+    provider: DockerProvider, spec: AttemptSpec
+) -> None:
+    provider.start(spec)
+    with pytest.raises(BadInput, match="of a run in another store"):
+        provider.start(AttemptSpec(store="file:///elsewhere", run="first", attempt=3))
+
+
+def test_end_is_verified(provider: DockerProvider, paper: Paper, spec: AttemptSpec) -> None:
+    machine = provider.start(spec)
+    paper.immortal = True
+    with pytest.raises(NotGone, match="still there"):
+        provider.end(machine)
+    paper.immortal = False
+    provider.end(machine)
+    assert provider.alive(machine) is False
+    provider.end(machine)
+
+
+def test_who_cannot_tell_says_so(provider: DockerProvider, paper: Paper, spec: AttemptSpec) -> None:
+    machine = provider.start(spec)
+    assert provider.output(machine, 5) == ["one", "two"]
+    assert provider.alive({**machine, "host": "elsewhere"}) is None
+    with pytest.raises(NotGone, match="elsewhere"):
+        provider.end({**machine, "host": "elsewhere"})
+    paper.slow.add("container")
+    assert provider.alive(machine) is None
+    paper.slow.clear()
+    paper.refuses["container"] = "Cannot connect to the Docker daemon at unix:///x.sock."
+    assert provider.alive(machine) is None
+    with pytest.raises(NotGone, match="does not run"):
+        provider.end(machine)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "sentence"),
+    [
+        ("Cannot connect to the Docker daemon at unix:///x.sock.", BadInput, "does not run"),
+        ("permission denied while trying to connect to the docker API socket", BadInput, "group"),
+        ('could not select device driver "" with capabilities: [[gpu]]', NoCapacity, "toolkit"),
+    ],
+)
+def test_what_the_engine_says(
+    provider: DockerProvider, paper: Paper, spec: AttemptSpec, said: str, kind: type, sentence: str
+) -> None:
+    paper.refuses["start"] = said
+    with pytest.raises(kind, match=sentence):
+        provider.start(spec)
+
+
+def test_nothing_is_left_of_a_gpu_that_cannot_be_given(
+    provider: DockerProvider, paper: Paper, spec: AttemptSpec
+) -> None:
+    paper.refuses["start"] = 'could not select device driver "" with capabilities: [[gpu]]'
+    with pytest.raises(NoCapacity):
+        provider.start(spec)
+    assert not paper.containers
+
+
+def test_an_engine_that_does_not_answer(
+    provider: DockerProvider, paper: Paper, spec: AttemptSpec
+) -> None:
+    paper.slow.add("create")
+    with pytest.raises(UnknownOutcome, match="within 60 s"):
+        provider.start(spec)
+
+
+def test_no_engine(spec: AttemptSpec) -> None:
+    with pytest.raises(BadInput, match="neither is installed"):
+        DockerProvider(Engine(which=lambda name: None)).start(spec)
+
+
+def test_no_image(provider: DockerProvider, paper: Paper, spec: AttemptSpec) -> None:
+    paper.images.clear()
+    paper.refuses["pull"] = "Error: pull access denied for mimir"
+    with pytest.raises(BadInput, match="make image"):
+        provider.start(spec)
+
+
+def test_a_gpu_is_given(paper: Paper, spec: AttemptSpec) -> None:
+    engine = Engine(paper, which=lambda name: f"/bin/{name}")
+    DockerProvider(engine, has_gpu=lambda: True).start(spec)
+    assert value(created(paper), "--gpus") == ["all"]
+
+
+def test_somebody_elses_image_gets_our_code_from_the_store(
+    provider: DockerProvider, paper: Paper, tmp_path: Path
+) -> None:
+    store = open_store((tmp_path / "store").as_uri())
+    record = RunRecord("first", "smoke", {}, 0, 0.0, probe=probe(store, "first"))
+    create_run(store, record)
+    paper.images["torch:2"] = {"Config": {"Labels": None}}
+    machine = provider.start(AttemptSpec(store.url, "first", 1, image="torch:2"))
+    words = created(paper)
+    assert machine["image"] == "torch:2"
+    assert value(words, "--entrypoint") == ["python3"]
+    assert words[words.index("torch:2") + 1] == "-c"
+    assert words[-6:] == list(AttemptSpec(store.url, "first", 1).worker_options())
+    environ = dict(pair.split("=", 1) for pair in value(words, "--env"))
+    stored = code_in_store.of_run(store, "first")
+    assert (environ["MIMIR_CODE"], environ["MIMIR_CODE_SHA256"]) == (stored.key, stored.sha256)
+    assert store.get(stored.key, size=stored.size, sha256=stored.sha256)
+    assert not value(words, "--network"), "pip may have to fetch what the image lacks"
+
+
+def test_the_registry_has_it() -> None:
+    assert registry.get("docker").name == "docker"

@@ -1,0 +1,189 @@
+"""A machine is ordered by one request, and has ended when its service says so."""
+
+import pytest
+
+from launch.contract.cloud import State
+from launch.contract.errors import (
+    AuthFailed,
+    Leaked,
+    NoCapacity,
+    NotGone,
+    ProviderError,
+    RateLimited,
+    UnknownOutcome,
+)
+from launch.contract.offer import Offer
+from launch.providers import rented
+from mimir.errors import BadInput, StoreError
+from tests.launch.paper import START, Desk, offer
+
+NAME = "mimir-run-a0001"
+AWAY = ProviderError("502")
+
+
+def test_one_create(desk: Desk) -> None:
+    machine = desk.provider.start(desk.spec(deadline=START + 60))
+    assert desk.cloud.created == [NAME]
+    assert desk.left == ["run 1"]  # the keys wait for it
+    assert machine == {
+        "provider": "runpod", "id": "i1", "name": NAME, "gpu": "RTX 4090", "price": 0.5,
+        "region": "", "spot": False, "place": "here", "image": "an image",
+        "deadline": START + 60, "ends_itself": True, "started": START,
+    }  # fmt: skip
+    assert desk.provider.alive(machine) is True
+    assert desk.provider.output(machine, 5) == ["i1 said something"]
+
+
+def test_what_cannot_be_ordered(desk: Desk) -> None:
+    with pytest.raises(BadInput, match="an offer is needed"):
+        desk.provider.start(desk.spec(offer=None))
+    desk.cloud.make(offer(), NAME)
+    with pytest.raises(BadInput, match="another --name"):
+        desk.provider.start(desk.spec())
+    assert not desk.cloud.created
+
+
+@pytest.mark.parametrize("error", [NoCapacity("none"), AuthFailed("no key"), BadInput("wrong")])
+def test_a_refusal_takes_the_keys_back(desk: Desk, error: Exception) -> None:
+    desk.cloud.faults = [error]
+    with pytest.raises(type(error)):
+        desk.provider.start(desk.spec())
+    assert desk.left == []
+    assert desk.cloud.created == [NAME]
+
+
+def test_keys_that_cannot_be_taken_back_hide_no_machine(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NotGone says that money may be spent; the store's trouble must not be told instead."""
+
+    def fails(*args: object) -> None:
+        raise StoreError("the store is away")
+
+    monkeypatch.setattr("launch.payload.key_link.take_back", fails)
+    desk.cloud.immortal = True
+    desk.cloud.faults = [leak]
+    desk.cloud.make(offer(), "mimir-other-a0001")
+    with pytest.raises(NotGone):
+        desk.provider.start(desk.spec())
+
+
+def leak(offer: Offer, name: str) -> str:
+    raise Leaked("a host was found, then lost", "i1")
+
+
+def test_what_leaked_is_ended_before_the_next_offer(desk: Desk) -> None:
+    def leaks(offer: Offer, name: str) -> str:
+        raise Leaked("no host", desk.cloud.make(offer, name))
+
+    desk.cloud.faults = [leaks]
+    with pytest.raises(NoCapacity, match="all the same is ended"):
+        desk.provider.start(desk.spec())
+    assert desk.cloud.terminated == ["i1"]
+    assert desk.cloud.alive() == []
+    assert desk.left == []
+
+
+def test_a_lost_answer_is_looked_up(desk: Desk) -> None:
+    def lost(offer: Offer, name: str) -> str:
+        desk.cloud.make(offer, name, 0.52)
+        desk.cloud.list_fails = [AWAY, BadInput("an answer that nobody knows")]
+        raise UnknownOutcome("timeout")
+
+    desk.cloud.faults = [lost]
+    machine = desk.provider.start(desk.spec())
+    assert (machine["id"], machine["price"]) == ("i1", 0.52)
+    assert desk.cloud.created == [NAME]
+    assert desk.left == ["run 1"]
+    assert desk.clock.now - START == sum(rented.LOOKS[:3])
+
+
+def test_an_answer_that_stays_lost(desk: Desk) -> None:
+    desk.cloud.faults = [UnknownOutcome("timeout")]
+    with pytest.raises(UnknownOutcome, match=r"does not list it \(timeout\)"):
+        desk.provider.start(desk.spec())
+    assert desk.cloud.created == [NAME]
+    assert desk.left == ["run 1"]  # it may come up, and is turned away by its attempt's number
+    assert desk.provider.adopt(desk.spec()) is None
+    desk.cloud.make(offer(), NAME, 0.7)
+    found = desk.provider.adopt(desk.spec())
+    assert found is not None
+    assert (found["id"], found["price"]) == ("i1", 0.7)
+
+
+@pytest.mark.parametrize(("price", "dear"), [(0.5, False), (0.525, False), (0.53, True)])
+def test_dearer_than_offered(desk: Desk, price: float, dear: bool) -> None:
+    desk.cloud.faults = [lambda offer, name: desk.cloud.make(offer, name, price)]
+    desk.cloud.get_fails = [AWAY, BadInput("?")]
+    if dear:
+        with pytest.raises(NoCapacity, match=r"asked \$0.530/h"):
+            desk.provider.start(desk.spec())
+        assert desk.cloud.alive() == []
+        return
+    assert desk.provider.start(desk.spec())["price"] == price
+
+
+def test_a_machine_that_is_not_shown_yet_is_taken(desk: Desk) -> None:
+    desk.cloud.get_fails = [AWAY, AWAY, AWAY]
+    assert desk.provider.start(desk.spec())["price"] == 0.5
+
+
+def machine(desk: Desk) -> dict[str, object]:
+    return desk.provider.start(desk.spec())
+
+
+def test_the_end_is_seen(desk: Desk) -> None:
+    desk.provider.end(machine(desk))
+    assert desk.cloud.terminated == ["i1"]
+    assert desk.clock.now == START
+
+
+def test_a_500_may_have_ended_it_all_the_same(desk: Desk) -> None:
+    its = machine(desk)
+    desk.cloud.terminate_fails = [ProviderError("500")]
+    desk.provider.end(its)
+    assert desk.cloud.terminated == ["i1"]
+
+
+def test_the_end_is_asked_for_until_it_is_seen(desk: Desk) -> None:
+    its = machine(desk)
+    desk.cloud.immortal = True
+    desk.cloud.terminate_fails = [RateLimited("slowly", 12.0), BadInput("?")]
+    desk.cloud.get_fails = [AWAY]
+
+    def at_sleep(number: int) -> None:
+        desk.cloud.immortal = len(desk.cloud.terminated) < 3
+
+    desk.clock.at_sleep = at_sleep
+    desk.provider.end(its)
+    assert len(desk.cloud.terminated) == 4
+    assert desk.clock.now - START >= 12.0
+
+
+def test_still_there(desk: Desk) -> None:
+    its = machine(desk)
+    desk.cloud.immortal = True
+    with pytest.raises(NotGone, match=f"{NAME}.*it says RUNNING.*may still cost"):
+        desk.provider.end(its)
+    assert rented.GONE_WITHIN <= desk.clock.now - START < rented.GONE_WITHIN + 30
+    assert desk.provider.alive(its) is True
+
+
+def test_no_answer_is_not_gone(desk: Desk) -> None:
+    its = machine(desk)
+    desk.cloud.get_fails = [AuthFailed("your key was withdrawn") for _ in range(100)]
+    with pytest.raises(NotGone, match="your key was withdrawn"):
+        desk.provider.end(its)
+    assert desk.provider.alive(its) is None
+
+
+def test_a_state_of_gone_is_gone(desk: Desk) -> None:
+    its = machine(desk)
+    desk.cloud.immortal = True
+    desk.cloud.becomes("i1", State.GONE)
+    assert desk.provider.alive(its) is False
+    assert desk.provider.inspect(its) is None
+    assert desk.provider.adopt(desk.spec()) is None
+    desk.provider.end(its)
+    desk.cloud.becomes("i1", State.SUSPENDED)
+    assert desk.provider.alive(its) is True  # it may come back, and may cost

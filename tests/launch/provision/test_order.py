@@ -1,0 +1,312 @@
+"""One order for one attempt, whoever else orders, dies, stops or comes late."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from launch.contract.errors import BalanceEmpty, NoCapacity, NotGone, Unclear, UnknownOutcome
+from launch.contract.offer import Offer
+from launch.provision import order as ordering
+from launch.provision.order import Choice, Ordered
+from launch.provision.plan import Order, Plan, newest_plan, stop_asked
+from mimir.errors import BadInput, Corrupt, Fenced, StoreError
+from mimir.runs import layout, notes
+from mimir.runs.commit import raise_attempt
+from mimir.runs.notes import StopRequest
+from mimir.runs.status import derive, read_head
+from tests.launch.paper import START, Desk, offer
+
+PLAN = Plan(("runpod",))
+
+
+def order(desk: Desk, *offers: Offer, after: int | None = None, since: int = 0) -> Ordered:
+    choices = [Choice(desk.provider, each, START + 3600, 0.5) for each in offers or (offer(),)]
+    return ordering.order(
+        desk.store, "run", choices, PLAN, desk.say, after=after, since=since, clock=desk.clock
+    )
+
+
+def test_the_intent_is_written_before_the_request(desk: Desk) -> None:
+    def create(offer: Offer, name: str) -> str:
+        seen.append((notes.read_order(desk.store, "run", 1), read_head(desk.store, "run").attempt))
+        return desk.cloud.make(offer, name)
+
+    seen: list[tuple[dict[str, object] | None, int]] = []
+    desk.cloud.faults = [create]
+    ordered = order(desk)
+    (wanted, head), machine = seen[0], notes.read_machine(desk.store, "run", 1)
+    assert head == 1
+    assert wanted is not None
+    written = Order.from_json(wanted)
+    assert (written.offer, written.plan, written.time) == (offer(), PLAN, START)
+    assert (written.since, written.estimate_hours) == (1, 0.5)
+    assert machine == ordered.machine
+    assert machine is not None
+    assert machine["estimate_hours"] == 0.5
+    assert desk.cloud.created == ["mimir-run-a0001"]
+
+
+def test_of_two_at_once_one_orders(desk: Desk) -> None:
+    def create(offer: Offer, name: str) -> str:
+        with pytest.raises(Fenced, match="somebody else"):
+            order(desk, after=0)
+        return desk.cloud.make(offer, name)
+
+    desk.cloud.faults = [create]
+    assert order(desk, after=0).attempt == 1
+    assert desk.cloud.created == ["mimir-run-a0001"]
+
+
+def test_an_order_that_was_just_begun_is_left_to_its_launcher(desk: Desk) -> None:
+    desk.order(1)
+    desk.clock.now += ordering.HELD - 1
+    with pytest.raises(Fenced, match="just now"):
+        order(desk)
+    assert not desk.cloud.created
+
+
+def test_a_launcher_that_died_after_its_intent_loses_the_attempt(desk: Desk) -> None:
+    desk.order(1)
+    desk.clock.now += ordering.HELD
+    assert order(desk).attempt == 2
+    assert desk.gone(1).kind == "refused"
+    assert desk.cloud.created == ["mimir-run-a0002"]
+
+
+def test_a_launcher_that_slept_after_its_intent_orders_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lid was shut between order.json and HEAD; meanwhile another one took over."""
+    real = ordering.raise_attempt
+
+    def asleep(*args: object, **more: object) -> int:
+        monkeypatch.setattr(ordering, "raise_attempt", real)
+        desk.clock.now += ordering.HELD
+        assert order(desk, after=0).attempt == 2
+        return real(*args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ordering, "raise_attempt", asleep)
+    with pytest.raises(Fenced):
+        order(desk, after=0)
+    assert desk.cloud.created == ["mimir-run-a0002"]
+
+
+def test_a_launcher_that_slept_before_its_request_orders_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asleep(*args: object, **more: object) -> object:
+        raise_attempt(desk.store, "run")
+        return desk.credentials
+
+    monkeypatch.setattr("launch.provision.order.keys.for_machine", asleep)
+    with pytest.raises(Fenced, match="nothing was ordered"):
+        order(desk)
+    assert not desk.cloud.created
+    assert desk.gone(1).kind == "refused"
+
+
+def test_a_machine_that_comes_after_its_replacement_is_ended(desk: Desk) -> None:
+    def create(offer: Offer, name: str) -> str:
+        raise_attempt(desk.store, "run")
+        return desk.cloud.make(offer, name)
+
+    desk.cloud.faults = [create]
+    with pytest.raises(Fenced, match="its machine is ended"):
+        order(desk)
+    assert desk.cloud.alive() == []
+    assert desk.left == []
+    assert desk.gone(1).kind == "over"
+
+
+@pytest.mark.parametrize("asked", [1, 2])
+def test_a_stop_between_two_attempts_holds(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, asked: int
+) -> None:
+    """Asked of the attempt that is replaced, or of the one that was just raised."""
+    raise_attempt(desk.store, "run")
+    notes.record_order(desk.store, "run", 1, {})
+    real = notes.record_order
+
+    def stopped(*args: object) -> bool:
+        done = real(*args)  # type: ignore[arg-type]
+        store = desk.store
+        store.create(layout.stop_key("run", asked), b'{"time": 1.0, "reason": "enough"}')
+        return done
+
+    monkeypatch.setattr(notes, "record_order", stopped)
+    with pytest.raises(Fenced, match="asked to stop"):
+        order(desk, after=1, since=1)
+    assert not desk.cloud.created
+    head = read_head(desk.store, "run")
+    assert (head.attempt, head.state) == (2, "stopped")
+
+
+def test_a_stop_between_two_offers_holds(desk: Desk) -> None:
+    def refuse(offer: Offer, name: str) -> str:
+        notes.request_stop(desk.store, "run", StopRequest(1.0))
+        raise NoCapacity("none left")
+
+    desk.cloud.faults = [refuse]
+    with pytest.raises(Fenced, match="asked to stop"):
+        order(desk, offer(0.5), offer(0.6))
+    assert desk.cloud.created == ["mimir-run-a0001"]
+    assert read_head(desk.store, "run").state == "stopped"
+
+
+def test_a_person_who_resumes_has_answered_the_older_stop(desk: Desk) -> None:
+    raise_attempt(desk.store, "run")
+    notes.request_stop(desk.store, "run", StopRequest(1.0))
+    assert order(desk, after=1).attempt == 2
+    assert stop_asked(desk.store, "run", 2, 2) is None
+    assert stop_asked(desk.store, "run", 1, 2) is not None
+
+
+def test_the_next_offer_on_no_capacity(desk: Desk) -> None:
+    desk.cloud.faults = [NoCapacity("none left"), NoCapacity("none left here")]
+    ordered = order(desk, offer(0.5), offer(0.6), offer(0.7))
+    assert ordered.attempt == 3
+    assert ordered.machine["price"] == 0.7
+    assert [desk.gone(number).kind for number in (1, 2)] == ["refused", "refused"]
+    assert desk.said == ["not to be had: none left", "not to be had: none left here"]
+    written = [notes.read_order(desk.store, "run", number) for number in (1, 2, 3)]
+    assert [each["since"] for each in written if each] == [1, 1, 1]
+
+
+def test_orders_carry_on_which_attempts_never_had_a_machine(desk: Desk) -> None:
+    desk.cloud.faults = [NoCapacity("none left"), NoCapacity("none left"), NoCapacity("none left")]
+    assert order(desk, *map(offer, (0.5, 0.6, 0.7, 0.8))).attempt == 4
+    desk.cloud.faults = [NoCapacity("none left")]
+    assert order(desk, offer(0.5), offer(0.6), since=1).attempt == 6
+    read = [Order.from_json(notes.read_order(desk.store, "run", n) or {}) for n in range(1, 7)]
+    spans = [(), ((1, 1),), ((1, 2),), ((1, 3),), ((1, 3),), ((1, 3), (5, 5))]
+    assert [each.refused for each in read] == spans
+    assert [each.looked for each in read] == [0, 0, 1, 2, 2, 4]
+    assert notes.refused_before(desk.store, "run", 6) == {1, 2, 3, 5}
+    found = derive(desk.store, "run", START).attempts
+    assert [each.gone is not None for each in found] == [True, True, True, False, True, False]
+
+
+@pytest.mark.parametrize("refused", ["x", [[1]], [["a", 2]], [[3, 1]], [[0, 99]], 5])
+def test_what_an_order_says_of_others_may_be_nonsense(desk: Desk, refused: object) -> None:
+    desk.order(1)
+    raise_attempt(desk.store, "run")
+    assert order(desk, after=1).attempt == 2
+    key = layout.order_key("run", 2)
+    value = {**(notes.read_order(desk.store, "run", 2) or {}), "refused": refused}
+    desk.store.write(key, json.dumps(value).encode())
+    assert 2 not in notes.refused_before(desk.store, "run", 2)
+    assert len(derive(desk.store, "run", START).attempts) == 2
+    desk.work(2, 5)
+    assert order(desk, after=2).attempt == 3
+
+
+def test_the_next_offer_is_not_tried_over_somebody_elses_attempt(desk: Desk) -> None:
+    def refuse(offer: Offer, name: str) -> str:
+        raise_attempt(desk.store, "run")
+        raise NoCapacity("none left")
+
+    desk.cloud.faults = [refuse]
+    with pytest.raises(Fenced):
+        order(desk, offer(0.5), offer(0.6))
+    assert len(desk.cloud.created) == 1
+    assert read_head(desk.store, "run").attempt == 2
+
+
+def test_none_to_be_had(desk: Desk) -> None:
+    desk.cloud.faults = [NoCapacity("A"), NoCapacity("B")]
+    with pytest.raises(NoCapacity, match=r"none of 2 offers.*: B"):
+        order(desk, offer(0.5), offer(0.6))
+    desk.cloud.faults = [NoCapacity("A")]
+    with pytest.raises(NoCapacity, match=r"^A$"):
+        order(desk)
+
+
+def test_a_refusal_that_may_mean_either_is_not_the_last_word(desk: Desk) -> None:
+    desk.cloud.faults = [Unclear("400: hm")]
+    assert order(desk, offer(0.5), offer(0.6)).attempt == 2
+    assert desk.gone(1).kind == "refused"
+
+
+@pytest.mark.parametrize(
+    ("refusals", "error"),
+    [
+        ([Unclear("A"), Unclear("B")], BadInput), ([Unclear("A")], BadInput),
+        ([NoCapacity("A"), Unclear("B")], NoCapacity),
+    ],
+)  # fmt: skip
+def test_only_if_all_orders_were_refused_so_the_request_is_wrong(
+    desk: Desk, refusals: list[Exception], error: type[Exception]
+) -> None:
+    offers = [offer(0.5 + n) for n in range(len(refusals))]
+    desk.cloud.faults = list(refusals)
+    with pytest.raises(error, match=str(refusals[-1])) as caught:
+        order(desk, *offers)
+    assert type(caught.value) is error
+    assert len(desk.cloud.created) == len(refusals)
+
+
+@pytest.mark.parametrize("error", [BalanceEmpty("no money"), StoreError("the store is away")])
+def test_what_no_other_offer_mends_stops_everything(desk: Desk, error: Exception) -> None:
+    desk.cloud.faults = [error]
+    with pytest.raises(type(error)):
+        order(desk, offer(0.5), offer(0.6))
+    assert len(desk.cloud.created) == 1
+    assert desk.gone(1).why == str(error)
+
+
+@pytest.mark.parametrize("error", [UnknownOutcome("no answer"), NotGone("it may run")])
+def test_where_there_may_be_a_machine_no_refusal_is_written(desk: Desk, error: Exception) -> None:
+    desk.cloud.faults = [error]
+    with pytest.raises(type(error)):
+        order(desk, offer(0.5), offer(0.6))
+    assert len(desk.cloud.created) == 1
+    assert notes.read_gone(desk.store, "run", 1) is None
+
+
+def test_a_machine_that_cannot_be_written_down_is_ended(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*args: object) -> bool:
+        raise StoreError("the store is away")
+
+    monkeypatch.setattr(notes, "record_machine", fails)
+    with pytest.raises(StoreError):
+        order(desk)
+    assert len(desk.cloud.created) == 1
+    assert desk.cloud.alive() == []
+
+
+@pytest.mark.parametrize(("asked", "hours"), [(0.0, 1.75), (3600.0, 1.0), (9e9, 1.75)])
+def test_the_keys_end_bounds_the_deadline(desk: Desk, asked: float, hours: float) -> None:
+    desk.credentials = replace(desk.credentials, expires=START + 2 * 3600)
+    choice = Choice(desk.provider, offer(), START + asked if asked else 0.0)
+    made = ordering.order(desk.store, "run", [choice], PLAN, desk.say, clock=desk.clock)
+    assert made.machine["deadline"] == START + hours * 3600
+    assert bool(desk.said) == (hours == 1.75)
+
+
+def test_giving_up_turns_a_late_machine_away(desk: Desk) -> None:
+    raise_attempt(desk.store, "run")
+    ordering.give_up(desk.store, "run", "no machine", desk.say)
+    head = read_head(desk.store, "run")
+    assert (head.state, head.reason, desk.said) == ("failed", "no machine", [])
+    ordering.give_up(desk.store, "gone", "no machine", desk.say)
+    assert "could not be told" in desk.said[0]
+
+
+def test_an_order_reads_back(desk: Desk) -> None:
+    wanted = Order("runpod", PLAN, START, offer(), START + 60, 0.5, 3)
+    assert Order.from_json(wanted.as_json()) == wanted
+    desk.order(2)
+    assert newest_plan(desk.store, "run", 4) == PLAN
+    assert newest_plan(desk.store, "run", 1) is None
+    broken: list[Callable[[], object]] = [
+        lambda: Order.from_json({}),
+        lambda: Order.from_json({**wanted.as_json(), "plan": []}),
+        lambda: Order.from_json({**wanted.as_json(), "time": "noon"}),
+    ]
+    for read in broken:
+        with pytest.raises(Corrupt, match="cannot be read"):
+            read()

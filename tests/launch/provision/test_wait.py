@@ -1,0 +1,197 @@
+"""An attempt is raised before its machine is ordered, and watched until it begins."""
+
+import time
+
+import pytest
+
+from launch.contract.errors import NoCapacity, NotGone, UnknownOutcome
+from launch.contract.provider import Caps
+from launch.provision import order as ordering
+from launch.provision import wait as attempts
+from launch.provision.order import Choice, Ordered
+from launch.provision.plan import Plan
+from launch.provision.wait import await_beginning, retire
+from mimir.errors import BadInput, Fenced, MimirError, StoreError
+from mimir.runs import layout, notes
+from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.notes import Heartbeat, Outcome
+from mimir.runs.status import derive, read_head
+from mimir.runs.store import Store
+from tests.launch.conftest import Clock, Fake
+
+
+def say(line: str) -> None:
+    raise AssertionError(line)
+
+
+def order(store: Store, run: str, fake: Fake, say: ordering.Say, deadline: float = 0.0) -> Ordered:
+    choices = [Choice(fake, deadline=deadline)]
+    return ordering.order(store, run, choices, Plan((fake.name,)), lambda line: None)
+
+
+def order_or_fail(store: Store, run: str, fake: Fake) -> Ordered:
+    """As `submit` does it."""
+    try:
+        return order(store, run, fake, say)
+    except MimirError as error:
+        ordering.give_up(store, run, str(error), say)
+        raise
+
+
+def test_the_attempt_is_raised_before_the_order(store: Store, fake: Fake) -> None:
+    fake.at_start = lambda spec: seen.append((read_head(store, "run").attempt, spec.attempt))
+    seen: list[tuple[int, int]] = []
+    ordered = order(store, "run", fake, say)
+    assert seen == [(1, 1)]
+    assert notes.read_machine(store, "run", 1) == ordered.machine
+    assert fake.orders[0].store == store.url
+
+
+@pytest.mark.parametrize(
+    "error", [NoCapacity("none left"), UnknownOutcome("no answer"), StoreError("STS is away")]
+)
+def test_a_failed_order_fails_the_run_and_turns_late_machines_away(
+    store: Store, fake: Fake, error: Exception
+) -> None:
+    fake.fails = error
+    with pytest.raises(type(error)):
+        order_or_fail(store, "run", fake)
+    status = derive(store, "run", time.time())
+    assert (status.state, status.reason) == ("failed", str(error))
+    assert "failed" in Attempt.claim(store, "run", 1).ended
+    fake.fails = None
+    assert order(store, "run", fake, say).attempt == 2
+
+
+def test_the_deadline_reaches_the_machine(store: Store, fake: Fake) -> None:
+    order(store, "run", fake, say, deadline=123.0)
+    assert fake.orders[0].deadline == 123.0
+
+
+def test_the_order_sweeps_what_abandoned_attempts_left(store: Store, fake: Fake) -> None:
+    raise_attempt(store, "run")
+    Attempt.claim(store, "run", 1)
+    key = layout.checkpoint_key("run", 1, 7, "abc123abc123")
+    store.put(key, b"never committed")
+    order(store, "run", fake, say)
+    assert key not in list(store.list("run/"))
+
+
+def test_done_is_refused_before_anything_is_ordered(store: Store, fake: Fake) -> None:
+    raise_attempt(store, "run")
+    Attempt.claim(store, "run", 1).finish("done")
+    with pytest.raises(BadInput, match="done"):
+        order(store, "run", fake, say)
+    assert not fake.orders
+
+
+def wait(store: Store, ordered: Ordered, clock: Clock) -> attempts.Beginning:
+    return await_beginning(store, ordered, lambda text: None, sleep=clock.sleep, clock=clock)
+
+
+def claim(store: Store) -> Attempt:
+    return Attempt.claim(store, "run", 1)
+
+
+def test_begins(store: Store, fake: Fake, clock: Clock) -> None:
+    ordered = order(store, "run", fake, say)
+
+    def at_sleep(number: int) -> None:
+        if number == 3:
+            claim(store)
+        if number == 5:
+            notes.beat(store, "run", 1, Heartbeat(time.time(), 0, 10))
+
+    clock.at_sleep = at_sleep
+    assert wait(store, ordered, clock).kind == "running"
+    assert clock.sleeps == 5
+
+
+def test_claimed_but_busy_building(store: Store, fake: Fake, clock: Clock) -> None:
+    ordered = order(store, "run", fake, say)
+    claim(store)
+    assert wait(store, ordered, clock).kind == "running"
+    assert attempts.SETTLE <= clock.now - 1000 < attempts.SETTLE + 1
+
+
+def test_ends_at_once(store: Store, fake: Fake, clock: Clock) -> None:
+    ordered = order(store, "run", fake, say)
+    claim(store)
+    store.create("run/a0001/log/000001.txt", b"one\ntwo\n")
+    notes.record_outcome(store, "run", 1, Outcome(78, "no GPU", time.time(), 0))
+    seen = wait(store, ordered, clock)
+    assert (seen.kind, seen.code, seen.lines) == ("ended", 78, ("one", "two"))
+    assert "no GPU" in seen.sentence
+
+
+def test_a_crash_is_resumable(store: Store, fake: Fake, clock: Clock) -> None:
+    ordered = order(store, "run", fake, say)
+    claim(store)
+    notes.record_outcome(store, "run", 1, Outcome(1, "crashed: KeyError", time.time(), 0))
+    assert wait(store, ordered, clock).code == 75
+
+
+def test_dead_on_arrival(store: Store, fake: Fake, clock: Clock) -> None:
+    ordered = order(store, "run", fake, say)
+    fake.living = False
+    seen = wait(store, ordered, clock)
+    assert (seen.kind, seen.code, seen.lines) == ("vanished", 75, ("what it printed",))
+    assert read_head(store, "run").state == "failed"
+
+
+def test_gone_after_the_claim_leaves_head_alone(store: Store, fake: Fake, clock: Clock) -> None:
+    ordered = order(store, "run", fake, say)
+    claim(store)
+    fake.living = False
+    assert wait(store, ordered, clock).kind == "vanished"
+    assert read_head(store, "run").state == "running"
+
+
+def test_replaced_meanwhile(store: Store, fake: Fake, clock: Clock) -> None:
+    ordered = order(store, "run", fake, say)
+    order(store, "run", fake, say)
+    seen = wait(store, ordered, clock)
+    assert (seen.kind, seen.code) == ("replaced", 76)
+    with pytest.raises(Fenced):
+        claim(store)
+
+
+def test_no_sign(store: Store, fake: Fake, clock: Clock) -> None:
+    fake.caps = Caps(paid=False)
+    seen = wait(store, order(store, "run", fake, say), clock)
+    assert (seen.kind, seen.code) == ("waiting", 75)
+    assert clock.now - 1000 > attempts.LIMIT
+
+
+def test_a_rented_machine_may_take_longer(store: Store, fake: Fake, clock: Clock) -> None:
+    seen = wait(store, order(store, "run", fake, say), clock)
+    assert (seen.kind, seen.code) == ("waiting", 0)
+    assert "paid for all the while; keep the run alive by `watch`" in seen.sentence
+
+
+def test_retire_ends_the_machine_and_writes_it_down(store: Store, fake: Fake) -> None:
+    ordered = order(store, "run", fake, say)
+    claim(store)
+    now = time.time()
+    retire(store, derive(store, "run", now), say)
+    assert fake.ended == [ordered.machine]
+    gone = notes.read_gone(store, "run", 1)
+    assert gone is not None
+    assert gone.kind == "over"  # from here on nobody counts it as paid
+    retire(store, derive(store, "run", now), say)
+    assert fake.ended == [ordered.machine]
+
+
+def test_retire_says_what_it_cannot_end_unless_it_costs(store: Store, fake: Fake) -> None:
+    order(store, "run", fake, say)
+    claim(store)
+    fake.living = None
+    with pytest.raises(NotGone):  # it costs money: two are not paid for one run
+        retire(store, derive(store, "run", time.time()), say)
+    fake.caps = Caps(paid=False)
+    said: list[str] = []
+    retire(store, derive(store, "run", time.time()), said.append)
+    assert "may still run" in said[0]
+    fake.living = False
+    retire(store, derive(store, "run", time.time()), say)
+    assert not fake.ended

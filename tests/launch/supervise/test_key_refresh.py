@@ -1,0 +1,141 @@
+"""Keys on this computer's engine are replaced in time, and STS is not asked for more."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launch.payload import credentials
+from launch.payload.credentials import Credentials, How, Wish
+from launch.supervise import key_refresh
+from mimir.errors import StoreDenied
+
+NOW = 1_800_000_000.0
+HOUR = 3600.0
+URL = "s3://bucket/runs"
+
+
+class Place:
+    """A folder with an attempt's keys, and an STS that notes what it is asked for."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.file = folder / "keys.json"
+        self.machine: dict[str, Any] = {"host": os.uname().nodename, "keys": str(folder)}
+        self.asked: list[tuple[str, str, int, float, How]] = []
+        self.wish = Wish()
+        self.longest = 12 * HOUR
+        self.now = NOW
+        monkeypatch.setattr(credentials, "mint", self._mint)
+
+    def _mint(self, url: str, run: str, attempt: int, life: float, how: How) -> Credentials:
+        self.asked.append((url, run, attempt, life, how))
+        ends = self.now + min(max(life + credentials.MARGIN, credentials.SHORTEST), self.longest)
+        return Credentials("a new id", "a new secret", "a token", ends)
+
+    def write(self, life: float | None, made: float = NOW) -> None:
+        """Keys that were made then, for so long."""
+        ends = None if life is None else made + life
+        Credentials("an old id", "a secret", "a token", ends).to_file(self.file)
+        os.utime(self.file, (made, made))
+
+    def look(self) -> bool:
+        before = self.file.read_text() if self.file.exists() else ""
+        done = key_refresh.if_due(self.machine, URL, "run", 3, self.wish, lambda: self.now)
+        if done:
+            os.utime(self.file, (self.now, self.now))
+        assert done == (before != (self.file.read_text() if self.file.exists() else ""))
+        return done
+
+    def looks(self, hours: float) -> int:
+        """How often they are replaced, looked at every half minute."""
+        until, count = self.now + hours * HOUR, 0
+        while self.now < until:
+            count += self.look()
+            assert json.loads(self.file.read_text())["Expiration"] > _text(self.now)
+            self.now += 30.0
+        return count
+
+
+def _text(seconds: float) -> str:
+    return str(json.loads(Credentials("i", "s", "", seconds).text())["Expiration"])
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    return Place(tmp_path, monkeypatch)
+
+
+def test_an_hour_before_their_end(place: Place) -> None:
+    place.write(12 * HOUR)
+    place.now = NOW + 11 * HOUR - 1
+    assert not place.look()
+    place.now = NOW + 11 * HOUR
+    assert place.look()
+    assert place.asked == [(URL, "run", 3, credentials.NO_DEADLINE, credentials.Federation())]
+    assert json.loads(place.file.read_text())["AccessKeyId"] == "a new id"
+    assert place.file.stat().st_mode & 0o777 == 0o600
+    assert not place.look()
+
+
+def test_the_wished_role_is_asked(place: Place) -> None:
+    place.wish = Wish("arn:aws:iam::123456789012:role/machines")
+    place.write(HOUR, NOW - HOUR + 60)
+    assert place.look()
+    assert place.asked[0][-1] == credentials.AssumeRole(place.wish.role)
+
+
+def test_they_last_until_the_deadline_and_no_longer(place: Place) -> None:
+    place.machine["deadline"] = NOW + 5 * HOUR
+    place.write(2 * HOUR)
+    place.now = NOW + HOUR
+    assert place.look()
+    assert place.asked[0][3] == 4 * HOUR
+    assert place.looks(4.4) == 0  # they outlive the deadline: to its end nothing is asked
+
+
+def test_a_role_of_one_hour_is_not_asked_at_every_look(place: Place) -> None:
+    place.longest = HOUR
+    place.write(HOUR)
+    assert place.looks(10) == 19
+    place.machine["deadline"] = place.now + 3 * HOUR
+    assert place.looks(3) in (4, 5, 6)
+
+
+@pytest.mark.parametrize(
+    "other", [{"host": "elsewhere"}, {"keys": ""}, {"keys": "/nonexistent"}, {"host": None}]
+)
+def test_a_machine_elsewhere(
+    place: Place, monkeypatch: pytest.MonkeyPatch, other: dict[str, Any]
+) -> None:
+    monkeypatch.chdir(place.file.parent)  # where "" is a folder with keys, too
+    place.write(HOUR, NOW - HOUR + 60)
+    place.machine |= other
+    assert not place.look()
+
+
+def test_ones_own_keys_and_keys_without_end_stay(place: Place) -> None:
+    place.write(None)
+    assert not place.look()
+    place.file.write_text("[]")
+    assert not place.look()
+    place.file.write_text("no JSON")
+    assert not place.look()
+    place.write(HOUR, NOW - HOUR + 60)
+    place.wish = Wish(static=True)
+    assert not place.look()
+    assert not place.asked
+
+
+def test_what_sts_says_is_raised_and_the_old_keys_stay(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*args: object) -> Credentials:
+        raise StoreDenied("your own credentials have expired")
+
+    monkeypatch.setattr(credentials, "mint", denied)
+    place.write(HOUR, NOW - HOUR + 60)
+    with pytest.raises(StoreDenied, match="expired"):
+        place.look()
+    assert "an old id" in place.file.read_text()

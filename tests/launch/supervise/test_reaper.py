@@ -1,0 +1,204 @@
+"""Which machines that bear our name work for no run of a store, and what becomes of them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from launch.contract.cloud import Instance, State
+from launch.contract.errors import ProviderError
+from launch.supervise import reaper
+from mimir.errors import StoreError
+from mimir.runs import layout, notes
+from mimir.runs.commit import end_attempt, raise_attempt
+from mimir.runs.notes import Gone
+from tests.launch.paper import Desk, Paper, offer
+
+NAME = "mimir-run-a0001"
+
+
+def at_work(desk: Desk) -> None:
+    """Attempt 1 is ordered, on record and raised; its machine is i1."""
+    desk.order(1)
+    raise_attempt(desk.store, "run")
+    notes.record_machine(desk.store, "run", 1, {"provider": "runpod", "id": "i1"})
+    desk.work(1)
+
+
+def done(desk: Desk) -> None:
+    at_work(desk)
+    end_attempt(desk.store, "run", 1, "failed", "so it was")
+
+
+def settled(desk: Desk) -> None:
+    """It failed by itself, and HEAD does not know."""
+    at_work(desk)
+    desk.end(1, 78, reason="no GPU")
+
+
+def interrupted(desk: Desk) -> None:
+    at_work(desk)
+    desk.end(1, 75)
+
+
+def replaced(desk: Desk) -> None:
+    at_work(desk)
+    raise_attempt(desk.store, "run")
+
+
+def given_up(desk: Desk) -> None:
+    desk.order(1)
+    raise_attempt(desk.store, "run")
+    notes.record_gone(desk.store, "run", 1, Gone(1.0, "refused", "its order was never answered"))
+
+
+def raised_only(desk: Desk) -> None:
+    raise_attempt(desk.store, "run")
+
+
+def elsewhere(desk: Desk) -> None:
+    at_work(desk)
+    value = notes.read_order(desk.store, "run", 1) or {}
+    key = layout.order_key("run", 1)
+    desk.store.delete(key)
+    notes.record_order(desk.store, "run", 1, {**value, "provider": "vastai"})
+
+
+def twice(desk: Desk) -> None:
+    desk.order(1)
+    raise_attempt(desk.store, "run")
+    notes.record_machine(desk.store, "run", 1, {"provider": "runpod", "id": "i7"})
+
+
+def on_its_way(desk: Desk) -> None:
+    """Its machine is there, and nobody has written it down."""
+    desk.order(1)
+    raise_attempt(desk.store, "run")
+
+
+def young(desk: Desk) -> None:
+    desk.order(1)
+    desk.clock.now += reaper.YOUNG - 1
+
+
+def never_begun(desk: Desk) -> None:
+    desk.order(1)
+    desk.clock.now += reaper.YOUNG
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (at_work, ""),
+        (on_its_way, ""),
+        (young, ""),
+        (interrupted, ""),  # a keeper will see to it
+        (done, "run run is failed"),
+        (settled, "run run is failed"),
+        (replaced, "run run is at attempt 2 by now"),
+        (given_up, "attempt 1 of run run was given up: its order was never answered"),
+        (raised_only, "attempt 1 of run run was not ordered from this store"),
+        (elsewhere, "attempt 1 of run run was ordered at vastai"),
+        (twice, "attempt 1 of run run has another machine, i7"),
+        (never_begun, "attempt 1 of run run never began"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_of_what_use_it_is(desk: Desk, make: Callable[[Desk], None], why: str) -> None:
+    desk.cloud.make(offer(), NAME)
+    make(desk)
+    (stray,), problems = reaper.find(desk.store, [desk.provider], desk.clock())
+    assert (stray.why, stray.run, stray.attempt, problems) == (why, "run", 1, [])
+    assert stray.as_json() == {
+        "provider": "runpod", "id": "i1", "name": NAME, "state": "running", "price": 0.5,
+        "why": why,
+    }  # fmt: skip
+
+
+def test_a_run_that_the_store_does_not_know(desk: Desk) -> None:
+    desk.cloud.make(offer(), "mimir-other-a0003")
+    (stray,), _ = reaper.find(desk.store, [desk.provider], desk.clock())
+    assert stray.why == f"there is no run other in {desk.store.url}"
+    ended, problems = reaper.end(desk.store, [stray], desk.clock, desk.say)
+    assert (ended, problems) == (["i1"], [])
+    assert list(desk.store.list("other/")) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["mine", "mimir", "mimir-run", "mimir-run-a1", "mimir-run-a0001-b", "Mimir-run-a0001"]
+)
+def test_what_is_not_ours_is_not_even_looked_at(desk: Desk, name: str) -> None:
+    desk.cloud.make(offer(), name)
+    assert reaper.find(desk.store, [desk.provider], desk.clock()) == ([], [])
+
+
+def test_what_is_gone_is_no_stray(desk: Desk) -> None:
+    desk.cloud.becomes(desk.cloud.make(offer(), NAME), State.GONE)
+    assert reaper.find(desk.store, [desk.provider], desk.clock()) == ([], [])
+
+
+def test_one_that_cannot_be_asked_hides_no_other(desk: Desk) -> None:
+    other = Paper("vastai")
+    other.make(offer(), "mimir-other-a0001")
+    desk.cloud.list_fails = [ProviderError("502")]
+    found, problems = reaper.find(desk.store, [desk.provider, desk.rented(other)], desk.clock())
+    assert [stray.provider.name for stray in found] == ["vastai"]
+    assert problems == ["runpod does not list its machines: 502"]
+
+
+def test_a_run_that_cannot_be_read_keeps_its_machine(desk: Desk) -> None:
+    desk.cloud.make(offer(), NAME)
+    desk.store.write(layout.head_key("run"), b"no HEAD")
+    (stray,), problems = reaper.find(desk.store, [desk.provider], desk.clock())
+    assert stray.why == ""
+    assert "mimir-run-a0001 stays" in problems[0]
+
+
+def test_the_end_is_written_down(desk: Desk) -> None:
+    at_work(desk)
+    desk.cloud.make(offer(), NAME)
+    desk.left = ["run 1"]
+    raise_attempt(desk.store, "run")
+    strays, _ = reaper.find(desk.store, [desk.provider], desk.clock())
+    assert reaper.end(desk.store, strays, desk.clock, desk.say) == (["i1"], [])
+    assert (desk.cloud.alive(), desk.left) == ([], [])
+    assert desk.gone(1) == Gone(
+        desk.clock(), "over", "ended by reap: run run is at attempt 2 by now"
+    )
+
+
+def test_anothers_end_is_not_the_attempts(desk: Desk) -> None:
+    twice(desk)
+    desk.cloud.make(offer(), NAME)
+    desk.left = ["run 1"]  # of the machine that stays
+    strays, _ = reaper.find(desk.store, [desk.provider], desk.clock())
+    assert reaper.end(desk.store, strays, desk.clock, desk.say) == (["i1"], [])
+    assert desk.left == ["run 1"]
+    assert notes.read_gone(desk.store, "run", 1) is None
+
+
+def test_one_that_does_not_end_keeps_no_other(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    stubborn = Paper("vastai")
+    stubborn.immortal = True
+    for cloud in (stubborn, desk.cloud):
+        cloud.make(offer(), "mimir-other-a0001")
+    places = [desk.rented(stubborn), desk.provider]
+    strays, _ = reaper.find(desk.store, places, desk.clock())
+
+    def fails(*args: object) -> bool:
+        raise StoreError("the store is away")
+
+    monkeypatch.setattr(notes, "read_order", fails)
+    ended, problems = reaper.end(desk.store, strays, desk.clock, desk.say)
+    assert ended == ["i1"]
+    assert "vastai i1" in problems[0]
+    assert "could not be written: the store is away" in problems[1]
+    assert desk.said == problems[:1]
+
+
+def test_a_strays_price_may_be_unknown(desk: Desk) -> None:
+    desk.cloud.machines["i1"] = replace(
+        Instance("i1", "mimir-other-a0001", State.BROKEN), said="what?"
+    )
+    (stray,), _ = reaper.find(desk.store, [desk.provider], desk.clock())
+    assert (stray.as_json()["price"], stray.as_json()["state"]) == (None, "broken")

@@ -1,0 +1,519 @@
+"""What a keeper does about a run, round after round, on paper."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from launch.contract.cloud import State
+from launch.contract.errors import (
+    AuthFailed,
+    BalanceEmpty,
+    NoCapacity,
+    ProviderError,
+    UnknownOutcome,
+)
+from launch.contract.offer import Offer
+from launch.contract.provider import Caps, Provider
+from launch.pricing.budget import Limits, UsedUp
+from launch.providers import registry
+from launch.provision import order
+from launch.provision import terminate as closing
+from launch.provision.order import Choice, Say
+from launch.provision.plan import Order, Plan
+from launch.supervise import diagnosis, watcher
+from launch.supervise.watcher import Keeper, Seen, rounds
+from launch.ui import runs
+from mimir.errors import BadInput
+from mimir.runs import layout, notes
+from mimir.runs.commit import raise_attempt
+from mimir.runs.notes import StopRequest
+from mimir.runs.record import RunRecord, create_run
+from mimir.runs.status import Status, derive, read_head
+from mimir.runs.store import Store, Versioned
+from tests.launch.paper import START, Desk, offer
+
+PLAN = Plan(("runpod",), Limits(max_failures=3))
+NAMES = [f"mimir-run-a{number:04d}" for number in range(10)]
+
+
+class Kept:
+    """A run that a person has ordered, and a keeper of it."""
+
+    def __init__(self, desk: Desk, plan: Plan = PLAN) -> None:
+        self.desk = desk
+        self.offers: list[Offer] = [offer()]
+        self.asked = 0
+        self.at_choice: Callable[[], None] = lambda: None
+        self.keeper = self.another()
+        self.plan = plan
+
+    def another(self) -> Keeper:
+        return Keeper(
+            self.desk.store, self.desk.say, choose=self._choose, provider=self._provider,
+            clock=self.desk.clock,
+        )  # fmt: skip
+
+    def submit(self) -> order.Ordered:
+        choices = [Choice(self.desk.provider, self.offers[0])]
+        desk = self.desk
+        return order.order(desk.store, "run", choices, self.plan, desk.say, clock=desk.clock)
+
+    def round(self, wait: float = 0.0) -> Seen:
+        self.desk.clock.now += wait
+        return self.keeper.round("run")
+
+    def _provider(self, name: str) -> Provider:
+        assert name == "runpod"
+        return self.desk.provider
+
+    def _choose(
+        self, store: Store, plan: Plan, status: Status, now: float, say: Say
+    ) -> Sequence[Choice]:
+        self.asked += 1
+        self.at_choice()
+        return [Choice(self.desk.provider, each) for each in self.offers]
+
+
+@pytest.fixture
+def kept(desk: Desk) -> Kept:
+    return Kept(desk)
+
+
+def test_a_run_that_does_well_is_left_alone(desk: Desk, kept: Kept) -> None:
+    kept.submit()
+    assert kept.round(10).sentence == "starting"
+    desk.work(1, 5)
+    seen = kept.round(10)
+    assert (seen.sentence, seen.over, seen.acted) == ("working", False, False)
+    assert desk.cloud.alive() == NAMES[1:2]
+    assert not kept.asked
+
+
+def test_a_run_without_attempts_is_nobodys(desk: Desk, kept: Kept) -> None:
+    assert kept.round().over
+    raise_attempt(desk.store, "run")  # by `mimir train`
+    seen = kept.round()
+    assert (seen.over, seen.acted) == (True, False)
+
+
+def test_an_order_without_an_answer_is_adopted(desk: Desk, kept: Kept) -> None:
+    desk.order(1, estimate_hours=0.5)
+    raise_attempt(desk.store, "run")
+    assert kept.round(1).sentence == "its order was never answered"
+    desk.cloud.make(offer(), NAMES[1])
+    seen = kept.round(1)
+    assert (seen.acted, seen.over) == (True, False)
+    machine = notes.read_machine(desk.store, "run", 1)
+    assert machine is not None
+    assert (machine["id"], machine["started"], machine["estimate_hours"]) == ("i1", START, 0.5)
+    assert not desk.cloud.created
+
+
+def test_an_order_that_comes_late_is_adopted_before_it_is_given_up(desk: Desk, kept: Kept) -> None:
+    desk.order(1)
+    raise_attempt(desk.store, "run")
+    desk.cloud.make(offer(), NAMES[1])
+    assert "on record now" in kept.round(closing.SETTLE).sentence
+    assert kept.round().sentence == "starting"
+
+
+def test_an_order_that_never_came_is_replaced(desk: Desk, kept: Kept) -> None:
+    desk.order(1)
+    raise_attempt(desk.store, "run")
+    desk.left = ["run 1"]  # the launcher died between them and its request
+    desk.cloud.list_fails = [ProviderError("502")]
+    assert kept.round(closing.SETTLE).sentence == "502"  # not listed is not "not there"
+    assert notes.read_gone(desk.store, "run", 1) is None
+    assert "waiting" in kept.round().sentence
+    assert (desk.gone(1).kind, desk.left) == ("refused", [])
+    assert "attempt 2 is ordered" in kept.round(watcher.AGAIN).sentence
+    assert desk.cloud.created == NAMES[2:3]
+
+
+def test_a_launcher_that_died_before_the_first_attempt(desk: Desk, kept: Kept) -> None:
+    desk.order(1)
+    assert not kept.round(1).over
+    assert "attempt 2 is ordered" in kept.round(order.HELD).sentence
+    assert desk.cloud.created == NAMES[2:3]
+
+
+@pytest.mark.parametrize("state", [None, State.SUSPENDED, State.BROKEN])
+def test_a_machine_that_is_lost_is_ended_and_replaced(
+    desk: Desk, kept: Kept, state: State | None
+) -> None:
+    kept.submit()
+    desk.work(1, 5)
+    if state is None:
+        desk.cloud.machines.clear()
+    else:
+        desk.cloud.becomes("i1", state)
+    seen = kept.round(10)
+    assert "attempt 2 is ordered" in seen.sentence
+    assert seen.status.attempt == 2
+    assert desk.cloud.terminated == ["i1"]
+    assert desk.left == ["run 2"], "its keys, fetched or not, are no more"
+    assert desk.cloud.alive() == NAMES[2:3]
+    assert desk.gone(1).kind == ("failure" if state is State.BROKEN else "eviction")
+    written = Order.from_json(notes.read_order(desk.store, "run", 2) or {})
+    assert (written.since, written.plan) == (1, PLAN)
+
+
+def test_a_silent_machine_is_replaced(desk: Desk, kept: Kept) -> None:
+    kept.submit()
+    desk.work(1, 5)
+    assert not kept.round(diagnosis.SILENT_FOR).acted
+    assert kept.round(1).acted
+    assert desk.gone(1).kind == "failure"
+
+
+def test_nothing_is_ordered_while_the_old_machine_may_run(desk: Desk, kept: Kept) -> None:
+    kept.submit()
+    desk.work(1)
+    desk.cloud.becomes("i1", State.BROKEN)
+    desk.cloud.immortal = True
+    seen = kept.round()
+    assert "cannot be shown to be gone" in seen.sentence
+    assert not seen.over
+    assert notes.read_gone(desk.store, "run", 1) is None
+    assert len(desk.cloud.created) == 1
+    desk.cloud.immortal = False
+    assert "attempt 2 is ordered" in kept.round().sentence
+
+
+def test_a_service_that_cannot_be_asked_changes_nothing(desk: Desk, kept: Kept) -> None:
+    kept.submit()
+    desk.work(1)
+    desk.cloud.get_fails = [ProviderError("502")]
+    assert kept.round(5).sentence == "working"
+
+
+def test_failures_are_counted_evictions_are_not(desk: Desk, kept: Kept) -> None:
+    kept.submit()
+    for number, cause in enumerate(("", "signal", "", ""), start=1):
+        desk.work(number, number)
+        desk.end(number, cause=cause)
+        seen = kept.round(10)
+    assert [desk.gone(number).kind for number in (1, 2, 3, 4)] == [
+        "failure", "eviction", "failure", "failure"
+    ]  # fmt: skip
+    assert seen.over
+    assert seen.sentence == "3 of its machines or workers broke, the last one: crashed"
+    assert desk.cloud.alive() == []
+    head = read_head(desk.store, "run")
+    assert (head.state, head.attempt) == ("failed", 4)
+    # A person has looked at it, and orders it again: what broke before is theirs.
+    kept.submit()
+    desk.work(5, 5)
+    desk.end(5)
+    assert "attempt 6 is ordered" in kept.round(10).sentence
+
+
+def test_no_new_step_in_two_attempts(desk: Desk, kept: Kept) -> None:
+    kept.submit()
+    desk.work(1, 5)
+    desk.end(1, cause="signal")
+    assert kept.round().status.attempt == 2
+    desk.work(2)
+    desk.end(2, cause="signal", reason="SIGTERM")
+    assert kept.round().status.attempt == 3
+    desk.work(3)
+    desk.end(3, cause="signal", reason="SIGTERM")
+    seen = kept.round()
+    assert seen.over
+    assert seen.sentence == "two attempts have left no new step, the last one: SIGTERM"
+    assert read_head(desk.store, "run").state == "failed"
+
+
+@pytest.mark.parametrize(
+    ("limits", "why"),
+    [(Limits(max_cost=0.25), "its $0.25 are used up: go on by"), (Limits(max_hours=0.5), "0.5 h"),
+     (Limits(max_attempts=1), "it has had its 1 machines")],
+)  # fmt: skip
+def test_limits_over_all_attempts(desk: Desk, limits: Limits, why: str) -> None:
+    kept = Kept(desk, Plan(("runpod",), limits))
+    kept.submit()
+    desk.work(1, 5)
+    desk.clock.now += 1800
+    desk.end(1, code=75, cause="deadline")
+    seen = kept.round()
+    assert seen.over
+    assert seen.status.state == "stopped"
+    assert read_head(desk.store, "run").reason == seen.sentence
+    assert why in seen.sentence
+    assert desk.cloud.alive() == []
+    assert not kept.asked
+
+
+def test_a_limit_that_leaves_too_little_ends_the_run(desk: Desk, kept: Kept) -> None:
+    def nothing_left() -> None:
+        raise UsedUp("its limits leave 0.05 h")
+
+    kept.submit()
+    desk.work(1, 5)
+    desk.end(1, code=75, cause="deadline")
+    kept.at_choice = nothing_left
+    seen = kept.round()
+    assert (seen.over, seen.status.state) == (True, "stopped")
+    assert "leave 0.05 h: go on by" in seen.sentence
+
+
+def test_a_stop_ends_the_run(desk: Desk, kept: Kept) -> None:
+    kept.submit()
+    desk.work(1, 5)
+    notes.request_stop(desk.store, "run", StopRequest(1.0))
+    assert not kept.round().over  # the worker commits
+    desk.cloud.machines.clear()
+    seen = kept.round()
+    assert (seen.over, seen.sentence) == (True, "asked to stop")
+    assert read_head(desk.store, "run").state == "stopped"
+    assert len(desk.cloud.created) == 1
+
+
+def test_a_stop_that_comes_while_a_replacement_is_chosen(desk: Desk, kept: Kept) -> None:
+    kept.submit()
+    desk.work(1, 5)
+    desk.cloud.machines.clear()
+    kept.at_choice = lambda: notes.request_stop(desk.store, "run", StopRequest(1.0)) and None
+    seen = kept.round()
+    assert "asked to stop" in seen.sentence
+    assert len(desk.cloud.created) == 1
+    assert kept.round(watcher.AGAIN).over
+    assert len(desk.cloud.created) == 1
+
+
+def test_a_keeper_that_died_between_a_stop_and_its_order(desk: Desk, kept: Kept) -> None:
+    """The stop is written to attempt 1, and HEAD is at 2 already."""
+    kept.submit()
+    desk.work(1, 5)
+    notes.request_stop(desk.store, "run", StopRequest(1.0))
+    desk.order(2, since=1)
+    raise_attempt(desk.store, "run")
+    seen = kept.round(closing.SETTLE)
+    assert (seen.over, seen.sentence) == (True, "asked to stop")
+    assert desk.cloud.alive() == []
+
+
+def test_two_keepers_order_one_machine(desk: Desk, kept: Kept) -> None:
+    kept.submit()
+    desk.work(1, 5)
+    desk.cloud.machines.clear()
+    others: list[Seen] = []
+
+    def meanwhile() -> None:
+        kept.at_choice = lambda: None
+        others.append(kept.another().round("run"))
+
+    kept.at_choice = meanwhile
+    seen = kept.round()
+    assert "attempt 2 is ordered" in others[0].sentence
+    assert "somebody else" in seen.sentence
+    assert (seen.over, kept.round().sentence) == (False, "starting")
+    assert desk.cloud.created == NAMES[1:3]
+
+
+def test_a_keeper_leaves_a_persons_order_alone(desk: Desk, kept: Kept) -> None:
+    kept.submit()
+    desk.work(1, 5)
+    desk.cloud.machines.clear()
+    kept.at_choice = lambda: kept.submit() and None
+    assert "somebody else" in kept.round().sentence
+    assert desk.cloud.alive() == NAMES[2:3]
+
+
+def test_none_to_be_had_is_asked_again_ever_later(desk: Desk, kept: Kept) -> None:
+    kept.submit()
+    desk.work(1, 5)
+    desk.cloud.machines.clear()
+    desk.cloud.faults = [NoCapacity("none left") for _ in range(50)]
+    kept.offers = [offer(), offer(0.6), offer(0.7), offer(0.8)]
+    rounds = [kept.round(25) for _ in range(80)]
+    assert all(not seen.over for seen in rounds)
+    assert 4 <= kept.asked <= 7
+    desk.cloud.faults = []
+    assert "is ordered" in kept.round(watcher.LONGEST).sentence
+
+
+def test_hundreds_of_refusals_make_no_look_dearer(desk: Desk, kept: Kept) -> None:
+    """Hours without capacity: each refusal is an attempt, and none is read again and again."""
+    kept.submit()
+    desk.work(1, 5)
+    desk.cloud.machines.clear()
+    kept.offers = [offer(), offer(0.6), offer(0.7), offer(0.8)]
+    reads: list[str] = []
+    read = desk.store.read
+    desk.store.read = lambda key: (reads.append(key), read(key))[1]  # type: ignore[method-assign]
+    took = []
+    for _ in range(30):
+        desk.cloud.faults = [NoCapacity("none left") for _ in kept.offers]
+        reads.clear()
+        kept.round(watcher.LONGEST)
+        took.append(len(reads))
+    status = derive(desk.store, "run", desk.clock())
+    assert status.attempt == 1 + 30 * 4
+    assert took[-1] <= took[2]
+    assert all(each.gone and each.gone.kind == "refused" for each in status.attempts[1:])
+    assert [each.machine is None for each in status.attempts] == [False] + [True] * 120
+    text = runs.status_text(status, now=desk.clock())
+    assert "2 to 121  not begun" in text
+    assert len(text.splitlines()) < 12
+    desk.cloud.faults = []
+    kept.round(watcher.LONGEST)
+    desk.work(122, 9)
+    assert derive(desk.store, "run", desk.clock()).attempts[-1].from_step == 5
+
+
+def test_a_stop_that_is_asked_among_refusals(desk: Desk, kept: Kept) -> None:
+    kept.submit()
+    desk.work(1, 5)
+    desk.cloud.machines.clear()
+    kept.offers = [offer(), offer(0.6)]
+    for _ in range(4):
+        desk.cloud.faults = [NoCapacity("none left") for _ in kept.offers]
+        kept.round(watcher.LONGEST)
+    asked = notes.request_stop(desk.store, "run", StopRequest(1.0))
+    desk.order(asked + 1, since=1, looked=asked - 2)  # another keeper, which died before it looked
+    raise_attempt(desk.store, "run")
+    seen = kept.round(closing.SETTLE)
+    assert (seen.over, seen.sentence) == (True, "asked to stop")
+    assert len(desk.cloud.created) == 1 + 4 * 2
+
+
+@pytest.mark.parametrize("error", [BalanceEmpty("no money"), AuthFailed("no key")])
+def test_balance_and_keys_end_the_run(desk: Desk, kept: Kept, error: Exception) -> None:
+    kept.submit()
+    desk.work(1, 5)
+    desk.cloud.machines.clear()
+    desk.cloud.faults = [error]
+    seen = kept.round()
+    assert (seen.over, seen.sentence, seen.status.state) == (True, str(error), "failed")
+
+
+def test_a_lost_answer_is_asked_for_in_the_next_rounds(desk: Desk, kept: Kept) -> None:
+    kept.submit()
+    desk.work(1, 5)
+    desk.cloud.machines.clear()
+    desk.cloud.faults = [UnknownOutcome("timeout")]
+    assert "does not list it" in kept.round().sentence
+    desk.cloud.make(offer(), NAMES[2])
+    assert "on record now" in kept.round().sentence
+    assert desk.cloud.created == NAMES[1:3]
+
+
+@pytest.mark.parametrize("state", ["done", "failed"])
+def test_what_is_over_is_ended(desk: Desk, kept: Kept, state: str) -> None:
+    kept.submit()
+    desk.work(1, 5).finish(state, "so it ended")
+    desk.clock.now += watcher.LAST_WORDS
+    seen = kept.round()
+    assert (seen.over, seen.acted) == (True, True)
+    assert desk.cloud.alive() == []
+    assert desk.gone(1).kind == "over"
+    again = kept.round()
+    assert (again.over, again.acted) == (True, False)
+    assert desk.cloud.terminated == ["i1"]
+
+
+def test_a_run_that_is_finished_while_it_is_looked_at(desk: Desk, kept: Kept) -> None:
+    """HEAD is read before its worker's last swap, the outcome after it."""
+    kept.submit()
+    worker = desk.work(1, 5)
+    read = desk.store.read
+
+    def meanwhile(key: str) -> Versioned | None:
+        if key == layout.outcome_key("run", 1) and worker.head.state != "done":
+            worker.finish("done", "finished")
+            desk.end(1, 0, reason="finished")
+        return read(key)
+
+    desk.store.read = meanwhile  # type: ignore[method-assign]
+    seen = kept.round()
+    assert (seen.over, seen.status.state, seen.sentence) == (
+        True, "done", "run run is done: finished",
+    )  # fmt: skip
+    assert (desk.gone(1).kind, kept.asked) == ("over", 0)
+    assert notes.read_order(desk.store, "run", 2) is None
+
+
+def test_a_run_that_is_finished_while_its_machine_is_ended(desk: Desk, kept: Kept) -> None:
+    kept.submit()
+    worker = desk.work(1, 5)
+    terminate = desk.cloud.terminate
+
+    def late(id: str) -> None:
+        worker.finish("done", "finished")
+        terminate(id)
+
+    desk.cloud.terminate = late  # type: ignore[method-assign]
+    seen = kept.round(diagnosis.SILENT_FOR + 1)
+    assert (seen.over, seen.status.state) == (True, "done")
+    assert (desk.cloud.alive(), kept.asked) == ([], 0)
+
+
+def test_a_worker_that_has_finished_has_its_last_words(desk: Desk, kept: Kept) -> None:
+    kept.submit()
+    worker = desk.work(1, 5)
+    worker.finish("done", "finished")
+    seen = kept.round(1)
+    assert (seen.over, desk.cloud.terminated) == (False, [])
+    desk.end(1, 0, reason="finished")
+    assert kept.round(1).over
+    assert desk.cloud.terminated == ["i1"]
+
+
+def test_over_means_that_no_machine_is_left(desk: Desk, kept: Kept) -> None:
+    """Attempt 1's order was lost, and a person went on with attempt 2; now 1 comes up."""
+    desk.order(1)
+    raise_attempt(desk.store, "run")
+    kept.submit()
+    desk.work(2, 5).finish("failed", "NaN")
+    desk.cloud.immortal = True
+    assert not kept.round().over
+    desk.cloud.immortal = False
+    desk.cloud.make(offer(), NAMES[1])
+    assert kept.round(closing.SETTLE).over
+    assert desk.cloud.alive() == []
+    assert [desk.gone(number).kind for number in (1, 2)] == ["over", "over"]
+
+
+def test_a_young_order_of_a_run_that_is_over_is_waited_for(desk: Desk, kept: Kept) -> None:
+    desk.cloud.faults = [UnknownOutcome("timeout")]
+    with pytest.raises(UnknownOutcome):
+        kept.submit()
+    order.give_up(desk.store, "run", "no answer", desk.say)
+    seen = kept.round()
+    assert (seen.over, "two minutes" in seen.sentence) == (False, True)
+    assert kept.round(closing.SETTLE).over
+    assert desk.gone(1).kind == "refused"
+
+
+def test_runs_on_own_computers_concern_nobody_else(desk: Desk, kept: Kept) -> None:
+    assert not kept.keeper.concerned("run")
+    kept.submit()
+    assert kept.keeper.concerned("run")
+    desk.provider.caps = Caps(paid=False)
+    assert not kept.keeper.concerned("run")
+    desk.provider.caps = Caps(paid=False, foreign=True)
+    assert kept.keeper.concerned("run")
+    desk.store.write(layout.order_key("run", 1), b"{}")
+    assert kept.keeper.concerned("run")  # its round says what is wrong with it
+
+
+def test_one_run_that_cannot_be_read_hides_no_other(desk: Desk, kept: Kept) -> None:
+    kept.submit()
+    create_run(desk.store, RunRecord("bad", "smoke", {}, 0, 1.0))
+    desk.store.write(layout.order_key("bad", 1), b'{"plan": 3}')
+    seen, failed = rounds(kept.keeper, lambda: ["bad", "run"], desk.say)
+    assert ([one.run for one in seen], failed) == (["run"], ["bad"])
+    assert "run bad could not be looked at: an order cannot be read" in desk.said[-1]
+
+
+def test_an_unknown_machine_is_nobodys_to_end(desk: Desk, kept: Kept) -> None:
+    kept.submit()
+    desk.work(1)
+    machine = {"provider": "terminal", "started": START}
+    attempt = derive(desk.store, "run", START).attempts[0]
+    strange = type(attempt)(1, 0, "", machine=machine)
+    over = notes.Gone(START, "over", "over")
+    assert not closing.close(desk.store, "run", strange, over, registry.get)
+    with pytest.raises(BadInput):
+        registry.get("terminal")

@@ -1,0 +1,217 @@
+import itertools
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mimir.data.alphabet import MASK, MAX_LENGTH, STANDARD
+from mimir.errors import BadInput
+from mimir.model.denoiser import NO_LABEL, Denoiser
+from mimir.output import sampling
+from mimir.output.sampling import Draw, Quality, sample
+from tests import toys
+
+FLAT = [0] * 4 + [1] * 17
+
+
+@pytest.fixture(scope="module")
+def model() -> Denoiser:
+    engine = toys.engine(lr=0.02)
+    while engine.step < 30:
+        engine.advance(30)
+    with torch.no_grad():  # learnt so little, a model would hardly tell its conditions apart
+        engine.model.head.weight.mul_(5)
+        engine.model.label.mul_(10)
+        engine.model.target.mul_(10)
+    return engine.model
+
+
+def test_reproducible_from_the_seed_alone(model: Denoiser) -> None:
+    one = sample(model, 20, Draw(seed=5), FLAT)
+    torch.manual_seed(3)
+    torch.rand(5)
+    assert one == sample(model, 20, Draw(seed=5), FLAT)
+    assert one != sample(model, 20, Draw(seed=6), FLAT)
+    assert len(set(one)) == 20
+
+
+@pytest.mark.parametrize("order", ["random", "confidence"])
+def test_a_peptide_does_not_depend_on_how_many_are_asked_for(model: Denoiser, order: str) -> None:
+    many = sample(model, 600, Draw(order=order), FLAT)
+    assert len(many) == 600
+    assert sample(model, 5, Draw(order=order), FLAT) == many[:5]
+    assert sample(model, 520, Draw(order=order), FLAT) == many[:520]
+
+
+def test_lengths_stay_in_range_and_follow_the_histogram(model: Denoiser) -> None:
+    drawn = sample(model, 200, Draw(min_length=6, max_length=9), FLAT)
+    assert {len(s) for s in drawn} == {6, 7, 8, 9}
+    heavy = [0] * 21
+    heavy[7], heavy[9] = 1, 3
+    sizes = [len(s) for s in sample(model, 400, Draw(), heavy)]
+    assert set(sizes) == {7, 9}
+    assert 260 < sizes.count(9) < 340
+    only = sample(model, 5, Draw(min_length=12, max_length=12), heavy)
+    assert [len(s) for s in only] == [12] * 5
+
+
+def test_extra_letters_and_masks_are_never_drawn(model: Denoiser) -> None:
+    with torch.no_grad():
+        kept = model.head.bias.clone()
+        model.head.bias[len(STANDARD) :] = 30.0
+    try:
+        drawn = sample(model, 100, Draw(), FLAT)
+    finally:
+        with torch.no_grad():
+            model.head.bias.copy_(kept)
+    assert set("".join(drawn)) <= set(STANDARD)
+
+
+def test_a_pattern_is_kept(model: Denoiser) -> None:
+    drawn = sample(model, 50, Draw(pattern="P..XP".replace("X", "W") + "...K"), FLAT)
+    assert all(len(s) == 9 and s[0] == "P" and s[3:5] == "WP" and s[8] == "K" for s in drawn)
+    assert len({s[1] for s in drawn}) > 5
+    assert sample(model, 2, Draw(pattern="ACDE"), FLAT) == ["ACDE", "ACDE"]
+
+
+def test_guidance_of_one_is_conditional_and_of_zero_untold(model: Denoiser) -> None:
+    told = Draw(label=1, target=2, seed=1)
+    plain = sample(model, 50, told, FLAT)
+    assert sample(model, 50, Draw(label=1, target=2, seed=1, guidance=1.0), FLAT) == plain
+    untold = sample(model, 50, Draw(label=NO_LABEL, target=None, seed=1), FLAT)
+    assert sample(model, 50, Draw(label=1, target=2, seed=1, guidance=0.0), FLAT) == untold
+    assert plain != untold
+    assert sample(model, 50, Draw(label=1, target=2, seed=1, guidance=3.0), FLAT) != plain
+
+
+@pytest.mark.parametrize("temperature", [1e-6, 1e-310])
+def test_cold_sampling_takes_the_likeliest_letter(
+    model: Denoiser, temperature: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight, asked = sampling._logits, []
+
+    def spy(model: Denoiser, letters: Tensor, *rest: Any) -> Tensor:
+        logits = straight(model, letters, *rest)
+        asked.append((letters.clone(), logits))
+        return logits
+
+    monkeypatch.setattr(sampling, "_logits", spy)
+    draw = Draw(temperature=temperature, min_length=6, max_length=6)
+    drawn = sample(model, sampling.CHUNK, draw, FLAT)
+    final = torch.tensor([[STANDARD.index(c) for c in s] for s in drawn])
+    assert len(asked) == 6
+    for turn, (letters, logits) in enumerate(asked):
+        after = asked[turn + 1][0][:, :6] if turn < 5 else final
+        changed = letters[:, :6] != after
+        assert changed.sum(1).tolist() == [1] * sampling.CHUNK
+        assert torch.equal(after[changed], logits[:, :6].argmax(-1)[changed])
+
+
+def test_confidence_takes_the_surest_place_first(
+    model: Denoiser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight, asked = sampling._logits, []
+
+    def spy(model: Denoiser, letters: Tensor, *rest: Any) -> Tensor:
+        logits = straight(model, letters, *rest)
+        asked.append((letters.clone(), logits))
+        return logits
+
+    monkeypatch.setattr(sampling, "_logits", spy)
+    draw = Draw(order="confidence", min_length=7, max_length=7)
+    sample(model, 8, draw, FLAT)
+    for (letters, logits), (after, _) in itertools.pairwise(asked):
+        masked = letters[:, :7] == MASK
+        sure = torch.where(masked, logits[:, :7].amax(-1), -torch.inf).argmax(1)
+        changed = (letters != after)[:, :7]
+        assert torch.equal(changed.to(torch.uint8).argmax(1), sure)
+
+
+def test_known_conditionals_are_followed(model: Denoiser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four places of a Markov chain over two letters, by its exact conditionals."""
+    start, step = torch.tensor([0.3, 0.7]), torch.tensor([[0.9, 0.1], [0.4, 0.6]])
+    joint = torch.einsum("a,ab,bc,cd->abcd", start, step, step, step)
+
+    def exact(model: Denoiser, letters: Tensor, *rest: Any) -> Tensor:
+        out = torch.full((*letters.shape, len(STANDARD)), -1e3, dtype=torch.float64)
+        keys, which = letters[:, :4].unique(dim=0, return_inverse=True)
+        for number, key in enumerate(keys.tolist()):
+            seen = joint.double()
+            for place, letter in enumerate(key):
+                if letter != MASK:
+                    keep = torch.zeros(2, dtype=torch.float64)
+                    keep[letter] = 1
+                    seen = seen * keep.view([2 if i == place else 1 for i in range(4)])
+            for place in range(4):
+                share = seen.sum([i for i in range(4) if i != place])
+                log = (share / share.sum()).log().clamp(min=-1e3)
+                out[which == number, place, :2] = log
+        return out
+
+    monkeypatch.setattr(sampling, "_logits", exact)
+    count = 8_000
+    drawn = sample(model, count, Draw(min_length=4, max_length=4), FLAT)
+    square = 0.0
+    for letters in itertools.product((0, 1), repeat=4):
+        wanted = count * float(joint[letters])
+        found = drawn.count("".join(STANDARD[i] for i in letters))
+        square += (found - wanted) ** 2 / wanted
+    # Chi-square with 15 degrees of freedom: above 37.7 once in a thousand seeds.
+    assert square < 37.7
+
+
+def test_the_model_is_told_the_timestep_of_training(
+    model: Denoiser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letters = torch.full((2, MAX_LENGTH), MASK)
+    letters[0, 0], letters[1, :3] = 4, 7
+    length = torch.tensor([5, 8])
+    masked = (torch.arange(MAX_LENGTH) < length[:, None]) & (letters == MASK)
+    seen: list[list[int]] = []
+    straight = model.condition
+
+    def spy(*told: Tensor) -> Tensor:
+        seen.extend(part.tolist() for part in told)
+        return straight(*told)
+
+    monkeypatch.setattr(model, "condition", spy)
+    sampling._logits(model, letters, length, masked, torch.tensor([1, 0]), torch.tensor([2, 3]))
+    # Of 20 steps the first that hide 4 of 5 and 5 of 8: ceil(13 * 5 / 20), ceil(11 * 8 / 20).
+    assert seen == [[13, 11], [1, 0], [2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"order": "best"}, "order is 'best', but must be 'random' or 'confidence'"),
+        ({"temperature": 0.0}, "temperature is 0.0"),
+        ({"temperature": float("nan")}, "temperature is nan"),
+        ({"guidance": float("inf")}, "guidance is inf"),
+        ({"min_length": 3}, "lengths from 3 to 20"),
+        ({"max_length": 21}, "lengths from 4 to 21"),
+        ({"min_length": 9, "max_length": 8}, "lengths from 9 to 8"),
+        ({"seed": -1}, "seed is -1"),
+        ({"pattern": "..X.."}, "pattern has 'X'"),
+        ({"pattern": "..."}, "pattern has 3 places"),
+        ({"pattern": "." * 21}, "pattern has 21 places"),
+    ],
+)
+def test_wrong_wishes(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        Draw(**settings)
+
+
+def test_progress_and_nothing(model: Denoiser) -> None:
+    told: list[int] = []
+    sample(model, 600, Draw(), FLAT, told.append)
+    assert told == [64] * 9 + [24]
+    assert sample(model, 0, Draw(), FLAT) == []
+
+
+def test_quality() -> None:
+    known = {"ACDE"}
+    drawn = ["ACDE", "ACDE", "CCCC", "AXDE", "AC"]
+    found = Quality.of(drawn, lambda some: [s in known for s in some])
+    assert found == Quality(valid=3 / 5, unique=2 / 3, novel=1 / 2)
+    assert Quality.of([], lambda some: []) == Quality(0.0, 0.0, 1.0)

@@ -1,0 +1,126 @@
+"""What only a GPU can show: captured steps are eager steps, and a killed run loses nothing.
+
+Without a GPU these tests are skipped; `make test-gpu` requires it.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from mimir.checks import fast_path
+from mimir.model.attention import HeadIndex, attention
+from mimir.model.batch import Shelf
+from mimir.runs.commit import raise_attempt
+from mimir.runs.status import read_head
+from mimir.runs.store import open_store
+from mimir.training.engine import Engine, Machine
+from tests import toys
+from tests.e2e import jobs
+from tests.model.test_attention import layout_of
+
+if os.environ.get("MIMIR_REQUIRE_GPU") != "1":
+    pytestmark = pytest.mark.skipif(
+        not torch.cuda.is_available(), reason="no GPU is visible, and CUDA graphs need one"
+    )
+
+
+def ends(machine: Machine, steps: int, graph_steps: int) -> dict[str, torch.Tensor]:
+    """The whole state after some steps."""
+    data = toys.peptides(400)
+    shelf = Shelf.of(data, torch.arange(len(data)), machine.device)
+    engine = Engine(toys.config(graph_steps=graph_steps), shelf, toys.TARGETS, machine)
+    while engine.step < steps:
+        engine.advance(steps - engine.step)
+    return {name: value.cpu() for name, value in engine.state.tensors().items()}
+
+
+def differing(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> list[str]:
+    return [name for name in one if not torch.equal(one[name], other[name])]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("steps", [3, 8, 21])
+def test_captured_steps_equal_eager_steps_bitwise(dtype: torch.dtype, steps: int) -> None:
+    machine = Machine(torch.device("cuda"), dtype, False, fixed=True)
+    assert not differing(ends(machine, steps, 0), ends(machine, steps, 8))
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch's compiler and of its libraries
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_compiled_captured_steps_equal_compiled_steps_bitwise(
+    dtype: torch.dtype, fused: bool
+) -> None:
+    machine = Machine(torch.device("cuda"), dtype, compiled=True, fixed=True, fused=fused)
+    torch.compiler.reset()
+    one, other = ends(machine, 21, 0), ends(machine, 21, 8)
+    assert not differing(one, other)
+    plain = ends(Machine(torch.device("cuda"), dtype, False, fixed=True), 21, 8)
+    assert torch.allclose(one["loop.losses"], plain["loop.losses"], atol=2e-2)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+@pytest.mark.parametrize(("heads", "width"), [(4, 16), (4, 32), (8, 64)])
+def test_the_kernel_is_the_plain_attention(dtype: torch.dtype, heads: int, width: int) -> None:
+    from mimir.model import kernels
+
+    lengths, spare = [4, 20, 7, 13, 20, 5], 70
+    size = torch.tensor(lengths, device="cuda")
+    rng = torch.Generator("cuda").manual_seed(0)
+    qkv = torch.randn(sum(lengths) + spare, 3 * heads * width, generator=rng, device="cuda")
+    flow = torch.randn(len(qkv), heads * width, generator=rng, device="cuda")
+    low = qkv.to(dtype).requires_grad_()
+    mixed = kernels.attention(low, size.cumsum(0) - size, size, heads)
+    (grad,) = torch.autograd.grad(mixed, low, flow.to(dtype))
+    exact = low.detach().double().cpu().requires_grad_()
+    index = HeadIndex.of(layout_of(lengths, spare), heads)
+    wanted = attention(exact, index, heads)
+    (slope,) = torch.autograd.grad(wanted, exact, flow.to(dtype).double().cpu())
+    near = 1e-5 if dtype == torch.float32 else 1e-2
+    real = sum(lengths)
+    for mine, other in ((mixed, wanted), (grad, slope)):
+        mine, other = mine.double().cpu()[:real], other[:real]
+        assert float((mine - other).norm()) < near * float(other.norm())
+    assert not mixed[real:].any()
+    assert not grad[real:].any()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_fast_way_is_proven() -> None:
+    data = toys.peptides(400)
+    torch.compiler.reset()
+    config = toys.config(dim=64, heads=4, batch=32, device="cuda")
+    machine = Machine.choose(config)
+    assert machine.compiled
+    shelf = Shelf.of(data, torch.arange(len(data)), machine.device)
+    lines: list[str] = []
+    engine = Engine(config, shelf, toys.TARGETS, machine)
+    assert fast_path.proven(engine, lines.append) is engine, lines
+
+
+def test_killed_on_the_gpu(tmp_path: Path) -> None:
+    """Compiled anew, captured anew and gone on with in other processes: the same weights."""
+    store = open_store((tmp_path / "store").as_uri())
+    data = jobs.write_data(tmp_path / "data.csv", 400)
+    settings = {
+        "dim": 64, "layers": 2, "heads": 4, "epochs": 10_000, "max_steps": 12_000,
+        "checkpoint_steps": 100, "log_every": 20, "eval_every": 4000, "device": "cuda",
+    }  # fmt: skip
+    for name in ("calm", "torn"):
+        jobs.submit(store, name, data, **settings)
+    assert jobs.worker(store, "calm", raise_attempt(store, "calm")).wait() == 0
+    for target in (1000, 5000):
+        process = jobs.worker(store, "torn", raise_attempt(store, "torn"))
+        deadline = time.monotonic() + 120
+        while read_head(store, "torn").step < target:
+            assert process.poll() is None, "ended by itself"
+            assert time.monotonic() < deadline, f"no step {target} within two minutes"
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert jobs.worker(store, "torn", raise_attempt(store, "torn")).wait() == 0
+    jobs.assert_same(store, "torn", "calm")

@@ -1,0 +1,132 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mimir.errors import BadInput, Corrupt, MimirError, NonFinite
+from mimir.training import checkpoint
+from mimir.training.checkpoint import Record, decode, take
+from tests import ROOT, toys
+
+CONFIG, DATA = "a" * 64, "b" * 64
+RECORD = Record(5, CONFIG, DATA, 2, "2.0", "cpu", evaluated=4, val=2.9, best=2.8, stale=1)
+
+
+def trained() -> toys.Engine:
+    engine = toys.engine()
+    engine.advance(5)
+    return engine
+
+
+def test_round_trip_is_identical_in_bytes() -> None:
+    engine = trained()
+    content = take(engine.state, RECORD).encode()
+    record, tensors = decode(content, CONFIG, DATA)
+    assert record == RECORD
+    live = engine.state.tensors()
+    assert tensors.keys() == live.keys()
+    assert all(torch.equal(tensors[name], live[name]) for name in live)
+    assert checkpoint.Snapshot(record, tensors).encode() == content
+    other = toys.engine(seed=4)
+    other.resume(tensors)
+    assert take(other.state, RECORD).encode() == content
+
+
+def test_metadata_is_one_key_of_canonical_json() -> None:
+    content = take(trained().state, RECORD).encode()
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    assert list(header["__metadata__"]) == ["mimir"]
+    text = header["__metadata__"]["mimir"]
+    assert text == json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
+
+
+def test_a_snapshot_does_not_follow_training() -> None:
+    engine = trained()
+    snapshot = take(engine.state, RECORD)
+    content = snapshot.encode()
+    engine.advance(3)
+    assert snapshot.encode() == content
+    assert take(engine.state, RECORD).encode() != content
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("vector", ["master", "average", "exp_avg", "exp_avg_sq"])
+def test_what_is_not_finite_is_never_committed(vector: str, value: float) -> None:
+    engine = trained()
+    with torch.no_grad():
+        getattr(engine.state, vector)[-3] = value
+    with pytest.raises(NonFinite, match="not finite at step 5"):
+        take(engine.state, RECORD).encode()
+
+
+def test_a_skipped_step_in_the_windows_is_no_damage() -> None:
+    engine = trained()
+    engine.state.norms[2] = float("inf")
+    engine.state.losses[1] = float("nan")
+    content = take(engine.state, RECORD).encode()
+    assert float(decode(content, CONFIG, DATA)[1]["loop.norms"][2]) == float("inf")
+
+
+def test_of_another_run() -> None:
+    content = take(trained().state, RECORD).encode()
+    with pytest.raises(BadInput, match="another configuration"):
+        decode(content, "c" * 64, DATA)
+    with pytest.raises(BadInput, match="another data set"):
+        decode(content, CONFIG, "c" * 64)
+
+
+def test_of_another_format() -> None:
+    content = take(trained().state, replace(RECORD, format=99)).encode()
+    with pytest.raises(BadInput, match="format 99, this Mimir reads 1"):
+        decode(content, CONFIG, DATA)
+
+
+@pytest.mark.parametrize("tenth", range(10))
+def test_truncated(tenth: int) -> None:
+    content = take(trained().state, RECORD).encode()
+    with pytest.raises(Corrupt, match="not a whole checkpoint"):
+        decode(content[: len(content) * tenth // 10], CONFIG, DATA)
+    with pytest.raises(Corrupt):
+        decode(content[:-1], CONFIG, DATA)
+
+
+def test_a_flipped_bit_in_the_header_never_escapes_the_error_tree() -> None:
+    """Flips inside tensors are found by the store's digest; here the header must hold up."""
+    engine = trained()
+    content = take(engine.state, RECORD).encode()
+    end = 8 + int.from_bytes(content[:8], "little")
+    refused = tried = 0
+    for place in [*range(80), *range(80, end, 13)]:
+        spoiled = bytearray(content)
+        spoiled[place] ^= 1 << (place % 8)
+        tried += 1
+        try:
+            _, tensors = decode(bytes(spoiled), CONFIG, DATA)
+            engine.state.load(tensors)
+        except MimirError:
+            refused += 1
+    # What is accepted are digits and words of the record, such as the torch version.
+    assert refused > 0.9 * tried
+
+
+@pytest.mark.parametrize("body", ["[]", "3", "{}", '{"format": 1}', '{"format": 1, "x": 2}', "{"])
+def test_a_record_that_is_none(body: str) -> None:
+    from safetensors.torch import save
+
+    content = save({"a": torch.zeros(1)}, {"mimir": body})
+    with pytest.raises(Corrupt, match="not a whole checkpoint"):
+        decode(content, CONFIG, DATA)
+    with pytest.raises(Corrupt, match="not a whole checkpoint"):
+        decode(save({"a": torch.zeros(1)}), CONFIG, DATA)
+
+
+def test_no_pickle_anywhere() -> None:
+    """Nothing in the tree can execute what a store holds."""
+    root = ROOT
+    words = ("pickle", "torch.load", "torch.save", "joblib", "marshal.load", "allow_pickle=True")
+    for folder in ("mimir", "launch", "bench", "scripts"):
+        for path in sorted((root / folder).rglob("*.py")):
+            text = path.read_text()
+            assert not any(word in text for word in words), path

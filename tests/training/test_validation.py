@@ -1,0 +1,126 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from mimir.data.alphabet import N_LETTERS
+from mimir.data.pack import VALIDATION
+from mimir.model.batch import Shelf
+from mimir.model.objective import evaluate
+from mimir.training.validation import Validation, averaged, per_residue
+from tests import toys
+
+CPU = torch.device("cpu")
+
+
+def nothing() -> None:
+    return None
+
+
+def trained() -> toys.Engine:
+    engine = toys.engine()
+    engine.advance(10)
+    return engine
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_averaged_weights_inside_live_ones_after(dtype: torch.dtype) -> None:
+    machine = toys.Machine(CPU, dtype, compiled=False, fixed=False)
+    engine = toys.engine(machine)
+    engine.advance(10)
+    before = toys.tensors(engine)
+    low = engine.state.low.clone()
+
+    def inside() -> None:
+        with averaged(engine):
+            weight = engine.model.head.weight
+            assert torch.equal(weight, before["ema.head.weight"].to(dtype))
+            assert not torch.equal(before["ema.head.weight"], before["model.head.weight"])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        inside()
+    assert torch.equal(engine.state.low, low)
+    after = toys.tensors(engine)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_figures_are_of_the_averaged_weights_and_move_nothing() -> None:
+    engine, data = trained(), toys.peptides(200)
+    validation = Validation(data, CPU, 1000)
+    assert len(validation.background) == len(data.subset(VALIDATION, 0))
+    assert len(validation.pairs) == len(data.subset(VALIDATION, 1))
+    before = toys.tensors(engine)
+    figures = validation.measure(engine, nothing)
+    assert figures == validation.measure(engine, nothing)
+    after = toys.tensors(engine)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    with averaged(engine):
+        nats = evaluate(engine.model, validation.background, 20, repeats=2)
+    assert figures["val"] == pytest.approx(
+        float(nats.sum()) / int(validation.background.lengths.sum())
+    )
+    assert figures["val"] != per_residue(
+        evaluate(engine.model, validation.background, 20, repeats=2), validation.background
+    )
+    assert 2 < figures["val"] < 1.2 * math.log(N_LETTERS)
+
+
+def test_a_limit_of_rows() -> None:
+    validation = Validation(toys.peptides(400), CPU, 5)
+    assert (len(validation.background), len(validation.pairs)) == (5, 5)
+
+
+def test_every_pair_is_told_another_target() -> None:
+    # A shelf of pairs whose targets are balanced: then no one may keep its own.
+    data = toys.peptides(300)
+    rows = np.flatnonzero((data.split == VALIDATION) & (data.labels == 1))
+    targets = data.targets.copy()
+    targets[rows] = np.arange(len(rows)) % 2
+    from dataclasses import replace
+
+    validation = Validation(replace(data, targets=targets), CPU, 1000)
+    assert len(rows) % 2 == 0
+    own, told = validation.pairs.targets, validation.shuffled.targets
+    assert bool((own != told).all())
+    assert own.sort().values.tolist() == told.sort().values.tolist()
+    for name in ("letters", "starts", "lengths", "labels"):
+        assert torch.equal(getattr(validation.pairs, name), getattr(validation.shuffled, name))
+
+
+def test_nothing_held_out() -> None:
+    data = toys.peptides(lengths=[5] * 9)  # the tenth row would be the first one held out
+    validation = Validation(data, CPU, 100)
+    figures = validation.measure(trained(), nothing)
+    assert figures == {"val": None, "val_pairs": None, "val_pairs_shuffled": None}
+    assert validation.sentence(7, figures) == "validation at step 7:"
+
+
+def test_the_poll_may_end_it() -> None:
+    engine, asked = trained(), []
+
+    def poll() -> None:
+        asked.append(1)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+
+    low = engine.state.low.clone()
+    with pytest.raises(KeyboardInterrupt):
+        Validation(toys.peptides(), CPU, 50).measure(engine, poll)
+    assert torch.equal(engine.state.low, low)
+
+
+def test_the_sentence_names_figures_and_yardsticks() -> None:
+    validation = Validation(toys.peptides(), CPU, 50)
+    text = validation.sentence(40, {"val": 2.87, "val_pairs": 2.5, "val_pairs_shuffled": 2.6})
+    assert text == (
+        "validation at step 40: background 2.8700 nats per residue (composition 2.9000, order-2 "
+        "Markov 2.8900) pairs 2.5000, with shuffled targets 2.6000 (composition 2.9000)"
+    )
+
+
+def test_per_residue_weighs_by_length() -> None:
+    data = toys.peptides(lengths=[4, 20])
+    shelf = Shelf.of(data, torch.arange(2), CPU)
+    assert per_residue(torch.tensor([8.0, 40.0]), shelf) == pytest.approx(48 / 24)

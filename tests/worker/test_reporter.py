@@ -1,0 +1,156 @@
+import io
+import json
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from mimir.errors import StoreError
+from mimir.runs import notes
+from mimir.runs.parts import read_parts
+from mimir.training.loop import Gauge
+from mimir.worker import reporter as reporter_module
+from mimir.worker.reporter import Place, Reporter, Terminal, line_of
+from tests.runs.memory import MemoryStore
+
+
+class Away(MemoryStore):
+    """Fails every write while `away`."""
+
+    away = False
+
+    def create(self, key: str, data: bytes) -> str:
+        if self.away:
+            raise StoreError("503 Slow Down")
+        return super().create(key, data)
+
+    def write(self, key: str, data: bytes) -> None:
+        if self.away:
+            raise StoreError("503 Slow Down")
+        super().write(key, data)
+
+
+class Desk:
+    def __init__(self) -> None:
+        self.store, self.gauge, self.out = Away(), Gauge(), io.StringIO()
+        self.reporter = Reporter(
+            Place(self.store, "run", 2), self.gauge, Terminal(self.out, time.monotonic())
+        )
+
+    def rows(self) -> list[dict[str, object]]:
+        text = "".join(text for _, text in read_parts(self.store, "run", 2, "metrics"))
+        return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    monkeypatch.setattr(reporter_module, "INTERVAL", 0.01)
+    made = Desk()
+    yield made
+    made.reporter.close()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def test_rows_and_heartbeats_go_up_while_it_trains(desk: Desk) -> None:
+    desk.gauge.step, desk.gauge.total, desk.gauge.loss = 7, 20, 2.9
+    desk.gauge.device = "Tesla T4"
+    desk.reporter.emit({"step": 7, "loss": 2.9})
+    wait_for(lambda: bool(desk.rows()))
+    assert desk.rows() == [{"step": 7, "loss": 2.9}]
+    beat = notes.read_heartbeat(desk.store, "run", 2)
+    assert beat is not None
+    assert (beat.step, beat.total_steps, beat.loss) == (7, 20, 2.9)
+    desk.gauge.step = 8
+    wait_for(lambda: notes.read_heartbeat(desk.store, "run", 2).step == 8)  # type: ignore[union-attr]
+    assert notes.read_heartbeat(desk.store, "run", 2).device == "Tesla T4"  # type: ignore[union-attr]
+
+
+def test_an_outage_delays_rows_and_is_said_once(desk: Desk) -> None:
+    desk.store.away = True
+    for step in range(5):
+        desk.reporter.emit({"step": step})
+        assert desk.reporter.flush() is False
+    wait_for(lambda: "503" in desk.out.getvalue())
+    time.sleep(0.6)
+    assert desk.out.getvalue().count("\n") == 1
+    desk.store.away = False
+    assert desk.reporter.flush() is True
+    assert [row["step"] for row in desk.rows()] == list(range(5))
+
+
+def test_a_bad_report_does_not_end_reports(desk: Desk) -> None:
+    desk.gauge.loss = float("nan")  # has no JSON
+    wait_for(lambda: "a report was not written" in desk.out.getvalue())
+    desk.gauge.loss = 2.5
+    wait_for(lambda: notes.read_heartbeat(desk.store, "run", 2) is not None)
+
+
+def test_closing_sends_what_is_left() -> None:
+    made = Desk()
+    made.gauge.step, made.gauge.total = 20, 20
+    made.reporter.emit({"step": 20})
+    began = time.monotonic()
+    made.reporter.close()
+    assert time.monotonic() - began < 5
+    assert made.rows() == [{"step": 20}]
+    assert notes.read_heartbeat(made.store, "run", 2).step == 20  # type: ignore[union-attr]
+    assert not made.reporter._thread.is_alive()
+
+
+def test_rows_that_are_no_json_are_refused_where_they_are_made(desk: Desk) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        desk.reporter.emit({"loss": float("inf")})
+
+
+def full_gauge() -> Gauge:
+    return Gauge(step=500, total=2000, epoch=1.5, rate=2.0, tokens_per_s=680.0, loss=2.91, val=2.9)
+
+
+def test_progress_as_a_line() -> None:
+    assert line_of(full_gauge()) == (
+        "step 500/2000  epoch 1.50  loss 2.9100  val 2.9000  2.0 steps/s  680 tokens/s  ETA 0:12:30"
+    )
+    assert line_of(Gauge(total=10)) == "step 0/10  epoch 0.00"
+
+
+def test_lines_come_now_and_then() -> None:
+    out = io.StringIO()
+    terminal = Terminal(out, time.monotonic() - 100)
+    for _ in range(5):
+        terminal.show(full_gauge())
+    assert out.getvalue().count("ETA") == 1
+    Terminal(out, 0.0).show(Gauge())
+    assert out.getvalue().count("\n") == 1
+
+
+def test_a_bar_with_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIMIR_PROGRESS", "bar")
+    out = io.StringIO()
+    terminal = Terminal(out)
+    terminal.show(full_gauge())
+    terminal.say("a line")
+    terminal.close()
+    assert "500/2000" in out.getvalue()
+    assert "loss 2.910 val 2.900 0.7k tok/s" in out.getvalue()
+    assert "a line\n" in out.getvalue()
+
+
+class Gone(io.StringIO):
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("kind", ["", "bar"])
+def test_nobody_need_be_reading(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setenv("MIMIR_PROGRESS", kind)
+    terminal = Terminal(Gone(), time.monotonic() - 100)
+    for _ in range(2):
+        terminal.show(full_gauge())
+        terminal.say("a line")
+    terminal._out.close()

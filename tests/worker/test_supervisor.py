@@ -1,0 +1,125 @@
+"""The guardian's own work: what it must do whatever store and clock do."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from mimir.runs import layout, notes
+from mimir.runs.commit import raise_attempt
+from mimir.runs.record import RunRecord, create_run
+from mimir.runs.store import Store, Versioned
+from mimir.worker import supervisor as guarding
+from mimir.worker.supervisor import Worker
+from tests.runs.memory import MemoryStore
+
+RUN = "run"
+SLEEPER = "import time; print('training', flush=True); time.sleep(60)"
+TALKER = "import time\nfor n in range(40): print(n, flush=True); time.sleep(0.1)"
+OBEDIENT = """
+import signal, sys, time
+def end(number, frame):
+    time.sleep(1)
+    print("committed", flush=True)
+    sys.exit(75)
+signal.signal(signal.SIGTERM, end)
+print("training", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(guarding, "POLL", 0.05)
+    monkeypatch.setattr(guarding, "LOG_EVERY", 0.1)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+class Stuck(MemoryStore):
+    """Does not answer whether a stop was requested, until it is freed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.freed = threading.Event()
+
+    def read(self, key: str) -> Versioned | None:
+        if key.endswith("/stop.json"):
+            self.freed.wait(90)
+        return super().read(key)
+
+
+def begun(store: Store) -> Store:
+    create_run(store, RunRecord(RUN, "toy", {}, 0, 0.0))
+    raise_attempt(store, RUN, sleep=lambda s: None)
+    return store
+
+
+class Guarded(Worker):
+    """A worker whose training process is another program."""
+
+    program = SLEEPER
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            [sys.executable, "-c", self.program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+
+
+def guard(
+    store: Store, program: str, deadline: float = 0.0,
+    out: Callable[[bytes], None] = lambda chunk: None, clock: Callable[[], float] = time.time,
+) -> int:  # fmt: skip
+    made = Guarded(store, RUN, 1, deadline, out=out, clock=clock)
+    made.program = program
+    return made.work()
+
+
+def test_a_deadline_does_not_wait_for_a_store_that_does_not_answer() -> None:
+    store = Stuck()
+    began = time.monotonic()
+    try:
+        assert guard(begun(store), SLEEPER, deadline=time.time() + 1) == 75
+    finally:
+        store.freed.set()
+    assert time.monotonic() - began < 45
+    outcome = notes.read_outcome(store, RUN, 1)
+    assert outcome is not None
+    assert (outcome.exit_code, outcome.cause) == (75, "deadline")
+
+
+def test_the_log_is_sent_while_the_clock_goes_back() -> None:
+    store, hour = begun(MemoryStore()), iter(range(10**6, 0, -1))
+    assert guard(store, TALKER, clock=lambda: 3600.0 * next(hour)) == 0
+    assert len(list(store.list(f"{layout.attempt_prefix(RUN, 1)}/log/"))) > 2
+
+
+def test_a_clock_that_leaps_ahead_shortens_no_grace() -> None:
+    store, day, trains = begun(MemoryStore()), iter(range(10**6)), threading.Event()
+
+    def clock() -> float:
+        return 86400.0 * next(day) if trains.is_set() else 0.0
+
+    assert guard(store, OBEDIENT, 1.0, lambda chunk: trains.set(), clock) == 75
+    outcome = notes.read_outcome(store, RUN, 1)
+    assert outcome is not None
+    assert outcome.reason == "the deadline has come: committed"
+
+
+def test_a_request_to_stop_is_obeyed_by_one_signal() -> None:
+    store = begun(MemoryStore())
+
+    def stop(chunk: bytes) -> None:
+        if b"training" in chunk:
+            notes.request_stop(store, RUN, notes.StopRequest(1.0))
+
+    assert guard(store, OBEDIENT, out=stop) == 75
+    outcome = notes.read_outcome(store, RUN, 1)
+    assert outcome is not None
+    assert (outcome.reason, outcome.cause) == ("asked to stop: committed", "stop")
