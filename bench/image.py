@@ -202,7 +202,7 @@ def main(
                 starts[side].append(seconds_to_first_step(f"mimir-bench:{side}"))
         for side in plans:
             sides[side]["start_s"] = starts[side]
-        source = folder / "mimir" / "loop.py"
+        source = folder / "mimir" / "training" / "loop.py"
         source.write_text(source.read_text() + "\n# changed\n")
         for side, (path, options) in plans.items():
             sides[side]["rebuild_s"] = build(folder, path, f"mimir-bench:{side}", options)

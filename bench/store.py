@@ -92,7 +92,7 @@ def _measure(store: S3Store, preset: str, blocks: int) -> dict[str, Any]:
     state = TrainingState(model, config.optimizer, config.training.log_every, device, torch.float32)
     record = Record(0, "0" * 64, "0" * 64, 1, str(torch.__version__), str(device))
     content = checkpoint.take(state, record).encode()
-    store.create(head_key(RUN), Head(run=RUN).to_bytes())
+    store.put_if_absent(head_key(RUN), Head(run=RUN).to_bytes())
     attempt = Attempt.claim(store, RUN, raise_attempt(store, RUN))
     committer = Committer(attempt, lambda line: None)
     stalls, commits = [], []
@@ -147,7 +147,7 @@ def _measure(store: S3Store, preset: str, blocks: int) -> dict[str, Any]:
 def _ours(store: S3Store, content: bytes) -> Took:
     """`put`, which also takes the digest and verifies the size; then it is deleted."""
     began = time.perf_counter(), time.process_time()
-    stored = store.put(f"{RUN}/upload", content)
+    stored = store.put_content(f"{RUN}/upload", content)
     took = time.perf_counter() - began[0], time.process_time() - began[1]
     store.delete(stored.key)
     return took

@@ -36,7 +36,7 @@ def of_run(store: Store, run: str) -> Stored:
         key = layout.code_key(run, sha256, path.name)
         if key in store.list(key):
             return Stored(key, len(content), sha256)
-        return store.put(key, path)
+        return store.put_content(key, path)
 
 
 def differs(store: Store, run: str) -> str:

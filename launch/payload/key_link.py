@@ -33,7 +33,7 @@ def leave(store: Store, run: str, attempt: int, keys: Credentials, seconds: floa
     if not 1 <= seconds <= LONGEST:
         raise BadInput(f"a link to keys cannot live for {seconds:g} s: 1 s to 7 days are possible")
     key = layout.handover_key(run, attempt, secrets.token_hex(16))
-    store.write(key, keys.text().encode())
+    store.put(key, keys.text().encode())
     return store.presign(key, seconds)
 
 

@@ -109,8 +109,8 @@ TABLE: tuple[Gpu, ...] = (
 )  # fmt: skip
 
 IMAGE_SINCE = (7, 0)
-"""The oldest compute capability that the public image (payload/container.py) can use. (Mimir's own image, with
-CUDA 13, begins at Turing, 7.5.)"""
+"""The oldest compute capability that the public image (payload/container.py) can use. (Mimir's own
+image, with CUDA 13, begins at Turing, 7.5.)"""
 
 
 def canonical(service_name: str, memory_gb: float = 0.0) -> str:

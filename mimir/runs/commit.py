@@ -186,7 +186,7 @@ class Attempt:
         if step < self.head.step:
             raise ValueError(f"step {step} is older than the committed step {self.head.step}")
         key = layout.checkpoint_key(self.run, self.number, step, fresh(self._register.rng))
-        stored = self.store.put(key, content, progress)
+        stored = self.store.put_content(key, content, progress)
         new = Kept(stored.key, step, self.number, stored.size, stored.sha256, loss)
         before = self.head
 
@@ -239,7 +239,7 @@ class Attempt:
     ) -> Stored:
         """Upload what the run gives its user; `finish` then makes HEAD name it."""
         key = layout.model_key(self.run, self.number, fresh(self._register.rng), file)
-        return self.store.put(key, content, progress)
+        return self.store.put_content(key, content, progress)
 
     def finish(self, state: str, reason: str = "", model: Stored | None = None) -> Head:
         """End the run as done, failed or stopped; the attempt changes nothing afterwards."""

@@ -1,9 +1,9 @@
 """A store in a folder: `file:///path`. Durable against power loss, safe between processes.
 
 A write is a temporary file, flush, fsync, rename, fsync of the folder, so that a key holds
-either the old bytes or the new ones. `create` and `swap` hold a lock file of their key. The
-lock file also counts the writes of that key; a version is that count and the body's digest,
-so that a body that comes back is still another version.
+either the old bytes or the new ones. `put_if_absent` and `compare_and_swap` hold a lock file of
+their key. The lock file also counts the writes of that key; a version is that count and the
+body's digest, so a body that comes back still has another version.
 """
 
 import contextlib
@@ -76,13 +76,13 @@ class FileStore:
                 return None
         return Versioned(data, _version(count, data))
 
-    def create(self, key: str, data: bytes) -> str:
+    def put_if_absent(self, key: str, data: bytes) -> str:
         return self._conditional(key, data, None)
 
-    def swap(self, key: str, data: bytes, version: str) -> str:
+    def compare_and_swap(self, key: str, data: bytes, version: str) -> str:
         return self._conditional(key, data, version)
 
-    def put(
+    def put_content(
         self, key: str, content: bytes | memoryview | Path, progress: Progress | None = None
     ) -> Stored:
         path = self._path(key)
@@ -93,7 +93,7 @@ class FileStore:
             raise StoreError(f"{path} holds other bytes than were written: write it again")
         return Stored(key, size, sha256)
 
-    def write(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes) -> None:
         self._replace(self._path(key), [memoryview(data)], None)
 
     def get(

@@ -177,7 +177,7 @@ class Register:
         last: StoreError | None = None
         for pause in pauses(self.rng, self.tries):
             try:
-                version = self.store.swap(self.key, wanted.to_bytes(), version)
+                version = self.store.compare_and_swap(self.key, wanted.to_bytes(), version)
                 self._seen = wanted, version
                 return wanted
             except (StoreDenied, StoreUnfit):

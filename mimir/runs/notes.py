@@ -88,7 +88,7 @@ class StopRequest:
 
 def beat(store: Store, run: str, attempt: int, heartbeat: Heartbeat) -> None:
     """Overwrite the attempt's heartbeat."""
-    store.write(layout.heartbeat_key(run, attempt), codec.encode(asdict(heartbeat)))
+    store.put(layout.heartbeat_key(run, attempt), codec.encode(asdict(heartbeat)))
 
 
 def read_heartbeat(store: Store, run: str, attempt: int) -> Heartbeat | None:

@@ -92,7 +92,7 @@ class PartWriter:
         while True:
             key = f"{self._folder}{self._number + 1:06d}{self._suffix}"
             try:
-                self._store.create(key, data)
+                self._store.put_if_absent(key, data)
             except (StoreDenied, StoreUnfit):
                 raise
             except Conflict:

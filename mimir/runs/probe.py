@@ -29,21 +29,31 @@ def probe(store: Store, run: str, rng: random.Random | None = None) -> dict[str,
     key = layout.probe_key(run, fresh(rng))
     bodies = [f"{fresh(rng)}\n".encode() for _ in range(6)]
     try:
-        first = store.create(key, bodies[0])
+        first = store.put_if_absent(key, bodies[0])
         _holds(store, key, bodies[0], "an object just created cannot be read back")
-        _refused(store, lambda: store.create(key, bodies[1]), "a second create of the same key")
+        _refused(
+            store, lambda: store.put_if_absent(key, bodies[1]), "a second create of the same key"
+        )
         _holds(store, key, bodies[0], "a refused create changed the object")
         # The right version first: it teaches an S3 store the form of If-Match to use below.
         second = _swapped(store, key, bodies[2], first)
         _holds(store, key, bodies[2], "an accepted replacement was not applied")
         if second == first:
             _unfit(store, "it gave the same version to two different bodies")
-        _refused(store, lambda: store.swap(key, bodies[3], first), "a write over a stale version")
+        _refused(
+            store,
+            lambda: store.compare_and_swap(key, bodies[3], first),
+            "a write over a stale version",
+        )
         _holds(store, key, bodies[2], "a refused replacement changed the object")
         if key not in store.list(key):
             _unfit(store, "its listing does not show an object just written")
         store.delete(key)
-        _refused(store, lambda: store.swap(key, bodies[4], second), "a write over a deleted object")
+        _refused(
+            store,
+            lambda: store.compare_and_swap(key, bodies[4], second),
+            "a write over a deleted object",
+        )
         if store.read(key) is not None:
             _unfit(store, "a deleted object can still be read")
     except StoreUnfit as error:
@@ -60,7 +70,7 @@ def probe(store: Store, run: str, rng: random.Random | None = None) -> dict[str,
 
 def _swapped(store: Store, key: str, data: bytes, version: str) -> str:
     try:
-        return store.swap(key, data, version)
+        return store.compare_and_swap(key, data, version)
     except Conflict as error:
         _unfit(store, f"it refused a write over the right version ({error})")
 

@@ -93,7 +93,7 @@ def create_run(
     if existing is None:
         for path, content in ((data, wanted.data), (code, wanted.code)):
             if path and content and content.key not in store.list(content.key):
-                _check_same(store.put(content.key, path, progress), content, path)
+                _check_same(store.put_content(content.key, path, progress), content, path)
         if create_once(store, layout.record_key(name), wanted.to_bytes()):
             existing = wanted
         else:

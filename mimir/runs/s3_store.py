@@ -3,7 +3,7 @@
 Works with AWS, Cloudflare R2, MinIO, Ceph and others that honour If-None-Match and If-Match on
 PutObject; `probe` finds out which do. A version is the ETag without quotes. RFC 9110 wants it
 quoted in If-Match; Ceph compares it literally with its unquoted one, so that a quoted ETag
-never matches there. `swap` learns the form that works and then stays with it.
+never matches there. `compare_and_swap` learns the form that works and then stays with it.
 """
 
 import contextlib
@@ -115,7 +115,7 @@ class S3Store:
             return None
         return Versioned(*answer)
 
-    def create(self, key: str, data: bytes) -> str:
+    def put_if_absent(self, key: str, data: bytes) -> str:
         answer = self._call(
             "create",
             key,
@@ -123,7 +123,7 @@ class S3Store:
         )
         return _bare(answer["ETag"])
 
-    def swap(self, key: str, data: bytes, version: str) -> str:
+    def compare_and_swap(self, key: str, data: bytes, version: str) -> str:
         try:
             return self._swap(key, data, version, self.etag_form or _quoted)
         except Conflict as error:
@@ -135,7 +135,7 @@ class S3Store:
         # Refused although the version is right: this server wants the other form.
         return self._swap(key, data, version, _bare)
 
-    def put(
+    def put_content(
         self, key: str, content: bytes | memoryview | Path, progress: Progress | None = None
     ) -> Stored:
         # The digests are taken beside the upload: one after the other, 328 MiB took a tenth longer.
@@ -157,7 +157,7 @@ class S3Store:
             raise StoreError(f"{self._name(key)} {wrong}: upload it again")
         return sent
 
-    def write(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes) -> None:
         self._call("write", key, lambda: self._client.put_object(**self._at(key), Body=data))
 
     def get(

@@ -1,11 +1,11 @@
 """A store: bytes under keys, with create-if-absent and compare-and-swap.
 
-All that two writers could contend for goes through `create` and `swap`; everything else is
-written once under a fresh key (`put`) or is merely informational (`write`). Backends differ
-in nothing that callers can see: tests/runs/test_store.py holds for each of them.
+What two writers could contend for goes through `put_if_absent` and `compare_and_swap`. Everything
+else is written once under a fresh key (`put_content`) or is informational (`put`). Backends differ
+in nothing that callers can see: tests/runs/test_store.py runs against each of them.
 
-A version names one write of one key. S3 derives it from the body, so bodies given to `swap`
-must never repeat; HEAD bears a nonce for this reason.
+A version names one write of one key. S3 derives it from the body, so bodies that are given to
+`compare_and_swap` must never repeat; HEAD bears a nonce for this reason.
 """
 
 import difflib
@@ -27,7 +27,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Versioned:
-    """A small object together with the version to give to `swap`."""
+    """A small object together with the version to give to `compare_and_swap`."""
 
     data: bytes
     version: str
@@ -55,18 +55,18 @@ class Store(Protocol):
     def read(self, key: str) -> Versioned | None:
         """A small object and its version; None if there is none."""
 
-    def create(self, key: str, data: bytes) -> str:
+    def put_if_absent(self, key: str, data: bytes) -> str:
         """Write only if there is no such object; the new version, or Conflict."""
 
-    def swap(self, key: str, data: bytes, version: str) -> str:
+    def compare_and_swap(self, key: str, data: bytes, version: str) -> str:
         """Write only over that version; the new one, or Conflict (also if the key is missing)."""
 
-    def put(
+    def put_content(
         self, key: str, content: bytes | memoryview | Path, progress: Progress | None = None
     ) -> Stored:
         """Content of any size under a fresh key; what arrived is verified after the write."""
 
-    def write(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes) -> None:
         """A small informational object; overwrites, the last writer wins."""
 
     def get(
@@ -156,7 +156,7 @@ def create_once(store: Store, key: str, data: bytes) -> bool:
     another body was there first. StoreError if the store cannot say.
     """
     try:
-        store.create(key, data)
+        store.put_if_absent(key, data)
         return True
     except (StoreDenied, StoreUnfit):
         raise

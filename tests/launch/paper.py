@@ -121,7 +121,7 @@ class Desk:
             self.store, RunRecord("run", "smoke", CONFIG.as_dict(), 0, START, probe={"fit": True})
         )
         monkeypatch.setattr(
-            "launch.provision.order.keys.for_machine", lambda *a, **k: self.credentials
+            "launch.provision.order.credentials.for_machine", lambda *a, **k: self.credentials
         )
         monkeypatch.setattr("launch.payload.key_link.leave", self._leave)
         monkeypatch.setattr("launch.payload.key_link.take_back", self._take_back)

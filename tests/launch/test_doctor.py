@@ -1,5 +1,6 @@
 """doctor: each check's good and bad word, and what makes it unhealthy."""
 
+import importlib
 import json
 import shutil
 import sys
@@ -9,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from launch import doctor
-from launch.commands import doctor as check
 from launch.contract.cloud import Check
 from launch.contract.errors import AuthFailed
 from launch.contract.provider import AttemptSpec
@@ -137,7 +137,7 @@ def test_a_store_that_does_not_open(place: Place, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_store_that_ignores_conditions(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(place.bucket, "create", place.bucket._set)
+    monkeypatch.setattr(place.bucket, "put_if_absent", place.bucket._set)
     assert place["store"].status == "fail"
     assert "second create" in place["store"].details
 
@@ -206,11 +206,12 @@ def test_only_a_failure_is_unhealthy() -> None:
 
 def test_the_command(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     place.bucket.skew = START - time.time()
-    assert check.doctor(store=URL) == 0
+    command = importlib.import_module("launch.commands.doctor").doctor
+    assert command(store=URL) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("ok    store ") for line in lines)
     place.bucket.skew += 1000
-    assert check.doctor(store=URL, json=True) == BAD_CONFIG
+    assert command(store=URL, json=True) == BAD_CONFIG
     body = json.loads(capsys.readouterr().out)
     assert body["healthy"] is False
     assert {"name", "status", "details"} == set(body["checks"][0])

@@ -318,7 +318,7 @@ def test_code_that_is_not_what_was_submitted(stub: Path) -> None:
 def test_where_data_comes_from(source: str, stub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = jobs.write_data(stub / "data.csv", 20)
     store = open_store((stub / "store").as_uri())
-    store.write("data/there.csv", b"sequence,label,target\n")
+    store.put("data/there.csv", b"sequence,label,target\n")
     (stub / "session").mkdir()
     (stub / "upload").mkdir()
     monkeypatch.chdir(stub / "upload")

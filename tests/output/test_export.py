@@ -214,7 +214,7 @@ def test_a_zombie_leaves_the_report_of_its_successor_alone(tmp_path: Path) -> No
     run = Trained(tmp_path)
     number = raise_attempt(run.store, "run")
     Attempt.claim(run.store, "run", number)
-    run.store.write("run/report.html", b"the successor's")
+    run.store.put("run/report.html", b"the successor's")
     with pytest.raises(Fenced):
         export.leave(run.attempt, run.engine, run.peptides, run.record, lambda text: None)
     assert run.store.get("run/report.html") == b"the successor's"

@@ -87,14 +87,14 @@ class Wire:
     def list(self, prefix: str) -> Iterator[str]:
         return self._ask(lambda: self._truth.list(prefix))
 
-    def create(self, key: str, data: bytes) -> str:
-        return self._tell(lambda: self._truth.create(key, data))
+    def put_if_absent(self, key: str, data: bytes) -> str:
+        return self._tell(lambda: self._truth.put_if_absent(key, data))
 
-    def swap(self, key: str, data: bytes, version: str) -> str:
-        return self._tell(lambda: self._truth.swap(key, data, version))
+    def compare_and_swap(self, key: str, data: bytes, version: str) -> str:
+        return self._tell(lambda: self._truth.compare_and_swap(key, data, version))
 
-    def put(self, key: str, content: bytes, progress=None) -> Stored:
-        return self._tell(lambda: self._truth.put(key, content))
+    def put_content(self, key: str, content: bytes, progress=None) -> Stored:
+        return self._tell(lambda: self._truth.put_content(key, content))
 
     def delete(self, key: str) -> None:
         self._tell(lambda: self._truth.delete(key))

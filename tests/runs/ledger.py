@@ -10,7 +10,7 @@ CONTENT = bytes(range(256)) * 4
 
 def begun(store: Store) -> Store:
     """The store, with the run `r` in it."""
-    store.create("r/HEAD", Head(run="r", nonce="created").to_bytes())
+    store.put_if_absent("r/HEAD", Head(run="r", nonce="created").to_bytes())
     return store
 
 

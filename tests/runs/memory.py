@@ -24,17 +24,17 @@ class MemoryStore:
     def read(self, key: str) -> Versioned | None:
         return self.objects.get(check_key(key))
 
-    def create(self, key: str, data: bytes) -> str:
+    def put_if_absent(self, key: str, data: bytes) -> str:
         if key in self.objects:
             raise Conflict(f"{key} exists already")
         return self._set(key, data)
 
-    def swap(self, key: str, data: bytes, version: str) -> str:
+    def compare_and_swap(self, key: str, data: bytes, version: str) -> str:
         if key not in self.objects or self.objects[key].version != version:
             raise Conflict(f"{key} was changed by another writer")
         return self._set(key, data)
 
-    def put(
+    def put_content(
         self, key: str, content: bytes | memoryview | Path, progress: Progress | None = None
     ) -> Stored:
         data = content.read_bytes() if isinstance(content, Path) else bytes(content)
@@ -43,7 +43,7 @@ class MemoryStore:
             progress(len(data))
         return Stored(key, len(data), hashlib.sha256(data).hexdigest())
 
-    def write(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes) -> None:
         self._set(key, data)
 
     def get(

@@ -76,7 +76,7 @@ class Simulation:
     def run(self) -> Counter[str]:
         """Play the schedule; what was counted. Raises Violation, naming the seed."""
         try:
-            self.truth.create(HEAD, Head(run=RUN, nonce="created").to_bytes())
+            self.truth.put_if_absent(HEAD, Head(run=RUN, nonce="created").to_bytes())
             self.spawn("launcher", 0, self.launcher)
             if self.chance(0.3):
                 self.spawn("launcher", 0, self.launcher)

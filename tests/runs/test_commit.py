@@ -69,7 +69,7 @@ def test_an_attempt_that_was_never_ordered_is_refused(run: MemoryStore) -> None:
 
 def test_a_last_commit_of_the_old_attempt_does_not_stop_a_claim(run, monkeypatch) -> None:
     old = claimed(run)
-    swap, raced = run.swap, []
+    swap, raced = run.compare_and_swap, []
 
     def racing(key: str, data: bytes, version: str) -> str:
         if not raced:
@@ -77,7 +77,7 @@ def test_a_last_commit_of_the_old_attempt_does_not_stop_a_claim(run, monkeypatch
             old.commit(10, CONTENT, None)
         return swap(key, data, version)
 
-    monkeypatch.setattr(run, "swap", racing)
+    monkeypatch.setattr(run, "compare_and_swap", racing)
     assert raise_attempt(run, "r", sleep=lambda s: None) == 2
     assert head_of(run).step == 10
 
@@ -193,7 +193,7 @@ def test_a_failed_delete_is_said_and_nothing_more(run, monkeypatch) -> None:
     assert "could not delete the old checkpoint r/a0001/s00000000" in said[0]
     raise_attempt(run, "r")
     for step in range(5):
-        run.write(layout.checkpoint_key("r", 1, 90 + step, "f" * 32), b"never committed")
+        run.put(layout.checkpoint_key("r", 1, 90 + step, "f" * 32), b"never committed")
     said.clear()
     assert sweep(run, "r", said.append) == []
     assert len(said) == 7
@@ -207,7 +207,7 @@ def test_a_failed_upload_leaves_head_alone(run, monkeypatch) -> None:
     def fail(key, content, progress=None):
         raise StoreError("disk full")
 
-    monkeypatch.setattr(run, "put", fail)
+    monkeypatch.setattr(run, "put_content", fail)
     with pytest.raises(StoreError):
         attempt.commit(2, CONTENT, None)
     assert head_of(run) == before
@@ -223,7 +223,7 @@ def test_the_sweep_leaves_the_living_alone(run: MemoryStore) -> None:
     future = layout.checkpoint_key("r", 3, 13, "c" * 32)
     log = "r/a0001/log/000001.txt"
     for key in (garbage, own, future, log):
-        run.write(key, b"x")
+        run.put(key, b"x")
     assert sweep(run, "r") == []
     raise_attempt(run, "r")
     assert sweep(run, "r") == [garbage]

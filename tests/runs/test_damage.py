@@ -12,7 +12,7 @@ from tests.runs.memory import MemoryStore
 
 
 def _spoil(store: Store, key: str, data: bytes) -> None:
-    store.write(key, data)
+    store.put(key, data)
 
 
 def _damages() -> list[bytes]:

@@ -30,37 +30,37 @@ def _temporaries(store: FileStore) -> list[Path]:
 
 
 def test_a_body_that_comes_back_is_another_version(folder: FileStore) -> None:
-    first = folder.create("run/HEAD", b"A")
-    second = folder.swap("run/HEAD", b"B", first)
-    third = folder.swap("run/HEAD", b"A", second)
+    first = folder.put_if_absent("run/HEAD", b"A")
+    second = folder.compare_and_swap("run/HEAD", b"B", first)
+    third = folder.compare_and_swap("run/HEAD", b"A", second)
     assert len({first, second, third}) == 3
     with pytest.raises(Conflict):
-        folder.swap("run/HEAD", b"C", first)
+        folder.compare_and_swap("run/HEAD", b"C", first)
 
 
 def test_a_version_does_not_survive_delete_and_create(folder: FileStore) -> None:
-    first = folder.create("run/HEAD", b"A")
+    first = folder.put_if_absent("run/HEAD", b"A")
     folder.delete("run/HEAD")
-    folder.create("run/HEAD", b"A")
+    folder.put_if_absent("run/HEAD", b"A")
     with pytest.raises(Conflict):
-        folder.swap("run/HEAD", b"B", first)
+        folder.compare_and_swap("run/HEAD", b"B", first)
 
 
 def test_a_change_by_hand_is_noticed(folder: FileStore) -> None:
-    version = folder.create("run/HEAD", b"A")
+    version = folder.put_if_absent("run/HEAD", b"A")
     (folder.root / "run" / "HEAD").write_bytes(b"edited")
     with pytest.raises(Conflict):
-        folder.swap("run/HEAD", b"B", version)
+        folder.compare_and_swap("run/HEAD", b"B", version)
 
 
 @pytest.mark.parametrize("call", ["fsync", "rename"])
 def test_disk_full_leaves_the_old_bytes_and_no_rest(folder, monkeypatch, call: str) -> None:
-    version = folder.create("run/HEAD", b"old")
+    version = folder.put_if_absent("run/HEAD", b"old")
     monkeypatch.setattr(file_store.os, call, _failing(errno.ENOSPC))
     with pytest.raises(StoreError, match="free some space"):
-        folder.put("run/content", b"new")
+        folder.put_content("run/content", b"new")
     with pytest.raises(StoreError, match="free some space"):
-        folder.swap("run/HEAD", b"new", version)
+        folder.compare_and_swap("run/HEAD", b"new", version)
     monkeypatch.undo()
     assert folder.get("run/HEAD") == b"old"
     assert list(folder.list("")) == ["run/HEAD"]
@@ -70,7 +70,7 @@ def test_disk_full_leaves_the_old_bytes_and_no_rest(folder, monkeypatch, call: s
 def refused(folder: FileStore, version: str) -> Versioned:
     """A swap with this version fails; what lies there still."""
     with pytest.raises(Conflict):
-        folder.swap("run/HEAD", b"new", version)
+        folder.compare_and_swap("run/HEAD", b"new", version)
     found = folder.read("run/HEAD")
     assert found is not None
     assert found.data == b"old"
@@ -78,22 +78,22 @@ def refused(folder: FileStore, version: str) -> Versioned:
 
 
 def test_a_crash_between_count_and_write_costs_one_more_read(folder, monkeypatch) -> None:
-    version = folder.create("run/HEAD", b"old")
+    version = folder.put_if_absent("run/HEAD", b"old")
     monkeypatch.setattr(file_store.os, "rename", _failing(errno.EIO))
     with pytest.raises(StoreError):
-        folder.swap("run/HEAD", b"new", version)
+        folder.compare_and_swap("run/HEAD", b"new", version)
     monkeypatch.undo()
     found = refused(folder, version)
-    folder.swap("run/HEAD", b"new", found.version)
+    folder.compare_and_swap("run/HEAD", b"new", found.version)
 
 
 def test_a_count_that_a_power_cut_spoilt_costs_one_more_read(folder: FileStore) -> None:
-    version = folder.create("run/HEAD", b"old")
+    version = folder.put_if_absent("run/HEAD", b"old")
     (lock,) = (folder.root / ".mimir" / "locks").iterdir()
     for spoilt in (b"\0", b"", b"1\0"):
         lock.write_bytes(spoilt)
         found = refused(folder, version)
-    folder.swap("run/HEAD", b"new", found.version)
+    folder.compare_and_swap("run/HEAD", b"new", found.version)
 
 
 def test_a_disk_that_stores_other_bytes_is_noticed(folder: FileStore, monkeypatch) -> None:
@@ -106,7 +106,7 @@ def test_a_disk_that_stores_other_bytes_is_noticed(folder: FileStore, monkeypatc
 
     monkeypatch.setattr(file_store.os, "rename", spoil)
     with pytest.raises(StoreError, match="other bytes than were written: write it again"):
-        folder.put("run/content", b"content")
+        folder.put_content("run/content", b"content")
     assert list(folder.list("")) == []
 
 
@@ -114,38 +114,38 @@ def test_a_disk_that_stores_other_bytes_is_noticed(folder: FileStore, monkeypatc
 def test_no_permission(folder, monkeypatch, number: int) -> None:
     monkeypatch.setattr(file_store.os, "open", _failing(number))
     with pytest.raises(StoreDenied, match="choose another folder"):
-        folder.put("run/content", b"x")
+        folder.put_content("run/content", b"x")
     with pytest.raises(StoreDenied, match="choose another folder"):
-        folder.create("run/HEAD", b"x")
+        folder.put_if_absent("run/HEAD", b"x")
 
 
 def test_a_store_below_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     store = FileStore(tmp_path / "file" / "store")
     with pytest.raises(StoreDenied, match="file/store"):
-        store.write("run/x", b"x")
+        store.put("run/x", b"x")
     with pytest.raises(StoreDenied):
-        store.create("run/x", b"x")
+        store.put_if_absent("run/x", b"x")
 
 
 def test_a_file_system_without_locks_is_unfit(folder, monkeypatch) -> None:
     monkeypatch.setattr(file_store.fcntl, "flock", _failing(errno.ENOLCK))
     with pytest.raises(StoreUnfit, match="no locks"):
-        folder.create("run/HEAD", b"x")
+        folder.put_if_absent("run/HEAD", b"x")
 
 
 def test_only_abandoned_temporaries_are_removed(folder: FileStore) -> None:
-    folder.write("run/x", b"x")
+    folder.put("run/x", b"x")
     tmp = folder.root / ".mimir" / "tmp"
     (tmp / "abandoned").write_bytes(b"half")
     with (tmp / "in-use").open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        FileStore(folder.root).write("run/y", b"y")
+        FileStore(folder.root).put("run/y", b"y")
         assert [path.name for path in tmp.iterdir()] == ["in-use"]
 
 
 def test_what_is_hidden_is_no_object(folder: FileStore) -> None:
-    folder.create("run/HEAD", b"x")
+    folder.put_if_absent("run/HEAD", b"x")
     (folder.root / "run" / ".DS_Store").write_bytes(b"")
     assert list(folder.list("")) == ["run/HEAD"]
     assert list(folder.folders()) == ["run"]

@@ -78,12 +78,12 @@ class Flaky(MemoryStore):
 
     def __init__(self) -> None:
         super().__init__()
-        self.create("r/HEAD", Head(run="r", attempt=1, nonce="start").to_bytes())
+        self.put_if_absent("r/HEAD", Head(run="r", attempt=1, nonce="start").to_bytes())
         self.script: list[str] = []
         self.late: list[tuple[str, bytes, str]] = []
         self.swaps = 0
 
-    def swap(self, key, data, version):
+    def compare_and_swap(self, key, data, version):
         self.swaps += 1
         what = self.script.pop(0) if self.script else "ok"
         if what == "lost request":
@@ -95,11 +95,11 @@ class Flaky(MemoryStore):
             raise StoreDenied("no")
         if what == "409":
             raise Conflict("under way")
-        answer = super().swap(key, data, version)
+        answer = super().compare_and_swap(key, data, version)
         if what == "lost answer":
             raise StoreError("timeout")
         if what == "hidden retry":
-            return super().swap(key, data, version)
+            return super().compare_and_swap(key, data, version)
         return answer
 
     def read(self, key):
@@ -152,7 +152,7 @@ def test_a_write_given_up_that_lands_late_is_built_upon() -> None:
     store.script = ["late", "lost request"]
     with pytest.raises(StoreError, match="2 tries"):
         register.swap(_next_step)
-    MemoryStore.swap(store, *store.late[0])
+    MemoryStore.compare_and_swap(store, *store.late[0])
     written = register.swap(_next_step)
     assert (written.step, written.seq) == (2, 2)
     assert store.head() == written
@@ -164,7 +164,7 @@ def test_a_write_that_comes_too_late_changes_nothing() -> None:
     store.script = ["late"]
     written = register.swap(_next_step)
     with pytest.raises(Conflict):
-        MemoryStore.swap(store, *store.late[0])
+        MemoryStore.compare_and_swap(store, *store.late[0])
     assert store.head() == written
 
 

@@ -39,32 +39,32 @@ def test_a_restarted_process_goes_on_after_its_predecessor(memory) -> None:
 def test_a_failed_upload_is_kept_and_reported(memory, monkeypatch) -> None:
     errors: list[StoreError] = []
     writer = PartWriter(memory, "r/a0001", "log", errors.append)
-    create = memory.create
+    create = memory.put_if_absent
 
     def fail(key: str, data: bytes) -> str:
         raise StoreError("503")
 
-    monkeypatch.setattr(memory, "create", fail)
+    monkeypatch.setattr(memory, "put_if_absent", fail)
     assert not writer.flush("one\n")
     assert not writer.flush("two\n")
     assert len(errors) == 2
-    monkeypatch.setattr(memory, "create", create)
+    monkeypatch.setattr(memory, "put_if_absent", create)
     assert writer.flush("three\n")
     assert [text for _, text in read_parts(memory, "r", 1, "log")] == ["one\n", "two\nthree\n"]
 
 
 def test_a_lost_answer_does_not_double_a_part(memory, monkeypatch) -> None:
     writer = PartWriter(memory, "r/a0001", "log", lambda error: None)
-    create = memory.create
+    create = memory.put_if_absent
 
     def lost(key: str, data: bytes) -> str:
         create(key, data)
         raise StoreError("timeout")
 
-    monkeypatch.setattr(memory, "create", lost)
+    monkeypatch.setattr(memory, "put_if_absent", lost)
     assert not writer.flush("one\n")
     writer.add("two\n")  # what comes meanwhile does not make it another part
-    monkeypatch.setattr(memory, "create", create)
+    monkeypatch.setattr(memory, "put_if_absent", create)
     assert writer.flush()
     assert [text for _, text in read_parts(memory, "r", 1, "log")] == ["one\n", "two\n"]
 
@@ -72,14 +72,14 @@ def test_a_lost_answer_does_not_double_a_part(memory, monkeypatch) -> None:
 def test_add_does_not_wait_for_the_store(memory, monkeypatch) -> None:
     writer = PartWriter(memory, "r/a0001", "log")
     sending, go_on = threading.Event(), threading.Event()
-    create = memory.create
+    create = memory.put_if_absent
 
     def slow(key: str, data: bytes) -> str:
         sending.set()
         assert go_on.wait(5)
         return create(key, data)
 
-    monkeypatch.setattr(memory, "create", slow)
+    monkeypatch.setattr(memory, "put_if_absent", slow)
     flusher = threading.Thread(target=writer.flush, args=("one\n",))
     flusher.start()
     assert sending.wait(5)

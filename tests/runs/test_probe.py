@@ -18,22 +18,30 @@ def test_fit_stores_pass_and_stay_clean(store, request: pytest.FixtureRequest) -
 
 
 class CreatesTwice(MemoryStore):
-    def create(self, key, data):
+    def put_if_absent(self, key, data):
         return self._set(key, data)
 
 
 class SwapsStale(MemoryStore):
-    def swap(self, key, data, version):
-        return self._set(key, data) if key in self.objects else super().swap(key, data, version)
+    def compare_and_swap(self, key, data, version):
+        return (
+            self._set(key, data)
+            if key in self.objects
+            else super().compare_and_swap(key, data, version)
+        )
 
 
 class SwapsMissing(MemoryStore):
-    def swap(self, key, data, version):
-        return self._set(key, data) if key not in self.objects else super().swap(key, data, version)
+    def compare_and_swap(self, key, data, version):
+        return (
+            self._set(key, data)
+            if key not in self.objects
+            else super().compare_and_swap(key, data, version)
+        )
 
 
 class RefusesYetWrites(MemoryStore):
-    def create(self, key, data):
+    def put_if_absent(self, key, data):
         if key in self.objects:
             self._set(key, data)
             raise Conflict("exists")
@@ -41,20 +49,20 @@ class RefusesYetWrites(MemoryStore):
 
 
 class RefusesStaleYetWrites(MemoryStore):
-    def swap(self, key, data, version):
+    def compare_and_swap(self, key, data, version):
         if key in self.objects and self.objects[key].version != version:
             self._set(key, data)
-        return super().swap(key, data, version)
+        return super().compare_and_swap(key, data, version)
 
 
 class RefusesAll(MemoryStore):
-    def swap(self, key, data, version):
+    def compare_and_swap(self, key, data, version):
         raise Conflict("never")
 
 
 class AcceptsAndForgets(MemoryStore):
-    def swap(self, key, data, version):
-        super().swap(key, b"old", version)
+    def compare_and_swap(self, key, data, version):
+        super().compare_and_swap(key, b"old", version)
         return self.objects[key].version
 
 
@@ -76,7 +84,7 @@ class KeepsDeleted(MemoryStore):
 
 
 class NotImplementedHere(MemoryStore):
-    def create(self, key, data):
+    def put_if_absent(self, key, data):
         raise StoreUnfit("cannot create it: the server does not offer this operation")
 
 
@@ -107,7 +115,7 @@ def test_an_outage_is_not_a_verdict(memory, monkeypatch) -> None:
     def away(key: str, data: bytes) -> str:
         raise StoreError("timeout")
 
-    monkeypatch.setattr(memory, "create", away)
+    monkeypatch.setattr(memory, "put_if_absent", away)
     with pytest.raises(StoreError) as caught:
         probe(memory, "demo")
     assert not isinstance(caught.value, StoreUnfit)

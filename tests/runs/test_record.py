@@ -93,7 +93,7 @@ def test_a_submission_that_was_cut_off_is_repaired(memory, monkeypatch, data, at
 
         return call
 
-    for name in ("put", "create"):
+    for name in ("put_content", "put_if_absent"):
         monkeypatch.setattr(memory, name, cut_off(name))
     with pytest.raises(StoreError):
         create_run(memory, RECORD, data)
@@ -106,7 +106,7 @@ def test_content_that_is_there_is_not_sent_again(memory, monkeypatch, data: Path
     made = create_run(memory, RECORD, data)
     memory.delete("demo/run.json")
     memory.delete("demo/HEAD")
-    monkeypatch.setattr(memory, "put", lambda *_: pytest.fail("sent again"))
+    monkeypatch.setattr(memory, "put_content", lambda *_: pytest.fail("sent again"))
     assert create_run(memory, RECORD, data) == made
 
 

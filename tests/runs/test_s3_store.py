@@ -83,9 +83,9 @@ def test_a_missing_bucket(s3) -> None:
     store = open_store(s3.url(bucket="missing"))
     for action in (
         lambda: store.read("run/HEAD"),
-        lambda: store.create("run/HEAD", b"x"),
-        lambda: store.swap("run/HEAD", b"x", "0" * 32),
-        lambda: store.put("run/x", b"x"),
+        lambda: store.put_if_absent("run/HEAD", b"x"),
+        lambda: store.compare_and_swap("run/HEAD", b"x", "0" * 32),
+        lambda: store.put_content("run/x", b"x"),
         lambda: list(store.list("")),
         lambda: list(store.folders()),
     ):
@@ -111,7 +111,7 @@ def test_an_endpoint_that_is_not_there() -> None:
             store.read("run/HEAD")
         assert not isinstance(caught.value, StoreDenied)
         with pytest.raises(StoreError, match="cannot be reached"):
-            store.put("run/x", b"x")
+            store.put_content("run/x", b"x")
 
 
 def test_a_server_that_does_not_answer() -> None:
@@ -120,7 +120,7 @@ def test_a_server_that_does_not_answer() -> None:
         bucket = Bucket("b", endpoint=f"http://127.0.0.1:{port}", region="us-east-1")
         store = S3Store(bucket, tries=1, read_timeout=0.2)
         with pytest.raises(StoreError, match="did not answer in time"):
-            store.create("run/HEAD", b"x")
+            store.put_if_absent("run/HEAD", b"x")
 
 
 def test_an_illegal_bucket_name(s3) -> None:
@@ -132,7 +132,7 @@ def test_a_short_upload_is_noticed(s3, monkeypatch) -> None:
     store = open_store(s3.url("short"))
     monkeypatch.setattr(store._client, "head_object", lambda **_: {"ContentLength": 3})
     with pytest.raises(StoreError, match="upload it again"):
-        store.put("run/x", b"four")
+        store.put_content("run/x", b"four")
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ SIZES = (0, 1, PART - 1, PART, 2 * PART + 5)
 @pytest.mark.parametrize("size", SIZES)
 def test_the_etag_of_what_is_uploaded_is_known_before(store, size: int) -> None:
     content = (b"0123456789abcdef" * (size // 16 + 1))[:size]
-    store.put("run/x", content)
+    store.put_content("run/x", content)
     assert etag(content) == store._client.head_object(**store._at("run/x"))["ETag"][1:-1]
 
 
@@ -160,19 +160,19 @@ def test_an_upload_that_is_spoilt_on_its_way_is_noticed(behind, size: int) -> No
     store, faults = behind
     faults.spoils = True
     with pytest.raises(StoreError, match="other bytes than were uploaded: upload it again"):
-        store.put("run/x", bytes(size))
+        store.put_content("run/x", bytes(size))
     assert list(store.list("run/")) == []  # content under its digest must not lie there
     faults.spoils = False
-    assert store.put("run/x", bytes(size)).size == size
+    assert store.put_content("run/x", bytes(size)).size == size
 
 
 def test_an_etag_that_is_no_digest_costs_one_look(behind) -> None:
     """As where a server encrypts what it stores."""
     store, faults = behind
     faults.etag = "0" * 32
-    store.put("run/x", b"one")
+    store.put_content("run/x", b"one")
     served = faults.counts.total()
-    store.put("run/x", b"two")
+    store.put_content("run/x", b"two")
     assert faults.counts.total() == served + 2  # the upload and its size
     assert store.get("run/x") == b"two"
 
@@ -196,15 +196,15 @@ def test_the_form_of_if_match_is_learned_once(s3, monkeypatch) -> None:
     store = open_store(s3.url("ceph"))
     ceph = Ceph(store._once)
     monkeypatch.setattr(store, "_once", ceph)
-    first = store.create("run/HEAD", b"one")
+    first = store.put_if_absent("run/HEAD", b"one")
     with pytest.raises(Conflict):
-        store.swap("run/HEAD", b"x", "0" * 32)
+        store.compare_and_swap("run/HEAD", b"x", "0" * 32)
     assert ceph.asked == [f'"{"0" * 32}"']  # not tried bare: the version was really wrong
-    second = store.swap("run/HEAD", b"two", first)
+    second = store.compare_and_swap("run/HEAD", b"two", first)
     assert store.etag_form is _bare
     with pytest.raises(Conflict):
-        store.swap("run/HEAD", b"three", first)
-    store.swap("run/HEAD", b"three", second)
+        store.compare_and_swap("run/HEAD", b"three", first)
+    store.compare_and_swap("run/HEAD", b"three", second)
     assert [etag.startswith('"') for etag in ceph.asked] == [True, True, False, False, False]
 
 
@@ -218,18 +218,18 @@ def test_a_server_that_wants_quotes_never_sees_the_bare_form(s3, monkeypatch) ->
         return put(**arguments)
 
     monkeypatch.setattr(store._once, "put_object", spied)
-    first = store.create("run/HEAD", b"one")
-    store.swap("run/HEAD", b"two", first)
+    first = store.put_if_absent("run/HEAD", b"one")
+    store.compare_and_swap("run/HEAD", b"two", first)
     assert store.etag_form is _quoted
     with pytest.raises(Conflict):
-        store.swap("run/HEAD", b"three", first)
+        store.compare_and_swap("run/HEAD", b"three", first)
     assert len(asked) == 3
     assert all(etag.startswith('"') for etag in asked)
 
 
 def test_a_race_is_not_taken_for_the_wrong_form(s3, monkeypatch) -> None:
     store = open_store(s3.url("race"))
-    first = store.create("run/HEAD", b"one")
+    first = store.put_if_absent("run/HEAD", b"one")
     asked = []
 
     def conflict(**arguments):
@@ -238,7 +238,7 @@ def test_a_race_is_not_taken_for_the_wrong_form(s3, monkeypatch) -> None:
 
     monkeypatch.setattr(store._once, "put_object", conflict)
     with pytest.raises(Conflict):
-        store.swap("run/HEAD", b"two", first)
+        store.compare_and_swap("run/HEAD", b"two", first)
     assert asked == [f'"{first}"']
 
 
@@ -319,7 +319,7 @@ def test_a_body_that_breaks_off_is_read_again(s3, monkeypatch) -> None:
     faults = Faults(s3.endpoint, seed=0, rate=0.0)
     try:
         store = open_store(s3.url("broken").replace(s3.endpoint, faults.endpoint))
-        store.write("run/x", bytes(range(256)) * 40)
+        store.put("run/x", bytes(range(256)) * 40)
         met = iter(["cut off", "cut off", "served"])
         monkeypatch.setattr(faults, "draw", lambda _: (next(met), 0.5))
         assert store.get("run/x") == bytes(range(256)) * 40
@@ -333,7 +333,7 @@ def test_a_body_that_breaks_off_is_read_again(s3, monkeypatch) -> None:
 def test_missing_is_told_from_denied_where_s3_answers_403_to_both(s3, monkeypatch) -> None:
     """As it does for keys that may list only below a prefix."""
     store = open_store(s3.url("hidden"))
-    store.write("run/there", b"x")
+    store.put("run/there", b"x")
 
     def denied(**_: str) -> None:
         raise _answer("AccessDenied", 403)

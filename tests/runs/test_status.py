@@ -120,15 +120,15 @@ def test_a_stop_belongs_to_its_attempt(run: MemoryStore) -> None:
 
 def test_a_stop_follows_a_run_that_just_moved_on(run: MemoryStore, monkeypatch) -> None:
     _claim(run)
-    create = run.create
+    create = run.put_if_absent
 
     def moving(key: str, data: bytes) -> str:
-        monkeypatch.setattr(run, "create", create)
+        monkeypatch.setattr(run, "put_if_absent", create)
         version = create(key, data)
         raise_attempt(run, "demo")
         return version
 
-    monkeypatch.setattr(run, "create", moving)
+    monkeypatch.setattr(run, "put_if_absent", moving)
     assert notes.request_stop(run, "demo", StopRequest(NOW)) == 2
     assert notes.stop_requested(run, "demo", 2) is not None
 
@@ -152,11 +152,11 @@ def test_the_first_outcome_stays(run: MemoryStore) -> None:
 
 
 def test_notes_of_other_versions(run: MemoryStore) -> None:
-    run.write("demo/a0001/heartbeat.json", b'{"time":1,"step":2,"total_steps":3,"new":4}')
+    run.put("demo/a0001/heartbeat.json", b'{"time":1,"step":2,"total_steps":3,"new":4}')
     beat = notes.read_heartbeat(run, "demo", 1)
     assert beat is not None
     assert beat.step == 2
-    run.write("demo/a0001/heartbeat.json", b'{"time":1}')
+    run.put("demo/a0001/heartbeat.json", b'{"time":1}')
     with pytest.raises(Corrupt, match="lacks a field"):
         notes.read_heartbeat(run, "demo", 1)
 
@@ -164,8 +164,8 @@ def test_notes_of_other_versions(run: MemoryStore) -> None:
 def test_one_bad_run_does_not_hide_the_others(run: MemoryStore) -> None:
     _create(run, "apple")
     _create(run, "zebra")
-    run.write("apple/HEAD", b"rubbish")
-    run.write("no-run/file", b"")
+    run.put("apple/HEAD", b"rubbish")
+    run.put("no-run/file", b"")
     listed = list_runs(run, NOW)
     assert [line.run for line in listed] == ["apple", "demo", "zebra"]
     assert listed[0].status is None

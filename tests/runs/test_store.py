@@ -21,34 +21,34 @@ def test_nothing_is_there_before_it_is_written(store: Store) -> None:
 
 
 def test_create_only_once(store: Store) -> None:
-    version = store.create("run/HEAD", b"one")
+    version = store.put_if_absent("run/HEAD", b"one")
     with pytest.raises(Conflict):
-        store.create("run/HEAD", b"two")
+        store.put_if_absent("run/HEAD", b"two")
     found = store.read("run/HEAD")
     assert found is not None
     assert (found.data, found.version) == (b"one", version)
 
 
 def test_swap_follows_versions(store: Store) -> None:
-    first = store.create("run/HEAD", b"one")
-    second = store.swap("run/HEAD", b"two", first)
+    first = store.put_if_absent("run/HEAD", b"one")
+    second = store.compare_and_swap("run/HEAD", b"two", first)
     assert second != first
     with pytest.raises(Conflict):
-        store.swap("run/HEAD", b"three", first)
+        store.compare_and_swap("run/HEAD", b"three", first)
     found = store.read("run/HEAD")
     assert found is not None
     assert (found.data, found.version) == (b"two", second)
-    third = store.swap("run/HEAD", b"three", found.version)
+    third = store.compare_and_swap("run/HEAD", b"three", found.version)
     store.delete("run/HEAD")
     with pytest.raises(Conflict):
-        store.swap("run/HEAD", b"four", third)
+        store.compare_and_swap("run/HEAD", b"four", third)
     assert store.read("run/HEAD") is None
 
 
 def test_swap_of_what_never_was(store: Store) -> None:
-    version = store.create("run/other", b"body")
+    version = store.put_if_absent("run/other", b"body")
     with pytest.raises(Conflict):
-        store.swap("run/HEAD", b"one", version)
+        store.compare_and_swap("run/HEAD", b"one", version)
 
 
 def test_sixteen_creators_one_winner(store: Store) -> None:
@@ -57,7 +57,7 @@ def test_sixteen_creators_one_winner(store: Store) -> None:
     def create(n: int) -> bool:
         barrier.wait()
         try:
-            store.create("run/HEAD", f"{n}".encode())
+            store.put_if_absent("run/HEAD", f"{n}".encode())
             return True
         except Conflict:
             return False
@@ -71,7 +71,7 @@ def test_sixteen_creators_one_winner(store: Store) -> None:
 
 
 def test_concurrent_swaps_lose_no_update(store: Store) -> None:
-    store.create("run/marks", b"start")
+    store.put_if_absent("run/marks", b"start")
 
     def add(mark: bytes) -> None:
         while True:
@@ -81,7 +81,7 @@ def test_concurrent_swaps_lose_no_update(store: Store) -> None:
                 return  # it had landed, although the answer was lost
             with contextlib.suppress(StoreError):
                 # Ceph answers contention with 500 at times: only a look tells what became of it.
-                store.swap("run/marks", found.data + b" " + mark, found.version)
+                store.compare_and_swap("run/marks", found.data + b" " + mark, found.version)
                 return
 
     with ThreadPoolExecutor(4) as pool:
@@ -104,7 +104,7 @@ def test_content_comes_back(store: Store, size: int, tmp_path) -> None:
         with lock:
             done.append(count)
 
-    stored = store.put("run/a0001/content", content, progress)
+    stored = store.put_content("run/a0001/content", content, progress)
     assert stored.size == size
     assert stored.sha256 == hashlib.sha256(content).hexdigest()
     assert sum(done) == size
@@ -112,13 +112,13 @@ def test_content_comes_back(store: Store, size: int, tmp_path) -> None:
     assert store.get(stored.key, size=size, sha256=stored.sha256) == content
     path = tmp_path / "content"
     path.write_bytes(content)
-    assert store.put("run/path", path).sha256 == stored.sha256
-    assert store.put("run/view", memoryview(content)).sha256 == stored.sha256
+    assert store.put_content("run/path", path).sha256 == stored.sha256
+    assert store.put_content("run/view", memoryview(content)).sha256 == stored.sha256
     assert store.get("run/view", size=size) == content
 
 
 def test_get_verifies(store: Store) -> None:
-    stored = store.put("run/content", b"content")
+    stored = store.put_content("run/content", b"content")
     with pytest.raises(Corrupt, match="7 bytes"):
         store.get("run/content", size=8)
     with pytest.raises(Corrupt, match="SHA-256"):
@@ -127,14 +127,14 @@ def test_get_verifies(store: Store) -> None:
 
 
 def test_write_overwrites(store: Store) -> None:
-    store.write("run/heartbeat.json", b"one")
-    store.write("run/heartbeat.json", b"two")
+    store.put("run/heartbeat.json", b"one")
+    store.put("run/heartbeat.json", b"two")
     assert store.get("run/heartbeat.json") == b"two"
 
 
 def test_list_is_sorted_and_bound_to_the_prefix(store: Store) -> None:
     for key in ("run/a0002/x", "run/a0001/y", "run/HEAD", "run-b/HEAD", "other/HEAD", "top"):
-        store.write(key, b"")
+        store.put(key, b"")
     assert list(store.list("run/")) == ["run/HEAD", "run/a0001/y", "run/a0002/x"]
     assert list(store.list("run/a0")) == ["run/a0001/y", "run/a0002/x"]
     assert list(store.list("run/a0001/y")) == ["run/a0001/y"]
@@ -143,7 +143,7 @@ def test_list_is_sorted_and_bound_to_the_prefix(store: Store) -> None:
 
 
 def test_delete_is_idempotent(store: Store) -> None:
-    store.write("run/x", b"x")
+    store.put("run/x", b"x")
     store.delete("run/x")
     store.delete("run/x")
     assert list(store.list("run/")) == []
@@ -154,7 +154,7 @@ def test_delete_is_idempotent(store: Store) -> None:
 )
 def test_keys_stay_below_the_root(store: Store, key: str) -> None:
     with pytest.raises(ValueError, match="illegal key"):
-        store.write(key, b"")
+        store.put(key, b"")
     with pytest.raises(ValueError, match="illegal key"):
         store.read(key)
 
@@ -166,15 +166,15 @@ def test_create_once(store: Store) -> None:
 
 
 def test_create_once_sees_that_a_lost_answer_had_landed(memory, monkeypatch) -> None:
-    create = memory.create
+    create = memory.put_if_absent
 
     def lost(key: str, data: bytes) -> str:
         create(key, data)
         raise StoreError("timeout")
 
-    monkeypatch.setattr(memory, "create", lost)
+    monkeypatch.setattr(memory, "put_if_absent", lost)
     assert create_once(memory, "run/x", b"x")
-    monkeypatch.setattr(memory, "create", lambda key, data: lost("other/key", data))
+    monkeypatch.setattr(memory, "put_if_absent", lambda key, data: lost("other/key", data))
     with pytest.raises(StoreError):
         create_once(memory, "run/y", b"y")
 
@@ -183,7 +183,7 @@ def test_a_denied_create_stays_denied(memory, monkeypatch) -> None:
     def denied(key: str, data: bytes) -> str:
         raise StoreDenied("no")
 
-    monkeypatch.setattr(memory, "create", denied)
+    monkeypatch.setattr(memory, "put_if_absent", denied)
     with pytest.raises(StoreDenied):
         create_once(memory, "run/x", b"x")
 
@@ -222,7 +222,7 @@ def test_a_url_with_a_secret_is_refused_without_repeating_it(url: str) -> None:
 def test_a_store_opens_again_by_its_url(store: Store) -> None:
     if store.url.startswith("memory"):
         pytest.skip("a memory store has no other process")
-    store.write("run/x", b"x")
+    store.put("run/x", b"x")
     again = open_store(store.url)
     assert again.url == store.url
     assert again.get("run/x") == b"x"

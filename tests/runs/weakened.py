@@ -15,7 +15,7 @@ from tests.runs.truth import HEAD, Truth
 class BlindTruth(Truth):
     """Weakened: HEAD is overwritten without a condition."""
 
-    def swap(self, key: str, data: bytes, version: str) -> str:
+    def compare_and_swap(self, key: str, data: bytes, version: str) -> str:
         return self._set(key, data)
 
 
@@ -26,7 +26,7 @@ def face_value(self: Register, make: Callable[[Head], Head]) -> Head:
     wanted = replace(make(base), nonce=f"{self.rng.getrandbits(128):032x}", seq=base.seq + 1)
     for _ in range(self.tries):
         try:
-            version = self.store.swap(self.key, wanted.to_bytes(), version)
+            version = self.store.compare_and_swap(self.key, wanted.to_bytes(), version)
             self._seen = wanted, version
             return wanted
         except Conflict as conflict:

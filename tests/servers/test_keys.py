@@ -91,9 +91,9 @@ def machine(laptop: Store, ceph: Ceph, tmp_path: Path) -> Iterator[Store]:
     """The store as attempt 2 of run `ours` sees it."""
     for run in ("ours", "theirs"):
         for file in ("run.json", "HEAD", "a0001/old", "a0002/mine", "data/x"):
-            laptop.write(f"{run}/{file}", b"before")
+            laptop.put(f"{run}/{file}", b"before")
     for run, attempt in (("ours", 1), ("ours", 2), ("theirs", 2)):
-        laptop.write(layout.handover_key(run, attempt, "f00"), b"before")
+        laptop.put(layout.handover_key(run, attempt, "f00"), b"before")
     path = tmp_path / "keys.json"
     credentials.mint(ceph.url, "ours", 2, HOUR, AssumeRole(ROLE)).to_file(path)
     yield open_store(ceph.url, credentials_file=path)
@@ -107,15 +107,15 @@ def test_its_own_is_allowed(machine: Store, laptop: Store) -> None:
     assert list(machine.list("ours/a0001/")) == ["ours/a0001/old"]
     head = machine.read("ours/HEAD")
     assert head is not None
-    machine.swap("ours/HEAD", b"after", head.version)
+    machine.compare_and_swap("ours/HEAD", b"after", head.version)
     with pytest.raises(Conflict):
-        machine.swap("ours/HEAD", b"again", head.version)
-    machine.create("ours/a0002/outcome.json", b"{}")
+        machine.compare_and_swap("ours/HEAD", b"again", head.version)
+    machine.put_if_absent("ours/a0002/outcome.json", b"{}")
     with pytest.raises(Conflict):
-        machine.create("ours/a0002/outcome.json", b"{}")
-    machine.write("ours/report.html", b"page")
-    machine.put("ours/model/a0002-x", b"weights")
-    machine.put("ours/a0002/large", bytes(20 << 20))  # in parts
+        machine.put_if_absent("ours/a0002/outcome.json", b"{}")
+    machine.put("ours/report.html", b"page")
+    machine.put_content("ours/model/a0002-x", b"weights")
+    machine.put_content("ours/a0002/large", bytes(20 << 20))  # in parts
     machine.delete("ours/a0002/large")
     assert laptop.read("ours/a0002/large") is None
     machine.delete("_keys/ours/a0002-f00.json")
@@ -136,27 +136,27 @@ def test_what_is_missing_is_missing_and_not_denied(machine: Store) -> None:
     [
         lambda s: s.get("theirs/run.json"),
         lambda s: s.read("theirs/HEAD"),
-        lambda s: s.write("theirs/HEAD", b"x"),
-        lambda s: s.write("theirs/a0002/mine", b"x"),
-        lambda s: s.create("theirs/a0002/new", b"x"),
+        lambda s: s.put("theirs/HEAD", b"x"),
+        lambda s: s.put("theirs/a0002/mine", b"x"),
+        lambda s: s.put_if_absent("theirs/a0002/new", b"x"),
         lambda s: s.delete("theirs/a0002/mine"),
         lambda s: s.list("theirs/"),
         lambda s: s.list(""),
         lambda s: s.folders(),
-        lambda s: s.write("ours/a0001/old", b"x"),
-        lambda s: s.create("ours/a0001/new", b"x"),
-        lambda s: s.create("ours/a0003/new", b"x"),
-        lambda s: s.put("ours/a0001/large", bytes(20 << 20)),
+        lambda s: s.put("ours/a0001/old", b"x"),
+        lambda s: s.put_if_absent("ours/a0001/new", b"x"),
+        lambda s: s.put_if_absent("ours/a0003/new", b"x"),
+        lambda s: s.put_content("ours/a0001/large", bytes(20 << 20)),
         lambda s: s.delete("ours/a0001/old"),
         lambda s: s.delete("ours/HEAD"),
         lambda s: s.delete("ours/run.json"),
-        lambda s: s.write("ours/run.json", b"x"),
-        lambda s: s.write("ours/data/x", b"x"),
+        lambda s: s.put("ours/run.json", b"x"),
+        lambda s: s.put("ours/data/x", b"x"),
         lambda s: s.delete("ours/model/a0002-x"),
-        lambda s: s.write("oursx/a0002/mine", b"x"),
+        lambda s: s.put("oursx/a0002/mine", b"x"),
         lambda s: s.get("_keys/ours/a0002-f00.json"),
         lambda s: s.get("_keys/theirs/a0002-f00.json"),
-        lambda s: s.write("_keys/ours/a0002-f00.json", b"x"),
+        lambda s: s.put("_keys/ours/a0002-f00.json", b"x"),
         lambda s: s.delete("_keys/ours/a0001-f00.json"),
         lambda s: s.delete("_keys/theirs/a0002-f00.json"),
         lambda s: s.list("_keys/"),
@@ -192,7 +192,7 @@ def test_keys_without_their_token_are_worth_nothing(
     )
     bare = open_store(ceph.url, credentials_file=tmp_path / "bare.json")
     with pytest.raises(StoreDenied):
-        bare.write("ours/a0001/x", b"x")
+        bare.put("ours/a0001/x", b"x")
 
 
 def test_wrong_keys_make_none(ceph: Ceph, laptop: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ class Shaky(MemoryStore):
         self.gate.set()
         self.inside = threading.Event()
 
-    def put(
+    def put_content(
         self, key: str, content: bytes | memoryview | Path, progress: Progress | None = None
     ) -> Stored:
         self.uploads += 1
@@ -40,7 +40,7 @@ class Shaky(MemoryStore):
         if self.failures > 0:
             self.failures -= 1
             raise StoreError("503 Slow Down")
-        return super().put(key, content, progress)
+        return super().put_content(key, content, progress)
 
 
 def claimed(store: Store) -> Attempt:

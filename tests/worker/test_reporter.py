@@ -19,15 +19,15 @@ class Away(MemoryStore):
 
     away = False
 
-    def create(self, key: str, data: bytes) -> str:
+    def put_if_absent(self, key: str, data: bytes) -> str:
         if self.away:
             raise StoreError("503 Slow Down")
-        return super().create(key, data)
+        return super().put_if_absent(key, data)
 
-    def write(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes) -> None:
         if self.away:
             raise StoreError("503 Slow Down")
-        super().write(key, data)
+        super().put(key, data)
 
 
 class Desk:

@@ -144,7 +144,7 @@ def test_pip_takes_the_wheel(tmp_path: Path) -> None:
          "--target", str(tmp_path / "out"), str(path)],
         check=True, capture_output=True,
     )  # fmt: skip
-    assert (tmp_path / "out" / "mimir" / "worker.py").is_file()
+    assert (tmp_path / "out" / "mimir" / "worker" / "supervisor.py").is_file()
 
 
 def test_the_needs_are_those_of_the_project() -> None:

@@ -27,7 +27,7 @@ from mimir.runs.record import RunRecord, create_run
 from mimir.runs.store import Store, open_store
 from tests.launch.conftest import ROOT, wait_for
 
-STAND_IN = Path(__file__).with_name("stand_in.py")
+STAND_IN = ROOT / "tests" / "launch" / "stand_in.py"
 SECRETS = ("planted-secret", "planted-session", "planted-token")
 NOW = 1_800_000_000.0
 

@@ -176,7 +176,7 @@ def test_what_is_no_keys(
 ) -> None:
     url = key_link.leave(store, "run", 1, KEYS, 7200)
     (key,) = store.list("_keys/run/")
-    store.write(key, content)
+    store.put(key, content)
     env = dict(container.of(store, AttemptSpec(store.url, "run", 1), url, None, now=0.0).env)
     with pytest.raises(SystemExit) as ended:
         bootstrap.main([], env, pauses=())

@@ -191,9 +191,13 @@ def test_what_the_bench_measured_on_a_gpu_is_that_gpus_row(
 
 
 def installed(folder: Path) -> Path:
-    """The packages as a wheel brings them, laid out by pyproject.toml's own words."""
+    """The packages as a wheel brings them: setup.py's, with the data that pyproject.toml names."""
     tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    for package in tool["packages"]:
+    code = [
+        path.parent for name in ("mimir", "launch") for path in (ROOT / name).rglob("__init__.py")
+    ]
+    packages = [".".join(path.relative_to(ROOT).parts) for path in code]
+    for package in (*packages, *tool["package-dir"]):
         there = ROOT / tool["package-dir"].get(package, package.replace(".", "/"))
         here = folder / package.replace(".", "/")
         here.mkdir(parents=True)
@@ -206,7 +210,8 @@ def installed(folder: Path) -> Path:
 def test_a_wheel_brings_what_the_bench_measured(tmp_path: Path) -> None:
     """And none of it goes to machines: a new figure is no new code."""
     code = (
-        "from launch import measured, wheel; from mimir.config import load_preset; import zipfile;"
+        "from launch.payload import wheel; from launch.pricing import measured; import zipfile;"
+        "from mimir.config import load_preset;"
         "print(measured.__file__);"
         "print(*measured.find(load_preset('small')).values(), sep='|');"
         "import io; print(*zipfile.ZipFile(io.BytesIO(wheel.content())).namelist())"
@@ -242,7 +247,7 @@ def test_past_runs_of_the_store(memory: MemoryStore, tmp_path: Path) -> None:
     trained(memory, "t4", config, 25.0, device="Tesla T4")
     trained(memory, "narrow", config.with_settings({"dim": 256}), 900.0)
     trained(memory, "wide", config.with_settings({"batch": 256}), 50.0)
-    memory.create("broken/run.json", b"{")
+    memory.put_if_absent("broken/run.json", b"{")
     bench(tmp_path, "gpu-a-2026-01-02.json", "NVIDIA A100-SXM4-40GB", 8.0, "2026-01-02")
     found = measured.find(config, memory, tmp_path)
     assert found["A100 40GB"].step_s == pytest.approx(1 / 120.0)

@@ -100,7 +100,7 @@ def test_a_launcher_that_slept_before_its_request_orders_nothing(
         raise_attempt(desk.store, "run")
         return desk.credentials
 
-    monkeypatch.setattr("launch.provision.order.keys.for_machine", asleep)
+    monkeypatch.setattr("launch.provision.order.credentials.for_machine", asleep)
     with pytest.raises(Fenced, match="nothing was ordered"):
         order(desk)
     assert not desk.cloud.created
@@ -132,7 +132,7 @@ def test_a_stop_between_two_attempts_holds(
     def stopped(*args: object) -> bool:
         done = real(*args)  # type: ignore[arg-type]
         store = desk.store
-        store.create(layout.stop_key("run", asked), b'{"time": 1.0, "reason": "enough"}')
+        store.put_if_absent(layout.stop_key("run", asked), b'{"time": 1.0, "reason": "enough"}')
         return done
 
     monkeypatch.setattr(notes, "record_order", stopped)
@@ -195,7 +195,7 @@ def test_what_an_order_says_of_others_may_be_nonsense(desk: Desk, refused: objec
     assert order(desk, after=1).attempt == 2
     key = layout.order_key("run", 2)
     value = {**(notes.read_order(desk.store, "run", 2) or {}), "refused": refused}
-    desk.store.write(key, json.dumps(value).encode())
+    desk.store.put(key, json.dumps(value).encode())
     assert 2 not in notes.refused_before(desk.store, "run", 2)
     assert len(derive(desk.store, "run", START).attempts) == 2
     desk.work(2, 5)

@@ -72,7 +72,7 @@ def test_the_order_sweeps_what_abandoned_attempts_left(store: Store, fake: Fake)
     raise_attempt(store, "run")
     Attempt.claim(store, "run", 1)
     key = layout.checkpoint_key("run", 1, 7, "abc123abc123")
-    store.put(key, b"never committed")
+    store.put_content(key, b"never committed")
     order(store, "run", fake, say)
     assert key not in list(store.list("run/"))
 
@@ -117,7 +117,7 @@ def test_claimed_but_busy_building(store: Store, fake: Fake, clock: Clock) -> No
 def test_ends_at_once(store: Store, fake: Fake, clock: Clock) -> None:
     ordered = order(store, "run", fake, say)
     claim(store)
-    store.create("run/a0001/log/000001.txt", b"one\ntwo\n")
+    store.put_if_absent("run/a0001/log/000001.txt", b"one\ntwo\n")
     notes.record_outcome(store, "run", 1, Outcome(78, "no GPU", time.time(), 0))
     seen = wait(store, ordered, clock)
     assert (seen.kind, seen.code, seen.lines) == ("ended", 78, ("one", "two"))

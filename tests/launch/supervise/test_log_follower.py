@@ -26,7 +26,7 @@ class Script:
         )  # fmt: skip
 
     def part(self, attempt: int, number: int, text: str) -> None:
-        self.store.create(f"run/a{attempt:04d}/log/{number:06d}.txt", text.encode())
+        self.store.put_if_absent(f"run/a{attempt:04d}/log/{number:06d}.txt", text.encode())
 
     def outcome(self, attempt: int, code: int) -> None:
         notes.record_outcome(self.store, "run", attempt, Outcome(code, "so", time.time(), 0))

@@ -148,7 +148,7 @@ def test_one_that_cannot_be_asked_hides_no_other(desk: Desk) -> None:
 
 def test_a_run_that_cannot_be_read_keeps_its_machine(desk: Desk) -> None:
     desk.cloud.make(offer(), NAME)
-    desk.store.write(layout.head_key("run"), b"no HEAD")
+    desk.store.put(layout.head_key("run"), b"no HEAD")
     (stray,), problems = reaper.find(desk.store, [desk.provider], desk.clock())
     assert stray.why == ""
     assert "mimir-run-a0001 stays" in problems[0]

@@ -494,14 +494,14 @@ def test_runs_on_own_computers_concern_nobody_else(desk: Desk, kept: Kept) -> No
     assert not kept.keeper.concerned("run")
     desk.provider.caps = Caps(paid=False, foreign=True)
     assert kept.keeper.concerned("run")
-    desk.store.write(layout.order_key("run", 1), b"{}")
+    desk.store.put(layout.order_key("run", 1), b"{}")
     assert kept.keeper.concerned("run")  # its round says what is wrong with it
 
 
 def test_one_run_that_cannot_be_read_hides_no_other(desk: Desk, kept: Kept) -> None:
     kept.submit()
     create_run(desk.store, RunRecord("bad", "smoke", {}, 0, 1.0))
-    desk.store.write(layout.order_key("bad", 1), b'{"plan": 3}')
+    desk.store.put(layout.order_key("bad", 1), b'{"plan": 3}')
     seen, failed = rounds(kept.keeper, lambda: ["bad", "run"], desk.say)
     assert ([one.run for one in seen], failed) == (["run"], ["bad"])
     assert "run bad could not be looked at: an order cannot be read" in desk.said[-1]

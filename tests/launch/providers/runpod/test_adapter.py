@@ -333,7 +333,7 @@ def test_rented_ends_what_is_not_said_to_be_ended(fake: FakeRunPod, cloud: RunPo
 
 
 def test_a_pod_ends_itself_with_its_own_key(fake: FakeRunPod, cloud: RunPod) -> None:
-    script = str(ROOT / "mimir" / "ending.py")
+    script = str(ROOT / "mimir" / "worker" / "self_terminate.py")
     id = rent(cloud, sys.executable, script, "0", MIMIR_END=json.dumps(cloud.ending()))
     soon(lambda: fake.alive() == [])
     assert cloud.get(id) is None
