@@ -211,11 +211,11 @@ class Service:
         """The answer with the common faults in it, noted in `requests`."""
         self._taken.name = ""
         given: Answer | None = None
-        try:
-            with self.lock:
+        with self.lock:  # who sees what a request has done also finds it in `requests`
+            try:
                 given = self._common(request)
-        finally:
-            self._note(request, given)
+            finally:
+                self._note(request, given)
         slow = self.take("slow", request)
         if slow:
             time.sleep(slow["seconds"])
@@ -244,14 +244,13 @@ class Service:
         return Answer(500, {"error": "internal server error"})
 
     def _note(self, request: Request, given: Answer | None) -> None:
-        with self.lock:
-            self.requests.append(
-                Exchange(
-                    request.method, request.path, dict(request.query), request.body,
-                    given.status if given else None, given.body if given else None,
-                    given.content_type if given else "", self._taken.name,
-                )
-            )  # fmt: skip
+        self.requests.append(
+            Exchange(
+                request.method, request.path, dict(request.query), request.body,
+                given.status if given else None, given.body if given else None,
+                given.content_type if given else "", self._taken.name,
+            )
+        )  # fmt: skip
 
 
 def _fits(details: Mapping[str, Any], request: Request | None) -> bool:
