@@ -1,16 +1,14 @@
 """What a user should know before the first machine is rented: keys, rights, store, clock."""
 
-import os
-import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from launch.contract.cloud import Check
-from launch.contract.provider import AttemptSpec
+from launch.contract.provider import AttemptSpec, Check
 from launch.payload import credentials
 from launch.providers import registry
 from mimir.errors import MimirError
+from mimir.runs.order import KeySource
 from mimir.runs.probe import probe
 from mimir.runs.store import Store, open_store
 
@@ -24,15 +22,13 @@ NAME = "doctor"
 def examine(
     store_url: str,
     clock: Callable[[], float] = time.time,
-    environ: Mapping[str, str] = os.environ,
 ) -> list[Check]:
     """All checks; nothing is rented, and what is written to the store is deleted again."""
     checks = [_python()]
     checks += _store(store_url, clock)
-    for name in registry.CLOUDS:
+    for name in registry.names():
         checks += _provider(name)
-    checks += [*_colab(environ), _engine(), _ssh()]
-    return checks
+    return [*checks, _ssh()]
 
 
 def healthy(checks: list[Check]) -> bool:
@@ -81,7 +77,7 @@ def _keys(store: Store, clock: Callable[[], float]) -> Check:
     """Whether keys for one attempt can be made."""
     try:
         spec = AttemptSpec(store.url, NAME, 1)
-        made = credentials.for_machine(spec, credentials.Wish(), foreign=True, clock=clock)
+        made = credentials.for_machine(spec, KeySource(), foreign=True, clock=clock)
     except MimirError as error:
         return Check("machine keys", "warn", str(error))
     life = f" for {(made.expires - clock()) / 3600:.1f} h" if made and made.expires else ""
@@ -90,31 +86,9 @@ def _keys(store: Store, clock: Callable[[], float]) -> Check:
 
 def _provider(name: str) -> list[Check]:
     try:
-        cloud = registry.rented(name).cloud
-        if not cloud.configured():
-            return [Check(name, "warn", "no key here: its machines cannot be rented")]
-        return [
-            Check(check.name if check.name.startswith(name) else f"{name} {check.name}",
-                  check.status, check.details)
-            for check in cloud.checks()
-        ]  # fmt: skip
+        return registry.get(name).checks()
     except MimirError as error:
         return [Check(name, "fail", str(error))]
-
-
-def _colab(environ: Mapping[str, str]) -> list[Check]:
-    if not environ.get("COLAB_CLI_PATH") and shutil.which("colab") is None:
-        return [Check("colab", "warn", "Google's CLI is not here: docs/colab.md says how")]
-    from launch.providers.colab.provider import ColabProvider
-
-    return ColabProvider(environ=environ).checks()
-
-
-def _engine() -> Check:
-    found = shutil.which("docker") or shutil.which("podman")
-    if found is None:
-        return Check("engine", "warn", "no docker or podman: --provider docker cannot be used")
-    return Check("engine", "ok", found)
 
 
 def _ssh() -> Check:

@@ -8,6 +8,7 @@ A `**settings` parameter takes any further option.
 """
 
 import difflib
+import importlib
 import inspect
 import os
 import sys
@@ -18,7 +19,8 @@ from typing import Any, NoReturn
 from mimir.errors import BAD_CONFIG, BadInput, MimirError
 
 Command = Callable[..., Any]
-Tree = Mapping[str, "Command | Tree"]
+Tree = Mapping[str, "Command | str | Tree"]
+"""Commands by name. A text is "module:function", which is imported when it is needed."""
 
 SHORT = {"-v": "--verbose", "-y": "--yes", "-f": "--follow", "-h": "--help", "-n": "--n"}
 _KINDS = {int: "a whole number", float: "a number"}
@@ -71,9 +73,18 @@ def _run(prog: str, summary: str, tree: Tree, words: list[str]) -> int:
                 f"there is no command {word!r}{nearest(word, node)} (see `{where} --help`)"
             )
         path.append(word)
-        node = node[word]
+        node = loaded(node[word])
         summary = _summary(node)
     return _call(" ".join(path), node, words)
+
+
+def loaded(node: "Command | str | Tree") -> "Command | Tree":
+    """The command or group itself; one that is named by a text is imported."""
+    if not isinstance(node, str):
+        return node
+    module, _, name = node.partition(":")
+    found: Command = getattr(importlib.import_module(module), name)
+    return found
 
 
 def _call(path: str, function: Command, words: list[str]) -> int:
@@ -181,7 +192,7 @@ def _summary(node: "Command | Tree") -> str:
 def _group_help(path: str, summary: str, tree: Tree) -> str:
     width = max(map(len, tree)) + 2
     lines = [summary, "", f"Usage: {path} COMMAND …", "", "Commands:"]
-    lines += [f"  {name:<{width}}{_summary(node)}" for name, node in tree.items()]
+    lines += [f"  {name:<{width}}{_summary(loaded(node))}" for name, node in tree.items()]
     return "\n".join([*lines, "", f"`{path} COMMAND --help` tells more, with an example."])
 
 

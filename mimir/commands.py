@@ -3,7 +3,6 @@
 import csv
 import io
 import json as json_text
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -66,17 +65,19 @@ def resume(name: str, *, store: str = "") -> int:
 
 
 def _work_here(store: Any, name: str) -> int:
+    import platform
     import time
 
     from mimir.runs import notes
     from mimir.runs.collect import sweep
     from mimir.runs.commit import raise_attempt
+    from mimir.runs.machine import Machine
     from mimir.runs.record import read_run
     from mimir.worker.supervisor import Worker, to_stdout
 
     read_run(store, name)
     attempt = raise_attempt(store, name)
-    machine = {"provider": "terminal", "host": os.uname().nodename, "started": time.time()}
+    machine = Machine("terminal", time.time(), host=platform.node())
     notes.record_machine(store, name, attempt, machine)
     try:
         sweep(store, name, print)

@@ -1,26 +1,14 @@
-"""The commands of `python -m launch`. What they need is imported when they are called."""
+"""The commands of `python -m launch`: a file each, imported when it is called.
 
-from launch.commands.doctor import doctor
-from launch.commands.keep import reap, watch
-from launch.commands.look import logs, runs, status
-from launch.commands.market import estimate, offers
-from launch.commands.pull import pull
-from launch.commands.start import resume, submit
-from launch.commands.stop import stop
+`options` holds what several commands take, `begin` what submit and resume do, `following` how a
+log is followed, `training` what offers and estimate ask about.
+"""
+
 from mimir import cli
 
-TREE: cli.Tree = {
-    "submit": submit,
-    "status": status,
-    "logs": logs,
-    "stop": stop,
-    "resume": resume,
-    "pull": pull,
-    "runs": runs,
-    "offers": offers,
-    "estimate": estimate,
-    "watch": watch,
-    "reap": reap,
-    "doctor": doctor,
-}
+NAMES = (
+    "submit", "status", "logs", "stop", "resume", "pull", "runs", "offers", "estimate", "watch",
+    "reap", "doctor",
+)  # fmt: skip
+TREE: cli.Tree = {name: f"launch.commands.{name}:{name}" for name in NAMES}
 SUMMARY = "Submit trainings to machines, follow them, and fetch what they leave."

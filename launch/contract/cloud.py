@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from launch.contract.offer import Need, Offer
-from launch.contract.provider import Caps
+from launch.contract.provider import Caps, Check
 from mimir.runs import layout
 
 PREFIX = "mimir-"
@@ -68,20 +68,18 @@ class Instance:
     place: str = ""
 
 
-@dataclass(frozen=True)
-class Check:
-    """One line of `doctor`. status: "ok", "warn" or "fail"; what to do is in details."""
-
-    name: str
-    status: str
-    details: str = ""
-
-
 class Cloud(Protocol):
     """A service. Every method may raise ProviderError, and sends no request twice by itself
-    except reads, which may be tried again after a 429 or 5xx."""
+    except reads, which may be tried again after a 429 or 5xx.
+
+    title: its name for people. key_variable: the environment variable with its key.
+    catalogue_name: what gpuhunt's catalogue of prices calls it, "" if it is not in there.
+    """
 
     name: str
+    title: str
+    key_variable: str
+    catalogue_name: str
     caps: Caps
 
     def configured(self) -> bool:

@@ -5,19 +5,16 @@ launcher's. Nor does it know what becomes of a run; its word tells only whether 
 is there, and with it whether money is being spent.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from launch.contract.offer import Offer
 from mimir.errors import BadInput
 from mimir.runs import layout
+from mimir.runs.machine import Machine
 
-Machine = dict[str, Any]
-"""What stands in machine.json: plain JSON, without secrets, enough to find the machine again.
-
-Always there: provider (its name) and started (unix seconds).
-"""
+__all__ = ["Adopts", "AttemptSpec", "Caps", "Check", "Machine", "Provider"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,8 @@ class Caps:
     away. ends_itself: its machines hold a key with which they can end themselves, so that a
     deadline holds with the laptop gone. foreign: its machines are somebody else's though they
     cost no money, so keys are cut down for them too. max_sessions: machines that a run may use
-    one after the other unless the user allows more, 0 for any number.
+    one after the other unless the user allows more, 0 for any number. runs_installed_code: its
+    workers run the Mimir that is installed here, not the code that the run was submitted with.
     """
 
     paid: bool
@@ -38,11 +36,21 @@ class Caps:
     ends_itself: bool = False
     foreign: bool = False
     max_sessions: int = 0
+    runs_installed_code: bool = False
 
     @property
     def elsewhere(self) -> bool:
         """Whether its machines are somebody else's."""
         return self.paid or self.foreign
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of `doctor`. status: "ok", "warn" or "fail"; what to do is in details."""
+
+    name: str
+    status: str
+    details: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,18 @@ class Provider(Protocol):
 
     name: str
     caps: Caps
+
+    def choices(self, gpus: tuple[str, ...]) -> Sequence[Offer | None]:
+        """What it would start for these GPUs (() for any), best first; None: all it has.
+
+        Not asked of a provider that rents: its offers are ranked by cost.
+
+        Raises:
+            BadInput: it has no such GPU.
+        """
+
+    def checks(self) -> list[Check]:
+        """For `doctor`: whether it can be used from here. Nothing is started."""
 
     def start(self, spec: AttemptSpec) -> Machine:
         """Start a machine that runs the worker, at most one; returns without waiting for it."""

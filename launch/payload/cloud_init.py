@@ -10,17 +10,16 @@ stand-ins under tests/clouds, not on the real service.
 
 import re
 import shlex
+from dataclasses import dataclass, field
 
+from launch.contract import deadlines
 from launch.contract.cloud import Boot
-from launch.providers.ssh import Pair
 from mimir.errors import BadInput
 
 CONTAINER = "mimir"
 FOLDER = "/var/lib/mimir"
 LOG = f"{FOLDER}/log"
 """What the script says of its own; the container's output is in the engine's log."""
-GRACE = 120
-"""Seconds for the last checkpoint between the engine's SIGTERM and SIGKILL."""
 GPU_TRIES = 30
 """Looks for the GPU, ten seconds apart, before the script fails and is started again."""
 LARGEST = 1_000_000
@@ -111,6 +110,14 @@ say "the container ended with $code; the machine waits for the launcher to end i
 """
 
 
+@dataclass(frozen=True)
+class Pair:
+    """An Ed25519 key pair in OpenSSH's formats. The repr shows no secret."""
+
+    private: str = field(repr=False)
+    public: str
+
+
 def text(boot: Boot, host: Pair, visitors: tuple[str, ...]) -> str:
     """The user data of a machine that runs this.
 
@@ -177,6 +184,7 @@ def _env(boot: Boot) -> str:
 def _script(boot: Boot) -> str:
     entrypoint, *rest = boot.command
     return _SCRIPT.format(
-        folder=FOLDER, name=CONTAINER, grace=GRACE, seconds=round(boot.seconds), tries=GPU_TRIES,
+        folder=FOLDER, name=CONTAINER, grace=deadlines.CONTAINER_GRACE,
+        seconds=round(boot.seconds), tries=GPU_TRIES,
         image=shlex.quote(boot.image), command=shlex.join([entrypoint, boot.image, *rest]),
     )  # fmt: skip

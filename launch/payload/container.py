@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from launch.contract import deadlines
 from launch.contract.cloud import Boot
 from launch.contract.provider import AttemptSpec
 from launch.payload import bootstrap, code_in_store, wheel
@@ -29,12 +30,6 @@ IMAGE = "pytorch/pytorch:2.9.1-cuda12.8-cudnn9-runtime"
 from 2.8 to 2.10 have code for Volta (V100) up to Blackwell (B200, RTX 5090), before and after them
 either end is missing; CUDA 12 runs on drivers from 525. It has Python 3.11. Images are cached on
 hosts by tag, so it is a tag that stays. Chosen from PyTorch's release notes; not run on a GPU."""
-OVERTIME = 1200.0
-"""Seconds after the deadline at which `timeout` ends a worker that has not ended by itself."""
-KILL_AFTER = 60
-"""Seconds from then, or from a SIGTERM, to SIGKILL."""
-ENDING = 300.0
-"""Seconds that the machine has to end itself, before it is ended from outside where it can be."""
 MOST_COMMAND, MOST_VARIABLES, MOST_TEXT = 1000, 50, 32_000
 """Characters of the command; variables, and characters of all of them."""
 _SECRET = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -63,7 +58,6 @@ def of(
     ending: Mapping[str, Any] | None,
     *,
     now: float,
-    overtime: float = OVERTIME,
     environ: Mapping[str, str] = os.environ,
 ) -> Boot:
     """What the machine of an attempt starts.
@@ -73,7 +67,6 @@ def of(
         keys_url: a link to the attempt's keys (key_link), "" for a store without any.
         ending: the request by which the machine ends itself (Cloud.ending), None if it cannot.
         now: unix s.
-        overtime: seconds after the spec's deadline until the worker is ended from outside.
 
     Raises:
         BadInput: more or longer variables than services take.
@@ -94,20 +87,23 @@ def of(
         env["MIMIR_KEYS_URL"] = keys_url
     if ending is not None:
         env["MIMIR_END"] = _json(ending)
-    seconds = max(1.0, spec.deadline + overtime - now) if spec.deadline else 0.0
-    script = _script(int(spec.deadline + overtime), int(seconds))
+    until = spec.deadline + deadlines.SHELL_OVERTIME
+    seconds = max(1.0, until - now) if spec.deadline else 0.0
+    script = _script(int(until), int(seconds))
     _check(script, env)
     return Boot(
         image=spec.image or environ.get("MIMIR_IMAGE") or IMAGE,
         command=("sh", "-c", script),
         env=env,
-        seconds=seconds + KILL_AFTER + ENDING if seconds else 0.0,
+        seconds=seconds + deadlines.KILL_AFTER + deadlines.SELF_TERMINATE_WITHIN
+        if seconds
+        else 0.0,
     )
 
 
 def _script(by: int, most: int) -> str:
     """by: unix s at which the worker is ended, most: seconds from its start; 0 for never."""
-    limit = _LIMIT.format(by=by, most=most, kill=KILL_AFTER) if most else ""
+    limit = _LIMIT.format(by=by, most=most, kill=deadlines.KILL_AFTER) if most else ""
     work, end = (f"{_PYTHON}'{name}'])))\"" for name in ("MIMIR_BOOT", "MIMIR_ENDING"))
     return f"{_HEAD}{limit}{work}{_TAIL}{end} $c"
 

@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from launch.contract import deadlines
 from launch.contract.provider import AttemptSpec
 from launch.payload import session_policy as policy
 from mimir.errors import BadInput, StoreDenied, StoreError
+from mimir.runs.order import KeySource
 from mimir.runs.s3_url import parse_url
 
 SHORTEST = 900
@@ -27,8 +29,6 @@ ROLE_DEFAULT = 3600
 """Seconds that a role's session lasts at most, where its owner has set nothing."""
 NO_DEADLINE = 12 * 3600.0
 """Seconds asked for a job without one."""
-MARGIN = 1800.0
-"""Seconds that keys should outlive the deadline: for the last commit and the outcome."""
 
 
 @dataclass(frozen=True)
@@ -147,16 +147,8 @@ def of_role(role: str = "") -> AssumeRole | Federation:
     return AssumeRole(role) if role else Federation()
 
 
-@dataclass(frozen=True)
-class Wish:
-    """What the user said of a machine's keys: a role to assume, or one's own handed over."""
-
-    role: str = ""
-    static: bool = False
-
-
 def for_machine(
-    spec: AttemptSpec, wish: Wish, *, foreign: bool, clock: Callable[[], float] = time.time
+    spec: AttemptSpec, source: KeySource, *, foreign: bool, clock: Callable[[], float] = time.time
 ) -> Credentials | None:
     """Keys for the machine of an attempt; None if it needs none or has this computer's own.
 
@@ -165,10 +157,10 @@ def for_machine(
     """
     if not spec.store.startswith("s3://"):
         return None
-    role = wish.role or os.environ.get("MIMIR_ROLE_ARN", "")
-    if not (wish.static or role or foreign):
+    role = source.role or os.environ.get("MIMIR_ROLE_ARN", "")
+    if not (source.static or role or foreign):
         return None
-    how: How = StaticKeys() if wish.static else of_role(role)
+    how: How = StaticKeys() if source.static else of_role(role)
     lifetime = spec.deadline - clock() if spec.deadline else NO_DEADLINE
     return mint(spec.store, spec.run, spec.attempt, lifetime, how, clock)
 
@@ -200,7 +192,7 @@ def mint(
     if isinstance(how, StaticKeys):
         return _own()
     text = policy.of_attempt(bucket.name, bucket.prefix, run, attempt, how.partition)
-    wanted = lifetime_s + MARGIN
+    wanted = lifetime_s + deadlines.KEYS_OUTLIVE
     seconds = int(min(max(wanted, SHORTEST), how.longest_s))
     answer = _ask(bucket.endpoint, bucket.region, how, f"mimir-{run}-{attempt}"[:64], text, seconds)
     expires = _unix(answer["Expiration"], clock() + seconds)

@@ -13,7 +13,7 @@ from mimir.errors import BadInput
 from mimir.runs import layout
 from mimir.runs.store import Store
 
-LONGEST = 7 * 24 * 3600.0
+LONGEST_LINK = 7 * 24 * 3600.0
 """Seconds that S3 lets a link live."""
 
 
@@ -30,7 +30,7 @@ def leave(store: Store, run: str, attempt: int, keys: Credentials, seconds: floa
 
     if not isinstance(store, S3Store):
         raise BadInput(f"the store {store.url} needs no keys: they are made for s3:// stores")
-    if not 1 <= seconds <= LONGEST:
+    if not 1 <= seconds <= LONGEST_LINK:
         raise BadInput(f"a link to keys cannot live for {seconds:g} s: 1 s to 7 days are possible")
     key = layout.handover_key(run, attempt, secrets.token_hex(16))
     store.put(key, keys.text().encode())

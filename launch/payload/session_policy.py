@@ -18,7 +18,7 @@ import re
 from mimir.errors import BadInput
 from mimir.runs import layout
 
-LIMIT = 2048
+POLICY_LIMIT = 2048
 """Characters of a session policy that STS takes."""
 
 
@@ -62,9 +62,9 @@ def of_attempt(bucket: str, prefix: str, run: str, attempt: int, partition: str 
         },
     ]
     text = json.dumps({"Version": "2012-10-17", "Statement": statements}, separators=(",", ":"))
-    if len(text) > LIMIT:
+    if len(text) > POLICY_LIMIT:
         raise BadInput(
             f"the policy for run {run} would have {len(text)} characters, and STS takes "
-            f"{LIMIT}: use a store with a shorter prefix"
+            f"{POLICY_LIMIT}: use a store with a shorter prefix"
         )
     return text

@@ -82,8 +82,8 @@ def _expected(status: Status, used: budget.Spent) -> tuple[float | None, float |
 def _estimated(attempts: tuple[AttemptStatus, ...]) -> tuple[float | None, float | None]:
     """Of the first attempt that had a machine: later ones were asked for what was left."""
     for attempt in attempts:
-        hours = (attempt.machine or {}).get("estimate_hours")
-        if isinstance(hours, int | float):
+        hours = attempt.machine.estimate_hours if attempt.machine else None
+        if hours is not None:
             price = budget.price_of(attempt)
-            return float(hours), None if price is None else float(hours) * price
+            return hours, None if price is None else hours * price
     return None, None

@@ -5,11 +5,10 @@ the time until its end is verified are in the sum, so that it is never less than
 the machine itself.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from mimir.errors import BadInput
+from mimir.runs.order import Limits
 from mimir.runs.status import AttemptStatus, Status
 
 HOUR = 3600.0
@@ -17,39 +16,6 @@ HOUR = 3600.0
 
 class UsedUp(BadInput):
     """What a run's limits leave is too little for any machine."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """A run's limits over all its attempts; 0 for none.
-
-    max_price: $/h of one machine. max_hours: hours of machines. max_cost: dollars.
-    max_failures: attempts that broke, evictions and refusals apart. max_attempts: machines.
-    """
-
-    max_price: float = 0.0
-    max_hours: float = 0.0
-    max_cost: float = 0.0
-    max_failures: int = 3
-    max_attempts: int = 0
-
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, int | float)
-                or not (0 <= value < float("inf"))
-            ):
-                option = "max-sessions" if name == "max_attempts" else name.replace("_", "-")
-                raise BadInput(f"{option} is {value!r}, but must be a number, 0 (no limit) or more")
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any] | None) -> "Limits":
-        known = {k: v for k, v in (value or {}).items() if k in cls.__dataclass_fields__}
-        return cls(**known)
 
 
 @dataclass(frozen=True)
@@ -61,7 +27,7 @@ class Spent:
 
 
 @dataclass(frozen=True)
-class Room:
+class Remaining:
     """What is left: hours and dollars, inf for no limit; why: the limit that is used up, or ""."""
 
     hours: float
@@ -75,19 +41,21 @@ class Room:
 
 def price_of(attempt: AttemptStatus) -> float | None:
     """$/h of an attempt's machine as agreed at its order; None if it has no price."""
-    for known in (attempt.machine, (attempt.order or {}).get("offer")):
-        price = (known or {}).get("price")
-        if isinstance(price, int | float):
-            return float(price)
-    return None
+    if attempt.machine is not None and attempt.machine.price is not None:
+        return attempt.machine.price
+    offer = attempt.order.offer if attempt.order else None
+    return offer.price if offer else None
 
 
 def seconds_of(attempt: AttemptStatus, now: float) -> float:
     """Seconds for which the attempt's machine has been paid, or may have been."""
     if attempt.gone is not None and attempt.gone.kind == "refused":
         return 0.0
-    began = (attempt.order or {}).get("time") or (attempt.machine or {}).get("started")
-    if not isinstance(began, int | float):
+    if attempt.order is not None:
+        began = attempt.order.time
+    elif attempt.machine is not None:
+        began = attempt.machine.started
+    else:
         return 0.0
     if attempt.gone is not None:
         end = attempt.gone.time
@@ -117,7 +85,7 @@ def machines(status: Status) -> int:
     return sum(1 for a in status.attempts if not (a.gone and a.gone.kind == "refused"))
 
 
-def room(limits: Limits, status: Status, now: float) -> Room:
+def remaining(limits: Limits, status: Status, now: float) -> Remaining:
     """What the limits leave for the run's next attempts."""
     used = spent(status, now)
     hours = limits.max_hours - used.hours if limits.max_hours else float("inf")
@@ -129,4 +97,4 @@ def room(limits: Limits, status: Status, now: float) -> Room:
         why = f"its ${limits.max_cost:.2f} are used up"
     elif limits.max_attempts and machines(status) >= limits.max_attempts:
         why = f"it has had its {limits.max_attempts} machines"
-    return Room(max(0.0, hours), max(0.0, dollars), why)
+    return Remaining(max(0.0, hours), max(0.0, dollars), why)

@@ -13,9 +13,7 @@ from typing import Any
 
 from launch.pricing import gpus
 
-NAMES: Mapping[str, str] = {"runpod": "runpod", "lambda": "lambdalabs"}
-"""What the catalogue calls our providers. Vast.ai is not in what it serves: it asks there."""
-WITHIN = 20.0
+CATALOGUE_WITHIN = 20.0
 """Seconds for the download; the package itself sets no limit."""
 
 
@@ -29,13 +27,12 @@ class Price:
     listed: bool = True
 
 
-def prices(providers: Iterable[str], within: float = WITHIN) -> tuple[list[Price], str]:
+def prices(wanted: Mapping[str, str], within: float = CATALOGUE_WITHIN) -> tuple[list[Price], str]:
     """The lowest listed price of each GPU, and one sentence if there should be some but are none.
 
     Args:
-        providers: ours, by name; those that the catalogue does not have are passed over.
+        wanted: our providers' names by the catalogue's own (Cloud.catalogue_name).
     """
-    wanted = {NAMES[name]: name for name in providers if name in NAMES}
     package = _package()
     if package is None or not wanted:
         return [], ""

@@ -14,7 +14,7 @@ from mimir.config import Config
 from mimir.errors import MimirError, StoreError
 from mimir.runs.store import Store
 
-WITHIN = 45.0
+OFFERS_WITHIN = 45.0
 """Seconds that a provider has for its list: one that is down must not hold up the others."""
 EVICTED_EVERY = 6.0
 """Hours after which a spot machine is taken away, as a reckoning: a cautious guess, for what
@@ -71,7 +71,7 @@ def collect(
     sellers: Sequence[Seller],
     need: Need,
     *,
-    within: float = WITHIN,
+    within: float = OFFERS_WITHIN,
     clock: Callable[[], float] = time.monotonic,
 ) -> tuple[list[Offer], list[Problem]]:
     """Ask all at once; a provider that fails costs a sentence and hides no other's offers."""

@@ -23,7 +23,7 @@ from launch.contract.errors import ProviderError, RateLimited, UnknownOutcome
 from mimir import __version__
 from mimir.errors import BadInput, MimirError
 
-TRIES = 4
+READ_TRIES = 4
 LONGEST_WAIT = 60.0
 """Seconds: who asks for more gets RateLimited, and the caller decides."""
 AGENT = f"mimir/{__version__}"
@@ -85,11 +85,11 @@ class Http:
         """The JSON of a request that changes nothing, tried again after 429, 5xx and the like.
 
         Raises:
-            RateLimited: still, after TRIES tries, or the service asks for more than a minute.
+            RateLimited: still, after READ_TRIES tries, or the service asks for more than a minute.
             ProviderError: not reached, an unreadable answer, or as `explain` has it.
         """
         pause = 0.5
-        for left in reversed(range(TRIES)):
+        for left in reversed(range(READ_TRIES)):
             wait = pause * random.uniform(0.75, 1.5)
             try:
                 response = self._request(method, path, json, params, pace, timeout)

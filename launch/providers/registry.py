@@ -1,7 +1,11 @@
-"""Providers by name. One is imported when it is first asked for, so that `--help` is quick."""
+"""Providers by name: a row each. One is imported when it is first asked for, so `--help` is quick.
+
+A new provider is a new folder beside this file and a row here.
+"""
 
 import functools
 import importlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from launch.contract.provider import Provider
@@ -11,21 +15,40 @@ from mimir.errors import BadInput
 if TYPE_CHECKING:
     from launch.providers.rented import Rented
 
-_KNOWN = {
-    "local": ("launch.providers.local.provider:LocalProvider", "it needs nothing beyond Mimir"),
-    "docker": ("launch.providers.docker.provider:DockerProvider", "it needs nothing beyond Mimir"),
-    "colab": ("launch.providers.colab.provider:ColabProvider", "it needs nothing beyond Mimir"),
-    "runpod": ("launch.providers.runpod.adapter:RunPod", "pip install httpx"),
-    "vastai": ("launch.providers.vastai.adapter:Vast", "pip install httpx"),
-    "lambda": ("launch.providers.lambda_cloud.adapter:Lambda", "pip install httpx"),
+
+@dataclass(frozen=True)
+class Row:
+    """A provider.
+
+    where: "module:Class". rents: the class is a Cloud, an adapter of a service whose machines
+    cost money; Rented makes a provider of it. Otherwise the class is a Provider. needs: what to
+    do if the module cannot be imported.
+    """
+
+    where: str
+    rents: bool = False
+    needs: str = "it needs nothing beyond Mimir"
+
+
+_HTTPX = "pip install httpx"
+ROWS: dict[str, Row] = {
+    "local": Row("launch.providers.local.provider:LocalProvider"),
+    "docker": Row("launch.providers.docker.provider:DockerProvider"),
+    "colab": Row("launch.providers.colab.provider:ColabProvider"),
+    "runpod": Row("launch.providers.runpod.adapter:RunPod", rents=True, needs=_HTTPX),
+    "vastai": Row("launch.providers.vastai.adapter:Vast", rents=True, needs=_HTTPX),
+    "lambda": Row("launch.providers.lambda_cloud.adapter:Lambda", rents=True, needs=_HTTPX),
 }
-"""name -> (where its class is, what to install if it cannot be imported)"""
-CLOUDS = ("runpod", "vastai", "lambda")
-"""Those whose class is an adapter (a Cloud): Rented makes a provider of it."""
 
 
 def names() -> tuple[str, ...]:
-    return tuple(_KNOWN)
+    """All providers, in the order in which they are listed to people."""
+    return tuple(ROWS)
+
+
+def renting() -> tuple[str, ...]:
+    """Those that rent machines by the hour."""
+    return tuple(name for name, row in ROWS.items() if row.rents)
 
 
 def several(words: str) -> tuple[str, ...]:
@@ -37,14 +60,15 @@ def several(words: str) -> tuple[str, ...]:
     if words != "any":
         wanted = tuple(dict.fromkeys(word.strip() for word in words.split(",") if word.strip()))
         for name in wanted or ("",):
-            if name not in _KNOWN:
-                raise BadInput(f"there is no provider {name!r}{nearest(name, (*_KNOWN, 'any'))}")
+            if name not in ROWS:
+                raise BadInput(f"there is no provider {name!r}{nearest(name, (*ROWS, 'any'))}")
         return wanted
-    found = tuple(name for name in CLOUDS if rented(name).cloud.configured())
+    found = tuple(name for name in renting() if rented(name).cloud.configured())
     if not found:
+        variables = " or ".join(rented(name).cloud.key_variable for name in renting())
         raise BadInput(
-            "no provider that rents has a key here: set RUNPOD_API_KEY, VAST_API_KEY or "
-            "LAMBDA_API_KEY (docs/providers.md says how to make one)"
+            f"no provider that rents has a key here: set {variables} (docs/providers.md says how "
+            "to make one)"
         )
     return found
 
@@ -55,7 +79,7 @@ def rented(name: str) -> "Rented":
 
     found = get(name)
     if not isinstance(found, Rented):
-        raise BadInput(f"provider {name} rents nothing: name one of {', '.join(CLOUDS)}")
+        raise BadInput(f"provider {name} rents nothing: name one of {', '.join(renting())}")
     return found
 
 
@@ -66,16 +90,16 @@ def get(name: str) -> Provider:
     Raises:
         BadInput: there is none (the nearest name is given), or it needs a package.
     """
-    if name not in _KNOWN:
-        raise BadInput(f"there is no provider {name!r}{nearest(name, _KNOWN)}")
-    path, hint = _KNOWN[name]
-    module, _, attribute = path.partition(":")
+    if name not in ROWS:
+        raise BadInput(f"there is no provider {name!r}{nearest(name, ROWS)}")
+    row = ROWS[name]
+    module, _, attribute = row.where.partition(":")
     try:
         made = getattr(importlib.import_module(module), attribute)()
-        if name in CLOUDS:
+        if row.rents:
             from launch.providers.rented import Rented
 
             return Rented(made)
         return cast(Provider, made)
     except ImportError as error:
-        raise BadInput(f"provider {name} cannot be used here ({error}): {hint}") from error
+        raise BadInput(f"provider {name} cannot be used here ({error}): {row.needs}") from error

@@ -7,8 +7,10 @@ not when it has taken the order to end it.
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from launch.contract import deadlines
 from launch.contract.cloud import Cloud, Instance, State, machine_name
 from launch.contract.errors import (
     Leaked,
@@ -18,7 +20,8 @@ from launch.contract.errors import (
     RateLimited,
     UnknownOutcome,
 )
-from launch.contract.provider import AttemptSpec, Machine
+from launch.contract.offer import Offer
+from launch.contract.provider import AttemptSpec, Check, Machine
 from launch.payload import container, credentials, key_link
 from mimir.errors import BadInput, MimirError, StoreError
 from mimir.runs.store import Store, open_store
@@ -29,8 +32,6 @@ SHOWN_WITHIN = (0.0, 2.0, 5.0)
 """Seconds before each look at a machine that was just made."""
 GONE_WITHIN = 180.0
 """Seconds in which a machine that was ended must have gone."""
-KEYS_WITHIN = 2 * 3600.0
-"""Seconds in which a machine must have fetched its keys."""
 DEARER = 1.05
 """A machine may cost so much more than its offer said: prices are rounded, disks are fees."""
 
@@ -58,6 +59,21 @@ class Rented:
         self._clock = clock
         self._sleep = sleep
 
+    def choices(self, gpus: tuple[str, ...]) -> Sequence[Offer | None]:
+        """None: what it offers is ranked by cost (pricing/market.py)."""
+        return ()
+
+    def checks(self) -> list[Check]:
+        """Keys, rights, balance, quota, as far as reading tells."""
+        if not self.cloud.configured():
+            return [Check(self.name, "warn", "no key here: its machines cannot be rented")]
+        return [
+            each
+            if each.name.startswith(self.name)
+            else replace(each, name=f"{self.name} {each.name}")
+            for each in self.cloud.checks()
+        ]
+
     def start(self, spec: AttemptSpec) -> Machine:
         """Order the spec's offer, once; raises as Cloud.create, but never Leaked."""
         if spec.offer is None:
@@ -75,7 +91,11 @@ class Rented:
             )
         store = self._opener(spec.store)
         link = key_link.leave(
-            store, spec.run, spec.attempt, credentials.of_environment(spec.env), KEYS_WITHIN
+            store,
+            spec.run,
+            spec.attempt,
+            credentials.of_environment(spec.env),
+            deadlines.KEYS_FETCHED_WITHIN,
         )
         what = container.of(store, spec, link, self.cloud.ending(), now=self._clock())
         try:
@@ -96,7 +116,7 @@ class Rented:
 
     def inspect(self, machine: Machine) -> Instance | None:
         """The machine as its service shows it; None if there is none."""
-        found = self.cloud.get(str(machine.get("id")))
+        found = self.cloud.get(machine.id)
         return None if found is None or found.state is State.GONE else found
 
     def alive(self, machine: Machine) -> bool | None:
@@ -106,7 +126,7 @@ class Rented:
             return None
 
     def end(self, machine: Machine) -> None:
-        self._end(str(machine.get("id")), str(machine.get("name")))
+        self._end(machine.id, machine.name)
 
     def end_instance(self, instance: Instance) -> None:
         """As `end`, for one that the service listed."""
@@ -114,7 +134,7 @@ class Rented:
 
     def output(self, machine: Machine, lines: int) -> list[str]:
         try:
-            return self.cloud.logs(str(machine.get("id")), lines)
+            return self.cloud.logs(machine.id, lines)
         except (ProviderError, BadInput):
             return []
 
@@ -175,13 +195,12 @@ class Rented:
     def _machine(self, spec: AttemptSpec, number: str, price: float | None, image: str) -> Machine:
         offer = spec.offer
         assert offer is not None
-        return {
-            "provider": self.name, "id": number, "name": machine_name(spec.run, spec.attempt),
-            "gpu": offer.gpu, "price": max(offer.price, price or 0.0),
-            "region": offer.region, "spot": offer.spot, "place": offer.place, "image": image,
-            "deadline": spec.deadline, "ends_itself": self.caps.ends_itself,
-            "started": self._clock(),
-        }  # fmt: skip
+        return Machine(
+            self.name, self._clock(), number, machine_name(spec.run, spec.attempt),
+            gpu=offer.gpu, price=max(offer.price, price or 0.0), region=offer.region,
+            spot=offer.spot, place=offer.place, image=image, deadline=spec.deadline,
+            ends_itself=self.caps.ends_itself,
+        )  # fmt: skip
 
     def _end(self, number: str, name: str) -> None:
         until = self._clock() + GONE_WITHIN

@@ -10,23 +10,16 @@ import contextlib
 import logging
 import os
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from launch.contract.errors import ProviderError
+from launch.payload.cloud_init import Pair
 from mimir.errors import BadInput
 
 KIND = "ssh-ed25519"
 INSTALL = "pip install 'paramiko>=3.4' (or Mimir with its extra `ssh`)"
-
-
-@dataclass(frozen=True)
-class Pair:
-    """An Ed25519 key pair in OpenSSH's formats. The repr shows no secret."""
-
-    private: str = field(repr=False)
-    public: str
 
 
 @dataclass(frozen=True)

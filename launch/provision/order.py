@@ -14,26 +14,23 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from launch.contract import deadlines
 from launch.contract.errors import NoCapacity, NotGone, Unclear, UnknownOutcome
 from launch.contract.offer import Offer
 from launch.contract.provider import AttemptSpec, Machine, Provider
 from launch.payload import code_in_store, credentials
 from launch.provision import terminate
-from launch.provision.plan import Order, Plan, stop_asked
+from launch.provision.plan import stop_asked
 from mimir.errors import BadInput, Corrupt, Fenced, MimirError, StoreError
 from mimir.runs import notes
 from mimir.runs.collect import sweep
 from mimir.runs.commit import end_attempt, raise_attempt
 from mimir.runs.notes import Gone
+from mimir.runs.order import Order, Plan
 from mimir.runs.status import read_head
 from mimir.runs.store import Store
 
 Say = Callable[[str], None]
-
-HELD = 120.0
-"""Seconds for which an order that was begun by somebody else is left to them."""
-BEFORE_KEYS_END = 900.0
-"""Seconds before the end of its keys at which a rented machine's attempt commits and ends."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +136,7 @@ def _order(
         # The last look before money is spent; a lid may have been shut since the swap.
         if read_head(store, run).attempt != attempt:
             raise Fenced(f"run {run} went on without attempt {attempt}: nothing was ordered")
-        if provider.name == "local":  # the one that trains with what is installed here
+        if provider.caps.runs_installed_code:
             other = code_in_store.differs(store, run)
             if other:
                 say(other)
@@ -149,7 +146,7 @@ def _order(
     except MimirError as error:
         _note_refusal(store, run, attempt, str(error), clock, say)
         raise
-    machine = {**machine, "estimate_hours": choice.estimate_hours}
+    machine = replace(machine, estimate_hours=choice.estimate_hours)
     try:
         notes.record_machine(store, run, attempt, machine)
     except MimirError:
@@ -167,9 +164,9 @@ def _order(
 
 def _begin(store: Store, run: str, intent: Order, known: int, clock: Callable[[], float]) -> int:
     """Take the right to order, then raise the attempt after the known one; its number."""
-    while not notes.record_order(store, run, known + 1, intent.as_json()):
-        theirs = Order.from_json(notes.read_order(store, run, known + 1) or {})
-        if clock() - theirs.time < HELD:
+    while not notes.record_order(store, run, known + 1, intent):
+        theirs = notes.read_order(store, run, known + 1)
+        if theirs is not None and clock() - theirs.time < deadlines.ORDER_RESERVED:
             raise Fenced(
                 f"attempt {known + 1} of run {run} is being ordered by somebody else just now: "
                 "look at it by `python -m launch status`, or try again in two minutes"
@@ -184,10 +181,11 @@ def _begin(store: Store, run: str, intent: Order, known: int, clock: Callable[[]
 
 def _before(store: Store, run: str, known: int) -> tuple[int, tuple[tuple[int, int], ...]]:
     """Order.looked and Order.refused for the attempt after the known one."""
-    value = notes.read_order(store, run, known) if known else None
     try:
-        last = Order.from_json(value or {})
-    except Corrupt:  # none, or a newer Mimir's: what it knew is looked up again
+        last = notes.read_order(store, run, known) if known else None
+    except Corrupt:  # a newer Mimir's: what it knew is looked up again
+        last = None
+    if last is None:
         return 0, ()
     gone = notes.read_gone(store, run, known)
     if gone is None or gone.kind != "refused":
@@ -203,12 +201,12 @@ def _with_keys(
 ) -> AttemptSpec:
     """The spec with the attempt's own keys; a rented machine's attempt ends before they do."""
     caps = provider.caps
-    made = credentials.for_machine(spec, plan.wish, foreign=caps.elsewhere, clock=clock)
+    made = credentials.for_machine(spec, plan.keys, foreign=caps.elsewhere, clock=clock)
     if made is None:
         return spec
     spec = replace(spec, env={**spec.env, **made.environment()})
     if caps.elsewhere and made.expires is not None:
-        last = made.expires - BEFORE_KEYS_END
+        last = made.expires - deadlines.COMMIT_BEFORE_KEYS_END
         if not spec.deadline or spec.deadline > last:
             hours = (last - clock()) / 3600
             say(

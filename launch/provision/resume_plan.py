@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from launch.payload.credentials import Wish
-from launch.pricing.budget import Limits
 from launch.providers import registry
 from launch.provision import liveness
-from launch.provision.plan import Plan
+from mimir.runs.order import KeySource, Limits, Plan
 from mimir.runs.status import Status
 
 
@@ -19,7 +17,7 @@ class Words:
     gpus: tuple[str, ...] = ()
     spot: bool = False
     image: str = ""
-    wish: Wish = field(default_factory=Wish)
+    keys: KeySource = field(default_factory=KeySource)
     limits: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -42,7 +40,7 @@ def renewed(before: Plan | None, known: Status, words: Words) -> Plan:
         gpus=words.gpus or (before.gpus if before else ()),
         spot=words.spot or bool(before and before.spot),
         image=words.image or _image(before, known, providers),
-        wish=words.wish if words.wish != Wish() or before is None else before.wish,
+        keys=words.keys if words.keys != KeySource() or before is None else before.keys,
         steps=before.steps if before else 0,
     )
 
@@ -60,9 +58,9 @@ def _image(before: Plan | None, known: Status, providers: tuple[str, ...]) -> st
     """That of last time, if it is the same places that start it."""
     if before is not None:
         return before.image if before.providers == providers else ""
-    last = liveness.current(known) or {}
-    same = last.get("provider") in providers and not _rents(providers)
-    return str(last.get("image") or "") if same else ""
+    last = liveness.current(known)
+    same = last is not None and last.provider in providers and not _rents(providers)
+    return last.image if last is not None and same else ""
 
 
 def _rents(providers: tuple[str, ...]) -> bool:

@@ -2,20 +2,18 @@
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 
+from launch.contract import deadlines
 from launch.contract.errors import UnknownOutcome
 from launch.contract.provider import Adopts, AttemptSpec, Machine, Provider
 from launch.payload import key_link
 from launch.providers import registry
-from launch.provision.plan import Order
 from mimir.errors import StoreError
 from mimir.runs import notes
 from mimir.runs.notes import Gone
 from mimir.runs.status import AttemptStatus
 from mimir.runs.store import Store
-
-SETTLE = 120.0
-"""Seconds after an order in which its machine may not be on the service's list yet."""
 
 
 def close(
@@ -39,10 +37,9 @@ def close(
     machine = attempt.machine or adopt(store, run, attempt, provider)
     if machine is None:
         return _never_came(store, run, attempt, gone)
-    name = str(machine.get("provider"))
-    if name not in registry.names():
+    if machine.provider not in registry.names():
         return False  # a terminal's, or a newer Mimir's
-    place = provider(name)
+    place = provider(machine.provider)
     if not place.caps.paid:
         alive = place.alive(machine)
         if alive is None:
@@ -63,9 +60,9 @@ def adopt(
     provider: Callable[[str], Provider],
 ) -> Machine | None:
     """The machine of an order whose answer was lost, now on record; None if there is none."""
-    if attempt.order is None or attempt.order.get("provider") not in registry.names():
+    order = attempt.order
+    if order is None or order.provider not in registry.names():
         return None
-    order = Order.from_json(attempt.order)
     place = provider(order.provider)
     if not isinstance(place, Adopts):
         return None
@@ -73,7 +70,7 @@ def adopt(
     machine = place.adopt(spec)
     if machine is None:
         return None
-    machine = {**machine, "started": order.time, "estimate_hours": order.estimate_hours}
+    machine = replace(machine, started=order.time, estimate_hours=order.estimate_hours)
     notes.record_machine(store, run, attempt.attempt, machine)
     return machine
 
@@ -81,7 +78,7 @@ def adopt(
 def _never_came(store: Store, run: str, attempt: AttemptStatus, gone: Gone) -> bool:
     if attempt.order is None:
         return False
-    if gone.time - Order.from_json(attempt.order).time < SETTLE:
+    if gone.time - attempt.order.time < deadlines.LISTED_WITHIN:
         raise UnknownOutcome(
             f"attempt {attempt.attempt} of run {run} was ordered just now and is not listed yet: "
             "its machine is looked for again in two minutes"

@@ -26,9 +26,9 @@ from mimir.runs.parts import read_parts
 from mimir.runs.status import Status, read_head
 from mimir.runs.store import Store
 
-LIMIT = 120.0
+SUBMIT_WAITS = 120.0
 """Seconds to wait for an attempt to begin, before leaving it to itself."""
-SETTLE = 20.0
+FIRST_HEARTBEAT = 20.0
 """Seconds for the first heartbeat of an attempt that has begun: what is wrong with its
 configuration or its device shows before it."""
 LAST_LINES = 15
@@ -58,7 +58,8 @@ def retire(store: Store, status: Status, say: Say, clock: Callable[[], float] = 
     if not status.attempts:
         return
     current = status.attempts[-1]
-    provider = liveness.provider_of(current.machine or current.order)
+    ordered = current.machine or current.order
+    provider = liveness.named(ordered.provider) if ordered else None
     if provider is None or current.gone is not None:
         return
     if provider.caps.paid:
@@ -103,11 +104,11 @@ def await_beginning(
         if seen is not None and seen.kind == "claimed":
             claimed = claimed or now
             tick(f"attempt {ordered.attempt} has begun")
-            if now - claimed > SETTLE:
+            if now - claimed > FIRST_HEARTBEAT:
                 return Beginning("running", 0, f"attempt {ordered.attempt} has begun")
         elif seen is not None:
             tick(f"waiting for attempt {ordered.attempt} to begin")
-        if now - began > LIMIT:
+        if now - began > SUBMIT_WAITS:
             return _without_a_sign(ordered)
         sleep(0.2)
 
@@ -150,7 +151,7 @@ def _seen(store: Store, ordered: Ordered, *, gone: bool) -> Beginning:
 
 def _without_a_sign(ordered: Ordered) -> Beginning:
     """As ordered where machines are somebody else's; amiss where they are this computer's."""
-    sentence = f"attempt {ordered.attempt} has given no sign within {LIMIT:.0f} s"
+    sentence = f"attempt {ordered.attempt} has given no sign within {SUBMIT_WAITS:.0f} s"
     if not ordered.provider.caps.elsewhere:
         return Beginning("waiting", INTERRUPTED, f"{sentence}; its machine is there: see its log")
     paid = ", paid for all the while" if ordered.provider.caps.paid else ""

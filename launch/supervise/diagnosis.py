@@ -5,18 +5,12 @@ Pure: facts in, a finding out. What is done about it is launch/supervise/watcher
 
 from dataclasses import dataclass
 
+from launch.contract import deadlines
 from launch.contract.cloud import State
-from launch.provision.plan import Order
-from launch.provision.terminate import SETTLE
+from launch.provision import liveness
 from mimir.runs.head import ENDED
+from mimir.runs.order import Order
 from mimir.runs.status import Status
-
-BEGIN_WITHIN = 1500.0
-"""Seconds from the order to the first heartbeat: a 6 GB image takes some hosts 20 minutes."""
-SILENT_FOR = 600.0
-"""Seconds without a heartbeat after which an attempt on a living machine is given up."""
-OVERTIME = 1800.0
-"""Seconds after its deadline at which an attempt is ended from here."""
 
 
 @dataclass(frozen=True)
@@ -78,20 +72,22 @@ def diagnose(facts: Facts) -> Finding:
     if facts.state is State.BROKEN:
         return Finding("lost", f"its machine is broken{said}", "failure")
     # Its keys may have shortened what the order said.
-    deadline = float(current.machine.get("deadline") or facts.order.deadline)
-    if deadline and now > deadline + OVERTIME:
+    deadline = current.machine.deadline or facts.order.deadline
+    if deadline and now > deadline + deadlines.WATCH_OVERTIME:
         return Finding("lost", "it went on for half an hour after its deadline", "failure")
-    silent, waited = status.silent_s, now - facts.order.time
-    if silent is None and waited > BEGIN_WITHIN:
-        return Finding("lost", f"it gave no sign within {waited / 60:.0f} min{said}", "failure")
-    if silent is not None and silent > SILENT_FOR:
-        return Finding("lost", f"it has given no sign for {silent / 60:.0f} min{said}", "failure")
-    return Finding("fine", "starting" if silent is None else "working")
+    sign = liveness.presumed(status, facts.order.time, now)
+    if sign == "overdue":
+        waited = (now - facts.order.time) / 60
+        return Finding("lost", f"it gave no sign within {waited:.0f} min{said}", "failure")
+    if sign == "silent":
+        silent = (status.silent_s or 0.0) / 60
+        return Finding("lost", f"it has given no sign for {silent:.0f} min{said}", "failure")
+    return Finding("fine", sign)
 
 
 def _since(why: str, facts: Facts) -> Finding:
     assert facts.order is not None
-    kind = "unanswered" if facts.now - facts.order.time < SETTLE else "lost"
+    kind = "unanswered" if facts.now - facts.order.time < deadlines.LISTED_WITHIN else "lost"
     return Finding(kind, why, "refused")
 
 

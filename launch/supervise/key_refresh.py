@@ -5,14 +5,16 @@ the next one has its own.
 """
 
 import json
-import os
+import platform
 import time
 from calendar import timegm
 from collections.abc import Callable
 from pathlib import Path
 
+from launch.contract import deadlines
 from launch.contract.provider import Machine
 from launch.payload import credentials as keys
+from mimir.runs.order import KeySource
 
 BEFORE = 3600.0
 """Seconds before their end at which keys are replaced; half their life, if that is less."""
@@ -35,7 +37,7 @@ def if_due(
     store_url: str,
     run: str,
     attempt: int,
-    wish: keys.Wish,
+    source: KeySource,
     clock: Callable[[], float] = time.time,
 ) -> bool:
     """Replace the keys of an attempt's machine if they end soon; whether it was done.
@@ -43,21 +45,22 @@ def if_due(
     Nothing is done for a machine elsewhere, for keys that do not end or outlive the attempt's
     deadline by what `keys.mint` gives, and for one's own keys. Raises as `keys.mint`.
     """
-    if wish.static or machine.get("host") != os.uname().nodename or not machine.get("keys"):
+    folder = machine.detail("keys")
+    if source.static or machine.host != platform.node() or not folder:
         return False
-    path = Path(str(machine["keys"])) / "keys.json"
+    path = Path(folder) / "keys.json"
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         ends = timegm(time.strptime(value["Expiration"], "%Y-%m-%dT%H:%M:%SZ"))
         made = path.stat().st_mtime
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    deadline = float(machine.get("deadline") or 0.0)
-    if deadline and ends >= deadline + keys.MARGIN - SLACK:
+    deadline = machine.deadline
+    if deadline and ends >= deadline + deadlines.KEYS_OUTLIVE - SLACK:
         return False
     # A role's sessions may last an hour in all: those would be asked for at every look.
     if ends - clock() > min(BEFORE, (ends - made) / 2):
         return False
     life = deadline - clock() if deadline else keys.NO_DEADLINE
-    refresh(path, store_url, run, attempt, life, keys.of_role(wish.role))
+    refresh(path, store_url, run, attempt, life, keys.of_role(source.role))
     return True

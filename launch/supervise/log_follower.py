@@ -18,7 +18,7 @@ ASK = 5.0
 """Seconds between looks at heartbeat and machine."""
 KEEP = 15.0
 """Seconds between rounds of a keeper."""
-LAST_WORDS = 15.0
+LOG_TAIL_WITHIN = 15.0
 """Seconds that the worker of a run which has ended gets for its last lines."""
 
 
@@ -111,7 +111,7 @@ class Follower:
             return "ended"
         if head.state in ENDED:
             self._ended_at = self._ended_at or self._clock()
-            return "ended" if gone or self._clock() - self._ended_at > LAST_WORDS else ""
+            return "ended" if gone or self._clock() - self._ended_at > LOG_TAIL_WITHIN else ""
         return "vanished" if gone else ""
 
     def _gone(self) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from launch.contract import deadlines
 from launch.contract.cloud import Instance, State, parse_name
 from launch.contract.errors import ProviderError
 from launch.providers.rented import Rented
@@ -18,9 +19,6 @@ from mimir.runs.head import ENDED
 from mimir.runs.notes import Gone
 from mimir.runs.status import derive
 from mimir.runs.store import Store
-
-YOUNG = 300.0
-"""Seconds for which an order may be on its way: its machine is there, its record not yet."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +83,10 @@ def end(
 def _write_down(store: Store, stray: Stray, gone: Gone) -> None:
     """Where it was the attempt's machine, or its order never learnt that there was one."""
     order = notes.read_order(store, stray.run, stray.attempt)
-    if order is None or order.get("provider") != stray.provider.name:
+    if order is None or order.provider != stray.provider.name:
         return
     machine = notes.read_machine(store, stray.run, stray.attempt)
-    if machine is None or machine.get("id") == stray.instance.id:
+    if machine is None or machine.id == stray.instance.id:
         terminate.forget_keys(store, stray.run, stray.attempt)
         notes.record_gone(store, stray.run, stray.attempt, gone)
 
@@ -108,15 +106,15 @@ def _why(store: Store, provider: Rented, instance: Instance, now: float) -> str:
     order = notes.read_order(store, run, attempt)
     if order is None:
         return f"attempt {attempt} of run {run} was not ordered from this store"
-    if order.get("provider") != provider.name:
-        return f"attempt {attempt} of run {run} was ordered at {order.get('provider')}"
+    if order.provider != provider.name:
+        return f"attempt {attempt} of run {run} was ordered at {order.provider}"
     gone = notes.read_gone(store, run, attempt)
     if gone is not None:
         return f"attempt {attempt} of run {run} was given up: {gone.why}"
     machine = notes.read_machine(store, run, attempt)
-    if machine is not None and machine.get("id") != instance.id:
-        return f"attempt {attempt} of run {run} has another machine, {machine.get('id')}"
-    young = now - float(order.get("time") or 0.0) < YOUNG
+    if machine is not None and machine.id != instance.id:
+        return f"attempt {attempt} of run {run} has another machine, {machine.id}"
+    young = now - order.time < deadlines.UNRECORDED_FOR
     if attempt > status.attempt and not young:
         return f"attempt {attempt} of run {run} never began"
     return ""

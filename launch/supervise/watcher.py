@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from launch.contract import deadlines
 from launch.contract.cloud import State
 from launch.contract.errors import AuthFailed, BalanceEmpty, NotGone, ProviderError, UnknownOutcome
 from launch.contract.provider import Machine, Provider
@@ -19,7 +20,7 @@ from launch.providers.rented import Rented
 from launch.provision import choose as choosing
 from launch.provision import liveness, terminate
 from launch.provision.order import Choice, Say, order
-from launch.provision.plan import Order, Plan, newest_plan, stop_asked
+from launch.provision.plan import newest_plan, stop_asked
 from launch.supervise import diagnosis, key_refresh
 from launch.supervise.diagnosis import Facts, Finding, diagnose
 from launch.ui import runs
@@ -28,14 +29,13 @@ from mimir.runs import notes
 from mimir.runs.commit import end_attempt
 from mimir.runs.head import ENDED
 from mimir.runs.notes import Gone
+from mimir.runs.order import Order, Plan
 from mimir.runs.status import Status, derive, read_head
 from mimir.runs.store import Store
 
-AGAIN, LONGEST = 60.0, 600.0
+ASK_AGAIN, ASK_AGAIN_LONGEST = 60.0, 600.0
 """Seconds after a refusal before offers are asked for again, and after many: each refusal is an
 attempt, and every look at the run reads them all."""
-LAST_WORDS = 60.0
-"""Seconds that a worker which has finished has for its outcome and the end of its log."""
 
 Choose = Callable[[Store, Plan, Status, float, Say], Sequence[Choice]]
 
@@ -124,17 +124,17 @@ class Keeper:
         now = self._clock()
         status = derive(self._store, run, now)
         number = max(1, status.attempt)
-        value = notes.read_order(self._store, run, number)
+        last = notes.read_order(self._store, run, number)
         machine = liveness.current(status)
         state, said = None, ""
         if machine is not None and not status.attempts[-1].gone:
             state, said = self._state(machine)
-        return Facts(status, Order.from_json(value) if value else None, state, said, now)
+        return Facts(status, last, state, said, now)
 
     def _state(self, machine: Machine) -> tuple[State | None, str]:
         """What its provider says of a machine; None if it cannot be asked now."""
         try:
-            provider = self._provider(str(machine.get("provider")))
+            provider = self._provider(machine.provider)
             if isinstance(provider, Rented):
                 found = provider.inspect(machine)
                 return (found.state, found.said) if found else (State.GONE, "")
@@ -202,7 +202,7 @@ class Keeper:
             return 0.0
         last = status.attempts[-1].gone
         assert last is not None
-        return last.time + min(LONGEST, AGAIN * max(1, refused // 2)) - self._clock()
+        return last.time + min(ASK_AGAIN_LONGEST, ASK_AGAIN * max(1, refused // 2)) - self._clock()
 
     def _end_of(self, status: Status, last: Order | None) -> tuple[str, str] | None:
         """(state, reason) if the run shall not go on."""
@@ -213,7 +213,7 @@ class Keeper:
         if status.attempt and stop_asked(self._store, status.run, asked_from, status.attempt):
             return "stopped", "asked to stop"
         bounds = last.plan.limits
-        why = budget.room(bounds, status, self._clock()).why
+        why = budget.remaining(bounds, status, self._clock()).why
         if why:
             return "stopped", f"{why}: {_more(status.run)}"
         if bounds.max_failures and diagnosis.failures(status, since) >= bounds.max_failures:
@@ -248,7 +248,7 @@ class Keeper:
         return (
             facts.state is State.RUNNING
             and pulse is not None
-            and abs(now - pulse.time) < LAST_WORDS
+            and abs(now - pulse.time) < deadlines.FINAL_LOG_WITHIN
         )
 
     def _refresh_keys(self, facts: Facts) -> None:
@@ -259,7 +259,7 @@ class Keeper:
         try:
             key_refresh.if_due(
                 machine, self._store.url, facts.status.run, facts.status.attempt,
-                order.plan.wish, self._clock,
+                order.plan.keys, self._clock,
             )  # fmt: skip
         except (StoreError, BadInput) as error:
             self._say(f"the keys of run {facts.status.run} could not be replaced: {error}")

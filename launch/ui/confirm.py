@@ -3,13 +3,16 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from launch.contract.provider import Provider
 from launch.provision.choose import Found
-from launch.provision.plan import Plan
 from mimir.errors import BadInput
+from mimir.runs.order import Plan
 from mimir.submission import Job
+
+if TYPE_CHECKING:
+    from launch.pricing.market import Ranked
 
 SPARE = 2.0
 """A rented run without a limit of its own may cost so many times its forecast."""
@@ -19,15 +22,15 @@ SHOWN = 5
 """Offers that are shown."""
 
 
-def limited(plan: Plan, found: Found, spent: float = 0.0) -> Plan:
+def limited(plan: Plan, preferred: Sequence["Ranked"], spent: float = 0.0) -> Plan:
     """The plan, with a limit of the cost if it rents and has neither that nor one of hours.
 
-    spent: dollars that the run has cost already.
+    preferred: what it would rent, best first. spent: dollars that the run has cost already.
     """
     limits = plan.limits
-    if not found.ranked or limits.max_cost or limits.max_hours:
+    if not preferred or limits.max_cost or limits.max_hours:
         return plan
-    most = round(spent + max(LEAST, SPARE * found.ranked[0].cost), 2)
+    most = round(spent + max(LEAST, SPARE * preferred[0].cost), 2)
     return replace(plan, limits=replace(limits, max_cost=most))
 
 
@@ -89,7 +92,7 @@ def as_json(job: Job, name: str, store: str, plan: Plan, found: Found) -> dict[s
             {**r.offer.as_json(), "hours": r.hours, "cost": r.cost, "source": r.forecast.source}
             for r in found.ranked
         ],
-        "problems": list(found.problems),
+        "problems": list(found.market.problems),
         "config": job.config.as_dict(),
     }
 

@@ -3,10 +3,10 @@
 import shlex
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from launch.pricing import bill as cost
 from launch.provision import liveness
+from mimir.runs.machine import Machine
 from mimir.runs.status import AttemptStatus, Listed, Status
 
 PROG = "python -m launch"
@@ -174,15 +174,13 @@ def _numbers(several: Sequence[AttemptStatus]) -> str:
     return f"{first}" if first == last else f"{first} to {last}"
 
 
-def machine_text(machine: dict[str, Any] | None) -> str:
+def machine_text(machine: Machine | None) -> str:
     """A machine in a few words."""
-    if not machine:
+    if machine is None:
         return "no machine known"
-    which = machine.get("id") or (f"process {machine['pid']}" if machine.get("pid") else "")
-    price = machine.get("price")
-    cost = f"${price:.2f}/h" if isinstance(price, int | float) else ""
-    words = (machine.get("provider", "?"), machine.get("gpu"), which, cost)
-    return " ".join(str(word) for word in words if word)
+    which = machine.id or (f"process {machine.pid}" if machine.pid else "")
+    cost = f"${machine.price:.2f}/h" if machine.price is not None else ""
+    return " ".join(word for word in (machine.provider, machine.gpu, which, cost) if word)
 
 
 def _end(attempt: AttemptStatus, status: Status) -> str:

@@ -7,6 +7,7 @@ so that all of the GPU is the training process's.
 
 import json
 import os
+import platform
 import shlex
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from mimir.notebook.live import Board, CellScreen, Screen
 from mimir.runs import layout, notes
 from mimir.runs.collect import sweep
 from mimir.runs.commit import raise_attempt
+from mimir.runs.machine import Machine
 from mimir.runs.parts import read_metrics
 from mimir.runs.record import RunRecord, read_run
 from mimir.runs.status import Status, derive, read_head
@@ -206,10 +208,9 @@ def _start(session: Session, store: Store, attempt: int) -> "subprocess.Popen[by
 
 def _settle(session: Session, store: Store, attempt: int, pid: int, board: Board) -> None:
     """Leave word of this machine, and sweep away what older ones left."""
-    machine = {
-        "provider": PROVIDER, "host": os.uname().nodename, "pid": pid,
-        "gpu": os.environ.get("MIMIR_GPU", ""), "started": time.time(),
-    }  # fmt: skip
+    machine = Machine(
+        PROVIDER, time.time(), host=platform.node(), pid=pid, gpu=os.environ.get("MIMIR_GPU", "")
+    )
     notes.record_machine(store, session.run, attempt, machine)
     try:
         sweep(store, session.run, board.line)
@@ -252,18 +253,19 @@ def _must_be_free(session: Session, store: Store, status: Status) -> None:
     if status.state not in ("queued", "running") or not status.attempt:
         return
     number, until = status.attempt, time.monotonic() + PATIENCE
-    machine = status.attempts[-1].machine or {}
-    here = machine.get("provider") == PROVIDER and machine.get("host") == os.uname().nodename
+    machine = status.attempts[-1].machine
+    here = machine is not None and (machine.provider, machine.host) == (PROVIDER, platform.node())
     beats = set[float]()
     while status.attempt == number and status.state in ("queued", "running"):
-        if here and not _works(machine.get("pid"), session.run):
+        if here and not _works(machine.pid if machine else None, session.run):
             return
         if not here and (status.silent or _never_began(status, machine)):
             return
         pulse = notes.read_heartbeat(store, session.run, number)
         beats |= {pulse.time} if pulse else set()
         if (len(beats) > 1 and not here) or time.monotonic() > until:
-            where = "another notebook of this machine" if here else machine.get("provider")
+            other = machine.provider if machine else ""
+            where = "another notebook of this machine" if here else other
             raise BadInput(
                 f"run {session.run} is being trained by {where or 'another machine'} (attempt "
                 f"{number}): let it, stop it by `python -m launch stop {session.run}`, or {wish}"
@@ -273,17 +275,18 @@ def _must_be_free(session: Session, store: Store, status: Status) -> None:
         status = derive(store, session.run, time.time())
 
 
-def _never_began(status: Status, machine: dict[str, Any]) -> bool:
+def _never_began(status: Status, machine: Machine | None) -> bool:
     """Without a sign for longer than a machine takes to start."""
-    limit = START_OWN if machine.get("provider") == PROVIDER else START
-    return status.silent_s is None and time.time() - machine.get("started", 0.0) > limit
+    limit = START_OWN if machine is not None and machine.provider == PROVIDER else START
+    started = machine.started if machine else 0.0
+    return status.silent_s is None and time.time() - started > limit
 
 
-def _works(pid: Any, run: str) -> bool:
+def _works(pid: int | None, run: str) -> bool:
     """Whether that process of this machine is a worker of the run."""
     try:
-        words = Path(f"/proc/{int(pid)}/cmdline").read_bytes().split(b"\0")
-    except (OSError, TypeError, ValueError):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
         return False
     return b"mimir.worker.tethered" in words and run.encode() in words
 

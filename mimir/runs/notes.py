@@ -16,6 +16,8 @@ from typing import Any
 from mimir.errors import BadInput, Corrupt, StoreError
 from mimir.runs import codec, layout
 from mimir.runs.head import Head
+from mimir.runs.machine import Machine
+from mimir.runs.order import Order
 from mimir.runs.store import Store, create_once
 
 
@@ -93,7 +95,7 @@ def beat(store: Store, run: str, attempt: int, heartbeat: Heartbeat) -> None:
 
 def read_heartbeat(store: Store, run: str, attempt: int) -> Heartbeat | None:
     value = _read(store, layout.heartbeat_key(run, attempt))
-    return _made(Heartbeat, value, layout.heartbeat_key(run, attempt)) if value else None
+    return codec.typed(Heartbeat, value, layout.heartbeat_key(run, attempt)) if value else None
 
 
 def record_outcome(store: Store, run: str, attempt: int, outcome: Outcome) -> bool:
@@ -103,25 +105,29 @@ def record_outcome(store: Store, run: str, attempt: int, outcome: Outcome) -> bo
 
 def read_outcome(store: Store, run: str, attempt: int) -> Outcome | None:
     value = _read(store, layout.outcome_key(run, attempt))
-    return _made(Outcome, value, layout.outcome_key(run, attempt)) if value else None
+    return codec.typed(Outcome, value, layout.outcome_key(run, attempt)) if value else None
 
 
-def record_machine(store: Store, run: str, attempt: int, machine: dict[str, Any]) -> bool:
-    """Write what the attempt runs on (provider, id, offer, price, deadline); False if known."""
-    return create_once(store, layout.machine_key(run, attempt), codec.encode(machine))
+def record_machine(store: Store, run: str, attempt: int, machine: Machine) -> bool:
+    """Write what the attempt runs on; False if that was written already."""
+    return create_once(store, layout.machine_key(run, attempt), codec.encode(machine.as_json()))
 
 
-def read_machine(store: Store, run: str, attempt: int) -> dict[str, Any] | None:
-    return _read(store, layout.machine_key(run, attempt))
+def read_machine(store: Store, run: str, attempt: int) -> Machine | None:
+    key = layout.machine_key(run, attempt)
+    value = _read(store, key)
+    return None if value is None else Machine.from_json(value, key)
 
 
-def record_order(store: Store, run: str, attempt: int, order: dict[str, Any]) -> bool:
+def record_order(store: Store, run: str, attempt: int, order: Order) -> bool:
     """Take the right to order the attempt's machine; False if somebody has it already."""
-    return create_once(store, layout.order_key(run, attempt), codec.encode(order))
+    return create_once(store, layout.order_key(run, attempt), codec.encode(order.as_json()))
 
 
-def read_order(store: Store, run: str, attempt: int) -> dict[str, Any] | None:
-    return _read(store, layout.order_key(run, attempt))
+def read_order(store: Store, run: str, attempt: int) -> Order | None:
+    key = layout.order_key(run, attempt)
+    value = _read(store, key)
+    return None if value is None else Order.from_json(value, key)
 
 
 def refused_before(store: Store, run: str, attempt: int) -> frozenset[int]:
@@ -129,11 +135,12 @@ def refused_before(store: Store, run: str, attempt: int) -> frozenset[int]:
 
     Orders carry their numbers on, so that nobody has to read each of hundreds of refusals.
     """
-    ranges = (read_order(store, run, attempt) or {}).get("refused") or ()
     try:
-        known = [n for first, last in ranges for n in range(max(1, first), min(last, attempt) + 1)]
-    except (TypeError, ValueError):
+        order = read_order(store, run, attempt)
+    except Corrupt:
         return frozenset()  # then they are read one by one
+    ranges = order.refused if order else ()
+    known = [n for first, last in ranges for n in range(max(1, first), min(last, attempt) + 1)]
     return frozenset(known) - {attempt}
 
 
@@ -144,7 +151,7 @@ def record_gone(store: Store, run: str, attempt: int, gone: Gone) -> bool:
 
 def read_gone(store: Store, run: str, attempt: int) -> Gone | None:
     value = _read(store, layout.gone_key(run, attempt))
-    return _made(Gone, value, layout.gone_key(run, attempt)) if value else None
+    return codec.typed(Gone, value, layout.gone_key(run, attempt)) if value else None
 
 
 def record_unended(store: Store, run: str, attempt: int, unended: Unended) -> bool:
@@ -154,7 +161,7 @@ def record_unended(store: Store, run: str, attempt: int, unended: Unended) -> bo
 
 def read_unended(store: Store, run: str, attempt: int) -> Unended | None:
     value = _read(store, layout.unended_key(run, attempt))
-    return _made(Unended, value, layout.unended_key(run, attempt)) if value else None
+    return codec.typed(Unended, value, layout.unended_key(run, attempt)) if value else None
 
 
 def request_stop(store: Store, run: str, request: StopRequest) -> int:
@@ -173,7 +180,7 @@ def request_stop(store: Store, run: str, request: StopRequest) -> int:
 
 def stop_requested(store: Store, run: str, attempt: int) -> StopRequest | None:
     value = _read(store, layout.stop_key(run, attempt))
-    return _made(StopRequest, value, layout.stop_key(run, attempt)) if value else None
+    return codec.typed(StopRequest, value, layout.stop_key(run, attempt)) if value else None
 
 
 def _head(store: Store, run: str) -> Head:
@@ -186,12 +193,3 @@ def _head(store: Store, run: str) -> Head:
 def _read(store: Store, key: str) -> dict[str, Any] | None:
     found = store.read(key)
     return codec.decode(found.data, key) if found else None
-
-
-def _made(kind: Any, value: dict[str, Any], where: str) -> Any:
-    # Unknown fields are left out: an older laptop may look at a newer machine's run.
-    known = {name: value[name] for name in kind.__dataclass_fields__ if name in value}
-    try:
-        return kind(**known)
-    except TypeError as error:
-        raise Corrupt(f"{where} lacks a field: {error}") from error

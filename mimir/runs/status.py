@@ -12,7 +12,9 @@ from typing import Any
 from mimir.errors import BAD_CONFIG, NON_FINITE, MimirError
 from mimir.runs import layout, notes
 from mimir.runs.head import ENDED, Head, Kept
+from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone, Heartbeat, Outcome
+from mimir.runs.order import Order
 from mimir.runs.record import read_run
 from mimir.runs.store import Store
 
@@ -36,8 +38,8 @@ class AttemptStatus:
     ended_at: float | None = None
     cause: str = ""
     unended: str = ""
-    machine: dict[str, Any] | None = None
-    order: dict[str, Any] | None = None
+    machine: Machine | None = None
+    order: Order | None = None
     gone: Gone | None = None
 
 
@@ -73,7 +75,15 @@ class Status:
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return asdict(self)
+        attempts = [
+            {
+                **asdict(each),
+                "machine": each.machine.as_json() if each.machine else None,
+                "order": each.order.as_json() if each.order else None,
+            }
+            for each in self.attempts
+        ]
+        return {**asdict(self), "attempts": attempts}
 
 
 @dataclass(frozen=True)

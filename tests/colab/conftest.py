@@ -70,8 +70,8 @@ def launched(
     # A machine that is lost is gone from the list, where this is looked for more often: nobody need
     # wait for a silent one here.
     patches = {
-        "launch.supervise.diagnosis:SILENT_FOR": PATIENCE,
-        "launch.supervise.diagnosis:BEGIN_WITHIN": PATIENCE,
+        "launch.contract.deadlines:SILENT_FOR": PATIENCE,
+        "launch.contract.deadlines:BEGIN_WITHIN": PATIENCE,
         "launch.providers.colab.provider:FRESH": 4.0,
     }  # fmt: skip
     env = {name: os.environ[name] for name in ("PATH", "HOME", "MPLCONFIGDIR", *variables)}

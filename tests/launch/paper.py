@@ -12,11 +12,11 @@ from launch.contract.offer import Need, Offer
 from launch.contract.provider import AttemptSpec, Caps
 from launch.payload import credentials
 from launch.providers.rented import Rented
-from launch.provision.plan import Order, Plan
 from mimir.config import Config, load_preset
 from mimir.runs import notes
 from mimir.runs.commit import Attempt
 from mimir.runs.notes import Gone, Heartbeat, Outcome
+from mimir.runs.order import Order, Plan
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.status import AttemptStatus, Status
 from mimir.runs.store import Store

@@ -21,7 +21,7 @@ from collections.abc import Callable
 BEGUN, ENDED = "::mimir-begun::", "::mimir-exit "
 LAST = 40
 """Lines of a worker's output that are printed if it did not end well."""
-GRACE = 30.0
+LINGER = 30.0
 """Seconds for which the last lines may be on their way, before the machine is given back."""
 
 
@@ -65,7 +65,7 @@ def work(
         file.write(str(child.returncode))
     print(f"{ENDED}{child.returncode}::", flush=True)
     sys.stdout.flush()
-    sleep(GRACE if child.returncode else 5.0)
+    sleep(LINGER if child.returncode else 5.0)
     try:
         leave()
     except Exception as error:  # noqa: BLE001 - of a library that is not here; the watch ends it

@@ -8,29 +8,31 @@ does not follow by itself.
 
 import contextlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import mimir
-from launch.contract.cloud import Check, machine_name
+from launch.contract.cloud import machine_name
 from launch.contract.errors import NotGone, ProviderError, UnknownOutcome
-from launch.contract.provider import AttemptSpec, Caps
-from launch.contract.provider import Machine as Record
+from launch.contract.offer import Offer
+from launch.contract.provider import AttemptSpec, Caps, Check, Machine
 from launch.payload import container, credentials
-from launch.providers.colab import cell, errors
+from launch.providers.colab import cell, errors, offers
 from launch.providers.colab import folder as colab_folder
 from launch.providers.colab.cli import ASSIGN, Cli
 from launch.providers.colab.offers import CPU, DEFAULT, accelerator
-from launch.providers.colab.session import Machine
+from launch.providers.colab.session import Session
 from launch.providers.colab.watch import (
-    EVERY,
     LEAVE,
+    LIST_EVERY,
     clear,
     exit_code,
     last_words,
@@ -42,7 +44,7 @@ from mimir.runs.store import Store, open_store
 
 BEGIN = 240.0
 """Seconds for the first line of the cell."""
-GRACE = 120.0
+WORKER_GRACE = 120.0
 """Seconds for the last checkpoint, once the worker is asked to end."""
 FRESH = 10.0
 """Seconds for which a session that a look found is taken to be there: each look is a process of a
@@ -68,8 +70,8 @@ class ColabProvider:
         self,
         cli: Cli | None = None,
         *,
-        every: float = EVERY,
-        grace: float = GRACE,
+        every: float = LIST_EVERY,
+        grace: float = WORKER_GRACE,
         opener: Callable[[str], Store] = open_store,
         environ: Mapping[str, str] = os.environ,
         clock: Callable[[], float] = time.time,
@@ -81,7 +83,15 @@ class ColabProvider:
         self._clock, self._sleep = clock, sleep
         self._seen: dict[str, float] = {}  # endpoint -> unix s of the last look that found it
 
-    def start(self, spec: AttemptSpec) -> Record:
+    def choices(self, gpus: tuple[str, ...]) -> Sequence[Offer | None]:
+        """Colab's machines have no price to be ranked by: the wanted GPUs in its own order."""
+        found = offers.offers(gpus) if gpus else [None]
+        if not found:
+            known = ", ".join((*offers.ACCELERATORS, CPU))
+            raise BadInput(f"Colab has no {' or '.join(gpus)}: name one of {known} by --gpu")
+        return found
+
+    def start(self, spec: AttemptSpec) -> Machine:
         """Make a session and begin the attempt there; returns when the cell runs.
 
         The GPU is the offer's, else $MIMIR_COLAB_GPU's, else a T4.
@@ -102,10 +112,11 @@ class ColabProvider:
         secret = credentials.of_environment(spec.env).environment()
         what = container.of(self._opener(spec.store), spec, "", None, now=self._clock())
         job = {"command": list(what.command), "env": {**what.env, **secret}}
-        return {**self.begin(colab_folder.of(spec), machine_name(spec.run, spec.attempt), gpu, job),
-                "deadline": spec.deadline}  # fmt: skip
+        name = machine_name(spec.run, spec.attempt)
+        made = self.begin(colab_folder.of(spec), name, gpu, job)
+        return replace(made, deadline=spec.deadline)
 
-    def begin(self, folder: Path, name: str, gpu: str, job: Mapping[str, object]) -> Record:
+    def begin(self, folder: Path, name: str, gpu: str, job: Mapping[str, object]) -> Machine:
         """A session of this name that runs a job ({"command", "env"}); raises as `start`."""
         colab_folder.sweep(folder.parent)
         for other in colab_folder.others(folder):
@@ -129,26 +140,24 @@ class ColabProvider:
         except BaseException:
             self._drop(folder)
             raise
-        return {
-            "provider": self.name, "host": os.uname().nodename, "session": name,
-            "endpoint": endpoint, "gpu": gpu or CPU, "folder": str(folder),
-            "started": self._clock(),
-        }  # fmt: skip
+        return replace(self._made(name, endpoint, folder), gpu=gpu or CPU)
 
-    def adopt(self, spec: AttemptSpec) -> Record | None:
+    def adopt(self, spec: AttemptSpec) -> Machine | None:
         """The attempt's session, if this computer made one and was cut off before it told."""
         folder = colab_folder.of(spec)
         endpoint = colab_folder.endpoint(folder)
         name = machine_name(spec.run, spec.attempt)
         if not endpoint or self._machine(name, endpoint, folder.parent).there() is False:
             return None
-        return {
-            "provider": self.name, "host": os.uname().nodename, "session": name,
-            "endpoint": endpoint, "folder": str(folder), "deadline": spec.deadline,
-            "started": self._clock(),
-        }  # fmt: skip
+        return replace(self._made(name, endpoint, folder), deadline=spec.deadline)
 
-    def alive(self, machine: Record) -> bool | None:
+    def _made(self, session: str, endpoint: str, folder: Path) -> Machine:
+        details = {"endpoint": endpoint, "folder": str(folder)}
+        return Machine(
+            self.name, self._clock(), name=session, host=platform.node(), details=details
+        )
+
+    def alive(self, machine: Machine) -> bool | None:
         found = self._of(machine)
         if 0 <= self._clock() - self._seen.get(found.endpoint, float("-inf")) < FRESH:
             return True
@@ -158,16 +167,16 @@ class ColabProvider:
         # Another computer may be signed in to another account, whose list says nothing of it.
         return None if there is False and not _is_here(machine) else there
 
-    def end(self, machine: Record) -> None:
+    def end(self, machine: Machine) -> None:
         found = self._of(machine)
         self._seen.pop(found.endpoint, None)
         there = found.there()
         if there is False and not _is_here(machine):
             raise NotGone(
                 f"the account that is signed in here has no session {found.endpoint}: look at it "
-                f"from {machine.get('host')}, or at https://colab.research.google.com"
+                f"from {machine.host}, or at https://colab.research.google.com"
             )
-        folder = Path(str(machine.get("folder")))
+        folder = Path(machine.detail("folder"))
         if there is not False:
             if not (_is_here(machine) and colab_folder.runs_nothing(folder)):
                 self._let_end(folder, found)
@@ -175,15 +184,17 @@ class ColabProvider:
         if _is_here(machine):
             clear(folder)
 
-    def output(self, machine: Record, lines: int) -> list[str]:
+    def output(self, machine: Machine, lines: int) -> list[str]:
         found = self._of(machine)
         text = found.download(f"{found.name}.log") or ""
         if not text and _is_here(machine):
-            text = last_words(Path(str(machine.get("folder"))))
+            text = last_words(Path(machine.detail("folder")))
         return errors.redacted(text).splitlines()[-lines:]
 
     def checks(self) -> list[Check]:
         """For `doctor`: the CLI, the login, the balance. No session is made."""
+        if not self._environ.get("COLAB_CLI_PATH") and shutil.which("colab") is None:
+            return [Check("colab", "warn", "Google's CLI is not here: docs/colab.md says how")]
         home = colab_folder.root() / "check"
         try:
             self._cli.furnish(home, "check")
@@ -231,7 +242,7 @@ class ColabProvider:
             "end it at https://colab.research.google.com under Runtime, Manage sessions"
         )
 
-    def _run(self, folder: Path, machine: Machine, job: Mapping[str, object]) -> None:
+    def _run(self, folder: Path, machine: Session, job: Mapping[str, object]) -> None:
         path = folder / "job.json"
         try:
             private(path, job)
@@ -264,7 +275,7 @@ class ColabProvider:
                 watch.wait(timeout=LEAVE)
             raise
 
-    def _let_end(self, folder: Path, machine: Machine) -> None:
+    def _let_end(self, folder: Path, machine: Session) -> None:
         """Ask the worker for its last checkpoint, and wait for it."""
         try:
             with tempfile.NamedTemporaryFile() as empty:
@@ -288,18 +299,16 @@ class ColabProvider:
             self._machine(folder.name, endpoint, folder.parent).end()
         clear(folder)
 
-    def _of(self, record: Record) -> Machine:
-        return self._machine(
-            str(record.get("session")), str(record.get("endpoint")), colab_folder.root()
-        )
+    def _of(self, record: Machine) -> Session:
+        return self._machine(record.name, record.detail("endpoint"), colab_folder.root())
 
-    def _machine(self, name: str, endpoint: str, homes: Path) -> Machine:
+    def _machine(self, name: str, endpoint: str, homes: Path) -> Session:
         """homes: not the session's folder, which its watch may delete meanwhile."""
-        return Machine(self._cli, name, endpoint, homes, self._sleep, self._clock)
+        return Session(self._cli, name, endpoint, homes, self._sleep, self._clock)
 
 
-def _is_here(machine: Record) -> bool:
-    return machine.get("host") == os.uname().nodename
+def _is_here(machine: Machine) -> bool:
+    return machine.host == platform.node()
 
 
 def _without_keys(environ: Mapping[str, str]) -> dict[str, str]:

@@ -26,7 +26,7 @@ GONE_WITHIN = 90.0
 
 
 @dataclass(frozen=True)
-class Machine:
+class Session:
     """A session. folder: where homes are made."""
 
     cli: Cli

@@ -31,9 +31,9 @@ from launch.contract.errors import NotGone
 from launch.providers.colab.cell import BEGUN, ENDED
 from launch.providers.colab.cli import Cli
 from launch.providers.colab.errors import redacted
-from launch.providers.colab.session import Machine
+from launch.providers.colab.session import Session
 
-EVERY = 60.0
+LIST_EVERY = 60.0
 """Seconds between looks at the account's list."""
 NEVER = "864000"
 """Seconds for --timeout of `exec`, ten days: after it the CLI does not end, but spins."""
@@ -46,7 +46,7 @@ TRIES, BETWEEN = 12, 300.0
 class Watch:
     """One session and the connection to its cell."""
 
-    def __init__(self, folder: Path, machine: Machine, every: float) -> None:
+    def __init__(self, folder: Path, machine: Session, every: float) -> None:
         self.folder, self.machine, self.every = folder, machine, every
         self._cell: subprocess.Popen[bytes] | None = None
         self._told = False
@@ -191,7 +191,7 @@ def _running(folder: Path) -> list[int]:
 def main(folder: Path) -> None:
     """Stay with the session of this folder."""
     told = json.loads((folder / "session.json").read_text())
-    machine = Machine(Cli(), told["session"], told["endpoint"], folder)
+    machine = Session(Cli(), told["session"], told["endpoint"], folder)
     Watch(folder, machine, float(told["every"])).run()
 
 

@@ -12,15 +12,18 @@ import io
 import ipaddress
 import json
 import os
+import platform
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from launch.contract import deadlines
 from launch.contract.errors import NoCapacity, NotGone, ProviderError, UnknownOutcome
-from launch.contract.provider import AttemptSpec, Caps, Machine
+from launch.contract.offer import Offer
+from launch.contract.provider import AttemptSpec, Caps, Check, Machine
 from launch.payload import bootstrap, code_in_store, credentials, wheel
 from launch.providers.docker.cli import PULL, Engine, Refused
 from launch.providers.local.provider import state_folder
@@ -30,10 +33,6 @@ from mimir.runs.store import open_store
 
 IMAGE = "mimir:latest"
 """What `make image` makes. $MIMIR_IMAGE or --image names another."""
-GRACE = 120
-"""Seconds for the last checkpoint between the engine's SIGTERM and SIGKILL."""
-OVERTIME = 1200.0
-"""Seconds after the deadline at which `timeout` ends a worker that has not ended by itself."""
 KEYS = "/run/mimir"
 """Where the folder with the keys is in the container. The folder, for the file is replaced."""
 _TITLE = "org.opencontainers.image.title"
@@ -67,6 +66,16 @@ class DockerProvider:
         self._has_gpu = has_gpu
         self._clock = clock
 
+    def choices(self, gpus: tuple[str, ...]) -> Sequence[Offer | None]:
+        return (None,)
+
+    def checks(self) -> list[Check]:
+        found = shutil.which("docker") or shutil.which("podman")
+        if found is None:
+            missing = "no docker or podman: --provider docker cannot be used"
+            return [Check("engine", "warn", missing)]
+        return [Check("engine", "ok", found)]
+
     def start(self, spec: AttemptSpec) -> Machine:
         image = spec.image or os.environ.get("MIMIR_IMAGE") or IMAGE
         found = self._find(spec)
@@ -90,46 +99,39 @@ class DockerProvider:
                 self._engine.ask("rm", "--force", found["Id"])
                 self._forget(spec)
                 raise
-        return {
-            "provider": self.name,
-            "host": os.uname().nodename,
-            "container": _name(spec),
-            "id": found["Id"],
-            "image": image,
-            "image_id": found["Image"],
-            "keys": str(_folder(spec)) if spec.store.startswith("s3://") else "",
-            "deadline": spec.deadline,
-            "started": self._clock(),
-        }
+        keys = str(_folder(spec)) if spec.store.startswith("s3://") else ""
+        return Machine(
+            self.name, self._clock(), str(found["Id"]), _name(spec), host=platform.node(),
+            image=image, deadline=spec.deadline,
+            details={"image_id": str(found["Image"]), "keys": keys},
+        )  # fmt: skip
 
     def alive(self, machine: Machine) -> bool | None:
-        if machine.get("host") != os.uname().nodename:
+        if machine.host != platform.node():
             return None
         try:
-            found = self._engine.inspect("container", str(machine.get("id")))
+            found = self._engine.inspect("container", machine.id)
         except (BadInput, ProviderError):
             return None
         return found is not None and _lives(found)
 
     def end(self, machine: Machine) -> None:
-        name = machine.get("container")
-        if machine.get("host") != os.uname().nodename:
+        name, keys = machine.name, machine.detail("keys")
+        if machine.host != platform.node():
             raise NotGone(
-                f"container {name} is on {machine.get('host')}, which cannot be reached from "
+                f"container {name} is on {machine.host}, which cannot be reached from "
                 f"here: end it there (`docker stop {name}`)"
             )
         try:
-            self._remove(str(machine.get("id")))
+            self._remove(machine.id)
         except BadInput as error:
             raise NotGone(f"container {name} cannot be ended: {error}") from error
-        if machine.get("keys"):
-            shutil.rmtree(str(machine["keys"]), ignore_errors=True)
+        if keys:
+            shutil.rmtree(keys, ignore_errors=True)
 
     def output(self, machine: Machine, lines: int) -> list[str]:
         try:
-            return self._engine.ask(
-                "logs", "--tail", str(lines), str(machine.get("id"))
-            ).splitlines()
+            return self._engine.ask("logs", "--tail", str(lines), machine.id).splitlines()
         except (BadInput, ProviderError):
             return []
 
@@ -156,7 +158,8 @@ class DockerProvider:
 
     def _remove(self, number: str) -> None:
         try:
-            self._engine.ask("stop", "--time", str(GRACE), number, timeout=GRACE + 60)
+            grace = deadlines.CONTAINER_GRACE
+            self._engine.ask("stop", "--time", str(grace), number, timeout=grace + 60)
             self._engine.ask("rm", "--force", number)
         except Refused as error:
             if not error.missing:
@@ -170,7 +173,7 @@ class DockerProvider:
         words = [
             "--name", _name(spec), "--label", f"mimir.run={spec.run}",
             "--label", f"mimir.attempt={spec.attempt}", "--label", f"mimir.store={spec.store}",
-            "--stop-timeout", str(GRACE), *_CONFINED, *self._user(),
+            "--stop-timeout", str(deadlines.CONTAINER_GRACE), *_CONFINED, *self._user(),
         ]  # fmt: skip
         environ = {"MIMIR_STATE_DIR": "/tmp/mimir", "HOME": "/tmp", "USER": "mimir"}
         if self._has_gpu():
@@ -249,7 +252,7 @@ def _limit(spec: AttemptSpec, now: float) -> list[str]:
     """
     if not spec.deadline:
         return []
-    seconds = max(60.0, spec.deadline + OVERTIME - now)
+    seconds = max(60.0, spec.deadline + deadlines.SHELL_OVERTIME - now)
     return ["timeout", "--foreground", "--kill-after=60", f"{seconds:.0f}"]
 
 

@@ -52,6 +52,9 @@ class Lambda:
     """
 
     name = errors.NAME
+    title = "Lambda"
+    key_variable = "LAMBDA_API_KEY"
+    catalogue_name = "lambdalabs"
     caps = Caps(paid=True, image=True)
 
     def __init__(

@@ -6,20 +6,22 @@ with the process's start time, where the system tells it.
 
 import importlib.util
 import os
+import platform
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import mimir
 from launch.contract.errors import NoCapacity, NotGone
-from launch.contract.provider import AttemptSpec, Caps, Machine
+from launch.contract.offer import Offer
+from launch.contract.provider import AttemptSpec, Caps, Check, Machine
 from mimir.errors import BadInput
 
 COMMAND = (sys.executable, "-m", "mimir.worker")
-GRACE = 60.0
+WORKER_GRACE = 60.0
 """Seconds that an ended worker has for its last checkpoint."""
 _PROC = Path("/proc")
 
@@ -39,13 +41,13 @@ class LocalProvider:
     """
 
     name = "local"
-    caps = Caps(paid=False)
+    caps = Caps(paid=False, runs_installed_code=True)
 
     def __init__(
         self,
         command: tuple[str, ...] | None = None,
         *,
-        grace: float = GRACE,
+        grace: float = WORKER_GRACE,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -55,6 +57,12 @@ class LocalProvider:
         self._sleep = sleep
         # A child that ended stays as a zombie until its parent asks: ours are asked by poll().
         self._children: dict[int, subprocess.Popen[bytes]] = {}
+
+    def choices(self, gpus: tuple[str, ...]) -> Sequence[Offer | None]:
+        return (None,)
+
+    def checks(self) -> list[Check]:
+        return []
 
     def start(self, spec: AttemptSpec) -> Machine:
         command = self._command or COMMAND
@@ -84,19 +92,14 @@ class LocalProvider:
             os.close(handle)
         self._children[child.pid] = child
         found = _process(child.pid)
-        return {
-            "provider": self.name,
-            "host": os.uname().nodename,
-            "pid": child.pid,
-            "born": found[1] if found else None,
-            "started": self._clock(),
-            "log": str(log),
-            "log_from": offset,
-        }
+        details = {"born": found[1] if found else None, "log": str(log), "log_from": offset}
+        return Machine(
+            self.name, self._clock(), host=platform.node(), pid=child.pid, details=details
+        )
 
     def alive(self, machine: Machine) -> bool | None:
-        pid = machine.get("pid")
-        if machine.get("host") != os.uname().nodename or not isinstance(pid, int):
+        pid = machine.pid
+        if machine.host != platform.node() or pid is None:
             return None
         child = self._children.get(pid)
         if child is not None:
@@ -104,13 +107,13 @@ class LocalProvider:
         if not (_PROC / "self" / "stat").exists():
             return _signal(pid, 0)
         found = _process(pid)
-        return found is not None and found[0] not in "ZX" and found[1] == machine.get("born")
+        return found is not None and found[0] not in "ZX" and found[1] == machine.number("born")
 
     def end(self, machine: Machine) -> None:
-        alive, pid = self.alive(machine), machine.get("pid")
-        if alive is None or not isinstance(pid, int):
+        alive, pid = self.alive(machine), machine.pid
+        if alive is None or pid is None:
             raise NotGone(
-                f"the worker is process {pid} on {machine.get('host')}, which cannot be "
+                f"the worker is process {pid} on {machine.host}, which cannot be "
                 f"reached from here: end it there (`kill {pid}`)"
             )
         if not alive:
@@ -127,8 +130,8 @@ class LocalProvider:
 
     def output(self, machine: Machine, lines: int) -> list[str]:
         try:
-            with open(str(machine.get("log")), "rb") as file:
-                file.seek(int(machine.get("log_from") or 0))
+            with open(machine.detail("log"), "rb") as file:
+                file.seek(machine.number("log_from") or 0)
                 text = file.read().decode(errors="replace")
         except (OSError, ValueError):
             return []

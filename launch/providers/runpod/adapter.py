@@ -60,6 +60,9 @@ class RunPod:
     """
 
     name = "runpod"
+    title = "RunPod"
+    key_variable = "RUNPOD_API_KEY"
+    catalogue_name = "runpod"
     caps = Caps(paid=True, image=True, ends_itself=True)
 
     def __init__(

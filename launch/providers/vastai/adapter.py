@@ -54,6 +54,9 @@ class Vast:
     """
 
     name = "vastai"
+    title = "Vast.ai"
+    key_variable = "VAST_API_KEY"
+    catalogue_name = ""  # its offers can be searched without a key
     caps = Caps(paid=True, image=True, spot=True, ends_itself=True)
 
     def __init__(

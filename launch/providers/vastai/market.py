@@ -31,7 +31,7 @@ CENT = 0.001
 HOURS_A_MONTH = 720.0
 LEAST_DISK_GB = 8
 NOMINAL = 0.9
-LIMIT = 1000
+MOST_OFFERS = 1000
 """Offers of one search, cheapest first. Beyond it nothing was ever the best one."""
 _FIELDS = {"verified": "verification", "reliability": "reliability2"}
 """Where an offer shows what the search calls otherwise."""
@@ -56,7 +56,7 @@ def search(need: Need) -> dict[str, Any]:
         "order": [["dph_total", "asc"], ["id", "asc"]],
         "allocated_storage": _disk(need),
         "type": "ondemand",
-        "limit": LIMIT,
+        "limit": MOST_OFFERS,
     }
 
 

@@ -22,12 +22,12 @@ from typing import Any, NoReturn
 
 import botocore.httpsession
 import httpx
-
 import launch.commands.keep
 import launch.commands.look
+import launch.commands.start
+
 import launch.commands.options
 import launch.commands.pull
-import launch.commands.start
 import launch.commands.stop
 import launch.download
 import launch.payload.cloud_init
@@ -58,22 +58,22 @@ from launch.commands import SUMMARY, TREE
 from mimir import cli
 
 HURRY: dict[str, Any] = {
-    "launch.supervise.watcher:AGAIN": 0.3,
-    "launch.provision.terminate:SETTLE": 3.0,
+    "launch.supervise.watcher:ASK_AGAIN": 0.3,
+    "launch.contract.deadlines:LISTED_WITHIN": 3.0,
     "launch.supervise.diagnosis:SETTLE": 3.0,
-    "launch.supervise.watcher:LAST_WORDS": 3.0,
-    "launch.supervise.diagnosis:BEGIN_WITHIN": 20.0,
-    "launch.supervise.diagnosis:OVERTIME": 10.0,
-    "launch.supervise.diagnosis:SILENT_FOR": 5.0,
-    "launch.provision.order:HELD": 3.0,
-    "launch.supervise.reaper:YOUNG": 0.0,
-    "launch.provision.wait:LIMIT": 30.0,
-    "launch.provision.wait:SETTLE": 3.0,
+    "launch.contract.deadlines:FINAL_LOG_WITHIN": 3.0,
+    "launch.contract.deadlines:BEGIN_WITHIN": 20.0,
+    "launch.contract.deadlines:WATCH_OVERTIME": 10.0,
+    "launch.contract.deadlines:SILENT_FOR": 5.0,
+    "launch.contract.deadlines:ORDER_RESERVED": 3.0,
+    "launch.contract.deadlines:UNRECORDED_FOR": 0.0,
+    "launch.provision.wait:SUBMIT_WAITS": 30.0,
+    "launch.provision.wait:FIRST_HEARTBEAT": 3.0,
     "launch.supervise.log_follower:POLL": 0.3,
     "launch.supervise.log_follower:ASK": 1.0,
     "launch.supervise.log_follower:KEEP": 0.8,
-    "launch.supervise.log_follower:LAST_WORDS": 2.0,
-    "launch.commands.keep:EVERY": 0.8,
+    "launch.supervise.log_follower:LOG_TAIL_WITHIN": 2.0,
+    "launch.commands.watch:ROUND_EVERY": 0.8,
     "launch.providers.rented:LOOKS": (0.05, 0.1, 0.3, 0.6),
     "launch.providers.rented:SHOWN_WITHIN": (0.0, 0.1, 0.3),
     "launch.providers.rented:GONE_WITHIN": 15.0,

@@ -11,8 +11,8 @@ from tests.clouds.e2e.world import World
 BRIEF = {
     "launch.provision.choose:RESERVE": 0.0008, "launch.provision.choose:SHORTEST": 0.0012,
     "launch.pricing.forecast:START": 0.0, "launch.pricing.forecast:forecast(start_s)": 0.0,
-    "launch.payload.container:of(overtime)": 60.0, "launch.payload.container:KILL_AFTER": 1,
-    "launch.supervise.diagnosis:SILENT_FOR": 600.0,
+    "launch.contract.deadlines:SHELL_OVERTIME": 60.0, "launch.contract.deadlines:KILL_AFTER": 1,
+    "launch.contract.deadlines:SILENT_FOR": 600.0,
 }  # fmt: skip
 """A machine that starts at once, so that its hours may be seconds: 3 s of them are kept back,
 and 4 s are too few for another one."""
@@ -102,7 +102,7 @@ def test_machines_hold_to_their_deadline(make: Callable[[str], World]) -> None:
 @pytest.mark.long
 def test_a_worker_that_hears_nothing_is_ended_by_the_shell(runpod: World) -> None:
     runpod.acts[1] = "deaf"
-    order(runpod, **{"launch.payload.container:of(overtime)": 2.0})
+    order(runpod, **{"launch.contract.deadlines:SHELL_OVERTIME": 2.0})
     runpod.until(lambda: not runpod.fake.alive(), SECONDS + 40)
     assert notes.read_outcome(runpod.store, "r", 1) is None
     over_for_good(runpod)

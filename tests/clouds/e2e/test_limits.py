@@ -47,7 +47,7 @@ def test_workers_that_die_unheard_are_counted(provider: str, make: Callable[[str
     world = make(provider)
     world.acts = dict.fromkeys(range(1, 20), "dead")
     world.env["PATCHES"] = json.dumps(
-        {"launch.supervise.diagnosis:BEGIN_WITHIN": 5.0, "launch.provision.wait:LIMIT": 1.0}
+        {"launch.contract.deadlines:BEGIN_WITHIN": 5.0, "launch.provision.wait:SUBMIT_WAITS": 1.0}
     )
     command = world.spawn(*world.submission("r", "--watch", "--max-failures", "2"))
     assert command.wait(90) != 0

@@ -80,7 +80,7 @@ CASES = [
 ]  # fmt: skip
 UNWATCHED = {"the pod's key is refused"}
 """A watcher ends a machine before it ends itself: those that are about that are left alone."""
-QUICK = {"launch.supervise.diagnosis:BEGIN_WITHIN": 10.0}
+QUICK = {"launch.contract.deadlines:BEGIN_WITHIN": 10.0}
 
 
 def watch(words: str) -> tuple[str, ...]:

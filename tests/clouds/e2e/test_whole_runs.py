@@ -25,8 +25,8 @@ SHORT = 6
 """Epochs of a run in the suite; a run of the long tests has LONG."""
 LONG = 40
 PATIENT = {
-    "launch.supervise.diagnosis:SILENT_FOR": 60.0,
-    "launch.supervise.diagnosis:BEGIN_WITHIN": 60.0,
+    "launch.contract.deadlines:SILENT_FOR": 60.0,
+    "launch.contract.deadlines:BEGIN_WITHIN": 60.0,
 }
 
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from launch.pricing.budget import HOUR, Limits, Room, Spent, price_of, room, seconds_of, spent
+from launch.pricing.budget import HOUR, Room, Spent, price_of, room, seconds_of, spent
 from mimir.errors import BadInput
 from mimir.runs.notes import Gone
+from mimir.runs.order import Limits
 from mimir.runs.status import AttemptStatus, Status
 
 NOW = 100 * HOUR

@@ -6,16 +6,16 @@ import pytest
 
 from launch.contract.errors import AuthFailed, NoCapacity
 from launch.pricing import market
-from launch.pricing.budget import HOUR, Limits, UsedUp
+from launch.pricing.budget import HOUR, UsedUp
 from launch.pricing.market import Ranked
 from launch.pricing.workload import Workload
 from launch.providers import registry
 from launch.providers.local.provider import LocalProvider
 from launch.provision import choose as choosing
 from launch.provision.choose import RESERVE, SHORTEST, Found
-from launch.provision.plan import Plan
 from mimir.errors import BadInput, StoreError
 from mimir.runs.notes import Gone
+from mimir.runs.order import Limits, Plan
 from mimir.runs.status import Status
 from tests.launch.paper import CONFIG, START, Desk, attempt, offer, status
 

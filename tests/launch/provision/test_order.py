@@ -10,11 +10,12 @@ from launch.contract.errors import BalanceEmpty, NoCapacity, NotGone, Unclear, U
 from launch.contract.offer import Offer
 from launch.provision import order as ordering
 from launch.provision.order import Choice, Ordered
-from launch.provision.plan import Order, Plan, newest_plan, stop_asked
+from launch.provision.plan import newest_plan, stop_asked
 from mimir.errors import BadInput, Corrupt, Fenced, StoreError
 from mimir.runs import layout, notes
 from mimir.runs.commit import raise_attempt
 from mimir.runs.notes import StopRequest
+from mimir.runs.order import Order, Plan
 from mimir.runs.status import derive, read_head
 from tests.launch.paper import START, Desk, offer
 

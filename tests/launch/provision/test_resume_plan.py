@@ -4,11 +4,10 @@ import pytest
 
 from launch.payload.credentials import Wish
 from launch.pricing import budget
-from launch.pricing.budget import Limits
-from launch.provision.plan import Plan
 from launch.provision.resume_plan import Words, renewed
 from mimir.errors import BadInput
 from mimir.runs.notes import Gone
+from mimir.runs.order import Limits, Plan
 from tests.launch.paper import attempt, status
 
 BOUNDS = Limits(max_price=1.0, max_cost=9.0, max_failures=5, max_attempts=4)

@@ -9,12 +9,12 @@ from launch.contract.provider import Caps
 from launch.provision import order as ordering
 from launch.provision import wait as attempts
 from launch.provision.order import Choice, Ordered
-from launch.provision.plan import Plan
 from launch.provision.wait import await_beginning, retire
 from mimir.errors import BadInput, Fenced, MimirError, StoreError
 from mimir.runs import layout, notes
 from mimir.runs.commit import Attempt, raise_attempt
 from mimir.runs.notes import Heartbeat, Outcome
+from mimir.runs.order import Plan
 from mimir.runs.status import derive, read_head
 from mimir.runs.store import Store
 from tests.launch.conftest import Clock, Fake

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from launch.contract.cloud import State
-from launch.provision.plan import Order, Plan
 from launch.supervise import diagnosis
 from launch.supervise.diagnosis import Facts, Finding, diagnose, failures, without_progress
 from mimir.runs.notes import Gone
+from mimir.runs.order import Order, Plan
 from mimir.runs.status import AttemptStatus, Status
 
 NOW = 100_000.0

@@ -14,12 +14,11 @@ from launch.contract.errors import (
 )
 from launch.contract.offer import Offer
 from launch.contract.provider import Caps, Provider
-from launch.pricing.budget import Limits, UsedUp
+from launch.pricing.budget import UsedUp
 from launch.providers import registry
 from launch.provision import order
 from launch.provision import terminate as closing
 from launch.provision.order import Choice, Say
-from launch.provision.plan import Order, Plan
 from launch.supervise import diagnosis, watcher
 from launch.supervise.watcher import Keeper, Seen, rounds
 from launch.ui import runs
@@ -27,6 +26,7 @@ from mimir.errors import BadInput
 from mimir.runs import layout, notes
 from mimir.runs.commit import raise_attempt
 from mimir.runs.notes import StopRequest
+from mimir.runs.order import Limits, Order, Plan
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.status import Status, derive, read_head
 from mimir.runs.store import Store, Versioned

@@ -1,17 +1,15 @@
-"""watch and reap: nothing is lost while nobody looks, and nothing is paid that nobody uses."""
+"""watch: supervises runs, so that nothing is lost while nobody looks."""
 
 import json as json_text
-import sys
 import time
 from typing import TYPE_CHECKING
 
-from mimir.errors import INTERRUPTED, BadInput
+from mimir.errors import INTERRUPTED
 
 if TYPE_CHECKING:
-    from launch.supervise.reaper import Stray
     from launch.supervise.watcher import Seen
 
-EVERY = 30.0
+ROUND_EVERY = 30.0
 """Seconds between rounds."""
 
 
@@ -57,7 +55,7 @@ def watch(*names: str, once: bool = False, store: str = "", json: bool = False) 
             if once or not (alive or failed):
                 break
             with Waiting() as waiting:
-                until = time.monotonic() + EVERY
+                until = time.monotonic() + ROUND_EVERY
                 while time.monotonic() < until:
                     waiting.tick(f"{len(alive)} of {len(seen)} runs alive: " + _brief(alive))
                     time.sleep(0.5)
@@ -73,70 +71,6 @@ def watch(*names: str, once: bool = False, store: str = "", json: bool = False) 
         if seen and not told:
             print(f"all {len(seen)} runs have ended: nothing is left to keep")
     return INTERRUPTED if failed else 0
-
-
-def reap(*, provider: str = "any", yes: bool = False, store: str = "", json: bool = False) -> int:
-    """End machines that bear our name and work for no run of this store.
-
-    Lists every machine named mimir-<run>-a<attempt> of every provider that has a key here. One
-    whose run is over, unknown to the store, or at a later attempt, is ended after asking.
-
-    Args:
-        provider: which, several as A,B (default: all that have a key here).
-        yes: do not ask.
-        store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
-        json: print JSON: for each machine `provider`, `id`, `name`, `price`, `why` ("" if it is
-            to stay) and `ended`.
-
-    Example:
-        python -m launch reap
-    """
-    from launch.providers import registry
-    from launch.supervise import reaper
-    from launch.ui.terminal import say
-    from mimir.runs.store import open_store
-    from mimir.submission import default_store
-
-    opened = open_store(store or default_store())
-    places = [registry.rented(name) for name in registry.several(provider)]
-    found, problems = reaper.find(opened, places, time.time())
-    for problem in problems:
-        say(problem)
-    strays = [one for one in found if one.why]
-    ended: list[str] = []
-    if strays:
-        say(_table(strays))
-        if not yes:
-            _agree(len(strays))
-        ended, failures = reaper.end(opened, strays, time.time, say)
-        problems += failures
-    if json:
-        rows = [{**one.as_json(), "ended": one.instance.id in ended} for one in found]
-        print(json_text.dumps(rows, indent=2))
-    else:
-        stay = len(found) - len(strays)
-        print(f"{len(ended)} ended, {stay} at work for a run of {opened.url}")
-    return INTERRUPTED if problems or len(ended) < len(strays) else 0
-
-
-def _agree(count: int) -> None:
-    if not sys.stdin.isatty():
-        raise BadInput(f"{count} machines would be ended: say --yes to end them")
-    print(f"End these {count} machines? [y/N] ", end="", file=sys.stderr)
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise BadInput("nothing was ended")
-
-
-def _table(strays: "list[Stray]") -> str:
-    lines = []
-    for one in strays:
-        price = f"${one.instance.price:.2f}/h" if one.instance.price is not None else "? $/h"
-        lines.append(
-            f"  {one.provider.name} {one.instance.id}  {one.instance.name}  "
-            f"{one.instance.said or one.instance.state}  {price}  {one.why}"
-        )
-    return "\n".join(lines)
 
 
 def _at_its_end(one: "Seen") -> str:

@@ -1,0 +1,93 @@
+"""estimate: how long a training would take on each kind of GPU, and what it would cost."""
+
+import json as json_text
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from launch.commands import options
+from launch.commands.training import clouds, listed_prices, step_times, tell, training_of
+
+if TYPE_CHECKING:
+    from launch.contract.offer import Offer
+    from launch.pricing.catalogue import Price
+    from launch.pricing.market import Problem
+
+
+def estimate(
+    preset: str = "small",
+    *,
+    gpu: str = "",
+    data: str = "",
+    rows: int = 0,
+    store: str = "",
+    json: bool = False,
+    **settings: object,
+) -> None:
+    """How long a preset would train on each kind of GPU, and what that would cost.
+
+    Step times are measured ones where there are any (Mimir's own in bench/results/, past runs
+    of the store), else a model's, which may be off by a factor of two; the last column says
+    which. Prices are the lowest that the providers with a key here ask now.
+
+    Args:
+        preset: smoke, small, medium, large, or a YAML file of your own.
+        gpu: only these, with commas between: t4,a100 (default: those that are common).
+        data: a CSV (sequence,label,target) or a packed data set (default: the shipped sample).
+        rows: instead of data, so many training peptides like those of the training guide.
+        store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
+        json: print JSON.
+        settings: any setting of the preset, such as --batch 64 or --epochs 2.
+
+    Example:
+        python -m launch estimate --preset large --rows 1003470
+        python -m launch estimate --preset medium --gpu t4,l4 --json
+    """
+    from launch.pricing import gpus
+    from launch.pricing.forecast import forecast
+    from launch.providers.colab import sessions
+    from launch.ui import offers as tables
+
+    wanted = gpus.matching(gpu)
+    options.check_settings(settings, estimate)
+    work, notes = training_of(preset, settings, data, rows)
+    measured, said = step_times(work, store)
+    notes += said
+    names = wanted or (*sessions.COMMON, *(d for d in measured if d not in sessions.COMMON))
+    prices, problems, said = _prices(names)
+    notes += said
+    lines = [
+        tables.Line(what, prices.get(what.gpu))
+        for what in (forecast(work, name, measured) for name in names)
+        if what is not None
+    ]
+    if json:
+        body = {
+            **tables.header(work), "gpus": [line.as_json() for line in lines],
+            "problems": [problem.sentence for problem in problems], "notes": notes,
+        }  # fmt: skip
+        print(json_text.dumps(body, indent=2))
+    else:
+        print(tables.estimate_text(work, lines))
+        tell(problems, notes)
+
+
+def _prices(
+    names: Sequence[str],
+) -> tuple[dict[str, "Price"], list["Problem"], list[str]]:
+    """The lowest price of each GPU on demand: as offered now, else as the catalogue lists it."""
+    from launch.contract.offer import Need
+    from launch.pricing import gpus
+    from launch.pricing import market as market
+    from launch.pricing.catalogue import Price
+
+    known = tuple(name for name in names if gpus.get(name) is not None)
+    asked, without = clouds("")
+    found, problems = market.collect(asked, Need(gpus=known))
+    listed, said = listed_prices(without)
+    prices = {price.gpu: price for price in listed}
+    live: dict[str, Offer] = {}
+    for offer in found:
+        if not offer.spot and (offer.gpu not in live or offer.price < live[offer.gpu].price):
+            live[offer.gpu] = offer
+    prices |= {gpu: Price(gpu, o.price, o.provider, listed=False) for gpu, o in live.items()}
+    return prices, problems, said

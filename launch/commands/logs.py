@@ -1,0 +1,51 @@
+"""logs: what a run printed, also after its machine is gone."""
+
+import sys
+import time
+
+from launch.commands.following import JsonLines, watch_log
+from mimir.errors import BadInput
+
+
+def logs(
+    name: str, *, follow: bool = False, attempt: int = 0, store: str = "", json: bool = False
+) -> int:
+    """Print a run's log, also after its machine is gone.
+
+    Args:
+        name: of the run.
+        follow: go on until the run has ended; Ctrl-C ends the following, never the run.
+        attempt: number of an attempt; 0: the newest.
+        store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
+        json: print each line as a JSON string, so that a program can read them one by one.
+
+    Example:
+        python -m launch logs first --follow
+    """
+    from launch.ui.runs import command
+    from launch.ui.terminal import say
+    from mimir.runs.parts import read_parts
+    from mimir.runs.status import derive
+    from mimir.runs.store import open_store
+    from mimir.submission import default_store
+
+    opened = open_store(store or default_store())
+    found = derive(opened, name, time.time())
+    if found.attempt == 0:
+        raise BadInput(f"run {name} has not begun: begin it by `{command('resume', name, store)}`")
+    if not 0 <= attempt <= found.attempt:
+        raise BadInput(
+            f"run {name} has no attempt {attempt}: its attempts are 1 to {found.attempt}"
+        )
+    wanted = attempt or found.attempt
+    if not follow:
+        text = "".join(text for _, text in read_parts(opened, name, wanted, "log"))
+        (JsonLines(sys.stdout) if json else sys.stdout).write(text)
+        if not text:
+            say(f"attempt {wanted} of run {name} has printed nothing yet")
+        return 0
+    out = JsonLines(sys.stdout) if json else sys.stdout
+    followed = watch_log(opened, name, wanted, store, out)
+    if followed is None:
+        return 130
+    return 0

@@ -1,0 +1,103 @@
+"""offers: what the providers would rent now, by what a training would cost there."""
+
+import json as json_text
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from launch.commands import options
+from launch.commands.training import clouds, listed_prices, step_times, tell, training_of
+from mimir.errors import BadInput
+
+if TYPE_CHECKING:
+    from launch.contract.cloud import Cloud
+    from launch.contract.offer import Need
+    from launch.pricing.catalogue import Price
+
+
+def offers(
+    preset: str = "small",
+    *,
+    gpu: str = "",
+    max_price: float = 0.0,
+    provider: str = "",
+    spot: bool = False,
+    data: str = "",
+    rows: int = 0,
+    store: str = "",
+    json: bool = False,
+    **settings: object,
+) -> int:
+    """What the providers would rent now, by what the preset would cost there.
+
+    Asked are all providers that have a key here. Nothing is rented.
+
+    Args:
+        preset: smoke, small, medium, large, or a YAML file of your own.
+        gpu: only these, with commas between: 4090,h100 (default: any that is large enough).
+        max_price: only machines up to this price, $/h; 0: no limit.
+        provider: only these, with commas between (default: all that have a key here).
+        spot: machines that may be taken away, too; what that costs in hours is added.
+        data: a CSV (sequence,label,target) or a packed data set (default: the shipped sample).
+        rows: instead of data, so many training peptides like those of the training guide.
+        store: where runs live (default: $MIMIR_STORE or a folder in your data directory); step
+            times that past runs measured count before those of the model.
+        json: print JSON.
+        settings: any setting of the preset, such as --batch 64 or --epochs 2.
+
+    Example:
+        python -m launch offers --preset large --rows 1003470 --max-price 1.5
+        python -m launch offers --gpu 4090,a100 --provider vastai --spot
+    """
+    from launch.contract.offer import Need
+    from launch.pricing import gpus
+    from launch.pricing import market as market
+    from launch.pricing.forecast import ROOM, need_gb
+    from launch.ui import offers as tables
+
+    if not 0 <= max_price < float("inf"):
+        raise BadInput(f"max-price is {max_price}, but must be 0 (no limit) or more")
+    wanted = gpus.matching(gpu)
+    asked, without_key = clouds(provider)
+    options.check_settings(settings, offers)
+    work, notes = training_of(preset, settings, data, rows)
+    need = Need(
+        memory_gb=need_gb(work) / ROOM, gpus=wanted, max_price=max_price or float("inf"), spot=spot
+    )
+    measured, said = step_times(work, store)
+    notes += said
+    found, problems = market.collect(asked, need)
+    ranked, left = market.judge(found, work, measured)
+    listed, said = _catalogue(without_key, need)
+    notes += said
+    if not asked and not listed:
+        raise BadInput(_no_key(without_key))
+    if json:
+        body = tables.offers_json(work, ranked, left, listed, problems, notes)
+        print(json_text.dumps(body, indent=2))
+    else:
+        print(tables.offers_text(work, ranked, left, listed))
+        tell(problems, notes)
+    return problems[0].exit_code if asked and len(problems) == len(asked) else 0
+
+
+def _no_key(clouds: Sequence["Cloud"]) -> str:
+    names = ", ".join(cloud.name for cloud in clouds)
+    variables = " or ".join(cloud.key_variable for cloud in clouds)
+    return (
+        f"there is no key here for {names}: set {variables} to see offers, or look at "
+        "`python -m launch estimate`"
+    )
+
+
+def _catalogue(clouds: Sequence["Cloud"], need: "Need") -> tuple[list["Price"], list[str]]:
+    from launch.pricing import gpus
+
+    listed, said = listed_prices(clouds)
+    kept = [
+        price
+        for price in listed
+        if price.price <= need.max_price
+        and (not need.gpus or price.gpu in need.gpus)
+        and gpus.find(price.gpu).memory_gb >= need.memory_gb
+    ]
+    return kept, said

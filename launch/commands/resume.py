@@ -1,0 +1,114 @@
+"""resume: goes on with a run on a new machine."""
+
+import time
+
+from launch.commands import begin, options
+from mimir.errors import BadInput
+
+
+def resume(
+    name: str,
+    *,
+    provider: str = "",
+    gpu: str = "",
+    spot: bool = False,
+    image: str = "",
+    store: str = "",
+    max_price: float = 0.0,
+    max_hours: float = 0.0,
+    max_cost: float = 0.0,
+    max_failures: int = -1,
+    max_sessions: int = 0,
+    role: str = "",
+    static_keys: bool = False,
+    take_over: bool = False,
+    yes: bool = False,
+    watch: bool = False,
+    json: bool = False,
+) -> int:
+    """Go on with a run on a new machine, from its last checkpoint.
+
+    Args:
+        name: of the run.
+        provider: where to train, as for submit (default: where it trained last, or local).
+        gpu: a GPU to rent, several as A,B (default: as last time).
+        spot: rent machines that may be taken away, too.
+        image: a container image with Python and torch (default: that of last time).
+        store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
+        max_price: rent nothing that costs more, in $/h (default, as of all limits that are not
+            given: as last time where machines are rented).
+        max_hours: hours of machines over all attempts of the run; 0: no limit.
+        max_cost: dollars over all attempts of the run, those it has had included.
+        max_failures: machines or workers that may break, from now on, before the run is given
+            up; less than 0: as last time, at first 3.
+        max_sessions: machines that the run may have in all (default: no limit, but on Colab
+            one: its free sessions are not chained unless you say so).
+        role: for an s3:// store, the ARN of a role whose keys, cut down to this attempt, the
+            machine gets (default: $MIMIR_ROLE_ARN); this computer's own stay here.
+        static_keys: hand your own keys to the machine all the same.
+        take_over: also if a machine works on it; that machine is ended.
+        yes: do not ask before ordering a machine that costs money.
+        watch: keep the run alive and follow its log until it ends; exit with 0 only if it is
+            done.
+        json: print JSON.
+
+    Example:
+        python -m launch resume first --watch
+    """
+    from dataclasses import replace
+
+    from launch.pricing import budget as limits
+    from launch.providers import registry
+    from launch.provision import choose
+    from launch.provision.plan import newest_plan
+    from launch.provision.resume_plan import Words, renewed
+    from launch.ui import confirm
+    from launch.ui.terminal import say
+    from mimir.config import Config
+    from mimir.runs.record import read_run
+    from mimir.runs.status import derive
+    from mimir.runs.store import open_store
+    from mimir.submission import default_store
+
+    said = {"max_price": max_price, "max_hours": max_hours, "max_cost": max_cost,
+            "max_attempts": max_sessions}  # fmt: skip
+    said = {each: value for each, value in said.items() if value}
+    if max_failures >= 0:
+        said["max_failures"] = max_failures
+    keys = options.keys_of(role, static_keys)
+    words = Words(provider, options.gpus_of(gpu), spot, image, keys, said)
+    opened = open_store(store or default_store())
+    if take_over:
+        known = derive(opened, name, time.time())
+        options.check_not_done(known, store)
+    else:
+        known = options.check_free(opened, name, store)
+    plan = renewed(newest_plan(opened, name, known.attempt), known, words)
+    places = [registry.get(each) for each in plan.providers]
+    options.check_image(places, image)
+    options.check_store(places, opened.url)
+    if not max_sessions:
+        had = limits.machines(known)
+        plan = replace(plan, limits=options.with_sessions(plan.limits, places, had))
+    if any(place.caps.paid for place in places):
+        plan = replace(plan, steps=choose.steps_of(opened, plan, known))
+    now = time.time()
+    left = choose.remaining(plan, known, now)
+    if left.why:
+        raise BadInput(
+            f"run {name} cannot go on: {left.why}; say a higher --max-cost or --max-hours "
+            "(they count over all attempts of the run)"
+        )
+    config = Config.from_dict(read_run(opened, name).config)
+    market = choose.ask(opened, plan, config, max(1, plan.steps - known.committed_step))
+    plan = confirm.limited(plan, choose.preferred(market, known), choose.spent(known, now))
+    found = choose.within(plan, market, known, time.time())
+    for line in confirm.warnings(places, spot=plan.spot):
+        say(line)
+    for line in market.problems if found.choices else ():
+        say(line)
+    choose.must_fit(plan, found)
+    if not found.choices:
+        raise choose.nothing(plan, found)
+    confirm.agree(places, yes=yes)
+    return begin.Start(opened, name, plan, store, watch, json).begin(known, found)

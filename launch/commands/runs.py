@@ -1,0 +1,38 @@
+"""runs: all runs of a store."""
+
+import json as json_text
+import time
+
+
+def runs(*, store: str = "", json: bool = False) -> None:
+    """All runs of a store.
+
+    Args:
+        store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
+        json: print JSON: a list with `run`, `status` (null if unreadable) and `problem`.
+
+    Example:
+        python -m launch runs
+    """
+    from launch.ui.runs import runs_table
+    from launch.ui.terminal import say
+    from mimir.runs.status import list_runs
+    from mimir.runs.store import open_store
+    from mimir.submission import default_store
+
+    opened, now = open_store(store or default_store()), time.time()
+    found = list_runs(opened, now)
+    if json:
+        rows = [
+            {
+                "run": listed.run,
+                "status": listed.status.as_json() if listed.status else None,
+                "problem": listed.problem,
+            }
+            for listed in found
+        ]
+        print(json_text.dumps(rows, indent=2))
+    elif found:
+        print(runs_table(found, now))
+    else:
+        say(f"there are no runs in {opened.url} yet: begin with `python -m launch submit`")

@@ -1,0 +1,29 @@
+"""status: how one run stands, as its store tells."""
+
+import json as json_text
+import time
+
+
+def status(name: str, *, store: str = "", json: bool = False) -> None:
+    """How a run stands.
+
+    Args:
+        name: of the run.
+        store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
+        json: print JSON.
+
+    Example:
+        python -m launch status first
+    """
+    from launch.pricing.bill import bill
+    from launch.ui.runs import status_text
+    from mimir.runs.status import derive
+    from mimir.runs.store import open_store
+    from mimir.submission import default_store
+
+    now = time.time()
+    found = derive(open_store(store or default_store()), name, now)
+    if json:
+        print(json_text.dumps({**found.as_json(), "bill": bill(found, now).as_json()}, indent=2))
+    else:
+        print(status_text(found, store, now))

@@ -1,0 +1,117 @@
+"""submit: trains a preset on a machine."""
+
+import json as json_text
+import time
+
+from launch.commands import begin, options
+
+
+def submit(
+    preset: str = "small",
+    *,
+    name: str = "",
+    provider: str = "local",
+    gpu: str = "",
+    spot: bool = False,
+    image: str = "",
+    store: str = "",
+    data: str = "",
+    yes: bool = False,
+    max_price: float = 0.0,
+    max_hours: float = 0.0,
+    max_cost: float = 0.0,
+    max_failures: int = 3,
+    max_sessions: int = 0,
+    role: str = "",
+    static_keys: bool = False,
+    watch: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+    **settings: object,
+) -> int:
+    """Train a preset on a machine; the terminal may be closed at any time.
+
+    A name that exists with the same configuration goes on from its last checkpoint.
+
+    Args:
+        preset: smoke, small, medium, large, or a YAML file of your own.
+        name: name of the run (default: a fresh one).
+        provider: where to train: local (this computer), docker (a container on it), or where
+            machines are rented: runpod, vastai, lambda, several as A,B, or any.
+        gpu: a GPU to rent, such as "RTX 4090", several as A,B (default: the cheapest way).
+        spot: rent machines that may be taken away, too.
+        image: a container image with Python and torch to train in (default: Mimir's own, or a
+            public one with PyTorch where machines are rented).
+        store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
+        data: a CSV (sequence,label,target) or a packed data set (default: the shipped sample).
+        yes: do not ask before ordering a machine that costs money.
+        max_price: rent nothing that costs more, in $/h.
+        max_hours: hours of machines over all attempts of the run, after which it commits and
+            ends; 0: no limit. `resume` goes on.
+        max_cost: dollars over all attempts of the run (default for rented machines: twice the
+            forecast).
+        max_failures: machines or workers that may break before the run is given up.
+        max_sessions: machines that the run may have in all (default: no limit, but on Colab
+            one: its free sessions are not chained unless you say so).
+        role: for an s3:// store, the ARN of a role whose keys, cut down to this attempt, the
+            machine gets (default: $MIMIR_ROLE_ARN); this computer's own stay here.
+        static_keys: hand your own keys to the machine all the same.
+        watch: keep the run alive and follow its log until it ends; exit with 0 only if it is
+            done.
+        dry_run: show the plan and order nothing.
+        json: print JSON.
+        settings: any setting of the preset, such as --lr 3e-4 or --epochs 2.
+
+    Example:
+        python -m launch submit --preset small --name first --epochs 2
+    """
+    from launch.payload import code_in_store
+    from launch.providers import registry
+    from launch.provision import choose
+    from launch.ui import confirm
+    from launch.ui.terminal import say
+    from mimir.runs.order import Plan
+    from mimir.runs.store import open_store
+    from mimir.submission import default_store, enter, fresh_name, prepare
+
+    options.check_settings(settings, submit)
+    limits = options.limits_of(max_price, max_hours, max_cost, max_failures, max_sessions)
+    names = registry.several(provider)
+    places = [registry.get(name) for name in names]
+    limits = options.with_sessions(limits, places)
+    options.check_image(places, image)
+    opened = open_store(store or default_store())
+    options.check_store(places, opened.url)
+    job = prepare(preset, settings, data)
+    plan = Plan(
+        names, limits, options.gpus_of(gpu), spot, image, options.keys_of(role, static_keys),
+        job.steps,
+    )  # fmt: skip
+    name, now = name or fresh_name(preset), time.time()
+    options.check_name(opened, name, places, store)
+    market = choose.ask(opened, plan, job.config, job.steps)
+    plan = confirm.limited(plan, choose.preferred(market, None))
+    found = choose.within(plan, market, None, now)
+    table = confirm.rows(job, name, opened.url, plan, found, now)
+    say("\n".join(f"  {what:<9} {value}" for what, value in table))
+    for line in confirm.warnings(places, spot=plan.spot):
+        say(line)
+    for line in market.problems if found.choices else ():
+        say(line)
+    choose.must_fit(plan, found)
+    if not found.choices:
+        raise choose.nothing(plan, found)
+    if dry_run:
+        if json:
+            body = confirm.as_json(job, name, opened.url, plan, found)
+            print(json_text.dumps(body, indent=2))
+        else:
+            say("a dry run: nothing was ordered")
+        return 0
+    confirm.agree(places, yes=yes)
+    with code_in_store.file() as wheel:
+        enter(opened, name, job, wheel)
+    known = options.check_free(opened, name, store)
+    if known.attempt:
+        say(f"run {name} is {known.state} and goes on from step {known.committed_step}")
+    return begin.Start(opened, name, plan, store, watch, json).begin(known, found)

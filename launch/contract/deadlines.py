@@ -1,0 +1,43 @@
+"""Every time limit that more than one module must agree on, in seconds.
+
+Read them as `deadlines.NAME`, so that all see the same value. In the order of an attempt's life:
+
+    order ── LISTED_WITHIN ── BEGIN_WITHIN ── … heartbeats … ── SILENT_FOR ── given up
+    deadline ── SHELL_OVERTIME ── KILL_AFTER ── SELF_TERMINATE_WITHIN ── WATCH_OVERTIME
+
+tests/launch/contract/test_deadlines.py checks the relations that the comments state.
+"""
+
+ORDER_RESERVED = 120.0
+"""An order that another launcher has begun is left to it for so long."""
+LISTED_WITHIN = 120.0
+"""After an order its machine may be missing from the service's list for so long."""
+UNRECORDED_FOR = 300.0
+"""A machine whose record is not in the store yet is not ended as unused before this. Longer than
+ORDER_RESERVED and LISTED_WITHIN."""
+BEGIN_WITHIN = 1500.0
+"""From the order to the first heartbeat: a 6 GB image takes some hosts 20 minutes. Until then an
+attempt without a sign is starting, for `watch`, `submit` and `resume` alike."""
+SILENT_FOR = 600.0
+"""Without a heartbeat for so long, an attempt is given up though its machine is there."""
+FINAL_LOG_WITHIN = 60.0
+"""A worker that has ended its run has so long for its outcome and the end of its log."""
+
+CONTAINER_GRACE = 120
+"""From SIGTERM to SIGKILL for a container, so that the last checkpoint can be committed."""
+SHELL_OVERTIME = 1200.0
+"""After an attempt's deadline, `timeout` ends a worker that has not ended by itself."""
+KILL_AFTER = 60
+"""From then, or from a SIGTERM, to SIGKILL."""
+SELF_TERMINATE_WITHIN = 300.0
+"""A machine has so long to end itself, before it is ended from outside where that is possible."""
+WATCH_OVERTIME = 1800.0
+"""After an attempt's deadline, `watch` ends its machine. Longer than the machine's own ways:
+SHELL_OVERTIME + KILL_AFTER + SELF_TERMINATE_WITHIN."""
+
+KEYS_FETCHED_WITHIN = 2 * 3600.0
+"""A machine must have fetched its keys by then. Longer than BEGIN_WITHIN."""
+KEYS_OUTLIVE = 1800.0
+"""Keys outlive the attempt's deadline by this. Longer than COMMIT_BEFORE_KEYS_END."""
+COMMIT_BEFORE_KEYS_END = 900.0
+"""Where keys end before the deadline, an attempt commits and ends so long before they do."""

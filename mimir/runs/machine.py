@@ -1,0 +1,75 @@
+"""machine.json: what an attempt runs on, as the launcher wrote it down.
+
+Plain facts without secrets, enough to find the machine again. What only one provider knows of
+its machines (a session, a container, a log file) is in `details`, flat in the JSON.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from mimir.errors import Corrupt
+from mimir.runs import codec
+
+Detail = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine that was ordered or taken for an attempt.
+
+    provider: its name; "notebook" or "terminal" for a machine that was not ordered. started:
+    unix s of the order. id and name: as its service has them. host and pid: the computer that
+    can reach it, for machines that only one computer can; the worker's process there. gpu: as
+    launch/pricing/gpus.py names it. price: $/h, None if it costs nothing. place: the failure
+    domain, to be avoided after a failure there. deadline: unix s, 0 for none. ends_itself:
+    whether it holds a key with which it can end itself. estimate_hours: of the rest of the run
+    there, None if nothing was estimated. details: the provider's own facts.
+    """
+
+    provider: str
+    started: float
+    id: str = ""
+    name: str = ""
+    host: str = ""
+    pid: int | None = None
+    gpu: str = ""
+    price: float | None = None
+    region: str = ""
+    spot: bool = False
+    place: str = ""
+    image: str = ""
+    deadline: float = 0.0
+    ends_itself: bool = False
+    estimate_hours: float | None = None
+    details: Mapping[str, Detail] = field(default_factory=dict)
+
+    def detail(self, name: str) -> str:
+        """A provider's own fact as text, "" if there is none."""
+        value = self.details.get(name)
+        return "" if value is None else str(value)
+
+    def number(self, name: str) -> int | None:
+        """A provider's own fact as a whole number, None if it is not one."""
+        value = self.details.get(name)
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON: the fields that say something, and the details beside them."""
+        said = {
+            each.name: getattr(self, each.name)
+            for each in fields(self)
+            if each.name != "details" and getattr(self, each.name) != each.default
+        }
+        return {**said, **self.details}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], where: str) -> "Machine":
+        """Corrupt, naming `where`, if it is no machine."""
+        known = {each.name for each in fields(cls)} - {"details"}
+        rest = {name: what for name, what in value.items() if name not in known}
+        for name, what in rest.items():
+            if not isinstance(what, str | int | float | bool | None):
+                raise Corrupt(f"{where}: {name} is {type(what).__name__}, but must be plain")
+        made = codec.typed(cls, {n: v for n, v in value.items() if n in known}, where)
+        return replace(made, details=rest)

@@ -1,0 +1,171 @@
+"""order.json: the intent to order a machine, written before any request is sent.
+
+It holds all that a watcher on another computer needs to go on with the run: where to look,
+what it may cost, which image, whose keys. Nothing in it is secret.
+"""
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from mimir.errors import BadInput, Corrupt
+from mimir.runs import codec
+
+
+@dataclass(frozen=True)
+class Limits:
+    """A run's limits over all its attempts; 0 for none.
+
+    max_price: $/h of one machine. max_hours: hours of machines. max_cost: dollars.
+    max_failures: attempts that broke, evictions and refusals apart. max_attempts: machines.
+    """
+
+    max_price: float = 0.0
+    max_hours: float = 0.0
+    max_cost: float = 0.0
+    max_failures: int = 3
+    max_attempts: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, int | float)
+                or not (0 <= value < float("inf"))
+            ):
+                option = "max-sessions" if name == "max_attempts" else name.replace("_", "-")
+                raise BadInput(f"{option} is {value!r}, but must be a number, 0 (no limit) or more")
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A machine with one GPU that a service would rent now.
+
+    id: what tells it from the service's other offers. gpu: as launch/pricing/gpus.py names it,
+    else the service's own name. memory_gb: of the GPU, 1e9 bytes. price: $/h for all of it: GPU,
+    disk, fees. place: the failure domain, what to avoid after a failure there (a machine, a data
+    centre, a region). key: what the adapter needs to order it, plain JSON without secrets.
+    """
+
+    provider: str
+    id: str
+    gpu: str
+    memory_gb: float
+    price: float
+    region: str = ""
+    spot: bool = False
+    place: str = ""
+    key: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "key": dict(self.key)}
+
+
+@dataclass(frozen=True)
+class KeySource:
+    """Where a machine's keys to the store come from, as the user said.
+
+    role: the ARN of a role to assume, "" for none. static: hand over one's own keys.
+    """
+
+    role: str = ""
+    static: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a run gets its machines, until somebody says otherwise.
+
+    providers: where, in no order for those that rent (the cheapest offer counts). gpus: names,
+    () for any. spot: machines that may be taken away, too. image: a container image, "" for the
+    provider's own. steps: of the whole run, 0 if that is not known.
+    """
+
+    providers: tuple[str, ...]
+    limits: Limits = field(default_factory=Limits)
+    gpus: tuple[str, ...] = ()
+    spot: bool = False
+    image: str = ""
+    keys: KeySource = field(default_factory=KeySource)
+    steps: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "providers": list(self.providers), "limits": self.limits.as_json(),
+            "gpus": list(self.gpus), "spot": self.spot, "image": self.image,
+            "role": self.keys.role, "static_keys": self.keys.static, "steps": self.steps,
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], where: str) -> "Plan":
+        """Corrupt, naming `where`, if it is no plan."""
+        inner = {
+            "limits": codec.typed(Limits, codec.child(value, "limits", where), where),
+            "keys": KeySource(
+                codec.one(str, value.get("role", ""), f"{where}: role"),
+                codec.one(bool, value.get("static_keys", False), f"{where}: static_keys"),
+            ),
+        }
+        return codec.typed(cls, value, where, **inner)
+
+
+@dataclass(frozen=True)
+class Order:
+    """One machine for one attempt. time and deadline in unix s; estimate in hours of work.
+
+    since: the attempt that a person ordered, of which this one is a replacement; 0 for itself.
+    What was asked and what broke since then counts for this attempt too. looked: up to this
+    attempt there was no request to stop when HEAD had gone past it, so that none can be there.
+    refused: (first, last) of older attempts that never had a machine. by: who ordered it, for
+    people.
+    """
+
+    provider: str
+    plan: Plan
+    time: float
+    offer: Offer | None = None
+    deadline: float = 0.0
+    estimate_hours: float | None = None
+    since: int = 0
+    looked: int = 0
+    refused: tuple[tuple[int, int], ...] = ()
+    by: str = ""
+
+    @property
+    def asked_from(self) -> int:
+        """The oldest attempt to which a request to stop may have been written."""
+        return max(self.since, self.looked + 1)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "provider": self.provider, "plan": self.plan.as_json(), "time": self.time,
+            "offer": self.offer.as_json() if self.offer else None, "deadline": self.deadline,
+            "estimate_hours": self.estimate_hours, "since": self.since,
+            "looked": self.looked, "refused": [list(each) for each in self.refused],
+            "by": self.by or f"{platform.node()}:{os.getpid()}",
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], where: str) -> "Order":
+        """Corrupt, naming `where`, if it is no order."""
+        refused = value.get("refused") or []
+        if not isinstance(refused, list) or not all(_is_range(each) for each in refused):
+            raise Corrupt(f"{where}: refused is {refused!r}, but must be pairs of attempts")
+        offer = codec.child(value, "offer", where)
+        inner = {
+            "plan": Plan.from_json(codec.child(value, "plan", where), f"{where}: plan"),
+            "offer": codec.typed(Offer, offer, f"{where}: offer") if offer else None,
+            "refused": tuple((int(first), int(last)) for first, last in refused),
+        }
+        return codec.typed(cls, value, where, **inner)
+
+
+def _is_range(value: Any) -> bool:
+    return (
+        isinstance(value, list) and len(value) == 2 and all(type(number) is int for number in value)
+    )
