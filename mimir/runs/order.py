@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from mimir.errors import BadInput, Corrupt
+from mimir.errors import BadInput
 from mimir.runs import codec
 
 
@@ -153,19 +153,20 @@ class Order:
     @classmethod
     def from_json(cls, value: Mapping[str, Any], where: str) -> "Order":
         """Corrupt, naming `where`, if it is no order."""
-        refused = value.get("refused") or []
-        if not isinstance(refused, list) or not all(_is_range(each) for each in refused):
-            raise Corrupt(f"{where}: refused is {refused!r}, but must be pairs of attempts")
         offer = codec.child(value, "offer", where)
         inner = {
             "plan": Plan.from_json(codec.child(value, "plan", where), f"{where}: plan"),
             "offer": codec.typed(Offer, offer, f"{where}: offer") if offer else None,
-            "refused": tuple((int(first), int(last)) for first, last in refused),
+            "refused": _ranges(value.get("refused")),
         }
         return codec.typed(cls, value, where, **inner)
 
 
-def _is_range(value: Any) -> bool:
-    return (
-        isinstance(value, list) and len(value) == 2 and all(type(number) is int for number in value)
-    )
+def _ranges(value: Any) -> tuple[tuple[int, int], ...]:
+    """Pairs of attempts; () for anything else, for they only save requests."""
+    pairs = value if isinstance(value, list) else []
+    if not all(
+        isinstance(each, list) and [type(number) for number in each] == [int, int] for each in pairs
+    ):
+        return ()
+    return tuple((first, last) for first, last in pairs)

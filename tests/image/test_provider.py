@@ -47,7 +47,7 @@ def test_the_launcher_dies_and_the_run_is_found_again(
     status = laptop.status("run")
     assert status["state"] == "running"
     machine = status["attempts"][0]["machine"]
-    assert (machine["provider"], machine["container"]) == ("docker", "mimir-run-a0001")
+    assert (machine["provider"], machine["name"]) == ("docker", "mimir-run-a0001")
     assert CLAIMED in laptop.launch("logs", "run")
     stop = laptop.spawn("stop", "run")
     wait_for(lambda: store.read("run/a0001/stop.json") is not None)

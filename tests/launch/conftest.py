@@ -15,6 +15,7 @@ import pytest
 from launch.contract.errors import NotGone
 from launch.providers import registry
 from launch.providers.local.provider import LocalProvider
+from mimir.runs.machine import Machine
 from mimir.runs.store import Store, open_store
 from tests import ROOT
 
@@ -97,7 +98,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         process.communicate()
     local = LocalProvider(grace=0.5)
     for path in sorted((tmp_path / "store").glob("*/a*/machine.json")):
-        local.end(json.loads(path.read_text()))
+        local.end(Machine.from_json(json.loads(path.read_text()), path.name))
 
 
 class Fake:
@@ -114,22 +115,28 @@ class Fake:
         self.ended: list[Any] = []
         self.at_start: Callable[[Any], None] = lambda spec: None
 
-    def start(self, spec: Any) -> dict[str, Any]:
+    def start(self, spec: Any) -> Machine:
         self.orders.append(spec)
         self.at_start(spec)
         if self.fails:
             raise self.fails
-        return {"provider": self.name, "id": f"m{spec.attempt}", "started": time.time()}
+        return Machine(self.name, time.time(), f"m{spec.attempt}")
 
-    def alive(self, machine: dict[str, Any]) -> bool | None:
+    def choices(self, gpus: tuple[str, ...]) -> tuple[None]:
+        return (None,)
+
+    def checks(self) -> list[Any]:
+        return []
+
+    def alive(self, machine: Machine) -> bool | None:
         return self.living
 
-    def end(self, machine: dict[str, Any]) -> None:
+    def end(self, machine: Machine) -> None:
         if self.living is None:
             raise NotGone("it cannot be reached")
         self.ended.append(machine)
 
-    def output(self, machine: dict[str, Any], lines: int) -> list[str]:
+    def output(self, machine: Machine, lines: int) -> list[str]:
         return ["what it printed"]
 
 

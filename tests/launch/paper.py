@@ -144,7 +144,7 @@ class Desk:
     def order(self, attempt: int = 1, **more: Any) -> Order:
         """order.json of an attempt, as somebody else wrote it just now."""
         made = Order("runpod", Plan(("runpod",)), self.clock(), offer(), **more)
-        assert notes.record_order(self.store, "run", attempt, made.as_json())
+        assert notes.record_order(self.store, "run", attempt, made)
         return made
 
     def beat(self, attempt: int, step: int = 0) -> None:

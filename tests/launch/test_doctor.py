@@ -43,13 +43,14 @@ class Place:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.bucket = Bucket()
-        self.clouds = {name: Paper(name) for name in registry.CLOUDS}
+        self.clouds = {name: Paper(name) for name in registry.renting()}
         self.programs: set[str] = set()
         self.minted: list[AttemptSpec] = []
         self.denied: MimirError | None = None
         self.clouds["vastai"].key = self.clouds["lambda"].key = False
         made = {name: Rented(cloud) for name, cloud in self.clouds.items()}
-        monkeypatch.setattr(registry, "rented", made.__getitem__)
+        real = registry.get
+        monkeypatch.setattr(registry, "get", lambda name: made.get(name) or real(name))
         monkeypatch.setattr("mimir.runs.s3_store.S3Store", Bucket)
         monkeypatch.setattr(doctor, "open_store", self._open)
         monkeypatch.setattr(credentials, "for_machine", self._mint)
@@ -58,7 +59,7 @@ class Place:
         )
 
     def examine(self) -> list[Check]:
-        return doctor.examine(URL, lambda: START, {})
+        return doctor.examine(URL, lambda: START)
 
     def __getitem__(self, name: str) -> Check:
         return next(each for each in self.examine() if each.name == name)
@@ -89,8 +90,8 @@ def test_all_is_well(place: Place) -> None:
     checks = place.examine()
     assert [(each.name, each.status) for each in checks] == [
         ("python", "ok"), ("store", "ok"), ("clock", "ok"), ("machine keys", "ok"),
-        ("runpod key", "ok"), ("vastai", "warn"), ("lambda", "warn"), ("colab", "warn"),
-        ("engine", "ok"), ("ssh", "ok"),
+        ("engine", "ok"), ("colab", "warn"), ("runpod key", "ok"), ("vastai", "warn"),
+        ("lambda", "warn"), ("ssh", "ok"),
     ]  # fmt: skip
     assert all(each.details for each in checks if each.name != "runpod key")
     assert doctor.healthy(checks)
@@ -190,13 +191,13 @@ def test_colabs_cli_is_asked_where_it_is(place: Place, monkeypatch: pytest.Monke
     from launch.providers.colab.provider import ColabProvider
 
     said = Check("colab", "ok", "100 units")
-    monkeypatch.setattr(ColabProvider, "checks", lambda self: [said])
+    monkeypatch.setattr(ColabProvider, "_account", lambda self: said)
     assert place["colab"].status == "warn"
     place.programs = {"colab"}
     assert place["colab"] == said
     place.programs = set()
-    found = doctor.examine(URL, lambda: START, {"COLAB_CLI_PATH": "/somewhere/colab"})
-    assert said in found
+    placed = ColabProvider(environ={"COLAB_CLI_PATH": "/somewhere/colab"})
+    assert placed.checks() == [said]
 
 
 def test_only_a_failure_is_unhealthy() -> None:

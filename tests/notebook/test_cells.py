@@ -15,6 +15,7 @@ from mimir.notebook import cells
 from mimir.notebook.cells import Session
 from mimir.runs import notes
 from mimir.runs.commit import Attempt, end_attempt, raise_attempt
+from mimir.runs.machine import Machine
 from mimir.runs.notes import Heartbeat
 from mimir.runs.status import derive
 from mimir.runs.store import Store, open_store
@@ -81,7 +82,7 @@ def beat(store: Store, age: float) -> None:
 def begun(store: Store, **machine: Any) -> None:
     number = raise_attempt(store, "run")
     Attempt.claim(store, "run", number)
-    notes.record_machine(store, "run", number, {"started": time.time(), **machine})
+    notes.record_machine(store, "run", number, Machine(**{"started": time.time(), **machine}))
 
 
 def free(session: Session, store: Store) -> None:

@@ -7,6 +7,7 @@ import pytest
 from mimir.errors import BadInput, Corrupt
 from mimir.runs import notes
 from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone, Heartbeat, Outcome, StopRequest, Unended
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.status import derive, list_runs
@@ -92,7 +93,8 @@ def test_silence_is_said_and_decides_nothing(run: MemoryStore) -> None:
 def test_attempts_without_an_outcome_are_told_apart(run: MemoryStore) -> None:
     raise_attempt(run, "demo")
     _claim(run)
-    notes.record_machine(run, "demo", 2, {"provider": "local", "price": 0.0})
+    machine = Machine("local", NOW, price=0.0)
+    notes.record_machine(run, "demo", 2, machine)
     _claim(run)
     status = derive(run, "demo", NOW)
     assert [(a.attempt, a.end) for a in status.attempts] == [
@@ -100,7 +102,7 @@ def test_attempts_without_an_outcome_are_told_apart(run: MemoryStore) -> None:
         (2, "lost without a word"),
         (3, ""),
     ]
-    assert status.attempts[1].machine == {"provider": "local", "price": 0.0}
+    assert status.attempts[1].machine == machine
 
 
 def test_a_stop_belongs_to_its_attempt(run: MemoryStore) -> None:

@@ -195,18 +195,21 @@ class ColabProvider:
         """For `doctor`: the CLI, the login, the balance. No session is made."""
         if not self._environ.get("COLAB_CLI_PATH") and shutil.which("colab") is None:
             return [Check("colab", "warn", "Google's CLI is not here: docs/colab.md says how")]
+        return [self._account()]
+
+    def _account(self) -> Check:
         home = colab_folder.root() / "check"
         try:
             self._cli.furnish(home, "check")
             self._cli.check(home)
             said = self._cli.ask(home, "usage")
         except MimirError as error:
-            return [Check("colab", "fail", str(error))]
+            return Check("colab", "fail", str(error))
         finally:
             shutil.rmtree(home, ignore_errors=True)
         if said.code:
-            return [Check("colab", "fail", str(errors.failure(said.text, "tell the balance")))]
-        return [Check("colab", "ok", ", ".join(errors.redacted(said.text).splitlines()))]
+            return Check("colab", "fail", str(errors.failure(said.text, "tell the balance")))
+        return Check("colab", "ok", ", ".join(errors.redacted(said.text).splitlines()))
 
     def _new(self, home: Path, name: str, gpu: str) -> str:
         """Make a session; its endpoint."""

@@ -60,7 +60,6 @@ from mimir import cli
 HURRY: dict[str, Any] = {
     "launch.supervise.watcher:ASK_AGAIN": 0.3,
     "launch.contract.deadlines:LISTED_WITHIN": 3.0,
-    "launch.supervise.diagnosis:SETTLE": 3.0,
     "launch.contract.deadlines:FINAL_LOG_WITHIN": 3.0,
     "launch.contract.deadlines:BEGIN_WITHIN": 20.0,
     "launch.contract.deadlines:WATCH_OVERTIME": 10.0,

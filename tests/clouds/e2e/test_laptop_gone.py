@@ -33,7 +33,7 @@ def at_the_deadline(world: World) -> None:
     machine = notes.read_machine(world.store, "r", 1)
     assert machine is not None
     assert outcome.cause == "deadline"
-    assert outcome.time >= machine["deadline"]
+    assert outcome.time >= machine.deadline
     heartbeat = notes.read_heartbeat(world.store, "r", 1)
     assert heartbeat is not None
     assert outcome.step == heartbeat.step == world.step("r") > 0

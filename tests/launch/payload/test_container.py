@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from launch.contract import deadlines
 from launch.contract.cloud import Boot
 from launch.contract.provider import AttemptSpec
 from launch.payload import container as boot
@@ -218,8 +219,9 @@ def test_a_machine_that_may_not_end_itself_says_so_and_does_not_work_again(
 def test_the_time_limit_ends_a_deaf_worker_and_what_it_leaves(
     machine: Machine, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(boot, "KILL_AFTER", 1)
-    what = machine.boot(time.time() + 1, overtime=5.0)
+    monkeypatch.setattr(deadlines, "KILL_AFTER", 1)
+    monkeypatch.setattr(deadlines, "SHELL_OVERTIME", 5.0)
+    what = machine.boot(time.time() + 1)
     machine.start(what, STAND_IN="deaf", STEPS="100000")
     machine.until(lambda: machine.service.asked)
     assert outcome(store) is None

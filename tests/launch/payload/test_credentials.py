@@ -16,6 +16,7 @@ from launch.payload import credentials, session_policy
 from launch.payload.credentials import AssumeRole, Credentials, Federation, StaticKeys
 from launch.supervise import key_refresh
 from mimir.errors import BadInput, StoreDenied, StoreError
+from mimir.runs.order import KeySource
 from mimir.runs.store import open_store
 
 ROLE = "arn:aws:iam::123456789012:role/mimir"
@@ -276,24 +277,24 @@ def test_keys_do_not_show_themselves(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("store", "wish", "foreign", "how"),
+    ("store", "source", "foreign", "how"),
     [
-        ("file:///runs", credentials.Wish(static=True), True, None),
-        ("s3://b/p", credentials.Wish(), False, None),
-        ("s3://b/p", credentials.Wish(), True, credentials.Federation),
+        ("file:///runs", KeySource(static=True), True, None),
+        ("s3://b/p", KeySource(), False, None),
+        ("s3://b/p", KeySource(), True, credentials.Federation),
         (
             "s3://b/p",
-            credentials.Wish(role="arn:aws:iam::123456789012:role/w"),
+            KeySource(role="arn:aws:iam::123456789012:role/w"),
             False,
             credentials.AssumeRole,
         ),
-        ("s3://b/p", credentials.Wish(static=True), True, credentials.StaticKeys),
+        ("s3://b/p", KeySource(static=True), True, credentials.StaticKeys),
     ],
 )
 def test_own_keys_leave_this_computer_only_on_the_users_word(
     monkeypatch: pytest.MonkeyPatch,
     store: str,
-    wish: credentials.Wish,
+    source: KeySource,
     foreign: bool,
     how: type | None,
 ) -> None:
@@ -305,7 +306,7 @@ def test_own_keys_leave_this_computer_only_on_the_users_word(
 
     monkeypatch.setattr(credentials, "mint", mint)
     spec = AttemptSpec(store=store, run="run", attempt=3, deadline=1600.0)
-    made = credentials.for_machine(spec, wish, foreign=foreign, clock=lambda: 1000.0)
+    made = credentials.for_machine(spec, source, foreign=foreign, clock=lambda: 1000.0)
     assert made == ("made" if how else None)
     assert asked == ([(store, "run", 3, 600.0, how)] if how else [])
 

@@ -7,6 +7,7 @@ from launch.pricing.bill import bill
 from launch.ui.runs import status_text, verdict
 from mimir.runs import notes
 from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone, Heartbeat, Outcome
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.status import Status, derive
@@ -25,9 +26,7 @@ class Run:
 
     def begin(self, at: float, price: float | None, estimate: float | None) -> Attempt:
         number = raise_attempt(self.store, "run")
-        machine = {"provider": "elsewhere", "id": "m", "started": at, "estimate_hours": estimate}
-        if price is not None:
-            machine["price"] = price
+        machine = Machine("elsewhere", at, "m", price=price, estimate_hours=estimate)
         notes.record_machine(self.store, "run", number, machine)
         self.attempt = Attempt.claim(self.store, "run", number)
         return self.attempt

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
-from launch.pricing.budget import HOUR, Room, Spent, price_of, room, seconds_of, spent
+from launch.pricing.budget import HOUR, Remaining, Spent, price_of, remaining, seconds_of, spent
 from mimir.errors import BadInput
+from mimir.runs import codec
+from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
-from mimir.runs.order import Limits
+from mimir.runs.order import Limits, Offer, Order, Plan
 from mimir.runs.status import AttemptStatus, Status
 
 NOW = 100 * HOUR
@@ -21,8 +23,14 @@ STATUS = Status(
 
 def rented(hours: float, price: float | None = 2.0, **more: Any) -> AttemptStatus:
     """An attempt whose machine was ordered so many hours ago and still is there."""
-    order = {"time": NOW - hours * HOUR}
-    return replace(AttemptStatus(1, 0, "", order=order, machine={"price": price}), **more)
+    machine = Machine("fake", NOW - hours * HOUR, price=price)
+    order = ordered(hours)
+    return replace(AttemptStatus(1, 0, "", order=order, machine=machine), **more)
+
+
+def ordered(hours: float, price: float | None = None) -> Order:
+    offer = None if price is None else Offer("fake", "1", "L4", 24.0, price)
+    return Order("fake", Plan(("fake",)), NOW - hours * HOUR, offer)
 
 
 def gone(hours_ago: float, kind: str = "over") -> Gone:
@@ -46,10 +54,10 @@ def of(*attempts: AttemptStatus) -> Status:
         (rented(3, None, end="lost without a word"), 0),
         (rented(3, None), 3),
         (rented(-1), 0),
-        (AttemptStatus(1, 0, "", machine={"price": 2.0, "started": NOW - 4 * HOUR}), 4),
+        (AttemptStatus(1, 0, "", machine=Machine("fake", NOW - 4 * HOUR, price=2.0)), 4),
         (AttemptStatus(1, 0, ""), 0),
         # Ordered, with no answer: there may be a machine.
-        (AttemptStatus(1, 0, "", order={"time": NOW - HOUR, "offer": {"price": 2.0}}), 1),
+        (AttemptStatus(1, 0, "", order=ordered(1, 2.0)), 1),
     ],
 )
 def test_a_machine_is_paid_from_its_order_until_it_is_gone(
@@ -59,10 +67,11 @@ def test_a_machine_is_paid_from_its_order_until_it_is_gone(
 
 
 def test_a_price_is_the_machines_else_its_offers() -> None:
-    order = {"offer": {"price": 3}}
-    assert price_of(AttemptStatus(1, 0, "", order=order, machine={"price": 2.5})) == 2.5
+    order, bare = ordered(1, 3.0), Machine("fake", NOW)
+    machine = replace(bare, price=2.5)
+    assert price_of(AttemptStatus(1, 0, "", order=order, machine=machine)) == 2.5
     assert price_of(AttemptStatus(1, 0, "", order=order)) == 3.0
-    assert price_of(AttemptStatus(1, 0, "", order={"offer": None}, machine={})) is None
+    assert price_of(AttemptStatus(1, 0, "", order=ordered(1), machine=bare)) is None
     assert price_of(AttemptStatus(1, 0, "")) is None
 
 
@@ -74,8 +83,8 @@ def test_all_attempts_are_paid() -> None:
 
 
 def test_without_limits_there_is_room_for_ever() -> None:
-    left = room(Limits(), of(rented(50)), NOW)
-    assert left == Room(float("inf"), float("inf"))
+    left = remaining(Limits(), of(rented(50)), NOW)
+    assert left == Remaining(float("inf"), float("inf"))
     assert left.hours_at(2.0) == float("inf")
 
 
@@ -93,14 +102,14 @@ def test_without_limits_there_is_room_for_ever() -> None:
 )
 def test_what_is_left(limits: Limits, hours: float, dollars: float, why: str) -> None:
     refused = rented(2, gone=gone(1, "refused"))  # is neither a machine nor paid
-    left = room(limits, of(refused, rented(3)), NOW)
+    left = remaining(limits, of(refused, rented(3)), NOW)
     assert (left.hours, left.dollars) == pytest.approx((hours, dollars))
     assert why in left.why
     assert bool(left.why) == bool(why)
 
 
 def test_the_nearer_limit_counts() -> None:
-    left = Room(hours=3, dollars=4)
+    left = Remaining(hours=3, dollars=4)
     assert left.hours_at(1.0) == 3
     assert left.hours_at(2.0) == 2
     assert left.hours_at(0.0) == 3
@@ -119,5 +128,6 @@ def test_a_wrong_limit_is_called_as_its_option_is() -> None:
 
 def test_limits_survive_the_store() -> None:
     limits = Limits(1.5, 2, 3, 4, 5)
-    assert Limits.from_json({**limits.as_json(), "of a newer Mimir": 1}) == limits
-    assert Limits.from_json(None) == Limits()
+    stored = {**limits.as_json(), "of a newer Mimir": 1}
+    assert codec.typed(Limits, stored, "an order") == limits
+    assert codec.typed(Limits, {}, "an order") == Limits()

@@ -13,7 +13,7 @@ VARIABLES = ("RUNPOD_API_KEY", "VAST_API_KEY", "LAMBDA_API_KEY")
 @pytest.fixture
 def keys(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The clouds that have a key here."""
-    made = {name: Rented(Paper(name)) for name in registry.CLOUDS}
+    made = {name: Rented(Paper(name)) for name in registry.renting()}
     has: set[str] = set()
     for name, provider in made.items():
         monkeypatch.setattr(provider.cloud, "configured", lambda name=name: name in has)
@@ -26,7 +26,7 @@ def test_each_name_is_a_provider_of_that_name() -> None:
     for name in registry.names():
         assert registry.get(name).name == name
         assert registry.get(name) is registry.get(name)
-    assert [n for n in registry.names() if registry.get(n).caps.paid] == list(registry.CLOUDS)
+    assert [n for n in registry.names() if registry.get(n).caps.paid] == list(registry.renting())
 
 
 def test_several() -> None:
@@ -75,7 +75,7 @@ def test_what_rents_nothing(name: str) -> None:
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = {"far": ("launch.providers.nowhere:Far", "pip install far")}
-    monkeypatch.setattr(registry, "_KNOWN", known)
+    row = registry.Row("launch.providers.nowhere:Far", needs="pip install far")
+    monkeypatch.setitem(registry.ROWS, "far", row)
     with pytest.raises(BadInput, match=r"far cannot be used here .*nowhere.*pip install far"):
         registry.get("far")

@@ -15,6 +15,7 @@ from launch.contract.errors import (
 from launch.contract.offer import Offer
 from launch.providers import rented
 from mimir.errors import BadInput, StoreError
+from mimir.runs.machine import Machine
 from tests.launch.paper import START, Desk, offer
 
 NAME = "mimir-run-a0001"
@@ -25,11 +26,10 @@ def test_one_create(desk: Desk) -> None:
     machine = desk.provider.start(desk.spec(deadline=START + 60))
     assert desk.cloud.created == [NAME]
     assert desk.left == ["run 1"]  # the keys wait for it
-    assert machine == {
-        "provider": "runpod", "id": "i1", "name": NAME, "gpu": "RTX 4090", "price": 0.5,
-        "region": "", "spot": False, "place": "here", "image": "an image",
-        "deadline": START + 60, "ends_itself": True, "started": START,
-    }  # fmt: skip
+    assert machine == Machine(
+        "runpod", START, "i1", NAME, gpu="RTX 4090", price=0.5, place="here", image="an image",
+        deadline=START + 60, ends_itself=True,
+    )  # fmt: skip
     assert desk.provider.alive(machine) is True
     assert desk.provider.output(machine, 5) == ["i1 said something"]
 
@@ -92,7 +92,7 @@ def test_a_lost_answer_is_looked_up(desk: Desk) -> None:
 
     desk.cloud.faults = [lost]
     machine = desk.provider.start(desk.spec())
-    assert (machine["id"], machine["price"]) == ("i1", 0.52)
+    assert (machine.id, machine.price) == ("i1", 0.52)
     assert desk.cloud.created == [NAME]
     assert desk.left == ["run 1"]
     assert desk.clock.now - START == sum(rented.LOOKS[:3])

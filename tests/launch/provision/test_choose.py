@@ -11,11 +11,13 @@ from launch.pricing.market import Ranked
 from launch.pricing.workload import Workload
 from launch.providers import registry
 from launch.providers.local.provider import LocalProvider
-from launch.provision import choose as choosing
+from launch.provision import choose
 from launch.provision.choose import RESERVE, SHORTEST, Found
+from mimir.config import Config
 from mimir.errors import BadInput, StoreError
+from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
-from mimir.runs.order import Limits, Plan
+from mimir.runs.order import Limits, Order, Plan
 from mimir.runs.status import Status
 from tests.launch.paper import CONFIG, START, Desk, attempt, offer, status
 
@@ -32,7 +34,13 @@ def _paper(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def find(desk: Desk, limits: Limits, known: Status | None = None, **more: object) -> Found:
     plan = Plan(("runpod",), limits, **more)  # type: ignore[arg-type]
-    return choosing.find(desk.store, plan, known, CONFIG, STEPS, START)
+    return found_for(desk, plan, known)
+
+
+def found_for(
+    desk: Desk, plan: Plan, known: Status | None = None, config: Config = CONFIG
+) -> Found:
+    return choose.within(plan, choose.ask(desk.store, plan, config, STEPS), known, START)
 
 
 def forecast(gpu: str = "RTX 4090") -> Ranked:
@@ -47,7 +55,7 @@ def test_without_limits_the_least_cost_comes_first_and_there_is_no_deadline(desk
     assert [choice.deadline for choice in found.choices] == [0.0, 0.0, 0.0]
     assert found.cheapest == found.ranked[0]
     assert found.choices[0].estimate_hours == round(found.ranked[0].hours, 3)
-    assert not found.problems
+    assert not found.market.problems
 
 
 def test_the_deadline_keeps_a_reserve(desk: Desk) -> None:
@@ -61,15 +69,15 @@ def test_the_deadline_keeps_a_reserve(desk: Desk) -> None:
 
 
 def test_what_was_spent_is_not_there_any_more(desk: Desk) -> None:
-    machine = {"provider": "runpod", "price": 0.5, "place": "here"}
+    machine = Machine("runpod", START - 4 * HOUR, price=0.5, place="here")
     gone = Gone(START, "eviction", "outbid")
-    order = {"time": START - 4 * HOUR}
+    order = Order("runpod", Plan(("runpod",)), START - 4 * HOUR)
     known = status(attempt(1, machine=machine, order=order, gone=gone))
     (choice,) = find(desk, Limits(max_hours=10), known).choices
     assert choice.deadline == START + HOUR * (6 - RESERVE)
     found = find(desk, Limits(max_cost=2.0), known)
     assert (found.choices, found.ranked) == ((), ())
-    assert found.room.why == "its $2.00 are used up"
+    assert found.budget.why == "its $2.00 are used up"
 
 
 def test_one_that_gets_done_goes_before_a_cheaper_one_that_does_not(desk: Desk) -> None:
@@ -79,14 +87,14 @@ def test_one_that_gets_done_goes_before_a_cheaper_one_that_does_not(desk: Desk) 
     limits = Limits(max_hours=forecast("T4").hours + RESERVE - 0.001)
     found = find(desk, limits)
     assert [choice.offer for choice in found.choices] == [fast, slow]
-    choosing.must_fit(Plan(("runpod",), limits), found)
+    choose.must_fit(Plan(("runpod",), limits), found)
 
 
 def test_where_a_machine_broke_is_taken_last(desk: Desk) -> None:
     desk.cloud.market = [offer(0.5, "A"), offer(1.0, "B"), offer(2.0, "C")]
 
     def left(number: int, place: str, kind: str) -> object:
-        machine = {"provider": "runpod", "place": place}
+        machine = Machine("runpod", START, place=place)
         return attempt(number, machine=machine, gone=Gone(START, kind, "why"))
 
     known = status(left(1, "A", "failure"), left(2, "B", "eviction"))  # type: ignore[arg-type]
@@ -97,7 +105,7 @@ def test_where_a_machine_broke_is_taken_last(desk: Desk) -> None:
 def test_so_many_are_tried(desk: Desk) -> None:
     desk.cloud.market = [offer(0.5 + n / 10, str(n)) for n in range(20)]
     found = find(desk, Limits())
-    assert len(found.choices) == choosing.TRIES
+    assert len(found.choices) == choose.OFFERS_TRIED
     assert len(found.ranked) == 20
 
 
@@ -111,27 +119,27 @@ def test_what_is_dearer_or_another_gpu_is_no_choice(desk: Desk) -> None:
 
 def test_own_machines_and_rented_ones(desk: Desk) -> None:
     plan = Plan(("local", "runpod"), Limits(max_hours=10))
-    found = choosing.find(desk.store, plan, None, CONFIG, STEPS, START)
+    found = found_for(desk, plan)
     assert [choice.provider.name for choice in found.choices] == ["local", "runpod"]
     assert found.choices[0].deadline == found.choices[1].deadline
-    nothing = choosing.find(desk.store, Plan(("local",)), None, CONFIG, STEPS, START)
+    nothing = found_for(desk, Plan(("local",)))
     assert (nothing.ranked, nothing.cheapest) == ((), None)
-    choosing.must_fit(Plan(("local",)), nothing)
+    choose.must_fit(Plan(("local",)), nothing)
 
 
-def test_offers_of_a_moment_ago_are_not_asked_for_again(desk: Desk) -> None:
-    found = find(desk, Limits())
+def test_a_market_that_was_asked_once_serves_under_other_limits(desk: Desk) -> None:
+    market = choose.ask(desk.store, Plan(("runpod",)), CONFIG, STEPS)
     desk.cloud.market = []
-    plan = Plan(("runpod",), Limits(max_cost=50.0))
-    again = choosing.find(desk.store, plan, None, CONFIG, STEPS, START, found.ranked)
-    assert again.ranked == found.ranked
-    assert again.choices[0].deadline > 0
+    bounded = Plan(("runpod",), Limits(max_cost=50.0))
+    found = choose.within(bounded, market, None, START)
+    assert found.ranked == choose.within(Plan(("runpod",)), market, None, START).ranked
+    assert found.choices[0].deadline > 0
 
 
 def test_a_budget_that_fits_passes(desk: Desk) -> None:
     hours = forecast().hours + RESERVE
     for limits in (Limits(max_hours=hours + 0.01), Limits(max_cost=0.5 * hours + 0.01)):
-        choosing.must_fit(Plan(("runpod",), limits), find(desk, limits))
+        choose.must_fit(Plan(("runpod",), limits), find(desk, limits))
 
 
 @pytest.mark.parametrize(
@@ -153,7 +161,7 @@ def test_a_budget_that_does_not(desk: Desk, share: float, limits: Limits, words:
     )
     found = find(desk, given)
     with pytest.raises(BadInput) as caught:
-        choosing.must_fit(Plan(("runpod",), given), found)
+        choose.must_fit(Plan(("runpod",), given), found)
     said = str(caught.value)
     assert words.format(hours=hours, cost=cost) in said
     best = forecast()
@@ -164,8 +172,8 @@ def test_a_budget_that_does_not(desk: Desk, share: float, limits: Limits, words:
 def test_nothing_to_be_had_says_where_and_why(desk: Desk) -> None:
     desk.cloud.market = []
     plan = Plan(("runpod",), Limits(max_price=0.3), ("RTX 4090", "L4"))
-    found = choosing.find(desk.store, plan, None, CONFIG, STEPS, START)
-    error = choosing.nothing(plan, found)
+    found = found_for(desk, plan)
+    error = choose.nothing(plan, found)
     assert isinstance(error, NoCapacity)
     assert str(error) == (
         "runpod has no machine with RTX 4090 or L4 at up to $0.3/h for this run (4.6 GB of GPU "
@@ -177,8 +185,8 @@ def test_a_gpu_that_is_too_small_is_said(desk: Desk) -> None:
     desk.cloud.market = [offer(0.1, gpu="T4", memory_gb=1.0), offer(0.1, "B", gpu="Voodoo 2")]
     found = find(desk, Limits())
     assert found.choices == ()
-    assert "too small" in found.problems[1] + found.problems[0]
-    assert "nothing is known of Voodoo 2" in " ".join(found.problems)
+    assert "too small" in found.market.problems[1] + found.market.problems[0]
+    assert "nothing is known of Voodoo 2" in " ".join(found.market.problems)
 
 
 def test_a_gpu_that_nobody_offers_because_it_is_too_small(desk: Desk) -> None:
@@ -186,35 +194,35 @@ def test_a_gpu_that_nobody_offers_because_it_is_too_small(desk: Desk) -> None:
     desk.cloud.market = []
     wide = CONFIG.with_settings({"dim": 1024, "layers": 12, "batch": 8192})
     with pytest.raises(BadInput, match=r"T4 with 16 GB is too small: \d+.\d GB are needed"):
-        choosing.find(desk.store, Plan(("runpod",), gpus=("T4",)), None, wide, STEPS, START)
-    found = choosing.find(desk.store, Plan(("runpod",), gpus=("T4",)), None, CONFIG, STEPS, START)
-    assert isinstance(choosing.nothing(Plan(("runpod",)), found), NoCapacity)
+        found_for(desk, Plan(("runpod",), gpus=("T4",)), config=wide)
+    found = found_for(desk, Plan(("runpod",), gpus=("T4",)))
+    assert isinstance(choose.nothing(Plan(("runpod",)), found), NoCapacity)
 
 
-def choose(desk: Desk, limits: Limits) -> object:
+def chosen(desk: Desk, limits: Limits) -> object:
     plan = Plan(("runpod",), limits, steps=STEPS)
-    known = status(attempt(1, order={"time": START}), total_steps=None)
-    return choosing.choose(desk.store, plan, known, START, desk.say)
+    known = status(attempt(1, order=Order("runpod", plan, START)), total_steps=None)
+    return choose.choose(desk.store, plan, known, START, desk.say)
 
 
 def test_a_keeper_is_told_what_there_is(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert choose(desk, Limits())
+    assert chosen(desk, Limits())
     with pytest.raises(UsedUp, match=r"leave 0.10 h, in which .* \$0.500/h"):
-        choose(desk, Limits(max_hours=0.1))
+        chosen(desk, Limits(max_hours=0.1))
     with pytest.raises(UsedUp, match=r"leave \$0.01, in which"):
-        choose(desk, Limits(max_cost=0.01))
+        chosen(desk, Limits(max_cost=0.01))
     with pytest.raises(UsedUp, match=r"leave 0.10 h and \$0.01"):
-        choose(desk, Limits(max_hours=0.1, max_cost=0.01))
+        chosen(desk, Limits(max_hours=0.1, max_cost=0.01))
     desk.cloud.market = []
     with pytest.raises(NoCapacity, match="runpod has no machine"):
-        choose(desk, Limits(max_hours=0.1))
+        chosen(desk, Limits(max_hours=0.1))
 
     def fails(need: object) -> object:
         raise StoreError("502")
 
     monkeypatch.setattr(desk.cloud, "offers", fails)
     with pytest.raises(NoCapacity, match=r"now \(502\)"):
-        choose(desk, Limits())
+        chosen(desk, Limits())
     assert desk.said == []
 
 
@@ -226,22 +234,22 @@ def test_a_key_that_is_refused_is_the_users_to_mend(
 
     monkeypatch.setattr(desk.cloud, "offers", refuses)
     plan = Plan(("runpod",))
-    error = choosing.nothing(plan, find(desk, Limits()))
+    error = choose.nothing(plan, find(desk, Limits()))
     assert isinstance(error, AuthFailed)
     assert str(error) == "runpod does not accept $RUNPOD_API_KEY: make another one"
     with pytest.raises(NoCapacity, match="does not accept"):
-        choose(desk, Limits())  # another keeper may have the key: the run is not given up
+        chosen(desk, Limits())  # another keeper may have the key: the run is not given up
 
 
 def test_the_steps_of_a_run(desk: Desk) -> None:
     plan = Plan(("runpod",), steps=7)
-    assert choosing.steps_of(desk.store, plan, status(total_steps=9)) == 7
-    assert choosing.steps_of(desk.store, None, status(total_steps=9)) == 9
+    assert choose.steps_of(desk.store, plan, status(total_steps=9)) == 7
+    assert choose.steps_of(desk.store, None, status(total_steps=9)) == 9
     with pytest.raises(BadInput, match="names no data"):
-        choosing.steps_of(desk.store, None, status(total_steps=None))
+        choose.steps_of(desk.store, None, status(total_steps=None))
 
 
 def test_what_was_spent(desk: Desk) -> None:
-    machine = {"price": 2.0, "started": START - HOUR}
-    assert choosing.spent(status(attempt(1, machine=machine)), START) == 2.0
-    assert choosing.spent(status(), START) == 0.0
+    machine = Machine("runpod", START - HOUR, price=2.0)
+    assert choose.spent(status(attempt(1, machine=machine)), START) == 2.0
+    assert choose.spent(status(), START) == 0.0

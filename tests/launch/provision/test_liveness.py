@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
+from launch.contract import deadlines
 from launch.contract.errors import ProviderError
 from launch.provision import liveness
 from mimir.runs import notes
 from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.machine import Machine
 from mimir.runs.notes import Heartbeat, Outcome
 from mimir.runs.status import derive
 from mimir.runs.store import Store
@@ -24,7 +26,9 @@ def busy(store: Store) -> str:
 def begin(store: Store, **machine: Any) -> None:
     number = raise_attempt(store, "run")
     if machine:
-        notes.record_machine(store, "run", number, {"provider": "fake", **machine})
+        notes.record_machine(
+            store, "run", number, Machine(**{"provider": "fake", "started": NOW, **machine})
+        )
 
 
 def test_not_begun(store: Store) -> None:
@@ -43,7 +47,7 @@ def test_starting(store: Store, fake: Fake) -> None:
 
 
 def test_started_long_ago(store: Store, fake: Fake) -> None:
-    begin(store, started=NOW - 2 * liveness.BEGIN_WITHIN)
+    begin(store, started=NOW - 2 * deadlines.BEGIN_WITHIN)
     assert busy(store) == ""
 
 
@@ -79,6 +83,6 @@ def test_a_provider_that_does_not_answer_or_is_unknown(fake: Fake) -> None:
         raise ProviderError("no answer")
 
     fake.alive = fails  # type: ignore[method-assign]
-    assert liveness.alive({"provider": "fake"}) is None
-    assert liveness.alive({"provider": "of a newer Mimir"}) is None
+    assert liveness.alive(Machine("fake", NOW)) is None
+    assert liveness.alive(Machine("of a newer Mimir", NOW)) is None
     assert liveness.alive(None) is None

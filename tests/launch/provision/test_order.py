@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from launch.contract import deadlines
 from launch.contract.errors import BalanceEmpty, NoCapacity, NotGone, Unclear, UnknownOutcome
 from launch.contract.offer import Offer
 from launch.provision import order as ordering
@@ -34,18 +35,17 @@ def test_the_intent_is_written_before_the_request(desk: Desk) -> None:
         seen.append((notes.read_order(desk.store, "run", 1), read_head(desk.store, "run").attempt))
         return desk.cloud.make(offer, name)
 
-    seen: list[tuple[dict[str, object] | None, int]] = []
+    seen: list[tuple[Order | None, int]] = []
     desk.cloud.faults = [create]
     ordered = order(desk)
-    (wanted, head), machine = seen[0], notes.read_machine(desk.store, "run", 1)
+    (written, head), machine = seen[0], notes.read_machine(desk.store, "run", 1)
     assert head == 1
-    assert wanted is not None
-    written = Order.from_json(wanted)
+    assert written is not None
     assert (written.offer, written.plan, written.time) == (offer(), PLAN, START)
     assert (written.since, written.estimate_hours) == (1, 0.5)
     assert machine == ordered.machine
     assert machine is not None
-    assert machine["estimate_hours"] == 0.5
+    assert machine.estimate_hours == 0.5
     assert desk.cloud.created == ["mimir-run-a0001"]
 
 
@@ -62,7 +62,7 @@ def test_of_two_at_once_one_orders(desk: Desk) -> None:
 
 def test_an_order_that_was_just_begun_is_left_to_its_launcher(desk: Desk) -> None:
     desk.order(1)
-    desk.clock.now += ordering.HELD - 1
+    desk.clock.now += deadlines.ORDER_RESERVED - 1
     with pytest.raises(Fenced, match="just now"):
         order(desk)
     assert not desk.cloud.created
@@ -70,7 +70,7 @@ def test_an_order_that_was_just_begun_is_left_to_its_launcher(desk: Desk) -> Non
 
 def test_a_launcher_that_died_after_its_intent_loses_the_attempt(desk: Desk) -> None:
     desk.order(1)
-    desk.clock.now += ordering.HELD
+    desk.clock.now += deadlines.ORDER_RESERVED
     assert order(desk).attempt == 2
     assert desk.gone(1).kind == "refused"
     assert desk.cloud.created == ["mimir-run-a0002"]
@@ -84,7 +84,7 @@ def test_a_launcher_that_slept_after_its_intent_orders_nothing(
 
     def asleep(*args: object, **more: object) -> int:
         monkeypatch.setattr(ordering, "raise_attempt", real)
-        desk.clock.now += ordering.HELD
+        desk.clock.now += deadlines.ORDER_RESERVED
         assert order(desk, after=0).attempt == 2
         return real(*args, **more)  # type: ignore[arg-type]
 
@@ -127,7 +127,7 @@ def test_a_stop_between_two_attempts_holds(
 ) -> None:
     """Asked of the attempt that is replaced, or of the one that was just raised."""
     raise_attempt(desk.store, "run")
-    notes.record_order(desk.store, "run", 1, {})
+    desk.order(1)
     real = notes.record_order
 
     def stopped(*args: object) -> bool:
@@ -168,11 +168,11 @@ def test_the_next_offer_on_no_capacity(desk: Desk) -> None:
     desk.cloud.faults = [NoCapacity("none left"), NoCapacity("none left here")]
     ordered = order(desk, offer(0.5), offer(0.6), offer(0.7))
     assert ordered.attempt == 3
-    assert ordered.machine["price"] == 0.7
+    assert ordered.machine.price == 0.7
     assert [desk.gone(number).kind for number in (1, 2)] == ["refused", "refused"]
     assert desk.said == ["not to be had: none left", "not to be had: none left here"]
     written = [notes.read_order(desk.store, "run", number) for number in (1, 2, 3)]
-    assert [each["since"] for each in written if each] == [1, 1, 1]
+    assert [each.since for each in written if each] == [1, 1, 1]
 
 
 def test_orders_carry_on_which_attempts_never_had_a_machine(desk: Desk) -> None:
@@ -180,7 +180,7 @@ def test_orders_carry_on_which_attempts_never_had_a_machine(desk: Desk) -> None:
     assert order(desk, *map(offer, (0.5, 0.6, 0.7, 0.8))).attempt == 4
     desk.cloud.faults = [NoCapacity("none left")]
     assert order(desk, offer(0.5), offer(0.6), since=1).attempt == 6
-    read = [Order.from_json(notes.read_order(desk.store, "run", n) or {}) for n in range(1, 7)]
+    read = [each for n in range(1, 7) if (each := notes.read_order(desk.store, "run", n))]
     spans = [(), ((1, 1),), ((1, 2),), ((1, 3),), ((1, 3),), ((1, 3), (5, 5))]
     assert [each.refused for each in read] == spans
     assert [each.looked for each in read] == [0, 0, 1, 2, 2, 4]
@@ -195,7 +195,9 @@ def test_what_an_order_says_of_others_may_be_nonsense(desk: Desk, refused: objec
     raise_attempt(desk.store, "run")
     assert order(desk, after=1).attempt == 2
     key = layout.order_key("run", 2)
-    value = {**(notes.read_order(desk.store, "run", 2) or {}), "refused": refused}
+    written = notes.read_order(desk.store, "run", 2)
+    assert written is not None
+    value = {**written.as_json(), "refused": refused}
     desk.store.put(key, json.dumps(value).encode())
     assert 2 not in notes.refused_before(desk.store, "run", 2)
     assert len(derive(desk.store, "run", START).attempts) == 2
@@ -284,7 +286,7 @@ def test_the_keys_end_bounds_the_deadline(desk: Desk, asked: float, hours: float
     desk.credentials = replace(desk.credentials, expires=START + 2 * 3600)
     choice = Choice(desk.provider, offer(), START + asked if asked else 0.0)
     made = ordering.order(desk.store, "run", [choice], PLAN, desk.say, clock=desk.clock)
-    assert made.machine["deadline"] == START + hours * 3600
+    assert made.machine.deadline == START + hours * 3600
     assert bool(desk.said) == (hours == 1.75)
 
 
@@ -298,16 +300,16 @@ def test_giving_up_turns_a_late_machine_away(desk: Desk) -> None:
 
 
 def test_an_order_reads_back(desk: Desk) -> None:
-    wanted = Order("runpod", PLAN, START, offer(), START + 60, 0.5, 3)
-    assert Order.from_json(wanted.as_json()) == wanted
+    wanted = Order("runpod", PLAN, START, offer(), START + 60, 0.5, 3, by="me")
+    assert Order.from_json(wanted.as_json(), "an order") == wanted
     desk.order(2)
     assert newest_plan(desk.store, "run", 4) == PLAN
     assert newest_plan(desk.store, "run", 1) is None
     broken: list[Callable[[], object]] = [
-        lambda: Order.from_json({}),
-        lambda: Order.from_json({**wanted.as_json(), "plan": []}),
-        lambda: Order.from_json({**wanted.as_json(), "time": "noon"}),
+        lambda: Order.from_json({}, "an order"),
+        lambda: Order.from_json({**wanted.as_json(), "plan": []}, "an order"),
+        lambda: Order.from_json({**wanted.as_json(), "time": "noon"}, "an order"),
     ]
     for read in broken:
-        with pytest.raises(Corrupt, match="cannot be read"):
+        with pytest.raises(Corrupt, match="an order"):
             read()

@@ -2,17 +2,17 @@
 
 import pytest
 
-from launch.payload.credentials import Wish
 from launch.pricing import budget
 from launch.provision.resume_plan import Words, renewed
 from mimir.errors import BadInput
+from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
-from mimir.runs.order import Limits, Plan
+from mimir.runs.order import KeySource, Limits, Plan
 from tests.launch.paper import attempt, status
 
 BOUNDS = Limits(max_price=1.0, max_cost=9.0, max_failures=5, max_attempts=4)
 RENTED = Plan(
-    ("runpod", "vastai"), BOUNDS, ("L4",), True, "an image", Wish("arn:aws:iam::1:role/r"), 77
+    ("runpod", "vastai"), BOUNDS, ("L4",), True, "an image", KeySource("arn:aws:iam::1:role/r"), 77
 )
 LOCAL = Plan(("local",), Limits(max_hours=2.0), steps=77)
 KNOWN = status(attempt(1))
@@ -23,10 +23,10 @@ def test_as_last_time() -> None:
 
 
 def test_what_is_said_counts_and_the_rest_stays() -> None:
-    wish = Wish(static=True)
-    plan = renewed(RENTED, KNOWN, Words("vastai", ("T4",), False, "", wish, {"max_cost": 20.0}))
+    keys = KeySource(static=True)
+    plan = renewed(RENTED, KNOWN, Words("vastai", ("T4",), False, "", keys, {"max_cost": 20.0}))
     assert plan == Plan(
-        ("vastai",), Limits(1.0, 0.0, 20.0, 5, 4), ("T4",), True, "", wish, 77
+        ("vastai",), Limits(1.0, 0.0, 20.0, 5, 4), ("T4",), True, "", keys, 77
     )  # an image is the providers' own: others may not start it
     assert renewed(RENTED, KNOWN, Words(image="mine")).image == "mine"
     assert renewed(RENTED, KNOWN, Words(limits={"max_failures": 0})).limits.max_failures == 0
@@ -41,11 +41,11 @@ def test_limits_of_an_own_computer_do_not_count_for_rented_machines() -> None:
 
 def test_without_an_order_it_goes_on_where_it_was() -> None:
     assert renewed(None, KNOWN, Words()).providers == ("local",)
-    machine = {"provider": "docker", "image": "an image"}
+    machine = Machine("docker", 1.0, image="an image")
     known = status(attempt(1, machine=machine))
     assert renewed(None, known, Words()) == Plan(("docker",), image="an image")
     assert renewed(None, known, Words("local")) == Plan(("local",))
-    terminal = status(attempt(1, machine={"provider": "terminal"}))
+    terminal = status(attempt(1, machine=Machine("terminal", 1.0)))
     assert renewed(None, terminal, Words()) == Plan(("local",))
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from launch.contract.cloud import State
-from launch.supervise import diagnosis
 from launch.supervise.diagnosis import Facts, Finding, diagnose, failures, without_progress
+from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
 from mimir.runs.order import Order, Plan
 from mimir.runs.status import AttemptStatus, Status
@@ -16,7 +16,7 @@ NOW = 100_000.0
 REFUSED = Gone(NOW, "refused", "sold out")
 GONE = Gone(NOW, "eviction", "outbid")
 ORDER = Order("fake", Plan(("fake",)), NOW - 300.0)
-MACHINE = {"provider": "fake", "id": "m1"}
+MACHINE = Machine("fake", NOW - 300.0, "m1")
 WORKING = AttemptStatus(1, 0, "", machine=MACHINE)
 STATUS = Status(
     run="run", preset="smoke", state="running", reason="", step=7, committed_step=5,
@@ -109,10 +109,10 @@ def test_what_the_service_said_is_told() -> None:
 
 
 def test_the_machines_own_deadline_goes_before_its_orders() -> None:
-    shortened = at(machine={**MACHINE, "deadline": NOW - 1801})
+    shortened = at(machine=replace(MACHINE, deadline=NOW - 1801))
     assert seen(replace(shortened, order=ago(9000, NOW + 9000))) == ("lost", "failure")
     assert seen(replace(shortened, order=ago(9000))) == ("lost", "failure")
-    unsaid = at(machine={**MACHINE, "deadline": 0.0})
+    unsaid = at(machine=replace(MACHINE, deadline=0.0))
     assert seen(replace(unsaid, order=ago(9000, NOW - 1801))) == ("lost", "failure")
 
 
@@ -141,7 +141,3 @@ def test_only_what_broke_is_a_failure() -> None:
     attempts.append(AttemptStatus(6, 0, ""))
     status = replace(STATUS, attempts=tuple(attempts))
     assert [failures(status, since) for since in (0, 1, 2, 5, 6)] == [2, 2, 1, 1, 0]
-
-
-def test_a_silent_machine_outlives_an_image_that_is_pulled() -> None:
-    assert diagnosis.SETTLE < diagnosis.SILENT_FOR < diagnosis.BEGIN_WITHIN

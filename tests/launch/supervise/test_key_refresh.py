@@ -2,15 +2,20 @@
 
 import json
 import os
+import platform
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from launch.contract import deadlines
 from launch.payload import credentials
-from launch.payload.credentials import Credentials, How, Wish
+from launch.payload.credentials import Credentials, How
 from launch.supervise import key_refresh
 from mimir.errors import StoreDenied
+from mimir.runs.machine import Machine
+from mimir.runs.order import KeySource
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0
@@ -22,16 +27,18 @@ class Place:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.file = folder / "keys.json"
-        self.machine: dict[str, Any] = {"host": os.uname().nodename, "keys": str(folder)}
+        self.machine = Machine("docker", NOW, host=platform.node(), details={"keys": str(folder)})
         self.asked: list[tuple[str, str, int, float, How]] = []
-        self.wish = Wish()
+        self.source = KeySource()
         self.longest = 12 * HOUR
         self.now = NOW
         monkeypatch.setattr(credentials, "mint", self._mint)
 
     def _mint(self, url: str, run: str, attempt: int, life: float, how: How) -> Credentials:
         self.asked.append((url, run, attempt, life, how))
-        ends = self.now + min(max(life + credentials.MARGIN, credentials.SHORTEST), self.longest)
+        ends = self.now + min(
+            max(life + deadlines.KEYS_OUTLIVE, credentials.SHORTEST), self.longest
+        )
         return Credentials("a new id", "a new secret", "a token", ends)
 
     def write(self, life: float | None, made: float = NOW) -> None:
@@ -42,7 +49,7 @@ class Place:
 
     def look(self) -> bool:
         before = self.file.read_text() if self.file.exists() else ""
-        done = key_refresh.if_due(self.machine, URL, "run", 3, self.wish, lambda: self.now)
+        done = key_refresh.if_due(self.machine, URL, "run", 3, self.source, lambda: self.now)
         if done:
             os.utime(self.file, (self.now, self.now))
         assert done == (before != (self.file.read_text() if self.file.exists() else ""))
@@ -80,14 +87,14 @@ def test_an_hour_before_their_end(place: Place) -> None:
 
 
 def test_the_wished_role_is_asked(place: Place) -> None:
-    place.wish = Wish("arn:aws:iam::123456789012:role/machines")
+    place.source = KeySource("arn:aws:iam::123456789012:role/machines")
     place.write(HOUR, NOW - HOUR + 60)
     assert place.look()
-    assert place.asked[0][-1] == credentials.AssumeRole(place.wish.role)
+    assert place.asked[0][-1] == credentials.AssumeRole(place.source.role)
 
 
 def test_they_last_until_the_deadline_and_no_longer(place: Place) -> None:
-    place.machine["deadline"] = NOW + 5 * HOUR
+    place.machine = replace(place.machine, deadline=NOW + 5 * HOUR)
     place.write(2 * HOUR)
     place.now = NOW + HOUR
     assert place.look()
@@ -99,19 +106,26 @@ def test_a_role_of_one_hour_is_not_asked_at_every_look(place: Place) -> None:
     place.longest = HOUR
     place.write(HOUR)
     assert place.looks(10) == 19
-    place.machine["deadline"] = place.now + 3 * HOUR
+    place.machine = replace(place.machine, deadline=place.now + 3 * HOUR)
     assert place.looks(3) in (4, 5, 6)
 
 
 @pytest.mark.parametrize(
-    "other", [{"host": "elsewhere"}, {"keys": ""}, {"keys": "/nonexistent"}, {"host": None}]
+    "other",
+    [
+        {"host": "elsewhere"},
+        {"details": {"keys": ""}},
+        {"details": {"keys": "/nonexistent"}},
+        {"host": ""},
+        {"details": {}},
+    ],
 )
 def test_a_machine_elsewhere(
     place: Place, monkeypatch: pytest.MonkeyPatch, other: dict[str, Any]
 ) -> None:
     monkeypatch.chdir(place.file.parent)  # where "" is a folder with keys, too
     place.write(HOUR, NOW - HOUR + 60)
-    place.machine |= other
+    place.machine = replace(place.machine, **other)
     assert not place.look()
 
 
@@ -123,7 +137,7 @@ def test_ones_own_keys_and_keys_without_end_stay(place: Place) -> None:
     place.file.write_text("no JSON")
     assert not place.look()
     place.write(HOUR, NOW - HOUR + 60)
-    place.wish = Wish(static=True)
+    place.source = KeySource(static=True)
     assert not place.look()
     assert not place.asked
 

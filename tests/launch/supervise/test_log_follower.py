@@ -8,6 +8,7 @@ from launch.supervise.log_follower import Follower
 from mimir.errors import StoreDenied, StoreError
 from mimir.runs import notes
 from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.machine import Machine
 from mimir.runs.notes import Heartbeat, Outcome
 from mimir.runs.store import Store
 from tests.launch.conftest import Clock, Fake
@@ -97,7 +98,7 @@ def test_but_not_forever(script: Script, store: Store, clock: Clock) -> None:
 
 
 def test_a_vanished_machine(script: Script, store: Store, fake: Fake, clock: Clock) -> None:
-    notes.record_machine(store, "run", 1, {"provider": "fake"})
+    notes.record_machine(store, "run", 1, Machine("fake", 1000.0))
 
     def at_sleep(number: int) -> None:
         fake.living = number < 8

@@ -5,14 +5,16 @@ from dataclasses import replace
 
 import pytest
 
+from launch.contract import deadlines
 from launch.contract.cloud import Instance, State
 from launch.contract.errors import ProviderError
 from launch.supervise import reaper
 from mimir.errors import StoreError
 from mimir.runs import layout, notes
 from mimir.runs.commit import end_attempt, raise_attempt
+from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
-from tests.launch.paper import Desk, Paper, offer
+from tests.launch.paper import START, Desk, Paper, offer
 
 NAME = "mimir-run-a0001"
 
@@ -21,7 +23,7 @@ def at_work(desk: Desk) -> None:
     """Attempt 1 is ordered, on record and raised; its machine is i1."""
     desk.order(1)
     raise_attempt(desk.store, "run")
-    notes.record_machine(desk.store, "run", 1, {"provider": "runpod", "id": "i1"})
+    notes.record_machine(desk.store, "run", 1, Machine("runpod", START, "i1"))
     desk.work(1)
 
 
@@ -58,16 +60,17 @@ def raised_only(desk: Desk) -> None:
 
 def elsewhere(desk: Desk) -> None:
     at_work(desk)
-    value = notes.read_order(desk.store, "run", 1) or {}
+    order = notes.read_order(desk.store, "run", 1)
+    assert order is not None
     key = layout.order_key("run", 1)
     desk.store.delete(key)
-    notes.record_order(desk.store, "run", 1, {**value, "provider": "vastai"})
+    notes.record_order(desk.store, "run", 1, replace(order, provider="vastai"))
 
 
 def twice(desk: Desk) -> None:
     desk.order(1)
     raise_attempt(desk.store, "run")
-    notes.record_machine(desk.store, "run", 1, {"provider": "runpod", "id": "i7"})
+    notes.record_machine(desk.store, "run", 1, Machine("runpod", START, "i7"))
 
 
 def on_its_way(desk: Desk) -> None:
@@ -78,12 +81,12 @@ def on_its_way(desk: Desk) -> None:
 
 def young(desk: Desk) -> None:
     desk.order(1)
-    desk.clock.now += reaper.YOUNG - 1
+    desk.clock.now += deadlines.UNRECORDED_FOR - 1
 
 
 def never_begun(desk: Desk) -> None:
     desk.order(1)
-    desk.clock.now += reaper.YOUNG
+    desk.clock.now += deadlines.UNRECORDED_FOR
 
 
 @pytest.mark.parametrize(

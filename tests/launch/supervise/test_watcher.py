@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from launch.contract import deadlines
 from launch.contract.cloud import State
 from launch.contract.errors import (
     AuthFailed,
@@ -19,14 +20,15 @@ from launch.providers import registry
 from launch.provision import order
 from launch.provision import terminate as closing
 from launch.provision.order import Choice, Say
-from launch.supervise import diagnosis, watcher
+from launch.supervise import watcher
 from launch.supervise.watcher import Keeper, Seen, rounds
 from launch.ui import runs
 from mimir.errors import BadInput
 from mimir.runs import layout, notes
 from mimir.runs.commit import raise_attempt
+from mimir.runs.machine import Machine
 from mimir.runs.notes import StopRequest
-from mimir.runs.order import Limits, Order, Plan
+from mimir.runs.order import Limits, Plan
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.status import Status, derive, read_head
 from mimir.runs.store import Store, Versioned
@@ -105,7 +107,7 @@ def test_an_order_without_an_answer_is_adopted(desk: Desk, kept: Kept) -> None:
     assert (seen.acted, seen.over) == (True, False)
     machine = notes.read_machine(desk.store, "run", 1)
     assert machine is not None
-    assert (machine["id"], machine["started"], machine["estimate_hours"]) == ("i1", START, 0.5)
+    assert (machine.id, machine.started, machine.estimate_hours) == ("i1", START, 0.5)
     assert not desk.cloud.created
 
 
@@ -113,7 +115,7 @@ def test_an_order_that_comes_late_is_adopted_before_it_is_given_up(desk: Desk, k
     desk.order(1)
     raise_attempt(desk.store, "run")
     desk.cloud.make(offer(), NAMES[1])
-    assert "on record now" in kept.round(closing.SETTLE).sentence
+    assert "on record now" in kept.round(deadlines.LISTED_WITHIN).sentence
     assert kept.round().sentence == "starting"
 
 
@@ -122,7 +124,7 @@ def test_an_order_that_never_came_is_replaced(desk: Desk, kept: Kept) -> None:
     raise_attempt(desk.store, "run")
     desk.left = ["run 1"]  # the launcher died between them and its request
     desk.cloud.list_fails = [ProviderError("502")]
-    assert kept.round(closing.SETTLE).sentence == "502"  # not listed is not "not there"
+    assert kept.round(deadlines.LISTED_WITHIN).sentence == "502"  # not listed is not "not there"
     assert notes.read_gone(desk.store, "run", 1) is None
     assert "waiting" in kept.round().sentence
     assert (desk.gone(1).kind, desk.left) == ("refused", [])
@@ -154,14 +156,15 @@ def test_a_machine_that_is_lost_is_ended_and_replaced(
     assert desk.left == ["run 2"], "its keys, fetched or not, are no more"
     assert desk.cloud.alive() == NAMES[2:3]
     assert desk.gone(1).kind == ("failure" if state is State.BROKEN else "eviction")
-    written = Order.from_json(notes.read_order(desk.store, "run", 2) or {})
+    written = notes.read_order(desk.store, "run", 2)
+    assert written is not None
     assert (written.since, written.plan) == (1, PLAN)
 
 
 def test_a_silent_machine_is_replaced(desk: Desk, kept: Kept) -> None:
     kept.submit()
     desk.work(1, 5)
-    assert not kept.round(diagnosis.SILENT_FOR).acted
+    assert not kept.round(deadlines.SILENT_FOR).acted
     assert kept.round(1).acted
     assert desk.gone(1).kind == "failure"
 
@@ -288,7 +291,7 @@ def test_a_keeper_that_died_between_a_stop_and_its_order(desk: Desk, kept: Kept)
     notes.request_stop(desk.store, "run", StopRequest(1.0))
     desk.order(2, since=1)
     raise_attempt(desk.store, "run")
-    seen = kept.round(closing.SETTLE)
+    seen = kept.round(deadlines.LISTED_WITHIN)
     assert (seen.over, seen.sentence) == (True, "asked to stop")
     assert desk.cloud.alive() == []
 
@@ -373,7 +376,7 @@ def test_a_stop_that_is_asked_among_refusals(desk: Desk, kept: Kept) -> None:
     asked = notes.request_stop(desk.store, "run", StopRequest(1.0))
     desk.order(asked + 1, since=1, looked=asked - 2)  # another keeper, which died before it looked
     raise_attempt(desk.store, "run")
-    seen = kept.round(closing.SETTLE)
+    seen = kept.round(deadlines.LISTED_WITHIN)
     assert (seen.over, seen.sentence) == (True, "asked to stop")
     assert len(desk.cloud.created) == 1 + 4 * 2
 
@@ -444,7 +447,7 @@ def test_a_run_that_is_finished_while_its_machine_is_ended(desk: Desk, kept: Kep
         terminate(id)
 
     desk.cloud.terminate = late  # type: ignore[method-assign]
-    seen = kept.round(diagnosis.SILENT_FOR + 1)
+    seen = kept.round(deadlines.SILENT_FOR + 1)
     assert (seen.over, seen.status.state) == (True, "done")
     assert (desk.cloud.alive(), kept.asked) == ([], 0)
 
@@ -470,7 +473,7 @@ def test_over_means_that_no_machine_is_left(desk: Desk, kept: Kept) -> None:
     assert not kept.round().over
     desk.cloud.immortal = False
     desk.cloud.make(offer(), NAMES[1])
-    assert kept.round(closing.SETTLE).over
+    assert kept.round(deadlines.LISTED_WITHIN).over
     assert desk.cloud.alive() == []
     assert [desk.gone(number).kind for number in (1, 2)] == ["over", "over"]
 
@@ -482,7 +485,7 @@ def test_a_young_order_of_a_run_that_is_over_is_waited_for(desk: Desk, kept: Kep
     order.give_up(desk.store, "run", "no answer", desk.say)
     seen = kept.round()
     assert (seen.over, "two minutes" in seen.sentence) == (False, True)
-    assert kept.round(closing.SETTLE).over
+    assert kept.round(deadlines.LISTED_WITHIN).over
     assert desk.gone(1).kind == "refused"
 
 
@@ -504,13 +507,13 @@ def test_one_run_that_cannot_be_read_hides_no_other(desk: Desk, kept: Kept) -> N
     desk.store.put(layout.order_key("bad", 1), b'{"plan": 3}')
     seen, failed = rounds(kept.keeper, lambda: ["bad", "run"], desk.say)
     assert ([one.run for one in seen], failed) == (["run"], ["bad"])
-    assert "run bad could not be looked at: an order cannot be read" in desk.said[-1]
+    assert "run bad could not be looked at: plan is int, but must be an object" in desk.said[-1]
 
 
 def test_an_unknown_machine_is_nobodys_to_end(desk: Desk, kept: Kept) -> None:
     kept.submit()
     desk.work(1)
-    machine = {"provider": "terminal", "started": START}
+    machine = Machine("terminal", START)
     attempt = derive(desk.store, "run", START).attempts[0]
     strange = type(attempt)(1, 0, "", machine=machine)
     over = notes.Gone(START, "over", "over")

@@ -144,7 +144,7 @@ def test_the_order(provider: DockerProvider, paper: Paper, spec: AttemptSpec) ->
     assert "--gpus" not in words
     tail = words[words.index("mimir:latest") :]
     assert tail == ["mimir:latest", "--", "mimir-entrypoint", "worker", *spec.worker_options()]
-    assert machine["id"] == "id-mimir-first-a0003"
+    assert machine.id == "id-mimir-first-a0003"
     json.dumps(machine)
     assert provider.alive(machine) is True
 
@@ -171,7 +171,7 @@ def test_keys_are_in_a_file_and_nowhere_else(
     assert paper.environ["PLAIN"] == "yes"
     assert "planted/secret" not in paper.environ.values()
     assert not set(env) & set(value(words, "--env")), "the engine would show them"
-    file = Path(machine["keys"]) / "keys.json"
+    file = Path(machine.detail("keys")) / "keys.json"
     assert json.loads(file.read_text())["SecretAccessKey"] == "planted/secret"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
@@ -188,7 +188,7 @@ def test_without_keys_in_the_order_it_has_a_copy_of_our_own(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAOWN")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "own")
     machine = provider.start(AttemptSpec(S3, "first", 1))
-    file = Path(machine["keys"]) / "keys.json"
+    file = Path(machine.detail("keys")) / "keys.json"
     assert json.loads(file.read_text())["AccessKeyId"] == "AKIAOWN"
 
 
@@ -320,7 +320,7 @@ def test_somebody_elses_image_gets_our_code_from_the_store(
     paper.images["torch:2"] = {"Config": {"Labels": None}}
     machine = provider.start(AttemptSpec(store.url, "first", 1, image="torch:2"))
     words = created(paper)
-    assert machine["image"] == "torch:2"
+    assert machine.image == "torch:2"
     assert value(words, "--entrypoint") == ["python3"]
     assert words[words.index("torch:2") + 1] == "-c"
     assert words[-6:] == list(AttemptSpec(store.url, "first", 1).worker_options())

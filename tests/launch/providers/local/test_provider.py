@@ -1,7 +1,7 @@
 """Processes of this computer as machines."""
 
 import importlib.util
-import os
+import platform
 import stat
 import subprocess
 import sys
@@ -15,6 +15,7 @@ from launch.contract.errors import NoCapacity, NotGone
 from launch.contract.provider import AttemptSpec
 from launch.providers.local.provider import LocalProvider
 from mimir.errors import BadInput
+from mimir.runs.machine import Machine
 from tests.launch.conftest import wait_for
 
 SPEC = AttemptSpec("file:///store", "run", 3, env={"EXTRA": "yes"})
@@ -46,9 +47,9 @@ def test_starts_the_worker_detached_with_its_options_and_a_private_log(state: Pa
     assert local.output(machine, 5) == [f"{options} yes True"]
     log = state / "run-a0003.log"
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
-    assert machine["provider"] == "local"
-    assert machine["host"] == os.uname().nodename
-    assert abs(machine["started"] - time.time()) < 60
+    assert machine.provider == "local"
+    assert machine.host == platform.node()
+    assert abs(machine.started - time.time()) < 60
     again = local.start(SPEC)
     wait_for(lambda: local.alive(again) is False)
     assert len(log.read_text().splitlines()) == 2
@@ -97,7 +98,7 @@ def test_alive_and_ended() -> None:
 def test_another_process_under_the_same_id_is_left_alone() -> None:
     other = subprocess.Popen([sys.executable, "-c", SLEEP], stdout=subprocess.PIPE)
     try:
-        machine = {"provider": "local", "host": os.uname().nodename, "pid": other.pid, "born": 1}
+        machine = Machine("local", 0.0, host=platform.node(), pid=other.pid, details={"born": 1})
         local = LocalProvider()
         assert local.alive(machine) is False
         local.end(machine)
@@ -126,7 +127,7 @@ def test_sigkill_for_what_ignores_sigterm() -> None:
 
 def test_another_host() -> None:
     local = LocalProvider()
-    machine = {"provider": "local", "host": "elsewhere", "pid": 1, "born": 1}
+    machine = Machine("local", 0.0, host="elsewhere", pid=1, details={"born": 1})
     assert local.alive(machine) is None
     with pytest.raises(NotGone, match="elsewhere"):
         local.end(machine)

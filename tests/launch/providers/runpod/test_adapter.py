@@ -24,6 +24,7 @@ from launch.providers.rented import Rented
 from launch.providers.runpod import adapter as runpod
 from launch.providers.runpod.adapter import RunPod
 from mimir.errors import BadInput
+from mimir.runs import codec
 from tests.clouds import contract, documents
 from tests.clouds.fake_runpod import FakeRunPod
 from tests.clouds.machines import ROOT
@@ -88,7 +89,7 @@ def test_offers_are_what_both_clouds_have_now(cloud: RunPod) -> None:
     assert (one.gpu, one.memory_gb, one.place, one.region) == ("RTX 4090", 24, "COMMUNITY", "US")
     assert one.price == pytest.approx(0.34 + 0.01)
     assert not one.spot
-    assert Offer.from_json(json.loads(json.dumps(one.as_json()))) == one
+    assert codec.typed(Offer, json.loads(json.dumps(one.as_json())), "an offer") == one
 
 
 @pytest.mark.parametrize(

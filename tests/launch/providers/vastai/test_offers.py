@@ -10,6 +10,7 @@ from launch.contract.errors import ProviderError, RateLimited
 from launch.contract.offer import Need, Offer
 from launch.providers.vastai import market
 from launch.providers.vastai.adapter import Vast
+from mimir.runs import codec
 from tests.clouds.fake_vast import FakeVast
 from tests.clouds.vast_market import ask
 from tests.launch.providers.vastai.case import adapter, kept_to_the_document, sent
@@ -41,7 +42,7 @@ def test_an_offer_costs_gpu_disk_and_traffic(service: FakeVast, cloud: Vast) -> 
     )
     assert offer.memory_gb == 25.8
     assert not offer.spot
-    assert Offer.from_json(json.loads(json.dumps(offer.as_json()))) == offer
+    assert codec.typed(Offer, json.loads(json.dumps(offer.as_json())), "an offer") == offer
 
 
 def test_spot_offers_bid_more_than_the_least_and_no_more_than_on_demand(
