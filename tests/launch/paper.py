@@ -39,7 +39,9 @@ class Paper:
     """A Cloud whose machines exist on paper. faults: what the next creates do instead."""
 
     def __init__(self, name: str = "runpod") -> None:
-        self.name = name
+        self.name = self.title = name
+        self.key_variable = f"{name.upper()}_API_KEY"
+        self.catalogue_name = ""
         self.caps = Caps(paid=True, spot=True, ends_itself=True)
         self.machines: dict[str, Instance] = {}
         self.market: list[Offer] = [offer(provider=name)]

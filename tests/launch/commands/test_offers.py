@@ -26,6 +26,8 @@ class Fake:
 
     def __init__(self, name: str, answer: list[Offer] | Exception | None) -> None:
         self.name, self.answer, self.cloud = name, answer, self
+        self.key_variable = f"{name.upper()}_API_KEY"
+        self.catalogue_name = {"lambda": "lambdalabs"}.get(name, "")
         self.asked: list[Need] = []
 
     def configured(self) -> bool:
@@ -53,8 +55,8 @@ def clouds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Fake]:
         ),
         "lambda": Fake("lambda", None),
     }
-    real = registry.get
-    monkeypatch.setattr(registry, "get", lambda n: made[n] if n in made else real(n))
+    real = registry.rented
+    monkeypatch.setattr(registry, "rented", lambda n: made[n] if n in made else real(n))
     monkeypatch.setenv("MIMIR_STORE", (tmp_path / "store").as_uri())
     monkeypatch.setitem(sys.modules, "gpuhunt", None)  # not installed
     # What the bench of this checkout has measured grows.
@@ -251,7 +253,7 @@ def test_prices_of_the_catalogue(
         ]
     )
     monkeypatch.setitem(sys.modules, "gpuhunt", package)
-    found, problem = catalogue.prices(("lambda", "vastai"))
+    found, problem = catalogue.prices({"lambdalabs": "lambda"})
     assert problem == ""
     assert [(p.gpu, p.price, p.provider) for p in found] == [
         ("A10", 0.75, "lambda"), ("A100 80GB", 1.79, "lambda"), ("H100 PCIe", 2.49, "lambda"),

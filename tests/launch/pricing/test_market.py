@@ -144,4 +144,4 @@ def test_json_has_no_more_digits_than_it_is_worth() -> None:
 
 
 def test_waiting_is_bounded() -> None:
-    assert offers.WITHIN <= 60
+    assert offers.OFFERS_WITHIN <= 60

@@ -76,7 +76,7 @@ def test_a_read_ends_after_four_tries():
     desk = Desk(*[httpx.Response(503)] * 9)
     with pytest.raises(ProviderError, match="503"):
         desk.http.read("GET", "/things")
-    assert len(desk.asked) == http.TRIES
+    assert len(desk.asked) == http.READ_TRIES
     assert desk.slept == sorted(desk.slept)
 
 

@@ -7,7 +7,7 @@ from launch.providers.rented import Rented
 from mimir.errors import BadInput
 from tests.launch.paper import Paper
 
-VARIABLES = ("RUNPOD_API_KEY", "VAST_API_KEY", "LAMBDA_API_KEY")
+VARIABLES = ("RUNPOD_API_KEY", "VASTAI_API_KEY", "LAMBDA_API_KEY")
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ def test_an_answer_that_stays_lost(desk: Desk) -> None:
     desk.cloud.make(offer(), NAME, 0.7)
     found = desk.provider.adopt(desk.spec())
     assert found is not None
-    assert (found["id"], found["price"]) == ("i1", 0.7)
+    assert (found.id, found.price) == ("i1", 0.7)
 
 
 @pytest.mark.parametrize(("price", "dear"), [(0.5, False), (0.525, False), (0.53, True)])
@@ -120,15 +120,15 @@ def test_dearer_than_offered(desk: Desk, price: float, dear: bool) -> None:
             desk.provider.start(desk.spec())
         assert desk.cloud.alive() == []
         return
-    assert desk.provider.start(desk.spec())["price"] == price
+    assert desk.provider.start(desk.spec()).price == price
 
 
 def test_a_machine_that_is_not_shown_yet_is_taken(desk: Desk) -> None:
     desk.cloud.get_fails = [AWAY, AWAY, AWAY]
-    assert desk.provider.start(desk.spec())["price"] == 0.5
+    assert desk.provider.start(desk.spec()).price == 0.5
 
 
-def machine(desk: Desk) -> dict[str, object]:
+def machine(desk: Desk) -> Machine:
     return desk.provider.start(desk.spec())
 
 

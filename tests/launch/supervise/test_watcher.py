@@ -128,14 +128,14 @@ def test_an_order_that_never_came_is_replaced(desk: Desk, kept: Kept) -> None:
     assert notes.read_gone(desk.store, "run", 1) is None
     assert "waiting" in kept.round().sentence
     assert (desk.gone(1).kind, desk.left) == ("refused", [])
-    assert "attempt 2 is ordered" in kept.round(watcher.AGAIN).sentence
+    assert "attempt 2 is ordered" in kept.round(watcher.ASK_AGAIN).sentence
     assert desk.cloud.created == NAMES[2:3]
 
 
 def test_a_launcher_that_died_before_the_first_attempt(desk: Desk, kept: Kept) -> None:
     desk.order(1)
     assert not kept.round(1).over
-    assert "attempt 2 is ordered" in kept.round(order.HELD).sentence
+    assert "attempt 2 is ordered" in kept.round(deadlines.ORDER_RESERVED).sentence
     assert desk.cloud.created == NAMES[2:3]
 
 
@@ -280,7 +280,7 @@ def test_a_stop_that_comes_while_a_replacement_is_chosen(desk: Desk, kept: Kept)
     seen = kept.round()
     assert "asked to stop" in seen.sentence
     assert len(desk.cloud.created) == 1
-    assert kept.round(watcher.AGAIN).over
+    assert kept.round(watcher.ASK_AGAIN).over
     assert len(desk.cloud.created) == 1
 
 
@@ -333,7 +333,7 @@ def test_none_to_be_had_is_asked_again_ever_later(desk: Desk, kept: Kept) -> Non
     assert all(not seen.over for seen in rounds)
     assert 4 <= kept.asked <= 7
     desk.cloud.faults = []
-    assert "is ordered" in kept.round(watcher.LONGEST).sentence
+    assert "is ordered" in kept.round(watcher.ASK_AGAIN_LONGEST).sentence
 
 
 def test_hundreds_of_refusals_make_no_look_dearer(desk: Desk, kept: Kept) -> None:
@@ -349,7 +349,7 @@ def test_hundreds_of_refusals_make_no_look_dearer(desk: Desk, kept: Kept) -> Non
     for _ in range(30):
         desk.cloud.faults = [NoCapacity("none left") for _ in kept.offers]
         reads.clear()
-        kept.round(watcher.LONGEST)
+        kept.round(watcher.ASK_AGAIN_LONGEST)
         took.append(len(reads))
     status = derive(desk.store, "run", desk.clock())
     assert status.attempt == 1 + 30 * 4
@@ -360,7 +360,7 @@ def test_hundreds_of_refusals_make_no_look_dearer(desk: Desk, kept: Kept) -> Non
     assert "2 to 121  not begun" in text
     assert len(text.splitlines()) < 12
     desk.cloud.faults = []
-    kept.round(watcher.LONGEST)
+    kept.round(watcher.ASK_AGAIN_LONGEST)
     desk.work(122, 9)
     assert derive(desk.store, "run", desk.clock()).attempts[-1].from_step == 5
 
@@ -372,7 +372,7 @@ def test_a_stop_that_is_asked_among_refusals(desk: Desk, kept: Kept) -> None:
     kept.offers = [offer(), offer(0.6)]
     for _ in range(4):
         desk.cloud.faults = [NoCapacity("none left") for _ in kept.offers]
-        kept.round(watcher.LONGEST)
+        kept.round(watcher.ASK_AGAIN_LONGEST)
     asked = notes.request_stop(desk.store, "run", StopRequest(1.0))
     desk.order(asked + 1, since=1, looked=asked - 2)  # another keeper, which died before it looked
     raise_attempt(desk.store, "run")
@@ -406,7 +406,7 @@ def test_a_lost_answer_is_asked_for_in_the_next_rounds(desk: Desk, kept: Kept) -
 def test_what_is_over_is_ended(desk: Desk, kept: Kept, state: str) -> None:
     kept.submit()
     desk.work(1, 5).finish(state, "so it ended")
-    desk.clock.now += watcher.LAST_WORDS
+    desk.clock.now += deadlines.FINAL_LOG_WITHIN
     seen = kept.round()
     assert (seen.over, seen.acted) == (True, True)
     assert desk.cloud.alive() == []
@@ -507,7 +507,7 @@ def test_one_run_that_cannot_be_read_hides_no_other(desk: Desk, kept: Kept) -> N
     desk.store.put(layout.order_key("bad", 1), b'{"plan": 3}')
     seen, failed = rounds(kept.keeper, lambda: ["bad", "run"], desk.say)
     assert ([one.run for one in seen], failed) == (["run"], ["bad"])
-    assert "run bad could not be looked at: plan is int, but must be an object" in desk.said[-1]
+    assert "run bad could not be looked at: bad/a0001/order.json: plan is" in desk.said[-1]
 
 
 def test_an_unknown_machine_is_nobodys_to_end(desk: Desk, kept: Kept) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import stat
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,7 @@ def test_the_order(provider: DockerProvider, paper: Paper, spec: AttemptSpec) ->
     tail = words[words.index("mimir:latest") :]
     assert tail == ["mimir:latest", "--", "mimir-entrypoint", "worker", *spec.worker_options()]
     assert machine.id == "id-mimir-first-a0003"
-    json.dumps(machine)
+    json.dumps(machine.as_json())
     assert provider.alive(machine) is True
 
 
@@ -166,7 +167,7 @@ def test_keys_are_in_a_file_and_nowhere_else(
     machine = provider.start(AttemptSpec(S3, "first", 1, env={**env, "PLAIN": "yes"}))
     words = created(paper)
     assert not any("planted" in word.lower() for asked in paper.asked for word in asked)
-    assert "planted" not in json.dumps(machine).lower()
+    assert "planted" not in json.dumps(machine.as_json()).lower()
     assert "PLAIN" in value(words, "--env")
     assert paper.environ["PLAIN"] == "yes"
     assert "planted/secret" not in paper.environ.values()
@@ -204,7 +205,7 @@ def test_a_launcher_that_died_after_its_order_finds_the_container(
 ) -> None:
     first = provider.start(spec)
     again = provider.start(spec)
-    assert again["id"] == first["id"]
+    assert again.id == first.id
     assert sum(words[0] == "create" for words in paper.asked) == 1
 
 
@@ -248,9 +249,9 @@ def test_end_is_verified(provider: DockerProvider, paper: Paper, spec: AttemptSp
 def test_who_cannot_tell_says_so(provider: DockerProvider, paper: Paper, spec: AttemptSpec) -> None:
     machine = provider.start(spec)
     assert provider.output(machine, 5) == ["one", "two"]
-    assert provider.alive({**machine, "host": "elsewhere"}) is None
+    assert provider.alive(replace(machine, host="elsewhere")) is None
     with pytest.raises(NotGone, match="elsewhere"):
-        provider.end({**machine, "host": "elsewhere"})
+        provider.end(replace(machine, host="elsewhere"))
     paper.slow.add("container")
     assert provider.alive(machine) is None
     paper.slow.clear()

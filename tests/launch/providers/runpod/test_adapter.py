@@ -25,6 +25,7 @@ from launch.providers.runpod import adapter as runpod
 from launch.providers.runpod.adapter import RunPod
 from mimir.errors import BadInput
 from mimir.runs import codec
+from mimir.runs.machine import Machine
 from tests.clouds import contract, documents
 from tests.clouds.fake_runpod import FakeRunPod
 from tests.clouds.machines import ROOT
@@ -329,7 +330,7 @@ def test_rented_ends_what_is_not_said_to_be_ended(fake: FakeRunPod, cloud: RunPo
     for fault in ("error_after", "hang_up", "error", "html_403", "rate_limited"):
         id = rent(cloud)
         fake.fault(fault, method="DELETE")
-        rented.end({"id": id, "name": NAME})
+        rented.end(Machine("runpod", 0.0, id, NAME))
         assert fake.alive() == []
 
 
