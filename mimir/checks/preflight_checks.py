@@ -28,9 +28,9 @@ from mimir.output import export
 from mimir.output.sampling import Quality
 from mimir.submission import Job
 from mimir.training import checkpoint
+from mimir.training.assemble import assemble
 from mimir.training.loop import Gauge, Loop, first_record
 from mimir.training.validation import Validation, per_residue
-from mimir.worker.attempt import assemble
 
 WARM_UP = 20
 HELD = 128

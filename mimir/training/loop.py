@@ -127,6 +127,10 @@ class Loop:
             self._checkpoint()
 
     def _poll(self) -> None:
+        """End the run if asked to, or if the committer has failed.
+
+        Also called during a validation, whose step is then validated on resume.
+        """
         if self.committer:
             self.committer.check()
         reason = self._stop()
@@ -186,7 +190,7 @@ class Loop:
 
     def _validate(self) -> None:
         self._check_finite()  # a validation may come between two rows of metrics
-        figures = self.validation.measure(self.engine, self._poll_quickly)
+        figures = self.validation.measure(self.engine, self._poll)
         record, step = self.record, self.engine.step
         val = figures["val"]
         better = val is not None and (record.best is None or val < record.best)
@@ -206,14 +210,6 @@ class Loop:
             shares = [f"{row[f'samples_{k}']:.0%} {k}" for k in ("valid", "unique", "novel")]
             self._say(f"samples at step {step}: {' '.join(row['samples'])} ({', '.join(shares)})")
         self._window = (self._clock(), step)  # the rate is that of training alone
-
-    def _poll_quickly(self) -> None:
-        """During a validation: only what must end it at once. Its step is validated on resume."""
-        if self.committer:
-            self.committer.check()
-        reason = self._stop()
-        if reason:
-            self._interrupt(reason)
 
     def _checkpoint(self) -> None:
         if self.committer is None or (self._committed_step == self.engine.step):

@@ -19,10 +19,10 @@ from mimir.runs.status import read_head
 from mimir.runs.store import open_store
 from mimir.submission import enter, prepare
 from mimir.training import checkpoint
+from mimir.training.assemble import build
 from mimir.training.engine import Engine
 from mimir.training.loop import first_record
 from mimir.training.validation import averaged
-from mimir.worker.attempt import build
 from tests import toys
 from tests.e2e import jobs
 from tests.e2e.jobs import write_data
