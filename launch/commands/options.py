@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mimir.cli import nearest
 from mimir.errors import BadInput, Fenced, MimirError
+from mimir.text import nearest
 
 if TYPE_CHECKING:
     from launch.contract.provider import Provider

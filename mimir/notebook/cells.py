@@ -18,6 +18,7 @@ from typing import IO, Any
 
 import yaml
 
+from mimir import text
 from mimir.config import Config, load_preset
 from mimir.errors import BAD_CONFIG, DONE, BadInput, Interrupted, StoreError
 from mimir.notebook.live import Board, CellScreen, Screen
@@ -299,7 +300,7 @@ def checklist(session: Session, report: dict[str, Any] | None) -> str:
     held = [row for row in rows if row.get("val") is not None]
     drawn = [row for row in rows if row.get("samples_valid") is not None]
     newest = head.newest()
-    size = f"{record.data.size / 1e6:.1f} MB in the store" if record.data else ""
+    size = f"{text.size(record.data.size)} in the store" if record.data else ""
     at_once = "checked when the run began" if head.step else ""
     lines = [
         _tick(bool(record.data), "Data is there", _seen(seen, "data", size)),
@@ -310,7 +311,7 @@ def checklist(session: Session, report: dict[str, Any] | None) -> str:
         _tick(head.step > 0, "Training loop runs", f"step {head.step:,}, {head.state}"),
         _tick(newest is not None, "Checkpoints save", "" if newest is None else
               f"{len(head.kept)} kept, the newest of step {newest.step:,}, "
-              f"{newest.size / 1e6:.1f} MB, sha256 {newest.sha256[:12]}…"),
+              f"{text.size(newest.size)}, sha256 {newest.sha256[:12]}…"),
         _tick(_falls(trained, "loss") or _falls(held, "val"), "Loss decreases", "; ".join(
             f"{name} {part[0][key]:.4f} to {part[-1][key]:.4f}"
             for name, key, part in (("training", "loss", trained), ("held out", "val", held))

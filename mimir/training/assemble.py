@@ -6,8 +6,7 @@ import torch
 
 from mimir.config import Config
 from mimir.data.pack import TRAIN, Peptides
-from mimir.data.peptides import parse
-from mimir.errors import BadInput
+from mimir.data.peptides import of_run
 from mimir.model.batch import Shelf
 from mimir.runs.record import RunRecord
 from mimir.runs.store import Store
@@ -16,10 +15,7 @@ from mimir.training.engine import Engine, Machine
 
 def build(store: Store, record: RunRecord, config: Config) -> tuple[Engine, Peptides]:
     """The engine at step 0, with the run's data resident on the device."""
-    if record.data is None:
-        raise BadInput(f"run {record.name} names no data; submit it again")
-    content = store.get(record.data.key, size=record.data.size, sha256=record.data.sha256)
-    peptides = parse(content, record.data.key)
+    peptides = of_run(store, record)
     return assemble(config, peptides), peptides
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from mimir.checks import dry_run
-from mimir.checks.fast_path import proven
+from mimir.checks.fast_path import parity_checked
 from mimir.config import Config
 from mimir.errors import DONE, INTERRUPTED, Interrupted, MimirError, NonFinite, StoreError
 from mimir.output import export
@@ -85,14 +85,13 @@ def run_attempt(
         return checkpoint.decode(content, config.sha256(), peptides.digest)
 
     found = attempt.load_newest(check)
-    if engine.machine.device.type == "cuda":
-        engine = proven(engine, terminal.say)
+    engine = parity_checked(engine, terminal.say)
     if found is not None:
         began, tensors = found[1]
         engine.resume(tensors)
     terminal.say(describe(engine, peptides))
     if found is None and config.runtime.preflight == "on":
-        terminal.say(dry_run.rehearse(engine, began))
+        terminal.say(dry_run.dry_run_step(engine, began))
     validation = Validation(peptides, engine.machine.device, config.training.eval_rows)
     reporter = Reporter(Place(store, run, number), gauge, terminal)
     committer = Committer(attempt, terminal.say, before=reporter.flush, patience=patience)

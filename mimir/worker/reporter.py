@@ -20,6 +20,7 @@ from mimir.runs import layout, notes
 from mimir.runs.notes import Heartbeat
 from mimir.runs.parts import PartWriter
 from mimir.runs.store import Store
+from mimir.text import countdown
 from mimir.training.loop import Gauge
 from mimir.worker import health
 
@@ -172,8 +173,7 @@ def line_of(gauge: Gauge) -> str:
         parts.append(f"{gauge.rate:.1f} steps/s")
         if gauge.tokens_per_s:
             parts.append(f"{gauge.tokens_per_s:.0f} tokens/s")
-        left = int((gauge.total - gauge.step) / gauge.rate)
-        parts.append(f"ETA {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}")
+        parts.append(f"ETA {countdown((gauge.total - gauge.step) / gauge.rate)}")
     return "  ".join(parts)
 
 

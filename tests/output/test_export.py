@@ -66,6 +66,15 @@ def test_a_folder_opens_as_the_model_that_was_trained(trained: Engine, tmp_path:
     assert torch.equal(evaluate(opened.model, shelf, 20), wanted)
 
 
+def test_an_unknown_target_is_refused_with_the_nearest(trained: Engine, tmp_path: Path) -> None:
+    opened = model_file.from_folder(folder_of(trained, tmp_path / "m"))
+    assert opened.target_index("P00002") == 2
+    with pytest.raises(BadInput, match=r"'P00004x' is not among the 3 of this model; near are P"):
+        opened.target_index("P00004x")
+    with pytest.raises(BadInput, match=r"of this model$"):
+        opened.target_index("~~~")
+
+
 def test_the_vocabulary_counts_training_lengths() -> None:
     data = toys.peptides(200)
     words = export.vocabulary(data)
