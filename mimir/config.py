@@ -201,7 +201,9 @@ class Config:
             if name == "preset":
                 continue
             if name not in SECTIONS:
-                raise BadInput(f"there is no section {name!r}{nearest(str(name), sorted(SECTIONS))}")
+                raise BadInput(
+                    f"there is no section {name!r}{nearest(str(name), sorted(SECTIONS))}"
+                )
             for key in section:
                 if _SECTION_OF.get(key) != name:
                     hint = nearest(str(key), sorted(SETTINGS))

@@ -31,8 +31,9 @@ from mimir.submission import Job
 from mimir.training import checkpoint
 from mimir.training import device as gpu
 from mimir.training.assemble import assemble
+from mimir.training.figures import per_residue
 from mimir.training.loop import Gauge, Loop, first_record
-from mimir.training.validation import Validation, per_residue
+from mimir.training.validation import Validation
 
 WARM_UP = 20
 HELD = 128

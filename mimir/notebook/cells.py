@@ -25,6 +25,7 @@ from mimir.notebook.live import Board, CellScreen, Screen
 from mimir.runs import layout, notes
 from mimir.runs.collect import sweep
 from mimir.runs.commit import raise_attempt
+from mimir.runs.figures import RANKING
 from mimir.runs.parts import read_metrics
 from mimir.runs.record import RunRecord, read_run
 from mimir.runs.status import Status, derive, read_head
@@ -297,7 +298,7 @@ def checklist(session: Session, report: dict[str, Any] | None) -> str:
     record = read_run(store, session.run)
     seen = {c["name"]: c for c in report["checks"]} if report else {}
     trained = [row for row in rows if row.get("loss") is not None]
-    held = [row for row in rows if row.get("val") is not None]
+    held = [row for row in rows if row.get(RANKING) is not None]
     drawn = [row for row in rows if row.get("samples_valid") is not None]
     newest = head.newest()
     size = f"{text.size(record.data.size)} in the store" if record.data else ""
@@ -312,9 +313,9 @@ def checklist(session: Session, report: dict[str, Any] | None) -> str:
         _tick(newest is not None, "Checkpoints save", "" if newest is None else
               f"{len(head.kept)} kept, the newest of step {newest.step:,}, "
               f"{text.size(newest.size)}, sha256 {newest.sha256[:12]}…"),
-        _tick(_falls(trained, "loss") or _falls(held, "val"), "Loss decreases", "; ".join(
+        _tick(_falls(trained, "loss") or _falls(held, RANKING), "Loss decreases", "; ".join(
             f"{name} {part[0][key]:.4f} to {part[-1][key]:.4f}"
-            for name, key, part in (("training", "loss", trained), ("held out", "val", held))
+            for name, key, part in (("training", "loss", trained), ("held out", RANKING, held))
             if part
         )),
         _tick(bool(drawn) and drawn[-1]["samples_valid"] == 1, "Samples are valid",

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from mimir.errors import StoreError
 from mimir.runs import layout, notes
+from mimir.runs.figures import for_heartbeat
 from mimir.runs.notes import Heartbeat
 from mimir.runs.parts import PartWriter
 from mimir.runs.store import Store
@@ -98,6 +99,7 @@ class Reporter:
                 time=time.time(), step=gauge.step, total_steps=gauge.total, epoch=gauge.epoch,
                 rate=gauge.rate, loss=gauge.loss, val=gauge.val, pid=os.getpid(),
                 host=os.uname().nodename, interval_s=INTERVAL, device=gauge.device,
+                figures=for_heartbeat(gauge.figures),
             ))  # fmt: skip
         except StoreError as error:
             self._complain(error)
