@@ -16,7 +16,7 @@ help:
 	@echo "make colab-test    Google's own CLI against fakes of Colab's servers (Python 3.12)"
 	@echo "make vastai-test   Vast.ai's own client against our fake of Vast.ai (fetched with pip)"
 	@echo "make colab-live    two minutes on a real Colab machine, for a person with an account"
-	@echo "make lint          ruff and mypy"
+	@echo "make lint          ruff, mypy, and which way imports run"
 	@echo "make bench         step times beside the plain trainer's, into bench/results/"
 	@echo "make bench-store   checkpoints: the loop's stall, and uploads beside boto3's own"
 	@echo "make bench-start   how soon the laptop's commands answer"
@@ -52,6 +52,7 @@ lint: $(VENV)/installed
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports
 
 format: $(VENV)/installed
 	$(RUN) -m ruff check --fix .

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mimir import cli
 from mimir.errors import BadInput, MimirError
+from mimir.text import nearest
 
 WARM_UP = 3
 """Steps before the peak is read: all buffers exist after the first, lazily made ones too."""
@@ -65,7 +66,7 @@ def main(
     job = prepare(preset, {"device": "cpu", "threads": threads}, data)
     torch.set_num_threads(threads or os.cpu_count() or 1)
     if side not in sides.SIDES:
-        raise BadInput(f"there is no side {side!r}{cli.nearest(side, sides.SIDES)}")
+        raise BadInput(f"there is no side {side!r}{nearest(side, sides.SIDES)}")
     peptides = load(job.data)
     before = _resident_peak()
     trainer = sides.build(side, job.config, peptides)

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 import torch
 
 from bench.baseline import Baseline
-from bench.work import Work, wait
+from bench.work import StepCost
 from mimir.config import Config
 from mimir.data.pack import TRAIN, Peptides
 from mimir.model.batch import Shelf
+from mimir.training.device import synchronize
 from mimir.training.engine import Engine, Machine
 
 SIDES = ("ours", "eager", "autocast", "base")
@@ -39,7 +40,7 @@ def build(name: str, config: Config, peptides: Peptides) -> Side:
         def plain(steps: int) -> None:
             for _ in range(steps):
                 baseline.step()
-            wait(device)
+            synchronize(device)
 
         return Side(name, plain)
     if name == "eager":
@@ -52,15 +53,15 @@ def build(name: str, config: Config, peptides: Peptides) -> Side:
         goal = engine.step + steps
         while engine.step < goal:
             engine.advance(min(stride, goal - engine.step))
-        wait(engine.machine.device)
+        synchronize(engine.machine.device)
 
     return Side(name, ours)
 
 
-def work(config: Config, peptides: Peptides) -> Work:
+def work(config: Config, peptides: Peptides) -> StepCost:
     """What a step of this configuration has to compute on these training peptides."""
     rows = torch.from_numpy(peptides.subset(TRAIN).copy())
-    return Work.of(config, Shelf.of(peptides, rows, torch.device("cpu")))
+    return StepCost.of(config, Shelf.of(peptides, rows, torch.device("cpu")))
 
 
 def _engine(config: Config, peptides: Peptides) -> Engine:

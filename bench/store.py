@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ def _measure(store: S3Store, preset: str, blocks: int) -> dict[str, Any]:
                 committer.drain(600)
                 commits.append(time.perf_counter() - began)
                 # Who goes first changes from block to block: the first one finds colder caches.
-                sides = [lambda: ours.append(_ours(store, content)),
+                sides: list[Callable[[], None]] = [lambda: ours.append(_ours(store, content)),
                          lambda: theirs.append(_theirs(store, Path(file.name)))]  # fmt: skip
                 for side in sides if block % 2 else reversed(sides):
                     side()

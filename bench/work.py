@@ -10,6 +10,7 @@ from torch import Tensor
 from mimir.config import Config
 from mimir.data.alphabet import LETTERS
 from mimir.model.batch import Shelf
+from mimir.training.device import synchronize
 
 TRIES = 8
 """Timings of the matrix product, of which the best counts: the peak is what is possible."""
@@ -17,7 +18,7 @@ TRY_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
-class Work:
+class StepCost:
     """Floating-point operations of one step, by formula: the mean over an epoch."""
 
     residues: float
@@ -32,7 +33,7 @@ class Work:
     timesteps, not for each peptide (negative where T is the larger number)."""
 
     @staticmethod
-    def of(config: Config, shelf: Shelf) -> "Work":
+    def of(config: Config, shelf: Shelf) -> "StepCost":
         """Of a configuration on a shelf. A peptide of length L hides (L + 1) / 2 on average."""
         size, batch = config.model, config.training.batch
         length = float(shelf.lengths.to(torch.float64).mean())
@@ -45,7 +46,7 @@ class Work:
         shown = (length - 1) / 2
         spared = 6 * batch * shown * (tail + head)
         spared += 6 * clock * (batch - config.objective.timesteps)
-        return Work(batch * length, flop, spared)
+        return StepCost(batch * length, flop, spared)
 
 
 def matrix_peak(config: Config, residues: float, device: torch.device, dtype: torch.dtype) -> float:
@@ -60,21 +61,15 @@ def matrix_peak(config: Config, residues: float, device: torch.device, dtype: to
     return 2 * rows * dim * 4 * dim * repeats / best
 
 
-def wait(device: torch.device) -> None:
-    """Return when the device has done all that it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
 def _repeats(product: Callable[[], Tensor], device: torch.device) -> int:
     _timed(product, 3, device)
     return max(1, round(10 * TRY_SECONDS / _timed(product, 10, device)))
 
 
 def _timed(product: Callable[[], Tensor], repeats: int, device: torch.device) -> float:
-    wait(device)
+    synchronize(device)
     start = time.perf_counter()
     for _ in range(repeats):
         product()
-    wait(device)
+    synchronize(device)
     return time.perf_counter() - start

@@ -7,16 +7,16 @@ docstring has a summary line, `Args:` with a line for each parameter, and `Examp
 A `**settings` parameter takes any further option.
 """
 
-import difflib
 import importlib
 import inspect
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from mimir.errors import BAD_CONFIG, BadInput, MimirError
+from mimir.text import nearest
 
 Command = Callable[..., Any]
 Tree = Mapping[str, "Command | str | Tree"]
@@ -172,15 +172,6 @@ def _literal(name: str, value: str, parameter: inspect.Parameter | None) -> str:
 
 def _long(word: str) -> str:
     return SHORT.get(word, word)
-
-
-def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
-    """`; did you mean 'x'?`, or the list of what is known when nothing is near."""
-    names = list(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {prefix + close[0]!r}?"
-    return f"; known are {', '.join(prefix + name for name in names)}" if names else ""
 
 
 def _summary(node: "Command | Tree") -> str:

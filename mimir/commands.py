@@ -10,6 +10,7 @@ from typing import Any
 from mimir import cli
 from mimir.data import commands as data
 from mimir.errors import BadInput, StoreError
+from mimir.text import nearest
 
 
 def train(
@@ -117,7 +118,8 @@ def preflight(
     from tqdm import tqdm
 
     from mimir.checks.preflight import Limits, examine
-    from mimir.checks.preflight_checks import Rehearsal
+    from mimir.checks.preflight_checks import PreflightChecks
+    from mimir.data import files
     from mimir.errors import BAD_CONFIG, DONE
     from mimir.submission import prepare
 
@@ -135,10 +137,10 @@ def preflight(
     with tqdm(
         total=100, disable=not sys.stderr.isatty(), leave=False, bar_format="{desc} {bar} {elapsed}"
     ) as bar:
-        report = examine(job.config.preset, Rehearsal(job, limits, tell), tell)
+        report = examine(job.config.preset, PreflightChecks(job, limits, tell), tell)
     text = json_text.dumps(report.as_json(), indent=2) + "\n"
     if out:
-        _write(Path(out), text)
+        files.write(Path(out), text.encode())
     print(text if json else report.table() + "\n", end="")
     return DONE if report.passed else BAD_CONFIG
 
@@ -183,17 +185,16 @@ def sample(
     Example:
         python -m mimir sample --run demo -n 10 --target P31947 --min-length 8 --max-length 12
     """
-    import difflib
-
     from tqdm import tqdm
 
+    from mimir.data import files
     from mimir.output.sampling import Draw
     from mimir.output.sampling import sample as draw_peptides
 
     labels = {"background": 0, "interacting": 1, "any": 2}
     label = label or "interacting"
     if label not in labels:
-        raise BadInput(f"label is {label!r}{cli.nearest(label, labels)}")
+        raise BadInput(f"label is {label!r}{nearest(label, labels)}")
     if format not in ("fasta", "csv", "json"):
         raise BadInput(f"format is {format!r}, but must be fasta, csv or json")
     if n < 1:
@@ -205,12 +206,7 @@ def sample(
     opened = _open(run, model, store)
     index = None
     if target:
-        known = opened.vocabulary["targets"]
-        if target not in known:
-            near = difflib.get_close_matches(target, known, n=3, cutoff=0.4)
-            hint = f"; near are {', '.join(near)}" if near else ""
-            raise BadInput(f"target {target!r} is not among the {len(known)} of this model{hint}")
-        index = known.index(target)
+        index = opened.target_index(target)
         if not opened.vocabulary["pairs"][index]:
             print(
                 f"note: all pairs of {target} were held out, so the model knows nothing of it",
@@ -229,7 +225,7 @@ def sample(
         peptides = draw_peptides(opened.model, n, draw, histogram, progress)
     text = _peptides(peptides, format, run or Path(model).name, target, label)
     if out:
-        _write(Path(out), text)
+        files.write(Path(out), text.encode())
         print(f"{len(peptides)} peptides in {out} ({opened.source})", file=sys.stderr)
     else:
         print(text, end="")
@@ -247,16 +243,6 @@ def _peptides(peptides: list[str], format: str, name: str, target: str, label: s
         return sheet.getvalue()
     about = f" target={target}" if target else ""
     return "".join(f">{name}_{i + 1}{about} label={label}\n{s}\n" for i, s in enumerate(peptides))
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".part")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise BadInput(f"cannot write {path}: {error.strerror}") from None
 
 
 def _open(run: str, model: str, store: str) -> Any:
@@ -321,18 +307,14 @@ def evaluate(
 
 def _peptides_of(run: str, data: str, store: str, opened: Any) -> Any:
     from mimir.data.pack import load
-    from mimir.data.peptides import parse
+    from mimir.data.peptides import of_run
     from mimir.runs.record import read_run
     from mimir.runs.store import open_store
     from mimir.submission import default_store, prepare
 
     if run and not data:
         opened_store = open_store(store or default_store())
-        record = read_run(opened_store, run)
-        assert record.data is not None
-        stored = record.data
-        content = opened_store.get(stored.key, size=stored.size, sha256=stored.sha256)
-        return parse(content, stored.key)
+        return of_run(opened_store, read_run(opened_store, run))
     peptides = load(prepare("smoke", {}, data).data)
     if list(peptides.vocabulary) != opened.vocabulary["targets"]:
         raise BadInput("the data set's targets are not those that the model was trained with")

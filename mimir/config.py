@@ -6,7 +6,6 @@ for itself (precision, checkpoint cadence) and a resumed run may change. Setting
 unique over all sections, so that the command line can name any of them by itself.
 """
 
-import difflib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from typing import Any
 import yaml
 
 from mimir.errors import BadInput
+from mimir.text import nearest
 
 PRESETS = Path(__file__).resolve().parent / "jobs"
 if not PRESETS.is_dir():  # a checkout keeps them at the top level, a wheel inside the package
@@ -188,7 +188,7 @@ class Config:
         for name, value in settings.items():
             name = name.replace("-", "_")
             if name not in _SECTION_OF:
-                raise BadInput(f"there is no setting {name!r}{_nearest(name, SETTINGS)}")
+                raise BadInput(f"there is no setting {name!r}{nearest(name, sorted(SETTINGS))}")
             section = _SECTION_OF[name]
             sections[section][name] = _typed(name, value, type(sections[section][name]))
         return Config(self.preset, **{n: cls(**sections[n]) for n, cls in SECTIONS.items()})
@@ -201,12 +201,13 @@ class Config:
             if name == "preset":
                 continue
             if name not in SECTIONS:
-                raise BadInput(f"there is no section {name!r}{_nearest(name, SECTIONS)}")
+                raise BadInput(
+                    f"there is no section {name!r}{nearest(str(name), sorted(SECTIONS))}"
+                )
             for key in section:
                 if _SECTION_OF.get(key) != name:
-                    raise BadInput(
-                        f"section {name} has no setting {key!r}{_nearest(key, SETTINGS)}"
-                    )
+                    hint = nearest(str(key), sorted(SETTINGS))
+                    raise BadInput(f"section {name} has no setting {key!r}{hint}")
             config = config.with_settings(section)
         return config
 
@@ -227,11 +228,6 @@ def _typed(name: str, value: Any, kind: type) -> Any:
     return value
 
 
-def _nearest(name: object, known: Any) -> str:
-    close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.4)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}"
-
-
 def preset_names() -> list[str]:
     """Names of the shipped presets, smallest first."""
     order = {"smoke": 0, "small": 1, "medium": 2, "large": 3}
@@ -248,7 +244,7 @@ def load_preset(name: str) -> Config:
     path = Path(name) if name.endswith((".yaml", ".yml")) else PRESETS / f"{name}.yaml"
     if not path.is_file():
         if path.parent == PRESETS:
-            raise BadInput(f"there is no preset {name!r}{_nearest(name, preset_names())}")
+            raise BadInput(f"there is no preset {name!r}{nearest(name, sorted(preset_names()))}")
         raise BadInput(f"there is no preset file {name}")
     try:
         body = yaml.safe_load(path.read_text(encoding="utf-8"))

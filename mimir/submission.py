@@ -144,12 +144,13 @@ def _packed(csv: Path) -> Path:
     """The packed form of a CSV, from the cache if the content was packed before."""
     from mimir.data.pack import pack
     from mimir.data.peptides import FORMAT
+    from mimir.data.sidecar import path_of
 
     if not csv.is_file():
         raise BadInput(f"there is no data file {csv}; give a CSV or a packed .safetensors")
     content = csv.read_bytes()
     digest = hashlib.sha256(f"format {FORMAT}, held out {HELD_OUT}\n".encode() + content)
-    sidecar = csv.with_name(csv.name + ".groups.safetensors")
+    sidecar = path_of(csv)
     if sidecar.is_file():
         digest.update(sidecar.read_bytes())
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mimir" / "packed"

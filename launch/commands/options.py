@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mimir.cli import nearest
 from mimir.errors import BadInput
+from mimir.text import nearest
 
 if TYPE_CHECKING:
     from launch.contract.provider import Provider

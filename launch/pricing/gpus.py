@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mimir.cli import nearest
 from mimir.errors import BadInput
+from mimir.text import nearest
 
 
 @dataclass(frozen=True)

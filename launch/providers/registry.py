@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from launch.contract.provider import Provider
-from mimir.cli import nearest
 from mimir.errors import BadInput
+from mimir.text import nearest
 
 if TYPE_CHECKING:
     from launch.providers.rented import Rented

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from launch.contract import deadlines
-from launch.contract.cloud import Cloud, Instance, State, machine_name
+from launch.contract.cloud import Boot, Cloud, Instance, State, machine_name
 from launch.contract.errors import (
     Leaked,
     NoCapacity,
@@ -138,9 +138,7 @@ class Rented:
         except (ProviderError, BadInput):
             return []
 
-    def _create(
-        self, spec: AttemptSpec, what: container.Boot, name: str
-    ) -> tuple[str, float | None]:
+    def _create(self, spec: AttemptSpec, what: Boot, name: str) -> tuple[str, float | None]:
         """The id of the machine that was made, and the price that is asked for it if shown."""
         offer = spec.offer
         assert offer is not None

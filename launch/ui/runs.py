@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from launch.pricing import bill as cost
 from launch.provision import liveness
+from mimir.runs.figures import status_words
 from mimir.runs.machine import Machine
 from mimir.runs.status import AttemptStatus, Listed, Status
 
@@ -36,7 +37,7 @@ def status_text(status: Status, store: str = "", now: float | None = None) -> st
         title += f" ({status.reason})"
     lines = [title, f"  preset       {status.preset}", f"  progress     {_progress(status)}"]
     if status.loss is not None or status.val is not None:
-        held_out = f", held-out {status.val:.4f}" if status.val is not None else ""
+        held_out = status_words(status.held_out())
         loss = f"{status.loss:.4f}" if status.loss is not None else "none yet"
         lines.append(f"  loss         {loss}{held_out}")
     if status.kept:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mimir.errors import Corrupt, NonFinite
+from mimir.text import duration, size
 from mimir.training import checkpoint
 from mimir.training.checkpoint import Record
 from mimir.training.engine import Engine
@@ -79,7 +80,7 @@ def block(engine: Engine) -> int:
     return max(1, graph) if engine.machine.device.type == "cuda" else 1
 
 
-def rehearse(engine: Engine, record: Record) -> str:
+def dry_run_step(engine: Engine, record: Record) -> str:
     """Take the next steps, save, load, compare, and put the engine back. A line for the log.
 
     Raises:
@@ -106,7 +107,7 @@ def rehearse(engine: Engine, record: Record) -> str:
     _refuse(differing(before.tensors, engine.state.tensors()), "after it was put back")
     return (
         f"rehearsed {steps} step{'s' if steps > 1 else ''} and a checkpoint of "
-        f"{len(content) / 1e6:.1f} MB in {time.monotonic() - began:.1f} s; "
+        f"{size(len(content))} in {duration(time.monotonic() - began)}; "
         f"peak memory {memory(engine.machine.device)}"
     )
 

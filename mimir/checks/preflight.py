@@ -27,7 +27,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Limits:
-    """hours: of a session, 0 for none. steps, seconds: of the whole trial."""
+    """hours: of a session, 0 for none. steps, seconds: of all checks together."""
 
     hours: float = 12.0
     steps: int = 300
@@ -70,14 +70,14 @@ class Doubt(Exception):
     """A check passed, but there is something to know."""
 
 
-class Trial(Protocol):
+class Checklist(Protocol):
     """Has a method for each of CHECKS, which returns what it saw or raises Unfit or Doubt."""
 
     figures: dict[str, Any]
 
 
 def examine(
-    preset: str, trial: Trial, tell: Callable[[str, float], None],
+    preset: str, checklist: Checklist, tell: Callable[[str, float], None],
     clock: Callable[[], float] = time.monotonic,
 ) -> Report:  # fmt: skip
     """Go through the checklist.
@@ -93,10 +93,10 @@ def examine(
             checks.append(Check(name, "skip", "not reached"))
             continue
         tell(name, 0.0)
-        check, broken = _ask(getattr(trial, name), name)
+        check, broken = _ask(getattr(checklist, name), name)
         checks.append(check)
-    trial.figures["seconds"] = round(clock() - began, 1)
-    return Report(preset, tuple(checks), trial.figures)
+    checklist.figures["seconds"] = round(clock() - began, 1)
+    return Report(preset, tuple(checks), checklist.figures)
 
 
 def _ask(look: Callable[[], str], name: str) -> tuple[Check, bool]:

@@ -16,8 +16,9 @@ from typing import Any
 
 import torch
 
+from mimir import text
 from mimir.checks import dry_run
-from mimir.checks.fast_path import proven
+from mimir.checks.fast_path import parity_checked
 from mimir.checks.preflight import Doubt, Limits, Unfit
 from mimir.config import Config
 from mimir.data.pack import TRAIN, VALIDATION, Peptides, load
@@ -28,9 +29,11 @@ from mimir.output import export
 from mimir.output.sampling import Quality
 from mimir.submission import Job
 from mimir.training import checkpoint
+from mimir.training import device as gpu
+from mimir.training.assemble import assemble
+from mimir.training.figures import per_residue
 from mimir.training.loop import Gauge, Loop, first_record
-from mimir.training.validation import Validation, per_residue
-from mimir.worker.attempt import assemble
+from mimir.training.validation import Validation
 
 WARM_UP = 20
 HELD = 128
@@ -48,7 +51,7 @@ TIGHT = 0.9
 """Part of the memory above which another driver or a longer run may no longer fit."""
 
 
-class Rehearsal:
+class PreflightChecks:
     """What the checks hand on to one another, in the order of `preflight.CHECKS`.
 
     job: with the preset's settings. tell: as for `preflight.examine`.
@@ -78,7 +81,8 @@ class Rehearsal:
         self.figures.update(peptides=len(self.peptides), steps_total=self.job.steps)
         return (
             f"{len(self.peptides):,} peptides, {rows:,} of them to train with, "
-            f"{len(self.peptides.vocabulary)} targets; loaded in {self._clock() - began:.1f} s"
+            f"{len(self.peptides.vocabulary)} targets; "
+            f"loaded in {text.duration(self._clock() - began)}"
         )
 
     def device(self) -> str:
@@ -95,8 +99,8 @@ class Rehearsal:
             ),
             self.peptides,
         )  # fmt: skip
-        if self.engine.machine.device.type == "cuda":
-            self.engine = proven(self.engine, slower.append)  # compiles, captures, claims memory
+        # On a GPU this also compiles, captures and claims memory.
+        self.engine = parity_checked(self.engine, slower.append)
         machine = self.engine.machine
         size = sum(span.stop - span.start for span in self.engine.state.spans)
         kind = str(machine.dtype).removeprefix("torch.")
@@ -204,8 +208,8 @@ class Rehearsal:
         if wrong or found != record:
             raise Unfit(f"{len(wrong)} tensors are not what was saved, such as {wrong[:1]}")
         return (
-            f"{size / 1e6:.1f} MB saved in {saved - began:.1f} s, loaded in {loaded - saved:.1f} "
-            f"s; all {len(self._kept)} tensors are the same bits"
+            f"{text.size(size)} saved in {text.duration(saved - began)}, loaded in "
+            f"{text.duration(loaded - saved)}; all {len(self._kept)} tensors are the same bits"
         )
 
     def resume(self) -> str:
@@ -258,7 +262,7 @@ class Rehearsal:
         hours = (self.job.steps * self.step_s + self.job.steps / every * one) / 3600
         limit = self.limits.hours
         self.figures.update(hours=round(hours, 6), limit_hours=limit)
-        seen = f"{_duration(hours)} for {self.job.steps:,} steps of this data"
+        seen = f"{text.duration(3600 * hours)} for {self.job.steps:,} steps of this data"
         if limit and hours > limit:
             sessions = int(hours / limit) + 1
             raise Unfit(
@@ -276,8 +280,7 @@ class Rehearsal:
         """Seconds, the device's work included."""
         began = self._clock()
         work()
-        if self.engine.machine.device.type == "cuda":
-            torch.cuda.synchronize()
+        gpu.synchronize(self.engine.machine.device)
         return max(1e-9, self._clock() - began)
 
 
@@ -286,9 +289,3 @@ def _version(name: str) -> str:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return ""
-
-
-def _duration(hours: float) -> str:
-    if hours >= 1:
-        return f"{hours:.1f} h"
-    return f"{hours * 60:.1f} min" if hours * 60 >= 1 else f"{hours * 3600:.0f} s"

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.data.alphabet import N_LETTERS, N_STANDARD
+from mimir.runs.figures import Figure
 
 # Pseudo-counts: of each letter in the composition, and of the lower order's distribution in each
 # context. On a million windows markov2 is 2.8915 at a strength of 50 and 2.8908 at 3000.
@@ -39,6 +40,10 @@ class Yardsticks:
 
     background: Yardstick | None
     pairs: Yardstick | None
+
+    def of(self, figure: Figure) -> Yardstick | None:
+        """What stands beside a held-out figure; None if nothing does."""
+        return {"background": self.background, "pairs": self.pairs}.get(figure.baseline)
 
     def as_json(self) -> dict[str, Any]:
         """The same as a JSON object."""

@@ -9,6 +9,7 @@ from mimir.data.build import build as build_data
 from mimir.data.pack import pack as pack_data
 from mimir.data.verify import verify as verify_data
 from mimir.errors import BadInput
+from mimir.text import size
 
 __all__ = ["build", "pack", "verify"]
 
@@ -134,7 +135,7 @@ def pack(
         _print_json(info.as_json())
         return
     counts = info.counts
-    print(f"{info.path}: {counts['rows']:,} peptides, {info.bytes / 1e6:.1f} MB")
+    print(f"{info.path}: {counts['rows']:,} peptides, {size(info.bytes)}")
     print(
         f"  train       {counts['train_background']:,} background, {counts['train_pairs']:,} pairs"
     )

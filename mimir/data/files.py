@@ -1,9 +1,7 @@
 """How this package puts files on disk: whole or not at all, and tensors with one JSON record."""
 
-import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from mimir import atomic_file
 from mimir.errors import BadInput, Corrupt
 
 # safetensors does not fix the order of several metadata keys; with one, equal content has
@@ -36,23 +35,14 @@ def read(path: Path, what: str) -> bytes:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write the file by fsync and rename: it is there as a whole or not at all.
+    """Write the file whole or not at all.
 
     Raises BadInput if the folder is missing or cannot be written to.
     """
-    # In the same folder, so that the rename does not cross file systems.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        atomic_file.write(path, data)
     except OSError as error:
         raise BadInput(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def canonical_json(record: Mapping[str, Any]) -> str:

@@ -101,10 +101,12 @@ def pair_groups(peptides: Keys, targets: NDArray[np.integer]) -> NDArray[np.int6
 
 def _first_equal(values: NDArray[np.integer]) -> NDArray[np.int64]:
     _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
-    return first.astype(np.int64)[inverse]
+    firsts: NDArray[np.int64] = first.astype(np.int64)[inverse]
+    return firsts
 
 
 def renumbered(labels: NDArray[np.integer]) -> NDArray[np.int32]:
     """Labels as 0, 1, 2 ... in the order of their value, int32 [N]."""
     _, inverse = np.unique(labels, return_inverse=True)
-    return inverse.astype(np.int32)
+    numbers: NDArray[np.int32] = inverse.astype(np.int32)
+    return numbers

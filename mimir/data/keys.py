@@ -46,7 +46,8 @@ class Keys:
 
     def is_first(self) -> NDArray[np.bool_]:
         """True where no earlier key is equal, bool [N]."""
-        return self.groups() == np.arange(len(self))
+        first: NDArray[np.bool_] = self.groups() == np.arange(len(self))
+        return first
 
 
 NO_KEYS = Keys(np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.uint64))

@@ -1,6 +1,5 @@
 """The packed data set in memory."""
 
-import difflib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,8 @@ from mimir.data import files
 from mimir.data.alphabet import LETTERS, MAX_LENGTH, MIN_LENGTH, N_LETTERS
 from mimir.data.baselines import Yardsticks
 from mimir.errors import BadInput, Corrupt
+from mimir.runs.record import RunRecord
+from mimir.runs.store import Store
 
 FORMAT = 1
 
@@ -60,17 +61,6 @@ class Peptides:
             chosen &= self.labels == label
         return np.flatnonzero(chosen).astype(np.int64)
 
-    def target_index(self, name: str) -> int:
-        """Index of a target in `vocabulary`. Raises BadInput that offers the nearest names."""
-        try:
-            return self.vocabulary.index(name)
-        except ValueError:
-            near = difflib.get_close_matches(name, self.vocabulary, n=3, cutoff=0.5)
-            hint = f"; near are {', '.join(near)}" if near else ""
-            raise BadInput(
-                f"target {name!r} is not among the {len(self.vocabulary)} of this data set{hint}"
-            ) from None
-
 
 def load(path: Path) -> Peptides:
     """Load a packed data set; a million rows take under half a second, digest included.
@@ -78,6 +68,17 @@ def load(path: Path) -> Peptides:
     Raises BadInput if the file is missing or not of this format, Corrupt if it is damaged.
     """
     return parse(files.read(path, "packed data set"), path)
+
+
+def of_run(store: Store, record: RunRecord) -> Peptides:
+    """The packed data set that a run trains on, from its store.
+
+    Raises BadInput if the record names none, StoreError and Corrupt as `Store.get`.
+    """
+    if record.data is None:
+        raise BadInput(f"run {record.name} names no data; submit it again")
+    stored = record.data
+    return parse(store.get(stored.key, size=stored.size, sha256=stored.sha256), stored.key)
 
 
 def parse(data: bytes, where: Path | str) -> Peptides:

@@ -7,6 +7,8 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from mimir.text import duration
+
 
 class Progress:
     """Reports stages to `stream` (stderr unless given); use as a context manager."""
@@ -29,7 +31,7 @@ class Progress:
         else:
             seconds = time.monotonic() - self._began
             print(
-                f"{self._title} {self._done + 1}/{self._stages} {text} ({seconds:.1f} s)",
+                f"{self._title} {self._done + 1}/{self._stages} {text} ({duration(seconds)})",
                 file=self._stream,
                 flush=True,
             )

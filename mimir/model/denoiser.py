@@ -100,7 +100,8 @@ class Block(nn.Module):
         if predict is not None:
             mixed, x = _Select.apply(mixed, predict), _Select.apply(x, predict)
         x = x + self.out(mixed)
-        return x + self.down(F.gelu(self.up(_norm(self.norm2, x, dtype))))
+        added: Tensor = self.down(F.gelu(self.up(_norm(self.norm2, x, dtype))))
+        return x + added
 
 
 def _norm(norm: nn.LayerNorm, x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -142,10 +143,11 @@ class Denoiser(nn.Module):
         dtype = self.time_up.weight.dtype
         # T rows are fewer than the peptides of a batch: a table, then a look-up.
         table = self.time_down(F.gelu(self.time_up(self.time_waves.to(dtype))))
-        return (
+        summed: Tensor = (
             _LookUp.apply(table, timestep - 1) + _LookUp.apply(self.label, label)
             + _LookUp.apply(self.target, target)
-        ).float()  # fmt: skip
+        )  # fmt: skip
+        return summed.float()
 
     def forward(self, letters: Tensor, condition: Tensor, layout: Layout) -> Tensor:
         """float32 logits [M, V] (or [N, V]).
@@ -164,7 +166,8 @@ class Denoiser(nn.Module):
         for i, block in enumerate(self.blocks):
             last = i == len(self.blocks) - 1
             x = block(x, attend, layout.predict if last else None)
-        return self.head(_norm(self.norm, x, self.head.weight.dtype)).float()
+        logits: Tensor = self.head(_norm(self.norm, x, self.head.weight.dtype))
+        return logits.float()
 
     def _attend(self, layout: Layout) -> Attend:
         """Attention within the peptides of a layout: [N, 3 * H * d] to [N, H * d]."""

@@ -150,7 +150,8 @@ class _Attention(torch.autograd.Function):
     def forward(ctx: Any, qkv: Tensor, starts: Tensor, lengths: Tensor, heads: int) -> Tensor:
         ctx.save_for_backward(qkv, starts, lengths)
         ctx.heads = heads
-        return _attend(qkv, starts, lengths, heads)
+        mixed: Tensor = _attend(qkv, starts, lengths, heads)
+        return mixed
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:

@@ -19,12 +19,14 @@ from typing import IO, Any
 
 import yaml
 
+from mimir import text
 from mimir.config import Config, load_preset
 from mimir.errors import BAD_CONFIG, DONE, BadInput, Interrupted, StoreError
 from mimir.notebook.live import Board, CellScreen, Screen
 from mimir.runs import layout, notes
 from mimir.runs.collect import sweep
 from mimir.runs.commit import raise_attempt
+from mimir.runs.figures import RANKING
 from mimir.runs.machine import Machine
 from mimir.runs.parts import read_metrics
 from mimir.runs.record import RunRecord, read_run
@@ -299,10 +301,10 @@ def checklist(session: Session, report: dict[str, Any] | None) -> str:
     record = read_run(store, session.run)
     seen = {c["name"]: c for c in report["checks"]} if report else {}
     trained = [row for row in rows if row.get("loss") is not None]
-    held = [row for row in rows if row.get("val") is not None]
+    held = [row for row in rows if row.get(RANKING) is not None]
     drawn = [row for row in rows if row.get("samples_valid") is not None]
     newest = head.newest()
-    size = f"{record.data.size / 1e6:.1f} MB in the store" if record.data else ""
+    size = f"{text.size(record.data.size)} in the store" if record.data else ""
     at_once = "checked when the run began" if head.step else ""
     lines = [
         _tick(bool(record.data), "Data is there", _seen(seen, "data", size)),
@@ -313,10 +315,10 @@ def checklist(session: Session, report: dict[str, Any] | None) -> str:
         _tick(head.step > 0, "Training loop runs", f"step {head.step:,}, {head.state}"),
         _tick(newest is not None, "Checkpoints save", "" if newest is None else
               f"{len(head.kept)} kept, the newest of step {newest.step:,}, "
-              f"{newest.size / 1e6:.1f} MB, sha256 {newest.sha256[:12]}…"),
-        _tick(_falls(trained, "loss") or _falls(held, "val"), "Loss decreases", "; ".join(
+              f"{text.size(newest.size)}, sha256 {newest.sha256[:12]}…"),
+        _tick(_falls(trained, "loss") or _falls(held, RANKING), "Loss decreases", "; ".join(
             f"{name} {part[0][key]:.4f} to {part[-1][key]:.4f}"
-            for name, key, part in (("training", "loss", trained), ("held out", "val", held))
+            for name, key, part in (("training", "loss", trained), ("held out", RANKING, held))
             if part
         )),
         _tick(bool(drawn) and drawn[-1]["samples_valid"] == 1, "Samples are valid",

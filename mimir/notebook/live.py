@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from mimir.data.baselines import Yardstick
-from mimir.data.peptides import parse
+from mimir.data.peptides import of_run
 from mimir.errors import StoreError
 from mimir.output import plot
 from mimir.runs.parts import read_metrics, read_parts
@@ -79,11 +79,9 @@ class Board:
         self._yardstick = self._measured()
 
     def _measured(self) -> Yardstick | None:
-        data = self._record.data
-        if data is None:
+        if self._record.data is None:
             return None
-        content = self._store.get(data.key, size=data.size, sha256=data.sha256)
-        return parse(content, data.key).yardsticks.background
+        return of_run(self._store, self._record).yardsticks.background
 
     def line(self, line: str) -> None:
         """Take a line that the worker printed; from any thread."""

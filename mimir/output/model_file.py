@@ -9,7 +9,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mimir.config import Config
-from mimir.data.peptides import parse
+from mimir.data.peptides import of_run
 from mimir.errors import BadInput, Corrupt, NotFound
 from mimir.model.denoiser import Denoiser
 from mimir.output import export
@@ -18,6 +18,7 @@ from mimir.runs.head import Head, Kept
 from mimir.runs.record import read_run
 from mimir.runs.status import read_head
 from mimir.runs.store import Store
+from mimir.text import near
 from mimir.training import checkpoint
 
 
@@ -32,6 +33,15 @@ class Opened:
     """For people: which state of which run this is."""
     warning: str = ""
     """A sentence on what newer could not be used, or ""."""
+
+    def target_index(self, name: str) -> int:
+        """Index of a target protein by name. Raises BadInput that offers the nearest names."""
+        known: list[str] = self.vocabulary["targets"]
+        if name not in known:
+            meant = near(name, known)
+            hint = f"; near are {', '.join(meant)}" if meant else ""
+            raise BadInput(f"target {name!r} is not among the {len(known)} of this model{hint}")
+        return known.index(name)
 
 
 def from_folder(folder: Path) -> Opened:
@@ -74,8 +84,7 @@ def _from_checkpoint(store: Store, run: str, head: Head) -> Opened:
     if not head.kept or record.data is None:
         raise BadInput(f"run {run} has no checkpoint yet; see `python -m launch status {run}`")
     config = Config.from_dict(record.config)
-    data = record.data
-    peptides = parse(store.get(data.key, size=data.size, sha256=data.sha256), data.key)
+    peptides = of_run(store, record)
     kept, tensors, warning = _newest(store, head, config.sha256(), peptides.digest)
     weights = {
         name.removeprefix("ema."): value

@@ -4,6 +4,7 @@ import io
 from typing import Any
 
 from mimir.data.baselines import Yardstick
+from mimir.runs import figures
 
 
 def loss_curve(rows: list[dict[str, Any]], yardstick: Yardstick | None) -> bytes:
@@ -22,14 +23,12 @@ def loss_curve(rows: list[dict[str, Any]], yardstick: Yardstick | None) -> bytes
     train = [(row["step"], row["loss"]) for row in rows if row.get("loss") is not None]
     if train:
         axes.plot(*zip(*train, strict=True), lw=0.8, color="#9ab", label="training (noisy masks)")
-    for name, label, colour in (
-        ("val", "held-out background", "#1565c0"),
-        ("val_pairs", "held-out pairs", "#2e7d32"),
-        ("val_pairs_shuffled", "held-out pairs, shuffled targets", "#c62828"),
-    ):
-        points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
+    for one in figures.FIGURES:
+        points = [(row["step"], row[one.key]) for row in rows if row.get(one.key) is not None]
         if points:
-            axes.plot(*zip(*points, strict=True), "o-", ms=3, lw=1.5, color=colour, label=label)
+            axes.plot(
+                *zip(*points, strict=True), "o-", ms=3, lw=1.5, color=one.colour, label=one.label
+            )
     if yardstick is not None:
         axes.axhline(yardstick.unigram, ls="--", lw=1, color="#555", label="composition entropy")
         axes.axhline(yardstick.markov2, ls=":", lw=1, color="#555", label="order-2 Markov")

@@ -8,6 +8,7 @@ from typing import Any
 from mimir import __version__
 from mimir.data.pack import Peptides
 from mimir.output.sampling import Quality
+from mimir.runs import figures
 from mimir.runs.head import Head
 from mimir.runs.record import RunRecord
 
@@ -29,12 +30,12 @@ def page(
     curve: bytes,
 ) -> bytes:
     """The report of a finished run, self-contained, as UTF-8."""
-    last: dict[str, Any] = next((row for row in reversed(rows) if row.get("val") is not None), {})
-    background, pairs = peptides.yardsticks.background, peptides.yardsticks.pairs
-    figures = [
-        ("held-out background", last.get("val"), background),
-        ("held-out pairs", last.get("val_pairs"), pairs),
-        ("held-out pairs, shuffled targets", last.get("val_pairs_shuffled"), pairs),
+    last: dict[str, Any] = next(
+        (row for row in reversed(rows) if row.get(figures.RANKING) is not None), {}
+    )
+    shown = [
+        (figure.label, last.get(figure.key), peptides.yardsticks.of(figure))
+        for figure in figures.FIGURES
     ]
     table = [
         (
@@ -43,7 +44,7 @@ def page(
             f"{mark.unigram:.4f}" if mark else "–",
             f"{mark.markov2:.4f}" if mark else "–",
         )
-        for name, value, mark in figures
+        for name, value, mark in shown
     ]
     settings = [
         (key, str(value))

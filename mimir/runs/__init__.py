@@ -7,6 +7,7 @@
     head, commit                  HEAD, the one mutable object, and the only ways to change it
     collect                       deletes what an abandoned attempt left behind
     notes, parts, status          what a run tells about itself while it runs
+    figures                       the held-out figures: what each is called where it is shown
 
 Nothing here imports torch, a provider or the launcher.
 """

@@ -76,7 +76,7 @@ def one(kind: Any, value: Any, where: str) -> Any:
     if origin is tuple and isinstance(value, list):
         inner = get_args(kind)[0]
         return tuple(one(inner, each, where) for each in value)
-    if origin is Mapping and isinstance(value, dict):
+    if origin in (dict, Mapping) and isinstance(value, dict):
         return value
     if kind is float and type(value) in (int, float):
         try:

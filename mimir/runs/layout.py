@@ -106,11 +106,6 @@ def code_key(run: str, sha256: str, file: str) -> str:
     return f"{check_run(run)}/code/{sha256}-{_file(file)}"
 
 
-def content_name(key: str) -> str:
-    """The file name that a data or code key was made from."""
-    return key.rsplit("/", 1)[-1].partition("-")[2]
-
-
 def model_key(run: str, attempt: int, nonce: str, file: str) -> str:
     return f"{check_run(run)}/model/a{attempt:04d}-{nonce[:12]}-{_file(file)}"
 

@@ -10,7 +10,7 @@ machine; `request_stop` in turn looks at HEAD again after writing. One of the tw
 the other, so a stop is never lost between two attempts.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mimir.errors import BadInput, Corrupt, StoreError
@@ -26,6 +26,7 @@ class Heartbeat:
     """What a worker writes every `interval_s`. time: unix s; rate: optimizer steps/s.
 
     device: the GPU's or the processor's name; rates of past runs forecast those to come.
+    val: the ranking figure; figures: the others that `status` shows, not stored if there are none.
     """
 
     time: float
@@ -39,6 +40,7 @@ class Heartbeat:
     host: str = ""
     interval_s: float = 15.0
     device: str = ""
+    figures: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,10 @@ class StopRequest:
 
 def beat(store: Store, run: str, attempt: int, heartbeat: Heartbeat) -> None:
     """Overwrite the attempt's heartbeat."""
-    store.put(layout.heartbeat_key(run, attempt), codec.encode(asdict(heartbeat)))
+    body = asdict(heartbeat)
+    if not heartbeat.figures:
+        del body["figures"]
+    store.put(layout.heartbeat_key(run, attempt), codec.encode(body))
 
 
 def read_heartbeat(store: Store, run: str, attempt: int) -> Heartbeat | None:

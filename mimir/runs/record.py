@@ -5,7 +5,6 @@ created, then HEAD. Each step may be repeated, so a submission that was cut off 
 by submitting again.
 """
 
-import difflib
 import hashlib
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from mimir.errors import BadInput, Corrupt, RunExists
 from mimir.runs import codec, layout
 from mimir.runs.head import Head
 from mimir.runs.store import Progress, Store, Stored, create_once
+from mimir.text import near
 
 FORMAT = 1
 
@@ -112,8 +112,8 @@ def read_run(store: Store, name: str) -> RunRecord:
     """The record of a run; BadInput, with the nearest names, if there is none."""
     record = _read(store, name)
     if record is None:
-        near = difflib.get_close_matches(name, list(store.folders()), n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "check the name and the store"
+        meant = near(name, store.folders())
+        hint = f"did you mean {' or '.join(meant)}?" if meant else "check the name and the store"
         raise BadInput(f"there is no run {name} in {store.url}: {hint}")
     return record
 

@@ -309,14 +309,16 @@ def _yield_to() -> None:
 def _is_precondition(error: BaseException | None) -> bool:
     if not isinstance(error, ClientError):
         return False
-    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 412
+    status: int | None = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return status == 412
 
 
 def _is_denial(error: BaseException | None) -> bool:
     """Of the object alone: not of the keys themselves."""
     if not isinstance(error, ClientError):
         return False
-    return error.response.get("Error", {}).get("Code") in ("AccessDenied", "403")
+    code: str | None = error.response.get("Error", {}).get("Code")
+    return code in ("AccessDenied", "403")
 
 
 def _quoted(etag: str) -> str:

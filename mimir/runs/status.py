@@ -6,11 +6,12 @@ still commit is decided by HEAD and nothing else.
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mimir.errors import BAD_CONFIG, NON_FINITE, MimirError
 from mimir.runs import layout, notes
+from mimir.runs.figures import RANKING, from_heartbeat
 from mimir.runs.head import ENDED, Head, Kept
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone, Heartbeat, Outcome
@@ -49,7 +50,7 @@ class Status:
 
     step: what a running attempt's heartbeat says, else the committed one; committed_step: what
     HEAD says. silent_s: seconds since the last sign of a running attempt, None if it has given
-    none. val: held-out loss.
+    none. val: the held-out figure that ranks checkpoints; figures: the others that a status shows.
     """
 
     run: str
@@ -72,9 +73,14 @@ class Status:
     kept: tuple[Kept, ...]
     best: str | None
     created: float
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def held_out(self) -> dict[str, float]:
+        """All known held-out figures by key."""
+        return {**({} if self.val is None else {RANKING: self.val}), **self.figures}
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Plain JSON values; without `figures` if there are none."""
         attempts = [
             {
                 **asdict(each),
@@ -83,7 +89,10 @@ class Status:
             }
             for each in self.attempts
         ]
-        return {**asdict(self), "attempts": attempts}
+        body = {**asdict(self), "attempts": attempts}
+        if not self.figures:
+            del body["figures"]
+        return body
 
 
 @dataclass(frozen=True)
@@ -148,6 +157,7 @@ def derive(store: Store, run: str, now: float) -> Status:
         kept=head.kept,
         best=head.best,
         created=record.created,
+        figures=from_heartbeat(pulse.figures) if pulse else {},
     )
 
 

@@ -8,7 +8,6 @@ A version names one write of one key. S3 derives it from the body, so bodies tha
 `compare_and_swap` must never repeat; HEAD bears a nonce for this reason.
 """
 
-import difflib
 import hashlib
 import importlib
 import os
@@ -20,6 +19,7 @@ from typing import Protocol, cast
 from urllib.parse import urlsplit
 
 from mimir.errors import BadInput, Conflict, Corrupt, StoreDenied, StoreError, StoreUnfit
+from mimir.text import near
 
 Progress = Callable[[int], None]
 """Called with bytes done since the last call, from any thread; negative when a part is redone."""
@@ -110,8 +110,8 @@ def open_store(url: str, *, credentials_file: Path | None = None) -> Store:
         path = Path(url).expanduser().absolute()
         raise BadInput(f"store {url!r} has no scheme; for a local folder write {path.as_uri()}")
     if scheme not in _SCHEMES:
-        near = difflib.get_close_matches(scheme, _SCHEMES, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}://? " if near else ""
+        meant = near(scheme, _SCHEMES)
+        hint = f"did you mean {meant[0]}://? " if meant else ""
         known = ", ".join(f"{name}://" for name in _SCHEMES)
         raise BadInput(f"unknown store scheme {scheme}://: {hint}Known are {known}")
     parts = urlsplit(url)

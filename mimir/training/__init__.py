@@ -5,8 +5,8 @@ engine       one training step, eager or captured as a CUDA graph
 state        weights, moments and moving average in flat vectors
 update       clipping, AdamW and the learning rate
 loop         steps, validation, logging, and when to checkpoint or stop
-validation   held-out loss on fixed masks
-figures      the held-out figures, one row each
+validation   held-out figures of the EMA weights, on fixed masks
+figures      computes the held-out figures that mimir.runs.figures lists
 checkpoint   the training state as safetensors bytes, and back
 committer    uploads and commits checkpoints in a thread
 device       which device, precision and compilation this machine gets

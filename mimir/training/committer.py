@@ -9,24 +9,15 @@ non-finite, a store that stays away) is kept until `check` raises it.
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from mimir.errors import Fenced, MimirError, NonFinite, StoreError
 from mimir.runs.commit import Attempt
+from mimir.text import duration, size
 from mimir.training.checkpoint import Snapshot
 
 PATIENCE = 1800.0
 """Seconds without a successful commit, while one waits, before training gives up."""
 LONGEST_PAUSE = 60.0
-
-
-@dataclass(frozen=True)
-class Committed:
-    """A commit that landed: its step and what it took, in seconds and bytes."""
-
-    step: int
-    seconds: float
-    size: int
 
 
 class Committer:
@@ -58,7 +49,6 @@ class Committer:
         self._closed = False
         self._fatal: BaseException | None = None
         self._failing: float | None = None  # since when, over replaced snapshots too
-        self.last: Committed | None = None
         self._thread = threading.Thread(target=self._work, name="committer", daemon=True)
         self._thread.start()
 
@@ -157,7 +147,6 @@ class Committer:
                 pause = min(LONGEST_PAUSE, pause * 2)
         self._failing = None
         seconds = self._clock() - began
-        self.last = Committed(kept.step, seconds, kept.size)
         self._say(
-            f"checkpoint of step {kept.step} committed: {kept.size / 1e6:.1f} MB, {seconds:.1f} s"
+            f"checkpoint of step {kept.step} committed: {size(kept.size)}, {duration(seconds)}"
         )

@@ -59,6 +59,12 @@ def name(device: torch.device) -> str:
     return f"{_processor()} ({threads} thread{'s' if threads > 1 else ''})"
 
 
+def synchronize(device: torch.device) -> None:
+    """Return when the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def _processor() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():

@@ -7,12 +7,13 @@ its own step, so that early stopping resumes exactly too.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
 from mimir.errors import Interrupted, NonFinite, StoreError
+from mimir.runs.figures import RANKING
 from mimir.training import checkpoint
 from mimir.training import device as gpu
 from mimir.training.checkpoint import Record, Snapshot
@@ -36,6 +37,8 @@ class Gauge:
     loss: float | None = None
     val: float | None = None
     device: str = ""
+    figures: dict[str, float | None] = field(default_factory=dict)
+    """Of the last validation."""
 
 
 class Loop:
@@ -127,6 +130,10 @@ class Loop:
             self._checkpoint()
 
     def _poll(self) -> None:
+        """End the run if asked to, or if the committer has failed.
+
+        Also called during a validation, whose step is then validated on resume.
+        """
         if self.committer:
             self.committer.check()
         reason = self._stop()
@@ -186,15 +193,15 @@ class Loop:
 
     def _validate(self) -> None:
         self._check_finite()  # a validation may come between two rows of metrics
-        figures = self.validation.measure(self.engine, self._poll_quickly)
+        figures = self.validation.measure(self.engine, self._poll)
         record, step = self.record, self.engine.step
-        val = figures["val"]
+        val = figures[RANKING]
         better = val is not None and (record.best is None or val < record.best)
         self.record = replace(
             record, evaluated=step, val=val, best=val if better else record.best,
             stale=0 if better or val is None else record.stale + 1,
         )  # fmt: skip
-        self.gauge.val = val
+        self.gauge.val, self.gauge.figures = val, figures
         row: dict[str, Any] = {"step": step, **figures}
         every = self.engine.config.runtime.sample_every
         drawn = self._samples and every and (step // self._every) % every == 0
@@ -206,14 +213,6 @@ class Loop:
             shares = [f"{row[f'samples_{k}']:.0%} {k}" for k in ("valid", "unique", "novel")]
             self._say(f"samples at step {step}: {' '.join(row['samples'])} ({', '.join(shares)})")
         self._window = (self._clock(), step)  # the rate is that of training alone
-
-    def _poll_quickly(self) -> None:
-        """During a validation: only what must end it at once. Its step is validated on resume."""
-        if self.committer:
-            self.committer.check()
-        reason = self._stop()
-        if reason:
-            self._interrupt(reason)
 
     def _checkpoint(self) -> None:
         if self.committer is None or (self._committed_step == self.engine.step):

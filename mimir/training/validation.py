@@ -1,25 +1,23 @@
-"""Held-out figures, with the same masks every time, beside two yardsticks of the data.
+"""Validates the EMA weights on held-out peptides, with the same masks every time.
 
-The averaged weights are validated. Background peptides and pairs are told apart; pairs are
-also measured with shuffled targets. Matched below shuffled shows that the model knows the
-targets, which it can only of targets that are trained too: where whole targets are held
-out, as `data pack` does, the two are alike. The yardsticks (composition entropy, order-2
-Markov) say when more epochs buy nothing: background windows of proteins are nearly
-incompressible.
+The baselines of the data (composition entropy, order-2 Markov) stand beside the figures. They
+show when more epochs gain nothing: background windows of proteins are nearly incompressible.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from mimir.data.pack import VALIDATION, Peptides
-from mimir.model.batch import Shelf
-from mimir.model.objective import evaluate
+from mimir.data.pack import Peptides
+from mimir.runs import figures
 from mimir.training.engine import Engine
+from mimir.training.figures import MEASURES, HeldOut
+
+REPEATS = 2
+"""Passes over the held-out peptides with other masks."""
 
 
 @contextmanager
@@ -35,69 +33,39 @@ def averaged(engine: Engine) -> Iterator[None]:
 
 
 class Validation:
-    """The held-out peptides on the device.
+    """Measures an engine on the held-out peptides.
 
     Args:
-        rows: at most this many background peptides (the data's order is random already).
+        rows: at most this many background peptides, and as many pairs.
     """
 
     def __init__(self, peptides: Peptides, device: torch.device, rows: int) -> None:
-        def shelf(label: int) -> Shelf:
-            chosen = torch.from_numpy(peptides.subset(VALIDATION, label).copy())[:rows]
-            return Shelf.of(peptides, chosen, device)
-
-        self.background, self.pairs = shelf(0), shelf(1)
-        # A rotation by half: another target, unless one target has more than half of the pairs.
-        order = torch.argsort(self.pairs.targets, stable=True)
-        turned = self.pairs.targets.clone()
-        half = max(1, len(order) // 2)
-        turned[order] = self.pairs.targets[order].roll(half)
-        self.shuffled = replace(self.pairs, targets=turned)
+        self.held = HeldOut.of(peptides, device, rows)
         self.yardsticks = peptides.yardsticks
 
     def measure(self, engine: Engine, poll: Callable[[], None]) -> dict[str, Any]:
-        """NELBO in nats per residue: `val` (background), `val_pairs`, `val_pairs_shuffled`.
+        """Every figure of `figures.FIGURES` by its key; None where nothing is held out.
 
-        None where nothing of the kind is held out. `poll` is called between the parts and may
-        raise to end the validation.
+        `poll` is called between the figures and may raise to end the validation.
         """
-        figures: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         timesteps = engine.config.objective.timesteps
-        for name, shelf in (
-            ("val", self.background),
-            ("val_pairs", self.pairs),
-            ("val_pairs_shuffled", self.shuffled),
-        ):
+        for figure in figures.FIGURES:
             poll()
-            if not len(shelf):
-                figures[name] = None
-                continue
             with averaged(engine):
-                nats = evaluate(engine.model, shelf, timesteps, repeats=2)
-            figures[name] = per_residue(nats, shelf)
-        return figures
+                found = MEASURES[figure.key](self.held, engine.model, timesteps, REPEATS)
+            values[figure.key] = found.value
+        return values
 
-    def sentence(self, step: int, figures: dict[str, Any]) -> str:
+    def sentence(self, step: int, values: dict[str, Any]) -> str:
         """The figures for people."""
         parts = [f"validation at step {step}:"]
-        background, pairs = self.yardsticks.background, self.yardsticks.pairs
-        if figures["val"] is not None:
-            parts.append(f"background {figures['val']:.4f} nats per residue")
-            if background:
-                parts.append(
-                    f"(composition {background.unigram:.4f}, "
-                    f"order-2 Markov {background.markov2:.4f})"
-                )
-        if figures["val_pairs"] is not None:
-            parts.append(
-                f"pairs {figures['val_pairs']:.4f}, with shuffled targets "
-                f"{figures['val_pairs_shuffled']:.4f}"
-            )
-            if pairs:
-                parts.append(f"(composition {pairs.unigram:.4f})")
+        for figure in figures.FIGURES:
+            value = values[figure.key]
+            if value is None:
+                continue
+            parts.append(figure.line.format(value=value))
+            mark = self.yardsticks.of(figure)
+            if mark and figure.beside:
+                parts.append(figure.beside.format(**asdict(mark)))
         return " ".join(parts)
-
-
-def per_residue(nats: Tensor, shelf: Shelf) -> float:
-    """Total nats over total residues."""
-    return float(nats.sum() / shelf.lengths.sum().cpu())

@@ -15,19 +15,16 @@ from typing import Any
 import torch
 
 from mimir.checks import dry_run
-from mimir.checks.fast_path import proven
+from mimir.checks.fast_path import parity_checked
 from mimir.config import Config
-from mimir.data.pack import TRAIN, Peptides
-from mimir.data.peptides import parse
-from mimir.errors import DONE, INTERRUPTED, BadInput, Interrupted, MimirError, NonFinite, StoreError
-from mimir.model.batch import Shelf
+from mimir.errors import DONE, INTERRUPTED, Interrupted, MimirError, NonFinite, StoreError
 from mimir.output import export
 from mimir.runs.commit import Attempt
-from mimir.runs.record import RunRecord, read_run
+from mimir.runs.record import read_run
 from mimir.runs.store import Store, open_store
 from mimir.training import checkpoint
+from mimir.training.assemble import build, describe
 from mimir.training.committer import PATIENCE, Committer
-from mimir.training.engine import Engine, Machine
 from mimir.training.loop import Gauge, Loop, first_record
 from mimir.training.validation import Validation
 from mimir.worker.reporter import Place, Reporter, Terminal, stdout
@@ -88,14 +85,13 @@ def run_attempt(
         return checkpoint.decode(content, config.sha256(), peptides.digest)
 
     found = attempt.load_newest(check)
-    if engine.machine.device.type == "cuda":
-        engine = proven(engine, terminal.say)
+    engine = parity_checked(engine, terminal.say)
     if found is not None:
         began, tensors = found[1]
         engine.resume(tensors)
     terminal.say(describe(engine, peptides))
     if found is None and config.runtime.preflight == "on":
-        terminal.say(dry_run.rehearse(engine, began))
+        terminal.say(dry_run.dry_run_step(engine, began))
     validation = Validation(peptides, engine.machine.device, config.training.eval_rows)
     reporter = Reporter(Place(store, run, number), gauge, terminal)
     committer = Committer(attempt, terminal.say, before=reporter.flush, patience=patience)
@@ -122,43 +118,6 @@ def run_attempt(
         committer.close()
         reporter.close()
     return f"run {run} is done: {how} at step {engine.step}"
-
-
-def build(store: Store, record: RunRecord, config: Config) -> tuple[Engine, Peptides]:
-    """The engine at step 0, with the run's data resident on the device."""
-    if record.data is None:
-        raise BadInput(f"run {record.name} names no data; submit it again")
-    content = store.get(record.data.key, size=record.data.size, sha256=record.data.sha256)
-    peptides = parse(content, record.data.key)
-    return assemble(config, peptides), peptides
-
-
-def assemble(config: Config, peptides: Peptides) -> Engine:
-    """An engine at step 0 on the best device of this machine, which is set up for it."""
-    torch.set_num_threads(config.runtime.threads or os.cpu_count() or 1)
-    machine = Machine.choose(config)
-    if machine.device.type == "cuda":
-        # Without it, cuBLAS may add in another order each time.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    rows = torch.from_numpy(peptides.subset(TRAIN).copy())
-    shelf = Shelf.of(peptides, rows, machine.device)
-    return Engine(config, shelf, len(peptides.vocabulary), machine)
-
-
-def describe(engine: Engine, peptides: Peptides) -> str:
-    """What is about to be trained, in one line."""
-    config, machine = engine.config, engine.machine
-    size = sum(span.stop - span.start for span in engine.state.spans)
-    device = str(machine.device)
-    if machine.device.type == "cuda":
-        device = torch.cuda.get_device_name(machine.device)
-    elif config.runtime.device == "auto":
-        device = "the CPU (no GPU is visible)"
-    return (
-        f"preset {config.preset}: {size / 1e6:.2f}M parameters on {device} in "
-        f"{str(machine.dtype).removeprefix('torch.')}; {len(engine.shelf):,} training peptides, "
-        f"{len(peptides.vocabulary)} targets; step {engine.step:,} of {engine.total:,}"
-    )
 
 
 def main(argv: list[str] | None = None) -> int:

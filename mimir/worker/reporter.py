@@ -17,9 +17,11 @@ from tqdm import tqdm
 
 from mimir.errors import StoreError
 from mimir.runs import layout, notes
+from mimir.runs.figures import for_heartbeat
 from mimir.runs.notes import Heartbeat
 from mimir.runs.parts import PartWriter
 from mimir.runs.store import Store
+from mimir.text import countdown
 from mimir.training.loop import Gauge
 from mimir.worker import health
 
@@ -97,6 +99,7 @@ class Reporter:
                 time=time.time(), step=gauge.step, total_steps=gauge.total, epoch=gauge.epoch,
                 rate=gauge.rate, loss=gauge.loss, val=gauge.val, pid=os.getpid(),
                 host=os.uname().nodename, interval_s=INTERVAL, device=gauge.device,
+                figures=for_heartbeat(gauge.figures),
             ))  # fmt: skip
         except StoreError as error:
             self._complain(error)
@@ -172,8 +175,7 @@ def line_of(gauge: Gauge) -> str:
         parts.append(f"{gauge.rate:.1f} steps/s")
         if gauge.tokens_per_s:
             parts.append(f"{gauge.tokens_per_s:.0f} tokens/s")
-        left = int((gauge.total - gauge.step) / gauge.rate)
-        parts.append(f"ETA {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}")
+        parts.append(f"ETA {countdown((gauge.total - gauge.step) / gauge.rate)}")
     return "  ".join(parts)
 
 

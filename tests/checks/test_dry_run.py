@@ -27,14 +27,14 @@ def data(tmp_path: Path) -> Path:
     return jobs.write_data(tmp_path / "data.csv", 60)
 
 
-def rehearse(engine: Engine) -> str:
-    return dry_run.rehearse(engine, first_record(engine, "d" * 64, 1))
+def dry_run_step(engine: Engine) -> str:
+    return dry_run.dry_run_step(engine, first_record(engine, "d" * 64, 1))
 
 
 @pytest.mark.parametrize("machine", [toys.EXACT, toys.FIXED, toys.HALF])
 def test_no_trace(machine: Machine) -> None:
     one, other = toys.engine(machine), toys.engine(machine)
-    assert rehearse(one).startswith("rehearsed 1 step and a checkpoint of 0.")
+    assert dry_run_step(one).startswith("rehearsed 1 step and a checkpoint of 0.")
     assert one.step == 0
     for steps in (0, 3, 9):  # the epoch has eleven: its end is crossed
         one.advance(steps)
@@ -78,7 +78,7 @@ def test_what_does_not_come_back_is_never_trained(
 def test_what_cannot_be_put_back_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Engine, "resume", lambda self, tensors: None)
     with pytest.raises(Corrupt, match="after it was put back"):
-        rehearse(toys.engine())
+        dry_run_step(toys.engine())
 
 
 def test_nan_is_left_to_the_loop(store: Store, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

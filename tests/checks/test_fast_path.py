@@ -22,7 +22,7 @@ def engine() -> Engine:
 
 def proved(fast: Engine) -> tuple[Engine, list[str]]:
     lines: list[str] = []
-    return fast_path.proven(fast, lines.append), lines
+    return fast_path.compared(fast, lines.append), lines
 
 
 def test_what_is_right_is_kept_as_it_was() -> None:

@@ -16,7 +16,7 @@ import torch
 from mimir import commands
 from mimir.checks import dry_run, preflight_checks
 from mimir.checks.preflight import CHECKS, Check, Limits, Report, examine
-from mimir.checks.preflight_checks import Rehearsal
+from mimir.checks.preflight_checks import PreflightChecks
 from mimir.errors import BadInput
 from mimir.output import export
 from mimir.submission import prepare
@@ -36,8 +36,8 @@ def data(tmp_path: Path) -> Path:
 def run(data: Path) -> Callable[..., Report]:
     def run(limits: Limits | None = None, **settings: Any) -> Report:
         job = prepare("smoke", {**jobs.TINY, "lr": 3e-3, **settings}, str(data))
-        rehearsed = Rehearsal(job, limits or Limits(steps=20), lambda name, part: None)
-        return examine("smoke", rehearsed, lambda name, part: None)
+        checks = PreflightChecks(job, limits or Limits(steps=20), lambda name, part: None)
+        return examine("smoke", checks, lambda name, part: None)
 
     return run
 

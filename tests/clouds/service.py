@@ -66,10 +66,11 @@ class Rental:
 
     def cost(self, now: float) -> float:
         """Dollars so far."""
-        return sum(
+        total: float = sum(
             ((now if end is None else end) - start) * price / 3600
             for start, end, price in self.spans
         )
+        return total
 
 
 COMMON_FAULTS = (

@@ -149,18 +149,13 @@ def test_a_data_set_of_one_class_packs(tmp_path: Path) -> None:
         assert (info.yardsticks.background is None) == ("P1" in text)
 
 
-def test_subset_and_target_index(csv_path: Path) -> None:
+def test_subset(csv_path: Path) -> None:
     peptides = load(_pack(csv_path)[1])
     both = np.concatenate([peptides.subset(TRAIN), peptides.subset(VALIDATION)])
     assert sorted(both.tolist()) == list(range(len(peptides)))
     pairs = peptides.subset(TRAIN, label=1)
     assert (peptides.labels[pairs] == 1).all()
     assert (peptides.split[pairs] == TRAIN).all()
-    assert peptides.target_index(peptides.vocabulary[3]) == 3
-    with pytest.raises(BadInput, match=r"'P00004x' is not among the 20 .* near are .*P00004"):
-        peptides.target_index("P00004x")
-    with pytest.raises(BadInput, match=r"of this data set$"):
-        peptides.target_index("~~~")
 
 
 def test_arrays_are_read_only_and_the_dataclass_frozen(csv_path: Path) -> None:

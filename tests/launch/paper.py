@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from launch.contract.cloud import Boot, Check, Instance, State
+from launch.contract.cloud import Boot, Instance, State
 from launch.contract.offer import Need, Offer
-from launch.contract.provider import AttemptSpec, Caps
+from launch.contract.provider import AttemptSpec, Caps, Check
 from launch.payload import credentials
 from launch.providers.rented import Rented
 from mimir.config import Config, load_preset

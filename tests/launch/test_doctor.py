@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from launch import doctor
-from launch.contract.cloud import Check
 from launch.contract.errors import AuthFailed
-from launch.contract.provider import AttemptSpec
+from launch.contract.provider import AttemptSpec, Check
 from launch.payload import credentials
 from launch.payload.credentials import Credentials
 from launch.providers import registry

@@ -10,7 +10,8 @@ from mimir.config import load_preset
 from mimir.model.batch import Shelf
 from mimir.model.objective import evaluate
 from mimir.training.engine import Engine, Machine
-from mimir.training.validation import averaged, per_residue
+from mimir.training.figures import per_residue
+from mimir.training.validation import averaged
 from tests.learning.chain import Chain, Peptide
 
 TARGETS = 6

@@ -19,10 +19,10 @@ from mimir.runs.status import read_head
 from mimir.runs.store import open_store
 from mimir.submission import enter, prepare
 from mimir.training import checkpoint
+from mimir.training.assemble import build
 from mimir.training.engine import Engine
 from mimir.training.loop import first_record
 from mimir.training.validation import averaged
-from mimir.worker.attempt import build
 from tests import toys
 from tests.e2e import jobs
 from tests.e2e.jobs import write_data
@@ -64,6 +64,15 @@ def test_a_folder_opens_as_the_model_that_was_trained(trained: Engine, tmp_path:
     with averaged(trained):
         wanted = evaluate(trained.model, shelf, 20)
     assert torch.equal(evaluate(opened.model, shelf, 20), wanted)
+
+
+def test_an_unknown_target_is_refused_with_the_nearest(trained: Engine, tmp_path: Path) -> None:
+    opened = model_file.from_folder(folder_of(trained, tmp_path / "m"))
+    assert opened.target_index("P00002") == 2
+    with pytest.raises(BadInput, match=r"'P00004x' is not among the 3 of this model; near are P"):
+        opened.target_index("P00004x")
+    with pytest.raises(BadInput, match=r"of this model$"):
+        opened.target_index("~~~")
 
 
 def test_the_vocabulary_counts_training_lengths() -> None:

@@ -90,7 +90,7 @@ def test_the_kernel_is_the_plain_attention(dtype: torch.dtype, heads: int, width
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_fast_way_is_proven() -> None:
+def test_the_fast_mode_passes_the_parity_check() -> None:
     data = toys.peptides(400)
     torch.compiler.reset()
     config = toys.config(dim=64, heads=4, batch=32, device="cuda")
@@ -99,7 +99,7 @@ def test_the_fast_way_is_proven() -> None:
     shelf = Shelf.of(data, torch.arange(len(data)), machine.device)
     lines: list[str] = []
     engine = Engine(config, shelf, toys.TARGETS, machine)
-    assert fast_path.proven(engine, lines.append) is engine, lines
+    assert fast_path.parity_checked(engine, lines.append) is engine, lines
 
 
 def test_killed_on_the_gpu(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from mimir.data.alphabet import N_LETTERS
 from mimir.data.pack import VALIDATION
 from mimir.model.batch import Shelf
 from mimir.model.objective import evaluate
-from mimir.training.validation import Validation, averaged, per_residue
+from mimir.training.figures import per_residue
+from mimir.training.validation import Validation, averaged
 from tests import toys
 
 CPU = torch.device("cpu")
@@ -49,27 +50,28 @@ def test_averaged_weights_inside_live_ones_after(dtype: torch.dtype) -> None:
 def test_figures_are_of_the_averaged_weights_and_move_nothing() -> None:
     engine, data = trained(), toys.peptides(200)
     validation = Validation(data, CPU, 1000)
-    assert len(validation.background) == len(data.subset(VALIDATION, 0))
-    assert len(validation.pairs) == len(data.subset(VALIDATION, 1))
+    assert len(validation.held.background) == len(data.subset(VALIDATION, 0))
+    assert len(validation.held.pairs) == len(data.subset(VALIDATION, 1))
     before = toys.tensors(engine)
     figures = validation.measure(engine, nothing)
     assert figures == validation.measure(engine, nothing)
     after = toys.tensors(engine)
     assert all(torch.equal(before[name], after[name]) for name in before)
     with averaged(engine):
-        nats = evaluate(engine.model, validation.background, 20, repeats=2)
+        nats = evaluate(engine.model, validation.held.background, 20, repeats=2)
     assert figures["val"] == pytest.approx(
-        float(nats.sum()) / int(validation.background.lengths.sum())
+        float(nats.sum()) / int(validation.held.background.lengths.sum())
     )
     assert figures["val"] != per_residue(
-        evaluate(engine.model, validation.background, 20, repeats=2), validation.background
+        evaluate(engine.model, validation.held.background, 20, repeats=2),
+        validation.held.background,
     )
     assert 2 < figures["val"] < 1.2 * math.log(N_LETTERS)
 
 
 def test_a_limit_of_rows() -> None:
     validation = Validation(toys.peptides(400), CPU, 5)
-    assert (len(validation.background), len(validation.pairs)) == (5, 5)
+    assert (len(validation.held.background), len(validation.held.pairs)) == (5, 5)
 
 
 def test_every_pair_is_told_another_target() -> None:
@@ -82,11 +84,13 @@ def test_every_pair_is_told_another_target() -> None:
 
     validation = Validation(replace(data, targets=targets), CPU, 1000)
     assert len(rows) % 2 == 0
-    own, told = validation.pairs.targets, validation.shuffled.targets
+    own, told = validation.held.pairs.targets, validation.held.shuffled.targets
     assert bool((own != told).all())
     assert own.sort().values.tolist() == told.sort().values.tolist()
     for name in ("letters", "starts", "lengths", "labels"):
-        assert torch.equal(getattr(validation.pairs, name), getattr(validation.shuffled, name))
+        assert torch.equal(
+            getattr(validation.held.pairs, name), getattr(validation.held.shuffled, name)
+        )
 
 
 def test_nothing_held_out() -> None:

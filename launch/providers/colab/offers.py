@@ -6,8 +6,8 @@ is 0; whether this account gets one, only the order tells.
 
 from launch.contract.offer import Offer
 from launch.pricing import gpus
-from mimir.cli import nearest
 from mimir.errors import BadInput
+from mimir.text import nearest
 
 ACCELERATORS = {"T4": 16.0, "L4": 24.0, "G4": 96.0, "A100": 40.0, "H100": 80.0}
 """Colab's names, with the GPU's memory in GB. The CLI makes an A100 of any other, which only

@@ -18,10 +18,10 @@ from typing import Any
 
 import httpx
 
-from launch.contract.cloud import PREFIX, Boot, Check, Instance, State, parse_name
+from launch.contract.cloud import PREFIX, Boot, Instance, State, parse_name
 from launch.contract.errors import AuthFailed, ProviderError, UnknownOutcome
 from launch.contract.offer import Need, Offer
-from launch.contract.provider import Caps
+from launch.contract.provider import Caps, Check
 from launch.payload import cloud_init
 from launch.providers import ssh
 from launch.providers.http import Absent, Http

@@ -18,10 +18,10 @@ from typing import Any
 
 import httpx
 
-from launch.contract.cloud import PREFIX, Boot, Check, Instance, State
+from launch.contract.cloud import PREFIX, Boot, Instance, State
 from launch.contract.errors import AuthFailed, ProviderError, Unclear, UnknownOutcome
 from launch.contract.offer import Need, Offer
-from launch.contract.provider import Caps
+from launch.contract.provider import Caps, Check
 from launch.pricing import gpus
 from launch.providers.http import Absent, Http
 from launch.providers.runpod import errors

@@ -1,0 +1,102 @@
+"""The held-out figures: one row says what each is called wherever it is stored or shown.
+
+A new figure is one row here and one function in `mimir.training.figures.MEASURES`; metrics,
+heartbeat, log, plot, report, `evaluate` and `status` follow from the two.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure, measured on peptides that are not trained on."""
+
+    key: str
+    """Its column in the metrics."""
+    name: str
+    """Its row in the table and the JSON of `evaluate`."""
+    meaning: str
+    """What it measures, in nats per residue if not said otherwise."""
+    line: str
+    """In the log, a format of `value`."""
+    colour: str
+    """Of its line in the plot."""
+    baseline: str = ""
+    """Whose baseline stands beside it: "background", "pairs", or "" for none."""
+    beside: str = ""
+    """That baseline in the log, a format of its fields; "" if the log leaves it out."""
+    status: str = ""
+    """What `status` calls it; "" if `status` does not show it."""
+
+    @property
+    def label(self) -> str:
+        """Its name in the report and the plot."""
+        return f"held-out {self.name}"
+
+
+RANKING = "val"
+"""Key of the figure that ranks checkpoints and decides on early stopping."""
+
+FIGURES: tuple[Figure, ...] = (
+    Figure(
+        key=RANKING,
+        name="background",
+        meaning="NELBO of background peptides",
+        line="background {value:.4f} nats per residue",
+        colour="#1565c0",
+        baseline="background",
+        beside="(composition {unigram:.4f}, order-2 Markov {markov2:.4f})",
+        status="held-out",
+    ),
+    Figure(
+        key="val_pairs",
+        name="pairs",
+        meaning="NELBO of pairs, each with its own target",
+        line="pairs {value:.4f},",
+        colour="#2e7d32",
+        baseline="pairs",
+    ),
+    Figure(
+        key="val_pairs_shuffled",
+        name="pairs, shuffled targets",
+        meaning="NELBO of pairs, each with the target of another pair",
+        line="with shuffled targets {value:.4f}",
+        colour="#c62828",
+        baseline="pairs",
+        beside="(composition {unigram:.4f})",
+    ),
+)
+
+
+def for_heartbeat(values: Mapping[str, float | None]) -> dict[str, float]:
+    """The figures that a heartbeat carries beside the ranking one: those that `status` shows."""
+    return {
+        figure.key: value
+        for figure in FIGURES
+        if figure.status and figure.key != RANKING
+        if (value := values.get(figure.key)) is not None
+    }
+
+
+def from_heartbeat(values: Any) -> dict[str, float]:
+    """What a heartbeat says of figures. A machine wrote it: anything but a known one is dropped."""
+    if not isinstance(values, dict):
+        return {}
+    numbers = {
+        key: float(value)
+        for key, value in values.items()
+        if isinstance(value, (int, float)) and abs(value) <= sys.float_info.max
+    }
+    return for_heartbeat(numbers)
+
+
+def status_words(values: Mapping[str, float | None]) -> str:
+    """The figures as `status` shows them behind the loss, such as ", held-out 2.8700"."""
+    return "".join(
+        f", {figure.status} {value:.4f}"
+        for figure in FIGURES
+        if figure.status and (value := values.get(figure.key)) is not None
+    )

@@ -1,0 +1,47 @@
+"""Makes an engine from a run record or a configuration, and describes it in one line."""
+
+import os
+
+import torch
+
+from mimir.config import Config
+from mimir.data.pack import TRAIN, Peptides
+from mimir.data.peptides import of_run
+from mimir.model.batch import Shelf
+from mimir.runs.record import RunRecord
+from mimir.runs.store import Store
+from mimir.training.engine import Engine, Machine
+
+
+def build(store: Store, record: RunRecord, config: Config) -> tuple[Engine, Peptides]:
+    """The engine at step 0, with the run's data resident on the device."""
+    peptides = of_run(store, record)
+    return assemble(config, peptides), peptides
+
+
+def assemble(config: Config, peptides: Peptides) -> Engine:
+    """An engine at step 0 on the best device of this machine, which is set up for it."""
+    torch.set_num_threads(config.runtime.threads or os.cpu_count() or 1)
+    machine = Machine.choose(config)
+    if machine.device.type == "cuda":
+        # Without it, cuBLAS may add in another order each time.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    rows = torch.from_numpy(peptides.subset(TRAIN).copy())
+    shelf = Shelf.of(peptides, rows, machine.device)
+    return Engine(config, shelf, len(peptides.vocabulary), machine)
+
+
+def describe(engine: Engine, peptides: Peptides) -> str:
+    """What is about to be trained, in one line."""
+    config, machine = engine.config, engine.machine
+    size = sum(span.stop - span.start for span in engine.state.spans)
+    device = str(machine.device)
+    if machine.device.type == "cuda":
+        device = torch.cuda.get_device_name(machine.device)
+    elif config.runtime.device == "auto":
+        device = "the CPU (no GPU is visible)"
+    return (
+        f"preset {config.preset}: {size / 1e6:.2f}M parameters on {device} in "
+        f"{str(machine.dtype).removeprefix('torch.')}; {len(engine.shelf):,} training peptides, "
+        f"{len(peptides.vocabulary)} targets; step {engine.step:,} of {engine.total:,}"
+    )

@@ -1,0 +1,80 @@
+"""Computes each of the held-out figures that `mimir.runs.figures` lists.
+
+Background peptides and pairs are measured apart; pairs also with shuffled targets. Matched
+below shuffled shows that the model uses the targets. It can only for targets that are trained
+too: where whole targets are held out, as `data pack` does, the two are alike.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from mimir.data.pack import VALIDATION, Peptides
+from mimir.model.batch import Shelf
+from mimir.model.denoiser import Denoiser
+from mimir.model.objective import evaluate
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The held-out peptides on a device."""
+
+    background: Shelf
+    pairs: Shelf
+    shuffled: Shelf
+    """The pairs, each with the target of another pair."""
+
+    @staticmethod
+    def of(peptides: Peptides, device: torch.device, rows: int) -> "HeldOut":
+        """At most `rows` of each label; the data's order is random already."""
+
+        def shelf(label: int) -> Shelf:
+            chosen = torch.from_numpy(peptides.subset(VALIDATION, label).copy())[:rows]
+            return Shelf.of(peptides, chosen, device)
+
+        background, pairs = shelf(0), shelf(1)
+        # A rotation by half: another target, unless one target has more than half of the pairs.
+        order = torch.argsort(pairs.targets, stable=True)
+        turned = pairs.targets.clone()
+        turned[order] = pairs.targets[order].roll(max(1, len(order) // 2))
+        return HeldOut(background, pairs, replace(pairs, targets=turned))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A figure's value, None if nothing of the kind is held out, and of how many peptides."""
+
+    value: float | None
+    peptides: int
+
+
+Measure = Callable[[HeldOut, Denoiser, int, int], Measured]
+"""Takes held-out peptides, a model, T and the number of passes with other masks."""
+
+
+def _nelbo(name: str) -> Measure:
+    """NELBO of one set of `HeldOut`, in nats per residue."""
+
+    def measure(held: HeldOut, model: Denoiser, timesteps: int, repeats: int) -> Measured:
+        shelf: Shelf = getattr(held, name)
+        if not len(shelf):
+            return Measured(None, 0)
+        nats = evaluate(model, shelf, timesteps, repeats=repeats)
+        return Measured(per_residue(nats, shelf), len(shelf))
+
+    return measure
+
+
+MEASURES: dict[str, Measure] = {
+    "val": _nelbo("background"),
+    "val_pairs": _nelbo("pairs"),
+    "val_pairs_shuffled": _nelbo("shuffled"),
+}
+"""By the figure's key."""
+
+
+def per_residue(nats: Tensor, shelf: Shelf) -> float:
+    """Total nats over total residues."""
+    return float(nats.sum() / shelf.lengths.sum().cpu())

@@ -1,0 +1,99 @@
+"""A held-out figure is one row of a table and one function, and is then seen everywhere."""
+
+import json
+import math
+import time
+from pathlib import Path
+
+import pytest
+
+from launch.ui.runs import status_text
+from mimir.data.peptides import of_run
+from mimir.model.denoiser import Denoiser
+from mimir.output.evaluation import measure
+from mimir.output.model_file import from_run
+from mimir.runs import figures, layout, notes
+from mimir.runs.figures import FIGURES, Figure
+from mimir.runs.notes import Heartbeat
+from mimir.runs.parts import read_metrics
+from mimir.runs.record import read_run
+from mimir.runs.status import derive, read_head
+from mimir.runs.store import Store, open_store
+from mimir.training.figures import MEASURES, HeldOut, Measured
+from tests.e2e import jobs
+from tests.runs.memory import MemoryStore
+
+NEW = Figure(
+    key="val_seven",
+    name="seven",
+    meaning="always 7",
+    line="seven is {value:.1f}",
+    colour="#000000",
+    baseline="pairs",
+    status="of seven",
+)
+
+
+def seven(held: HeldOut, model: Denoiser, timesteps: int, repeats: int) -> Measured:
+    return Measured(7.0, len(held.pairs))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    opened = open_store((tmp_path / "store").as_uri())
+    jobs.submit(opened, "run", jobs.write_data(tmp_path / "data.csv", 60), max_steps=6)
+    return opened
+
+
+def test_a_new_row_shows_in_metrics_log_report_evaluation_and_status(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "FIGURES", (*FIGURES, NEW))
+    monkeypatch.setitem(MEASURES, NEW.key, seven)
+    done, lines = jobs.train(store, "run")
+    assert done
+    rows = [row for row in read_metrics(store, "run", read_head(store, "run")) if "val" in row]
+    assert [row["val_seven"] for row in rows] == [7.0, 7.0]
+    assert any(line.startswith("validation") and "seven is 7.0" in line for line in lines)
+    assert "<td>held-out seven</td><td>7.0000</td>" in store.get("run/report.html").decode()
+    opened = from_run(store, "run")
+    held = measure(opened, of_run(store, read_run(store, "run")), repeats=1, samples=0)
+    assert held["nelbo"]["seven"]["model"] == 7.0
+    status = derive(store, "run", time.time())
+    assert ", of seven 7.0000" in status_text(status)
+    assert status.as_json()["figures"] == {"val_seven": 7.0}
+
+
+def test_every_figure_is_computed_and_has_names_of_its_own() -> None:
+    assert MEASURES.keys() == {figure.key for figure in FIGURES}
+    for field in ("key", "name", "meaning", "colour"):
+        assert len({getattr(figure, field) for figure in FIGURES}) == len(FIGURES)
+
+
+def test_the_stored_documents_are_as_before_without_a_further_figure(store: Store) -> None:
+    jobs.train(store, "run", steps=4)
+    beat = json.loads(store.get(layout.heartbeat_key("run", 1)))
+    assert sorted(beat) == [
+        "device", "epoch", "host", "interval_s", "loss", "pid", "rate", "step", "time",
+        "total_steps", "val",
+    ]  # fmt: skip
+    status = derive(store, "run", time.time())
+    assert "figures" not in status.as_json()
+    assert f"held-out {status.val:.4f}" in status_text(status)
+
+
+def test_what_a_machine_says_of_figures_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "FIGURES", (*FIGURES, NEW))
+    assert figures.from_heartbeat({"val_seven": 7, "val": 1.0, "\x1b[2J": 3.0}) == {
+        "val_seven": 7.0
+    }
+    for odd in ("7", None, [7], math.nan, math.inf, 10**400):
+        assert figures.from_heartbeat({"val_seven": odd}) == {}
+    assert figures.from_heartbeat("no object") == {}
+
+
+def test_a_heartbeat_with_figures_comes_back() -> None:
+    memory = MemoryStore()
+    beat = Heartbeat(time=1.0, step=2, total_steps=3, figures={"val_seven": 7.0})
+    notes.beat(memory, "run", 1, beat)
+    assert notes.read_heartbeat(memory, "run", 1) == beat
