@@ -28,10 +28,18 @@ def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
 
 
 def duration(seconds: float) -> str:
-    """A duration in its largest unit with one decimal: "1.5 h", "2.0 min", "0.3 s"."""
-    if seconds >= 3600:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{max(0.0, seconds):.1f} s"
+    """A duration in its largest unit, in two digits or more: "3.2 d", "1.5 h", "45 min", "0.3 s".
+
+    Days from 48 hours on.
+    """
+    for each, unit, least in ((86400, "d", 2 * 86400), (3600, "h", 3600), (60, "min", 60)):
+        if seconds >= least:
+            return f"{_two_digits(seconds / each)} {unit}"
+    return f"{_two_digits(max(0.0, seconds))} s"
+
+
+def _two_digits(number: float) -> str:
+    return f"{number:.1f}" if number < 9.95 else f"{number:.0f}"
 
 
 def countdown(seconds: float) -> str:

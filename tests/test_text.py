@@ -17,7 +17,7 @@ def test_nearest_offers_one_or_lists_all() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(-1, "0.0 s"), (0.26, "0.3 s"), (60, "1.0 min"), (3599, "60.0 min"), (5400, "1.5 h")],
+    [(-1, "0.0 s"), (0.26, "0.3 s"), (60, "1.0 min"), (3599, "60 min"), (5400, "1.5 h")],
 )
 def test_a_duration_is_told_in_its_largest_unit(seconds: float, words: str) -> None:
     assert text.duration(seconds) == words

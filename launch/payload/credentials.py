@@ -9,7 +9,6 @@ Nothing here prints a key, and no error repeats what a server said about one.
 import json
 import os
 import re
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import Any
 from launch.contract import deadlines
 from launch.contract.provider import AttemptSpec
 from launch.payload import session_policy as policy
+from mimir import atomic_file
 from mimir.errors import BadInput, StoreDenied, StoreError
 from mimir.runs.order import KeySource
 from mimir.runs.s3_url import parse_url
@@ -114,15 +114,7 @@ class Credentials:
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # mkstemp makes it 0600 from the beginning.
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write(self.text())
-                os.replace(name, path)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
+            atomic_file.write(path, self.text().encode(), 0o600)
         except OSError as error:
             raise BadInput(f"cannot write the credentials file {path}: {error.strerror}") from None
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from launch.pricing import budget
 from mimir.runs.status import AttemptStatus, Status
+from mimir.text import duration
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,9 @@ def line(made: Bill) -> str:
     """What `status` shows of a run that costs money; "" for one that does not."""
     if made.dollars is None:
         return ""
-    text = f"${made.dollars:.2f} so far for {_hours(made.hours)} of machines"
+    text = f"${made.dollars:.2f} so far for {duration(budget.HOUR * made.hours)} of machines"
     if made.expected_hours is not None and made.expected_dollars is not None:
-        at_its_end = _hours(made.expected_hours)
+        at_its_end = duration(budget.HOUR * made.expected_hours)
         text += f", about ${made.expected_dollars:.2f} and {at_its_end} at its end"
     return text + _beside(made)
 
@@ -54,7 +55,7 @@ def total(made: Bill) -> str:
     if made.dollars is None and made.estimated_hours is None:
         return ""
     money = f" and ${made.dollars:.2f}" if made.dollars is not None else ""
-    return f"it took {_hours(made.hours)} of machines{money}{_beside(made)}"
+    return f"it took {duration(budget.HOUR * made.hours)} of machines{money}{_beside(made)}"
 
 
 def _beside(made: Bill) -> str:
@@ -62,11 +63,7 @@ def _beside(made: Bill) -> str:
         return ""
     dollars = made.estimated_dollars
     money = f", ${dollars:.2f}" if dollars is not None else ""
-    return f" (estimated at first: {_hours(made.estimated_hours)}{money})"
-
-
-def _hours(hours: float) -> str:
-    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
+    return f" (estimated at first: {duration(budget.HOUR * made.estimated_hours)}{money})"
 
 
 def _expected(status: Status, used: budget.Spent) -> tuple[float | None, float | None]:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from launch.pricing import gpus
 from launch.pricing.gpus import Gpu
 from launch.pricing.workload import Workload
-from mimir.config import Config
 
 HOUR = 3600.0
 MATRIX = 0.25
@@ -144,11 +143,6 @@ def step_seconds(work: Workload, gpu: Gpu) -> float:
         + work.traffic(width) / (gpu.bandwidth * 1e9 * MEMORY)
         + kernels * least
     )
-
-
-def memory_gb(config: Config) -> float:
-    """GB that a GPU must have for this configuration (peptides like the training guide's)."""
-    return need_gb(Workload.of_steps(config, 1)) / ROOM
 
 
 def need_gb(work: Workload) -> float:

@@ -11,6 +11,7 @@ from launch.pricing.market import LeftOut, Problem, Ranked
 from launch.pricing.workload import Workload
 from launch.providers.colab import sessions
 from launch.ui.runs import table
+from mimir.text import duration
 
 SHOWN = 40
 """Offers in the table; the JSON has all."""
@@ -116,7 +117,7 @@ def estimate_text(work: Workload, lines: Sequence[Line]) -> str:
     for line in lines:
         what, price = line.what, line.price
         rows.append((
-            _named(what), f"{1e3 * what.step_s:.2f}", _span(what.epoch_s), _hours(what.hours),
+            _named(what), f"{1e3 * what.step_s:.2f}", duration(what.epoch_s), _hours(what.hours),
             sessions.free(what), sessions.pro(what),
             f"{price.price:.3f} {price.provider}" + (" (listed)" if price.listed else "")
             if price else "",
@@ -149,9 +150,3 @@ def _named(what: Forecast) -> str:
 
 def _hours(hours: float) -> str:
     return f"{hours:.2f}" if hours < 10 else f"{hours:.0f}"
-
-
-def _span(seconds: float) -> str:
-    if seconds >= 7200:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.1f} s"

@@ -9,6 +9,7 @@ from launch.provision import liveness
 from mimir.runs.figures import status_words
 from mimir.runs.machine import Machine
 from mimir.runs.status import AttemptStatus, Listed, Status
+from mimir.text import duration
 
 PROG = "python -m launch"
 
@@ -80,7 +81,7 @@ def runs_table(runs: Sequence[Listed], now: float) -> str:
                 _figure(status.loss),
                 _figure(status.val),
                 str(status.attempt),
-                span(now - status.created),
+                duration(now - status.created),
             )
         )
     return "\n".join([table(rows), *problems])
@@ -95,21 +96,13 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def span(seconds: float) -> str:
-    """A time in its largest unit."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(0.0, seconds):.0f} s"
-
-
 def _state(status: Status) -> str:
     if status.state == "queued" and status.attempt == 0:
         return "not started"
     if status.state in ("queued", "running") and status.stop_requested:
         return f"{status.state}, asked to stop"
     if status.silent and status.silent_s is not None:
-        return f"{status.state}, silent for {span(status.silent_s)}"
+        return f"{status.state}, silent for {duration(status.silent_s)}"
     return status.state
 
 
@@ -209,7 +202,7 @@ def _advice(status: Status, store: str) -> str:
         )
     if status.silent and status.silent_s is not None:
         return (
-            f"No sign of it for {span(status.silent_s)}: its machine may be gone, or cut off from "
-            f"the store. To go on elsewhere from step {status.committed_step}: {resume}"
+            f"No sign of it for {duration(status.silent_s)}: its machine may be gone, or cut off "
+            f"from the store. To go on elsewhere from step {status.committed_step}: {resume}"
         )
     return ""

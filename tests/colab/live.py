@@ -37,7 +37,7 @@ def main() -> int:
     try:
         job = {"command": ["python3", "-c", JOB], "env": {"KEY": "not-a-key"}}
         record = provider.begin(folder.root() / "live" / NAME, NAME, "", job)
-        print(f"session {record['endpoint']}: its cell runs")
+        print(f"session {record.detail('endpoint')}: its cell runs")
         until = time.monotonic() + SECONDS
         while time.monotonic() < until:
             time.sleep(EVERY)
@@ -58,7 +58,7 @@ def _end(provider: ColabProvider, record: Machine) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     print(f"ended; there: {provider.alive(record)}")
-    left = os.path.exists(str(record["folder"]))
+    left = os.path.exists(record.detail("folder"))
     print(f"left on this computer: {'its folder' if left else 'nothing but a log'}")
     return 0
 

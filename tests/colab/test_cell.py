@@ -47,7 +47,7 @@ def test_its_last_lines_are_told_if_it_did_not_end_well(
     assert lines[0] == "::mimir-begun::"
     assert lines[1:-1] == [f"line {i}" for i in range(60, 100)]
     assert lines[-1] == "::mimir-exit 78::"
-    assert slept[-1] == cell.GRACE
+    assert slept[-1] == cell.LINGER
 
 
 def test_it_is_asked_to_end_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

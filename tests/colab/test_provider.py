@@ -2,12 +2,14 @@
 
 import json
 import os
+import platform
 import shutil
 import stat
 import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,16 +22,22 @@ from launch.providers.colab import provider
 from launch.providers.colab.cli import Cli
 from launch.providers.colab.offers import accelerator, offer, offers
 from mimir.errors import BadInput
+from mimir.runs.machine import Machine
 from tests.colab import said
 from tests.colab.computer import NAME, SECRET, WAITS, Place
 from tests.launch.conftest import wait_for
 
 
+def of(endpoint: str) -> Machine:
+    """The record of a session that this computer made."""
+    return Machine("colab", 1.0, name=NAME, host=platform.node(), details={"endpoint": endpoint})
+
+
 def test_an_attempt_from_its_session_to_its_end(place: Place) -> None:
     record = place.begin()
-    assert record["provider"] == "colab"
-    assert (record["gpu"], record["endpoint"]) == ("T4", "gpu-t4-s-1")
-    assert SECRET not in json.dumps(record)
+    assert record.provider == "colab"
+    assert (record.gpu, record.detail("endpoint")) == ("T4", "gpu-t4-s-1")
+    assert SECRET not in json.dumps(record.as_json())
     assert place.provider.alive(record) is True
     wait_for(lambda: place.provider.output(record, 5) == ["it works"], 20)
     assert place.secrets() == [], "keys are in the worker's memory alone"
@@ -215,7 +223,7 @@ def _quick() -> Callable[[], float]:
     ("code", "text"), [(1, said.NO_LOGIN), (0, said.NONE), (1, said.UNREACHED)]
 )
 def test_only_a_list_says_that_a_session_is_gone(place: Place, code: int, text: str) -> None:
-    record = {"host": os.uname().nodename, "session": NAME, "endpoint": "gpu-t4-s-1"}
+    record = of("gpu-t4-s-1")
     place.answer("sessions", code, text)
     assert place.provider.alive(record) is None
 
@@ -223,7 +231,7 @@ def test_only_a_list_says_that_a_session_is_gone(place: Place, code: int, text: 
 def test_a_session_that_one_list_lacks_is_looked_at_again(place: Place) -> None:
     place.lose("gpu-t4-s-1")
     place.answer("sessions", 0, said.STRUCK + said.NONE)
-    record = {"host": os.uname().nodename, "session": NAME, "endpoint": "gpu-t4-s-1"}
+    record = of("gpu-t4-s-1")
     assert place.provider.alive(record) is True
 
 
@@ -231,7 +239,7 @@ def test_a_session_that_was_just_seen_is_not_asked_for_again(place: Place) -> No
     now = [1e9]
     place.provider._clock = lambda: now[0]
     place.lose("gpu-t4-s-1")
-    record = {"host": os.uname().nodename, "session": NAME, "endpoint": "gpu-t4-s-1"}
+    record = of("gpu-t4-s-1")
     assert place.provider.alive(record) is True
     place.lose()
     now[0] += provider.FRESH - 1
@@ -243,7 +251,9 @@ def test_a_session_that_was_just_seen_is_not_asked_for_again(place: Place) -> No
 
 
 def test_from_another_computer(place: Place) -> None:
-    record = {**place.begin(), "host": "elsewhere", "folder": "/nowhere"}
+    made = place.begin()
+    details = {**made.details, "folder": "/nowhere"}
+    record = replace(made, host="elsewhere", details=details)
     assert place.provider.alive(record) is True
     wait_for(lambda: place.provider.output(record, 3) == ["it works"], 20)
     place.provider.end(record)
@@ -276,7 +286,9 @@ def test_a_launcher_that_died_after_its_order_is_found_again(place: Place) -> No
     later = folder.with_name("mimir-run-a0002")
     job = {"command": [sys.executable, "-c", WAITS], "env": {}}
     record = place.provider.begin(later, later.name, "", job)
-    assert place.endpoints == [record["endpoint"]], "an older attempt's session is ended first"
+    assert place.endpoints == [record.detail("endpoint")], (
+        "an older attempt's session is ended first"
+    )
     assert not folder.exists()
     assert place.provider.adopt(spec) is None
 

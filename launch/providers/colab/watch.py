@@ -32,6 +32,7 @@ from launch.providers.colab.cell import BEGUN, ENDED
 from launch.providers.colab.cli import Cli
 from launch.providers.colab.errors import redacted
 from launch.providers.colab.session import Session
+from mimir import atomic_file
 
 LIST_EVERY = 60.0
 """Seconds between looks at the account's list."""
@@ -157,10 +158,7 @@ def clear(folder: Path) -> None:
 def private(path: Path, content: object) -> None:
     """Write text, or JSON of anything else, into a file that only its owner reads."""
     text = content if isinstance(content, str) else json.dumps(content)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    os.replace(beside, path)
+    atomic_file.write(path, text.encode(), 0o600)
 
 
 def stamp(number: int) -> list[int]:

@@ -22,13 +22,20 @@ from typing import Any, NoReturn
 
 import botocore.httpsession
 import httpx
-import launch.commands.keep
-import launch.commands.look
-import launch.commands.start
 
-import launch.commands.options
+import launch.commands.begin
+import launch.commands.doctor
+import launch.commands.estimate
+import launch.commands.logs
+import launch.commands.offers
 import launch.commands.pull
+import launch.commands.reap
+import launch.commands.resume
+import launch.commands.runs
+import launch.commands.status
 import launch.commands.stop
+import launch.commands.submit
+import launch.commands.watch
 import launch.download
 import launch.payload.cloud_init
 import launch.payload.container

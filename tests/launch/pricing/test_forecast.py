@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from launch.pricing import measured
-from launch.pricing.forecast import RUNTIME_GB, Measured, forecast, memory_gb, need_gb
+from launch.pricing.forecast import RUNTIME_GB, Measured, forecast, need_gb
 from launch.pricing.workload import GUIDE_ROWS, Workload
 from mimir.config import Config, load_preset
 from mimir.errors import BadInput
@@ -96,7 +96,6 @@ def test_more_asks_for_more() -> None:
     assert need_gb(large) > need_gb(small) > RUNTIME_GB
     assert need_gb(guide("large", batch=1024)) > 2 * need_gb(large) - RUNTIME_GB
     assert need_gb(guide("large", batch=1024, accumulate=8)) < 1.1 * need_gb(large)
-    assert memory_gb(large.config) > need_gb(large) * 0.95
     t4, a100, h100 = (step(large, name) for name in ("T4", "A100 40GB", "H100 SXM"))
     assert t4 > a100 > h100
     for slower in ({"graph_steps": 0}, {"compile": "off"}, {"precision": "fp32"}):
