@@ -19,6 +19,7 @@ class Gate:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
         self.open(0)
 
     def open(self, step: float = float("inf")) -> None:
@@ -39,10 +40,5 @@ class Gate:
     @property
     def environment(self) -> dict[str, str]:
         """Variables by which a Python and all that it starts is held at this gate."""
-        return environment(str(self.path))
-
-
-def environment(path: str, hook: str = str(HOOK)) -> dict[str, str]:
-    """The same for a place, such as a container, where both have other paths."""
-    python = os.pathsep.join(filter(None, (hook, os.environ.get("PYTHONPATH"))))
-    return {"PYTHONPATH": python, "MIMIR_TEST_GATE": path}
+        python = os.pathsep.join(filter(None, (str(HOOK), os.environ.get("PYTHONPATH"))))
+        return {"PYTHONPATH": python, "MIMIR_TEST_GATE": str(self.path)}
