@@ -183,7 +183,8 @@ class Trial:
         try:
             done = subprocess.run(
                 command, cwd=self.tree.folder, env=self.environment(), text=True, check=False,
-                timeout=LIMIT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                timeout=LIMIT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise Impossible(
@@ -344,7 +345,7 @@ def tree_of(word: str, scratch: Path) -> Tree:
     if folder.is_dir():
         if not (folder / "launch" / "__main__.py").exists():
             raise Impossible(f"folder {word} holds no checkout of Mimir: it has no launch/")
-        return Tree(word if len(word) <= 20 else folder.resolve().name, folder.resolve())
+        return Tree(folder.resolve().name, folder.resolve())
     shown = subprocess.run(
         ["git", "rev-parse", "--verify", "--quiet", f"{word}^{{commit}}"], cwd=ROOT,
         capture_output=True, text=True, check=False,

@@ -271,8 +271,11 @@ def test_no_gpu_is_said_with_what_to_click(colab: Colab) -> None:
 
 
 @pytest.fixture
-def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Colab's stub in this process: a kernel for each sentence would take seconds."""
+def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Colab's stub in this process: a kernel for each sentence would take seconds.
+
+    What was imported of it is forgotten afterwards, or Colab would seem to be here for other tests.
+    """
     import google
 
     folder = ROOT / "tests" / "notebook" / "stub" / "google"
@@ -280,7 +283,10 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("STUB_SECRETS", str(tmp_path / "secrets.json"))
     monkeypatch.setenv("STUB_CALLS", str(tmp_path / "calls"))
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    yield tmp_path
+    for name in [name for name in sys.modules if f"{name}.".startswith("google.colab.")]:
+        del sys.modules[name]
+    vars(google).pop("colab", None)
 
 
 def run_cell(words: str, **names: Any) -> dict[str, Any]:
