@@ -1,15 +1,17 @@
 # make demo   set up, and see the main job done: trained, killed, resumed, sampled
-# make test   set up, and run the tests
+# make test   set up, and run the tests; make test T=tests/runs runs a part
 PYTHON ?= python3
 VENV   ?= .venv
 RUN     = $(VENV)/bin/python
 
 .PHONY: demo test test-long test-gpu test-servers colab-test colab-live lint format bench
-.PHONY: bench-store bench-start simulate clean help
+.PHONY: bench-store bench-start simulate compare vastai-test
+.PHONY: test-most test-policies clean help
 
 help:
 	@echo "make demo          a smoke run: submitted, killed, resumed, finished, sampled (CPU, minutes)"
 	@echo "make test          lint, types, and the tests that need neither a server nor an engine"
+	@echo "make test T=PATH   lint, types, and a part of the tests, such as tests/runs or one file"
 	@echo "make test-long     the tests that take minutes each, and are not in \`make test\`"
 	@echo "make test-gpu      what only an NVIDIA GPU can show; then \`make bench\` there"
 	@echo "make test-servers  the tests that need an S3 server which enforces policies (root, apt)"
@@ -22,6 +24,7 @@ help:
 	@echo "make bench-start   how soon the laptop's commands answer"
 	@echo "make image         the container image (DEVICE=cpu without a GPU); docker/README.md"
 	@echo "make image-test    builds it for a CPU and tries it with a real engine (root)"
+	@echo "make compare       whether two revisions train to the same bits (ONE=61ca884 OTHER=.; CPU)"
 	@echo "make simulate      200,000 schedules of the commit protocol under faults"
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -38,8 +41,20 @@ demo: $(VENV)/installed
 # long; one thread each, or they would fight for the cores. The policy-enforcing server has one
 # set of users and roles, so its tests go one after another.
 TEST_JOBS ?= 2
+# A part: make test T=tests/runs, or several paths.
+T         ?=
 test: lint
+ifeq ($(strip $(T)),)
+	@$(MAKE) --no-print-directory test-most test-policies
+else
+	OMP_NUM_THREADS=1 $(RUN) -m pytest $(if $(findstring tests/servers,$(T)),,-n $(TEST_JOBS)) $(T)
+endif
+
+# The two parts of `make test`, which CI takes the time of one by one.
+test-most: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(TEST_JOBS) --ignore tests/servers
+
+test-policies: $(VENV)/installed
 	$(RUN) -m pytest tests/servers
 
 test-long: $(VENV)/installed
@@ -81,6 +96,11 @@ bench-store: $(VENV)/installed
 
 bench-start: $(VENV)/installed
 	$(RUN) -m bench.start
+
+ONE       ?= 61ca884
+OTHER     ?= .
+compare: $(VENV)/installed
+	$(RUN) scripts/compare_revisions.py $(ONE) $(OTHER)
 
 simulate: $(VENV)/installed
 	$(RUN) -m tests.runs.simulate --schedules 200000 --jobs 2

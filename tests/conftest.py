@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,13 @@ def _isolated(
     tmp_path_factory: pytest.TempPathFactory,
     _font_cache: Path,
 ) -> None:
-    """A home of its own, none of the caller's settings, and sockets of this machine only."""
+    """A home of its own, none of the caller's settings, and sockets of this machine only.
+
+    Providers are made anew: the one that a test before has asked for bears its settings.
+    """
+    registry = sys.modules.get("launch.providers.registry")
+    if registry is not None:
+        registry.get.cache_clear()
     callspec = getattr(request.node, "callspec", None)
     if callspec is not None and callspec.params.get("store") == "real":
         return  # the one test that is meant for a bucket out there, with the caller's credentials

@@ -10,6 +10,7 @@ from mimir import cli
 from mimir.commands import SUMMARY, TREE
 from mimir.errors import BadInput, Fenced
 from tests import ROOT
+from tests.waiting import LIMIT
 
 calls: list[dict[str, Any]] = []
 
@@ -279,7 +280,7 @@ def test_without_names_in_reach() -> None:
 def mimir(*words: str, **more: Any) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "mimir", *words], cwd=ROOT, capture_output=True, text=True,
-        env=dict(os.environ, OMP_NUM_THREADS="1"), timeout=60, check=False, **more,
+        env=dict(os.environ, OMP_NUM_THREADS="1"), timeout=LIMIT, check=False, **more,
     )  # fmt: skip
 
 
@@ -324,4 +325,4 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     process.stdout.close()
     error = process.stderr.read()
     process.stderr.close()
-    assert (process.wait(timeout=30), error) == (0, b"")
+    assert (process.wait(timeout=LIMIT), error) == (0, b"")

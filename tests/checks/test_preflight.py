@@ -25,6 +25,7 @@ from mimir.training.engine import Engine
 from mimir.training.loop import Loop
 from tests import ROOT
 from tests.e2e import jobs
+from tests.waiting import LIMIT
 
 
 @pytest.fixture
@@ -184,7 +185,7 @@ def test_the_command(tmp_path: Path, data: Path) -> None:
             "--data", str(data), "--json", "--out", str(out), "--limit-hours", "0.00001",
         ],
         cwd=ROOT, capture_output=True, text=True, env=dict(os.environ, OMP_NUM_THREADS="1"),
-        timeout=60, check=False,
+        timeout=LIMIT, check=False,
     )  # fmt: skip
     assert done.returncode == 78, done.stderr
     assert json.loads(done.stdout) == json.loads(out.read_text())

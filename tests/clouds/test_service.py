@@ -2,13 +2,14 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.clouds.service import Answer, Rental, Request, Service
+from tests.waiting import wait_for
 
 TICK = "open('ticks', 'a').write('x'); print('tick', flush=True); "
 
@@ -37,13 +38,6 @@ def rent(toy: Toy, code: str, **env: str) -> Rental:
     return rental
 
 
-def soon(condition: Callable[[], object]) -> None:
-    until = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.01)
-
-
 def processes(needle: str) -> list[str]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -58,7 +52,7 @@ def processes(needle: str) -> list[str]:
 def test_what_exits_is_started_again_on_the_same_disk(toy: Toy) -> None:
     rent(toy, "")
     machine = toy.machines["r1"]
-    soon(lambda: len(machine.exits) >= 2)
+    wait_for(lambda: len(machine.exits) >= 2)
     assert (machine.disk / "ticks").read_text().startswith("xx")
     assert machine.output()[:2] == ["tick", "tick"]
 
@@ -67,7 +61,7 @@ def test_a_machine_sees_its_own_variables_only(toy: Toy, monkeypatch: pytest.Mon
     monkeypatch.setenv("CALLERS_SECRET", "1")
     code = "import os, time; print(sorted(os.environ), os.environ['A'], flush=True); time.sleep(60)"
     rent(toy, code, A="ordered")
-    soon(lambda: len(toy.machines["r1"].output()) == 2)
+    wait_for(lambda: len(toy.machines["r1"].output()) == 2)
     said = toy.machines["r1"].output()[1]
     assert "ordered" in said
     assert "CALLERS" not in said
@@ -82,9 +76,9 @@ def test_crash_restarts_and_kill_does_not(toy: Toy) -> None:
     )
     rent(toy, code)
     machine = toy.machines["r1"]
-    soon(lambda: processes(mark))
+    wait_for(lambda: processes(mark))
     toy.crash("r1")
-    soon(lambda: machine.exits and machine.working)
+    wait_for(lambda: machine.exits and machine.working)
     toy.kill("r1")
     assert not machine.working
     assert not processes(mark), "what left the session must die with the host too"
@@ -92,7 +86,7 @@ def test_crash_restarts_and_kill_does_not(toy: Toy) -> None:
     time.sleep(0.3)
     assert len(machine.exits) == before
     machine.start()
-    soon(lambda: machine.working)
+    wait_for(lambda: machine.working)
 
 
 def test_stop_gives_notice(toy: Toy) -> None:
@@ -104,7 +98,7 @@ def test_stop_gives_notice(toy: Toy) -> None:
         "time.sleep(60)",
     )
     machine = toy.machines["r1"]
-    soon(lambda: "ready" in machine.output())
+    wait_for(lambda: "ready" in machine.output())
     machine.stop(grace=5)
     assert (machine.disk / "notice").exists()
     machine.wipe()

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,19 @@ from typing import Any
 import pytest
 
 from launch.providers.colab import provider as colab
+from launch.providers.colab import watch
 from launch.providers.colab.cli import Cli
 from launch.providers.colab.provider import ColabProvider
 from tests.colab import stand_in
+from tests.waiting import LIMIT
 
 NAME = "mimir-run-a0001"
 SECRET = "planted-secret-key"
 WAITS = (
-    "import signal,sys,time;signal.signal(15,lambda *_:sys.exit(75));"
-    "print('it works',flush=True);time.sleep(60)"
+    "import os,signal,sys,time;cell=os.getppid();signal.signal(15,lambda *_:sys.exit(75));"
+    "print('it works',flush=True)\nwhile os.getppid()==cell: time.sleep(.05)"
 )
+"""A worker that works until it is asked to end, or nobody is left who could ask."""
 
 
 @dataclass
@@ -45,23 +48,40 @@ class Place:
         job = {"command": [sys.executable, "-c", code], "env": {"KEY": SECRET}}
         return self.provider.begin(self.attempt.with_name(name), name, gpu, job)
 
-    def answer(self, command: str, code: int, text: str) -> None:
-        path = self.folder / "cli" / "answers.json"
-        answers = json.loads(path.read_text())
-        answers.setdefault(command, []).append([code, text])
-        path.write_text(json.dumps(answers))
+    @property
+    def cli(self) -> Path:
+        """Where the program is, with all that it knows."""
+        return self.folder / "cli"
+
+    def answer(self, command: str, code: int, text: str, asker: str = "launcher") -> None:
+        """What the next such command of this asker says instead; see stand_in.py."""
+        self._change("answers", lambda all: all.setdefault(f"{command} of {asker}", []).append(
+            [code, text]))  # fmt: skip
+
+    def answer_always(self, command: str, code: int, text: str) -> None:
+        """What each such command says instead from now on, whoever asks."""
+        self._change("always", lambda all: all.update({command: [code, text]}))
+
+    def _change(self, name: str, change: Callable[[dict[str, Any]], None]) -> None:
+        path = self.cli / f"{name}.json"
+        with stand_in.locked(self.cli):
+            answers = json.loads(path.read_text())
+            change(answers)
+            path.write_text(json.dumps(answers))
 
     @property
     def endpoints(self) -> list[str]:
-        found: list[str] = json.loads((self.folder / "cli" / "endpoints.json").read_text())
-        return found
+        return stand_in._endpoints(self.cli)
 
     def lose(self, *left: str) -> None:
-        (self.folder / "cli" / "endpoints.json").write_text(json.dumps(left))
+        with stand_in.locked(self.cli):
+            (self.cli / "endpoints.json").write_text(json.dumps(left))
 
     def asked(self) -> list[dict[str, Any]]:
-        path = self.folder / "cli" / "asked.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        path = self.cli / "asked.jsonl"
+        with stand_in.locked(self.cli):
+            lines = path.read_text().splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines]
 
     def running(self) -> list[str]:
         """Commands of processes that work for this computer's sessions."""
@@ -89,6 +109,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     program.chmod(0o755)
     (cli / "endpoints.json").write_text("[]")
     (cli / "answers.json").write_text("{}")
+    (cli / "always.json").write_text("{}")
     home = tmp_path / "home"
     (home / ".config" / "colab-cli").mkdir(parents=True)
     (home / ".config" / "colab-cli" / "token.json").write_text('{"token": "ya29.planted"}')
@@ -97,8 +118,9 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.setenv("COLAB_CLI_PATH", str(program))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setattr(colab, "LOOK", 0.1)
+    monkeypatch.setattr(watch, "LEAVE", LIMIT)
     provider = ColabProvider(
-        Cli(os.environ), every=0.3, grace=10.0, sleep=lambda s: time.sleep(min(s, 0.05))
+        Cli(os.environ), every=0.3, grace=LIMIT, sleep=lambda s: time.sleep(min(s, 0.05))
     )
     yield Place(tmp_path, provider, dict(os.environ))
     for folder in (tmp_path / "state" / "mimir" / "colab").glob("*/mimir-*"):

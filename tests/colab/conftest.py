@@ -2,8 +2,7 @@
 
 import json
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from tests.clouds.e2e.world import Command, Forks
 from tests.colab.bucket import Bucket
 from tests.colab.computer import Place, made
 from tests.colab.servers import BEARER, Colab
+from tests.waiting import LIMIT
 
 # Read here: a test's own environment has none of these.
 CLI = os.environ.get("COLAB_CLI_PATH", "")
@@ -26,10 +26,6 @@ KEYS = {
     "AWS_SECRET_ACCESS_KEY": "planted-secret-key",
     "AWS_SESSION_TOKEN": "planted-session-token",
 }
-
-
-PATIENCE = 300.0
-"""Seconds for anything, on a machine that has other things to do."""
 
 
 @dataclass
@@ -56,12 +52,6 @@ class Account:
         self.commands.append(launched(self.forks, out, self.store, self.variables, words))
         return self.commands[-1]
 
-    def until(self, condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, f"waited {seconds:.0f} s in vain for {what}"
-            time.sleep(0.1)
-
 
 def launched(
     forks: Forks, out: Path, store: Store, variables: Iterable[str], words: Sequence[str]
@@ -70,8 +60,8 @@ def launched(
     # A machine that is lost is gone from the list, where this is looked for more often: nobody need
     # wait for a silent one here.
     patches = {
-        "launch.contract.deadlines:SILENT_FOR": PATIENCE,
-        "launch.contract.deadlines:BEGIN_WITHIN": PATIENCE,
+        "launch.contract.deadlines:SILENT_FOR": LIMIT,
+        "launch.contract.deadlines:BEGIN_WITHIN": LIMIT,
         "launch.providers.colab.provider:FRESH": 4.0,
     }  # fmt: skip
     env = {name: os.environ[name] for name in ("PATH", "HOME", "MPLCONFIGDIR", *variables)}
@@ -79,6 +69,18 @@ def launched(
     pid = forks.ask(words=words, env=env, folder=str(out.parent), out=str(out))
     assert pid
     return Command(forks, pid, out)
+
+
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Notes for fixtures whether their test has failed."""
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -131,7 +133,7 @@ def account(
         monkeypatch.setenv(name, value)
     name = "".join(c for c in request.node.name if c.isalnum())
     store = open_store(f"s3://runs/{name}?endpoint={server.url}&region=us-east-1")
-    provider = ColabProvider(every=2.0, grace=60.0)
+    provider = ColabProvider(every=2.0, grace=LIMIT)
     user = Account(colab, tmp_path, server, store, provider, forks, tuple(told))
     yield user
     for command in user.commands:

@@ -91,12 +91,15 @@ class Colab:
     def kill(self, endpoint: str) -> None:
         """End a session as Colab does at its limit: without a word."""
         with self._lock:
-            machine = self.machines.pop(endpoint, None)
-        if machine is not None:
+            machine = self.machines.get(endpoint)
+            if machine is None:
+                return
             self.tokens.update(machine.tokens())
             for path in (machine.disk / "content").glob("*.exit"):
                 self.exits[endpoint] = path.read_text()
-            machine.kill()
+            # Last: who sees that the machine is gone finds what it left.
+            del self.machines[endpoint]
+        machine.kill()
 
     def assign(self, method: str, query: dict[str, list[str]], token: str) -> tuple[int, str]:
         notebook = query["nbh"][0]

@@ -1,16 +1,25 @@
 """Run as a program, it is a `colab` that knows no server; what it has lies beside it.
 
 endpoints.json    the account's sessions
-answers.json      command -> [[code, text], ...]: what it says instead, once for each
+answers.json      "command of asker" -> [[code, text], ...]: what it says instead, once for each
+always.json       command -> [code, text]: what it says instead to everybody, always
 asked.jsonl       {"words", "environ", "umask"} of each call
 hangs, idle       while they are there, no cell begins, or one that does nothing
+slow              makes one look at the list last until the file slow-now is deleted
 content/          /content of the machine; `exec` runs its cell there, as a process
+
+The launcher and the watch of a session call it at the same time, and a test changes what it
+answers meanwhile. So files are read and written under one lock, and a one-shot answer belongs
+to one of the two, "launcher" or "watch": the other cannot take it.
 """
 
+import contextlib
+import fcntl
 import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 VERSION = "0.7.5"
@@ -19,18 +28,35 @@ LINE = "[?] {} | Hardware: T4 | Shape: Standard | Variant: GPU"
 
 def main(words: list[str], here: Path) -> int:
     mask = os.umask(0o077)
-    with (here / "asked.jsonl").open("a") as file:
-        told = {"words": words, "environ": dict(os.environ), "umask": mask}
-        file.write(json.dumps(told) + "\n")
+    told = {"words": words, "environ": dict(os.environ), "umask": mask}
     while words[0].startswith("--"):
         words = words[2:]
-    answers = json.loads((here / "answers.json").read_text())
-    if answers.get(words[0]):
-        code, text = answers[words[0]].pop(0)
+    with locked(here):
+        with (here / "asked.jsonl").open("a") as file:
+            file.write(json.dumps(told) + "\n")
+        answers = json.loads((here / "answers.json").read_text())
+        always = json.loads((here / "always.json").read_text())
+        mine = answers.get(f"{words[0]} of {_asker()}")
+        answer = mine.pop(0) if mine else always.get(words[0])
         (here / "answers.json").write_text(json.dumps(answers))
-        print(text)
-        return int(code)
+    if answer:
+        print(answer[1])
+        return int(answer[0])
     return int(globals()[f"_{words[0]}"](here, words[1:]) or 0)
+
+
+@contextlib.contextmanager
+def locked(here: Path) -> Iterator[None]:
+    """Nobody else reads or writes these files meanwhile."""
+    with (here / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _asker() -> str:
+    """Who has started this command."""
+    parent = Path(f"/proc/{os.getppid()}/cmdline").read_bytes()
+    return "watch" if b"launch.providers.colab.watch" in parent else "launcher"
 
 
 def _own() -> Path:
@@ -38,8 +64,9 @@ def _own() -> Path:
 
 
 def _endpoints(here: Path) -> list[str]:
-    found: list[str] = json.loads((here / "endpoints.json").read_text())
-    return found
+    with locked(here):
+        found: list[str] = json.loads((here / "endpoints.json").read_text())
+        return found
 
 
 def _version(here: Path, words: list[str]) -> None:
@@ -51,8 +78,10 @@ def _usage(here: Path, words: list[str]) -> None:
 
 
 def _new(here: Path, words: list[str]) -> None:
-    endpoint = f"gpu-t4-s-{len(_endpoints(here)) + 1}"
-    (here / "endpoints.json").write_text(json.dumps([*_endpoints(here), endpoint]))
+    with locked(here):
+        there = json.loads((here / "endpoints.json").read_text())
+        endpoint = f"gpu-t4-s-{len(there) + 1}"
+        (here / "endpoints.json").write_text(json.dumps([*there, endpoint]))
     (here / "content").mkdir(exist_ok=True)
     _own().write_text(json.dumps({words[1]: {"name": words[1], "endpoint": endpoint}}))
     print("[colab] Session READY.")
@@ -61,9 +90,9 @@ def _new(here: Path, words: list[str]) -> None:
 def _sessions(here: Path, words: list[str]) -> None:
     if (here / "slow").exists():
         (here / "slow").rename(here / "slow-now")
-        time.sleep(2)
+        while (here / "slow-now").exists():
+            time.sleep(0.02)
         _own().parent.mkdir(parents=True, exist_ok=True)  # as the CLI does when it begins
-        (here / "slow-now").unlink()
     there = _endpoints(here)
     known = json.loads(_own().read_text()) if _own().exists() else {}
     for name, session in known.items():
@@ -76,8 +105,10 @@ def _sessions(here: Path, words: list[str]) -> None:
 
 def _stop(here: Path, words: list[str]) -> None:
     known = json.loads(_own().read_text())[words[1]]["endpoint"]
-    left = [each for each in _endpoints(here) if each != known]
-    (here / "endpoints.json").write_text(json.dumps(left))
+    with locked(here):
+        there = json.loads((here / "endpoints.json").read_text())
+        left = [each for each in there if each != known]
+        (here / "endpoints.json").write_text(json.dumps(left))
 
 
 def _upload(here: Path, words: list[str]) -> None:

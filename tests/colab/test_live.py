@@ -1,16 +1,26 @@
 """What `make colab-live` does, with a `colab` that answers as recorded."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from launch.providers.colab import session
 from tests.colab import live, said
 from tests.colab.computer import Place
+from tests.waiting import wait_for
 
 
 @pytest.fixture(autouse=True)
-def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in (("SECONDS", 1.0), ("EVERY", 1.0)):
-        monkeypatch.setattr(live, name, seconds)
+def _until_it_has_printed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks once, and not after some seconds, but as soon as there is something to see."""
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += live.SECONDS
+        log = place.cli / "content" / f"{live.NAME}.log"
+        wait_for(lambda: log.exists() and "disk GB free" in log.read_text(), "its output")
+
+    monkeypatch.setattr(live, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
 
 
 def test_it_runs_and_ends_its_session(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,7 +49,7 @@ def test_a_session_that_stays_is_said(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(session, "GONE_WITHIN", 0.0)
-    place.answer("stop", 0, "[colab] Session 'x' not found.")
+    place.answer_always("stop", 0, "[colab] Session 'x' not found.")
     assert live.main() == 75
     assert "Manage sessions" in capsys.readouterr().err
     assert place.endpoints == ["gpu-t4-s-1"]

@@ -7,7 +7,6 @@ import shutil
 import stat
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from mimir.errors import BadInput
 from mimir.runs.machine import Machine
 from tests.colab import said
 from tests.colab.computer import NAME, SECRET, WAITS, Place
-from tests.launch.conftest import wait_for
+from tests.waiting import LIMIT, unless_it_hangs, wait_for
 
 
 def of(endpoint: str) -> Machine:
@@ -39,7 +38,7 @@ def test_an_attempt_from_its_session_to_its_end(place: Place) -> None:
     assert (record.gpu, record.detail("endpoint")) == ("T4", "gpu-t4-s-1")
     assert SECRET not in json.dumps(record.as_json())
     assert place.provider.alive(record) is True
-    wait_for(lambda: place.provider.output(record, 5) == ["it works"], 20)
+    wait_for(lambda: place.provider.output(record, 5) == ["it works"], "its output")
     assert place.secrets() == [], "keys are in the worker's memory alone"
     place.provider.end(record)
     assert (place.folder / "cli" / "content" / f"{NAME}.exit").read_text() == "75"
@@ -51,7 +50,7 @@ def test_an_attempt_from_its_session_to_its_end(place: Place) -> None:
 
 def test_the_watch_ends_the_session_of_a_worker_that_has_ended(place: Place) -> None:
     record = place.begin("print('cannot'); raise SystemExit(78)")
-    wait_for(lambda: not place.attempt.exists(), 20)
+    wait_for(lambda: not place.attempt.exists(), "its end")
     assert place.endpoints == []
     (place.folder / "cli" / "content" / f"{NAME}.log").unlink()
     assert place.provider.output(record, 5) == ["cannot"]
@@ -63,18 +62,17 @@ def test_the_watch_leaves_when_the_session_is_lost(place: Place) -> None:
     record = place.begin()
     place.lose()
     assert place.provider.alive(record) is False
-    wait_for(lambda: not place.attempt.exists(), 20)
+    wait_for(lambda: not place.attempt.exists(), "its end")
     assert "stop" not in [call["words"][2] for call in place.asked()]
 
 
 def test_a_look_of_the_watch_is_over_before_its_home_is_deleted(place: Place) -> None:
     place.begin()
     (place.folder / "cli" / "slow").touch()
-    wait_for((place.folder / "cli" / "slow-now").exists, 20)
+    wait_for((place.folder / "cli" / "slow-now").exists, "a look of the watch")
     provider.clear(place.attempt)
-    time.sleep(2.5)
-    assert not place.attempt.exists(), "a command went on, and made itself a home"
-    assert (place.folder / "cli" / "slow-now").exists(), "the look was not ended"
+    assert place.running() == [], "the look was not ended, and would make itself a home"
+    assert not place.attempt.exists()
 
 
 def test_a_look_goes_on_while_the_watch_clears(place: Place) -> None:
@@ -85,10 +83,11 @@ def test_a_look_goes_on_while_the_watch_clears(place: Place) -> None:
     seen: list[bool | None] = []
     look = threading.Thread(target=lambda: seen.append(place.provider.alive(record)))
     look.start()
-    wait_for((place.folder / "cli" / "slow-now").exists, 20)
+    wait_for((place.folder / "cli" / "slow-now").exists, "a look of the watch")
     (place.folder / "cli" / "content" / "enough").touch()
-    wait_for(lambda: not place.attempt.exists(), 20)
-    look.join()
+    wait_for(lambda: not place.attempt.exists(), "its end")
+    (place.folder / "cli" / "slow-now").unlink()
+    look.join(LIMIT)
     assert seen == [False]
     assert not place.attempt.exists(), "the look made itself a home where the watch had cleared"
 
@@ -163,14 +162,17 @@ def test_a_session_that_cannot_be_set_up_is_ended(place: Place) -> None:
     assert not place.attempt.exists()
 
 
-def test_a_cell_that_does_not_begin_is_an_error(place: Place) -> None:
-    place.answer("exec", 1, "[colab] Session 'x' appears to be lost (404/401). Cleaning up.")
-    began = time.monotonic()
+def test_a_cell_that_does_not_begin_is_an_error(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watch ends its session at once: nobody waits for the time that a cell has."""
+    monkeypatch.setattr(provider, "BEGIN", float("inf"))
+    lost = "[colab] Session 'x' appears to be lost (404/401). Cleaning up."
+    place.answer("exec", 1, lost, asker="watch")
     with pytest.raises(ProviderError, match=r"ran nothing \(Session 'x' appears to be lost"):
-        place.begin()
+        unless_it_hangs(place.begin)
     assert place.endpoints == []
     assert not place.attempt.exists()
-    assert time.monotonic() - began < provider.BEGIN / 2, "the watch ends the session at once"
 
 
 def test_a_connection_that_hangs_before_the_cell_begins_is_an_error(place: Place) -> None:
@@ -255,7 +257,7 @@ def test_from_another_computer(place: Place) -> None:
     details = {**made.details, "folder": "/nowhere"}
     record = replace(made, host="elsewhere", details=details)
     assert place.provider.alive(record) is True
-    wait_for(lambda: place.provider.output(record, 3) == ["it works"], 20)
+    wait_for(lambda: place.provider.output(record, 3) == ["it works"], "its output")
     place.provider.end(record)
     assert place.endpoints == []
     assert place.provider.alive(record) is None, "this may be another account"
@@ -265,8 +267,7 @@ def test_from_another_computer(place: Place) -> None:
 
 def test_a_session_that_stays_is_said(place: Place) -> None:
     record = place.begin()
-    for _ in range(60):
-        place.answer("stop", 0, "[colab] Session 'x' not found.")
+    place.answer_always("stop", 0, "[colab] Session 'x' not found.")
     place.provider._clock = _quick()
     with pytest.raises(NotGone, match="Manage sessions"):
         place.provider.end(record)

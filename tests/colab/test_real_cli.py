@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,15 @@ import pytest
 from launch.contract.errors import AuthFailed, BalanceEmpty, NoCapacity, ProviderError, RateLimited
 from launch.contract.provider import AttemptSpec
 from launch.providers.colab import folder as colab_folder
-from launch.providers.colab.provider import BEGIN
+from launch.providers.colab import provider
 from launch.providers.colab.watch import _running
 from mimir.runs.status import read_head
 from mimir.runs.store import open_store
-from tests.colab.conftest import KEYS, RUNTIME, Account
+from tests.colab.conftest import FAILED, KEYS, RUNTIME, Account
 from tests.colab.machine import Machine
 from tests.colab.servers import BEARER
 from tests.e2e import jobs
+from tests.waiting import unless_it_hangs, wait_for
 
 LOOPS = (
     "import os,signal,sys,time;signal.signal(15,lambda *_:sys.exit(75));"
@@ -42,10 +42,12 @@ checkpoint on its way."""
 
 
 @pytest.fixture(autouse=True)
-def nothing_left(account: Account) -> Iterator[None]:
+def nothing_left(account: Account, request: pytest.FixtureRequest) -> Iterator[None]:
     """At the end of each: no session, no secret on any disk, and nobody else was contacted."""
     yield
-    account.until(lambda: not list(account.state.glob("*/mimir-*/")), "the watch to clear up")
+    if request.node.stash.get(FAILED, False):
+        return  # it stopped in the middle: what it left is no finding, nor worth waiting for
+    wait_for(lambda: not list(account.state.glob("*/mimir-*/")), "the watch to clear up")
     assert account.colab.machines == {}, "a session is alive"
     assert account.colab.denied == [], "somebody else than Colab was contacted"
     assert secrets(account) == []
@@ -121,7 +123,7 @@ def test_a_run_through_three_session_limits(account: Account, tmp_path: Path) ->
     assert jobs.train(calm, "run")[0]
     limits = Limits(account)
     command = account.launch(*submission(data, "--watch", "--max-sessions", "4"))
-    assert command.wait(900) == 0, command.said
+    assert command.wait() == 0, command.said
     assert limits.ended == account.colab.made[:3], "each session died at its moment"
     assert len(account.colab.made) == 4
     assert limits.on_disk == [], "keys are in the worker's memory alone"
@@ -132,9 +134,9 @@ def test_a_run_through_three_session_limits(account: Account, tmp_path: Path) ->
 def test_a_kernel_that_comes_up_late_and_a_machine_that_dies(account: Account) -> None:
     account.colab.boot = 12.0  # the CLI by itself gives up after ten
     record = begin(account)
-    account.until(works(account, record), "the worker's first line")
+    wait_for(works(account, record), "the worker's first line")
     account.colab.kill(record["endpoint"])
-    account.until(lambda: not Path(record["folder"]).exists(), "the watch to see that it is gone")
+    wait_for(lambda: not Path(record["folder"]).exists(), "the watch to see that it is gone")
     assert account.provider.alive(record) is False
 
 
@@ -142,17 +144,16 @@ def test_a_cell_that_cannot_begin_costs_no_minutes(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUEST_TIMEOUT", "2")
+    monkeypatch.setattr(provider, "BEGIN", float("inf"))
     account.colab.boot = 15.0  # so long the CLI's connection stays, although it has given up
-    clock = time.monotonic()
     with pytest.raises(ProviderError, match="ran nothing"):
-        begin(account)
+        unless_it_hangs(lambda: begin(account))
     assert account.colab.machines == {}
-    assert time.monotonic() - clock < BEGIN
 
 
 def test_stopped_while_busy_from_another_computer(account: Account) -> None:
     record = begin(account)
-    account.until(works(account, record), "the worker's first line")
+    wait_for(works(account, record), "the worker's first line")
     elsewhere = {**record, "host": "elsewhere", "folder": "/nowhere"}
     assert account.provider.alive(elsewhere) is True
     account.provider.end(elsewhere)
@@ -166,7 +167,7 @@ def test_a_token_that_expires_in_the_middle(account: Account) -> None:
     account.provider._every = 600.0
     record = begin(account)
     machine = account.colab.machines[record["endpoint"]]
-    account.until(works(account, record), "the worker's first line")
+    wait_for(works(account, record), "the worker's first line")
     machine.expire()
     assert account.provider.output(record, 3) == ["it works"]
     machine.expire()
@@ -182,12 +183,12 @@ def test_the_watch_and_its_connection_are_killed(account: Account) -> None:
     assert len(both) == 2
     for number in both:
         os.kill(number, signal.SIGKILL)
-    account.until(lambda: not _running(folder), "both to die")
+    wait_for(lambda: not _running(folder), "both to die")
     assert account.provider.alive(record) is True
-    account.until(works(account, record), "the worker's first line")
+    wait_for(works(account, record), "the worker's first line")
     (account.colab.machines[record["endpoint"]].disk / "content" / "enough").touch()
     # Nobody is there to end the session: the cell gives its machine back.
-    account.until(lambda: not account.colab.machines, "the cell to give its machine back")
+    wait_for(lambda: not account.colab.machines, "the cell to give its machine back")
     assert account.colab.exits == {record["endpoint"]: "0"}
     account.provider.end(record)
 

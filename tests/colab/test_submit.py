@@ -17,7 +17,7 @@ from tests.colab.bucket import Bucket
 from tests.colab.computer import Place
 from tests.colab.conftest import KEYS, launched
 from tests.e2e import jobs
-from tests.launch.conftest import wait_for
+from tests.waiting import wait_for
 
 VARIABLES = {**KEYS, "AWS_EC2_METADATA_DISABLED": "true"}
 ROLE = ("--role", "arn:aws:iam::123456789012:role/mimir")
@@ -60,9 +60,9 @@ def made(place: Place) -> int:
 
 def lost(place: Place, store: Store, command: Command, attempt: int) -> None:
     """Colab ends the attempt's session, once its worker has claimed the run."""
-    wait_for(lambda: notes.read_machine(store, "run", attempt) is not None, 120)
+    wait_for(lambda: notes.read_machine(store, "run", attempt) is not None, "its machine")
     Attempt.claim(store, "run", attempt)
-    wait_for(lambda: f"attempt {attempt} has begun; Ctrl-C" in command.said, 120)
+    wait_for(lambda: f"attempt {attempt} has begun; Ctrl-C" in command.said, lambda: command.said)
     place.lose()
 
 
@@ -70,13 +70,13 @@ def test_sessions_are_not_chained_unasked(place: Place, store: Store, launch: La
     (place.folder / "cli" / "idle").touch()
     command = launch("submit", "--watch")
     lost(place, store, command, 1)
-    assert command.wait(120) == 75, command.said
+    assert command.wait() == 75, command.said
     assert "it has had its 1 machines: go on by `python -m launch resume run`" in command.said
     assert read_head(store, "run").state == "stopped"
     assert made(place) == 1
     again = launch("resume", "run", "--watch")  # the user's word for one more
     lost(place, store, again, 2)
-    assert again.wait(120) == 75, again.said
+    assert again.wait() == 75, again.said
     assert "it has had its 2 machines" in again.said
     assert made(place) == 2
 
@@ -86,26 +86,26 @@ def test_stop_commits_and_ends_the_session(
 ) -> None:
     """The worker is the real one, in the cell, with this Python for the machine's."""
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    long = {**jobs.TINY, "device": "cpu", "epochs": 100_000, "eval_every": 500}
+    long = {**jobs.TINY, **jobs.ENDLESS, "device": "cpu"}
     options = [word for k, v in long.items() for word in (f"--{k.replace('_', '-')}", str(v))]
     submit = launch("submit", *options)
-    assert submit.wait(300) == 0, submit.said
-    wait_for(lambda: read_head(store, "run").step > 0, 300)
+    assert submit.wait() == 0, submit.said
+    wait_for(lambda: read_head(store, "run").step > 0, "a commit")
     stop = launch("stop", "run")
-    assert stop.wait(300) == 0, stop.said
+    assert stop.wait() == 0, stop.said
     assert "run run is stopped at step" in stop.said
     outcome = notes.read_outcome(store, "run", 1)
     assert outcome is not None
     assert (outcome.exit_code, outcome.cause) == (75, "stop")
     assert read_head(store, "run").step == outcome.step > 0
-    wait_for(lambda: not place.endpoints and not list(place.root.glob("*/mimir-*/")), 120)
+    wait_for(lambda: not place.endpoints and not list(place.root.glob("*/mimir-*/")), "the watch")
 
 
 def test_a_machine_without_a_gpu_by_its_name(place: Place, store: Store, launch: Launch) -> None:
     (place.folder / "cli" / "idle").touch()
     command = launch("submit", "--gpu", "cpu", "--watch")
     lost(place, store, command, 1)
-    assert command.wait(120) == 75, command.said
+    assert command.wait() == 75, command.said
     (new,) = (call["words"] for call in place.asked() if call["words"][2] == "new")
     assert "--gpu" not in new
 
@@ -113,7 +113,7 @@ def test_a_machine_without_a_gpu_by_its_name(place: Place, store: Store, launch:
 def test_a_refusal_is_one_sentence(place: Place, store: Store, launch: Launch) -> None:
     place.answer("new", 1, said.ACCELERATOR)
     command = launch("submit", "--gpu", "A100")
-    assert command.wait(120) == 78
+    assert command.wait() == 78
     assert command.said.splitlines()[-1].startswith(
         "python -m launch: Colab does not give this account a A100: it may need compute units"
     )

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -25,6 +26,7 @@ from mimir.training.engine import Engine
 from mimir.worker.attempt import run_attempt
 from mimir.worker.reporter import Terminal
 from tests import ROOT
+from tests.gates import Gate
 
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 
@@ -34,6 +36,9 @@ TINY: dict[str, Any] = {
     "eval_rows": 16, "warmup_steps": 2, "checkpoint_steps": 1, "threads": 1, "ema": 0.9,
     "preflight": "off",
 }  # fmt: skip
+ENDLESS: dict[str, Any] = {"epochs": 10_000_000, "checkpoint_steps": 5, "eval_every": 1000}
+"""Settings of a run that is stopped or killed, and never comes to its end (days of training).
+What must be done before a run ends is held by a gate instead (tests/gates.py)."""
 
 
 def write_data(path: Path, rows: int) -> Path:
@@ -57,6 +62,12 @@ def write_data(path: Path, rows: int) -> Path:
 def submit(store: Store, name: str, data: Path, **settings: object) -> None:
     """Create the run."""
     enter(store, name, prepare("smoke", {**TINY, **settings}, str(data)))
+
+
+def kill(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a worker and all that it has started."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 class StopAfter:
@@ -98,19 +109,21 @@ def train(store: Store, name: str, steps: int = 10**9) -> tuple[bool, list[str]]
 
 
 def worker(
-    store: Store, name: str, attempt: int, *options: str, out: Path = Path(os.devnull)
-) -> "subprocess.Popen[bytes]":
+    store: Store, name: str, attempt: int, *options: str, out: Path = Path(os.devnull),
+    gate: Gate | None = None,
+) -> "subprocess.Popen[bytes]":  # fmt: skip
     """A worker process in a session of its own, so that all of it can be killed at once.
 
-    out: takes, at its end, what the worker prints.
+    out: takes, at its end, what the worker prints. gate: holds its training.
     """
+    held = gate.environment if gate else {}
     with out.open("ab") as printed:
         return subprocess.Popen(
             [
                 sys.executable, "-m", "mimir.worker", "--run", name, "--attempt", str(attempt),
                 "--store", store.url, *options,
             ],
-            cwd=ROOT, env=dict(os.environ, OMP_NUM_THREADS="1"), start_new_session=True,
+            cwd=ROOT, env=dict(os.environ, OMP_NUM_THREADS="1", **held), start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=printed, stderr=subprocess.STDOUT,
         )  # fmt: skip
 

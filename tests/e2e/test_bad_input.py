@@ -11,6 +11,7 @@ import pytest
 from mimir.runs.status import read_head
 from mimir.runs.store import open_store
 from tests.e2e import jobs
+from tests.waiting import LIMIT
 
 GOOD = "sequence,label,target\n" + "".join(
     f"{word},0,\n" for word in ("ACDEFGH", "CDEFGHI", "DEFGHIK", "EFGHIKL", "FGHIKLM", "GHIKLMN")
@@ -19,7 +20,7 @@ GOOD = "sequence,label,target\n" + "".join(
 
 def run(*words: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", *words], cwd=cwd, capture_output=True, text=True, timeout=120,
+        [sys.executable, "-m", *words], cwd=cwd, capture_output=True, text=True, timeout=LIMIT,
         env=dict(os.environ, PYTHONPATH=str(jobs.ROOT), OMP_NUM_THREADS="1"), check=False,
     )  # fmt: skip
 

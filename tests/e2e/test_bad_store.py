@@ -13,6 +13,7 @@ from moto.server import ThreadedMotoServer
 
 from tests.e2e.jobs import ROOT
 from tests.servers.faults import Faults
+from tests.waiting import LIMIT
 
 SECRET = "planted-secret-key"
 
@@ -49,7 +50,7 @@ def submit(store: str) -> tuple[int, str]:
             "--epochs", "1",
         ],
         cwd=ROOT, env=dict(os.environ, OMP_NUM_THREADS="1"), capture_output=True, text=True,
-        timeout=60, check=False,
+        timeout=LIMIT, check=False,
     )  # fmt: skip
     assert "Traceback" not in done.stderr
     errors = [line for line in done.stderr.splitlines() if line.startswith("python -m launch")]

@@ -2,10 +2,8 @@
 
 import errno
 import os
-import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,9 +12,7 @@ from mimir.runs.commit import raise_attempt
 from mimir.runs.status import read_head
 from mimir.runs.store import Store, open_store
 from tests.e2e import jobs
-
-ENDLESS = {"epochs": 100_000, "checkpoint_steps": 5, "eval_every": 1000}
-
+from tests.waiting import LIMIT, wait_for
 
 # Read before the tests hide the caller's settings.
 CI = os.environ.get("MIMIR_CI", "") == "1"
@@ -48,18 +44,11 @@ def fill(disk: Path) -> Path:
     return ballast
 
 
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 90.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.05)
-
-
 @pytest.mark.parametrize("patience", [0, 3])
 def test_a_disk_that_fills_up(disk: Path, tmp_path: Path, patience: int) -> None:
     """Freed in time, the run goes on; not freed, it ends with 75 and its last checkpoint."""
     store = open_store((disk / "store").as_uri())
-    jobs.submit(store, "run", jobs.write_data(tmp_path / "data.csv", 200), **ENDLESS)
+    jobs.submit(store, "run", jobs.write_data(tmp_path / "data.csv", 200), **jobs.ENDLESS)
     out = tmp_path / "out"
     process = jobs.worker(
         store, "run", raise_attempt(store, "run"), "--patience", str(patience), out=out
@@ -69,7 +58,7 @@ def test_a_disk_that_fills_up(disk: Path, tmp_path: Path, patience: int) -> None
         ballast = fill(disk)
         wait_for(lambda: "free some space" in out.read_text(), "a complaint")
         if patience:
-            assert process.wait(timeout=90) == 75
+            assert process.wait(timeout=LIMIT) == 75
             assert "no checkpoint could be committed" in out.read_text()
             assert jobs.final_state(store, "run")
             return
@@ -79,8 +68,7 @@ def test_a_disk_that_fills_up(disk: Path, tmp_path: Path, patience: int) -> None
         wait_for(lambda: read_head(store, "run").step > before + 20, "commits with space again")
     finally:
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            jobs.kill(process)
 
 
 def test_a_disk_that_is_full_for_a_while_changes_nothing(

@@ -1,7 +1,6 @@
 """Interrupted anywhere, a run ends as if it never had been: the main promise."""
 
 import random
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from mimir.runs.status import derive, read_head
 from mimir.runs.store import Store, Stored, open_store
 from mimir.worker import reporter
 from tests.e2e import jobs
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -160,10 +160,8 @@ def test_an_attempt_gives_signs_while_it_leaves_its_model(
     leave = export.leave
 
     def watched(attempt: Attempt, *rest: Any) -> Stored:
-        before, until = notes.read_heartbeat(store, "run", 1), time.monotonic() + 30
-        while notes.read_heartbeat(store, "run", 1) == before:
-            assert time.monotonic() < until, "no sign"
-            time.sleep(0.05)
+        before = notes.read_heartbeat(store, "run", 1)
+        wait_for(lambda: notes.read_heartbeat(store, "run", 1) != before, "a sign")
         return leave(attempt, *rest)
 
     monkeypatch.setattr(reporter, "INTERVAL", 0.1)

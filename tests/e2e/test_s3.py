@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import random
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -24,12 +23,14 @@ from mimir.runs.parts import read_parts
 from mimir.runs.status import derive, read_head
 from mimir.runs.store import Store, open_store
 from tests.e2e import jobs
+from tests.gates import Gate
 from tests.servers.faults import Faults
+from tests.waiting import LIMIT, wait_for
 
-KILLS = 25
+AWAY = 100
+"""Steps that an attempt may take before it is killed."""
 SEED = random.SystemRandom().randrange(2**32)
 KEY, SECRET, TOKEN = "PLANTEDKEYID", "planted-secret-key", "planted-session-token"
-ENDLESS = {"epochs": 100_000, "checkpoint_steps": 5, "eval_every": 1000}
 
 
 @pytest.fixture(scope="module")
@@ -93,34 +94,30 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    """Open until a test holds training at a step."""
+    gate = Gate(tmp_path / "gate")
+    gate.open()
+    return gate
+
+
+@pytest.fixture
 def begin(
-    store: Store, far: Store, tmp_path: Path
+    store: Store, far: Store, tmp_path: Path, gate: Gate
 ) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
-    """Starts a worker of the run's next attempt; none outlives the test."""
+    """Starts a worker of the run's next attempt, held at the gate; none outlives the test."""
     begun: list[subprocess.Popen[bytes]] = []
 
     def begin(name: str, *options: str) -> "subprocess.Popen[bytes]":
         attempt = raise_attempt(store, name)
         out = tmp_path / f"{name}.out"
-        begun.append(jobs.worker(far, name, attempt, *options, out=out))
+        begun.append(jobs.worker(far, name, attempt, *options, out=out, gate=gate))
         return begun[-1]
 
     yield begin
     for process in begun:
         if process.poll() is None:
-            kill(process)
-
-
-def kill(process: "subprocess.Popen[bytes]") -> None:
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 90.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what} (seed {SEED})"
-        time.sleep(0.05)
+            jobs.kill(process)
 
 
 def step_of(store: Store, name: str) -> int:
@@ -132,52 +129,60 @@ def logged(tmp_path: Path, name: str) -> str:
 
 
 @pytest.mark.slow
-def test_killed_at_25_random_moments_behind_faults(
-    store: Store, calm: Store, faults: Faults, begin: Callable, data: Path
+@pytest.mark.parametrize("kills", [10, pytest.param(25, marks=pytest.mark.long)])
+def test_killed_at_random_moments_behind_faults(
+    store: Store, calm: Store, faults: Faults, gate: Gate, begin: Callable, data: Path, kills: int
 ) -> None:
-    settings = {**ENDLESS, "max_steps": 2500}
+    settings = {**jobs.ENDLESS, "max_steps": (kills + 1) * AWAY}
     jobs.submit(store, "torn", data, **settings)
     jobs.submit(calm, "calm", data, **settings)
     assert jobs.train(calm, "calm")[0]
 
     moments = random.Random(SEED)
-    for number in range(KILLS):
-        process, before = begin("torn"), step_of(store, "torn")
+    for number in range(kills):
+        before = step_of(store, "torn")
+        gate.open(before + AWAY)
+        process = begin("torn")
         if number % 2 == 0:
             time.sleep(moments.uniform(0, 4))  # while it starts, claims and fetches
         else:
-            wait_for(lambda: step_of(store, "torn") > before, "a commit")  # noqa: B023
+            wait_for(
+                lambda: step_of(store, "torn") > before or process.poll() is not None,  # noqa: B023
+                f"a commit (seed {SEED})",
+            )
             time.sleep(moments.uniform(0, 0.3))
         assert process.poll() is None, f"ended before it was killed (seed {SEED})"
-        kill(process)
-    assert step_of(store, "torn") < 2500
+        jobs.kill(process)
+    gate.open()
     assert finish(begin, "torn") == 0
     assert faults.share >= 0.05, faults.counts
-    assert len(derive(store, "torn", time.time()).attempts) > KILLS
+    assert len(derive(store, "torn", time.time()).attempts) > kills
     jobs.assert_same(store, "torn", "calm", calm)
 
 
 def finish(begin: Callable, name: str) -> int:
     """Exit code of the last worker; one that meets an outage it cannot bridge ends with 75."""
     for _ in range(3):
-        code = begin(name).wait(timeout=240)
+        code = begin(name).wait(timeout=LIMIT)
         if code != 75:
             break
     return code
 
 
 def test_two_live_workers_one_is_fenced(
-    store: Store, calm: Store, begin: Callable, data: Path
+    store: Store, calm: Store, gate: Gate, begin: Callable, data: Path
 ) -> None:
-    settings = {**ENDLESS, "max_steps": 1000}
+    settings = {**jobs.ENDLESS, "max_steps": 400}
     jobs.submit(store, "torn", data, **settings)
     jobs.submit(calm, "calm", data, **settings)
     assert jobs.train(calm, "calm")[0]
+    gate.open(100)
     first = begin("torn")
     wait_for(lambda: step_of(store, "torn") > 0, "the first commit")
     second = begin("torn")
-    assert first.wait(timeout=120) == 76
-    assert second.wait(timeout=120) == 0
+    gate.open()
+    assert first.wait(timeout=LIMIT) == 76
+    assert second.wait(timeout=LIMIT) == 0
     jobs.assert_same(store, "torn", "calm", calm)
 
 
@@ -185,7 +190,7 @@ def test_a_store_that_is_away_for_a_while_stops_no_training(
     store: Store, faults: Faults, begin: Callable, data: Path, tmp_path: Path
 ) -> None:
     faults.rate = 0.0
-    jobs.submit(store, "run", data, **ENDLESS)
+    jobs.submit(store, "run", data, **jobs.ENDLESS)
     process = begin("run")
     wait_for(lambda: step_of(store, "run") > 0, "the first commit")
     with faults.refusing():
@@ -196,7 +201,7 @@ def test_a_store_that_is_away_for_a_while_stops_no_training(
         assert process.poll() is None
     wait_for(lambda: step_of(store, "run") > before + 50, "commits after the outage")
     process.terminate()
-    assert process.wait(timeout=60) == 75
+    assert process.wait(timeout=LIMIT) == 75
     heartbeat = read_heartbeat(store, "run", 1)
     assert heartbeat is not None
     assert derive(store, "run", time.time()).state == "interrupted"
@@ -209,11 +214,11 @@ def test_a_store_that_stays_away_ends_training_with_its_last_checkpoint_intact(
     store: Store, faults: Faults, begin: Callable, data: Path, tmp_path: Path
 ) -> None:
     faults.rate = 0.0
-    jobs.submit(store, "run", data, **ENDLESS)
+    jobs.submit(store, "run", data, **jobs.ENDLESS)
     process = begin("run", "--patience", "3")
     wait_for(lambda: step_of(store, "run") > 0, "the first commit")
     with faults.refusing():
-        assert process.wait(timeout=120) == 75
+        assert process.wait(timeout=LIMIT) == 75
     assert "no checkpoint could be committed for 3 s" in logged(tmp_path, "run")
     assert jobs.final_state(store, "run")
     # It could not say so to the store: the run is not failed, and goes on.
@@ -235,7 +240,7 @@ def test_expired_keys_are_healed_by_a_fresh_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     faults.rate = 0.0
-    jobs.submit(store, "run", data, **ENDLESS)
+    jobs.submit(store, "run", data, **jobs.ENDLESS)
     path = tmp_path / "keys.json"
     write_keys(path, "FIRST")
     monkeypatch.setenv("MIMIR_CREDENTIALS_FILE", str(path))
@@ -256,11 +261,11 @@ def test_expired_keys_end_training_as_an_outage_does(
     store: Store, faults: Faults, begin: Callable, data: Path, tmp_path: Path
 ) -> None:
     faults.rate = 0.0
-    jobs.submit(store, "run", data, **ENDLESS)
+    jobs.submit(store, "run", data, **jobs.ENDLESS)
     process = begin("run", "--patience", "3")
     wait_for(lambda: step_of(store, "run") > 0, "the first commit")
     faults.expired.add(KEY)
-    assert process.wait(timeout=120) == 75  # and not 78: the configuration is as good as before
+    assert process.wait(timeout=LIMIT) == 75  # and not 78: the configuration is as good as before
     assert "credentials have expired" in logged(tmp_path, "run")
     assert jobs.final_state(store, "run")
 
@@ -269,25 +274,28 @@ def test_wrong_keys_at_the_start_end_with_78(
     store: Store, faults: Faults, begin: Callable, data: Path, tmp_path: Path
 ) -> None:
     faults.rate = 0.0
-    jobs.submit(store, "run", data, **ENDLESS)
+    jobs.submit(store, "run", data, **jobs.ENDLESS)
     faults.expired.add(KEY)
-    assert begin("run").wait(timeout=60) == 78
+    assert begin("run").wait(timeout=LIMIT) == 78
     assert logged(tmp_path, "run").count("\n") == 1
     assert "have expired" in logged(tmp_path, "run")
 
 
 def test_no_secret_is_left_anywhere(
-    store: Store, faults: Faults, begin: Callable, data: Path, tmp_path: Path
+    store: Store, faults: Faults, gate: Gate, begin: Callable, data: Path, tmp_path: Path
 ) -> None:
     """In no object, no output, no argument: neither of a run that does well nor of failing ones."""
-    jobs.submit(store, "run", data, **{**ENDLESS, "max_steps": 300})
+    jobs.submit(store, "run", data, **{**jobs.ENDLESS, "max_steps": 300})
     argv: list[bytes] = []
+    gate.open(100)
     process = begin("run", "--patience", "3")
     wait_for(lambda: step_of(store, "run") > 0 or collect(process.pid, argv), "the first commit")
     faults.expired.add(KEY)
-    process.wait(timeout=120)
-    begin("run").wait(timeout=60)
+    gate.open(200)
+    assert process.wait(timeout=LIMIT) == 75
+    assert begin("run").wait(timeout=LIMIT) == 78
     faults.expired.clear()
+    gate.open()
     process = begin("run")
     while process.poll() is None:
         collect(process.pid, argv)
@@ -319,7 +327,7 @@ def test_the_log_and_the_outcome_of_a_faulty_run_are_whole(
     store: Store, faults: Faults, begin: Callable, data: Path
 ) -> None:
     faults.rate = 0.2
-    jobs.submit(store, "run", data, **{**ENDLESS, "max_steps": 300})
+    jobs.submit(store, "run", data, **{**jobs.ENDLESS, "max_steps": 300})
     assert finish(begin, "run") == 0
     attempt = read_head(store, "run").attempt
     outcome = read_outcome(store, "run", attempt)

@@ -7,9 +7,9 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -18,6 +18,8 @@ import pytest
 
 from mimir.runs.store import Store, open_store
 from tests.e2e.jobs import ROOT, model_sha256, write_data
+from tests.gates import HOOK, Gate
+from tests.waiting import LIMIT, wait_for
 
 IMAGE = os.environ.get("MIMIR_TEST_IMAGE", "")
 STOCK = os.environ.get("MIMIR_TEST_STOCK", "")
@@ -43,21 +45,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
-def docker(*words: str, code: int | None = 0, timeout: float = 150) -> str:
-    """Standard output and error of a docker command that ends with this code (None: any)."""
+def docker(*words: str, code: int | None = 0, text: str = "") -> str:
+    """Standard output and error of a docker command that ends with this code (None: any).
+
+    text: its standard input.
+    """
     done = subprocess.run(
         ["docker", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        timeout=timeout, check=False,
+        input=text, timeout=LIMIT, check=False,
     )  # fmt: skip
     assert code is None or done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}"
     return done.stdout
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 90.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.1)
 
 
 @dataclass
@@ -71,6 +69,16 @@ class Place:
     def store(self) -> Store:
         return open_store(self.folder.as_uri())
 
+    @cached_property
+    def gate(self) -> Gate:
+        """Holds the training of containers that are started in the background."""
+        return Gate(self.folder / "gate")
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        hook = ("-v", f"{HOOK}:/gate:ro", "-e", "PYTHONPATH=/gate")
+        return (*hook, "-e", "MIMIR_TEST_GATE=/data/gate")
+
     @property
     def mount(self) -> tuple[str, ...]:
         return ("-v", f"{self.folder}:/data")
@@ -78,8 +86,18 @@ class Place:
     def container(self, *words: str, name: str, options: tuple[str, ...] = OFFLINE) -> str:
         """Start a container in the background; its name."""
         self.names.append(name)
+        options = (*options, *self.held)
         docker("run", "--detach", "--name", name, *options, *self.mount, IMAGE, *words)
         return name
+
+
+def gated(gate: Gate) -> str:
+    """Make an image whose training is held at this gate, a file that its containers see."""
+    name = "mimir-test:gated"
+    lines = (f"FROM {IMAGE}", "COPY sitecustomize.py /gate/",
+             f"ENV PYTHONPATH=/gate MIMIR_TEST_GATE={gate.path}")  # fmt: skip
+    docker("build", "--quiet", "--tag", name, "--file", "-", str(HOOK), text="\n".join(lines))
+    return name
 
 
 @pytest.fixture(scope="session")
@@ -152,7 +170,7 @@ def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
         yield S3(port, log)
     finally:
         server.terminate()
-        server.wait(timeout=20)
+        server.wait(timeout=LIMIT)
 
 
 def _answers(port: int) -> bool:
@@ -182,7 +200,7 @@ class Laptop:
     def launch(self, *words: str, code: int = 0) -> str:
         done = subprocess.run(
             [sys.executable, "-m", "launch", *words], cwd=ROOT, env=self.env,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=180, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LIMIT, check=False,
         )  # fmt: skip
         assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}"
         return done.stdout

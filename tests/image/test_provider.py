@@ -9,8 +9,8 @@ from mimir.runs.parts import read_parts
 from mimir.runs.status import read_head
 from mimir.runs.store import Store, open_store
 from tests.e2e.jobs import model_sha256
+from tests.gates import Gate
 from tests.image.conftest import (
-    IMAGE,
     S3,
     SECRET,
     SETTINGS,
@@ -19,8 +19,9 @@ from tests.image.conftest import (
     Laptop,
     Place,
     docker,
-    wait_for,
+    gated,
 )
+from tests.waiting import LIMIT, wait_for
 
 CLAIMED = "run run, attempt 1: claimed"
 
@@ -33,33 +34,33 @@ def submission(run: str, rows: Path) -> tuple[str, ...]:
 
 
 def test_the_launcher_dies_and_the_run_is_found_again(
-    laptop: Laptop, rows: Path, undisturbed: tuple[Place, str]
+    laptop: Laptop, rows: Path, undisturbed: tuple[Place, str], tmp_path: Path
 ) -> None:
-    launcher = laptop.spawn(*submission("run", rows), "--watch")
+    gate = Gate(tmp_path / "runs" / "gates" / "gate")
+    gate.open(300)
+    image = gated(gate)
+    launcher = laptop.spawn(*submission("run", rows), "--image", image, "--watch")
     store = open_store(laptop.env["MIMIR_STORE"])
     wait_for(lambda: store.read("run/a0001/machine.json") is not None)
     os.kill(launcher.pid, signal.SIGKILL)
     launcher.wait()
 
     wait_for(lambda: read_head(store, "run").step >= 50 and _claimed(store))
-    # Paused, so that it is still at work however long the commands take.
-    docker("pause", "mimir-run-a0001")
     status = laptop.status("run")
     assert status["state"] == "running"
     machine = status["attempts"][0]["machine"]
     assert (machine["provider"], machine["name"]) == ("docker", "mimir-run-a0001")
     assert CLAIMED in laptop.launch("logs", "run")
     stop = laptop.spawn("stop", "run")
-    wait_for(lambda: store.read("run/a0001/stop.json") is not None)
-    docker("unpause", "mimir-run-a0001")
-    assert stop.wait(timeout=90) == 0
+    assert stop.wait(timeout=LIMIT) == 0
     assert docker("wait", "mimir-run-a0001").strip() == "75"
     assert laptop.status("run")["state"] == "stopped"
 
+    gate.open()
     # resume knows provider and image from the attempt before.
     assert "run run is done" in laptop.launch("resume", "run", "--watch")
     assert model_sha256(store, "run") == undisturbed[1]
-    assert laptop.status("run")["attempts"][1]["machine"]["image"] == IMAGE
+    assert laptop.status("run")["attempts"][1]["machine"]["image"] == image
     listed = docker("ps", "--all", "--format", "{{.Names}}", "--filter", "label=mimir.run=run")
     assert listed.split() == ["mimir-run-a0002"], "the older attempt's container is gone"
 

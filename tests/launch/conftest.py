@@ -18,10 +18,13 @@ from launch.providers.local.provider import LocalProvider
 from mimir.runs.machine import Machine
 from mimir.runs.store import Store, open_store
 from tests import ROOT
+from tests.waiting import LIMIT
 
 if TYPE_CHECKING:
     from tests.launch.paper import Desk
 
+ENDLESS = str(10**9)
+"""Steps of a stand-in that works until it is stopped or killed."""
 SETTINGS = ("--batch", "4", "--dim", "16", "--heads", "2", "--layers", "1")
 
 
@@ -51,7 +54,7 @@ class World:
     def launch(self, *words: str, code: int = 0, **env: str) -> tuple[str, str]:
         """(stdout, stderr) of a launch command that ends with this exit code."""
         process = self.spawn(*words, **env)
-        out, err = process.communicate(timeout=90)
+        out, err = process.communicate(timeout=LIMIT)
         assert process.returncode == code, f"{words}: {process.returncode}\n{out}\n{err}"
         return out, err
 
@@ -64,13 +67,6 @@ class World:
     def status(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.launch("status", name, "--json")[0])
         return found
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 @pytest.fixture

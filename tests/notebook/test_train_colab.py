@@ -29,6 +29,8 @@ from mimir.runs.store import open_store
 from tests import ROOT
 from tests.colab.bucket import Bucket
 from tests.e2e import jobs
+from tests.gates import HOOK, Gate
+from tests.waiting import LIMIT
 
 NOTEBOOK = ROOT / "notebooks" / "train_colab.ipynb"
 KEY, SECRET = "PLANTEDKEYID", "planted-secret-key"
@@ -36,8 +38,6 @@ SETTINGS = {
     **jobs.TINY, "epochs": 1000, "max_steps": 900, "log_every": 20, "eval_every": 450,
     "checkpoint_steps": 25, "preflight": "on",
 }  # fmt: skip
-PATIENCE = 300.0
-"""Seconds for a whole notebook, on a machine that has other things to do."""
 
 
 def cells() -> list[Any]:
@@ -103,6 +103,7 @@ class Colab:
     folder: Path
     secrets: Any
     form: dict[str, Any]
+    gate: Gate
     upload: str = ""
     started: list["subprocess.Popen[str]"] = field(default_factory=list)
 
@@ -142,7 +143,8 @@ class Colab:
             if not name.startswith(("AWS_", "PYTHONPATH", "MIMIR_", "COV"))
         }  # fmt: skip
         return {
-            **kept, "PYTHONPATH": str(ROOT / "tests" / "notebook" / "stub"),
+            **kept, "PYTHONPATH": f"{ROOT / 'tests' / 'notebook' / 'stub'}{os.pathsep}{HOOK}",
+            "MIMIR_TEST_GATE": str(self.gate.path),
             "STUB_SECRETS": str(self.folder / "secrets.json"),
             "STUB_CALLS": str(self.folder / "calls"), "STUB_UPLOAD": self.upload,
             "AWS_EC2_METADATA_DISABLED": "true", "OMP_NUM_THREADS": "1",
@@ -152,7 +154,7 @@ class Colab:
     def run(self, first: int | None = None) -> str:
         """The sentence that it ended with; "" if all went well."""
         process = self.start(first)
-        out, err = process.communicate(timeout=PATIENCE)
+        out, err = process.communicate(timeout=LIMIT)
         assert process.returncode in (0, 1), err
         return out.strip() if process.returncode else ""
 
@@ -194,7 +196,9 @@ def colab(tmp_path: Path) -> Iterator[Colab]:
     }  # fmt: skip
     secrets = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
     data = jobs.write_data(tmp_path / "data.csv", 200)
-    session = Colab(tmp_path / "session", secrets, form, str(data))
+    gate = Gate(tmp_path / "gate")
+    gate.open()
+    session = Colab(tmp_path / "session", secrets, form, gate, str(data))
     yield session
     for process in session.started:  # those of its copies too: the list is shared
         if process.poll() is None:
@@ -216,10 +220,12 @@ def test_interrupted_resumed_and_done(bucket: Bucket, colab: Colab, tmp_path: Pa
             colab.kill_kernel()
 
     bucket.after = interrupt
+    colab.gate.open(450)
     process = colab.start()
-    out, err = process.communicate(timeout=PATIENCE)
+    out, err = process.communicate(timeout=LIMIT)
     assert process.returncode == 3, f"the kernel was not killed: {out}\n{err}"
 
+    colab.gate.open()
     # Another session: another machine's empty folder, and the code comes from the store.
     again = replace(colab, folder=tmp_path / "again", form={**colab.form, "code": ""})
     assert again.run() == ""
@@ -265,8 +271,11 @@ def test_no_gpu_is_said_with_what_to_click(colab: Colab) -> None:
 
 
 @pytest.fixture
-def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Colab's stub in this process: a kernel for each sentence would take seconds."""
+def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Colab's stub in this process: a kernel for each sentence would take seconds.
+
+    What was imported of it is forgotten afterwards, or Colab would seem to be here for other tests.
+    """
     import google
 
     folder = ROOT / "tests" / "notebook" / "stub" / "google"
@@ -274,7 +283,10 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("STUB_SECRETS", str(tmp_path / "secrets.json"))
     monkeypatch.setenv("STUB_CALLS", str(tmp_path / "calls"))
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    yield tmp_path
+    for name in [name for name in sys.modules if f"{name}.".startswith("google.colab.")]:
+        del sys.modules[name]
+    vars(google).pop("colab", None)
 
 
 def run_cell(words: str, **names: Any) -> dict[str, Any]:

@@ -22,7 +22,9 @@ from mimir.runs.commit import raise_attempt
 from mimir.runs.status import read_head
 from mimir.runs.store import Store, open_store
 from tests.e2e import jobs
+from tests.gates import Gate
 from tests.runs.conftest import RGW_KEYS, rgw_endpoint
+from tests.waiting import LIMIT, wait_for
 
 LAUNCHER = ("mimir-test-launcher", "mimir-test-launcher-secret")
 ROLE = "arn:aws:iam:::role/mimir-worker"
@@ -218,9 +220,11 @@ def test_a_whole_run_with_such_keys(
 ) -> None:
     """Two attempts, each with keys of its own: the policy lacks nothing that a worker needs."""
     data = jobs.write_data(tmp_path / "data.csv", 200)
-    settings = {"epochs": 100_000, "max_steps": 200, "checkpoint_steps": 5}
+    settings = {**jobs.ENDLESS, "max_steps": 200}
     jobs.submit(laptop, "run", data, **settings)
     path = tmp_path / "worker.json"
+    gate = Gate(tmp_path / "gate")
+    gate.open(100)
     monkeypatch.setenv("MIMIR_CREDENTIALS_FILE", str(path))
     out = tmp_path / "out"
 
@@ -229,19 +233,17 @@ def test_a_whole_run_with_such_keys(
         credentials.mint(ceph.url, "run", attempt, HOUR, AssumeRole(ROLE)).to_file(path)
         monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY", raising=False)
-        return jobs.worker(laptop, "run", attempt, out=out)
+        return jobs.worker(laptop, "run", attempt, out=out, gate=gate)
 
     first = begin()
-    deadline = time.monotonic() + 90
-    while read_head(laptop, "run").step < 10:
-        assert time.monotonic() < deadline, out.read_text()
-        time.sleep(0.05)
+    wait_for(lambda: read_head(laptop, "run").step >= 10, lambda: f"step 10\n{out.read_text()}")
     first.terminate()
-    assert first.wait(timeout=60) == 75, out.read_text()
+    assert first.wait(timeout=LIMIT) == 75, out.read_text()
+    gate.open()
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", LAUNCHER[0])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", LAUNCHER[1])
     second = begin()
-    assert second.wait(timeout=120) == 0, out.read_text()
+    assert second.wait(timeout=LIMIT) == 0, out.read_text()
     head = read_head(laptop, "run")
     assert (head.state, head.step, head.attempt) == ("done", 200, 2)
     assert head.lineage[1][1] >= 10

@@ -4,8 +4,6 @@ Without a GPU these tests are skipped; `make test-gpu` requires it.
 """
 
 import os
-import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -20,7 +18,9 @@ from mimir.runs.store import open_store
 from mimir.training.engine import Engine, Machine
 from tests import toys
 from tests.e2e import jobs
+from tests.gates import Gate
 from tests.model.test_attention import layout_of
+from tests.waiting import wait_for
 
 if os.environ.get("MIMIR_REQUIRE_GPU") != "1":
     pytestmark = pytest.mark.skipif(
@@ -107,20 +107,21 @@ def test_killed_on_the_gpu(tmp_path: Path) -> None:
     store = open_store((tmp_path / "store").as_uri())
     data = jobs.write_data(tmp_path / "data.csv", 400)
     settings = {
-        "dim": 64, "layers": 2, "heads": 4, "epochs": 10_000, "max_steps": 12_000,
+        "dim": 64, "layers": 2, "heads": 4, "epochs": 1_000_000, "max_steps": 12_000,
         "checkpoint_steps": 100, "log_every": 20, "eval_every": 4000, "device": "cuda",
     }  # fmt: skip
     for name in ("calm", "torn"):
         jobs.submit(store, name, data, **settings)
     assert jobs.worker(store, "calm", raise_attempt(store, "calm")).wait() == 0
+    gate = Gate(tmp_path / "gate")
     for target in (1000, 5000):
-        process = jobs.worker(store, "torn", raise_attempt(store, "torn"))
-        deadline = time.monotonic() + 120
-        while read_head(store, "torn").step < target:
-            assert process.poll() is None, "ended by itself"
-            assert time.monotonic() < deadline, f"no step {target} within two minutes"
-            time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        gate.open(target + 2000)
+        process = jobs.worker(store, "torn", raise_attempt(store, "torn"), gate=gate)
+        wait_for(
+            lambda: read_head(store, "torn").step >= target or process.poll() is not None,  # noqa: B023
+            f"step {target}", every=0.01,
+        )  # fmt: skip
+        assert process.poll() is None, "ended by itself"
+        jobs.kill(process)
     assert jobs.worker(store, "torn", raise_attempt(store, "torn")).wait() == 0
     jobs.assert_same(store, "torn", "calm")

@@ -16,6 +16,7 @@ from mimir.runs.store import Progress, Store, Stored
 from mimir.training.checkpoint import Record, Snapshot
 from mimir.training.committer import Committer
 from tests.runs.memory import MemoryStore
+from tests.waiting import LIMIT, unless_it_hangs
 
 RUN = "run"
 
@@ -36,7 +37,7 @@ class Shaky(MemoryStore):
     ) -> Stored:
         self.uploads += 1
         self.inside.set()
-        assert self.gate.wait(10)
+        assert self.gate.wait(LIMIT)
         if self.failures > 0:
             self.failures -= 1
             raise StoreError("503 Slow Down")
@@ -76,7 +77,7 @@ def bench() -> Iterator[Bench]:
 def test_a_commit_lands(bench: Bench) -> None:
     assert bench.committer.idle
     bench.committer.put(snapshot(3))
-    assert bench.committer.drain(10)
+    assert bench.committer.drain(LIMIT)
     assert bench.steps() == [3]
     assert read_head(bench.store, RUN).kept[0].loss == 2.5
     assert "checkpoint of step 3 committed" in bench.said[-1]
@@ -85,7 +86,7 @@ def test_a_commit_lands(bench: Bench) -> None:
 def test_a_failing_store_is_tried_again(bench: Bench) -> None:
     bench.store.failures = 5
     bench.committer.put(snapshot(3))
-    assert bench.committer.drain(10)
+    assert bench.committer.drain(LIMIT)
     assert bench.store.uploads == 6
     assert bench.steps() == [3]
     assert sum("not committed yet: 503 Slow Down" in line for line in bench.said) == 5
@@ -93,15 +94,17 @@ def test_a_failing_store_is_tried_again(bench: Bench) -> None:
 
 def test_training_never_waits(bench: Bench) -> None:
     bench.store.gate.clear()
-    began = time.monotonic()
-    for step in range(50):
-        bench.committer.put(snapshot(step))
-        bench.committer.check()
-        assert not bench.committer.idle
-    assert time.monotonic() - began < 1
+
+    def training() -> None:
+        for step in range(50):
+            bench.committer.put(snapshot(step))
+            bench.committer.check()
+            assert not bench.committer.idle
+
+    unless_it_hangs(training)  # no upload comes to its end meanwhile
     assert not bench.committer.drain(0.05)
     bench.store.gate.set()
-    assert bench.committer.drain(10)
+    assert bench.committer.drain(LIMIT)
     assert bench.steps()[-1] == 49
 
 
@@ -112,7 +115,7 @@ def test_the_newest_replaces_one_that_waits(bench: Bench) -> None:
     bench.committer.put(snapshot(2))
     bench.committer.put(snapshot(3))
     bench.store.gate.set()
-    assert bench.committer.drain(10)
+    assert bench.committer.drain(LIMIT)
     assert bench.steps() == [1, 3]
 
 
@@ -123,7 +126,7 @@ def test_the_newest_replaces_one_that_fails(bench: Bench) -> None:
     assert bench.store.inside.wait(10)
     bench.committer.put(snapshot(2))
     bench.store.gate.set()
-    assert bench.committer.drain(10)
+    assert bench.committer.drain(LIMIT)
     assert bench.steps() == [2]
 
 
@@ -131,7 +134,7 @@ def test_fenced_is_handed_over(bench: Bench) -> None:
     raise_attempt(bench.store, RUN, sleep=lambda s: None)
     bench.committer.put(snapshot(1))
     with pytest.raises(Fenced):
-        bench.committer.drain(10)
+        bench.committer.drain(LIMIT)
     with pytest.raises(Fenced):
         bench.committer.check()
     assert bench.steps() == []
@@ -141,7 +144,7 @@ def test_fenced_is_handed_over(bench: Bench) -> None:
 def test_nan_is_handed_over_and_nothing_is_uploaded(bench: Bench) -> None:
     bench.committer.put(snapshot(1, float("nan")))
     with pytest.raises(NonFinite, match=r"model.w is not finite at step 1"):
-        bench.committer.drain(10)
+        bench.committer.drain(LIMIT)
     assert bench.store.uploads == 0
     assert bench.steps() == []
 
@@ -153,7 +156,7 @@ def test_a_bug_in_the_thread_is_handed_over() -> None:
     made = Bench(before=broken)
     made.committer.put(snapshot(1))
     with pytest.raises(ZeroDivisionError):
-        made.committer.drain(10)
+        made.committer.drain(LIMIT)
 
 
 def test_what_must_go_first_goes_first() -> None:
@@ -165,7 +168,7 @@ def test_what_must_go_first_goes_first() -> None:
 
     made = Bench(before=before)
     made.committer.put(snapshot(1))
-    assert made.committer.drain(10)
+    assert made.committer.drain(LIMIT)
     assert ready == [False, False, False, True]
     assert made.store.uploads == 1
     made.committer.close()
@@ -195,22 +198,20 @@ def test_a_success_restores_patience() -> None:
     for step in range(5):
         made.store.failures = 2
         made.committer.put(snapshot(step))
-        assert made.committer.drain(10)
+        assert made.committer.drain(LIMIT)
         now[0] += 90.0
     assert made.steps()[-1] == 4
     made.committer.close()
 
 
-@pytest.mark.parametrize("pause", [0.001, 30.0])
+@pytest.mark.parametrize("pause", [0.001, 1e6])
 def test_close_while_failing_ends_quickly(pause: float) -> None:
     made = Bench(pause=pause)
     made.store.failures = 10**9
     made.committer.put(snapshot(1))
     while not made.said:
         time.sleep(0.001)
-    began = time.monotonic()
-    made.committer.close(0.1)
-    assert time.monotonic() - began < 2
+    unless_it_hangs(lambda: made.committer.close(0.1))
     assert not made.committer._thread.is_alive()
     with pytest.raises(MimirError, match="closed before"):
         made.committer.check()
@@ -232,7 +233,7 @@ def test_a_file_store_takes_commits_too(tmp_path: Path) -> None:
     committer = Committer(claimed(store), lambda line: None, pause=0.001)
     for step in range(1, 7):
         committer.put(snapshot(step))
-        assert committer.drain(10)
+        assert committer.drain(LIMIT)
     committer.close()
     kept = read_head(store, RUN).kept
     assert [k.step for k in kept] == [1, 4, 5, 6]

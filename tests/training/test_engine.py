@@ -163,7 +163,7 @@ def test_that_watch_would_find_a_question() -> None:
 
 # The compiler of torch 2.13 uses a part of torch that torch calls deprecated.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.slow
+@pytest.mark.long
 def test_compiled_equals_eager_on_fixed_shapes() -> None:
     plain = toys.engine(toys.FIXED, layers=1)
     machine = Machine(CPU, torch.float32, compiled=True, fixed=True)

@@ -2,13 +2,13 @@
 
 import os
 import random
-import time
 
 import pytest
 
 from mimir.errors import BadInput
 from mimir.runs import notes
 from tests.clouds.e2e.world import World
+from tests.waiting import wait_for
 
 SEED = int(os.environ.get("MOMENTS", random.SystemRandom().randrange(2**32)))
 """Said when a test fails; as $MOMENTS it brings the same moments again."""
@@ -17,21 +17,22 @@ SIGKILLED = -9
 
 def recover(world: World, run: str) -> None:
     """What a user does whose laptop died: `watch --once` from cron, `submit` if it never began."""
-    end = time.monotonic() + 90
-    while True:
-        assert time.monotonic() < end, f"seed {SEED}\n{world.story()}"
+
+    def over() -> bool:
         try:
             status = world.status(run)
         except BadInput:
             world.launch(*world.submission(run))
-            continue
+            return False
         if status.state in ("done", "failed", "stopped"):
-            break
+            return True
         if status.attempt == 0 and notes.read_order(world.store, run, 1) is None:
             world.launch(*world.submission(run))
-            continue
+            return False
         world.launch("watch", run, "--once")
-        time.sleep(0.3)
+        return False
+
+    wait_for(over, lambda: f"its end (seed {SEED})\n{world.story()}", every=0.3)
     world.launch("watch", run, "--once")
 
 

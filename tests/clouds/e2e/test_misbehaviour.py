@@ -90,7 +90,7 @@ def watch(words: str) -> tuple[str, ...]:
 def happened(world: World, words: str) -> None:
     """Wait for what no command waits for."""
     if words in UNWATCHED:
-        world.until(lambda: world.fake.armed() == [], 120)
+        world.until(lambda: world.fake.armed() == [])
 
 
 @pytest.mark.parametrize(("provider", "words"), CASES)
@@ -100,7 +100,7 @@ def test_the_run_is_whole(provider: str, words: str, make: Callable[[str], World
         world.fake.fault(name, **details)
     world.env["PATCHES"] = json.dumps(QUICK)
     submission = world.submission("r", *watch(words), "--max-cost", "2")
-    code = world.spawn(*submission).wait(90)
+    code = world.spawn(*submission).wait()
     happened(world, words)
     if world.step("r") < 0:  # refused before anything was written, and said so
         assert code == 75

@@ -18,12 +18,15 @@ from tests.clouds.e2e.world import World
 from tests.clouds.fake_vast import FakeVast
 from tests.clouds.service import Rental
 from tests.e2e import jobs
+from tests.gates import HOOK
 
 SEED = int(os.environ.get("MOMENTS", random.SystemRandom().randrange(2**32)))
 """Said when a test fails; as $MOMENTS it brings the same moments again."""
 SHORT = 6
 """Epochs of a run in the suite; a run of the long tests has LONG."""
 LONG = 40
+AWAY = 4
+"""Steps that an attempt may take before its machine is lost."""
 PATIENT = {
     "launch.contract.deadlines:SILENT_FOR": 60.0,
     "launch.contract.deadlines:BEGIN_WITHIN": 60.0,
@@ -59,14 +62,17 @@ def submission(
 
 
 def real(world: World) -> World:
-    """Machines run what was ordered, and ask for their end a little sooner.
+    """Machines run what was ordered, and ask for their end a little sooner. A gate holds them.
 
     They begin more slowly than a stand-in, and give a sign every five seconds only.
     """
+    world.gate.open()
+    held = {"PYTHONPATH": str(HOOK), "MIMIR_TEST_GATE": str(world.gate.path)}
+    told = [f"{name}={value}" for name, value in held.items()]
     world.env["PATCHES"] = json.dumps(PATIENT)
 
     def patient(argv: Sequence[str], env: Mapping[str, str]) -> list[str]:
-        return ["/usr/bin/env", "MIMIR_END_PATIENCE=2", *argv]
+        return ["/usr/bin/env", "MIMIR_END_PATIENCE=2", *told, *argv]
 
     world.fake.runs = patient
     return world
@@ -80,7 +86,7 @@ def pulled(world: World) -> str:
 
 
 def whole(world: World, weights: str) -> None:
-    world.finish("r", 120)
+    world.finish("r")
     world.settled(5.0)
     assert world.status("r").state == "done", world.story()
     assert pulled(world) == weights
@@ -94,6 +100,7 @@ def again(world: World, how: Callable[[Rental], None], times: int, rng: random.R
     hit: set[str] = set()
     before = 0
     while len(hit) < times:
+        world.gate.open(before + AWAY)
 
         def working(before: int = before) -> Rental | None:
             rental = world.machine("r")
@@ -103,13 +110,14 @@ def again(world: World, how: Callable[[Rental], None], times: int, rng: random.R
             at_work = world.begun("r", number) and world.step("r") >= before + len(hit) % 2
             return rental if at_work else None
 
-        rental = world.until(working, 180)
+        rental = world.until(working)
         time.sleep(rng.uniform(0.0, 1.0))
         before = world.step("r")
         assert world.status("r").state != "done", f"seed {SEED}: done after {len(hit)} times"
         print(f"seed {SEED}: at step {before}")
         how(rental)
         hit.add(rental.id)
+    world.gate.open()
 
 
 @pytest.mark.parametrize("provider", ["runpod", "lambda"])
@@ -118,7 +126,7 @@ def test_from_submit_to_a_pulled_model(
 ) -> None:
     world = real(make(provider))
     weights = alone(SHORT)
-    world.launch(*submission(world, SHORT), within=120)
+    world.launch(*submission(world, SHORT))
     whole(world, weights)
     assert len(world.fake.ledger) == 1
 
@@ -130,7 +138,7 @@ def test_from_submit_to_a_pulled_model_on_vast_where_it_is_outbid(
     weights = alone(SHORT)
     command = world.spawn(*submission(world, SHORT, "--spot"))
     again(world, lambda rental: vast.fake.outbid(rental.id), 1, random.Random(SEED))  # type: ignore[attr-defined]
-    assert command.wait(120) == 0, command.said
+    assert command.wait() == 0, command.said
     whole(world, weights)
     assert len(world.fake.ledger) == 2
 
@@ -144,7 +152,7 @@ def test_killed_at_ten_moments(
     weights = alone(LONG)
     command = world.spawn(*submission(world, LONG))
     again(world, world.lose, 10, random.Random(SEED))
-    assert command.wait(180) == 0, command.said
+    assert command.wait() == 0, command.said
     whole(world, weights)
 
 
@@ -158,7 +166,8 @@ def test_outbid_every_twenty_steps(back: bool, vast: World, alone: Callable[[int
     times = 0
     while command.code is None:
         at = world.step("r")
-        world.until(lambda at=at: command.ended() or world.step("r") >= at + 20, 120)
+        world.gate.open(at + 25)
+        world.until(lambda at=at: command.ended() or world.step("r") >= at + 20)
         rental = world.machine("r")
         if rental is None or command.ended():
             continue
@@ -188,11 +197,11 @@ def test_each_misbehaviour(
     for name, details in MISBEHAVIOURS[provider][words]:
         world.fake.fault(name, **details)
     command = world.spawn(*submission(world, SHORT, watched=watch(words)))
-    code = command.wait(120)
+    code = command.wait()
     happened(world, words)
     if code and world.step("r") < 0:
-        world.launch(*submission(world, SHORT), within=120)
+        world.launch(*submission(world, SHORT))
     elif world.status("r").state == "failed":
-        world.launch("resume", "r", "--yes", "--watch", within=120)
+        world.launch("resume", "r", "--yes", "--watch")
     whole(world, weights)
     assert world.fake.armed() == [], "it never happened"

@@ -17,6 +17,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -36,6 +37,8 @@ from tests.clouds.fake_lambda import FakeLambda
 from tests.clouds.fake_runpod import FakeRunPod
 from tests.clouds.fake_vast import FakeVast
 from tests.clouds.service import Rental, Service
+from tests.gates import Gate
+from tests.waiting import wait_for
 
 KEYS = {"aws_access_key_id": "AKIATESTTESTTEST", "aws_secret_access_key": "secretsecret"}
 KEY = "account-key"
@@ -103,11 +106,8 @@ class Command:
             self.code = self.forks.ask(wait=self.pid)
         return self.code is not None
 
-    def wait(self, within: float = 60.0) -> int:
-        end = time.monotonic() + within
-        while not self.ended():
-            assert time.monotonic() < end, f"it does not end\n{self.said}"
-            time.sleep(0.02)
+    def wait(self) -> int:
+        wait_for(self.ended, lambda: f"the end of\n{self.said}", every=0.02)
         assert self.code is not None
         return self.code
 
@@ -141,6 +141,11 @@ class World:
     steps: int = STEPS
     commands: list[Command] = field(default_factory=list)
 
+    @cached_property
+    def gate(self) -> Gate:
+        """Holds the training of real workers, where a test starts them."""
+        return Gate(self.folder / "gate")
+
     def spawn(self, *words: str, patches: str = "", **env: str) -> Command:
         out = self.folder / f"command{len(self.commands)}"
         given = {**self.env, **env, **({"PATCHES": patches} if patches else {})}
@@ -150,10 +155,10 @@ class World:
         self.commands.append(command)
         return command
 
-    def launch(self, *words: str, code: int = 0, within: float = 60.0, **env: str) -> str:
+    def launch(self, *words: str, code: int = 0, **env: str) -> str:
         """What a command says that ends with this exit status."""
         command = self.spawn(*words, **env)
-        found = command.wait(within)
+        found = command.wait()
         assert found == code, f"{words}: {found}, not {code}\n{command.said}\n{self.story()}"
         return command.said
 
@@ -185,12 +190,8 @@ class World:
     def begun(self, run: str, attempt: int) -> bool:
         return notes.read_heartbeat(self.store, run, attempt) is not None
 
-    def until(self, there: Callable[[], Any], within: float = 60.0) -> Any:
-        end = time.monotonic() + within
-        while not (found := there()):
-            assert time.monotonic() < end, f"waited in vain\n{self.story()}"
-            time.sleep(0.03)
-        return found
+    def until(self, there: Callable[[], Any]) -> Any:
+        return wait_for(there, lambda: f"what did not come\n{self.story()}", every=0.03)
 
     def machine(self, run: str) -> Rental | None:
         """The newest machine of the run that exists and runs."""
@@ -210,19 +211,22 @@ class World:
         if isinstance(self.fake, FakeLambda):
             self.fake.say(rental.id, "unhealthy")
 
-    def finish(self, run: str, within: float = 60.0) -> None:
+    def finish(self, run: str) -> None:
         """`watch --once` as a cron job calls it, until the run has ended; then `reap`."""
-        end = time.monotonic() + within
-        while self.status(run).state not in ("done", "failed", "stopped"):
-            assert time.monotonic() < end, f"it does not end\n{self.story()}"
+
+        def over() -> bool:
+            if self.status(run).state in ("done", "failed", "stopped"):
+                return True
             self.launch("watch", run, "--once")
-            time.sleep(0.3)
+            return False
+
+        wait_for(over, lambda: f"the end of\n{self.story()}", every=0.3)
         self.launch("watch", run, "--once")
         self.launch("reap", "--yes")
 
     def settled(self, most: float) -> None:
         """No machine is left, each was on record before it was made, and none was made twice."""
-        self.until(lambda: not self.fake.alive(), 5.0)
+        self.until(lambda: not self.fake.alive())
         names = collections.Counter(rental.name for rental in self.fake.ledger)
         assert [name for name, count in names.items() if count > 1] == []
         for rental in self.fake.ledger:

@@ -8,7 +8,8 @@ import time
 import pytest
 
 from mimir.runs.status import derive, read_head
-from tests.launch.conftest import World, wait_for
+from tests.launch.conftest import ENDLESS, World
+from tests.waiting import LIMIT, wait_for
 
 
 def test_submit_watch_pull(world: World) -> None:
@@ -30,7 +31,7 @@ def test_submit_watch_pull(world: World) -> None:
 
 
 def test_submit_stop_resume(world: World) -> None:
-    world.env["STEPS"] = "4000"
+    world.env["STEPS"] = ENDLESS
     out, _ = world.submit("run", "--json")
     begun = json.loads(out)
     assert begun["attempt"] == 1
@@ -51,7 +52,7 @@ def test_submit_stop_resume(world: World) -> None:
 
 
 def test_a_live_run_is_not_replaced_unless_told_to(world: World) -> None:
-    world.env["STEPS"] = "4000"
+    world.env["STEPS"] = ENDLESS
     world.submit("run")
     for words in (world.submission("run"), ("resume", "run")):
         _, err = world.launch(*words, code=78)
@@ -68,7 +69,7 @@ def test_a_live_run_is_not_replaced_unless_told_to(world: World) -> None:
 
 
 def test_a_killed_machine_is_resumed_at_once(world: World) -> None:
-    world.env["STEPS"] = "4000"
+    world.env["STEPS"] = ENDLESS
     world.submit("run")
     wait_for(lambda: read_head(world.store, "run").step >= 5)
     machine = world.status("run")["attempts"][0]["machine"]
@@ -114,7 +115,7 @@ def test_two_submits_of_one_name_at_once(world: World) -> None:
     world.env["STEPS"] = "40"
     world.launch(*world.submission("warm"))  # packs the data, so that both begin together
     processes = [world.spawn(*world.submission("run")) for _ in range(2)]
-    ends = [(p.communicate(timeout=90), p.returncode) for p in processes]
+    ends = [(p.communicate(timeout=LIMIT), p.returncode) for p in processes]
     wait_for(lambda: derive(world.store, "run", time.time()).state == "done")
     status = world.status("run")
     codes = sorted(code for _, code in ends)
@@ -134,7 +135,7 @@ def test_ctrl_c_while_waiting_leaves_the_machine(world: World) -> None:
     wait_for(machine.exists)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=LIMIT)
     assert process.returncode == 130
     assert "goes on by itself" in err
     assert "Traceback" not in err

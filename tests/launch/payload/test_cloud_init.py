@@ -15,6 +15,7 @@ from launch.contract.cloud import Boot
 from launch.payload import cloud_init
 from launch.providers.ssh import Pair
 from mimir.errors import BadInput
+from tests.waiting import LIMIT
 
 HOST = Pair("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n", "pub")
 BOOT = Boot(
@@ -122,7 +123,7 @@ class Scene:
         (self.folder / "run").write_text(text.replace("/var/lib/mimir", str(self.folder)))
         (self.folder / "calls").write_text("")
         done = subprocess.run(
-            ["sh", str(self.folder / "run")], capture_output=True, text=True, timeout=30,
+            ["sh", str(self.folder / "run")], capture_output=True, text=True, timeout=LIMIT,
             env={"PATH": f"{self.bin}:{os.defpath}"},
         )  # fmt: skip
         return done.returncode, done.stdout + done.stderr

@@ -14,6 +14,7 @@ from launch.pricing.workload import GUIDE_ROWS, Workload
 from mimir.config import load_preset
 from mimir.errors import StoreError
 from tests.runs.memory import MemoryStore
+from tests.waiting import LIMIT, unless_it_hangs
 
 LARGE = Workload(load_preset("large"), GUIDE_ROWS)
 
@@ -59,12 +60,18 @@ def test_one_that_hangs_is_not_waited_for() -> None:
 
     class Slow(Cloud):
         def offers(self, need: Need) -> list[Offer]:
-            go_on.wait(20)
+            go_on.wait()
             return []
 
     good = offer("1", "RTX 4090", 0.5)
-    found, problems = collect([Slow("slow", []), Cloud("a", [good])], Need(), within=0.2)
-    go_on.set()
+    both = [Cloud("a", [good]), Slow("slow", [])]
+    clock = iter([0.0, 0.0, LIMIT])  # at the start, and as it begins to wait for each
+    try:
+        found, problems = unless_it_hangs(
+            lambda: collect(both, Need(), within=LIMIT, clock=lambda: next(clock))
+        )
+    finally:
+        go_on.set()
     assert found == [good]
     assert "slow did not answer within" in problems[0].sentence
 

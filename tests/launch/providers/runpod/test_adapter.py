@@ -2,8 +2,7 @@
 
 import json
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -29,6 +28,7 @@ from mimir.runs.machine import Machine
 from tests.clouds import contract, documents
 from tests.clouds.fake_runpod import FakeRunPod
 from tests.clouds.machines import ROOT
+from tests.waiting import unless_it_hangs, wait_for
 
 KEY = "account-key-of-a-person"
 LINK = "https://bucket.example/keys?signature=planted-secret-text"
@@ -63,13 +63,6 @@ def offer(cloud: RunPod) -> Offer:
 
 def rent(cloud: RunPod, *command: str, **env: str) -> str:
     return cloud.create(offer(cloud), boot(*command, **env), NAME)
-
-
-def soon(condition: Callable[[], object]) -> None:
-    until = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.02)
 
 
 def sent(fake: FakeRunPod, method: str) -> list[Any]:
@@ -122,7 +115,7 @@ def test_from_order_to_end(fake: FakeRunPod, cloud: RunPod) -> None:
     assert (found.name, found.state, found.place) == (NAME, State.RUNNING, "COMMUNITY")
     assert found.price == pytest.approx(rental.price)
     assert cloud.instances() == [found]
-    soon(lambda: len(cloud.logs(id, 9)) == 2)
+    wait_for(lambda: len(cloud.logs(id, 9)) == 2)
     assert cloud.logs(id, 9) == ["one", "two"]
     assert cloud.logs(id, 1) == ["two"]
     assert cloud.logs(id, 0) == []
@@ -140,7 +133,7 @@ def test_the_command_runs_whatever_the_entrypoint_of_the_image(
 ) -> None:
     args = "import sys, os; print(sys.argv[1:], os.environ['A'])"
     id = rent(cloud, sys.executable, "-c", args, "two words", '"', A="b=c")
-    soon(lambda: fake.machines[id].output())
+    wait_for(lambda: fake.machines[id].output())
     assert fake.machines[id].output()[0] == "['two words', '\"'] b=c"
     order = sent(fake, "POST")[0].body
     assert order["disk"] == 30
@@ -307,7 +300,7 @@ def test_a_container_that_exits_is_started_again_and_costs_on(
     fake: FakeRunPod, cloud: RunPod
 ) -> None:
     id = rent(cloud, "sh", "-c", "echo again")
-    soon(lambda: len(fake.machines[id].exits) >= 2)
+    wait_for(lambda: len(fake.machines[id].exits) >= 2)
     found = cloud.get(id)
     assert found is not None
     assert found.state is State.RUNNING
@@ -337,7 +330,7 @@ def test_rented_ends_what_is_not_said_to_be_ended(fake: FakeRunPod, cloud: RunPo
 def test_a_pod_ends_itself_with_its_own_key(fake: FakeRunPod, cloud: RunPod) -> None:
     script = str(ROOT / "mimir" / "worker" / "self_terminate.py")
     id = rent(cloud, sys.executable, script, "0", MIMIR_END=json.dumps(cloud.ending()))
-    soon(lambda: fake.alive() == [])
+    wait_for(lambda: fake.alive() == [])
     assert cloud.get(id) is None
 
 
@@ -364,11 +357,9 @@ def test_a_log_that_stays_open_is_read(
 ) -> None:
     monkeypatch.setattr(runpod, "LOG_SILENCE", 0.3)
     id = rent(cloud, *PRINTS)
-    soon(lambda: len(fake.machines[id].output()) == 2)
-    fake.log_held = 20.0
-    began = time.monotonic()
-    assert cloud.logs(id, 9) == ["one", "two"]
-    assert time.monotonic() - began < 5
+    wait_for(lambda: len(fake.machines[id].output()) == 2)
+    fake.log_held = 1e6
+    assert unless_it_hangs(lambda: cloud.logs(id, 9)) == ["one", "two"]
 
 
 def test_a_spent_quota_is_waited_for(fake: FakeRunPod, cloud: RunPod) -> None:

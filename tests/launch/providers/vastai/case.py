@@ -1,7 +1,5 @@
 """What the tests of Vast.ai's adapter share: an adapter of a fake, and a machine of it."""
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -25,15 +23,6 @@ def adapter(service: FakeVast, **environ: str) -> Vast:
         environ={"MIMIR_VAST_URL": service.url, **environ},
         transport=PLAIN, clock=service.clock.time, sleep=service.clock.advance,
     )  # fmt: skip
-
-
-def until(there: Callable[[], Any]) -> Any:
-    for _ in range(500):
-        found = there()
-        if found:
-            return found
-        time.sleep(0.01)
-    raise AssertionError("it did not come")
 
 
 def sent(service: FakeVast, method: str, path: str) -> list[Any]:

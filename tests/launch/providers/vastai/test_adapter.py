@@ -31,9 +31,9 @@ from tests.launch.providers.vastai.case import (
     adapter,
     kept_to_the_document,
     sent,
-    until,
     up,
 )
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_an_order_runs_its_command_whatever_the_entry_point(service: FakeVast, c
     boot = Boot("org/image:tag", (sys.executable, "-c", script, text), {"MORE": "x y"}, disk_gb=40)
     service.restarts = False
     id = cloud.create(ON_DEMAND, boot, NAME)
-    assert until(service.machines[id].output) == [f"{[text]} {id} x y"]
+    assert wait_for(service.machines[id].output) == [f"{[text]} {id} x y"]
     (order,) = sent(service, "PUT", "/api/v0/asks/101/")
     wanted = {"image": "org/image:tag", "label": NAME, "disk": 40, "env": {"MORE": "x y"}}
     wanted |= {"runtype": "args", "cancel_unavail": True, "target_state": "running"}
@@ -197,7 +197,7 @@ def test_a_machine_ends_itself_with_the_key_that_it_finds(service: FakeVast, clo
         SLEEP, command=("python", str(Path(mimir.worker.self_terminate.__file__)), "0"), env=env
     )
     up(service, cloud, boot=boot)
-    until(lambda: sent(service, "DELETE", "/api/v0/instances/"))
+    wait_for(lambda: sent(service, "DELETE", "/api/v0/instances/"))
     assert service.alive() == []
     (end,) = sent(service, "DELETE", "/api/v0/instances/")
     assert end.status == 200
@@ -218,7 +218,7 @@ def test_the_key_of_a_machine_ends_no_other(service: FakeVast, cloud: Vast) -> N
 def test_logs_come_from_where_the_service_puts_them(service: FakeVast, cloud: Vast) -> None:
     service.restarts = False
     id = up(service, cloud, boot=replace(SLEEP, command=("seq", "1", "9")))
-    until(lambda: len(service.machines[id].output()) == 9)
+    wait_for(lambda: len(service.machines[id].output()) == 9)
     assert cloud.logs(id, 3) == ["7", "8", "9"]
     assert len(sent(service, "GET", "/logs/")) > 1  # it was not there at once
 

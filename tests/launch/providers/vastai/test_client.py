@@ -16,6 +16,7 @@ import pytest
 from launch.providers.vastai.adapter import Vast
 from tests.clouds.fake_vast import FakeVast
 from tests.launch.providers.vastai.case import NAME, SPOT, adapter, up
+from tests.waiting import LIMIT
 
 # Read here, for tests see none of the caller's settings.
 CLIENT = os.environ.get("MIMIR_VASTAI", "")
@@ -40,7 +41,7 @@ def vastai(service: FakeVast, home: Path, *words: str) -> Any:
     # The options first: what follows --args is the container's.
     first = (*words[:2], "--url", service.url, "--api-key", service.token, "--raw")
     done = subprocess.run(
-        [CLIENT, *first, *words[2:]], capture_output=True, text=True, timeout=60,
+        [CLIENT, *first, *words[2:]], capture_output=True, text=True, timeout=LIMIT,
         env={"HOME": str(home), "PATH": os.defpath, "NO_PROXY": "*"}, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-500:]

@@ -23,9 +23,9 @@ from tests.launch.providers.vastai.case import (
     adapter,
     kept_to_the_document,
     sent,
-    until,
     up,
 )
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_outbid_and_back_again(service: FakeVast, cloud: Vast) -> None:
     script = "echo up >> here; echo begun; exec sleep 60"
     id = up(service, cloud, SPOT, replace(SLEEP, command=("sh", "-c", script)))
     machine = service.machines[id]
-    until(lambda: machine.output() == ["begun"])
+    wait_for(lambda: machine.output() == ["begun"])
     service.clock.advance(3600)
     running = service.spent()
     assert running == pytest.approx(0.2 + 30 * 0.15 / 720, rel=0.01)
@@ -144,7 +144,7 @@ def test_outbid_and_back_again(service: FakeVast, cloud: Vast) -> None:
     assert service.spent() - running == pytest.approx(30 * 0.15 / 720, rel=0.05)
     service.resume(id)
     service.clock.advance(1)
-    until(lambda: machine.output() == ["begun", "begun"])
+    wait_for(lambda: machine.output() == ["begun", "begun"])
     assert (machine.disk / "here").read_text() == "up\nup\n"
     found = cloud.get(id)
     assert found is not None
@@ -181,11 +181,11 @@ def test_a_container_that_exits_is_started_again_or_shown_as_exited(
 ) -> None:
     short = replace(SLEEP, command=("echo", "ran"))
     id = up(service, cloud, boot=short)
-    until(lambda: len(service.machines[id].output()) >= 2)
+    wait_for(lambda: len(service.machines[id].output()) >= 2)
     service.restarts = False
     other = cloud.create(replace(ON_DEMAND, key={"ask": 102}), short, NAME)
     service.clock.advance(1)
-    until(lambda: service.machines[other].exits)
+    wait_for(lambda: service.machines[other].exits)
     found = cloud.get(other)
     assert found is not None
     assert found.state is State.BROKEN
