@@ -70,7 +70,7 @@ def _work_here(store: Any, name: str) -> int:
     import time
 
     from mimir.runs import notes
-    from mimir.runs.collect import sweep
+    from mimir.runs.collect import collect
     from mimir.runs.commit import raise_attempt
     from mimir.runs.record import read_run
     from mimir.worker.supervisor import Worker, to_stdout
@@ -80,12 +80,12 @@ def _work_here(store: Any, name: str) -> int:
     machine = {"provider": "terminal", "host": os.uname().nodename, "started": time.time()}
     notes.record_machine(store, name, attempt, machine)
     try:
-        sweep(store, name, print)
+        collect(store, name, print)
     except StoreError as error:
         print(f"what older attempts left is not swept away: {error}")
     print(f"run {name} in {store.url}; follow it by `python -m launch status {name}`", flush=True)
-    drawn = sys.stdout.isatty()
-    return Worker(store, name, attempt, out=to_stdout, drawn=drawn).work()
+    interactive = sys.stdout.isatty()
+    return Worker(store, name, attempt, out=to_stdout, interactive=interactive).work()
 
 
 def preflight(

@@ -87,7 +87,7 @@ def _plain(fast: Engine, *, graphs: bool) -> Engine:
     machine, config = replace(fast.machine, compiled=False, fused=False), fast.config
     if not graphs:
         config = replace(config, runtime=replace(config.runtime, graph_steps=0))
-    return Engine(config, fast.shelf, fast.targets, machine)
+    return Engine(config, fast.data, fast.targets, machine)
 
 
 def _tried(engine: Engine, before: Tensors, steps: int) -> tuple[Tensors, str]:

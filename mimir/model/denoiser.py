@@ -44,8 +44,8 @@ class _Pack(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        grad = grads[0].index_select(0, ctx.layout.place_of)
-        return grad * ctx.layout.filled.view(-1, 1), None
+        grad = grads[0].index_select(0, ctx.layout.row_of)
+        return grad * ctx.layout.valid.view(-1, 1), None
 
 
 class _Select(torch.autograd.Function):
@@ -149,7 +149,7 @@ class Denoiser(nn.Module):
         )  # fmt: skip
         return summed.float()
 
-    def forward(self, letters: Tensor, condition: Tensor, layout: Layout) -> Tensor:
+    def forward(self, tokens: Tensor, condition: Tensor, layout: Layout) -> Tensor:
         """float32 logits [M, V] (or [N, V]).
 
         Args:
@@ -160,7 +160,7 @@ class Denoiser(nn.Module):
         slots = condition[:, None, :] + self.position.float()
         x = (
             _Pack.apply(slots.view(-1, self.size.dim), layout)
-            + _LookUp.apply(self.letter, letters).float()
+            + _LookUp.apply(self.letter, tokens).float()
         )
         attend = self._attend(layout)
         for i, block in enumerate(self.blocks):

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from mimir.config import Optimizer
 from mimir.model.batch import Batch, exact_batch, plan_evaluation
-from mimir.model.batch import Shelf as Shelf
+from mimir.model.batch import DeviceData as DeviceData
 from mimir.model.denoiser import Denoiser
 
 
@@ -29,8 +29,8 @@ def bound(model: Denoiser, batch: Batch) -> Tensor:
     The sum over a peptide's places is its estimate.
     """
     condition = model.condition(batch.timestep, batch.label, batch.target)
-    logits = model(batch.letters, condition, batch.layout)
-    return F.cross_entropy(logits, batch.answer, reduction="none") * batch.weight
+    logits = model(batch.tokens, condition, batch.layout)
+    return F.cross_entropy(logits, batch.token_labels, reduction="none") * batch.weight
 
 
 def mean_bound(model: Denoiser, batch: Batch, residues: Tensor) -> Tensor:
@@ -40,24 +40,24 @@ def mean_bound(model: Denoiser, batch: Batch, residues: Tensor) -> Tensor:
 
 @torch.no_grad()
 def evaluate(
-    model: Denoiser, shelf: Shelf, timesteps: int, *, repeats: int = 1, batch: int = 512
+    model: Denoiser, data: DeviceData, timesteps: int, *, repeats: int = 1, batch: int = 512
 ) -> Tensor:
     """Estimated NELBO of every peptide of a shelf with fixed noise: float64 [R], nats.
 
     The noise depends only on the shelf's order, so two models, or one model told other
     targets, are compared on the same masks.
     """
-    total = torch.zeros(len(shelf), dtype=torch.float64)
+    total = torch.zeros(len(data), dtype=torch.float64)
     for repeat in range(repeats):
-        for start in range(0, len(shelf), batch):
-            stop = min(start + batch, len(shelf))
-            plan = plan_evaluation(shelf, start, stop, repeat, repeats, timesteps)
+        for start in range(0, len(data), batch):
+            stop = min(start + batch, len(data))
+            plan = plan_evaluation(data, start, stop, repeat, repeats, timesteps)
             prepared = exact_batch(plan)
             terms = bound(model, prepared).to(torch.float64).cpu()
             slot_of = prepared.layout.slot_of
             assert prepared.layout.predict is not None
             owner = torch.div(
-                slot_of[prepared.layout.predict], plan.letters.shape[-1], rounding_mode="floor"
+                slot_of[prepared.layout.predict], plan.tokens.shape[-1], rounding_mode="floor"
             )
             total[start:stop].index_add_(0, owner.cpu(), terms)
     return total / repeats

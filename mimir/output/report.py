@@ -34,7 +34,7 @@ def page(
         (row for row in reversed(rows) if row.get(figures.RANKING) is not None), {}
     )
     shown = [
-        (figure.label, last.get(figure.key), peptides.yardsticks.of(figure))
+        (figure.label, last.get(figure.key), peptides.baselines.of(figure))
         for figure in figures.FIGURES
     ]
     table = [

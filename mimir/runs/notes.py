@@ -88,7 +88,7 @@ class StopRequest:
     reason: str = ""
 
 
-def beat(store: Store, run: str, attempt: int, heartbeat: Heartbeat) -> None:
+def write_heartbeat(store: Store, run: str, attempt: int, heartbeat: Heartbeat) -> None:
     """Overwrite the attempt's heartbeat."""
     body = asdict(heartbeat)
     if not heartbeat.figures:

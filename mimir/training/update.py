@@ -44,7 +44,7 @@ class Measures:
     """Of the average."""
 
 
-def average_decay(updates: Tensor, ema: float) -> Tensor:
+def ema_decay(updates: Tensor, ema: float) -> Tensor:
     """A young average would remember the initial weights for too long: 0-d float32."""
     return torch.clamp((1 + updates) / (10 + updates), max=ema)
 
@@ -83,7 +83,7 @@ def measure(state: TrainingState, settings: Optimizer, total: int) -> Measures:
         rate=rate,
         step_size=rate / (1 - settings.beta1**updates),
         correction=torch.sqrt(1 - settings.beta2**updates),
-        decay=average_decay(updates, settings.ema),
+        decay=ema_decay(updates, settings.ema),
     )
 
 
@@ -105,10 +105,10 @@ def apply(state: TrainingState, seen: Measures, loss: Tensor, settings: Optimize
         first = torch.where(seen.overflow, state.exp_avg, first)
         second = torch.where(seen.overflow, state.exp_avg_sq, second)
         master = torch.where(seen.overflow, state.master, master)
-    average = torch.lerp(state.average, master, 1 - seen.decay)
+    ema = torch.lerp(state.ema, master, 1 - seen.decay)
     state.exp_avg.copy_(first)
     state.exp_avg_sq.copy_(second)
-    state.average.copy_(average)
+    state.ema.copy_(ema)
     state.master.copy_(master)
     if state.low is not state.master:
         state.low.copy_(master)
@@ -129,7 +129,7 @@ def apply(state: TrainingState, seen: Measures, loss: Tensor, settings: Optimize
     state.step.add_(1)
 
 
-def by_parts(state: TrainingState, loss: Tensor, settings: Optimizer, total: int) -> None:
+def unfused(state: TrainingState, loss: Tensor, settings: Optimizer, total: int) -> None:
     """Update a state in place by the gradient in `low_grad`, its counters and windows too.
 
     Args:
@@ -158,7 +158,7 @@ def by_parts(state: TrainingState, loss: Tensor, settings: Optimizer, total: int
     state.adamw.step()
     state.nonfinite += broken.to(torch.int64)
     state.refresh()
-    state.average.lerp_(state.master, 1 - average_decay(state.updates, settings.ema))
+    state.ema.lerp_(state.master, 1 - ema_decay(state.updates, settings.ema))
     place = (state.step % len(state.losses)).view(1)
     state.losses.index_copy_(0, place, loss.view(1))
     state.norms.index_copy_(0, place, norm.view(1))
