@@ -1,4 +1,4 @@
-"""What a step has to compute, and how fast this machine multiplies matrices."""
+"""The cost of a training step in FLOPs, and the peak rate of matrix products on this machine."""
 
 import time
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class StepCost:
 
     @staticmethod
     def of(config: Config, data: DeviceData) -> "StepCost":
-        """Of a configuration on a shelf. A peptide of length L hides (L + 1) / 2 on average."""
+        """Of a configuration on a data set. A peptide of length L masks (L + 1) / 2 on average."""
         size, batch = config.model, config.training.batch
         length = float(data.lengths.to(torch.float64).mean())
         square = size.dim * size.dim

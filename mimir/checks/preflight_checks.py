@@ -1,8 +1,8 @@
-"""The checks of a preflight, on the real engine.
+"""The checks of the preflight list, made with the real engine.
 
 It takes a few hundred steps of the preset, or as many as the time allows, with one setting
-changed: the learning rate warms up within WARM_UP steps, for the large preset's 2,000 would
-leave nothing to see.
+changed: the learning rate warms up within WARM_UP steps, because the large preset's 2,000
+would leave nothing to see.
 """
 
 import importlib.metadata

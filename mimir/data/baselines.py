@@ -65,7 +65,7 @@ def measure(
     labels: NDArray[np.uint8],
     split: NDArray[np.uint8],
 ) -> Baselines:
-    """Yardsticks of N peptides.
+    """Baselines of N peptides.
 
     Background: fitted on the training background, evaluated on the validation background.
     Pairs: fitted on all training rows, evaluated on the validation pairs.

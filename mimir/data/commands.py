@@ -1,4 +1,4 @@
-"""What the command line runs under `python -m mimir data`."""
+"""The commands of `python -m mimir data`."""
 
 import json as json_text
 from pathlib import Path

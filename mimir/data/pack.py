@@ -1,4 +1,4 @@
-"""Packing a verified CSV into the one file that training reads."""
+"""Packs a verified CSV into the one file that training reads."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The packed data set in memory."""
+"""Loads the packed data set into memory."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -3,7 +3,7 @@
 Sizes: B peptides of P = 20 slots, H heads of width d, N packed residues. The rows are
 moved between the packed and the padded, head-major order by one gather each way, forward
 and backward, so that the matrix products see contiguous blocks and nothing is added
-atomically. Written out by hand, for at P = 20 the library's kernel and the bookkeeping of
+atomically. Written out by hand because at P = 20 the library's kernel and the bookkeeping of
 automatic differentiation cost several times the arithmetic (docs/lab.md has the figures).
 """
 
@@ -22,15 +22,15 @@ class Layout:
     slot_of: Tensor
     """int64 [N]: slot of each packed residue."""
     row_of: Tensor
-    """int64 [B * P]: packed place of each slot; anything in range for an empty slot."""
+    """int64 [B * P]: packed row of each slot; anything in range for an empty slot."""
     valid: Tensor
     """bool [B, P]: slots that hold a residue."""
     predict: Tensor | None = None
-    """int64 [M], ascending: packed places whose letters are asked for; None: all N."""
+    """int64 [M], ascending: packed rows whose tokens are predicted; None: all N."""
     real: Tensor | None = None
-    """bool [N]: places that stand for a residue; None: all do."""
+    """bool [N]: rows that hold a residue; None: all do."""
     starts: Tensor | None = None
-    """int64 [B], ascending: packed place of each peptide's first residue; with `lengths` all
+    """int64 [B], ascending: packed row of each peptide's first residue; with `lengths` all
     that the GPU's own kernel needs. None where peptides need not lie end to end."""
     lengths: Tensor | None = None
     """int64 [B], at most P."""

@@ -1,4 +1,4 @@
-"""Batches as arithmetic: which peptides, what is hidden, what is told, at any step.
+"""Plans batches as arithmetic: which peptides, masks and conditions any step uses.
 
 Everything follows from (seed, step) by Philox, in integers, on the device where the data
 lies. Many steps are planned at once: on a CPU that spreads the cost of small operations,
@@ -21,7 +21,7 @@ from mimir.model.denoiser import NO_LABEL
 
 @dataclass(frozen=True)
 class DeviceData:
-    """Peptides resident on a device."""
+    """A data set of peptides that is resident on a device."""
 
     tokens: Tensor
     """uint8 [residues + 20]; the tail lets the last peptide be read 20 wide."""
@@ -60,13 +60,13 @@ class Plan:
     """What happens to some peptides, of any leading shape S (steps, batch)."""
 
     tokens: Tensor
-    """int64 [*S, P]: the true letters; leftovers beyond the length."""
+    """int64 [*S, P]: the true token ids; leftovers beyond the length."""
     valid: Tensor
-    """bool [*S, P]: places below the length."""
+    """bool [*S, P], the valid mask: slots below the length."""
     masked: Tensor
     """bool [*S, P]: residues under the mask."""
     count: Tensor
-    """int64 [*S]: how many are hidden, 1 … length."""
+    """int64 [*S]: how many are masked, 1 … length."""
     length: Tensor
     """int64 [*S]."""
     timestep: Tensor
@@ -99,7 +99,7 @@ def plan_training(
     """The plans of some steps of one epoch: leading shape [K, batch].
 
     Args:
-        order: int64 [R], the epoch's order of the shelf's rows.
+        order: int64 [R], the epoch's order of the data's rows.
         step: int64 [K], steps of the run that lie in this epoch.
         none: target index that stands for 'no target'.
     """
@@ -121,9 +121,9 @@ def plan_training(
 def plan_evaluation(
     data: DeviceData, start: int, stop: int, repeat: int, repeats: int, timesteps: int
 ) -> Plan:
-    """The plan of rows start … stop, the same at every evaluation of this shelf: shape [R'].
+    """The plan of rows start … stop, the same at every evaluation of this data: shape [R'].
 
-    The masked counts of the `repeats` passes over the shelf are spread evenly (a shifted
+    The masked counts of the `repeats` passes over the data are spread evenly (a shifted
     systematic sample), so that few passes give a steady figure.
     """
     rows = torch.arange(start, stop, device=data.starts.device)
@@ -143,7 +143,7 @@ def _plan(
 ) -> Plan:
     """Masks as the linear schedule of whole counts has them, by low-discrepancy sampling.
 
-    The schedule hides c(t) = ceil(t L / T) of L residues at timestep t, so the reverse
+    The schedule masks c(t) = ceil(t L / T) of L residues at timestep t, so the reverse
     process reveals one residue at each t with c(t) > c(t - 1) and none at the others. The
     masked count is drawn uniformly from 1 … L, and t is the one at which that count's
     residue is revealed; drawing t from 1 … T instead would spend 1 - L / T of the batch on
@@ -152,7 +152,7 @@ def _plan(
     Args:
         rows: int64 [*S, B].
         offset: int64 [*S, 1], a word that shifts the even spread of the counts over slots.
-        noise: int64 [*S, B, P], words whose ranks choose the residues to hide.
+        noise: int64 [*S, B, P], words whose ranks choose the residues to mask.
         spread: number of slots that the counts are spread over; 0: B.
     """
     column = torch.arange(MAX_LENGTH, device=rows.device)
@@ -164,7 +164,7 @@ def _plan(
         slot, slots = torch.arange(rows.shape[-1], device=rows.device), rows.shape[-1]
     level = (offset + (slot << 32) // slots) & 0xFFFFFFFF
     count = 1 + ((level * length) >> 32)
-    # Ranks of distinct keys: the column settles ties, an empty place comes last.
+    # Ranks of distinct keys: the column settles ties, an empty slot comes last.
     key = torch.where(valid, (noise << 5) | column, (1 << 37) | column)
     rank = (key[..., None, :] < key[..., :, None]).sum(-1)
     return Plan(
@@ -184,13 +184,13 @@ class Batch:
     """What one forward and backward pass takes."""
 
     tokens: Tensor
-    """int64 [N]: ids with MASK where hidden."""
+    """int64 [N]: token ids, MASK where masked."""
     layout: Layout
     timestep: Tensor
     label: Tensor
     target: Tensor
     token_labels: Tensor
-    """int64 [M]: the true letters at the predicted places."""
+    """int64 [M]: the true token ids at the predicted rows."""
     weight: Tensor
     """float32 [M]: L / count of the peptide; 0 where there is nothing to predict."""
 
@@ -202,7 +202,7 @@ class Batch:
 
 
 def exact_batch(plan: Plan) -> Batch:
-    """N residues and M hidden ones, exactly. Shapes depend on the data: for the CPU."""
+    """N residues and M masked ones, exactly. Shapes depend on the data: for the CPU."""
     valid = plan.valid.view(-1)
     slot_of = valid.nonzero().view(-1)
     masked = plan.masked.view(-1)[slot_of]

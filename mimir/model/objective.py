@@ -1,9 +1,9 @@
-"""The bound that is trained and reported.
+"""The training objective: a bound on the negative log-likelihood (NELBO), and its evaluation.
 
-With c(t) = ceil(t L / T) residues hidden at timestep t, the reverse process reveals them
+With c(t) = ceil(t L / T) residues masked at timestep t, the reverse process reveals them
 one by one in random order, and the negative evidence lower bound of a peptide x is
 
-    NELBO(x) = L * E_{c ~ U{1..L}, mask of c} [ 1/c * sum over hidden i of -log p(x_i | rest) ]
+    NELBO(x) = L * E_{c ~ U{1..L}, mask of c} [ 1/c * sum over masked i of -log p(x_i | rest) ]
 
 (Uria, Murray & Larochelle 2014; Hoogeboom et al. 2022, equation 8, order-agnostic
 autoregressive diffusion; the same weight as 1/t of continuous masked diffusion, Sahoo et
@@ -24,9 +24,9 @@ from mimir.model.denoiser import Denoiser
 
 
 def bound(model: Denoiser, batch: Batch) -> Tensor:
-    """One-sample terms of the NELBO: float32 [M], nats, one for each predicted place.
+    """One-sample terms of the NELBO: float32 [M], nats, one for each predicted residue.
 
-    The sum over a peptide's places is its estimate.
+    The sum over a peptide's residues is its estimate.
     """
     condition = model.condition(batch.timestep, batch.label, batch.target)
     logits = model(batch.tokens, condition, batch.layout)
@@ -42,9 +42,9 @@ def mean_bound(model: Denoiser, batch: Batch, residues: Tensor) -> Tensor:
 def evaluate(
     model: Denoiser, data: DeviceData, timesteps: int, *, repeats: int = 1, batch: int = 512
 ) -> Tensor:
-    """Estimated NELBO of every peptide of a shelf with fixed noise: float64 [R], nats.
+    """Estimated NELBO of every peptide of a data set with fixed noise: float64 [R], nats.
 
-    The noise depends only on the shelf's order, so two models, or one model told other
+    The noise depends only on the order of the data, so two models, or one model with other
     targets, are compared on the same masks.
     """
     total = torch.zeros(len(data), dtype=torch.float64)

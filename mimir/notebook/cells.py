@@ -1,4 +1,4 @@
-"""What the cells of notebooks/train_colab.ipynb call.
+"""The functions that the cells of notebooks/train_colab.ipynb call.
 
 A notebook is one more machine: it raises an attempt of the run and works on it by the same
 worker as any other, and whoever takes the run over fences it off. Its kernel imports no torch,

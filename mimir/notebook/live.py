@@ -1,4 +1,4 @@
-"""A run as a notebook's cell shows it while it trains: its last lines, its curve, its samples."""
+"""Shows a run in a notebook cell while it trains: last lines, loss curve, samples."""
 
 import html
 import json

@@ -1,4 +1,4 @@
-"""All held-out figures of a model, for `python -m mimir evaluate`."""
+"""Measures all held-out figures of a model, for `python -m mimir evaluate`."""
 
 from dataclasses import asdict
 from typing import Any

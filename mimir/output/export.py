@@ -1,6 +1,6 @@
-"""What a finished run leaves: one archive with a model that needs no Mimir to be read.
+"""Exports a finished run as one archive, whose model can be read without Mimir.
 
-model.safetensors   averaged weights, float32
+model.safetensors   EMA weights, float32
 config.json         the run's configuration
 vocabulary.json     letters, mask, labels, targets, lengths of the training peptides
 metrics.jsonl       every row of metrics of the run's history
@@ -65,7 +65,7 @@ def vocabulary(peptides: Peptides) -> dict[str, Any]:
 
 
 def weights(engine: Engine) -> bytes:
-    """The averaged weights as a safetensors object."""
+    """The EMA weights as a safetensors object."""
     state = engine.state
     return save({
         span.name: state.ema[span.start : span.stop].view(span.shape).cpu().contiguous()
@@ -107,7 +107,7 @@ def known_in(peptides: Peptides) -> Callable[[list[str]], list[bool]]:
 
 
 def draw_some(engine: Engine, peptides: Peptides, count: int) -> list[str]:
-    """Peptides from the averaged weights, told that they interact where the data has pairs."""
+    """Peptides from the EMA weights, with the label "interacting" where the data has pairs."""
     words = vocabulary(peptides)
     label = 1 if any(words["lengths"]["interacting"]) else 0
     histogram = words["lengths"]["interacting" if label else "background"]

@@ -1,4 +1,4 @@
-"""The loss curve as a picture."""
+"""Draws the loss curve as a PNG."""
 
 import io
 from typing import Any
@@ -8,11 +8,11 @@ from mimir.runs import figures
 
 
 def loss_curve(rows: list[dict[str, Any]], baseline: Baseline | None) -> bytes:
-    """A PNG of training loss and held-out figures over the steps, with the data's yardsticks.
+    """A PNG of training loss and held-out figures over the steps, with the data's baselines.
 
     Args:
         rows: metrics; those with `loss` are training, those with `val` validation.
-        yardstick: of the held-out background, if there is any.
+        baseline: of the held-out background, if there is any.
     """
     # The object interface: no window system and no global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -1,4 +1,4 @@
-"""The report: one HTML file that can be attached to a paper or a message."""
+"""Writes the report: one HTML file that can be attached to a paper or a message."""
 
 import base64
 import html

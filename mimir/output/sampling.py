@@ -1,4 +1,4 @@
-"""Drawing peptides: one residue at a time, as the bound was trained.
+"""Draws peptides from a model, one residue at a time in random order or by confidence.
 
 Revealing one residue at each pass has no factorisation error, and at 20 passes for any
 number of peptides it is cheap. In random order it samples the model's own distribution
@@ -29,9 +29,10 @@ a peptide must not depend on how many are asked for."""
 class Draw:
     """How to sample.
 
-    order: "random" or "confidence". guidance g: log p = g log p(told) + (1 - g) log p(untold);
+    order: "random" or "confidence". guidance g: log p = g log p(conditional) +
+    (1 - g) log p(unconditional);
     1 is plain conditional sampling. pattern: fixed letters, '.' where free, or empty.
-    label: 0, 1 or 2 (not told). target: index, or None.
+    label: 0, 1 or 2 (unconditional). target: index, or None.
     """
 
     label: int = 1
@@ -80,7 +81,7 @@ def sample(
     """Draw peptides.
 
     Args:
-        model: float32 weights, usually the average.
+        model: float32 weights, usually the EMA.
         count: how many.
         draw: how.
         histogram: peptides of each length 0 … 20 to draw lengths from.
@@ -99,7 +100,7 @@ def sample(
 
 
 def _blank(number: Tensor, draw: Draw, histogram: list[int]) -> tuple[Tensor, Tensor]:
-    """Masked letters int64 [n, P] and lengths int64 [n] of these peptides."""
+    """Masked tokens int64 [n, P] and lengths int64 [n] of these peptides."""
     if draw.pattern:
         length = torch.full(number.shape, len(draw.pattern))
         row = [LETTERS.find(letter) if letter != "." else MASK for letter in draw.pattern]

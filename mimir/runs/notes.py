@@ -1,4 +1,4 @@
-"""Small facts beside HEAD: order, machine, heartbeat, outcome, stop request, end of the machine.
+"""Reads and writes small documents beside HEAD: order, machine, heartbeat, outcome and others.
 
 No commit rests on them. Whoever creates order.json of an attempt, and nobody else, may send
 one request for a machine; everybody else looks for that machine or begins the next attempt.

@@ -1,4 +1,4 @@
-"""What has become of a run, derived from its store alone.
+"""Derives the state of a run from its store alone.
 
 No provider is asked: its word tells whether money is spent, not whether a run is safe. The
 heartbeat's age makes an attempt "silent", which is for people to see; whether an attempt may

@@ -1,4 +1,4 @@
-"""Commits in the background, while training goes on.
+"""Commits checkpoints in a background thread while training goes on.
 
 One thread takes the newest snapshot, encodes it, uploads it and swaps HEAD. A store that
 fails is tried again with growing pauses, also one that refuses the keys: fresh ones may be

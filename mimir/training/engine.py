@@ -1,10 +1,10 @@
-"""The training step, and two ways to run many of it.
+"""Runs training steps: one by one on a CPU, or captured as CUDA graphs on a GPU.
 
 A step reads its number from a device tensor, plans its batch, computes loss and gradient,
-clips, updates and averages, and writes its loss into a window: it never asks the device for
+clips, updates weights and EMA, and writes its loss into a window. It never asks the device for
 a value. On a CPU the shapes follow the data; on a GPU they are fixed, and `graph_steps`
 whole steps are captured in one CUDA graph. Compiled, a captured step is few kernels: one plan
-serves all steps of the graph, attention is one kernel each way, and the update two passes.
+serves all steps of the graph, attention is one kernel each way, and the update is fused.
 """
 
 from collections.abc import Callable, Iterator
@@ -98,7 +98,7 @@ class Engine:
 
     Args:
         config: the run's settings.
-        shelf: the training peptides, on the machine's device.
+        data: the training peptides, on the machine's device.
         targets: number of target proteins in the data's vocabulary.
         machine: where to compute.
     """
@@ -178,8 +178,8 @@ class Engine:
     def _widest(self) -> int:
         """Residues that hold any batch (or slice of one) of the whole run.
 
-        Found beforehand (a sort for each epoch), for the shapes of matrix products, and with
-        them their rounding, must not hang on the epoch that an attempt happened to begin with.
+        Found beforehand (a sort for each epoch). The shapes of matrix products decide how they
+        round, so they must not depend on the epoch in which an attempt began.
         """
         training = self.config.training
         width, used = training.batch // training.accumulate, self.steps_per_epoch * training.batch
@@ -299,7 +299,7 @@ def _compiled(function: Callable[..., Any], machine: Machine) -> Any:
 
 
 def _fused_update(machine: Machine) -> Update:
-    """The compiled update."""
+    """The fused update, compiled as two kernels."""
     measure, apply = _compiled(update.measure, machine), _compiled(update.apply, machine)
 
     def both(state: TrainingState, loss: Tensor, settings: Optimizer, total: int) -> None:

@@ -1,4 +1,4 @@
-"""The loop: steps, and what happens between them.
+"""The training loop: steps, and between them metrics, validation, checkpoints and stops.
 
 At each boundary in this order: a row of metrics, a validation, a checkpoint, a look at
 whether to stop. The order is part of a run's meaning: a checkpoint holds the validation of
@@ -27,7 +27,7 @@ LAST_COMMIT_SECONDS = 600.0
 
 @dataclass
 class ProgressSnapshot:
-    """What progress shows; written by the loop, read by the reporter's thread."""
+    """How far training is; written by the loop, read by the reporter's thread."""
 
     step: int = 0
     total: int = 0
@@ -49,7 +49,7 @@ class Loop:
         validation: the held-out peptides.
         committer: takes checkpoints; None trains without any (bench, preflight).
         record: of the checkpoint gone on from, or a fresh one.
-        gauge: kept up to date.
+        progress: kept up to date.
         emit: takes a row of metrics.
         say: takes a line for people.
         stop: polled between steps; a reason to stop, or "".

@@ -1,7 +1,7 @@
-"""All that training changes, in flat buffers.
+"""Holds all that training changes, in flat buffers.
 
-Weights, AdamW's moments and the average are one float32 vector each: clipping, the
-update, the average and a snapshot are then one kernel each, and a checkpoint's tensors are
+Weights, AdamW's moments and the EMA are one float32 vector each: clipping, the
+update, the EMA and a snapshot are then one kernel each, and a checkpoint's tensors are
 views. Nothing is created lazily: a state at step 0 has every tensor that one at step
 100,000 has.
 """
@@ -28,7 +28,7 @@ class Span:
 
 
 class TrainingState:
-    """Master weights, moments, average and counters of one model.
+    """Master weights, moments, EMA and counters of one model.
 
     Args:
         model: its parameters become views of a flat buffer of `dtype`; with float32 that

@@ -22,7 +22,7 @@ REPEATS = 2
 
 @contextmanager
 def ema_weights(engine: Engine) -> Iterator[None]:
-    """The engine's model holds the averaged weights inside, the live ones again after."""
+    """The engine's model holds the EMA weights inside, the live ones again after."""
     state = engine.state
     kept = state.low.clone()
     state.low.copy_(state.ema)

@@ -1,4 +1,4 @@
-"""Whether training in this container is alive: the local heartbeat, and the check that reads it.
+"""The local heartbeat of a container, and the health check that reads it.
 
 The store's heartbeat is for people far away; a container's health check must work without
 network and without keys, so the attempt also touches a file: $MIMIR_STATE_DIR/heartbeat.

@@ -1,4 +1,4 @@
-"""What leaves the machine while it trains: heartbeat, metrics, and progress for people.
+"""Reports a running attempt: heartbeat and metrics to the store, progress to the terminal.
 
 One thread, woken a few times a second. A store that fails costs a line in the log and
 nothing else: rows of metrics wait for the next flush.

@@ -1,4 +1,4 @@
-"""End the machine that this runs on: after the worker, whatever became of it.
+"""Terminates the machine that this runs on, after the worker has ended for any reason.
 
 A container that has ended costs as much as before; RunPod and Vast start it again. They also
 give each machine a key that can end that machine and nothing else. This file's text is sent

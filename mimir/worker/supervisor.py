@@ -1,4 +1,4 @@
-"""What a machine starts: the guardian of one attempt.
+"""Supervises one attempt on a machine: runs it in a child process and records how it ended.
 
 It runs the attempt in a child process, carries its output to the store and to its own
 standard output, passes on requests to stop, holds it to its deadline, and writes how it
@@ -197,7 +197,7 @@ class Worker:
         return written if written in _PASSED_ON else INTERRUPTED
 
     def _record(self, code: int, reason: str) -> None:
-        """Leave log and outcome; try for a while, for a store may be away just now."""
+        """Write the final log and outcome; retry for a while, as the store may be away."""
         pause, until = (
             1.0,
             time.monotonic() + min(self._timeout or OUTCOME_TIMEOUT, OUTCOME_TIMEOUT),

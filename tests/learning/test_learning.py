@@ -39,7 +39,7 @@ def draw(chain: Chain, count: int) -> list[Peptide]:
 
 
 def test_the_known_likelihood_is_one() -> None:
-    """The yardstick itself: mean of p over what is drawn equals the sum of p squared, by counts."""
+    """The baseline itself: mean of p over what is drawn equals the sum of p squared, by counts."""
     chain = Chain(2, seed=3, sharpness=0.5)
     # All peptides of length MOTIF around a motif: one place, so p is the motif's alone.
     only = Peptide(chain.motifs[0], 0)

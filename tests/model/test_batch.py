@@ -24,7 +24,7 @@ FREE = Objective(condition_dropout=0.0, target_dropout=0.0)
 def plans(
     data: DeviceData, steps: int, batch: int, objective: Objective = FREE, seed: int = 0
 ) -> Plan:
-    """Plans of the first steps of epoch 0 in the shelf's own order: [steps, batch]."""
+    """Plans of the first steps of epoch 0 in the data's own order: [steps, batch]."""
     order = torch.arange(len(data))
     return plan_training(data, order, torch.arange(steps), batch, objective, seed, toys.TARGETS)
 
@@ -215,7 +215,7 @@ def test_evaluation_plans_do_not_depend_on_where_they_are_cut() -> None:
             assert torch.equal(value, getattr(whole, name)[start:stop]), name
 
 
-def test_evaluation_counts_are_spread_over_shelf_and_repeats() -> None:
+def test_evaluation_counts_are_spread_over_data_and_repeats() -> None:
     data = same_length(8, 64)
     counts = torch.stack([plan_evaluation(data, 0, len(data), r, 4, 20).count for r in range(4)])
     assert torch.bincount(counts.flatten())[1:].float().std() < 3

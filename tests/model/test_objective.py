@@ -130,7 +130,7 @@ def test_true_conditionals_give_the_likelihood_itself() -> None:
 
 
 def test_evaluation_is_unbiased_over_its_noise() -> None:
-    """Many passes over a shelf approach the exact expectation of each peptide."""
+    """Many passes over the data approach the exact expectation of each peptide."""
     length = 4
     packed = toys.peptides(lengths=[length] * 4)
     data = toys.device_data(packed)

@@ -46,7 +46,7 @@ def folder_of(engine: Engine, path: Path) -> Path:
     return path
 
 
-def test_the_exported_weights_are_the_average(trained: Engine) -> None:
+def test_the_exported_weights_are_the_ema(trained: Engine) -> None:
     tensors = load(export.weights(trained))
     live = trained.state.tensors()
     assert set(tensors) == {name for name, _ in trained.model.named_parameters()}

@@ -1,4 +1,4 @@
-"""The update in two passes is the update by torch's parts."""
+"""The fused update equals the unfused one."""
 
 from typing import Any
 

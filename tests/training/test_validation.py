@@ -26,7 +26,7 @@ def trained() -> toys.Engine:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_averaged_weights_inside_live_ones_after(dtype: torch.dtype) -> None:
+def test_ema_weights_inside_live_ones_after(dtype: torch.dtype) -> None:
     machine = toys.Machine(CPU, dtype, compiled=False, fixed=False)
     engine = toys.engine(machine)
     engine.advance(10)
@@ -47,7 +47,7 @@ def test_averaged_weights_inside_live_ones_after(dtype: torch.dtype) -> None:
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_figures_are_of_the_averaged_weights_and_move_nothing() -> None:
+def test_figures_are_of_the_ema_weights_and_move_nothing() -> None:
     engine, data = trained(), toys.peptides(200)
     validation = Validation(data, CPU, 1000)
     assert len(validation.held.background) == len(data.subset(VALIDATION, 0))
@@ -75,7 +75,7 @@ def test_a_limit_of_rows() -> None:
 
 
 def test_every_pair_is_told_another_target() -> None:
-    # A shelf of pairs whose targets are balanced: then no one may keep its own.
+    # Pairs whose targets are balanced: then no one may keep its own.
     data = toys.peptides(300)
     rows = np.flatnonzero((data.split == VALIDATION) & (data.labels == 1))
     targets = data.targets.copy()
@@ -115,7 +115,7 @@ def test_the_poll_may_end_it() -> None:
     assert torch.equal(engine.state.low, low)
 
 
-def test_the_sentence_names_figures_and_yardsticks() -> None:
+def test_the_sentence_names_figures_and_baselines() -> None:
     validation = Validation(toys.peptides(), CPU, 50)
     text = validation.sentence(40, {"val": 2.87, "val_pairs": 2.5, "val_pairs_shuffled": 2.6})
     assert text == (
