@@ -34,14 +34,12 @@ class Rows(Dataset[tuple[Tensor, int, int, int]]):
     def __getitem__(self, index: int) -> tuple[Tensor, int, int, int]:
         row = self.rows[index]
         start, stop = self.peptides.offsets[row : row + 2]
-        letters = torch.full((MAX_LENGTH,), PAD, dtype=torch.int64)
-        letters[: stop - start] = torch.from_numpy(
-            self.peptides.tokens[start:stop].astype(np.int64)
-        )
+        tokens = torch.full((MAX_LENGTH,), PAD, dtype=torch.int64)
+        tokens[: stop - start] = torch.from_numpy(self.peptides.tokens[start:stop].astype(np.int64))
         target = int(self.peptides.targets[row])
         none = len(self.peptides.vocabulary)
         label = int(self.peptides.labels[row])
-        return letters, int(stop - start), label, none if target < 0 else target
+        return tokens, int(stop - start), label, none if target < 0 else target
 
 
 class Encoder(nn.Module):
@@ -71,14 +69,14 @@ class Encoder(nn.Module):
         rates = torch.exp(torch.arange(half, device=x.device) * (-math.log(10_000) / (half - 1)))
         angles = t[:, None] * rates
         waves = torch.cat([angles.sin(), angles.cos()], -1)
-        told = self.time(waves) + self.label(label) + self.target(target)
+        condition = self.time(waves) + self.label(label) + self.target(target)
         place = torch.arange(x.shape[1], device=x.device)
-        h = self.letter(x) + self.position(place) + told[:, None]
+        h = self.letter(x) + self.position(place) + condition[:, None]
         logits: Tensor = self.head(self.norm(self.layers(h, src_key_padding_mask=pad)))
         return logits
 
 
-class Baseline:
+class PlainTrainer:
     """Steps of the plain trainer."""
 
     def __init__(
@@ -87,7 +85,7 @@ class Baseline:
         torch.manual_seed(0)
         self.config, self.device, self.dtype = config, device, dtype
         self.model = Encoder(config, len(peptides.vocabulary)).to(device)
-        self.average = {k: v.detach().clone() for k, v in self.model.named_parameters()}
+        self.ema = {k: v.detach().clone() for k, v in self.model.named_parameters()}
         settings = config.optimizer
         self.adamw = torch.optim.AdamW(
             self.model.parameters(), lr=settings.lr, betas=(settings.beta1, settings.beta2),
@@ -104,22 +102,22 @@ class Baseline:
 
     def step(self) -> float:
         """One step; the loss in nats per residue."""
-        letters, length, label, target = (x.to(self.device) for x in next(self.batches))
+        tokens, length, label, target = (x.to(self.device) for x in next(self.batches))
         steps, settings = self.config.objective.timesteps, self.config.objective
         pad = torch.arange(MAX_LENGTH, device=self.device) >= length[:, None]
         count = 1 + (torch.rand(len(length), device=self.device) * length).long()
-        noise = torch.rand(letters.shape, device=self.device).masked_fill(pad, 2.0)
-        hidden = noise.argsort(1).argsort(1) < count[:, None]
+        noise = torch.rand(tokens.shape, device=self.device).masked_fill(pad, 2.0)
+        masked = noise.argsort(1).argsort(1) < count[:, None]
         t = (count - 1) * steps // length + 1
-        blind = torch.rand(len(length), device=self.device) < settings.condition_dropout
-        label = label.masked_fill(blind, 2)
-        target = target.masked_fill(blind, self.model.target.num_embeddings - 1)
+        unconditional = torch.rand(len(length), device=self.device) < settings.condition_dropout
+        label = label.masked_fill(unconditional, 2)
+        target = target.masked_fill(unconditional, self.model.target.num_embeddings - 1)
         low = self.dtype != torch.float32
         with torch.autocast(torch.device(self.device).type, self.dtype, enabled=low):
-            logits = self.model(letters.masked_fill(hidden, MASK), t.float(), label, target, pad)
+            logits = self.model(tokens.masked_fill(masked, MASK), t.float(), label, target, pad)
         logits = logits.float()
-        terms = F.cross_entropy(logits[hidden], letters[hidden], reduction="none")
-        weight = (length / count)[:, None].expand_as(hidden)[hidden]
+        terms = F.cross_entropy(logits[masked], tokens[masked], reduction="none")
+        weight = (length / count)[:, None].expand_as(masked)[masked]
         loss = (terms * weight).sum() / length.sum()
         self.adamw.zero_grad()
         loss.backward()
@@ -127,5 +125,5 @@ class Baseline:
         self.adamw.step()
         with torch.no_grad():
             for name, value in self.model.named_parameters():
-                self.average[name].lerp_(value, 1 - self.config.optimizer.ema)
+                self.ema[name].lerp_(value, 1 - self.config.optimizer.ema)
         return loss.item()

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from bench.baseline import Baseline
+from bench.baseline import PlainTrainer
 from bench.work import StepCost
 from mimir.config import Config
 from mimir.data.pack import TRAIN, Peptides
-from mimir.model.batch import Shelf
+from mimir.model.batch import DeviceData
 from mimir.training.device import synchronize
 from mimir.training.engine import Engine, Machine
 
@@ -35,11 +35,11 @@ def build(name: str, config: Config, peptides: Peptides) -> Side:
     if name in ("base", "autocast"):
         device = Machine.choose(config).device
         dtype = torch.float32 if name == "base" else torch.bfloat16
-        baseline = Baseline(config, peptides, peptides.subset(TRAIN), str(device), dtype)
+        trainer = PlainTrainer(config, peptides, peptides.subset(TRAIN), str(device), dtype)
 
         def plain(steps: int) -> None:
             for _ in range(steps):
-                baseline.step()
+                trainer.step()
             synchronize(device)
 
         return Side(name, plain)
@@ -61,11 +61,11 @@ def build(name: str, config: Config, peptides: Peptides) -> Side:
 def work(config: Config, peptides: Peptides) -> StepCost:
     """What a step of this configuration has to compute on these training peptides."""
     rows = torch.from_numpy(peptides.subset(TRAIN).copy())
-    return StepCost.of(config, Shelf.of(peptides, rows, torch.device("cpu")))
+    return StepCost.of(config, DeviceData.of(peptides, rows, torch.device("cpu")))
 
 
 def _engine(config: Config, peptides: Peptides) -> Engine:
     machine = Machine.choose(config)
     rows = torch.from_numpy(peptides.subset(TRAIN).copy())
-    shelf = Shelf.of(peptides, rows, machine.device)
-    return Engine(config, shelf, len(peptides.vocabulary), machine)
+    data = DeviceData.of(peptides, rows, machine.device)
+    return Engine(config, data, len(peptides.vocabulary), machine)

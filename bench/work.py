@@ -1,4 +1,4 @@
-"""What a step has to compute, and how fast this machine multiplies matrices."""
+"""The cost of a training step in FLOPs, and the peak rate of matrix products on this machine."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mimir.config import Config
 from mimir.data.alphabet import LETTERS
-from mimir.model.batch import Shelf
+from mimir.model.batch import DeviceData
 from mimir.training.device import synchronize
 
 TRIES = 8
@@ -33,10 +33,10 @@ class StepCost:
     timesteps, not for each peptide (negative where T is the larger number)."""
 
     @staticmethod
-    def of(config: Config, shelf: Shelf) -> "StepCost":
-        """Of a configuration on a shelf. A peptide of length L hides (L + 1) / 2 on average."""
+    def of(config: Config, data: DeviceData) -> "StepCost":
+        """Of a configuration on a data set. A peptide of length L masks (L + 1) / 2 on average."""
         size, batch = config.model, config.training.batch
-        length = float(shelf.lengths.to(torch.float64).mean())
+        length = float(data.lengths.to(torch.float64).mean())
         square = size.dim * size.dim
         tail = square + 2 * size.ffn * square
         head = size.dim * len(LETTERS)

@@ -1,4 +1,4 @@
-"""The command line on top of Fire: same functions, but answers that help.
+"""Parses command lines, checks them against the signature, and runs the command by Fire.
 
 Fire turns a function's parameters into options and calls it. Before that, this module
 checks the words against the signature, so that a wrong one gets one sentence with the

@@ -70,7 +70,7 @@ def _work_here(store: Any, name: str) -> int:
     import time
 
     from mimir.runs import notes
-    from mimir.runs.collect import sweep
+    from mimir.runs.collect import collect
     from mimir.runs.commit import raise_attempt
     from mimir.runs.machine import Machine
     from mimir.runs.record import read_run
@@ -81,12 +81,12 @@ def _work_here(store: Any, name: str) -> int:
     machine = Machine("terminal", time.time(), host=platform.node())
     notes.record_machine(store, name, attempt, machine)
     try:
-        sweep(store, name, print)
+        collect(store, name, print)
     except StoreError as error:
         print(f"what older attempts left is not swept away: {error}")
     print(f"run {name} in {store.url}; follow it by `python -m launch status {name}`", flush=True)
-    drawn = sys.stdout.isatty()
-    return Worker(store, name, attempt, out=to_stdout, drawn=drawn).work()
+    interactive = sys.stdout.isatty()
+    return Worker(store, name, attempt, out=to_stdout, interactive=interactive).work()
 
 
 def preflight(

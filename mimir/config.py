@@ -1,4 +1,4 @@
-"""Settings of a run: frozen, validated when made, hashed canonically. Presets are data.
+"""Settings of a run: frozen, validated when made, hashed canonically. Presets are YAML files.
 
 A configuration has four sections. `model`, `objective`, `optimizer` and `training` decide
 the weights that come out and make up the hash; `runtime` holds what a machine may choose
@@ -129,7 +129,7 @@ class Runtime:
     sample_every: int = 2
     """Validations between sets of samples; 0: only at the end."""
     preflight: str = "on"
-    """on: a run that has no checkpoint yet rehearses a step and a checkpoint first."""
+    """on: a run that has no checkpoint yet makes a dry-run step and a checkpoint first."""
 
     def __post_init__(self) -> None:
         for name, allowed in (

@@ -1,4 +1,4 @@
-"""From words to a run in a store: what `mimir train` and `launch submit` have in common.
+"""Prepares a run and creates it in a store: shared by `mimir train` and `launch submit`.
 
 No torch here: a laptop without it submits as well as a training machine does.
 """

@@ -7,10 +7,10 @@ import torch
 
 from mimir.config import Config
 from mimir.data.alphabet import N_STANDARD
-from mimir.data.baselines import Yardstick, Yardsticks
+from mimir.data.baselines import Baseline, Baselines
 from mimir.data.pack import TRAIN
 from mimir.data.peptides import Peptides
-from mimir.model.batch import Shelf
+from mimir.model.batch import DeviceData
 from mimir.training.engine import Engine, Machine
 
 TARGETS = 3
@@ -36,7 +36,7 @@ def peptides(rows: int = 100, lengths: list[int] | None = None) -> Peptides:
     rows = len(size)
     labels = (np.arange(rows) % 3 == 0).astype(np.uint8)
     targets = np.where(labels == 1, random.integers(0, TARGETS, rows), -1).astype(np.int16)
-    mark = Yardstick(uniform=2.9957, unigram=2.9, markov2=2.89, residues=100)
+    mark = Baseline(uniform=2.9957, unigram=2.9, markov2=2.89, residues=100)
     return Peptides(
         tokens=random.integers(0, N_STANDARD, int(size.sum())).astype(np.uint8),
         offsets=np.concatenate([[0], np.cumsum(size)]).astype(np.int32),
@@ -44,22 +44,22 @@ def peptides(rows: int = 100, lengths: list[int] | None = None) -> Peptides:
         targets=targets,
         split=(np.arange(rows) % 10 == 9).astype(np.uint8),
         vocabulary=tuple(f"P{number:05d}" for number in range(TARGETS)),
-        yardsticks=Yardsticks(mark, mark),
+        baselines=Baselines(mark, mark),
         digest="d" * 64,
         source="c" * 64,
     )
 
 
-def shelf(data: Peptides | None = None) -> Shelf:
+def device_data(data: Peptides | None = None) -> DeviceData:
     """The training peptides of a data set."""
     data = data or peptides()
     rows = torch.from_numpy(data.subset(TRAIN).copy())
-    return Shelf.of(data, rows, torch.device("cpu"))
+    return DeviceData.of(data, rows, torch.device("cpu"))
 
 
 def engine(machine: Machine = EXACT, data: Peptides | None = None, **settings: Any) -> Engine:
     """An engine at step 0."""
-    return Engine(config(**settings), shelf(data), TARGETS, machine)
+    return Engine(config(**settings), device_data(data), TARGETS, machine)
 
 
 def tensors(trained: Engine) -> dict[str, torch.Tensor]:

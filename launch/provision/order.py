@@ -23,7 +23,7 @@ from launch.provision import terminate
 from launch.provision.plan import stop_asked
 from mimir.errors import BadInput, Corrupt, Fenced, MimirError, StoreError
 from mimir.runs import notes
-from mimir.runs.collect import sweep
+from mimir.runs.collect import collect
 from mimir.runs.commit import end_attempt, raise_attempt
 from mimir.runs.notes import Gone
 from mimir.runs.order import Order, Plan
@@ -156,7 +156,7 @@ def _order(
     ordered = Ordered(run, attempt, provider, machine)
     _turn_back_if_late(store, ordered, clock)
     try:
-        sweep(store, run, say)
+        collect(store, run, say)
     except StoreError as error:
         say(f"what older attempts left could not be swept away now: {error}")
     return ordered

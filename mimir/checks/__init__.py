@@ -1,4 +1,4 @@
-"""Will a training work on this machine? Checked before hours are spent.
+"""Checks whether a training will work on this machine, before hours are spent.
 
 preflight          runs the checklist and prints it
 preflight_checks   the checks of that list

@@ -1,9 +1,9 @@
-"""Before a run's first step: it is taken, saved, loaded and undone.
+"""The dry-run step: takes a run's first step, saves, loads and undoes it.
 
-What cannot work on a machine then shows in seconds, and not when the first checkpoint is
-needed: a batch that does not fit, a checkpoint whose bytes do not come back. Everything that
-training changes lies in the state's tensors, so putting them back undoes all of it; that the
-weights of a rehearsed run are those of any other is a test.
+What cannot work on a machine shows in seconds instead of at the first checkpoint: a batch that
+does not fit, a checkpoint whose bytes do not come back. Everything that training changes lies in
+the state's tensors, so putting them back undoes all of it. A test shows that a run with a dry-run
+step ends with the same weights as one without.
 """
 
 import time

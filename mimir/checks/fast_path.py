@@ -1,12 +1,12 @@
-"""Is the fast way right on this machine? Asked before each attempt's first step.
+"""Numerical parity check of the fast mode, before each attempt's first step.
 
-Compiled steps, kernels of our own and captured graphs hang on the GPU, its driver and torch's
-compiler: nobody has tried all of them together. So the first steps are taken the fast way and
-eagerly, from the same state, and undone. Where they differ by more than rounding, or the fast
-way fails, training goes the next slower way, by the same mathematics and said aloud: without
-compilation, then without graphs. The question is asked at step 0, so all attempts on such a
-machine get the same answer. A fault that breaks CUDA for the whole process (an illegal address)
-ends the attempt all the same; `--compile off` avoids what is compiled.
+Compiled steps, kernels of our own and captured graphs depend on the GPU, its driver and torch's
+compiler, and nobody has tried all combinations. As a safeguard, each GPU attempt first runs a few
+steps in fast and in eager mode, from the same state, and undoes them. If they differ by more than
+rounding, or the fast mode fails, it logs why and trains in the next slower mode, with the same
+mathematics: without compilation, then without graphs. The check runs at step 0, so all attempts
+on such a machine get the same result. A fault that breaks CUDA for the whole process (an illegal
+address) ends the attempt nevertheless; `--compile off` avoids what is compiled.
 """
 
 import gc
@@ -28,7 +28,7 @@ LOSS = 0.01
 GRADIENT = 0.1
 """Largest relative distance of AdamW's first moments, all weights together."""
 LENGTH, ANGLE = 0.25, 0.5
-"""Of the way that weights and average moved: largest relative difference in length, and smallest
+"""Of the way that weights and EMA moved: largest relative difference in length, and smallest
 cosine. AdamW's division makes noise of gradients near zero as loud as the rest."""
 COUNTERS = ("loop.step", "adamw.step", "loop.nonfinite")
 
@@ -43,7 +43,7 @@ def compared(fast: Engine, say: Callable[[str], None]) -> Engine:
 
     Args:
         fast: at step 0.
-        say: told in one line why the fast way is not taken, or could not be compared.
+        say: told in one line why the fast mode is not used, or could not be compared.
 
     Raises:
         torch.OutOfMemoryError: the batch does not fit.
@@ -87,7 +87,7 @@ def _plain(fast: Engine, *, graphs: bool) -> Engine:
     machine, config = replace(fast.machine, compiled=False, fused=False), fast.config
     if not graphs:
         config = replace(config, runtime=replace(config.runtime, graph_steps=0))
-    return Engine(config, fast.shelf, fast.targets, machine)
+    return Engine(config, fast.data, fast.targets, machine)
 
 
 def _tried(engine: Engine, before: Tensors, steps: int) -> tuple[Tensors, str]:

@@ -1,4 +1,4 @@
-"""The training guide's checklist, tried on the machine it is run on, in under two minutes."""
+"""Runs the preflight checklist on this machine in under two minutes, and prints it as a table."""
 
 import math
 import time

@@ -1,8 +1,8 @@
-"""The checks of a preflight, on the real engine.
+"""The checks of the preflight list, made with the real engine.
 
 It takes a few hundred steps of the preset, or as many as the time allows, with one setting
-changed: the learning rate warms up within WARM_UP steps, for the large preset's 2,000 would
-leave nothing to see.
+changed: the learning rate warms up within WARM_UP steps, because the large preset's 2,000
+would leave nothing to see.
 """
 
 import importlib.metadata
@@ -23,7 +23,7 @@ from mimir.checks.preflight import Doubt, Limits, Unfit
 from mimir.config import Config
 from mimir.data.pack import TRAIN, VALIDATION, Peptides, load
 from mimir.errors import Interrupted
-from mimir.model.batch import Shelf
+from mimir.model.batch import DeviceData
 from mimir.model.objective import evaluate
 from mimir.output import export
 from mimir.output.sampling import Quality
@@ -32,7 +32,7 @@ from mimir.training import checkpoint
 from mimir.training import device as gpu
 from mimir.training.assemble import assemble
 from mimir.training.figures import per_residue
-from mimir.training.loop import Gauge, Loop, first_record
+from mimir.training.loop import Loop, ProgressSnapshot, first_record
 from mimir.training.validation import Validation
 
 WARM_UP = 20
@@ -125,7 +125,9 @@ class PreflightChecks:
         rows = self.peptides.subset(VALIDATION, 0)[:HELD]
         if not len(rows):
             rows = self.peptides.subset(TRAIN)[:HELD]
-        self._held = Shelf.of(self.peptides, torch.from_numpy(rows.copy()), engine.machine.device)
+        self._held = DeviceData.of(
+            self.peptides, torch.from_numpy(rows.copy()), engine.machine.device
+        )
         self._before = self._loss()
         block = dry_run.block(engine)
         self._timed(lambda: engine.advance(block))  # claims memory; on a CPU, compiles
@@ -158,7 +160,7 @@ class PreflightChecks:
 
         loop = Loop(
             engine, Validation(self.peptides, engine.machine.device, 1), None,
-            first_record(engine, self.peptides.digest, 0), Gauge(),
+            first_record(engine, self.peptides.digest, 0), ProgressSnapshot(),
             emit=lambda row: None, say=lambda line: None, stop=stop, clock=self._clock,
         )  # fmt: skip
         try:

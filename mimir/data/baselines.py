@@ -1,4 +1,4 @@
-"""What simple models reach on the validation rows, to hold a trained model's loss against.
+"""Measures baselines: what simple models reach on the validation rows.
 
 Nats per residue, of whole windows: a loss averaged over residues can be compared directly.
 Proteins are close to random: on human and viral windows order 2 gains about 0.01 nats over the
@@ -25,7 +25,7 @@ _CONTEXTS = N_LETTERS + 1
 
 
 @dataclass(frozen=True)
-class Yardstick:
+class Baseline:
     """Cross-entropies in nats per residue over `residues` validation residues."""
 
     uniform: float
@@ -35,13 +35,13 @@ class Yardstick:
 
 
 @dataclass(frozen=True)
-class Yardsticks:
+class Baselines:
     """Of the background and of the pairs; None where train or validation has no such rows."""
 
-    background: Yardstick | None
-    pairs: Yardstick | None
+    background: Baseline | None
+    pairs: Baseline | None
 
-    def of(self, figure: Figure) -> Yardstick | None:
+    def of(self, figure: Figure) -> Baseline | None:
         """What stands beside a held-out figure; None if nothing does."""
         return {"background": self.background, "pairs": self.pairs}.get(figure.baseline)
 
@@ -50,12 +50,12 @@ class Yardsticks:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, record: dict[str, Any]) -> "Yardsticks":
+    def from_json(cls, record: dict[str, Any]) -> "Baselines":
         """The reverse of `as_json`; raises TypeError or KeyError on another form."""
         background, pairs = record["background"], record["pairs"]
         return cls(
-            None if background is None else Yardstick(**background),
-            None if pairs is None else Yardstick(**pairs),
+            None if background is None else Baseline(**background),
+            None if pairs is None else Baseline(**pairs),
         )
 
 
@@ -64,8 +64,8 @@ def measure(
     offsets: NDArray[np.integer],
     labels: NDArray[np.uint8],
     split: NDArray[np.uint8],
-) -> Yardsticks:
-    """Yardsticks of N peptides.
+) -> Baselines:
+    """Baselines of N peptides.
 
     Background: fitted on the training background, evaluated on the validation background.
     Pairs: fitted on all training rows, evaluated on the validation pairs.
@@ -86,20 +86,20 @@ def measure(
     before2 = np.where(place >= 2, np.roll(tokens, 2), _START)
     context = before2.astype(np.int64) * _CONTEXTS + before
     label, held = np.repeat(labels, lengths), np.repeat(split, lengths)
-    return Yardsticks(
-        background=_yardstick(
+    return Baselines(
+        background=_baseline(
             tokens, context, (held == 0) & (label == 0), (held == 1) & (label == 0)
         ),
-        pairs=_yardstick(tokens, context, held == 0, (held == 1) & (label == 1)),
+        pairs=_baseline(tokens, context, held == 0, (held == 1) & (label == 1)),
     )
 
 
-def _yardstick(
+def _baseline(
     tokens: NDArray[np.uint8],
     context: NDArray[np.int64],
     fit: NDArray[np.bool_],
     judge: NDArray[np.bool_],
-) -> Yardstick | None:
+) -> Baseline | None:
     if not fit.any() or not judge.any():
         return None
     cell = context[fit] * N_LETTERS + tokens[fit]
@@ -113,7 +113,7 @@ def _yardstick(
     nats1 = -np.log(p1)[tokens[judge]]
     nats3 = -np.log(p3).reshape(-1, N_LETTERS)[context[judge], tokens[judge]]
     # Rounded, so that the last bits of a platform's log do not change a packed file's digest.
-    return Yardstick(
+    return Baseline(
         uniform=round(math.log(N_STANDARD), 6),
         unigram=round(float(nats1.mean()), 6),
         markov2=round(float(nats3.mean()), 6),

@@ -1,4 +1,4 @@
-"""Building the data set: known pairs, and as background windows of human and viral proteins."""
+"""Builds the data set: known pairs, and background windows of human and viral proteins."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

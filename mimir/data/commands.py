@@ -1,9 +1,9 @@
-"""What the command line runs under `python -m mimir data`."""
+"""The commands of `python -m mimir data`."""
 
 import json as json_text
 from pathlib import Path
 
-from mimir.data.baselines import Yardstick
+from mimir.data.baselines import Baseline
 from mimir.data.build import ROWS
 from mimir.data.build import build as build_data
 from mimir.data.pack import pack as pack_data
@@ -145,20 +145,20 @@ def pack(
     )
     by = "protein clusters" if info.grouping == "sidecar" else "shared 7-mers (no sidecar)"
     print(f"  held out    whole groups, by {by}")
-    for name, yardstick in (
-        ("background", info.yardsticks.background),
-        ("pairs", info.yardsticks.pairs),
+    for name, baseline in (
+        ("background", info.baselines.background),
+        ("pairs", info.baselines.pairs),
     ):
-        print(f"  yardsticks  {name}: {_shown(yardstick)}")
+        print(f"  yardsticks  {name}: {_shown(baseline)}")
     print(f"  sha256      {info.digest}")
 
 
-def _shown(yardstick: Yardstick | None) -> str:
-    if yardstick is None:
+def _shown(baseline: Baseline | None) -> str:
+    if baseline is None:
         return "none, as no such rows are held out"
     return (
-        f"uniform {yardstick.uniform:.4f}, composition {yardstick.unigram:.4f}, "
-        f"order-2 Markov {yardstick.markov2:.4f} nats per residue"
+        f"uniform {baseline.uniform:.4f}, composition {baseline.unigram:.4f}, "
+        f"order-2 Markov {baseline.markov2:.4f} nats per residue"
     )
 
 

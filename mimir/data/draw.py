@@ -1,4 +1,4 @@
-"""Random draws that are the same in every version of numpy.
+"""Draws random numbers that are the same in every version of numpy.
 
 numpy promises stable bits for a bit generator's raw stream, not for the methods of `Generator`
 (NEP 19). So only raw 64-bit words of Philox4x64-10 (Salmon et al., SC 2011) and integer

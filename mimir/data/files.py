@@ -1,4 +1,4 @@
-"""How this package puts files on disk: whole or not at all, and tensors with one JSON record."""
+"""Reads and writes files, and packs tensors with one JSON record into a safetensors file."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Which rows belong together, so that a split by group does not leak.
+"""Groups rows that belong together, so a split by group does not leak.
 
 Three groupings, all of them connected components: proteins that share a 12-mer, background
 windows that share a 7-mer (for a CSV without a sidecar), pairs that share a target or a peptide.

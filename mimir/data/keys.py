@@ -1,4 +1,4 @@
-"""Peptides and k-mers as integers, so that equality is sorting and not string handling.
+"""Encodes peptides and k-mers as integers, so equal ones are found by sorting.
 
 A letter takes 5 bits (id + 1; 0 means "no letter"), so a key also tells its length. Twelve
 letters fit into one uint64; a peptide of up to 20 takes two, `hi` (letters 1-12) and `lo`.

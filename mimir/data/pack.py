@@ -1,4 +1,4 @@
-"""Packing a verified CSV into the one file that training reads."""
+"""Packs a verified CSV into the one file that training reads."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mimir.data import files, sidecar
 from mimir.data.alphabet import LETTERS
-from mimir.data.baselines import Yardsticks, measure
+from mimir.data.baselines import Baselines, measure
 from mimir.data.groups import pair_groups, renumbered, window_groups
 from mimir.data.peptides import FORMAT, Peptides, load
 from mimir.data.progress import Progress
@@ -32,11 +32,13 @@ class PackInfo:
     bytes: int
     counts: dict[str, int]
     grouping: str
-    yardsticks: Yardsticks
+    baselines: Baselines
 
     def as_json(self) -> dict[str, Any]:
         """The same as a JSON object."""
-        return asdict(self)
+        body = asdict(self)
+        body["yardsticks"] = body.pop("baselines")  # as the packed file has it
+        return body
 
 
 def pack(
@@ -80,7 +82,7 @@ def pack(
 
         at.stage("splitting and measuring yardsticks")
         split = split_rows(groups, table.labels, validation, validation_pairs, seed)
-        yardsticks = measure(table.tokens, table.offsets, table.labels, split)
+        baselines = measure(table.tokens, table.offsets, table.labels, split)
 
         at.stage("writing")
         counts = _counts(table, split)
@@ -94,7 +96,7 @@ def pack(
             "targets": list(table.vocabulary),
             "validation": validation,
             "validation_pairs": validation_pairs,
-            "yardsticks": yardsticks.as_json(),
+            "yardsticks": baselines.as_json(),
         }
         tensors: dict[str, NDArray[Any]] = {
             "tokens": table.tokens,
@@ -105,7 +107,7 @@ def pack(
         }
         packed = files.to_bytes(tensors, record)
         files.write(out, packed)
-    return PackInfo(str(out), files.sha256(packed), len(packed), counts, grouping, yardsticks)
+    return PackInfo(str(out), files.sha256(packed), len(packed), counts, grouping, baselines)
 
 
 def groups_of(table: Table) -> NDArray[np.int32]:

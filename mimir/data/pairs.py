@@ -1,4 +1,4 @@
-"""Reading known pairs of a peptide and the protein that it binds, the input of a build."""
+"""Reads known pairs of a peptide and the protein that it binds, the input of a build."""
 
 import csv
 import io

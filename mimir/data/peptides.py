@@ -1,4 +1,4 @@
-"""The packed data set in memory."""
+"""Loads the packed data set into memory."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mimir.data import files
 from mimir.data.alphabet import LETTERS, MAX_LENGTH, MIN_LENGTH, N_LETTERS
-from mimir.data.baselines import Yardsticks
+from mimir.data.baselines import Baselines
 from mimir.errors import BadInput, Corrupt
 from mimir.runs.record import RunRecord
 from mimir.runs.store import Store
@@ -42,7 +42,7 @@ class Peptides:
     targets: NDArray[np.int16]
     split: NDArray[np.uint8]
     vocabulary: tuple[str, ...]
-    yardsticks: Yardsticks
+    baselines: Baselines
     digest: str
     source: str
 
@@ -94,7 +94,7 @@ def parse(data: bytes, where: Path | str) -> Peptides:
         )
     try:
         vocabulary = tuple(str(name) for name in record["targets"])
-        yardsticks = Yardsticks.from_json(record["yardsticks"])
+        baselines = Baselines.from_json(record["yardsticks"])
         source = str(record["csv_sha256"])
     except (KeyError, TypeError) as error:
         raise Corrupt(f"{where}: the record lacks or misspells {error}; pack its CSV again") from (
@@ -108,7 +108,7 @@ def parse(data: bytes, where: Path | str) -> Peptides:
     return Peptides(
         **tensors,
         vocabulary=vocabulary,
-        yardsticks=yardsticks,
+        baselines=baselines,
         digest=files.sha256(data),
         source=source,
     )

@@ -1,4 +1,4 @@
-"""Progress of a command of several stages: a bar on a terminal, plain lines elsewhere."""
+"""Shows the progress of a command of several stages: a bar on a terminal, else plain lines."""
 
 import sys
 import time

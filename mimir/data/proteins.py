@@ -1,4 +1,4 @@
-"""Reading proteins from FASTA, plain or gzip."""
+"""Reads proteins from FASTA, plain or gzip."""
 
 import gzip
 import zlib

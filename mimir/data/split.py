@@ -1,4 +1,4 @@
-"""Which rows are held out for validation: whole groups, chosen by a hash of seed and group."""
+"""Chooses the rows held out for validation: whole groups, by a hash of seed and group."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""The rows of a clean data set CSV as arrays. What is not clean is `verify`'s to explain."""
+"""Parses a clean data set CSV into arrays; `verify` explains what is not clean."""
 
 from dataclasses import dataclass
 

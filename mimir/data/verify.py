@@ -1,4 +1,4 @@
-"""Verifying anybody's data set CSV: what is wrong, in which row, line and column."""
+"""Verifies a data set CSV and says what is wrong, in which row, line and column."""
 
 import re
 from dataclasses import asdict, dataclass

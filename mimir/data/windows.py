@@ -1,4 +1,4 @@
-"""Drawing distinct windows of given lengths from proteins, uniformly over residues."""
+"""Draws distinct windows of given lengths from proteins, uniformly over residues."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -3,7 +3,7 @@
 Sizes: B peptides of P = 20 slots, H heads of width d, N packed residues. The rows are
 moved between the packed and the padded, head-major order by one gather each way, forward
 and backward, so that the matrix products see contiguous blocks and nothing is added
-atomically. Written out by hand, for at P = 20 the library's kernel and the bookkeeping of
+atomically. Written out by hand because at P = 20 the library's kernel and the bookkeeping of
 automatic differentiation cost several times the arithmetic (docs/lab.md has the figures).
 """
 
@@ -21,16 +21,16 @@ class Layout:
 
     slot_of: Tensor
     """int64 [N]: slot of each packed residue."""
-    place_of: Tensor
-    """int64 [B * P]: packed place of each slot; anything in range for an empty slot."""
-    filled: Tensor
+    row_of: Tensor
+    """int64 [B * P]: packed row of each slot; anything in range for an empty slot."""
+    valid: Tensor
     """bool [B, P]: slots that hold a residue."""
     predict: Tensor | None = None
-    """int64 [M], ascending: packed places whose letters are asked for; None: all N."""
+    """int64 [M], ascending: packed rows whose tokens are predicted; None: all N."""
     real: Tensor | None = None
-    """bool [N]: places that stand for a residue; None: all do."""
+    """bool [N]: rows that hold a residue; None: all do."""
     starts: Tensor | None = None
-    """int64 [B], ascending: packed place of each peptide's first residue; with `lengths` all
+    """int64 [B], ascending: packed row of each peptide's first residue; with `lengths` all
     that the GPU's own kernel needs. None where peptides need not lie end to end."""
     lengths: Tensor | None = None
     """int64 [B], at most P."""
@@ -55,29 +55,29 @@ class HeadIndex:
     """int64 [N * H] into rows [B * H * P]."""
     bias: Tensor
     """float32 [B * H, 1, P]: 0 for a residue, -inf for an empty slot, as a key."""
-    asked: Tensor
+    query_mask: Tensor
     """float32 [B * H, P, 1]: 1 for a residue, 0 for an empty slot, as a query."""
     real: Tensor | None
     """bool [N, 1, 1] or None."""
 
     @staticmethod
     def of(layout: Layout, heads: int) -> "HeadIndex":
-        batch, slots = layout.filled.shape
-        device = layout.filled.device
+        batch, slots = layout.valid.shape
+        device = layout.valid.device
         head = torch.arange(heads, device=device)
         part = torch.arange(3, device=device)
-        place = layout.place_of.view(batch, 1, slots)
+        place = layout.row_of.view(batch, 1, slots)
         peptide, slot = layout.slot_of // slots, layout.slot_of % slots
         rows = (peptide[:, None] * heads + head) * slots + slot[:, None]  # [N, H]
         spread = place * (3 * heads) + part.view(3, 1, 1, 1) * heads + head.view(heads, 1)
         unspread = part.view(3, 1) * (batch * heads * slots) + rows[:, None, :]
         blank = torch.zeros((), device=device)
-        filled = layout.filled.repeat_interleave(heads, 0)
-        bias = torch.where(filled, blank, -math.inf)[:, None, :]
-        asked = filled.to(torch.float32)[:, :, None]
+        valid = layout.valid.repeat_interleave(heads, 0)
+        bias = torch.where(valid, blank, -math.inf)[:, None, :]
+        query_mask = valid.to(torch.float32)[:, :, None]
         return HeadIndex(
             spread.reshape(-1), unspread.reshape(-1),
-            (place * heads + head.view(heads, 1)).reshape(-1), rows.reshape(-1), bias, asked,
+            (place * heads + head.view(heads, 1)).reshape(-1), rows.reshape(-1), bias, query_mask,
             None if layout.real is None else layout.real[:, None, None],
         )  # fmt: skip
 
@@ -89,13 +89,13 @@ class _Attention(torch.autograd.Function):
         q, k, v = (
             qkv.reshape(-1, width)
             .index_select(0, index.spread)
-            .view(3, *index.asked.shape[:2], width)
+            .view(3, *index.query_mask.shape[:2], width)
             .unbind(0)
         )
         bias = index.bias.to(q.dtype)
         scores = torch.baddbmm(bias, q, k.transpose(1, 2), alpha=width**-0.5)
         # Rows of empty slots are zeroed, so that nothing of them reaches a gradient.
-        weights = torch.softmax(scores, -1, dtype=torch.float32).mul_(index.asked).to(q.dtype)
+        weights = torch.softmax(scores, -1, dtype=torch.float32).mul_(index.query_mask).to(q.dtype)
         mixed = torch.bmm(weights, v).view(-1, width).index_select(0, index.close)
         ctx.save_for_backward(q, k, v, weights)
         ctx.index, ctx.heads = index, heads

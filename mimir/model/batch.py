@@ -1,4 +1,4 @@
-"""Batches as arithmetic: which peptides, what is hidden, what is told, at any step.
+"""Plans batches as arithmetic: which peptides, masks and conditions any step uses.
 
 Everything follows from (seed, step) by Philox, in integers, on the device where the data
 lies. Many steps are planned at once: on a CPU that spreads the cost of small operations,
@@ -20,10 +20,10 @@ from mimir.model.denoiser import NO_LABEL
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """Peptides resident on a device."""
+class DeviceData:
+    """A data set of peptides that is resident on a device."""
 
-    letters: Tensor
+    tokens: Tensor
     """uint8 [residues + 20]; the tail lets the last peptide be read 20 wide."""
     starts: Tensor
     """int64 [R]: first residue of each peptide."""
@@ -35,13 +35,13 @@ class Shelf:
     """int64 [R]; the number of targets stands for none."""
 
     @staticmethod
-    def of(peptides: Peptides, rows: Tensor, device: torch.device) -> "Shelf":
+    def of(peptides: Peptides, rows: Tensor, device: torch.device) -> "DeviceData":
         """The peptides in `rows` (int64 [R]) of a packed data set."""
         # The arrays are read-only, which tensors cannot be: each is copied once.
         offsets = torch.tensor(peptides.offsets, dtype=torch.int64)
         targets = torch.tensor(peptides.targets, dtype=torch.int64)[rows]
         none = len(peptides.vocabulary)
-        return Shelf(
+        return DeviceData(
             torch.cat(
                 [torch.tensor(peptides.tokens), torch.zeros(MAX_LENGTH, dtype=torch.uint8)]
             ).to(device),
@@ -59,14 +59,14 @@ class Shelf:
 class Plan:
     """What happens to some peptides, of any leading shape S (steps, batch)."""
 
-    letters: Tensor
-    """int64 [*S, P]: the true letters; leftovers beyond the length."""
-    filled: Tensor
-    """bool [*S, P]: places below the length."""
-    hidden: Tensor
+    tokens: Tensor
+    """int64 [*S, P]: the true token ids; leftovers beyond the length."""
+    valid: Tensor
+    """bool [*S, P], the valid mask: slots below the length."""
+    masked: Tensor
     """bool [*S, P]: residues under the mask."""
     count: Tensor
-    """int64 [*S]: how many are hidden, 1 … length."""
+    """int64 [*S]: how many are masked, 1 … length."""
     length: Tensor
     """int64 [*S]."""
     timestep: Tensor
@@ -87,58 +87,63 @@ class Plan:
 
         # Field by field: torch.compile of 2.11 cannot go through a dataclass.
         return Plan(
-            rows(self.letters), rows(self.filled), rows(self.hidden), rows(self.count),
+            rows(self.tokens), rows(self.valid), rows(self.masked), rows(self.count),
             rows(self.length), rows(self.timestep), rows(self.label), rows(self.target),
         )  # fmt: skip
 
 
 def plan_training(
-    shelf: Shelf, order: Tensor, step: Tensor, batch: int, objective: Objective, seed: int,
+    data: DeviceData, order: Tensor, step: Tensor, batch: int, objective: Objective, seed: int,
     none: int,
 ) -> Plan:  # fmt: skip
     """The plans of some steps of one epoch: leading shape [K, batch].
 
     Args:
-        order: int64 [R], the epoch's order of the shelf's rows.
+        order: int64 [R], the epoch's order of the data's rows.
         step: int64 [K], steps of the run that lie in this epoch.
         none: target index that stands for 'no target'.
     """
-    place = step % (len(shelf) // batch)
+    place = step % (len(data) // batch)
     slot = torch.arange(batch, device=step.device)
     rows = order[place[:, None] * batch + slot]
     offset = philox.words(seed, philox.TIME, step, 1)
     noise = philox.words(seed, philox.MASK, step, batch * MAX_LENGTH)
     drop = philox.words(seed, philox.COND, step, 2 * batch).view(-1, batch, 2)
-    plan = _plan(shelf, rows, offset, noise.view(-1, batch, MAX_LENGTH), objective.timesteps)
-    blind = drop[..., 0] < int(objective.condition_dropout * 2**32)
-    untargeted = blind | (drop[..., 1] < int(objective.target_dropout * 2**32))
+    plan = _plan(data, rows, offset, noise.view(-1, batch, MAX_LENGTH), objective.timesteps)
+    dropped = drop[..., 0] < int(objective.condition_dropout * 2**32)
+    untargeted = dropped | (drop[..., 1] < int(objective.target_dropout * 2**32))
     return Plan(
-        plan.letters, plan.filled, plan.hidden, plan.count, plan.length, plan.timestep,
-        torch.where(blind, NO_LABEL, plan.label), torch.where(untargeted, none, plan.target),
+        plan.tokens, plan.valid, plan.masked, plan.count, plan.length, plan.timestep,
+        torch.where(dropped, NO_LABEL, plan.label), torch.where(untargeted, none, plan.target),
     )  # fmt: skip
 
 
 def plan_evaluation(
-    shelf: Shelf, start: int, stop: int, repeat: int, repeats: int, timesteps: int
+    data: DeviceData, start: int, stop: int, repeat: int, repeats: int, timesteps: int
 ) -> Plan:
-    """The plan of rows start … stop, the same at every evaluation of this shelf: shape [R'].
+    """The plan of rows start … stop, the same at every evaluation of this data: shape [R'].
 
-    The masked counts of the `repeats` passes over the shelf are spread evenly (a shifted
+    The masked counts of the `repeats` passes over the data are spread evenly (a shifted
     systematic sample), so that few passes give a steady figure.
     """
-    rows = torch.arange(start, stop, device=shelf.starts.device)
+    rows = torch.arange(start, stop, device=data.starts.device)
     offset = philox.words(0, philox.EVAL_TIME, torch.zeros_like(rows[:1]), 1)
     shift = (offset + (repeat << 32) // repeats) & 0xFFFFFFFF
     noise = philox.words(repeat + 1, philox.EVAL_MASK, rows, MAX_LENGTH)
-    return _plan(shelf, rows, shift.view(-1), noise, timesteps, spread=len(shelf))
+    return _plan(data, rows, shift.view(-1), noise, timesteps, spread=len(data))
 
 
 def _plan(
-    shelf: Shelf, rows: Tensor, offset: Tensor, noise: Tensor, timesteps: int, spread: int = 0
+    data: DeviceData,
+    rows: Tensor,
+    offset: Tensor,
+    noise: Tensor,
+    timesteps: int,
+    spread: int = 0,
 ) -> Plan:
     """Masks as the linear schedule of whole counts has them, by low-discrepancy sampling.
 
-    The schedule hides c(t) = ceil(t L / T) of L residues at timestep t, so the reverse
+    The schedule masks c(t) = ceil(t L / T) of L residues at timestep t, so the reverse
     process reveals one residue at each t with c(t) > c(t - 1) and none at the others. The
     masked count is drawn uniformly from 1 … L, and t is the one at which that count's
     residue is revealed; drawing t from 1 … T instead would spend 1 - L / T of the batch on
@@ -147,30 +152,30 @@ def _plan(
     Args:
         rows: int64 [*S, B].
         offset: int64 [*S, 1], a word that shifts the even spread of the counts over slots.
-        noise: int64 [*S, B, P], words whose ranks choose the residues to hide.
+        noise: int64 [*S, B, P], words whose ranks choose the residues to mask.
         spread: number of slots that the counts are spread over; 0: B.
     """
     column = torch.arange(MAX_LENGTH, device=rows.device)
-    length = shelf.lengths[rows]
-    filled = column < length[..., None]
+    length = data.lengths[rows]
+    valid = column < length[..., None]
     if spread:
         slot, slots = rows, spread
     else:
         slot, slots = torch.arange(rows.shape[-1], device=rows.device), rows.shape[-1]
     level = (offset + (slot << 32) // slots) & 0xFFFFFFFF
     count = 1 + ((level * length) >> 32)
-    # Ranks of distinct keys: the column settles ties, an empty place comes last.
-    key = torch.where(filled, (noise << 5) | column, (1 << 37) | column)
+    # Ranks of distinct keys: the column settles ties, an empty slot comes last.
+    key = torch.where(valid, (noise << 5) | column, (1 << 37) | column)
     rank = (key[..., None, :] < key[..., :, None]).sum(-1)
     return Plan(
-        letters=shelf.letters[shelf.starts[rows][..., None] + column].to(torch.int64),
-        filled=filled,
-        hidden=rank < count[..., None],
+        tokens=data.tokens[data.starts[rows][..., None] + column].to(torch.int64),
+        valid=valid,
+        masked=rank < count[..., None],
         count=count,
         length=length,
         timestep=(count - 1) * timesteps // length + 1,
-        label=shelf.labels[rows],
-        target=shelf.targets[rows],
+        label=data.labels[rows],
+        target=data.targets[rows],
     )
 
 
@@ -178,14 +183,14 @@ def _plan(
 class Batch:
     """What one forward and backward pass takes."""
 
-    letters: Tensor
-    """int64 [N]: ids with MASK where hidden."""
+    tokens: Tensor
+    """int64 [N]: token ids, MASK where masked."""
     layout: Layout
     timestep: Tensor
     label: Tensor
     target: Tensor
-    answer: Tensor
-    """int64 [M]: the true letters at the predicted places."""
+    token_labels: Tensor
+    """int64 [M]: the true token ids at the predicted rows."""
     weight: Tensor
     """float32 [M]: L / count of the peptide; 0 where there is nothing to predict."""
 
@@ -197,18 +202,18 @@ class Batch:
 
 
 def exact_batch(plan: Plan) -> Batch:
-    """N residues and M hidden ones, exactly. Shapes depend on the data: for the CPU."""
-    filled = plan.filled.view(-1)
-    slot_of = filled.nonzero().view(-1)
-    hidden = plan.hidden.view(-1)[slot_of]
-    predict = hidden.nonzero().view(-1)
-    place_of = (filled.cumsum(0) - 1).clamp(min=0)
-    letters = plan.letters.view(-1)[slot_of]
+    """N residues and M masked ones, exactly. Shapes depend on the data: for the CPU."""
+    valid = plan.valid.view(-1)
+    slot_of = valid.nonzero().view(-1)
+    masked = plan.masked.view(-1)[slot_of]
+    predict = masked.nonzero().view(-1)
+    row_of = (valid.cumsum(0) - 1).clamp(min=0)
+    tokens = plan.tokens.view(-1)[slot_of]
     weight = (plan.length.to(torch.float32) / plan.count)[slot_of[predict] // MAX_LENGTH]
     return Batch(
-        torch.where(hidden, MASK, letters),
-        Layout(slot_of, place_of, plan.filled, predict),
-        plan.timestep, plan.label, plan.target, letters[predict], weight,
+        torch.where(masked, MASK, tokens),
+        Layout(slot_of, row_of, plan.valid, predict),
+        plan.timestep, plan.label, plan.target, tokens[predict], weight,
     )  # fmt: skip
 
 
@@ -229,14 +234,14 @@ def fixed_batch(plan: Plan, capacity: int) -> Batch:
     real = place < ends[..., -1:]
     slot_of = peptide * MAX_LENGTH + torch.where(real, place - starts.gather(-1, peptide), 0)
     column = torch.arange(MAX_LENGTH, device=ends.device)
-    place_of = (starts[..., None] + column).clamp(max=capacity - 1).flatten(-2)
-    hidden = plan.hidden.flatten(-2).gather(-1, slot_of) & real
-    letters = plan.letters.flatten(-2).gather(-1, slot_of)
+    row_of = (starts[..., None] + column).clamp(max=capacity - 1).flatten(-2)
+    masked = plan.masked.flatten(-2).gather(-1, slot_of) & real
+    tokens = plan.tokens.flatten(-2).gather(-1, slot_of)
     weight = (plan.length.to(torch.float32) / plan.count).gather(-1, peptide)
     return Batch(
-        torch.where(hidden, MASK, letters),
-        Layout(slot_of, place_of, plan.filled, None, real, starts, plan.length),
-        plan.timestep, plan.label, plan.target, letters, torch.where(hidden, weight, 0.0),
+        torch.where(masked, MASK, tokens),
+        Layout(slot_of, row_of, plan.valid, None, real, starts, plan.length),
+        plan.timestep, plan.label, plan.target, tokens, torch.where(masked, weight, 0.0),
     )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from mimir.model.attention import HeadIndex, Layout, attention
 INPUTS = MASK + 1
 """Rows of the residue embedding: the letters and the mask."""
 NO_LABEL = 2
-"""Label row that stands for 'not told'."""
+"""Label row of the unconditional model."""
 
 Attend = Callable[[Tensor], Tensor]
 Kernel = Callable[[Tensor, Tensor, Tensor, int], Tensor]
@@ -44,8 +44,8 @@ class _Pack(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        grad = grads[0].index_select(0, ctx.layout.place_of)
-        return grad * ctx.layout.filled.view(-1, 1), None
+        grad = grads[0].index_select(0, ctx.layout.row_of)
+        return grad * ctx.layout.valid.view(-1, 1), None
 
 
 class _Select(torch.autograd.Function):
@@ -94,7 +94,7 @@ class Block(nn.Module):
         self.down = nn.Linear(size.ffn * size.dim, size.dim)
 
     def forward(self, x: Tensor, attend: Attend, predict: Tensor | None) -> Tensor:
-        """[N, D] to [N, D], or to [M, D] when only the places in `predict` matter later."""
+        """[N, D] to [N, D], or to [M, D] when only the rows in `predict` matter later."""
         dtype = self.qkv.weight.dtype
         mixed = attend(self.qkv(_norm(self.norm1, x, dtype)))
         if predict is not None:
@@ -139,7 +139,7 @@ class Denoiser(nn.Module):
         self.register_buffer("time_waves", waves, persistent=False)
 
     def condition(self, timestep: Tensor, label: Tensor, target: Tensor) -> Tensor:
-        """What peptides are told: float32 [B, D], of int64 [B] timesteps, labels and targets."""
+        """The condition's embedding: float32 [B, D], of int64 [B] timesteps, labels and targets."""
         dtype = self.time_up.weight.dtype
         # T rows are fewer than the peptides of a batch: a table, then a look-up.
         table = self.time_down(F.gelu(self.time_up(self.time_waves.to(dtype))))
@@ -149,18 +149,18 @@ class Denoiser(nn.Module):
         )  # fmt: skip
         return summed.float()
 
-    def forward(self, letters: Tensor, condition: Tensor, layout: Layout) -> Tensor:
+    def forward(self, tokens: Tensor, condition: Tensor, layout: Layout) -> Tensor:
         """float32 logits [M, V] (or [N, V]).
 
         Args:
-            letters: int64 [N], ids with MASK where hidden.
+            tokens: int64 [N], ids, MASK where masked.
             condition: float32 [B, D] of `condition`.
             layout: where the residues sit.
         """
         slots = condition[:, None, :] + self.position.float()
         x = (
             _Pack.apply(slots.view(-1, self.size.dim), layout)
-            + _LookUp.apply(self.letter, letters).float()
+            + _LookUp.apply(self.letter, tokens).float()
         )
         attend = self._attend(layout)
         for i, block in enumerate(self.blocks):
@@ -196,8 +196,8 @@ def initialise(model: Denoiser, seed: int) -> None:
 
     Matrices: normal with deviation 1/sqrt(fan-in), the two that write into the residual
     stream scaled down by sqrt(2 * layers) (GPT-2); norms: identity. Letters and positions
-    begin at deviation 1, what is told of the whole peptide at 0.1: as the first norm sees
-    their sum, a louder condition drowns the letters and learning takes many times longer.
+    begin at deviation 1, embeddings of the condition at 0.1. The first norm sees their sum, and
+    with a larger condition learning takes many times longer.
     """
     residual = 1 / math.sqrt(2 * model.size.layers)
     for number, (name, value) in enumerate(model.named_parameters()):

@@ -1,9 +1,9 @@
-"""The bound that is trained and reported.
+"""The training objective: a bound on the negative log-likelihood (NELBO), and its evaluation.
 
-With c(t) = ceil(t L / T) residues hidden at timestep t, the reverse process reveals them
+With c(t) = ceil(t L / T) residues masked at timestep t, the reverse process reveals them
 one by one in random order, and the negative evidence lower bound of a peptide x is
 
-    NELBO(x) = L * E_{c ~ U{1..L}, mask of c} [ 1/c * sum over hidden i of -log p(x_i | rest) ]
+    NELBO(x) = L * E_{c ~ U{1..L}, mask of c} [ 1/c * sum over masked i of -log p(x_i | rest) ]
 
 (Uria, Murray & Larochelle 2014; Hoogeboom et al. 2022, equation 8, order-agnostic
 autoregressive diffusion; the same weight as 1/t of continuous masked diffusion, Sahoo et
@@ -19,18 +19,18 @@ from torch.nn import functional as F
 
 from mimir.config import Optimizer
 from mimir.model.batch import Batch, exact_batch, plan_evaluation
-from mimir.model.batch import Shelf as Shelf
+from mimir.model.batch import DeviceData as DeviceData
 from mimir.model.denoiser import Denoiser
 
 
 def bound(model: Denoiser, batch: Batch) -> Tensor:
-    """One-sample terms of the NELBO: float32 [M], nats, one for each predicted place.
+    """One-sample terms of the NELBO: float32 [M], nats, one for each predicted residue.
 
-    The sum over a peptide's places is its estimate.
+    The sum over a peptide's residues is its estimate.
     """
     condition = model.condition(batch.timestep, batch.label, batch.target)
-    logits = model(batch.letters, condition, batch.layout)
-    return F.cross_entropy(logits, batch.answer, reduction="none") * batch.weight
+    logits = model(batch.tokens, condition, batch.layout)
+    return F.cross_entropy(logits, batch.token_labels, reduction="none") * batch.weight
 
 
 def mean_bound(model: Denoiser, batch: Batch, residues: Tensor) -> Tensor:
@@ -40,24 +40,24 @@ def mean_bound(model: Denoiser, batch: Batch, residues: Tensor) -> Tensor:
 
 @torch.no_grad()
 def evaluate(
-    model: Denoiser, shelf: Shelf, timesteps: int, *, repeats: int = 1, batch: int = 512
+    model: Denoiser, data: DeviceData, timesteps: int, *, repeats: int = 1, batch: int = 512
 ) -> Tensor:
-    """Estimated NELBO of every peptide of a shelf with fixed noise: float64 [R], nats.
+    """Estimated NELBO of every peptide of a data set with fixed noise: float64 [R], nats.
 
-    The noise depends only on the shelf's order, so two models, or one model told other
+    The noise depends only on the order of the data, so two models, or one model with other
     targets, are compared on the same masks.
     """
-    total = torch.zeros(len(shelf), dtype=torch.float64)
+    total = torch.zeros(len(data), dtype=torch.float64)
     for repeat in range(repeats):
-        for start in range(0, len(shelf), batch):
-            stop = min(start + batch, len(shelf))
-            plan = plan_evaluation(shelf, start, stop, repeat, repeats, timesteps)
+        for start in range(0, len(data), batch):
+            stop = min(start + batch, len(data))
+            plan = plan_evaluation(data, start, stop, repeat, repeats, timesteps)
             prepared = exact_batch(plan)
             terms = bound(model, prepared).to(torch.float64).cpu()
             slot_of = prepared.layout.slot_of
             assert prepared.layout.predict is not None
             owner = torch.div(
-                slot_of[prepared.layout.predict], plan.letters.shape[-1], rounding_mode="floor"
+                slot_of[prepared.layout.predict], plan.tokens.shape[-1], rounding_mode="floor"
             )
             total[start:stop].index_add_(0, owner.cpu(), terms)
     return total / repeats

@@ -73,7 +73,7 @@ def words(seed: int, stream: int, step: Tensor, count: int) -> Tensor:
 def permutation(seed: int, epoch: Tensor, count: int) -> Tensor:
     """The order of an epoch: int64 [count], a permutation of range(count).
 
-    64-bit keys sorted stably, so that it hangs on no library's shuffle and ties are settled.
+    64-bit keys sorted stably, so the order depends on no library's shuffle, and ties are decided.
     """
     pair = words(seed, ORDER, epoch, 2 * count).view(count, 2)
     return torch.argsort((pair[:, 0] << 32) | pair[:, 1], stable=True)

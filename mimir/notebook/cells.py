@@ -1,4 +1,4 @@
-"""What the cells of notebooks/train_colab.ipynb call.
+"""The functions that the cells of notebooks/train_colab.ipynb call.
 
 A notebook is one more machine: it raises an attempt of the run and works on it by the same
 worker as any other, and whoever takes the run over fences it off. Its kernel imports no torch,
@@ -24,7 +24,7 @@ from mimir.config import Config, load_preset
 from mimir.errors import BAD_CONFIG, DONE, BadInput, Interrupted, StoreError
 from mimir.notebook.live import Board, CellScreen, Screen
 from mimir.runs import layout, notes
-from mimir.runs.collect import sweep
+from mimir.runs.collect import collect
 from mimir.runs.commit import raise_attempt
 from mimir.runs.figures import RANKING
 from mimir.runs.machine import Machine
@@ -37,7 +37,7 @@ from mimir.submission import enter, prepare
 PROVIDER = "notebook"
 """In machine.json. No provider of the launcher's, which could not end or ask a notebook."""
 POLL = 0.5
-PATIENCE = 60.0
+TAKE_OVER_TIMEOUT = 60.0
 """Seconds to wait until the attempt before is seen to be gone. A killed kernel's worker commits
 first; a vanished machine is silent after 20 s."""
 START, START_OWN = 900.0, 120.0
@@ -209,13 +209,13 @@ def _start(session: Session, store: Store, attempt: int) -> "subprocess.Popen[by
 
 
 def _settle(session: Session, store: Store, attempt: int, pid: int, board: Board) -> None:
-    """Leave word of this machine, and sweep away what older ones left."""
+    """Record this machine, and delete the checkpoints that older attempts abandoned."""
     machine = Machine(
         PROVIDER, time.time(), host=platform.node(), pid=pid, gpu=os.environ.get("MIMIR_GPU", "")
     )
     notes.record_machine(store, session.run, attempt, machine)
     try:
-        sweep(store, session.run, board.line)
+        collect(store, session.run, board.line)
     except StoreError as error:
         board.line(f"what older attempts left is not swept away: {error}")
 
@@ -254,18 +254,18 @@ def _must_be_free(session: Session, store: Store, status: Status) -> None:
         )
     if status.state not in ("queued", "running") or not status.attempt:
         return
-    number, until = status.attempt, time.monotonic() + PATIENCE
+    number, until = status.attempt, time.monotonic() + TAKE_OVER_TIMEOUT
     machine = status.attempts[-1].machine
     here = machine is not None and (machine.provider, machine.host) == (PROVIDER, platform.node())
-    beats = set[float]()
+    heartbeats = set[float]()
     while status.attempt == number and status.state in ("queued", "running"):
         if here and not _works(machine.pid if machine else None, session.run):
             return
         if not here and (status.silent or _never_began(status, machine)):
             return
-        pulse = notes.read_heartbeat(store, session.run, number)
-        beats |= {pulse.time} if pulse else set()
-        if (len(beats) > 1 and not here) or time.monotonic() > until:
+        heartbeat = notes.read_heartbeat(store, session.run, number)
+        heartbeats |= {heartbeat.time} if heartbeat else set()
+        if (len(heartbeats) > 1 and not here) or time.monotonic() > until:
             other = machine.provider if machine else ""
             where = "another notebook of this machine" if here else other
             raise BadInput(

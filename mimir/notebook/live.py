@@ -1,4 +1,4 @@
-"""A run as a notebook's cell shows it while it trains: its last lines, its curve, its samples."""
+"""Shows a run in a notebook cell while it trains: last lines, loss curve, samples."""
 
 import html
 import json
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from mimir.data.baselines import Yardstick
+from mimir.data.baselines import Baseline
 from mimir.data.peptides import of_run
 from mimir.errors import StoreError
 from mimir.output import plot
@@ -76,12 +76,12 @@ class Board:
             for row in read_metrics(store, record.name, read_head(store, record.name))
         }
         self._number, self._drawn_at, self._shown = 0, -EVERY, ""
-        self._yardstick = self._measured()
+        self._baseline = self._measured()
 
-    def _measured(self) -> Yardstick | None:
+    def _measured(self) -> Baseline | None:
         if self._record.data is None:
             return None
-        return of_run(self._store, self._record).yardsticks.background
+        return of_run(self._store, self._record).baselines.background
 
     def line(self, line: str) -> None:
         """Take a line that the worker printed; from any thread."""
@@ -110,7 +110,7 @@ class Board:
             self._drawn_at = self._clock()
         if self.rows and (grown or now):
             rows = [self.rows[step] for step in sorted(self.rows)]
-            self._screen.image(plot.loss_curve(rows, self._yardstick))
+            self._screen.image(plot.loss_curve(rows, self._baseline))
 
     def _grow(self) -> bool:
         """Fetch new rows of metrics; False if there are none, or the store is away just now."""

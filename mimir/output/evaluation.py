@@ -1,4 +1,4 @@
-"""All held-out figures of a model, for `python -m mimir evaluate`."""
+"""Measures all held-out figures of a model, for `python -m mimir evaluate`."""
 
 from dataclasses import asdict
 from typing import Any
@@ -25,7 +25,7 @@ def measure(opened: Opened, peptides: Peptides, repeats: int, samples: int) -> d
     rows = {}
     for figure in figures.FIGURES:
         found = MEASURES[figure.key](held, model, timesteps, repeats)
-        mark = peptides.yardsticks.of(figure)
+        mark = peptides.baselines.of(figure)
         rows[figure.name] = {
             "model": found.value,
             "composition": mark.unigram if mark else None,

@@ -1,6 +1,6 @@
-"""What a finished run leaves: one archive with a model that needs no Mimir to be read.
+"""Exports a finished run as one archive, whose model can be read without Mimir.
 
-model.safetensors   averaged weights, float32
+model.safetensors   EMA weights, float32
 config.json         the run's configuration
 vocabulary.json     letters, mask, labels, targets, lengths of the training peptides
 metrics.jsonl       every row of metrics of the run's history
@@ -36,7 +36,7 @@ from mimir.runs.parts import read_metrics
 from mimir.runs.record import RunRecord
 from mimir.runs.store import Stored
 from mimir.training.engine import Engine
-from mimir.training.validation import averaged
+from mimir.training.validation import ema_weights
 
 FORMAT = 1
 SAMPLES = 64
@@ -65,10 +65,10 @@ def vocabulary(peptides: Peptides) -> dict[str, Any]:
 
 
 def weights(engine: Engine) -> bytes:
-    """The averaged weights as a safetensors object."""
+    """The EMA weights as a safetensors object."""
     state = engine.state
     return save({
-        span.name: state.average[span.start : span.stop].view(span.shape).cpu().contiguous()
+        span.name: state.ema[span.start : span.stop].view(span.shape).cpu().contiguous()
         for span in state.spans
     })  # fmt: skip
 
@@ -107,12 +107,12 @@ def known_in(peptides: Peptides) -> Callable[[list[str]], list[bool]]:
 
 
 def draw_some(engine: Engine, peptides: Peptides, count: int) -> list[str]:
-    """Peptides from the averaged weights, told that they interact where the data has pairs."""
+    """Peptides from the EMA weights, with the label "interacting" where the data has pairs."""
     words = vocabulary(peptides)
     label = 1 if any(words["lengths"]["interacting"]) else 0
     histogram = words["lengths"]["interacting" if label else "background"]
     draw = Draw(label=label, seed=engine.config.training.seed)
-    with averaged(engine):
+    with ema_weights(engine):
         return sample(engine.model, count, draw, histogram)
 
 
@@ -136,7 +136,7 @@ def leave(
     found = Quality.of(drawn, known_in(peptides))
     rows = read_metrics(attempt.store, attempt.run, attempt.head)
     fasta = "".join(f">{attempt.run}_{i + 1}\n{s}\n" for i, s in enumerate(drawn))
-    curve = plot.loss_curve(rows, peptides.yardsticks.background)
+    curve = plot.loss_curve(rows, peptides.baselines.background)
     page = report.page(record, attempt.head, rows, peptides, drawn, found, curve)
     files = {
         "model.safetensors": weights(engine),

@@ -1,4 +1,4 @@
-"""Opening a run's model, whatever it is: finished, unfinished, or a pulled folder."""
+"""Opens the model of a run (finished or not) or of a pulled folder."""
 
 import json
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from mimir.training import checkpoint
 
 @dataclass(frozen=True)
 class Opened:
-    """A model with the averaged weights, and what its numbers mean."""
+    """A model with the EMA weights, and what its numbers mean."""
 
     model: Denoiser
     config: Config
@@ -56,7 +56,7 @@ def from_folder(folder: Path) -> Opened:
 
 
 def from_run(store: Store, run: str) -> Opened:
-    """The model of a run: what it left if it is done, else its newest checkpoint's average.
+    """The model of a run: what it left if it is done, else the EMA of its newest checkpoint.
 
     What cannot be used is passed over for the newest that can, with a warning.
 

@@ -1,18 +1,18 @@
-"""The loss curve as a picture."""
+"""Draws the loss curve as a PNG."""
 
 import io
 from typing import Any
 
-from mimir.data.baselines import Yardstick
+from mimir.data.baselines import Baseline
 from mimir.runs import figures
 
 
-def loss_curve(rows: list[dict[str, Any]], yardstick: Yardstick | None) -> bytes:
-    """A PNG of training loss and held-out figures over the steps, with the data's yardsticks.
+def loss_curve(rows: list[dict[str, Any]], baseline: Baseline | None) -> bytes:
+    """A PNG of training loss and held-out figures over the steps, with the data's baselines.
 
     Args:
         rows: metrics; those with `loss` are training, those with `val` validation.
-        yardstick: of the held-out background, if there is any.
+        baseline: of the held-out background, if there is any.
     """
     # The object interface: no window system and no global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -29,9 +29,9 @@ def loss_curve(rows: list[dict[str, Any]], yardstick: Yardstick | None) -> bytes
             axes.plot(
                 *zip(*points, strict=True), "o-", ms=3, lw=1.5, color=one.colour, label=one.label
             )
-    if yardstick is not None:
-        axes.axhline(yardstick.unigram, ls="--", lw=1, color="#555", label="composition entropy")
-        axes.axhline(yardstick.markov2, ls=":", lw=1, color="#555", label="order-2 Markov")
+    if baseline is not None:
+        axes.axhline(baseline.unigram, ls="--", lw=1, color="#555", label="composition entropy")
+        axes.axhline(baseline.markov2, ls=":", lw=1, color="#555", label="order-2 Markov")
     axes.set_xlabel("step")
     axes.set_ylabel("NELBO, nats per residue")
     axes.grid(alpha=0.3)

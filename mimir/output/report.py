@@ -1,4 +1,4 @@
-"""The report: one HTML file that can be attached to a paper or a message."""
+"""Writes the report: one HTML file that can be attached to a paper or a message."""
 
 import base64
 import html
@@ -34,7 +34,7 @@ def page(
         (row for row in reversed(rows) if row.get(figures.RANKING) is not None), {}
     )
     shown = [
-        (figure.label, last.get(figure.key), peptides.yardsticks.of(figure))
+        (figure.label, last.get(figure.key), peptides.baselines.of(figure))
         for figure in figures.FIGURES
     ]
     table = [

@@ -1,4 +1,4 @@
-"""Drawing peptides: one residue at a time, as the bound was trained.
+"""Draws peptides from a model, one residue at a time in random order or by confidence.
 
 Revealing one residue at each pass has no factorisation error, and at 20 passes for any
 number of peptides it is cheap. In random order it samples the model's own distribution
@@ -29,9 +29,10 @@ a peptide must not depend on how many are asked for."""
 class Draw:
     """How to sample.
 
-    order: "random" or "confidence". guidance g: log p = g log p(told) + (1 - g) log p(untold);
+    order: "random" or "confidence". guidance g: log p = g log p(conditional) +
+    (1 - g) log p(unconditional);
     1 is plain conditional sampling. pattern: fixed letters, '.' where free, or empty.
-    label: 0, 1 or 2 (not told). target: index, or None.
+    label: 0, 1 or 2 (unconditional). target: index, or None.
     """
 
     label: int = 1
@@ -80,7 +81,7 @@ def sample(
     """Draw peptides.
 
     Args:
-        model: float32 weights, usually the average.
+        model: float32 weights, usually the EMA.
         count: how many.
         draw: how.
         histogram: peptides of each length 0 … 20 to draw lengths from.
@@ -90,16 +91,16 @@ def sample(
     out: list[str] = []
     for start in range(0, count, CHUNK):
         number = torch.arange(start, start + CHUNK)
-        letters, length = _blank(number, draw, histogram)
-        letters = _reveal(model, letters.to(device), length.to(device), number.to(device), draw)
-        for row, size in zip(letters.tolist(), length.tolist(), strict=True):
+        tokens, length = _blank(number, draw, histogram)
+        tokens = _reveal(model, tokens.to(device), length.to(device), number.to(device), draw)
+        for row, size in zip(tokens.tolist(), length.tolist(), strict=True):
             out.append("".join(LETTERS[i] for i in row[:size]))
         progress(min(CHUNK, count - start))
     return out[:count]
 
 
 def _blank(number: Tensor, draw: Draw, histogram: list[int]) -> tuple[Tensor, Tensor]:
-    """Masked letters int64 [n, P] and lengths int64 [n] of these peptides."""
+    """Masked tokens int64 [n, P] and lengths int64 [n] of these peptides."""
     if draw.pattern:
         length = torch.full(number.shape, len(draw.pattern))
         row = [LETTERS.find(letter) if letter != "." else MASK for letter in draw.pattern]
@@ -119,23 +120,23 @@ def _blank(number: Tensor, draw: Draw, histogram: list[int]) -> tuple[Tensor, Te
     return torch.full((len(number), MAX_LENGTH), MASK), length
 
 
-def _reveal(model: Denoiser, letters: Tensor, length: Tensor, number: Tensor, draw: Draw) -> Tensor:
-    column = torch.arange(MAX_LENGTH, device=letters.device)
+def _reveal(model: Denoiser, tokens: Tensor, length: Tensor, number: Tensor, draw: Draw) -> Tensor:
+    column = torch.arange(MAX_LENGTH, device=tokens.device)
     inside = column < length[:, None]
     rank = philox.words(draw.seed, philox.SAMPLE_ORDER, number, MAX_LENGTH)
     luck = philox.uniform(philox.words(draw.seed, philox.SAMPLE_TOKEN, number, MAX_LENGTH))
-    told = (
+    conditional = (
         torch.full_like(length, draw.label),
         torch.full_like(length, model.targets if draw.target is None else draw.target),
     )
-    untold = (torch.full_like(length, NO_LABEL), torch.full_like(length, model.targets))
+    unconditional = (torch.full_like(length, NO_LABEL), torch.full_like(length, model.targets))
     for turn in range(MAX_LENGTH):
-        masked = inside & (letters == MASK)
+        masked = inside & (tokens == MASK)
         if not bool(masked.any()):
             break
-        logits = _logits(model, letters, length, masked, *told)
+        logits = _logits(model, tokens, length, masked, *conditional)
         if draw.guidance != 1.0:
-            other = _logits(model, letters, length, masked, *untold)
+            other = _logits(model, tokens, length, masked, *unconditional)
             logits = draw.guidance * logits + (1 - draw.guidance) * other
         # The best at 0, so that the coldest temperature does not send all to -inf.
         logits = logits - logits.amax(-1, keepdim=True)
@@ -148,27 +149,27 @@ def _reveal(model: Denoiser, letters: Tensor, length: Tensor, number: Tensor, dr
         ends = chance[torch.arange(len(place), device=place.device), place].cumsum(1)
         pick = torch.searchsorted(ends, luck[:, turn : turn + 1] * ends[:, -1:], right=True)
         pick = pick.clamp(max=len(STANDARD) - 1)
-        old = letters.gather(1, place[:, None])
+        old = tokens.gather(1, place[:, None])
         still = masked.any(1, keepdim=True)
-        letters = letters.scatter(1, place[:, None], torch.where(still, pick, old))
-    return letters
+        tokens = tokens.scatter(1, place[:, None], torch.where(still, pick, old))
+    return tokens
 
 
 def _logits(
-    model: Denoiser, letters: Tensor, length: Tensor, masked: Tensor, label: Tensor, target: Tensor
+    model: Denoiser, tokens: Tensor, length: Tensor, masked: Tensor, label: Tensor, target: Tensor
 ) -> Tensor:
     """float64 log-probabilities of the 20 standard letters at every slot: [n, P, 20]."""
-    inside = torch.arange(MAX_LENGTH, device=letters.device) < length[:, None]
+    inside = torch.arange(MAX_LENGTH, device=tokens.device) < length[:, None]
     flat = inside.view(-1)
     slot_of = flat.nonzero().view(-1)
     layout = Layout(slot_of, (flat.cumsum(0) - 1).clamp(min=0), inside)
     count = masked.sum(1).clamp(min=1)
     timesteps = model.timesteps
     condition = model.condition((count - 1) * timesteps // length + 1, label, target)
-    packed = model(letters.view(-1)[slot_of], condition, layout)[:, : len(STANDARD)]
+    packed = model(tokens.view(-1)[slot_of], condition, layout)[:, : len(STANDARD)]
     full = torch.zeros(len(flat), len(STANDARD), dtype=torch.float64, device=flat.device)
     full[slot_of] = torch.log_softmax(packed.to(torch.float64), -1)
-    return full.view(*letters.shape, len(STANDARD))
+    return full.view(*tokens.shape, len(STANDARD))
 
 
 @dataclass(frozen=True)

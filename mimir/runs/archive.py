@@ -1,4 +1,4 @@
-"""The model's archive: an uncompressed tar, opened without trust.
+"""Packs the model's archive, an uncompressed tar, and unpacks one without trusting it.
 
 A store may hold what Mimir did not write.
 """

@@ -1,4 +1,4 @@
-"""The launcher's sweep: checkpoints of abandoned attempts that no HEAD names.
+"""Collects garbage: checkpoints of abandoned attempts that no HEAD names.
 
 An attempt deletes only what its own commits removed. What it uploaded and never committed,
 and what it had committed when a later attempt's retention dropped it, stays until here.
@@ -18,7 +18,7 @@ from mimir.runs.store import Store
 _log = logging.getLogger(__name__)
 
 
-def sweep(store: Store, run: str, say: Callable[[str], None] = _log.warning) -> list[str]:
+def collect(store: Store, run: str, say: Callable[[str], None] = _log.warning) -> list[str]:
     """Delete those checkpoints; their keys. Failed deletions are said and left for next time."""
     found = store.read(layout.head_key(run))
     if found is None:

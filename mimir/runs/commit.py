@@ -6,7 +6,7 @@ older process of the same attempt, fails: no lease and no clock is involved.
 
 A commit is content first, under a key that no other writer can choose, then one swap of
 HEAD. Deleted is only what that swap removed, and only below the own attempt: what an older
-attempt left is the launcher's to sweep.
+attempt left is collected by the launcher (`mimir.runs.collect`).
 """
 
 import contextlib
@@ -298,7 +298,7 @@ class Attempt:
             try:
                 self.store.delete(kept.key)
             except StoreError as error:
-                # Costs space until the sweep, and nothing else.
+                # Costs space until it is collected, and nothing else.
                 self._say(f"could not delete the old checkpoint {kept.key}: {error}")
 
 

@@ -1,4 +1,4 @@
-"""What lies where under a store. Every key that another module uses is made here.
+"""Names every object of a store. Every key that another module uses is made here.
 
     <run>/run.json                               the frozen job, created once
     <run>/HEAD                                   compare-and-swap only

@@ -1,4 +1,4 @@
-"""Small facts beside HEAD: order, machine, heartbeat, outcome, stop request, end of the machine.
+"""Reads and writes small documents beside HEAD: order, machine, heartbeat, outcome and others.
 
 No commit rests on them. Whoever creates order.json of an attempt, and nobody else, may send
 one request for a machine; everybody else looks for that machine or begins the next attempt.
@@ -90,7 +90,7 @@ class StopRequest:
     reason: str = ""
 
 
-def beat(store: Store, run: str, attempt: int, heartbeat: Heartbeat) -> None:
+def write_heartbeat(store: Store, run: str, attempt: int, heartbeat: Heartbeat) -> None:
     """Overwrite the attempt's heartbeat."""
     body = asdict(heartbeat)
     if not heartbeat.figures:

@@ -1,4 +1,4 @@
-"""Does a store really refuse what it must refuse? Asked once, when a run is created.
+"""Tests whether a store refuses what it must refuse, when a run is created.
 
 Some S3 servers do not know If-None-Match or If-Match on writes; the worst of them accept the
 header and write all the same, so that two machines would both believe they own a run. What

@@ -1,4 +1,4 @@
-"""Content on its way into a bucket: a file over it, its digests, and the ETag it must get.
+"""Content for a bucket: as a file, with its digests and the ETag that it must get.
 
 An S3 server's ETag is the MD5 of what arrived, or of the MD5s of its parts. So it says, without
 a second transfer and on servers that check nothing by themselves, whether the bytes that lie

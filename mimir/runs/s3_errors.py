@@ -1,4 +1,4 @@
-"""What S3 servers and boto3 say, in the words of our error tree. The only place that does this."""
+"""Translates errors of S3 servers and boto3 into our error tree; nothing else does this."""
 
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import (

@@ -1,4 +1,4 @@
-"""`s3://bucket/prefix?endpoint=...&region=...&addressing=...`: where an S3 store lies."""
+"""Parses `s3://bucket/prefix?endpoint=...&region=...&addressing=...`."""
 
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit

@@ -1,4 +1,4 @@
-"""What has become of a run, derived from its store alone.
+"""Derives the state of a run from its store alone.
 
 No provider is asked: its word tells whether money is spent, not whether a run is safe. The
 heartbeat's age makes an attempt "silent", which is for people to see; whether an attempt may
@@ -126,16 +126,16 @@ def derive(store: Store, run: str, now: float) -> Status:
             return derive(store, run, now)
         head = again
     stop = notes.stop_requested(store, run, head.attempt) if head.attempt else None
-    pulse = _newest_heartbeat(store, run, head)
-    alive = notes.read_heartbeat(store, run, head.attempt) if head.attempt else None
+    latest = _newest_heartbeat(store, run, head)
+    heartbeat = notes.read_heartbeat(store, run, head.attempt) if head.attempt else None
     state, reason = _state(head, current, stopping=stop is not None)
     running = state == "running"
-    age = now - alive.time if running and alive else None
+    age = now - heartbeat.time if running and heartbeat else None
     measured = [kept.loss for kept in head.kept if kept.loss is not None]
-    val = pulse.val if pulse and pulse.val is not None else measured[-1] if measured else None
-    step = max(alive.step, head.step) if running and alive else head.step
-    total = pulse.total_steps if pulse else None
-    rate = pulse.rate if pulse and running else None
+    val = latest.val if latest and latest.val is not None else measured[-1] if measured else None
+    step = max(heartbeat.step, head.step) if running and heartbeat else head.step
+    total = latest.total_steps if latest else None
+    rate = latest.rate if latest and running else None
     return Status(
         run=run,
         preset=record.preset,
@@ -144,12 +144,14 @@ def derive(store: Store, run: str, now: float) -> Status:
         step=step,
         committed_step=head.step,
         total_steps=total,
-        epoch=pulse.epoch if pulse else None,
+        epoch=latest.epoch if latest else None,
         rate=rate,
         eta_s=(total - step) / rate if rate and total is not None else None,
-        loss=pulse.loss if pulse else None,
+        loss=latest.loss if latest else None,
         val=val,
-        silent=age is not None and alive is not None and age > SILENT_AFTER * alive.interval_s,
+        silent=age is not None
+        and heartbeat is not None
+        and age > SILENT_AFTER * heartbeat.interval_s,
         silent_s=age,
         stop_requested=stop is not None,
         attempt=head.attempt,
@@ -157,7 +159,7 @@ def derive(store: Store, run: str, now: float) -> Status:
         kept=head.kept,
         best=head.best,
         created=record.created,
-        figures=from_heartbeat(pulse.figures) if pulse else {},
+        figures=from_heartbeat(latest.figures) if latest else {},
     )
 
 
@@ -194,9 +196,9 @@ def _newest_heartbeat(store: Store, run: str, head: Head) -> Heartbeat | None:
     """Of the newest attempt that gave a sign: a queued attempt has none of its own."""
     begun = [attempt for attempt, _ in reversed(head.lineage)]
     for attempt in dict.fromkeys((head.attempt, *begun)) if head.attempt else ():
-        pulse = notes.read_heartbeat(store, run, attempt)
-        if pulse is not None:
-            return pulse
+        latest = notes.read_heartbeat(store, run, attempt)
+        if latest is not None:
+            return latest
     return None
 
 

@@ -7,7 +7,7 @@ import torch
 from mimir.config import Config
 from mimir.data.pack import TRAIN, Peptides
 from mimir.data.peptides import of_run
-from mimir.model.batch import Shelf
+from mimir.model.batch import DeviceData
 from mimir.runs.record import RunRecord
 from mimir.runs.store import Store
 from mimir.training.engine import Engine, Machine
@@ -27,8 +27,8 @@ def assemble(config: Config, peptides: Peptides) -> Engine:
         # Without it, cuBLAS may add in another order each time.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     rows = torch.from_numpy(peptides.subset(TRAIN).copy())
-    shelf = Shelf.of(peptides, rows, machine.device)
-    return Engine(config, shelf, len(peptides.vocabulary), machine)
+    data = DeviceData.of(peptides, rows, machine.device)
+    return Engine(config, data, len(peptides.vocabulary), machine)
 
 
 def describe(engine: Engine, peptides: Peptides) -> str:
@@ -42,6 +42,6 @@ def describe(engine: Engine, peptides: Peptides) -> str:
         device = "the CPU (no GPU is visible)"
     return (
         f"preset {config.preset}: {size / 1e6:.2f}M parameters on {device} in "
-        f"{str(machine.dtype).removeprefix('torch.')}; {len(engine.shelf):,} training peptides, "
+        f"{str(machine.dtype).removeprefix('torch.')}; {len(engine.data):,} training peptides, "
         f"{len(peptides.vocabulary)} targets; step {engine.step:,} of {engine.total:,}"
     )

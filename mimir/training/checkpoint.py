@@ -1,4 +1,4 @@
-"""A checkpoint: the whole training state as one safetensors object.
+"""Encodes the whole training state as one safetensors object, and decodes it.
 
 Tensors by name, and one metadata key with canonical JSON: with several keys safetensors
 writes them in random order, and equal states would have unequal digests. What follows from

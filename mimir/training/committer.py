@@ -1,4 +1,4 @@
-"""Commits in the background, while training goes on.
+"""Commits checkpoints in a background thread while training goes on.
 
 One thread takes the newest snapshot, encodes it, uploads it and swaps HEAD. A store that
 fails is tried again with growing pauses, also one that refuses the keys: fresh ones may be
@@ -15,7 +15,7 @@ from mimir.runs.commit import Attempt
 from mimir.text import duration, size
 from mimir.training.checkpoint import Snapshot
 
-PATIENCE = 1800.0
+TIMEOUT = 1800.0
 """Seconds without a successful commit, while one waits, before training gives up."""
 LONGEST_PAUSE = 60.0
 
@@ -36,13 +36,13 @@ class Committer:
         say: Callable[[str], None],
         *,
         before: Callable[[], bool] = lambda: True,
-        patience: float = PATIENCE,
+        timeout: float = TIMEOUT,
         clock: Callable[[], float] = time.monotonic,
         pause: float = 1.0,
     ) -> None:
         self._attempt, self._say, self._clock = attempt, say, clock
         self._before = before
-        self._patience, self._pause = patience, pause
+        self._timeout, self._pause = timeout, pause
         self._changed = threading.Condition()
         self._waiting: Snapshot | None = None
         self._busy = False
@@ -131,10 +131,10 @@ class Committer:
             except StoreError as error:
                 if self._failing is None:
                     self._failing = began
-                if self._clock() - self._failing > self._patience:
+                if self._clock() - self._failing > self._timeout:
                     # Not as it came: that keys expired is no fault of the run's configuration.
                     raise StoreError(
-                        f"no checkpoint could be committed for {self._patience:.0f} s, the last "
+                        f"no checkpoint could be committed for {self._timeout:.0f} s, the last "
                         f"one stands: {error}"
                     ) from error
                 self._say(f"checkpoint of step {snapshot.record.step} not committed yet: {error}")

@@ -1,4 +1,4 @@
-"""Whether a GPU and torch's compiler can be used here, and if nearly so, why not.
+"""Finds out whether a GPU and torch's compiler can be used here, and if not, why.
 
 torch answers `is_available() == False` both where there is no GPU and where the driver is
 older than the CUDA that torch was built with; only a warning tells the two apart. The first

@@ -1,10 +1,10 @@
-"""The training step, and two ways to run many of it.
+"""Runs training steps: one by one on a CPU, or captured as CUDA graphs on a GPU.
 
 A step reads its number from a device tensor, plans its batch, computes loss and gradient,
-clips, updates and averages, and writes its loss into a window: it never asks the device for
+clips, updates weights and EMA, and writes its loss into a window. It never asks the device for
 a value. On a CPU the shapes follow the data; on a GPU they are fixed, and `graph_steps`
 whole steps are captured in one CUDA graph. Compiled, a captured step is few kernels: one plan
-serves all steps of the graph, attention is one kernel each way, and the update two passes.
+serves all steps of the graph, attention is one kernel each way, and the update is fused.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,8 +20,8 @@ from mimir.errors import BadInput
 from mimir.model import philox
 from mimir.model.batch import (
     Batch,
+    DeviceData,
     Plan,
-    Shelf,
     capacity_for,
     exact_batch,
     fixed_batch,
@@ -98,20 +98,25 @@ class Engine:
 
     Args:
         config: the run's settings.
-        shelf: the training peptides, on the machine's device.
+        data: the training peptides, on the machine's device.
         targets: number of target proteins in the data's vocabulary.
         machine: where to compute.
     """
 
-    def __init__(self, config: Config, shelf: Shelf, targets: int, machine: Machine) -> None:
-        self.config, self.shelf, self.targets, self.machine = config, shelf, targets, machine
+    def __init__(self, config: Config, data: DeviceData, targets: int, machine: Machine) -> None:
+        self.config, self.data, self.targets, self.machine = (
+            config,
+            data,
+            targets,
+            machine,
+        )
         training = config.training
-        if training.batch > len(shelf):
+        if training.batch > len(data):
             raise BadInput(
-                f"batch is {training.batch}, but there are only {len(shelf)} training peptides; "
+                f"batch is {training.batch}, but there are only {len(data)} training peptides; "
                 "use a smaller --batch or more data"
             )
-        self.steps_per_epoch = len(shelf) // training.batch
+        self.steps_per_epoch = len(data) // training.batch
         self.total = self.steps_per_epoch * training.epochs
         if training.max_steps:
             self.total = min(self.total, training.max_steps)
@@ -126,18 +131,18 @@ class Engine:
         self._weights = [named[span.name] for span in self.state.spans]
         self.step = 0
         """The host's copy of the number of steps taken."""
-        self.order = torch.zeros(len(shelf), dtype=torch.int64, device=device)
+        self.order = torch.zeros(len(data), dtype=torch.int64, device=device)
         self._epoch = -1
         self._capacity = self._widest() if machine.fixed else 0
         self._ahead: tuple[int, Iterator[Work]] = (0, iter(()))  # the next place, and on from it
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         self._loss, self._batches = mean_bound, self._fixed_batches
-        self._update: Update = update.by_parts
+        self._update: Update = update.unfused
         if machine.compiled:
             self._loss = _compiled(mean_bound, machine)
         if machine.compiled and machine.fixed:
             self._batches = _compiled(self._fixed_batches, machine)
-            self._update = _two_passes(machine)
+            self._update = _fused_update(machine)
         if machine.fused:
             from mimir.model import kernels
 
@@ -168,25 +173,25 @@ class Engine:
 
     def _order_of(self, epoch: int) -> Tensor:
         number = torch.tensor(epoch, device=self.machine.device)
-        return philox.permutation(self.config.training.seed, number, len(self.shelf))
+        return philox.permutation(self.config.training.seed, number, len(self.data))
 
     def _widest(self) -> int:
         """Residues that hold any batch (or slice of one) of the whole run.
 
-        Found beforehand (a sort for each epoch), for the shapes of matrix products, and with
-        them their rounding, must not hang on the epoch that an attempt happened to begin with.
+        Found beforehand (a sort for each epoch). The shapes of matrix products decide how they
+        round, so they must not depend on the epoch in which an attempt began.
         """
         training = self.config.training
         width, used = training.batch // training.accumulate, self.steps_per_epoch * training.batch
         return max(
-            capacity_for(self.shelf.lengths, self._order_of(epoch)[:used], width)
+            capacity_for(self.data.lengths, self._order_of(epoch)[:used], width)
             for epoch in range((self.total - 1) // self.steps_per_epoch + 1)
         )
 
     def _plan(self, steps: Tensor) -> Plan:
         training = self.config.training
         return plan_training(
-            self.shelf, self.order, steps, training.batch, self.config.objective,
+            self.data, self.order, steps, training.batch, self.config.objective,
             training.seed, self.targets,
         )  # fmt: skip
 
@@ -293,8 +298,8 @@ def _compiled(function: Callable[..., Any], machine: Machine) -> Any:
     return torch.compile(function, fullgraph=True, dynamic=not machine.fixed, options=options)
 
 
-def _two_passes(machine: Machine) -> Update:
-    """The compiled update."""
+def _fused_update(machine: Machine) -> Update:
+    """The fused update, compiled as two kernels."""
     measure, apply = _compiled(update.measure, machine), _compiled(update.apply, machine)
 
     def both(state: TrainingState, loss: Tensor, settings: Optimizer, total: int) -> None:

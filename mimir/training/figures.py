@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mimir.data.pack import VALIDATION, Peptides
-from mimir.model.batch import Shelf
+from mimir.model.batch import DeviceData
 from mimir.model.denoiser import Denoiser
 from mimir.model.objective import evaluate
 
@@ -21,20 +21,20 @@ from mimir.model.objective import evaluate
 class HeldOut:
     """The held-out peptides on a device."""
 
-    background: Shelf
-    pairs: Shelf
-    shuffled: Shelf
+    background: DeviceData
+    pairs: DeviceData
+    shuffled: DeviceData
     """The pairs, each with the target of another pair."""
 
     @staticmethod
     def of(peptides: Peptides, device: torch.device, rows: int) -> "HeldOut":
         """At most `rows` of each label; the data's order is random already."""
 
-        def shelf(label: int) -> Shelf:
+        def data(label: int) -> DeviceData:
             chosen = torch.from_numpy(peptides.subset(VALIDATION, label).copy())[:rows]
-            return Shelf.of(peptides, chosen, device)
+            return DeviceData.of(peptides, chosen, device)
 
-        background, pairs = shelf(0), shelf(1)
+        background, pairs = data(0), data(1)
         # A rotation by half: another target, unless one target has more than half of the pairs.
         order = torch.argsort(pairs.targets, stable=True)
         turned = pairs.targets.clone()
@@ -58,11 +58,11 @@ def _nelbo(name: str) -> Measure:
     """NELBO of one set of `HeldOut`, in nats per residue."""
 
     def measure(held: HeldOut, model: Denoiser, timesteps: int, repeats: int) -> Measured:
-        shelf: Shelf = getattr(held, name)
-        if not len(shelf):
+        data: DeviceData = getattr(held, name)
+        if not len(data):
             return Measured(None, 0)
-        nats = evaluate(model, shelf, timesteps, repeats=repeats)
-        return Measured(per_residue(nats, shelf), len(shelf))
+        nats = evaluate(model, data, timesteps, repeats=repeats)
+        return Measured(per_residue(nats, data), len(data))
 
     return measure
 
@@ -75,6 +75,6 @@ MEASURES: dict[str, Measure] = {
 """By the figure's key."""
 
 
-def per_residue(nats: Tensor, shelf: Shelf) -> float:
+def per_residue(nats: Tensor, data: DeviceData) -> float:
     """Total nats over total residues."""
-    return float(nats.sum() / shelf.lengths.sum().cpu())
+    return float(nats.sum() / data.lengths.sum().cpu())

@@ -1,4 +1,4 @@
-"""The loop: steps, and what happens between them.
+"""The training loop: steps, and between them metrics, validation, checkpoints and stops.
 
 At each boundary in this order: a row of metrics, a validation, a checkpoint, a look at
 whether to stop. The order is part of a run's meaning: a checkpoint holds the validation of
@@ -26,8 +26,8 @@ LAST_COMMIT_SECONDS = 600.0
 
 
 @dataclass
-class Gauge:
-    """What progress shows; written by the loop, read by the reporter's thread."""
+class ProgressSnapshot:
+    """How far training is; written by the loop, read by the reporter's thread."""
 
     step: int = 0
     total: int = 0
@@ -49,7 +49,7 @@ class Loop:
         validation: the held-out peptides.
         committer: takes checkpoints; None trains without any (bench, preflight).
         record: of the checkpoint gone on from, or a fresh one.
-        gauge: kept up to date.
+        progress: kept up to date.
         emit: takes a row of metrics.
         say: takes a line for people.
         stop: polled between steps; a reason to stop, or "".
@@ -62,7 +62,7 @@ class Loop:
         validation: Validation,
         committer: Committer | None,
         record: Record,
-        gauge: Gauge,
+        progress: ProgressSnapshot,
         *,
         emit: Callable[[dict[str, Any]], None],
         say: Callable[[str], None],
@@ -71,8 +71,8 @@ class Loop:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.engine, self.validation, self.committer = engine, validation, committer
-        self.record, self.gauge = record, gauge
-        gauge.device = gpu.name(engine.machine.device)
+        self.record, self.progress = record, progress
+        progress.device = gpu.name(engine.machine.device)
         self._emit, self._say, self._stop = emit, say, stop
         self._samples, self._clock = samples, clock
         self._every = engine.config.training.eval_every or engine.steps_per_epoch
@@ -119,7 +119,7 @@ class Loop:
 
     def _boundary(self) -> None:
         step, config = self.engine.step, self.engine.config
-        self.gauge.step, self.gauge.epoch = step, step / self.engine.steps_per_epoch
+        self.progress.step, self.progress.epoch = step, step / self.engine.steps_per_epoch
         if step % config.training.log_every == 0 or step == self.engine.total:
             self._log()
         if step % self._every == 0 or step == self.engine.total:
@@ -166,19 +166,19 @@ class Loop:
         now, (before, first) = self._clock(), self._window
         rate = (step - first) / max(1e-9, now - before)
         self._window = (now, step)
-        gauge = self.gauge
-        gauge.loss = float(losses.double().mean()) if len(losses) else None
-        gauge.rate = rate if gauge.rate is None else 0.7 * gauge.rate + 0.3 * rate
-        residues = float(self.engine.shelf.lengths.sum()) / len(self.engine.shelf)
-        gauge.tokens_per_s = rate * self.engine.config.training.batch * residues
+        progress = self.progress
+        progress.loss = float(losses.double().mean()) if len(losses) else None
+        progress.rate = rate if progress.rate is None else 0.7 * progress.rate + 0.3 * rate
+        residues = float(self.engine.data.lengths.sum()) / len(self.engine.data)
+        progress.tokens_per_s = rate * self.engine.config.training.batch * residues
         self._emit({
             "step": step,
-            "epoch": round(gauge.epoch, 4),
-            "loss": gauge.loss,
+            "epoch": round(progress.epoch, 4),
+            "loss": progress.loss,
             "norm": float(norms.double().mean()) if len(norms) else None,
             "lr": float(state.rate),
             "steps_per_s": round(rate, 3),
-            "tokens_per_s": round(gauge.tokens_per_s, 1),
+            "tokens_per_s": round(progress.tokens_per_s, 1),
             "time": round(time.time(), 3),
         })  # fmt: skip
         self._show()
@@ -201,7 +201,7 @@ class Loop:
             record, evaluated=step, val=val, best=val if better else record.best,
             stale=0 if better or val is None else record.stale + 1,
         )  # fmt: skip
-        self.gauge.val, self.gauge.figures = val, figures
+        self.progress.val, self.progress.figures = val, figures
         row: dict[str, Any] = {"step": step, **figures}
         every = self.engine.config.runtime.sample_every
         drawn = self._samples and every and (step // self._every) % every == 0
@@ -230,10 +230,10 @@ class Loop:
         return checkpoint.take(self.engine.state, self.record)
 
     def _show(self) -> None:
-        gauge, engine = self.gauge, self.engine
-        gauge.step, gauge.total = engine.step, engine.total
-        gauge.epoch = engine.step / engine.steps_per_epoch
-        gauge.val = self.record.val
+        progress, engine = self.progress, self.engine
+        progress.step, progress.total = engine.step, engine.total
+        progress.epoch = engine.step / engine.steps_per_epoch
+        progress.val = self.record.val
 
 
 def first_record(engine: Engine, data_sha256: str, attempt: int) -> Record:

@@ -1,7 +1,7 @@
-"""All that training changes, in flat buffers.
+"""Holds all that training changes, in flat buffers.
 
-Weights, AdamW's moments and the average are one float32 vector each: clipping, the
-update, the average and a snapshot are then one kernel each, and a checkpoint's tensors are
+Weights, AdamW's moments and the EMA are one float32 vector each: clipping, the
+update, the EMA and a snapshot are then one kernel each, and a checkpoint's tensors are
 views. Nothing is created lazily: a state at step 0 has every tensor that one at step
 100,000 has.
 """
@@ -28,7 +28,7 @@ class Span:
 
 
 class TrainingState:
-    """Master weights, moments, average and counters of one model.
+    """Master weights, moments, EMA and counters of one model.
 
     Args:
         model: its parameters become views of a flat buffer of `dtype`; with float32 that
@@ -57,7 +57,7 @@ class TrainingState:
         def vector(kind: torch.dtype = torch.float32) -> Tensor:
             return torch.zeros(size, dtype=kind, device=device)
 
-        self.master, self.average = vector(), vector()
+        self.master, self.ema = vector(), vector()
         self.exp_avg, self.exp_avg_sq = vector(), vector()
         self.grad = vector()
         self.low = self.master if dtype == torch.float32 else vector(dtype)
@@ -66,7 +66,7 @@ class TrainingState:
             self.master[span.start : span.stop].copy_(value.detach().reshape(-1))
             value.data = self.low[span.start : span.stop].view(span.shape)
             value.grad = self.low_grad[span.start : span.stop].view(span.shape)
-        self.average.copy_(self.master)
+        self.ema.copy_(self.master)
         self.refresh()
 
         def scalar(value: float, kind: torch.dtype) -> Tensor:
@@ -126,7 +126,7 @@ class TrainingState:
     def _vectors(self) -> Iterator[tuple[str, Tensor]]:
         for prefix, vector in (
             ("model", self.master),
-            ("ema", self.average),
+            ("ema", self.ema),
             ("adamw.exp_avg", self.exp_avg),
             ("adamw.exp_avg_sq", self.exp_avg_sq),
         ):

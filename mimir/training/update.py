@@ -1,13 +1,13 @@
-"""What follows the gradient: clip, AdamW, average. Twice, as what is fast differs.
+"""Updates the weights: clipping, AdamW and EMA, unfused for eager mode or fused when compiled.
 
-`by_parts` is made of torch's own operations: several passes over all weights. `measure` and
-`apply` are for torch.compile, which makes one pass over the gradient of the first, and of the
-second one that reads gradient, weights, moments and average once and writes them once: by parts,
-clipping, AdamW, average and copies took 520 of the 2,250 µs of an H200's step of the large preset.
-They are two functions, for in one the compiler could work the few numbers out anew for each weight.
+`unfused` consists of torch's own operations, which pass over all weights several times. The fused
+update is `measure`, one pass over the gradient, then `apply`, one pass that reads and writes
+gradient, weights, moments and EMA once. Unfused, these took 520 of the 2,250 µs of a step of the
+large preset on an H200. `measure` and `apply` are two functions because in a single one the
+compiler could compute the few scalars again for each weight.
 
-AdamW as Loshchilov & Hutter 2019 (algorithm 2) has it, in the order of torch's own; a test
-holds the two together.
+AdamW follows Loshchilov & Hutter 2019 (algorithm 2), in the order of torch's own operations; a
+test compares the two.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ SMALLEST_SCALE = 2.0**-10
 
 @dataclass(frozen=True)
 class Measures:
-    """What one step's update hangs on: 0-d tensors, float32 if not said otherwise."""
+    """The scalars that one update needs: 0-d tensors, float32 if not said otherwise."""
 
     norm: Tensor
     """Of the unclipped gradient."""
@@ -41,11 +41,11 @@ class Measures:
     step_size: Tensor
     correction: Tensor
     decay: Tensor
-    """Of the average."""
+    """Of the EMA."""
 
 
-def average_decay(updates: Tensor, ema: float) -> Tensor:
-    """A young average would remember the initial weights for too long: 0-d float32."""
+def ema_decay(updates: Tensor, ema: float) -> Tensor:
+    """Decay of the EMA, 0-d float32; lower in the first updates, to forget the initial weights."""
     return torch.clamp((1 + updates) / (10 + updates), max=ema)
 
 
@@ -83,7 +83,7 @@ def measure(state: TrainingState, settings: Optimizer, total: int) -> Measures:
         rate=rate,
         step_size=rate / (1 - settings.beta1**updates),
         correction=torch.sqrt(1 - settings.beta2**updates),
-        decay=average_decay(updates, settings.ema),
+        decay=ema_decay(updates, settings.ema),
     )
 
 
@@ -105,10 +105,10 @@ def apply(state: TrainingState, seen: Measures, loss: Tensor, settings: Optimize
         first = torch.where(seen.overflow, state.exp_avg, first)
         second = torch.where(seen.overflow, state.exp_avg_sq, second)
         master = torch.where(seen.overflow, state.master, master)
-    average = torch.lerp(state.average, master, 1 - seen.decay)
+    ema = torch.lerp(state.ema, master, 1 - seen.decay)
     state.exp_avg.copy_(first)
     state.exp_avg_sq.copy_(second)
-    state.average.copy_(average)
+    state.ema.copy_(ema)
     state.master.copy_(master)
     if state.low is not state.master:
         state.low.copy_(master)
@@ -129,7 +129,7 @@ def apply(state: TrainingState, seen: Measures, loss: Tensor, settings: Optimize
     state.step.add_(1)
 
 
-def by_parts(state: TrainingState, loss: Tensor, settings: Optimizer, total: int) -> None:
+def unfused(state: TrainingState, loss: Tensor, settings: Optimizer, total: int) -> None:
     """Update a state in place by the gradient in `low_grad`, its counters and windows too.
 
     Args:
@@ -158,7 +158,7 @@ def by_parts(state: TrainingState, loss: Tensor, settings: Optimizer, total: int
     state.adamw.step()
     state.nonfinite += broken.to(torch.int64)
     state.refresh()
-    state.average.lerp_(state.master, 1 - average_decay(state.updates, settings.ema))
+    state.ema.lerp_(state.master, 1 - ema_decay(state.updates, settings.ema))
     place = (state.step % len(state.losses)).view(1)
     state.losses.index_copy_(0, place, loss.view(1))
     state.norms.index_copy_(0, place, norm.view(1))

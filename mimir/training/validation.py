@@ -21,11 +21,11 @@ REPEATS = 2
 
 
 @contextmanager
-def averaged(engine: Engine) -> Iterator[None]:
-    """The engine's model holds the averaged weights inside, the live ones again after."""
+def ema_weights(engine: Engine) -> Iterator[None]:
+    """The engine's model holds the EMA weights inside, the live ones again after."""
     state = engine.state
     kept = state.low.clone()
-    state.low.copy_(state.average)
+    state.low.copy_(state.ema)
     try:
         yield
     finally:
@@ -41,7 +41,7 @@ class Validation:
 
     def __init__(self, peptides: Peptides, device: torch.device, rows: int) -> None:
         self.held = HeldOut.of(peptides, device, rows)
-        self.yardsticks = peptides.yardsticks
+        self.baselines = peptides.baselines
 
     def measure(self, engine: Engine, poll: Callable[[], None]) -> dict[str, Any]:
         """Every figure of `figures.FIGURES` by its key; None where nothing is held out.
@@ -52,7 +52,7 @@ class Validation:
         timesteps = engine.config.objective.timesteps
         for figure in figures.FIGURES:
             poll()
-            with averaged(engine):
+            with ema_weights(engine):
                 found = MEASURES[figure.key](self.held, engine.model, timesteps, REPEATS)
             values[figure.key] = found.value
         return values
@@ -65,7 +65,7 @@ class Validation:
             if value is None:
                 continue
             parts.append(figure.line.format(value=value))
-            mark = self.yardsticks.of(figure)
+            mark = self.baselines.of(figure)
             if mark and figure.beside:
                 parts.append(figure.beside.format(**asdict(mark)))
         return " ".join(parts)

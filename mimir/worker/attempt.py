@@ -24,10 +24,11 @@ from mimir.runs.record import read_run
 from mimir.runs.store import Store, open_store
 from mimir.training import checkpoint
 from mimir.training.assemble import build, describe
-from mimir.training.committer import PATIENCE, Committer
-from mimir.training.loop import Gauge, Loop, first_record
+from mimir.training.committer import TIMEOUT as COMMIT_TIMEOUT
+from mimir.training.committer import Committer
+from mimir.training.loop import Loop, ProgressSnapshot, first_record
 from mimir.training.validation import Validation
-from mimir.worker.reporter import Place, Reporter, Terminal, stdout
+from mimir.worker.reporter import Destination, Reporter, Terminal, stdout
 
 
 class Stop:
@@ -60,11 +61,11 @@ def run_attempt(
     number: int,
     stop: Stop,
     terminal: Terminal,
-    patience: float = PATIENCE,
+    timeout: float = COMMIT_TIMEOUT,
 ) -> str:
     """Train one attempt to its end. Returns one sentence on what it left.
 
-    patience: seconds that the store may stay away before training gives up.
+    timeout: seconds that the store may stay away before training gives up.
 
     Raises:
         MimirError: with the exit code that the worker passes on.
@@ -78,7 +79,7 @@ def run_attempt(
     terminal.say(f"run {run}, attempt {number}: claimed")
     config = Config.from_dict(record.config)
     engine, peptides = build(store, record, config)
-    gauge = Gauge()
+    progress = ProgressSnapshot()
     began = first_record(engine, peptides.digest, number)
 
     def check(content: bytes) -> tuple[checkpoint.Record, dict[str, torch.Tensor]]:
@@ -93,11 +94,11 @@ def run_attempt(
     if found is None and config.runtime.preflight == "on":
         terminal.say(dry_run.dry_run_step(engine, began))
     validation = Validation(peptides, engine.machine.device, config.training.eval_rows)
-    reporter = Reporter(Place(store, run, number), gauge, terminal)
-    committer = Committer(attempt, terminal.say, before=reporter.flush, patience=patience)
+    reporter = Reporter(Destination(store, run, number), progress, terminal)
+    committer = Committer(attempt, terminal.say, before=reporter.flush, timeout=timeout)
     try:
         loop = Loop(
-            engine, validation, committer, began, gauge,
+            engine, validation, committer, began, progress,
             emit=reporter.emit, say=terminal.say, stop=stop,
             samples=lambda: export.quality(engine, peptides),
         )  # fmt: skip
@@ -126,7 +127,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--store", required=True)
     parser.add_argument("--run", required=True)
     parser.add_argument("--attempt", required=True, type=int)
-    parser.add_argument("--patience", type=float, default=PATIENCE)
+    parser.add_argument("--patience", type=float, default=COMMIT_TIMEOUT)
     parser.add_argument("--parent", type=int, default=0)
     words = parser.parse_args(argv)
     stop = Stop(words.parent)

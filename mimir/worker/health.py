@@ -1,4 +1,4 @@
-"""Whether training in this container is alive: the local heartbeat, and the check that reads it.
+"""The local heartbeat of a container, and the health check that reads it.
 
 The store's heartbeat is for people far away; a container's health check must work without
 network and without keys, so the attempt also touches a file: $MIMIR_STATE_DIR/heartbeat.
@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 STALE = 180.0
-"""Seconds: a beat comes every five, but the first waits until data and checkpoint are fetched."""
+"""Seconds. A heartbeat comes every five, but the first only when data and checkpoint are here."""
 
 
-def beat(environ: Mapping[str, str] = os.environ) -> None:
+def touch_heartbeat(environ: Mapping[str, str] = os.environ) -> None:
     """Touch the heartbeat file, where a folder for it is named. Never raises OSError.
 
     A full or vanished folder must not end training; the check then finds the file stale.

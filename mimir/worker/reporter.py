@@ -1,4 +1,4 @@
-"""What leaves the machine while it trains: heartbeat, metrics, and progress for people.
+"""Reports a running attempt: heartbeat and metrics to the store, progress to the terminal.
 
 One thread, woken a few times a second. A store that fails costs a line in the log and
 nothing else: rows of metrics wait for the next flush.
@@ -22,7 +22,7 @@ from mimir.runs.notes import Heartbeat
 from mimir.runs.parts import PartWriter
 from mimir.runs.store import Store
 from mimir.text import countdown
-from mimir.training.loop import Gauge
+from mimir.training.loop import ProgressSnapshot
 from mimir.worker import health
 
 INTERVAL = 5.0
@@ -32,7 +32,7 @@ LINE_EVERY = 10.0
 
 
 @dataclass(frozen=True)
-class Place:
+class Destination:
     """Where an attempt reports to."""
 
     store: Store
@@ -44,15 +44,17 @@ class Reporter:
     """Reports an attempt until closed.
 
     Args:
-        place: of the attempt.
-        gauge: what the loop keeps up to date.
-        bar: True draws a progress bar, False prints lines.
+        destination: where the attempt reports to.
+        progress: the snapshot that the loop keeps up to date.
+        terminal: shows progress, as a bar or as lines.
     """
 
-    def __init__(self, place: Place, gauge: Gauge, terminal: "Terminal") -> None:
-        self._place, self._gauge, self._terminal = place, gauge, terminal
-        prefix = layout.attempt_prefix(place.run, place.attempt)
-        self._metrics = PartWriter(place.store, prefix, "metrics", on_error=self._complain)
+    def __init__(
+        self, destination: Destination, progress: ProgressSnapshot, terminal: "Terminal"
+    ) -> None:
+        self._destination, self._progress, self._terminal = destination, progress, terminal
+        prefix = layout.attempt_prefix(destination.run, destination.attempt)
+        self._metrics = PartWriter(destination.store, prefix, "metrics", on_error=self._complain)
         self._ended = threading.Event()
         self._complained = -math.inf
         self._thread = threading.Thread(target=self._work, name="reporter", daemon=True)
@@ -79,27 +81,27 @@ class Reporter:
         sent = 0.0
         while True:
             ended = self._ended.wait(0.25)
-            self._terminal.show(self._gauge)
+            self._terminal.show(self._progress)
             if ended or time.monotonic() - sent >= INTERVAL:
                 sent = time.monotonic()
                 try:
                     self._send()
-                except Exception as error:  # noqa: BLE001 - said aloud; reports must go on
+                except Exception as error:  # noqa: BLE001 - logged; reports must go on
                     self._complain(error)
             if ended:
                 return
 
     def _send(self) -> None:
-        gauge, place = self._gauge, self._place
+        now, to = self._progress, self._destination
         # Before the store, which may be away: that is no sign of death.
-        health.beat()
+        health.touch_heartbeat()
         self._metrics.flush()
         try:
-            notes.beat(place.store, place.run, place.attempt, Heartbeat(
-                time=time.time(), step=gauge.step, total_steps=gauge.total, epoch=gauge.epoch,
-                rate=gauge.rate, loss=gauge.loss, val=gauge.val, pid=os.getpid(),
-                host=os.uname().nodename, interval_s=INTERVAL, device=gauge.device,
-                figures=for_heartbeat(gauge.figures),
+            notes.write_heartbeat(to.store, to.run, to.attempt, Heartbeat(
+                time=time.time(), step=now.step, total_steps=now.total, epoch=now.epoch,
+                rate=now.rate, loss=now.loss, val=now.val, pid=os.getpid(),
+                host=os.uname().nodename, interval_s=INTERVAL, device=now.device,
+                figures=for_heartbeat(now.figures),
             ))  # fmt: skip
         except StoreError as error:
             self._complain(error)
@@ -118,7 +120,7 @@ class Terminal:
         self._out = out
         self._lined = clock
         self._bar: Any = None
-        self._drawn = os.environ.get("MIMIR_PROGRESS") == "bar"
+        self._interactive = os.environ.get("MIMIR_PROGRESS") == "bar"
 
     def say(self, line: str) -> None:
         """Print a line above the bar, if there is one."""
@@ -129,53 +131,53 @@ class Terminal:
         except OSError:
             self._out = open(os.devnull, "w")  # noqa: SIM115 - lives as long as the process
 
-    def show(self, gauge: Gauge) -> None:
+    def show(self, progress: ProgressSnapshot) -> None:
         """Show progress: redraw the bar, or print a line now and then."""
-        if not gauge.total:
+        if not progress.total:
             return
         try:
-            if self._drawn:
-                self._draw(gauge)
-            elif gauge.rate and time.monotonic() - self._lined >= LINE_EVERY:
+            if self._interactive:
+                self._draw(progress)
+            elif progress.rate and time.monotonic() - self._lined >= LINE_EVERY:
                 self._lined = time.monotonic()
-                self.say(line_of(gauge))
+                self.say(line_of(progress))
         except OSError:
-            self._drawn = False
+            self._interactive = False
 
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
-    def _draw(self, gauge: Gauge) -> None:
+    def _draw(self, progress: ProgressSnapshot) -> None:
         if self._bar is None:
             self._bar = tqdm(
-                total=gauge.total, initial=gauge.step, unit="step", file=self._out,
+                total=progress.total, initial=progress.step, unit="step", file=self._out,
                 ncols=int(os.environ.get("COLUMNS", "100")), smoothing=0.1, mininterval=0,
             )  # fmt: skip
-        if gauge.loss is not None:
-            shown = f"loss {gauge.loss:.3f}"
-            if gauge.val is not None:
-                shown += f" val {gauge.val:.3f}"
-            if gauge.tokens_per_s:
-                shown += f" {gauge.tokens_per_s / 1000:.1f}k tok/s"
+        if progress.loss is not None:
+            shown = f"loss {progress.loss:.3f}"
+            if progress.val is not None:
+                shown += f" val {progress.val:.3f}"
+            if progress.tokens_per_s:
+                shown += f" {progress.tokens_per_s / 1000:.1f}k tok/s"
             self._bar.set_postfix_str(shown, refresh=False)
-        self._bar.n = gauge.step
+        self._bar.n = progress.step
         self._bar.refresh()
 
 
-def line_of(gauge: Gauge) -> str:
+def line_of(progress: ProgressSnapshot) -> str:
     """Progress as one line."""
-    parts = [f"step {gauge.step}/{gauge.total}", f"epoch {gauge.epoch:.2f}"]
-    if gauge.loss is not None:
-        parts.append(f"loss {gauge.loss:.4f}")
-    if gauge.val is not None:
-        parts.append(f"val {gauge.val:.4f}")
-    if gauge.rate:
-        parts.append(f"{gauge.rate:.1f} steps/s")
-        if gauge.tokens_per_s:
-            parts.append(f"{gauge.tokens_per_s:.0f} tokens/s")
-        parts.append(f"ETA {countdown((gauge.total - gauge.step) / gauge.rate)}")
+    parts = [f"step {progress.step}/{progress.total}", f"epoch {progress.epoch:.2f}"]
+    if progress.loss is not None:
+        parts.append(f"loss {progress.loss:.4f}")
+    if progress.val is not None:
+        parts.append(f"val {progress.val:.4f}")
+    if progress.rate:
+        parts.append(f"{progress.rate:.1f} steps/s")
+        if progress.tokens_per_s:
+            parts.append(f"{progress.tokens_per_s:.0f} tokens/s")
+        parts.append(f"ETA {countdown((progress.total - progress.step) / progress.rate)}")
     return "  ".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""End the machine that this runs on: after the worker, whatever became of it.
+"""Terminates the machine that this runs on, after the worker has ended for any reason.
 
 A container that has ended costs as much as before; RunPod and Vast start it again. They also
 give each machine a key that can end that machine and nothing else. This file's text is sent
@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import Any
 
 SHARES = (1, 2, 4, 8, 15, 15, 15)
-"""How the patience is spread over the pauses between tries: a service that limits its callers
+"""How the timeout is spread over the pauses between tries: a service that limits its callers
 or fails for a moment is asked less and less often."""
-PATIENCE = 120.0
+TIMEOUT = 120.0
 BETWEEN = 600.0
 """Seconds until the machine should be gone, and between later rounds of tries. It never stops
 asking, for the machine costs money; and it does not exit, for it would be started again."""
@@ -76,7 +76,7 @@ def end(environ: Mapping[str, str], sleep: Callable[[float], None]) -> str:
     except (ValueError, TypeError, AttributeError) as error:
         return f"MIMIR_END is not a request ({type(error).__name__})"
     opener = urllib.request.build_opener(_Stay)
-    patience = float(environ.get("MIMIR_END_PATIENCE") or PATIENCE)
+    timeout = float(environ.get("MIMIR_END_PATIENCE") or TIMEOUT)
     for share in (*SHARES, 0):
         try:
             with opener.open(request, timeout=30):
@@ -89,7 +89,7 @@ def end(environ: Mapping[str, str], sleep: Callable[[float], None]) -> str:
         except (OSError, ValueError, http.client.HTTPException) as error:
             why = f"the service does not answer ({type(error).__name__})"
         if share:
-            sleep(patience * share / sum(SHARES))
+            sleep(timeout * share / sum(SHARES))
     return why
 
 

@@ -1,4 +1,4 @@
-"""What a machine starts: the guardian of one attempt.
+"""Supervises one attempt on a machine: runs it in a child process and records how it ended.
 
 It runs the attempt in a child process, carries its output to the store and to its own
 standard output, passes on requests to stop, holds it to its deadline, and writes how it
@@ -39,8 +39,8 @@ LOG_EVERY = 5.0
 """Seconds between parts of the log: a night of them stays in the thousands."""
 GRACE = 900.0
 """Seconds that an attempt has for its last commit, before it is killed."""
-LAST_WORDS = 60.0
-"""Seconds for which the outcome is tried to be written."""
+OUTCOME_TIMEOUT = 60.0
+"""Seconds after which writing the outcome is given up."""
 _PASSED_ON = (DONE, INTERRUPTED, FENCED, NON_FINITE, BAD_CONFIG)
 
 
@@ -50,20 +50,21 @@ class Worker:
     Args:
         store, run, attempt: what to work on.
         deadline: unix seconds at which to commit and end; 0: none.
-        patience: seconds that the store may stay away; 0: the attempt's own default.
+        timeout: seconds that the store may stay away; 0: the attempt's own default.
         out: takes the child's output as it comes.
-        drawn: the child draws a progress bar, for `out` is a terminal.
+        interactive: `out` is a terminal, so the child draws a progress bar.
     """
 
     def __init__(
-        self, store: Store, run: str, attempt: int, deadline: float = 0.0, patience: float = 0.0,
+        self, store: Store, run: str, attempt: int, deadline: float = 0.0, timeout: float = 0.0,
         *,
-        out: Callable[[bytes], None], drawn: bool = False, clock: Callable[[], float] = time.time,
+        out: Callable[[bytes], None], interactive: bool = False,
+        clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self.store, self.run, self.attempt, self.deadline = store, run, attempt, deadline
-        self._patience = patience
+        self._timeout = timeout
         self._child: subprocess.Popen[bytes] | None = None
-        self._out, self._drawn, self._clock = out, drawn, clock
+        self._out, self._interactive, self._clock = out, interactive, clock
         self._wish = ("", "")  # why the attempt is to end, and its cause as in Outcome
         self._asked_at = 0.0
         self._unasked = threading.Lock()
@@ -89,15 +90,15 @@ class Worker:
     def _start(self) -> "subprocess.Popen[bytes]":
         environment = dict(os.environ, PYTHONUNBUFFERED="1")
         environment.pop("MIMIR_PROGRESS", None)
-        if self._drawn:
+        if self._interactive:
             environment["MIMIR_PROGRESS"] = "bar"
             environment["COLUMNS"] = str(shutil.get_terminal_size((100, 24)).columns)
-        patience = ["--patience", str(self._patience)] if self._patience else []
+        timeout = ["--patience", str(self._timeout)] if self._timeout else []
         return subprocess.Popen(
             [
                 sys.executable, "-m", "mimir.worker.attempt", "--store", self.store.url,
                 "--run", self.run, "--attempt", str(self.attempt),
-                "--parent", str(os.getpid()), *patience,
+                "--parent", str(os.getpid()), *timeout,
             ],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env=environment,
@@ -196,8 +197,11 @@ class Worker:
         return written if written in _PASSED_ON else INTERRUPTED
 
     def _record(self, code: int, reason: str) -> None:
-        """Leave log and outcome; try for a while, for a store may be away just now."""
-        pause, until = 1.0, time.monotonic() + min(self._patience or LAST_WORDS, LAST_WORDS)
+        """Write the final log and outcome; retry for a while, as the store may be away."""
+        pause, until = (
+            1.0,
+            time.monotonic() + min(self._timeout or OUTCOME_TIMEOUT, OUTCOME_TIMEOUT),
+        )
         while True:
             try:
                 head = read_head(self.store, self.run)

@@ -1,4 +1,4 @@
-"""A worker that ends with the process that started it, after a last commit.
+"""Runs a worker that stops, after a last commit, when the process that started it is gone.
 
 A notebook's kernel may be restarted or killed while its machine stays. A worker left behind
 would hold the GPU and train against the notebook's next attempt, so it stops as on a SIGTERM.

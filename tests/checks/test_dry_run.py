@@ -1,4 +1,4 @@
-"""A rehearsal finds what cannot work, and leaves no trace of itself."""
+"""A dry-run step finds what cannot work, and leaves no trace of itself."""
 
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ def test_no_trace(machine: Machine) -> None:
         assert dry_run.differing(toys.tensors(one), toys.tensors(other)) == []
 
 
-def test_a_rehearsed_run_ends_with_the_same_weights(store: Store, data: Path) -> None:
+def test_a_run_with_a_dry_run_step_ends_with_the_same_weights(store: Store, data: Path) -> None:
     for name, word in (("with", "on"), ("without", "off")):
         jobs.submit(store, name, data, preflight=word, epochs=1)
         done, lines = jobs.train(store, name)
@@ -51,10 +51,10 @@ def test_a_rehearsed_run_ends_with_the_same_weights(store: Store, data: Path) ->
     jobs.assert_same(store, "with", "without")
 
 
-def test_only_a_run_without_checkpoints_is_rehearsed(store: Store, data: Path) -> None:
+def test_only_a_run_without_checkpoints_makes_a_dry_run_step(store: Store, data: Path) -> None:
     jobs.submit(store, "run", data, preflight="on")
     assert "rehearsed" in str(jobs.train(store, "run", steps=4)[1])
-    assert read_head(store, "run").step == 3  # the rehearsed one counts for the test, not the run
+    assert read_head(store, "run").step == 3  # the dry-run step counts for the test, not the run
     assert "rehearsed" not in str(jobs.train(store, "run", steps=2)[1])
 
 

@@ -70,7 +70,7 @@ def still(fast: Engine) -> None:
 
 
 def forgetful(fast: Engine) -> None:
-    put_back(fast, "average", 1)
+    put_back(fast, "ema", 1)
 
 
 def elsewhere(fast: Engine) -> None:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from mimir.data.alphabet import encode
-from mimir.data.baselines import STRENGTH, Yardsticks, measure
+from mimir.data.baselines import STRENGTH, Baselines, measure
 
 
-def _measure(*rows: tuple[str, int, int]) -> Yardsticks:
+def _measure(*rows: tuple[str, int, int]) -> Baselines:
     offsets = np.concatenate([[0], np.cumsum([len(row[0]) for row in rows])])
     return measure(
         encode("".join(row[0] for row in rows)),
@@ -59,7 +59,7 @@ def test_none_without_validation_rows_and_back_from_json() -> None:
     found = _measure(("AAAA", 0, 0), ("CCCC", 0, 1), ("DDDD", 1, 0))
     assert found.pairs is None
     assert found.background is not None
-    assert Yardsticks.from_json(found.as_json()) == found
+    assert Baselines.from_json(found.as_json()) == found
 
 
 def test_a_window_does_not_see_the_one_before() -> None:

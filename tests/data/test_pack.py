@@ -43,7 +43,7 @@ def test_every_row_comes_back(csv_path: Path) -> None:
     assert peptides.digest == info.digest == files.sha256(out.read_bytes())
     assert peptides.source == files.sha256(csv_path.read_bytes())
     assert list(peptides.vocabulary) == sorted(peptides.vocabulary)
-    assert peptides.yardsticks == info.yardsticks
+    assert peptides.baselines == info.baselines
 
 
 def test_same_csv_same_bytes_other_seed_other_split(csv_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_data_set_of_one_class_packs(tmp_path: Path) -> None:
         path.write_text("sequence,label,target\n" + text)
         info, out = _pack(path, validation=0.5, validation_pairs=0.5)
         assert load(out).split.sum() == 1
-        assert (info.yardsticks.background is None) == ("P1" in text)
+        assert (info.baselines.background is None) == ("P1" in text)
 
 
 def test_subset(csv_path: Path) -> None:

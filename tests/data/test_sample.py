@@ -35,6 +35,6 @@ def test_the_sample_packs_with_its_groups(tmp_path: Path) -> None:
     groups = sidecar.read(sample_path(), peptides.source, len(peptides))
     assert groups is not None
     assert not set(groups[peptides.split == 0].tolist()) & set(groups[peptides.split == 1].tolist())
-    background = info.yardsticks.background
+    background = info.baselines.background
     assert background is not None
     assert 2.8 < background.markov2 < background.unigram < background.uniform

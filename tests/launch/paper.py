@@ -150,7 +150,9 @@ class Desk:
         return made
 
     def beat(self, attempt: int, step: int = 0) -> None:
-        notes.beat(self.store, "run", attempt, Heartbeat(self.clock(), step, 100, device="GPU"))
+        notes.write_heartbeat(
+            self.store, "run", attempt, Heartbeat(self.clock(), step, 100, device="GPU")
+        )
 
     def end(self, attempt: int, code: int = 1, cause: str = "", reason: str = "crashed") -> None:
         outcome = Outcome(code, reason, self.clock(), 0, cause)

@@ -39,7 +39,7 @@ class Worker:
         heartbeat = Heartbeat(
             time.time(), step, total, 0.5, 20.0, 3.0, 3.1, os.getpid(), "here", interval_s=1.0
         )
-        notes.beat(self.store, self.run, self.number, heartbeat)
+        notes.write_heartbeat(self.store, self.run, self.number, heartbeat)
 
     def end(self, code: int, reason: str) -> int:
         self.log.flush(f"attempt {self.number} ended: {reason}\n")

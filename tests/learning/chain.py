@@ -19,7 +19,7 @@ LETTERS = 20
 
 @dataclass(frozen=True)
 class Peptide:
-    letters: tuple[int, ...]
+    tokens: tuple[int, ...]
     target: int | None
 
 
@@ -39,17 +39,17 @@ class Chain:
     def draw(self, target: int | None) -> Peptide:
         """One peptide of 6 to 16 residues."""
         length = int(self.random.integers(6, 17))
-        letters = [int(self.random.choice(LETTERS, p=self.start))]
-        while len(letters) < length:
-            letters.append(int(self.random.choice(LETTERS, p=self.step[letters[-1]])))
+        tokens = [int(self.random.choice(LETTERS, p=self.start))]
+        while len(tokens) < length:
+            tokens.append(int(self.random.choice(LETTERS, p=self.step[tokens[-1]])))
         if target is not None:
             place = int(self.random.integers(0, length - MOTIF + 1))
-            letters[place : place + MOTIF] = [int(x) for x in self.motifs[target]]
-        return Peptide(tuple(letters), target)
+            tokens[place : place + MOTIF] = [int(x) for x in self.motifs[target]]
+        return Peptide(tuple(tokens), target)
 
     def nats(self, peptide: Peptide) -> float:
-        """-log p(letters | length, target)."""
-        x = peptide.letters
+        """-log p(tokens | length, target)."""
+        x = peptide.tokens
         if peptide.target is None:
             return -float(np.log(self._path(x)))
         motif, total = self.motifs[peptide.target], 0.0

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from mimir.config import load_preset
-from mimir.model.batch import Shelf
+from mimir.model.batch import DeviceData
 from mimir.model.objective import evaluate
 from mimir.training.engine import Engine, Machine
 from mimir.training.figures import per_residue
-from mimir.training.validation import averaged
+from mimir.training.validation import ema_weights
 from tests.learning.chain import Chain, Peptide
 
 TARGETS = 6
@@ -21,11 +21,11 @@ BRIEF, FULL = (2000, 1.12), (10_000, 1.02)
 two cores, so that they are not in every run of the tests: `make test-long`."""
 
 
-def shelf(peptides: list[Peptide]) -> Shelf:
-    lengths = torch.tensor([len(p.letters) for p in peptides])
-    letters = [x for p in peptides for x in p.letters] + [0] * 20
-    return Shelf(
-        torch.tensor(letters, dtype=torch.uint8),
+def device_data(peptides: list[Peptide]) -> DeviceData:
+    lengths = torch.tensor([len(p.tokens) for p in peptides])
+    tokens = [x for p in peptides for x in p.tokens] + [0] * 20
+    return DeviceData(
+        torch.tensor(tokens, dtype=torch.uint8),
         lengths.cumsum(0) - lengths,
         lengths,
         torch.tensor([int(p.target is not None) for p in peptides]),
@@ -39,7 +39,7 @@ def draw(chain: Chain, count: int) -> list[Peptide]:
 
 
 def test_the_known_likelihood_is_one() -> None:
-    """The yardstick itself: mean of p over what is drawn equals the sum of p squared, by counts."""
+    """The baseline itself: mean of p over what is drawn equals the sum of p squared, by counts."""
     chain = Chain(2, seed=3, sharpness=0.5)
     # All peptides of length MOTIF around a motif: one place, so p is the motif's alone.
     only = Peptide(chain.motifs[0], 0)
@@ -48,10 +48,10 @@ def test_the_known_likelihood_is_one() -> None:
     total = 0.0
     found = set()
     for letter in range(20):
-        for letters in ((*chain.motifs[0], letter), (letter, *chain.motifs[0])):
-            if letters not in found:
-                found.add(letters)
-                total += math.exp(-chain.nats(Peptide(letters, 0)))
+        for tokens in ((*chain.motifs[0], letter), (letter, *chain.motifs[0])):
+            if tokens not in found:
+                found.add(tokens)
+                total += math.exp(-chain.nats(Peptide(tokens, 0)))
     assert total == pytest.approx(1.0, abs=1e-9)
 
 
@@ -59,17 +59,17 @@ def test_the_known_likelihood_is_one() -> None:
 def test_small_comes_close_to_the_best_possible(steps: int, limit: float) -> None:
     chain = Chain(TARGETS, seed=1, sharpness=SHARPNESS)
     known, held = draw(chain, 40_000), draw(chain, 1000)
-    best = sum(chain.nats(p) for p in held) / sum(len(p.letters) for p in held)
+    best = sum(chain.nats(p) for p in held) / sum(len(p.tokens) for p in held)
     config = load_preset("small").with_settings(
         {"max_steps": steps, "epochs": 1000, "lr": 1.2e-3, "warmup_steps": 200, "ema": 0.99}
     )
-    engine = Engine(config, shelf(known), TARGETS, Machine.choose(config))
+    engine = Engine(config, device_data(known), TARGETS, Machine.choose(config))
     while engine.step < engine.total:
         engine.advance(engine.total - engine.step)
 
-    test = shelf(held)
+    test = device_data(held)
     wrong = torch.where(test.labels == 1, (test.targets + 1) % TARGETS, test.targets)
-    with averaged(engine):
+    with ema_weights(engine):
         right = evaluate(engine.model, test, 20, repeats=8)
         shuffled = evaluate(engine.model, dataclasses.replace(test, targets=wrong), 20, repeats=8)
     reached = per_residue(right, test)

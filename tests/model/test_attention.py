@@ -12,12 +12,12 @@ HEADS, WIDTH = 2, 3
 def layout_of(lengths: list[int], spare: int = 0) -> Layout:
     """Peptides end to end, then `spare` places that stand for no residue."""
     size = torch.tensor(lengths)
-    filled = torch.arange(MAX_LENGTH) < size[:, None]
-    slot_of = filled.view(-1).nonzero().view(-1)
-    place_of = (filled.view(-1).cumsum(0) - 1).clamp(min=0)
+    valid = torch.arange(MAX_LENGTH) < size[:, None]
+    slot_of = valid.view(-1).nonzero().view(-1)
+    row_of = (valid.view(-1).cumsum(0) - 1).clamp(min=0)
     real = torch.arange(len(slot_of) + spare) < len(slot_of)
     extra = torch.full((spare,), (len(lengths) - 1) * MAX_LENGTH)
-    return Layout(torch.cat([slot_of, extra]), place_of, filled, None, real if spare else None)
+    return Layout(torch.cat([slot_of, extra]), row_of, valid, None, real if spare else None)
 
 
 def library(qkv: Tensor, lengths: list[int]) -> Tensor:

@@ -6,7 +6,14 @@ import torch
 
 from mimir.config import Objective
 from mimir.data.alphabet import MASK, MAX_LENGTH
-from mimir.model.batch import Plan, Shelf, capacity_for, exact_batch, plan_evaluation, plan_training
+from mimir.model.batch import (
+    DeviceData,
+    Plan,
+    capacity_for,
+    exact_batch,
+    plan_evaluation,
+    plan_training,
+)
 from mimir.model.denoiser import NO_LABEL
 from mimir.training.engine import Work
 from tests import toys
@@ -14,17 +21,19 @@ from tests import toys
 FREE = Objective(condition_dropout=0.0, target_dropout=0.0)
 
 
-def plans(shelf: Shelf, steps: int, batch: int, objective: Objective = FREE, seed: int = 0) -> Plan:
-    """Plans of the first steps of epoch 0 in the shelf's own order: [steps, batch]."""
-    order = torch.arange(len(shelf))
-    return plan_training(shelf, order, torch.arange(steps), batch, objective, seed, toys.TARGETS)
+def plans(
+    data: DeviceData, steps: int, batch: int, objective: Objective = FREE, seed: int = 0
+) -> Plan:
+    """Plans of the first steps of epoch 0 in the data's own order: [steps, batch]."""
+    order = torch.arange(len(data))
+    return plan_training(data, order, torch.arange(steps), batch, objective, seed, toys.TARGETS)
 
 
-def same_length(length: int, rows: int) -> Shelf:
-    data = toys.peptides(lengths=[length] * (rows * 10 // 9 + 2))
-    shelf = toys.shelf(data)
-    assert len(shelf) >= rows
-    return shelf
+def same_length(length: int, rows: int) -> DeviceData:
+    packed = toys.peptides(lengths=[length] * (rows * 10 // 9 + 2))
+    data = toys.device_data(packed)
+    assert len(data) >= rows
+    return data
 
 
 @pytest.mark.parametrize("machine", [toys.EXACT, toys.FIXED])
@@ -37,7 +46,7 @@ def test_accumulation_sees_the_same_batches(machine: object) -> None:
         train = engine._one
 
         def spy(work: Work, train=train, seen=seen) -> None:  # type: ignore[no-untyped-def]
-            for name in ("letters", "answer", "timestep", "label", "target"):
+            for name in ("tokens", "token_labels", "timestep", "label", "target"):
                 for batch in work.batches:
                     value, real = getattr(batch, name), batch.layout.real
                     own = value[real] if real is not None and len(value) == len(real) else value
@@ -52,29 +61,29 @@ def test_accumulation_sees_the_same_batches(machine: object) -> None:
 
 
 def test_an_epoch_takes_every_row_once_but_its_tail() -> None:
-    shelf = toys.shelf(toys.peptides(100))
+    data = toys.device_data(toys.peptides(100))
     tails = []
     for epoch in range(3):
-        order = torch.randperm(len(shelf), generator=torch.Generator().manual_seed(epoch))
-        steps = len(shelf) // 8
+        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(epoch))
+        steps = len(data) // 8
         first = epoch * steps
         plan = plan_training(
-            shelf, order, torch.arange(first, first + steps), 8, FREE, 0, toys.TARGETS
+            data, order, torch.arange(first, first + steps), 8, FREE, 0, toys.TARGETS
         )
         # A peptide is told by its letters here: 4 random residues hardly repeat in 90.
         texts = {
             tuple(row[:size])
             for row, size in zip(
-                plan.letters.flatten(0, 1).tolist(), plan.length.flatten().tolist(), strict=True
+                plan.tokens.flatten(0, 1).tolist(), plan.length.flatten().tolist(), strict=True
             )
         }
         wanted = [order[i] for i in range(steps * 8)]
         assert len(texts) == steps * 8
-        starts = shelf.starts[torch.stack(wanted)]
-        assert plan.length.flatten().tolist() == shelf.lengths[torch.stack(wanted)].tolist()
-        assert torch.equal(plan.letters[..., 0].flatten(), shelf.letters[starts].long())
+        starts = data.starts[torch.stack(wanted)]
+        assert plan.length.flatten().tolist() == data.lengths[torch.stack(wanted)].tolist()
+        assert torch.equal(plan.tokens[..., 0].flatten(), data.tokens[starts].long())
         tails.append(set(order[steps * 8 :].tolist()))
-    assert len(tails[0]) == len(shelf) % 8 == 2
+    assert len(tails[0]) == len(data) % 8 == 2
     assert tails[0] != tails[1]
 
 
@@ -82,7 +91,7 @@ def test_the_engine_changes_order_with_the_epoch() -> None:
     engine = toys.engine(data=toys.peptides(70))
     engine.advance(1)
     first = engine.order.clone()
-    assert sorted(first.tolist()) == list(range(len(engine.shelf)))
+    assert sorted(first.tolist()) == list(range(len(engine.data)))
     engine.advance(100)
     assert engine.step == engine.steps_per_epoch
     engine.advance(1)
@@ -93,9 +102,9 @@ def test_the_engine_changes_order_with_the_epoch() -> None:
 @pytest.mark.parametrize("timesteps", [20, 40])
 @pytest.mark.parametrize("length", range(4, 21))
 def test_the_timestep_is_the_first_that_hides_the_count(length: int, timesteps: int) -> None:
-    shelf = same_length(length, 200)
+    data = same_length(length, 200)
     objective = Objective(timesteps=timesteps, condition_dropout=0, target_dropout=0)
-    plan = plans(shelf, 5, 40, objective)
+    plan = plans(data, 5, 40, objective)
     first = {}
     for t in range(timesteps, 0, -1):
         first[-(-t * length // timesteps)] = t
@@ -108,21 +117,21 @@ def test_the_timestep_is_the_first_that_hides_the_count(length: int, timesteps: 
 
 
 def test_as_many_are_hidden_as_counted_and_only_residues() -> None:
-    plan = plans(toys.shelf(toys.peptides(400)), 10, 32)
-    assert torch.equal(plan.hidden.sum(-1), plan.count)
-    assert not bool((plan.hidden & ~plan.filled).any())
-    assert torch.equal(plan.filled.sum(-1), plan.length)
+    plan = plans(toys.device_data(toys.peptides(400)), 10, 32)
+    assert torch.equal(plan.masked.sum(-1), plan.count)
+    assert not bool((plan.masked & ~plan.valid).any())
+    assert torch.equal(plan.valid.sum(-1), plan.length)
     assert bool((plan.count >= 1).all())
     assert bool((plan.count <= plan.length).all())
 
 
 @pytest.mark.parametrize("length", [4, 7, 20])
 def test_counts_are_uniform(length: int) -> None:
-    shelf = same_length(length, 64)
+    data = same_length(length, 64)
     steps = 400
-    plan = plans(shelf, 1, 64)
+    plan = plans(data, 1, 64)
     plan = plan_training(
-        shelf, torch.arange(len(shelf)), torch.arange(steps) * (len(shelf) // 64), 64, FREE, 1,
+        data, torch.arange(len(data)), torch.arange(steps) * (len(data) // 64), 64, FREE, 1,
         toys.TARGETS,
     )  # fmt: skip
     seen = torch.bincount(plan.count.flatten(), minlength=length + 1)[1:].float()
@@ -138,12 +147,12 @@ def test_counts_are_uniform(length: int) -> None:
 
 
 def test_every_subset_of_a_count_is_as_likely() -> None:
-    shelf = same_length(5, 64)
+    data = same_length(5, 64)
     plan = plan_training(
-        shelf, torch.arange(len(shelf)), torch.arange(500) * (len(shelf) // 64), 64, FREE, 2,
+        data, torch.arange(len(data)), torch.arange(500) * (len(data) // 64), 64, FREE, 2,
         toys.TARGETS,
     )  # fmt: skip
-    code = (plan.hidden[..., :5] * 2 ** torch.arange(5)).sum(-1)
+    code = (plan.masked[..., :5] * 2 ** torch.arange(5)).sum(-1)
     pairs = code[plan.count == 2]
     found = torch.bincount(pairs, minlength=32)
     found = found[found > 0].float()
@@ -154,13 +163,19 @@ def test_every_subset_of_a_count_is_as_likely() -> None:
 
 
 def test_dropout_shares() -> None:
-    shelf = toys.shelf(toys.peptides(lengths=[6] * 300))
+    data = toys.device_data(toys.peptides(lengths=[6] * 300))
     objective = Objective(condition_dropout=0.2, target_dropout=0.25)
     plan = plan_training(
-        shelf, torch.arange(len(shelf)), torch.arange(200), 200, objective, 3, toys.TARGETS
+        data,
+        torch.arange(len(data)),
+        torch.arange(200),
+        200,
+        objective,
+        3,
+        toys.TARGETS,
     )
     bare = plan_training(
-        shelf, torch.arange(len(shelf)), torch.arange(200), 200, FREE, 3, toys.TARGETS
+        data, torch.arange(len(data)), torch.arange(200), 200, FREE, 3, toys.TARGETS
     )
     blind = plan.label == NO_LABEL
     assert float(blind.float().mean()) == pytest.approx(0.2, abs=0.01)
@@ -172,51 +187,51 @@ def test_dropout_shares() -> None:
     kept = paired & (plan.target != toys.TARGETS)
     assert torch.equal(plan.target[kept], bare.target[kept])
     # What is told must not move what is hidden.
-    assert torch.equal(plan.hidden, bare.hidden)
+    assert torch.equal(plan.masked, bare.masked)
 
 
 def test_a_plan_follows_from_seed_and_step_alone() -> None:
-    shelf = toys.shelf()
-    order = torch.arange(len(shelf))
+    data = toys.device_data()
+    order = torch.arange(len(data))
     steps = torch.arange(5)
-    many = plan_training(shelf, order, steps, 8, Objective(), 7, toys.TARGETS)
+    many = plan_training(data, order, steps, 8, Objective(), 7, toys.TARGETS)
     torch.manual_seed(99)
     for step in range(5):
         one = plan_training(
-            shelf, order, steps[step : step + 1], 8, Objective(), 7, toys.TARGETS
+            data, order, steps[step : step + 1], 8, Objective(), 7, toys.TARGETS
         ).at(0)
         for name, value in vars(one).items():
             assert torch.equal(value, getattr(many, name)[step]), name
-    other = plan_training(shelf, order, steps, 8, Objective(), 8, toys.TARGETS)
-    assert not torch.equal(other.hidden, many.hidden)
+    other = plan_training(data, order, steps, 8, Objective(), 8, toys.TARGETS)
+    assert not torch.equal(other.masked, many.masked)
 
 
 def test_evaluation_plans_do_not_depend_on_where_they_are_cut() -> None:
-    shelf = toys.shelf(toys.peptides(40))
-    whole = plan_evaluation(shelf, 0, len(shelf), 1, 3, 20)
-    for start, stop in [(0, 7), (7, 20), (20, len(shelf))]:
-        part = plan_evaluation(shelf, start, stop, 1, 3, 20)
+    data = toys.device_data(toys.peptides(40))
+    whole = plan_evaluation(data, 0, len(data), 1, 3, 20)
+    for start, stop in [(0, 7), (7, 20), (20, len(data))]:
+        part = plan_evaluation(data, start, stop, 1, 3, 20)
         for name, value in vars(part).items():
             assert torch.equal(value, getattr(whole, name)[start:stop]), name
 
 
-def test_evaluation_counts_are_spread_over_shelf_and_repeats() -> None:
-    shelf = same_length(8, 64)
-    counts = torch.stack([plan_evaluation(shelf, 0, len(shelf), r, 4, 20).count for r in range(4)])
+def test_evaluation_counts_are_spread_over_data_and_repeats() -> None:
+    data = same_length(8, 64)
+    counts = torch.stack([plan_evaluation(data, 0, len(data), r, 4, 20).count for r in range(4)])
     assert torch.bincount(counts.flatten())[1:].float().std() < 3
     # Each peptide is seen at four counts that are two apart, not four times at one.
     assert all(len(set(row.tolist())) == 4 for row in counts.T)
 
 
 def test_a_batch_holds_exactly_what_is_planned() -> None:
-    plan = plans(toys.shelf(), 1, 8).at(0)
+    plan = plans(toys.device_data(), 1, 8).at(0)
     batch = exact_batch(plan)
     assert batch.layout.predict is not None
-    assert batch.letters.shape == (int(plan.length.sum()),)
-    assert int((batch.letters == MASK).sum()) == len(batch.answer) == int(plan.count.sum())
-    shown = batch.letters.clone()
-    shown[batch.layout.predict] = batch.answer
-    assert torch.equal(shown, plan.letters[plan.filled])
+    assert batch.tokens.shape == (int(plan.length.sum()),)
+    assert int((batch.tokens == MASK).sum()) == len(batch.token_labels) == int(plan.count.sum())
+    shown = batch.tokens.clone()
+    shown[batch.layout.predict] = batch.token_labels
+    assert torch.equal(shown, plan.tokens[plan.valid])
     total = torch.zeros(8).index_add_(
         0, batch.layout.slot_of[batch.layout.predict] // MAX_LENGTH, batch.weight
     )
@@ -224,21 +239,21 @@ def test_a_batch_holds_exactly_what_is_planned() -> None:
 
 
 def test_capacity_holds_every_batch() -> None:
-    shelf = toys.shelf(toys.peptides(200))
-    order = torch.from_numpy(np.random.default_rng(0).permutation(len(shelf)))
-    capacity = capacity_for(shelf.lengths, order, 16)
-    sums = [int(shelf.lengths[order[i : i + 16]].sum()) for i in range(0, len(order) - 15, 16)]
+    data = toys.device_data(toys.peptides(200))
+    order = torch.from_numpy(np.random.default_rng(0).permutation(len(data)))
+    capacity = capacity_for(data.lengths, order, 16)
+    sums = [int(data.lengths[order[i : i + 16]].sum()) for i in range(0, len(order) - 15, 16)]
     assert capacity % 64 == 0
     assert max(sums) <= capacity < max(sums) + 64
 
 
 def test_a_shelf_reads_the_packed_rows() -> None:
-    data = toys.peptides(30)
-    shelf = toys.shelf(data)
-    rows = data.subset(0)
+    packed = toys.peptides(30)
+    data = toys.device_data(packed)
+    rows = packed.subset(0)
     for place, row in enumerate(rows.tolist()):
-        start, size = int(shelf.starts[place]), int(shelf.lengths[place])
-        letters = data.tokens[data.offsets[row] : data.offsets[row + 1]]
-        assert shelf.letters[start : start + size].tolist() == letters.tolist()
-        target = int(data.targets[row])
-        assert int(shelf.targets[place]) == (target if target >= 0 else toys.TARGETS)
+        start, size = int(data.starts[place]), int(data.lengths[place])
+        tokens = packed.tokens[packed.offsets[row] : packed.offsets[row + 1]]
+        assert data.tokens[start : start + size].tolist() == tokens.tolist()
+        target = int(packed.targets[row])
+        assert int(data.targets[place]) == (target if target >= 0 else toys.TARGETS)

@@ -53,15 +53,15 @@ class Reference:
             layer.load_state_dict(values)
             self.layers.append(layer)
 
-    def logits(self, letters: Tensor, filled: Tensor, t: Tensor, y: Tensor, z: Tensor) -> Tensor:
+    def logits(self, tokens: Tensor, valid: Tensor, t: Tensor, y: Tensor, z: Tensor) -> Tensor:
         """[B, P, V] of int64 [B, P] letters."""
         m = self.model
         time = F.linear(m.time_waves[t - 1], m.time_up.weight, m.time_up.bias)
         time = F.linear(F.gelu(time), m.time_down.weight, m.time_down.bias)
         told = time + m.label[y] + m.target[z]
-        x = m.letter[letters] + m.position + told[:, None, :]
+        x = m.letter[tokens] + m.position + told[:, None, :]
         for layer in self.layers:
-            x = layer(x, src_key_padding_mask=~filled)
+            x = layer(x, src_key_padding_mask=~valid)
         x = F.layer_norm(x, (m.size.dim,), m.norm.weight, m.norm.bias)
         return F.linear(x, m.head.weight, m.head.bias)
 
@@ -90,11 +90,11 @@ def a_model(**size: int) -> Denoiser:
     return model
 
 
-def a_plan(data: Any = None, batch: int = 12) -> Any:
-    shelf = toys.shelf(data or toys.peptides(60))
-    order = torch.arange(len(shelf))
+def a_plan(packed: Any = None, batch: int = 12) -> Any:
+    data = toys.device_data(packed or toys.peptides(60))
+    order = torch.arange(len(data))
     objective = Config("toy").objective
-    return plan_training(shelf, order, torch.tensor([0]), batch, objective, 3, toys.TARGETS).at(0)
+    return plan_training(data, order, torch.tensor([0]), batch, objective, 3, toys.TARGETS).at(0)
 
 
 def close(found: Tensors, wanted: Tensors, within: float = 1e-5) -> None:
@@ -111,13 +111,13 @@ def test_packed_equals_padded_reference(capacity: int | None) -> None:
     reference = Reference(model)
     residues = int(plan.length.sum())
     logits = reference.logits(
-        torch.where(plan.hidden, MASK, plan.letters) * plan.filled, plan.filled, plan.timestep,
+        torch.where(plan.masked, MASK, plan.tokens) * plan.valid, plan.valid, plan.timestep,
         plan.label, plan.target,
     )  # fmt: skip
-    weight = (plan.length / plan.count)[:, None].expand_as(plan.hidden)
-    hidden = plan.hidden
-    loss = (F.cross_entropy(logits[hidden], plan.letters[hidden], reduction="none")
-            * weight[hidden]).sum() / residues  # fmt: skip
+    weight = (plan.length / plan.count)[:, None].expand_as(plan.masked)
+    masked = plan.masked
+    loss = (F.cross_entropy(logits[masked], plan.tokens[masked], reduction="none")
+            * weight[masked]).sum() / residues  # fmt: skip
     loss.backward()
     wanted = {name: grad.clone() for name, grad in reference.gradients().items()}
     model.zero_grad()
@@ -132,13 +132,13 @@ def test_packed_equals_padded_reference(capacity: int | None) -> None:
 
 def test_logits_of_every_residue_equal_the_reference() -> None:
     model, plan = a_model(), a_plan()
-    slot_of = plan.filled.view(-1).nonzero().view(-1)
-    layout = Layout(slot_of, (plan.filled.view(-1).cumsum(0) - 1).clamp(min=0), plan.filled)
+    slot_of = plan.valid.view(-1).nonzero().view(-1)
+    layout = Layout(slot_of, (plan.valid.view(-1).cumsum(0) - 1).clamp(min=0), plan.valid)
     with torch.no_grad():
         condition = model.condition(plan.timestep, plan.label, plan.target)
-        packed = model(plan.letters.view(-1)[slot_of], condition, layout)
+        packed = model(plan.tokens.view(-1)[slot_of], condition, layout)
         padded = Reference(model).logits(
-            plan.letters * plan.filled, plan.filled, plan.timestep, plan.label, plan.target
+            plan.tokens * plan.valid, plan.valid, plan.timestep, plan.label, plan.target
         )
     assert packed.shape == (int(plan.length.sum()), N_LETTERS)
     assert torch.allclose(packed, padded.view(-1, N_LETTERS)[slot_of], atol=1e-5)
@@ -156,7 +156,7 @@ def test_fixed_shapes_give_the_exact_loss_and_gradients(lengths: list[int], spar
         losses.append(float(terms.sum().detach()))
         terms.sum().backward()
         gradients.append({n: p.grad.clone() for n, p in model.named_parameters()})
-    assert fixed_batch(plan, residues + spare).letters.shape == (residues + spare,)
+    assert fixed_batch(plan, residues + spare).tokens.shape == (residues + spare,)
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     close(gradients[1], gradients[0])
 
@@ -166,14 +166,14 @@ def test_nothing_leaks_between_peptides_or_from_under_a_mask() -> None:
     batch = exact_batch(plan)
     with torch.no_grad():
         before = bound(model, batch)
-        other = plan.letters.clone()
+        other = plan.tokens.clone()
         other[3] = (other[3] + 1) % N_LETTERS
         after = bound(model, exact_batch(type(plan)(other, *list(vars(plan).values())[1:])))
     assert batch.layout.predict is not None
     owner = batch.layout.slot_of[batch.layout.predict] // MAX_LENGTH
     assert torch.equal(before[owner != 3], after[owner != 3])
     # All letters of a wholly hidden peptide may change: only the answers do, not the logits.
-    assert not bool((batch.letters[batch.layout.predict] != MASK).any())
+    assert not bool((batch.tokens[batch.layout.predict] != MASK).any())
 
 
 def test_initial_weights_follow_from_the_seed_and_begin_near_uniform() -> None:

@@ -28,8 +28,8 @@ class Known(nn.Module):
     def condition(self, timestep: Tensor, label: Tensor, target: Tensor) -> Tensor:
         return torch.zeros(len(timestep), 1)
 
-    def forward(self, letters: Tensor, condition: Tensor, layout: Layout) -> Tensor:
-        rows = letters.view(-1, self.length)
+    def forward(self, tokens: Tensor, condition: Tensor, layout: Layout) -> Tensor:
+        rows = tokens.view(-1, self.length)
         logits = torch.cat([self.conditional(tuple(row)) for row in rows.tolist()])
         return logits if layout.predict is None else logits[layout.predict]
 
@@ -40,17 +40,17 @@ def estimates(model: nn.Module, peptide: list[int]) -> dict[tuple[int, ...], flo
     found = {}
     for size in range(1, length + 1):
         for places in itertools.combinations(range(length), size):
-            letters = torch.tensor(peptide)
-            hidden = torch.tensor(places)
-            answer = letters[hidden]
-            letters = letters.clone()
-            letters[hidden] = MASK
-            filled = (torch.arange(MAX_LENGTH) < length)[None]
+            tokens = torch.tensor(peptide)
+            masked = torch.tensor(places)
+            token_labels = tokens[masked]
+            tokens = tokens.clone()
+            tokens[masked] = MASK
+            valid = (torch.arange(MAX_LENGTH) < length)[None]
             slot_of = torch.arange(length)
-            place_of = torch.arange(MAX_LENGTH).clamp(max=length - 1)
+            row_of = torch.arange(MAX_LENGTH).clamp(max=length - 1)
             one = torch.ones(1, dtype=torch.int64)
             batch = Batch(
-                letters, Layout(slot_of, place_of, filled, hidden), one, one, one, answer,
+                tokens, Layout(slot_of, row_of, valid, masked), one, one, one, token_labels,
                 torch.full((size,), length / size),
             )  # fmt: skip
             found[places] = float(bound(model, batch).sum().detach())  # type: ignore[arg-type]
@@ -83,12 +83,12 @@ def test_the_bound_is_the_mean_over_orders() -> None:
     length, peptide = 4, [1, 0, 2, 1]
     tables: dict[tuple[int, ...], Tensor] = {}
 
-    def conditional(letters: tuple[int, ...]) -> Tensor:
-        if letters not in tables:
-            rng = torch.Generator().manual_seed(hash(letters) % 2**31)
+    def conditional(tokens: tuple[int, ...]) -> Tensor:
+        if tokens not in tables:
+            rng = torch.Generator().manual_seed(hash(tokens) % 2**31)
             logits = torch.randn(length, N_LETTERS, generator=rng)
-            tables[letters] = torch.log_softmax(logits, -1)
-        return tables[letters]
+            tables[tokens] = torch.log_softmax(logits, -1)
+        return tables[tokens]
 
     def nats(order: tuple[int, ...]) -> float:
         state, total = [MASK] * length, 0.0
@@ -111,9 +111,9 @@ def test_true_conditionals_give_the_likelihood_itself() -> None:
     joint = torch.softmax(2 * torch.randn(2, 2, 2, 2, generator=rng), 0)
     joint = joint / joint.sum()
 
-    def conditional(letters: tuple[int, ...]) -> Tensor:
+    def conditional(tokens: tuple[int, ...]) -> Tensor:
         seen = joint
-        for place, letter in enumerate(letters):
+        for place, letter in enumerate(tokens):
             if letter != MASK:
                 keep = torch.zeros(2)
                 keep[letter] = 1
@@ -130,23 +130,23 @@ def test_true_conditionals_give_the_likelihood_itself() -> None:
 
 
 def test_evaluation_is_unbiased_over_its_noise() -> None:
-    """Many passes over a shelf approach the exact expectation of each peptide."""
+    """Many passes over the data approach the exact expectation of each peptide."""
     length = 4
-    data = toys.peptides(lengths=[length] * 4)
-    shelf = toys.shelf(data)
+    packed = toys.peptides(lengths=[length] * 4)
+    data = toys.device_data(packed)
 
-    def conditional(letters: tuple[int, ...]) -> Tensor:
-        known = sum(1 for letter in letters if letter != MASK)
-        sum_of = sum(letter for letter in letters if letter != MASK)
+    def conditional(tokens: tuple[int, ...]) -> Tensor:
+        known = sum(1 for letter in tokens if letter != MASK)
+        sum_of = sum(letter for letter in tokens if letter != MASK)
         logits = torch.cos(torch.arange(length)[:, None] + torch.arange(N_LETTERS) * (1 + sum_of))
         return torch.log_softmax(logits * (1 + known), -1)
 
     model = Known(length, conditional)
     wanted = [
-        expected(estimates(model, shelf.letters[start : start + length].long().tolist()), length)
-        for start in shelf.starts.tolist()
+        expected(estimates(model, data.tokens[start : start + length].long().tolist()), length)
+        for start in data.starts.tolist()
     ]
-    found = evaluate(model, shelf, 20, repeats=300)  # type: ignore[arg-type]
+    found = evaluate(model, data, 20, repeats=300)  # type: ignore[arg-type]
     assert found.tolist() == pytest.approx(wanted, rel=0.05)
 
 
@@ -157,26 +157,26 @@ def model_of(layers: int = 2) -> Denoiser:
 
 
 def test_evaluation_repeats_itself_and_ignores_the_batch_size() -> None:
-    model, shelf = model_of(), toys.shelf(toys.peptides(60))
-    one = evaluate(model, shelf, 20, repeats=2)
+    model, data = model_of(), toys.device_data(toys.peptides(60))
+    one = evaluate(model, data, 20, repeats=2)
     torch.manual_seed(5)
     torch.rand(7)
-    assert torch.equal(one, evaluate(model, shelf, 20, repeats=2))
-    assert one.shape == (len(shelf),)
+    assert torch.equal(one, evaluate(model, data, 20, repeats=2))
+    assert one.shape == (len(data),)
     assert one.dtype == torch.float64
-    for batch in (1, 7, len(shelf)):
-        other = evaluate(model, shelf, 20, repeats=2, batch=batch)
+    for batch in (1, 7, len(data)):
+        other = evaluate(model, data, 20, repeats=2, batch=batch)
         assert torch.allclose(one, other, rtol=1e-6, atol=1e-5)
-    assert not torch.allclose(one, evaluate(model, shelf, 20, repeats=3), rtol=1e-3)
+    assert not torch.allclose(one, evaluate(model, data, 20, repeats=3), rtol=1e-3)
 
 
 def test_evaluation_sums_the_terms_of_each_peptide() -> None:
-    model, shelf = model_of(), toys.shelf(toys.peptides(20))
-    plan = plan_evaluation(shelf, 0, len(shelf), 0, 1, 20)
+    model, data = model_of(), toys.device_data(toys.peptides(20))
+    plan = plan_evaluation(data, 0, len(data), 0, 1, 20)
     wanted = []
-    for row in range(len(shelf)):
+    for row in range(len(data)):
         wanted.append(bound(model, exact_batch(plan.at(slice(row, row + 1)))).sum().item())
-    assert evaluate(model, shelf, 20).tolist() == pytest.approx(wanted, rel=1e-5)
+    assert evaluate(model, data, 20).tolist() == pytest.approx(wanted, rel=1e-5)
 
 
 def test_learning_rate() -> None:

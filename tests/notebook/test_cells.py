@@ -76,7 +76,7 @@ def test_a_run_that_exists_needs_no_data(session: Session, data: str, tmp_path: 
 
 def beat(store: Store, age: float) -> None:
     now = time.time()
-    notes.beat(store, "run", 1, Heartbeat(now - age, 5, 50, interval_s=5.0))
+    notes.write_heartbeat(store, "run", 1, Heartbeat(now - age, 5, 50, interval_s=5.0))
 
 
 def begun(store: Store, **machine: Any) -> None:
@@ -120,7 +120,7 @@ def test_a_machine_that_never_began(
     begun(store, provider="runpod", started=time.time() - 901)
     free(session, store)
     begun(store, provider="runpod", started=time.time() - 300)
-    monkeypatch.setattr(cells, "PATIENCE", 0.0)
+    monkeypatch.setattr(cells, "TAKE_OVER_TIMEOUT", 0.0)
     with pytest.raises(BadInput, match="trained by runpod"):
         free(session, store)
     begun(store, provider="notebook", host="another", started=time.time() - 300)
@@ -136,7 +136,7 @@ def test_a_worker_of_this_machine(
     beat(store, 0.0)
     free(session, store)  # this process is no worker of the run: it is gone
     monkeypatch.setattr(cells, "_works", lambda pid, run: True)
-    monkeypatch.setattr(cells, "PATIENCE", 0.0)
+    monkeypatch.setattr(cells, "TAKE_OVER_TIMEOUT", 0.0)
     with pytest.raises(BadInput, match="trained by another notebook of this machine"):
         free(session, store)
 

@@ -22,7 +22,7 @@ from mimir.training import checkpoint
 from mimir.training.assemble import build
 from mimir.training.engine import Engine
 from mimir.training.loop import first_record
-from mimir.training.validation import averaged
+from mimir.training.validation import ema_weights
 from tests import toys
 from tests.e2e import jobs
 from tests.e2e.jobs import write_data
@@ -46,7 +46,7 @@ def folder_of(engine: Engine, path: Path) -> Path:
     return path
 
 
-def test_the_exported_weights_are_the_average(trained: Engine) -> None:
+def test_the_exported_weights_are_the_ema(trained: Engine) -> None:
     tensors = load(export.weights(trained))
     live = trained.state.tensors()
     assert set(tensors) == {name for name, _ in trained.model.named_parameters()}
@@ -60,10 +60,10 @@ def test_a_folder_opens_as_the_model_that_was_trained(trained: Engine, tmp_path:
     opened = model_file.from_folder(folder_of(trained, tmp_path / "m"))
     assert opened.config == trained.config
     assert opened.vocabulary["targets"] == ["P00000", "P00001", "P00002"]
-    shelf = toys.shelf()
-    with averaged(trained):
-        wanted = evaluate(trained.model, shelf, 20)
-    assert torch.equal(evaluate(opened.model, shelf, 20), wanted)
+    device_data = toys.device_data()
+    with ema_weights(trained):
+        wanted = evaluate(trained.model, device_data, 20)
+    assert torch.equal(evaluate(opened.model, device_data, 20), wanted)
 
 
 def test_an_unknown_target_is_refused_with_the_nearest(trained: Engine, tmp_path: Path) -> None:

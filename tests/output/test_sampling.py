@@ -76,12 +76,12 @@ def test_a_pattern_is_kept(model: Denoiser) -> None:
 
 
 def test_guidance_of_one_is_conditional_and_of_zero_untold(model: Denoiser) -> None:
-    told = Draw(label=1, target=2, seed=1)
-    plain = sample(model, 50, told, FLAT)
+    conditional = Draw(label=1, target=2, seed=1)
+    plain = sample(model, 50, conditional, FLAT)
     assert sample(model, 50, Draw(label=1, target=2, seed=1, guidance=1.0), FLAT) == plain
-    untold = sample(model, 50, Draw(label=NO_LABEL, target=None, seed=1), FLAT)
-    assert sample(model, 50, Draw(label=1, target=2, seed=1, guidance=0.0), FLAT) == untold
-    assert plain != untold
+    unconditional = sample(model, 50, Draw(label=NO_LABEL, target=None, seed=1), FLAT)
+    assert sample(model, 50, Draw(label=1, target=2, seed=1, guidance=0.0), FLAT) == unconditional
+    assert plain != unconditional
     assert sample(model, 50, Draw(label=1, target=2, seed=1, guidance=3.0), FLAT) != plain
 
 
@@ -91,9 +91,9 @@ def test_cold_sampling_takes_the_likeliest_letter(
 ) -> None:
     straight, asked = sampling._logits, []
 
-    def spy(model: Denoiser, letters: Tensor, *rest: Any) -> Tensor:
-        logits = straight(model, letters, *rest)
-        asked.append((letters.clone(), logits))
+    def spy(model: Denoiser, tokens: Tensor, *rest: Any) -> Tensor:
+        logits = straight(model, tokens, *rest)
+        asked.append((tokens.clone(), logits))
         return logits
 
     monkeypatch.setattr(sampling, "_logits", spy)
@@ -101,9 +101,9 @@ def test_cold_sampling_takes_the_likeliest_letter(
     drawn = sample(model, sampling.CHUNK, draw, FLAT)
     final = torch.tensor([[STANDARD.index(c) for c in s] for s in drawn])
     assert len(asked) == 6
-    for turn, (letters, logits) in enumerate(asked):
+    for turn, (tokens, logits) in enumerate(asked):
         after = asked[turn + 1][0][:, :6] if turn < 5 else final
-        changed = letters[:, :6] != after
+        changed = tokens[:, :6] != after
         assert changed.sum(1).tolist() == [1] * sampling.CHUNK
         assert torch.equal(after[changed], logits[:, :6].argmax(-1)[changed])
 
@@ -113,18 +113,18 @@ def test_confidence_takes_the_surest_place_first(
 ) -> None:
     straight, asked = sampling._logits, []
 
-    def spy(model: Denoiser, letters: Tensor, *rest: Any) -> Tensor:
-        logits = straight(model, letters, *rest)
-        asked.append((letters.clone(), logits))
+    def spy(model: Denoiser, tokens: Tensor, *rest: Any) -> Tensor:
+        logits = straight(model, tokens, *rest)
+        asked.append((tokens.clone(), logits))
         return logits
 
     monkeypatch.setattr(sampling, "_logits", spy)
     draw = Draw(order="confidence", min_length=7, max_length=7)
     sample(model, 8, draw, FLAT)
-    for (letters, logits), (after, _) in itertools.pairwise(asked):
-        masked = letters[:, :7] == MASK
+    for (tokens, logits), (after, _) in itertools.pairwise(asked):
+        masked = tokens[:, :7] == MASK
         sure = torch.where(masked, logits[:, :7].amax(-1), -torch.inf).argmax(1)
-        changed = (letters != after)[:, :7]
+        changed = (tokens != after)[:, :7]
         assert torch.equal(changed.to(torch.uint8).argmax(1), sure)
 
 
@@ -133,9 +133,9 @@ def test_known_conditionals_are_followed(model: Denoiser, monkeypatch: pytest.Mo
     start, step = torch.tensor([0.3, 0.7]), torch.tensor([[0.9, 0.1], [0.4, 0.6]])
     joint = torch.einsum("a,ab,bc,cd->abcd", start, step, step, step)
 
-    def exact(model: Denoiser, letters: Tensor, *rest: Any) -> Tensor:
-        out = torch.full((*letters.shape, len(STANDARD)), -1e3, dtype=torch.float64)
-        keys, which = letters[:, :4].unique(dim=0, return_inverse=True)
+    def exact(model: Denoiser, tokens: Tensor, *rest: Any) -> Tensor:
+        out = torch.full((*tokens.shape, len(STANDARD)), -1e3, dtype=torch.float64)
+        keys, which = tokens[:, :4].unique(dim=0, return_inverse=True)
         for number, key in enumerate(keys.tolist()):
             seen = joint.double()
             for place, letter in enumerate(key):
@@ -153,9 +153,9 @@ def test_known_conditionals_are_followed(model: Denoiser, monkeypatch: pytest.Mo
     count = 8_000
     drawn = sample(model, count, Draw(min_length=4, max_length=4), FLAT)
     square = 0.0
-    for letters in itertools.product((0, 1), repeat=4):
-        wanted = count * float(joint[letters])
-        found = drawn.count("".join(STANDARD[i] for i in letters))
+    for tokens in itertools.product((0, 1), repeat=4):
+        wanted = count * float(joint[tokens])
+        found = drawn.count("".join(STANDARD[i] for i in tokens))
         square += (found - wanted) ** 2 / wanted
     # Chi-square with 15 degrees of freedom: above 37.7 once in a thousand seeds.
     assert square < 37.7
@@ -164,19 +164,19 @@ def test_known_conditionals_are_followed(model: Denoiser, monkeypatch: pytest.Mo
 def test_the_model_is_told_the_timestep_of_training(
     model: Denoiser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    letters = torch.full((2, MAX_LENGTH), MASK)
-    letters[0, 0], letters[1, :3] = 4, 7
+    tokens = torch.full((2, MAX_LENGTH), MASK)
+    tokens[0, 0], tokens[1, :3] = 4, 7
     length = torch.tensor([5, 8])
-    masked = (torch.arange(MAX_LENGTH) < length[:, None]) & (letters == MASK)
+    masked = (torch.arange(MAX_LENGTH) < length[:, None]) & (tokens == MASK)
     seen: list[list[int]] = []
     straight = model.condition
 
-    def spy(*told: Tensor) -> Tensor:
-        seen.extend(part.tolist() for part in told)
-        return straight(*told)
+    def spy(*conditional: Tensor) -> Tensor:
+        seen.extend(part.tolist() for part in conditional)
+        return straight(*conditional)
 
     monkeypatch.setattr(model, "condition", spy)
-    sampling._logits(model, letters, length, masked, torch.tensor([1, 0]), torch.tensor([2, 3]))
+    sampling._logits(model, tokens, length, masked, torch.tensor([1, 0]), torch.tensor([2, 3]))
     # Of 20 steps the first that hide 4 of 5 and 5 of 8: ceil(13 * 5 / 20), ceil(11 * 8 / 20).
     assert seen == [[13, 11], [1, 0], [2, 3]]
 
@@ -203,9 +203,9 @@ def test_wrong_wishes(settings: dict[str, Any], words: str) -> None:
 
 
 def test_progress_and_nothing(model: Denoiser) -> None:
-    told: list[int] = []
-    sample(model, 600, Draw(), FLAT, told.append)
-    assert told == [64] * 9 + [24]
+    conditional: list[int] = []
+    sample(model, 600, Draw(), FLAT, conditional.append)
+    assert conditional == [64] * 9 + [24]
     assert sample(model, 0, Draw(), FLAT) == []
 
 

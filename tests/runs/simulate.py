@@ -27,7 +27,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from mimir.errors import BadInput, Conflict, Corrupt, Fenced, StoreError
-from mimir.runs import collect as sweeping
+from mimir.runs import collect
 from mimir.runs.commit import Attempt, raise_attempt
 from mimir.runs.head import Head
 from tests.runs.actors import Actor, Wire
@@ -135,7 +135,7 @@ class Simulation:
                     # The provider restarts the container; its predecessor may still live.
                     self.spawn("worker", attempt, self.worker)
             with contextlib.suppress(StoreError):
-                self.truth.count["swept"] += len(sweeping.sweep(wire, RUN, say=lambda text: None))
+                self.truth.count["swept"] += len(collect.collect(wire, RUN, say=lambda text: None))
 
     def worker(self, me: Actor) -> None:
         wire = Wire(self, me)
@@ -194,7 +194,7 @@ class Simulation:
         if truth.head.state == "done":
             return
         number = raise_attempt(truth, RUN, sleep=lambda s: None, rng=self.rng)
-        sweeping.sweep(truth, RUN)
+        collect.collect(truth, RUN)
         attempt = Attempt.claim(truth, RUN, number, rng=self.rng, say=lambda text: None)
         intact = [kept for kept in truth.head.kept if kept.key not in truth.spoiled]
         try:

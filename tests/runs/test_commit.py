@@ -1,10 +1,10 @@
-"""Attempts, commits, retention and the sweep."""
+"""Attempts, commits, retention and collection."""
 
 import pytest
 
 from mimir.errors import BadInput, Fenced, StoreError
 from mimir.runs import layout, notes
-from mimir.runs.collect import sweep
+from mimir.runs.collect import collect
 from mimir.runs.commit import Attempt, end_attempt, raise_attempt, retain
 from mimir.runs.head import Kept
 from mimir.runs.store import Store
@@ -175,7 +175,7 @@ def test_retention_deletes_what_its_swap_removed_and_only_its_own(run: MemorySto
         second.commit(step, CONTENT, None)
     left = set(run.list("r/a0001/"))
     assert left == {k.key for k in first.head.kept}
-    assert set(sweep(run, "r")) == left
+    assert set(collect(run, "r")) == left
     assert list(run.list("r/a")) == [k.key for k in second.head.kept]
 
 
@@ -195,7 +195,7 @@ def test_a_failed_delete_is_said_and_nothing_more(run, monkeypatch) -> None:
     for step in range(5):
         run.put(layout.checkpoint_key("r", 1, 90 + step, "f" * 32), b"never committed")
     said.clear()
-    assert sweep(run, "r", said.append) == []
+    assert collect(run, "r", said.append) == []
     assert len(said) == 7
 
 
@@ -215,7 +215,7 @@ def test_a_failed_upload_leaves_head_alone(run, monkeypatch) -> None:
     attempt.commit(3, CONTENT, None)
 
 
-def test_the_sweep_leaves_the_living_alone(run: MemoryStore) -> None:
+def test_collection_leaves_the_living_alone(run: MemoryStore) -> None:
     first = claimed(run)
     kept = first.commit(10, CONTENT, None)
     garbage = layout.checkpoint_key("r", 1, 11, "a" * 32)
@@ -224,8 +224,8 @@ def test_the_sweep_leaves_the_living_alone(run: MemoryStore) -> None:
     log = "r/a0001/log/000001.txt"
     for key in (garbage, own, future, log):
         run.put(key, b"x")
-    assert sweep(run, "r") == []
+    assert collect(run, "r") == []
     raise_attempt(run, "r")
-    assert sweep(run, "r") == [garbage]
+    assert collect(run, "r") == [garbage]
     assert set(run.list("r/a")) == {kept.key, own, future, log}
-    assert sweep(run, "missing") == []
+    assert collect(run, "missing") == []

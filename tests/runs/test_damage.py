@@ -5,7 +5,7 @@ import random
 import pytest
 
 from mimir.errors import Corrupt, Fenced, StoreError
-from mimir.runs.collect import sweep
+from mimir.runs.collect import collect
 from mimir.runs.store import Store
 from tests.runs.ledger import CONTENT, begun, claimed, head_of
 from tests.runs.memory import MemoryStore
@@ -129,6 +129,6 @@ def test_a_zombie_that_finds_its_checkpoints_retired_is_fenced(run: MemoryStore)
     new = claimed(run)
     for step in (20, 30, 40):
         new.commit(step, CONTENT, None)
-    sweep(run, "r")
+    collect(run, "r")
     with pytest.raises(Fenced):
         old.load_newest(bytes)

@@ -32,7 +32,9 @@ def _claim(store: Store) -> Attempt:
 
 
 def _beat(store: Store, attempt: int, step: int, time: float = NOW - 5) -> None:
-    notes.beat(store, "demo", attempt, Heartbeat(time, step, 1000, epoch=1.5, rate=10.0, loss=2.5))
+    notes.write_heartbeat(
+        store, "demo", attempt, Heartbeat(time, step, 1000, epoch=1.5, rate=10.0, loss=2.5)
+    )
 
 
 def test_a_run_through_its_life(store: Store) -> None:

@@ -6,8 +6,7 @@ from dataclasses import replace
 from unittest import mock
 
 from mimir.errors import Conflict, Fenced, StoreError
-from mimir.runs import collect as sweeping
-from mimir.runs import layout
+from mimir.runs import collect, layout
 from mimir.runs.head import Head, Register
 from tests.runs.truth import HEAD, Truth
 
@@ -42,7 +41,7 @@ def anonymous_key(run: str, attempt: int, step: int, nonce: str) -> str:
 
 
 def delete_unknown(store, run: str, say=None) -> list[str]:
-    """Weakened `sweep`: deletes what HEAD does not name, whoever wrote it."""
+    """Weakened `collect`: deletes what HEAD does not name, whoever wrote it."""
     head = Head.from_bytes(store.read(HEAD).data)
     named = {kept.key for kept in head.kept}
     doomed = [key for key in store.list(f"{run}/a") if key not in named]
@@ -65,6 +64,6 @@ VARIANTS: dict[str, tuple[type[Truth], Callable[[], contextlib.AbstractContextMa
     "face-value": (Truth, lambda: mock.patch.object(Register, "_swap", face_value)),
     "delete-unknown": (
         Truth,
-        lambda: mock.patch.object(sweeping, "sweep", delete_unknown),
+        lambda: mock.patch.object(collect, "collect", delete_unknown),
     ),
 }

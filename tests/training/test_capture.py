@@ -11,7 +11,7 @@ import torch
 
 from mimir.checks import fast_path
 from mimir.model.attention import HeadIndex, attention
-from mimir.model.batch import Shelf
+from mimir.model.batch import DeviceData
 from mimir.runs.commit import raise_attempt
 from mimir.runs.status import read_head
 from mimir.runs.store import open_store
@@ -30,9 +30,9 @@ if os.environ.get("MIMIR_REQUIRE_GPU") != "1":
 
 def ends(machine: Machine, steps: int, graph_steps: int) -> dict[str, torch.Tensor]:
     """The whole state after some steps."""
-    data = toys.peptides(400)
-    shelf = Shelf.of(data, torch.arange(len(data)), machine.device)
-    engine = Engine(toys.config(graph_steps=graph_steps), shelf, toys.TARGETS, machine)
+    packed = toys.peptides(400)
+    data = DeviceData.of(packed, torch.arange(len(packed)), machine.device)
+    engine = Engine(toys.config(graph_steps=graph_steps), data, toys.TARGETS, machine)
     while engine.step < steps:
         engine.advance(steps - engine.step)
     return {name: value.cpu() for name, value in engine.state.tensors().items()}
@@ -91,27 +91,27 @@ def test_the_kernel_is_the_plain_attention(dtype: torch.dtype, heads: int, width
 
 @pytest.mark.filterwarnings("ignore")
 def test_the_fast_mode_passes_the_parity_check() -> None:
-    data = toys.peptides(400)
+    packed = toys.peptides(400)
     torch.compiler.reset()
     config = toys.config(dim=64, heads=4, batch=32, device="cuda")
     machine = Machine.choose(config)
     assert machine.compiled
-    shelf = Shelf.of(data, torch.arange(len(data)), machine.device)
+    data = DeviceData.of(packed, torch.arange(len(packed)), machine.device)
     lines: list[str] = []
-    engine = Engine(config, shelf, toys.TARGETS, machine)
+    engine = Engine(config, data, toys.TARGETS, machine)
     assert fast_path.parity_checked(engine, lines.append) is engine, lines
 
 
 def test_killed_on_the_gpu(tmp_path: Path) -> None:
     """Compiled anew, captured anew and gone on with in other processes: the same weights."""
     store = open_store((tmp_path / "store").as_uri())
-    data = jobs.write_data(tmp_path / "data.csv", 400)
+    packed = jobs.write_data(tmp_path / "packed.csv", 400)
     settings = {
         "dim": 64, "layers": 2, "heads": 4, "epochs": 1_000_000, "max_steps": 12_000,
         "checkpoint_steps": 100, "log_every": 20, "eval_every": 4000, "device": "cuda",
     }  # fmt: skip
     for name in ("calm", "torn"):
-        jobs.submit(store, name, data, **settings)
+        jobs.submit(store, name, packed, **settings)
     assert jobs.worker(store, "calm", raise_attempt(store, "calm")).wait() == 0
     gate = Gate(tmp_path / "gate")
     for target in (1000, 5000):

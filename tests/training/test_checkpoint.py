@@ -52,7 +52,7 @@ def test_a_snapshot_does_not_follow_training() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("vector", ["master", "average", "exp_avg", "exp_avg_sq"])
+@pytest.mark.parametrize("vector", ["master", "ema", "exp_avg", "exp_avg_sq"])
 def test_what_is_not_finite_is_never_committed(vector: str, value: float) -> None:
     engine = trained()
     with torch.no_grad():

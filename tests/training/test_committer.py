@@ -176,7 +176,7 @@ def test_what_must_go_first_goes_first() -> None:
 
 def test_patience_ends_and_counts_over_replaced_snapshots() -> None:
     now = [0.0]
-    made = Bench(patience=100.0, clock=lambda: now[0])
+    made = Bench(timeout=100.0, clock=lambda: now[0])
     made.store.failures = 10**9
     made.committer.put(snapshot(0))
 
@@ -194,7 +194,7 @@ def test_patience_ends_and_counts_over_replaced_snapshots() -> None:
 
 def test_a_success_restores_patience() -> None:
     now = [0.0]
-    made = Bench(patience=100.0, clock=lambda: now[0])
+    made = Bench(timeout=100.0, clock=lambda: now[0])
     for step in range(5):
         made.store.failures = 2
         made.committer.put(snapshot(step))

@@ -32,11 +32,11 @@ def reference(engine: Engine, steps: int) -> tuple[dict[str, Any], dict[str, Any
         betas=(settings.beta1, settings.beta2), eps=settings.eps,
         weight_decay=settings.weight_decay, foreach=False, fused=False,
     )  # fmt: skip
-    average = {name: value.detach().clone() for name, value in named.items()}
+    ema = {name: value.detach().clone() for name, value in named.items()}
     losses = []
     for step in range(steps):
         plan = plan_training(
-            engine.shelf, engine.order, torch.tensor([step]), training.batch, config.objective,
+            engine.data, engine.order, torch.tensor([step]), training.batch, config.objective,
             training.seed, engine.targets,
         ).at(0)  # fmt: skip
         adamw.zero_grad()
@@ -48,9 +48,9 @@ def reference(engine: Engine, steps: int) -> tuple[dict[str, Any], dict[str, Any
         adamw.step()
         decay = min(settings.ema, (2 + step) / (11 + step))
         for name, value in named.items():
-            average[name] += (1 - decay) * (value.detach() - average[name])
+            ema[name] += (1 - decay) * (value.detach() - ema[name])
         losses.append(loss.item())
-    return {n: v.detach() for n, v in named.items()}, average, losses
+    return {n: v.detach() for n, v in named.items()}, ema, losses
 
 
 # eps well above rounding: by Adam's division a gradient of 1e-9 would be as loud as one of 1.
@@ -61,11 +61,11 @@ def test_twenty_updates_equal_the_librarys(settings: dict[str, float]) -> None:
     data = toys.peptides(300)
     engine = toys.engine(data=data, log_every=20, **settings)
     engine.advance(20)
-    weights, average, losses = reference(engine, 20)
+    weights, ema, losses = reference(engine, 20)
     state = engine.state.tensors()
     for name, value in weights.items():
         assert torch.allclose(state[f"model.{name}"], value, rtol=0, atol=1e-6), name
-        assert torch.allclose(state[f"ema.{name}"], average[name], rtol=0, atol=1e-6), name
+        assert torch.allclose(state[f"ema.{name}"], ema[name], rtol=0, atol=1e-6), name
     assert engine.state.losses.tolist() == pytest.approx(losses, abs=1e-5)
     clipped = (engine.state.norms > engine.config.optimizer.clip).sum()
     assert int(clipped) > 0
@@ -239,8 +239,8 @@ def choose(**settings: str) -> Machine:
 def test_the_machine_decides_what_is_auto(
     monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], dtype: torch.dtype
 ) -> None:
-    answer: Callable[[], bool] = lambda: True  # noqa: E731
-    monkeypatch.setattr(torch.cuda, "is_available", answer)
+    token_labels: Callable[[], bool] = lambda: True  # noqa: E731
+    monkeypatch.setattr(torch.cuda, "is_available", token_labels)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
     ampere = capability >= (8, 0)

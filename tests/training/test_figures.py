@@ -95,5 +95,5 @@ def test_what_a_machine_says_of_figures_is_not_trusted(monkeypatch: pytest.Monke
 def test_a_heartbeat_with_figures_comes_back() -> None:
     memory = MemoryStore()
     beat = Heartbeat(time=1.0, step=2, total_steps=3, figures={"val_seven": 7.0})
-    notes.beat(memory, "run", 1, beat)
+    notes.write_heartbeat(memory, "run", 1, beat)
     assert notes.read_heartbeat(memory, "run", 1) == beat

@@ -7,7 +7,7 @@ import torch
 
 from mimir.errors import NonFinite
 from mimir.training.engine import Engine
-from mimir.training.loop import Gauge, Loop, first_record
+from mimir.training.loop import Loop, ProgressSnapshot, first_record
 from mimir.training.validation import Validation
 from tests import toys
 
@@ -16,8 +16,8 @@ def loop_of(engine: Engine, rows: list[dict[str, Any]]) -> Loop:
     data = toys.peptides()
     return Loop(
         engine, Validation(data, torch.device("cpu"), 100), None,
-        first_record(engine, data.digest, 1), Gauge(), emit=rows.append, say=lambda line: None,
-        stop=lambda: "",
+        first_record(engine, data.digest, 1), ProgressSnapshot(), emit=rows.append,
+        say=lambda line: None, stop=lambda: "",
     )  # fmt: skip
 
 
@@ -46,4 +46,4 @@ def test_a_skipped_fp16_step_leaves_numbers_in_the_metrics() -> None:
 
 def test_the_gauge_says_what_the_loop_runs_on() -> None:
     loop = loop_of(toys.engine(max_steps=2), [])
-    assert loop.gauge.device.endswith(("thread)", "threads)"))
+    assert loop.progress.device.endswith(("thread)", "threads)"))

@@ -1,4 +1,4 @@
-"""The update in two passes is the update by torch's parts."""
+"""The fused update equals the unfused one."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from mimir.training.state import TrainingState
 from tests import toys
 
 
-def two_passes(state: TrainingState, loss: torch.Tensor, settings: Any, total: int) -> None:
+def fused(state: TrainingState, loss: torch.Tensor, settings: Any, total: int) -> None:
     update.apply(state, update.measure(state, settings, total), loss, settings)
 
 
@@ -35,8 +35,8 @@ def trained(dtype: torch.dtype, how: Update, bad: set[int], **settings: Any) -> 
 def test_both_ways_are_one_update(dtype: torch.dtype, clip: float) -> None:
     # Without bad steps of fp16 the scale would never be seen to matter.
     bad = {2, 5} if dtype == torch.float16 else set()
-    one = trained(dtype, update.by_parts, bad, clip=clip).state.tensors()
-    other = trained(dtype, two_passes, bad, clip=clip).state.tensors()
+    one = trained(dtype, update.unfused, bad, clip=clip).state.tensors()
+    other = trained(dtype, fused, bad, clip=clip).state.tensors()
     near = 1e-5 if dtype == torch.float32 else 2e-3
     for name, value in one.items():
         assert torch.allclose(value, other[name], atol=near, rtol=1e-3), name
@@ -45,14 +45,14 @@ def test_both_ways_are_one_update(dtype: torch.dtype, clip: float) -> None:
 
 
 def test_what_is_not_finite_is_counted() -> None:
-    states = [trained(torch.float32, how, {8}).state for how in (update.by_parts, two_passes)]
+    states = [trained(torch.float32, how, {8}).state for how in (update.unfused, fused)]
     assert [int(state.nonfinite) for state in states] == [1, 1]
 
 
 def test_a_skipped_step_changes_no_weight() -> None:
-    engine = trained(torch.float16, two_passes, {7, 8})
+    engine = trained(torch.float16, fused, {7, 8})
     state = toys.tensors(engine)
-    before = trained(torch.float16, two_passes, set())
+    before = trained(torch.float16, fused, set())
     assert float(state["scaler.scale"]) == 65536.0 / 4
     assert int(state["scaler.growth_tracker"]) == 0
     assert float(state["adamw.step"]) == 7

@@ -6,10 +6,10 @@ import torch
 
 from mimir.data.alphabet import N_LETTERS
 from mimir.data.pack import VALIDATION
-from mimir.model.batch import Shelf
+from mimir.model.batch import DeviceData
 from mimir.model.objective import evaluate
 from mimir.training.figures import per_residue
-from mimir.training.validation import Validation, averaged
+from mimir.training.validation import Validation, ema_weights
 from tests import toys
 
 CPU = torch.device("cpu")
@@ -26,7 +26,7 @@ def trained() -> toys.Engine:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_averaged_weights_inside_live_ones_after(dtype: torch.dtype) -> None:
+def test_ema_weights_inside_live_ones_after(dtype: torch.dtype) -> None:
     machine = toys.Machine(CPU, dtype, compiled=False, fixed=False)
     engine = toys.engine(machine)
     engine.advance(10)
@@ -34,7 +34,7 @@ def test_averaged_weights_inside_live_ones_after(dtype: torch.dtype) -> None:
     low = engine.state.low.clone()
 
     def inside() -> None:
-        with averaged(engine):
+        with ema_weights(engine):
             weight = engine.model.head.weight
             assert torch.equal(weight, before["ema.head.weight"].to(dtype))
             assert not torch.equal(before["ema.head.weight"], before["model.head.weight"])
@@ -47,7 +47,7 @@ def test_averaged_weights_inside_live_ones_after(dtype: torch.dtype) -> None:
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_figures_are_of_the_averaged_weights_and_move_nothing() -> None:
+def test_figures_are_of_the_ema_weights_and_move_nothing() -> None:
     engine, data = trained(), toys.peptides(200)
     validation = Validation(data, CPU, 1000)
     assert len(validation.held.background) == len(data.subset(VALIDATION, 0))
@@ -57,7 +57,7 @@ def test_figures_are_of_the_averaged_weights_and_move_nothing() -> None:
     assert figures == validation.measure(engine, nothing)
     after = toys.tensors(engine)
     assert all(torch.equal(before[name], after[name]) for name in before)
-    with averaged(engine):
+    with ema_weights(engine):
         nats = evaluate(engine.model, validation.held.background, 20, repeats=2)
     assert figures["val"] == pytest.approx(
         float(nats.sum()) / int(validation.held.background.lengths.sum())
@@ -75,7 +75,7 @@ def test_a_limit_of_rows() -> None:
 
 
 def test_every_pair_is_told_another_target() -> None:
-    # A shelf of pairs whose targets are balanced: then no one may keep its own.
+    # Pairs whose targets are balanced: then no one may keep its own.
     data = toys.peptides(300)
     rows = np.flatnonzero((data.split == VALIDATION) & (data.labels == 1))
     targets = data.targets.copy()
@@ -87,7 +87,7 @@ def test_every_pair_is_told_another_target() -> None:
     own, told = validation.held.pairs.targets, validation.held.shuffled.targets
     assert bool((own != told).all())
     assert own.sort().values.tolist() == told.sort().values.tolist()
-    for name in ("letters", "starts", "lengths", "labels"):
+    for name in ("tokens", "starts", "lengths", "labels"):
         assert torch.equal(
             getattr(validation.held.pairs, name), getattr(validation.held.shuffled, name)
         )
@@ -115,7 +115,7 @@ def test_the_poll_may_end_it() -> None:
     assert torch.equal(engine.state.low, low)
 
 
-def test_the_sentence_names_figures_and_yardsticks() -> None:
+def test_the_sentence_names_figures_and_baselines() -> None:
     validation = Validation(toys.peptides(), CPU, 50)
     text = validation.sentence(40, {"val": 2.87, "val_pairs": 2.5, "val_pairs_shuffled": 2.6})
     assert text == (
@@ -126,5 +126,5 @@ def test_the_sentence_names_figures_and_yardsticks() -> None:
 
 def test_per_residue_weighs_by_length() -> None:
     data = toys.peptides(lengths=[4, 20])
-    shelf = Shelf.of(data, torch.arange(2), CPU)
-    assert per_residue(torch.tensor([8.0, 40.0]), shelf) == pytest.approx(48 / 24)
+    device_data = DeviceData.of(data, torch.arange(2), CPU)
+    assert per_residue(torch.tensor([8.0, 40.0]), device_data) == pytest.approx(48 / 24)

@@ -15,7 +15,7 @@ def test_nothing_trains_here_is_healthy(tmp_path: Path) -> None:
 
 def test_fresh_then_stale(tmp_path: Path) -> None:
     where = {"MIMIR_STATE_DIR": str(tmp_path / "state")}
-    health.beat(where)
+    health.touch_heartbeat(where)
     born = (tmp_path / "state" / "heartbeat").stat().st_mtime
     assert health.check(where, lambda: born + health.STALE - 1)[0]
     healthy, sentence = health.check(where, lambda: born + health.STALE + 1)
@@ -25,17 +25,17 @@ def test_fresh_then_stale(tmp_path: Path) -> None:
 
 def test_a_beat_renews(tmp_path: Path) -> None:
     where = {"MIMIR_STATE_DIR": str(tmp_path)}
-    health.beat(where)
+    health.touch_heartbeat(where)
     os.utime(tmp_path / "heartbeat", (0, 0))
     assert not health.check(where)[0]
-    health.beat(where)
+    health.touch_heartbeat(where)
     assert health.check(where)[0]
 
 
 def test_a_folder_that_cannot_be_written_ends_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     where = {"MIMIR_STATE_DIR": str(tmp_path / "file")}
-    health.beat(where)
+    health.touch_heartbeat(where)
     assert not health.check(where)[0]
 
 

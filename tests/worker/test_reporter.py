@@ -8,9 +8,9 @@ import pytest
 from mimir.errors import StoreError
 from mimir.runs import notes
 from mimir.runs.parts import read_parts
-from mimir.training.loop import Gauge
+from mimir.training.loop import ProgressSnapshot
 from mimir.worker import reporter as reporter_module
-from mimir.worker.reporter import Place, Reporter, Terminal, line_of
+from mimir.worker.reporter import Destination, Reporter, Terminal, line_of
 from tests.runs.memory import MemoryStore
 from tests.waiting import unless_it_hangs, wait_for
 
@@ -33,9 +33,9 @@ class Away(MemoryStore):
 
 class Desk:
     def __init__(self) -> None:
-        self.store, self.gauge, self.out = Away(), Gauge(), io.StringIO()
+        self.store, self.progress, self.out = Away(), ProgressSnapshot(), io.StringIO()
         self.reporter = Reporter(
-            Place(self.store, "run", 2), self.gauge, Terminal(self.out, time.monotonic())
+            Destination(self.store, "run", 2), self.progress, Terminal(self.out, time.monotonic())
         )
 
     def rows(self) -> list[dict[str, object]]:
@@ -52,15 +52,15 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
 
 
 def test_rows_and_heartbeats_go_up_while_it_trains(desk: Desk) -> None:
-    desk.gauge.step, desk.gauge.total, desk.gauge.loss = 7, 20, 2.9
-    desk.gauge.device = "Tesla T4"
+    desk.progress.step, desk.progress.total, desk.progress.loss = 7, 20, 2.9
+    desk.progress.device = "Tesla T4"
     desk.reporter.emit({"step": 7, "loss": 2.9})
     wait_for(lambda: bool(desk.rows()))
     assert desk.rows() == [{"step": 7, "loss": 2.9}]
     beat = notes.read_heartbeat(desk.store, "run", 2)
     assert beat is not None
     assert (beat.step, beat.total_steps, beat.loss) == (7, 20, 2.9)
-    desk.gauge.step = 8
+    desk.progress.step = 8
     wait_for(lambda: notes.read_heartbeat(desk.store, "run", 2).step == 8)  # type: ignore[union-attr]
     assert notes.read_heartbeat(desk.store, "run", 2).device == "Tesla T4"  # type: ignore[union-attr]
 
@@ -79,16 +79,16 @@ def test_an_outage_delays_rows_and_is_said_once(desk: Desk) -> None:
 
 
 def test_a_bad_report_does_not_end_reports(desk: Desk) -> None:
-    desk.gauge.loss = float("nan")  # has no JSON
+    desk.progress.loss = float("nan")  # has no JSON
     wait_for(lambda: "a report was not written" in desk.out.getvalue())
-    desk.gauge.loss = 2.5
+    desk.progress.loss = 2.5
     wait_for(lambda: notes.read_heartbeat(desk.store, "run", 2) is not None)
 
 
 def test_closing_sends_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reporter_module, "INTERVAL", 1e6)
     made = Desk()
-    made.gauge.step, made.gauge.total = 20, 20
+    made.progress.step, made.progress.total = 20, 20
     made.reporter.emit({"step": 20})
     unless_it_hangs(made.reporter.close)  # and does not wait for its next turn
     assert made.rows() == [{"step": 20}]
@@ -101,24 +101,26 @@ def test_rows_that_are_no_json_are_refused_where_they_are_made(desk: Desk) -> No
         desk.reporter.emit({"loss": float("inf")})
 
 
-def full_gauge() -> Gauge:
-    return Gauge(step=500, total=2000, epoch=1.5, rate=2.0, tokens_per_s=680.0, loss=2.91, val=2.9)
+def full_progress() -> ProgressSnapshot:
+    return ProgressSnapshot(
+        step=500, total=2000, epoch=1.5, rate=2.0, tokens_per_s=680.0, loss=2.91, val=2.9
+    )
 
 
 def test_progress_as_a_line() -> None:
-    assert line_of(full_gauge()) == (
+    assert line_of(full_progress()) == (
         "step 500/2000  epoch 1.50  loss 2.9100  val 2.9000  2.0 steps/s  680 tokens/s  ETA 0:12:30"
     )
-    assert line_of(Gauge(total=10)) == "step 0/10  epoch 0.00"
+    assert line_of(ProgressSnapshot(total=10)) == "step 0/10  epoch 0.00"
 
 
 def test_lines_come_now_and_then() -> None:
     out = io.StringIO()
     terminal = Terminal(out, time.monotonic() - 100)
     for _ in range(5):
-        terminal.show(full_gauge())
+        terminal.show(full_progress())
     assert out.getvalue().count("ETA") == 1
-    Terminal(out, 0.0).show(Gauge())
+    Terminal(out, 0.0).show(ProgressSnapshot())
     assert out.getvalue().count("\n") == 1
 
 
@@ -126,7 +128,7 @@ def test_a_bar_with_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIMIR_PROGRESS", "bar")
     out = io.StringIO()
     terminal = Terminal(out)
-    terminal.show(full_gauge())
+    terminal.show(full_progress())
     terminal.say("a line")
     terminal.close()
     assert "500/2000" in out.getvalue()
@@ -144,6 +146,6 @@ def test_nobody_need_be_reading(monkeypatch: pytest.MonkeyPatch, kind: str) -> N
     monkeypatch.setenv("MIMIR_PROGRESS", kind)
     terminal = Terminal(Gone(), time.monotonic() - 100)
     for _ in range(2):
-        terminal.show(full_gauge())
+        terminal.show(full_progress())
         terminal.say("a line")
     terminal._out.close()

@@ -96,7 +96,7 @@ def test_what_is_heard(server: Server, code: int, why: str) -> None:
     said = self_terminate.end(environ(server.url), sleep)
     assert bool(said) == bool(why)
     assert why in said
-    assert sum(pauses) == (pytest.approx(self_terminate.PATIENCE) if why else 0)
+    assert sum(pauses) == (pytest.approx(self_terminate.TIMEOUT) if why else 0)
 
 
 def test_the_token_goes_nowhere_else(server: Server) -> None:

@@ -94,7 +94,7 @@ class Worker:
         heartbeat = Heartbeat(
             time.time(), step, total, 0.5, 20.0, 3.0, 3.1, os.getpid(), "here", interval_s=1.0
         )
-        notes.beat(self.store, self.run, self.number, heartbeat)
+        notes.write_heartbeat(self.store, self.run, self.number, heartbeat)
 
     def requested(self) -> str:
         if self.deadline and time.time() >= self.deadline and self.act != "deaf":

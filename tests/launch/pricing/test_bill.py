@@ -33,7 +33,7 @@ class Run:
 
     def beat(self, at: float, step: int, rate: float | None) -> None:
         beat = Heartbeat(at, step, 10_000, rate=rate)
-        notes.beat(self.store, "run", self.attempt.number, beat)
+        notes.write_heartbeat(self.store, "run", self.attempt.number, beat)
 
     def evict(self, at: float) -> None:
         notes.record_gone(self.store, "run", self.attempt.number, Gone(at, "eviction", "outbid"))

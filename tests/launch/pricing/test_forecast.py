@@ -234,7 +234,7 @@ def trained(
     number = raise_attempt(store, name)
     Attempt.claim(store, name, number)
     beat = Heartbeat(0.0, step, 9000, rate=rate, device=device or "NVIDIA A100-SXM4-40GB")
-    notes.beat(store, name, number, beat)
+    notes.write_heartbeat(store, name, number, beat)
 
 
 def test_past_runs_of_the_store(memory: MemoryStore, tmp_path: Path) -> None:

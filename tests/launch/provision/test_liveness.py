@@ -66,7 +66,7 @@ def test_heartbeat_and_provider(
 ) -> None:
     begin(store, started=NOW - 1000)
     Attempt.claim(store, "run", 1)
-    notes.beat(store, "run", 1, Heartbeat(NOW - age, 1, 10))
+    notes.write_heartbeat(store, "run", 1, Heartbeat(NOW - age, 1, 10))
     fake.living = living
     assert bool(busy(store)) == is_busy
 

@@ -100,7 +100,7 @@ def test_begins(store: Store, fake: Fake, clock: Clock) -> None:
         if number == 3:
             claim(store)
         if number == 5:
-            notes.beat(store, "run", 1, Heartbeat(time.time(), 0, 10))
+            notes.write_heartbeat(store, "run", 1, Heartbeat(time.time(), 0, 10))
 
     clock.at_sleep = at_sleep
     assert wait(store, ordered, clock).kind == "running"

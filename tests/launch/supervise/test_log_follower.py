@@ -111,7 +111,7 @@ def test_a_vanished_machine(script: Script, store: Store, fake: Fake, clock: Clo
 
 
 def test_silence_is_said_once(script: Script, store: Store, clock: Clock) -> None:
-    notes.beat(store, "run", 1, Heartbeat(clock.now, 0, 10, interval_s=5.0))
+    notes.write_heartbeat(store, "run", 1, Heartbeat(clock.now, 0, 10, interval_s=5.0))
 
     def at_sleep(number: int) -> None:
         if number == 100:
