@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from launch.contract.offer import Need, Offer
 from launch.contract.provider import Caps
+from launch.contract.redaction import Secrets
 from mimir.runs import layout
 
 PREFIX = "mimir-"
@@ -79,10 +80,14 @@ class Check:
 
 class Cloud(Protocol):
     """A service. Every method may raise ProviderError, and sends no request twice by itself
-    except reads, which may be tried again after a 429 or 5xx."""
+    except reads, which may be tried again after a 429 or 5xx.
+
+    secrets: what is removed from its errors and texts: its key, and what Rented adds.
+    """
 
     name: str
     caps: Caps
+    secrets: Secrets
 
     def configured(self) -> bool:
         """Whether there is a key for it here; no request is sent."""

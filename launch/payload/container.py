@@ -19,7 +19,7 @@ from typing import Any
 
 from launch.contract.cloud import Boot
 from launch.contract.provider import AttemptSpec
-from launch.payload import bootstrap, code_in_store, wheel
+from launch.payload import bootstrap, code_in_store, credentials, wheel
 from mimir.errors import BadInput
 from mimir.runs.store import Store
 from mimir.worker import self_terminate as ending_module
@@ -37,7 +37,6 @@ ENDING = 300.0
 """Seconds that the machine has to end itself, before it is ended from outside where it can be."""
 MOST_COMMAND, MOST_VARIABLES, MOST_TEXT = 1000, 50, 32_000
 """Characters of the command; variables, and characters of all of them."""
-_SECRET = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 _PYTHON = 'python3 -c "import base64,os,zlib;exec(zlib.decompress(base64.b64decode(os.environ['
 _HEAD = (
@@ -80,7 +79,7 @@ def of(
         StoreError: the code cannot be put into the store.
     """
     stored = code_in_store.of_run(store, spec.run)
-    env = {name: value for name, value in spec.env.items() if name not in _SECRET}
+    env = {name: value for name, value in spec.env.items() if name not in credentials.VARIABLES}
     env |= {
         "MIMIR_STORE": spec.store, "MIMIR_RUN": spec.run, "MIMIR_ATTEMPT": str(spec.attempt),
         "MIMIR_CODE": stored.key, "MIMIR_CODE_SHA256": stored.sha256,

@@ -30,6 +30,9 @@ NO_DEADLINE = 12 * 3600.0
 MARGIN = 1800.0
 """Seconds that keys should outlive the deadline: for the last commit and the outcome."""
 
+VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+"""In which an order has an attempt's keys. No service and no container engine is shown them."""
+
 
 @dataclass(frozen=True)
 class AssumeRole:

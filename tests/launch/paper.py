@@ -10,6 +10,7 @@ import pytest
 from launch.contract.cloud import Boot, Check, Instance, State
 from launch.contract.offer import Need, Offer
 from launch.contract.provider import AttemptSpec, Caps
+from launch.contract.redaction import Secrets
 from launch.payload import credentials
 from launch.providers.rented import Rented
 from launch.provision.plan import Order, Plan
@@ -41,6 +42,7 @@ class Paper:
     def __init__(self, name: str = "runpod") -> None:
         self.name = name
         self.caps = Caps(paid=True, spot=True, ends_itself=True)
+        self.secrets = Secrets()
         self.machines: dict[str, Instance] = {}
         self.market: list[Offer] = [offer(provider=name)]
         self.faults: list[Fault] = []

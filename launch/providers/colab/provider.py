@@ -22,6 +22,7 @@ from launch.contract.cloud import Check, machine_name
 from launch.contract.errors import NotGone, ProviderError, UnknownOutcome
 from launch.contract.provider import AttemptSpec, Caps
 from launch.contract.provider import Machine as Record
+from launch.contract.redaction import Secrets
 from launch.payload import container, credentials
 from launch.providers.colab import cell, errors
 from launch.providers.colab import folder as colab_folder
@@ -79,6 +80,7 @@ class ColabProvider:
         self._every, self._grace = every, grace
         self._opener, self._environ = opener, environ
         self._clock, self._sleep = clock, sleep
+        self._secrets = Secrets()
         self._seen: dict[str, float] = {}  # endpoint -> unix s of the last look that found it
 
     def start(self, spec: AttemptSpec) -> Record:
@@ -100,10 +102,12 @@ class ColabProvider:
                 "--store 's3://BUCKET/PREFIX?endpoint=…' (docs/store.md)"
             )
         secret = credentials.of_environment(spec.env).environment()
+        self._secrets.learn_environment(spec.env)
         what = container.of(self._opener(spec.store), spec, "", None, now=self._clock())
         job = {"command": list(what.command), "env": {**what.env, **secret}}
-        return {**self.begin(colab_folder.of(spec), machine_name(spec.run, spec.attempt), gpu, job),
-                "deadline": spec.deadline}  # fmt: skip
+        name = machine_name(spec.run, spec.attempt)
+        with self._secrets.guard():
+            return {**self.begin(colab_folder.of(spec), name, gpu, job), "deadline": spec.deadline}
 
     def begin(self, folder: Path, name: str, gpu: str, job: Mapping[str, object]) -> Record:
         """A session of this name that runs a job ({"command", "env"}); raises as `start`."""
@@ -171,7 +175,8 @@ class ColabProvider:
         if there is not False:
             if not (_is_here(machine) and colab_folder.runs_nothing(folder)):
                 self._let_end(folder, found)
-            found.end()
+            with self._secrets.guard():
+                found.end()
         if _is_here(machine):
             clear(folder)
 
@@ -180,7 +185,7 @@ class ColabProvider:
         text = found.download(f"{found.name}.log") or ""
         if not text and _is_here(machine):
             text = last_words(Path(str(machine.get("folder"))))
-        return errors.redacted(text).splitlines()[-lines:]
+        return self._secrets.clean(errors.printed(text)).splitlines()[-lines:]
 
     def checks(self) -> list[Check]:
         """For `doctor`: the CLI, the login, the balance. No session is made."""
@@ -195,7 +200,7 @@ class ColabProvider:
             shutil.rmtree(home, ignore_errors=True)
         if said.code:
             return [Check("colab", "fail", str(errors.failure(said.text, "tell the balance")))]
-        return [Check("colab", "ok", ", ".join(errors.redacted(said.text).splitlines()))]
+        return [Check("colab", "ok", ", ".join(errors.printed(said.text).splitlines()))]
 
     def _new(self, home: Path, name: str, gpu: str) -> str:
         """Make a session; its endpoint."""

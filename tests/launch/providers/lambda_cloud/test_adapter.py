@@ -396,13 +396,14 @@ def test_reads_are_tried_again(service: FakeLambda, cloud: Lambda) -> None:
     assert len(sent(service, "/instances", "GET")) == 4
 
 
-def test_a_refusal_does_not_repeat_the_order(service: FakeLambda, cloud: Lambda) -> None:
-    link = "https://bucket.example/keys?X-Amz-Signature=0123456789abcdef"
+def test_a_refusal_does_not_repeat_the_machines_host_key(service: FakeLambda, cloud: Lambda) -> None:
     service.fault("echo", path="launch")
     with pytest.raises(BadInput) as caught:
-        cloud.create(OFFER, Boot("i", ("true",), {"MIMIR_KEYS_URL": link}), NAME)
-    assert "Signature" not in str(caught.value)
-    assert "PRIVATE" not in str(caught.value)
+        cloud.create(OFFER, SLEEP, NAME)
+    (launch,) = sent(service, "launch")
+    assert "PRIVATE KEY" in launch.body["user_data"]
+    assert "PRIVATE KEY" not in str(caught.value)
+    assert "b3BlbnNzaC1rZXktdjE" not in str(caught.value), "how such keys begin"
 
 
 def test_checks_rent_nothing(service: FakeLambda, cloud: Lambda) -> None:
