@@ -23,7 +23,7 @@ SHORTEST = 8
 """Characters: a shorter value (`1`, `yes`) is a word of ordinary texts, so it stays in them."""
 PIECE = 12
 """Characters of a secret in a row that are removed: services cut and wrap what they quote."""
-REMEMBERED = 64
+REMEMBERED = 100
 """Values: of a launcher that orders for days, the oldest are forgotten. An order has about ten."""
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _PLAIN = ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
@@ -36,7 +36,7 @@ _TOKENS = (
     re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
     re.compile(r"\bya29\.[\w.~+/-]+"),
     re.compile(r"(?<=Bearer )[^\s'\",}]+"),
-    re.compile(r"(?<=token=)[^&\s'\"),]+", re.I),
+    re.compile(r"(?<=token=)[^&\s'\"),;]+", re.I),
     re.compile(r"(?<=code=)4(?:/|%2F)[^&\s'\"]+"),
     re.compile(r"(?P<name>Proxy-Token['\"]?\s*[:=]\s*['\"]?)[^\s'\",}]+", re.I),
     re.compile(r"(?P<name>token['\"]: ['\"])[^'\"]+", re.I),
@@ -54,21 +54,29 @@ class Secrets:
     One for each provider. Whoever talks to the service adds what it sends.
     """
 
-    def __init__(self, *values: str) -> None:
+    def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._keys: tuple[str, ...] = ()
         self._values: tuple[str, ...] = ()
         self._index: dict[int, set[str]] | None = None
-        self.learn(*values)
 
     def __repr__(self) -> str:
-        return f"Secrets({len(self._values)})"
+        return f"Secrets({len(self._keys) + len(self._values)})"
+
+    def learn_key(self, key: str) -> None:
+        """Add the key of a service, which is never forgotten."""
+        with self._lock:
+            self._keys = tuple(dict.fromkeys((*self._keys, *_parts(key))))
+            self._index = None
 
     def learn(self, *values: str) -> None:
         """Add secrets. Of a signed link the path stays visible, and what signs it is secret."""
-        found = [part for value in values for part in _parts(value) if len(part) >= SHORTEST]
+        found = [part for value in values for part in _parts(value)]
         with self._lock:
-            if not set(found) <= set(self._values):
-                self._values = tuple(dict.fromkeys((*self._values, *found)))[-REMEMBERED:]
+            known = set(self._values)
+            older = [value for value in self._values if value not in found]
+            self._values = tuple(dict.fromkeys((*older, *found)))[-REMEMBERED:]
+            if set(self._values) != known:
                 self._index = None
 
     def learn_environment(self, env: Mapping[str, str]) -> None:
@@ -122,7 +130,7 @@ class Secrets:
     def _without_known(self, text: str) -> str:
         index = self._index
         if index is None:
-            index = self._index = _indexed(self._values)
+            index = self._index = _indexed((*self._keys, *self._values))
         marked = bytearray(len(text))
         for size, pieces in index.items():
             for start in range(len(text) - size + 1):
@@ -130,7 +138,7 @@ class Secrets:
                     marked[start : start + size] = b"\1" * size
         if 1 not in marked:
             return text
-        spans = re.finditer(rb"(\0+)|(\1+)", bytes(marked))
+        spans = re.finditer(rb"(\x00+)|\x01+", bytes(marked))
         return "".join(text[span.start() : span.end()] if span[1] else GAP for span in spans)
 
 
@@ -155,7 +163,7 @@ def _indexed(values: tuple[str, ...]) -> dict[int, set[str]]:
     """All pieces of all forms of these secrets, by length."""
     found: dict[int, set[str]] = {}
     for value in values:
-        for form in set(_forms(value)):
+        for form in set(_forms(value)) if len(value) >= SHORTEST else ():
             size = min(PIECE, len(form))
             if size >= SHORTEST:
                 pieces = found.setdefault(size, set())

@@ -64,7 +64,7 @@ class Http:
         secrets: Secrets | None = None,
     ) -> None:
         self._secrets = Secrets() if secrets is None else secrets
-        self._secrets.learn(token)
+        self._secrets.learn_key(token)
         self._base = base.rstrip("/")
         self._local = _checked(self._base, service)
         self._token = token

@@ -396,7 +396,7 @@ def test_reads_are_tried_again(service: FakeLambda, cloud: Lambda) -> None:
     assert len(sent(service, "/instances", "GET")) == 4
 
 
-def test_a_refusal_does_not_repeat_the_machines_host_key(service: FakeLambda, cloud: Lambda) -> None:
+def test_a_refusal_does_not_repeat_the_host_key(service: FakeLambda, cloud: Lambda) -> None:
     service.fault("echo", path="launch")
     with pytest.raises(BadInput) as caught:
         cloud.create(OFFER, SLEEP, NAME)
