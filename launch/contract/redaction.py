@@ -58,6 +58,7 @@ class Secrets:
         self._lock = threading.Lock()
         self._keys: tuple[str, ...] = ()
         self._values: tuple[str, ...] = ()
+        self._pieces: dict[str, dict[int, set[str]]] = {}
         self._index: dict[int, set[str]] | None = None
 
     def __repr__(self) -> str:
@@ -128,9 +129,7 @@ class Secrets:
             waiting += [each.__cause__, each.__context__]
 
     def _without_known(self, text: str) -> str:
-        index = self._index
-        if index is None:
-            index = self._index = _indexed((*self._keys, *self._values))
+        index = self._indexed()
         marked = bytearray(len(text))
         for size, pieces in index.items():
             for start in range(len(text) - size + 1):
@@ -140,6 +139,18 @@ class Secrets:
             return text
         spans = re.finditer(rb"(\x00+)|\x01+", bytes(marked))
         return "".join(text[span.start() : span.end()] if span[1] else GAP for span in spans)
+
+    def _indexed(self) -> dict[int, set[str]]:
+        """All pieces of all forms of what is known, by length."""
+        with self._lock:
+            if self._index is None:
+                values = (*self._keys, *self._values)
+                self._pieces = {each: self._pieces.get(each) or _pieces(each) for each in values}
+                self._index = {}
+                for pieces in self._pieces.values():
+                    for size, texts in pieces.items():
+                        self._index.setdefault(size, set()).update(texts)
+            return self._index
 
 
 def clean(text: str) -> str:
@@ -159,15 +170,14 @@ def _parts(value: str) -> Iterator[str]:
     yield from (" ".join(line.split()) for line in value.splitlines())
 
 
-def _indexed(values: tuple[str, ...]) -> dict[int, set[str]]:
-    """All pieces of all forms of these secrets, by length."""
+def _pieces(secret: str) -> dict[int, set[str]]:
+    """What of a text belongs to this secret, by length."""
     found: dict[int, set[str]] = {}
-    for value in values:
-        for form in set(_forms(value)) if len(value) >= SHORTEST else ():
-            size = min(PIECE, len(form))
-            if size >= SHORTEST:
-                pieces = found.setdefault(size, set())
-                pieces.update(form[at : at + size] for at in range(len(form) - size + 1))
+    for form in set(_forms(secret)) if len(secret) >= SHORTEST else ():
+        size = min(PIECE, len(form))
+        if size >= SHORTEST:
+            pieces = found.setdefault(size, set())
+            pieces.update(form[at : at + size] for at in range(len(form) - size + 1))
     return found
 
 

@@ -72,7 +72,7 @@ def get(name: str) -> Provider:
     module, _, attribute = path.partition(":")
     try:
         made = getattr(importlib.import_module(module), attribute)()
-        if name in CLOUDS:
+        if not hasattr(made, "start"):  # an adapter of a service, a Cloud
             from launch.providers.rented import Rented
 
             return Rented(made)

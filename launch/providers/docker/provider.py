@@ -128,8 +128,9 @@ class DockerProvider:
                 f"here: end it there (`docker stop {name}`)"
             )
         try:
-            self._remove(str(machine.get("id")))
-        except BadInput as error:
+            with self._secrets.guard():
+                self._remove(str(machine.get("id")))
+        except (BadInput, UnknownOutcome) as error:
             raise NotGone(f"container {name} cannot be ended: {error}") from error
         if machine.get("keys"):
             shutil.rmtree(str(machine["keys"]), ignore_errors=True)

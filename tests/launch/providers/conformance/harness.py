@@ -79,6 +79,10 @@ class Harness:
         """What a launcher does that finds an order without an answer; None for no machine."""
         return self.provider.adopt(self.spec())
 
+    def id_of(self, machine: Any) -> str:
+        """The id that the provider has for a machine."""
+        return str(machine["id"])
+
     def another(self) -> None:
         """From now on `provider` is that of another launcher process."""
         raise NotImplementedError
@@ -173,8 +177,3 @@ def row_class(name: str) -> Any:
     """The class that the registry's row names."""
     path, _, attribute = registry._KNOWN[name][0].partition(":")
     return getattr(importlib.import_module(path), attribute)
-
-
-def id_of(machine: Any) -> str:
-    """The id that the provider has for a machine."""
-    return str(machine["id"])

@@ -16,7 +16,7 @@ from launch.payload import key_link
 from launch.providers.rented import Rented
 from mimir.runs.store import Stored
 from tests.clouds.service import Exchange, Rental, Service
-from tests.launch.providers.conformance.harness import FOREVER, Harness, Place, id_of, row_class
+from tests.launch.providers.conformance.harness import FOREVER, Harness, Place, row_class
 from tests.launch.providers.conformance.leaks import KEY, LINK, SECRETS, SIGNED
 from tests.runs.memory import MemoryStore
 
@@ -153,10 +153,10 @@ class ServiceHarness(Harness):
         self.service.fault("quoted", FOREVER, text=text)
 
     def rental(self, machine: Any) -> Rental:
-        return self.service.rental(id_of(machine))
+        return self.service.rental(self.id_of(machine))
 
     def prints(self, machine: Any, lines: list[str]) -> None:
-        self.service.machines[id_of(machine)].lines = lines  # type: ignore[attr-defined]
+        self.service.machines[self.id_of(machine)].lines = lines  # type: ignore[attr-defined]
 
     def stranger(self, name: str) -> None:
         """Made as one of ours, and then renamed in the fake's books."""

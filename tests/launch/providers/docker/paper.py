@@ -18,6 +18,7 @@ class Paper:
         self.refuses: dict[str, str] = {}
         self.slow: set[str] = set()
         self.immortal = False
+        self.lines = ["one", "two"]
 
     def __call__(
         self, command: list[str], *, timeout: float, env: dict[str, str], **_: Any
@@ -36,14 +37,14 @@ class Paper:
             said = f"Error: No such object: {error}"
             return subprocess.CompletedProcess(command, 1, "", said)
 
-    def _found(self, name: str) -> dict[str, Any]:
+    def found(self, name: str) -> dict[str, Any]:
         for key, value in self.containers.items():
             if name in (key, value["Id"]):
                 return value
         raise KeyError(name)
 
     def _container(self, words: list[str]) -> str:
-        return json.dumps([self._found(words[2])])
+        return json.dumps([self.found(words[2])])
 
     def _image(self, words: list[str]) -> str:
         return json.dumps([self.images[words[2]]])
@@ -61,15 +62,17 @@ class Paper:
         return f"id-{name}\n"
 
     def _start(self, words: list[str]) -> str:
-        self._found(words[1])["State"]["Status"] = "running"
+        self.found(words[1])["State"]["Status"] = "running"
         return ""
 
     def _stop(self, words: list[str]) -> str:
-        self._found(words[-1])["State"]["Status"] = "exited"
+        found = self.found(words[-1])
+        if not self.immortal:
+            found["State"]["Status"] = "exited"
         return ""
 
     def _rm(self, words: list[str]) -> str:
-        found = self._found(words[-1])
+        found = self.found(words[-1])
         if not self.immortal:
             self.containers = {k: v for k, v in self.containers.items() if v is not found}
         return ""
@@ -81,8 +84,8 @@ class Paper:
         )  # fmt: skip
         return "\n".join(
             c["Id"] for c in self.containers.values()
-            if all(c["Config"]["Labels"].get(k) == v for k, v in wanted.items())
+            if all((c["Config"]["Labels"] or {}).get(k) == v for k, v in wanted.items())
         )  # fmt: skip
 
     def _logs(self, words: list[str]) -> str:
-        return "one\ntwo\n"
+        return "\n".join([*self.lines, ""])

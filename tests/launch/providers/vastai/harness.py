@@ -7,7 +7,7 @@ from mimir.errors import BadInput
 from tests.clouds.fake_vast import FakeVast
 from tests.clouds.service import Rental
 from tests.clouds.vast_market import ask
-from tests.launch.providers.conformance.harness import id_of, register
+from tests.launch.providers.conformance.harness import register
 from tests.launch.providers.conformance.services import ServiceHarness
 
 ONE = r"^/api/v0/instances/\d+/?$"
@@ -38,7 +38,7 @@ class VastHarness(ServiceHarness):
 
     def say(self, machine: Any, word: str) -> None:
         """A reason is told of a container that is still being made."""
-        contract = self.service.contracts[int(id_of(machine))]
+        contract = self.service.contracts[int(self.id_of(machine))]
         contract.status = "loading" if " " in word else word
         contract.message = word
 
