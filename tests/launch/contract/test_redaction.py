@@ -100,11 +100,14 @@ def test_what_looks_like_a_token_goes_unknown_as_it_is(text: str, cleaned: str) 
 
 
 def test_an_error_is_cleaned_with_what_is_behind_it(secrets: Secrets) -> None:
-    with pytest.raises(ProviderError) as caught, secrets.guard():
+    def fail() -> None:
         try:
             raise ValueError(f"inner {SECRET}")
         except ValueError as error:
             raise ProviderError(f"outer {SECRET}") from error
+
+    with pytest.raises(ProviderError) as caught, secrets.guard():
+        fail()
     assert str(caught.value) == "outer …"
     assert str(caught.value.__cause__) == "inner …"
 

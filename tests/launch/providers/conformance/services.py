@@ -7,21 +7,18 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import httpx
-
 from launch.contract.cloud import State
 from launch.contract.offer import Need
 from launch.contract.provider import AttemptSpec
 from launch.payload import key_link
 from launch.providers.rented import Rented
 from mimir.runs.store import Stored
+from tests.clouds.server import PLAIN
 from tests.clouds.service import Exchange, Rental, Service
 from tests.launch.providers.conformance.harness import FOREVER, Harness, Place, row_class
 from tests.launch.providers.conformance.leaks import KEY, LINK, SECRETS, SIGNED
 from tests.runs.memory import MemoryStore
 
-PLAIN = httpx.HTTPTransport(verify=False)
-"""Loopback needs no certificates: to load them takes ten times as long as a request."""
 Route = Mapping[str, str]
 """{"method", "path"}: which requests are meant; path is a regular expression."""
 
