@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from launch.contract.offer import Need, Offer
 from launch.contract.provider import Caps, Check
+from launch.contract.redaction import Secrets
 from mimir.runs import layout
 
 PREFIX = "mimir-"
@@ -74,6 +75,7 @@ class Cloud(Protocol):
 
     title: its name for people. key_variable: the environment variable with its key.
     catalogue_name: what gpuhunt's catalogue of prices calls it, "" if it is not in there.
+    secrets: what is removed from its errors and texts: its key, and what Rented adds.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Cloud(Protocol):
     key_variable: str
     catalogue_name: str
     caps: Caps
+    secrets: Secrets
 
     def configured(self) -> bool:
         """Whether there is a key for it here; no request is sent."""

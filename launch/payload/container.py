@@ -20,7 +20,7 @@ from typing import Any
 from launch.contract import deadlines
 from launch.contract.cloud import Boot
 from launch.contract.provider import AttemptSpec
-from launch.payload import bootstrap, code_in_store, wheel
+from launch.payload import bootstrap, code_in_store, credentials, wheel
 from mimir.errors import BadInput
 from mimir.runs.store import Store
 from mimir.worker import self_terminate as ending_module
@@ -32,7 +32,6 @@ either end is missing; CUDA 12 runs on drivers from 525. It has Python 3.11. Ima
 hosts by tag, so it is a tag that stays. Chosen from PyTorch's release notes; not run on a GPU."""
 MOST_COMMAND, MOST_VARIABLES, MOST_TEXT = 1000, 50, 32_000
 """Characters of the command; variables, and characters of all of them."""
-_SECRET = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 _PYTHON = 'python3 -c "import base64,os,zlib;exec(zlib.decompress(base64.b64decode(os.environ['
 _HEAD = (
@@ -73,7 +72,7 @@ def of(
         StoreError: the code cannot be put into the store.
     """
     stored = code_in_store.of_run(store, spec.run)
-    env = {name: value for name, value in spec.env.items() if name not in _SECRET}
+    env = {name: value for name, value in spec.env.items() if name not in credentials.VARIABLES}
     env |= {
         "MIMIR_STORE": spec.store, "MIMIR_RUN": spec.run, "MIMIR_ATTEMPT": str(spec.attempt),
         "MIMIR_CODE": stored.key, "MIMIR_CODE_SHA256": stored.sha256,

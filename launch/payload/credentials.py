@@ -30,6 +30,9 @@ ROLE_DEFAULT = 3600
 NO_DEADLINE = 12 * 3600.0
 """Seconds asked for a job without one."""
 
+VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+"""In which an order has an attempt's keys. No service and no container engine is shown them."""
+
 
 @dataclass(frozen=True)
 class AssumeRole:

@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 
 from launch.contract.errors import ProviderError, RateLimited, UnknownOutcome
+from launch.contract.redaction import Secrets
 from mimir import __version__
 from mimir.errors import BadInput, MimirError
 
@@ -46,6 +47,7 @@ class Http:
         service: the service's name in messages.
         spacing: pace -> least seconds between two requests of that pace; "" is for all.
         transport: httpx's own if None (closed after every request).
+        secrets: what is removed from all that the service says; the token is added to it.
     """
 
     def __init__(
@@ -59,7 +61,10 @@ class Http:
         transport: httpx.BaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        secrets: Secrets | None = None,
     ) -> None:
+        self._secrets = Secrets() if secrets is None else secrets
+        self._secrets.learn_key(token)
         self._base = base.rstrip("/")
         self._local = _checked(self._base, service)
         self._token = token
@@ -95,8 +100,8 @@ class Http:
                 response = self._request(method, path, json, params, pace, timeout)
             except httpx.HTTPError as error:
                 failure: MimirError = ProviderError(
-                    f"{self._service} could not be reached ({_words(error)}): look at the network, "
-                    "then try again"
+                    f"{self._service} could not be reached ({self._words(error)}): look at the "
+                    "network, then try again"
                 )
             else:
                 if response.is_success:
@@ -134,12 +139,12 @@ class Http:
             response = self._request(method, path, json, params, pace, timeout)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise ProviderError(
-                f"{self._service} could not be reached ({_words(error)}), nothing was asked for: "
-                "look at the network, then try again"
+                f"{self._service} could not be reached ({self._words(error)}), nothing was asked "
+                "for: look at the network, then try again"
             ) from error
         except httpx.HTTPError as error:
             raise UnknownOutcome(
-                f"{self._service} was sent {what}, but its answer was lost ({_words(error)})"
+                f"{self._service} was sent {what}, but its answer was lost ({self._words(error)})"
             ) from error
         if response.status_code >= 500 or response.status_code == 408:
             raise UnknownOutcome(
@@ -185,7 +190,7 @@ class Http:
                             break
         except httpx.HTTPError as error:
             raise ProviderError(
-                f"{self._service} did not give {path} ({_words(error)}): try again later"
+                f"{self._service} did not give {path} ({self._words(error)}): try again later"
             ) from error
         return found
 
@@ -240,10 +245,22 @@ class Http:
                 "something in front of it refused the request (a firewall, a proxy); try again "
                 "later, or from another network"
             )
-        error = self._explain(response)
-        if self._token and self._token in str(error):
-            error.args = (str(error).replace(self._token, "…"),)
-        return error
+        return self._explain(self._cleaned(response))
+
+    def _cleaned(self, response: httpx.Response) -> httpx.Response:
+        """A refusal without secrets. Before it is explained, because an explanation may be cut,
+        and the rest of a secret would not be found."""
+        try:
+            text = jsonlib.dumps(self._secrets.clean_json(response.json()), ensure_ascii=False)
+        except ValueError:
+            text = self._secrets.clean(response.text)
+        length = ("content-length", "content-encoding", "transfer-encoding")
+        headers = [(name, value) for name, value in response.headers.items() if name not in length]
+        return httpx.Response(response.status_code, headers=headers, content=text.encode())
+
+    def _words(self, error: Exception) -> str:
+        kind = type(error).__name__
+        return self._secrets.clean(f"{kind}: {error}" if str(error) else kind)
 
 
 @functools.cache
@@ -286,10 +303,6 @@ def _quota(response: httpx.Response) -> list[tuple[int, int]]:
     """(left, seconds to reset) of each window of a RateLimit header (IETF draft, 8 or later)."""
     found = _LEFT.findall(response.headers.get("ratelimit", ""))
     return [(int(left), int(reset)) for left, reset in found]
-
-
-def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _checked(base: str, service: str) -> bool:

@@ -2,7 +2,8 @@
 
 One request makes a machine. If its answer is lost, the service's list is asked for the name;
 a second request is never sent. A machine has ended when the service says that there is none,
-not when it has taken the order to end it.
+not when it has taken the order to end it. Secrets of an order are removed from what the service
+says of it, whatever the adapter does.
 """
 
 import contextlib
@@ -55,6 +56,7 @@ class Rented:
         self.cloud = cloud
         self.name = cloud.name
         self.caps = cloud.caps
+        self._secrets = cloud.secrets
         self._opener = opener
         self._clock = clock
         self._sleep = sleep
@@ -83,6 +85,11 @@ class Rented:
                 f"a machine of {self.name} cannot reach the store {spec.store}: use an S3 bucket, "
                 "--store 's3://BUCKET/PREFIX?endpoint=…' (docs/store.md)"
             )
+        self._secrets.learn_environment(spec.env)
+        with self._secrets.guard():
+            return self._start(spec)
+
+    def _start(self, spec: AttemptSpec) -> Machine:
         name = machine_name(spec.run, spec.attempt)
         if self._named(name):
             raise BadInput(
@@ -97,6 +104,7 @@ class Rented:
             credentials.of_environment(spec.env),
             deadlines.KEYS_FETCHED_WITHIN,
         )
+        self._secrets.learn(link)
         what = container.of(store, spec, link, self.cloud.ending(), now=self._clock())
         try:
             number, price = self._create(spec, what, name)
@@ -111,13 +119,20 @@ class Rented:
 
     def adopt(self, spec: AttemptSpec) -> Machine | None:
         """The attempt's machine if the service has it: its order was sent, its answer lost."""
-        found = self._named(machine_name(spec.run, spec.attempt))
+        with self._secrets.guard():
+            found = self._named(machine_name(spec.run, spec.attempt))
         return self._machine(spec, found.id, found.price, "") if found else None
 
     def inspect(self, machine: Machine) -> Instance | None:
         """The machine as its service shows it; None if there is none."""
-        found = self.cloud.get(machine.id)
-        return None if found is None or found.state is State.GONE else found
+        with self._secrets.guard():
+            found = self.cloud.get(machine.id)
+        return None if found is None or found.state is State.GONE else self._shown_to_people(found)
+
+    def instances(self) -> list[Instance]:
+        """All machines of the account with a name of ours, complete or an error."""
+        with self._secrets.guard():
+            return [self._shown_to_people(each) for each in self.cloud.instances()]
 
     def alive(self, machine: Machine) -> bool | None:
         try:
@@ -134,9 +149,13 @@ class Rented:
 
     def output(self, machine: Machine, lines: int) -> list[str]:
         try:
-            return self.cloud.logs(machine.id, lines)
+            found = self.cloud.logs(machine.id, lines)
         except (ProviderError, BadInput):
             return []
+        return self._secrets.clean("\n".join(found)).split("\n") if found else []
+
+    def _shown_to_people(self, instance: Instance) -> Instance:
+        return replace(instance, said=self._secrets.clean(instance.said))
 
     def _create(self, spec: AttemptSpec, what: Boot, name: str) -> tuple[str, float | None]:
         """The id of the machine that was made, and the price that is asked for it if shown."""
@@ -201,7 +220,11 @@ class Rented:
         )  # fmt: skip
 
     def _end(self, number: str, name: str) -> None:
-        until = self._clock() + GONE_WITHIN
+        with self._secrets.guard():
+            self._end_within(GONE_WITHIN, number, name)
+
+    def _end_within(self, seconds: float, number: str, name: str) -> None:
+        until = self._clock() + seconds
         pause, last = 1.0, "no answer yet"
         while True:
             try:

@@ -43,7 +43,7 @@ def find(store: Store, providers: Sequence[Rented], now: float) -> tuple[list[St
     found, problems = [], []
     for provider in providers:
         try:
-            listed = provider.cloud.instances()
+            listed = provider.instances()
         except MimirError as error:
             problems.append(f"{provider.name} does not list its machines: {error}")
             continue

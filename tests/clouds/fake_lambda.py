@@ -34,6 +34,7 @@ FAULTS = (
     ("odd_status", "launch: the machine's status is a word that no document has"),
     ("no_gpu", "launch: nvidia-smi fails on the machine"),
     ("no_address", "launch: the machine is active before it has an address"),
+    ("kept", "terminate: it says that the machine is ended, and does not end it"),
     ("not_listed", "terminate: success, but the machine is neither named nor ended"),
     ("duplicate_key", "ssh-keys: somebody else registers this name just before"),
     ("null_list", "instances: success, and data is null"),
@@ -89,6 +90,9 @@ class FakeLambda(Service):
 
     def broken(self) -> Answer:
         return failure(500, "global/internal-error", "An internal server error occurred.", "Wait.")
+
+    def refusal(self, status: int, text: str) -> Answer:
+        return failure(status, "global/invalid-parameters", text)
 
     def handle(self, request: Request) -> Answer:
         if request.token != self.token:
@@ -208,6 +212,8 @@ class FakeLambda(Service):
             return Answer(200, {"data": {"terminated_instances": []}})
         for rental in chosen:
             assert rental is not None
+            if self.take("kept", request) is not None:
+                continue
             rental.shown["ending"] = self.clock.time()
             self.vms[rental.id].destroy()
         ended = [self._shown(rental) for rental in chosen if rental]

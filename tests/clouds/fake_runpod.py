@@ -81,6 +81,9 @@ class FakeRunPod(Service):
     def broken(self) -> Answer:
         return problem(500, "internal server error")
 
+    def refusal(self, status: int, text: str) -> Answer:
+        return problem(status, text)
+
     def kill(self, id: str) -> None:
         """The host dies, and the service has seen it: EXITED."""
         super().kill(id)
@@ -235,8 +238,9 @@ class FakeRunPod(Service):
     def _get(self, request: Request, rental: Rental) -> Answer:
         return Answer(200, self._looked_at(rental, request))
 
-    def _delete(self, _: Request, rental: Rental) -> Answer:
-        self.end(rental.id)
+    def _delete(self, request: Request, rental: Rental) -> Answer:
+        if self.take("kept", request) is None:
+            self.end(rental.id)
         return Answer(204)
 
     def _action(self, request: Request, rental: Rental) -> Answer:
@@ -320,7 +324,7 @@ class FakeRunPod(Service):
         }  # fmt: skip
         return {
             "id": rental.id, "name": rental.name, "status": status,
-            "actions": list(PERMITTED[status]), "image": order["image"],
+            "actions": list(PERMITTED.get(status, ())), "image": order["image"],
             "args": order.get("args", ""), "disk": order.get("disk", 20),
             "ports": order.get("ports", []), "env": order.get("env", {}), "registry": None,
             "mounts": {}, "gpu": {"id": order["gpu"]["id"], "count": 1},

@@ -46,6 +46,7 @@ FAULTS = (
     ("odd_status", "create: actual_status is a word that no document has"),
     ("deprecated_list", "list: answered as the old list is, success false"),
     ("partial_list", "list: a page lacks one of its instances"),
+    ("kept", "destroy: it says that the machine is ended, and does not end it"),
     ("unfiltered", "search: the filters are not applied"),
     ("search_quota", "search: the daily quota is spent"),
     ("no_log", "request_logs: the log never appears at its address"),
@@ -125,6 +126,9 @@ class FakeVast(Service):
 
     def broken(self) -> Answer:
         return Answer(500, {"success": False, "error": "server_error", "msg": "try again later"})
+
+    def refusal(self, status: int, text: str) -> Answer:
+        return _no(status, "refused", text)
 
     def _refused(self, request: Request, kind: str, right: str, *ids: str) -> Answer | None:
         """The answer to who may not ask this, or not now."""
@@ -291,8 +295,9 @@ class FakeVast(Service):
     def _destroy(self, request: Request, id: int) -> Answer:
         if id not in self.contracts:
             return _no(404, "no_such_instance", f"Instance {id} not found.")
-        self.contracts.pop(id).tick(self.clock.time())
-        self.end(str(id))
+        if self.take("kept", request) is None:
+            self.contracts.pop(id).tick(self.clock.time())
+            self.end(str(id))
         return Answer(200, {"success": True})
 
     def _log(self, request: Request, id: int) -> Answer:

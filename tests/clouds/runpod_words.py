@@ -26,6 +26,7 @@ FAULTS = (
     ("exited", "the host ends the newest pod: it is EXITED when it is looked at next"),
     ("broken_page", "500 for one page of the list that is not the first"),
     ("torn_list", "a list whose last pod is cut short"),
+    ("kept", "DELETE: it says that the machine is ended, and does not end it"),
     ("scoped_refused", "403 for a pod's own key"),
     ("zero_balance", "the money is gone when the next request comes"),
 )

@@ -11,6 +11,12 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any, NamedTuple
 
+import httpx
+
+PLAIN = httpx.HTTPTransport(verify=False)
+"""For adapters: loopback needs no certificates, and to load them takes ten times as long as a
+request."""
+
 
 class Exchange(NamedTuple):
     """A request and its answer. status is None if none was given; fault: what was armed for it."""

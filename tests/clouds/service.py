@@ -4,13 +4,14 @@ A fake is faithful in what the launcher can see: the API, and that machines run 
 ordered, cost money until they are gone, and do not care what becomes of the launcher.
 """
 
+import json
 import re
 import shutil
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,12 @@ COMMON_FAULTS = (
     ("html_403", "a web page refuses the request, as Cloudflare's does"),
     ("html_200", "a web page comes instead of JSON"),
     ("plain_429", "asked too often, in plain text"),
+    ("quoted", "refused, with `text` in the reason and with `status`, else 400"),
+    ("torn", "it is done, and the answer is cut in the middle"),
     ("slow", "the answer comes `seconds` late"),
 )
-"""Known to every fake. Details `method` and `path` (a regular expression that is searched for in
-the path) say which requests are meant; without them, any."""
+"""Known to every fake. Details `method`, `path` (a regular expression that is searched for in the
+path) and `query` (a parameter that is there) say which requests are meant; without them, any."""
 
 
 class Service:
@@ -233,9 +236,15 @@ class Service:
             return Answer(200, "<html><body>Welcome</body></html>", content_type="text/html")
         if self.take("plain_429", request) is not None:
             return Answer(429, "Too Many Requests", content_type="text/plain")
+        quoted = self.take("quoted", request)
+        if quoted is not None:
+            return self.refusal(quoted.get("status", 400), quoted["text"])
         given = self.handle(request)
         if self.take("lost_after", request) is not None:
             raise Hangup
+        if self.take("torn", request) is not None:
+            whole = json.dumps(given.body)
+            return replace(given, body=whole[: len(whole) // 2])
         if self.take("error_after", request) is not None:
             return self.broken()
         return given
@@ -243,6 +252,10 @@ class Service:
     def broken(self) -> Answer:
         """The service's 500."""
         return Answer(500, {"error": "internal server error"})
+
+    def refusal(self, status: int, text: str) -> Answer:
+        """A refusal for this reason, as the service writes one."""
+        return Answer(status, {"error": text})
 
     def _note(self, request: Request, given: Answer | None) -> None:
         self.requests.append(
@@ -257,6 +270,9 @@ class Service:
 def _fits(details: Mapping[str, Any], request: Request | None) -> bool:
     if request is None:
         return True
-    return details.get("method", request.method) == request.method and bool(
-        re.search(details.get("path", ""), request.path)
+    method, query = details.get("method", request.method), details.get("query")
+    return (
+        method == request.method
+        and bool(re.search(details.get("path", ""), request.path))
+        and (query is None or query in request.query)
     )

@@ -62,7 +62,12 @@ class Place:
         """What each such command says instead from now on, whoever asks."""
         self._change("always", lambda all: all.update({command: [code, text]}))
 
-    def _change(self, name: str, change: Callable[[dict[str, Any]], None]) -> None:
+    def answer_nothing(self) -> None:
+        """From now on, every command says what it says by itself."""
+        for name in ("answers", "always"):
+            self._change(name, lambda all: all.clear())
+
+    def _change(self, name: str, change: Callable[[dict[str, Any]], object]) -> None:
         path = self.cli / f"{name}.json"
         with stand_in.locked(self.cli):
             answers = json.loads(path.read_text())

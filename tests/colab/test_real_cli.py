@@ -5,12 +5,12 @@ What this does not show is listed in docs/colab.md.
 
 import contextlib
 import os
+import platform
 import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,6 +19,7 @@ from launch.contract.provider import AttemptSpec
 from launch.providers.colab import folder as colab_folder
 from launch.providers.colab import provider
 from launch.providers.colab.watch import _running
+from mimir.runs.machine import Machine as Record
 from mimir.runs.status import read_head
 from mimir.runs.store import open_store
 from tests.colab.conftest import FAILED, KEYS, RUNTIME, Account
@@ -74,13 +75,13 @@ def secrets(account: Account) -> list[str]:
     return found
 
 
-def begin(account: Account, name: str = "mimir-job-a0001") -> dict[str, Any]:
+def begin(account: Account, name: str = "mimir-job-a0001") -> Record:
     """A session with a job that waits to be asked to end, or for a file `enough`."""
     job = {"command": [sys.executable, "-c", LOOPS], "env": KEYS}
     return account.provider.begin(account.state / "store" / name, name, "", job)
 
 
-def works(account: Account, record: dict[str, Any]) -> Callable[[], bool]:
+def works(account: Account, record: Record) -> Callable[[], bool]:
     return lambda: account.provider.output(record, 3) == ["it works"]
 
 
@@ -135,8 +136,8 @@ def test_a_kernel_that_comes_up_late_and_a_machine_that_dies(account: Account) -
     account.colab.boot = 12.0  # the CLI by itself gives up after ten
     record = begin(account)
     wait_for(works(account, record), "the worker's first line")
-    account.colab.kill(record["endpoint"])
-    wait_for(lambda: not Path(record["folder"]).exists(), "the watch to see that it is gone")
+    account.colab.kill(record.detail("endpoint"))
+    wait_for(lambda: not Path(record.detail("folder")).exists(), "the watch to see that it is gone")
     assert account.provider.alive(record) is False
 
 
@@ -157,7 +158,7 @@ def test_stopped_while_busy_from_another_computer(account: Account) -> None:
     elsewhere = {**record, "host": "elsewhere", "folder": "/nowhere"}
     assert account.provider.alive(elsewhere) is True
     account.provider.end(elsewhere)
-    assert account.colab.exits == {record["endpoint"]: "75"}, "it was asked, and let end"
+    assert account.colab.exits == {record.detail("endpoint"): "75"}, "it was asked, and let end"
     assert account.provider.alive(record) is False
     account.provider.end(record)
 
@@ -166,19 +167,19 @@ def test_a_token_that_expires_in_the_middle(account: Account) -> None:
     account.colab.ttl = 60.0  # the CLI asks for another one when less than five minutes are left
     account.provider._every = 600.0
     record = begin(account)
-    machine = account.colab.machines[record["endpoint"]]
+    machine = account.colab.machines[record.detail("endpoint")]
     wait_for(works(account, record), "the worker's first line")
     machine.expire()
     assert account.provider.output(record, 3) == ["it works"]
     machine.expire()
     assert account.provider.alive(record) is True
     account.provider.end(record)
-    assert account.colab.exits == {record["endpoint"]: "75"}
+    assert account.colab.exits == {record.detail("endpoint"): "75"}
 
 
 def test_the_watch_and_its_connection_are_killed(account: Account) -> None:
     record = begin(account)
-    folder = Path(record["folder"])
+    folder = Path(record.detail("folder"))
     both = _running(folder)
     assert len(both) == 2
     for number in both:
@@ -186,10 +187,10 @@ def test_the_watch_and_its_connection_are_killed(account: Account) -> None:
     wait_for(lambda: not _running(folder), "both to die")
     assert account.provider.alive(record) is True
     wait_for(works(account, record), "the worker's first line")
-    (account.colab.machines[record["endpoint"]].disk / "content" / "enough").touch()
+    (account.colab.machines[record.detail("endpoint")].disk / "content" / "enough").touch()
     # Nobody is there to end the session: the cell gives its machine back.
     wait_for(lambda: not account.colab.machines, "the cell to give its machine back")
-    assert account.colab.exits == {record["endpoint"]: "0"}
+    assert account.colab.exits == {record.detail("endpoint"): "0"}
     account.provider.end(record)
 
 
@@ -201,7 +202,7 @@ def test_a_launcher_that_died_after_its_order(account: Account) -> None:
     assert cli.ask(home, "new", "--session", "mimir-run-a0001").code == 0
     found = account.provider.adopt(spec)
     assert found is not None
-    assert found["endpoint"] in account.colab.machines
+    assert found.detail("endpoint") in account.colab.machines
     account.provider.end(found)
 
 
@@ -248,4 +249,9 @@ def test_no_login(account: Account) -> None:
     (account.folder / "home" / ".config" / "colab-cli" / "token.json").unlink()
     with pytest.raises(AuthFailed, match="sign in once"):
         begin(account)
-    assert account.provider.alive({"host": os.uname().nodename, "endpoint": "x"}) is None
+    assert (
+        account.provider.alive(
+            Record("colab", 1.0, host=platform.node(), details={"endpoint": "x"})
+        )
+        is None
+    )

@@ -86,9 +86,9 @@ def test_a_version_that_is_not_known_to_work_is_refused(text: str, usable: bool)
 @pytest.mark.parametrize("text", [said.DOWNLOAD_FAILED, said.HEADERS])
 def test_tokens_are_not_shown(text: str) -> None:
     assert "planted" in text
-    assert "planted" not in words.redacted(text)
+    assert "planted" not in words.printed(text)
     assert "planted" not in str(words.failure(text, "fetch a file"))
 
 
 def test_terminal_codes_are_taken_out() -> None:
-    assert words.redacted("\x1b[31mred\x1b[0m") == "red"
+    assert words.printed("\x1b[31mred\x1b[0m") == "red"

@@ -10,6 +10,7 @@ import pytest
 from launch.contract.cloud import Boot, Instance, State
 from launch.contract.offer import Need, Offer
 from launch.contract.provider import AttemptSpec, Caps, Check
+from launch.contract.redaction import Secrets
 from launch.payload import credentials
 from launch.providers.rented import Rented
 from mimir.config import Config, load_preset
@@ -43,6 +44,7 @@ class Paper:
         self.key_variable = f"{name.upper()}_API_KEY"
         self.catalogue_name = ""
         self.caps = Caps(paid=True, spot=True, ends_itself=True)
+        self.secrets = Secrets()
         self.machines: dict[str, Instance] = {}
         self.market: list[Offer] = [offer(provider=name)]
         self.faults: list[Fault] = []

@@ -2,7 +2,7 @@
 
     Session        a line of `colab sessions`
     refusal        the error that a failed `colab new` stands for
-    redacted       a text without the tokens that the CLI shows in errors
+    printed        what it printed, without the tokens that it shows in errors
 
 Seen with version 0.7.5. Its exit code tells little: stop and status end with 0 for a session
 that is not there, and exec ends with 0 whatever the code did.
@@ -20,6 +20,7 @@ from launch.contract.errors import (
     RateLimited,
     UnknownOutcome,
 )
+from launch.contract.redaction import clean
 from mimir.errors import BadInput, MimirError
 
 VERSIONS = (0, 7, 4), (0, 8)
@@ -36,14 +37,6 @@ WAIT = 60.0
 STRUCK = "Pruned 1 stale"
 """What the CLI says of a session that it knew and the account has no more."""
 _LINE = re.compile(r"\[(?P<name>[^\]]*)\] (?P<endpoint>\S+) \| Hardware: (?P<hardware>[^|]+?) \|")
-_SECRETS = (
-    re.compile(r"ya29\.[\w.~+/-]+"),
-    re.compile(r"(?<=Bearer )[^\s'\",}]+"),
-    re.compile(r"(?<=token=)[^&\s'\"),]+", re.I),
-    re.compile(r"(?<=Proxy-Token)(['\"]?\s*[:=]\s*['\"]?)[^\s'\",}]+", re.I),
-    re.compile(r"(?<=token['\"]: ['\"])[^'\"]+", re.I),
-    re.compile(r"(?<=code=)[^&\s'\"]+"),
-)
 _ANSI = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07|_G.*?\x1b\\)", re.S)
 
 
@@ -142,15 +135,12 @@ def unusable(found: tuple[int, ...], program: str) -> BadInput | None:
     return BadInput(f"{program} has {has}, but >=0.7.4,<0.8 of Colab's CLI is needed: {INSTALL}")
 
 
-def redacted(text: str) -> str:
-    """Without tokens and terminal codes."""
-    text = _ANSI.sub("", text)
-    for pattern in _SECRETS:
-        text = pattern.sub(lambda match: (match[1] if match.re.groups else "") + "…", text)
-    return text
+def printed(text: str) -> str:
+    """What a command or a cell printed, without tokens and terminal codes."""
+    return clean(_ANSI.sub("", text))
 
 
 def last_line(said: str) -> str:
     """The last thing that a command said: above it may be a traceback with tokens in it."""
-    lines = [line.strip() for line in redacted(said).splitlines() if line.strip()]
+    lines = [line.strip() for line in printed(said).splitlines() if line.strip()]
     return lines[-1].removeprefix("[colab] ")[:200] if lines else "it gave no reason"

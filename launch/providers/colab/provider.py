@@ -24,6 +24,7 @@ from launch.contract.cloud import machine_name
 from launch.contract.errors import NotGone, ProviderError, UnknownOutcome
 from launch.contract.offer import Offer
 from launch.contract.provider import AttemptSpec, Caps, Check, Machine
+from launch.contract.redaction import Secrets
 from launch.payload import container, credentials
 from launch.providers.colab import cell, errors, offers
 from launch.providers.colab import folder as colab_folder
@@ -81,6 +82,7 @@ class ColabProvider:
         self._every, self._grace = every, grace
         self._opener, self._environ = opener, environ
         self._clock, self._sleep = clock, sleep
+        self._secrets = Secrets()
         self._seen: dict[str, float] = {}  # endpoint -> unix s of the last look that found it
 
     def choices(self, gpus: tuple[str, ...]) -> Sequence[Offer | None]:
@@ -110,10 +112,12 @@ class ColabProvider:
                 "--store 's3://BUCKET/PREFIX?endpoint=…' (docs/store.md)"
             )
         secret = credentials.of_environment(spec.env).environment()
+        self._secrets.learn_environment(spec.env)
         what = container.of(self._opener(spec.store), spec, "", None, now=self._clock())
         job = {"command": list(what.command), "env": {**what.env, **secret}}
         name = machine_name(spec.run, spec.attempt)
-        made = self.begin(colab_folder.of(spec), name, gpu, job)
+        with self._secrets.guard():
+            made = self.begin(colab_folder.of(spec), name, gpu, job)
         return replace(made, deadline=spec.deadline)
 
     def begin(self, folder: Path, name: str, gpu: str, job: Mapping[str, object]) -> Machine:
@@ -180,7 +184,8 @@ class ColabProvider:
         if there is not False:
             if not (_is_here(machine) and colab_folder.runs_nothing(folder)):
                 self._let_end(folder, found)
-            found.end()
+            with self._secrets.guard():
+                found.end()
         if _is_here(machine):
             clear(folder)
 
@@ -189,7 +194,7 @@ class ColabProvider:
         text = found.download(f"{found.name}.log") or ""
         if not text and _is_here(machine):
             text = last_words(Path(machine.detail("folder")))
-        return errors.redacted(text).splitlines()[-lines:]
+        return self._secrets.clean(errors.printed(text)).splitlines()[-lines:]
 
     def checks(self) -> list[Check]:
         """For `doctor`: the CLI, the login, the balance. No session is made."""
@@ -209,7 +214,7 @@ class ColabProvider:
             shutil.rmtree(home, ignore_errors=True)
         if said.code:
             return Check("colab", "fail", str(errors.failure(said.text, "tell the balance")))
-        return Check("colab", "ok", ", ".join(errors.redacted(said.text).splitlines()))
+        return Check("colab", "ok", ", ".join(errors.printed(said.text).splitlines()))
 
     def _new(self, home: Path, name: str, gpu: str) -> str:
         """Make a session; its endpoint."""

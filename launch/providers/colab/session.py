@@ -16,7 +16,7 @@ from pathlib import Path
 from launch.contract.errors import NotGone
 from launch.providers.colab import errors
 from launch.providers.colab.cli import Cli, Said
-from launch.providers.colab.errors import failure, redacted
+from launch.providers.colab.errors import failure
 from mimir.errors import MimirError
 
 AGAIN = 3.0
@@ -84,7 +84,7 @@ class Session:
             if self.clock() >= until:
                 raise NotGone(
                     f"session {self.name} ({self.endpoint}) on Colab cannot be shown to be gone "
-                    f"({redacted(why)}): look at `colab sessions`, or end it at "
+                    f"({why}): look at `colab sessions`, or end it at "
                     "https://colab.research.google.com under Runtime, Manage sessions"
                 )
             self.sleep(AGAIN)

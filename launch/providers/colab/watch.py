@@ -28,9 +28,9 @@ from pathlib import Path
 from types import FrameType
 
 from launch.contract.errors import NotGone
+from launch.providers.colab import errors
 from launch.providers.colab.cell import BEGUN, ENDED
 from launch.providers.colab.cli import Cli
-from launch.providers.colab.errors import redacted
 from launch.providers.colab.session import Session
 from mimir import atomic_file
 
@@ -151,7 +151,7 @@ def clear(folder: Path) -> None:
     marks = (BEGUN, ENDED)
     lines = [line for line in printed(folder).splitlines() if not line.startswith(marks)]
     if any(lines):
-        private(kept(folder), redacted("\n".join(lines[-200:])) + "\n")
+        private(kept(folder), errors.printed("\n".join(lines[-200:])) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -24,6 +24,7 @@ from launch.contract import deadlines
 from launch.contract.errors import NoCapacity, NotGone, ProviderError, UnknownOutcome
 from launch.contract.offer import Offer
 from launch.contract.provider import AttemptSpec, Caps, Check, Machine
+from launch.contract.redaction import Secrets
 from launch.payload import bootstrap, code_in_store, credentials, wheel
 from launch.providers.docker.cli import PULL, Engine, Refused
 from launch.providers.local.provider import state_folder
@@ -35,8 +36,10 @@ IMAGE = "mimir:latest"
 """What `make image` makes. $MIMIR_IMAGE or --image names another."""
 KEYS = "/run/mimir"
 """Where the folder with the keys is in the container. The folder, for the file is replaced."""
+_KEYS = credentials.VARIABLES
 _TITLE = "org.opencontainers.image.title"
-_SECRET = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_OVER = ("created", "configured", "initialized", "exited", "stopped", "removing", "dead")
+"""States, by Docker's and Podman's names, in which nothing runs in a container."""
 _CONFINED = (
     "--read-only", "--tmpfs", "/tmp:rw,exec,mode=1777", "--cap-drop", "ALL",
     "--security-opt", "no-new-privileges", "--pids-limit", "1024",
@@ -65,6 +68,7 @@ class DockerProvider:
         self._engine = engine or Engine()
         self._has_gpu = has_gpu
         self._clock = clock
+        self._secrets = Secrets()
 
     def choices(self, gpus: tuple[str, ...]) -> Sequence[Offer | None]:
         return (None,)
@@ -77,13 +81,18 @@ class DockerProvider:
         return [Check("engine", "ok", found)]
 
     def start(self, spec: AttemptSpec) -> Machine:
+        self._secrets.learn_environment(spec.env)
+        with self._secrets.guard():
+            return self._start(spec)
+
+    def _start(self, spec: AttemptSpec) -> Machine:
         image = spec.image or os.environ.get("MIMIR_IMAGE") or IMAGE
         found = self._find(spec)
         if found is None:
             self._end_older(spec)
             command = self._command(spec, image)
             try:
-                plain = {name: text for name, text in spec.env.items() if name not in _SECRET}
+                plain = {name: text for name, text in spec.env.items() if name not in _KEYS}
                 self._engine.ask("create", *command, environ=plain)
             except (Refused, NoCapacity):
                 self._forget(spec)
@@ -123,17 +132,19 @@ class DockerProvider:
                 f"here: end it there (`docker stop {name}`)"
             )
         try:
-            self._remove(machine.id)
-        except BadInput as error:
+            with self._secrets.guard():
+                self._remove(machine.id)
+        except (BadInput, UnknownOutcome) as error:
             raise NotGone(f"container {name} cannot be ended: {error}") from error
         if keys:
             shutil.rmtree(keys, ignore_errors=True)
 
     def output(self, machine: Machine, lines: int) -> list[str]:
         try:
-            return self._engine.ask("logs", "--tail", str(lines), machine.id).splitlines()
+            text = self._engine.ask("logs", "--tail", str(lines), machine.id)
         except (BadInput, ProviderError):
             return []
+        return self._secrets.clean(text).splitlines()
 
     def _find(self, spec: AttemptSpec) -> dict[str, Any] | None:
         """The container of this attempt, made by an order that was cut off."""
@@ -198,7 +209,7 @@ class DockerProvider:
             words += ["--env", f"{name}={value}"]
         for name in spec.env:
             # By name alone: the value is taken from the engine's own environment, not argv.
-            words += ["--env", name] if name not in _SECRET else []
+            words += ["--env", name] if name not in _KEYS else []
         limit = _limit(spec, self._clock())
         if ours:
             command = [*limit, "mimir-entrypoint", "worker", *spec.worker_options()]
@@ -284,7 +295,8 @@ def _label(found: Mapping[str, Any], name: str) -> str:
 
 
 def _lives(found: Mapping[str, Any]) -> bool:
-    return found["State"]["Status"] in ("running", "paused", "restarting")
+    """Also in a state of a name that is not known here: only a known one says that it is over."""
+    return found["State"]["Status"] not in _OVER
 
 
 def _is_loopback(store: str) -> bool:

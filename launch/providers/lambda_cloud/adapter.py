@@ -24,38 +24,44 @@ from launch.contract.offer import Need, Offer
 from launch.contract.provider import Caps, Check
 from launch.payload import cloud_init
 from launch.providers import ssh
-from launch.providers.http import Absent, Http
+from launch.providers.adapter import Adapter
+from launch.providers.http import Absent
 from launch.providers.lambda_cloud import errors
 from launch.providers.local.provider import state_folder
 from mimir.errors import BadInput, MimirError
 
-URL = "https://cloud.lambda.ai"
 API = "/api/v1"
 SPACING = {"": 1.0, "launch": errors.LAUNCH_PAUSE}
 """Least seconds between requests: one a second in all, five launches a minute."""
 LAUNCH_TIMEOUT = 120.0
 """Seconds: a launch was seen to take more than a minute."""
-MOST_WORDS = 500
-"""Characters of a refused order's reason that are shown."""
 USER = "ubuntu"
 SSH_KEY = "mimir"
 """The account's SSH key that machines are ordered with."""
 
 
-class Lambda:
+class Lambda(Adapter):
     """A Cloud.
 
     Args:
-        environ: holds LAMBDA_API_KEY; MIMIR_LAMBDA_URL, MIMIR_LAMBDA_SSH_PORT and
-            MIMIR_LAMBDA_SSH_USER name another server and how its machines are entered (tests).
+        environ: MIMIR_LAMBDA_SSH_PORT and MIMIR_LAMBDA_SSH_USER say how machines are entered
+            (tests).
         folder: for our SSH key and the machines' host keys; the state folder if None.
     """
 
     name = errors.NAME
-    title = "Lambda"
-    key_variable = "LAMBDA_API_KEY"
     catalogue_name = "lambdalabs"
     caps = Caps(paid=True, image=True)
+    title = "Lambda"
+    url = "https://cloud.lambda.ai"
+    url_variable = "MIMIR_LAMBDA_URL"
+    key_variable = "LAMBDA_API_KEY"
+    key_advice = (
+        "make one in its console under API keys, best in a workspace of its own, for it may do "
+        "everything there; set LAMBDA_API_KEY"
+    )
+    spacing = SPACING
+    explain = staticmethod(errors.explain)
 
     def __init__(
         self,
@@ -66,15 +72,8 @@ class Lambda:
         sleep: Callable[[float], None] = time.sleep,
         folder: Path | None = None,
     ) -> None:
-        self._environ = environ
-        self._transport = transport
-        self._clock = clock
-        self._sleep = sleep
+        super().__init__(environ=environ, transport=transport, clock=clock, sleep=sleep)
         self._folder = folder
-        self._made: Http | None = None
-
-    def configured(self) -> bool:
-        return bool(self._environ.get("LAMBDA_API_KEY"))
 
     def offers(self, need: Need) -> list[Offer]:
         """What it has where is a hint: a launch may be refused all the same."""
@@ -93,7 +92,7 @@ class Lambda:
             "tags": _tags(name),
             "user_data": cloud_init.text(boot, host, (ours,)),
         }
-        secrets = [*boot.env.values(), *host.private.splitlines()]
+        self.secrets.learn(host.private)
         pin = self._pin(name)
         _keep(pin, host.public)
         try:
@@ -102,8 +101,6 @@ class Lambda:
                 timeout=LAUNCH_TIMEOUT,
             )  # fmt: skip
         except MimirError as error:
-            # A refusal may quote the order.
-            error.args = (_without(str(error), secrets),)
             if not isinstance(error, UnknownOutcome):
                 pin.unlink(missing_ok=True)
             if isinstance(error, Absent):
@@ -223,22 +220,6 @@ class Lambda:
         return Check("ssh", "ok", f"the account has a key {SSH_KEY}, {whose}")
 
     @property
-    def _http(self) -> Http:
-        if self._made is None:
-            token = self._environ.get("LAMBDA_API_KEY", "").strip()
-            if not token:
-                raise AuthFailed(
-                    "there is no key for Lambda: make one in its console under API keys, best in a "
-                    "workspace of its own, for it may do everything there; set LAMBDA_API_KEY"
-                )
-            self._made = Http(
-                self._environ.get("MIMIR_LAMBDA_URL") or URL, token, errors.explain,
-                service="Lambda", spacing=SPACING, transport=self._transport, clock=self._clock,
-                sleep=self._sleep,
-            )  # fmt: skip
-        return self._made
-
-    @property
     def _identity(self) -> Path:
         return (self._folder or state_folder()) / "lambda" / "id_ed25519"
 
@@ -294,10 +275,3 @@ def _id(id: str) -> str:
     if not id.replace("-", "").isalnum():
         raise BadInput(f"{id!r} is not the id of a machine at Lambda")
     return id
-
-
-def _without(text: str, secrets: list[str]) -> str:
-    """Before it is cut: a part of a secret would not be found."""
-    for secret in sorted((each for each in secrets if len(each) >= 16), key=len, reverse=True):
-        text = text.replace(secret, "…")
-    return text if len(text) <= MOST_WORDS else text[:MOST_WORDS] + " …"

@@ -25,6 +25,8 @@ from launch.providers.http import Absent, body, retry_after
 from mimir.errors import BadInput, MimirError
 
 NAME = "lambda"
+MOST_WORDS = 500
+"""Characters of a refusal's reason that are shown."""
 LAUNCH_PAUSE = 12.0
 """Seconds from one launch to the next that the service allows."""
 GIB = 2**30 / 1e9
@@ -52,7 +54,7 @@ def explain(response: httpx.Response) -> MimirError:
     status, error = response.status_code, body(response).get("error")
     error = error if isinstance(error, dict) else {}
     code = str(error.get("code") or "")
-    words = ": ".join(filter(None, (code, str(error.get("message") or ""))))
+    words = ": ".join(filter(None, (code, str(error.get("message") or "")[:MOST_WORDS])))
     told = f"Lambda answered {status}: {words or 'no reason'}"
     told += f" ({error['suggestion']})" if error.get("suggestion") else ""
     if status == 429:

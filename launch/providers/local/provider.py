@@ -18,6 +18,7 @@ import mimir
 from launch.contract.errors import NoCapacity, NotGone
 from launch.contract.offer import Offer
 from launch.contract.provider import AttemptSpec, Caps, Check, Machine
+from launch.contract.redaction import Secrets
 from mimir.errors import BadInput
 
 COMMAND = (sys.executable, "-m", "mimir.worker")
@@ -55,6 +56,7 @@ class LocalProvider:
         self._grace = grace
         self._clock = clock
         self._sleep = sleep
+        self._secrets = Secrets()
         # A child that ended stays as a zombie until its parent asks: ours are asked by poll().
         self._children: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -65,6 +67,7 @@ class LocalProvider:
         return []
 
     def start(self, spec: AttemptSpec) -> Machine:
+        self._secrets.learn_environment(spec.env)
         command = self._command or COMMAND
         if "mimir.worker" in command and importlib.util.find_spec("torch") is None:
             raise BadInput(
@@ -135,7 +138,7 @@ class LocalProvider:
                 text = file.read().decode(errors="replace")
         except (OSError, ValueError):
             return []
-        return text.splitlines()[-lines:]
+        return self._secrets.clean("\n".join(text.splitlines()[-lines:])).splitlines()
 
     def _gone_within(self, machine: Machine, seconds: float) -> bool:
         until = self._clock() + seconds

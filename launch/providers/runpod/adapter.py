@@ -10,24 +10,20 @@ service:
 """
 
 import json
-import os
 import re
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import httpx
-
 from launch.contract.cloud import PREFIX, Boot, Instance, State
-from launch.contract.errors import AuthFailed, ProviderError, Unclear, UnknownOutcome
+from launch.contract.errors import ProviderError, Unclear, UnknownOutcome
 from launch.contract.offer import Need, Offer
 from launch.contract.provider import Caps, Check
 from launch.pricing import gpus
-from launch.providers.http import Absent, Http
+from launch.providers.adapter import Adapter
+from launch.providers.http import Absent
 from launch.providers.runpod import errors
 from mimir.errors import BadInput, MimirError
 
-URL = "https://api.runpod.io"
 CLOUDS = {"SECURE": "secure", "COMMUNITY": "community"}
 """As orders name them -> as the catalogue's prices do."""
 STATES = {
@@ -52,36 +48,21 @@ LOG_SILENCE = 4.0
 """Seconds without a line after which a log, which stays open for more, counts as read."""
 
 
-class RunPod:
-    """A Cloud.
-
-    Args:
-        environ: holds RUNPOD_API_KEY; MIMIR_RUNPOD_URL names another server (tests).
-    """
+class RunPod(Adapter):
+    """A Cloud."""
 
     name = "runpod"
-    title = "RunPod"
-    key_variable = "RUNPOD_API_KEY"
     catalogue_name = "runpod"
     caps = Caps(paid=True, image=True, ends_itself=True)
-
-    def __init__(
-        self,
-        *,
-        environ: Mapping[str, str] = os.environ,
-        transport: httpx.BaseTransport | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._environ = environ
-        self._base = (environ.get("MIMIR_RUNPOD_URL") or URL).rstrip("/")
-        self._transport = transport
-        self._clock = clock
-        self._sleep = sleep
-        self._made: Http | None = None
-
-    def configured(self) -> bool:
-        return bool(self._environ.get("RUNPOD_API_KEY"))
+    title = "RunPod"
+    url = "https://api.runpod.io"
+    url_variable = "MIMIR_RUNPOD_URL"
+    key_variable = "RUNPOD_API_KEY"
+    key_advice = (
+        "make one in its console under Settings, API keys (Restricted, with Read/Write of "
+        "api.runpod.io), and set RUNPOD_API_KEY"
+    )
+    explain = staticmethod(errors.explain)
 
     def offers(self, need: Need) -> list[Offer]:
         """A price is that of one GPU and of the disk."""
@@ -95,8 +76,6 @@ class RunPod:
         try:
             pod = self._http.send("POST", "/v2/pods", json=order)
         except MimirError as error:
-            # A refusal may quote the order, which holds a link to keys.
-            error.args = (errors.without(str(error), boot.env.values()),)
             if isinstance(error, Absent):
                 raise BadInput(f"{error}: something that the order names is not there") from error
             if isinstance(error, errors.Refused):
@@ -175,21 +154,6 @@ class RunPod:
                 "changed",
             ),
         ]  # fmt: skip
-
-    @property
-    def _http(self) -> Http:
-        if self._made is None:
-            token = self._environ.get("RUNPOD_API_KEY")
-            if not token:
-                raise AuthFailed(
-                    "there is no key for RunPod: make one in its console under Settings, API keys "
-                    "(Restricted, with Read/Write of api.runpod.io), and set RUNPOD_API_KEY"
-                )
-            self._made = Http(
-                self._base, token, errors.explain, service="RunPod",
-                transport=self._transport, clock=self._clock, sleep=self._sleep,
-            )  # fmt: skip
-        return self._made
 
     def _offers(self, cloud: str, need: Need) -> Iterator[Offer]:
         params = {

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import httpx
 
@@ -72,12 +72,3 @@ def _line(data: str) -> str:
         return str(json.loads(data)["line"]).rstrip("\n")
     except (ValueError, KeyError, TypeError):
         return data
-
-
-def without(text: str, secrets: Iterable[str]) -> str:
-    """The text with none of these in it, whole or cut off at its end; short ones stay."""
-    for secret in secrets:
-        if len(secret) >= 16:
-            text = text.replace(secret, "…")
-            text = re.sub(re.escape(secret[:16]) + r"\S*", "…", text)
-    return text

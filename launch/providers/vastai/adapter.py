@@ -9,24 +9,22 @@ service:
 - `args` machines keep the image's entry point unless `onstart` names another.
 """
 
-import os
 import shlex
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from launch.contract.cloud import PREFIX, Boot, Instance, State
-from launch.contract.errors import AuthFailed, ProviderError, UnknownOutcome
+from launch.contract.errors import ProviderError, UnknownOutcome
 from launch.contract.offer import Need, Offer
 from launch.contract.provider import Caps, Check
-from launch.providers.http import Absent, Http, body, retry_after
+from launch.providers.adapter import Adapter
+from launch.providers.http import Absent
 from launch.providers.vastai import errors, market
 from mimir.errors import BadInput, MimirError
 
-URL = "https://console.vast.ai"
 SPACING = {
     "create": 4.5, "get": 2.0, "list": 1.0, "destroy": 3.0, "logs": 1.0, "search": 6.0,
     "account": 1.0,
@@ -45,37 +43,22 @@ LOW = 5.0
 """Dollars of credit below which `doctor` warns."""
 
 
-class Vast:
-    """A Cloud.
-
-    Args:
-        environ: holds VAST_API_KEY, else HOME says where the vendor's own tool keeps its key;
-            MIMIR_VAST_URL names another server (tests).
-    """
+class Vast(Adapter):
+    """A Cloud."""
 
     name = "vastai"
-    title = "Vast.ai"
-    key_variable = "VAST_API_KEY"
     catalogue_name = ""  # its offers can be searched without a key
     caps = Caps(paid=True, image=True, spot=True, ends_itself=True)
-
-    def __init__(
-        self,
-        *,
-        environ: Mapping[str, str] = os.environ,
-        transport: httpx.BaseTransport | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._environ = environ
-        self._base = (environ.get("MIMIR_VAST_URL") or URL).rstrip("/")
-        self._transport = transport
-        self._clock = clock
-        self._sleep = sleep
-        self._made: Http | None = None
-
-    def configured(self) -> bool:
-        return bool(self._given())
+    title = "Vast.ai"
+    url = "https://console.vast.ai"
+    url_variable = "MIMIR_VAST_URL"
+    key_variable = "VAST_API_KEY"
+    key_advice = (
+        f"make one at cloud.vast.ai/manage-keys with the rights {', '.join(errors.RIGHTS)}, and "
+        "put it into $VAST_API_KEY"
+    )
+    spacing = SPACING
+    explain = staticmethod(errors.explain)
 
     def offers(self, need: Need) -> list[Offer]:
         answer = self._ask("POST", "/api/v0/bundles/", pace="search", json=market.search(need))
@@ -190,36 +173,15 @@ class Vast:
             return Check("machines", "fail", str(error))
         return Check("machines", "ok", f"{count} with a name of ours")
 
-    @property
-    def _http(self) -> Http:
-        if self._made is None:
-            self._made = Http(
-                self._base, self._key(), _explain, service="Vast.ai", spacing=SPACING,
-                transport=self._transport, clock=self._clock, sleep=self._sleep,
-            )  # fmt: skip
-        return self._made
-
-    def _given(self) -> str:
-        """The key as it is here, "" for none."""
-        key = self._environ.get("VAST_API_KEY", "").strip()
+    def key(self) -> str:
+        """Of its variable, else where the vendor's own tool keeps it; "" for none."""
         home = self._environ.get("HOME")
-        if key or not home:
-            return key
+        if super().key() or not home:
+            return super().key()
         try:
             return Path(home, ".config/vastai/vast_api_key").read_text().strip()
         except OSError:
             return ""
-
-    def _key(self) -> str:
-        key = self._given()
-        if not key:
-            raise AuthFailed(
-                "there is no key for Vast.ai: make one at cloud.vast.ai/manage-keys with the "
-                f"rights {', '.join(errors.RIGHTS)}, and put it into $VAST_API_KEY"
-            )
-        if not (key.isascii() and key.isprintable() and " " not in key):
-            raise AuthFailed("$VAST_API_KEY holds characters that no key has: copy it again")
-        return key
 
     def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         """The JSON object of a read. A success that is none, is an error."""
@@ -305,12 +267,6 @@ def _instance(row: Any) -> Instance:
         price=errors.real(price), address=str(row.get("public_ipaddr") or "").strip(),
         place=str(machine) if machine else "",
     )  # fmt: skip
-
-
-def _explain(response: httpx.Response) -> MimirError:
-    wait = retry_after(response, default=-1.0)
-    fields = body(response) or {"msg": response.text}
-    return errors.refusal(response.status_code, fields, wait if wait >= 0 else None)
 
 
 def _successful(answer: Any) -> None:

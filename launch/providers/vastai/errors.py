@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import httpx
+
 from launch.contract.cloud import State
 from launch.contract.errors import (
     AuthFailed,
@@ -18,7 +20,7 @@ from launch.contract.errors import (
     ProviderError,
     RateLimited,
 )
-from launch.providers.http import Absent
+from launch.providers.http import Absent, body, retry_after
 from mimir.errors import BadInput, MimirError
 
 RIGHTS = ("misc", "user_read", "instance_read", "instance_write")
@@ -40,6 +42,13 @@ _FAILED = re.compile(
 """status_msg of a container that will not start; the service goes on calling it loading."""
 _MAKING = ("", "created", "loading", "rebooting")
 _HALTED = ("stopped", "frozen")
+
+
+def explain(response: httpx.Response) -> MimirError:
+    """The error that an answer other than success stands for."""
+    wait = retry_after(response, default=-1.0)
+    fields = body(response) or {"msg": response.text}
+    return refusal(response.status_code, fields, wait if wait >= 0 else None)
 
 
 def refusal(status: int, fields: Mapping[str, Any], wait: float | None = None) -> MimirError:

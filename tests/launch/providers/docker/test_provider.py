@@ -4,10 +4,8 @@ of the answers. tests/image/ has it with a real engine."""
 import json
 import os
 import stat
-import subprocess
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,90 +19,9 @@ from mimir.errors import BadInput
 from mimir.runs.probe import probe
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.store import open_store
+from tests.launch.providers.docker.paper import Paper
 
-OURS = {"Config": {"Labels": {"org.opencontainers.image.title": "mimir"}}}
 S3 = "s3://bucket/runs?endpoint=https://s3.example.org"
-
-
-class Paper:
-    """An engine: containers by name, images by name. `refuses` maps a word to what it says."""
-
-    def __init__(self) -> None:
-        self.images: dict[str, Any] = {"mimir:latest": OURS}
-        self.containers: dict[str, dict[str, Any]] = {}
-        self.asked: list[list[str]] = []
-        self.environ: dict[str, str] = {}
-        self.refuses: dict[str, str] = {}
-        self.slow: set[str] = set()
-        self.immortal = False
-
-    def __call__(
-        self, command: list[str], *, timeout: float, env: dict[str, str], **_: Any
-    ) -> "subprocess.CompletedProcess[str]":
-        words = command[1:]
-        self.asked.append(words)
-        if words[0] in self.slow:
-            raise subprocess.TimeoutExpired(command, timeout)
-        if words[0] in self.refuses:
-            return subprocess.CompletedProcess(command, 1, "", self.refuses[words[0]])
-        if words[0] == "create":
-            self.environ = env
-        try:
-            return subprocess.CompletedProcess(command, 0, getattr(self, f"_{words[0]}")(words), "")
-        except KeyError as error:
-            said = f"Error: No such object: {error}"
-            return subprocess.CompletedProcess(command, 1, "", said)
-
-    def _found(self, name: str) -> dict[str, Any]:
-        for key, value in self.containers.items():
-            if name in (key, value["Id"]):
-                return value
-        raise KeyError(name)
-
-    def _container(self, words: list[str]) -> str:
-        return json.dumps([self._found(words[2])])
-
-    def _image(self, words: list[str]) -> str:
-        return json.dumps([self.images[words[2]]])
-
-    def _info(self, words: list[str]) -> str:
-        return '{"SecurityOptions":["name=seccomp"]}'
-
-    def _create(self, words: list[str]) -> str:
-        name = words[words.index("--name") + 1]
-        labels = dict(words[i + 1].split("=", 1) for i, w in enumerate(words) if w == "--label")
-        self.containers[name] = {
-            "Id": f"id-{name}", "Image": "sha256:1", "State": {"Status": "created"},
-            "Config": {"Labels": labels},
-        }  # fmt: skip
-        return f"id-{name}\n"
-
-    def _start(self, words: list[str]) -> str:
-        self._found(words[1])["State"]["Status"] = "running"
-        return ""
-
-    def _stop(self, words: list[str]) -> str:
-        self._found(words[-1])["State"]["Status"] = "exited"
-        return ""
-
-    def _rm(self, words: list[str]) -> str:
-        found = self._found(words[-1])
-        if not self.immortal:
-            self.containers = {k: v for k, v in self.containers.items() if v is not found}
-        return ""
-
-    def _ps(self, words: list[str]) -> str:
-        wanted = dict(
-            words[i + 1].removeprefix("label=").split("=", 1)
-            for i, word in enumerate(words) if word == "--filter"
-        )  # fmt: skip
-        return "\n".join(
-            c["Id"] for c in self.containers.values()
-            if all(c["Config"]["Labels"].get(k) == v for k, v in wanted.items())
-        )  # fmt: skip
-
-    def _logs(self, words: list[str]) -> str:
-        return "one\ntwo\n"
 
 
 @pytest.fixture

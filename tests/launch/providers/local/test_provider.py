@@ -42,7 +42,7 @@ def stranger(machine: dict[str, Any]) -> LocalProvider:
 def test_starts_the_worker_detached_with_its_options_and_a_private_log(state: Path) -> None:
     local, before = provider(PRINT), time.time()
     machine = local.start(SPEC)
-    assert before <= machine["started"] <= time.time()
+    assert before <= machine.started <= time.time()
     wait_for(lambda: local.alive(machine) is False)
     options = ["--store", "file:///store", "--run", "run", "--attempt", "3"]
     assert local.output(machine, 5) == [f"{options} yes True"]

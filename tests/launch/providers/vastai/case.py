@@ -2,18 +2,14 @@
 
 from typing import Any
 
-import httpx
-
 from launch.contract.cloud import Boot
 from launch.contract.offer import Offer
 from launch.providers.vastai.adapter import Vast
-from tests.clouds import documents
 from tests.clouds.fake_vast import FakeVast
+from tests.clouds.server import PLAIN
 
 SLEEP = Boot("org/image:tag", ("sleep", "60"), {"MIMIR_RUN": "r"})
 NAME = "mimir-r-a0001"
-PLAIN = httpx.HTTPTransport(verify=False)
-"""Loopback needs no certificates: to load them takes ten times as long as a request."""
 ON_DEMAND = Offer("vastai", "101", "RTX 4090", 25.8, 0.5, key={"ask": 101})
 SPOT = Offer("vastai", "101-spot", "RTX 4090", 25.8, 0.3, spot=True, key={"ask": 101, "bid": 0.2})
 
@@ -34,8 +30,3 @@ def up(service: FakeVast, cloud: Vast, offer: Offer = ON_DEMAND, boot: Boot = SL
     id = cloud.create(offer, boot, NAME)
     service.clock.advance(1.0)
     return id
-
-
-def kept_to_the_document(service: FakeVast) -> None:
-    """Fail if what was exchanged is not as the vendor's document has it, where that is at hand."""
-    assert documents.violations("vastai", service.requests) == []

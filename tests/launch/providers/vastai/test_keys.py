@@ -1,7 +1,7 @@
 """Vast.ai: keys, their rights, and what `doctor` finds."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,7 @@ from launch.providers.vastai import errors
 from launch.providers.vastai.adapter import Vast
 from mimir.errors import BadInput
 from tests.clouds.fake_vast import FakeVast
-from tests.launch.providers.vastai.case import NAME, ON_DEMAND, SLEEP, adapter, kept_to_the_document
-
-
-@pytest.fixture
-def service() -> Iterator[FakeVast]:
-    with FakeVast() as made:
-        yield made
-        kept_to_the_document(made)
-
-
-@pytest.fixture
-def cloud(service: FakeVast) -> Vast:
-    return adapter(service, VAST_API_KEY=service.token)
+from tests.launch.providers.vastai.case import NAME, ON_DEMAND, SLEEP, adapter
 
 
 def test_no_key(service: FakeVast) -> None:

@@ -1,7 +1,6 @@
 """Vast.ai: what is searched for, what an offer costs, what is bid."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,19 +12,7 @@ from launch.providers.vastai.adapter import Vast
 from mimir.runs import codec
 from tests.clouds.fake_vast import FakeVast
 from tests.clouds.vast_market import ask
-from tests.launch.providers.vastai.case import adapter, kept_to_the_document, sent
-
-
-@pytest.fixture
-def service() -> Iterator[FakeVast]:
-    with FakeVast() as made:
-        yield made
-        kept_to_the_document(made)
-
-
-@pytest.fixture
-def cloud(service: FakeVast) -> Vast:
-    return adapter(service, VAST_API_KEY=service.token)
+from tests.launch.providers.vastai.case import sent
 
 
 def test_an_offer_costs_gpu_disk_and_traffic(service: FakeVast, cloud: Vast) -> None:

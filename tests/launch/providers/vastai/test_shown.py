@@ -1,6 +1,5 @@
 """Vast.ai: lists, looks and states, against its fake."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,64 +12,14 @@ from launch.providers.vastai import errors
 from launch.providers.vastai.adapter import Vast
 from mimir.errors import BadInput
 from tests.clouds.fake_vast import FakeVast
-from tests.clouds.vast_market import ask
 from tests.launch.providers.vastai.case import (
     NAME,
     ON_DEMAND,
-    PLAIN,
     SLEEP,
     SPOT,
-    adapter,
-    kept_to_the_document,
-    sent,
     up,
 )
 from tests.waiting import wait_for
-
-
-@pytest.fixture
-def service() -> Iterator[FakeVast]:
-    with FakeVast() as made:
-        yield made
-        kept_to_the_document(made)
-
-
-@pytest.fixture
-def cloud(service: FakeVast) -> Vast:
-    return adapter(service, VAST_API_KEY=service.token)
-
-
-def test_a_list_has_all_pages_and_only_our_names(service: FakeVast, cloud: Vast) -> None:
-    service.spacing.clear()
-    service.asks = [ask(n, "RTX 4090", 24564, 0.4, 0.2) for n in range(1, 61)]
-    service.fault("stuck", times=60)
-    for n in range(1, 61):
-        label = "their-machine" if n in (1, 30, 60) else f"mimir-r-a{n:04d}"
-        body = {"image": "i", "label": label, "runtype": "args", "onstart": "/bin/true"}
-        path = f"{service.url}/api/v0/asks/{n}/"
-        headers = {"Authorization": f"Bearer {service.token}"}
-        with httpx.Client(transport=PLAIN, headers=headers) as client:
-            assert client.put(path, json=body).status_code == 200
-    names = [each.name for each in cloud.instances()]
-    assert names == [f"mimir-r-a{n:04d}" for n in range(1, 61) if n not in (1, 30, 60)]
-    assert len(sent(service, "GET", "/api/v1/instances/")) == 3
-
-
-@pytest.mark.parametrize(
-    "fault", ["deprecated_list", "partial_list", "denied", "html_200", "error"]
-)
-def test_a_list_that_failed_is_not_an_empty_one(service: FakeVast, cloud: Vast, fault: str) -> None:
-    up(service, cloud)
-    service.fault(fault, times=4, path="/instances/")
-    with pytest.raises(ProviderError):
-        cloud.instances()
-
-
-def test_a_list_is_asked_for_again_after_a_busy_moment(service: FakeVast, cloud: Vast) -> None:
-    id = up(service, cloud)
-    service.fault("error", path="/instances/")
-    service.fault("plain_429", path="/instances/")
-    assert [each.id for each in cloud.instances()] == [id]
 
 
 @pytest.mark.parametrize(
