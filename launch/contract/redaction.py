@@ -42,8 +42,9 @@ _TOKENS = (
     re.compile(r"(?P<name>token['\"]: ['\"])[^'\"]+", re.I),
     re.compile(r"(?P<name>X-Amz-(?:Signature|Security-Token|Credential)=)[^&\s'\"]+", re.I),
     re.compile(
-        r"(?P<name>\b[A-Z0-9_]*(?:SECRET|TOKEN|PASSWORD|API_KEY|ACCESS_KEY)[A-Z0-9_]*"
-        r"['\"]?\s*[:=]\s*['\"]?)[^\s'\",;&}]+"
+        # Bounded, because a machine that writes its log to be slow must not hold up a launcher.
+        r"(?P<name>\b[A-Z0-9_]{0,40}(?:SECRET|TOKEN|PASSWORD|API_KEY|ACCESS_KEY)[A-Z0-9_]{0,40}"
+        r"['\"]?\s{0,4}[:=]\s{0,4}['\"]?)[^\s'\",;&}]+"
     ),
 )  # fmt: skip
 

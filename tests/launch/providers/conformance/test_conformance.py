@@ -19,6 +19,9 @@ CASES = [
 ]
 
 
+EXCEPTIONS = [(name, each) for name, harness in FOUND.items() for each in harness.exceptions]
+
+
 @pytest.fixture
 def harness(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -31,6 +34,15 @@ def harness(
 @pytest.mark.parametrize(("harness", "each"), CASES, indirect=["harness"])
 def test_conforms(harness: Harness, each: str) -> None:
     PROPERTIES[each](harness)
+
+
+@pytest.mark.parametrize(("harness", "each"), EXCEPTIONS, indirect=["harness"])
+def test_an_exception_is_needed(harness: Harness, each: str) -> None:
+    """An exception hides nothing that the provider does have."""
+    with pytest.raises(
+        (AssertionError, NotImplementedError, AttributeError, pytest.fail.Exception)
+    ):
+        PROPERTIES[each](harness)
 
 
 def test_every_row_of_the_registry_has_a_harness() -> None:
