@@ -10,8 +10,8 @@ import sys
 
 import torch
 
-from mimir import kernels
-from mimir.attention import HeadIndex, attention
+from mimir.model import kernels
+from mimir.model.attention import HeadIndex, attention
 from tests.model.test_attention import layout_of
 
 heads, width, spare, *lengths = map(int, sys.argv[1:])
