@@ -68,11 +68,13 @@ class Machine:
             until = time.monotonic() + grace
             while self._slay(0) and time.monotonic() < until:
                 time.sleep(0.02)
+        # A process that is just becoming another one has no environment by which it could be found:
+        # it is looked for until nobody waits for one any more, and then once again.
+        thread = self._thread
+        while self._slay(signal.SIGKILL) or (thread is not None and thread.is_alive()):
+            time.sleep(0.01)
         while self._slay(signal.SIGKILL):
             time.sleep(0.01)
-        thread = self._thread
-        if thread is not None:
-            thread.join()
 
     def wipe(self) -> None:
         """Empty the disk of a stopped machine."""
