@@ -134,10 +134,8 @@ class Engine:
         self.order = torch.zeros(len(data), dtype=torch.int64, device=device)
         self._epoch = -1
         self._capacity = self._widest() if machine.fixed else 0
-        self._ahead: tuple[int, Iterator[Work]] = (
-            0,
-            iter(()),
-        )  # the next step of the epoch, and those after it
+        # The next step of the epoch, and the work of those that follow.
+        self._ahead: tuple[int, Iterator[Work]] = (0, iter(()))
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         self._loss, self._batches = mean_bound, self._fixed_batches
         self._update: Update = update.unfused
