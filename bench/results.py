@@ -12,16 +12,17 @@ from typing import Any
 import torch
 
 from mimir.errors import BadInput
+from mimir.training.device import processor
 
 FOLDER = Path(__file__).parent / "results"
 FORMAT = 1
 
 
 def machine(device: torch.device, threads: int) -> dict[str, Any]:
-    """The machine and the versions that a figure hangs on."""
+    """The machine and the versions that a figure depends on."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
-        "cpu": _cpu(),
+        "cpu": processor(),
         "cores": os.cpu_count(),
         "threads": threads,
         "gpu": gpu,
@@ -38,20 +39,23 @@ def load_average() -> float | None:
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
-def save(result: dict[str, Any], folder: Path) -> Path:
-    """Write a result under a name made of its device and day; an older one of the day goes.
+def save(result: dict[str, Any], folder: Path, kind: str = "") -> Path:
+    """Write a result under a name made of its device and day, replacing an older one of the day.
+
+    kind: what the name begins with; "": gpu or cpu, for step times.
 
     Raises:
         BadInput: the folder cannot be written.
     """
-    name = result["machine"]["gpu"] or result["machine"]["cpu"]
-    kind = "gpu" if result["machine"]["gpu"] else "cpu"
+    gpu = None if kind else result["machine"]["gpu"]
+    name = gpu or result["machine"]["cpu"]
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    path = folder / f"{kind}-{slug}-{time.strftime('%Y-%m-%d', time.gmtime())}.json"
+    stem = kind or ("gpu" if gpu else "cpu")
+    path = folder / f"{stem}-{slug}-{time.strftime('%Y-%m-%d', time.gmtime())}.json"
     text = json.dumps({"format": FORMAT, **result}, indent=1, allow_nan=False) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(_short_lists(text), encoding="utf-8")
+        path.write_text(text if kind else _short_lists(text), encoding="utf-8")
     except OSError as error:
         raise BadInput(f"{path} cannot be written ({error.strerror}); give another --out") from None
     return path
@@ -81,15 +85,6 @@ def newest(folder: Path) -> list[dict[str, Any]]:
     if not found:
         raise BadInput(f"there are no results in {folder}; measure with `python -m bench.steps`")
     return [found[key] for key in sorted(found)]
-
-
-def _cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _revision() -> str:

@@ -60,12 +60,11 @@ def build(name: str, config: Config, peptides: Peptides) -> Side:
 
 def work(config: Config, peptides: Peptides) -> StepCost:
     """What a step of this configuration has to compute on these training peptides."""
-    rows = torch.from_numpy(peptides.subset(TRAIN).copy())
+    rows = peptides.subset(TRAIN)
     return StepCost.of(config, DeviceData.of(peptides, rows, torch.device("cpu")))
 
 
 def _engine(config: Config, peptides: Peptides) -> Engine:
     machine = Machine.choose(config)
-    rows = torch.from_numpy(peptides.subset(TRAIN).copy())
-    data = DeviceData.of(peptides, rows, machine.device)
+    data = DeviceData.of(peptides, peptides.subset(TRAIN), machine.device)
     return Engine(config, data, len(peptides.vocabulary), machine)

@@ -7,9 +7,7 @@ both on this machine: opening the store, asking for offers, ranking them, showin
     python -m bench.start
 """
 
-import json
 import os
-import re
 import resource
 import shutil
 import statistics
@@ -89,7 +87,7 @@ def measure(*, times: int = 10, out: str = str(results.FOLDER)) -> None:
     machine = results.machine(torch.device("cpu"), torch.get_num_threads())
     body = {"date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "machine": machine,
             "load_average": load, "times": times, "commands": shown}  # fmt: skip
-    print(f"load before: {load}; written to {_save(body, Path(out))}")
+    print(f"load before: {load}; written to {results.save(body, Path(out), 'start')}")
 
 
 def _ours() -> list[Command]:
@@ -143,17 +141,6 @@ def _figures(command: Command) -> dict[str, Any]:
 def _children() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-def _save(body: dict[str, Any], folder: Path) -> Path:
-    slug = re.sub(r"[^a-z0-9]+", "-", body["machine"]["cpu"].lower()).strip("-")
-    path = folder / f"start-{slug}-{body['date'][:10]}.json"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"format": 1, **body}, indent=1, allow_nan=False) + "\n")
-    except OSError as error:
-        raise BadInput(f"{path} cannot be written ({error.strerror}); give another --out") from None
-    return path
 
 
 if __name__ == "__main__":

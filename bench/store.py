@@ -8,9 +8,7 @@ the same TransferConfig, so that a busy machine slows both alike.
     python -m bench.store
 """
 
-import json
 import os
-import re
 import socket
 import statistics
 import subprocess
@@ -80,7 +78,7 @@ def measure(
         f"(load {result['load_average']}); CPU time "
         f"{shown[1]['ours_cpu_s']:.2f} s and {shown[1]['boto3_cpu_s']:.2f} s"
     )
-    print(f"written to {_save(result, Path(out))}")
+    print(f"written to {results.save(result, Path(out), 'store')}")
 
 
 def _measure(store: S3Store, preset: str, blocks: int) -> dict[str, Any]:
@@ -190,17 +188,6 @@ def server(store: str) -> Iterator[str]:
     finally:
         server.kill()
         server.wait()
-
-
-def _save(result: dict[str, Any], folder: Path) -> Path:
-    slug = re.sub(r"[^a-z0-9]+", "-", result["machine"]["cpu"].lower()).strip("-")
-    path = folder / f"store-{slug}-{time.strftime('%Y-%m-%d', time.gmtime())}.json"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"format": 1, **result}, indent=1, allow_nan=False) + "\n")
-    except OSError as error:
-        raise BadInput(f"{path} cannot be written ({error.strerror}); give another --out") from None
-    return path
 
 
 if __name__ == "__main__":

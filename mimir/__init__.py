@@ -11,7 +11,8 @@
 
     config       presets and settings       submission   what a new run consists of
     cli          from words to functions    commands     `python -m mimir`
-    errors       the error tree
+    errors       the error tree                     text        words for people
+    atomic_file  writes a file whole or not at all
 
 Imports run downward in this list; `make lint` checks it. The launcher lives in the sibling
 package `launch`, which this package never imports.

@@ -103,7 +103,7 @@ def _checked(path: str, function: Command, words: list[str]) -> list[str]:
     parameters = inspect.signature(function).parameters
     named = {n: p for n, p in parameters.items() if p.kind != p.VAR_KEYWORD}
     free = len(named) < len(parameters)
-    places = [p for p in named.values() if p.kind == p.POSITIONAL_OR_KEYWORD]
+    positional = [p for p in named.values() if p.kind == p.POSITIONAL_OR_KEYWORD]
     given: dict[str, str] = {}
     many: list[str] = []
     queue = [_long(word) for word in words]
@@ -113,9 +113,9 @@ def _checked(path: str, function: Command, words: list[str]) -> list[str]:
             if word.startswith("-") and word[1:2].isalpha():
                 raise BadInput(f"`{path}` has no option {word} (see `{path} --help`)")
             variadic = [p for p in named.values() if p.kind == p.VAR_POSITIONAL]
-            open_places = [p for p in places if p.name not in given]
-            if open_places:
-                given[open_places[0].name] = word
+            unfilled = [p for p in positional if p.name not in given]
+            if unfilled:
+                given[unfilled[0].name] = word
             elif variadic:
                 many.append(word)
             else:
@@ -145,8 +145,10 @@ def _checked(path: str, function: Command, words: list[str]) -> list[str]:
             parameter.default is parameter.empty and parameter.kind != parameter.VAR_POSITIONAL
         )
         if required and parameter.name not in given:
-            place = parameter.kind == parameter.POSITIONAL_OR_KEYWORD
-            wanted = parameter.name.upper() if place else f"--{parameter.name.replace('_', '-')}"
+            is_positional = parameter.kind == parameter.POSITIONAL_OR_KEYWORD
+            wanted = (
+                parameter.name.upper() if is_positional else f"--{parameter.name.replace('_', '-')}"
+            )
             raise BadInput(f"`{path}` needs {wanted} (see `{path} --help`)")
     return [repr(w) for w in many] + [
         f"--{name}={_literal(name, value, named.get(name))}" for name, value in given.items()
@@ -188,23 +190,23 @@ def _group_help(path: str, summary: str, tree: Tree) -> str:
 
 
 def _command_help(path: str, function: Command) -> str:
-    text, told, examples = _sections(inspect.getdoc(function) or "")
+    text, described, examples = _sections(inspect.getdoc(function) or "")
     usage, options = [path], []
     for name, parameter in inspect.signature(function).parameters.items():
         shown = name.replace("_", "-")
         if parameter.kind == parameter.VAR_KEYWORD:
-            options.append((f"--{shown.removesuffix('s').upper()} VALUE", told.get(name, "")))
+            options.append((f"--{shown.removesuffix('s').upper()} VALUE", described.get(name, "")))
         elif parameter.kind == parameter.VAR_POSITIONAL:
             usage.append(f"[{shown.upper()} …]")
-            options.append((shown.upper(), told.get(name, "")))
+            options.append((shown.upper(), described.get(name, "")))
         elif parameter.default is parameter.empty:
             usage.append(shown.upper())
-            options.append((shown.upper(), told.get(name, "")))
+            options.append((shown.upper(), described.get(name, "")))
         else:
             value = "" if parameter.annotation is bool else f" {shown.upper().replace('-', '_')}"
             default = parameter.default
             note = "" if default in ("", False, None) else f" (default: {default})"
-            options.append((f"--{shown}{value}", told.get(name, "") + note))
+            options.append((f"--{shown}{value}", described.get(name, "") + note))
     lines = [text, "", "Usage: " + " ".join(usage) + (" [OPTIONS]" if options else "")]
     if options:
         lines += ["", "Options:"]
@@ -225,7 +227,7 @@ def _command_help(path: str, function: Command) -> str:
 
 def _sections(doc: str) -> tuple[str, dict[str, str], list[str]]:
     """A docstring's text, its `Args:` by name, and its `Example:` lines."""
-    text, told, examples = [], {}, []
+    text, described, examples = [], {}, []
     section, name = "", ""
     for line in doc.splitlines():
         if line.strip() in ("Args:", "Example:", "Examples:", "Returns:", "Raises:"):
@@ -239,11 +241,11 @@ def _sections(doc: str) -> tuple[str, dict[str, str], list[str]]:
                 and line[4] != " "
             ):
                 name = left.lstrip("*")
-                told[name] = right
+                described[name] = right
             elif name:
-                told[name] += " " + line.strip()
+                described[name] += " " + line.strip()
         elif section.startswith("Example") and line.strip():
             examples.append(line.strip())
         elif not section:
             text.append(line)
-    return "\n".join(text).strip(), told, examples
+    return "\n".join(text).strip(), described, examples

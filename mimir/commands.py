@@ -9,7 +9,7 @@ from typing import Any
 
 from mimir import cli
 from mimir.data import commands as data
-from mimir.errors import BadInput, StoreError
+from mimir.errors import BadInput
 from mimir.text import nearest
 
 
@@ -70,7 +70,7 @@ def _work_here(store: Any, name: str) -> int:
     import time
 
     from mimir.runs import notes
-    from mimir.runs.collect import collect
+    from mimir.runs.collect import try_collect
     from mimir.runs.commit import raise_attempt
     from mimir.runs.machine import Machine
     from mimir.runs.record import read_run
@@ -80,10 +80,7 @@ def _work_here(store: Any, name: str) -> int:
     attempt = raise_attempt(store, name)
     machine = Machine("terminal", time.time(), host=platform.node())
     notes.record_machine(store, name, attempt, machine)
-    try:
-        collect(store, name, print)
-    except StoreError as error:
-        print(f"what older attempts left is not swept away: {error}")
+    try_collect(store, name, print)
     print(f"run {name} in {store.url}; follow it by `python -m launch status {name}`", flush=True)
     interactive = sys.stdout.isatty()
     return Worker(store, name, attempt, out=to_stdout, interactive=interactive).work()
@@ -123,15 +120,15 @@ def preflight(
     from mimir.errors import BAD_CONFIG, DONE
     from mimir.submission import prepare
 
-    limits, told = Limits(hours=limit_hours), ""
+    limits, shown = Limits(hours=limit_hours), ""
     job = prepare(preset, settings, data)
 
     def tell(name: str, part: float) -> None:
-        nonlocal told
+        nonlocal shown
         bar.n = round(100 * part)
         bar.set_description_str(f"preflight: {name}")
-        if bar.disable and name != told:
-            told = name
+        if bar.disable and name != shown:
+            shown = name
             print(f"preflight: {name} …", file=sys.stderr, flush=True)
 
     with tqdm(

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from mimir.errors import BadInput
-from mimir.text import nearest
+from mimir.text import first_line, nearest
 
 PRESETS = Path(__file__).resolve().parent / "jobs"
 if not PRESETS.is_dir():  # a checkout keeps them at the top level, a wheel inside the package
@@ -249,7 +249,7 @@ def load_preset(name: str) -> Config:
     try:
         body = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        first = str(error).splitlines()[0]
+        first = first_line(error)
         raise BadInput(
             f"{path} is not a YAML file ({first}); compare it with a preset in jobs/"
         ) from None

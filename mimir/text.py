@@ -48,6 +48,11 @@ def countdown(seconds: float) -> str:
     return f"{left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}"
 
 
+def first_line(message: object) -> str:
+    """The first line of an error or another text; "" if it has none."""
+    return (str(message).splitlines() or [""])[0]
+
+
 def size(count: float) -> str:
     """Bytes as megabytes with one decimal: "2.9 MB" (1 MB is 10**6 bytes)."""
     return f"{count / 1e6:.1f} MB"

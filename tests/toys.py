@@ -53,8 +53,7 @@ def peptides(rows: int = 100, lengths: list[int] | None = None) -> Peptides:
 def device_data(data: Peptides | None = None) -> DeviceData:
     """The training peptides of a data set."""
     data = data or peptides()
-    rows = torch.from_numpy(data.subset(TRAIN).copy())
-    return DeviceData.of(data, rows, torch.device("cpu"))
+    return DeviceData.of(data, data.subset(TRAIN), torch.device("cpu"))
 
 
 def engine(machine: Machine = EXACT, data: Peptides | None = None, **settings: Any) -> Engine:

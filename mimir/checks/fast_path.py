@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mimir.checks import dry_run
 from mimir.errors import MimirError
+from mimir.text import first_line
 from mimir.training.engine import Engine
 
 Tensors = dict[str, Tensor]
@@ -97,7 +98,7 @@ def _tried(engine: Engine, before: Tensors, steps: int) -> tuple[Tensors, str]:
     except (MimirError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever a compiler or driver comes up with
-        return {}, f"fails ({type(error).__name__}: {(str(error).splitlines() or [''])[0]})"
+        return {}, f"fails ({type(error).__name__}: {first_line(error)})"
 
 
 def _taken(engine: Engine, before: Tensors, steps: int) -> Tensors:

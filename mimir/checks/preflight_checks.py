@@ -125,9 +125,7 @@ class PreflightChecks:
         rows = self.peptides.subset(VALIDATION, 0)[:HELD]
         if not len(rows):
             rows = self.peptides.subset(TRAIN)[:HELD]
-        self._held = DeviceData.of(
-            self.peptides, torch.from_numpy(rows.copy()), engine.machine.device
-        )
+        self._held = DeviceData.of(self.peptides, rows, engine.machine.device)
         self._before = self._loss()
         block = dry_run.block(engine)
         self._timed(lambda: engine.advance(block))  # claims memory; on a CPU, compiles

@@ -81,9 +81,9 @@ def measure(
     0 = train, 1 = validation).
     """
     lengths = np.diff(offsets)
-    place = np.arange(len(tokens)) - np.repeat(offsets[:-1], lengths)
-    before = np.where(place >= 1, np.roll(tokens, 1), _START)
-    before2 = np.where(place >= 2, np.roll(tokens, 2), _START)
+    position = np.arange(len(tokens)) - np.repeat(offsets[:-1], lengths)
+    before = np.where(position >= 1, np.roll(tokens, 1), _START)
+    before2 = np.where(position >= 2, np.roll(tokens, 2), _START)
     context = before2.astype(np.int64) * _CONTEXTS + before
     label, held = np.repeat(labels, lengths), np.repeat(split, lengths)
     return Baselines(

@@ -31,8 +31,8 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        place = f"row {self.row} (line {self.line})" if self.row else f"line {self.line}"
-        return f"{place}{', column ' + self.column if self.column else ''}: {self.message}"
+        where = f"row {self.row} (line {self.line})" if self.row else f"line {self.line}"
+        return f"{where}{', column ' + self.column if self.column else ''}: {self.message}"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ on a GPU it becomes part of the captured graph.
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mimir.config import Objective
@@ -35,19 +37,20 @@ class DeviceData:
     """int64 [R]; the number of targets stands for none."""
 
     @staticmethod
-    def of(peptides: Peptides, rows: Tensor, device: torch.device) -> "DeviceData":
+    def of(peptides: Peptides, rows: NDArray[np.int64], device: torch.device) -> "DeviceData":
         """The peptides in `rows` (int64 [R]) of a packed data set."""
         # The arrays are read-only, which tensors cannot be: each is copied once.
         offsets = torch.tensor(peptides.offsets, dtype=torch.int64)
-        targets = torch.tensor(peptides.targets, dtype=torch.int64)[rows]
+        chosen = torch.tensor(rows, dtype=torch.int64)
+        targets = torch.tensor(peptides.targets, dtype=torch.int64)[chosen]
         none = len(peptides.vocabulary)
         return DeviceData(
             torch.cat(
                 [torch.tensor(peptides.tokens), torch.zeros(MAX_LENGTH, dtype=torch.uint8)]
             ).to(device),
-            offsets[rows].to(device),
-            (offsets[1:] - offsets[:-1])[rows].to(device),
-            torch.tensor(peptides.labels, dtype=torch.int64)[rows].to(device),
+            offsets[chosen].to(device),
+            (offsets[1:] - offsets[:-1])[chosen].to(device),
+            torch.tensor(peptides.labels, dtype=torch.int64)[chosen].to(device),
             torch.where(targets < 0, none, targets).to(device),
         )
 
@@ -103,9 +106,9 @@ def plan_training(
         step: int64 [K], steps of the run that lie in this epoch.
         none: target index that stands for 'no target'.
     """
-    place = step % (len(data) // batch)
+    index = step % (len(data) // batch)
     slot = torch.arange(batch, device=step.device)
-    rows = order[place[:, None] * batch + slot]
+    rows = order[index[:, None] * batch + slot]
     offset = philox.words(seed, philox.TIME, step, 1)
     noise = philox.words(seed, philox.MASK, step, batch * MAX_LENGTH)
     drop = philox.words(seed, philox.COND, step, 2 * batch).view(-1, batch, 2)
@@ -228,11 +231,11 @@ def fixed_batch(plan: Plan, capacity: int) -> Batch:
     """
     ends = plan.length.cumsum(-1)
     starts = ends - plan.length
-    place = torch.arange(capacity, device=ends.device).expand(*ends.shape[:-1], capacity)
+    index = torch.arange(capacity, device=ends.device).expand(*ends.shape[:-1], capacity)
     last = ends.shape[-1] - 1
-    peptide = torch.searchsorted(ends, place.contiguous(), right=True).clamp(max=last)
-    real = place < ends[..., -1:]
-    slot_of = peptide * MAX_LENGTH + torch.where(real, place - starts.gather(-1, peptide), 0)
+    peptide = torch.searchsorted(ends, index.contiguous(), right=True).clamp(max=last)
+    real = index < ends[..., -1:]
+    slot_of = peptide * MAX_LENGTH + torch.where(real, index - starts.gather(-1, peptide), 0)
     column = torch.arange(MAX_LENGTH, device=ends.device)
     row_of = (starts[..., None] + column).clamp(max=capacity - 1).flatten(-2)
     masked = plan.masked.flatten(-2).gather(-1, slot_of) & real

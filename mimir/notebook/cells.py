@@ -21,10 +21,10 @@ import yaml
 
 from mimir import text
 from mimir.config import Config, load_preset
-from mimir.errors import BAD_CONFIG, DONE, BadInput, Interrupted, StoreError
+from mimir.errors import BAD_CONFIG, DONE, BadInput, Interrupted
 from mimir.notebook.live import Board, CellScreen, Screen
 from mimir.runs import layout, notes
-from mimir.runs.collect import collect
+from mimir.runs.collect import try_collect
 from mimir.runs.commit import raise_attempt
 from mimir.runs.figures import RANKING
 from mimir.runs.machine import Machine
@@ -214,10 +214,7 @@ def _settle(session: Session, store: Store, attempt: int, pid: int, board: Board
         PROVIDER, time.time(), host=platform.node(), pid=pid, gpu=os.environ.get("MIMIR_GPU", "")
     )
     notes.record_machine(store, session.run, attempt, machine)
-    try:
-        collect(store, session.run, board.line)
-    except StoreError as error:
-        board.line(f"what older attempts left is not swept away: {error}")
+    try_collect(store, session.run, board.line)
 
 
 def _follow(child: "subprocess.Popen[bytes]", board: Board) -> None:

@@ -143,15 +143,15 @@ def _reveal(model: Denoiser, tokens: Tensor, length: Tensor, number: Tensor, dra
         chance = torch.softmax(logits / draw.temperature, -1)  # [n, P, 20]
         if draw.order == "random":
             key = torch.where(masked, rank, 1 << 32)
-            place = key.argmin(1)
+            position = key.argmin(1)
         else:
-            place = torch.where(masked, chance.amax(-1), -1.0).argmax(1)
-        ends = chance[torch.arange(len(place), device=place.device), place].cumsum(1)
+            position = torch.where(masked, chance.amax(-1), -1.0).argmax(1)
+        ends = chance[torch.arange(len(position), device=position.device), position].cumsum(1)
         pick = torch.searchsorted(ends, luck[:, turn : turn + 1] * ends[:, -1:], right=True)
         pick = pick.clamp(max=len(STANDARD) - 1)
-        old = tokens.gather(1, place[:, None])
+        old = tokens.gather(1, position[:, None])
         still = masked.any(1, keepdim=True)
-        tokens = tokens.scatter(1, place[:, None], torch.where(still, pick, old))
+        tokens = tokens.scatter(1, position[:, None], torch.where(still, pick, old))
     return tokens
 
 

@@ -18,6 +18,14 @@ from mimir.runs.store import Store
 _log = logging.getLogger(__name__)
 
 
+def try_collect(store: Store, run: str, say: Callable[[str], None]) -> None:
+    """Collect, or say why not: what is left behind costs space and nothing else."""
+    try:
+        collect(store, run, say)
+    except StoreError as error:
+        say(f"what older attempts left is not swept away: {error}")
+
+
 def collect(store: Store, run: str, say: Callable[[str], None] = _log.warning) -> list[str]:
     """Delete those checkpoints; their keys. Failed deletions are said and left for next time."""
     found = store.read(layout.head_key(run))
@@ -27,8 +35,8 @@ def collect(store: Store, run: str, say: Callable[[str], None] = _log.warning) -
     named = {kept.key for kept in head.kept}
     deleted = []
     for key in list(store.list(f"{run}/a")):
-        place = layout.parse_checkpoint(run, key)
-        if place is None or place[0] >= head.attempt or key in named:
+        parsed = layout.parse_checkpoint(run, key)
+        if parsed is None or parsed[0] >= head.attempt or key in named:
             continue
         try:
             store.delete(key)

@@ -127,8 +127,8 @@ def read_metrics(store: Store, run: str, head: Head) -> list[dict[str, Any]]:
     killed attempt wrote beyond its last checkpoint vanishes. What is no such row is left out.
     """
     merged: dict[int, dict[str, Any]] = {}
-    for place, (attempt, _) in enumerate(head.lineage):
-        limit = min((step for _, step in head.lineage[place + 1 :]), default=None)
+    for index, (attempt, _) in enumerate(head.lineage):
+        limit = min((step for _, step in head.lineage[index + 1 :]), default=None)
         text = "".join(text for _, text in read_parts(store, run, attempt, "metrics"))
         for row in _rows(text):
             if limit is None or row["step"] <= limit:

@@ -197,8 +197,8 @@ class S3Store:
     def server_time(self) -> float:
         """The server's clock in unix s, to the second: requests are refused if ours is far off."""
         ask = self._client.list_objects_v2
-        told = self._call("list", "", lambda: ask(Bucket=self.bucket.name, MaxKeys=1))
-        date = told["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+        listed = self._call("list", "", lambda: ask(Bucket=self.bucket.name, MaxKeys=1))
+        date = listed["ResponseMetadata"]["HTTPHeaders"].get("date", "")
         return parsedate_to_datetime(date).timestamp() if date else time.time()
 
     def presign(self, key: str, seconds: float) -> str:
@@ -211,8 +211,8 @@ class S3Store:
 
     def _wrong(self, sent: Stored, promised: str) -> str:
         """What is wrong with an object just uploaded, or "". promised: its ETag, "" for any."""
-        place = self._at(sent.key)
-        found = self._call("check", sent.key, lambda: self._client.head_object(**place))
+        location = self._at(sent.key)
+        found = self._call("check", sent.key, lambda: self._client.head_object(**location))
         if found["ContentLength"] != sent.size:
             return f"has {found['ContentLength']} bytes after {sent.size} were uploaded"
         if not promised or _bare(found["ETag"]) == promised:

@@ -26,8 +26,7 @@ def assemble(config: Config, peptides: Peptides) -> Engine:
     if machine.device.type == "cuda":
         # Without it, cuBLAS may add in another order each time.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    rows = torch.from_numpy(peptides.subset(TRAIN).copy())
-    data = DeviceData.of(peptides, rows, machine.device)
+    data = DeviceData.of(peptides, peptides.subset(TRAIN), machine.device)
     return Engine(config, data, len(peptides.vocabulary), machine)
 
 

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from mimir.data.files import canonical_json
 from mimir.errors import BadInput, Corrupt, NonFinite
 from mimir.training.state import TrainingState
 
@@ -60,10 +61,7 @@ class Snapshot:
                     f"{name} is not finite at step {self.record.step}: nothing was committed, the "
                     "last good checkpoint stands; lower --lr or look at the data"
                 )
-        text = json.dumps(
-            asdict(self.record), sort_keys=True, separators=(",", ":"), allow_nan=False
-        )
-        return save(self.tensors, {"mimir": text})
+        return save(self.tensors, {"mimir": canonical_json(asdict(self.record))})
 
 
 def take(state: TrainingState, record: Record) -> Snapshot:

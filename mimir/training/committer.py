@@ -27,7 +27,7 @@ class Committer:
         attempt: claimed; only this thread swaps HEAD with it until `close`.
         say: told in one line what was committed and what failed.
         before: run before each commit, to send what must not be behind it; False: not sent.
-        patience: seconds of failing before `check` raises.
+        timeout: seconds of failing before `check` raises.
     """
 
     def __init__(

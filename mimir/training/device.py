@@ -56,7 +56,7 @@ def name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
-    return f"{_processor()} ({threads} thread{'s' if threads > 1 else ''})"
+    return f"{processor()} ({threads} thread{'s' if threads > 1 else ''})"
 
 
 def synchronize(device: torch.device) -> None:
@@ -65,7 +65,8 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name, as the system tells it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

@@ -134,7 +134,8 @@ class Engine:
         self.order = torch.zeros(len(data), dtype=torch.int64, device=device)
         self._epoch = -1
         self._capacity = self._widest() if machine.fixed else 0
-        self._ahead: tuple[int, Iterator[Work]] = (0, iter(()))  # the next place, and on from it
+        # The next step of the epoch, and the work of those that follow.
+        self._ahead: tuple[int, Iterator[Work]] = (0, iter(()))
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         self._loss, self._batches = mean_bound, self._fixed_batches
         self._update: Update = update.unfused
@@ -156,15 +157,15 @@ class Engine:
 
     def advance(self, steps: int) -> None:
         """Take up to the end of the epoch, `steps` steps (host and device counters agree after)."""
-        epoch, place = divmod(self.step, self.steps_per_epoch)
+        epoch, index = divmod(self.step, self.steps_per_epoch)
         if epoch != self._epoch:
             self._begin_epoch(epoch)
-        steps = min(steps, self.steps_per_epoch - place)
+        steps = min(steps, self.steps_per_epoch - index)
         if self.machine.device.type == "cuda" and self.config.runtime.graph_steps:
             self._replay(steps)
         else:
             for i in range(steps):
-                self._one(self._planned(place + i))
+                self._one(self._planned(index + i))
         self.step += steps
 
     def _begin_epoch(self, epoch: int) -> None:
@@ -195,19 +196,19 @@ class Engine:
             training.seed, self.targets,
         )  # fmt: skip
 
-    def _planned(self, place: int) -> Work:
-        """The work of the step at this place of the epoch, from a block planned at once."""
+    def _planned(self, index: int) -> Work:
+        """The work of this step of the epoch, from a block planned at once."""
         expected, ahead = self._ahead
-        work = next(ahead, None) if expected == place else None
+        work = next(ahead, None) if expected == index else None
         if work is None:
             # Compiled shapes are fixed, also the number of steps.
             block = 1 if self.machine.compiled and self.machine.fixed else PLANNED
-            count = min(block, self.steps_per_epoch - place)
-            begin = self._epoch * self.steps_per_epoch + place
+            count = min(block, self.steps_per_epoch - index)
+            begin = self._epoch * self.steps_per_epoch + index
             device = self.machine.device
             ahead = self._prepared(torch.arange(begin, begin + count, device=device))
             work = next(ahead)
-        self._ahead = (place + 1, ahead)
+        self._ahead = (index + 1, ahead)
         return work
 
     def _prepared(self, steps: Tensor) -> Iterator[Work]:

@@ -31,8 +31,7 @@ class HeldOut:
         """At most `rows` of each label; the data's order is random already."""
 
         def data(label: int) -> DeviceData:
-            chosen = torch.from_numpy(peptides.subset(VALIDATION, label).copy())[:rows]
-            return DeviceData.of(peptides, chosen, device)
+            return DeviceData.of(peptides, peptides.subset(VALIDATION, label)[:rows], device)
 
         background, pairs = data(0), data(1)
         # A rotation by half: another target, unless one target has more than half of the pairs.

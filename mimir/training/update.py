@@ -123,9 +123,9 @@ def apply(state: TrainingState, seen: Measures, loss: Tensor, settings: Optimize
     state.updates.copy_(seen.updates)
     state.rate.copy_(seen.rate)
     window = len(state.losses)
-    place = torch.arange(window, device=grad.device) == state.step % window
-    state.losses.copy_(torch.where(place, loss, state.losses))
-    state.norms.copy_(torch.where(place, seen.norm, state.norms))
+    slot = torch.arange(window, device=grad.device) == state.step % window
+    state.losses.copy_(torch.where(slot, loss, state.losses))
+    state.norms.copy_(torch.where(slot, seen.norm, state.norms))
     state.step.add_(1)
 
 
@@ -159,7 +159,7 @@ def unfused(state: TrainingState, loss: Tensor, settings: Optimizer, total: int)
     state.nonfinite += broken.to(torch.int64)
     state.refresh()
     state.ema.lerp_(state.master, 1 - ema_decay(state.updates, settings.ema))
-    place = (state.step % len(state.losses)).view(1)
-    state.losses.index_copy_(0, place, loss.view(1))
-    state.norms.index_copy_(0, place, norm.view(1))
+    slot = (state.step % len(state.losses)).view(1)
+    state.losses.index_copy_(0, slot, loss.view(1))
+    state.norms.index_copy_(0, slot, norm.view(1))
     state.step += 1

@@ -10,7 +10,6 @@ import signal
 import sys
 import traceback
 from types import FrameType
-from typing import Any
 
 import torch
 
@@ -22,6 +21,7 @@ from mimir.output import export
 from mimir.runs.commit import Attempt
 from mimir.runs.record import read_run
 from mimir.runs.store import Store, open_store
+from mimir.text import first_line
 from mimir.training import checkpoint
 from mimir.training.assemble import build, describe
 from mimir.training.committer import TIMEOUT as COMMIT_TIMEOUT
@@ -145,17 +145,13 @@ def main(argv: list[str] | None = None) -> int:
         return INTERRUPTED
     except torch.OutOfMemoryError as error:
         terminal.say(
-            f"out of GPU memory: use --accumulate 2 or a smaller --batch ({_first(error)})"
+            f"out of GPU memory: use --accumulate 2 or a smaller --batch ({first_line(error)})"
         )
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last line must say what it was
         terminal.say("".join(traceback.format_exception(error)))
-        terminal.say(f"crashed: {type(error).__name__}: {_first(error)}")
+        terminal.say(f"crashed: {type(error).__name__}: {first_line(error)}")
         return 1
-
-
-def _first(error: Any) -> str:
-    return (str(error).splitlines() or [""])[0]
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Without a GPU these tests are skipped; `make test-gpu` requires it.
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -31,7 +32,7 @@ if os.environ.get("MIMIR_REQUIRE_GPU") != "1":
 def ends(machine: Machine, steps: int, graph_steps: int) -> dict[str, torch.Tensor]:
     """The whole state after some steps."""
     packed = toys.peptides(400)
-    data = DeviceData.of(packed, torch.arange(len(packed)), machine.device)
+    data = DeviceData.of(packed, np.arange(len(packed)), machine.device)
     engine = Engine(toys.config(graph_steps=graph_steps), data, toys.TARGETS, machine)
     while engine.step < steps:
         engine.advance(steps - engine.step)
@@ -96,7 +97,7 @@ def test_the_fast_mode_passes_the_parity_check() -> None:
     config = toys.config(dim=64, heads=4, batch=32, device="cuda")
     machine = Machine.choose(config)
     assert machine.compiled
-    data = DeviceData.of(packed, torch.arange(len(packed)), machine.device)
+    data = DeviceData.of(packed, np.arange(len(packed)), machine.device)
     lines: list[str] = []
     engine = Engine(config, data, toys.TARGETS, machine)
     assert fast_path.parity_checked(engine, lines.append) is engine, lines

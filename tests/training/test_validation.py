@@ -126,5 +126,5 @@ def test_the_sentence_names_figures_and_baselines() -> None:
 
 def test_per_residue_weighs_by_length() -> None:
     data = toys.peptides(lengths=[4, 20])
-    device_data = DeviceData.of(data, torch.arange(2), CPU)
+    device_data = DeviceData.of(data, np.arange(2), CPU)
     assert per_residue(torch.tensor([8.0, 40.0]), device_data) == pytest.approx(48 / 24)
