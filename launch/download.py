@@ -22,7 +22,7 @@ Begin = Callable[[str, int], Callable[[int], None]]
 
 
 @dataclass(frozen=True)
-class Gift:
+class Download:
     """finished: `files` hold the model; otherwise the newest checkpoint, of step `step`.
 
     warnings: sentences on newer checkpoints that cannot be used.
@@ -34,7 +34,7 @@ class Gift:
     warnings: tuple[str, ...] = ()
 
 
-def collect(store: Store, run: str, begin: Begin) -> Gift:
+def collect(store: Store, run: str, begin: Begin) -> Download:
     """Fetch model or newest checkpoint, metrics, log and record; all checked by digest.
 
     Raises:
@@ -93,12 +93,12 @@ def write_all(out: Path, files: dict[str, bytes]) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _weights(store: Store, head: Head, begin: Begin, bad: tuple[type[Exception], ...]) -> Gift:
+def _weights(store: Store, head: Head, begin: Begin, bad: tuple[type[Exception], ...]) -> Download:
     """Model or newest usable checkpoint alone. bad: the errors after which an older one serves."""
     if head.model is not None:
         try:
             content = _fetch(store, head.model, "model", begin)
-            return Gift(True, head.step, archive.unpack(content, head.model.key))
+            return Download(True, head.step, archive.unpack(content, head.model.key))
         except bad as error:
             raise Corrupt(
                 f"the model of run {head.run} cannot be used: {error}; its last checkpoint may "
@@ -113,13 +113,13 @@ def _weights(store: Store, head: Head, begin: Begin, bad: tuple[type[Exception],
             warnings.append(f"checkpoint of step {kept.step} cannot be used: {error}")
             continue
         name = f"checkpoint-{kept.step}.safetensors"
-        return Gift(False, kept.step, {name: content}, tuple(warnings))
+        return Download(False, kept.step, {name: content}, tuple(warnings))
     if warnings:
         raise Corrupt(
             f"none of the {len(warnings)} checkpoints of run {head.run} can be used: the newest, "
             f"{warnings[0]}; restore one of them"
         )
-    return Gift(False, head.step, {})
+    return Download(False, head.step, {})
 
 
 def _fetch(store: Store, stored: Stored, what: str, begin: Begin) -> bytes:

@@ -46,14 +46,14 @@ class Start:
             say(f"  | {line}")
         going = seen.kind in ("running", "waiting", "replaced")
         over = seen.kind == "ended" and seen.code == 0
-        kept = ordered.provider.caps.elsewhere and seen.kind == "vanished"
+        kept = ordered.provider.caps.remote and seen.kind == "vanished"
         if self.watch and (over or kept or seen.kind in ("running", "waiting")):
             say(f"{seen.sentence}; Ctrl-C ends the following, not the run")
             return self._watch(ordered)
         self._report(ordered, seen)
         if going and not self.json:
             print(next_commands(self.name, self.store_option))
-            if ordered.provider.caps.elsewhere:
+            if ordered.provider.caps.remote:
                 print(f"  keep it alive:   {self._command('watch')}")
         elif seen.code:
             say(f"once that is mended: {self._command('resume')}")
@@ -74,19 +74,17 @@ class Start:
 
     def _watch(self, ordered: "Ordered") -> int:
         from launch.commands.following import exit_code, watch_log
-        from launch.supervise.watcher import Keeper
+        from launch.supervise.watcher import Watcher
         from launch.ui.terminal import say
 
-        keeper = Keeper(self.store, say)
+        keeper = Watcher(self.store, say)
         followed = watch_log(
             self.store,
             self.name,
             ordered.attempt,
             self.store_option,
             sys.stderr if self.json else sys.stdout,
-            keep=(lambda: keeper.round(self.name).over)
-            if ordered.provider.caps.elsewhere
-            else None,
+            keep=(lambda: keeper.round(self.name).over) if ordered.provider.caps.remote else None,
         )
         if followed is None:
             return 130

@@ -123,7 +123,7 @@ def check_image(places: Sequence["Provider"], image: str) -> None:
 
 def check_store(places: Sequence["Provider"], url: str) -> None:
     for place in places:
-        if place.caps.elsewhere and not url.startswith("s3://"):
+        if place.caps.remote and not url.startswith("s3://"):
             raise BadInput(
                 f"a machine of {place.name} cannot reach the store {url}: use a bucket that it "
                 "can, --store 's3://BUCKET/PREFIX?endpoint=…' (docs/store.md)"

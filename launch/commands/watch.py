@@ -40,7 +40,7 @@ def watch(*names: str, once: bool = False, store: str = "", json: bool = False) 
     for name in names:
         read_run(opened, str(name))
     wanted = [str(name) for name in names]
-    watched = watcher.Keeper(opened, say)
+    watched = watcher.Watcher(opened, say)
 
     def concerned() -> list[str]:
         return [name for name in list_names(opened) if watched.concerned(name)]

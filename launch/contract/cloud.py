@@ -38,7 +38,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
-class Boot:
+class ContainerSpec:
     """What a machine starts: a container of `image` with this command instead of its own.
 
     command: argv. env: its variables; nothing in it is secret for longer than a machine takes
@@ -91,7 +91,7 @@ class Cloud(Protocol):
     def offers(self, need: Need) -> list[Offer]:
         """What it would rent now and meets the need, in any order."""
 
-    def create(self, offer: Offer, boot: Boot, name: str) -> str:
+    def create(self, offer: Offer, boot: ContainerSpec, name: str) -> str:
         """Order it under this name, by one request; the id.
 
         Raises:

@@ -39,7 +39,7 @@ class Caps:
     runs_installed_code: bool = False
 
     @property
-    def elsewhere(self) -> bool:
+    def remote(self) -> bool:
         """Whether its machines are somebody else's."""
         return self.paid or self.foreign
 

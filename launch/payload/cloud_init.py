@@ -13,7 +13,7 @@ import shlex
 from dataclasses import dataclass, field
 
 from launch.contract import deadlines
-from launch.contract.cloud import Boot
+from launch.contract.cloud import ContainerSpec
 from mimir.errors import BadInput
 
 CONTAINER = "mimir"
@@ -118,7 +118,7 @@ class Pair:
     public: str
 
 
-def text(boot: Boot, host: Pair, visitors: tuple[str, ...]) -> str:
+def text(boot: ContainerSpec, host: Pair, visitors: tuple[str, ...]) -> str:
     """The user data of a machine that runs this.
 
     Args:
@@ -168,7 +168,7 @@ def show(lines: int) -> str:
     )
 
 
-def _env(boot: Boot) -> str:
+def _env(boot: ContainerSpec) -> str:
     for name, value in boot.env.items():
         # The engine takes each line as it is: there is no way to write a line's end in a value.
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
@@ -181,7 +181,7 @@ def _env(boot: Boot) -> str:
     return "".join(f"{name}={value}\n" for name, value in boot.env.items())
 
 
-def _script(boot: Boot) -> str:
+def _script(boot: ContainerSpec) -> str:
     entrypoint, *rest = boot.command
     return _SCRIPT.format(
         folder=FOLDER, name=CONTAINER, grace=deadlines.CONTAINER_GRACE,

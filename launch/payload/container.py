@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from launch.contract import deadlines
-from launch.contract.cloud import Boot
+from launch.contract.cloud import ContainerSpec
 from launch.contract.provider import AttemptSpec
 from launch.payload import bootstrap, code_in_store, credentials, wheel
 from mimir.errors import BadInput
@@ -58,7 +58,7 @@ def of(
     *,
     now: float,
     environ: Mapping[str, str] = os.environ,
-) -> Boot:
+) -> ContainerSpec:
     """What the machine of an attempt starts.
 
     Args:
@@ -90,7 +90,7 @@ def of(
     seconds = max(1.0, until - now) if spec.deadline else 0.0
     script = _script(int(until), int(seconds))
     _check(script, env)
-    return Boot(
+    return ContainerSpec(
         image=spec.image or environ.get("MIMIR_IMAGE") or IMAGE,
         command=("sh", "-c", script),
         env=env,

@@ -3,7 +3,7 @@
 A service shows a machine's variables to whoever may look at the account, keeps them, and on
 some the host reads them. So the keys lie in the store for as long as the machine takes to come
 up, and the machine gets a signed link to them. What it fetched it deletes with these very keys
-(launch/payload/bootstrap.py); what it did not, `take_back` does.
+(launch/payload/bootstrap.py); what it did not, `revoke` does.
 """
 
 import secrets
@@ -17,7 +17,7 @@ LONGEST_LINK = 7 * 24 * 3600.0
 """Seconds that S3 lets a link live."""
 
 
-def leave(store: Store, run: str, attempt: int, keys: Credentials, seconds: float) -> str:
+def hand_over(store: Store, run: str, attempt: int, keys: Credentials, seconds: float) -> str:
     """Put an attempt's keys into the store; a URL that gives them to anyone for `seconds`.
 
     The link is signed by this computer's keys, and ends with them if they end sooner.
@@ -37,7 +37,7 @@ def leave(store: Store, run: str, attempt: int, keys: Credentials, seconds: floa
     return store.presign(key, seconds)
 
 
-def take_back(store: Store, run: str, attempt: int) -> None:
+def revoke(store: Store, run: str, attempt: int) -> None:
     """Delete the keys that an attempt's machine has not fetched. Its link, if any, is dead then.
 
     Raises:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from launch.contract import deadlines
-from launch.contract.cloud import Boot, Cloud, Instance, State, machine_name
+from launch.contract.cloud import Cloud, ContainerSpec, Instance, State, machine_name
 from launch.contract.errors import (
     Leaked,
     NoCapacity,
@@ -33,7 +33,7 @@ SHOWN_WITHIN = (0.0, 2.0, 5.0)
 """Seconds before each look at a machine that was just made."""
 GONE_WITHIN = 180.0
 """Seconds in which a machine that was ended must have gone."""
-DEARER = 1.05
+PRICE_TOLERANCE = 1.05
 """A machine may cost so much more than its offer said: prices are rounded, disks are fees."""
 
 
@@ -97,7 +97,7 @@ class Rented:
                 "--name, or end it by `python -m launch reap`"
             )
         store = self._opener(spec.store)
-        link = key_link.leave(
+        link = key_link.hand_over(
             store,
             spec.run,
             spec.attempt,
@@ -113,7 +113,7 @@ class Rented:
         except BaseException:
             # What went wrong decides what is done next; a key left over does not.
             with contextlib.suppress(StoreError):
-                key_link.take_back(store, spec.run, spec.attempt)
+                key_link.revoke(store, spec.run, spec.attempt)
             raise
         return self._machine(spec, number, price, what.image)
 
@@ -157,7 +157,9 @@ class Rented:
     def _shown_to_people(self, instance: Instance) -> Instance:
         return replace(instance, said=self._secrets.clean(instance.said))
 
-    def _create(self, spec: AttemptSpec, what: Boot, name: str) -> tuple[str, float | None]:
+    def _create(
+        self, spec: AttemptSpec, what: ContainerSpec, name: str
+    ) -> tuple[str, float | None]:
         """The id of the machine that was made, and the price that is asked for it if shown."""
         offer = spec.offer
         assert offer is not None
@@ -169,7 +171,11 @@ class Rented:
         except UnknownOutcome as error:
             number = self._look_for(name, error)
         shown = self._shown(number)
-        if shown is not None and shown.price is not None and shown.price > offer.price * DEARER:
+        if (
+            shown is not None
+            and shown.price is not None
+            and shown.price > offer.price * PRICE_TOLERANCE
+        ):
             self._end(number, name)
             raise NoCapacity(
                 f"{self.name} asked ${shown.price:.3f}/h for a machine offered at "

@@ -201,11 +201,11 @@ def _with_keys(
 ) -> AttemptSpec:
     """The spec with the attempt's own keys; a rented machine's attempt ends before they do."""
     caps = provider.caps
-    made = credentials.for_machine(spec, plan.keys, foreign=caps.elsewhere, clock=clock)
+    made = credentials.for_machine(spec, plan.keys, foreign=caps.remote, clock=clock)
     if made is None:
         return spec
     spec = replace(spec, env={**spec.env, **made.environment()})
-    if caps.elsewhere and made.expires is not None:
+    if caps.remote and made.expires is not None:
         last = made.expires - deadlines.COMMIT_BEFORE_KEYS_END
         if not spec.deadline or spec.deadline > last:
             hours = (last - clock()) / 3600

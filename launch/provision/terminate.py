@@ -92,4 +92,4 @@ def _never_came(store: Store, run: str, attempt: AttemptStatus, gone: Gone) -> b
 def forget_keys(store: Store, run: str, attempt: int) -> None:
     """Take back the keys of a machine that is no more, which may not have fetched them."""
     with contextlib.suppress(StoreError):  # they and their link end by themselves, later
-        key_link.take_back(store, run, attempt)
+        key_link.revoke(store, run, attempt)

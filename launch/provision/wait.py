@@ -152,7 +152,7 @@ def _seen(store: Store, ordered: Ordered, *, gone: bool) -> Beginning:
 def _without_a_sign(ordered: Ordered) -> Beginning:
     """As ordered where machines are somebody else's; amiss where they are this computer's."""
     sentence = f"attempt {ordered.attempt} has given no sign within {SUBMIT_WAITS:.0f} s"
-    if not ordered.provider.caps.elsewhere:
+    if not ordered.provider.caps.remote:
         return Beginning("waiting", INTERRUPTED, f"{sentence}; its machine is there: see its log")
     paid = ", paid for all the while" if ordered.provider.caps.paid else ""
     return Beginning(

@@ -1,6 +1,6 @@
-"""What has become of a run's newest attempt: the store's word first, then the service's.
+"""What became of a run's newest attempt: what its store says first, then what its service says.
 
-Pure: facts in, a finding out. What is done about it is launch/supervise/watcher.py's.
+Pure: an observation in, a diagnosis out. The watcher acts on it.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from mimir.runs.status import Status
 
 
 @dataclass(frozen=True)
-class Facts:
+class Observation:
     """What was seen at `now` (unix s).
 
     state: of the machine, None if its provider could not be asked (or cannot tell). order: of
@@ -29,7 +29,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """kind: idle (nothing to keep), fine, unanswered (an order without a machine on record),
     over (the run has ended) or lost (the attempt has ended, the run has not).
 
@@ -41,54 +41,54 @@ class Finding:
     loss: str = ""
 
 
-def diagnose(facts: Facts) -> Finding:
+def diagnose(observed: Observation) -> Diagnosis:
     """The first rule that applies, in this order."""
-    status, now = facts.status, facts.now
-    if status.attempt == 0 and facts.order is None:
-        return Finding("idle", f"run {status.run} has not begun")
+    status, now = observed.status, observed.now
+    if status.attempt == 0 and observed.order is None:
+        return Diagnosis("idle", f"run {status.run} has not begun")
     if status.state in ENDED:
         why = f": {status.reason}" if status.reason else ""
-        return Finding("over", f"run {status.run} is {status.state}{why}")
-    if facts.order is None:
-        return Finding("idle", f"attempt {status.attempt} was not begun by `launch`")
+        return Diagnosis("over", f"run {status.run} is {status.state}{why}")
+    if observed.order is None:
+        return Diagnosis("idle", f"attempt {status.attempt} was not begun by `launch`")
     if status.attempt == 0:
-        return _since("the launcher ended before attempt 1", facts)
+        return _since("the launcher ended before attempt 1", observed)
     current = status.attempts[-1]
     if current.exit_code is not None:
         loss = {"deadline": "over", "signal": "eviction"}.get(current.cause, "failure")
-        return Finding("lost", current.end, loss)
+        return Diagnosis("lost", current.end, loss)
     if current.gone is not None:
-        return Finding("lost", current.gone.why, current.gone.kind)
+        return Diagnosis("lost", current.gone.why, current.gone.kind)
     if current.machine is None:
-        return _since("its order was never answered", facts)
-    said = f" ({facts.said})" if facts.said else ""
-    if facts.state is State.GONE and current.from_step is None:
+        return _since("its order was never answered", observed)
+    said = f" ({observed.said})" if observed.said else ""
+    if observed.state is State.GONE and current.from_step is None:
         # No eviction: a worker that cannot begin ends its machine, and so would the next ones.
-        return Finding("lost", f"its machine is gone, and it had not begun{said}", "failure")
-    if facts.state is State.GONE:
-        return Finding("lost", f"its machine is gone{said}", "eviction")
-    if facts.state is State.SUSPENDED:
-        return Finding("lost", f"its machine was taken away{said}", "eviction")
-    if facts.state is State.BROKEN:
-        return Finding("lost", f"its machine is broken{said}", "failure")
+        return Diagnosis("lost", f"its machine is gone, and it had not begun{said}", "failure")
+    if observed.state is State.GONE:
+        return Diagnosis("lost", f"its machine is gone{said}", "eviction")
+    if observed.state is State.SUSPENDED:
+        return Diagnosis("lost", f"its machine was taken away{said}", "eviction")
+    if observed.state is State.BROKEN:
+        return Diagnosis("lost", f"its machine is broken{said}", "failure")
     # Its keys may have shortened what the order said.
-    deadline = current.machine.deadline or facts.order.deadline
+    deadline = current.machine.deadline or observed.order.deadline
     if deadline and now > deadline + deadlines.WATCH_OVERTIME:
-        return Finding("lost", "it went on for half an hour after its deadline", "failure")
-    sign = liveness.presumed(status, facts.order.time, now)
+        return Diagnosis("lost", "it went on for half an hour after its deadline", "failure")
+    sign = liveness.presumed(status, observed.order.time, now)
     if sign == "overdue":
-        waited = (now - facts.order.time) / 60
-        return Finding("lost", f"it gave no sign within {waited:.0f} min{said}", "failure")
+        waited = (now - observed.order.time) / 60
+        return Diagnosis("lost", f"it gave no sign within {waited:.0f} min{said}", "failure")
     if sign == "silent":
         silent = (status.silent_s or 0.0) / 60
-        return Finding("lost", f"it has given no sign for {silent:.0f} min{said}", "failure")
-    return Finding("fine", sign)
+        return Diagnosis("lost", f"it has given no sign for {silent:.0f} min{said}", "failure")
+    return Diagnosis("fine", sign)
 
 
-def _since(why: str, facts: Facts) -> Finding:
-    assert facts.order is not None
-    kind = "unanswered" if facts.now - facts.order.time < deadlines.LISTED_WITHIN else "lost"
-    return Finding(kind, why, "refused")
+def _since(why: str, observed: Observation) -> Diagnosis:
+    assert observed.order is not None
+    kind = "unanswered" if observed.now - observed.order.time < deadlines.LISTED_WITHIN else "lost"
+    return Diagnosis(kind, why, "refused")
 
 
 def without_progress(status: Status, since: int = 0) -> bool:

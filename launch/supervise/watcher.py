@@ -1,8 +1,8 @@
-"""Keep runs alive: what is done about a finding (launch/supervise/diagnosis.py).
+"""Supervises runs: terminates machines that are done or lost, and orders new ones.
 
 A machine of an attempt that has ended is ended, and seen to be gone, before anything else; then
 the next attempt is ordered, unless somebody asked to stop, or a limit is reached. Any number of
-keepers may work on a run at once: the right to order is one object in the store.
+watchers may work on a run at once: the right to order is one object in the store.
 """
 
 import time
@@ -22,7 +22,7 @@ from launch.provision import liveness, terminate
 from launch.provision.order import Choice, Say, order
 from launch.provision.plan import newest_plan, stop_asked
 from launch.supervise import diagnosis, key_refresh
-from launch.supervise.diagnosis import Facts, Finding, diagnose
+from launch.supervise.diagnosis import Diagnosis, Observation, diagnose
 from launch.ui import runs
 from mimir.errors import BadInput, Fenced, MimirError, StoreError
 from mimir.runs import notes
@@ -54,7 +54,7 @@ class Seen:
     sentence: str
 
 
-class Keeper:
+class Watcher:
     """Keeps the runs of a store.
 
     Args:
@@ -86,7 +86,7 @@ class Keeper:
         if plan is None:
             return False
         caps = [self._provider(name).caps for name in plan.providers]
-        return any(each.elsewhere for each in caps)
+        return any(each.remote for each in caps)
 
     def round(self, run: str) -> Seen:
         """Look at the run once, and do what is to be done.
@@ -94,21 +94,21 @@ class Keeper:
         Raises:
             MimirError: of the store; what a provider says is told and tried again next time.
         """
-        facts = self._facts(run)
-        finding = diagnose(facts)
-        status = facts.status
+        observed = self._observe(run)
+        found = diagnose(observed)
+        status = observed.status
         try:
-            if finding.kind in ("idle", "fine"):
-                self._refresh_keys(facts)
-                return self._seen(status, finding.kind == "idle", False, finding.why)
-            if finding.kind == "unanswered":
-                return self._adopt_or_wait(facts, finding)
-            if finding.kind == "over":
-                if self._finishing(facts):
+            if found.kind in ("idle", "fine"):
+                self._refresh_keys(observed)
+                return self._seen(status, found.kind == "idle", False, found.why)
+            if found.kind == "unanswered":
+                return self._adopt_or_wait(observed, found)
+            if found.kind == "over":
+                if self._finishing(observed):
                     return self._seen(status, False, False, "its worker writes its last words")
-                acted = self._close(status, Gone(self._clock(), "over", finding.why))
-                return self._seen(status, True, acted, finding.why)
-            return self._replace(facts, finding)
+                acted = self._close(status, Gone(self._clock(), "over", found.why))
+                return self._seen(status, True, acted, found.why)
+            return self._replace(observed, found)
         except (NotGone, UnknownOutcome) as error:
             return self._seen(status, False, True, str(error))
         except Fenced as error:
@@ -120,7 +120,7 @@ class Keeper:
         except ProviderError as error:
             return self._seen(status, False, False, str(error))
 
-    def _facts(self, run: str) -> Facts:
+    def _observe(self, run: str) -> Observation:
         now = self._clock()
         status = derive(self._store, run, now)
         number = max(1, status.attempt)
@@ -129,7 +129,7 @@ class Keeper:
         state, said = None, ""
         if machine is not None and not status.attempts[-1].gone:
             state, said = self._state(machine)
-        return Facts(status, last, state, said, now)
+        return Observation(status, last, state, said, now)
 
     def _state(self, machine: Machine) -> tuple[State | None, str]:
         """What its provider says of a machine; None if it cannot be asked now."""
@@ -143,11 +143,11 @@ class Keeper:
             return None, ""
         return (None if alive is None else State.RUNNING if alive else State.GONE), ""
 
-    def _adopt_or_wait(self, facts: Facts, finding: Finding) -> Seen:
-        status = facts.status
+    def _adopt_or_wait(self, observed: Observation, found: Diagnosis) -> Seen:
+        status = observed.status
         if status.attempt and self._adopt(status):
             return self._seen(status, False, True, "its machine is there; it is on record now")
-        return self._seen(status, False, False, finding.why)
+        return self._seen(status, False, False, found.why)
 
     def _adopt(self, status: Status) -> bool:
         """Write down the machine of an order whose answer was lost, if its service has it."""
@@ -163,29 +163,29 @@ class Keeper:
             acted |= terminate.close(self._store, status.run, attempt, what, self._provider)
         return acted
 
-    def _replace(self, facts: Facts, finding: Finding) -> Seen:
-        status, run = facts.status, facts.status.run
+    def _replace(self, observed: Observation, found: Diagnosis) -> Seen:
+        status, run = observed.status, observed.status.run
         current = status.attempts[-1] if status.attempts else None
         if current is not None and current.gone is None:
             if current.machine is None and self._adopt(status):  # it has come up after all
                 return self._seen(status, False, True, "its machine is there; it is on record now")
-            self._say(f"attempt {status.attempt} of run {run} has ended: {finding.why}")
-            self._close(status, Gone(self._clock(), finding.loss, finding.why))
+            self._say(f"attempt {status.attempt} of run {run} has ended: {found.why}")
+            self._close(status, Gone(self._clock(), found.loss, found.why))
         status = derive(self._store, run, self._clock())
         if status.state in ENDED:  # it came to its end while its machine was being ended
             return self._seen(status, True, True, f"run {run} is {status.state}")
-        end = self._end_of(status, facts.order)
+        end = self._end_of(status, observed.order)
         if end is not None:
             return self._give_up(run, *end)
-        assert facts.order is not None
-        plan, wait = facts.order.plan, self._pause(status)
+        assert observed.order is not None
+        plan, wait = observed.order.plan, self._pause(status)
         if wait > 0:
             why = status.attempts[-1].end
             return self._seen(status, False, False, f"waiting {wait:.0f} s to ask again: {why}")
         choices = self._choose(self._store, plan, status, self._clock(), self._say)
         ordered = order(
             self._store, run, choices, plan, self._say, after=status.attempt,
-            since=_since(facts), clock=self._clock,
+            since=_since(observed), clock=self._clock,
         )  # fmt: skip
         sentence = f"attempt {ordered.attempt} is ordered: {runs.machine_text(ordered.machine)}"
         self._say(f"run {run}: {sentence}")
@@ -238,40 +238,40 @@ class Keeper:
                 return self._seen(status, False, False, str(error))
         return self._seen(derive(self._store, run, self._clock()), True, True, reason)
 
-    def _finishing(self, facts: Facts) -> bool:
+    def _finishing(self, observed: Observation) -> bool:
         """Whether the worker that has just brought the run to its end is still at it."""
-        status, now = facts.status, facts.now
+        status, now = observed.status, observed.now
         last = status.attempts[-1] if status.attempts else None
         if last is None or status.state != "done" or last.exit_code is not None:
             return False
         pulse = notes.read_heartbeat(self._store, status.run, status.attempt)
         return (
-            facts.state is State.RUNNING
+            observed.state is State.RUNNING
             and pulse is not None
             and abs(now - pulse.time) < deadlines.FINAL_LOG_WITHIN
         )
 
-    def _refresh_keys(self, facts: Facts) -> None:
+    def _refresh_keys(self, observed: Observation) -> None:
         """New keys into the file of a machine of this computer, before the old ones end."""
-        machine, order = liveness.current(facts.status), facts.order
+        machine, order = liveness.current(observed.status), observed.order
         if machine is None or order is None:
             return
         try:
             key_refresh.if_due(
-                machine, self._store.url, facts.status.run, facts.status.attempt,
+                machine, self._store.url, observed.status.run, observed.status.attempt,
                 order.plan.keys, self._clock,
             )  # fmt: skip
         except (StoreError, BadInput) as error:
-            self._say(f"the keys of run {facts.status.run} could not be replaced: {error}")
+            self._say(f"the keys of run {observed.status.run} could not be replaced: {error}")
 
     def _seen(self, status: Status, over: bool, acted: bool, sentence: str) -> Seen:
         return Seen(status.run, status, over, acted, sentence)
 
 
-def _since(facts: Facts) -> int:
+def _since(observed: Observation) -> int:
     """The attempt that a person ordered; orders of older Mimirs do not say."""
-    assert facts.order is not None
-    return facts.order.since or max(1, facts.status.attempt)
+    assert observed.order is not None
+    return observed.order.since or max(1, observed.status.attempt)
 
 
 def _more(run: str) -> str:
@@ -279,13 +279,13 @@ def _more(run: str) -> str:
 
 
 def rounds(
-    keeper: Keeper, names: Callable[[], Sequence[str]], say: Say
+    watcher: Watcher, names: Callable[[], Sequence[str]], say: Say
 ) -> tuple[list[Seen], list[str]]:
     """A round over all runs; what was seen, and the names of those that could not be looked at."""
     seen, failed = [], []
     for name in names():
         try:
-            seen.append(keeper.round(name))
+            seen.append(watcher.round(name))
         except MimirError as error:
             say(f"run {name} could not be looked at: {error}")
             failed.append(name)

@@ -80,7 +80,7 @@ class VirtualMachine:
         return any(each.working for each in self.containers.values())
 
     def start(self) -> None:
-        """Boot, for the first time or again."""
+        """ContainerSpec, for the first time or again."""
         (self.folder / "gpu").write_text("1" if self.has_gpu else "")
         self._engine = _Engine(self)
         self._vm.start()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from launch.contract.cloud import Boot, Instance, State
+from launch.contract.cloud import ContainerSpec, Instance, State
 from launch.contract.offer import Need, Offer
 from launch.contract.provider import AttemptSpec, Caps, Check
 from launch.contract.redaction import Secrets
@@ -75,7 +75,7 @@ class Paper:
     def offers(self, need: Need) -> list[Offer]:
         return list(self.market)
 
-    def create(self, offer: Offer, boot: Boot, name: str) -> str:
+    def create(self, offer: Offer, boot: ContainerSpec, name: str) -> str:
         self.created.append(name)
         fault = self.faults.pop(0) if self.faults else self.make
         if isinstance(fault, Exception):
@@ -127,10 +127,10 @@ class Desk:
         monkeypatch.setattr(
             "launch.provision.order.credentials.for_machine", lambda *a, **k: self.credentials
         )
-        monkeypatch.setattr("launch.payload.key_link.leave", self._leave)
-        monkeypatch.setattr("launch.payload.key_link.take_back", self._take_back)
+        monkeypatch.setattr("launch.payload.key_link.hand_over", self._leave)
+        monkeypatch.setattr("launch.payload.key_link.revoke", self._take_back)
         monkeypatch.setattr(
-            "launch.payload.container.of", lambda *a, **k: Boot("an image", ("sh",), {})
+            "launch.payload.container.of", lambda *a, **k: ContainerSpec("an image", ("sh",), {})
         )
 
     def rented(self, cloud: Paper) -> Rented:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.download import Gift, collect, write_all
+from launch.download import Download, collect, write_all
 from mimir.errors import BadInput, Corrupt, NotFound
 from mimir.runs.archive import pack
 from mimir.runs.commit import Attempt, raise_attempt
@@ -22,7 +22,7 @@ def begin(what: str, size: int) -> Callable[[int], None]:
     return lambda done: None
 
 
-def fetch(store: Store) -> Gift:
+def fetch(store: Store) -> Download:
     return collect(store, "run", begin)
 
 

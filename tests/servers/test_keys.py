@@ -175,10 +175,10 @@ def test_all_else_is_refused(
 
 def test_a_link_to_keys_needs_none(laptop: Store, ceph: Ceph) -> None:
     made = credentials.mint(ceph.url, "ours", 2, HOUR, AssumeRole(ROLE))
-    url = key_link.leave(laptop, "ours", 2, made, 60)
+    url = key_link.hand_over(laptop, "ours", 2, made, 60)
     with urllib.request.urlopen(url, timeout=10) as answer:
         assert answer.read() == made.text().encode()
-    key_link.take_back(laptop, "ours", 2)
+    key_link.revoke(laptop, "ours", 2)
     with pytest.raises(urllib.error.HTTPError) as gone:
         urllib.request.urlopen(url, timeout=10)
     gone.value.close()

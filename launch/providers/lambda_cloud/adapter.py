@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 
-from launch.contract.cloud import PREFIX, Boot, Instance, State, parse_name
+from launch.contract.cloud import PREFIX, ContainerSpec, Instance, State, parse_name
 from launch.contract.errors import AuthFailed, ProviderError, UnknownOutcome
 from launch.contract.offer import Need, Offer
 from launch.contract.provider import Caps, Check
@@ -80,7 +80,7 @@ class Lambda(Adapter):
         answer = self._http.read("GET", f"{API}/instance-types")
         return list(errors.offers(errors.data(answer, dict, "machine types"), need))
 
-    def create(self, offer: Offer, boot: Boot, name: str) -> str:
+    def create(self, offer: Offer, boot: ContainerSpec, name: str) -> str:
         """As Cloud.create. Before it, our SSH key is put on the account if none is there."""
         ours = ssh.own(self._identity, SSH_KEY)
         host = ssh.new_pair(name)

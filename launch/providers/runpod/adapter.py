@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from launch.contract.cloud import PREFIX, Boot, Instance, State
+from launch.contract.cloud import PREFIX, ContainerSpec, Instance, State
 from launch.contract.errors import ProviderError, Unclear, UnknownOutcome
 from launch.contract.offer import Need, Offer
 from launch.contract.provider import Caps, Check
@@ -71,7 +71,7 @@ class RunPod(Adapter):
             found += self._offers(cloud, need)
         return found
 
-    def create(self, offer: Offer, boot: Boot, name: str) -> str:
+    def create(self, offer: Offer, boot: ContainerSpec, name: str) -> str:
         order = _order(offer, boot, name)
         try:
             pod = self._http.send("POST", "/v2/pods", json=order)
@@ -197,7 +197,7 @@ class RunPod(Adapter):
         raise ProviderError("RunPod's list of pods has no end, and is not taken for whole")
 
 
-def _order(offer: Offer, boot: Boot, name: str) -> dict[str, Any]:
+def _order(offer: Offer, boot: ContainerSpec, name: str) -> dict[str, Any]:
     if len(boot.env) > MOST_VARIABLES:
         raise BadInput(
             f"RunPod takes {MOST_VARIABLES} variables, and the machine would get {len(boot.env)}"

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from launch.contract.cloud import PREFIX, Boot, Instance, State
+from launch.contract.cloud import PREFIX, ContainerSpec, Instance, State
 from launch.contract.errors import ProviderError, UnknownOutcome
 from launch.contract.offer import Need, Offer
 from launch.contract.provider import Caps, Check
@@ -64,7 +64,7 @@ class Vast(Adapter):
         answer = self._ask("POST", "/api/v0/bundles/", pace="search", json=market.search(need))
         return list(market.offers(self.name, answer, need))
 
-    def create(self, offer: Offer, boot: Boot, name: str) -> str:
+    def create(self, offer: Offer, boot: ContainerSpec, name: str) -> str:
         ask = _id(offer.key.get("ask"), "the offer")
         order = _order(offer, boot, name)
         answer = self._http.send("PUT", f"/api/v0/asks/{ask}/", json=order, pace="create")
@@ -216,7 +216,7 @@ class Vast(Adapter):
             self._sleep(1.0)
 
 
-def _order(offer: Offer, boot: Boot, name: str) -> dict[str, Any]:
+def _order(offer: Offer, boot: ContainerSpec, name: str) -> dict[str, Any]:
     """The body of a create: /bin/sh in place of the image's entry point, the command for it."""
     shell, args = "/bin/sh", ["-c", "exec " + shlex.join(boot.command)]
     length = len(shell) + sum(len(each) for each in args)

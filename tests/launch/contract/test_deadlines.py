@@ -10,7 +10,7 @@ from launch.commands import options
 from launch.contract import deadlines
 from launch.contract.cloud import State
 from launch.provision import liveness
-from launch.supervise.diagnosis import Facts, diagnose
+from launch.supervise.diagnosis import Observation, diagnose
 from mimir.errors import BadInput
 from mimir.runs import notes
 from mimir.runs.commit import raise_attempt
@@ -58,15 +58,15 @@ def test_watch_resume_and_submit_agree_about_a_machine_at_each_minute(
         desk.clock.now = START + 60 * minute
         lives(desk, minute)
         status = derive(desk.store, "run", desk.clock())
-        finding = diagnose(Facts(status, order, State.RUNNING, "", desk.clock()))
-        said.add(finding.kind)
-        assert bool(liveness.busy(status, desk.clock())) == (finding.kind == "fine"), minute
+        found = diagnose(Observation(status, order, State.RUNNING, "", desk.clock()))
+        said.add(found.kind)
+        assert bool(liveness.busy(status, desk.clock())) == (found.kind == "fine"), minute
         try:  # what both submit and resume ask before they begin an attempt
             options.check_free(desk.store, "run", "")
             free = True
         except BadInput:
             free = False
-        assert free == (finding.kind == "lost"), minute
+        assert free == (found.kind == "lost"), minute
     assert said == {"fine", "lost"}
 
 

@@ -11,21 +11,21 @@ from typing import Any
 import pytest
 import yaml
 
-from launch.contract.cloud import Boot
+from launch.contract.cloud import ContainerSpec
 from launch.payload import cloud_init
 from launch.providers.ssh import Pair
 from mimir.errors import BadInput
 from tests.waiting import LIMIT
 
 HOST = Pair("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n", "pub")
-BOOT = Boot(
+BOOT = ContainerSpec(
     "org/image:tag",
     ("sh", "-c", "exec worker \"$X\" 'a'\n"),
     {"X": "a b=c #'\"", "SECRET": "s3cr3t"},
 )
 
 
-def of(boot: Boot = BOOT) -> dict[str, Any]:
+def of(boot: ContainerSpec = BOOT) -> dict[str, Any]:
     made = cloud_init.text(boot, HOST, ("ssh-ed25519 AAAA mimir",))
     assert made.startswith("#cloud-config\n")
     value = yaml.safe_load(made)
@@ -33,7 +33,7 @@ def of(boot: Boot = BOOT) -> dict[str, Any]:
     return value
 
 
-def files(boot: Boot = BOOT) -> dict[str, dict[str, str]]:
+def files(boot: ContainerSpec = BOOT) -> dict[str, dict[str, str]]:
     return {each["path"]: each for each in of(boot)["write_files"]}
 
 
@@ -66,7 +66,7 @@ def test_variables_that_cannot_be_handed_over(
 ) -> None:
     monkeypatch.setattr(cloud_init, "LARGEST", 40_000)
     with pytest.raises(BadInput, match=what) as caught:
-        of(Boot("i", ("true",), env))
+        of(ContainerSpec("i", ("true",), env))
     assert "xxxx" not in str(caught.value)
 
 
@@ -118,7 +118,7 @@ class Scene:
         cases = " ".join(f"{verb}) {body};;" for verb, body in known.items())
         self.program("docker", f'case "$1" in {cases} esac')
 
-    def run(self, boot: Boot = BOOT) -> tuple[int, str]:
+    def run(self, boot: ContainerSpec = BOOT) -> tuple[int, str]:
         text = files(boot)["/var/lib/mimir/run"]["content"]
         (self.folder / "run").write_text(text.replace("/var/lib/mimir", str(self.folder)))
         (self.folder / "calls").write_text("")
@@ -206,7 +206,7 @@ def test_what_fails_is_said_and_tried_again_by_the_unit(scene: Scene, verb: str,
 
 
 def test_the_limit_counts_from_the_first_boot(scene: Scene) -> None:
-    boot = Boot("i", ("true",), {}, seconds=1000)
+    boot = ContainerSpec("i", ("true",), {}, seconds=1000)
     assert scene.run(boot)[0] == 0
     until = (scene.folder / "until").read_text()
     (scene.folder / "until").write_text("12345\n")
@@ -224,7 +224,7 @@ def test_the_limit_stops_the_container(scene: Scene) -> None:
         wait=f"[ -e {gone} ] && echo 143 || exec {shutil.which('sleep')} 30",
         stop=f"touch {gone}",
     )
-    status, said = scene.run(Boot("i", ("true",), {}, seconds=1))
+    status, said = scene.run(ContainerSpec("i", ("true",), {}, seconds=1))
     assert status == 0, said
     assert ["stop", "--time", "120", "mimir"] in scene.calls("docker")
     assert "ended with 143" in said

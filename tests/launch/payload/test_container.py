@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from launch.contract import deadlines
-from launch.contract.cloud import Boot
+from launch.contract.cloud import ContainerSpec
 from launch.contract.provider import AttemptSpec
 from launch.payload import container as boot
 from launch.payload import wheel
@@ -105,12 +105,14 @@ class Machine:
     folder: Path
     processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
-    def boot(self, deadline: float = 0.0, **more: Any) -> Boot:
+    def boot(self, deadline: float = 0.0, **more: Any) -> ContainerSpec:
         secret = {"AWS_SECRET_ACCESS_KEY": SECRETS[0], "AWS_SESSION_TOKEN": SECRETS[1]}
         spec = AttemptSpec(self.store.url, "run", 1, deadline, {"AWS_ACCESS_KEY_ID": "x", **secret})
         return boot.of(self.store, spec, "", self.service.ending, now=time.time(), **more)
 
-    def start(self, what: Boot, shell: str = "sh", **env: str) -> "subprocess.Popen[bytes]":
+    def start(
+        self, what: ContainerSpec, shell: str = "sh", **env: str
+    ) -> "subprocess.Popen[bytes]":
         for name in ("tmp", "home"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         its = {

@@ -69,22 +69,22 @@ def fetched(url: str) -> bytes:
 
 
 def test_a_link_gives_the_keys_until_they_are_taken_back(store: Store) -> None:
-    url = key_link.leave(store, "run", 1, KEYS, 7200)
-    other = key_link.leave(store, "run", 2, KEYS, 7200)
+    url = key_link.hand_over(store, "run", 1, KEYS, 7200)
+    other = key_link.hand_over(store, "run", 2, KEYS, 7200)
     assert fetched(url) == KEYS.text().encode()
     assert "X-Amz-Expires=7200" in url
     assert "secret" not in url
-    key_link.take_back(store, "run", 1)
+    key_link.revoke(store, "run", 1)
     assert fetched(url) == b""
     assert fetched(other)
-    key_link.take_back(store, "run", 1)
+    key_link.revoke(store, "run", 1)
     assert [listed.run for listed in list_runs(store, 1.0)] == ["run"]
 
 
 def test_no_other_attempts_are_taken_back(store: Store) -> None:
     left = [("run", 1), ("run", 11), ("run-a0001-x", 1), ("run-a0001", 1)]
-    urls = [key_link.leave(store, *whose, KEYS, 60) for whose in left]
-    key_link.take_back(store, "run", 1)
+    urls = [key_link.hand_over(store, *whose, KEYS, 60) for whose in left]
+    key_link.revoke(store, "run", 1)
     assert len(list(store.list("_keys/"))) == 3
     assert fetched(urls[0]) == b""
     assert all(fetched(url) for url in urls[1:])
@@ -92,10 +92,10 @@ def test_no_other_attempts_are_taken_back(store: Store) -> None:
 
 def test_what_is_no_link(store: Store, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="needs no keys"):
-        key_link.leave(open_store(tmp_path.as_uri()), "run", 1, KEYS, 60)
+        key_link.hand_over(open_store(tmp_path.as_uri()), "run", 1, KEYS, 60)
     for seconds in (0.0, 8 * 86400.0, float("nan")):
         with pytest.raises(BadInput, match="1 s to 7 days"):
-            key_link.leave(store, "run", 1, KEYS, seconds)
+            key_link.hand_over(store, "run", 1, KEYS, seconds)
     assert list(store.list("_keys/")) == []
 
 
@@ -126,7 +126,7 @@ def start(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> tuple[list[st
 def test_a_machine_takes_its_keys_once(
     store: Store, machine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    url = key_link.leave(store, "run", 1, KEYS, 7200)
+    url = key_link.hand_over(store, "run", 1, KEYS, 7200)
     spec = AttemptSpec(store.url, "run", 1, env=KEYS.environment())
     what = container.of(store, spec, url, None, now=0.0)
     env = dict(what.env)
@@ -157,7 +157,7 @@ def test_a_machine_takes_its_keys_once(
 def test_a_link_that_stays_is_no_matter(
     store: Store, machine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    url = key_link.leave(store, "run", 1, KEYS, 7200)
+    url = key_link.hand_over(store, "run", 1, KEYS, 7200)
     env = dict(container.of(store, AttemptSpec(store.url, "run", 1), url, None, now=0.0).env)
     real = bootstrap._bucket
 
@@ -174,7 +174,7 @@ def test_a_link_that_stays_is_no_matter(
 def test_what_is_no_keys(
     store: Store, machine: Path, content: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    url = key_link.leave(store, "run", 1, KEYS, 7200)
+    url = key_link.hand_over(store, "run", 1, KEYS, 7200)
     (key,) = store.list("_keys/run/")
     store.put(key, content)
     env = dict(container.of(store, AttemptSpec(store.url, "run", 1), url, None, now=0.0).env)

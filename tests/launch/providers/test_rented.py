@@ -60,7 +60,7 @@ def test_keys_that_cannot_be_taken_back_hide_no_machine(
     def fails(*args: object) -> None:
         raise StoreError("the store is away")
 
-    monkeypatch.setattr("launch.payload.key_link.take_back", fails)
+    monkeypatch.setattr("launch.payload.key_link.revoke", fails)
     desk.cloud.immortal = True
     desk.cloud.faults = [leak]
     desk.cloud.make(offer(), "mimir-other-a0001")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from launch.contract.cloud import State
-from launch.supervise.diagnosis import Facts, Finding, diagnose, failures, without_progress
+from launch.supervise.diagnosis import Diagnosis, Observation, diagnose, failures, without_progress
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
 from mimir.runs.order import Order, Plan
@@ -25,11 +25,11 @@ STATUS = Status(
     created=1.0,
 )  # fmt: skip
 UNBORN = replace(STATUS, state="queued", silent_s=None, attempts=(replace(WORKING, machine=None),))
-FINE = Facts(STATUS, ORDER, State.RUNNING, "", NOW)
-NEW = Facts(replace(STATUS, attempt=0, attempts=(), silent_s=None), None, None, "", NOW)
+FINE = Observation(STATUS, ORDER, State.RUNNING, "", NOW)
+NEW = Observation(replace(STATUS, attempt=0, attempts=(), silent_s=None), None, None, "", NOW)
 
 
-def at(state: str = "running", silent_s: float | None = 10.0, **attempt: Any) -> Facts:
+def at(state: str = "running", silent_s: float | None = 10.0, **attempt: Any) -> Observation:
     """FINE, with another state of the run or another attempt."""
     its = replace(WORKING, **attempt, end="how it ended" if "exit_code" in attempt else "")
     status = replace(STATUS, state=state, silent_s=silent_s, attempts=(its,))
@@ -40,13 +40,13 @@ def ago(seconds: float, deadline: float = 0.0) -> Order:
     return replace(ORDER, time=NOW - seconds, deadline=deadline)
 
 
-def seen(facts: Facts) -> tuple[str, str]:
-    finding = diagnose(facts)
-    assert finding.why
-    return finding.kind, finding.loss if finding.kind == "lost" else ""
+def seen(observed: Observation) -> tuple[str, str]:
+    found = diagnose(observed)
+    assert found.why
+    return found.kind, found.loss if found.kind == "lost" else ""
 
 
-RULES: dict[str, tuple[Facts, str, str]] = {
+RULES: dict[str, tuple[Observation, str, str]] = {
     "never begun": (NEW, "idle", ""),
     "ended before attempt 1, just now": (replace(NEW, order=ago(119)), "unanswered", ""),
     "ended before attempt 1": (replace(NEW, order=ago(120)), "lost", "refused"),
@@ -83,9 +83,9 @@ RULES: dict[str, tuple[Facts, str, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("facts", "kind", "loss"), RULES.values(), ids=RULES.keys())
-def test_each_rule(facts: Facts, kind: str, loss: str) -> None:
-    assert seen(facts) == (kind, loss)
+@pytest.mark.parametrize(("observed", "kind", "loss"), RULES.values(), ids=RULES.keys())
+def test_each_rule(observed: Observation, kind: str, loss: str) -> None:
+    assert seen(observed) == (kind, loss)
 
 
 def test_the_stores_word_goes_before_the_services() -> None:
@@ -102,10 +102,10 @@ def test_a_gone_machine_is_an_eviction_though_it_is_silent_too() -> None:
 
 
 def test_what_the_service_said_is_told() -> None:
-    facts = replace(FINE, state=State.BROKEN, said="OFFLINE")
-    assert "OFFLINE" in diagnose(facts).why
+    observed = replace(FINE, state=State.BROKEN, said="OFFLINE")
+    assert "OFFLINE" in diagnose(observed).why
     assert "OFFLINE" in diagnose(replace(at(silent_s=9999.0), said="OFFLINE")).why
-    assert diagnose(FINE) == Finding("fine", "working")
+    assert diagnose(FINE) == Diagnosis("fine", "working")
 
 
 def test_the_machines_own_deadline_goes_before_its_orders() -> None:

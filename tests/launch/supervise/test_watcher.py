@@ -1,4 +1,4 @@
-"""What a keeper does about a run, round after round, on paper."""
+"""What a watcher does about a run, round after round, on paper."""
 
 from collections.abc import Callable, Sequence
 
@@ -21,7 +21,7 @@ from launch.provision import order
 from launch.provision import terminate as closing
 from launch.provision.order import Choice, Say
 from launch.supervise import watcher
-from launch.supervise.watcher import Keeper, Seen, rounds
+from launch.supervise.watcher import Seen, Watcher, rounds
 from launch.ui import runs
 from mimir.errors import BadInput
 from mimir.runs import layout, notes
@@ -39,18 +39,18 @@ NAMES = [f"mimir-run-a{number:04d}" for number in range(10)]
 
 
 class Kept:
-    """A run that a person has ordered, and a keeper of it."""
+    """A run that a person has ordered, and a watcher of it."""
 
     def __init__(self, desk: Desk, plan: Plan = PLAN) -> None:
         self.desk = desk
         self.offers: list[Offer] = [offer()]
         self.asked = 0
         self.at_choice: Callable[[], None] = lambda: None
-        self.keeper = self.another()
+        self.watcher = self.another()
         self.plan = plan
 
-    def another(self) -> Keeper:
-        return Keeper(
+    def another(self) -> Watcher:
+        return Watcher(
             self.desk.store, self.desk.say, choose=self._choose, provider=self._provider,
             clock=self.desk.clock,
         )  # fmt: skip
@@ -62,7 +62,7 @@ class Kept:
 
     def round(self, wait: float = 0.0) -> Seen:
         self.desk.clock.now += wait
-        return self.keeper.round("run")
+        return self.watcher.round("run")
 
     def _provider(self, name: str) -> Provider:
         assert name == "runpod"
@@ -374,7 +374,7 @@ def test_a_stop_that_is_asked_among_refusals(desk: Desk, kept: Kept) -> None:
         desk.cloud.faults = [NoCapacity("none left") for _ in kept.offers]
         kept.round(watcher.ASK_AGAIN_LONGEST)
     asked = notes.request_stop(desk.store, "run", StopRequest(1.0))
-    desk.order(asked + 1, since=1, looked=asked - 2)  # another keeper, which died before it looked
+    desk.order(asked + 1, since=1, looked=asked - 2)  # another watcher, which died before it looked
     raise_attempt(desk.store, "run")
     seen = kept.round(deadlines.LISTED_WITHIN)
     assert (seen.over, seen.sentence) == (True, "asked to stop")
@@ -490,22 +490,22 @@ def test_a_young_order_of_a_run_that_is_over_is_waited_for(desk: Desk, kept: Kep
 
 
 def test_runs_on_own_computers_concern_nobody_else(desk: Desk, kept: Kept) -> None:
-    assert not kept.keeper.concerned("run")
+    assert not kept.watcher.concerned("run")
     kept.submit()
-    assert kept.keeper.concerned("run")
+    assert kept.watcher.concerned("run")
     desk.provider.caps = Caps(paid=False)
-    assert not kept.keeper.concerned("run")
+    assert not kept.watcher.concerned("run")
     desk.provider.caps = Caps(paid=False, foreign=True)
-    assert kept.keeper.concerned("run")
+    assert kept.watcher.concerned("run")
     desk.store.put(layout.order_key("run", 1), b"{}")
-    assert kept.keeper.concerned("run")  # its round says what is wrong with it
+    assert kept.watcher.concerned("run")  # its round says what is wrong with it
 
 
 def test_one_run_that_cannot_be_read_hides_no_other(desk: Desk, kept: Kept) -> None:
     kept.submit()
     create_run(desk.store, RunRecord("bad", "smoke", {}, 0, 1.0))
     desk.store.put(layout.order_key("bad", 1), b'{"plan": 3}')
-    seen, failed = rounds(kept.keeper, lambda: ["bad", "run"], desk.say)
+    seen, failed = rounds(kept.watcher, lambda: ["bad", "run"], desk.say)
     assert ([one.run for one in seen], failed) == (["run"], ["bad"])
     assert "run bad could not be looked at: bad/a0001/order.json: plan is" in desk.said[-1]
 

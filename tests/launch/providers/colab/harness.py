@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from launch.contract.cloud import Boot
+from launch.contract.cloud import ContainerSpec
 from launch.contract.errors import (
     AuthFailed,
     BalanceEmpty,
@@ -62,7 +62,7 @@ class ColabHarness(Harness):
         super().__init__(place)
         self._computers = computer.made(place.folder, place.patch)
         self.computer = next(self._computers)
-        boot = Boot("", (sys.executable, "-c", computer.WAITS), {})
+        boot = ContainerSpec("", (sys.executable, "-c", computer.WAITS), {})
         place.patch.setattr("launch.payload.container.of", lambda *a, **k: boot)
         self.fault = ""
         self.now, self.step = 1e9, 0.0

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from launch.contract.cloud import PREFIX, Boot, Instance, State
+from launch.contract.cloud import PREFIX, ContainerSpec, Instance, State
 from launch.contract.errors import ProviderError, UnknownOutcome
 from launch.contract.offer import Offer
 from launch.contract.redaction import Secrets
@@ -55,7 +55,7 @@ def test_the_row_is_enough(toy: ToyHarness) -> None:
 def ordered_twice(patch: Patch) -> None:
     create = Toy.create
 
-    def twice(self: Toy, offer: Offer, boot: Boot, name: str) -> str:
+    def twice(self: Toy, offer: Offer, boot: ContainerSpec, name: str) -> str:
         create(self, offer, boot, name)
         return create(self, offer, boot, name)
 
@@ -65,7 +65,7 @@ def ordered_twice(patch: Patch) -> None:
 def ordered_again_after_a_lost_answer(patch: Patch) -> None:
     create = Toy.create
 
-    def stubborn(self: Toy, offer: Offer, boot: Boot, name: str) -> str:
+    def stubborn(self: Toy, offer: Offer, boot: ContainerSpec, name: str) -> str:
         try:
             return create(self, offer, boot, name)
         except UnknownOutcome:

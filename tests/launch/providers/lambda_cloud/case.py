@@ -1,11 +1,9 @@
 """What the tests of Lambda's adapter share: an adapter of a fake, and a machine of it."""
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from launch.contract.cloud import Boot
+from launch.contract.cloud import ContainerSpec
 from launch.contract.errors import ProviderError
 from launch.contract.offer import Offer
 from launch.providers.lambda_cloud.adapter import Lambda
@@ -13,7 +11,7 @@ from tests.clouds.fake_lambda import FakeLambda
 from tests.clouds.server import PLAIN
 
 NAME = "mimir-r-a0001"
-SLEEP = Boot("org/image:tag", ("sleep", "60"), {"MIMIR_RUN": "r"})
+SLEEP = ContainerSpec("org/image:tag", ("sleep", "60"), {"MIMIR_RUN": "r"})
 OFFER = Offer(
     "lambda", "gpu_1x_a10@us-west-2", "A10", 24, 0.75, "us-west-2", place="us-west-2",
     key={"type": "gpu_1x_a10", "region": "us-west-2"},
@@ -25,14 +23,6 @@ def adapter(service: FakeLambda, folder: Path, **environ: str) -> Lambda:
         environ={**service.environ(), **environ}, transport=PLAIN, clock=service.clock.time,
         sleep=service.clock.advance, folder=folder,
     )  # fmt: skip
-
-
-def until(there: Callable[[], Any]) -> Any:
-    end = time.monotonic() + 20
-    while not (found := there()):
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.02)
-    return found
 
 
 def sent(service: FakeLambda, path: str, method: str = "POST") -> list[Any]:

@@ -4,22 +4,23 @@ from pathlib import Path
 
 import pytest
 
-from launch.contract.cloud import Boot
+from launch.contract.cloud import ContainerSpec
 from launch.contract.errors import ProviderError
 from launch.providers import ssh
 from launch.providers.lambda_cloud.adapter import Lambda
 from tests.clouds.fake_lambda import FakeLambda
 from tests.clouds.vm_programs import SSHD
-from tests.launch.providers.lambda_cloud.case import NAME, OFFER, SLEEP, logs, until
+from tests.launch.providers.lambda_cloud.case import NAME, OFFER, SLEEP, logs
+from tests.waiting import wait_for
 
 
 @pytest.mark.skipif(SSHD is None, reason="there is no sshd here: tests/servers/sshd.sh gets one")
 class TestLogs:
     def test_logs_come_by_ssh(self, service: FakeLambda, cloud: Lambda) -> None:
-        boot = Boot("i", ("sh", "-c", "seq 1 200; echo to-stderr >&2; exec sleep 60"), {})
+        boot = ContainerSpec("i", ("sh", "-c", "seq 1 200; echo to-stderr >&2; exec sleep 60"), {})
         id = cloud.create(OFFER, boot, NAME)
-        until(lambda: "to-stderr" in service.vms[id].output())
-        lines = until(lambda: logs(cloud, id, 5))
+        wait_for(lambda: "to-stderr" in service.vms[id].output())
+        lines = wait_for(lambda: logs(cloud, id, 5))
         assert lines == ["197", "198", "199", "200", "to-stderr"]
         whole = cloud.logs(id, 1000)
         assert any("the container is started" in line for line in whole)
@@ -29,7 +30,7 @@ class TestLogs:
         self, service: FakeLambda, cloud: Lambda, tmp_path: Path
     ) -> None:
         id = cloud.create(OFFER, SLEEP, NAME)
-        until(lambda: logs(cloud, id, 5))
+        wait_for(lambda: logs(cloud, id, 5))
         pin = tmp_path / "lambda/hosts" / f"{NAME}.pub"
         assert pin.stat().st_mode & 0o777 == 0o600
         before = accepted(service, id)
@@ -53,7 +54,7 @@ class TestLogs:
         monkeypatch.setattr("launch.payload.cloud_init.GPU_TRIES", 1)
         service.fault("no_gpu")
         id = cloud.create(OFFER, SLEEP, NAME)
-        lines = until(lambda: [each for each in logs(cloud, id, 50) if "no GPU" in each])
+        lines = wait_for(lambda: [each for each in logs(cloud, id, 50) if "no GPU" in each])
         assert "nvidia-smi" in lines[0]
         assert "Cloud-init runs" in cloud.logs(id, 50)
 

@@ -1,10 +1,8 @@
 """What the tests of RunPod's adapter share: an adapter of a fake, and a pod of it."""
 
-import time
-from collections.abc import Callable
 from typing import Any
 
-from launch.contract.cloud import Boot
+from launch.contract.cloud import ContainerSpec
 from launch.contract.offer import Need, Offer
 from launch.providers.runpod.adapter import RunPod
 from tests.clouds.fake_runpod import FakeRunPod
@@ -21,8 +19,8 @@ def adapter(fake: FakeRunPod, **environ: str) -> RunPod:
     return RunPod(environ=given, transport=PLAIN, sleep=fake.clock.advance, clock=fake.clock.time)
 
 
-def boot(*command: str, **env: str) -> Boot:
-    return Boot("image:tag", command or ("sleep", "60"), {"LINK": LINK, **env})
+def boot(*command: str, **env: str) -> ContainerSpec:
+    return ContainerSpec("image:tag", command or ("sleep", "60"), {"LINK": LINK, **env})
 
 
 def offer(cloud: RunPod) -> Offer:
@@ -31,13 +29,6 @@ def offer(cloud: RunPod) -> Offer:
 
 def rent(cloud: RunPod, *command: str, **env: str) -> str:
     return cloud.create(offer(cloud), boot(*command, **env), NAME)
-
-
-def soon(condition: Callable[[], object]) -> None:
-    until = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.02)
 
 
 def sent(fake: FakeRunPod, method: str) -> list[Any]:

@@ -6,7 +6,7 @@ import sys
 import httpx
 import pytest
 
-from launch.contract.cloud import Boot
+from launch.contract.cloud import ContainerSpec
 from launch.contract.errors import (
     AuthFailed,
     BalanceEmpty,
@@ -75,7 +75,7 @@ def test_the_command_runs_whatever_the_entrypoint_of_the_image(
 
 
 def test_a_small_disk_is_made_larger(fake: FakeRunPod, cloud: RunPod) -> None:
-    cloud.create(offer(cloud), Boot("image", ("sleep", "60"), {}, disk_gb=5), NAME)
+    cloud.create(offer(cloud), ContainerSpec("image", ("sleep", "60"), {}, disk_gb=5), NAME)
     assert sent(fake, "POST")[0].body["disk"] == 20
 
 

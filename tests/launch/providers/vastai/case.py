@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from launch.contract.cloud import Boot
+from launch.contract.cloud import ContainerSpec
 from launch.contract.offer import Offer
 from launch.providers.vastai.adapter import Vast
 from tests.clouds.fake_vast import FakeVast
 from tests.clouds.server import PLAIN
 
-SLEEP = Boot("org/image:tag", ("sleep", "60"), {"MIMIR_RUN": "r"})
+SLEEP = ContainerSpec("org/image:tag", ("sleep", "60"), {"MIMIR_RUN": "r"})
 NAME = "mimir-r-a0001"
 ON_DEMAND = Offer("vastai", "101", "RTX 4090", 25.8, 0.5, key={"ask": 101})
 SPOT = Offer("vastai", "101-spot", "RTX 4090", 25.8, 0.3, spot=True, key={"ask": 101, "bid": 0.2})
@@ -25,7 +25,9 @@ def sent(service: FakeVast, method: str, path: str) -> list[Any]:
     return [each for each in service.requests if each.method == method and path in each.path]
 
 
-def up(service: FakeVast, cloud: Vast, offer: Offer = ON_DEMAND, boot: Boot = SLEEP) -> str:
+def up(
+    service: FakeVast, cloud: Vast, offer: Offer = ON_DEMAND, boot: ContainerSpec = SLEEP
+) -> str:
     """A machine that works."""
     id = cloud.create(offer, boot, NAME)
     service.clock.advance(1.0)

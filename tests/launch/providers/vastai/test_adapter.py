@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import mimir.worker.self_terminate
-from launch.contract.cloud import Boot, State
+from launch.contract.cloud import ContainerSpec, State
 from launch.contract.errors import (
     AuthFailed,
     BalanceEmpty,
@@ -36,7 +36,9 @@ from tests.waiting import wait_for
 def test_an_order_runs_its_command_whatever_the_entry_point(service: FakeVast, cloud: Vast) -> None:
     text = "a b'c\"; $HOME `x`\n*"
     script = "import os,sys; print(sys.argv[1:], os.environ['CONTAINER_ID'], os.environ['MORE'])"
-    boot = Boot("org/image:tag", (sys.executable, "-c", script, text), {"MORE": "x y"}, disk_gb=40)
+    boot = ContainerSpec(
+        "org/image:tag", (sys.executable, "-c", script, text), {"MORE": "x y"}, disk_gb=40
+    )
     service.restarts = False
     id = cloud.create(ON_DEMAND, boot, NAME)
     assert wait_for(service.machines[id].output) == [f"{[text]} {id} x y"]
@@ -108,7 +110,7 @@ def test_a_refusal_that_names_an_instance(service: FakeVast, cloud: Vast) -> Non
     ],
 )
 def test_an_order_that_no_machine_would_take(
-    service: FakeVast, cloud: Vast, boot: Boot, words: str
+    service: FakeVast, cloud: Vast, boot: ContainerSpec, words: str
 ) -> None:
     with pytest.raises(BadInput, match=words) as caught:
         cloud.create(ON_DEMAND, boot, NAME)

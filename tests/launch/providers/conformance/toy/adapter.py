@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 
-from launch.contract.cloud import PREFIX, Boot, Instance, State
+from launch.contract.cloud import PREFIX, ContainerSpec, Instance, State
 from launch.contract.errors import (
     AuthFailed,
     BalanceEmpty,
@@ -48,7 +48,7 @@ class Toy(Adapter):
         rows = self._http.read("GET", "/offers")["offers"]
         return [Offer("toy", row["gpu"], row["gpu"], row["memory"], row["price"]) for row in rows]
 
-    def create(self, offer: Offer, boot: Boot, name: str) -> str:
+    def create(self, offer: Offer, boot: ContainerSpec, name: str) -> str:
         made = self._http.send("POST", "/boxes", json={"name": name, "env": dict(boot.env)})
         if not isinstance(made, dict) or not isinstance(made.get("id"), str):
             raise UnknownOutcome("Toy does not name what it made")
