@@ -1,9 +1,8 @@
-"""Where attempts run. `registry.get(name)` makes a provider; each is imported when first used.
+"""Where attempts run: a folder per provider, and what they share.
 
-registry   providers by name: a row for each
-rented     makes a provider of the adapter of a service that rents
-adapter    the base of such adapters: settings, key, one Http
-http       JSON over HTTP: reads that may be tried again, changes that are sent once
-ssh        SSH to a machine whose host key is known beforehand
-<name>/    one provider, or one service's adapter and what its words mean
+    registry   a row per provider: name and class
+    rented     a Provider over a service's adapter: one order, verified end
+    adapter    what the adapters share: settings, key, one HTTP client
+    http       HTTP that sends an order once and names failures by the error tree
+    ssh        SSH to a machine whose host key is known beforehand
 """

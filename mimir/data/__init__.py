@@ -1,9 +1,17 @@
 """Peptide data: build a data set, verify anybody's, pack it into one file, load that file.
 
-    build    proteomes and pairs      -> CSV `sequence,label,target` and a sidecar of groups
-    verify   CSV                      -> report that names row, line and column of what is wrong
-    pack     CSV (and its sidecar)    -> one safetensors file with a split that does not leak
-    load     that file                -> arrays
+    build       proteomes and pairs      -> CSV `sequence,label,target` and a sidecar of groups
+    verify      CSV                      -> report that names row, line and column of what is wrong
+    pack        CSV (and its sidecar)    -> one safetensors file with a split that does not leak
+    peptides    that file                -> arrays
+
+    proteins, pairs, windows   read by build: FASTA, known pairs, windows drawn from proteins
+    table, sidecar             the CSV as arrays, and the groups that lie beside it
+    groups, keys, split        which rows belong together, found by k-mers; what is held out
+    baselines                  what simple models reach on the held-out rows
+    alphabet                   letters and token ids
+    draw                       random numbers that no version of numpy changes
+    files, progress, commands  files with a record, bars, `python -m mimir data`
 
 No torch here. Importing this package imports none of the modules.
 """

@@ -1,13 +1,17 @@
 """The contract between laptop and machine: store, HEAD, commit, run record, status.
 
     store, file_store, s3_store   bytes under keys, with create-if-absent and compare-and-swap
+    s3_url, s3_credentials, s3_content, s3_errors   parts of s3_store
     probe                         does this store really refuse what it must refuse?
     layout                        what lies where under <store>/<run>/
+    codec                         one JSON encoding, and typed documents from it
     record                        run.json: the frozen job
     head, commit                  HEAD, the one mutable object, and the only ways to change it
     collect                       deletes what an abandoned attempt left behind
+    order, machine                order.json and machine.json: what was ordered, what it became
     notes, parts, status          what a run tells about itself while it runs
     figures                       the held-out figures: what each is called where it is shown
+    archive                       the model as one tar
 
 Nothing here imports torch, a provider or the launcher.
 """

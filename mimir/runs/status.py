@@ -14,7 +14,7 @@ from mimir.runs import layout, notes
 from mimir.runs.figures import RANKING, from_heartbeat
 from mimir.runs.head import ENDED, Head, Kept
 from mimir.runs.machine import Machine
-from mimir.runs.notes import Gone, Heartbeat, Outcome
+from mimir.runs.notes import Gone, Heartbeat
 from mimir.runs.order import Order
 from mimir.runs.record import read_run
 from mimir.runs.store import Store
@@ -118,17 +118,18 @@ def derive(store: Store, run: str, now: float) -> Status:
     record = read_run(store, run)
     head = read_head(store, run)
     attempts = _attempts(store, run, head)
-    current = notes.read_outcome(store, run, head.attempt) if head.attempt else None
-    if current is not None and head.state not in ENDED:
+    current = attempts[-1] if attempts else None
+    over = current is not None and current.exit_code is not None
+    if over and head.state not in ENDED:
         # A worker that brings its run to an end writes HEAD first: it may just have done so.
         again = read_head(store, run)
         if again.attempt != head.attempt:
             return derive(store, run, now)
         head = again
     stop = notes.stop_requested(store, run, head.attempt) if head.attempt else None
-    latest = _newest_heartbeat(store, run, head)
-    heartbeat = notes.read_heartbeat(store, run, head.attempt) if head.attempt else None
-    state, reason = _state(head, current, stopping=stop is not None)
+    whose, latest = _newest_heartbeat(store, run, head)
+    heartbeat = latest if whose == head.attempt else None
+    state, reason = _state(head, current if over else None, stopping=stop is not None)
     running = state == "running"
     age = now - heartbeat.time if running and heartbeat else None
     measured = [kept.loss for kept in head.kept if kept.loss is not None]
@@ -182,24 +183,23 @@ def list_runs(store: Store, now: float) -> list[Listed]:
     return runs
 
 
-def _state(head: Head, outcome: Outcome | None, *, stopping: bool) -> tuple[str, str]:
-    if head.state in ENDED:
+def _state(head: Head, over: AttemptStatus | None, *, stopping: bool) -> tuple[str, str]:
+    """over: the attempt at HEAD, if its worker has written how it ended."""
+    if head.state in ENDED or over is None:
         return head.state, head.reason
-    if outcome is None:
-        return head.state, head.reason
-    if outcome.exit_code in (NON_FINITE, BAD_CONFIG):
-        return "failed", outcome.reason
-    return ("stopped" if stopping else "interrupted"), outcome.reason
+    if over.exit_code in (NON_FINITE, BAD_CONFIG):
+        return "failed", over.end
+    return ("stopped" if stopping else "interrupted"), over.end
 
 
-def _newest_heartbeat(store: Store, run: str, head: Head) -> Heartbeat | None:
-    """Of the newest attempt that gave a sign: a queued attempt has none of its own."""
+def _newest_heartbeat(store: Store, run: str, head: Head) -> tuple[int, Heartbeat | None]:
+    """Of the newest attempt that gave a sign, with its number; a queued attempt has none yet."""
     begun = [attempt for attempt, _ in reversed(head.lineage)]
     for attempt in dict.fromkeys((head.attempt, *begun)) if head.attempt else ():
         latest = notes.read_heartbeat(store, run, attempt)
         if latest is not None:
-            return latest
-    return None
+            return attempt, latest
+    return 0, None
 
 
 def _attempts(store: Store, run: str, head: Head) -> tuple[AttemptStatus, ...]:

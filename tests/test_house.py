@@ -1,0 +1,57 @@
+"""The structure that README and docstrings promise: sizes, places, and what a new thing costs."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from mimir import config
+from tests import ROOT
+
+CODE = [p for name in ("mimir", "launch", "bench", "scripts") for p in ROOT.glob(f"{name}/**/*.py")]
+PACKAGES = [path for name in ("mimir", "launch") for path in ROOT.glob(f"{name}/**/__init__.py")]
+TEXTS = [ROOT / "README.md", ROOT / "docker" / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+
+
+def test_no_module_is_long() -> None:
+    long = {path: n for path in CODE if (n := len(path.read_text().splitlines())) > 350}
+    assert not long
+
+
+def test_few_modules_lie_loose() -> None:
+    assert len([*ROOT.glob("mimir/*.py"), *ROOT.glob("launch/*.py")]) <= 16
+
+
+@pytest.mark.parametrize("path", PACKAGES, ids=lambda path: str(path.parent.relative_to(ROOT)))
+def test_a_packages_docstring_lists_its_modules(path: Path) -> None:
+    """And no other: a newcomer reads it instead of the folder. A provider's folder lists none."""
+    doc = ast.get_docstring(ast.parse(path.read_text()), clean=False) or ""
+    if path.parent.parent.name == "providers" or path.parent.name == "commands":
+        assert doc
+        return
+    within = {each.stem for each in path.parent.glob("*.py")}
+    if path.parent.name != "providers":  # where the registry lists the folders
+        within |= {each.parent.name for each in path.parent.glob("*/__init__.py")}
+    listed = {
+        name.strip()
+        for line in re.findall(r"^ *([a-z0-9_, ]+?) {2,}", doc, re.M)
+        for name in re.split(r"[, ]+", line)
+    }
+    listed |= set(re.findall(r" {3,}([a-z0-9_]+) {3,}", doc))
+    assert within - {"__init__", "__main__"} <= listed, "not listed"
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_documents_name_files_that_exist(path: Path) -> None:
+    folders = "mimir|launch|tests|bench|docker|docs|scripts|jobs"
+    named = re.findall(rf"(?<![\w/.-])((?:{folders})/[\w/]+\.\w+)", path.read_text())
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_a_preset_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "PRESETS", tmp_path)
+    (tmp_path / "mine.yaml").write_text("model: {dim: 64, layers: 1}\ntraining: {epochs: 3}\n")
+    assert config.preset_names() == ["mine"]
+    made = config.load_preset("mine")
+    assert (made.preset, made.model.dim, made.training.epochs) == ("mine", 64, 3)
