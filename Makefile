@@ -100,7 +100,7 @@ bench-start: $(VENV)/installed
 ONE       ?= 61ca884
 OTHER     ?= .
 compare: $(VENV)/installed
-	$(RUN) scripts/compare_revisions.py $(ONE) $(OTHER)
+	$(RUN) -m bench.compare_revisions $(ONE) $(OTHER)
 
 simulate: $(VENV)/installed
 	$(RUN) -m tests.runs.simulate --schedules 200000 --jobs 2

@@ -1,7 +1,7 @@
-"""The commands of `python -m launch`: a file each, imported when it is called.
+"""The commands of `python -m launch`: a file each, named like it, imported when it is called.
 
-`options` holds what several commands take, `begin` what submit and resume do, `following` how a
-log is followed, `training` what offers and estimate ask about.
+Shared by several: `options` (options and their checks), `begin` (the attempt that submit and
+resume begin), `following` (a log on the screen), `training` (what offers and estimate ask about).
 """
 
 from mimir import cli

@@ -1,5 +1,8 @@
 """What an adapter implements and what policy relies on. Imports nothing else of launch.
 
+A provider is a place where attempts run. A service that rents by the hour has an adapter instead (a
+Cloud: its HTTP, nothing more), and providers/rented.py makes a provider of it.
+
 provider    Provider, Machine, AttemptSpec, Caps: what every provider offers
 cloud       Cloud: one service's HTTP, for providers that rent by the hour
 offer       what is wanted of a machine, and what a service would rent

@@ -6,6 +6,6 @@ forecast    hours of a workload on a GPU: measured, or by a roofline model
 measured    step times from the bench and from past runs
 catalogue   prices without an account (gpuhunt)
 market      all providers' offers, ranked by the cost of the whole run
-budget      a run's limits, and what is left of them
+budget      what a run's limits leave (their defaults: Limits in mimir/runs/order.py)
 bill        what a run has cost
 """

@@ -1,8 +1,8 @@
 """Where attempts run: a folder per provider, and what they share.
 
-    registry   a row per provider: name and class
-    rented     a Provider over a service's adapter: one order, verified end
-    adapter    what the adapters share: settings, key, one HTTP client
-    http       HTTP that sends an order once and names failures by the error tree
-    ssh        SSH to a machine whose host key is known beforehand
+registry   a row per provider: name and class
+rented     a Provider over a service's adapter: one order, verified end
+adapter    what the adapters share: settings, key, one HTTP client
+http       HTTP that sends an order once and names failures by the error tree
+ssh        SSH to a machine whose host key is known beforehand
 """

@@ -4,5 +4,5 @@ watcher        keeps runs alive: acts on the diagnosis of each run
 diagnosis      what became of an attempt; pure
 reaper         ends machines that work for no run
 key_refresh    replaces a local machine's keys before they end
-log_follower   follows a run's log
+log_follower   reads a run's log as it grows, over all attempts
 """

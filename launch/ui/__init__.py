@@ -1,6 +1,6 @@
 """Texts for people. Nothing below imports it but commands and supervise.
 
-runs       runs and attempts as lines and tables
+runs       what `status` and `runs` print of runs, attempts and machines
 offers     offers and estimates as tables
 confirm    the plan before money is spent, and the question
 terminal   progress on a terminal, plain lines elsewhere

@@ -8,7 +8,8 @@
     record                        run.json: the frozen job
     head, commit                  HEAD, the one mutable object, and the only ways to change it
     collect                       deletes what an abandoned attempt left behind
-    order, machine                order.json and machine.json: what was ordered, what it became
+    order                         order.json: an attempt's plan, limits, offer and deadline
+    machine                       machine.json: what the attempt runs on, its region and price
     notes, parts, status          what a run tells about itself while it runs
     figures                       the held-out figures: what each is called where it is shown
     archive                       the model as one tar

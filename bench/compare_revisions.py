@@ -1,8 +1,8 @@
 """Whether two revisions train to the same bits: same weights, same moments, same metrics.
 
-    python scripts/compare_revisions.py                    61ca884 and this checkout
-    python scripts/compare_revisions.py v0.1 ../mimir      a git revision and a folder
-    python scripts/compare_revisions.py --stores file --steps 80 HEAD~1
+    python -m bench.compare_revisions                    61ca884 and this checkout
+    python -m bench.compare_revisions v0.1 ../mimir      a git revision and a folder
+    python -m bench.compare_revisions --stores file --steps 80 HEAD~1
 
 Each revision trains the smoke preset on the CPU by its own `python -m launch`, in processes of its
 own: to the end, and killed in the middle and resumed; on a file store, and on an S3 store (moto, on
@@ -13,7 +13,6 @@ Exit code 0: all is the same; 1: something differs; 2: it could not be tried.
 """
 
 import argparse
-import hashlib
 import io
 import json
 import os
@@ -26,25 +25,20 @@ import tarfile
 import tempfile
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.digests import Digests, differences, digest, of_checkpoint, of_metrics, tensors
+
 ROOT = Path(__file__).resolve().parent.parent
 BASE = "61ca884"
 STORES, RUNS = ("file", "s3"), ("whole", "torn")
 KEYS = {"AWS_ACCESS_KEY_ID": "compare", "AWS_SECRET_ACCESS_KEY": "compare-compare"}
-GROUPS = {"model.": "weights", "master": "weights", "adamw.": "moments", "ema.": "averages"}
-"""How a checkpoint's tensors begin -> what they are; the others are "rest"."""
-TIMED = ("time",)
-RATE = "_per_s"
-"""Columns of metrics that hold the time of day, and endings of those that hold a speed."""
 LIMIT = 600.0
 """Seconds after which a command or a run counts as hanging."""
-Digests = dict[tuple[str, str, str], str]
-"""(store, run, what) -> SHA-256."""
 
 
 class Impossible(Exception):
@@ -59,64 +53,6 @@ class Tree:
     folder: Path
 
 
-# ---- what is compared
-
-
-def tensors(content: bytes) -> dict[str, bytes]:
-    """Name -> type, shape and bytes of each tensor of a safetensors object."""
-    size = int.from_bytes(content[:8], "little")
-    header: dict[str, Any] = json.loads(content[8 : 8 + size])
-    header.pop("__metadata__", None)
-    found = {}
-    for name, about in header.items():
-        start, end = (8 + size + offset for offset in about["data_offsets"])
-        kind = json.dumps([about["dtype"], about["shape"]]).encode()
-        found[name] = kind + content[start:end]
-    return found
-
-
-def digest(parts: Mapping[str, bytes]) -> str:
-    """One SHA-256 of named contents, whatever their order."""
-    whole = hashlib.sha256()
-    for name in sorted(parts):
-        for part in (name.encode(), parts[name]):
-            whole.update(len(part).to_bytes(8, "little") + part)
-    return whole.hexdigest()
-
-
-def of_checkpoint(content: bytes) -> dict[str, str]:
-    """What the tensors are -> their digest, for a checkpoint."""
-    groups: dict[str, dict[str, bytes]] = {}
-    for name, value in tensors(content).items():
-        what = next((w for start, w in GROUPS.items() if name.startswith(start)), "rest")
-        groups.setdefault(what, {})[name] = value
-    return {f"checkpoint, {what}": digest(found) for what, found in sorted(groups.items())}
-
-
-def of_metrics(text: str) -> str:
-    """Digest of the rows of metrics, without what depends on the clock."""
-    rows = [json.loads(line) for line in text.splitlines()]
-    kept = [
-        {name: value for name, value in row.items() if name not in TIMED and RATE not in name}
-        for row in rows
-    ]
-    return digest({"rows": json.dumps(kept, sort_keys=True).encode()})
-
-
-def differences(one: Digests, other: Digests) -> list[str]:
-    """A sentence for all that differs between two trees, or within one of them."""
-    found = []
-    for key in sorted({*one, *other}):
-        store, run, what = key
-        if one.get(key) != other.get(key):
-            found.append(f"{what} of the {run} run on the {store} store")
-    for title, mine in (("the first", one), ("the second", other)):
-        for what in sorted({what for _, _, what in mine}):
-            if len({value for key, value in mine.items() if key[2] == what}) > 1:
-                found.append(f"{what} within {title}: interruption or store changes it")
-    return found
-
-
 def table(trees: Sequence[Tree], found: Sequence[Digests]) -> str:
     """One line for each thing that was compared."""
     lines = [("store", "run", "what", *(tree.title for tree in trees), "")]
@@ -126,9 +62,6 @@ def table(trees: Sequence[Tree], found: Sequence[Digests]) -> str:
         lines.append((*key, *both, "same" if same else "DIFFERENT"))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
-
-
-# ---- how it is made
 
 
 @dataclass(frozen=True)
