@@ -81,6 +81,7 @@ COMMON_FAULTS = (
     ("error", "nothing is done, and the answer is 500"),
     ("html_403", "a web page refuses the request, as Cloudflare's does"),
     ("html_200", "a web page comes instead of JSON"),
+    ("plain_404", "not found, in plain text, as by what stands in front of a service"),
     ("plain_429", "asked too often, in plain text"),
     ("quoted", "refused, with `text` in the reason and with `status`, else 400"),
     ("torn", "it is done, and the answer is cut in the middle"),
@@ -234,6 +235,8 @@ class Service:
             return HTML_403
         if self.take("html_200", request) is not None:
             return Answer(200, "<html><body>Welcome</body></html>", content_type="text/html")
+        if self.take("plain_404", request) is not None:
+            return Answer(404, "404 page not found", content_type="text/plain")
         if self.take("plain_429", request) is not None:
             return Answer(429, "Too Many Requests", content_type="text/plain")
         quoted = self.take("quoted", request)

@@ -213,8 +213,10 @@ class ColabProvider:
         finally:
             shutil.rmtree(home, ignore_errors=True)
         if said.code:
-            return Check("colab", "fail", str(errors.failure(said.text, "tell the balance")))
-        return Check("colab", "ok", ", ".join(errors.printed(said.text).splitlines()))
+            why = self._secrets.clean(str(errors.failure(said.text, "tell the balance")))
+            return Check("colab", "fail", why)
+        told = self._secrets.clean(errors.printed(said.text))
+        return Check("colab", "ok", ", ".join(told.splitlines()))
 
     def _new(self, home: Path, name: str, gpu: str) -> str:
         """Make a session; its endpoint."""

@@ -95,6 +95,9 @@ class ColabHarness(Harness):
     def id_of(self, machine: Any) -> str:
         return machine.detail("endpoint")
 
+    def asked(self) -> str:
+        return "\n".join(each.details for each in self.provider.checks())
+
     def creates(self) -> int:
         return sum("new" in call["words"] for call in self.computer.asked())
 
@@ -131,7 +134,7 @@ class ColabHarness(Harness):
 
     def quote_all(self, text: str) -> None:
         self.step = STEP
-        for command in ("stop", "sessions", "upload", "download"):
+        for command in ("stop", "sessions", "upload", "download", "usage"):
             self.computer.answer_always(command, 1, f"colab failed: {text}")
 
     def prints(self, machine: Any, lines: list[str]) -> None:

@@ -95,6 +95,10 @@ class Harness:
         """The names of the machines that the provider lists."""
         raise NotImplementedError
 
+    def asked(self) -> str:
+        """All that the provider says to who looks for offers, and to `doctor`."""
+        raise NotImplementedError
+
     # What the fake says and does
 
     def creates(self) -> int:

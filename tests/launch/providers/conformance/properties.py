@@ -231,6 +231,17 @@ def a_failed_list_shows_no_secret(harness: Harness) -> None:
 
 
 @prop
+def what_is_asked_before_an_order_shows_no_secret(harness: Harness) -> None:
+    harness.start()
+    for name, secret in harness.secrets.items():
+        harness.quote_all(f"cannot take {secret} here")
+        text = harness.asked()
+        assert "cannot take" in text
+        _clean(harness, text, name)
+        harness.disarm()
+
+
+@prop
 def a_state_shows_no_secret(harness: Harness) -> None:
     machine = harness.start()
     for name, secret in harness.secrets.items():

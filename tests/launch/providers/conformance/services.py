@@ -12,9 +12,11 @@ from launch.contract.offer import Need
 from launch.contract.provider import AttemptSpec
 from launch.payload import key_link
 from launch.providers.rented import Rented
+from mimir.errors import MimirError
 from mimir.runs.store import Stored
 from tests.clouds.server import PLAIN
 from tests.clouds.service import Exchange, Rental, Service
+from tests.launch.providers.conformance import leaks
 from tests.launch.providers.conformance.harness import FOREVER, Harness, Place, row_class
 from tests.launch.providers.conformance.leaks import KEY, LINK, SECRETS, SIGNED
 from tests.runs.memory import MemoryStore
@@ -54,8 +56,17 @@ class ServiceHarness(Harness):
     next_page: ClassVar[str]
     lost = ("lost_after", "error_after", "torn")
     unsent = ("hang_up", "error", "html_200")
-    unended = ("lost_after", "error_after", "hang_up", "error", "html_403", "html_200", "plain_429")
-    silent = ("hang_up", "error", "html_403", "html_200", "plain_429", "torn")
+    unended = (
+        "plain_404",
+        "lost_after",
+        "error_after",
+        "hang_up",
+        "error",
+        "html_403",
+        "html_200",
+        "plain_429",
+    )
+    silent = ("plain_404", "hang_up", "error", "html_403", "html_200", "plain_429", "torn")
     broken_lists = ("hang_up", "error", "html_403", "html_200", "plain_429", "torn")
     broken_pages = broken_lists
     secrets: Mapping[str, str] = {**SECRETS, "link": SIGNED, "key": KEY}
@@ -113,6 +124,13 @@ class ServiceHarness(Harness):
 
     def listed(self) -> list[str]:
         return sorted(each.name for each in self.provider.instances())
+
+    def asked(self) -> str:
+        try:
+            said = [str(self.provider.cloud.offers(Need()))]
+        except MimirError as error:
+            said = [leaks.of_error(error)]
+        return "\n".join([*said, *(each.details for each in self.provider.cloud.checks())])
 
     def creates(self) -> int:
         return sum(_is(each, self.create) for each in self.service.requests)

@@ -47,6 +47,7 @@ def test_the_row_is_enough(toy: ToyHarness) -> None:
     assert registry.several("toy,local") == ("toy", "local")
     assert isinstance(registry.get("toy"), Rented)
     assert registry.rented("toy").cloud.name == "toy"
+    assert "toy" in registry.renting(), "any, offers, reap and doctor go by it"
 
 
 # Each property, broken once
@@ -114,6 +115,13 @@ def an_error_is_gone(patch: Patch) -> None:
     patch.setattr(Toy, "get", hasty)
 
 
+def any_404_is_gone(patch: Patch) -> None:
+    def hasty(response: Any) -> MimirError:
+        return Absent("404") if response.status_code == 404 else adapter.explain(response)
+
+    patch.setattr(Toy, "explain", staticmethod(hasty))
+
+
 def an_unknown_word_is_gone(patch: Patch) -> None:
     get = Toy.get
 
@@ -147,6 +155,10 @@ def only_whole_secrets_go(patch: Patch) -> None:
 def the_service_s_words_are_not_cleaned(patch: Patch) -> None:
     patch.setattr(Http, "_cleaned", lambda self, response: response)
     patch.setattr(Secrets, "scrub", lambda self, error: None)
+
+
+def only_rented_cleans(patch: Patch) -> None:
+    patch.setattr(Http, "_cleaned", lambda self, response: response)
 
 
 def states_are_not_cleaned(patch: Patch) -> None:
@@ -206,6 +218,7 @@ BROKEN: list[tuple[Callable[[Patch], None], tuple[str, ...]]] = [
         ),
     ),
     (ending_twice_is_an_error, ("what_has_ended_is_gone",)),
+    (any_404_is_gone, ("silence_is_not_gone",)),
     (an_error_is_gone, ("silence_is_not_gone",)),
     (an_unknown_word_is_gone, ("an_unknown_state_is_broken_and_not_gone",)),
     (
@@ -222,6 +235,7 @@ BROKEN: list[tuple[Callable[[Patch], None], tuple[str, ...]]] = [
     ),
     (only_whole_secrets_go, ("a_refused_order_shows_no_secret", "output_shows_no_secret")),
     (the_service_s_words_are_not_cleaned, ("a_refused_order_shows_no_secret",)),
+    (only_rented_cleans, ("what_is_asked_before_an_order_shows_no_secret",)),
     (states_are_not_cleaned, ("a_state_shows_no_secret",)),
     (output_is_not_cleaned, ("output_shows_no_secret",)),
     (one_page_is_the_list, ("all_pages_are_read", "a_list_that_breaks_off_is_an_error")),

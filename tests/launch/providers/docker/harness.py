@@ -40,6 +40,7 @@ class DockerHarness(Harness):
             "the engine is on this computer: its silence is told, and the launcher asks again"
         ),
         "a_failed_list_shows_no_secret": _LISTS,
+        "what_is_asked_before_an_order_shows_no_secret": "there is no market and no account to ask",
         "a_state_shows_no_secret": "the provider tells whether it runs, not the engine's word",
         "all_pages_are_read": _LISTS,
         "a_list_that_is_not_whole_is_an_error": _LISTS,
@@ -51,7 +52,7 @@ class DockerHarness(Harness):
         super().__init__(place)
         place.patch.setenv("XDG_STATE_HOME", str(place.folder / "state"))
         self.paper = Paper()
-        self.asked: list[str] = []
+        self.words: list[str] = []
         self.once: dict[str, str] = {}
         self.always: dict[str, str] = {}
         self.another()
@@ -72,7 +73,7 @@ class DockerHarness(Harness):
         return self.provider.alive(machine) is True
 
     def creates(self) -> int:
-        return self.asked.count("create")
+        return self.words.count("create")
 
     def machines(self) -> list[str]:
         return sorted(self.paper.containers)
@@ -113,7 +114,7 @@ class DockerHarness(Harness):
 
     def _run(self, command: list[str], **how: Any) -> "subprocess.CompletedProcess[str]":
         word = command[1]
-        self.asked.append(word)
+        self.words.append(word)
         fault = self.once.pop(word, None) or self.always.get(word)
         if fault not in (None, SLOW, LOST):
             return subprocess.CompletedProcess(command, 1, "", fault)

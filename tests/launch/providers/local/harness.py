@@ -45,6 +45,7 @@ class LocalHarness(Harness):
         "a_refused_order_shows_no_secret": "a refusal is this computer's own, and quotes no order",
         "a_failed_end_shows_no_secret": "a refusal is this computer's own, and quotes no order",
         "a_failed_list_shows_no_secret": _LISTS,
+        "what_is_asked_before_an_order_shows_no_secret": "there is no market and no account to ask",
         "a_state_shows_no_secret": "the provider tells whether it runs, not the system's word",
         "all_pages_are_read": _LISTS,
         "a_list_that_is_not_whole_is_an_error": _LISTS,
@@ -92,6 +93,9 @@ class LocalHarness(Harness):
 
     def broken(self, machine: Any) -> bool:
         return self.provider.alive(machine) is True
+
+    def id_of(self, machine: Any) -> str:
+        return str(machine.pid)
 
     def creates(self) -> int:
         return self.orders

@@ -27,8 +27,10 @@ def explain(response: httpx.Response) -> MimirError:
     why = f"Toy answered {response.status_code}: {body(response).get('why')}"
     if response.status_code == 429:
         return RateLimited(why, retry_after(response))
+    if response.status_code == 404 and body(response).get("why"):
+        return Absent(why)
     kinds: dict[int, type[MimirError]] = {
-        400: BadInput, 401: AuthFailed, 402: BalanceEmpty, 404: Absent, 409: NoCapacity,
+        400: BadInput, 401: AuthFailed, 402: BalanceEmpty, 409: NoCapacity,
     }  # fmt: skip
     return kinds.get(response.status_code, ProviderError)(why)
 
