@@ -25,7 +25,7 @@ class _Finder:
     def find_spec(cls, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if name != HELD:
             return None
-        sys.meta_path.remove(cls)  # type: ignore[arg-type]
+        sys.meta_path.remove(cls)
         spec = importlib.util.find_spec(name)
         assert spec is not None
         loader: Any = spec.loader
@@ -75,4 +75,4 @@ def opened(gate: Path) -> float:
 
 
 if "MIMIR_TEST_GATE" in os.environ:
-    sys.meta_path.insert(0, _Finder)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _Finder)

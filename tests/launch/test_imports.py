@@ -11,8 +11,8 @@ HEAVY = {
     "torch", "numpy", "boto3", "botocore", "httpx", "paramiko", "yaml", "fire", "tqdm",
     "safetensors",
 }  # fmt: skip
-MOST = 200
-"""Modules for help: 111 when written, 68 of which any Python has. One heavy library brings more."""
+MOST = 150
+"""Modules for help: 111 when written, 68 of which any Python has; a heavy library brings 100."""
 
 
 def loaded(path: Path) -> set[str]:
