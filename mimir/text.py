@@ -27,6 +27,12 @@ def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
     return f"; known are {', '.join(prefix + name for name in names)}" if names else ""
 
 
+def alternatives(words: Iterable[str]) -> str:
+    """ "A", "A or B", "A, B or C"."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
+
+
 def duration(seconds: float) -> str:
     """A duration in its largest unit, in two digits or more: "3.2 d", "1.5 h", "45 min", "0.3 s".
 

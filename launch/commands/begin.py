@@ -77,14 +77,14 @@ class Start:
         from launch.supervise.watcher import Watcher
         from launch.ui.terminal import say
 
-        keeper = Watcher(self.store, say)
+        watcher = Watcher(self.store, say)
         followed = watch_log(
             self.store,
             self.name,
             ordered.attempt,
             self.store_option,
             sys.stderr if self.json else sys.stdout,
-            keep=(lambda: keeper.round(self.name).over) if ordered.provider.caps.remote else None,
+            keep=(lambda: watcher.round(self.name).over) if ordered.provider.caps.remote else None,
         )
         if followed is None:
             return 130

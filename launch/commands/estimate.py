@@ -76,8 +76,7 @@ def _prices(
 ) -> tuple[dict[str, "Price"], list["Problem"], list[str]]:
     """The lowest price of each GPU on demand: as offered now, else as the catalogue lists it."""
     from launch.contract.offer import Need
-    from launch.pricing import gpus
-    from launch.pricing import market as market
+    from launch.pricing import gpus, market
     from launch.pricing.catalogue import Price
 
     known = tuple(name for name in names if gpus.get(name) is not None)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from launch.commands import options
 from launch.commands.training import clouds, listed_prices, step_times, tell, training_of
 from mimir.errors import BadInput
+from mimir.text import alternatives
 
 if TYPE_CHECKING:
     from launch.contract.cloud import Cloud
@@ -49,8 +50,7 @@ def offers(
         python -m launch offers --gpu 4090,a100 --provider vastai --spot
     """
     from launch.contract.offer import Need
-    from launch.pricing import gpus
-    from launch.pricing import market as market
+    from launch.pricing import gpus, market
     from launch.pricing.forecast import ROOM, need_gb
     from launch.ui import offers as tables
 
@@ -82,7 +82,7 @@ def offers(
 
 def _no_key(clouds: Sequence["Cloud"]) -> str:
     names = ", ".join(cloud.name for cloud in clouds)
-    variables = " or ".join(cloud.key_variable for cloud in clouds)
+    variables = alternatives(cloud.key_variable for cloud in clouds)
     return (
         f"there is no key here for {names}: set {variables} to see offers, or look at "
         "`python -m launch estimate`"

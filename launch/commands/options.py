@@ -59,14 +59,15 @@ def gpus_of(words: str) -> tuple[str, ...]:
 
 def check_free(store: "Store", name: str, store_option: str) -> "Status":
     """The run's status, if a new attempt takes nothing away from anybody."""
-    from launch.provision import liveness
+    from launch.supervise import diagnosis
     from launch.ui.runs import command
     from mimir.runs.status import derive
 
     now = time.time()
     status = derive(store, name, now)
     check_not_done(status, store_option)
-    sign = liveness.busy(status, now)
+    order = status.attempts[-1].order if status.attempts else None
+    sign = diagnosis.busy(diagnosis.observe(status, order, now))
     if sign:
         logs = command("logs", name, store_option, "--follow")
         stop = command("stop", name, store_option)

@@ -57,7 +57,7 @@ def resume(
     """
     from dataclasses import replace
 
-    from launch.pricing import budget as limits
+    from launch.pricing import budget
     from launch.providers import registry
     from launch.provision import choose
     from launch.provision.plan import newest_plan
@@ -88,7 +88,7 @@ def resume(
     options.check_image(places, image)
     options.check_store(places, opened.url)
     if not max_sessions:
-        had = limits.machines(known)
+        had = budget.machines(known)
         plan = replace(plan, limits=options.with_sessions(plan.limits, places, had))
     if any(place.caps.paid for place in places):
         plan = replace(plan, steps=choose.steps_of(opened, plan, known))

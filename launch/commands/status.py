@@ -16,6 +16,7 @@ def status(name: str, *, store: str = "", json: bool = False) -> None:
         python -m launch status first
     """
     from launch.pricing.bill import bill
+    from launch.supervise import diagnosis
     from launch.ui.runs import status_text
     from mimir.runs.status import derive
     from mimir.runs.store import open_store
@@ -26,4 +27,6 @@ def status(name: str, *, store: str = "", json: bool = False) -> None:
     if json:
         print(json_text.dumps({**found.as_json(), "bill": bill(found, now).as_json()}, indent=2))
     else:
-        print(status_text(found, store, now))
+        order = found.attempts[-1].order if found.attempts else None
+        busy = found.silent and bool(diagnosis.busy(diagnosis.observe(found, order, now)))
+        print(status_text(found, store, now, busy=busy))

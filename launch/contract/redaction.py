@@ -25,7 +25,8 @@ PIECE = 12
 """Characters of a secret in a row that are removed: services cut and wrap what they quote."""
 REMEMBERED = 100
 """Values: of a launcher that orders for days, the oldest are forgotten. An order has about ten."""
-_ALGORITHM = "AWS4-HMAC-SHA256"
+_SIGNS = ("Signature", "Credential", "Token")
+"""How the names of a signed link's secret parts end, with X-Amz- before them or not."""
 _PLAIN = ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
 _LINK = "MIMIR_KEYS_URL"
 
@@ -35,7 +36,7 @@ _TOKENS = (
     ),
     re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
     re.compile(r"\bya29\.[\w.~+/-]+"),
-    re.compile(r"(?<=Bearer )[^\s'\",}]+"),
+    re.compile(r"(?<=Bearer )[^\s'\",}]{8,}"),
     re.compile(r"(?<=token=)[^&\s'\"),;]+", re.I),
     re.compile(r"(?<=code=)4(?:/|%2F)[^&\s'\"]+"),
     re.compile(r"(?P<name>Proxy-Token['\"]?\s*[:=]\s*['\"]?)[^\s'\",}]+", re.I),
@@ -44,7 +45,7 @@ _TOKENS = (
     re.compile(
         # Bounded, because a machine that writes its log to be slow must not hold up a launcher.
         r"(?P<name>\b[A-Z0-9_]{0,40}(?:SECRET|TOKEN|PASSWORD|API_KEY|ACCESS_KEY)[A-Z0-9_]{0,40}"
-        r"['\"]?\s{0,4}[:=]\s{0,4}['\"]?)[^\s'\",;&}]+"
+        r"['\"]?\s{0,4}X"
     ),
 )  # fmt: skip
 
@@ -164,9 +165,8 @@ def _parts(value: str) -> Iterator[str]:
     head, _, query = value.partition("?")
     if "://" in head and query:
         for name, text in parse_qsl(query):
-            part = text.partition("/")[0] if name.endswith("Credential") else text
-            if len(part) >= 16 and part != _ALGORITHM:
-                yield part
+            if name.endswith(_SIGNS):
+                yield text.partition("/")[0] if name.endswith("Credential") else text
         return
     yield from (" ".join(line.split()) for line in value.splitlines())
 

@@ -254,8 +254,10 @@ class Http:
             text = jsonlib.dumps(self._secrets.clean_json(response.json()), ensure_ascii=False)
         except ValueError:
             text = self._secrets.clean(response.text)
-        length = ("content-length", "content-encoding", "transfer-encoding")
+        length = ("content-length", "content-encoding", "transfer-encoding", "content-type")
         headers = [(name, value) for name, value in response.headers.items() if name not in length]
+        kind = response.headers.get("content-type", "").partition(";")[0] or "text/plain"
+        headers.append(("content-type", f"{kind}; charset=utf-8"))
         return httpx.Response(response.status_code, headers=headers, content=text.encode())
 
     def _words(self, error: Exception) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from launch.contract.provider import Provider
 from mimir.errors import BadInput
-from mimir.text import nearest
+from mimir.text import alternatives, nearest
 
 if TYPE_CHECKING:
     from launch.providers.rented import Rented
@@ -65,7 +65,7 @@ def several(words: str) -> tuple[str, ...]:
         return wanted
     found = tuple(name for name in renting() if rented(name).cloud.configured())
     if not found:
-        variables = " or ".join(rented(name).cloud.key_variable for name in renting())
+        variables = alternatives(rented(name).cloud.key_variable for name in renting())
         raise BadInput(
             f"no provider that rents has a key here: set {variables} (docs/providers.md says how "
             "to make one)"

@@ -68,7 +68,7 @@ class Found:
 
 
 def choose(store: Store, plan: Plan, status: Status, now: float, say: Say) -> Sequence[Choice]:
-    """What may be ordered for the next attempt of an existing run, best first; for a keeper.
+    """What may be ordered for the next attempt of an existing run, best first; for a watcher.
 
     Raises:
         NoCapacity: there is nothing to be had now.

@@ -1,13 +1,18 @@
-"""Whether an attempt is still being worked on, from its store and from its provider.
+"""Whether an attempt's machine is there and works, from its provider and from the store's times.
 
 Only a courtesy: it keeps a user from replacing an attempt that does well. Safety rests on
 the attempt's number in HEAD, whatever is said here.
 """
 
+from collections.abc import Callable
+
 from launch.contract import deadlines
+from launch.contract.cloud import State
 from launch.contract.errors import ProviderError
 from launch.contract.provider import Machine, Provider
 from launch.providers import registry
+from launch.providers.rented import Rented
+from mimir.errors import BadInput
 from mimir.runs.status import Status
 
 
@@ -32,6 +37,21 @@ def alive(machine: Machine | None) -> bool | None:
         return None
 
 
+def state_of(
+    machine: Machine, provider: Callable[[str], Provider] | None = None
+) -> tuple[State | None, str]:
+    """Its state by its provider, and the service's own word for it; None if nobody can tell now."""
+    try:
+        place = (provider or registry.get)(machine.provider)
+        if isinstance(place, Rented):
+            found = place.inspect(machine)
+            return (found.state, found.said) if found else (State.GONE, "")
+        there = place.alive(machine)
+    except (ProviderError, BadInput):
+        return None, ""
+    return (None if there is None else State.RUNNING if there else State.GONE), ""
+
+
 def current(status: Status) -> Machine | None:
     """The machine of the newest attempt, if it was written down."""
     return status.attempts[-1].machine if status.attempts else None
@@ -46,25 +66,3 @@ def presumed(status: Status, ordered: float, now: float) -> str:
     if status.silent_s is None:
         return "starting" if now - ordered <= deadlines.BEGIN_WITHIN else "overdue"
     return "working" if status.silent_s <= deadlines.SILENT_FOR else "silent"
-
-
-def busy(status: Status, now: float) -> str:
-    """ "" if a new attempt takes nothing away, else what speaks for the current one's life."""
-    if status.state not in ("queued", "running") or status.attempt == 0:
-        return ""
-    machine, order = current(status), status.attempts[-1].order
-    if alive(machine) is False:
-        return ""
-    if order is None and status.silent:
-        return ""  # a terminal's or a notebook's: no watcher looks after it
-    if machine is None and order is None:
-        return "has no machine on record, but gave no sign of its end" if _claimed(status) else ""
-    ordered = order.time if order else machine.started if machine else 0.0
-    sign = presumed(status, ordered, now)
-    if sign == "working":
-        return f"gave a sign {max(0, status.silent_s or 0.0):.0f} s ago"
-    return "is starting" if sign == "starting" else ""
-
-
-def _claimed(status: Status) -> bool:
-    return status.state == "running"

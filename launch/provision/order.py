@@ -10,6 +10,8 @@ there is none; it then begins attempt k+2 and never asks for k+1 again. The atte
 before the machine is ordered, so that a machine of an older order can no longer take the run.
 """
 
+import os
+import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -86,6 +88,7 @@ def order(
         intent = Order(
             choice.provider.name, plan, clock(), choice.offer, choice.deadline,
             choice.estimate_hours, since, max(looked, before), refused,
+            f"{platform.node()}:{os.getpid()}",
         )  # fmt: skip
         # Only over the attempt just refused: a person may have begun another one meanwhile.
         known = _begin(store, run, intent, known, clock)

@@ -1,14 +1,16 @@
 """What became of a run's newest attempt: what its store says first, then what its service says.
 
-Pure: an observation in, a diagnosis out. The watcher acts on it.
+`diagnose` is pure: an observation in, a diagnosis out. The watcher acts on it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from launch.contract import deadlines
 from launch.contract.cloud import State
+from launch.contract.provider import Provider
 from launch.provision import liveness
-from mimir.runs.head import ENDED
+from mimir.runs.head import ENDED, LIVE
 from mimir.runs.order import Order
 from mimir.runs.status import Status
 
@@ -39,6 +41,48 @@ class Diagnosis:
     kind: str
     why: str
     loss: str = ""
+
+
+def observe(
+    status: Status,
+    order: Order | None,
+    now: float,
+    provider: Callable[[str], Provider] | None = None,
+) -> Observation:
+    """Ask the provider of the newest attempt's machine, unless it is known to be gone."""
+    machine = liveness.current(status)
+    state, said = None, ""
+    if machine is not None and not status.attempts[-1].gone:
+        state, said = liveness.state_of(machine, provider)
+    return Observation(status, order, state, said, now)
+
+
+def busy(observed: Observation) -> str:
+    """ "" if a new attempt takes nothing away, else what speaks for the current one's life.
+
+    What `submit` and `resume` go by: an attempt is busy as long as `watch` does not call it lost.
+    """
+    status = observed.status
+    if status.state not in LIVE or status.attempt == 0:
+        return ""
+    age = max(0.0, status.silent_s or 0.0)
+    if observed.order is None:  # a terminal's or a notebook's: no watcher looks after it
+        if status.silent or observed.state is State.GONE:
+            return ""
+        if status.silent_s is not None:
+            return f"gave a sign {age:.0f} s ago"
+        machine = liveness.current(status)
+        if machine is None:
+            claimed = status.state == "running"
+            return "has no machine on record, but gave no sign of its end" if claimed else ""
+        sign = liveness.presumed(status, machine.started, observed.now)
+        return "is starting" if sign == "starting" else ""
+    found = diagnose(observed)
+    if found.kind == "unanswered":
+        return "is being ordered"
+    if found.kind != "fine":
+        return ""
+    return f"gave a sign {age:.0f} s ago" if found.why == "working" else "is starting"
 
 
 def diagnose(observed: Observation) -> Diagnosis:

@@ -17,7 +17,7 @@ POLL = 1.0
 ASK = 5.0
 """Seconds between looks at heartbeat and machine."""
 KEEP = 15.0
-"""Seconds between rounds of a keeper."""
+"""Seconds between rounds of a watcher."""
 LOG_TAIL_WITHIN = 15.0
 """Seconds that the worker of a run which has ended gets for its last lines."""
 
@@ -90,7 +90,7 @@ class Follower:
         if abs(self._clock() - self._kept) >= KEEP:
             over = self._keep()
             self._kept = self._clock()
-        self._look()  # after the keeper's word that it is over: what was written last
+        self._look()  # after the watcher said that it is over: what was written last
         return "ended" if over else ""
 
     def _look(self) -> str:

@@ -12,17 +12,16 @@ from dataclasses import dataclass
 from launch.contract import deadlines
 from launch.contract.cloud import State
 from launch.contract.errors import AuthFailed, BalanceEmpty, NotGone, ProviderError, UnknownOutcome
-from launch.contract.provider import Machine, Provider
+from launch.contract.provider import Provider
 from launch.pricing import budget
 from launch.pricing.budget import UsedUp
 from launch.providers import registry
-from launch.providers.rented import Rented
 from launch.provision import choose as choosing
 from launch.provision import liveness, terminate
 from launch.provision.order import Choice, Say, order
 from launch.provision.plan import newest_plan, stop_asked
 from launch.supervise import diagnosis, key_refresh
-from launch.supervise.diagnosis import Diagnosis, Observation, diagnose
+from launch.supervise.diagnosis import Diagnosis, Observation, diagnose, observe
 from launch.ui import runs
 from mimir.errors import BadInput, Fenced, MimirError, StoreError
 from mimir.runs import notes
@@ -125,23 +124,7 @@ class Watcher:
         status = derive(self._store, run, now)
         number = max(1, status.attempt)
         last = notes.read_order(self._store, run, number)
-        machine = liveness.current(status)
-        state, said = None, ""
-        if machine is not None and not status.attempts[-1].gone:
-            state, said = self._state(machine)
-        return Observation(status, last, state, said, now)
-
-    def _state(self, machine: Machine) -> tuple[State | None, str]:
-        """What its provider says of a machine; None if it cannot be asked now."""
-        try:
-            provider = self._provider(machine.provider)
-            if isinstance(provider, Rented):
-                found = provider.inspect(machine)
-                return (found.state, found.said) if found else (State.GONE, "")
-            alive = provider.alive(machine)
-        except (ProviderError, BadInput):
-            return None, ""
-        return (None if alive is None else State.RUNNING if alive else State.GONE), ""
+        return observe(status, last, now, self._provider)
 
     def _adopt_or_wait(self, observed: Observation, found: Diagnosis) -> Seen:
         status = observed.status

@@ -31,8 +31,13 @@ def next_commands(name: str, store: str = "") -> str:
     return "\n".join(f"  {what:<17}{words}" for what, words in lines)
 
 
-def status_text(status: Status, store: str = "", now: float | None = None) -> str:
-    """A run on a screen, with what to do about what is wrong; now in unix s."""
+def status_text(
+    status: Status, store: str = "", now: float | None = None, *, busy: bool = False
+) -> str:
+    """A run on a screen, with what to do about what is wrong; now in unix s.
+
+    busy: `resume` would not replace its attempt yet, unless it is told to.
+    """
     title = f"{status.run}: {_state(status)}"
     if status.reason:
         title += f" ({status.reason})"
@@ -49,7 +54,7 @@ def status_text(status: Status, store: str = "", now: float | None = None) -> st
     bill = cost.line(cost.bill(status, time.time() if now is None else now))
     lines += [f"  cost         {bill}"] if bill else []
     lines += _attempts(status)
-    advice = _advice(status, store)
+    advice = _advice(status, store, busy)
     return "\n".join([*lines, *(["", advice] if advice else [])])
 
 
@@ -187,7 +192,7 @@ def _end(attempt: AttemptStatus, status: Status) -> str:
     return "working" if status.state == "running" else "starting"
 
 
-def _advice(status: Status, store: str) -> str:
+def _advice(status: Status, store: str, busy: bool) -> str:
     resume = command("resume", status.run, store)
     if status.state in ("interrupted", "stopped", "failed"):
         return f"To go on from step {status.committed_step}: {resume}"
@@ -201,6 +206,8 @@ def _advice(status: Status, store: str) -> str:
             f"{status.committed_step}: {resume}"
         )
     if status.silent and status.silent_s is not None:
+        if busy:
+            resume = command("resume", status.run, store, "--take-over")
         return (
             f"No sign of it for {duration(status.silent_s)}: its machine may be gone, or cut off "
             f"from the store. To go on elsewhere from step {status.committed_step}: {resume}"

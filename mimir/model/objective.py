@@ -18,8 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mimir.config import Optimizer
-from mimir.model.batch import Batch, exact_batch, plan_evaluation
-from mimir.model.batch import DeviceData as DeviceData
+from mimir.model.batch import Batch, DeviceData, exact_batch, plan_evaluation
 from mimir.model.denoiser import Denoiser
 
 

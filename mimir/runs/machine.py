@@ -55,13 +55,10 @@ class Machine:
         return value if isinstance(value, int) and not isinstance(value, bool) else None
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON: the fields that say something, and the details beside them."""
-        said = {
-            each.name: getattr(self, each.name)
-            for each in fields(self)
-            if each.name != "details" and getattr(self, each.name) != each.default
-        }
-        return {**said, **self.details}
+        """Plain JSON: all fields, with the details beside them."""
+        known = {n: getattr(self, n) for n in (each.name for each in fields(self))}
+        del known["details"]
+        return {**known, **self.details}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], where: str) -> "Machine":

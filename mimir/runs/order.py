@@ -4,8 +4,6 @@ It holds all that a watcher on another computer needs to go on with the run: whe
 what it may cost, which image, whose keys. Nothing in it is secret.
 """
 
-import os
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -37,6 +35,9 @@ class Limits:
             ):
                 option = "max-sessions" if name == "max_attempts" else name.replace("_", "-")
                 raise BadInput(f"{option} is {value!r}, but must be a number, 0 (no limit) or more")
+        for name, value in (("failures", self.max_failures), ("sessions", self.max_attempts)):
+            if not isinstance(value, int):
+                raise BadInput(f"max-{name} is {value!r}, but must be a whole number")
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -107,8 +108,8 @@ class Plan:
         inner = {
             "limits": codec.typed(Limits, codec.child(value, "limits", where), where),
             "keys": KeySource(
-                codec.one(str, value.get("role", ""), f"{where}: role"),
-                codec.one(bool, value.get("static_keys", False), f"{where}: static_keys"),
+                codec.one(str, value.get("role") or "", f"{where}: role"),
+                codec.one(bool, value.get("static_keys") or False, f"{where}: static_keys"),
             ),
         }
         return codec.typed(cls, value, where, **inner)
@@ -147,7 +148,7 @@ class Order:
             "offer": self.offer.as_json() if self.offer else None, "deadline": self.deadline,
             "estimate_hours": self.estimate_hours, "since": self.since,
             "looked": self.looked, "refused": [list(each) for each in self.refused],
-            "by": self.by or f"{platform.node()}:{os.getpid()}",
+            "by": self.by,
         }  # fmt: skip
 
     @classmethod

@@ -264,7 +264,7 @@ def _limit(spec: AttemptSpec, now: float) -> list[str]:
     if not spec.deadline:
         return []
     seconds = max(60.0, spec.deadline + deadlines.SHELL_OVERTIME - now)
-    return ["timeout", "--foreground", "--kill-after=60", f"{seconds:.0f}"]
+    return ["timeout", "--foreground", f"--kill-after={deadlines.KILL_AFTER}", f"{seconds:.0f}"]
 
 
 def _bound(source: Path, target: str, *options: str) -> list[str]:

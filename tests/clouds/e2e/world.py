@@ -234,7 +234,7 @@ class World:
             assert place is not None
             order = notes.read_order(self.store, *place)
             assert order is not None, f"{rental.name} lived without a record"
-            assert order["time"] <= rental.born
+            assert order.time <= rental.born
         assert self.fake.spent() <= most
         assert list(self.store.list(f"{layout.HANDOVER}/")) == [], (
             "keys are left lying in the store"

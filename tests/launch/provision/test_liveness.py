@@ -8,6 +8,7 @@ import pytest
 from launch.contract import deadlines
 from launch.contract.errors import ProviderError
 from launch.provision import liveness
+from launch.supervise import diagnosis
 from mimir.runs import notes
 from mimir.runs.commit import Attempt, raise_attempt
 from mimir.runs.machine import Machine
@@ -20,7 +21,9 @@ NOW = 5000.0
 
 
 def busy(store: Store) -> str:
-    return liveness.busy(derive(store, "run", NOW), NOW)
+    status = derive(store, "run", NOW)
+    order = status.attempts[-1].order if status.attempts else None
+    return diagnosis.busy(diagnosis.observe(status, order, NOW))
 
 
 def begin(store: Store, **machine: Any) -> None:
