@@ -45,7 +45,7 @@ _TOKENS = (
     re.compile(
         # Bounded, because a machine that writes its log to be slow must not hold up a launcher.
         r"(?P<name>\b[A-Z0-9_]{0,40}(?:SECRET|TOKEN|PASSWORD|API_KEY|ACCESS_KEY)[A-Z0-9_]{0,40}"
-        r"['\"]?\s{0,4}X"
+        r"['\"]?\s{0,4}[:=]\s{0,4}['\"]?)[^\s'\",;&}]{6,}"
     ),
 )  # fmt: skip
 
