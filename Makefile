@@ -37,10 +37,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 demo: $(VENV)/installed
 	$(RUN) scripts/demo.py
 
-# Most tests wait for processes that they start, so two at a time take little more than half as
-# long; one thread each, or they would fight for the cores. The policy-enforcing server has one
+# Most tests wait for processes that they start, so three at a time on two cores take less than half
+# as long; one thread each, or they would fight for the cores. The policy-enforcing server has one
 # set of users and roles, so its tests go one after another.
-TEST_JOBS ?= 2
+TEST_JOBS ?= 3
 # A part: make test T=tests/runs, or several paths.
 T         ?=
 test: lint
@@ -52,7 +52,7 @@ endif
 
 # The two parts of `make test`, which CI takes the time of one by one.
 test-most: $(VENV)/installed
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(TEST_JOBS) --ignore tests/servers
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(TEST_JOBS) --dist worksteal --ignore tests/servers
 
 test-policies: $(VENV)/installed
 	$(RUN) -m pytest tests/servers
@@ -79,7 +79,7 @@ test-servers: $(VENV)/installed
 
 # Skipped where there is no Python 3.12; MIMIR_REQUIRE_COLAB=1 makes that a failure.
 colab-test: $(VENV)/installed
-	tests/colab/run.sh $(RUN) -n $(TEST_JOBS) --dist worksteal
+	tests/colab/run.sh $(RUN) -n 2 --dist worksteal
 
 # The vendor's client in build/vastai, where its pinned dependencies are nobody else's.
 vastai-test: $(VENV)/installed
