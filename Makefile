@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 RUN     = $(VENV)/bin/python
 
-.PHONY: demo test test-long test-gpu test-servers colab-test colab-live lint format bench
+.PHONY: demo test test-loaded test-long test-gpu test-servers colab-test colab-live lint format bench
 .PHONY: bench-store bench-start simulate compare vastai-test
 .PHONY: test-most test-policies clean help
 
@@ -12,6 +12,7 @@ help:
 	@echo "make demo          a smoke run: submitted, killed, resumed, finished, sampled (CPU, minutes)"
 	@echo "make test          lint, types, and the tests that need neither a server nor an engine"
 	@echo "make test T=PATH   lint, types, and a part of the tests, such as tests/runs or one file"
+	@echo "make test-loaded   the tests of \`make test\` beside eight busy processes (BUSY=8)"
 	@echo "make test-long     the tests that take minutes each, and are not in \`make test\`"
 	@echo "make test-gpu      what only an NVIDIA GPU can show; then \`make bench\` there"
 	@echo "make test-servers  the tests that need an S3 server which enforces policies (root, apt)"
@@ -56,6 +57,11 @@ test-most: $(VENV)/installed
 
 test-policies: $(VENV)/installed
 	$(RUN) -m pytest tests/servers
+
+# No test may depend on how fast the machine is: the same tests beside busy processes.
+BUSY      ?= 8
+test-loaded: $(VENV)/installed
+	tests/loaded.sh $(BUSY) $(MAKE) --no-print-directory test-most
 
 test-long: $(VENV)/installed
 	$(RUN) -m pytest -m long
