@@ -15,7 +15,7 @@ from mimir.runs.store import Store, open_store
 SKEW = 300.0
 """Seconds that clocks may differ: S3 refuses requests beyond fifteen minutes."""
 
-NAME = "doctor"
+PROBE_RUN = "doctor"
 """What is tried in the store is tried for a run of this name, under keys that no run has."""
 
 
@@ -43,7 +43,7 @@ def _python() -> Check:
 def _store(url: str, clock: Callable[[], float]) -> list[Check]:
     try:
         store = open_store(url)
-        probe(store, NAME)
+        probe(store, PROBE_RUN)
     except MimirError as error:
         return [Check("store", "fail", str(error))]
     checks = [Check("store", "ok", f"{url}: conditional writes are kept")]
@@ -76,7 +76,7 @@ def _clock(store: Store, clock: Callable[[], float]) -> Check:
 def _keys(store: Store, clock: Callable[[], float]) -> Check:
     """Whether keys for one attempt can be made."""
     try:
-        spec = AttemptSpec(store.url, NAME, 1)
+        spec = AttemptSpec(store.url, PROBE_RUN, 1)
         made = credentials.for_machine(spec, KeySource(), foreign=True, clock=clock)
     except MimirError as error:
         return Check("machine keys", "warn", str(error))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mimir.runs.status import Status
     from mimir.runs.store import Store
 
-WAIT = 60.0
+STOP_WAITS = 60.0
 """Seconds to wait for the last checkpoint."""
 
 
@@ -54,8 +54,8 @@ def stop(name: str, *, wait: bool = True, store: str = "", json: bool = False) -
         return 130
     if status is None:
         say(
-            f"run {name} has not stopped within {WAIT:.0f} s; the request stands, and a machine "
-            f"that still works obeys it: see `{again}`"
+            f"run {name} has not stopped within {STOP_WAITS:.0f} s; the request stands, and a "
+            f"machine that still works obeys it: see `{again}`"
         )
     if json:
         now = status or derive(opened, name, time.time())
@@ -102,7 +102,7 @@ def await_end(
             continue
         if outcome is not None or head.attempt > attempt or head.state in ENDED:
             return derive(store, run, time.time())
-        if clock() - began > WAIT:
+        if clock() - began > STOP_WAITS:
             return None
         tick(f"waiting for attempt {attempt} to commit a checkpoint and end")
         sleep(0.3)

@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, quote, quote_plus
 
 GAP = "…"
 """What stands in place of a secret."""
-SHORTEST = 8
+SHORTEST_SECRET = 8
 """Characters: a shorter value (`1`, `yes`) is a word of ordinary texts, so it stays in them."""
 PIECE = 12
 """Characters of a secret in a row that are removed: services cut and wrap what they quote."""
@@ -174,9 +174,9 @@ def _parts(value: str) -> Iterator[str]:
 def _pieces(secret: str) -> dict[int, set[str]]:
     """What of a text belongs to this secret, by length."""
     found: dict[int, set[str]] = {}
-    for form in set(_forms(secret)) if len(secret) >= SHORTEST else ():
+    for form in set(_forms(secret)) if len(secret) >= SHORTEST_SECRET else ():
         size = min(PIECE, len(form))
-        if size >= SHORTEST:
+        if size >= SHORTEST_SECRET:
             pieces = found.setdefault(size, set())
             pieces.update(form[at : at + size] for at in range(len(form) - size + 1))
     return found

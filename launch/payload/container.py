@@ -25,7 +25,7 @@ from mimir.errors import BadInput
 from mimir.runs.store import Store
 from mimir.worker import self_terminate as ending_module
 
-IMAGE = "pytorch/pytorch:2.9.1-cuda12.8-cudnn9-runtime"
+PUBLIC_IMAGE = "pytorch/pytorch:2.9.1-cuda12.8-cudnn9-runtime"
 """Of PyTorch's own images the one for most of the GPUs that are rented: torch's CUDA 12.8 builds
 from 2.8 to 2.10 have code for Volta (V100) up to Blackwell (B200, RTX 5090), before and after them
 either end is missing; CUDA 12 runs on drivers from 525. It has Python 3.11. Images are cached on
@@ -91,7 +91,7 @@ def of(
     script = _script(int(until), int(seconds))
     _check(script, env)
     return ContainerSpec(
-        image=spec.image or environ.get("MIMIR_IMAGE") or IMAGE,
+        image=spec.image or environ.get("MIMIR_IMAGE") or PUBLIC_IMAGE,
         command=("sh", "-c", script),
         env=env,
         seconds=seconds + deadlines.KILL_AFTER + deadlines.SELF_TERMINATE_WITHIN

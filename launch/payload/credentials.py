@@ -23,7 +23,7 @@ from mimir.errors import BadInput, StoreDenied, StoreError
 from mimir.runs.order import KeySource
 from mimir.runs.s3_url import parse_url
 
-SHORTEST = 900
+SHORTEST_LIFE = 900
 """Seconds: STS gives no shorter life."""
 ROLE_DEFAULT = 3600
 """Seconds that a role's session lasts at most, where its owner has set nothing."""
@@ -188,7 +188,7 @@ def mint(
         return _own()
     text = policy.of_attempt(bucket.name, bucket.prefix, run, attempt, how.partition)
     wanted = lifetime_s + deadlines.KEYS_OUTLIVE
-    seconds = int(min(max(wanted, SHORTEST), how.longest_s))
+    seconds = int(min(max(wanted, SHORTEST_LIFE), how.longest_s))
     answer = _ask(bucket.endpoint, bucket.region, how, f"mimir-{run}-{attempt}"[:64], text, seconds)
     expires = _unix(answer["Expiration"], clock() + seconds)
     return Credentials(

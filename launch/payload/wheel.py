@@ -16,7 +16,7 @@ from pathlib import Path
 import mimir
 from mimir.config import PRESETS
 
-NAME = "mimir_peptides"
+WHEEL_NAME = "mimir_peptides"
 NEEDS = {
     "fire": "fire>=0.7",
     "numpy": "numpy>=1.26",
@@ -36,13 +36,13 @@ _TIME = (1980, 1, 1, 0, 0, 0)
 
 
 def file_name() -> str:
-    return f"{NAME}-{mimir.__version__}-py3-none-any.whl"
+    return f"{WHEEL_NAME}-{mimir.__version__}-py3-none-any.whl"
 
 
 def content() -> bytes:
     """The wheel."""
     files = dict(_files())
-    info = f"{NAME}-{mimir.__version__}.dist-info"
+    info = f"{WHEEL_NAME}-{mimir.__version__}.dist-info"
     files[f"{info}/METADATA"] = _metadata().encode()
     files[f"{info}/WHEEL"] = (
         b"Wheel-Version: 1.0\nGenerator: mimir\nRoot-Is-Purelib: true\nTag: py3-none-any\n"

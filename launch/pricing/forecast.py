@@ -11,16 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from launch.pricing import gpus
+from launch.pricing.budget import HOUR
 from launch.pricing.gpus import Gpu
 from launch.pricing.workload import Workload
 
-HOUR = 3600.0
 MATRIX = 0.25
 """Share of the tensor cores' peak that products get. Large square ones reach 0.6 to 0.8; these
 have about 1,500 rows at width 512, fill a large GPU once or twice, and a T4 throttles by power."""
 MEMORY = 0.7
 """Share of the memory's rate: copies reach 0.8 to 0.9, reductions and gathers less."""
-KERNEL = 2.4e-6
+KERNEL_LAUNCH = 2.4e-6
 """Seconds that a kernel of a captured graph takes at least, with the gap after it (2 to 4 µs)."""
 EAGER_KERNEL = 15e-6
 """The same without graphs, when Python starts each: a step of small kernels waits for it."""
@@ -33,7 +33,7 @@ RUNTIME_GB = 2.0
 """CUDA's context, cuBLAS's workspaces, a validation's batch, and what the allocator wastes."""
 ROOM = 0.92
 """Share of a GPU's memory that a process may count on."""
-START = 8 * 60.0
+START_UP = 8 * 60.0
 """Seconds from the order of a rented machine to its first step: boot and image 3 to 10 minutes,
 then compilation and capture about one."""
 
@@ -91,7 +91,7 @@ def forecast(
     measured: Mapping[str, Measured] | None = None,
     *,
     memory_gb: float = 0.0,
-    start_s: float = START,
+    start_s: float = START_UP,
 ) -> Forecast | None:
     """The forecast for a GPU by any of its names, or for a processor that was measured.
 
@@ -135,7 +135,7 @@ def step_seconds(work: Workload, gpu: Gpu) -> float:
     peak = gpu.tensor if width == 2 else gpu.fp32
     slices = work.config.training.accumulate
     kernels: float = KERNELS + LAYER_KERNELS * work.config.model.layers * slices
-    least = KERNEL if runtime.graph_steps else EAGER_KERNEL
+    least = KERNEL_LAUNCH if runtime.graph_steps else EAGER_KERNEL
     if runtime.compile == "off":
         kernels *= UNCOMPILED
     return (

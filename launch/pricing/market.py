@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from launch.contract.offer import Need, Offer
 from launch.pricing import gpus
-from launch.pricing.forecast import HOUR, Forecast, Measured, forecast
+from launch.pricing.budget import HOUR
+from launch.pricing.forecast import Forecast, Measured, forecast
 from launch.pricing.workload import Workload
 from mimir.config import Config
 from mimir.errors import MimirError, StoreError

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from launch.pricing.market import Ranked
     from launch.pricing.workload import Workload
 
-SHORTEST = 0.2
+SHORTEST_RENTAL = 0.2
 """Hours: what a machine gets done in less is mostly its own start."""
 RESERVE = 0.1
 """Hours, at most a fifth of what is left, that a limit keeps back for the last checkpoint and
@@ -150,7 +150,7 @@ def within(plan: Plan, market: Market, status: Status | None, now: float) -> Fou
         else:
             until = _deadline(left.hours, now)
             fixed += [Choice(provider, offer, until) for offer in provider.choices(plan.gpus)]
-    worth = [r for r in market.ranked if left.hours_at(r.offer.price) >= SHORTEST]
+    worth = [r for r in market.ranked if left.hours_at(r.offer.price) >= SHORTEST_RENTAL]
     failed = _failed_places(status)
     # One that gets done within the limits goes before a cheaper one that does not.
     worth.sort(key=lambda r: ((r.offer.provider, r.offer.place) in failed, not _fits(r, left)))

@@ -12,7 +12,7 @@ from mimir.runs.parts import read_parts
 from mimir.runs.status import SILENT_AFTER, Status, derive, read_head
 from mimir.runs.store import Store
 
-POLL = 1.0
+LOG_POLL = 1.0
 """Seconds between looks at the log."""
 ASK = 5.0
 """Seconds between looks at heartbeat and machine."""
@@ -82,7 +82,7 @@ class Follower:
                 if not self._away:
                     self._say(f"the store does not answer, trying again: {error}")
                 self._away = True
-            self._sleep(POLL)
+            self._sleep(LOG_POLL)
 
     def _look_and_keep(self) -> str:
         assert self._keep is not None

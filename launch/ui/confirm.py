@@ -18,7 +18,7 @@ SPARE = 2.0
 """A rented run without a limit of its own may cost so many times its forecast."""
 LEAST = 0.50
 """Dollars that such a run may cost at least."""
-SHOWN = 5
+OFFERS_SHOWN = 5
 """Offers that are shown."""
 
 
@@ -47,7 +47,7 @@ def rows(
         ("store", store),
         ("provider", ", ".join(plan.providers)),
     ]
-    for n, ranked in enumerate(found.ranked[:SHOWN]):
+    for n, ranked in enumerate(found.ranked[:OFFERS_SHOWN]):
         offer = ranked.offer
         kind = " spot" if offer.spot else ""
         lines.append(

@@ -13,7 +13,7 @@ from launch.providers.colab import sessions
 from launch.ui.runs import table
 from mimir.text import duration
 
-SHOWN = 40
+ROWS_SHOWN = 40
 """Offers in the table; the JSON has all."""
 
 
@@ -84,7 +84,7 @@ def offers_text(
 ) -> str:  # fmt: skip
     """The cheapest offers, best first."""
     rows = [("PROVIDER", "GPU", "GB", "$/H", "SPOT", "HOURS", "COST", "REGION", "FROM")]
-    for one in ranked[:SHOWN]:
+    for one in ranked[:ROWS_SHOWN]:
         offer = one.offer
         rows.append((
             offer.provider, offer.gpu, f"{offer.memory_gb:.0f}", f"{offer.price:.3f}",
@@ -93,8 +93,8 @@ def offers_text(
         ))  # fmt: skip
     none = f"no offer can take it now; {need_gb(work):.1f} GB of GPU memory are needed"
     lines = [_title(work), table(rows) if ranked else none]
-    if len(ranked) > SHOWN:
-        lines.append(f"and {len(ranked) - SHOWN} more: --json has them all")
+    if len(ranked) > ROWS_SHOWN:
+        lines.append(f"and {len(ranked) - ROWS_SHOWN} more: --json has them all")
     reasons: dict[str, int] = {}
     for out in left:
         reasons[out.why] = reasons.get(out.why, 0) + 1

@@ -1,7 +1,7 @@
 """The checks of the preflight list, made with the real engine.
 
 It takes a few hundred steps of the preset, or as many as the time allows, with one setting
-changed: the learning rate warms up within WARM_UP steps, because the large preset's 2,000
+changed: the learning rate warms up within TIMED_AFTER steps, because the large preset's 2,000
 would leave nothing to see.
 """
 
@@ -35,7 +35,7 @@ from mimir.training.figures import per_residue
 from mimir.training.loop import Loop, ProgressSnapshot, first_record
 from mimir.training.validation import Validation
 
-WARM_UP = 20
+TIMED_AFTER = 20
 HELD = 128
 """Peptides whose loss is compared before and after, under the same masks. That leaves little
 noise: with the large preset already the first step brings 0.02 nats per residue."""
@@ -44,8 +44,8 @@ AFTERWARDS = 12
 (large preset on a CPU; elsewhere all of it takes a second)."""
 POLL_EVERY = 32
 """Steps between looks at the clock on a GPU: whole graphs."""
-SAMPLES = 64
-NEEDS = ("torch", "numpy", "safetensors", "PyYAML", "tqdm", "fire", "boto3", "matplotlib",
+PREFLIGHT_SAMPLES = 64
+PACKAGES = ("torch", "numpy", "safetensors", "PyYAML", "tqdm", "fire", "boto3", "matplotlib",
          "tensorboard")  # fmt: skip
 TIGHT = 0.9
 """Part of the memory above which another driver or a longer run may no longer fit."""
@@ -67,12 +67,12 @@ class PreflightChecks:
         self._tell, self._clock, self._began = tell, clock, clock()
 
     def dependencies(self) -> str:
-        found = {name: _version(name) for name in NEEDS}
+        found = {name: _version(name) for name in PACKAGES}
         self.figures["versions"] = found
         missing = [name for name, version in found.items() if not version]
         if missing:
             raise Unfit(f"missing: pip install {' '.join(missing)}")
-        return f"all {len(NEEDS)} are here, torch {torch.__version__}"
+        return f"all {len(PACKAGES)} are here, torch {torch.__version__}"
 
     def data(self) -> str:
         began = self._clock()
@@ -86,7 +86,7 @@ class PreflightChecks:
         )
 
     def device(self) -> str:
-        config, warm_up = self.config, min(WARM_UP, self.config.optimizer.warmup_steps)
+        config, warm_up = self.config, min(TIMED_AFTER, self.config.optimizer.warmup_steps)
         slower: list[str] = []
         self.engine = assemble(
             replace(
@@ -231,7 +231,7 @@ class PreflightChecks:
 
     def samples(self) -> str:
         began = self._clock()
-        drawn = export.draw_some(self.engine, self.peptides, SAMPLES)
+        drawn = export.draw_some(self.engine, self.peptides, PREFLIGHT_SAMPLES)
         self._sampling_s = self._clock() - began
         found = Quality.of(drawn, export.known_in(self.peptides))
         self.figures.update(samples=drawn[:5], samples_valid=found.valid)

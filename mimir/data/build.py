@@ -19,7 +19,7 @@ from mimir.data.table import HEADER
 from mimir.data.windows import Windows, draw_windows, length_quota
 from mimir.errors import BadInput
 
-ROWS = 1_003_470
+GUIDE_ROWS = 1_003_470
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def build(
     viral: Path,
     pairs: Path,
     out: Path,
-    rows: int = ROWS,
+    rows: int = GUIDE_ROWS,
     seed: int = 0,
     exclude_sources: Sequence[str] = (),
     progress: TextIO | None = None,

@@ -4,7 +4,7 @@ import json as json_text
 from pathlib import Path
 
 from mimir.data.baselines import Baseline
-from mimir.data.build import ROWS
+from mimir.data.build import GUIDE_ROWS
 from mimir.data.build import build as build_data
 from mimir.data.pack import pack as pack_data
 from mimir.data.verify import verify as verify_data
@@ -19,7 +19,7 @@ def build(
     viral: str,
     pairs: str,
     out: str = "dataset.csv",
-    rows: int = ROWS,
+    rows: int = GUIDE_ROWS,
     seed: int = 0,
     exclude_sources: str = "",
     json: bool = False,

@@ -13,7 +13,7 @@ from mimir.data.alphabet import LETTERS, MAX_LENGTH, MIN_LENGTH
 from mimir.data.pairs import TARGET
 from mimir.data.table import HEADER, Table, parse
 
-SHOWN = 20
+PROBLEMS_SHOWN = 20
 # Above this total variation distance a model can tell the classes apart by length alone.
 FAR = 0.1
 
@@ -171,7 +171,7 @@ class _Scan:
 
     def _problem(self, row: int, column: str, message: str) -> None:
         self.found += 1
-        if len(self.problems) < SHOWN:
+        if len(self.problems) < PROBLEMS_SHOWN:
             self.problems.append(Problem(row, row + 1, column, message))
 
     def _line_ends(self, data: bytes) -> bytes:

@@ -36,11 +36,11 @@ from mimir.submission import enter, prepare
 
 PROVIDER = "notebook"
 """In machine.json. No provider of the launcher's, which could not end or ask a notebook."""
-POLL = 0.5
+CELL_POLL = 0.5
 TAKE_OVER_TIMEOUT = 60.0
 """Seconds to wait until the attempt before is seen to be gone. A killed kernel's worker commits
 first; a vanished machine is silent after 20 s."""
-START, START_OWN = 900.0, 120.0
+BEGIN_REMOTE, BEGIN_HERE = 900.0, 120.0
 """Seconds that an attempt may take to give its first sign: rented, and in a notebook."""
 SESSION_ONLY = ("forecast",)
 """What a run that is resumed can do without: a session that is long enough for all of it."""
@@ -226,7 +226,7 @@ def _follow(child: "subprocess.Popen[bytes]", board: Board) -> None:
     while child.poll() is None:
         try:
             board.refresh()
-            time.sleep(POLL)
+            time.sleep(CELL_POLL)
         except KeyboardInterrupt:
             print("Stopping: the last checkpoint is on its way")
             if not asked:
@@ -270,13 +270,13 @@ def _must_be_free(session: Session, store: Store, status: Status) -> None:
                 f"{number}): let it, stop it by `python -m launch stop {session.run}`, or {wish}"
             )
         print(f"Waiting until attempt {number} is seen to be gone", end="\r")
-        time.sleep(POLL)
+        time.sleep(CELL_POLL)
         status = derive(store, session.run, time.time())
 
 
 def _never_began(status: Status, machine: Machine | None) -> bool:
     """Without a sign for longer than a machine takes to start."""
-    limit = START_OWN if machine is not None and machine.provider == PROVIDER else START
+    limit = BEGIN_HERE if machine is not None and machine.provider == PROVIDER else BEGIN_REMOTE
     started = machine.started if machine else 0.0
     return status.silent_s is None and time.time() - started > limit
 

@@ -17,7 +17,7 @@ from mimir.runs.status import read_head
 from mimir.runs.store import Store
 
 LINES = 12
-EVERY = 20.0
+LINE_EVERY = 20.0
 """Seconds between pictures: one takes half a second of the CPU that training needs too."""
 
 
@@ -75,7 +75,7 @@ class Board:
             row["step"]: row
             for row in read_metrics(store, record.name, read_head(store, record.name))
         }
-        self._number, self._drawn_at, self._shown = 0, -EVERY, ""
+        self._number, self._drawn_at, self._shown = 0, -LINE_EVERY, ""
         self._baseline = self._measured()
 
     def _measured(self) -> Baseline | None:
@@ -98,7 +98,7 @@ class Board:
 
     def refresh(self, *, now: bool = False) -> None:
         """Show what is new; the curve every now and then, or `now`."""
-        due = now or self._clock() - self._drawn_at >= EVERY
+        due = now or self._clock() - self._drawn_at >= LINE_EVERY
         grown = due and self._grow()
         with self._lock:
             shown = "\n".join(filter(None, [*self._lines, self._progress]))

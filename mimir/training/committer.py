@@ -15,7 +15,7 @@ from mimir.runs.commit import Attempt
 from mimir.text import duration, size
 from mimir.training.checkpoint import Snapshot
 
-TIMEOUT = 1800.0
+STORE_TIMEOUT = 1800.0
 """Seconds without a successful commit, while one waits, before training gives up."""
 LONGEST_PAUSE = 60.0
 
@@ -36,7 +36,7 @@ class Committer:
         say: Callable[[str], None],
         *,
         before: Callable[[], bool] = lambda: True,
-        timeout: float = TIMEOUT,
+        timeout: float = STORE_TIMEOUT,
         clock: Callable[[], float] = time.monotonic,
         pause: float = 1.0,
     ) -> None:

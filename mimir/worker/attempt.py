@@ -24,7 +24,7 @@ from mimir.runs.store import Store, open_store
 from mimir.text import first_line
 from mimir.training import checkpoint
 from mimir.training.assemble import build, describe
-from mimir.training.committer import TIMEOUT as COMMIT_TIMEOUT
+from mimir.training.committer import STORE_TIMEOUT as COMMIT_TIMEOUT
 from mimir.training.committer import Committer
 from mimir.training.loop import Loop, ProgressSnapshot, first_record
 from mimir.training.validation import Validation

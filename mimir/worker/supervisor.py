@@ -33,7 +33,7 @@ from mimir.runs.parts import PartWriter
 from mimir.runs.status import read_head
 from mimir.runs.store import Store, open_store
 
-POLL = 2.0
+STOP_POLL = 2.0
 """Seconds between looks at stop request and deadline."""
 LOG_EVERY = 5.0
 """Seconds between parts of the log: a night of them stays in the thousands."""
@@ -111,7 +111,7 @@ class Worker:
         try:
             while True:
                 try:
-                    child.wait(timeout=POLL)
+                    child.wait(timeout=STOP_POLL)
                     return False
                 except subprocess.TimeoutExpired:
                     pass
@@ -134,7 +134,7 @@ class Worker:
         In a thread of its own: a store may take minutes to answer, and a deadline does not wait.
         """
         sent = -LOG_EVERY
-        while not ended.wait(POLL):
+        while not ended.wait(STOP_POLL):
             try:
                 if time.monotonic() - sent >= LOG_EVERY:
                     sent = time.monotonic()

@@ -14,7 +14,7 @@ from mimir import cli
 from mimir.runs.store import open_store
 from mimir.worker.supervisor import Worker, to_stdout
 
-EVERY = 0.2
+PARENT_EVERY = 0.2
 """Seconds between looks at the parent."""
 
 
@@ -42,7 +42,7 @@ def watch(
 ) -> None:
     """Send this process a SIGTERM once its parent is gone."""
     while parent_of() == parent:
-        sleep(EVERY)
+        sleep(PARENT_EVERY)
     os.kill(os.getpid(), signal.SIGTERM)
 
 

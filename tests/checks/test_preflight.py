@@ -149,7 +149,7 @@ def test_samples_and_memory_and_dependencies(
 ) -> None:
     monkeypatch.setattr(export, "draw_some", lambda *words: ["ACDX", "ACDE"])
     monkeypatch.setattr(dry_run, "memory", lambda device: dry_run.Memory(95, 100))
-    monkeypatch.setattr(preflight_checks, "NEEDS", ("torch", "no-such-thing"))
+    monkeypatch.setattr(preflight_checks, "PACKAGES", ("torch", "no-such-thing"))
     report = run()
     assert found(report, "samples").seen.startswith("50% of 2")
     assert found(report, "memory").status == "warn"

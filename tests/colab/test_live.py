@@ -48,7 +48,7 @@ def test_it_ends_its_session_after_a_ctrl_c(
 def test_a_session_that_stays_is_said(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(session, "GONE_WITHIN", 0.0)
+    monkeypatch.setattr(session, "SESSION_GONE_WITHIN", 0.0)
     place.answer_always("stop", 0, "[colab] Session 'x' not found.")
     assert live.main() == 75
     assert "Manage sessions" in capsys.readouterr().err

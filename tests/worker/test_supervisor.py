@@ -35,7 +35,7 @@ time.sleep(60)
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(guarding, "POLL", 0.05)
+    monkeypatch.setattr(guarding, "STOP_POLL", 0.05)
     monkeypatch.setattr(guarding, "LOG_EVERY", 0.1)
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield

@@ -15,7 +15,7 @@ def test_a_parent_that_goes_is_a_sigterm(monkeypatch: pytest.MonkeyPatch) -> Non
     slept: list[float] = []
     tethered.watch(7, lambda: next(parents), slept.append)
     assert sent == [(os.getpid(), signal.SIGTERM)]
-    assert slept == [tethered.EVERY] * 2
+    assert slept == [tethered.PARENT_EVERY] * 2
 
 
 def test_a_parent_that_was_gone_before(monkeypatch: pytest.MonkeyPatch) -> None:

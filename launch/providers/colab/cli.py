@@ -19,11 +19,11 @@ from launch.contract.errors import UnknownOutcome
 from launch.providers.colab import errors
 from mimir.errors import BadInput
 
-TIMEOUT = 90.0
+COMMAND_TIMEOUT = 90.0
 """Seconds for a command: one takes 1 to 4 s to start, and tries a dead machine for a while."""
 ASSIGN = 420.0
 """Seconds for `new`, which tries four times by itself, with pauses of 10, 20 and 40 s."""
-KERNEL = "60"
+KERNEL_TIMEOUT = "60"
 """Seconds that a machine's kernel may take to come up, and to each answer before the cell runs.
 The CLI's own 10 are too few for a busy machine; it then gives up, or spins until it does."""
 LEFT = 60.0
@@ -82,7 +82,7 @@ class Cli:
         if error is not None:
             raise error
 
-    def ask(self, home: Path, *words: str, timeout: float = TIMEOUT) -> Said:
+    def ask(self, home: Path, *words: str, timeout: float = COMMAND_TIMEOUT) -> Said:
         """Run `colab WORDS` to its end. `new` is let end after a Ctrl-C too: the session that it
         makes would else be nobody's.
 
@@ -161,7 +161,7 @@ class Cli:
     def _variables(self, home: Path) -> dict[str, str]:
         passed = {name: self._environ[name] for name in PASSED_ON if name in self._environ}
         cloud = self._environ.get("CLOUDSDK_CONFIG") or str(self._home() / ".config" / "gcloud")
-        return {"REQUEST_TIMEOUT": KERNEL} | passed | {
+        return {"REQUEST_TIMEOUT": KERNEL_TIMEOUT} | passed | {
             "HOME": str(home), "LANG": "C.UTF-8", "NO_COLOR": "1", "TERM": "dumb",
             "COLUMNS": "400", "CLOUDSDK_CONFIG": cloud,
             # Else a traceback is drawn in a box, and may show what variables held.

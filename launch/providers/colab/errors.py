@@ -32,7 +32,7 @@ INSTALL = (
     "set COLAB_CLI_PATH=~/colab/bin/colab"
 )
 LOGIN = "sign in once: run `colab sessions` in a terminal and follow it"
-WAIT = 60.0
+RETRY_AFTER = 60.0
 """Seconds to wait after a 429, which Colab gives no time with."""
 STRUCK = "Pruned 1 stale"
 """What the CLI says of a session that it knew and the account has no more."""
@@ -119,7 +119,7 @@ def failure(said: str, what: str) -> MimirError:
     if re.search(r": Forbidden\b", said):
         return AuthFailed(f"Colab does not let this account {what} (Forbidden)")
     if "Too Many Requests" in said:
-        return RateLimited("Colab limits how often it is asked: wait a minute", WAIT)
+        return RateLimited("Colab limits how often it is asked: wait a minute", RETRY_AFTER)
     if "Service Unavailable" in said:
         return NoCapacity("Colab has no machine to give now: try again later")
     if re.search(r"NameResolution|NewConnection|ProxyError|ConnectTimeout|SSLError", said):

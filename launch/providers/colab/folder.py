@@ -19,7 +19,7 @@ from launch.contract.cloud import machine_name
 from launch.contract.provider import AttemptSpec
 from launch.providers.local.provider import state_folder
 
-STALE = 3600.0
+FOLDER_STALE = 3600.0
 """Seconds after which no command can still be using its home."""
 
 
@@ -45,7 +45,7 @@ def sweep(*places: Path) -> None:
     for place in (root(), *places):
         for path in (*place.glob("home-*"), *place.glob("got-*")):
             with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > STALE:
+                if time.time() - path.stat().st_mtime > FOLDER_STALE:
                     shutil.rmtree(path, ignore_errors=True)
 
 

@@ -45,7 +45,7 @@ from mimir.runs.store import Store, open_store
 
 BEGIN = 240.0
 """Seconds for the first line of the cell."""
-WORKER_GRACE = 120.0
+COLAB_GRACE = 120.0
 """Seconds for the last checkpoint, once the worker is asked to end."""
 FRESH = 10.0
 """Seconds for which a session that a look found is taken to be there: each look is a process of a
@@ -72,7 +72,7 @@ class ColabProvider:
         cli: Cli | None = None,
         *,
         every: float = LIST_EVERY,
-        grace: float = WORKER_GRACE,
+        grace: float = COLAB_GRACE,
         opener: Callable[[str], Store] = open_store,
         environ: Mapping[str, str] = os.environ,
         clock: Callable[[], float] = time.time,

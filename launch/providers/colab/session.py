@@ -21,7 +21,7 @@ from mimir.errors import MimirError
 
 AGAIN = 3.0
 """Seconds to the second look that must confirm that a session is gone."""
-GONE_WITHIN = 90.0
+SESSION_GONE_WITHIN = 90.0
 """Seconds in which a session that was ended must have gone from the list."""
 
 
@@ -70,7 +70,7 @@ class Session:
         Raises:
             NotGone: that could not be shown.
         """
-        until, why = self.clock() + GONE_WITHIN, "no answer yet"
+        until, why = self.clock() + SESSION_GONE_WITHIN, "no answer yet"
         while True:
             there = None
             try:

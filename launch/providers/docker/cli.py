@@ -13,7 +13,7 @@ from typing import Any
 from launch.contract.errors import NoCapacity, ProviderError, UnknownOutcome
 from mimir.errors import BadInput
 
-TIMEOUT = 60.0
+ENGINE_TIMEOUT = 60.0
 """Seconds for a command that only talks to the engine."""
 PULL = 3600.0
 """Seconds for fetching an image."""
@@ -35,7 +35,7 @@ class Engine:
         self._run, self._which = run, which
 
     def ask(
-        self, *words: str, timeout: float = TIMEOUT, environ: Mapping[str, str] | None = None
+        self, *words: str, timeout: float = ENGINE_TIMEOUT, environ: Mapping[str, str] | None = None
     ) -> str:
         """Standard output of `docker WORDS`; `environ` is added to the caller's variables.
 

@@ -32,7 +32,7 @@ from mimir.errors import BadInput
 from mimir.runs.s3_url import parse_url
 from mimir.runs.store import open_store
 
-IMAGE = "mimir:latest"
+OWN_IMAGE = "mimir:latest"
 """What `make image` makes. $MIMIR_IMAGE or --image names another."""
 KEYS = "/run/mimir"
 """Where the folder with the keys is in the container. The folder, for the file is replaced."""
@@ -86,7 +86,7 @@ class DockerProvider:
             return self._start(spec)
 
     def _start(self, spec: AttemptSpec) -> Machine:
-        image = spec.image or os.environ.get("MIMIR_IMAGE") or IMAGE
+        image = spec.image or os.environ.get("MIMIR_IMAGE") or OWN_IMAGE
         found = self._find(spec)
         if found is None:
             self._end_older(spec)

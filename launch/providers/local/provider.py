@@ -22,7 +22,7 @@ from launch.contract.redaction import Secrets
 from mimir.errors import BadInput
 
 COMMAND = (sys.executable, "-m", "mimir.worker")
-WORKER_GRACE = 60.0
+PROCESS_GRACE = 60.0
 """Seconds that an ended worker has for its last checkpoint."""
 _PROC = Path("/proc")
 
@@ -48,7 +48,7 @@ class LocalProvider:
         self,
         command: tuple[str, ...] | None = None,
         *,
-        grace: float = WORKER_GRACE,
+        grace: float = PROCESS_GRACE,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:

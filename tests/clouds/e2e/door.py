@@ -75,7 +75,7 @@ HURRY: dict[str, Any] = {
     "launch.contract.deadlines:UNRECORDED_FOR": 0.0,
     "launch.provision.wait:SUBMIT_WAITS": 30.0,
     "launch.provision.wait:FIRST_HEARTBEAT": 3.0,
-    "launch.supervise.log_follower:POLL": 0.3,
+    "launch.supervise.log_follower:LOG_POLL": 0.3,
     "launch.supervise.log_follower:ASK": 1.0,
     "launch.supervise.log_follower:KEEP": 0.8,
     "launch.supervise.log_follower:LOG_TAIL_WITHIN": 2.0,

@@ -207,7 +207,7 @@ def test_sessions_of_colab() -> None:
     work = Workload(load_preset("large"), GUIDE_ROWS)
 
     def what(gpu: str, hours: float) -> forecast.Forecast:
-        step = (hours - forecast.START / 3600) * 3600 / work.steps
+        step = (hours - forecast.START_UP / 3600) * 3600 / work.steps
         made = forecast.forecast(work, gpu, {gpu: forecast.Measured(step, "x")})
         assert made is not None
         return made

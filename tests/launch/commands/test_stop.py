@@ -20,7 +20,7 @@ def test_an_attempt_that_does_not_stop_in_time_is_told_as_json_too(
     store = open_store(tmp_path.as_uri())
     create_run(store, RunRecord("run", "toy", {}, 0, 0.0))
     Attempt.claim(store, "run", raise_attempt(store, "run"))
-    monkeypatch.setattr(stopping, "WAIT", 0.0)
+    monkeypatch.setattr(stopping, "STOP_WAITS", 0.0)
     assert stopping.stop("run", store=store.url, json=True) == INTERRUPTED
     out, err = capsys.readouterr()
     assert json.loads(out)["stop_requested"] is True

@@ -12,7 +12,7 @@ from launch.pricing.workload import Workload
 from launch.providers import registry
 from launch.providers.local.provider import LocalProvider
 from launch.provision import choose
-from launch.provision.choose import RESERVE, SHORTEST, Found
+from launch.provision.choose import RESERVE, SHORTEST_RENTAL, Found
 from mimir.config import Config
 from mimir.errors import BadInput, StoreError
 from mimir.runs.machine import Machine
@@ -147,7 +147,7 @@ def test_a_budget_that_fits_passes(desk: Desk) -> None:
     [
         (0.99, Limits(max_hours=1.0), "--max-hours {hours:g}, and"),
         (0.99, Limits(max_cost=1.0), "--max-cost {cost:g}, and"),
-        (0.01, Limits(max_cost=1.0), "--max-cost {cost:g}, and"),  # not even SHORTEST
+        (0.01, Limits(max_cost=1.0), "--max-cost {cost:g}, and"),  # not even SHORTEST_RENTAL
         (0.99, Limits(max_hours=1.0, max_cost=900.0), "--max-hours {hours:g}, --max-cost 900, and"),
     ],
 )
@@ -166,7 +166,7 @@ def test_a_budget_that_does_not(desk: Desk, share: float, limits: Limits, words:
     assert words.format(hours=hours, cost=cost) in said
     best = forecast()
     assert f"{best.hours:.1f} h on runpod's RTX 4090 for ${best.cost:.2f} (model)" in said
-    assert (found.choices == ()) == (hours < SHORTEST)
+    assert (found.choices == ()) == (hours < SHORTEST_RENTAL)
 
 
 def test_nothing_to_be_had_says_where_and_why(desk: Desk) -> None:

@@ -37,7 +37,7 @@ class Place:
     def _mint(self, url: str, run: str, attempt: int, life: float, how: How) -> Credentials:
         self.asked.append((url, run, attempt, life, how))
         ends = self.now + min(
-            max(life + deadlines.KEYS_OUTLIVE, credentials.SHORTEST), self.longest
+            max(life + deadlines.KEYS_OUTLIVE, credentials.SHORTEST_LIFE), self.longest
         )
         return Credentials("a new id", "a new secret", "a token", ends)
 
