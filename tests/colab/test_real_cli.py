@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -155,7 +156,8 @@ def test_a_cell_that_cannot_begin_costs_no_minutes(
 def test_stopped_while_busy_from_another_computer(account: Account) -> None:
     record = begin(account)
     wait_for(works(account, record), "the worker's first line")
-    elsewhere = {**record, "host": "elsewhere", "folder": "/nowhere"}
+    details = {**record.details, "folder": "/nowhere"}
+    elsewhere = replace(record, host="elsewhere", details=details)
     assert account.provider.alive(elsewhere) is True
     account.provider.end(elsewhere)
     assert account.colab.exits == {record.detail("endpoint"): "75"}, "it was asked, and let end"
