@@ -16,6 +16,7 @@ from launch.providers.colab import provider as colab
 from launch.providers.colab import watch
 from launch.providers.colab.cli import Cli
 from launch.providers.colab.provider import ColabProvider
+from mimir.runs.machine import Machine
 from tests.colab import stand_in
 from tests.waiting import LIMIT
 
@@ -44,7 +45,7 @@ class Place:
     def attempt(self) -> Path:
         return self.root / "store" / NAME
 
-    def begin(self, code: str = WAITS, gpu: str = "T4", name: str = NAME) -> dict[str, Any]:
+    def begin(self, code: str = WAITS, gpu: str = "T4", name: str = NAME) -> Machine:
         job = {"command": [sys.executable, "-c", code], "env": {"KEY": SECRET}}
         return self.provider.begin(self.attempt.with_name(name), name, gpu, job)
 

@@ -34,7 +34,7 @@ def provider(program: str, grace: float = 5.0) -> LocalProvider:
     return LocalProvider((sys.executable, "-c", program), grace=grace)
 
 
-def stranger(machine: dict[str, Any]) -> LocalProvider:
+def stranger(machine: Machine) -> LocalProvider:
     """A provider of another launcher process: the machine is not its child."""
     return LocalProvider()
 
