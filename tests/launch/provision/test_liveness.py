@@ -22,8 +22,7 @@ NOW = 5000.0
 
 def busy(store: Store) -> str:
     status = derive(store, "run", NOW)
-    order = status.attempts[-1].order if status.attempts else None
-    return diagnosis.busy(diagnosis.observe(status, order, NOW))
+    return diagnosis.busy(diagnosis.observe(status, NOW))
 
 
 def begin(store: Store, **machine: Any) -> None:
