@@ -66,7 +66,8 @@ def check_free(store: "Store", name: str, store_option: str) -> "Status":
     now = time.time()
     status = derive(store, name, now)
     check_not_done(status, store_option)
-    sign = diagnosis.busy(diagnosis.observe(status, now))
+    order = status.attempts[-1].order if status.attempts else None
+    sign = diagnosis.busy(diagnosis.observe(status, order, now))
     if sign:
         logs = command("logs", name, store_option, "--follow")
         stop = command("stop", name, store_option)

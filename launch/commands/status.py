@@ -27,5 +27,6 @@ def status(name: str, *, store: str = "", json: bool = False) -> None:
     if json:
         print(json_text.dumps({**found.as_json(), "bill": bill(found, now).as_json()}, indent=2))
     else:
-        busy = found.silent and bool(diagnosis.busy(diagnosis.observe(found, now)))
+        order = found.attempts[-1].order if found.attempts else None
+        busy = found.silent and bool(diagnosis.busy(diagnosis.observe(found, order, now)))
         print(status_text(found, store, now, busy=busy))

@@ -45,15 +45,11 @@ class Diagnosis:
 
 def observe(
     status: Status,
+    order: Order | None,
     now: float,
     provider: Callable[[str], Provider] | None = None,
-    first: Order | None = None,
 ) -> Observation:
-    """Ask the provider of the newest attempt's machine, unless it is known to be gone.
-
-    first: the order of attempt 1, for a run whose HEAD has not been raised to it.
-    """
-    order = status.attempts[-1].order if status.attempts else first
+    """Ask the provider of the newest attempt's machine, unless it is known to be gone."""
     machine = liveness.current(status)
     state, said = None, ""
     if machine is not None and not status.attempts[-1].gone:

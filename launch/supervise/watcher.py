@@ -122,8 +122,9 @@ class Watcher:
     def _observe(self, run: str) -> Observation:
         now = self._clock()
         status = derive(self._store, run, now)
-        first = None if status.attempts else notes.read_order(self._store, run, 1)
-        return observe(status, now, self._provider, first)
+        number = max(1, status.attempt)
+        last = notes.read_order(self._store, run, number)
+        return observe(status, last, now, self._provider)
 
     def _adopt_or_wait(self, observed: Observation, found: Diagnosis) -> Seen:
         status = observed.status

@@ -116,7 +116,7 @@ def test_watch_resume_and_submit_agree_about_a_machine_at_each_minute(
         desk.clock.now = START + 60 * minute
         lives(desk, minute)
         status = derive(desk.store, "run", desk.clock())
-        found = diagnose(observe(status, desk.clock()))
+        found = diagnose(observe(status, status.attempts[-1].order, desk.clock()))
         said.add(found.kind)
         try:  # what both submit and resume ask before they begin an attempt
             options.check_free(desk.store, "run", "")

@@ -22,7 +22,8 @@ NOW = 5000.0
 
 def busy(store: Store) -> str:
     status = derive(store, "run", NOW)
-    return diagnosis.busy(diagnosis.observe(status, NOW))
+    order = status.attempts[-1].order if status.attempts else None
+    return diagnosis.busy(diagnosis.observe(status, order, NOW))
 
 
 def begin(store: Store, **machine: Any) -> None:
