@@ -62,14 +62,7 @@ def _connect(
     read_timeout: float,
     tries: int,
 ) -> Clients:
-    session = botocore.session.get_session()
-    chain = (
-        file_resolver(credentials_file)
-        if credentials_file is not None
-        else ToldResolver(session.get_component("credential_provider"))
-    )
-    session.register_component("credential_provider", chain)
-    made = boto3.session.Session(botocore_session=session)
+    made = _session(credentials_file)
     if not bucket.endpoint:
         bucket = replace(bucket, endpoint=_configured(made))
     if not bucket.region and made.region_name:
@@ -97,6 +90,25 @@ def _connect(
         return found
 
     return Clients(bucket, client(tries), client(1), region)
+
+
+def session() -> boto3.session.Session:
+    """boto3's session of this environment, whose keys come or fail as `connect` says."""
+    try:
+        return _session(None)
+    except Exception as error:
+        raise s3_failures.configuration(error, "AWS cannot be asked") from error
+
+
+def _session(credentials_file: Path | None) -> boto3.session.Session:
+    found = botocore.session.get_session()
+    chain = (
+        file_resolver(credentials_file)
+        if credentials_file is not None
+        else ToldResolver(found.get_component("credential_provider"))
+    )
+    found.register_component("credential_provider", chain)
+    return boto3.session.Session(botocore_session=found)
 
 
 def _configured(made: boto3.session.Session) -> str:

@@ -20,6 +20,7 @@ from botocore.credentials import (
     ReadOnlyCredentials,
 )
 
+from mimir.connections import sendable
 from mimir.errors import BadInput, StoreDenied
 from mimir.runs import s3_failures
 
@@ -115,7 +116,7 @@ class _Provider(CredentialProvider):
 def _sendable(keys: ReadOnlyCredentials) -> ReadOnlyCredentials:
     """The keys; StoreDenied if they hold what cannot stand in a request's header."""
     for word in (keys.access_key, keys.secret_key, keys.token):
-        if word and not (word.isascii() and word.isprintable() and " " not in word):
+        if word and not sendable(word):
             raise s3_failures.bad_characters("the store cannot be asked with these credentials")
     return keys
 

@@ -6,10 +6,7 @@ again (75). A class that nobody thought of ends as "try again". Texts of other p
 repeated: a `credential_process` may print secrets.
 """
 
-import os
-import re
 import ssl
-from collections.abc import Iterator
 from http.client import HTTPException
 
 from boto3.exceptions import Boto3Error
@@ -17,8 +14,8 @@ from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 from urllib3 import exceptions as urllib
 
-from mimir.errors import BadInput, Corrupt, MimirError, StoreDenied, StoreError
-from mimir.text import alternatives
+from mimir.connections import BAD_CHARACTERS, PROXIES, below, set_here, to_mend
+from mimir.errors import BadInput, MimirError, StoreDenied, StoreError
 
 _CREDENTIALS = (
     boto.CredentialRetrievalError, boto.SSOError, boto.LoginError, boto.TokenRetrievalError,
@@ -33,9 +30,6 @@ _CONNECTION = (
 )  # fmt: skip
 """May pass. What else is a BotoCoreError is about settings, which do not mend themselves."""
 
-_CA_FILES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
-_PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
-_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE")
 _LOCAL = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
 
 
@@ -165,28 +159,17 @@ def _credentials(error: BaseException, cannot: str) -> MimirError | None:
 
 
 def _below(error: BaseException, cannot: str, where: str) -> MimirError | None:
-    """What the first telling error below `error` says, if any: it may be wrapped three times."""
+    """What the first telling error below `error` says, if any."""
+    lasting = to_mend(error, where)
+    if lasting:
+        return StoreDenied(f"{cannot}: {lasting}")
     for each in below(error):
-        if isinstance(each, ssl.SSLCertVerificationError):
+        if isinstance(each, MimirError):
+            return each
+        if isinstance(each, _LOCAL) and each.filename:
             return StoreDenied(
-                f"{cannot}: the certificate of {where} is not trusted here "
-                f"({_words(each.verify_message)}); have {_CA_FILES[0]} name the "
-                "file of the authority that signed it, or correct endpoint="
-            )
-        if isinstance(each, ssl.SSLError) and each.reason in _NO_TLS:
-            return StoreDenied(
-                f"{cannot}: {where} does not speak TLS; write http:// in endpoint= if that is "
-                "meant, or correct the port"
-            )
-        if isinstance(each, ssl.SSLError) and each.library in ("X509", "PEM"):
-            return _ca_file(cannot)
-        if isinstance(each, _LOCAL):
-            named = os.fsdecode(each.filename) if each.filename else ""
-            if not named or named in {os.environ.get(name) for name in _CA_FILES}:
-                return _ca_file(cannot)
-            return StoreDenied(
-                f"{cannot}: {_shown(named)}, which your AWS configuration names, cannot be used "
-                f"({each.strerror}); correct it there"
+                f"{cannot}: {_shown(each.filename)}, which your AWS configuration names, cannot "
+                f"be used ({each.strerror}); correct it there"
             )
         if isinstance(each, boto.InvalidProxiesConfigError | urllib.ProxySchemeUnknown):
             return BadInput(f"{cannot}: {_proxy()} is not the address of a proxy; correct it")
@@ -195,43 +178,17 @@ def _below(error: BaseException, cannot: str, where: str) -> MimirError | None:
                 f"{cannot}: the proxy that {_proxy()} names does not let it through to {where}; "
                 "try again, correct it, or except the server by NO_PROXY"
             )
-        if isinstance(each, UnicodeEncodeError) or (
-            isinstance(each, ValueError) and str(each).startswith("Invalid header value")
-        ):
-            return bad_characters(cannot)
         if isinstance(each, urllib.LocationValueError):
             return BadInput(f"{cannot}: {where} or {_proxy()} is not a web address; correct it")
-        if isinstance(each, MemoryError):
-            return StoreError(f"{cannot}: this computer has no memory left for it; try again")
-        if isinstance(each, Corrupt):
-            return each
     return None
 
 
 def bad_characters(cannot: str) -> StoreDenied:
     """Of keys that cannot be sent: pasted with a line's end, with quotes, or with an accent."""
     return StoreDenied(
-        f"{cannot}: the keys hold characters that no key has, such as a line's end, a blank or an "
-        "accent; copy AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN again"
+        f"{cannot}: the keys hold {BAD_CHARACTERS}; copy AWS_ACCESS_KEY_ID, "
+        "AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN again"
     )
-
-
-def below(error: BaseException) -> Iterator[BaseException]:
-    """The error and those that it was made from, outermost first, each once.
-
-    Not its context: that is whatever the caller was handling at that time.
-    """
-    queue: list[object] = [error]
-    seen: set[int] = set()
-    while queue:
-        each = queue.pop(0)
-        if not isinstance(each, BaseException) or id(each) in seen:
-            continue
-        seen.add(id(each))
-        yield each
-        kwargs = getattr(each, "kwargs", None)
-        inner = kwargs.get("error") if isinstance(kwargs, dict) else None
-        queue += [inner, getattr(each, "reason", None), each.__cause__, *each.args]
 
 
 def _no_answer(error: NoAnswer, cannot: str, where: str) -> MimirError:
@@ -243,23 +200,8 @@ def _no_answer(error: NoAnswer, cannot: str, where: str) -> MimirError:
     return StoreError(f"{cannot}: {where} {error.what}; try again")
 
 
-def _ca_file(cannot: str) -> BadInput:
-    named = [name for name in _CA_FILES if os.environ.get(name)]
-    which = f"that {alternatives(named)} names" if named else "of your AWS configuration"
-    return BadInput(
-        f"{cannot}: the file of certificates {which} is missing or holds none; correct it, or "
-        "take the setting away"
-    )
-
-
 def _proxy() -> str:
-    named = [name for name in _PROXIES if os.environ.get(name)]
-    return alternatives(named) if named else "the proxy setting"
-
-
-def _words(text: object) -> str:
-    """OpenSSL's own word for what is wrong with a certificate."""
-    return re.sub(r"[^\w ,.'-]", "", str(text))[:80]
+    return set_here(PROXIES, "the proxy setting")
 
 
 def _shown(name: object) -> str:
