@@ -11,13 +11,14 @@ import io
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TypeVar
 
 from mimir.errors import Conflict, Corrupt, NotFound, StoreDenied, StoreError
+from mimir.runs.s3_address import addresses, pin
 from mimir.runs.s3_client import connect
 from mimir.runs.s3_content import PART, TRANSFER, etag, opened, sha256
 from mimir.runs.s3_errors import ABSENT, code_of, status_of, told
@@ -52,6 +53,7 @@ class S3Store:
         read_timeout: float = 60,
         tries: int = 5,
     ) -> None:
+        self._credentials_file = credentials_file
         clients = connect(
             bucket, credentials_file, connect_timeout=connect_timeout, read_timeout=read_timeout,
             tries=tries,
@@ -173,6 +175,22 @@ class S3Store:
         """
         sign, what, life = self._client.generate_presigned_url, self._at(key), int(seconds)
         return str(self._call("sign for", key, lambda: sign("get_object", what, life)))
+
+    def by_address(self) -> "Sequence[S3Store]":
+        """This store through each address of its server's name; itself if that tells none apart."""
+        with told("find the server of", self._name(""), self.bucket.endpoint):
+            found = addresses(self._client.generate_presigned_url("put_object", self._at("x")))
+        if len(found) < 2:
+            return [self]
+        ways = []
+        for address in found:
+            # One that is not reached must not cost a minute.
+            way = S3Store(self.bucket, self._credentials_file, connect_timeout=5, tries=2)
+            for client in (way._client, way._once):
+                pin(client, address)
+            way.etag_form = self.etag_form
+            ways.append(way)
+        return ways
 
     def _wrong(self, sent: Stored, promised: str) -> str:
         """What is wrong with an object just uploaded, or "". promised: its ETag, "" for any."""
