@@ -5,7 +5,6 @@ server directly. Both are on 127.0.0.1.
 """
 
 import json
-import logging
 import os
 import random
 import subprocess
@@ -14,7 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from mimir.runs import layout
 from mimir.runs.commit import raise_attempt
@@ -25,6 +23,7 @@ from mimir.runs.store import Store, open_store
 from tests.e2e import jobs
 from tests.gates import Gate
 from tests.servers.faults import Faults
+from tests.servers.moto_server import serving
 from tests.waiting import LIMIT, wait_for
 
 AWAY = 100
@@ -35,12 +34,8 @@ KEY, SECRET, TOKEN = "PLANTEDKEYID", "planted-secret-key", "planted-session-toke
 
 @pytest.fixture(scope="module")
 def moto() -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with serving() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture
