@@ -109,6 +109,7 @@ def main(
     from bench import results
     from mimir.training.device import usable
 
+    began = time.monotonic()
     trees = [Path(before).resolve(), Path(after).resolve() if after else ROOT]
     for tree in trees:
         if not (tree / "mimir" / "training").is_dir():
@@ -117,9 +118,22 @@ def main(
         raise BadInput(f"blocks is {blocks}, but must be at least 1")
     kind = "cuda" if device != "cpu" and usable() else "cpu"
     given = str(Path(data).resolve()) if data else ""
-    found: dict[str, Any] = {}
-    for name in filter(None, (name.strip() for name in presets.split(","))):
-        found[name] = _preset(trees, name, kind, given, blocks, seconds_per_block)
+    names = [name.strip() for name in presets.split(",") if name.strip()]
+    # All begin at once: most of that is compilation, which leaves the GPU alone.
+    pairs = [[Trainer(tree, name, kind, given) for tree in trees] for name in names]
+    try:
+        speeds = [[trainer.answer() for trainer in pair] for pair in pairs]
+        print(f"all trainers began after {time.monotonic() - began:.0f} s", flush=True)
+        whole = 1 if kind == "cpu" else GPU_WARM_UP
+        found = {
+            name: _blocks(name, pair, [
+                whole * max(1, round(seconds_per_block / each / whole)) for each in speed
+            ], blocks)
+            for name, pair, speed in zip(names, pairs, speeds, strict=True)
+        }  # fmt: skip
+    finally:
+        for trainer in (trainer for pair in pairs for trainer in pair):
+            trainer.end()
     machine = results.machine(torch.device(kind), torch.get_num_threads())
     result = {
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -134,21 +148,11 @@ def main(
     print(f"written to {path}")
 
 
-def _preset(
-    trees: list[Path], name: str, device: str, data: str, blocks: int, seconds: float
-) -> dict[str, Any]:
-    trainers = [Trainer(tree, name, device, data) for tree in trees]
-    try:
-        whole = 1 if device == "cpu" else GPU_WARM_UP
-        speeds = [trainer.answer() for trainer in trainers]
-        steps = [whole * max(1, round(seconds / speed / whole)) for speed in speeds]
-        times: list[list[float]] = [[], []]
-        for _ in range(blocks):
-            for trainer, count, taken in zip(trainers, steps, times, strict=True):
-                taken.append(trainer.take(count) * 1e3)
-    finally:
-        for trainer in trainers:
-            trainer.end()
+def _blocks(name: str, pair: list[Trainer], steps: list[int], blocks: int) -> dict[str, Any]:
+    times: list[list[float]] = [[], []]
+    for _ in range(blocks):
+        for trainer, count, taken in zip(pair, steps, times, strict=True):
+            taken.append(trainer.take(count) * 1e3)
     ratios = [before / after for before, after in zip(*times, strict=True)]
     medians = [statistics.median(each) for each in times]
     print(

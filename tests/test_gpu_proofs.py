@@ -1,5 +1,6 @@
 """The script that runs the proofs on a GPU, with parts that need none."""
 
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +37,8 @@ def parts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def numbers(log: Path) -> list[int]:
-    return [int(line) for line in log.read_text().splitlines() if line.isdecimal()]
+    words = (line.partition("hangs: ")[2] for line in log.read_text().splitlines())
+    return [int(word) for word in words if word.isdecimal()]
 
 
 @pytest.mark.usefixtures("parts")
@@ -61,12 +63,12 @@ def test_a_part_that_fails_or_hangs_stops_no_other(
             pass
 
     monkeypatch.setattr(threading, "Timer", Timer)
-    assert main(out=str(tmp_path / "out"), parts="fails,hangs,works") == 1
+    assert main(out=str(tmp_path / "out"), parts="fails,hangs+works") == 1
     lines = log.read_text().splitlines()
     assert [line.split(" s  ")[1] for line in lines[-3:]] == [
         "FAILED with exit code 1", "FAILED: cut off", "ok",
     ]  # fmt: skip
-    assert str([str(tmp_path / "out"), ""]) in lines
+    assert f"works: {[str(tmp_path / 'out'), '']}" in lines
     (left,) = numbers(log)
 
     def gone() -> bool:
@@ -74,6 +76,10 @@ def test_a_part_that_fails_or_hangs_stops_no_other(
         return not status.exists() or status.read_text().rpartition(")")[2].split()[0] == "Z"
 
     wait_for(gone, "the end of what the part had started")
+
+
+def test_all_parts_are_in_the_order() -> None:
+    assert sorted(re.split("[,+]", gpu_proofs.ORDER)) == sorted(gpu_proofs.PARTS)
 
 
 @pytest.mark.usefixtures("parts")
