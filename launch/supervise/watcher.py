@@ -216,7 +216,7 @@ class Watcher:
         status = derive(self._store, run, self._clock())
         if status.state not in ENDED:
             try:
-                end_attempt(self._store, run, status.attempt, state, reason)
+                end_attempt(self._store, run, status.attempt, state, reason, clock=self._clock)
             except Fenced as error:
                 return self._seen(status, False, False, str(error))
         return self._seen(derive(self._store, run, self._clock()), True, True, reason)
