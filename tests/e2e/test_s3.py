@@ -124,10 +124,11 @@ def logged(tmp_path: Path, name: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kills", [10, pytest.param(25, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [10, pytest.param(100, marks=pytest.mark.long)])
 def test_killed_at_random_moments_behind_faults(
     store: Store, calm: Store, faults: Faults, gate: Gate, begin: Callable, data: Path, kills: int
 ) -> None:
+    """In turn the whole machine dies, and the training alone; then its worker writes an outcome."""
     settings = {**jobs.ENDLESS, "max_steps": (kills + 1) * AWAY}
     jobs.submit(store, "torn", data, **settings)
     jobs.submit(calm, "calm", data, **settings)
@@ -138,7 +139,7 @@ def test_killed_at_random_moments_behind_faults(
         before = step_of(store, "torn")
         gate.open(before + AWAY)
         process = begin("torn")
-        if number % 2 == 0:
+        if number % 4 < 2:
             time.sleep(moments.uniform(0, 4))  # while it starts, claims and fetches
         else:
             wait_for(
@@ -147,12 +148,23 @@ def test_killed_at_random_moments_behind_faults(
             )
             time.sleep(moments.uniform(0, 0.3))
         assert process.poll() is None, f"ended before it was killed (seed {SEED})"
-        jobs.kill(process)
+        if number % 2:
+            jobs.kill(process)
+            continue
+        wait_for(lambda: jobs.kill_training(process), "its training")  # noqa: B023
+        assert process.wait(timeout=LIMIT) == 75
+        outcome = read_outcome(store, "torn", number + 1)
+        assert outcome is not None, f"no outcome (seed {SEED})"
+        assert "killed by SIGKILL" in outcome.reason
     gate.open()
     assert finish(begin, "torn") == 0
     assert faults.share >= 0.05, faults.counts
+    last = read_outcome(store, "torn", read_head(store, "torn").attempt)
+    assert last is not None
+    assert last.exit_code == 0
     assert len(derive(store, "torn", time.time()).attempts) > kills
     jobs.assert_same(store, "torn", "calm", calm)
+    print(f"{kills} kills, {faults.share:.1%} of {faults.counts.total()} requests: {faults.counts}")
 
 
 def finish(begin: Callable, name: str) -> int:
