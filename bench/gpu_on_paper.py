@@ -22,6 +22,7 @@ import torch
 import triton
 from torch import Tensor
 from torch._inductor import compile_fx, config
+from torch._inductor.debug import DebugContext
 from torch._inductor.graph import GraphLowering
 from torch._inductor.runtime import triton_helpers
 from torch._inductor.virtualized import V
@@ -243,9 +244,7 @@ class Paper:
             triton.runtime.jit.JITFunction.run = run
 
 
-_PRODUCTS = (
-    torch.ops.aten.mm.default, torch.ops.aten.addmm.default, torch.ops.aten.bmm.default,
-)  # fmt: skip
+_PRODUCTS = tuple(getattr(torch.ops.aten, name).default for name in ("mm", "addmm", "bmm"))
 
 
 class _Stop(Exception):
@@ -306,16 +305,10 @@ def _lowered(graph: Any, example: list[Any], inference: bool, back: bool) -> str
         lowering = GraphLowering(
             graph, example_inputs=example, is_inference=inference, is_backward=back
         )
-        with V.set_graph_handler(lowering), V.set_debug_handler(_debug()):
+        with V.set_graph_handler(lowering), V.set_debug_handler(DebugContext()):
             lowering.run(*example)
             code = lowering.codegen()[0]
     return str(getattr(code, "value", code))
-
-
-def _debug() -> Any:
-    from torch._inductor.debug import DebugContext
-
-    return DebugContext()
 
 
 def _believe(properties: Any, capability: tuple[int, int], target: GPUTarget) -> None:
