@@ -23,6 +23,10 @@ if not PRESETS.is_dir():  # a checkout keeps them at the top level, a wheel insi
     PRESETS = Path(__file__).resolve().parent.parent / "jobs"
 
 
+KERNELS = ("norm", "wgrad", "gelu", "ends")
+"""Parts of a GPU's training pass that kernels of our own can compute: `mimir.model.explicit`."""
+
+
 def _need(holds: bool, name: str, value: object, rule: str) -> None:
     if not holds:
         raise BadInput(f"{name} is {value!r}, but must be {rule}")
@@ -123,6 +127,8 @@ class Runtime:
     """Steps captured in one CUDA graph; 0: no capture."""
     compile: str = "auto"
     """auto: torch.compile on a GPU only, where its start-up pays."""
+    kernels: str = ""
+    """Own kernels of a compiled GPU run, with commas between: norm, wgrad, gelu, ends."""
     checkpoint_minutes: float = 2.0
     checkpoint_steps: int = 0
     """Steps between checkpoints, beside the minutes; 0: by minutes only."""
@@ -140,6 +146,8 @@ class Runtime:
         ):
             value = getattr(self, name)
             _need(value in allowed, name, value, "one of " + ", ".join(allowed))
+        for name in filter(None, self.kernels.split(",")):
+            _need(name in KERNELS, "kernels", self.kernels, "some of " + ", ".join(KERNELS))
         minutes = self.checkpoint_minutes
         _need(0 < minutes < float("inf"), "checkpoint_minutes", minutes, "a positive number")
         for name in ("threads", "graph_steps", "checkpoint_steps", "sample_every"):

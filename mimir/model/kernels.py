@@ -117,11 +117,23 @@ def _launch(kernel: Any, tensors: list[Tensor], starts: Tensor, lengths: Tensor,
     )  # fmt: skip
 
 
+def forward(qkv: Tensor, out: Tensor, starts: Tensor, lengths: Tensor, heads: int) -> None:
+    """As `attention`, written into `out` and not recorded for a gradient."""
+    _launch(_forward, [qkv, out], starts, lengths, qkv.shape[1] // (3 * heads), heads)
+
+
+def backward(
+    grad: Tensor, qkv: Tensor, out: Tensor, starts: Tensor, lengths: Tensor, heads: int
+) -> None:
+    """Write the gradient of `qkv` into `out`, from `grad`, that of the attention's result."""
+    _launch(_backward, [grad, qkv, out], starts, lengths, qkv.shape[1] // (3 * heads), heads)
+
+
 @torch.library.custom_op("mimir::attend", mutates_args=())
 def _attend(qkv: Tensor, starts: Tensor, lengths: Tensor, heads: int) -> Tensor:
     qkv, width = qkv.contiguous(), qkv.shape[1] // (3 * heads)
     out = qkv.new_empty(qkv.shape[0], heads * width)
-    _launch(_forward, [qkv, out], starts, lengths, width, heads)
+    forward(qkv, out, starts, lengths, heads)
     return out
 
 
@@ -134,9 +146,9 @@ def _(qkv: Tensor, starts: Tensor, lengths: Tensor, heads: int) -> Tensor:
 def _attend_backward(
     grad: Tensor, qkv: Tensor, starts: Tensor, lengths: Tensor, heads: int
 ) -> Tensor:
-    grad, qkv, width = grad.contiguous(), qkv.contiguous(), qkv.shape[1] // (3 * heads)
+    grad, qkv = grad.contiguous(), qkv.contiguous()
     out = torch.empty_like(qkv)
-    _launch(_backward, [grad, qkv, out], starts, lengths, width, heads)
+    backward(grad, qkv, out, starts, lengths, heads)
     return out
 
 

@@ -28,6 +28,7 @@ from mimir.model.batch import (
     plan_training,
 )
 from mimir.model.denoiser import Denoiser, initialise
+from mimir.model.explicit import Explicit, Flat
 from mimir.model.objective import mean_bound
 from mimir.training import device as gpu
 from mimir.training import update
@@ -64,6 +65,8 @@ class Machine:
     """Shapes do not depend on the data, which graphs need and a GPU fills at no cost."""
     fused: bool = False
     """Attention by `mimir.model.kernels`."""
+    kernels: frozenset[str] = frozenset()
+    """Of `mimir.model.explicit.KERNELS`: any makes the pass the one that is written out there."""
 
     @staticmethod
     def choose(config: Config) -> "Machine":
@@ -90,7 +93,8 @@ class Machine:
         narrow = config.model.dim // config.model.heads <= WIDEST_HEAD
         fused = cuda and compiled and narrow and gpu.triton()
         device = torch.device("cuda" if cuda else "cpu")
-        return Machine(device, dtype, compiled, fixed=cuda, fused=fused)
+        kernels = frozenset(filter(None, wish.kernels.split(","))) if fused else frozenset()
+        return Machine(device, dtype, compiled, fixed=cuda, fused=fused, kernels=kernels)
 
 
 class Engine:
@@ -148,6 +152,19 @@ class Engine:
             from mimir.model import kernels
 
             self.model.kernel = kernels.attention
+        self._explicit: Explicit | None = None
+        if machine.kernels:
+            self._explicit = Explicit(self.model, self._flat(), machine.kernels)
+        # The loss scale of the pass that is written out: only float16 needs one.
+        half = machine.dtype == torch.float16
+        self._scale = self.state.scale if half else torch.ones((), device=device)
+
+    def _flat(self) -> Flat:
+        state = self.state
+        starts = {span.name: span.start for span in state.spans}
+        return Flat(
+            state.low, state.low_grad, starts, {span.name: span.shape for span in state.spans}
+        )
 
     def resume(self, tensors: dict[str, Tensor]) -> None:
         """Go on from a checkpoint's tensors."""
@@ -246,6 +263,12 @@ class Engine:
             state.low_grad.zero_()
         loss = torch.zeros((), dtype=torch.float32, device=self.machine.device)
         for i, batch in enumerate(work.batches):
+            if self._explicit is not None:
+                before = state.low_grad.clone() if i else None
+                loss += self._explicit(batch, work.residues, self._scale)
+                if before is not None:
+                    state.low_grad += before
+                continue
             term = self._loss(self.model, batch, work.residues)
             scaled = term * state.scale if self.machine.dtype == torch.float16 else term
             if self.machine.fixed:

@@ -1,0 +1,385 @@
+"""One training pass written out: loss and gradient without automatic differentiation.
+
+It computes what `objective.mean_bound` and its gradient are, for batches of fixed shape, and
+decides itself which kernel does what: gradients are written straight into the flat vector,
+nothing is gathered afterwards. Each name in `KERNELS` replaces some of torch's operations by a
+kernel of `mimir.model.fused`; without any, the pass runs everywhere and is what they are tested
+against. The library's matrix products stay where they are as fast.
+
+Sizes as in `denoiser`; F is the width of the feed-forward layers, L the number of layers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mimir.data.alphabet import LETTERS
+from mimir.model.batch import Batch
+from mimir.model.denoiser import Denoiser
+
+KERNELS = ("norm", "wgrad", "gelu", "ends")
+"""norm: LayerNorm with the residual addition; wgrad: all weight gradients of the layers in one
+product; gelu: inside the products before and behind it; ends: embedding, head and loss."""
+LINE = 32
+"""Columns of the head's gradient, as `fused.ends` has them."""
+LINEARS = ("qkv", "out", "up", "down")
+
+
+@dataclass(frozen=True)
+class Flat:
+    """A model's weights and their gradient, each one vector; the parameters are views."""
+
+    weights: Tensor
+    gradient: Tensor
+    start: Mapping[str, int]
+    """Of each parameter."""
+    shape: Mapping[str, torch.Size]
+
+    def weight(self, name: str) -> Tensor:
+        return self._view(self.weights, name)
+
+    def grad(self, name: str) -> Tensor:
+        return self._view(self.gradient, name)
+
+    def _view(self, vector: Tensor, name: str) -> Tensor:
+        start, shape = self.start[name], self.shape[name]
+        return vector[start : start + shape.numel()].view(shape)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the pass keeps for the weights' gradients: [L, N, width] each, views of one buffer."""
+
+    buffer: Tensor
+    start: dict[str, int]
+    views: dict[str, Tensor]
+
+    @staticmethod
+    def of(like: Tensor, layers: int, rows: int, dim: int, wide: int) -> "Kept":
+        widths = {
+            "qkv.x": dim, "out.x": dim, "up.x": dim, "down.x": wide,
+            "qkv.y": 3 * dim, "out.y": dim, "up.y": wide, "down.y": dim,
+        }  # fmt: skip
+        start, size = {}, 0
+        for name, width in widths.items():
+            start[name] = size
+            size += layers * rows * width
+        for name, width in (("head.x", dim), ("head.y", LINE)):
+            start[name] = size
+            size += rows * width
+        buffer = like.new_empty(size)
+        views = {
+            name: buffer[start[name] : start[name] + layers * rows * width].view(layers, rows, -1)
+            for name, width in widths.items()
+        }
+        for name, width in (("head.x", dim), ("head.y", LINE)):
+            views[name] = buffer[start[name] : start[name] + rows * width].view(rows, width)
+        return Kept(buffer, start, views)
+
+
+class Explicit:
+    """Loss and gradient of a model for batches of fixed shape.
+
+    Args:
+        model: its parameters are views of `flat`.
+        kernels: names in `KERNELS`.
+    """
+
+    def __init__(self, model: Denoiser, flat: Flat, kernels: frozenset[str]) -> None:
+        self.model, self.flat, self.kernels = model, flat, kernels
+        size = model.size
+        self.layers, self.dim, self.wide = size.layers, size.dim, size.ffn * size.dim
+        self._eps = model.norm.eps
+        self._waves = model.time_waves.to(flat.weights.dtype)
+        at = flat.start
+        second = "blocks.1." if self.layers > 1 else "blocks.0."
+        self._stride = at[second + "qkv.weight"] - at["blocks.0.qkv.weight"]
+        self._side = at[second + "qkv.bias"] - at["blocks.0.qkv.bias"]
+        if kernels:  # Triton is there only where they run
+            from mimir.model.fused import ends, norms, products, timestep
+
+            self._ends, self._norms, self._products = ends, norms, products
+            self._timestep = timestep
+            self._at = ends.Starts(
+                at["letter"], at["position"], at["label"], at["target"],
+                at["blocks.0.norm1.weight"], at["blocks.0.norm2.weight"], self._side,
+                at["norm.weight"], at["head.weight"], at["head.bias"],
+            )  # fmt: skip
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch, residues: Tensor, scale: Tensor) -> Tensor:
+        """Write the gradient of `scale` times the loss into the flat gradient; return the loss.
+
+        Args:
+            residues: 0-d int64, those of the step; scale: 0-d float32.
+        """
+        rows, dim = len(batch.tokens), self.dim
+        weights = self.flat.weights
+        kept = Kept.of(weights, self.layers, rows, dim, self.wide)
+        state = _State(kept, batch, residues, scale)
+        state.x = weights.new_empty(2 * self.layers, rows, dim, dtype=torch.float32)
+        state.qkv = weights.new_empty(self.layers, rows, 3 * dim)
+        state.pre = weights.new_empty(self.layers, rows, self.wide)
+        state.grad = weights.new_empty(rows, dim, dtype=torch.float32)
+        programs = self._norms.tiles(rows, dim)[2] if "norm" in self.kernels else 1
+        state.norms = weights.new_empty(self.layers, 2, 2, programs, dim, dtype=torch.float32)
+        self._begin(state)
+        added = None
+        for layer in range(self.layers):
+            added = self._layer(state, layer, added)
+        assert added is not None
+        loss = self._end(state, added)
+        for layer in reversed(range(self.layers)):
+            self._layer_back(state, layer)
+        self._begin_back(state)
+        self._products_back(state)
+        return loss
+
+    # Each block, forward and backward.
+
+    def _layer(self, state: "_State", i: int, added: Tensor | None) -> Tensor:
+        """One block but for its last addition, which belongs to the next norm."""
+        kept, name = state.kept.views, f"blocks.{i}."
+        if added is not None:
+            self._norm(state.x[2 * i - 1], added, name + "norm1", state.x[2 * i], kept["qkv.x"][i])
+        self._linear(kept["qkv.x"][i], name + "qkv", state.qkv[i])
+        self._attention(state, i)
+        mixed = self._linear(kept["out.x"][i], name + "out")
+        self._norm(state.x[2 * i], mixed, name + "norm2", state.x[2 * i + 1], kept["up.x"][i])
+        if "gelu" in self.kernels:
+            weight, bias = self._of(name + "up")
+            self._products.up(kept["up.x"][i], weight, bias, state.pre[i], kept["down.x"][i])
+        else:
+            self._linear(kept["up.x"][i], name + "up", state.pre[i])
+            kept["down.x"][i].copy_(F.gelu(state.pre[i]))
+        return self._linear(kept["down.x"][i], name + "down")
+
+    def _layer_back(self, state: "_State", i: int) -> None:
+        kept, name, weight = state.kept.views, f"blocks.{i}.", self.flat.weight
+        coming, before = kept["down.y"][i], kept["up.y"][i]
+        if "gelu" in self.kernels:
+            self._products.down_back(coming, weight(name + "down.weight"), state.pre[i], before)
+        else:
+            flow = torch.mm(coming, weight(name + "down.weight"))
+            before.copy_(torch.ops.aten.gelu_backward(flow, state.pre[i]))
+        flow = torch.mm(before, weight(name + "up.weight"))
+        self._norm_back(state, flow, i, 1, kept["out.y"][i])
+        flow = torch.mm(kept["out.y"][i], weight(name + "out.weight"))
+        self._attention_back(state, i, flow)
+        flow = torch.mm(kept["qkv.y"][i], weight(name + "qkv.weight"))
+        low = kept["down.y"][i - 1] if i else torch.empty_like(flow)
+        self._norm_back(state, flow, i, 0, low)
+
+    def _attention(self, state: "_State", i: int) -> None:
+        layout, to = state.batch.layout, state.kept.views["out.x"][i]
+        heads = self.model.size.heads
+        if self.model.kernel is not None and layout.starts is not None:
+            from mimir.model import kernels
+
+            assert layout.lengths is not None
+            kernels.forward(state.qkv[i], to, layout.starts, layout.lengths, heads)
+            return
+        with torch.enable_grad():
+            qkv = state.qkv[i].detach().requires_grad_()
+            mixed = self.model.attend(layout)(qkv)
+        state.attended[i] = (qkv, mixed)
+        to.copy_(mixed)
+
+    def _attention_back(self, state: "_State", i: int, flow: Tensor) -> None:
+        layout, to = state.batch.layout, state.kept.views["qkv.y"][i]
+        if i in state.attended:
+            qkv, mixed = state.attended[i]
+            to.copy_(torch.autograd.grad(mixed, qkv, flow)[0])
+            return
+        from mimir.model import kernels
+
+        assert layout.starts is not None
+        assert layout.lengths is not None
+        heads = self.model.size.heads
+        kernels.backward(flow, state.qkv[i], to, layout.starts, layout.lengths, heads)
+
+    def _norm(self, x: Tensor, added: Tensor, name: str, total: Tensor, out: Tensor) -> None:
+        weight, bias = self._of(name)
+        if "norm" in self.kernels:
+            self._norms.forward(x, added, weight, bias, total, out, self._eps)
+            return
+        torch.add(x, added, out=total)
+        out.copy_(F.layer_norm(total, (self.dim,), weight.float(), bias.float(), self._eps))
+
+    def _norm_back(self, state: "_State", flow: Tensor, i: int, which: int, low: Tensor) -> None:
+        x, grad, partial = state.x[2 * i + which], state.grad, state.norms[i, which]
+        weight, bias = self._of(f"blocks.{i}.norm{which + 1}")
+        if "norm" in self.kernels:
+            self._norms.backward(flow, grad, x, weight, grad, low, partial, self._eps)
+            return
+        mean = x.mean(1, keepdim=True)
+        scale = torch.rsqrt(x.var(1, unbiased=False, keepdim=True) + self._eps)
+        inner, to_weight, to_bias = torch.ops.aten.native_layer_norm_backward(
+            flow.float(), x, (self.dim,), mean, scale, weight.float(), bias.float(), [True] * 3
+        )
+        grad += inner
+        low.copy_(grad)
+        partial[0, 0], partial[1, 0] = to_weight, to_bias
+
+    # The ends.
+
+    def _begin(self, state: "_State") -> None:
+        batch, low, at = state.batch, self.flat.weights, self.flat.weight
+        first = state.kept.views["qkv.x"][0]
+        if "ends" not in self.kernels:
+            with torch.enable_grad():
+                condition = self.model.condition(batch.timestep, batch.label, batch.target)
+                state.embedded = self.model.embed(batch.tokens, condition, batch.layout)
+            state.x[0] = state.embedded
+            weight, bias = self._of("blocks.0.norm1")
+            out = F.layer_norm(state.x[0], (self.dim,), weight.float(), bias.float(), self._eps)
+            first.copy_(out)
+            return
+        state.time_pre = low.new_empty(self._waves.shape[0], 4 * self.dim)
+        state.time_hidden = torch.empty_like(state.time_pre)
+        self._products.up(
+            self._waves, at("time_up.weight"), at("time_up.bias"), state.time_pre, state.time_hidden
+        )
+        table = self._linear(state.time_hidden, "time_down")
+        self._ends.embed(
+            batch.tokens, batch.layout.slot_of, batch.timestep, batch.label, batch.target, table,
+            low, self._at, state.x[0], first, self._eps,
+        )  # fmt: skip
+
+    def _end(self, state: "_State", added: Tensor) -> Tensor:
+        """Loss, and the gradient of the residual stream behind the last block."""
+        batch, kept, x = state.batch, state.kept.views, state.x[2 * self.layers - 1]
+        if "ends" not in self.kernels:
+            with torch.enable_grad():
+                last = (x + added).requires_grad_()
+                logits = self.model.logits(last)
+                terms = F.cross_entropy(logits, batch.token_labels, reduction="none")
+                loss = (terms * batch.weight).sum() / state.residues
+            names = ("norm.weight", "norm.bias", "head.weight", "head.bias")
+            wanted = [last, *(self.model.get_parameter(name) for name in names)]
+            found = torch.autograd.grad(loss, wanted, state.scale)
+            for name, value in zip(names, found[1:], strict=True):
+                self.flat.grad(name).copy_(value)
+            state.grad.copy_(found[0])
+            kept["down.y"][self.layers - 1].copy_(found[0])
+            return loss.detach()
+        programs = self._ends.head_programs(len(x))
+        state.head = state.grad.new_empty(2, programs, self.dim)
+        state.losses = state.grad.new_empty(programs)
+        state.loss = state.grad.new_empty(())
+        self._ends.head(
+            x, added, batch.token_labels, batch.weight, state.residues, state.scale,
+            self.flat.weights, self._at, kept["head.x"], kept["head.y"], state.grad,
+            kept["down.y"][self.layers - 1], state.head, state.losses, self._eps,
+        )  # fmt: skip
+        return state.loss
+
+    def _begin_back(self, state: "_State") -> None:
+        batch, layout = state.batch, state.batch.layout
+        if "ends" not in self.kernels:
+            names = ("letter", "position", "label", "target", "time_up.weight", "time_up.bias",
+                     "time_down.weight", "time_down.bias")  # fmt: skip
+            wanted = [self.model.get_parameter(name) for name in names]
+            found = torch.autograd.grad(state.embedded, wanted, state.grad)
+            for name, value in zip(names, found, strict=True):
+                self.flat.grad(name).copy_(value)
+            for i in range(self.layers):
+                for which in range(2):
+                    sums = state.norms[i, which].sum(1)
+                    self.flat.grad(f"blocks.{i}.norm{which + 1}.weight").copy_(sums[0])
+                    self.flat.grad(f"blocks.{i}.norm{which + 1}.bias").copy_(sums[1])
+            return
+        assert layout.starts is not None
+        assert layout.lengths is not None
+        ends, low = self._ends, self.flat.weights
+        condition = low.new_empty(len(batch.timestep), self.dim)
+        partial = state.grad.new_empty(ends.GROUPS, 2, 32, self.dim)
+        ends.condition_back(
+            state.grad, batch.tokens, layout.starts, layout.lengths, condition, partial
+        )
+        table = low.new_empty(self._waves.shape[0], self.dim)
+        ends.finish(
+            state.norms, state.head, partial, state.losses, condition, batch.timestep, batch.label,
+            batch.target, self.flat.gradient, table, state.loss, self._at, self.model.targets + 1,
+        )  # fmt: skip
+        self._time_back(state, table)
+
+    def _time_back(self, state: "_State", flow: Tensor) -> None:
+        at, grad = self.flat.start, self.flat.grad
+        if len(flow) <= self._timestep.ROWS:
+            self._timestep.back(
+                flow, state.time_pre, state.time_hidden, self._waves, self.flat.weights,
+                self.flat.gradient, at["time_up.weight"], at["time_up.bias"],
+                at["time_down.weight"], at["time_down.bias"],
+            )  # fmt: skip
+            return
+        inner = torch.mm(flow, self.flat.weight("time_down.weight"))
+        inner = torch.ops.aten.gelu_backward(inner, state.time_pre)
+        for name, y, x in (("time_down", flow, state.time_hidden), ("time_up", inner, self._waves)):
+            torch.mm(y.t(), x, out=grad(name + ".weight"))
+            grad(name + ".bias").copy_(y.float().sum(0))
+
+    # Products.
+
+    def _of(self, name: str) -> tuple[Tensor, Tensor]:
+        return self.flat.weight(name + ".weight"), self.flat.weight(name + ".bias")
+
+    def _linear(self, x: Tensor, name: str, out: Tensor | None = None) -> Tensor:
+        weight, bias = self._of(name)
+        out = x.new_empty(len(x), len(weight)) if out is None else out
+        return torch.addmm(bias, x, weight.t(), out=out)
+
+    def _products_back(self, state: "_State") -> None:
+        """Gradients of the linear layers, from their inputs and those of their outputs."""
+        ends, kept, at = "ends" in self.kernels, state.kept, self.flat.start
+        if "wgrad" in self.kernels:
+            names = (*(f"blocks.0.{name}" for name in LINEARS), "head")
+            keys = (*LINEARS, "head")
+            places = self._products.Places(
+                tuple(kept.start[key + ".y"] for key in keys),
+                tuple(kept.start[key + ".x"] for key in keys),
+                tuple(at[name + ".weight"] for name in names),
+                tuple(at[name + ".bias"] for name in names), self._stride, self._side,
+            )  # fmt: skip
+            self._products.weight_gradients(
+                kept.buffer, self.flat.gradient, places, state.x.shape[1], self.layers, self.dim,
+                self.wide, len(LETTERS) if ends else 0, LINE,
+            )  # fmt: skip
+            return
+        pairs = [
+            (f"blocks.{i}.{name}", kept.views[name + ".y"][i], kept.views[name + ".x"][i])
+            for i in range(self.layers) for name in LINEARS
+        ]  # fmt: skip
+        if ends:
+            pairs.append(("head", kept.views["head.y"][:, : len(LETTERS)], kept.views["head.x"]))
+        for name, y, x in pairs:
+            torch.mm(y.t(), x, out=self.flat.grad(name + ".weight"))
+            self.flat.grad(name + ".bias").copy_(y.sum(0, dtype=torch.float32))
+
+
+class _State:
+    """What one pass hands from step to step."""
+
+    x: Tensor
+    """float32 [2 L, N, D]: the input of each block's two norms."""
+    qkv: Tensor
+    pre: Tensor
+    """[L, N, F], before GELU."""
+    grad: Tensor
+    """float32 [N, D]: the residual stream's gradient."""
+    norms: Tensor
+    """float32 [L, 2, 2, P, D]: partial sums for each norm's weight and bias."""
+    head: Tensor
+    losses: Tensor
+    loss: Tensor
+    embedded: Tensor
+    time_pre: Tensor
+    time_hidden: Tensor
+
+    def __init__(self, kept: Kept, batch: Batch, residues: Tensor, scale: Tensor) -> None:
+        self.kept, self.batch, self.residues, self.scale = kept, batch, residues, scale
+        self.attended: dict[int, tuple[Any, Any]] = {}
