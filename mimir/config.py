@@ -23,7 +23,7 @@ if not PRESETS.is_dir():  # a checkout keeps them at the top level, a wheel insi
     PRESETS = Path(__file__).resolve().parent.parent / "jobs"
 
 
-KERNELS = ("norm", "wgrad", "gelu", "ends")
+KERNELS = ("norm", "wgrad", "gelu", "ends", "peptide")
 """Parts of a GPU's training pass that kernels of our own can compute: `mimir.model.explicit`."""
 
 
@@ -128,7 +128,7 @@ class Runtime:
     compile: str = "auto"
     """auto: torch.compile on a GPU only, where its start-up pays."""
     kernels: str = ""
-    """Own kernels of a compiled GPU run, with commas between: norm, wgrad, gelu, ends."""
+    """Own kernels of a compiled GPU run, with commas between: norm, wgrad, gelu, ends, peptide."""
     checkpoint_minutes: float = 2.0
     checkpoint_steps: int = 0
     """Steps between checkpoints, beside the minutes; 0: by minutes only."""

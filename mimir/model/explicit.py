@@ -21,9 +21,10 @@ from mimir.data.alphabet import LETTERS
 from mimir.model.batch import Batch
 from mimir.model.denoiser import Denoiser
 
-KERNELS = ("norm", "wgrad", "gelu", "ends")
+KERNELS = ("norm", "wgrad", "gelu", "ends", "peptide")
 """norm: LayerNorm with the residual addition; wgrad: all weight gradients of the layers in one
-product; gelu: inside the products before and behind it; ends: embedding, head and loss."""
+product; gelu: inside the products before and behind it; ends: embedding, head and loss; peptide:
+all of a narrow model but its weight gradients in one kernel each way (needs ends and wgrad)."""
 LINE = 32
 """Columns of the head's gradient, as `fused.ends` has them."""
 LINEARS = ("qkv", "out", "up", "down")
@@ -100,10 +101,14 @@ class Explicit:
         self._stride = at[second + "qkv.weight"] - at["blocks.0.qkv.weight"]
         self._side = at[second + "qkv.bias"] - at["blocks.0.qkv.bias"]
         if kernels:  # Triton is there only where they run
-            from mimir.model.fused import ends, norms, products, timestep
+            from mimir.model.fused import ends, norms, peptide, products, timestep
 
             self._ends, self._norms, self._products = ends, norms, products
-            self._timestep = timestep
+            self._timestep, self._peptide = timestep, peptide
+            self._blocks = peptide.Blocks(
+                *(at[f"blocks.0.{name}.weight"] for name in LINEARS), self._stride,
+                *(at[f"blocks.0.{name}.bias"] for name in LINEARS),
+            )  # fmt: skip
             self._at = ends.Starts(
                 at["letter"], at["position"], at["label"], at["target"],
                 at["blocks.0.norm1.weight"], at["blocks.0.norm2.weight"], self._side,
@@ -125,6 +130,8 @@ class Explicit:
         state.qkv = weights.new_empty(self.layers, rows, 3 * dim)
         state.pre = weights.new_empty(self.layers, rows, self.wide)
         state.grad = weights.new_empty(rows, dim, dtype=torch.float32)
+        if self._narrow(len(batch.timestep)):
+            return self._whole(state)
         programs = self._norms.tiles(rows, dim)[2] if "norm" in self.kernels else 1
         state.norms = weights.new_empty(self.layers, 2, 2, programs, dim, dtype=torch.float32)
         self._begin(state)
@@ -138,6 +145,38 @@ class Explicit:
         self._begin_back(state)
         self._products_back(state)
         return loss
+
+    def _narrow(self, batch: int) -> bool:
+        return {"peptide", "ends", "wgrad"} <= self.kernels and self._peptide.takes(
+            self.dim, self.model.size.heads, self.wide, batch
+        )
+
+    def _whole(self, state: "_State") -> Tensor:
+        """The pass with one kernel each way for everything that goes on within a peptide."""
+        batch, layout, kept = state.batch, state.batch.layout, state.kept.views
+        assert layout.starts is not None
+        assert layout.lengths is not None
+        own = (layout.starts, layout.lengths)
+        low, count, heads = self.flat.weights, len(batch.timestep), self.model.size.heads
+        new = state.grad.new_empty
+        state.norms = new(self.layers, 2, 2, count, self.dim)
+        state.head, state.losses, state.loss = new(2, count, self.dim), new(count), new(())
+        self._peptide.forward(
+            batch.tokens, *own, batch.timestep, batch.label, batch.target, self._table(state),
+            batch.token_labels, batch.weight, state.residues, state.scale, low, self._at,
+            self._blocks, state.x, state.qkv, state.pre,
+            tuple(kept[name + ".x"] for name in LINEARS), kept["head.x"], kept["head.y"],
+            state.grad, state.head, state.losses, heads, self._eps,
+        )  # fmt: skip
+        condition, embedding = low.new_empty(count, self.dim), new(count, 2, 32, self.dim)
+        self._peptide.backward(
+            batch.tokens, *own, low, self._at, self._blocks, state.x, state.qkv, state.pre,
+            state.grad, tuple(kept[name + ".y"] for name in LINEARS), state.norms, condition,
+            embedding, heads, self._eps,
+        )  # fmt: skip
+        self._finish(state, condition, embedding)
+        self._products_back(state)
+        return state.loss
 
     # Each block, forward and backward.
 
@@ -228,7 +267,7 @@ class Explicit:
     # The ends.
 
     def _begin(self, state: "_State") -> None:
-        batch, low, at = state.batch, self.flat.weights, self.flat.weight
+        batch, low = state.batch, self.flat.weights
         first = state.kept.views["qkv.x"][0]
         if "ends" not in self.kernels:
             with torch.enable_grad():
@@ -239,16 +278,18 @@ class Explicit:
             out = F.layer_norm(state.x[0], (self.dim,), weight.float(), bias.float(), self._eps)
             first.copy_(out)
             return
-        state.time_pre = low.new_empty(self._waves.shape[0], 4 * self.dim)
-        state.time_hidden = torch.empty_like(state.time_pre)
-        self._products.up(
-            self._waves, at("time_up.weight"), at("time_up.bias"), state.time_pre, state.time_hidden
-        )
-        table = self._linear(state.time_hidden, "time_down")
         self._ends.embed(
-            batch.tokens, batch.layout.slot_of, batch.timestep, batch.label, batch.target, table,
-            low, self._at, state.x[0], first, self._eps,
+            batch.tokens, batch.layout.slot_of, batch.timestep, batch.label, batch.target,
+            self._table(state), low, self._at, state.x[0], first, self._eps,
         )  # fmt: skip
+
+    def _table(self, state: "_State") -> Tensor:
+        """The timesteps' embedding, [T, D]."""
+        state.time_pre = self._waves.new_empty(self._waves.shape[0], 4 * self.dim)
+        state.time_hidden = torch.empty_like(state.time_pre)
+        weight, bias = self._of("time_up")
+        self._products.up(self._waves, weight, bias, state.time_pre, state.time_hidden)
+        return self._linear(state.time_hidden, "time_down")
 
     def _end(self, state: "_State", added: Tensor) -> Tensor:
         """Loss, and the gradient of the residual stream behind the last block."""
@@ -301,8 +342,13 @@ class Explicit:
         ends.condition_back(
             state.grad, batch.tokens, layout.starts, layout.lengths, condition, partial
         )
-        table = low.new_empty(self._waves.shape[0], self.dim)
-        ends.finish(
+        self._finish(state, condition, partial)
+
+    def _finish(self, state: "_State", condition: Tensor, partial: Tensor) -> None:
+        """The gradients of all weights but those of `_products_back`."""
+        batch = state.batch
+        table = condition.new_empty(self._waves.shape[0], self.dim)
+        self._ends.finish(
             state.norms, state.head, partial, state.losses, condition, batch.timestep, batch.label,
             batch.target, self.flat.gradient, table, state.loss, self._at, self.model.targets + 1,
         )  # fmt: skip
@@ -337,6 +383,9 @@ class Explicit:
         """Gradients of the linear layers, from their inputs and those of their outputs."""
         ends, kept, at = "ends" in self.kernels, state.kept, self.flat.start
         if "wgrad" in self.kernels:
+            layout = state.batch.layout
+            assert layout.starts is not None
+            assert layout.lengths is not None
             names = (*(f"blocks.0.{name}" for name in LINEARS), "head")
             keys = (*LINEARS, "head")
             places = self._products.Places(
@@ -346,8 +395,9 @@ class Explicit:
                 tuple(at[name + ".bias"] for name in names), self._stride, self._side,
             )  # fmt: skip
             self._products.weight_gradients(
-                kept.buffer, self.flat.gradient, places, state.x.shape[1], self.layers, self.dim,
-                self.wide, len(LETTERS) if ends else 0, LINE,
+                kept.buffer, self.flat.gradient, places, layout.starts, layout.lengths,
+                state.x.shape[1], self.layers, self.dim, self.wide, len(LETTERS) if ends else 0,
+                LINE,
             )  # fmt: skip
             return
         pairs = [

@@ -39,7 +39,7 @@ def _heads(qkv, first, length, head, HEADS: tl.constexpr, WIDTH: tl.constexpr,
 
 
 @triton.jit
-def _weights(q, k, length, scale, ROWS: tl.constexpr):
+def attention_weights(q, k, length, scale, ROWS: tl.constexpr):
     """Softmax of q k^T * scale over the peptide's keys, float32; zero rows beyond its end."""
     row = tl.arange(0, ROWS)[:, None]
     key = tl.arange(0, ROWS)[None, :]
@@ -73,7 +73,7 @@ def _forward(qkv, out, starts, lengths, batch, places, scale, HEADS: tl.constexp
     else:
         first, length = tl.load(starts + unit), tl.load(lengths + unit)
         q, k, v, _, inside = _heads(qkv, first, length, head, HEADS, WIDTH, ROWS, WIDE)
-        weights = _weights(q, k, length, scale, ROWS).to(v.dtype)
+        weights = attention_weights(q, k, length, scale, ROWS).to(v.dtype)
         mixed = tl.dot(weights, v, input_precision="ieee")
         row = first + tl.arange(0, ROWS)[:, None]
         to = row * (HEADS * WIDTH) + head * WIDTH + tl.arange(0, WIDE)[None, :]
@@ -94,7 +94,7 @@ def _backward(grad, qkv, out, starts, lengths, batch, places, scale, HEADS: tl.c
         row = first + tl.arange(0, ROWS)[:, None]
         where = row * (HEADS * WIDTH) + head * WIDTH + tl.arange(0, WIDE)[None, :]
         flow = tl.load(grad + where, mask=inside, other=0.0)
-        weights = _weights(q, k, length, scale, ROWS)
+        weights = attention_weights(q, k, length, scale, ROWS)
         toward = tl.dot(flow, tl.trans(v), input_precision="ieee")
         # d softmax: w * (g - sum(w * g)).
         slope = weights * (toward - tl.sum(weights * toward, 1)[:, None]) * scale

@@ -172,7 +172,7 @@ def _finish(norms, head, embedding, losses, condition, timestep, label, target, 
             at_position, at_label, at_target, at_one, at_two, at_last, stride, groups,
             D: tl.constexpr, COLUMNS: tl.constexpr, ROWS: tl.constexpr, HIGH: tl.constexpr,
             INPUTS: tl.constexpr, P: tl.constexpr, LABELS: tl.constexpr):  # fmt: skip
-    across: tl.constexpr = tl.cdiv(D, COLUMNS)
+    across: tl.constexpr = (D + COLUMNS - 1) // COLUMNS
     unit = tl.program_id(0) // across
     column = (tl.program_id(0) % across) * COLUMNS + tl.arange(0, COLUMNS)
     wide = column < D

@@ -69,7 +69,7 @@ def _gelu_product(a, b, bias, pre, out, rows, K: tl.constexpr, N: tl.constexpr, 
 
 def tile(rows: int, columns: int) -> tuple[int, int, int]:
     """Height, width and warps of a product's tile: the largest that still gives about 96 tiles."""
-    for height, width, warps in ((128, 256, 8), (128, 128, 8), (64, 128, 4), (64, 64, 4)):
+    for height, width, warps in ((128, 128, 8), (64, 128, 4), (64, 64, 4)):
         if triton.cdiv(rows, height) * triton.cdiv(columns, width) >= 96:
             return height, width, warps
     return (32, 64, 4) if rows <= 32 else (64, 64, 4)
@@ -120,7 +120,7 @@ def _pick(which, a, b, c, d, e):
 
 @triton.jit
 def _rows_product(y, x, rows, m, n, line, width, BM: tl.constexpr, BN: tl.constexpr,
-                  BK: tl.constexpr, EVEN: tl.constexpr, BIAS: tl.constexpr):  # fmt: skip
+                  BK: tl.constexpr, BIAS: tl.constexpr):  # fmt: skip
     """y^T x of a tile, and the sums of y's columns if BIAS."""
     k = tl.arange(0, BK)
     # Compared with multiples of 16, so that eight numbers are loaded at once.
@@ -130,13 +130,9 @@ def _rows_product(y, x, rows, m, n, line, width, BM: tl.constexpr, BN: tl.conste
     total = tl.zeros((BM, BN), tl.float32)
     sums = tl.zeros((BM,), tl.float32)
     for start in range(0, rows, BK):
-        if EVEN:
-            one = tl.load(from_y, mask=high[:, None], other=0.0)
-            two = tl.load(from_x, mask=wide[None, :], other=0.0)
-        else:
-            real = start + k < rows
-            one = tl.load(from_y, mask=high[:, None] & real[None, :], other=0.0)
-            two = tl.load(from_x, mask=wide[None, :] & real[:, None], other=0.0)
+        real = start + k < rows
+        one = tl.load(from_y, mask=high[:, None] & real[None, :], other=0.0)
+        two = tl.load(from_x, mask=wide[None, :] & real[:, None], other=0.0)
         total = tl.dot(one, two, total, input_precision="ieee")
         if BIAS:
             sums += tl.sum(one.to(tl.float32), 1)
@@ -147,17 +143,18 @@ def _rows_product(y, x, rows, m, n, line, width, BM: tl.constexpr, BN: tl.conste
 
 @triton.jit
 def _weight_gradients(
-    kept, gradient, rows, layers, y0, y1, y2, y3, y4, x0, x1, x2, x3, x4, w0, w1, w2, w3, w4,
+    kept, gradient, starts, lengths, batch, rows, layers, y0, y1, y2, y3, y4, x0, x1, x2, x3, x4, w0, w1, w2, w3, w4,
     b0, b1, b2, b3, b4, weight_stride, bias_stride, D: tl.constexpr, F: tl.constexpr,
     V: tl.constexpr, LINE: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
-    EVEN: tl.constexpr,
 ):  # fmt: skip
     # Tiles of one layer's products, one after the other; the head's come behind all layers.
-    q: tl.constexpr = tl.cdiv(3 * D, BM) * tl.cdiv(D, BN)
-    o: tl.constexpr = tl.cdiv(D, BM) * tl.cdiv(D, BN)
-    u: tl.constexpr = tl.cdiv(F, BM) * tl.cdiv(D, BN)
-    d: tl.constexpr = tl.cdiv(D, BM) * tl.cdiv(F, BN)
+    dim: tl.constexpr = (D + BN - 1) // BN
+    q: tl.constexpr = ((3 * D + BM - 1) // BM) * dim
+    o: tl.constexpr = ((D + BM - 1) // BM) * dim
+    u: tl.constexpr = ((F + BM - 1) // BM) * dim
+    d: tl.constexpr = ((D + BM - 1) // BM) * ((F + BN - 1) // BN)
     each: tl.constexpr = q + o + u + d
+    real = tl.load(starts + batch - 1) + tl.load(lengths + batch - 1)
     layer = tl.program_id(0) // each
     index = tl.program_id(0) % each
     which = (index >= q).to(tl.int32) + (index >= q + o).to(tl.int32)
@@ -178,13 +175,13 @@ def _weight_gradients(
     m, n = down * BM + tl.arange(0, BM), right * BN + tl.arange(0, BN)
     to = _pick(which, w0, w1, w2, w3, w4) + layer * weight_stride
     if right == 0:
-        total, sums = _rows_product(kept + y, kept + x, rows, m, n, line, width, BM, BN, BK,
-                                    EVEN, True)  # fmt: skip
+        total, sums = _rows_product(kept + y, kept + x, real, m, n, line, width, BM, BN, BK,
+                                    True)  # fmt: skip
         side = _pick(which, b0, b1, b2, b3, b4) + layer * bias_stride
         tl.store(gradient + side + m, sums.to(gradient.dtype.element_ty), mask=m < height)
     else:
-        total, _ = _rows_product(kept + y, kept + x, rows, m, n, line, width, BM, BN, BK,
-                                 EVEN, False)  # fmt: skip
+        total, _ = _rows_product(kept + y, kept + x, real, m, n, line, width, BM, BN, BK,
+                                 False)  # fmt: skip
     at = to + m[:, None] * width + n[None, :]
     inside = (m < height)[:, None] & (n < width)[None, :]
     tl.store(gradient + at, total.to(gradient.dtype.element_ty), mask=inside)
@@ -196,14 +193,15 @@ def gradient_tile(layers: int, dim: int) -> tuple[int, int, int]:
 
 
 def weight_gradients(
-    kept: Tensor, gradient: Tensor, places: Places, rows: int, layers: int, dim: int, wide: int,
-    letters: int, line: int,
+    kept: Tensor, gradient: Tensor, places: Places, starts: Tensor, lengths: Tensor, rows: int,
+    layers: int, dim: int, wide: int, letters: int, line: int,
 ) -> None:  # fmt: skip
     """Gradients of all linear layers' weights and biases, written into the flat gradient.
 
     Args:
         kept: the activations, of the products' dtype.
         gradient: the flat gradient, of the same dtype.
+        starts, lengths: int64 [B]: rows behind the last peptide are left out, whatever they hold.
         rows: N; dim: D; wide: F, width of the feed-forward layers; letters: outputs of the head;
             line: columns of the head's gradient in `kept`, a multiple of 16, zeros behind the letters.
     """
@@ -216,7 +214,7 @@ def weight_gradients(
     assert last <= each, "the head's tiles must fit behind the layers'"
     step = 64 if torch.finfo(kept.dtype).bits == 16 else 32
     _weight_gradients[(layers * each + last,)](
-        kept, gradient, rows, layers, *places.y, *places.x, *places.weight, *places.bias,
+        kept, gradient, starts, lengths, len(starts), rows, layers, *places.y, *places.x, *places.weight, *places.bias,
         places.weight_stride, places.bias_stride, D=dim, F=wide, V=letters, LINE=line, BM=height,
-        BN=width, BK=step, EVEN=rows % step == 0, num_warps=warps, num_stages=STAGES,
+        BN=width, BK=step, num_warps=warps, num_stages=STAGES,
     )  # fmt: skip
