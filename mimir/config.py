@@ -23,8 +23,14 @@ if not PRESETS.is_dir():  # a checkout keeps them at the top level, a wheel insi
     PRESETS = Path(__file__).resolve().parent.parent / "jobs"
 
 
-KERNELS = ("norm", "wgrad", "gelu", "ends", "peptide")
-"""Parts of a GPU's training pass that kernels of our own can compute: `mimir.model.explicit`."""
+KERNELS = ("norm", "wgrad", "gelu", "ends", "peptide", "update")
+"""Parts of a GPU's training step that kernels of our own can compute.
+
+norm: LayerNorm with the residual addition. wgrad: all weight gradients of the layers in one
+product. gelu: inside the products before and behind it. ends: embedding, head and loss. peptide:
+all of a narrow model but its weight gradients, one kernel each way (with ends and wgrad). update:
+clipping, AdamW and EMA with all their scalars.
+"""
 
 
 def _need(holds: bool, name: str, value: object, rule: str) -> None:
@@ -128,7 +134,7 @@ class Runtime:
     compile: str = "auto"
     """auto: torch.compile on a GPU only, where its start-up pays."""
     kernels: str = ""
-    """Own kernels of a compiled GPU run, with commas between: norm, wgrad, gelu, ends, peptide."""
+    """Names in `KERNELS`, with commas between, for compiled runs on a GPU; none: torch's own."""
     checkpoint_minutes: float = 2.0
     checkpoint_steps: int = 0
     """Steps between checkpoints, beside the minutes; 0: by minutes only."""

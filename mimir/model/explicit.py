@@ -2,16 +2,12 @@
 
 It computes what `objective.mean_bound` and its gradient are, for batches of fixed shape, and
 decides itself which kernel does what: gradients are written straight into the flat vector,
-nothing is gathered afterwards. Each name in `KERNELS` replaces some of torch's operations by a
-kernel of `mimir.model.fused`; without any, the pass runs everywhere and is what they are tested
-against. The library's matrix products stay where they are as fast.
+nothing is gathered afterwards. Each name in `config.KERNELS` replaces some of torch's operations
+by a kernel of `mimir.model.fused`; without any, the pass runs everywhere and is what they are
+tested against. The library's matrix products stay where they are as fast.
 
 Sizes as in `denoiser`; F is the width of the feed-forward layers, L the number of layers.
 """
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,67 +15,10 @@ from torch.nn import functional as F
 
 from mimir.data.alphabet import LETTERS
 from mimir.model.batch import Batch
+from mimir.model.buffers import LINE, Flat, Kept, State
 from mimir.model.denoiser import Denoiser
 
-KERNELS = ("norm", "wgrad", "gelu", "ends", "peptide")
-"""norm: LayerNorm with the residual addition; wgrad: all weight gradients of the layers in one
-product; gelu: inside the products before and behind it; ends: embedding, head and loss; peptide:
-all of a narrow model but its weight gradients in one kernel each way (needs ends and wgrad)."""
-LINE = 32
-"""Columns of the head's gradient, as `fused.ends` has them."""
 LINEARS = ("qkv", "out", "up", "down")
-
-
-@dataclass(frozen=True)
-class Flat:
-    """A model's weights and their gradient, each one vector; the parameters are views."""
-
-    weights: Tensor
-    gradient: Tensor
-    start: Mapping[str, int]
-    """Of each parameter."""
-    shape: Mapping[str, torch.Size]
-
-    def weight(self, name: str) -> Tensor:
-        return self._view(self.weights, name)
-
-    def grad(self, name: str) -> Tensor:
-        return self._view(self.gradient, name)
-
-    def _view(self, vector: Tensor, name: str) -> Tensor:
-        start, shape = self.start[name], self.shape[name]
-        return vector[start : start + shape.numel()].view(shape)
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What the pass keeps for the weights' gradients: [L, N, width] each, views of one buffer."""
-
-    buffer: Tensor
-    start: dict[str, int]
-    views: dict[str, Tensor]
-
-    @staticmethod
-    def of(like: Tensor, layers: int, rows: int, dim: int, wide: int) -> "Kept":
-        widths = {
-            "qkv.x": dim, "out.x": dim, "up.x": dim, "down.x": wide,
-            "qkv.y": 3 * dim, "out.y": dim, "up.y": wide, "down.y": dim,
-        }  # fmt: skip
-        start, size = {}, 0
-        for name, width in widths.items():
-            start[name] = size
-            size += layers * rows * width
-        for name, width in (("head.x", dim), ("head.y", LINE)):
-            start[name] = size
-            size += rows * width
-        buffer = like.new_empty(size)
-        views = {
-            name: buffer[start[name] : start[name] + layers * rows * width].view(layers, rows, -1)
-            for name, width in widths.items()
-        }
-        for name, width in (("head.x", dim), ("head.y", LINE)):
-            views[name] = buffer[start[name] : start[name] + rows * width].view(rows, width)
-        return Kept(buffer, start, views)
 
 
 class Explicit:
@@ -87,7 +26,7 @@ class Explicit:
 
     Args:
         model: its parameters are views of `flat`.
-        kernels: names in `KERNELS`.
+        kernels: names in `config.KERNELS`.
     """
 
     def __init__(self, model: Denoiser, flat: Flat, kernels: frozenset[str]) -> None:
@@ -95,7 +34,7 @@ class Explicit:
         size = model.size
         self.layers, self.dim, self.wide = size.layers, size.dim, size.ffn * size.dim
         self._eps = model.norm.eps
-        self._waves = model.time_waves.to(flat.weights.dtype)
+        self._waves: Tensor = model.get_buffer("time_waves").to(flat.weights.dtype)
         at = flat.start
         second = "blocks.1." if self.layers > 1 else "blocks.0."
         self._stride = at[second + "qkv.weight"] - at["blocks.0.qkv.weight"]
@@ -106,8 +45,8 @@ class Explicit:
             self._ends, self._norms, self._products = ends, norms, products
             self._timestep, self._peptide = timestep, peptide
             self._blocks = peptide.Blocks(
-                *(at[f"blocks.0.{name}.weight"] for name in LINEARS), self._stride,
-                *(at[f"blocks.0.{name}.bias"] for name in LINEARS),
+                tuple(at[f"blocks.0.{name}.weight"] for name in LINEARS), self._stride,
+                tuple(at[f"blocks.0.{name}.bias"] for name in LINEARS),
             )  # fmt: skip
             self._at = ends.Starts(
                 at["letter"], at["position"], at["label"], at["target"],
@@ -125,7 +64,7 @@ class Explicit:
         rows, dim = len(batch.tokens), self.dim
         weights = self.flat.weights
         kept = Kept.of(weights, self.layers, rows, dim, self.wide)
-        state = _State(kept, batch, residues, scale)
+        state = State(kept, batch, residues, scale)
         state.x = weights.new_empty(2 * self.layers, rows, dim, dtype=torch.float32)
         state.qkv = weights.new_empty(self.layers, rows, 3 * dim)
         state.pre = weights.new_empty(self.layers, rows, self.wide)
@@ -151,7 +90,7 @@ class Explicit:
             self.dim, self.model.size.heads, self.wide, batch
         )
 
-    def _whole(self, state: "_State") -> Tensor:
+    def _whole(self, state: State) -> Tensor:
         """The pass with one kernel each way for everything that goes on within a peptide."""
         batch, layout, kept = state.batch, state.batch.layout, state.kept.views
         assert layout.starts is not None
@@ -180,7 +119,7 @@ class Explicit:
 
     # Each block, forward and backward.
 
-    def _layer(self, state: "_State", i: int, added: Tensor | None) -> Tensor:
+    def _layer(self, state: State, i: int, added: Tensor | None) -> Tensor:
         """One block but for its last addition, which belongs to the next norm."""
         kept, name = state.kept.views, f"blocks.{i}."
         if added is not None:
@@ -197,7 +136,7 @@ class Explicit:
             kept["down.x"][i].copy_(F.gelu(state.pre[i]))
         return self._linear(kept["down.x"][i], name + "down")
 
-    def _layer_back(self, state: "_State", i: int) -> None:
+    def _layer_back(self, state: State, i: int) -> None:
         kept, name, weight = state.kept.views, f"blocks.{i}.", self.flat.weight
         coming, before = kept["down.y"][i], kept["up.y"][i]
         if "gelu" in self.kernels:
@@ -213,7 +152,7 @@ class Explicit:
         low = kept["down.y"][i - 1] if i else torch.empty_like(flow)
         self._norm_back(state, flow, i, 0, low)
 
-    def _attention(self, state: "_State", i: int) -> None:
+    def _attention(self, state: State, i: int) -> None:
         layout, to = state.batch.layout, state.kept.views["out.x"][i]
         heads = self.model.size.heads
         if self.model.kernel is not None and layout.starts is not None:
@@ -228,7 +167,7 @@ class Explicit:
         state.attended[i] = (qkv, mixed)
         to.copy_(mixed)
 
-    def _attention_back(self, state: "_State", i: int, flow: Tensor) -> None:
+    def _attention_back(self, state: State, i: int, flow: Tensor) -> None:
         layout, to = state.batch.layout, state.kept.views["qkv.y"][i]
         if i in state.attended:
             qkv, mixed = state.attended[i]
@@ -249,7 +188,7 @@ class Explicit:
         torch.add(x, added, out=total)
         out.copy_(F.layer_norm(total, (self.dim,), weight.float(), bias.float(), self._eps))
 
-    def _norm_back(self, state: "_State", flow: Tensor, i: int, which: int, low: Tensor) -> None:
+    def _norm_back(self, state: State, flow: Tensor, i: int, which: int, low: Tensor) -> None:
         x, grad, partial = state.x[2 * i + which], state.grad, state.norms[i, which]
         weight, bias = self._of(f"blocks.{i}.norm{which + 1}")
         if "norm" in self.kernels:
@@ -266,7 +205,7 @@ class Explicit:
 
     # The ends.
 
-    def _begin(self, state: "_State") -> None:
+    def _begin(self, state: State) -> None:
         batch, low = state.batch, self.flat.weights
         first = state.kept.views["qkv.x"][0]
         if "ends" not in self.kernels:
@@ -283,7 +222,7 @@ class Explicit:
             self._table(state), low, self._at, state.x[0], first, self._eps,
         )  # fmt: skip
 
-    def _table(self, state: "_State") -> Tensor:
+    def _table(self, state: State) -> Tensor:
         """The timesteps' embedding, [T, D]."""
         state.time_pre = self._waves.new_empty(self._waves.shape[0], 4 * self.dim)
         state.time_hidden = torch.empty_like(state.time_pre)
@@ -291,7 +230,7 @@ class Explicit:
         self._products.up(self._waves, weight, bias, state.time_pre, state.time_hidden)
         return self._linear(state.time_hidden, "time_down")
 
-    def _end(self, state: "_State", added: Tensor) -> Tensor:
+    def _end(self, state: State, added: Tensor) -> Tensor:
         """Loss, and the gradient of the residual stream behind the last block."""
         batch, kept, x = state.batch, state.kept.views, state.x[2 * self.layers - 1]
         if "ends" not in self.kernels:
@@ -319,7 +258,7 @@ class Explicit:
         )  # fmt: skip
         return state.loss
 
-    def _begin_back(self, state: "_State") -> None:
+    def _begin_back(self, state: State) -> None:
         batch, layout = state.batch, state.batch.layout
         if "ends" not in self.kernels:
             names = ("letter", "position", "label", "target", "time_up.weight", "time_up.bias",
@@ -344,7 +283,7 @@ class Explicit:
         )
         self._finish(state, condition, partial)
 
-    def _finish(self, state: "_State", condition: Tensor, partial: Tensor) -> None:
+    def _finish(self, state: State, condition: Tensor, partial: Tensor) -> None:
         """The gradients of all weights but those of `_products_back`."""
         batch = state.batch
         table = condition.new_empty(self._waves.shape[0], self.dim)
@@ -354,7 +293,7 @@ class Explicit:
         )  # fmt: skip
         self._time_back(state, table)
 
-    def _time_back(self, state: "_State", flow: Tensor) -> None:
+    def _time_back(self, state: State, flow: Tensor) -> None:
         at, grad = self.flat.start, self.flat.grad
         if len(flow) <= self._timestep.ROWS:
             self._timestep.back(
@@ -379,7 +318,7 @@ class Explicit:
         out = x.new_empty(len(x), len(weight)) if out is None else out
         return torch.addmm(bias, x, weight.t(), out=out)
 
-    def _products_back(self, state: "_State") -> None:
+    def _products_back(self, state: State) -> None:
         """Gradients of the linear layers, from their inputs and those of their outputs."""
         ends, kept, at = "ends" in self.kernels, state.kept, self.flat.start
         if "wgrad" in self.kernels:
@@ -409,27 +348,3 @@ class Explicit:
         for name, y, x in pairs:
             torch.mm(y.t(), x, out=self.flat.grad(name + ".weight"))
             self.flat.grad(name + ".bias").copy_(y.sum(0, dtype=torch.float32))
-
-
-class _State:
-    """What one pass hands from step to step."""
-
-    x: Tensor
-    """float32 [2 L, N, D]: the input of each block's two norms."""
-    qkv: Tensor
-    pre: Tensor
-    """[L, N, F], before GELU."""
-    grad: Tensor
-    """float32 [N, D]: the residual stream's gradient."""
-    norms: Tensor
-    """float32 [L, 2, 2, P, D]: partial sums for each norm's weight and bias."""
-    head: Tensor
-    losses: Tensor
-    loss: Tensor
-    embedded: Tensor
-    time_pre: Tensor
-    time_hidden: Tensor
-
-    def __init__(self, kept: Kept, batch: Batch, residues: Tensor, scale: Tensor) -> None:
-        self.kept, self.batch, self.residues, self.scale = kept, batch, residues, scale
-        self.attended: dict[int, tuple[Any, Any]] = {}

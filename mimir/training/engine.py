@@ -27,8 +27,9 @@ from mimir.model.batch import (
     fixed_batch,
     plan_training,
 )
+from mimir.model.buffers import Flat
 from mimir.model.denoiser import Denoiser, initialise
-from mimir.model.explicit import Explicit, Flat
+from mimir.model.explicit import Explicit
 from mimir.model.objective import mean_bound
 from mimir.training import device as gpu
 from mimir.training import update
@@ -66,7 +67,7 @@ class Machine:
     fused: bool = False
     """Attention by `mimir.model.kernels`."""
     kernels: frozenset[str] = frozenset()
-    """Of `mimir.model.explicit.KERNELS`: any makes the pass the one that is written out there."""
+    """Names in `config.KERNELS`; any but `update` make the pass that of `mimir.model.explicit`."""
 
     @staticmethod
     def choose(config: Config) -> "Machine":
@@ -153,7 +154,9 @@ class Engine:
 
             self.model.kernel = kernels.attention
         self._explicit: Explicit | None = None
-        if machine.kernels:
+        if "update" in machine.kernels and machine.dtype != torch.float16:
+            self._update = _own_update(self.state)
+        if machine.kernels - {"update"}:
             self._explicit = Explicit(self.model, self._flat(), machine.kernels)
         # The loss scale of the pass that is written out: only float16 needs one.
         half = machine.dtype == torch.float16
@@ -330,3 +333,15 @@ def _fused_update(machine: Machine) -> Update:
         apply(state, measure(state, settings, total), loss, settings)
 
     return both
+
+
+def _own_update(state: TrainingState) -> Update:
+    """The fused update by kernels of our own."""
+    from mimir.model.fused import adamw
+
+    own = adamw.State(
+        state.low_grad, state.master, state.low, state.ema, state.exp_avg, state.exp_avg_sq,
+        state.step, (state.updates, state._updates_too), state.rate, state.nonfinite, state.losses,
+        state.norms, state.border,
+    )  # fmt: skip
+    return lambda _, loss, settings, total: adamw.update(own, loss, settings, total)

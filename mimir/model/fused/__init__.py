@@ -1,8 +1,10 @@
-"""Triton kernels of the hand-written training pass (`mimir.model.explicit`), for NVIDIA GPUs.
+"""Triton kernels of the training pass that `mimir.model.explicit` writes out, for NVIDIA GPUs.
 
     norms      LayerNorm forward with the residual addition, and backward
     products   matrix products with GELU in their epilogue; all weight gradients in one kernel
     ends       embedding, head with loss, and the gradients of small tables
+    timestep   gradients of the timesteps' embedding
+    adamw      the update, scalars included
     peptide    the whole network of one peptide in one program, for narrow models
 
 Tiles and grids are functions of the shapes alone, nothing is chosen by timing and nothing is

@@ -28,10 +28,10 @@ COLUMNS = 64
 def _condition(table, low, peptide, timestep, label, target, column, inside, at_label, at_target,
                D: tl.constexpr):  # fmt: skip
     """The embedding of a peptide's condition, added up in the weights' own precision."""
-    t, l = tl.load(timestep + peptide) - 1, tl.load(label + peptide)
+    t, kind = tl.load(timestep + peptide) - 1, tl.load(label + peptide)
     k = tl.load(target + peptide)
     one = tl.load(table + t[:, None] * D + column[None, :], mask=inside, other=0.0)
-    two = tl.load(low + at_label + l[:, None] * D + column[None, :], mask=inside, other=0.0)
+    two = tl.load(low + at_label + kind[:, None] * D + column[None, :], mask=inside, other=0.0)
     three = tl.load(low + at_target + k[:, None] * D + column[None, :], mask=inside, other=0.0)
     both = (one.to(tl.float32) + two.to(tl.float32)).to(table.dtype.element_ty)
     return (both.to(tl.float32) + three.to(tl.float32)).to(table.dtype.element_ty)
@@ -241,15 +241,18 @@ class Starts:
 
 def height(dim: int) -> int:
     """Rows of a tile of `embed`."""
-    return max(1, 2048 // triton.next_power_of_2(dim))
+    return max(1, int(2048 // triton.next_power_of_2(dim)))
 
 
 def head_programs(rows: int) -> int:
-    return triton.cdiv(rows, HEAD_ROWS)
+    """Programs, and so partial sums, of `head`."""
+    return -(-rows // HEAD_ROWS)
 
 
-def embed(tokens: Tensor, slot_of: Tensor, timestep: Tensor, label: Tensor, target: Tensor,
-          table: Tensor, low: Tensor, at: Starts, x: Tensor, out: Tensor, eps: float) -> None:  # fmt: skip
+def embed(
+    tokens: Tensor, slot_of: Tensor, timestep: Tensor, label: Tensor, target: Tensor,
+    table: Tensor, low: Tensor, at: Starts, x: Tensor, out: Tensor, eps: float,
+) -> None:  # fmt: skip
     """x = the embedding of all rows, float32 [N, D]; out = the first block's norm of it.
 
     Args:

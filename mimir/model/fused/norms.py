@@ -79,10 +79,10 @@ def _backward(flow, grad, x, weight, to, low, partial, rows, eps, D: tl.constexp
 
 def tiles(rows: int, dim: int) -> tuple[int, int, int]:
     """Rows of a tile, tiles of a program and programs of the backward pass."""
-    height = max(1, NUMBERS // triton.next_power_of_2(dim))
-    count = triton.cdiv(rows, height)
-    each = triton.cdiv(count, PROGRAMS)
-    return height, each, triton.cdiv(count, each)
+    height = max(1, int(NUMBERS // triton.next_power_of_2(dim)))
+    count = -(-rows // height)
+    each = -(-count // PROGRAMS)
+    return height, each, -(-count // each)
 
 
 def forward(x: Tensor, added: Tensor, weight: Tensor, bias: Tensor, total: Tensor, out: Tensor,

@@ -31,15 +31,11 @@ PEPTIDES = 128
 class Blocks:
     """Where the first block's weights lie in the flat vectors, and how far the next are."""
 
-    qkv: int
-    out: int
-    up: int
-    down: int
-    weight_stride: int
-    qkv_bias: int
-    out_bias: int
-    up_bias: int
-    down_bias: int
+    weights: tuple[int, ...]
+    """Of qkv, out, up and down; the biases likewise."""
+    stride: int
+    """From a block's weights to the next one's; for biases it is that of the norms."""
+    biases: tuple[int, ...]
 
 
 def takes(dim: int, heads: int, wide: int, batch: int) -> bool:
@@ -227,7 +223,7 @@ def forward(
     tokens: Tensor, starts: Tensor, lengths: Tensor, timestep: Tensor, label: Tensor,
     target: Tensor, table: Tensor, answers: Tensor, weights: Tensor, residues: Tensor,
     scale: Tensor, low: Tensor, at: Starts, blocks: Blocks, x: Tensor, qkv: Tensor, pre: Tensor,
-    inputs: tuple[Tensor, Tensor, Tensor, Tensor], normed: Tensor, logits: Tensor, grad: Tensor,
+    inputs: tuple[Tensor, ...], normed: Tensor, logits: Tensor, grad: Tensor,
     partial: Tensor, losses: Tensor, heads: int, eps: float,
 ) -> None:  # fmt: skip
     """All of `ends.embed`, the blocks and `ends.head`; rows behind the last peptide stay unwritten.
@@ -241,8 +237,7 @@ def forward(
         tokens, starts, lengths, timestep, label, target, table, answers, weights, residues, scale,
         low, x, qkv, pre, *inputs, normed, logits, grad, partial, losses, rows, layers, eps,
         (dim // heads) ** -0.5, at.letter, at.position, at.label, at.target, at.norm1, at.norm2,
-        at.stride, at.norm, at.head, at.head_bias, blocks.qkv, blocks.out, blocks.up, blocks.down,
-        blocks.weight_stride, blocks.qkv_bias, blocks.out_bias, blocks.up_bias, blocks.down_bias,
+        at.stride, at.norm, at.head, at.head_bias, *blocks.weights, blocks.stride, *blocks.biases,
         D=dim, F=pre.shape[2], HEADS=heads, ROWS=ROWS, BF=min(64, dim), V=len(LETTERS), LINE=LINE,
         P=MAX_LENGTH, num_warps=WARPS, num_stages=2,
     )  # fmt: skip
@@ -251,7 +246,7 @@ def forward(
 def backward(
     tokens: Tensor, starts: Tensor, lengths: Tensor, low: Tensor, at: Starts, blocks: Blocks,
     x: Tensor, qkv: Tensor, pre: Tensor, grad: Tensor,
-    outputs: tuple[Tensor, Tensor, Tensor, Tensor], norms: Tensor, condition: Tensor,
+    outputs: tuple[Tensor, ...], norms: Tensor, condition: Tensor,
     embedding: Tensor, heads: int, eps: float,
 ) -> None:  # fmt: skip
     """The blocks backward and `ends.condition_back`.
@@ -264,7 +259,7 @@ def backward(
     layers, rows, dim = x.shape[0] // 2, x.shape[1], x.shape[2]
     _backward[(len(starts),)](
         tokens, starts, lengths, low, x, qkv, pre, grad, *outputs, norms, condition, embedding,
-        rows, layers, eps, (dim // heads) ** -0.5, at.norm1, at.norm2, at.stride, blocks.qkv,
-        blocks.out, blocks.up, blocks.down, blocks.weight_stride, D=dim, F=pre.shape[2],
-        HEADS=heads, ROWS=ROWS, BF=min(64, dim), num_warps=WARPS, num_stages=2,
+        rows, layers, eps, (dim // heads) ** -0.5, at.norm1, at.norm2, at.stride,
+        *blocks.weights, blocks.stride, D=dim, F=pre.shape[2], HEADS=heads, ROWS=ROWS,
+        BF=min(64, dim), num_warps=WARPS, num_stages=2,
     )  # fmt: skip

@@ -15,8 +15,8 @@ from torch import Tensor
 
 STAGES = 3
 """Tiles that are loaded ahead."""
-PRODUCTS = 5
-"""Of `weight_gradients`: qkv, out, up, down; and head, which has no layers."""
+REGISTERS = 128
+"""Of a thread: with one more, half as many programs would find room on a multiprocessor."""
 
 
 @triton.jit
@@ -30,6 +30,21 @@ def gelu_slope(x):
     """Its derivative, Phi(x) + x * phi(x)."""
     density = 0.3989422804014327 * tl.exp(-0.5 * x * x)
     return 0.5 * (1 + tl.erf(x * 0.7071067811865476)) + x * density
+
+
+@triton.jit
+def _bend(total, bias, pre, out, m, n, rows, N: tl.constexpr, BACK: tl.constexpr):
+    """Write a part of a tile, through GELU or its derivative."""
+    inside = (m < rows)[:, None] & (n < N)[None, :]
+    at = m[:, None] * N + n[None, :]
+    if BACK:
+        before = tl.load(pre + at, mask=inside, other=0.0).to(tl.float32)
+        tl.store(out + at, (total * gelu_slope(before)).to(out.dtype.element_ty), mask=inside)
+    else:
+        total += tl.load(bias + n, mask=n < N, other=0.0).to(tl.float32)[None, :]
+        before = total.to(pre.dtype.element_ty)
+        tl.store(pre + at, before, mask=inside)
+        tl.store(out + at, gelu(before.to(tl.float32)).to(out.dtype.element_ty), mask=inside)
 
 
 @triton.jit
@@ -55,16 +70,12 @@ def _gelu_product(a, b, bias, pre, out, rows, K: tl.constexpr, N: tl.constexpr, 
         total = tl.dot(one, two, total, input_precision="ieee")
         from_a += BK
         from_b += BK * (N if BACK else 1)
-    inside = (m < rows)[:, None] & (n < N)[None, :]
-    at = m[:, None] * N + n[None, :]
-    if BACK:
-        before = tl.load(pre + at, mask=inside, other=0.0).to(tl.float32)
-        tl.store(out + at, (total * gelu_slope(before)).to(out.dtype.element_ty), mask=inside)
-    else:
-        total += tl.load(bias + n, mask=n < N, other=0.0).to(tl.float32)[None, :]
-        before = total.to(pre.dtype.element_ty)
-        tl.store(pre + at, before, mask=inside)
-        tl.store(out + at, gelu(before.to(tl.float32)).to(out.dtype.element_ty), mask=inside)
+    # Half a tile at a time: all of it would need more registers than the product itself.
+    halves = tl.permute(tl.reshape(total, (BM, 2, BN // 2)), (0, 2, 1))
+    left, right = tl.split(halves)
+    n = (tl.program_id(0) % across) * BN + tl.arange(0, BN // 2)
+    _bend(left, bias, pre, out, m, n, rows, N, BACK)
+    _bend(right, bias, pre, out, m, n + BN // 2, rows, N, BACK)
 
 
 def tile(rows: int, columns: int) -> tuple[int, int, int]:
@@ -81,6 +92,7 @@ def _launch(a: Tensor, b: Tensor, bias: Tensor, pre: Tensor, out: Tensor, back: 
     _gelu_product[(triton.cdiv(rows, height) * triton.cdiv(columns, width),)](
         a, b, bias, pre, out, rows, K=inner, N=columns, BM=height, BN=width,
         BK=64 if inner % 64 == 0 else 32, BACK=back, num_warps=warps, num_stages=STAGES,
+        maxnreg=REGISTERS if height * width <= 64 * 32 * warps else None,
     )  # fmt: skip
 
 
@@ -143,8 +155,9 @@ def _rows_product(y, x, rows, m, n, line, width, BM: tl.constexpr, BN: tl.conste
 
 @triton.jit
 def _weight_gradients(
-    kept, gradient, starts, lengths, batch, rows, layers, y0, y1, y2, y3, y4, x0, x1, x2, x3, x4, w0, w1, w2, w3, w4,
-    b0, b1, b2, b3, b4, weight_stride, bias_stride, D: tl.constexpr, F: tl.constexpr,
+    kept, gradient, starts, lengths, batch, rows, layers, y0, y1, y2, y3, y4, x0, x1, x2, x3, x4,
+    w0, w1, w2, w3, w4, b0, b1, b2, b3, b4, weight_stride, bias_stride, D: tl.constexpr,
+    F: tl.constexpr,
     V: tl.constexpr, LINE: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     # Tiles of one layer's products, one after the other; the head's come behind all layers.
@@ -203,7 +216,7 @@ def weight_gradients(
         gradient: the flat gradient, of the same dtype.
         starts, lengths: int64 [B]: rows behind the last peptide are left out, whatever they hold.
         rows: N; dim: D; wide: F, width of the feed-forward layers; letters: outputs of the head;
-            line: columns of the head's gradient in `kept`, a multiple of 16, zeros behind the letters.
+            line: columns of the head's gradient in `kept`, a multiple of 16, 0 behind the letters.
     """
     height, width, warps = gradient_tile(layers, dim)
     each = sum(
@@ -214,7 +227,7 @@ def weight_gradients(
     assert last <= each, "the head's tiles must fit behind the layers'"
     step = 64 if torch.finfo(kept.dtype).bits == 16 else 32
     _weight_gradients[(layers * each + last,)](
-        kept, gradient, starts, lengths, len(starts), rows, layers, *places.y, *places.x, *places.weight, *places.bias,
-        places.weight_stride, places.bias_stride, D=dim, F=wide, V=letters, LINE=line, BM=height,
-        BN=width, BK=step, num_warps=warps, num_stages=STAGES,
+        kept, gradient, starts, lengths, len(starts), rows, layers, *places.y, *places.x,
+        *places.weight, *places.bias, places.weight_stride, places.bias_stride, D=dim, F=wide,
+        V=letters, LINE=line, BM=height, BN=width, BK=step, num_warps=warps, num_stages=STAGES,
     )  # fmt: skip
