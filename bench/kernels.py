@@ -30,7 +30,7 @@ CAPACITY = {"small": 512, "medium": 896, "large": 1664}
 TARGETS = 748
 PEPTIDES = 20_000
 GRAPH = 8
-FIRST = ("ends", "norm", "wgrad", "gelu", "update")
+FIRST = ("ends", "norm", "wgrad", "gelu", "update", "branch")
 """What a wide model uses; a narrow one has `peptide` beside them."""
 
 
@@ -94,9 +94,9 @@ def names(preset: str) -> dict[str, frozenset[str]]:
     every = frozenset(FIRST)
     cases = {"off": frozenset[str](), "all": every}
     if preset == "small":
-        cases["peptide"] = frozenset({"ends", "wgrad", "peptide", "update"})
+        cases["peptide"] = frozenset({"ends", "wgrad", "peptide", "update", "branch"})
     cases |= {f"all but {name}": every - {name} for name in FIRST}
-    return cases | {f"only {name}": frozenset({name}) for name in FIRST}
+    return cases | {f"only {name}": frozenset({name}) for name in FIRST if name != "branch"}
 
 
 def _preset(
@@ -243,7 +243,8 @@ def _gradient(engine: "Engine", preset: str, data: "DeviceData") -> str:
         if one is not engine:
             one.state.master.copy_(engine.state.low.float())
             one.state.refresh()
-        one.state.low_grad.fill_(float("nan") if one is engine else 0.0)
+        used = one.state.spans[-1].stop  # the places behind stay 0
+        one.state.low_grad[:used].fill_(float("nan") if one is engine else 0.0)
         work = next(iter(one._prepared(torch.zeros(1, dtype=torch.int64, device="cuda"))))
         loss = float(one._gradient(work))
         gradients.append((loss, one.state.low_grad.double().clone()))
@@ -257,7 +258,6 @@ def _gradient(engine: "Engine", preset: str, data: "DeviceData") -> str:
             apart = float((gradient[own] - wanted[own]).norm())
             far[span.name] = apart / size if size else apart
         highest = sorted(far.items(), key=lambda item: -item[1])
-        used = engine.state.spans[-1].stop
         whole = float((gradient[:used] - wanted[:used]).norm() / wanted[:used].norm())
         worst = ", ".join(f"{name} {value:.4f}" for name, value in highest[:3])
         words.append(f"{label} {whole:.5f} apart (worst: {worst})")

@@ -23,13 +23,14 @@ if not PRESETS.is_dir():  # a checkout keeps them at the top level, a wheel insi
     PRESETS = Path(__file__).resolve().parent.parent / "jobs"
 
 
-KERNELS = ("norm", "wgrad", "gelu", "ends", "peptide", "update")
+KERNELS = ("norm", "wgrad", "gelu", "ends", "peptide", "update", "branch")
 """Parts of a GPU's training step that kernels of our own can compute.
 
 norm: LayerNorm with the residual addition. wgrad: all weight gradients of the layers in one
 product. gelu: inside the products before and behind it. ends: embedding, head and loss. peptide:
 all of a narrow model but its weight gradients, one kernel each way (with ends and wgrad). update:
-clipping, AdamW and EMA with all their scalars.
+clipping, AdamW and EMA with all their scalars. branch: the small sums of the backward pass beside
+the weight gradients, on a second branch of the graph.
 """
 
 

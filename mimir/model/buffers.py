@@ -32,6 +32,21 @@ class Flat:
     def grad(self, name: str) -> Tensor:
         return self._view(self.gradient, name)
 
+    def stride(self, name: str) -> int:
+        """From a parameter of the first block to that of the second; 0 if there is none."""
+        first, second = (f"blocks.{i}.{name}" for i in range(2))
+        return self.start[second] - self.start[first] if second in self.start else 0
+
+    def pair(self, name: str) -> tuple[Tensor, Tensor]:
+        """A layer's weight and bias."""
+        return self.weight(name + ".weight"), self.weight(name + ".bias")
+
+    def linear(self, x: Tensor, name: str, out: Tensor | None = None) -> Tensor:
+        """x weight^T + bias of a layer, into `out` if given."""
+        weight, bias = self.pair(name)
+        out = x.new_empty(len(x), len(weight)) if out is None else out
+        return torch.addmm(bias, x, weight.t(), out=out)
+
     def _view(self, vector: Tensor, name: str) -> Tensor:
         start, shape = self.start[name], self.shape[name]
         return vector[start : start + shape.numel()].view(shape)

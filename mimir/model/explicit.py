@@ -9,6 +9,9 @@ tested against. The library's matrix products stay where they are as fast.
 Sizes as in `denoiser`; F is the width of the feed-forward layers, L the number of layers.
 """
 
+from contextlib import nullcontext
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -17,6 +20,7 @@ from mimir.data.alphabet import LETTERS
 from mimir.model.batch import Batch
 from mimir.model.buffers import LINE, Flat, Kept, State
 from mimir.model.denoiser import Denoiser
+from mimir.model.ends import Ends
 
 LINEARS = ("qkv", "out", "up", "down")
 
@@ -34,24 +38,18 @@ class Explicit:
         size = model.size
         self.layers, self.dim, self.wide = size.layers, size.dim, size.ffn * size.dim
         self._eps = model.norm.eps
-        self._waves: Tensor = model.get_buffer("time_waves").to(flat.weights.dtype)
-        at = flat.start
-        second = "blocks.1." if self.layers > 1 else "blocks.0."
-        self._stride = at[second + "qkv.weight"] - at["blocks.0.qkv.weight"]
-        self._side = at[second + "qkv.bias"] - at["blocks.0.qkv.bias"]
+        apart = {"branch", "ends"} <= kernels and flat.weights.is_cuda
+        self._side = torch.cuda.Stream() if apart else None
+        self._ends = Ends(model, flat, kernels)
         if kernels:  # Triton is there only where they run
-            from mimir.model.fused import ends, norms, peptide, products, timestep
+            from mimir.model.fused import norms, peptide, products
 
-            self._ends, self._norms, self._products = ends, norms, products
-            self._timestep, self._peptide = timestep, peptide
+            self._norms, self._peptide, self._products = norms, peptide, products
+            at = flat.start
             self._blocks = peptide.Blocks(
-                tuple(at[f"blocks.0.{name}.weight"] for name in LINEARS), self._stride,
+                tuple(at[f"blocks.0.{name}.weight"] for name in LINEARS),
+                flat.stride("qkv.weight"),
                 tuple(at[f"blocks.0.{name}.bias"] for name in LINEARS),
-            )  # fmt: skip
-            self._at = ends.Starts(
-                at["letter"], at["position"], at["label"], at["target"],
-                at["blocks.0.norm1.weight"], at["blocks.0.norm2.weight"], self._side,
-                at["norm.weight"], at["head.weight"], at["head.bias"],
             )  # fmt: skip
 
     @torch.no_grad()
@@ -73,17 +71,30 @@ class Explicit:
             return self._whole(state)
         programs = self._norms.tiles(rows, dim)[2] if "norm" in self.kernels else 1
         state.norms = weights.new_empty(self.layers, 2, 2, programs, dim, dtype=torch.float32)
-        self._begin(state)
+        self._ends.begin(state)
         added = None
         for layer in range(self.layers):
             added = self._layer(state, layer, added)
         assert added is not None
-        loss = self._end(state, added)
+        loss = self._ends.end(state, added)
         for layer in reversed(range(self.layers)):
             self._layer_back(state, layer)
-        self._begin_back(state)
+        with self._branch():
+            self._ends.begin_back(state)
         self._products_back(state)
+        self._join()
         return loss
+
+    def _branch(self) -> Any:
+        """Until `_join`, a stream beside the current one: small kernels beside a long one."""
+        if self._side is None:
+            return nullcontext()
+        self._side.wait_stream(torch.cuda.current_stream())
+        return torch.cuda.stream(self._side)
+
+    def _join(self) -> None:
+        if self._side is not None:
+            torch.cuda.current_stream().wait_stream(self._side)
 
     def _narrow(self, batch: int) -> bool:
         return {"peptide", "ends", "wgrad"} <= self.kernels and self._peptide.takes(
@@ -101,20 +112,22 @@ class Explicit:
         state.norms = new(self.layers, 2, 2, count, self.dim)
         state.head, state.losses, state.loss = new(2, count, self.dim), new(count), new(())
         self._peptide.forward(
-            batch.tokens, *own, batch.timestep, batch.label, batch.target, self._table(state),
-            batch.token_labels, batch.weight, state.residues, state.scale, low, self._at,
+            batch.tokens, *own, batch.timestep, batch.label, batch.target, self._ends.table(state),
+            batch.token_labels, batch.weight, state.residues, state.scale, low, self._ends.at,
             self._blocks, state.x, state.qkv, state.pre,
             tuple(kept[name + ".x"] for name in LINEARS), kept["head.x"], kept["head.y"],
             state.grad, state.head, state.losses, heads, self._eps,
         )  # fmt: skip
         condition, embedding = low.new_empty(count, self.dim), new(count, 2, 32, self.dim)
         self._peptide.backward(
-            batch.tokens, *own, low, self._at, self._blocks, state.x, state.qkv, state.pre,
+            batch.tokens, *own, low, self._ends.at, self._blocks, state.x, state.qkv, state.pre,
             state.grad, tuple(kept[name + ".y"] for name in LINEARS), state.norms, condition,
             embedding, heads, self._eps,
         )  # fmt: skip
-        self._finish(state, condition, embedding)
+        with self._branch():
+            self._ends.finish(state, condition, embedding)
         self._products_back(state)
+        self._join()
         return state.loss
 
     # Each block, forward and backward.
@@ -124,17 +137,17 @@ class Explicit:
         kept, name = state.kept.views, f"blocks.{i}."
         if added is not None:
             self._norm(state.x[2 * i - 1], added, name + "norm1", state.x[2 * i], kept["qkv.x"][i])
-        self._linear(kept["qkv.x"][i], name + "qkv", state.qkv[i])
+        self.flat.linear(kept["qkv.x"][i], name + "qkv", state.qkv[i])
         self._attention(state, i)
-        mixed = self._linear(kept["out.x"][i], name + "out")
+        mixed = self.flat.linear(kept["out.x"][i], name + "out")
         self._norm(state.x[2 * i], mixed, name + "norm2", state.x[2 * i + 1], kept["up.x"][i])
         if "gelu" in self.kernels:
-            weight, bias = self._of(name + "up")
+            weight, bias = self.flat.pair(name + "up")
             self._products.up(kept["up.x"][i], weight, bias, state.pre[i], kept["down.x"][i])
         else:
-            self._linear(kept["up.x"][i], name + "up", state.pre[i])
+            self.flat.linear(kept["up.x"][i], name + "up", state.pre[i])
             kept["down.x"][i].copy_(F.gelu(state.pre[i]))
-        return self._linear(kept["down.x"][i], name + "down")
+        return self.flat.linear(kept["down.x"][i], name + "down")
 
     def _layer_back(self, state: State, i: int) -> None:
         kept, name, weight = state.kept.views, f"blocks.{i}.", self.flat.weight
@@ -181,7 +194,7 @@ class Explicit:
         kernels.backward(flow, state.qkv[i], to, layout.starts, layout.lengths, heads)
 
     def _norm(self, x: Tensor, added: Tensor, name: str, total: Tensor, out: Tensor) -> None:
-        weight, bias = self._of(name)
+        weight, bias = self.flat.pair(name)
         if "norm" in self.kernels:
             self._norms.forward(x, added, weight, bias, total, out, self._eps)
             return
@@ -190,7 +203,7 @@ class Explicit:
 
     def _norm_back(self, state: State, flow: Tensor, i: int, which: int, low: Tensor) -> None:
         x, grad, partial = state.x[2 * i + which], state.grad, state.norms[i, which]
-        weight, bias = self._of(f"blocks.{i}.norm{which + 1}")
+        weight, bias = self.flat.pair(f"blocks.{i}.norm{which + 1}")
         if "norm" in self.kernels:
             self._norms.backward(flow, grad, x, weight, grad, low, partial, self._eps)
             return
@@ -203,120 +216,7 @@ class Explicit:
         low.copy_(grad)
         partial[0, 0], partial[1, 0] = to_weight, to_bias
 
-    # The ends.
-
-    def _begin(self, state: State) -> None:
-        batch, low = state.batch, self.flat.weights
-        first = state.kept.views["qkv.x"][0]
-        if "ends" not in self.kernels:
-            with torch.enable_grad():
-                condition = self.model.condition(batch.timestep, batch.label, batch.target)
-                state.embedded = self.model.embed(batch.tokens, condition, batch.layout)
-            state.x[0] = state.embedded
-            weight, bias = self._of("blocks.0.norm1")
-            out = F.layer_norm(state.x[0], (self.dim,), weight.float(), bias.float(), self._eps)
-            first.copy_(out)
-            return
-        self._ends.embed(
-            batch.tokens, batch.layout.slot_of, batch.timestep, batch.label, batch.target,
-            self._table(state), low, self._at, state.x[0], first, self._eps,
-        )  # fmt: skip
-
-    def _table(self, state: State) -> Tensor:
-        """The timesteps' embedding, [T, D]."""
-        state.time_pre = self._waves.new_empty(self._waves.shape[0], 4 * self.dim)
-        state.time_hidden = torch.empty_like(state.time_pre)
-        weight, bias = self._of("time_up")
-        self._products.up(self._waves, weight, bias, state.time_pre, state.time_hidden)
-        return self._linear(state.time_hidden, "time_down")
-
-    def _end(self, state: State, added: Tensor) -> Tensor:
-        """Loss, and the gradient of the residual stream behind the last block."""
-        batch, kept, x = state.batch, state.kept.views, state.x[2 * self.layers - 1]
-        if "ends" not in self.kernels:
-            with torch.enable_grad():
-                last = (x + added).requires_grad_()
-                logits = self.model.logits(last)
-                terms = F.cross_entropy(logits, batch.token_labels, reduction="none")
-                loss = (terms * batch.weight).sum() / state.residues
-            names = ("norm.weight", "norm.bias", "head.weight", "head.bias")
-            wanted = [last, *(self.model.get_parameter(name) for name in names)]
-            found = torch.autograd.grad(loss, wanted, state.scale)
-            for name, value in zip(names, found[1:], strict=True):
-                self.flat.grad(name).copy_(value)
-            state.grad.copy_(found[0])
-            kept["down.y"][self.layers - 1].copy_(found[0])
-            return loss.detach()
-        programs = self._ends.head_programs(len(x))
-        state.head = state.grad.new_empty(2, programs, self.dim)
-        state.losses = state.grad.new_empty(programs)
-        state.loss = state.grad.new_empty(())
-        self._ends.head(
-            x, added, batch.token_labels, batch.weight, state.residues, state.scale,
-            self.flat.weights, self._at, kept["head.x"], kept["head.y"], state.grad,
-            kept["down.y"][self.layers - 1], state.head, state.losses, self._eps,
-        )  # fmt: skip
-        return state.loss
-
-    def _begin_back(self, state: State) -> None:
-        batch, layout = state.batch, state.batch.layout
-        if "ends" not in self.kernels:
-            names = ("letter", "position", "label", "target", "time_up.weight", "time_up.bias",
-                     "time_down.weight", "time_down.bias")  # fmt: skip
-            wanted = [self.model.get_parameter(name) for name in names]
-            found = torch.autograd.grad(state.embedded, wanted, state.grad)
-            for name, value in zip(names, found, strict=True):
-                self.flat.grad(name).copy_(value)
-            for i in range(self.layers):
-                for which in range(2):
-                    sums = state.norms[i, which].sum(1)
-                    self.flat.grad(f"blocks.{i}.norm{which + 1}.weight").copy_(sums[0])
-                    self.flat.grad(f"blocks.{i}.norm{which + 1}.bias").copy_(sums[1])
-            return
-        assert layout.starts is not None
-        assert layout.lengths is not None
-        ends, low = self._ends, self.flat.weights
-        condition = low.new_empty(len(batch.timestep), self.dim)
-        partial = state.grad.new_empty(ends.GROUPS, 2, 32, self.dim)
-        ends.condition_back(
-            state.grad, batch.tokens, layout.starts, layout.lengths, condition, partial
-        )
-        self._finish(state, condition, partial)
-
-    def _finish(self, state: State, condition: Tensor, partial: Tensor) -> None:
-        """The gradients of all weights but those of `_products_back`."""
-        batch = state.batch
-        table = condition.new_empty(self._waves.shape[0], self.dim)
-        self._ends.finish(
-            state.norms, state.head, partial, state.losses, condition, batch.timestep, batch.label,
-            batch.target, self.flat.gradient, table, state.loss, self._at, self.model.targets + 1,
-        )  # fmt: skip
-        self._time_back(state, table)
-
-    def _time_back(self, state: State, flow: Tensor) -> None:
-        at, grad = self.flat.start, self.flat.grad
-        if len(flow) <= self._timestep.ROWS:
-            self._timestep.back(
-                flow, state.time_pre, state.time_hidden, self._waves, self.flat.weights,
-                self.flat.gradient, at["time_up.weight"], at["time_up.bias"],
-                at["time_down.weight"], at["time_down.bias"],
-            )  # fmt: skip
-            return
-        inner = torch.mm(flow, self.flat.weight("time_down.weight"))
-        inner = torch.ops.aten.gelu_backward(inner, state.time_pre)
-        for name, y, x in (("time_down", flow, state.time_hidden), ("time_up", inner, self._waves)):
-            torch.mm(y.t(), x, out=grad(name + ".weight"))
-            grad(name + ".bias").copy_(y.float().sum(0))
-
     # Products.
-
-    def _of(self, name: str) -> tuple[Tensor, Tensor]:
-        return self.flat.weight(name + ".weight"), self.flat.weight(name + ".bias")
-
-    def _linear(self, x: Tensor, name: str, out: Tensor | None = None) -> Tensor:
-        weight, bias = self._of(name)
-        out = x.new_empty(len(x), len(weight)) if out is None else out
-        return torch.addmm(bias, x, weight.t(), out=out)
 
     def _products_back(self, state: State) -> None:
         """Gradients of the linear layers, from their inputs and those of their outputs."""
@@ -331,7 +231,8 @@ class Explicit:
                 tuple(kept.start[key + ".y"] for key in keys),
                 tuple(kept.start[key + ".x"] for key in keys),
                 tuple(at[name + ".weight"] for name in names),
-                tuple(at[name + ".bias"] for name in names), self._stride, self._side,
+                tuple(at[name + ".bias"] for name in names), self.flat.stride("qkv.weight"),
+                self.flat.stride("qkv.bias"),
             )  # fmt: skip
             self._products.weight_gradients(
                 kept.buffer, self.flat.gradient, places, layout.starts, layout.lengths,

@@ -109,12 +109,7 @@ class Engine:
     """
 
     def __init__(self, config: Config, data: DeviceData, targets: int, machine: Machine) -> None:
-        self.config, self.data, self.targets, self.machine = (
-            config,
-            data,
-            targets,
-            machine,
-        )
+        self.config, self.data, self.targets, self.machine = config, data, targets, machine
         training = config.training
         if training.batch > len(data):
             raise BadInput(
@@ -261,17 +256,13 @@ class Engine:
 
     def _gradient(self, work: Work) -> Tensor:
         """Fill `low_grad`; the loss, 0-d float32."""
+        if self._explicit is not None:
+            return self._written_out(self._explicit, work)
         state = self.state
         if not self.machine.fixed:
             state.low_grad.zero_()
         loss = torch.zeros((), dtype=torch.float32, device=self.machine.device)
         for i, batch in enumerate(work.batches):
-            if self._explicit is not None:
-                before = state.low_grad.clone() if i else None
-                loss += self._explicit(batch, work.residues, self._scale)
-                if before is not None:
-                    state.low_grad += before
-                continue
             term = self._loss(self.model, batch, work.residues)
             scaled = term * state.scale if self.machine.dtype == torch.float16 else term
             if self.machine.fixed:
@@ -284,6 +275,15 @@ class Engine:
             else:
                 scaled.backward()
             loss += term.detach()
+        return loss
+
+    def _written_out(self, explicit: Explicit, work: Work) -> Tensor:
+        gradient = self.state.low_grad
+        loss = explicit(work.batches[0], work.residues, self._scale)
+        for batch in work.batches[1:]:
+            before = gradient.clone()
+            loss = loss + explicit(batch, work.residues, self._scale)
+            gradient += before
         return loss
 
     def _replay(self, steps: int) -> None:

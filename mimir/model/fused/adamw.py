@@ -14,11 +14,20 @@ from torch import Tensor
 
 from mimir.config import Optimizer
 
-SUMS = 256
-"""Programs, and so partial sums, of the first kernel."""
+SUMS, SUMMED = 512, 4096
+"""Programs, and so partial sums, of the first kernel, and what each loads at once."""
 PROGRAMS = 1056
 """Of the second kernel at most: eight for each multiprocessor of an H100."""
 BLOCK = 1024
+
+
+@triton.jit
+def _sine(x):
+    """Taylor's series, for |x| <= pi / 2 in float64: to 1e-13. The library's would need a stack."""
+    y, total = x * x, x * 0.0 + 1.0
+    for k in tl.static_range(9, 0, -1):
+        total = 1.0 - y * total / (2 * k * (2 * k + 1))
+    return x * total
 
 
 @triton.jit
@@ -40,7 +49,7 @@ def _measure(gradient, sums, scalars, step, updates, size, tiles, LR: tl.constex
         warm = tl.minimum(done / tl.maximum(start, one), one)
         share = (done - start) / tl.full((), SPAN, tl.float64)
         share = tl.minimum(tl.maximum(share, one - one), one)
-        wave = 0.5 * (1 + tl.cos(tl.full((), 3.141592653589793, tl.float64) * share))
+        wave = 0.5 * (1 - _sine(tl.full((), 3.141592653589793, tl.float64) * (share - 0.5)))
         final = tl.full((), FINAL, tl.float64)
         rate = tl.full((), LR, tl.float64) * warm * (final + (1 - final) * wave)
         count = tl.load(updates) + 1
@@ -133,9 +142,9 @@ def update(state: State, loss: Tensor, settings: Optimizer, total: int) -> None:
     warm = settings.warmup_steps
     _measure[(SUMS,)](
         state.gradient, sums, scalars, state.step, state.updates[0], size,
-        -(-size // (SUMS * BLOCK)), LR=settings.lr, WARM=float(warm),
+        -(-size // (SUMS * SUMMED)), LR=settings.lr, WARM=float(warm),
         SPAN=float(max(1, total - warm)), FINAL=settings.final_lr, EMA=settings.ema,
-        LOG1=_log2(settings.beta1), LOG2=_log2(settings.beta2), BLOCK=BLOCK, num_warps=4,
+        LOG1=_log2(settings.beta1), LOG2=_log2(settings.beta2), BLOCK=SUMMED, num_warps=4,
     )  # fmt: skip
     tiles = -(-size // (PROGRAMS * BLOCK))
     _apply[(-(-size // (tiles * BLOCK)),)](
