@@ -11,23 +11,27 @@ GELU = [(128, 128, 8, 3), (128, 128, 8, 4), (128, 256, 8, 3), (128, 128, 4, 3), 
 WEIGHTS = [(128, 128, 4, 3), (128, 128, 8, 3), (128, 128, 8, 4), (128, 256, 8, 3), (64, 128, 4, 4),
            (64, 64, 4, 4)]  # fmt: skip
 """Height, width, warps and stages."""
+PEPTIDE = [(8, 64), (4, 64), (8, 128), (8, 32), (4, 32)]
+"""Warps, and hidden columns at once."""
 
 
 def compared(end: float, figures: dict[str, Any]) -> Iterator[str]:
     """Lines of µs for each tile, until `end`."""
+    parts = [("small", "whole pass", _peptide())]
     for name in SIZES:
-        for what, tried in (("gelu", _gelu(name)), ("wgrad", _weights(name))):
-            for label, call in tried:
-                if time.perf_counter() > end:
-                    yield "tiles: the time is over"
-                    return
-                try:
-                    value = round(_microseconds(call), 2)
-                except Exception as error:  # noqa: BLE001
-                    yield f"tiles: {name} {what} {label}: FAILS ({type(error).__name__})"
-                    continue
-                figures[f"{name} {what} {label}"] = value
-                yield f"tiles: {name} {what} {label}: {value} us"
+        parts += [(name, "gelu", _gelu(name)), (name, "wgrad", _weights(name))]
+    for name, what, tried in parts:
+        for label, call in tried:
+            if time.perf_counter() > end:
+                yield "tiles: the time is over"
+                return
+            try:
+                value = round(_microseconds(call), 2)
+            except Exception as error:  # noqa: BLE001
+                yield f"tiles: {name} {what} {label}: FAILS ({type(error).__name__})"
+                continue
+            figures[f"{name} {what} {label}"] = value
+            yield f"tiles: {name} {what} {label}: {value} us"
 
 
 def _microseconds(call: Callable[[], object]) -> float:
@@ -114,3 +118,21 @@ def _weights(name: str) -> Iterator[tuple[str, Callable[[], object]]]:
         products.STAGES = ahead
         yield f"{height} x {width}, {warps} warps, {ahead} stages", all_of_them
     products.gradient_tile, products.STAGES = pinned, stages
+
+
+def _peptide() -> Iterator[tuple[str, Callable[[], object]]]:
+    import torch
+
+    from bench import kernels
+    from mimir.model.fused import peptide
+
+    data = kernels.random_data(torch.device("cuda"))
+    used = frozenset({"ends", "wgrad", "peptide"})
+    engine = kernels.engine_of("small", used, data, compiled=False)
+    engine._begin_epoch(0)
+    work = next(iter(engine._prepared(torch.zeros(1, dtype=torch.int64, device="cuda"))))
+    pinned = peptide.WARPS, peptide.HIDDEN
+    for warps, hidden in PEPTIDE:
+        peptide.WARPS, peptide.HIDDEN = warps, hidden
+        yield f"{warps} warps, {hidden} hidden columns", lambda: engine._gradient(work)
+    peptide.WARPS, peptide.HIDDEN = pinned

@@ -21,6 +21,8 @@ from mimir.model.kernels import attention_weights
 
 ROWS = 32
 WARPS = 8
+HIDDEN = 64
+"""Hidden columns of the feed-forward layer that are computed at once."""
 WIDEST = 128
 """Widest model: a wider one's rows would not stay in registers."""
 PEPTIDES = 128
@@ -238,8 +240,8 @@ def forward(
         low, x, qkv, pre, *inputs, normed, logits, grad, partial, losses, rows, layers, eps,
         (dim // heads) ** -0.5, at.letter, at.position, at.label, at.target, at.norm1, at.norm2,
         at.stride, at.norm, at.head, at.head_bias, *blocks.weights, blocks.stride, *blocks.biases,
-        D=dim, F=pre.shape[2], HEADS=heads, ROWS=ROWS, BF=min(64, dim), V=len(LETTERS), LINE=LINE,
-        P=MAX_LENGTH, num_warps=WARPS, num_stages=2,
+        D=dim, F=pre.shape[2], HEADS=heads, ROWS=ROWS, BF=min(HIDDEN, dim), V=len(LETTERS),
+        LINE=LINE, P=MAX_LENGTH, num_warps=WARPS, num_stages=2,
     )  # fmt: skip
 
 
@@ -261,5 +263,5 @@ def backward(
         tokens, starts, lengths, low, x, qkv, pre, grad, *outputs, norms, condition, embedding,
         rows, layers, eps, (dim // heads) ** -0.5, at.norm1, at.norm2, at.stride,
         *blocks.weights, blocks.stride, D=dim, F=pre.shape[2], HEADS=heads, ROWS=ROWS,
-        BF=min(64, dim), num_warps=WARPS, num_stages=2,
+        BF=min(HIDDEN, dim), num_warps=WARPS, num_stages=2,
     )  # fmt: skip
