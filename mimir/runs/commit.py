@@ -18,87 +18,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from mimir.errors import BadInput, Corrupt, Fenced, NotFound, StoreError
+from mimir.errors import Corrupt, Fenced, NotFound, StoreError
 from mimir.runs import layout
-from mimir.runs.head import ENDED, Head, Kept, Register, fresh, pauses
+from mimir.runs.begin import change, end_attempt, must_be_at, raise_attempt
+from mimir.runs.head import ENDED, Head, Kept, Register, fresh
+from mimir.runs.retention import best_of, retain
 from mimir.runs.store import Progress, Store, Stored
+
+__all__ = ["Attempt", "end_attempt", "raise_attempt"]
 
 T = TypeVar("T")
 Say = Callable[[str], None]
 
-NEWEST = 3
 _log = logging.getLogger(__name__)
-
-
-def raise_attempt(
-    store: Store,
-    run: str,
-    *,
-    after: int | None = None,
-    sleep: Callable[[float], None] = time.sleep,
-    rng: random.Random | None = None,
-) -> int:
-    """Begin the next attempt of a run, fencing every older one; its number.
-
-    Allowed after failed and stopped: whoever calls has decided so. `after`: the attempt that
-    is to be replaced; Fenced if HEAD is at another one, for somebody was quicker. BadInput if
-    there is no such run, or if it is done: its configuration is frozen, so nothing is left to
-    train.
-    """
-
-    def queued(head: Head) -> Head:
-        if after is not None and head.attempt != after:
-            raise Fenced(
-                f"run {run} is at attempt {head.attempt} and no longer at {after}: somebody else "
-                "has begun one meanwhile"
-            )
-        if head.state == "done":
-            raise BadInput(f"run {run} is done: pull its model, or submit under another name")
-        return replace(head, attempt=head.attempt + 1, owner="", state="queued", reason="")
-
-    return _change(Register(store, layout.head_key(run), sleep=sleep, rng=rng), queued).attempt
-
-
-def end_attempt(
-    store: Store,
-    run: str,
-    attempt: int,
-    state: str,
-    reason: str,
-    *,
-    sleep: Callable[[float], None] = time.sleep,
-    rng: random.Random | None = None,
-) -> Head:
-    """Write from outside that a run ended as "failed" or "stopped", e.g. for want of a machine.
-
-    A worker that still holds the attempt is fenced by this. Fenced if HEAD is at another attempt.
-    """
-    if state not in ("failed", "stopped"):
-        raise ValueError(f"{state!r} cannot be declared from outside")
-
-    def ended(head: Head) -> Head:
-        _must_be_at(head, attempt)
-        if head.state == "done":
-            raise BadInput(f"run {run} is done already")
-        return replace(head, state=state, reason=reason, owner="")
-
-    return _change(Register(store, layout.head_key(run), sleep=sleep, rng=rng), ended)
-
-
-def retain(kept: tuple[Kept, ...], new: Kept) -> tuple[tuple[Kept, ...], str | None]:
-    """(what to keep, key of the best): the newest three and the lowest loss.
-
-    A checkpoint of the same step is replaced by the new one.
-    """
-    ranked = sorted([*(old for old in kept if old.step != new.step), new], key=lambda k: k.step)
-    best = best_of(tuple(ranked))
-    return tuple(k for k in ranked if k in ranked[-NEWEST:] or k.key == best), best
-
-
-def best_of(kept: tuple[Kept, ...]) -> str | None:
-    """Key of the lowest loss, the earlier one if equal; None if no loss was measured."""
-    measured = [(k.loss, k.step, k.key) for k in kept if k.loss is not None]
-    return min(measured)[2] if measured else None
 
 
 class Attempt:
@@ -134,7 +66,7 @@ class Attempt:
         self = cls(store, run, attempt, name, register, say)
 
         def running(head: Head) -> Head:
-            _must_be_at(head, attempt)
+            must_be_at(head, attempt)
             if over or head.state in ENDED:
                 raise _Over
             lineage = head.lineage
@@ -144,7 +76,7 @@ class Attempt:
 
         over = store.read(layout.outcome_key(run, attempt)) is not None
         with contextlib.suppress(_Over):
-            _change(register, running)
+            change(register, running)
         return self
 
     @property
@@ -304,30 +236,3 @@ class Attempt:
 
 class _Over(Exception):
     """The attempt has ended: nothing to claim."""
-
-
-def _must_be_at(head: Head, attempt: int) -> None:
-    if head.attempt != attempt:
-        raise Fenced(
-            f"run {head.run} is at attempt {head.attempt}, this is attempt {attempt}: "
-            "a newer one was ordered (or this one never was), this process stops"
-        )
-
-
-def _change(register: Register, make: Callable[[Head], Head]) -> Head:
-    """Read and swap until it succeeds or `make` refuses: for changes that contend by design.
-
-    Here another writer's nonce is no fence: a last commit of the attempt being replaced may
-    come between read and swap.
-    """
-    for pause in pauses(register.rng, register.tries):
-        head = register.read()
-        if head is None:
-            raise BadInput(f"there is no {register.key} in {register.store.url}: check the name")
-        make(head)
-        try:
-            return register.swap(make)
-        except Fenced as error:
-            last = error
-            register.sleep(pause)
-    raise StoreError(f"{register.key} is contended, gave up after {register.tries} tries: {last}")
