@@ -1,6 +1,7 @@
 """The contract between laptop and machine: store, HEAD, commit, run record, status.
 
     store, file_store, s3_store   bytes under keys, with create-if-absent and compare-and-swap
+    file_names, file_versions     parts of file_store: exclusive names, and versions made of them
     s3_url, s3_credentials, s3_content, s3_errors   parts of s3_store
     probe                         does this store really refuse what it must refuse?
     layout                        what lies where under <store>/<run>/

@@ -2,7 +2,8 @@
 
 The launcher raises HEAD's attempt before it orders a machine; the worker's first act is to
 claim exactly that attempt. From then on every change of HEAD by an older attempt, or by an
-older process of the same attempt, fails: no lease and no clock is involved.
+older process of the same attempt, fails: no lease and no clock is involved. Only a newer
+attempt fences. An older one at HEAD is a folder shown as it was: this waits until it shows more.
 
 A commit is content first, under a key that no other writer can choose, then one swap of
 HEAD. Deleted is only what that swap removed, and only below the own attempt: what an older
@@ -18,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from mimir.errors import BadInput, Corrupt, Fenced, NotFound, StoreError
+from mimir.errors import BadInput, Corrupt, Fenced, MimirError, NotFound, StoreError
 from mimir.runs import layout
 from mimir.runs.head import ENDED, Head, Kept, Register, fresh, pauses
 from mimir.runs.store import Progress, Store, Stored
@@ -27,6 +28,9 @@ T = TypeVar("T")
 Say = Callable[[str], None]
 
 NEWEST = 3
+STALE_TRIES = 30
+"""Looks at a HEAD that is older than the own attempt, about two minutes: twice as long as a network
+file system remembers that a name is missing."""
 _log = logging.getLogger(__name__)
 
 
@@ -47,6 +51,8 @@ def raise_attempt(
     """
 
     def queued(head: Head) -> Head:
+        if after is not None and head.attempt < after:
+            raise _Behind(head, after)
         if after is not None and head.attempt != after:
             raise Fenced(
                 f"run {run} is at attempt {head.attempt} and no longer at {after}: somebody else "
@@ -71,7 +77,7 @@ def end_attempt(
 ) -> Head:
     """Write from outside that a run ended as "failed" or "stopped", e.g. for want of a machine.
 
-    A worker that still holds the attempt is fenced by this. Fenced if HEAD is at another attempt.
+    A worker that still holds the attempt is fenced by this. Fenced if HEAD is at a newer attempt.
     """
     if state not in ("failed", "stopped"):
         raise ValueError(f"{state!r} cannot be declared from outside")
@@ -126,7 +132,7 @@ class Attempt:
         """Take the attempt for this process: the first act of a worker.
 
         A restarted process of the same attempt fences its predecessor. Fenced if HEAD is at
-        another attempt. An attempt that has ended (HEAD says so, or it has an outcome) is not
+        a newer attempt; while it is at an older one, this waits. An attempt that has ended (HEAD says so, or it has an outcome) is not
         taken: `ended` of the result says how it ended, and the caller only ends its machine.
         """
         register = Register(store, layout.head_key(run), sleep=sleep, rng=rng)
@@ -144,7 +150,7 @@ class Attempt:
 
         over = store.read(layout.outcome_key(run, attempt)) is not None
         with contextlib.suppress(_Over):
-            _change(register, running)
+            _change(register, running, say)
         return self
 
     @property
@@ -165,10 +171,10 @@ class Attempt:
 
     def confirm(self) -> None:
         """Ask the store whether the attempt is still ours; Fenced if not. Changes nothing."""
-        found = self.store.read(layout.head_key(self.run))
+        found = self._register.peek()
         if found is None:
             raise Fenced(f"run {self.run} is gone: this process stops")
-        self._must_hold(Head.from_bytes(found.data))
+        self._must_hold(found)
 
     def commit(
         self,
@@ -306,28 +312,52 @@ class _Over(Exception):
     """The attempt has ended: nothing to claim."""
 
 
-def _must_be_at(head: Head, attempt: int) -> None:
-    if head.attempt != attempt:
-        raise Fenced(
-            f"run {head.run} is at attempt {head.attempt}, this is attempt {attempt}: "
-            "a newer one was ordered (or this one never was), this process stops"
+class _Behind(StoreError):
+    """HEAD is shown at an older attempt than one that is known to have been begun."""
+
+    def __init__(self, head: Head, attempt: int) -> None:
+        super().__init__(
+            f"{layout.head_key(head.run)} shows attempt {head.attempt}, older than attempt "
+            f"{attempt}: the store answers from memory, or that attempt was never begun"
         )
 
 
-def _change(register: Register, make: Callable[[Head], Head]) -> Head:
+def _must_be_at(head: Head, attempt: int) -> None:
+    if head.attempt < attempt:
+        raise _Behind(head, attempt)
+    if head.attempt > attempt:
+        raise Fenced(
+            f"run {head.run} is at attempt {head.attempt}, this is attempt {attempt}: "
+            "a newer one was ordered, this process stops"
+        )
+
+
+def _change(register: Register, make: Callable[[Head], Head], say: Say = _log.warning) -> Head:
     """Read and swap until it succeeds or `make` refuses: for changes that contend by design.
 
     Here another writer's nonce is no fence: a last commit of the attempt being replaced may
-    come between read and swap.
+    come between read and swap. Nor is a HEAD that is behind: it is read again, with growing pauses.
     """
-    for pause in pauses(register.rng, register.tries):
+    contended = pauses(register.rng, register.tries)
+    behind = pauses(register.rng, STALE_TRIES)
+    told = False
+    while True:
         head = register.read()
         if head is None:
             raise BadInput(f"there is no {register.key} in {register.store.url}: check the name")
-        make(head)
+        last: MimirError
         try:
-            return register.swap(make)
-        except Fenced as error:
-            last = error
-            register.sleep(pause)
-    raise StoreError(f"{register.key} is contended, gave up after {register.tries} tries: {last}")
+            make(head)
+        except _Behind as error:
+            if not told:
+                say(f"{error}; looking again for two minutes")
+                told = True
+            last, pause = error, next(behind, None)
+        else:
+            try:
+                return register.swap(make)
+            except Fenced as error:
+                last, pause = error, next(contended, None)
+        if pause is None:
+            raise StoreError(f"{register.key} could not be changed: {last}") from last
+        register.sleep(pause)
