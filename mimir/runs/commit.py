@@ -131,9 +131,10 @@ class Attempt:
     ) -> "Attempt":
         """Take the attempt for this process: the first act of a worker.
 
-        A restarted process of the same attempt fences its predecessor. Fenced if HEAD is at
-        a newer attempt; while it is at an older one, this waits. An attempt that has ended (HEAD says so, or it has an outcome) is not
-        taken: `ended` of the result says how it ended, and the caller only ends its machine.
+        A restarted process of the same attempt fences its predecessor. Fenced if HEAD is at a
+        newer attempt; while it is at an older one, this waits. An attempt that has ended (HEAD
+        says so, or it has an outcome) is not taken: `ended` of the result says how it ended, and
+        the caller only ends its machine.
         """
         register = Register(store, layout.head_key(run), sleep=sleep, rng=rng)
         name = owner or fresh(register.rng)

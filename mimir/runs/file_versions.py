@@ -1,19 +1,19 @@
 """The versions of one object in a folder: a register without locks.
 
 An object that nobody has swapped is just the file under its name, and that is version 1. The first
-swap copies it, as `1`, into a hidden folder beside it; from then on this folder says what the object
-holds, and version n is what lies there under the name n:
+swap copies it, as `1`, into a hidden folder beside it. From then on this folder says what the
+object holds, and version n is what lies there under the name n:
 
     run/HEAD                    a copy of a recent version, for people
     run/.HEAD.versions/1, 2, 3  the highest number is the object
 
 Whoever swaps version n takes the name n + 1, by an act that only one writer can succeed with
-(`file_names.take`). A name that was taken is never free again while the object exists: else a writer
-that had slept through many versions could take an old number and be told that it had won. Nor does
-it ever hold anything else, so a reader that sees an old state of the folder (NFS remembers for up to
-a minute that a name is missing) sees an older version, and never a mixture.
+(`file_names.take`). A name that was taken is never free again while the object exists: else a
+writer that had slept through many versions could take an old number and be told that it had won.
+Nor does it ever hold anything else, so a reader that sees an old state of the folder (NFS remembers
+for up to a minute that a name is missing) sees an older version, and never a mixture.
 
-Objects can be deleted, and created anew, while a writer sleeps in the middle of a swap. It then does
+Objects can be deleted, and created anew, while a writer sleeps in the middle of a swap. That does
 no harm: its temporary file was made in the folder of versions before the writer looked at anything,
 and deletion moves this folder away as a whole. So it finds its temporary file gone.
 """

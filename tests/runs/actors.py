@@ -7,10 +7,11 @@ from typing import Any, Protocol
 
 from mimir.errors import StoreError
 from mimir.runs.store import Stored, Versioned
-from tests.runs.truth import Truth
+from tests.runs.truth import HEAD, Truth
 
 LOST_REQUEST = LOST_ANSWER = HIDDEN_RETRY = 0.08
 LATE = 0.04
+STALE = 0.05
 
 
 class Stage(Protocol):
@@ -79,6 +80,8 @@ class Wire:
         self._sim, self._actor, self._truth = sim, actor, sim.truth
 
     def read(self, key: str) -> Versioned | None:
+        if key == HEAD and self._sim.chance(STALE):
+            return self._ask(lambda: self._sim.rng.choice(self._truth.past))
         return self._ask(lambda: self._truth.read(key))
 
     def get(self, key: str, **expected) -> bytes:

@@ -96,7 +96,8 @@ def without_links(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=["file", "linkless", "s3", "rgw", "real", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """Every backend in turn, empty. "linkless" is a folder without hard links, "real" is the bucket named by MIMIR_TEST_S3_URL."""
+    """Every backend in turn, empty. "linkless" is a folder on a file system without hard links,
+    "real" the bucket named by MIMIR_TEST_S3_URL."""
     prefix = f"test-{uuid.uuid4().hex[:12]}"
     if request.param == "linkless":
         without_links(monkeypatch)

@@ -60,7 +60,7 @@ def test_a_restarted_process_fences_its_predecessor(run: MemoryStore) -> None:
 
 def test_an_attempt_that_was_never_ordered_is_refused(run: MemoryStore) -> None:
     waited: list[float] = []
-    with pytest.raises(StoreError, match="shows attempt 0, older than attempt 3.*never begun"):
+    with pytest.raises(StoreError, match=r"shows attempt 0, older than attempt 3.*never begun"):
         Attempt.claim(run, "r", 3, sleep=waited.append)
     assert sum(waited) > 60  # as long as a network file system may show an old state of the folder
     with pytest.raises(BadInput, match="there is no x/HEAD"):

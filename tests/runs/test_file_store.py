@@ -56,7 +56,9 @@ def test_people_find_the_newest_version_under_the_objects_name(folder, monkeypat
         version = folder.compare_and_swap("run/HEAD", body, version)
         assert (folder.root / "run" / "HEAD").read_bytes() == body
     monkeypatch.setattr(file_store.file_names, "replace", _failing(errno.EIO))
-    folder.compare_and_swap("run/HEAD", b"D", version)  # it has landed, whatever becomes of the copy
+    folder.compare_and_swap(
+        "run/HEAD", b"D", version
+    )  # it has landed, whatever becomes of the copy
     assert folder.get("run/HEAD") == b"D"
 
 
