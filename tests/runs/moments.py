@@ -43,11 +43,12 @@ def _gated(name: str, real: Callable) -> Callable:
 class Sleeper:
     """A process that goes to sleep at one of its moments, 0 being the first.
 
-    Use within `watched`. asleep: False if it had ended before.
+    Use within `watched`. call: count only moments before this call. asleep: False if it had ended
+    before.
     """
 
-    def __init__(self, act: Callable[[], object], moment: int) -> None:
-        self._act, self._left = act, moment
+    def __init__(self, act: Callable[[], object], moment: int, call: str = "") -> None:
+        self._act, self._left, self._call = act, moment, call
         self._at_rest, self._go = threading.Event(), threading.Event()
         self._result: Future = Future()
         self._killed = False
@@ -75,12 +76,12 @@ class Sleeper:
         self._at_rest.set()
 
     def _gate(self, call: str) -> None:
-        if self._left == 0:
+        if self._left == 0 and call.startswith(self._call):
             self._at_rest.set()
             self._go.wait(LIMIT)
         if self._killed:
             raise Killed
-        self._left -= 1
+        self._left -= call.startswith(self._call)
 
 
 class Schedule:
