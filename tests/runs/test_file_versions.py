@@ -1,12 +1,13 @@
 """The register: at each moment of a write, and under seeded interleavings of several writers."""
 
+import contextlib
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from mimir.errors import Conflict
+from mimir.errors import Conflict, StoreError
 from mimir.runs import file_names
 from mimir.runs.file_store import FileStore
 from mimir.runs.file_versions import Versions
@@ -158,12 +159,15 @@ def test_who_is_killed_at_any_moment_leaves_a_whole_store(
         moment += 1
 
 
-def test_a_swap_that_sleeps_while_the_run_is_removed_and_begun_anew(tmp_path: Path, way) -> None:
+@pytest.mark.parametrize("swaps", [0, 4])
+def test_a_swap_that_sleeps_while_the_run_is_removed_and_begun_anew(
+    tmp_path: Path, way: str, swaps: int
+) -> None:
     """It may be told anything but that it won, or it won before; the new run does not see it."""
     moment, asleep = 0, True
     while asleep:
         root = tmp_path / str(moment)
-        store = begun(root, 4)
+        store = begun(root, swaps)
         old = store.read(KEY)
         assert old is not None
         sleeper = Sleeper(
@@ -177,9 +181,11 @@ def test_a_swap_that_sleeps_while_the_run_is_removed_and_begun_anew(tmp_path: Pa
             others.put_if_absent(KEY, b"anew")
             for n in range(moment % 8):  # fewer, as many and more versions than there were
                 add(others, f"new{n}")
+            # Perhaps another first swap of the new object stops as well, just after its folder.
+            half = Sleeper(lambda root=root: add(FileStore(root), "half"), 1, "open")
             sleeper.wake()
-        if asleep:
-            assert marks(root) == ["anew", *(f"new{n}" for n in range(moment % 8))]
+            half.wake()
+            assert marks(root) == ["anew", *(f"new{n}" for n in range(moment % 8)), "half"]
             add(FileStore(root), "last")
             assert marks(root)[-1] == "last"
             with file_names.open_body(root / KEY) as copy:
@@ -187,7 +193,39 @@ def test_a_swap_that_sleeps_while_the_run_is_removed_and_begun_anew(tmp_path: Pa
         moment += 1
 
 
-@pytest.mark.parametrize(("kill", "seeds"), [(0.0, range(40)), (0.01, range(40, 80))])
+@pytest.mark.parametrize("swaps", [0, 2])
+def test_what_is_deleted_stays_deleted(tmp_path: Path, way: str, swaps: int) -> None:
+    """Whichever of a swap and a deletion stops in its middle while the other one goes on."""
+    for sleeps in ("delete", "swap"):
+        moment, asleep = 0, True
+        while asleep:
+            root = tmp_path / sleeps / str(moment)
+            begun(root, swaps)
+
+            def swap(root: Path = root) -> None:
+                store = FileStore(root)
+                found = store.read(KEY)
+                with contextlib.suppress(Conflict, StoreError):
+                    store.compare_and_swap(KEY, b"late", found.version if found else "1-x")
+
+            def delete(root: Path = root) -> None:
+                FileStore(root).delete(KEY)
+
+            first, second = (delete, swap) if sleeps == "delete" else (swap, delete)
+            sleeper = Sleeper(first, moment)
+            if asleep := sleeper.asleep:
+                second()
+                assert not isinstance(sleeper.wake(), BaseException)
+                store = FileStore(root)
+                assert store.read(KEY) is None
+                assert list(store.list("")) == []
+                store.put_if_absent(KEY, b"anew")
+                add(store, "next")
+                assert marks(root) == ["anew", "next"]
+            moment += 1
+
+
+@pytest.mark.parametrize(("kill", "seeds"), [(0.0, range(25)), (0.01, range(25, 50))])
 def test_no_interleaving_loses_a_swap(tmp_path: Path, way: str, kill: float, seeds: range) -> None:
     for seed in seeds:
         root = tmp_path / str(seed)
@@ -225,7 +263,7 @@ def test_no_interleaving_loses_a_swap(tmp_path: Path, way: str, kill: float, see
 
 
 def test_one_of_many_creators_wins_in_each_interleaving(tmp_path: Path, way: str) -> None:
-    for seed in range(40):
+    for seed in range(25):
         store = FileStore(tmp_path / str(seed))
         schedule = Schedule(seed)
         won: list[bytes] = []

@@ -40,7 +40,7 @@ def test_a_folder_answers_as_the_store_in_memory(
 
 @pytest.mark.long
 @pytest.mark.parametrize("backend", ["file", "linkless", "s3"])
-def test_two_thousand_schedules_in_real_stores(
+def test_two_thousand_schedules_of_each_backend(
     backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     if backend == "linkless":
