@@ -7,9 +7,12 @@
     layout                        what lies where under <store>/<run>/
     codec                         one JSON encoding, and typed documents from it
     record                        run.json: the frozen job
-    head, commit                  HEAD, the one mutable object, and the only ways to change it
+    head, begin, commit           HEAD, the one mutable object, and the only ways to change it:
+                                  from outside, and by who holds an attempt
+    retention                     which checkpoints are kept
     collect                       deletes what an abandoned attempt left behind
     order                         order.json: an attempt's plan, limits, offer and deadline
+    orders                        what all orders say of HEAD: may it be believed?
     machine                       machine.json: what the attempt runs on, its region and price
     notes, parts, status          what a run tells about itself while it runs
     figures                       the held-out figures: what each is called where it is shown

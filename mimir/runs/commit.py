@@ -3,7 +3,7 @@
 The launcher raises HEAD's attempt before it orders a machine; the worker's first act is to
 claim exactly that attempt. From then on every change of HEAD by an older attempt, or by an
 older process of the same attempt, fails: no lease and no clock is involved. Only a newer
-attempt fences. An older one at HEAD is a folder shown as it was: this waits until it shows more.
+attempt fences. An older one at HEAD is a folder shown as it was: the worker waits for more.
 
 A commit is content first, under a key that no other writer can choose, then one swap of
 HEAD. Deleted is only what that swap removed, and only below the own attempt: what an older
@@ -19,92 +19,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from mimir.errors import BadInput, Corrupt, Fenced, MimirError, NotFound, StoreError
+from mimir.errors import Corrupt, Fenced, NotFound, StoreError
 from mimir.runs import layout
-from mimir.runs.head import ENDED, Head, Kept, Register, fresh, pauses
+from mimir.runs.begin import change, end_attempt, must_be_at, must_have_reached, raise_attempt
+from mimir.runs.head import ENDED, Head, Kept, Register, fresh
+from mimir.runs.retention import best_of, retain
 from mimir.runs.store import Progress, Store, Stored
+
+__all__ = ["Attempt", "end_attempt", "raise_attempt"]
 
 T = TypeVar("T")
 Say = Callable[[str], None]
 
-NEWEST = 3
-STALE_TRIES = 30
-"""Looks at a HEAD that is older than the own attempt, about two minutes: twice as long as a network
-file system remembers that a name is missing."""
 _log = logging.getLogger(__name__)
-
-
-def raise_attempt(
-    store: Store,
-    run: str,
-    *,
-    after: int | None = None,
-    sleep: Callable[[float], None] = time.sleep,
-    rng: random.Random | None = None,
-) -> int:
-    """Begin the next attempt of a run, fencing every older one; its number.
-
-    Allowed after failed and stopped: whoever calls has decided so. `after`: the attempt that
-    is to be replaced; Fenced if HEAD is at another one, for somebody was quicker. BadInput if
-    there is no such run, or if it is done: its configuration is frozen, so nothing is left to
-    train.
-    """
-
-    def queued(head: Head) -> Head:
-        if after is not None and head.attempt < after:
-            raise _Behind(head, after)
-        if after is not None and head.attempt != after:
-            raise Fenced(
-                f"run {run} is at attempt {head.attempt} and no longer at {after}: somebody else "
-                "has begun one meanwhile"
-            )
-        if head.state == "done":
-            raise BadInput(f"run {run} is done: pull its model, or submit under another name")
-        return replace(head, attempt=head.attempt + 1, owner="", state="queued", reason="")
-
-    return _change(Register(store, layout.head_key(run), sleep=sleep, rng=rng), queued).attempt
-
-
-def end_attempt(
-    store: Store,
-    run: str,
-    attempt: int,
-    state: str,
-    reason: str,
-    *,
-    sleep: Callable[[float], None] = time.sleep,
-    rng: random.Random | None = None,
-) -> Head:
-    """Write from outside that a run ended as "failed" or "stopped", e.g. for want of a machine.
-
-    A worker that still holds the attempt is fenced by this. Fenced if HEAD is at a newer attempt.
-    """
-    if state not in ("failed", "stopped"):
-        raise ValueError(f"{state!r} cannot be declared from outside")
-
-    def ended(head: Head) -> Head:
-        _must_be_at(head, attempt)
-        if head.state == "done":
-            raise BadInput(f"run {run} is done already")
-        return replace(head, state=state, reason=reason, owner="")
-
-    return _change(Register(store, layout.head_key(run), sleep=sleep, rng=rng), ended)
-
-
-def retain(kept: tuple[Kept, ...], new: Kept) -> tuple[tuple[Kept, ...], str | None]:
-    """(what to keep, key of the best): the newest three and the lowest loss.
-
-    A checkpoint of the same step is replaced by the new one.
-    """
-    ranked = sorted([*(old for old in kept if old.step != new.step), new], key=lambda k: k.step)
-    best = best_of(tuple(ranked))
-    return tuple(k for k in ranked if k in ranked[-NEWEST:] or k.key == best), best
-
-
-def best_of(kept: tuple[Kept, ...]) -> str | None:
-    """Key of the lowest loss, the earlier one if equal; None if no loss was measured."""
-    measured = [(k.loss, k.step, k.key) for k in kept if k.loss is not None]
-    return min(measured)[2] if measured else None
 
 
 class Attempt:
@@ -141,7 +68,8 @@ class Attempt:
         self = cls(store, run, attempt, name, register, say)
 
         def running(head: Head) -> Head:
-            _must_be_at(head, attempt)
+            must_have_reached(head, attempt)
+            must_be_at(head, attempt)
             if over or head.state in ENDED:
                 raise _Over
             lineage = head.lineage
@@ -151,7 +79,7 @@ class Attempt:
 
         over = store.read(layout.outcome_key(run, attempt)) is not None
         with contextlib.suppress(_Over):
-            _change(register, running, say)
+            change(register, running, say)
         return self
 
     @property
@@ -311,54 +239,3 @@ class Attempt:
 
 class _Over(Exception):
     """The attempt has ended: nothing to claim."""
-
-
-class _Behind(StoreError):
-    """HEAD is shown at an older attempt than one that is known to have been begun."""
-
-    def __init__(self, head: Head, attempt: int) -> None:
-        super().__init__(
-            f"{layout.head_key(head.run)} shows attempt {head.attempt}, older than attempt "
-            f"{attempt}: the store answers from memory, or that attempt was never begun"
-        )
-
-
-def _must_be_at(head: Head, attempt: int) -> None:
-    if head.attempt < attempt:
-        raise _Behind(head, attempt)
-    if head.attempt > attempt:
-        raise Fenced(
-            f"run {head.run} is at attempt {head.attempt}, this is attempt {attempt}: "
-            "a newer one was ordered, this process stops"
-        )
-
-
-def _change(register: Register, make: Callable[[Head], Head], say: Say = _log.warning) -> Head:
-    """Read and swap until it succeeds or `make` refuses: for changes that contend by design.
-
-    Here another writer's nonce is no fence: a last commit of the attempt being replaced may
-    come between read and swap. Nor is a HEAD that is behind: it is read again, with growing pauses.
-    """
-    contended = pauses(register.rng, register.tries)
-    behind = pauses(register.rng, STALE_TRIES)
-    told = False
-    while True:
-        head = register.read()
-        if head is None:
-            raise BadInput(f"there is no {register.key} in {register.store.url}: check the name")
-        last: MimirError
-        try:
-            make(head)
-        except _Behind as error:
-            if not told:
-                say(f"{error}; looking again for two minutes")
-                told = True
-            last, pause = error, next(behind, None)
-        else:
-            try:
-                return register.swap(make)
-            except Fenced as error:
-                last, pause = error, next(contended, None)
-        if pause is None:
-            raise StoreError(f"{register.key} could not be changed: {last}") from last
-        register.sleep(pause)

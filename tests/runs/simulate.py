@@ -54,7 +54,7 @@ class Simulation:
         self.late: list[tuple[Actor, Callable]] = []
         self.failure: BaseException | None = None
         self.trace = trace
-        self.point = 0
+        self.point = self.hours = 0
 
     def chance(self, probability: float) -> bool:
         return self.rng.random() < probability
@@ -68,6 +68,11 @@ class Simulation:
             return refusal
         finally:
             self.truth.actor = None
+
+    def patience(self) -> float:
+        """Unix s, a reservation further each time: what another launcher ordered is old."""
+        self.hours += 1
+        return self.hours * 3600.0
 
     def spawn(self, kind: str, attempt: int, body: Callable) -> None:
         self.actors.append(Actor(self, f"{kind}{len(self.actors)}", attempt, body))
@@ -125,10 +130,10 @@ class Simulation:
         wire = Wire(self, me)
         for _ in range(me.rng.randrange(1, 5)):
             try:
-                attempt = raise_attempt(wire, RUN, sleep=me.pause, rng=me.rng)
+                attempt = raise_attempt(wire, RUN, clock=self.patience, sleep=me.pause, rng=me.rng)
             except BadInput:
                 return
-            except StoreError:
+            except (StoreError, Fenced):
                 continue
             self.say(f"{me.name} raised attempt {attempt}")
             self.spawn("worker", attempt, self.worker)
@@ -198,7 +203,7 @@ class Simulation:
         truth = self.truth
         if truth.head.state == "done":
             return
-        number = raise_attempt(truth, RUN, sleep=lambda s: None, rng=self.rng)
+        number = raise_attempt(truth, RUN, clock=self.patience, sleep=lambda s: None, rng=self.rng)
         collect.collect(truth, RUN)
         attempt = Attempt.claim(truth, RUN, number, rng=self.rng, say=lambda text: None)
         intact = [kept for kept in truth.head.kept if kept.key not in truth.spoiled]

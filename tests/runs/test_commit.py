@@ -5,8 +5,9 @@ import pytest
 from mimir.errors import BadInput, Fenced, StoreError
 from mimir.runs import layout, notes
 from mimir.runs.collect import collect
-from mimir.runs.commit import Attempt, end_attempt, raise_attempt, retain
+from mimir.runs.commit import Attempt, end_attempt, raise_attempt
 from mimir.runs.head import Kept
+from mimir.runs.retention import retain
 from mimir.runs.store import Store
 from tests.runs.ledger import CONTENT, begun, claimed, head_of
 from tests.runs.memory import MemoryStore

@@ -50,12 +50,6 @@ def delete_unknown(store, run: str, say=None) -> list[str]:
     return doomed
 
 
-def only_equal(head: Head, attempt: int) -> None:
-    """Weakened `commit._must_be_at`: an older attempt at HEAD fences too."""
-    if head.attempt != attempt:
-        raise Fenced("another attempt is there")
-
-
 def believing(self: Register) -> tuple[Head, str] | None:
     """Weakened `Register._look`: an older HEAD than the one it knows is believed."""
     found = self.store.read(self.key)
@@ -75,7 +69,10 @@ VARIANTS: dict[str, tuple[type[Truth], Callable[[], contextlib.AbstractContextMa
     ),
     "face-value": (Truth, lambda: mock.patch.object(Register, "_swap", face_value)),
     "believes-stale": (Truth, lambda: mock.patch.object(Register, "_look", believing)),
-    "older-fences": (Truth, lambda: mock.patch.object(commit, "_must_be_at", only_equal)),
+    "older-fences": (
+        Truth,
+        lambda: mock.patch.object(commit, "must_have_reached"),
+    ),
     "delete-unknown": (
         Truth,
         lambda: mock.patch.object(collect, "collect", delete_unknown),
