@@ -93,7 +93,7 @@ class FileStore:
         number = _number(version)
         with _explained("write", path):
             try:
-                if not versions.any():
+                if number == 1 and not versions.any():
                     self._begin(versions)
                 if file_names.exists(versions.name(number + 1)):
                     raise FileExistsError  # before the bytes are written in vain

@@ -104,9 +104,11 @@ class Versions:
         self._known[self.path] = number
         # The copy may lag behind, or go back when a slow writer makes it: only people read it.
         with contextlib.suppress(OSError):
-            if not file_names.exists(temporary):
+            try:
+                file_names.replace(temporary, self.path)
+            except FileNotFoundError:  # it lies in the folder that has taken the name
                 shutil.copyfile(self.name(number) / file_names.BODY, temporary)
-            file_names.replace(temporary, self.path)
+                file_names.replace(temporary, self.path)
 
     def append(self, temporary: Path) -> None:
         """Make the body in `temporary` the newest version, whichever there is."""
