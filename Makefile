@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 RUN     = $(VENV)/bin/python
 
-.PHONY: demo test test-loaded test-long test-gpu test-servers colab-test colab-live lint format bench
+.PHONY: demo test test-loaded test-long test-gpu gpu-proofs test-servers colab-test colab-live lint format bench
 .PHONY: bench-store bench-start simulate compare vastai-test
 .PHONY: test-most test-policies clean help
 
@@ -14,7 +14,8 @@ help:
 	@echo "make test T=PATH   lint, types, and a part of the tests, such as tests/runs or one file"
 	@echo "make test-loaded   the tests of \`make test\` beside eight busy processes (BUSY=8)"
 	@echo "make test-long     the tests that take minutes each, and are not in \`make test\`"
-	@echo "make test-gpu      what only an NVIDIA GPU can show; then \`make bench\` there"
+	@echo "make test-gpu      the tests that need an NVIDIA GPU"
+	@echo "make gpu-proofs    these, step times, profiles and preflight there, in under ten minutes"
 	@echo "make test-servers  the tests that need an S3 server which enforces policies (root, apt)"
 	@echo "make colab-test    Google's own CLI against fakes of Colab's servers (Python 3.12)"
 	@echo "make vastai-test   Vast.ai's own client against our fake of Vast.ai (fetched with pip)"
@@ -67,7 +68,12 @@ test-long: $(VENV)/installed
 	$(RUN) -m pytest -m long
 
 test-gpu: $(VENV)/installed
-	MIMIR_REQUIRE_GPU=1 $(RUN) -m pytest tests/training/test_capture.py
+	MIMIR_REQUIRE_GPU=1 $(RUN) -m pytest tests/e2e/test_gpu.py tests/training/test_capture.py
+
+# Under ten minutes, for whoever has a GPU for a short time: the parts are processes of their own.
+PARTS     ?=
+gpu-proofs: $(VENV)/installed
+	$(RUN) -m bench.gpu_proofs --out build/gpu-proofs --parts "$(PARTS)"
 
 lint: $(VENV)/installed
 	$(RUN) -m ruff check .

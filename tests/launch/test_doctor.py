@@ -88,7 +88,8 @@ def test_all_is_well(place: Place) -> None:
     place.programs = {"docker"}
     checks = place.examine()
     assert [(each.name, each.status) for each in checks] == [
-        ("python", "ok"), ("store", "ok"), ("clock", "ok"), ("machine keys", "ok"),
+        ("python", "ok"), ("store", "ok"), ("store race", "ok"), ("clock", "ok"),
+        ("machine keys", "ok"),
         ("engine", "ok"), ("colab", "warn"), ("runpod key", "ok"), ("vastai", "warn"),
         ("lambda", "warn"), ("ssh", "ok"),
     ]  # fmt: skip

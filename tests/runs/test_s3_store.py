@@ -130,7 +130,7 @@ def test_an_illegal_bucket_name(s3) -> None:
 
 def test_a_short_upload_is_noticed(s3, monkeypatch) -> None:
     store = open_store(s3.url("short"))
-    monkeypatch.setattr(store._client, "head_object", lambda **_: {"ContentLength": 3})
+    monkeypatch.setattr(store._client, "head_object", lambda **_: {"ContentLength": 3, "ETag": "e"})
     with pytest.raises(StoreError, match="upload it again"):
         store.put_content("run/x", b"four")
 
