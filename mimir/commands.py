@@ -67,7 +67,6 @@ def resume(name: str, *, store: str = "") -> int:
 
 def _work_here(store: Any, name: str) -> int:
     import platform
-    import time
 
     from mimir.runs import notes
     from mimir.runs.collect import try_collect
@@ -78,7 +77,7 @@ def _work_here(store: Any, name: str) -> int:
 
     read_run(store, name)
     attempt = raise_attempt(store, name)
-    machine = Machine("terminal", time.time(), host=platform.node())
+    machine = Machine("terminal", store.now(), host=platform.node())
     notes.record_machine(store, name, attempt, machine)
     try_collect(store, name, print)
     print(f"run {name} in {store.url}; follow it by `python -m launch status {name}`", flush=True)

@@ -2,7 +2,6 @@
 
 import json as json_text
 import sys
-import time
 from typing import TYPE_CHECKING
 
 from mimir.errors import INTERRUPTED, BadInput
@@ -35,7 +34,7 @@ def reap(*, provider: str = "any", yes: bool = False, store: str = "", json: boo
 
     opened = open_store(store or default_store())
     places = [registry.rented(name) for name in registry.several(provider)]
-    found, problems = reaper.find(opened, places, time.time())
+    found, problems = reaper.find(opened, places, opened.now())
     for problem in problems:
         say(problem)
     strays = [one for one in found if one.why]
@@ -44,7 +43,7 @@ def reap(*, provider: str = "any", yes: bool = False, store: str = "", json: boo
         say(_table(strays))
         if not yes:
             _agree(len(strays))
-        ended, failures = reaper.end(opened, strays, time.time, say)
+        ended, failures = reaper.end(opened, strays, opened.now, say)
         problems += failures
     if json:
         rows = [{**one.as_json(), "ended": one.instance.id in ended} for one in found]

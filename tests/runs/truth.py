@@ -3,11 +3,11 @@
 import hashlib
 import random
 from collections import Counter
+from dataclasses import replace
 from typing import Protocol
 
 from mimir.runs import layout
 from mimir.runs.head import Head
-from mimir.runs.store import Versioned
 from tests.runs.memory import MemoryStore
 
 RUN = "sim"
@@ -70,7 +70,7 @@ class Truth(MemoryStore):
         if self.head.kept:
             key = rng.choice(self.head.kept).key
             found = self.objects[key]
-            self.objects[key] = Versioned(found.data[:-1], found.version)
+            self.objects[key] = replace(found, data=found.data[:-1])
             self.spoiled.add(key)
 
     def _transition(self, before: Head, after: Head) -> None:
