@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,7 +46,7 @@ def collect(store: Store, run: str, begin: Begin) -> Download:
     # A run that goes on drops its older checkpoints: then HEAD names newer ones by now. What is
     # still missing at the third look has been lost.
     for bad in ((Corrupt,), (Corrupt,), (Corrupt, NotFound)):
-        head = final_head(store, run, time.time())
+        head = final_head(store, run, store.now())
         try:
             gift = _weights(store, head, begin, bad)
             break
