@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from mimir import cli
+from mimir.console import drawing
 from mimir.data import commands as data
 from mimir.errors import BadInput
+from mimir.out_file import STDOUT, OutFile, path_of
 from mimir.text import nearest
 
 
@@ -105,7 +107,7 @@ def preflight(
         preset: smoke, small, medium, large, or a YAML file of your own.
         data: a CSV (sequence,label,target) or a packed data set (default: the shipped sample).
         limit_hours: hours that a session lasts at most; 0: no limit.
-        out: a file to write the report to, as JSON.
+        out: a file to write the report to, as JSON; `-`: standard output.
         json: print JSON.
         settings: any setting of the preset, such as --accumulate 2.
 
@@ -116,11 +118,12 @@ def preflight(
 
     from mimir.checks.preflight import Limits, examine
     from mimir.checks.preflight_checks import PreflightChecks
-    from mimir.data import files
     from mimir.errors import BAD_CONFIG, DONE
     from mimir.submission import prepare
 
     limits, shown = Limits(hours=limit_hours), ""
+    inputs = [("--preset", Path(preset)), ("--data", path_of(data or preset, "--data"))]
+    target = OutFile(out, inputs) if out else None
     job = prepare(preset, settings, data)
 
     def tell(name: str, part: float) -> None:
@@ -132,13 +135,15 @@ def preflight(
             print(f"preflight: {name} …", file=sys.stderr, flush=True)
 
     with tqdm(
-        total=100, disable=not sys.stderr.isatty(), leave=False, bar_format="{desc} {bar} {elapsed}"
-    ) as bar:
+        total=100, disable=not sys.stderr.isatty(), leave=False, file=drawing(sys.stderr),
+        bar_format="{desc} {bar} {elapsed}",
+    ) as bar:  # fmt: skip
         report = examine(job.config.preset, PreflightChecks(job, limits, tell), tell)
     text = json_text.dumps(report.as_json(), indent=2) + "\n"
-    if out:
-        files.write(Path(out), text.encode())
-    print(text if json else report.table() + "\n", end="")
+    if target:
+        target.write(text.encode())
+    to = sys.stderr if target and target.to_stdout else sys.stdout
+    print(text if json else report.table() + "\n", end="", file=to)
     return DONE if report.passed else BAD_CONFIG
 
 
@@ -176,7 +181,7 @@ def sample(
         pattern: fixed residues, with '.' where free, such as ..P..P..; sets the length.
         seed: the same seed gives the same peptides.
         format: fasta, csv or json.
-        out: a file to write (default: the terminal).
+        out: a file to write (default: `-`, standard output).
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
 
     Example:
@@ -184,7 +189,6 @@ def sample(
     """
     from tqdm import tqdm
 
-    from mimir.data import files
     from mimir.output.sampling import Draw
     from mimir.output.sampling import sample as draw_peptides
 
@@ -196,6 +200,7 @@ def sample(
         raise BadInput(f"format is {format!r}, but must be fasta, csv or json")
     if n < 1:
         raise BadInput(f"n is {n}, but must be at least 1")
+    target_file = OutFile(out or STDOUT, _files_of(model))
     draw = Draw(
         label=labels[label], order=order, temperature=temperature, guidance=guidance,
         min_length=min_length, max_length=max_length, pattern=pattern, seed=seed,
@@ -218,14 +223,18 @@ def sample(
     def progress(done: int) -> None:
         bar.update(done)
 
-    with tqdm(total=n, unit="peptide", disable=not sys.stderr.isatty() or n < 1000) as bar:
+    quiet = not sys.stderr.isatty() or n < 1000
+    with tqdm(total=n, unit="peptide", disable=quiet, file=drawing(sys.stderr)) as bar:
         peptides = draw_peptides(opened.model, n, draw, histogram, progress)
     text = _peptides(peptides, format, run or Path(model).name, target, label)
+    target_file.write(text.encode())
     if out:
-        files.write(Path(out), text.encode())
         print(f"{len(peptides)} peptides in {out} ({opened.source})", file=sys.stderr)
-    else:
-        print(text, end="")
+
+
+def _files_of(model: str) -> list[tuple[str, Path]]:
+    folder = path_of(model, "--model")
+    return [("--model", path) for path in folder.iterdir()] if model and folder.is_dir() else []
 
 
 def _peptides(peptides: list[str], format: str, name: str, target: str, label: str) -> str:
@@ -250,7 +259,7 @@ def _open(run: str, model: str, store: str) -> Any:
     if bool(run) == bool(model):
         raise BadInput("give either --run NAME or --model FOLDER")
     if model:
-        return from_folder(Path(model))
+        return from_folder(path_of(model, "--model"))
     opened = from_run(open_store(store or default_store()), run)
     if opened.warning:
         print(f"note: {opened.warning}; taken is {opened.source}", file=sys.stderr)

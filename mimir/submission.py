@@ -16,7 +16,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mimir.config import Config, load_preset
+from mimir.config import MOST, Config, load_preset
+from mimir.console import drawing
 from mimir.data import sample_path
 from mimir.errors import BadInput, RunExists
 from mimir.runs import layout
@@ -80,6 +81,11 @@ def prepare(preset: str, settings: Mapping[str, Any], data: str = "") -> Job:
     steps = rows // config.training.batch * config.training.epochs
     if config.training.max_steps:
         steps = min(steps, config.training.max_steps)
+    if steps > MOST:
+        raise BadInput(
+            f"epochs is {config.training.epochs}, which makes {steps:,} steps of {rows:,} "
+            f"peptides in batches of {config.training.batch}; at most {MOST:,} can be counted"
+        )
     return Job(config, packed, len(peptides), steps)
 
 
@@ -120,7 +126,7 @@ def enter(store: Store, name: str, job: Job, code: Path | None = None) -> RunRec
     size = sum(path.stat().st_size for path in (job.data, code) if path)
     with tqdm(
         total=size, unit="B", unit_scale=True, desc="upload", leave=False,
-        disable=not sys.stderr.isatty(),
+        disable=not sys.stderr.isatty(), file=drawing(sys.stderr),
     ) as bar:  # fmt: skip
         return create_run(store, record, job.data, code, lambda done: _advance(bar, done))
 

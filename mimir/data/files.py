@@ -11,7 +11,7 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from mimir import atomic_file
+from mimir import out_file
 from mimir.errors import BadInput, Corrupt
 
 # safetensors does not fix the order of several metadata keys; with one, equal content has
@@ -37,12 +37,9 @@ def read(path: Path, what: str) -> bytes:
 def write(path: Path, data: bytes) -> None:
     """Write the file whole or not at all.
 
-    Raises BadInput if the folder is missing or cannot be written to.
+    Raises BadInput if the folder is missing or cannot be written to, or if it is no plain file.
     """
-    try:
-        atomic_file.write(path, data)
-    except OSError as error:
-        raise BadInput(f"cannot write {path}: {error.strerror or error}") from error
+    out_file.write(path, data)
 
 
 def canonical_json(record: Mapping[str, Any]) -> str:

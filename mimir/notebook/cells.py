@@ -17,9 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import yaml
-
-from mimir import text
+from mimir import text, yaml_input
 from mimir.config import Config, load_preset
 from mimir.errors import BAD_CONFIG, DONE, BadInput, Interrupted
 from mimir.notebook.live import Board, CellScreen, Screen
@@ -75,13 +73,20 @@ class Session:
 
     def settings(self) -> dict[str, Any]:
         """The options by name."""
-        words = [word for part in shlex.split(self.options) for word in part.split("=", 1)]
+        try:
+            parts = shlex.split(self.options)
+        except ValueError as error:
+            raise BadInput(f"options are {self.options!r}, which cannot be read: {error}") from None
+        words = [word for part in parts for word in part.split("=", 1)]
+        names = words[::2]
+        if len(set(names)) < len(names):
+            raise BadInput(f"options are {self.options!r}, where one is given twice")
         if len(words) % 2 or any(not name.startswith("--") for name in words[::2]):
             raise BadInput(
                 f"options are {self.options!r}, but must be pairs such as --epochs 2 --lr 3e-4"
             )
         return {
-            name.removeprefix("--"): yaml.safe_load(value)
+            name.removeprefix("--"): yaml_input.read(value, name)
             for name, value in zip(words[::2], words[1::2], strict=True)
         }
 
