@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from mimir import yaml_input
-from mimir.errors import BadInput
-from mimir.text import nearest
+from mimir.errors import BadInput, Corrupt
+from mimir.text import nearest, size
 
 PRESETS = Path(__file__).resolve().parent / "jobs"
 if not PRESETS.is_dir():  # a checkout keeps them at the top level, a wheel inside the package
@@ -28,6 +28,8 @@ MOST_WEIGHTS = 2**31
 """In the matrices of a model: 77 GB in training, what one GPU holds."""
 MOST_ACTIVATIONS = 2**38
 """Numbers that the backward pass needs: half a terabyte at two bytes each."""
+CHECKPOINT_COPIES = 4
+"""Numbers that a checkpoint holds for each weight: itself, its average, two moments."""
 PLACES = 20
 """Residues of the longest peptide (mimir/data/alphabet.py)."""
 
@@ -215,6 +217,22 @@ class Config:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def check_size(self, key: str, count: int, copies: int = 1) -> None:
+        """Corrupt if an object of `count` bytes is larger than any of this configuration.
+
+        So that a machine that names a huge one cannot fill the memory of whoever fetches it.
+
+        Args:
+            copies: numbers for each weight: 1 in a model, CHECKPOINT_COPIES in a checkpoint.
+        """
+        # Beside the matrices: tables of at most 2**15 targets, and vectors, which are far smaller.
+        weights = 2 * self.model.matrices + (1 << 16) * self.model.dim
+        most = 4 * copies * weights + (1 << 20)
+        if count > most:
+            raise Corrupt(
+                f"{key} has {size(count)}, but of this configuration it has {size(most)} at most"
+            )
 
     def sha256(self) -> str:
         """Hex digest of what decides the weights: all but the preset's name and `runtime`."""
