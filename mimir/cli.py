@@ -28,9 +28,10 @@ Tree = Mapping[str, "Command | str | Tree"]
 SHORT = {"-v": "--verbose", "-y": "--yes", "-f": "--follow", "-h": "--help", "-n": "--n"}
 _KINDS = {int: "a whole number", float: "a number"}
 _LIMIT = {int: 2**63, float: math.inf}
+_HELD = {int: "less than 2^63", float: "a finite number"}
 _DIGITS = 400
 """Of a number: the largest of a double has 309."""
-_WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,39})")
+_WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,399})")
 _DECIMAL = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,3})?")
 
 
@@ -66,6 +67,9 @@ def _code(prog: str, body: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
         code = 130
+    except MemoryError as error:
+        print(f"{prog}: out of memory: ask for less at once ({one_line(error)})", file=sys.stderr)
+        code = BAD_CONFIG
     except BrokenPipeError:
         # The reader (head, less) went away: not an error, and no flush at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -184,7 +188,7 @@ def _literal(name: str, value: str, parameter: inspect.Parameter | None) -> str:
         except ValueError:
             raise BadInput(f"--{shown} is {value!r}, but must be {_KINDS[kind]}") from None
         if not abs(number) < _LIMIT[kind]:
-            raise BadInput(f"--{shown} is {value[:_DIGITS]}, which is no number that it can hold")
+            raise BadInput(f"--{shown} is {value[:40]!r}, but must be {_HELD[kind]}")
         return repr(number)
     return repr(value)
 

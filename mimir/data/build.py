@@ -21,6 +21,8 @@ from mimir.errors import BadInput
 from mimir.out_file import OutFile
 
 GUIDE_ROWS = 1_003_470
+MOST_ROWS = 100_000_000
+"""Of a data set: places in it are 32-bit numbers, and a row has up to 20 of them."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ def build(
 
     10.5 million residues and a million rows take about 9 s and 0.6 GB. Raises BadInput.
     """
+    if rows > MOST_ROWS:
+        raise BadInput(f"rows is {rows}, but must be {MOST_ROWS:,} at most")
     inputs = [("--human", human), ("--viral", viral), ("--pairs", pairs)]
     target = OutFile(str(out), inputs, beside=[sidecar.ENDING])
     with Progress("build", 6, progress) as at:
