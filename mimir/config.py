@@ -109,8 +109,8 @@ class Optimizer:
     """Decay of the averaged weights, which are evaluated, sampled and exported."""
 
     def __post_init__(self) -> None:
-        # Weights are float32: what is smaller than its smallest number would be 0 there.
-        _within(self, 1e-30, 100, "lr")
+        # Weights are float32, where a number out of this range would be 0 or infinite.
+        _within(self, 1e-30, 1e30, "lr")
         for name in ("beta1", "beta2", "ema"):
             _need(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
         _within(self, 1e-30, 1, "eps")

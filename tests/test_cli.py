@@ -306,7 +306,7 @@ def mimir(*words: str, **more: Any) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.parametrize(("words", "message"), [
     (["train", "--preset", "smal"], "there is no preset 'smal'; did you mean 'small'?"),
-    (["train", "--preset", "smoke", "--lr", "-1"], "lr is -1.0, but must be from 1e-30 to 100"),
+    (["train", "--preset", "smoke", "--lr", "-1"], "lr is -1.0, but must be from 1e-30 to 1e+30"),
     (["train", "--preset", "smoke", "--epoch", "1"], "no setting 'epoch'; did you mean 'epochs'?"),
     (["train", "--preset", "smoke", "--seed", "007"], "seed is '007'"),
     (["train", "--preset", "smoke", "--batch", "100000"], "use a smaller --batch or more data"),

@@ -107,11 +107,12 @@ RULES: list[tuple[str, Any]] = [
     ("checkpoint_minutes", 0.0), ("checkpoint_minutes", "inf"), ("threads", -1),
     ("graph_steps", -1), ("checkpoint_steps", -1), ("sample_every", -1), ("preflight", "yes"),
     *((name, 10**12) for name in (
-        "dim", "layers", "heads", "ffn", "timesteps", "lr", "eps", "weight_decay", "warmup_steps",
+        "dim", "layers", "heads", "ffn", "timesteps", "eps", "weight_decay", "warmup_steps",
         "batch", "epochs", "max_steps", "accumulate", "eval_every", "eval_rows", "patience",
         "log_every", "threads", "graph_steps", "checkpoint_minutes", "checkpoint_steps",
         "sample_every",
     )),
+    *((name, 1e35) for name in ("lr", "clip")),
     *((name, 1e-40) for name in ("lr", "eps", "clip", "checkpoint_minutes")),
 ]  # fmt: skip
 
