@@ -202,7 +202,7 @@ def sample(
     if format not in ("fasta", "csv", "json"):
         raise BadInput(f"format is {format!r}, but must be fasta, csv or json")
     _check_count("n", n, 1, MOST_PEPTIDES)
-    target_file = OutFile(out or STDOUT, _files_of(model))
+    target_file = OutFile(out or STDOUT, _read_by(run, model, store))
     draw = Draw(
         label=labels[label], order=order, temperature=temperature, guidance=guidance,
         min_length=min_length, max_length=max_length, pattern=pattern, seed=seed,
@@ -239,7 +239,13 @@ def _check_count(name: str, value: int, least: int, most: int) -> None:
         raise BadInput(f"{name} is {value}, but must be from {least} to {most:,}")
 
 
-def _files_of(model: str) -> list[tuple[str, Path]]:
+def _read_by(run: str, model: str, store: str) -> list[tuple[str, Path]]:
+    """What a model is read from, by the option that names it."""
+    from mimir.submission import default_store, store_folder
+
+    if run:
+        root = store_folder(store or default_store())
+        return [("--store", root)] if root else []
     folder = path_of(model, "--model")
     return [("--model", path) for path in folder.iterdir()] if model and folder.is_dir() else []
 

@@ -28,7 +28,8 @@ class OutFile:
 
     Args:
         named: what the user gave, `-` for standard output; a leading `~` is the home folder.
-        inputs: files that the command reads, by the option that names them.
+        inputs: files that the command reads, by the option that names them; of a folder, all
+            that lies in it.
         beside: endings of the files that are written beside it.
 
     Raises:
@@ -124,9 +125,15 @@ def _names_an_open_file(path: Path) -> bool:
     return False
 
 
+def below(path: Path, folder: Path) -> bool:
+    """Whether a path is a folder or lies in it, links followed."""
+    real, root = os.path.realpath(path), os.path.realpath(folder)
+    return real == root or real.startswith(os.path.join(root, ""))
+
+
 def _same(out: Path, other: Path) -> bool:
     try:
-        return out.samefile(other)
+        return below(out, other) if other.is_dir() else out.samefile(other)
     except OSError:
         # One of them is not there yet, so it can be no other name of the other.
         return os.path.abspath(out) == os.path.abspath(other)

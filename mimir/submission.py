@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from tqdm import tqdm
 
@@ -36,6 +37,12 @@ def default_store() -> str:
         return given
     base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
     return (Path(base) / "mimir" / "runs").as_uri()
+
+
+def store_folder(url: str) -> Path | None:
+    """The folder of a file:// store; None for any other."""
+    parts = urlsplit(url)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
 
 def fresh_name(preset: str) -> str:

@@ -82,6 +82,15 @@ def test_an_input_is_no_output(tmp_path: Path, how: str) -> None:
     assert read.read_bytes() == b"precious"
 
 
+def test_what_lies_in_an_input_folder_is_an_input(tmp_path: Path) -> None:
+    (tmp_path / "store" / "run").mkdir(parents=True)
+    (tmp_path / "stored").mkdir()
+    for named in ("store/run/HEAD", "store/new", "stored/../store/new"):
+        with pytest.raises(BadInput, match="is what --store reads"):
+            OutFile(str(tmp_path / named), [("--store", tmp_path / "store")])
+    OutFile(str(tmp_path / "stored" / "x"), [("--store", tmp_path / "store")])
+
+
 def test_a_minus_is_standard_output(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     OutFile("-").write(b"a\0\xff")
     assert capfdbinary.readouterr().out == b"a\0\xff"

@@ -6,13 +6,13 @@ import shutil
 import stat
 import tempfile
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from launch.download import RECORD
 from mimir.errors import BadInput
-from mimir.out_file import STDOUT, path_of
+from mimir.out_file import STDOUT, below, path_of
 from mimir.runs.record import RunRecord
 from mimir.runs.store import Store
+from mimir.submission import store_folder
 from mimir.text import one_line, size
 
 _STAGING = ".pull-"
@@ -35,21 +35,18 @@ class Folder:
             raise BadInput(f"pull writes several files: --out is a folder, not {STDOUT}")
         self.path = path_of(named, "--out")
         self._record = record
-        parts = urlsplit(store.url)
-        real = os.path.realpath(self.path)
-        if parts.scheme == "file":
-            root = os.path.realpath(unquote(parts.path))
-            if real == root or real.startswith(root + os.sep):
-                raise BadInput(
-                    f"{self.path} is a part of the store itself, whose objects are not replaced: "
-                    "give another --out"
-                )
+        root = store_folder(store.url)
+        if root is not None and below(self.path, root):
+            raise BadInput(
+                f"{self.path} is a part of the store itself, whose objects are not replaced: "
+                "give another --out"
+            )
         self._check()
 
     def need(self, count: int, what: str) -> None:
         """BadInput if so many bytes do not fit on the disk."""
         there = self.path.absolute()
-        while not there.exists():
+        while not os.path.exists(there):
             there = there.parent
         free = shutil.disk_usage(there).free
         if count > free:

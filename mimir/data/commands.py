@@ -57,6 +57,10 @@ def build(
         exclude_sources=prefixes,
     )
     to = _beside(out)
+    if to is sys.stderr:
+        print(
+            "note: without its sidecar, `pack` groups the rows by their sequences", file=sys.stderr
+        )
     if json:
         _print_json(info.as_json(), to)
         return
