@@ -13,8 +13,8 @@
     cli          from words to functions    commands     `python -m mimir`
     errors       the error tree                     text        words for people, shown safely
     yaml_input   YAML that a user wrote     console     what is printed, shown safely
-    out_file     the file that --out names
-    atomic_file  writes a file whole or not at all
+    atomic_file  writes a file whole or not at all, and what --out names
+    connections  why a connection could not be made
 
 Imports run downward in this list; `make lint` checks it. The launcher lives in the sibling
 package `launch`, which this package never imports.

@@ -51,6 +51,12 @@ def run(prog: str, command: Command, argv: Sequence[str] | None = None) -> NoRet
     _exit(prog, lambda: _call(prog, command, words))
 
 
+def check_count(name: str, value: int, least: int, most: int) -> None:
+    """BadInput unless an option's number lies between these two."""
+    if not least <= value <= most:
+        raise BadInput(f"{name} is {value}, but must be from {least} to {most:,}")
+
+
 def _exit(prog: str, body: Callable[[], int]) -> NoReturn:
     with console.safe_output():
         code = _code(prog, body)

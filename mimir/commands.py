@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from mimir import cli
+from mimir.atomic_file import STDOUT, OutFile, path_of
 from mimir.console import drawing
 from mimir.data import commands as data
 from mimir.errors import BadInput
-from mimir.out_file import STDOUT, OutFile, path_of
 from mimir.text import nearest
 
 MOST_PEPTIDES = 10_000_000
@@ -201,7 +201,7 @@ def sample(
         raise BadInput(f"label is {label!r}{nearest(label, labels)}")
     if format not in ("fasta", "csv", "json"):
         raise BadInput(f"format is {format!r}, but must be fasta, csv or json")
-    _check_count("n", n, 1, MOST_PEPTIDES)
+    cli.check_count("n", n, 1, MOST_PEPTIDES)
     target_file = OutFile(out or STDOUT, _read_by(run, model, store))
     draw = Draw(
         label=labels[label], order=order, temperature=temperature, guidance=guidance,
@@ -232,11 +232,6 @@ def sample(
     target_file.write(text.encode())
     if out:
         print(f"{len(peptides)} peptides in {out} ({opened.source})", file=sys.stderr)
-
-
-def _check_count(name: str, value: int, least: int, most: int) -> None:
-    if not least <= value <= most:
-        raise BadInput(f"{name} is {value}, but must be from {least} to {most:,}")
 
 
 def _read_by(run: str, model: str, store: str) -> list[tuple[str, Path]]:
@@ -305,8 +300,8 @@ def evaluate(
     """
     from mimir.output.evaluation import measure
 
-    _check_count("repeats", repeats, 1, 1000)
-    _check_count("samples", samples, 0, MOST_PEPTIDES)
+    cli.check_count("repeats", repeats, 1, 1000)
+    cli.check_count("samples", samples, 0, MOST_PEPTIDES)
     opened = _open(run, model, store)
     figures = measure(opened, _peptides_of(run, data, store, opened), repeats, samples)
     if json:

@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 
 from launch.download import RECORD
+from mimir.atomic_file import STDOUT, below, path_of
 from mimir.errors import BadInput
-from mimir.out_file import STDOUT, below, path_of
 from mimir.runs.record import RunRecord
 from mimir.runs.store import Store
 from mimir.submission import store_folder

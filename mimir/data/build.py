@@ -8,6 +8,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from mimir.atomic_file import OutFile
 from mimir.data import draw, files, sidecar
 from mimir.data.alphabet import BYTE_OF_ID, encode
 from mimir.data.groups import pair_groups, protein_clusters, renumbered
@@ -18,7 +19,6 @@ from mimir.data.proteins import Proteins, read_fasta, together
 from mimir.data.table import HEADER
 from mimir.data.windows import Windows, draw_windows, length_quota
 from mimir.errors import BadInput
-from mimir.out_file import OutFile
 
 GUIDE_ROWS = 1_003_470
 MOST_ROWS = 100_000_000

@@ -4,13 +4,13 @@ import json as json_text
 import sys
 from typing import TextIO
 
+from mimir.atomic_file import STDOUT, path_of
 from mimir.data.baselines import Baseline
 from mimir.data.build import GUIDE_ROWS
 from mimir.data.build import build as build_data
 from mimir.data.pack import pack as pack_data
 from mimir.data.verify import verify as verify_data
 from mimir.errors import BadInput
-from mimir.out_file import STDOUT, path_of
 from mimir.text import size
 
 __all__ = ["build", "pack", "verify"]

@@ -11,7 +11,7 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from mimir import out_file
+from mimir import atomic_file
 from mimir.errors import BadInput, Corrupt
 
 # safetensors does not fix the order of several metadata keys; with one, equal content has
@@ -39,7 +39,7 @@ def write(path: Path, data: bytes) -> None:
 
     Raises BadInput if the folder is missing or cannot be written to, or if it is no plain file.
     """
-    out_file.write(path, data)
+    atomic_file.replace(path, data)
 
 
 def canonical_json(record: Mapping[str, Any]) -> str:

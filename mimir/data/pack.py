@@ -7,6 +7,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from mimir.atomic_file import OutFile
 from mimir.data import files, sidecar
 from mimir.data.alphabet import LETTERS
 from mimir.data.baselines import Baselines, measure
@@ -17,7 +18,6 @@ from mimir.data.split import TRAIN, VALIDATION, split_rows
 from mimir.data.table import Table, parse
 from mimir.data.verify import verify
 from mimir.errors import BadInput
-from mimir.out_file import OutFile
 
 __all__ = ["TRAIN", "VALIDATION", "PackInfo", "Peptides", "load", "pack"]
 

@@ -1,15 +1,17 @@
 """order.json: the intent to order a machine, written before any request is sent.
 
 It holds all that a watcher on another computer needs to go on with the run: where to look,
-what it may cost, which image, whose keys. Nothing in it is secret.
+what it may cost, which image, whose keys. Nothing in it is secret. It lies where no machine can
+write, so that it also remembers which checkpoints HEAD named.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from mimir.errors import BadInput
+from mimir.errors import BadInput, Corrupt
 from mimir.runs import codec
+from mimir.runs.head import Kept
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ class Order:
     What was asked and what broke since then counts for this attempt too. looked: up to this
     attempt there was no request to stop when HEAD had gone past it, so that none can be there.
     refused: (first, last) of older attempts that never had a machine. by: who ordered it, for
-    people.
+    people. step and kept: what HEAD named when the order was written.
     """
 
     provider: str
@@ -136,6 +138,13 @@ class Order:
     looked: int = 0
     refused: tuple[tuple[int, int], ...] = ()
     by: str = ""
+    step: int = 0
+    kept: tuple[Kept, ...] = ()
+
+    @property
+    def attended(self) -> bool:
+        """Whether a watcher looks after the attempt: not where a person began it by hand."""
+        return bool(self.plan.providers)
 
     @property
     def asked_from(self) -> int:
@@ -148,7 +157,7 @@ class Order:
             "offer": self.offer.as_json() if self.offer else None, "deadline": self.deadline,
             "estimate_hours": self.estimate_hours, "since": self.since,
             "looked": self.looked, "refused": [list(each) for each in self.refused],
-            "by": self.by,
+            "by": self.by, "step": self.step, "kept": [asdict(each) for each in self.kept],
         }  # fmt: skip
 
     @classmethod
@@ -159,8 +168,15 @@ class Order:
             "plan": Plan.from_json(codec.child(value, "plan", where), f"{where}: plan"),
             "offer": codec.typed(Offer, offer, f"{where}: offer") if offer else None,
             "refused": _ranges(value.get("refused")),
+            "kept": _kept(value.get("kept"), f"{where}: kept"),
         }
         return codec.typed(cls, value, where, **inner)
+
+
+def _kept(value: Any, where: str) -> tuple[Kept, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        raise Corrupt(f"{where} is no list of checkpoints")
+    return tuple(codec.typed(Kept, each, where) for each in value)
 
 
 def _ranges(value: Any) -> tuple[tuple[int, int], ...]:

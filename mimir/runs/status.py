@@ -6,11 +6,11 @@ still commit is decided by HEAD and nothing else.
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from mimir.errors import BAD_CONFIG, NON_FINITE, MimirError
-from mimir.runs import layout, notes
+from mimir.runs import layout, notes, orders
 from mimir.runs.figures import RANKING, from_heartbeat
 from mimir.runs.head import ENDED, Head, Kept
 from mimir.runs.machine import Machine
@@ -19,6 +19,8 @@ from mimir.runs.order import Order
 from mimir.runs.record import read_run
 from mimir.runs.store import Store
 
+DISPUTED = "disputed"
+"""State of a run whose HEAD is not to be believed."""
 SILENT_AFTER = 4.0
 """Heartbeats that may be missed before an attempt is called silent."""
 
@@ -46,8 +48,11 @@ class AttemptStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """state: queued, running, interrupted, done, failed or stopped; rate in steps/s.
+    """state: queued, running, interrupted, done, failed, stopped, or disputed if HEAD is not to
+    be believed (reason says why); rate in steps/s.
 
+    attempt: HEAD's, but of a disputed run the newest that was ordered. warning: what else is
+    wrong with HEAD, in one sentence, or "".
     step: what a running attempt's heartbeat says, else the committed one; committed_step: what
     HEAD says. silent_s: seconds since the last sign of a running attempt, None if it has given
     none. val: the held-out figure that ranks checkpoints; figures: the others that a status shows.
@@ -74,6 +79,7 @@ class Status:
     best: str | None
     created: float
     figures: dict[str, float] = field(default_factory=dict)
+    warning: str = ""
 
     def held_out(self) -> dict[str, float]:
         """All known held-out figures by key."""
@@ -117,10 +123,17 @@ def derive(store: Store, run: str, now: float) -> Status:
     """The run's status at `now` (unix s)."""
     record = read_run(store, run)
     head = read_head(store, run)
-    attempts = _attempts(store, run, head)
+    order = notes.read_order(store, run, head.attempt) if head.attempt else None
+    following = notes.read_order(store, run, head.attempt + 1)
+    doubt = orders.doubt(store, head, order, following, now)
+    if doubt:
+        # Nothing of what it says counts but the checkpoints that it names.
+        head = replace(head, attempt=notes.newest_order(store, run), state="queued")
+        order = notes.read_order(store, run, head.attempt) if head.attempt else None
+    attempts = _attempts(store, run, head, order)
     current = attempts[-1] if attempts else None
     over = current is not None and current.exit_code is not None
-    if over and head.state not in ENDED:
+    if over and not doubt and head.state not in ENDED:
         # A worker that brings its run to an end writes HEAD first: it may just have done so.
         again = read_head(store, run)
         if again.attempt != head.attempt:
@@ -130,6 +143,8 @@ def derive(store: Store, run: str, now: float) -> Status:
     whose, latest = _newest_heartbeat(store, run, head)
     heartbeat = latest if whose == head.attempt else None
     state, reason = _state(head, current if over else None, stopping=stop is not None)
+    if doubt:
+        state, reason = DISPUTED, doubt
     running = state == "running"
     age = now - heartbeat.time if running and heartbeat else None
     measured = [kept.loss for kept in head.kept if kept.loss is not None]
@@ -161,6 +176,7 @@ def derive(store: Store, run: str, now: float) -> Status:
         best=head.best,
         created=record.created,
         figures=from_heartbeat(latest.figures) if latest else {},
+        warning=orders.shortfall(head, order),
     )
 
 
@@ -202,7 +218,7 @@ def _newest_heartbeat(store: Store, run: str, head: Head) -> tuple[int, Heartbea
     return 0, None
 
 
-def _attempts(store: Store, run: str, head: Head) -> tuple[AttemptStatus, ...]:
+def _attempts(store: Store, run: str, head: Head, order: Order | None) -> tuple[AttemptStatus, ...]:
     """All attempts; read at once, for each takes five requests and a bucket is far away.
 
     Those that never had a machine are not read, if the newest order knows them: hours without
@@ -210,7 +226,7 @@ def _attempts(store: Store, run: str, head: Head) -> tuple[AttemptStatus, ...]:
     """
     if head.attempt < 2:
         return tuple(_attempt(store, run, head, n) for n in range(1, head.attempt + 1))
-    refused = notes.refused_before(store, run, head.attempt) - dict(head.lineage).keys()
+    refused = notes.refused_in(order, head.attempt) - dict(head.lineage).keys()
 
     def found(number: int) -> AttemptStatus:
         if number in refused:
