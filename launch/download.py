@@ -5,6 +5,7 @@ programs. Report, picture and event file are made from them here (mimir/output/f
 """
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
@@ -14,7 +15,7 @@ from mimir.runs.head import Head
 from mimir.runs.notes import refused_before
 from mimir.runs.parts import read_metrics, read_parts
 from mimir.runs.record import RunRecord
-from mimir.runs.status import read_head
+from mimir.runs.status import final_head
 from mimir.runs.store import Store, Stored
 from mimir.text import size, visible
 
@@ -58,7 +59,7 @@ def collect(store: Store, record: RunRecord, begin: Begin, need: Need) -> Downlo
     # A run that goes on drops its older checkpoints: then HEAD names newer ones by now. What is
     # still missing at the third look has been lost.
     for bad in ((Corrupt,), (Corrupt,), (Corrupt, NotFound)):
-        head = read_head(store, record.name)
+        head = final_head(store, record.name, time.time())
         try:
             if head.model is not None:
                 content, samples = _model(record, head, head.model, fetch, bad)

@@ -14,8 +14,7 @@ from mimir.data import commands as data
 from mimir.errors import BadInput
 from mimir.text import nearest
 
-MOST_PEPTIDES = 10_000_000
-"""That one command draws: they are held in memory, some hundred bytes each."""
+MOST_PEPTIDES = 10_000_000  # of one command: they are held in memory, some hundred bytes each
 
 
 def train(
@@ -74,11 +73,13 @@ def _work_here(store: Any, name: str) -> int:
     import platform
     import time
 
+    from mimir.errors import DONE
     from mimir.runs import notes
     from mimir.runs.collect import try_collect
     from mimir.runs.commit import raise_attempt
     from mimir.runs.machine import Machine
     from mimir.runs.record import read_run
+    from mimir.runs.status import final_head
     from mimir.worker.supervisor import Worker, to_stdout
 
     read_run(store, name)
@@ -88,7 +89,10 @@ def _work_here(store: Any, name: str) -> int:
     try_collect(store, name, print)
     print(f"run {name} in {store.url}; follow it by `python -m launch status {name}`", flush=True)
     interactive = sys.stdout.isatty()
-    return Worker(store, name, attempt, out=to_stdout, interactive=interactive).work()
+    code = Worker(store, name, attempt, out=to_stdout, interactive=interactive).work()
+    if code == DONE:
+        final_head(store, name, time.time())  # sealed by whoever holds the user's own rights
+    return code
 
 
 def preflight(
@@ -145,8 +149,8 @@ def preflight(
     text = json_text.dumps(report.as_json(), indent=2) + "\n"
     if target:
         target.write(text.encode())
-    to = sys.stderr if target and target.to_stdout else sys.stdout
-    print(text if json else report.table() + "\n", end="", file=to)
+    shown = text if json else report.table() + "\n"
+    print(shown, end="", file=sys.stderr if out == STDOUT else sys.stdout)
     return DONE if report.passed else BAD_CONFIG
 
 
@@ -225,8 +229,8 @@ def sample(
     def progress(done: int) -> None:
         bar.update(done)
 
-    quiet = not sys.stderr.isatty() or n < 1000
-    with tqdm(total=n, unit="peptide", disable=quiet, file=drawing(sys.stderr)) as bar:
+    screen = drawing(sys.stderr)
+    with tqdm(total=n, unit="peptide", disable=not screen.isatty() or n < 1000, file=screen) as bar:
         peptides = draw_peptides(opened.model, n, draw, histogram, progress)
     text = _peptides(peptides, format, run or Path(model).name, target, label)
     target_file.write(text.encode())
@@ -235,14 +239,12 @@ def sample(
 
 
 def _read_by(run: str, model: str, store: str) -> list[tuple[str, Path]]:
-    """What a model is read from, by the option that names it."""
     from mimir.submission import default_store, store_folder
 
-    if run:
-        root = store_folder(store or default_store())
-        return [("--store", root)] if root else []
+    if run and (root := store_folder(store or default_store())):
+        return [("--store", root)]
     folder = path_of(model, "--model")
-    return [("--model", path) for path in folder.iterdir()] if model and folder.is_dir() else []
+    return [("--model", each) for each in folder.iterdir()] if model and folder.is_dir() else []
 
 
 def _peptides(peptides: list[str], format: str, name: str, target: str, label: str) -> str:

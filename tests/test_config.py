@@ -114,6 +114,7 @@ RULES: list[tuple[str, Any]] = [
     )),
     *((name, 1e35) for name in ("lr", "clip")),
     *((name, 1e-40) for name in ("lr", "eps", "clip", "checkpoint_minutes")),
+    ("kernels", "warp"),
 ]  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from launch.contract.errors import NoCapacity, NotGone, Unclear, UnknownOutcome
 from launch.contract.offer import Offer
 from launch.contract.provider import AttemptSpec, Machine, Provider
 from launch.payload import code_in_store, credentials
-from launch.provision import terminate
+from launch.provision import kept_plan, terminate
 from launch.provision.plan import stop_asked
 from mimir.errors import BadInput, Corrupt, Fenced, MimirError, StoreError
 from mimir.runs import notes
@@ -145,15 +145,18 @@ def _order(
                 say(other)
         machine = provider.start(spec)
     except (UnknownOutcome, NotGone, KeyboardInterrupt):
-        raise  # there may be a machine: only its list tells
+        # There may be a machine: only its list tells.
+        kept_plan.note_order(store.url, run, clock(), choice.offer.price if choice.offer else None)
+        raise
     except MimirError as error:
         _note_refusal(store, run, attempt, str(error), clock, say)
         raise
+    kept_plan.note_order(store.url, run, clock(), machine.price)
     machine = replace(machine, estimate_hours=choice.estimate_hours)
     try:
         notes.record_machine(store, run, attempt, machine)
     except MimirError:
-        provider.end(machine)  # nobody would find it but by its name
+        provider.end(spec, machine)  # nobody would find it but by its name
         terminate.forget_keys(store, run, attempt)
         raise
     ordered = Ordered(run, attempt, provider, machine)
@@ -210,7 +213,7 @@ def _turn_back_if_late(store: Store, ordered: Ordered, clock: Callable[[], float
     run, attempt = ordered.run, ordered.attempt
     if read_head(store, run).attempt == attempt:
         return
-    ordered.provider.end(ordered.machine)
+    ordered.provider.end(AttemptSpec(store.url, run, attempt), ordered.machine)
     terminate.forget_keys(store, run, attempt)
     why = "it came after its replacement was ordered"
     notes.record_gone(store, run, attempt, Gone(clock(), "over", why))

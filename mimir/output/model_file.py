@@ -15,6 +15,7 @@ from mimir.errors import BadInput, Corrupt, NotFound
 from mimir.model.denoiser import Denoiser
 from mimir.output import export, model_object, vocabulary
 from mimir.output.folder import FORMAT as FOLDER_FORMAT
+from mimir.runs import final
 from mimir.runs.head import Head, Kept
 from mimir.runs.record import read_run
 from mimir.runs.status import read_head
@@ -77,7 +78,7 @@ def from_run(store: Store, run: str) -> Opened:
         BadInput: there is no such run, or it has no checkpoint yet.
         Corrupt: nothing of it can be used.
     """
-    head = read_head(store, run)
+    head = final.read(store, run) or read_head(store, run)
     if head.model is None:
         return _from_checkpoint(store, run, head)
     stored = head.model

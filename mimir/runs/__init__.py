@@ -1,6 +1,7 @@
 """The contract between laptop and machine: store, HEAD, commit, run record, status.
 
     store, file_store, s3_store   bytes under keys, with create-if-absent and compare-and-swap
+    file_names, file_versions     parts of file_store: exclusive names, and versions made of them
     s3_url, s3_address, s3_client, s3_credentials   how s3_store reaches its bucket
     s3_content, s3_answers, s3_errors, s3_failures   what s3_store sends, and what it is told
     probe, race                   does this store really refuse what it must, also to several?
@@ -13,6 +14,7 @@
     collect                       deletes what an abandoned attempt left behind
     order                         order.json: an attempt's plan, limits, offer and deadline
     orders                        what all orders say of HEAD: may it be believed?
+    final                         final.json: what a run left, sealed when it was first seen done
     machine                       machine.json: what the attempt runs on, its region and price
     notes, parts, status          what a run tells about itself while it runs
     figures                       the held-out figures: what each is called where it is shown
