@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from mimir.config import CHECKPOINT_COPIES, Config
 from mimir.errors import Corrupt, NotFound
 from mimir.runs.head import Head
-from mimir.runs.notes import refused_before
+from mimir.runs.notes import newest_order, refused_before
 from mimir.runs.parts import read_metrics, read_parts
 from mimir.runs.record import RunRecord
 from mimir.runs.status import final_head
@@ -151,8 +151,9 @@ def _checkpoint(
 def _log(store: Store, head: Head) -> tuple[str, bool]:
     """The log of all attempts, made safe to show, and whether it was cut off."""
     pieces, left = [], MOST_LOG
-    silent = refused_before(store, head.run, head.attempt) if head.attempt > 1 else frozenset()
-    for attempt in (n for n in range(1, head.attempt + 1) if n not in silent):
+    newest = min(head.attempt, newest_order(store, head.run))  # HEAD may be a machine's
+    silent = refused_before(store, head.run, newest) if newest > 1 else frozenset()
+    for attempt in (n for n in range(1, newest + 1) if n not in silent):
         pieces.append(f"=== attempt {attempt}\n")
         for _, text in read_parts(store, head.run, attempt, "log"):
             pieces.append(visible(text[:left]))

@@ -68,7 +68,7 @@ class Start:
 
         places = [registry.get(each) for each in self.plan.providers]
         try:
-            kept_plan.keep(self.store.url, self.name, self.plan, places)
+            kept_plan.keep(self.store, self.name, self.plan, places)
             return order(self.store, self.name, found.choices, self.plan, say, after=known.attempt)
         except Fenced:
             raise

@@ -82,6 +82,7 @@ def main() -> int:
         parser.add_argument(name, required=True)
     parser.add_argument("--parent", type=int)
     parser.add_argument("--deadline", type=float, default=0.0)
+    parser.add_argument("--record", default="")
     words = parser.parse_args()
     how = os.environ["STAND_IN"]
     if how == "dead":
