@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mimir.errors import Fenced, MimirError
+from mimir.text import one_line
 
 if TYPE_CHECKING:
     from launch.provision.choose import Found
@@ -114,7 +115,7 @@ class Start:
             }
             print(json_text.dumps(body, indent=2))
             return
-        print(f"run {self.name}: {seen.sentence}")
+        print(f"run {self.name}: {one_line(seen.sentence)}")
 
     def _command(self, verb: str) -> str:
         from launch.ui.runs import command

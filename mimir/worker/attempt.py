@@ -110,7 +110,7 @@ def run_attempt(
         committer.close()
         reporter.flush()
         # Under heartbeats still: an attempt that gives no sign at its end looks like a lost one.
-        model = export.leave(attempt, engine, peptides, record, terminal.say)
+        model = export.leave(attempt, engine, peptides, terminal.say)
         attempt.finish("done", how, model)
     except NonFinite as error:
         committer.close()  # what is on its way is still good, and the run is still ours

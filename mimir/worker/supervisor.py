@@ -32,6 +32,7 @@ from mimir.runs.notes import Outcome
 from mimir.runs.parts import PartWriter
 from mimir.runs.status import read_head
 from mimir.runs.store import Store, open_store
+from mimir.text import one_line
 
 STOP_POLL = 2.0
 """Seconds between looks at stop request and deadline."""
@@ -222,7 +223,7 @@ class Worker:
                 pause *= 2
 
     def _tell(self, line: str) -> None:
-        self._out(line.encode() + b"\n")
+        self._out(one_line(line).encode() + b"\n")
 
 
 def to_stdout(chunk: bytes) -> None:
