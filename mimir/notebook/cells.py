@@ -36,8 +36,7 @@ PROVIDER = "notebook"
 """In machine.json. No provider of the launcher's, which could not end or ask a notebook."""
 CELL_POLL = 0.5
 TAKE_OVER_TIMEOUT = 60.0
-"""Seconds to wait until the attempt before is seen to be gone. A killed kernel's worker commits
-first; a vanished machine is silent after 20 s."""
+"""Seconds to wait until the earlier attempt is seen to be gone; a killed kernel's commits first."""
 LOOK_FOR = 20.0
 """Seconds for which a heartbeat is watched, however old it is, before its attempt is replaced."""
 BEGIN_REMOTE, BEGIN_HERE = 900.0, 120.0
@@ -288,8 +287,7 @@ def _must_be_free(session: Session, store: Store, status: Status) -> None:
 def _never_began(status: Status, machine: Machine | None) -> bool:
     """Without a sign for longer than a machine takes to start."""
     limit = BEGIN_HERE if machine is not None and machine.provider == PROVIDER else BEGIN_REMOTE
-    started = machine.started if machine else 0.0
-    return status.silent_s is None and status.at - started > limit
+    return status.silent_s is None and status.at - (machine.started if machine else 0.0) > limit
 
 
 def _works(pid: int | None, run: str) -> bool:
