@@ -299,7 +299,8 @@ def test_an_order_reads_back(desk: Desk) -> None:
     wanted = Order("runpod", PLAN, START, offer(), START + 60, 0.5, 3, by="me")
     assert Order.from_json(wanted.as_json(), "an order") == wanted
     desk.order(2)
-    assert newest_plan(desk.store, "run", 4) == PLAN
+    notes.record_order(desk.store, "run", 3, orders.by_hand("terminal", START))
+    assert newest_plan(desk.store, "run", 4) == PLAN  # what was begun by hand has none
     assert newest_plan(desk.store, "run", 1) is None
     broken: list[Callable[[], object]] = [
         lambda: Order.from_json({}, "an order"),
