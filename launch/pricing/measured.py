@@ -11,8 +11,8 @@ from launch.pricing.gpus import canonical
 from mimir.config import Config, load_preset
 from mimir.errors import BadInput, MimirError
 from mimir.runs import layout, notes
-from mimir.runs.record import RunRecord
-from mimir.runs.status import read_head
+from mimir.runs.record import RunRecord, find_run
+from mimir.runs.status import SLOWEST, read_head
 from mimir.runs.store import Store
 
 BENCH = Path(__file__).resolve().parents[1] / "measurements"
@@ -70,8 +70,9 @@ def from_runs(config: Config, store: Store) -> dict[str, Measured]:
 
     A run that cannot be read is passed over; StoreError if the store's runs cannot be listed.
     """
+    names = [name for name in store.folders() if layout.is_run(name)]
     with ThreadPoolExecutor(max_workers=8) as pool:
-        records = [r for r in pool.map(lambda n: _record(store, n), store.folders()) if r]
+        records = [r for r in pool.map(lambda n: _record(store, n), names) if r]
         alike = [record for record in records if _of(record, config)]
         alike.sort(key=lambda record: record.created, reverse=True)
         rates = [
@@ -102,16 +103,15 @@ def _bench_device(machine: dict[str, object]) -> str:
 
 def _record(store: Store, name: str) -> RunRecord | None:
     try:
-        found = store.read(layout.record_key(name))
-        return RunRecord.from_bytes(found.data) if found else None
-    except MimirError:
+        return find_run(store, name)
+    except Exception:  # noqa: BLE001 - one that cannot be read tells nothing, and hides no other
         return None
 
 
 def _of(record: RunRecord, config: Config) -> bool:
     try:
         return record.preset == config.preset and _alike(Config.from_dict(record.config), config)
-    except (MimirError, KeyError, TypeError):
+    except MimirError:
         return False
 
 
@@ -130,7 +130,7 @@ def _rates(store: Store, run: str, config: Config) -> list[tuple[str, float, str
     """(device, steps/s, run) of its attempts that trained for long enough to tell."""
     try:
         return list(_settled(store, run, config))
-    except MimirError:
+    except Exception:  # noqa: BLE001 - one that cannot be read tells nothing, and hides no other
         return []
 
 
@@ -139,7 +139,7 @@ def _settled(store: Store, run: str, config: Config) -> Iterator[tuple[str, floa
     begun = dict(head.lineage)
     for attempt in range(1, head.attempt + 1):
         pulse = notes.read_heartbeat(store, run, attempt) if attempt in begun else None
-        if pulse is None or not pulse.rate or not pulse.device:
+        if pulse is None or not pulse.rate or pulse.rate < SLOWEST or not pulse.device:
             continue
         if pulse.step - begun[attempt] >= SETTLED * config.training.log_every:
             yield canonical(pulse.device), pulse.rate, run

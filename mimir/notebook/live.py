@@ -1,7 +1,6 @@
 """Shows a run in a notebook cell while it trains: last lines, loss curve, samples."""
 
 import html
-import json
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from mimir.data.baselines import Baseline
 from mimir.data.peptides import of_run
 from mimir.errors import StoreError
 from mimir.output import plot
-from mimir.runs.parts import read_metrics, read_parts
+from mimir.runs.parts import metrics_row, read_metrics, read_parts
 from mimir.runs.record import RunRecord
 from mimir.runs.status import read_head
 from mimir.runs.store import Store
@@ -119,11 +118,10 @@ class Board:
             for number, text in read_parts(
                 self._store, self._record.name, self._attempt, "metrics", after=self._number
             ):
-                for line in text.splitlines():
-                    row = json.loads(line)
+                for row in filter(None, map(metrics_row, text.split("\n"))):
                     self.rows.setdefault(row["step"], {}).update(row)
                 self._number = number
-        except (StoreError, ValueError):
+        except StoreError:
             return False
         return self._number > before
 

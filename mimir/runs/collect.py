@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from mimir.errors import StoreError
 from mimir.runs import layout
-from mimir.runs.head import Head
+from mimir.runs.head import look
 from mimir.runs.store import Store
 
 _log = logging.getLogger(__name__)
@@ -28,10 +28,10 @@ def try_collect(store: Store, run: str, say: Callable[[str], None]) -> None:
 
 def collect(store: Store, run: str, say: Callable[[str], None] = _log.warning) -> list[str]:
     """Delete those checkpoints; their keys. Failed deletions are said and left for next time."""
-    found = store.read(layout.head_key(run))
+    found = look(store, run)
     if found is None:
         return []
-    head = Head.from_bytes(found.data, layout.head_key(run))
+    head, _ = found
     named = {kept.key for kept in head.kept}
     deleted = []
     for key in list(store.list(f"{run}/a")):

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from mimir.errors import BadInput, Corrupt, Fenced, NotFound, StoreError
 from mimir.runs import layout
-from mimir.runs.head import ENDED, Head, Kept, Register, fresh, pauses
+from mimir.runs.head import ENDED, Head, Kept, Register, fresh, look, pauses
 from mimir.runs.store import Progress, Store, Stored
 
 T = TypeVar("T")
@@ -165,10 +165,10 @@ class Attempt:
 
     def confirm(self) -> None:
         """Ask the store whether the attempt is still ours; Fenced if not. Changes nothing."""
-        found = self.store.read(layout.head_key(self.run))
+        found = look(self.store, self.run)
         if found is None:
             raise Fenced(f"run {self.run} is gone: this process stops")
-        self._must_hold(Head.from_bytes(found.data))
+        self._must_hold(found[0])
 
     def commit(
         self,

@@ -11,13 +11,22 @@ import errno
 import fcntl
 import hashlib
 import os
+import stat
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from mimir.errors import BadInput, Conflict, NotFound, StoreDenied, StoreError, StoreUnfit
-from mimir.runs.store import Progress, Stored, Versioned, check_key, verify
+from mimir.errors import BadInput, Conflict, Corrupt, NotFound, StoreDenied, StoreError, StoreUnfit
+from mimir.runs.store import (
+    DOCUMENT,
+    Progress,
+    Stored,
+    Versioned,
+    check_key,
+    too_large,
+    verify,
+)
 
 _OWN = ".mimir"
 _CHUNK = 8 << 20
@@ -60,7 +69,7 @@ class FileStore:
     def __repr__(self) -> str:
         return f"FileStore({self.url!r})"
 
-    def read(self, key: str) -> Versioned | None:
+    def read(self, key: str, *, limit: int = DOCUMENT) -> Versioned | None:
         path = self._path(key)
         with _explained("read", path), contextlib.ExitStack() as stack:
             try:
@@ -71,7 +80,7 @@ class FileStore:
                 # is merely out of date.
                 count = 0
             try:
-                data = path.read_bytes()
+                data = _bytes(path, key, limit)
             except FileNotFoundError:
                 return None
         return Versioned(data, _version(count, data))
@@ -102,12 +111,13 @@ class FileStore:
         *,
         size: int | None = None,
         sha256: str | None = None,
+        limit: int = DOCUMENT,
         progress: Progress | None = None,
     ) -> bytes:
         path = self._path(key)
         with _explained("read", path):
             try:
-                data = path.read_bytes()
+                data = _bytes(path, key, limit if size is None else size)
             except FileNotFoundError:
                 raise NotFound(f"there is no {path}") from None
         if progress:
@@ -240,6 +250,25 @@ def _count(lock: int) -> int:
     """0 also for what a power cut left of it: that makes versions useless, and none valid again."""
     text = os.pread(lock, 32, 0)
     return int(text) if text.isdigit() else 0
+
+
+def _bytes(path: Path, key: str, limit: int) -> bytes:
+    """A file of at most so many bytes. Nothing else is waited for or read: not a pipe, not a
+    device that somebody else has put there."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise Corrupt(f"{path} is no plain file; it was not written by Mimir")
+        if status.st_size > limit:
+            raise too_large(key, status.st_size, limit)
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            data = file.read(status.st_size + 1)
+    finally:
+        os.close(handle)
+    if len(data) > limit:
+        raise too_large(key, None, limit)
+    return data
 
 
 def _digest(path: Path) -> str:

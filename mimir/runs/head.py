@@ -18,10 +18,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from itertools import pairwise
+from typing import Annotated
 
 from mimir.errors import Conflict, Corrupt, Fenced, StoreDenied, StoreError, StoreUnfit
-from mimir.runs import codec
+from mimir.runs import codec, layout
+from mimir.runs.ranges import (
+    MOST_ATTEMPTS,
+    Measure,
+    Number,
+    NumberOrNone,
+    OneOf,
+    Sequence,
+    Size,
+    Step,
+)
 from mimir.runs.store import Store, Stored
 
 FORMAT = 1
@@ -34,16 +45,14 @@ class Kept:
     """A committed checkpoint. `loss` is the held-out loss that ranks it, None if not measured."""
 
     key: str
-    step: int
-    attempt: int
-    size: int
+    step: Step
+    attempt: Number
+    size: Size
     sha256: str
-    loss: float | None = None
+    loss: Measure | None = None
 
     def __post_init__(self) -> None:
         Stored(self.key, self.size, self.sha256)
-        if self.step < 0 or self.attempt < 1:
-            raise Corrupt(f"{self.key}: step {self.step} of attempt {self.attempt} is impossible")
         if self.loss is not None and not math.isfinite(self.loss):
             raise Corrupt(f"{self.key}: the loss {self.loss} is not finite")
 
@@ -57,53 +66,71 @@ class Head:
     """
 
     run: str
-    attempt: int = 0
+    attempt: NumberOrNone = 0
     owner: str = ""
     nonce: str = ""
-    seq: int = 0
-    state: str = "queued"
+    seq: Sequence = 0
+    state: Annotated[str, OneOf(LIVE + ENDED)] = "queued"
     reason: str = ""
-    step: int = 0
+    step: Step = 0
     kept: tuple[Kept, ...] = ()
     best: str | None = None
-    lineage: tuple[tuple[int, int], ...] = ()
+    lineage: tuple[tuple[Number, Step], ...] = ()
     model: Stored | None = None
     format: int = FORMAT
 
     def __post_init__(self) -> None:
+        """What HEAD names is deleted, fetched and gone on from: it must be this run's own."""
         where = f"HEAD of {self.run}"
-        if self.state not in LIVE + ENDED:
-            raise Corrupt(f"{where}: state {self.state!r} is unknown")
-        if min(self.attempt, self.seq, self.step) < 0:
-            raise Corrupt(f"{where}: a negative attempt, seq or step")
-        if any(a.step >= b.step for a, b in zip(self.kept, self.kept[1:], strict=False)):
+        if not 0 <= self.attempt <= MOST_ATTEMPTS:
+            raise Corrupt(f"{where}: attempt {self.attempt} is not from 0 to {MOST_ATTEMPTS}")
+        for kept in self.kept:
+            if layout.parse_checkpoint(self.run, kept.key) != (kept.attempt, kept.step):
+                raise Corrupt(
+                    f"{where}: {kept.key!r} is no checkpoint of attempt {kept.attempt}, step "
+                    f"{kept.step}"
+                )
+            if kept.attempt > self.attempt:
+                raise Corrupt(f"{where}: {kept.key} is of an attempt that has not begun")
+        if any(a.step >= b.step for a, b in pairwise(self.kept)):
             raise Corrupt(f"{where}: kept checkpoints are not in order of steps")
+        if self.step != (self.kept[-1].step if self.kept else 0):
+            newest = f"the newest kept is of {self.kept[-1].step}" if self.kept else "none is kept"
+            raise Corrupt(f"{where}: it is at step {self.step}, but of its checkpoints {newest}")
         if self.best is not None and self.best not in {kept.key for kept in self.kept}:
             raise Corrupt(f"{where}: the best checkpoint is not among those kept")
+        attempts = [attempt for attempt, _ in self.lineage]
+        if any(a >= b for a, b in pairwise([*attempts, self.attempt + 1])):
+            raise Corrupt(f"{where}: its attempts are not in their order")
+        if self.model and not layout.is_model(self.run, self.model.key):
+            raise Corrupt(f"{where}: {self.model.key!r} is no model of this run")
 
     def to_bytes(self) -> bytes:
-        return codec.encode(asdict(self))
+        return codec.encode({**asdict(self), "reason": codec.shortened(self.reason)})
 
     @classmethod
-    def from_bytes(cls, data: bytes, where: str = "HEAD") -> "Head":
-        """BadInput for a newer format, Corrupt for what is no HEAD."""
+    def from_bytes(cls, data: bytes, key: str = "") -> "Head":
+        """BadInput for another format, Corrupt for what is no HEAD.
+
+        key: where it lies; HEAD of another run is none there.
+        """
+        where = key or "HEAD"
         value = codec.decode(data, where)
         codec.check_format(value, FORMAT, where)
-        try:
-            return cls(**_typed(value))
-        except (TypeError, KeyError, ValueError) as error:
-            raise Corrupt(f"{where} is not a HEAD of format {FORMAT}: {error}") from error
+        head = codec.typed(cls, value, where)
+        if key and key != f"{head.run}/HEAD":
+            raise Corrupt(f"{key} is the HEAD of another run, {head.run!r}")
+        return head
 
     def newest(self) -> Kept | None:
         return self.kept[-1] if self.kept else None
 
 
-def _typed(value: dict[str, Any]) -> dict[str, Any]:
-    typed = dict(value)
-    typed["kept"] = tuple(Kept(**kept) for kept in value["kept"])
-    typed["lineage"] = tuple((int(attempt), int(step)) for attempt, step in value["lineage"])
-    typed["model"] = Stored(**value["model"]) if value["model"] else None
-    return typed
+def look(store: Store, run: str) -> tuple[Head, str] | None:
+    """HEAD of a run and its version, None if there is none; raises as `Head.from_bytes`."""
+    key = layout.head_key(run)
+    found = store.read(key)
+    return (Head.from_bytes(found.data, key), found.version) if found else None
 
 
 def fresh(rng: random.Random) -> str:
@@ -220,7 +247,4 @@ class Register:
         ) from (error if isinstance(error, Conflict) else None)
 
     def _look(self) -> tuple[Head, str] | None:
-        found = self.store.read(self.key)
-        if found is None:
-            return None
-        return Head.from_bytes(found.data, self.key), found.version
+        return look(self.store, self.key.rpartition("/")[0])

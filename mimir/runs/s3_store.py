@@ -7,7 +7,6 @@ never matches there. `compare_and_swap` learns the form that works and then stay
 """
 
 import contextlib
-import io
 import os
 import sys
 import threading
@@ -26,11 +25,19 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from mimir.errors import BadInput, Conflict, Corrupt, NotFound, StoreDenied, StoreError
-from mimir.runs.s3_content import PART, TRANSFER, etag, opened, sha256
+from mimir.runs.s3_content import PART, TRANSFER, Bounded, bounded, etag, opened, sha256
 from mimir.runs.s3_credentials import file_resolver
 from mimir.runs.s3_errors import translate
 from mimir.runs.s3_url import Bucket, parse_url
-from mimir.runs.store import Progress, Stored, Versioned, check_key, verify
+from mimir.runs.store import (
+    DOCUMENT,
+    Progress,
+    Stored,
+    Versioned,
+    check_key,
+    too_large,
+    verify,
+)
 
 __all__ = ["TRANSFER", "S3Store", "open_url"]
 
@@ -108,9 +115,9 @@ class S3Store:
     def __repr__(self) -> str:
         return f"S3Store({self.url!r})"
 
-    def read(self, key: str) -> Versioned | None:
+    def read(self, key: str, *, limit: int = DOCUMENT) -> Versioned | None:
         try:
-            answer = self._sought("read", key, lambda: self._fetch(key))
+            answer = self._sought("read", key, lambda: self._fetch(key, limit))
         except NotFound:
             return None
         return Versioned(*answer)
@@ -166,14 +173,16 @@ class S3Store:
         *,
         size: int | None = None,
         sha256: str | None = None,
+        limit: int = DOCUMENT,
         progress: Progress | None = None,
     ) -> bytes:
         if size is None or size <= PART:
-            data = self._sought("read", key, lambda: self._fetch(key))[0]
+            most = limit if size is None else size
+            data = self._sought("read", key, lambda: self._fetch(key, most))[0]
             if progress:
                 progress(len(data))
         else:
-            into = io.BytesIO()
+            into = Bounded(key, size)
             self._sought(
                 "download",
                 key,
@@ -237,14 +246,17 @@ class S3Store:
         self.etag_form = form
         return _bare(answer["ETag"])
 
-    def _fetch(self, key: str) -> tuple[bytes, str]:
+    def _fetch(self, key: str, limit: int) -> tuple[bytes, str]:
         for left in reversed(range(_READS)):
             answer = self._client.get_object(**self._at(key))
             try:
                 # Not `with answer["Body"]`: that gives the raw stream, which takes a body that
                 # broke off for a whole one or raises what is not boto3's.
                 with contextlib.closing(answer["Body"]) as body:
-                    return body.read(), _bare(answer["ETag"])
+                    data = bounded(body, limit)
+                if data is None:
+                    raise too_large(self._name(key), answer.get("ContentLength"), limit)
+                return data, _bare(answer["ETag"])
             except (BotoCoreError, HTTPClientError):
                 # boto3 tries requests again, but not a body that broke off on its way.
                 if not left:
