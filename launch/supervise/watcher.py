@@ -113,12 +113,12 @@ class Watcher:
         except Fenced as error:
             return self._seen(status, False, False, str(error))
         except UsedUp as error:
-            return self._give_up(run, "stopped", f"{error}: {_more(run)}")
+            return self._give_up(status, "stopped", f"{error}: {_more(run)}")
         except AuthFailed as error:
             # Not the run's end: another watcher may have the key that is missing here.
             return self._seen(status, False, False, str(error), str(error))
         except BalanceEmpty as error:
-            return self._give_up(run, "failed", str(error))
+            return self._give_up(status, "failed", str(error))
         except ProviderError as error:
             return self._seen(status, False, False, str(error))
 
@@ -160,9 +160,11 @@ class Watcher:
         status = derive(self._store, run, self._clock())
         if status.state in ENDED:  # it came to its end while its machine was being ended
             return self._seen(status, True, True, f"run {run} is {status.state}")
+        if status.attempt != observed.status.attempt:  # which nobody has looked at here
+            raise Fenced(_theirs(status))
         end = self._end_of(status, observed.order)
         if end is not None:
-            return self._give_up(run, *end)
+            return self._give_up(status, *end)
         assert observed.order is not None
         plan, wait = observed.order.plan, self._pause(status)
         if wait > 0:
@@ -214,14 +216,20 @@ class Watcher:
             )
         return None
 
-    def _give_up(self, run: str, state: str, reason: str) -> Seen:
-        self._say(f"run {run} is {state}: {reason}")
+    def _give_up(self, judged: Status, state: str, reason: str) -> Seen:
+        """End the run at the attempt that was judged, or at one that was refused since then."""
+        run = judged.run
         status = derive(self._store, run, self._clock())
         if status.state not in ENDED:
+            last = status.attempts[-1] if status.attempts else None
+            refused = last is not None and last.gone is not None and last.gone.kind == "refused"
             try:
+                if status.attempt != judged.attempt and not refused:
+                    raise Fenced(_theirs(status))
                 end_attempt(self._store, run, status.attempt, state, reason)
             except Fenced as error:
                 return self._seen(status, False, False, str(error))
+            self._say(f"run {run} is {state}: {reason}")
         return self._seen(derive(self._store, run, self._clock()), True, True, reason)
 
     def _finishing(self, observed: Observation) -> bool:
@@ -275,6 +283,10 @@ def _since(observed: Observation) -> int:
     """The attempt that a person ordered; orders of older Mimirs do not say."""
     assert observed.order is not None
     return observed.order.since or max(1, observed.status.attempt)
+
+
+def _theirs(status: Status) -> str:
+    return f"somebody else has begun attempt {status.attempt} of run {status.run} meanwhile"
 
 
 def _more(run: str) -> str:

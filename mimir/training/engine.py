@@ -252,9 +252,9 @@ class Engine:
                 # Gathered by one kernel; adding each to its place takes one for each tensor.
                 parts = [part.reshape(-1) for part in torch.autograd.grad(scaled, self._weights)]
                 if i == 0:
-                    torch.cat(parts, out=state.low_grad)
+                    torch.cat(parts, out=state.low_grad[: state.size])
                 else:
-                    state.low_grad += torch.cat(parts)
+                    state.low_grad[: state.size] += torch.cat(parts)
             else:
                 scaled.backward()
             loss += term.detach()

@@ -2,7 +2,11 @@ import pytest
 import torch
 
 from mimir.errors import BadInput
+from mimir.training import state as states
+from mimir.training import update
+from mimir.training.engine import Update
 from tests import toys
+from tests.training.test_update import fused
 
 
 def test_the_model_lives_in_the_flat_vectors() -> None:
@@ -73,6 +77,47 @@ def test_load_refreshes_the_low_precision_copy() -> None:
     engine = toys.engine(machine, seed=2)
     engine.resume(kept)
     assert torch.equal(engine.state.low, engine.state.master.bfloat16())
+
+
+def test_flat_vectors_are_padded_on_a_gpu_only() -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    # The large preset with 748 targets, and what needs nothing.
+    assert [states.padded(size, cuda) for size in (21_436_441, 512)] == [21_436_672, 512]
+    assert states.padded(21_436_441, cpu) == 21_436_441
+
+
+@pytest.mark.parametrize("how", [update.unfused, fused])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_padding_changes_no_training_and_no_checkpoint(
+    how: Update, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tried on the CPU, where vectors are not padded by themselves."""
+    machine = toys.Machine(torch.device("cpu"), dtype, compiled=False, fixed=True)
+    settings = {"accumulate": 2, "weight_decay": 0.3, "eps": 1e-4}
+    plain = toys.engine(machine, **settings)
+    monkeypatch.setattr(states, "padded", lambda size, device: -(-size // 256) * 256)
+    other = toys.engine(machine, **settings)
+    for engine in (plain, other):
+        engine._update = how
+        if dtype == torch.float16:
+            toys.overflowing(engine, {3})
+        engine.advance(6)
+    state = other.state
+    assert len(state.master) % 256 == 0
+    assert len(state.master) > len(plain.state.master) == state.size == plain.state.size
+    for vector in (state.master, state.ema, state.exp_avg, state.exp_avg_sq, state.low,
+                   state.low_grad, state.grad):  # fmt: skip
+        assert len(vector) == len(state.master)
+        assert not vector[state.size :].any()
+    one, two = toys.tensors(plain), toys.tensors(other)
+    assert one.keys() == two.keys()
+    # The norm may be summed in another order.
+    near = 1e-6 if dtype == torch.float32 else 1e-3
+    for name, value in one.items():
+        assert torch.allclose(value, two[name], atol=near, rtol=1e-3, equal_nan=True), name
+    other.resume(one)
+    for name, value in toys.tensors(other).items():
+        assert torch.allclose(one[name], value, atol=0, rtol=0, equal_nan=True), name
 
 
 NAME = "model.blocks.0.up.weight"

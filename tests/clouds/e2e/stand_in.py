@@ -3,7 +3,8 @@
 Its "weights" are a digest over all steps, each made of the one before: they come out the same
 if and only if every step was done once, in order, from what was committed. ACT says what it is
 to do: "" to work, "bad" (its configuration), "dead" (no word at all), "idle" (beats, but never
-gets on), "deaf" (does not hear its deadline). PACE: seconds for a step, STEPS: how many.
+gets on), "holds N" (idle from step N on), "deaf" (does not hear its deadline). PACE: seconds for
+a step, STEPS: how many.
 """
 
 import hashlib
@@ -75,7 +76,7 @@ class Worker:
             return self.end(78, "device is 'cuda', but no GPU is visible")
         while step < total:
             time.sleep(pace)
-            if self.act != "idle":
+            if self.act != "idle" and self.act != f"holds {step}":
                 step += 1
                 state = after(state, step)
                 self.metrics.flush(json.dumps({"step": step, "loss": 4 - step / total}) + "\n")

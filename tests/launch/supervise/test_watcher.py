@@ -314,6 +314,48 @@ def test_two_keepers_order_one_machine(desk: Desk, kept: Kept) -> None:
     assert desk.cloud.created == NAMES[1:3]
 
 
+def test_one_is_quicker_while_the_other_ends_the_lost_machine(desk: Desk, kept: Kept) -> None:
+    """The slower one must not judge the new attempt by what it saw of the old one."""
+    kept.submit()
+    desk.work(1, 5)
+    desk.cloud.becomes("i1", State.SUSPENDED)
+    terminate = desk.cloud.terminate
+    others: list[Seen] = []
+
+    def meanwhile(id: str) -> None:
+        desk.cloud.terminate = terminate  # type: ignore[method-assign]
+        others.append(kept.another().round("run"))
+        terminate(id)
+
+    desk.cloud.terminate = meanwhile  # type: ignore[method-assign]
+    seen = kept.round()
+    assert "attempt 2 is ordered" in others[0].sentence
+    assert "somebody else has begun attempt 2" in seen.sentence
+    assert (seen.over, kept.round().sentence) == (False, "starting")
+    assert desk.cloud.alive() == NAMES[2:3]
+
+
+@pytest.mark.parametrize(
+    "error", [UsedUp("its limits leave 0.05 h"), AuthFailed("no key"), BalanceEmpty("no money")]
+)
+def test_who_cannot_order_ends_no_attempt_that_another_one_began(
+    desk: Desk, kept: Kept, error: Exception
+) -> None:
+    kept.submit()
+    desk.work(1, 5)
+    desk.cloud.machines.clear()
+
+    def meanwhile() -> None:
+        kept.at_choice = lambda: None
+        kept.another().round("run")
+        raise error
+
+    kept.at_choice = meanwhile
+    assert "somebody else has begun attempt 2" in kept.round().sentence
+    assert kept.round().sentence == "starting"
+    assert not [line for line in desk.said if "failed" in line or "stopped" in line]
+
+
 def test_a_keeper_leaves_a_persons_order_alone(desk: Desk, kept: Kept) -> None:
     kept.submit()
     desk.work(1, 5)
