@@ -36,6 +36,24 @@ def encode(value: dict[str, Any]) -> bytes:
     return (text + "\n").encode(errors="replace")
 
 
+def sealed(body: Mapping[str, Any], format: int) -> bytes:
+    """A document's bytes: canonical JSON that bears its format."""
+    return encode({**body, "format": format})
+
+
+def unsealed(data: bytes, format: int, what: str) -> dict[str, Any]:
+    """The body of a document of this format.
+
+    Raises:
+        BadInput: it is of another format: only the Mimir that knows it may serve the run.
+        Corrupt: it is no document.
+    """
+    body = decode(data, what)
+    check_format(body, format, what)
+    del body["format"]
+    return body
+
+
 def digest(value: dict[str, Any]) -> str:
     """SHA-256 (hex) of the canonical JSON."""
     return hashlib.sha256(encode(value)).hexdigest()
@@ -107,7 +125,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) < len(pairs):
         counted = Counter(name for name, _ in pairs)
         twice = counted.most_common(1)[0][0]
-        raise ValueError(f"the name {_shown(twice)} stands twice in it")
+        raise ValueError(f"the name {shown(twice)} stands twice in it")
     return made
 
 
@@ -135,7 +153,7 @@ def typed(kind: type[T], value: Mapping[str, Any], where: str, **made: Any) -> T
     known = [each.name for each in fields(kind)]  # type: ignore[arg-type]  # T is a dataclass
     strange = [name for name in value if name not in known]
     if strange:
-        raise Corrupt(f"{where} has a field that is not known: {_shown(strange[0])}")
+        raise Corrupt(f"{where} has a field that is not known: {shown(strange[0])}")
     found: dict[str, Any] = dict(made)
     for each in fields(kind):  # type: ignore[arg-type]
         if each.name in made:
@@ -168,20 +186,18 @@ def one(kind: Any, value: Any, where: str) -> Any:
         inner = (*get_args(kind), Any)[1]
         plain = inner in (Any, object)
         return (
-            value
-            if plain
-            else {n: one(inner, v, f"{where}: {_shown(n)}") for n, v in value.items()}
+            value if plain else {n: one(inner, v, f"{where}: {shown(n)}") for n, v in value.items()}
         )
     if kind is float and type(value) in (int, float):
         value = float(value)
     elif kind not in (str, bool, int) or type(value) is not kind:
         wanted = getattr(origin, "__name__", str(kind))
-        raise Corrupt(f"{where} is {_shown(value)}, but must be of type {wanted}")
+        raise Corrupt(f"{where} is {shown(value)}, but must be of type {wanted}")
     if kind is str and len(value) > TEXT:
         raise Corrupt(f"{where} has {len(value)} characters, {TEXT} are allowed")
     for each in ranges:
         if wrong := each.wrong(value):
-            raise Corrupt(f"{where} is {_shown(value)}, but must be {wrong}")
+            raise Corrupt(f"{where} is {shown(value)}, but must be {wrong}")
     return value
 
 
@@ -194,7 +210,8 @@ def _several(kinds: tuple[Any, ...], value: list[Any], where: str) -> tuple[Any,
     return tuple(one(kind, each, where) for kind, each in zip(kinds, value, strict=True))
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value in an error: short, and with what a terminal would obey made visible."""
     text = repr(value)
     return text if len(text) <= 40 else text[:40] + "…"
 

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Annotated
 
-from mimir.errors import Conflict, Corrupt, Fenced, StoreDenied, StoreError, StoreUnfit
+from mimir.errors import BadInput, Conflict, Corrupt, Fenced, StoreDenied, StoreError, StoreUnfit
 from mimir.runs import codec, layout
 from mimir.runs.ranges import (
     MOST_ATTEMPTS,
@@ -77,7 +77,6 @@ class Head:
     best: str | None = None
     lineage: tuple[tuple[Number, Step], ...] = ()
     model: Stored | None = None
-    format: int = FORMAT
 
     def __post_init__(self) -> None:
         """What HEAD names is deleted, fetched and gone on from: it must be this run's own."""
@@ -106,7 +105,7 @@ class Head:
             raise Corrupt(f"{where}: {self.model.key!r} is no model of this run")
 
     def to_bytes(self) -> bytes:
-        return codec.encode({**asdict(self), "reason": codec.shortened(self.reason)})
+        return codec.sealed({**asdict(self), "reason": codec.shortened(self.reason)}, FORMAT)
 
     @classmethod
     def from_bytes(cls, data: bytes, key: str = "") -> "Head":
@@ -115,9 +114,7 @@ class Head:
         key: where it lies; HEAD of another run is none there.
         """
         where = key or "HEAD"
-        value = codec.decode(data, where)
-        codec.check_format(value, FORMAT, where)
-        head = codec.typed(cls, value, where)
+        head = codec.typed(cls, codec.unsealed(data, FORMAT, where), where)
         if key and key != f"{head.run}/HEAD":
             raise Corrupt(f"{key} is the HEAD of another run, {head.run!r}")
         return head
@@ -215,6 +212,11 @@ class Register:
                 found = self._look()
             except (StoreDenied, StoreUnfit):
                 raise
+            except BadInput as other:
+                # Of another format, so not of our writing.
+                raise Fenced(
+                    f"another Mimir has the run now, this process stops: {other}"
+                ) from other
             except StoreError as error:
                 last = error
                 self.sleep(pause)

@@ -12,6 +12,9 @@ from mimir.errors import Corrupt
 from mimir.runs import codec
 from mimir.runs.ranges import Hours, Price, Process, Time
 
+MOST_DETAILS, LONGEST_NAME = 32, 64
+"""Facts that only its provider knows of a machine, and characters of a name of one."""
+
 Detail = str | int | float | bool | None
 
 
@@ -67,6 +70,8 @@ class Machine:
         known = {each.name for each in fields(cls)} - {"details"}
         rest = {name: what for name, what in value.items() if name not in known}
         for name, what in rest.items():
+            if len(name) > LONGEST_NAME or len(rest) > MOST_DETAILS:
+                raise Corrupt(f"{where} has a field that is not known: {codec.shown(name)}")
             if isinstance(what, str):
                 codec.one(str, what, f"{where}: {name!r}")
             elif not isinstance(what, int | float | bool | None):

@@ -209,7 +209,7 @@ def _head(store: Store, run: str) -> Head:
 def _encoded(body: dict[str, Any]) -> bytes:
     """A document's bytes, with its format; texts as long as they may be read."""
     short = {n: codec.shortened(v) if isinstance(v, str) else v for n, v in body.items()}
-    return codec.encode({**short, "format": FORMAT})
+    return codec.sealed(short, FORMAT)
 
 
 def _read(store: Store, key: str, kind: type[T]) -> T | None:
@@ -221,9 +221,4 @@ def _read(store: Store, key: str, kind: type[T]) -> T | None:
 
 def _value(store: Store, key: str) -> dict[str, Any] | None:
     found = store.read(key)
-    if found is None:
-        return None
-    value = codec.decode(found.data, key)
-    codec.check_format(value, FORMAT, key)
-    del value["format"]
-    return value
+    return codec.unsealed(found.data, FORMAT, key) if found else None

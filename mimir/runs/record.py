@@ -35,7 +35,6 @@ class RunRecord:
     data: Stored | None = None
     code: Stored | None = None
     probe: dict[str, Any] = field(default_factory=dict)
-    format: int = FORMAT
 
     def __post_init__(self) -> None:
         layout.check_run(self.name)
@@ -52,13 +51,12 @@ class RunRecord:
         return codec.digest(self.config)
 
     def to_bytes(self) -> bytes:
-        return codec.encode({**asdict(self), "config_sha256": self.config_sha256})
+        return codec.sealed({**asdict(self), "config_sha256": self.config_sha256}, FORMAT)
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str = "run.json") -> "RunRecord":
         """BadInput for another format, Corrupt for what is no record or was edited."""
-        value = codec.decode(data, where)
-        codec.check_format(value, FORMAT, where)
+        value = codec.unsealed(data, FORMAT, where)
         promised = value.pop("config_sha256", None)
         record = codec.typed(cls, value, where)
         if record.config_sha256 != promised:

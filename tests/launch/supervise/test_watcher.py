@@ -335,9 +335,7 @@ def test_one_is_quicker_while_the_other_ends_the_lost_machine(desk: Desk, kept: 
     assert desk.cloud.alive() == NAMES[2:3]
 
 
-@pytest.mark.parametrize(
-    "error", [UsedUp("its limits leave 0.05 h"), AuthFailed("no key"), BalanceEmpty("no money")]
-)
+@pytest.mark.parametrize("error", [UsedUp("its limits leave 0.05 h"), BalanceEmpty("no money")])
 def test_who_cannot_order_ends_no_attempt_that_another_one_began(
     desk: Desk, kept: Kept, error: Exception
 ) -> None:
