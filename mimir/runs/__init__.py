@@ -4,7 +4,7 @@
     s3_url, s3_credentials, s3_content, s3_errors   parts of s3_store
     probe                         does this store really refuse what it must refuse?
     layout                        what lies where under <store>/<run>/
-    codec                         one JSON encoding, and typed documents from it
+    codec, ranges                 one JSON encoding; bounded, typed documents from it, each with a format
     record                        run.json: the frozen job
     head, commit                  HEAD, the one mutable object, and the only ways to change it
     collect                       deletes what an abandoned attempt left behind

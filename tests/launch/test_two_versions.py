@@ -70,7 +70,12 @@ class Versions(RuleBasedStateMachine):
         self.claim(worker)
 
     def teardown(self) -> None:
-        if hasattr(self, "patches"):
+        if not hasattr(self, "patches"):
+            return
+        try:
+            for build in ("old", "new"):
+                self.look(build)
+        finally:
             self.patches.undo()
 
     @contextlib.contextmanager
@@ -252,7 +257,7 @@ class Versions(RuleBasedStateMachine):
 
 
 Versions.TestCase.settings = settings(
-    max_examples=100, stateful_step_count=30, deadline=None, derandomize=True, database=None,
+    max_examples=80, stateful_step_count=25, deadline=None, derandomize=True, database=None,
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 TestVersions = Versions.TestCase
