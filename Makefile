@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 RUN     = $(VENV)/bin/python
 
-.PHONY: demo test test-loaded test-long test-gpu test-servers colab-test colab-live lint format bench
-.PHONY: bench-store bench-start simulate compare vastai-test
+.PHONY: demo test test-loaded test-long test-gpu gpu-proofs test-servers colab-test colab-live lint format bench
+.PHONY: ledger bench-store bench-start simulate compare vastai-test
 .PHONY: test-most test-policies clean help
 
 help:
@@ -14,13 +14,15 @@ help:
 	@echo "make test T=PATH   lint, types, and a part of the tests, such as tests/runs or one file"
 	@echo "make test-loaded   the tests of \`make test\` beside eight busy processes (BUSY=8)"
 	@echo "make test-long     the tests that take minutes each, and are not in \`make test\`"
-	@echo "make test-gpu      what only an NVIDIA GPU can show; then \`make bench\` there"
+	@echo "make test-gpu      the tests that need an NVIDIA GPU"
+	@echo "make gpu-proofs    these, step times, profiles and preflight there, in under ten minutes"
 	@echo "make test-servers  the tests that need an S3 server which enforces policies (root, apt)"
 	@echo "make colab-test    Google's own CLI against fakes of Colab's servers (Python 3.12)"
 	@echo "make vastai-test   Vast.ai's own client against our fake of Vast.ai (fetched with pip)"
 	@echo "make colab-live    two minutes on a real Colab machine, for a person with an account"
 	@echo "make lint          ruff, mypy, and which way imports run"
 	@echo "make bench         step times beside the plain trainer's, into bench/results/"
+	@echo "make ledger        which kernels a step launches on which GPU, counted without one"
 	@echo "make bench-store   checkpoints: the loop's stall, and uploads beside boto3's own"
 	@echo "make bench-start   how soon the laptop's commands answer"
 	@echo "make image         the container image (DEVICE=cpu without a GPU); docker/README.md"
@@ -67,7 +69,12 @@ test-long: $(VENV)/installed
 	$(RUN) -m pytest -m long
 
 test-gpu: $(VENV)/installed
-	MIMIR_REQUIRE_GPU=1 $(RUN) -m pytest tests/training/test_capture.py
+	MIMIR_REQUIRE_GPU=1 $(RUN) -m pytest tests/e2e/test_gpu.py tests/training/test_capture.py
+
+# Under ten minutes, for whoever has a GPU for a short time: the parts are processes of their own.
+PARTS     ?=
+gpu-proofs: $(VENV)/installed
+	$(RUN) -m bench.gpu_proofs --out build/gpu-proofs --parts "$(PARTS)"
 
 lint: $(VENV)/installed
 	$(RUN) -m ruff check .
@@ -96,6 +103,13 @@ colab-live: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(RUN) -m bench.steps
+
+# Which kernels a step launches on which GPU, counted without one; CHECK=--check holds its budgets.
+CHECK     ?=
+GPUS      ?= 75,80,89,90,100
+PRESETS   ?= large,small
+ledger: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(RUN) -W ignore -m bench.ledger --presets $(PRESETS) --capabilities $(GPUS) $(CHECK)
 
 bench-store: $(VENV)/installed
 	$(RUN) -m bench.store

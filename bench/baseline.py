@@ -4,6 +4,8 @@ The same model, objective and batch sizes as ours, in stock PyTorch: peptides pa
 and collated by a DataLoader, nn.TransformerEncoderLayer with a key padding mask, torch's
 AdamW, gradient clipping, an average of the weights, and the loss read at each step. In
 float32, or with torch's autocast to bfloat16, as GPU trainers have it.
+
+`CompiledTrainer` is what an experienced user makes of it on a GPU by torch's own means.
 """
 
 import math
@@ -79,30 +81,54 @@ class Encoder(nn.Module):
 class PlainTrainer:
     """Steps of the plain trainer."""
 
+    fused: bool | None = None
+    """Of AdamW; None: what torch chooses by itself."""
+
     def __init__(
         self, config: Config, peptides: Peptides, rows: np.ndarray, device: str, dtype: torch.dtype
     ) -> None:
         torch.manual_seed(0)
         self.config, self.device, self.dtype = config, device, dtype
         self.model = Encoder(config, len(peptides.vocabulary)).to(device)
-        self.ema = {k: v.detach().clone() for k, v in self.model.named_parameters()}
+        self.weights: list[Tensor] = list(self.model.parameters())
+        self.ema = [value.detach().clone() for value in self.weights]
         settings = config.optimizer
         self.adamw = torch.optim.AdamW(
-            self.model.parameters(), lr=settings.lr, betas=(settings.beta1, settings.beta2),
-            weight_decay=settings.weight_decay,
+            self.weights, lr=settings.lr, betas=(settings.beta1, settings.beta2),
+            weight_decay=settings.weight_decay, fused=self.fused,
         )  # fmt: skip
-        self.loader = DataLoader(
-            Rows(peptides, rows), batch_size=config.training.batch, shuffle=True, drop_last=True
+        self.batches = self._batches(Rows(peptides, rows))
+
+    def _batches(self, rows: Rows) -> Iterator[list[Tensor]]:
+        """Tokens [B, 20], lengths, labels and targets [B] of batch after batch, without end."""
+        loader = DataLoader(
+            rows, batch_size=self.config.training.batch, shuffle=True, drop_last=True
         )
-        self.batches = self._forever()
-
-    def _forever(self) -> Iterator[list[Tensor]]:
         while True:
-            yield from self.loader
+            for batch in loader:
+                yield [part.to(self.device) for part in batch]
 
-    def step(self) -> float:
-        """One step; the loss in nats per residue."""
-        tokens, length, label, target = (x.to(self.device) for x in next(self.batches))
+    def step(self) -> None:
+        """One step, after which the loss is known to the host."""
+        self._step(next(self.batches)).item()
+
+    def _step(self, batch: list[Tensor]) -> Tensor:
+        """One step; the loss in nats per residue, 0-d."""
+        self.adamw.zero_grad()
+        loss = self.loss(*batch)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.weights, self.config.optimizer.clip)
+        self.adamw.step()
+        self._average()
+        return loss.detach()
+
+    def _average(self) -> None:
+        with torch.no_grad():
+            for mean, value in zip(self.ema, self.weights, strict=True):
+                mean.lerp_(value, 1 - self.config.optimizer.ema)
+
+    def loss(self, tokens: Tensor, length: Tensor, label: Tensor, target: Tensor) -> Tensor:
+        """The bound of a batch, masked anew: nats per residue, 0-d float32."""
         steps, settings = self.config.objective.timesteps, self.config.objective
         pad = torch.arange(MAX_LENGTH, device=self.device) >= length[:, None]
         count = 1 + (torch.rand(len(length), device=self.device) * length).long()
@@ -115,15 +141,62 @@ class PlainTrainer:
         low = self.dtype != torch.float32
         with torch.autocast(torch.device(self.device).type, self.dtype, enabled=low):
             logits = self.model(tokens.masked_fill(masked, MASK), t.float(), label, target, pad)
-        logits = logits.float()
+        weight = (length / count)[:, None].expand_as(masked)
+        return self._bound(logits.float(), tokens, masked, weight) / length.sum()
+
+    def _bound(self, logits: Tensor, tokens: Tensor, masked: Tensor, weight: Tensor) -> Tensor:
         terms = F.cross_entropy(logits[masked], tokens[masked], reduction="none")
-        weight = (length / count)[:, None].expand_as(masked)[masked]
-        loss = (terms * weight).sum() / length.sum()
-        self.adamw.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip)
-        self.adamw.step()
+        return (terms * weight[masked]).sum()
+
+
+class CompiledTrainer(PlainTrainer):
+    """The plain trainer as an experienced user writes it for a GPU, by torch's own means.
+
+    Its loss is compiled with mode "reduce-overhead", which captures CUDA graphs; AdamW is fused,
+    the average is updated by one call, the data lie on the device, and the loss is read every
+    `log_every` steps. Shapes do not depend on the masks, or nothing could be captured.
+    """
+
+    fused = True
+
+    def __init__(
+        self, config: Config, peptides: Peptides, rows: np.ndarray, device: str, dtype: torch.dtype
+    ) -> None:
+        super().__init__(config, peptides, rows, device, dtype)
+        self.taken = 0
+        self.loss = torch.compile(self.loss, mode="reduce-overhead")  # type: ignore[method-assign]
+
+    def _batches(self, rows: Rows) -> Iterator[list[Tensor]]:
+        size, count = self.config.training.batch, len(rows)
+        peptides, own = rows.peptides, rows.rows
+        start = torch.from_numpy(peptides.offsets[own].astype(np.int64))
+        length = torch.from_numpy(peptides.offsets[own + 1].astype(np.int64)) - start
+        place = torch.arange(MAX_LENGTH)
+        everything = torch.from_numpy(peptides.tokens.astype(np.int64))
+        padded = everything[(start[:, None] + place).clamp(max=len(everything) - 1)]
+        padded = padded.masked_fill(place >= length[:, None], PAD)
+        target = torch.from_numpy(peptides.targets[own].astype(np.int64))
+        target = torch.where(target < 0, len(peptides.vocabulary), target)
+        label = torch.from_numpy(peptides.labels[own].astype(np.int64))
+        columns = [column.to(self.device) for column in (padded, length, label, target)]
+        while True:
+            order = torch.randperm(count, device=self.device)
+            for i in range(0, count - size + 1, size):
+                yield [column[order[i : i + size]] for column in columns]
+
+    def step(self) -> None:
+        """One step; the host waits for it only where a row of metrics is due."""
+        torch.compiler.cudagraph_mark_step_begin()
+        loss = self._step(next(self.batches))
+        self.taken += 1
+        if self.taken % self.config.training.log_every == 0:
+            loss.item()
+
+    def _average(self) -> None:
         with torch.no_grad():
-            for name, value in self.model.named_parameters():
-                self.ema[name].lerp_(value, 1 - self.config.optimizer.ema)
-        return loss.item()
+            torch._foreach_lerp_(self.ema, self.weights, 1 - self.config.optimizer.ema)
+
+    def _bound(self, logits: Tensor, tokens: Tensor, masked: Tensor, weight: Tensor) -> Tensor:
+        answer = tokens.clamp(max=len(LETTERS) - 1)
+        terms = F.cross_entropy(logits.transpose(1, 2), answer, reduction="none")
+        return (terms * weight * masked).sum()

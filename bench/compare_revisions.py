@@ -170,7 +170,7 @@ class Trial:
         for number in range(5):
             name = f"torn{number}"
             self.submit(name)
-            machine = json.loads(self.place.read(f"{name}/a0001/machine.json") or b"{}")
+            machine = json.loads(self.place.read(f"{name}/launcher/a0001/machine.json") or b"{}")
             end = time.monotonic() + LIMIT
             while self.head(name).get("step", 0) < 10:
                 if time.monotonic() > end:

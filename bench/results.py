@@ -48,17 +48,30 @@ def save(result: dict[str, Any], folder: Path, kind: str = "") -> Path:
         BadInput: the folder cannot be written.
     """
     gpu = None if kind else result["machine"]["gpu"]
-    name = gpu or result["machine"]["cpu"]
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    stem = kind or ("gpu" if gpu else "cpu")
-    path = folder / f"{stem}-{slug}-{time.strftime('%Y-%m-%d', time.gmtime())}.json"
+    device = gpu or result["machine"]["cpu"]
     text = json.dumps({"format": FORMAT, **result}, indent=1, allow_nan=False) + "\n"
+    path = named(folder, kind or ("gpu" if gpu else "cpu"), device, ".json")
+    write(path, text if kind else short_lists(text))
+    return path
+
+
+def named(folder: Path, kind: str, device: str, ending: str) -> Path:
+    """The file of today's result of a kind on a device."""
+    slug = re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
+    return folder / f"{kind}-{slug}-{time.strftime('%Y-%m-%d', time.gmtime())}{ending}"
+
+
+def write(path: Path, text: str) -> None:
+    """Write a result's text, its folder too.
+
+    Raises:
+        BadInput: it cannot be written.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(text if kind else _short_lists(text), encoding="utf-8")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise BadInput(f"{path} cannot be written ({error.strerror}); give another --out") from None
-    return path
 
 
 def newest(folder: Path) -> list[dict[str, Any]]:
@@ -103,7 +116,7 @@ def _revision() -> str:
         return ""
 
 
-def _short_lists(text: str) -> str:
+def short_lists(text: str) -> str:
     """Lists of numbers on one line: a result is read by people too."""
     return re.sub(
         r"\[\s+([-\d.,e\s]+?)\s+\]", lambda m: "[" + re.sub(r"\s+", " ", m[1]) + "]", text

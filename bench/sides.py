@@ -5,15 +5,16 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from bench.baseline import PlainTrainer
+from bench.baseline import CompiledTrainer, PlainTrainer
 from bench.work import StepCost
 from mimir.config import Config
 from mimir.data.pack import TRAIN, Peptides
 from mimir.model.batch import DeviceData
+from mimir.training.assemble import assemble
 from mimir.training.device import synchronize
-from mimir.training.engine import Engine, Machine
+from mimir.training.engine import Machine
 
-SIDES = ("ours", "eager", "autocast", "base")
+SIDES = ("ours", "eager", "compiled", "autocast", "base")
 
 
 @dataclass(frozen=True)
@@ -24,18 +25,19 @@ class Side:
     run: Callable[[int], None]
 
 
-def names(machine: Machine) -> tuple[str, ...]:
-    """Who takes part. On a GPU both sides twice: ours also without compilation and captured
-    graphs, the plain trainer also with autocast."""
-    return ("ours", "base") if machine.device.type == "cpu" else SIDES
+def names(device: torch.device) -> tuple[str, ...]:
+    """Who takes part. On a GPU ours also without compilation and captured graphs, and the plain
+    trainer also with autocast, and compiled."""
+    return ("ours", "base") if device.type == "cpu" else SIDES
 
 
 def build(name: str, config: Config, peptides: Peptides) -> Side:
     """One side by name, at step 0."""
-    if name in ("base", "autocast"):
+    if name in ("base", "autocast", "compiled"):
         device = Machine.choose(config).device
         dtype = torch.float32 if name == "base" else torch.bfloat16
-        trainer = PlainTrainer(config, peptides, peptides.subset(TRAIN), str(device), dtype)
+        kind = CompiledTrainer if name == "compiled" else PlainTrainer
+        trainer = kind(config, peptides, peptides.subset(TRAIN), str(device), dtype)
 
         def plain(steps: int) -> None:
             for _ in range(steps):
@@ -45,7 +47,7 @@ def build(name: str, config: Config, peptides: Peptides) -> Side:
         return Side(name, plain)
     if name == "eager":
         config = replace(config, runtime=replace(config.runtime, graph_steps=0, compile="off"))
-    engine = _engine(config, peptides)
+    engine = assemble(config, peptides)
     # As the loop does: one step at a time on a CPU, to the next row of metrics on a GPU.
     stride = 1 if engine.machine.device.type == "cpu" else config.training.log_every
 
@@ -62,9 +64,3 @@ def work(config: Config, peptides: Peptides) -> StepCost:
     """What a step of this configuration has to compute on these training peptides."""
     rows = peptides.subset(TRAIN)
     return StepCost.of(config, DeviceData.of(peptides, rows, torch.device("cpu")))
-
-
-def _engine(config: Config, peptides: Peptides) -> Engine:
-    machine = Machine.choose(config)
-    data = DeviceData.of(peptides, peptides.subset(TRAIN), machine.device)
-    return Engine(config, data, len(peptides.vocabulary), machine)

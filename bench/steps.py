@@ -5,23 +5,27 @@ backward, clipping, update, average. Blocks alternate (ours, base, ours, base â€
 what else goes on in the machine falls on both; a ratio is of two neighbouring blocks.
 """
 
+import gc
 import os
 import statistics
 import time
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mimir import cli
 from mimir.errors import BadInput
+from mimir.text import first_line, nearest
 
 if TYPE_CHECKING:  # help and refusals need no torch
     from bench.sides import Side
     from mimir.config import Config
     from mimir.training.engine import Machine
 
-WARM_UP, GPU_WARM_UP = 3, 64
-"""Steps before the first timed ones: lazily made buffers, compilation, capture of whole graphs."""
+WARM_UP, GPU_WARM_UP, PLAIN_WARM_UP = 3, 64, 8
+"""Steps before the first timed ones: lazily made buffers, compilation, capture of whole graphs. On
+a GPU steps are timed in multiples of it: whole graphs, and whole rows of metrics."""
+PLAIN = ("base", "autocast")
+"""Sides that take one step as they take many."""
 
 
 def main(
@@ -33,6 +37,8 @@ def main(
     threads: int = 0,
     data: str = "",
     out: str = "",
+    sides: str = "",
+    memory: str = "on",
 ) -> None:
     """Measure training steps of ours and of the plain trainer, interleaved, on this machine.
 
@@ -48,12 +54,18 @@ def main(
         threads: CPU threads; 0: as many as there are cores.
         data: a CSV or a packed data set (default: the shipped sample).
         out: folder for the result (default: bench/results).
+        sides: ours, eager, compiled, autocast, base, with commas between (default: all that the
+            device has; base always takes part).
+        memory: on or off: also measure peak memory, each side in a process of its own.
 
     Example:
         python -m bench.steps --presets small,medium --blocks 5
     """
+    began = time.monotonic()
     chosen = [name.strip() for name in presets.split(",") if name.strip()]
+    named = [name.strip() for name in sides.split(",") if name.strip()]
     for wrong, what in (
+        (memory not in ("on", "off"), f"memory is {memory!r}, but must be on or off"),
         (not chosen, f"presets is {presets!r}, but must name at least one preset"),
         (blocks < 1, f"blocks is {blocks}, but must be at least 1"),
         (
@@ -65,12 +77,28 @@ def main(
             raise BadInput(what)
     import torch
 
+    from bench import memory as memories
     from bench import results
+    from bench import sides as trainers
     from mimir.submission import prepare
+    from mimir.training.device import usable
     from mimir.training.engine import Machine
 
     wishes = {"device": device, "threads": threads}
     jobs = {name: prepare(name, wishes, data) for name in chosen}  # all are checked before any runs
+    kind = "cuda" if device != "cpu" and usable() else "cpu"
+    if device == "cuda" and kind == "cpu":
+        raise BadInput("device is 'cuda', but no GPU is visible here; use --device cpu or auto")
+    known = trainers.names(torch.device(kind))
+    for name in named:
+        if name not in known:
+            raise BadInput(f"there is no side {name!r} on this device{nearest(name, known)}")
+    wanted = tuple(name for name in known if not named or name in {*named, "base"})
+    held: dict[tuple[str, str], memories.Figures] = {}
+    if memory == "on":  # before this process holds anything of the GPU
+        packed = {name: job.data for name, job in jobs.items()}
+        held = memories.peaks(wanted, packed, kind, threads)
+        print(f"peak memory is measured after {time.monotonic() - began:.0f} s", flush=True)
     machine = Machine.choose(jobs[chosen[0]].config)
     torch.set_num_threads(threads or os.cpu_count() or 1)
     result: dict[str, Any] = {
@@ -83,40 +111,53 @@ def main(
         "presets": {},
     }
     for name, job in jobs.items():
-        figures = _preset(name, job.config, job.data, blocks, seconds_per_block, threads)
+        figures = _preset(name, job.config, job.data, blocks, seconds_per_block, wanted)
+        for side, own in figures["sides"].items():
+            own.update(held.get((name, side), {}))
         result["presets"][name] = figures
         print(_report(name, figures), flush=True)
-    result["load_average"]["end"] = results.load_average()
-    print(f"written to {results.save(result, Path(out) if out else results.FOLDER)}")
+        result["load_average"]["end"] = results.load_average()
+        path = results.save(result, Path(out) if out else results.FOLDER)
+        print(f"written to {path}", flush=True)
 
 
 def _preset(
-    name: str, config: "Config", packed: Path, blocks: int, seconds: float, threads: int
+    name: str, config: "Config", packed: Path, blocks: int, seconds: float, wanted: tuple[str, ...]
 ) -> dict[str, Any]:
-    from bench import memory, sides
-    from bench.work import matrix_peak
+    import torch
+
+    from bench import sides
+    from bench.work import MatrixRates
     from mimir.data.pack import load
     from mimir.training.engine import Machine
 
     machine = Machine.choose(config)
     peptides = load(packed)
     work = sides.work(config, peptides)
-    wanted = sides.names(machine)
     gpu = machine.device.type == "cuda"
-    warm_up = GPU_WARM_UP if gpu else WARM_UP
-    held = {side: {} if gpu else memory.peak(name, side, str(packed), threads) for side in wanted}
-    # Before the blocks and after them, the better counts: others may use the machine too.
-    peak = matrix_peak(config, work.residues, machine.device, machine.dtype)
-    trainers = []
+    if gpu:  # what the preset before has left; torch compiles a function for a few models only
+        torch.compiler.reset()
+        gc.collect()
+        torch.cuda.empty_cache()
+    trainers, strides = [], {}
     for label in wanted:
-        with memory.on_gpu(held[label]) if gpu else nullcontext():
-            trainers.append(sides.build(label, config, peptides))
-            trainers[-1].run(warm_up)
-    strides = {}
-    for side in trainers:
+        warm_up = (PLAIN_WARM_UP if label in PLAIN else GPU_WARM_UP) if gpu else WARM_UP
+        try:
+            side = sides.build(label, config, peptides)
+            side.run(warm_up)
+            side.run(1)  # on a GPU an epoch's last steps are captured by themselves
+        except Exception as error:
+            if label in ("ours", "base"):
+                raise
+            # The others are measured nevertheless: time on a GPU is short.
+            print(f"{name}: {label} cannot run here: {first_line(error)}", flush=True)
+            continue
+        trainers.append(side)
         wanted_steps = seconds / 16 / _seconds(side, warm_up) * warm_up
-        whole = GPU_WARM_UP if gpu else 1  # only whole graphs, and whole rows of metrics
-        strides[side.name] = whole * max(1, round(wanted_steps / whole))
+        whole = warm_up if gpu else 1
+        strides[label] = whole * max(1, round(wanted_steps / whole))
+    # Before the blocks and after them, the better counts: others may use the machine too.
+    rates = MatrixRates.of(config, work.residues, machine.device, machine.dtype)
     times: dict[str, list[float]] = {side.name: [] for side in trainers}
     steps: dict[str, list[int]] = {side.name: [] for side in trainers}
     for block in range(blocks):
@@ -129,7 +170,7 @@ def _preset(
             steps[side.name].append(taken)
         shown = ", ".join(f"{side} {values[-1]:.2f} ms" for side, values in times.items())
         print(f"{name}: block {block + 1} of {blocks}: {shown}", flush=True)
-    peak = max(peak, matrix_peak(config, work.residues, machine.device, machine.dtype))
+    rates = rates.better(MatrixRates.of(config, work.residues, machine.device, machine.dtype))
 
     figures: dict[str, Any] = {
         "batch": config.training.batch,
@@ -137,7 +178,8 @@ def _preset(
         "residues_per_step": round(work.residues, 2),
         "gflop_per_step": round(work.flop / 1e9, 4),
         "gflop_spared_by_ours": round(work.spared / 1e9, 4),
-        "matrix_peak_gflops": round(peak / 1e9, 1),
+        "matrix_peak_gflops": round(rates.peak / 1e9, 1),
+        "own_product_gflops": round(rates.own / 1e9, 1),
         "sides": {},
         "ratio": {},
     }
@@ -153,8 +195,7 @@ def _preset(
             "max_ms": round(max(values), 4),
             "residues_per_s": round(1e3 * work.residues / median, 1),
             "gflops": round(done / median / 1e6, 2),
-            "share_of_peak": round(1e3 * done / median / peak, 4),
-            **held[label],
+            "share_of_peak": round(1e3 * done / median / rates.peak, 4),
         }
         if label != "base":
             ratios = [base / mine for base, mine in zip(times["base"], values, strict=True)]
@@ -174,7 +215,7 @@ def _seconds(side: "Side", steps: int) -> float:
 
 
 def _dtype(side: str, machine: "Machine") -> str:
-    known = {"base": "float32", "autocast": "bfloat16"}
+    known = {"base": "float32", "autocast": "bfloat16", "compiled": "bfloat16"}
     return known.get(side, str(machine.dtype).removeprefix("torch."))
 
 
@@ -183,14 +224,15 @@ def _report(name: str, figures: dict[str, Any]) -> str:
         f"{name}: batch {figures['batch']}, {figures['residues_per_step']:.0f} residues and "
         f"{figures['gflop_per_step']:.2f} GFLOP a step, of which ours spares "
         f"{figures['gflop_spared_by_ours']:.2f}; matrix product at best "
-        f"{figures['matrix_peak_gflops']:.0f} GFLOP/s"
+        f"{figures['matrix_peak_gflops']:,.0f} GFLOP/s, of this step's size "
+        f"{figures['own_product_gflops']:,.0f}"
     ]
     for side, own in figures["sides"].items():
         lines.append(
             f"  {side:<9}{own['median_ms']:>10.2f} ms a step ({own['min_ms']:.2f} to "
             f"{own['max_ms']:.2f}), {own['residues_per_s']:,.0f} residues/s, "
-            f"{own['gflops']:,.1f} GFLOP/s = {own['share_of_peak']:.0%} of the peak, "
-            f"{own['peak_mib']:,.0f} MiB at most"
+            f"{own['gflops']:,.1f} GFLOP/s = {own['share_of_peak']:.1%} of the peak"
+            + (f", {own['peak_mib']:,.0f} MiB at most" if "peak_mib" in own else "")
         )
     for side, ratio in figures["ratio"].items():
         lines.append(

@@ -8,6 +8,7 @@ from mimir import cli
 _TITLES = {
     "ours": "Mimir",
     "eager": "Mimir, eager",
+    "compiled": "plain trainer, compiled",
     "autocast": "plain trainer, autocast",
     "base": "plain trainer",
 }
@@ -43,7 +44,8 @@ def _table(result: dict[str, Any]) -> str:
         "| share of matrix peak | peak memory |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name, figures in result["presets"].items():
+    presets = result["presets"].items()
+    for name, figures in sorted(presets, key=lambda item: float(item[1]["gflop_per_step"])):
         for side, own in figures["sides"].items():
             ratio = figures["ratio"].get(side)
             times = (
@@ -55,13 +57,19 @@ def _table(result: dict[str, Any]) -> str:
                 f"| {name} | {_TITLES[side]} | {_three(own['median_ms'])} "
                 f"({_three(own['min_ms'])} to {_three(own['max_ms'])}) | {times} "
                 f"| {own['residues_per_s']:,.0f} | {own['gflops']:,.1f} "
-                f"| {own['share_of_peak']:.0%} | {_memory(own.get('peak_mib'))} |"
+                f"| {_share(own['share_of_peak'])} | {_memory(own)} |"
             )
     return "\n".join(lines)
 
 
-def _memory(mib: float | None) -> str:
+def _memory(own: dict[str, Any]) -> str:
+    """What the process held: on a GPU as nvidia-smi says, where it says so."""
+    mib = own.get("device_mib") or own.get("peak_mib")
     return "not measured" if mib is None else f"{mib:,.0f} MiB"
+
+
+def _share(value: float) -> str:
+    return f"{value:.0%}" if value >= 0.1 else f"{value:.1%}"
 
 
 def _three(value: float) -> str:

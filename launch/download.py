@@ -11,7 +11,7 @@ from pathlib import Path
 from mimir.errors import BadInput, Corrupt, NotFound
 from mimir.runs import archive, layout
 from mimir.runs.head import Head
-from mimir.runs.notes import refused_before
+from mimir.runs.notes import newest_order, refused_before
 from mimir.runs.parts import read_metrics, read_parts
 from mimir.runs.record import read_run
 from mimir.runs.status import read_head
@@ -137,8 +137,10 @@ def _fetch(store: Store, stored: Stored, what: str, begin: Begin) -> bytes:
 
 def _log(store: Store, head: Head) -> str:
     pieces = []
-    silent = refused_before(store, head.run, head.attempt) if head.attempt > 1 else frozenset()
-    for attempt in (n for n in range(1, head.attempt + 1) if n not in silent):
+    # As many attempts as were ordered: a machine may write any number into HEAD.
+    last = min(head.attempt, newest_order(store, head.run))
+    silent = refused_before(store, head.run, last) if last > 1 else frozenset()
+    for attempt in (n for n in range(1, last + 1) if n not in silent):
         pieces.append(f"=== attempt {attempt}\n")
         pieces += [text for _, text in read_parts(store, head.run, attempt, "log")]
     return "".join(pieces)

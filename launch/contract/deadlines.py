@@ -8,13 +8,11 @@ Read them as `deadlines.NAME`, so that all see the same value. In the order of a
 tests/launch/contract/test_deadlines.py checks the relations that the comments state.
 """
 
-ORDER_RESERVED = 120.0
-"""An order that another launcher has begun is left to it for so long."""
 LISTED_WITHIN = 120.0
 """After an order its machine may be missing from the service's list for so long."""
 UNRECORDED_FOR = 300.0
 """A machine whose record is not in the store yet is not ended as unused before this. Longer than
-ORDER_RESERVED and LISTED_WITHIN."""
+LISTED_WITHIN and than an order is left to who began it (mimir.runs.orders.RESERVED)."""
 BEGIN_WITHIN = 1500.0
 """From the order to the first heartbeat: a 6 GB image takes some hosts 20 minutes. Until then an
 attempt without a sign is starting, for `watch`, `submit` and `resume` alike."""

@@ -6,6 +6,7 @@
         │   └── Unclear            take the next offer; if all are refused so, it is a BadInput
         ├── AuthFailed         78  a key is missing, wrong or expired here: the user must act
         ├── BalanceEmpty       78  no money left: end, the user must act
+        ├── Misconfigured      78  certificates or proxy are set wrongly here: the user must act
         ├── RateLimited        75  wait `retry_after` seconds, then ask again
         ├── UnknownOutcome     75  a machine may have been made: look for it before asking again
         ├── Leaked             75  refused, but a machine `id` is there: end it first
@@ -39,6 +40,12 @@ class AuthFailed(ProviderError):
 
 class BalanceEmpty(ProviderError):
     """The provider wants money first."""
+
+    exit_code = BAD_CONFIG
+
+
+class Misconfigured(ProviderError):
+    """This computer's certificates, proxy or addresses keep it from asking at all."""
 
     exit_code = BAD_CONFIG
 

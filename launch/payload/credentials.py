@@ -29,6 +29,7 @@ ROLE_DEFAULT = 3600
 """Seconds that a role's session lasts at most, where its owner has set nothing."""
 NO_DEADLINE = 12 * 3600.0
 """Seconds asked for a job without one."""
+_GIVEN = ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
 
 VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 """In which an order has an attempt's keys. No service and no container engine is shown them."""
@@ -203,13 +204,15 @@ def mint(
 def _ask(
     endpoint: str, region: str, how: AssumeRole | Federation, session: str, text: str, seconds: int
 ) -> Mapping[str, Any]:
-    import boto3  # here, because it takes a quarter of a second that `--help` does not have
+    # Here, because boto3 takes a quarter of a second that `--help` does not have.
     from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import ClientError
+
+    from mimir.runs import s3_client
 
     place = os.environ.get("AWS_ENDPOINT_URL_STS") or endpoint or None
     try:
-        sts = boto3.Session().client(
+        sts = s3_client.session().client(
             "sts",
             endpoint_url=place,
             region_name=region if region and region != "auto" else "us-east-1",
@@ -223,9 +226,9 @@ def _ask(
             if seconds <= ROLE_DEFAULT or not _is_about_time(error):
                 raise
             answer = how.ask(sts, session, text, ROLE_DEFAULT)
-        found: Mapping[str, Any] = answer["Credentials"]
-        return found
-    except (ClientError, BotoCoreError, ValueError) as error:
+        found = answer["Credentials"]
+        return {name: found[name] for name in _GIVEN}
+    except Exception as error:  # noqa: BLE001 - what boto3 and an answer can raise, all of it
         raise _explained(error, place or "AWS STS", how, seconds) from None
 
 
@@ -239,21 +242,17 @@ def _is_about_time(error: Any) -> bool:
 
 def _explained(error: Exception, place: str, how: How, seconds: int) -> Exception:
     """One sentence. The server's own text is left out: it may repeat keys."""
-    from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError
+    from botocore.exceptions import ClientError
+
+    from mimir.runs import s3_failures
 
     cannot = f"cannot make keys for the machine at {place}"
     instead = (
         "or send your own keys by --static-keys, best ones that reach nothing but this store's "
         "bucket"
     )
-    if isinstance(error, NoCredentialsError | PartialCredentialsError):
-        return StoreDenied(
-            f"{cannot}: no credentials were found here; set AWS_ACCESS_KEY_ID and "
-            "AWS_SECRET_ACCESS_KEY"
-        )
     if not isinstance(error, ClientError):
-        kind = type(error).__name__
-        return StoreError(f"{cannot}: it cannot be reached ({kind}); check the network")
+        return s3_failures.explain(error, cannot, place)
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if code in ("InvalidClientTokenId", "SignatureDoesNotMatch", "InvalidAccessKeyId"):
@@ -284,16 +283,10 @@ def _explained(error: Exception, place: str, how: How, seconds: int) -> Exceptio
 
 def _own() -> Credentials:
     """The keys that boto3 finds here."""
-    import boto3
-    from botocore.exceptions import BotoCoreError
+    from mimir.runs import s3_client
 
-    try:
-        found = boto3.Session().get_credentials()
-        keys = found.get_frozen_credentials() if found else None
-    except BotoCoreError as error:
-        raise StoreDenied(
-            f"your own keys cannot be read ({type(error).__name__}): check the AWS configuration"
-        ) from None
+    found = s3_client.session().get_credentials()
+    keys = found.get_frozen_credentials() if found else None
     if keys is None or not keys.access_key or not keys.secret_key:
         raise StoreDenied(
             "no credentials were found here; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"

@@ -1,13 +1,14 @@
 """What the keys of one attempt's worker may do.
 
     read       <run>/*
-    write      <run>/aNNNN/*, <run>/model/*, <run>/report.html, <run>/HEAD
+    write      <run>/aNNNN/*, <run>/HEAD
     delete     <run>/aNNNN/*     never HEAD, never another attempt's checkpoints
                _keys/<run>/aNNNN-*    what handed these keys over, which they may not read
     list       below <run>/
 
-A stranger with such keys can spoil this run at most: no other run is seen or touched, and no
-other attempt's checkpoint is lost. HEAD stays writable for whoever holds the keys; that an
+A stranger with such keys can spoil this run at most: no other run is seen or touched, no other
+attempt's checkpoint is lost, and what the launcher goes by (<run>/launcher/*) is not theirs to
+write. HEAD stays writable for whoever holds the keys; that an
 older attempt's worker leaves it alone is the work of compare-and-swap. docs/store.md has the
 bucket policy that turns away every unconditional write of it.
 """
@@ -42,12 +43,7 @@ def of_attempt(bucket: str, prefix: str, run: str, attempt: int, partition: str 
         {
             "Effect": "Allow",
             "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],
-            "Resource": [
-                mine,
-                f"{there}/model/*",
-                f"{own}/{root}{layout.report_key(run)}",
-                f"{own}/{root}{layout.head_key(run)}",
-            ],
+            "Resource": [mine, f"{own}/{root}{layout.head_key(run)}"],
         },
         {
             "Effect": "Allow",

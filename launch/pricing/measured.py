@@ -21,6 +21,8 @@ if not BENCH.is_dir():  # a checkout keeps them with the bench, a wheel inside t
 FILES = "[cg]pu-*.json"
 NEWEST_RUNS = 20
 """Runs of a store that are looked at: each costs some five requests."""
+NEWEST_ATTEMPTS = 50
+"""Attempts of a run that are looked at."""
 SETTLED = 10
 """Rows of the metrics after which an attempt's rate counts: its first one holds the compilation,
 and each later one takes three tenths of what is left of that away."""
@@ -136,9 +138,9 @@ def _rates(store: Store, run: str, config: Config) -> list[tuple[str, float, str
 
 def _settled(store: Store, run: str, config: Config) -> Iterator[tuple[str, float, str]]:
     head = read_head(store, run)
-    begun = dict(head.lineage)
-    for attempt in range(1, head.attempt + 1):
-        pulse = notes.read_heartbeat(store, run, attempt) if attempt in begun else None
+    begun = dict(head.lineage[-NEWEST_ATTEMPTS:])
+    for attempt in begun:
+        pulse = notes.read_heartbeat(store, run, attempt)
         if pulse is None or not pulse.rate or pulse.rate < SLOWEST or not pulse.device:
             continue
         if pulse.step - begun[attempt] >= SETTLED * config.training.log_every:

@@ -14,6 +14,7 @@ import httpx
 from launch.contract.errors import AuthFailed
 from launch.contract.redaction import Secrets
 from launch.providers.http import Http
+from mimir.connections import BAD_CHARACTERS, sendable
 from mimir.errors import MimirError
 
 
@@ -71,10 +72,8 @@ class Adapter:
             key = self.key()
             if not key:
                 raise AuthFailed(f"there is no key for {self.title}: {self.key_advice}")
-            if not (key.isascii() and key.isprintable() and " " not in key):
-                raise AuthFailed(
-                    f"${self.key_variable} holds characters that no key has: copy it again"
-                )
+            if not sendable(key):
+                raise AuthFailed(f"${self.key_variable} holds {BAD_CHARACTERS}: copy it again")
             self._made = Http(
                 self._base, key, self.explain, service=self.title, spacing=self.spacing,
                 transport=self._transport, clock=self._clock, sleep=self._sleep,

@@ -6,7 +6,6 @@ was lost is an outcome of its own (UnknownOutcome), never a reason to ask again 
 
 import contextlib
 import email.utils
-import functools
 import ipaddress
 import json as jsonlib
 import random
@@ -21,6 +20,7 @@ import httpx
 
 from launch.contract.errors import ProviderError, RateLimited, UnknownOutcome
 from launch.contract.redaction import Secrets
+from launch.providers.failures import NoAnswer, ssl_context, translate, unusable_settings
 from mimir import __version__
 from mimir.errors import BadInput, MimirError
 
@@ -30,7 +30,7 @@ LONGEST_WAIT = 60.0
 AGENT = f"mimir/{__version__}"
 """Of our own: Cloudflare, in front of all three services, refuses some libraries' default."""
 
-_LEFT = re.compile(r";\s*r=(\d+)\b[^,]*?;\s*t=(\d+)\b")
+_LEFT = re.compile(r";\s*r=(\d{1,9})\b[^,]*?;\s*t=(\d{1,9})\b")
 
 
 class Absent(ProviderError):
@@ -98,16 +98,16 @@ class Http:
             wait = pause * random.uniform(0.75, 1.5)
             try:
                 response = self._request(method, path, json, params, pace, timeout)
-            except httpx.HTTPError as error:
+            except NoAnswer as error:
                 failure: MimirError = ProviderError(
-                    f"{self._service} could not be reached ({self._words(error)}): look at the "
+                    f"{self._service} could not be reached ({error.words}): look at the "
                     "network, then try again"
                 )
             else:
                 if response.is_success:
                     try:
                         return response.json()
-                    except ValueError:
+                    except (ValueError, RecursionError):
                         failure = ProviderError(
                             f"{self._service} answered {method} {path} with something that is not "
                             "JSON: try again later"
@@ -137,14 +137,14 @@ class Http:
         what = f"{method} {path}"
         try:
             response = self._request(method, path, json, params, pace, timeout)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise ProviderError(
-                f"{self._service} could not be reached ({self._words(error)}), nothing was asked "
-                "for: look at the network, then try again"
-            ) from error
-        except httpx.HTTPError as error:
+        except NoAnswer as error:
+            if not error.sent:
+                raise ProviderError(
+                    f"{self._service} could not be reached ({error.words}), nothing was asked "
+                    "for: look at the network, then try again"
+                ) from error
             raise UnknownOutcome(
-                f"{self._service} was sent {what}, but its answer was lost ({self._words(error)})"
+                f"{self._service} was sent {what}, but its answer was lost ({error.words})"
             ) from error
         if response.status_code >= 500 or response.status_code == 408:
             raise UnknownOutcome(
@@ -157,7 +157,7 @@ class Http:
             return None
         try:
             return response.json()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UnknownOutcome(
                 f"{self._service} accepted {what}, but its answer cannot be read"
             ) from error
@@ -188,10 +188,15 @@ class Http:
                         found.append(line)
                         if self._clock() >= end:
                             break
-        except httpx.HTTPError as error:
-            raise ProviderError(
-                f"{self._service} did not give {path} ({self._words(error)}): try again later"
-            ) from error
+        except MimirError:
+            raise
+        except Exception as error:
+            failure = translate(error, self._service, self._secrets)
+            if isinstance(failure, NoAnswer):
+                failure = ProviderError(
+                    f"{self._service} did not give {path} ({failure.words}): try again later"
+                )
+            raise failure from error
         return found
 
     def _request(
@@ -201,8 +206,13 @@ class Http:
         self._wait(pace)
         # One connection per request: a kept one that the server has closed meanwhile would make
         # a request that was never taken look like one whose answer was lost.
-        with self._client(timeout, timeout) as client:
-            response = client.request(method, self._base + path, json=json, params=params)
+        try:
+            with self._client(timeout, timeout) as client:
+                response = client.request(method, self._base + path, json=json, params=params)
+        except MimirError:
+            raise
+        except Exception as error:
+            raise translate(error, self._service, self._secrets) from error
         waits = [min(float(t), LONGEST_WAIT) for r, t in _quota(response) if r == 0]
         if waits:
             self._quota = self._clock() + max(waits)
@@ -212,14 +222,17 @@ class Http:
         headers = {"User-Agent": AGENT, "Accept": "application/json, text/event-stream"}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
-        return httpx.Client(
-            transport=self._transport,
-            verify=self._tls,
-            headers=headers,
-            timeout=httpx.Timeout(timeout, read=silence),
-            follow_redirects=False,
-            trust_env=not self._local,
-        )
+        try:
+            return httpx.Client(
+                transport=self._transport,
+                verify=self._tls,
+                headers=headers,
+                timeout=httpx.Timeout(timeout, read=silence),
+                follow_redirects=False,
+                trust_env=not self._local,
+            )
+        except (ImportError, ValueError, TypeError, httpx.InvalidURL) as error:
+            raise unusable_settings(error, self._service) from error
 
     def _wait(self, pace: str) -> None:
         """Let the request's pace, everyone's pace, and a spent quota pass; one at a time."""
@@ -245,30 +258,26 @@ class Http:
                 "something in front of it refused the request (a firewall, a proxy); try again "
                 "later, or from another network"
             )
-        return self._explain(self._cleaned(response))
+        try:
+            return self._explain(self._cleaned(response))
+        except Exception as error:  # noqa: BLE001 - an answer that nobody foresaw
+            return ProviderError(
+                f"{self._service} answered {status} in a form that is not known "
+                f"({type(error).__name__}): try again later, or look for a newer Mimir"
+            )
 
     def _cleaned(self, response: httpx.Response) -> httpx.Response:
         """A refusal without secrets. Before it is explained, because an explanation may be cut,
         and the rest of a secret would not be found."""
         try:
             text = jsonlib.dumps(self._secrets.clean_json(response.json()), ensure_ascii=False)
-        except ValueError:
+        except (ValueError, RecursionError):
             text = self._secrets.clean(response.text)
         length = ("content-length", "content-encoding", "transfer-encoding", "content-type")
         headers = [(name, value) for name, value in response.headers.items() if name not in length]
         kind = response.headers.get("content-type", "").partition(";")[0] or "text/plain"
         headers.append(("content-type", f"{kind}; charset=utf-8"))
         return httpx.Response(response.status_code, headers=headers, content=text.encode())
-
-    def _words(self, error: Exception) -> str:
-        kind = type(error).__name__
-        return self._secrets.clean(f"{kind}: {error}" if str(error) else kind)
-
-
-@functools.cache
-def ssl_context() -> ssl.SSLContext:
-    """As httpx makes it: with certifi's certificates, or those that SSL_CERT_FILE names."""
-    return httpx.create_ssl_context()
 
 
 def is_page(response: httpx.Response) -> bool:
@@ -281,7 +290,7 @@ def body(response: httpx.Response) -> dict[str, Any]:
     """The JSON object in an answer; {} if there is none."""
     try:
         value = jsonlib.loads(response.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -296,7 +305,7 @@ def retry_after(response: httpx.Response, default: float = 10.0) -> float:
             until = email.utils.parsedate_to_datetime(said)
             now = email.utils.parsedate_to_datetime(response.headers["date"])
             return max(0.0, (until - now).total_seconds())
-        except (KeyError, ValueError, TypeError):
+        except (KeyError, ValueError, TypeError, OverflowError):
             return default
     return max((float(t) for r, t in _quota(response) if r == 0), default=default)
 

@@ -91,7 +91,7 @@ def order(
             f"{platform.node()}:{os.getpid()}",
         )  # fmt: skip
         # Only over the attempt just refused: a person may have begun another one meanwhile.
-        known = _begin(store, run, intent, known, clock)
+        known = raise_attempt(store, run, intent, after=known, clock=clock)
         try:
             return _order(store, run, known, choice, intent, say, clock)
         except NoCapacity as error:
@@ -163,23 +163,6 @@ def _order(
     except StoreError as error:
         say(f"what older attempts left could not be swept away now: {error}")
     return ordered
-
-
-def _begin(store: Store, run: str, intent: Order, known: int, clock: Callable[[], float]) -> int:
-    """Take the right to order, then raise the attempt after the known one; its number."""
-    while not notes.record_order(store, run, known + 1, intent):
-        theirs = notes.read_order(store, run, known + 1)
-        if theirs is not None and clock() - theirs.time < deadlines.ORDER_RESERVED:
-            raise Fenced(
-                f"attempt {known + 1} of run {run} is being ordered by somebody else just now: "
-                "look at it by `python -m launch status`, or try again in two minutes"
-            )
-        # Whoever took it did not raise HEAD, and cannot any more once we have.
-        raise_attempt(store, run, after=known)
-        known += 1
-        why = "its launcher ended before a machine was ordered"
-        notes.record_gone(store, run, known, Gone(clock(), "refused", why))
-    return raise_attempt(store, run, after=known)
 
 
 def _before(store: Store, run: str, known: int) -> tuple[int, tuple[tuple[int, int], ...]]:

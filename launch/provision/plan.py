@@ -7,10 +7,13 @@ from mimir.runs.store import Store
 
 
 def newest_plan(store: Store, run: str, attempt: int) -> Plan | None:
-    """The plan of the newest order at or before this attempt; None if there never was one."""
+    """The plan of the newest order at or before this attempt; None if there never was one.
+
+    An attempt that was begun by hand, by `mimir train` or in a notebook, has none.
+    """
     for number in range(attempt, 0, -1):
         order = notes.read_order(store, run, number)
-        if order is not None:
+        if order is not None and order.attended:
             return order.plan
     return None
 

@@ -12,7 +12,7 @@ from launch.contract.provider import Provider
 from launch.provision import liveness
 from mimir.runs.head import ENDED, LIVE
 from mimir.runs.order import Order
-from mimir.runs.status import Status
+from mimir.runs.status import DISPUTED, Status
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Observation:
     """What was seen at `now` (unix s).
 
     state: of the machine, None if its provider could not be asked (or cannot tell). order: of
-    the newest attempt.
+    the newest attempt, None if it was begun by hand.
     """
 
     status: Status
@@ -54,7 +54,8 @@ def observe(
     state, said = None, ""
     if machine is not None and not status.attempts[-1].gone:
         state, said = liveness.state_of(machine, provider)
-    return Observation(status, order, state, said, now)
+    attended = order if order is not None and order.attended else None
+    return Observation(status, attended, state, said, now)
 
 
 def busy(observed: Observation) -> str:
@@ -90,6 +91,8 @@ def diagnose(observed: Observation) -> Diagnosis:
     status, now = observed.status, observed.now
     if status.attempt == 0 and observed.order is None:
         return Diagnosis("idle", f"run {status.run} has not begun")
+    if status.state == DISPUTED:
+        return Diagnosis("lost", status.reason, "failure")
     if status.state in ENDED:
         why = f": {status.reason}" if status.reason else ""
         return Diagnosis("over", f"run {status.run} is {status.state}{why}")

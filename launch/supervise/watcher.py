@@ -226,7 +226,7 @@ class Watcher:
             try:
                 if status.attempt != judged.attempt and not refused:
                     raise Fenced(_theirs(status))
-                end_attempt(self._store, run, status.attempt, state, reason)
+                end_attempt(self._store, run, status.attempt, state, reason, clock=self._clock)
             except Fenced as error:
                 return self._seen(status, False, False, str(error))
             self._say(f"run {run} is {state}: {reason}")

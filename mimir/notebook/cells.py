@@ -23,7 +23,7 @@ from mimir import text
 from mimir.config import Config, load_preset
 from mimir.errors import BAD_CONFIG, DONE, BadInput, Interrupted
 from mimir.notebook.live import Board, CellScreen, Screen
-from mimir.runs import layout, notes
+from mimir.runs import layout, notes, orders
 from mimir.runs.collect import try_collect
 from mimir.runs.commit import raise_attempt
 from mimir.runs.figures import RANKING
@@ -175,7 +175,7 @@ def train(session: Session, *, take_over: bool = False, screen: Screen | None = 
         return status
     if not take_over:
         _must_be_free(session, store, status)
-    attempt = raise_attempt(store, session.run)
+    attempt = raise_attempt(store, session.run, orders.by_hand(PROVIDER, time.time()))
     if status.committed_step:
         print(f"Going on from step {status.committed_step:,}, as attempt {attempt}")
     board = Board(store, read_run(store, session.run), attempt, screen or CellScreen())

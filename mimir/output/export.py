@@ -150,7 +150,7 @@ def leave(
         **events(rows),
     }  # fmt: skip
     attempt.confirm()
-    attempt.store.put(layout.report_key(attempt.run), page)
+    attempt.store.put(layout.report_key(attempt.run, attempt.number), page)
     say(
         f"{len(drawn)} samples: {found.valid:.0%} valid, {found.unique:.0%} unique, "
         f"{found.novel:.0%} not in the training data"

@@ -1,14 +1,18 @@
 """The contract between laptop and machine: store, HEAD, commit, run record, status.
 
     store, file_store, s3_store   bytes under keys, with create-if-absent and compare-and-swap
-    s3_url, s3_credentials, s3_content, s3_errors   parts of s3_store
-    probe                         does this store really refuse what it must refuse?
+    s3_url, s3_address, s3_client, s3_credentials   how s3_store reaches its bucket
+    s3_content, s3_answers, s3_errors, s3_failures   what s3_store sends, and what it is told
+    probe, race                   does this store really refuse what it must, also to several?
     layout                        what lies where under <store>/<run>/
-    codec, ranges                 one JSON encoding; bounded, typed documents from it, each with a format
+    codec, ranges                 JSON as one encoding; bounded, typed documents with a format
     record                        run.json: the frozen job
-    head, commit                  HEAD, the one mutable object, and the only ways to change it
+    head, begin, commit           HEAD, the one mutable object, and the only ways to change it:
+                                  from outside, and by who holds an attempt
+    retention                     which checkpoints are kept
     collect                       deletes what an abandoned attempt left behind
     order                         order.json: an attempt's plan, limits, offer and deadline
+    orders                        what all orders say of HEAD: may it be believed?
     machine                       machine.json: what the attempt runs on, its region and price
     notes, parts, status          what a run tells about itself while it runs
     figures                       the held-out figures: what each is called where it is shown

@@ -18,87 +18,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from mimir.errors import BadInput, Corrupt, Fenced, NotFound, StoreError
-from mimir.runs import layout
-from mimir.runs.head import ENDED, Head, Kept, Register, fresh, look, pauses
+from mimir.errors import Corrupt, Fenced, NotFound, StoreError
+from mimir.runs import layout, notes, orders
+from mimir.runs.begin import change, end_attempt, must_be_at, raise_attempt
+from mimir.runs.head import ENDED, Head, Kept, Register, fresh, look
+from mimir.runs.retention import best_of, retain
 from mimir.runs.store import Progress, Store, Stored
+
+__all__ = ["Attempt", "end_attempt", "raise_attempt"]
 
 T = TypeVar("T")
 Say = Callable[[str], None]
 
-NEWEST = 3
 _log = logging.getLogger(__name__)
-
-
-def raise_attempt(
-    store: Store,
-    run: str,
-    *,
-    after: int | None = None,
-    sleep: Callable[[float], None] = time.sleep,
-    rng: random.Random | None = None,
-) -> int:
-    """Begin the next attempt of a run, fencing every older one; its number.
-
-    Allowed after failed and stopped: whoever calls has decided so. `after`: the attempt that
-    is to be replaced; Fenced if HEAD is at another one, for somebody was quicker. BadInput if
-    there is no such run, or if it is done: its configuration is frozen, so nothing is left to
-    train.
-    """
-
-    def queued(head: Head) -> Head:
-        if after is not None and head.attempt != after:
-            raise Fenced(
-                f"run {run} is at attempt {head.attempt} and no longer at {after}: somebody else "
-                "has begun one meanwhile"
-            )
-        if head.state == "done":
-            raise BadInput(f"run {run} is done: pull its model, or submit under another name")
-        return replace(head, attempt=head.attempt + 1, owner="", state="queued", reason="")
-
-    return _change(Register(store, layout.head_key(run), sleep=sleep, rng=rng), queued).attempt
-
-
-def end_attempt(
-    store: Store,
-    run: str,
-    attempt: int,
-    state: str,
-    reason: str,
-    *,
-    sleep: Callable[[float], None] = time.sleep,
-    rng: random.Random | None = None,
-) -> Head:
-    """Write from outside that a run ended as "failed" or "stopped", e.g. for want of a machine.
-
-    A worker that still holds the attempt is fenced by this. Fenced if HEAD is at another attempt.
-    """
-    if state not in ("failed", "stopped"):
-        raise ValueError(f"{state!r} cannot be declared from outside")
-
-    def ended(head: Head) -> Head:
-        _must_be_at(head, attempt)
-        if head.state == "done":
-            raise BadInput(f"run {run} is done already")
-        return replace(head, state=state, reason=reason, owner="")
-
-    return _change(Register(store, layout.head_key(run), sleep=sleep, rng=rng), ended)
-
-
-def retain(kept: tuple[Kept, ...], new: Kept) -> tuple[tuple[Kept, ...], str | None]:
-    """(what to keep, key of the best): the newest three and the lowest loss.
-
-    A checkpoint of the same step is replaced by the new one.
-    """
-    ranked = sorted([*(old for old in kept if old.step != new.step), new], key=lambda k: k.step)
-    best = best_of(tuple(ranked))
-    return tuple(k for k in ranked if k in ranked[-NEWEST:] or k.key == best), best
-
-
-def best_of(kept: tuple[Kept, ...]) -> str | None:
-    """Key of the lowest loss, the earlier one if equal; None if no loss was measured."""
-    measured = [(k.loss, k.step, k.key) for k in kept if k.loss is not None]
-    return min(measured)[2] if measured else None
 
 
 class Attempt:
@@ -110,6 +42,7 @@ class Attempt:
         self.store, self.run, self.number, self.owner = store, run, number, owner
         self._register = register
         self._say = say
+        self._loaded: tuple[Kept, bytes, tuple[Kept, ...]] | None = None
 
     @classmethod
     def claim(
@@ -134,7 +67,7 @@ class Attempt:
         self = cls(store, run, attempt, name, register, say)
 
         def running(head: Head) -> Head:
-            _must_be_at(head, attempt)
+            must_be_at(head, attempt)
             if over or head.state in ENDED:
                 raise _Over
             lineage = head.lineage
@@ -144,7 +77,7 @@ class Attempt:
 
         over = store.read(layout.outcome_key(run, attempt)) is not None
         with contextlib.suppress(_Over):
-            _change(register, running)
+            change(register, running)
         return self
 
     @property
@@ -179,7 +112,8 @@ class Attempt:
     ) -> Kept:
         """Upload a checkpoint and make HEAD name it; only then it exists.
 
-        step: optimizer steps done, not below HEAD's. loss: finite held-out loss or None.
+        step: optimizer steps done, not below HEAD's. loss: finite held-out loss or None. What an
+        older attempt wrote is named no more afterwards (`inherit` copies it before).
         Fenced if the attempt was taken over. After any other StoreError HEAD is as before, or
         the commit lands late and the next one builds on it: training may go on.
         """
@@ -194,7 +128,7 @@ class Attempt:
             nonlocal before
             self._must_hold(head)
             before = head
-            kept, best = retain(head.kept, new)
+            kept, best = retain(self._own(head), new)
             return replace(head, step=step, kept=kept, best=best, reason="")
 
         after = self._register.swap(committed)
@@ -207,22 +141,28 @@ class Attempt:
         """The newest checkpoint that is intact, with `check` of its bytes; None for a fresh start.
 
         `check` raises Corrupt for bytes it cannot use. What is missing or corrupt is reported
-        and dropped from HEAD as soon as an older one has been read. Corrupt if HEAD names
-        checkpoints and none can be used: a run never starts over silently. Fenced if they are
-        gone because the attempt was taken over.
+        and dropped from HEAD as soon as an older one has been read. Where HEAD is below the step
+        from which this attempt was ordered, what the order remembers is tried too. Corrupt if
+        there are checkpoints and none can be used: a run never starts over silently. Fenced if
+        they are gone because the attempt was taken over.
         """
         say = say or self._say
         unusable: dict[str, str] = {}
-        for kept in reversed(self.head.kept):
+        known = self._known(say)
+        for kept in reversed(known):
             try:
-                value = check(self._fetch(kept))
+                content = self._fetch(kept)
+                value = check(content)
             except (Corrupt, NotFound) as error:
                 unusable[kept.key] = str(error)
                 say(f"checkpoint of step {kept.step} cannot be used: {error}")
                 continue
             if unusable:
-                self._drop(unusable, kept)
+                if kept in self.head.kept:
+                    self._drop(unusable, kept)
                 say(f"going on from step {kept.step} instead")
+            usable = tuple(each for each in known if each.key not in unusable)
+            self._loaded = (kept, content, usable)
             return kept, value
         if not unusable:
             return None
@@ -233,6 +173,21 @@ class Attempt:
             f"newest: {next(iter(unusable.values()))}): restore one of them, or submit under "
             "another name"
         )
+
+    def inherit(self) -> None:
+        """Commit what was loaded, and the best checkpoint too, under this attempt's own keys.
+
+        The first commit of an attempt that goes on: from then on HEAD names nothing that an older
+        attempt's keys reach. Nothing is done where all of it is this attempt's own. Raises as
+        `commit`, and may be called again then.
+        """
+        if self._loaded is None:
+            return
+        loaded, content, usable = self._loaded
+        if any(each.attempt != self.number for each in (loaded, *self.head.kept)):
+            copies = [self._copy(loaded, content), *self._best_too(loaded, usable)]
+            self._swap_in(loaded, copies)
+        self._loaded = None
 
     def put_model(
         self, file: str, content: bytes | memoryview | Path, progress: Progress | None = None
@@ -270,6 +225,48 @@ class Attempt:
             # Once more: a checkpoint is worth a second transfer before it is given up.
             return self.store.get(kept.key, size=kept.size, sha256=kept.sha256)
 
+    def _known(self, say: Say) -> tuple[Kept, ...]:
+        """The checkpoints of HEAD, and those of the order if HEAD is below them, by step."""
+        order = notes.read_order(self.store, self.run, self.number)
+        missing = orders.shortfall(self.head, order)
+        if order is None or not missing:
+            return self.head.kept
+        say(missing)
+        remembered = [kept for kept in order.kept if kept not in self.head.kept]
+        return tuple(sorted([*remembered, *self.head.kept], key=lambda kept: kept.step))
+
+    def _own(self, head: Head) -> tuple[Kept, ...]:
+        return tuple(kept for kept in head.kept if kept.attempt == self.number)
+
+    def _copy(self, kept: Kept, content: bytes) -> Kept:
+        key = layout.checkpoint_key(self.run, self.number, kept.step, fresh(self._register.rng))
+        stored = self.store.put_content(key, content)
+        return Kept(stored.key, kept.step, self.number, stored.size, stored.sha256, kept.loss)
+
+    def _best_too(self, loaded: Kept, usable: tuple[Kept, ...]) -> list[Kept]:
+        """A copy of the best checkpoint, if that is another one and intact."""
+        best = next((kept for kept in usable if kept.key == best_of(usable)), loaded)
+        if best.step == loaded.step or best.attempt == self.number:
+            return []
+        try:
+            return [self._copy(best, self._fetch(best))]
+        except (Corrupt, NotFound) as error:
+            self._say(f"the best checkpoint, of step {best.step}, is lost: {error}")
+            return []
+
+    def _swap_in(self, loaded: Kept, copies: list[Kept]) -> None:
+        def inherited(head: Head) -> Head:
+            self._must_hold(head)
+            by_step = {kept.step: kept for kept in (*self._own(head), *copies)}
+            kept = tuple(by_step[step] for step in sorted(by_step))
+            lineage = tuple(
+                (a, loaded.step if a == self.number != loaded.attempt else s)
+                for a, s in head.lineage
+            )
+            return replace(head, step=kept[-1].step, kept=kept, best=best_of(kept), lineage=lineage)
+
+        self._register.swap(inherited)
+
     def _drop(self, unusable: dict[str, str], survivor: Kept) -> None:
         """The one change that lets HEAD's step go back; the reason is written with it."""
 
@@ -304,30 +301,3 @@ class Attempt:
 
 class _Over(Exception):
     """The attempt has ended: nothing to claim."""
-
-
-def _must_be_at(head: Head, attempt: int) -> None:
-    if head.attempt != attempt:
-        raise Fenced(
-            f"run {head.run} is at attempt {head.attempt}, this is attempt {attempt}: "
-            "a newer one was ordered (or this one never was), this process stops"
-        )
-
-
-def _change(register: Register, make: Callable[[Head], Head]) -> Head:
-    """Read and swap until it succeeds or `make` refuses: for changes that contend by design.
-
-    Here another writer's nonce is no fence: a last commit of the attempt being replaced may
-    come between read and swap.
-    """
-    for pause in pauses(register.rng, register.tries):
-        head = register.read()
-        if head is None:
-            raise BadInput(f"there is no {register.key} in {register.store.url}: check the name")
-        make(head)
-        try:
-            return register.swap(make)
-        except Fenced as error:
-            last = error
-            register.sleep(pause)
-    raise StoreError(f"{register.key} is contended, gave up after {register.tries} tries: {last}")

@@ -79,7 +79,10 @@ class Head:
     model: Stored | None = None
 
     def __post_init__(self) -> None:
-        """What HEAD names is deleted, fetched and gone on from: it must be this run's own."""
+        """What HEAD names is deleted, fetched and gone on from: it must be this run's own.
+
+        Whether its attempt is to be believed, the orders say (`mimir.runs.orders`).
+        """
         where = f"HEAD of {self.run}"
         if not 0 <= self.attempt <= MOST_ATTEMPTS:
             raise Corrupt(f"{where}: attempt {self.attempt} is not from 0 to {MOST_ATTEMPTS}")
@@ -89,8 +92,6 @@ class Head:
                     f"{where}: {kept.key!r} is no checkpoint of attempt {kept.attempt}, step "
                     f"{kept.step}"
                 )
-            if kept.attempt > self.attempt:
-                raise Corrupt(f"{where}: {kept.key} is of an attempt that has not begun")
         if any(a.step >= b.step for a, b in pairwise(self.kept)):
             raise Corrupt(f"{where}: kept checkpoints are not in order of steps")
         if self.step != (self.kept[-1].step if self.kept else 0):
@@ -98,8 +99,7 @@ class Head:
             raise Corrupt(f"{where}: it is at step {self.step}, but of its checkpoints {newest}")
         if self.best is not None and self.best not in {kept.key for kept in self.kept}:
             raise Corrupt(f"{where}: the best checkpoint is not among those kept")
-        attempts = [attempt for attempt, _ in self.lineage]
-        if any(a >= b for a, b in pairwise([*attempts, self.attempt + 1])):
+        if any(a >= b for (a, _), (b, _) in pairwise(self.lineage)):
             raise Corrupt(f"{where}: its attempts are not in their order")
         if self.model and not layout.is_model(self.run, self.model.key):
             raise Corrupt(f"{where}: {self.model.key!r} is no model of this run")

@@ -4,24 +4,32 @@
     <run>/HEAD                                   compare-and-swap only
     <run>/code/<sha256>-<file>                   by content; the file name stays, because pip
     <run>/data/<sha256>-<file>                   refuses a wheel under another name
+
+The launcher's, written with the user's own rights, which no machine has:
+
+    <run>/launcher/a0001/order.json              created once: the right to order one machine
+    <run>/launcher/a0001/machine.json            created once
+    <run>/launcher/a0001/gone.json               created once: the machine was seen to be no more
+    <run>/launcher/a0001/stop.json               created once: a request to stop this attempt
+    <run>/launcher/final.json                    created once: what the run left when it was done
+    _keys/<run>/a0001-<nonce>.json               a machine's keys on their way; no run's name
+
+The attempt's, written by a machine that nobody trusts:
+
     <run>/a0001/s00012000-<nonce>.safetensors    a checkpoint
     <run>/a0001/log/000001.txt                   parts
     <run>/a0001/metrics/000001.jsonl
     <run>/a0001/heartbeat.json                   overwritten, informational
-    <run>/a0001/order.json                       created once: the right to order one machine
-    <run>/a0001/machine.json                     created once
-    <run>/a0001/gone.json                        created once: the machine was seen to be no more
     <run>/a0001/unended.json                     created once: the machine cannot end itself
     <run>/a0001/outcome.json                     created once: how the attempt ended
-    <run>/a0001/stop.json                        created once: a request to stop this attempt
-    <run>/model/a0001-<nonce>-<file>             weights for the user, named by HEAD
-    <run>/report.html
-    _keys/<run>/a0001-<nonce>.json               a machine's keys on their way; no run's name
+    <run>/a0001/model-<nonce>-<file>             weights for the user, named by HEAD
+    <run>/a0001/report.html
 
 A key bears the attempt and a nonce wherever two writers could meet: an attempt that was
 given up may still be writing, and a key that is never used twice cannot be overwritten.
 stop.json belongs to an attempt, so that an old request cannot stop the attempt that a
-later `resume` starts.
+later `resume` starts. All that an attempt writes, HEAD apart, lies below one prefix, because
+keys are cut down to prefixes (launch/payload/session_policy.py).
 """
 
 import re
@@ -31,9 +39,10 @@ from mimir.errors import BadInput
 HANDOVER = "_keys"
 """The folder of a store that is no run."""
 _RUN = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
+_ORDER = re.compile(r"a(\d{4,9})/order\.json", re.ASCII)
 _CHECKPOINT = re.compile(r"a(\d{4,})/s(\d{8,})-([0-9a-f]+)\.safetensors", re.ASCII)
 _LONGEST = 32
-_MODEL = re.compile(r"model/a\d{4,}-[0-9a-f]+-[A-Za-z0-9_+-][A-Za-z0-9._+-]*", re.ASCII)
+_MODEL = re.compile(r"a\d{4,9}/model-[0-9a-f]+-[A-Za-z0-9_+-][A-Za-z0-9._+-]*", re.ASCII)
 
 
 def is_run(name: str) -> bool:
@@ -66,6 +75,16 @@ def attempt_prefix(run: str, attempt: int) -> str:
     return f"{check_run(run)}/a{attempt:04d}"
 
 
+def launcher_prefix(run: str, attempt: int) -> str:
+    """`<run>/launcher/a0001`, without a trailing slash: what the launcher writes of an attempt."""
+    return f"{launcher_folder(run)}/{attempt_prefix(run, attempt).rpartition('/')[2]}"
+
+
+def launcher_folder(run: str) -> str:
+    """`<run>/launcher`, without a trailing slash: what no machine may write."""
+    return f"{check_run(run)}/launcher"
+
+
 def checkpoint_key(run: str, attempt: int, step: int, nonce: str) -> str:
     """A key for the state after `step` steps; `nonce` is hex, 12 digits of it are used."""
     return f"{attempt_prefix(run, attempt)}/s{step:08d}-{nonce[:12]}.safetensors"
@@ -86,15 +105,21 @@ def heartbeat_key(run: str, attempt: int) -> str:
 
 
 def machine_key(run: str, attempt: int) -> str:
-    return f"{attempt_prefix(run, attempt)}/machine.json"
+    return f"{launcher_prefix(run, attempt)}/machine.json"
 
 
 def order_key(run: str, attempt: int) -> str:
-    return f"{attempt_prefix(run, attempt)}/order.json"
+    return f"{launcher_prefix(run, attempt)}/order.json"
+
+
+def parse_order(run: str, key: str) -> int | None:
+    """The attempt of an order's key of `run`, or None for any other key."""
+    match = _ORDER.fullmatch(key.removeprefix(f"{launcher_folder(run)}/"))
+    return int(match[1]) if match else None
 
 
 def gone_key(run: str, attempt: int) -> str:
-    return f"{attempt_prefix(run, attempt)}/gone.json"
+    return f"{launcher_prefix(run, attempt)}/gone.json"
 
 
 def unended_key(run: str, attempt: int) -> str:
@@ -106,19 +131,29 @@ def outcome_key(run: str, attempt: int) -> str:
 
 
 def stop_key(run: str, attempt: int) -> str:
-    return f"{attempt_prefix(run, attempt)}/stop.json"
+    return f"{launcher_prefix(run, attempt)}/stop.json"
+
+
+def data_folder(run: str) -> str:
+    """`<run>/data`, without a trailing slash."""
+    return f"{check_run(run)}/data"
+
+
+def code_folder(run: str) -> str:
+    """`<run>/code`, without a trailing slash."""
+    return f"{check_run(run)}/code"
 
 
 def data_key(run: str, sha256: str, file: str) -> str:
-    return f"{check_run(run)}/data/{sha256}-{_file(file)}"
+    return f"{data_folder(run)}/{sha256}-{_file(file)}"
 
 
 def code_key(run: str, sha256: str, file: str) -> str:
-    return f"{check_run(run)}/code/{sha256}-{_file(file)}"
+    return f"{code_folder(run)}/{sha256}-{_file(file)}"
 
 
 def model_key(run: str, attempt: int, nonce: str, file: str) -> str:
-    return f"{check_run(run)}/model/a{attempt:04d}-{nonce[:12]}-{_file(file)}"
+    return f"{attempt_prefix(run, attempt)}/model-{nonce[:12]}-{_file(file)}"
 
 
 def is_model(run: str, key: str) -> bool:
@@ -139,8 +174,12 @@ def handover_key(run: str, attempt: int, nonce: str) -> str:
     return f"{handover_prefix(run, attempt)}{nonce}.json"
 
 
-def report_key(run: str) -> str:
-    return f"{check_run(run)}/report.html"
+def report_key(run: str, attempt: int) -> str:
+    return f"{attempt_prefix(run, attempt)}/report.html"
+
+
+def final_key(run: str) -> str:
+    return f"{launcher_folder(run)}/final.json"
 
 
 def probe_key(run: str, nonce: str) -> str:

@@ -149,15 +149,25 @@ def read_order(store: Store, run: str, attempt: int) -> Order | None:
     return None if value is None else Order.from_json(value, key)
 
 
+def newest_order(store: Store, run: str) -> int:
+    """The newest attempt that was ordered, 0 if there is none."""
+    keys = store.list(f"{layout.launcher_folder(run)}/a")
+    return max((n for key in keys if (n := layout.parse_order(run, key))), default=0)
+
+
 def refused_before(store: Store, run: str, attempt: int) -> frozenset[int]:
     """Older attempts of which the attempt's order says that there never was a machine.
 
     Orders carry their numbers on, so that nobody has to read each of hundreds of refusals.
     """
     try:
-        order = read_order(store, run, attempt)
+        return refused_in(read_order(store, run, attempt), attempt)
     except Corrupt:
         return frozenset()  # then they are read one by one
+
+
+def refused_in(order: Order | None, attempt: int) -> frozenset[int]:
+    """As `refused_before`, of an order that was read. attempt: that it is of."""
     ranges = order.refused if order else ()
     known = [n for first, last in ranges for n in range(max(1, first), min(last, attempt) + 1)]
     return frozenset(known) - {attempt}
@@ -189,9 +199,14 @@ def request_stop(store: Store, run: str, request: StopRequest) -> int:
             raise BadInput(f"run {run} has no attempt yet: there is nothing to stop")
         if before.state in ("done", "failed", "stopped"):
             raise BadInput(f"run {run} is {before.state}: there is nothing to stop")
-        create_once(store, layout.stop_key(run, before.attempt), _encoded(asdict(request)))
+        # A machine may write any number into HEAD; what is at work is what was ordered.
+        known = store.read(layout.order_key(run, before.attempt)) is not None
+        attempt = before.attempt if known else newest_order(store, run)
+        if attempt == 0:
+            raise BadInput(f"no attempt of run {run} was ordered: there is nothing to stop")
+        create_once(store, layout.stop_key(run, attempt), _encoded(asdict(request)))
         if _head(store, run).attempt == before.attempt:
-            return before.attempt
+            return attempt
     raise StoreError(f"run {run} changes attempts faster than it can be asked to stop; try again")
 
 

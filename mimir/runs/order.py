@@ -1,7 +1,8 @@
 """order.json: the intent to order a machine, written before any request is sent.
 
 It holds all that a watcher on another computer needs to go on with the run: where to look,
-what it may cost, which image, whose keys. Nothing in it is secret.
+what it may cost, which image, whose keys. Nothing in it is secret. It lies where no machine can
+write, so that it also remembers which checkpoints HEAD named.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Annotated, Any
 
 from mimir.errors import BadInput
 from mimir.runs import codec
+from mimir.runs.head import Kept
 from mimir.runs.ranges import Between, Hours, Number, NumberOrNone, Price, Step, Time
 
 
@@ -122,7 +124,7 @@ class Order:
     What was asked and what broke since then counts for this attempt too. looked: up to this
     attempt there was no request to stop when HEAD had gone past it, so that none can be there.
     refused: (first, last) of older attempts that never had a machine. by: who ordered it, for
-    people.
+    people. step and kept: what HEAD named when the order was written.
     """
 
     provider: str
@@ -135,6 +137,13 @@ class Order:
     looked: NumberOrNone = 0
     refused: tuple[tuple[Number, Number], ...] = ()
     by: str = ""
+    step: Step = 0
+    kept: tuple[Kept, ...] = ()
+
+    @property
+    def attended(self) -> bool:
+        """Whether a watcher looks after the attempt: not where a person began it by hand."""
+        return bool(self.plan.providers)
 
     @property
     def asked_from(self) -> int:
@@ -147,7 +156,7 @@ class Order:
             "offer": self.offer.as_json() if self.offer else None, "deadline": self.deadline,
             "estimate_hours": self.estimate_hours, "since": self.since,
             "looked": self.looked, "refused": [list(each) for each in self.refused],
-            "by": self.by,
+            "by": self.by, "step": self.step, "kept": [asdict(each) for each in self.kept],
         }  # fmt: skip
 
     @classmethod

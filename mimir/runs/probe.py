@@ -1,8 +1,9 @@
 """Tests whether a store refuses what it must refuse, when a run is created.
 
 Some S3 servers do not know If-None-Match or If-Match on writes; the worst of them accept the
-header and write all the same, so that two machines would both believe they own a run. What
-is asked here is exactly what the commit rests on.
+header and write all the same, so that two machines would both believe they own a run. Others
+honour them one request at a time only. What is asked here is exactly what the commit rests on: by
+one writer (`conditions`), then by several at once (`race`).
 """
 
 import random
@@ -10,19 +11,43 @@ from typing import Any, NoReturn
 
 from mimir.errors import Conflict, NotFound, StoreDenied, StoreError, StoreUnfit
 from mimir.runs import layout
+from mimir.runs import race as races
 from mimir.runs.head import fresh
 from mimir.runs.store import Store
 
 _WAYS_OUT = (
-    "Ways out: use a store that is known to do it (AWS S3, Cloudflare R2, a current MinIO or "
-    "Ceph); upgrade this server; or use file:///… on a disk that outlives the machine"
+    "Ways out: a bucket without versioning on Ceph 18 (RADOS gateway), or file:///… on a disk that "
+    "outlives the machine, both of which pass this probe; of any other server, `python -m launch "
+    "doctor --store URL` tells"
 )
+"""Only what tests/runs/test_probe.py passes on: what merely should work is no way out."""
 
 
 def probe(store: Store, run: str, rng: random.Random | None = None) -> dict[str, Any]:
-    """Try the promises on an object of its own; what was found, for run.json.
+    """Try the promises on objects of its own; what was found, for run.json.
 
-    StoreUnfit, saying what the store did and what to do, if it does not keep one of them.
+    Raises and leaves behind as `conditions` and `race`, which it is.
+    """
+    found = conditions(store, run, rng)
+    return {**found, "race": race(store, run, rng)}
+
+
+def race(store: Store, run: str, rng: random.Random | None = None) -> str:
+    """Several writers at once; what was tried. After `conditions`, which learns a server's form.
+
+    Raises:
+        StoreUnfit: more than one of them won, or what is there is not the winner's.
+    """
+    try:
+        return races.race(store, run, rng or random.SystemRandom())
+    except StoreUnfit as error:
+        _unfit(store, str(error))
+
+
+def conditions(store: Store, run: str, rng: random.Random | None = None) -> dict[str, Any]:
+    """One writer; what was found.
+
+    StoreUnfit, saying what the store did and what to do, if it does not keep a promise.
     Other StoreErrors as they come. Leaves nothing behind when the store is fit.
     """
     rng = rng or random.SystemRandom()

@@ -7,8 +7,8 @@ one is anybody's; the widest range that can be meant is enough to keep both out.
 from dataclasses import dataclass
 from typing import Annotated
 
-MOST_ATTEMPTS = 9_999
-"""Of a run. Hours without capacity leave hundreds; each costs a reader some requests."""
+MOST_ATTEMPTS = 10**9 - 1
+"""Of a run. How many there really were, its orders say: no loop counts up to what HEAD says."""
 MOST_STEPS = 10**12
 TEXT = 4_096
 """Characters of one text; `codec.shortened` cuts what is written."""

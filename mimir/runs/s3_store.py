@@ -10,24 +10,17 @@ import contextlib
 import os
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import boto3.session
-import botocore.session
-from boto3.exceptions import Boto3Error
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
-
-from mimir.errors import BadInput, Conflict, Corrupt, NotFound, StoreDenied, StoreError
+from mimir.errors import Conflict, Corrupt, NotFound, StoreDenied, StoreError
+from mimir.runs.s3_address import addresses, pin
+from mimir.runs.s3_client import connect
 from mimir.runs.s3_content import PART, TRANSFER, Bounded, bounded, etag, opened, sha256
-from mimir.runs.s3_credentials import file_resolver
-from mimir.runs.s3_errors import translate
+from mimir.runs.s3_errors import ABSENT, code_of, status_of, told
 from mimir.runs.s3_url import Bucket, parse_url
 from mimir.runs.store import (
     DOCUMENT,
@@ -44,20 +37,15 @@ __all__ = ["TRANSFER", "S3Store", "open_url"]
 T = TypeVar("T")
 
 _READS = 4
-_FAILURES = (ClientError, BotoCoreError, HTTPClientError, Boto3Error)
 
 
 def open_url(url: str, credentials_file: Path | None = None) -> "S3Store":
     """The store at an s3:// URL; makes no request yet.
 
-    An endpoint set by AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL becomes part of the store's URL:
-    the machine that opens it later does not have this environment.
+    Its own URL names the endpoint and region that are used, wherever they were set: the machine
+    that opens it later has neither this environment nor this AWS configuration.
     """
-    bucket = parse_url(url)
-    if not bucket.endpoint:
-        found = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
-        bucket = replace(bucket, endpoint=found)
-    return S3Store(bucket, credentials_file)
+    return S3Store(parse_url(url), credentials_file)
 
 
 class S3Store:
@@ -72,45 +60,17 @@ class S3Store:
         read_timeout: float = 60,
         tries: int = 5,
     ) -> None:
-        self.bucket = bucket
-        self.url = bucket.url
+        self._credentials_file = credentials_file
+        clients = connect(
+            bucket, credentials_file, connect_timeout=connect_timeout, read_timeout=read_timeout,
+            tries=tries,
+        )  # fmt: skip
+        self._client, self._once = clients.patient, clients.once
+        self.bucket, self.region = clients.bucket, clients.region
+        self.url = self.bucket.url
         self.etag_form: Callable[[str], str] | None = None
         # AWS checks the checksums that boto3 sends there, and its ETag may be no MD5.
-        self._etag_tells = bool(bucket.endpoint)
-        session = botocore.session.get_session()
-        if credentials_file is not None:
-            session.register_component("credential_provider", file_resolver(credentials_file))
-        endpoint = bucket.endpoint or None
-        shared: dict[str, Any] = {
-            "signature_version": "s3v4",
-            "connect_timeout": connect_timeout,
-            "read_timeout": read_timeout,
-            "max_pool_connections": 16,
-            "tcp_keepalive": True,
-            # R2 and older MinIO refuse the trailing checksums that boto3 sends since 1.36.
-            "request_checksum_calculation": "when_required" if endpoint else "when_supported",
-            "response_checksum_validation": "when_required" if endpoint else "when_supported",
-            "s3": {"addressing_style": bucket.addressing or ("path" if endpoint else "auto")},
-        }
-        made = boto3.session.Session(botocore_session=session)
-        region = bucket.region or ("auto" if endpoint and "r2.cloudflare" in endpoint else None)
-
-        def client(attempts: int) -> Any:
-            retries: Any = {"mode": "standard", "total_max_attempts": attempts}
-            return made.client(
-                "s3",
-                endpoint_url=endpoint,
-                region_name=region or made.region_name or "us-east-1",
-                config=Config(retries=retries, **shared),
-            )
-
-        try:
-            self._client = client(tries)
-            # A conditional write that is retried unseen answers 412 to its own success.
-            self._once = client(1)
-            self.region = str(self._client.meta.region_name)
-        except (BotoCoreError, ValueError) as error:
-            raise BadInput(f"the store {self.url} cannot be used: {error}") from error
+        self._etag_tells = bool(self.bucket.endpoint)
 
     def __repr__(self) -> str:
         return f"S3Store({self.url!r})"
@@ -123,18 +83,16 @@ class S3Store:
         return Versioned(*answer)
 
     def put_if_absent(self, key: str, data: bytes) -> str:
-        answer = self._call(
-            "create",
-            key,
-            lambda: self._once.put_object(**self._at(key), Body=data, IfNoneMatch="*"),
+        at, create = self._at(key), self._once.put_object
+        return self._call(
+            "create", key, lambda: _bare(create(**at, Body=data, IfNoneMatch="*")["ETag"])
         )
-        return _bare(answer["ETag"])
 
     def compare_and_swap(self, key: str, data: bytes, version: str) -> str:
         try:
             return self._swap(key, data, version, self.etag_form or _quoted)
         except Conflict as error:
-            if self.etag_form is not None or not _is_precondition(error.__cause__):
+            if self.etag_form is not None or status_of(error.__cause__) != 412:
                 raise
             found = self.read(key)
             if found is None or found.version != version:
@@ -146,15 +104,14 @@ class S3Store:
         self, key: str, content: bytes | memoryview | Path, progress: Progress | None = None
     ) -> Stored:
         # The digests are taken beside the upload: one after the other, 328 MiB took a tenth longer.
+        at = self._at(key)
         with opened(content) as file, ThreadPoolExecutor(2, initializer=_yield_to) as beside:
             digest = beside.submit(sha256, content)
             promised = beside.submit(etag, content) if self._etag_tells else None
             self._call(
                 "upload",
                 key,
-                lambda: self._client.upload_fileobj(
-                    file, **self._at(key), Config=TRANSFER, Callback=progress
-                ),
+                lambda: self._client.upload_fileobj(file, **at, Config=TRANSFER, Callback=progress),
             )
             sent = Stored(key, digest.result()[1], digest.result()[0])
             wrong = self._wrong(sent, promised.result() if promised else "")
@@ -165,7 +122,8 @@ class S3Store:
         return sent
 
     def put(self, key: str, data: bytes) -> None:
-        self._call("write", key, lambda: self._client.put_object(**self._at(key), Body=data))
+        at = self._at(key)
+        self._call("write", key, lambda: self._client.put_object(**at, Body=data))
 
     def get(
         self,
@@ -176,6 +134,7 @@ class S3Store:
         limit: int = DOCUMENT,
         progress: Progress | None = None,
     ) -> bytes:
+        at = self._at(key)
         if size is None or size <= PART:
             most = limit if size is None else size
             data = self._sought("read", key, lambda: self._fetch(key, most))[0]
@@ -187,7 +146,7 @@ class S3Store:
                 "download",
                 key,
                 lambda: self._client.download_fileobj(
-                    **self._at(key), Fileobj=into, Config=TRANSFER, Callback=progress
+                    **at, Fileobj=into, Config=TRANSFER, Callback=progress
                 ),
             )
             data = into.getvalue()
@@ -201,14 +160,22 @@ class S3Store:
         return iter(sorted(name.rstrip("/") for name in found))
 
     def delete(self, key: str) -> None:
-        self._call("delete", key, lambda: self._client.delete_object(**self._at(key)))
+        at = self._at(key)
+        self._call("delete", key, lambda: self._client.delete_object(**at))
 
     def server_time(self) -> float:
-        """The server's clock in unix s, to the second: requests are refused if ours is far off."""
+        """The server's clock in unix s, to the second: requests are refused if ours is far off.
+
+        StoreError if it does not tell.
+        """
         ask = self._client.list_objects_v2
-        listed = self._call("list", "", lambda: ask(Bucket=self.bucket.name, MaxKeys=1))
-        date = listed["ResponseMetadata"]["HTTPHeaders"].get("date", "")
-        return parsedate_to_datetime(date).timestamp() if date else time.time()
+
+        def told_time() -> float:
+            listed = ask(Bucket=self.bucket.name, MaxKeys=1)
+            date = listed["ResponseMetadata"]["HTTPHeaders"]["date"]
+            return parsedate_to_datetime(date).timestamp()
+
+        return self._call("ask the time of", "", told_time)
 
     def presign(self, key: str, seconds: float) -> str:
         """A URL by which anyone may GET the object, for at most this long; signed here, no request.
@@ -218,13 +185,34 @@ class S3Store:
         sign, what, life = self._client.generate_presigned_url, self._at(key), int(seconds)
         return str(self._call("sign for", key, lambda: sign("get_object", what, life)))
 
+    def by_address(self) -> "Sequence[S3Store]":
+        """This store through each address of its server's name; itself if that tells none apart."""
+        with told("find the server of", self._name(""), self.bucket.endpoint):
+            found = addresses(self._client.generate_presigned_url("put_object", self._at("x")))
+        if len(found) < 2:
+            return [self]
+        ways = []
+        for address in found:
+            # One that is not reached must not cost a minute.
+            way = S3Store(self.bucket, self._credentials_file, connect_timeout=5, tries=2)
+            for client in (way._client, way._once):
+                pin(client, address)
+            way.etag_form = self.etag_form
+            ways.append(way)
+        return ways
+
     def _wrong(self, sent: Stored, promised: str) -> str:
         """What is wrong with an object just uploaded, or "". promised: its ETag, "" for any."""
-        location = self._at(sent.key)
-        found = self._call("check", sent.key, lambda: self._client.head_object(**location))
-        if found["ContentLength"] != sent.size:
-            return f"has {found['ContentLength']} bytes after {sent.size} were uploaded"
-        if not promised or _bare(found["ETag"]) == promised:
+        at, ask = self._at(sent.key), self._client.head_object
+
+        def there() -> tuple[int, str]:
+            found = ask(**at)
+            return found["ContentLength"], _bare(found["ETag"])
+
+        size, found = self._call("check", sent.key, there)
+        if size != sent.size:
+            return f"has {size} bytes after {sent.size} were uploaded"
+        if not promised or found == promised:
             return ""
         # Other bytes, or an ETag that is no MD5, as where a server encrypts: a look tells.
         try:
@@ -235,62 +223,80 @@ class S3Store:
         return ""
 
     def _swap(self, key: str, data: bytes, version: str, form: Callable[[str], str]) -> str:
+        at, replace = self._at(key), self._once.put_object
         try:
-            answer = self._call(
+            made = self._call(
                 "replace",
                 key,
-                lambda: self._once.put_object(**self._at(key), Body=data, IfMatch=form(version)),
+                lambda: _bare(replace(**at, Body=data, IfMatch=form(version))["ETag"]),
             )
         except NotFound as error:
             raise Conflict(f"{self._name(key)} does not exist, it was to be replaced") from error
         self.etag_form = form
-        return _bare(answer["ETag"])
+        return made
 
     def _fetch(self, key: str, limit: int) -> tuple[bytes, str]:
+        at = self._at(key)
         for left in reversed(range(_READS)):
-            answer = self._client.get_object(**self._at(key))
+            answer = self._client.get_object(**at)
+            version = _bare(answer["ETag"])
             try:
                 # Not `with answer["Body"]`: that gives the raw stream, which takes a body that
                 # broke off for a whole one or raises what is not boto3's.
                 with contextlib.closing(answer["Body"]) as body:
                     data = bounded(body, limit)
-                if data is None:
-                    raise too_large(self._name(key), answer.get("ContentLength"), limit)
-                return data, _bare(answer["ETag"])
-            except (BotoCoreError, HTTPClientError):
-                # boto3 tries requests again, but not a body that broke off on its way.
+                break
+            except Exception:
+                # boto3 tries requests again, but not a body that broke off on its way, for which
+                # botocore, urllib3 and ssl each have classes of their own.
                 if not left:
                     raise
-        raise AssertionError
+        if data is None:
+            raise too_large(self._name(key), answer.get("ContentLength"), limit)
+        return data, version
 
     def _sought(self, action: str, key: str, request: Callable[[], T]) -> T:
-        """`request`, with NotFound for a missing object also where S3 answers 403 for it.
+        """`request`, with NotFound for a missing object and for nothing else.
 
-        So it does for keys that may list only below a prefix: to tell that an object is
-        missing it asks for leave to list the bucket, where no prefix is given. Our listing
-        names one.
+        S3 answers 403 for it to keys that may list only below a prefix: to tell that an object
+        is missing it asks for leave to list the bucket, where no prefix is given. And a 404
+        that does not say what is missing may come from anything between. Our listing names a
+        prefix, and tells.
         """
+        check_key(key)
         try:
             return self._call(action, key, request)
         except StoreDenied as error:
-            if not _is_denial(error.__cause__) or self._listed(key):
+            # Of the object alone: not of the keys themselves.
+            if code_of(error.__cause__) not in ("AccessDenied", "403") or self._listed(key):
                 raise
             raise NotFound(f"cannot {action} {self._name(key)}: there is no such object") from error
+        except NotFound as error:
+            if code_of(error.__cause__) in ABSENT or not self._shows(key):
+                raise
+            raise StoreError(
+                f"cannot {action} {self._name(key)}: the server shows it in a listing, but "
+                "answers that it is not there; try again"
+            ) from error
 
     def _listed(self, key: str) -> bool:
         """Whether a listing shows the object; True if there can be none."""
         try:
-            return key in self._pages(key, "", "Contents", "Key")
+            return self._shows(key)
         except StoreError:
             return True
 
+    def _shows(self, key: str) -> bool:
+        return key in self._pages(key, "", "Contents", "Key")
+
     def _pages(self, prefix: str, delimiter: str, part: str, name: str) -> Iterator[str]:
         root = f"{self.bucket.prefix}/" if self.bucket.prefix else ""
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self.bucket.name, Prefix=root + prefix, Delimiter=delimiter
-        )
+        paged = self._client.get_paginator
 
         def found() -> list[str]:
+            pages = paged("list_objects_v2").paginate(
+                Bucket=self.bucket.name, Prefix=root + prefix, Delimiter=delimiter
+            )
             return [entry[name][len(root) :] for page in pages for entry in page.get(part, ())]
 
         return iter(self._call("list", prefix, found))
@@ -306,31 +312,14 @@ class S3Store:
         )
 
     def _call(self, action: str, key: str, request: Callable[[], T]) -> T:
-        try:
+        with told(action, self._name(key), self.bucket.endpoint):
             return request()
-        except _FAILURES as error:
-            raise translate(error, action, self._name(key), self.bucket.endpoint) from error
 
 
 def _yield_to() -> None:
     """Let this thread have what processor time training and the upload leave over (on Linux)."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
-
-
-def _is_precondition(error: BaseException | None) -> bool:
-    if not isinstance(error, ClientError):
-        return False
-    status: int | None = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    return status == 412
-
-
-def _is_denial(error: BaseException | None) -> bool:
-    """Of the object alone: not of the keys themselves."""
-    if not isinstance(error, ClientError):
-        return False
-    code: str | None = error.response.get("Error", {}).get("Code")
-    return code in ("AccessDenied", "403")
 
 
 def _quoted(etag: str) -> str:

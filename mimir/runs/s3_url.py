@@ -1,7 +1,7 @@
 """Parses `s3://bucket/prefix?endpoint=...&region=...&addressing=...`."""
 
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from mimir.errors import BadInput
 from mimir.runs.store import check_key
@@ -25,8 +25,8 @@ class Bucket:
         if self.addressing not in ("", "path", "virtual"):
             raise BadInput(f"addressing={self.addressing} in the store URL: use path or virtual")
         if self.endpoint:
-            parts = urlsplit(self.endpoint)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
+            parts = _split(self.endpoint)
+            if parts is None or parts.query or parts.fragment:
                 raise BadInput(
                     "endpoint in the store URL is not a web address: "
                     "write endpoint=https://host or http://host:port"
@@ -36,6 +36,7 @@ class Bucket:
                     "endpoint in the store URL must not hold a user name or secret: "
                     "give credentials by environment or credentials file"
                 )
+            object.__setattr__(self, "endpoint", self.endpoint.rstrip("/"))
 
     @property
     def url(self) -> str:
@@ -45,14 +46,22 @@ class Bucket:
 
 
 def parse_url(url: str) -> Bucket:
-    """BadInput for an unknown option or an illegal prefix."""
+    """BadInput for an unknown, repeated or empty option or an illegal prefix."""
     parts = urlsplit(url)
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    for name in options:
+    if parts.fragment:
+        raise BadInput("the store URL holds a '#': write %23 where it belongs to a name")
+    options: dict[str, str] = {}
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
         if name not in _OPTIONS:
             raise BadInput(
                 f"unknown option {name!r} in the store URL: known are {', '.join(_OPTIONS)}"
             )
+        if name in options or not value:
+            raise BadInput(
+                f"{name}= in the store URL {'stands there twice' if value else 'has no value'}: "
+                "write it once, or leave it out"
+            )
+        options[name] = value
     prefix = unquote(parts.path).strip("/")
     try:
         if prefix:
@@ -60,3 +69,13 @@ def parse_url(url: str) -> Bucket:
     except ValueError as error:
         raise BadInput(f"the path of the store URL is not allowed: {error}") from error
     return Bucket(parts.netloc, prefix, **options)
+
+
+def _split(endpoint: str) -> SplitResult | None:
+    """The parts of a web address; None if it is none."""
+    try:
+        parts = urlsplit(endpoint)
+        parts.port  # noqa: B018 - raises if it is no number
+    except ValueError:
+        return None
+    return parts if parts.scheme in ("http", "https") and parts.hostname else None

@@ -7,11 +7,11 @@ still commit is decided by HEAD and nothing else.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
 from mimir.errors import BAD_CONFIG, NON_FINITE, Corrupt, sentence
-from mimir.runs import layout, notes
+from mimir.runs import layout, notes, orders
 from mimir.runs.figures import RANKING, from_heartbeat
 from mimir.runs.head import ENDED, Head, Kept, look
 from mimir.runs.machine import Machine
@@ -22,6 +22,8 @@ from mimir.runs.store import Store
 
 T = TypeVar("T")
 
+DISPUTED = "disputed"
+"""State of a run whose HEAD is not to be believed."""
 SLOWEST = 1e-6
 """Steps/s: what is slower has no end that could be told."""
 SILENT_AFTER = 4.0
@@ -53,8 +55,11 @@ class AttemptStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """state: queued, running, interrupted, done, failed or stopped; rate in steps/s.
+    """state: queued, running, interrupted, done, failed, stopped, or disputed if HEAD is not to
+    be believed (reason says why); rate in steps/s.
 
+    attempt: HEAD's, but of a disputed run the newest that was ordered. warning: what else is
+    wrong with HEAD, in one sentence, or "".
     step: what a running attempt's heartbeat says, else the committed one; committed_step: what
     HEAD says. silent_s: seconds since the last sign of a running attempt, None if it has given
     none. val: the held-out figure that ranks checkpoints; figures: the others that a status shows.
@@ -84,6 +89,7 @@ class Status:
     created: float
     figures: dict[str, float] = field(default_factory=dict)
     damage: str = ""
+    warning: str = ""
 
     def held_out(self) -> dict[str, float]:
         """All known held-out figures by key."""
@@ -128,10 +134,17 @@ def derive(store: Store, run: str, now: float) -> Status:
     """The run's status at `now` (unix s)."""
     record = read_run(store, run)
     head = read_head(store, run)
-    attempts = _attempts(store, run, head)
+    order = notes.read_order(store, run, head.attempt) if head.attempt else None
+    following = notes.read_order(store, run, head.attempt + 1)
+    doubt = orders.doubt(store, head, order, following, now)
+    if doubt:
+        # Nothing of what it says counts but the checkpoints that it names.
+        head = replace(head, attempt=notes.newest_order(store, run), state="queued")
+        order = notes.read_order(store, run, head.attempt) if head.attempt else None
+    attempts = _attempts(store, run, head, order)
     current = attempts[-1] if attempts else None
     over = current is not None and current.exit_code is not None
-    if over and head.state not in ENDED:
+    if over and not doubt and head.state not in ENDED:
         # A worker that brings its run to an end writes HEAD first: it may just have done so.
         again = read_head(store, run)
         if again.attempt != head.attempt:
@@ -141,6 +154,8 @@ def derive(store: Store, run: str, now: float) -> Status:
     whose, latest, unread = _newest_heartbeat(store, run, head)
     heartbeat = latest if whose == head.attempt else None
     state, reason = _state(head, current if over else None, stopping=stop is not None)
+    if doubt:
+        state, reason = DISPUTED, doubt
     running = state == "running"
     age = now - heartbeat.time if running and heartbeat else None
     measured = [kept.loss for kept in head.kept if kept.loss is not None]
@@ -173,6 +188,7 @@ def derive(store: Store, run: str, now: float) -> Status:
         created=record.created,
         figures=from_heartbeat(latest.figures) if latest else {},
         damage="; ".join([*unread, *(each.damage for each in attempts if each.damage)]),
+        warning=orders.shortfall(head, order),
     )
 
 
@@ -221,7 +237,7 @@ def _newest_heartbeat(
 
     A queued attempt has none yet.
     """
-    begun = [attempt for attempt, _ in reversed(head.lineage)]
+    begun = [attempt for attempt, _ in reversed(head.lineage) if attempt <= head.attempt]
     wrong: list[str] = []
     for attempt in dict.fromkeys((head.attempt, *begun)) if head.attempt else ():
         latest = _unless_damaged(notes.read_heartbeat, store, run, attempt, wrong)
@@ -245,7 +261,7 @@ def _unless_damaged(
         return None
 
 
-def _attempts(store: Store, run: str, head: Head) -> tuple[AttemptStatus, ...]:
+def _attempts(store: Store, run: str, head: Head, order: Order | None) -> tuple[AttemptStatus, ...]:
     """All attempts; read at once, for each takes five requests and a bucket is far away.
 
     Those that never had a machine are not read, if the newest order knows them: hours without
@@ -253,7 +269,7 @@ def _attempts(store: Store, run: str, head: Head) -> tuple[AttemptStatus, ...]:
     """
     if head.attempt < 2:
         return tuple(_attempt(store, run, head, n) for n in range(1, head.attempt + 1))
-    refused = notes.refused_before(store, run, head.attempt) - dict(head.lineage).keys()
+    refused = notes.refused_in(order, head.attempt) - dict(head.lineage).keys()
 
     def found(number: int) -> AttemptStatus:
         if number in refused:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from mimir.errors import BadInput, Conflict, Corrupt, StoreDenied, StoreError, StoreUnfit
 from mimir.runs.ranges import Size
@@ -126,7 +126,16 @@ def open_store(url: str, *, credentials_file: Path | None = None) -> Store:
         hint = f"did you mean {meant[0]}://? " if meant else ""
         known = ", ".join(f"{name}://" for name in _SCHEMES)
         raise BadInput(f"unknown store scheme {scheme}://: {hint}Known are {known}")
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        legal = unquote(url).isprintable()
+    except ValueError:
+        legal = False
+    if not legal:
+        raise BadInput(
+            f"store {url!a} is not a legal URL: write {scheme}://… with names that can be "
+            "printed, and brackets only round the numbers of an IPv6 address"
+        )
     if parts.username is not None or parts.password is not None:
         raise BadInput(
             f"a {scheme}:// store URL must not hold a user name or secret: "

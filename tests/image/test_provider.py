@@ -41,7 +41,7 @@ def test_the_launcher_dies_and_the_run_is_found_again(
     image = gated(gate)
     launcher = laptop.spawn(*submission("run", rows), "--image", image, "--watch")
     store = open_store(laptop.env["MIMIR_STORE"])
-    wait_for(lambda: store.read("run/a0001/machine.json") is not None)
+    wait_for(lambda: store.read("run/launcher/a0001/machine.json") is not None)
     os.kill(launcher.pid, signal.SIGKILL)
     launcher.wait()
 

@@ -93,7 +93,7 @@ def world(tmp_path: Path) -> Iterator[World]:
             process.kill()
         process.communicate()
     local = LocalProvider(grace=0.5)
-    for path in sorted((tmp_path / "store").glob("*/a*/machine.json")):
+    for path in sorted((tmp_path / "store").glob("*/launcher/a*/machine.json")):
         local.end(Machine.from_json(json.loads(path.read_text()), path.name))
 
 

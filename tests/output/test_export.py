@@ -205,7 +205,7 @@ def test_a_run_opens_from_its_checkpoint_and_from_what_it_left(tmp_path: Path) -
         "loss.png", "report.html",
     ]  # fmt: skip
     assert [name for name in names[7:] if not name.startswith("tensorboard/events.")] == []
-    page = run.store.get("run/report.html").decode()
+    page = run.store.get("run/a0001/report.html").decode()
     assert "<h1>run</h1>" in page
     assert run.peptides.digest in page
     assert "http://" not in page
@@ -223,10 +223,10 @@ def test_a_zombie_leaves_the_report_of_its_successor_alone(tmp_path: Path) -> No
     run = Trained(tmp_path)
     number = raise_attempt(run.store, "run")
     Attempt.claim(run.store, "run", number)
-    run.store.put("run/report.html", b"the successor's")
+    run.store.put("run/a0001/report.html", b"the successor's")
     with pytest.raises(Fenced):
         export.leave(run.attempt, run.engine, run.peptides, run.record, lambda text: None)
-    assert run.store.get("run/report.html") == b"the successor's"
+    assert run.store.get("run/a0001/report.html") == b"the successor's"
 
 
 def test_an_unreadable_newest_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> None:

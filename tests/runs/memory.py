@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,12 +19,13 @@ from mimir.runs.store import (
 
 
 class MemoryStore:
-    """Not thread-safe by itself."""
+    """As a class that overrides `_set` alone wants it: each conditional write is one step."""
 
     def __init__(self) -> None:
         self.url = "memory://"
         self.objects: dict[str, Versioned] = {}
         self._versions = itertools.count(1)
+        self._turn = threading.RLock()
 
     def _set(self, key: str, data: bytes) -> str:
         self.objects[check_key(key)] = Versioned(bytes(data), str(next(self._versions)))
@@ -36,14 +38,16 @@ class MemoryStore:
         return found
 
     def put_if_absent(self, key: str, data: bytes) -> str:
-        if key in self.objects:
-            raise Conflict(f"{key} exists already")
-        return self._set(key, data)
+        with self._turn:
+            if key in self.objects:
+                raise Conflict(f"{key} exists already")
+            return self._set(key, data)
 
     def compare_and_swap(self, key: str, data: bytes, version: str) -> str:
-        if key not in self.objects or self.objects[key].version != version:
-            raise Conflict(f"{key} was changed by another writer")
-        return self._set(key, data)
+        with self._turn:
+            if key not in self.objects or self.objects[key].version != version:
+                raise Conflict(f"{key} was changed by another writer")
+            return self._set(key, data)
 
     def put_content(
         self, key: str, content: bytes | memoryview | Path, progress: Progress | None = None

@@ -23,7 +23,7 @@ HEAD = Head(
     kept=(KEPT,),
     best=KEPT.key,
     lineage=((1, 0), (2, 10)),
-    model=Stored("r/model/a0002-ab-x", 3, SHA),
+    model=Stored("r/a0002/model-ab-x", 3, SHA),
 )
 
 
@@ -61,13 +61,12 @@ def test_a_newer_format_asks_for_an_upgrade() -> None:
         HEAD.to_bytes().replace(b'"best":"r', b'"best":"x'),
         HEAD.to_bytes().replace(b'"lineage":[[1,0],[2,10]]', b'"lineage":7'),
         HEAD.to_bytes().replace(b'"lineage":[[1,0],[2,10]]', b'"lineage":[[2,0],[1,10]]'),
-        HEAD.to_bytes().replace(b'"lineage":[[1,0],[2,10]]', b'"lineage":[[1,0],[3,10]]'),
-        HEAD.to_bytes().replace(b'"attempt":2', b'"attempt":10000000'),
+        HEAD.to_bytes().replace(b'"attempt":2', b'"attempt":1000000000'),
         HEAD.to_bytes().replace(b'"size":5', b'"size":1e3'),
         HEAD.to_bytes().replace(b'"size":5', b'"size":9999999999999'),
         HEAD.to_bytes().replace(b'"running","step":10', b'"running","step":11'),
         HEAD.to_bytes().replace(b'"model":{"key":"r/', b'"model":{"key":"other/'),
-        HEAD.to_bytes().replace(b"r/model/a0002-ab-x", b"r/model/a0002-ab-../x"),
+        HEAD.to_bytes().replace(b"r/a0002/model-ab-x", b"r/a0002/model-ab-../x"),
         HEAD.to_bytes().replace(b'"format":1', b'"format":1,"more":1'),
     ],
 )
@@ -101,9 +100,6 @@ def test_a_head_that_has_trained_keeps_something() -> None:
     data = replace(HEAD, kept=(), best=None, step=0).to_bytes().replace(b'"step":0', b'"step":21')
     with pytest.raises(Corrupt, match="at step 21, but of its checkpoints none is kept"):
         Head.from_bytes(data)
-    ahead = replace(KEPT, key="r/a0003/s00000010-1.safetensors", attempt=3)
-    with pytest.raises(Corrupt, match="of an attempt that has not begun"):
-        replace(HEAD, kept=(ahead,), best=None)
 
 
 def test_a_head_stands_where_its_run_is() -> None:

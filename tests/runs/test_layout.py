@@ -25,10 +25,14 @@ def test_keys_are_where_the_tree_says() -> None:
         layout.checkpoint_key("r", 1, 12000, nonce) == "r/a0001/s00012000-3f9c2a000000.safetensors"
     )
     assert layout.heartbeat_key("r", 1) == "r/a0001/heartbeat.json"
-    assert layout.machine_key("r", 2) == "r/a0002/machine.json"
+    assert layout.machine_key("r", 2) == "r/launcher/a0002/machine.json"
     assert layout.outcome_key("r", 2) == "r/a0002/outcome.json"
-    assert layout.stop_key("r", 12345) == "r/a12345/stop.json"
-    assert layout.report_key("r") == "r/report.html"
+    assert layout.stop_key("r", 12345) == "r/launcher/a12345/stop.json"
+    assert layout.order_key("r", 2) == "r/launcher/a0002/order.json"
+    assert layout.gone_key("r", 2) == "r/launcher/a0002/gone.json"
+    assert layout.final_key("r") == "r/launcher/final.json"
+    assert layout.report_key("r", 2) == "r/a0002/report.html"
+    assert layout.model_key("r", 2, nonce, "m.tar") == "r/a0002/model-3f9c2a000000-m.tar"
     assert layout.unended_key("r", 2) == "r/a0002/unended.json"
     assert layout.handover_key("r", 2, "f00") == "_keys/r/a0002-f00.json"
 
@@ -47,8 +51,14 @@ def test_keys_on_their_way_are_in_no_run_and_no_others_prefix() -> None:
 def test_a_checkpoint_key_tells_attempt_and_step() -> None:
     key = layout.checkpoint_key("r", 12, 34, "ab" * 16)
     assert layout.parse_checkpoint("r", key) == (12, 34)
-    for other in ("r/HEAD", "r/a0012/log/000001.txt", "r/model/a0001-ab-x.safetensors"):
+    for other in ("r/HEAD", "r/a0012/log/000001.txt", "r/a0001/model-ab-x.safetensors"):
         assert layout.parse_checkpoint("r", other) is None
+
+
+def test_an_orders_key_tells_its_attempt() -> None:
+    assert layout.parse_order("r", layout.order_key("r", 12)) == 12
+    for other in ("r/launcher/a0012/gone.json", "r/launcher/final.json", "r/a0012/order.json"):
+        assert layout.parse_order("r", other) is None
 
 
 def test_a_wheel_keeps_the_name_that_pip_wants() -> None:

@@ -88,11 +88,14 @@ def laptop(ceph: Ceph, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Store
     return open_store(ceph.url, credentials_file=path)
 
 
+ORDER = "launcher/a0002/order.json"
+
+
 @pytest.fixture
 def machine(laptop: Store, ceph: Ceph, tmp_path: Path) -> Iterator[Store]:
     """The store as attempt 2 of run `ours` sees it."""
     for run in ("ours", "theirs"):
-        for file in ("run.json", "HEAD", "a0001/old", "a0002/mine", "data/x"):
+        for file in ("run.json", "HEAD", "a0001/old", "a0002/mine", "data/x", ORDER):
             laptop.put(f"{run}/{file}", b"before")
     for run, attempt in (("ours", 1), ("ours", 2), ("theirs", 2)):
         laptop.put(layout.handover_key(run, attempt, "f00"), b"before")
@@ -104,7 +107,7 @@ def machine(laptop: Store, ceph: Ceph, tmp_path: Path) -> Iterator[Store]:
 
 
 def test_its_own_is_allowed(machine: Store, laptop: Store) -> None:
-    for file in ("run.json", "HEAD", "a0001/old", "a0002/mine", "data/x"):
+    for file in ("run.json", "HEAD", "a0001/old", "a0002/mine", "data/x", ORDER):
         assert machine.get(f"ours/{file}") == b"before"
     assert list(machine.list("ours/a0001/")) == ["ours/a0001/old"]
     head = machine.read("ours/HEAD")
@@ -115,8 +118,8 @@ def test_its_own_is_allowed(machine: Store, laptop: Store) -> None:
     machine.put_if_absent("ours/a0002/outcome.json", b"{}")
     with pytest.raises(Conflict):
         machine.put_if_absent("ours/a0002/outcome.json", b"{}")
-    machine.put("ours/report.html", b"page")
-    machine.put_content("ours/model/a0002-x", b"weights")
+    machine.put("ours/a0002/report.html", b"page")
+    machine.put_content("ours/a0002/model-x", b"weights")
     machine.put_content("ours/a0002/large", bytes(20 << 20))  # in parts
     machine.delete("ours/a0002/large")
     assert laptop.read("ours/a0002/large") is None
@@ -125,7 +128,7 @@ def test_its_own_is_allowed(machine: Store, laptop: Store) -> None:
 
 
 def test_what_is_missing_is_missing_and_not_denied(machine: Store) -> None:
-    assert machine.read("ours/a0002/stop.json") is None
+    assert machine.read("ours/launcher/a0002/stop.json") is None
     assert machine.read("ours/a0001/outcome.json") is None
     with pytest.raises(NotFound):
         machine.get("ours/a0001/gone")
@@ -154,7 +157,12 @@ def test_what_is_missing_is_missing_and_not_denied(machine: Store) -> None:
         lambda s: s.delete("ours/run.json"),
         lambda s: s.put("ours/run.json", b"x"),
         lambda s: s.put("ours/data/x", b"x"),
-        lambda s: s.delete("ours/model/a0002-x"),
+        lambda s: s.put("ours/report.html", b"x"),
+        lambda s: s.put_content("ours/model/a0002-x", b"x"),
+        lambda s: s.put("ours/launcher/a0002/order.json", b"x"),
+        lambda s: s.put_if_absent("ours/launcher/a0002/gone.json", b"x"),
+        lambda s: s.delete("ours/launcher/a0002/order.json"),
+        lambda s: s.put_if_absent("ours/launcher/final.json", b"x"),
         lambda s: s.put("oursx/a0002/mine", b"x"),
         lambda s: s.get("_keys/ours/a0002-f00.json"),
         lambda s: s.get("_keys/theirs/a0002-f00.json"),
@@ -247,7 +255,7 @@ def test_a_whole_run_with_such_keys(
     head = read_head(laptop, "run")
     assert (head.state, head.step, head.attempt) == ("done", 200, 2)
     assert head.lineage[1][1] >= 10
-    assert laptop.read(layout.report_key("run")) is not None
+    assert laptop.read(layout.report_key("run", 2)) is not None
     assert jobs.model_sha256(laptop, "run")
     # Its last deletions went through: nothing of the second attempt is left but what HEAD names.
     left = [k for k in laptop.list("run/a0002/") if layout.parse_checkpoint("run", k)]

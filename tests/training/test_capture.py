@@ -1,10 +1,4 @@
-"""What only a GPU can show: captured steps are eager steps, and a killed run loses nothing.
-
-Without a GPU these tests are skipped; `make test-gpu` requires it.
-"""
-
-import os
-from pathlib import Path
+"""What only a GPU can show: captured steps are eager steps, bit for bit (`make test-gpu`)."""
 
 import numpy as np
 import pytest
@@ -13,20 +7,12 @@ import torch
 from mimir.checks import fast_path
 from mimir.model.attention import HeadIndex, attention
 from mimir.model.batch import DeviceData
-from mimir.runs.commit import raise_attempt
-from mimir.runs.status import read_head
-from mimir.runs.store import open_store
 from mimir.training.engine import Engine, Machine
 from tests import toys
-from tests.e2e import jobs
-from tests.gates import Gate
+from tests.gpu import needs_gpu
 from tests.model.test_attention import layout_of
-from tests.waiting import wait_for
 
-if os.environ.get("MIMIR_REQUIRE_GPU") != "1":
-    pytestmark = pytest.mark.skipif(
-        not torch.cuda.is_available(), reason="no GPU is visible, and CUDA graphs need one"
-    )
+pytestmark = needs_gpu
 
 
 def ends(machine: Machine, steps: int, graph_steps: int) -> dict[str, torch.Tensor]:
@@ -101,28 +87,3 @@ def test_the_fast_mode_passes_the_parity_check() -> None:
     lines: list[str] = []
     engine = Engine(config, data, toys.TARGETS, machine)
     assert fast_path.parity_checked(engine, lines.append) is engine, lines
-
-
-def test_killed_on_the_gpu(tmp_path: Path) -> None:
-    """Compiled anew, captured anew and gone on with in other processes: the same weights."""
-    store = open_store((tmp_path / "store").as_uri())
-    packed = jobs.write_data(tmp_path / "packed.csv", 400)
-    settings = {
-        "dim": 64, "layers": 2, "heads": 4, "epochs": 1_000_000, "max_steps": 12_000,
-        "checkpoint_steps": 100, "log_every": 20, "eval_every": 4000, "device": "cuda",
-    }  # fmt: skip
-    for name in ("calm", "torn"):
-        jobs.submit(store, name, packed, **settings)
-    assert jobs.worker(store, "calm", raise_attempt(store, "calm")).wait() == 0
-    gate = Gate(tmp_path / "gate")
-    for target in (1000, 5000):
-        gate.open(target + 2000)
-        process = jobs.worker(store, "torn", raise_attempt(store, "torn"), gate=gate)
-        wait_for(
-            lambda: read_head(store, "torn").step >= target or process.poll() is not None,  # noqa: B023
-            f"step {target}", every=0.01,
-        )  # fmt: skip
-        assert process.poll() is None, "ended by itself"
-        jobs.kill(process)
-    assert jobs.worker(store, "torn", raise_attempt(store, "torn")).wait() == 0
-    jobs.assert_same(store, "torn", "calm")

@@ -55,7 +55,7 @@ def test_a_new_row_shows_in_metrics_log_report_evaluation_and_status(
     rows = [row for row in read_metrics(store, "run", read_head(store, "run")) if "val" in row]
     assert [row["val_seven"] for row in rows] == [7.0, 7.0]
     assert any(line.startswith("validation") and "seven is 7.0" in line for line in lines)
-    assert "<td>held-out seven</td><td>7.0000</td>" in store.get("run/report.html").decode()
+    assert "<td>held-out seven</td><td>7.0000</td>" in store.get("run/a0001/report.html").decode()
     opened = from_run(store, "run")
     held = measure(opened, of_run(store, read_run(store, "run")), repeats=1, samples=0)
     assert held["nelbo"]["seven"]["model"] == 7.0

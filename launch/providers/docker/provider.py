@@ -1,8 +1,9 @@
 """The container engine of this computer: the image, with the contract of a rented machine.
 
 A container has a name made of run and attempt and labels that say whose it is, so that it is
-found again after its launcher has died. What it may reach is what it needs: a file store is
-bound at its own path and then there is no network; keys lie in a file that only their owner
+found again after its launcher has died. What it may reach is what it needs: of a file store the
+folder of its run is bound, what it only reads there read-only, and then there is no network; keys
+lie in a file that only their owner
 reads, and neither in arguments nor in what the engine shows of a container.
 """
 
@@ -29,6 +30,7 @@ from launch.payload import bootstrap, code_in_store, credentials, wheel
 from launch.providers.docker.cli import PULL, Engine, Refused
 from launch.providers.local.provider import state_folder
 from mimir.errors import BadInput
+from mimir.runs import layout
 from mimir.runs.s3_url import parse_url
 from mimir.runs.store import open_store
 
@@ -196,8 +198,7 @@ class DockerProvider:
             # A server on this computer's own loopback is not to be seen from a bridge.
             words += ["--network", "host"] if _is_loopback(spec.store) else []
         else:
-            root = unquote(urlsplit(spec.store).path)
-            words += _bound(Path(root), root)
+            words += _run_bound(spec)
             words += ["--network", "none"] if ours else []
         if not ours:
             stored = code_in_store.of_run(open_store(spec.store), spec.run)
@@ -265,6 +266,21 @@ def _limit(spec: AttemptSpec, now: float) -> list[str]:
         return []
     seconds = max(60.0, spec.deadline + deadlines.SHELL_OVERTIME - now)
     return ["timeout", "--foreground", f"--kill-after={deadlines.KILL_AFTER}", f"{seconds:.0f}"]
+
+
+def _run_bound(spec: AttemptSpec) -> list[str]:
+    """The run's folder of a file store at its own path; the launcher's part, record, code and
+    data can only be read."""
+    folder = Path(unquote(urlsplit(spec.store).path)) / spec.run
+    words = _bound(folder, str(folder))
+    for key in (
+        layout.launcher_folder(spec.run), layout.record_key(spec.run),
+        layout.code_folder(spec.run), layout.data_folder(spec.run),
+    ):  # fmt: skip
+        path = folder.parent / key
+        if path.exists():  # a run that was begun without the launcher has no code there
+            words += _bound(path, str(path), "readonly")
+    return words
 
 
 def _bound(source: Path, target: str, *options: str) -> list[str]:

@@ -71,7 +71,7 @@ HURRY: dict[str, Any] = {
     "launch.contract.deadlines:BEGIN_WITHIN": 20.0,
     "launch.contract.deadlines:WATCH_OVERTIME": 10.0,
     "launch.contract.deadlines:SILENT_FOR": 5.0,
-    "launch.contract.deadlines:ORDER_RESERVED": 3.0,
+    "mimir.runs.orders:RESERVED": 3.0,
     "launch.contract.deadlines:UNRECORDED_FOR": 0.0,
     "launch.provision.wait:SUBMIT_WAITS": 30.0,
     "launch.provision.wait:FIRST_HEARTBEAT": 3.0,

@@ -9,7 +9,7 @@ import pytest
 from launch.contract import deadlines
 from launch.contract.cloud import parse_name
 from mimir.errors import BadInput
-from mimir.runs import notes
+from mimir.runs import notes, orders
 from tests.clouds.e2e.world import World
 from tests.waiting import wait_for
 
@@ -108,8 +108,9 @@ def test_killed_in_watch_at_thirty_moments(world: World) -> None:
 
 
 UNHURRIED = json.dumps(
-    {f"launch.contract.deadlines:{name}": getattr(deadlines, name)
-     for name in ("ORDER_RESERVED", "LISTED_WITHIN", "BEGIN_WITHIN", "SILENT_FOR")}
+    {"mimir.runs.orders:RESERVED": orders.RESERVED}
+    | {f"launch.contract.deadlines:{name}": getattr(deadlines, name)
+       for name in ("LISTED_WITHIN", "BEGIN_WITHIN", "SILENT_FOR")}
 )  # fmt: skip
 """The limits as they are, for who counts attempts: on a slow machine, a launcher in a hurry gives
 up orders and attempts that do well."""

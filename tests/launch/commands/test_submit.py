@@ -131,7 +131,7 @@ def test_two_submits_of_one_name_at_once(world: World) -> None:
 
 def test_ctrl_c_while_waiting_leaves_the_machine(world: World) -> None:
     process = world.spawn(*world.submission("run"), STAND_IN="slow")
-    machine = world.folder / "store" / "run" / "a0001" / "machine.json"
+    machine = world.folder / "store" / "run" / "launcher" / "a0001" / "machine.json"
     wait_for(machine.exists)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)

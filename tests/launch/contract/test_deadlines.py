@@ -12,8 +12,7 @@ from launch.contract.cloud import State
 from launch.providers import registry
 from launch.supervise.diagnosis import diagnose, observe
 from mimir.errors import BadInput
-from mimir.runs import notes
-from mimir.runs.commit import raise_attempt
+from mimir.runs import notes, orders
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
 from mimir.runs.status import derive
@@ -26,7 +25,7 @@ MINUTES = range(41)
 def test_relations() -> None:
     own = deadlines.SHELL_OVERTIME + deadlines.KILL_AFTER + deadlines.SELF_TERMINATE_WITHIN
     assert own < deadlines.WATCH_OVERTIME
-    assert max(deadlines.ORDER_RESERVED, deadlines.LISTED_WITHIN) < deadlines.UNRECORDED_FOR
+    assert max(orders.RESERVED, deadlines.LISTED_WITHIN) < deadlines.UNRECORDED_FOR
     assert deadlines.LISTED_WITHIN < deadlines.SILENT_FOR < deadlines.BEGIN_WITHIN
     assert deadlines.BEGIN_WITHIN < deadlines.KEYS_FETCHED_WITHIN
     assert deadlines.COMMIT_BEFORE_KEYS_END < deadlines.KEYS_OUTLIVE
@@ -90,8 +89,7 @@ def passes_its_deadline(desk: Desk, minute: int) -> None:
 
 
 def ordered(desk: Desk, *, record: bool = True, deadline: float = 0.0) -> None:
-    desk.order(1, deadline=deadline)
-    raise_attempt(desk.store, "run")
+    desk.begin(deadline=deadline)
     if record:
         machine = Machine("runpod", START, desk.cloud.make(offer(), "mimir-run-a0001"), price=0.5)
         notes.record_machine(desk.store, "run", 1, machine)

@@ -52,8 +52,13 @@ def allows(text: str, action: str, resource: str, prefix: str | None = None) -> 
         ("s3:GetObject", "b/p/theirs/run.json", False),
         ("s3:PutObject", "b/p/ours/a0002/x", True),
         ("s3:PutObject", "b/p/ours/HEAD", True),
-        ("s3:PutObject", "b/p/ours/model/m", True),
-        ("s3:PutObject", "b/p/ours/report.html", True),
+        ("s3:GetObject", "b/p/ours/launcher/a0002/stop.json", True),
+        ("s3:PutObject", "b/p/ours/a0002/model-m.tar", True),
+        ("s3:PutObject", "b/p/ours/model/m", False),
+        ("s3:PutObject", "b/p/ours/report.html", False),
+        ("s3:PutObject", "b/p/ours/launcher/a0002/order.json", False),
+        ("s3:PutObject", "b/p/ours/launcher/final.json", False),
+        ("s3:DeleteObject", "b/p/ours/launcher/a0002/stop.json", False),
         ("s3:AbortMultipartUpload", "b/p/ours/a0002/x", True),
         ("s3:PutObject", "b/p/ours/a0001/x", False),
         ("s3:PutObject", "b/p/ours/a00021/x", False),
@@ -64,7 +69,7 @@ def allows(text: str, action: str, resource: str, prefix: str | None = None) -> 
         ("s3:DeleteObject", "b/p/ours/a0002/x", True),
         ("s3:DeleteObject", "b/p/ours/a0001/x", False),
         ("s3:DeleteObject", "b/p/ours/HEAD", False),
-        ("s3:DeleteObject", "b/p/ours/model/m", False),
+        ("s3:DeleteObject", "b/p/ours/run.json", False),
         ("s3:DeleteObject", "b/p/_keys/ours/a0002-f00.json", True),
         ("s3:GetObject", "b/p/_keys/ours/a0002-f00.json", False),
         ("s3:PutObject", "b/p/_keys/ours/a0002-f00.json", False),
@@ -88,7 +93,7 @@ def test_listing_is_bound_to_the_run() -> None:
 
 
 def test_the_policy_fits_into_what_sts_takes() -> None:
-    assert len(session_policy.of_attempt("b" * 63, "p" * 60, "r" * 41, 99999)) <= 2048
+    assert len(session_policy.of_attempt("b" * 63, "p" * 100, "r" * 41, 99999)) <= 2048
     with pytest.raises(BadInput, match="shorter prefix"):
         session_policy.of_attempt("b" * 63, "p" * 300, "r" * 41, 1)
 

@@ -25,7 +25,7 @@ class Run:
         self.begin(T0, price, 4.0)
 
     def begin(self, at: float, price: float | None, estimate: float | None) -> Attempt:
-        number = raise_attempt(self.store, "run")
+        number = raise_attempt(self.store, "run", clock=lambda: at)
         machine = Machine("elsewhere", at, "m", price=price, estimate_hours=estimate)
         notes.record_machine(self.store, "run", number, machine)
         self.attempt = Attempt.claim(self.store, "run", number)

@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from launch.contract import deadlines
 from launch.contract.errors import BalanceEmpty, NoCapacity, NotGone, Unclear, UnknownOutcome
 from launch.contract.offer import Offer
 from launch.provision import order as ordering
 from launch.provision.order import Choice, Ordered
 from launch.provision.plan import newest_plan, stop_asked
 from mimir.errors import BadInput, Corrupt, Fenced, StoreError
-from mimir.runs import layout, notes
+from mimir.runs import layout, notes, orders
 from mimir.runs.commit import raise_attempt
 from mimir.runs.notes import StopRequest
 from mimir.runs.order import Order, Plan
@@ -62,7 +61,7 @@ def test_of_two_at_once_one_orders(desk: Desk) -> None:
 
 def test_an_order_that_was_just_begun_is_left_to_its_launcher(desk: Desk) -> None:
     desk.order(1)
-    desk.clock.now += deadlines.ORDER_RESERVED - 1
+    desk.clock.now += orders.RESERVED - 1
     with pytest.raises(Fenced, match="just now"):
         order(desk)
     assert not desk.cloud.created
@@ -70,7 +69,7 @@ def test_an_order_that_was_just_begun_is_left_to_its_launcher(desk: Desk) -> Non
 
 def test_a_launcher_that_died_after_its_intent_loses_the_attempt(desk: Desk) -> None:
     desk.order(1)
-    desk.clock.now += deadlines.ORDER_RESERVED
+    desk.clock.now += orders.RESERVED
     assert order(desk).attempt == 2
     assert desk.gone(1).kind == "refused"
     assert desk.cloud.created == ["mimir-run-a0002"]
@@ -80,15 +79,16 @@ def test_a_launcher_that_slept_after_its_intent_orders_nothing(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its lid was shut between order.json and HEAD; meanwhile another one took over."""
-    real = ordering.raise_attempt
+    real = notes.record_order
 
-    def asleep(*args: object, **more: object) -> int:
-        monkeypatch.setattr(ordering, "raise_attempt", real)
-        desk.clock.now += deadlines.ORDER_RESERVED
+    def asleep(*args: object) -> bool:
+        monkeypatch.setattr(notes, "record_order", real)
+        done = real(*args)  # type: ignore[arg-type]
+        desk.clock.now += orders.RESERVED
         assert order(desk, after=0).attempt == 2
-        return real(*args, **more)  # type: ignore[arg-type]
+        return done
 
-    monkeypatch.setattr(ordering, "raise_attempt", asleep)
+    monkeypatch.setattr(notes, "record_order", asleep)
     with pytest.raises(Fenced):
         order(desk, after=0)
     assert desk.cloud.created == ["mimir-run-a0002"]
@@ -126,8 +126,7 @@ def test_a_stop_between_two_attempts_holds(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, asked: int
 ) -> None:
     """Asked of the attempt that is replaced, or of the one that was just raised."""
-    raise_attempt(desk.store, "run")
-    desk.order(1)
+    desk.begin()
     real = notes.record_order
 
     def stopped(*args: object) -> bool:

@@ -21,8 +21,7 @@ NAME = "mimir-run-a0001"
 
 def at_work(desk: Desk) -> None:
     """Attempt 1 is ordered, on record and raised; its machine is i1."""
-    desk.order(1)
-    raise_attempt(desk.store, "run")
+    desk.begin()
     notes.record_machine(desk.store, "run", 1, Machine("runpod", START, "i1"))
     desk.work(1)
 
@@ -49,8 +48,7 @@ def replaced(desk: Desk) -> None:
 
 
 def given_up(desk: Desk) -> None:
-    desk.order(1)
-    raise_attempt(desk.store, "run")
+    desk.begin()
     notes.record_gone(desk.store, "run", 1, Gone(1.0, "refused", "its order was never answered"))
 
 
@@ -68,15 +66,13 @@ def elsewhere(desk: Desk) -> None:
 
 
 def twice(desk: Desk) -> None:
-    desk.order(1)
-    raise_attempt(desk.store, "run")
+    desk.begin()
     notes.record_machine(desk.store, "run", 1, Machine("runpod", START, "i7"))
 
 
 def on_its_way(desk: Desk) -> None:
     """Its machine is there, and nobody has written it down."""
-    desk.order(1)
-    raise_attempt(desk.store, "run")
+    desk.begin()
 
 
 def young(desk: Desk) -> None:
@@ -100,7 +96,7 @@ def never_begun(desk: Desk) -> None:
         (settled, "run run is failed"),
         (replaced, "run run is at attempt 2 by now"),
         (given_up, "attempt 1 of run run was given up: its order was never answered"),
-        (raised_only, "attempt 1 of run run was not ordered from this store"),
+        (raised_only, "attempt 1 of run run was ordered at terminal"),
         (elsewhere, "attempt 1 of run run was ordered at vastai"),
         (twice, "attempt 1 of run run has another machine, i7"),
         (never_begun, "attempt 1 of run run never began"),

@@ -1,6 +1,7 @@
 """What a watcher does about a run, round after round, on paper."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -24,7 +25,7 @@ from launch.supervise import watcher
 from launch.supervise.watcher import Seen, Watcher, rounds
 from launch.ui import runs
 from mimir.errors import BadInput, StoreError
-from mimir.runs import layout, notes
+from mimir.runs import layout, notes, orders
 from mimir.runs.commit import raise_attempt
 from mimir.runs.machine import Machine
 from mimir.runs.notes import StopRequest
@@ -99,8 +100,7 @@ def test_a_run_without_attempts_is_nobodys(desk: Desk, kept: Kept) -> None:
 
 
 def test_an_order_without_an_answer_is_adopted(desk: Desk, kept: Kept) -> None:
-    desk.order(1, estimate_hours=0.5)
-    raise_attempt(desk.store, "run")
+    desk.begin(estimate_hours=0.5)
     assert kept.round(1).sentence == "its order was never answered"
     desk.cloud.make(offer(), NAMES[1])
     seen = kept.round(1)
@@ -112,16 +112,14 @@ def test_an_order_without_an_answer_is_adopted(desk: Desk, kept: Kept) -> None:
 
 
 def test_an_order_that_comes_late_is_adopted_before_it_is_given_up(desk: Desk, kept: Kept) -> None:
-    desk.order(1)
-    raise_attempt(desk.store, "run")
+    desk.begin()
     desk.cloud.make(offer(), NAMES[1])
     assert "on record now" in kept.round(deadlines.LISTED_WITHIN).sentence
     assert kept.round().sentence == "starting"
 
 
 def test_an_order_that_never_came_is_replaced(desk: Desk, kept: Kept) -> None:
-    desk.order(1)
-    raise_attempt(desk.store, "run")
+    desk.begin()
     desk.left = ["run 1"]  # the launcher died between them and its request
     desk.cloud.list_fails = [ProviderError("502")]
     assert kept.round(deadlines.LISTED_WITHIN).sentence == "502"  # not listed is not "not there"
@@ -135,7 +133,7 @@ def test_an_order_that_never_came_is_replaced(desk: Desk, kept: Kept) -> None:
 def test_a_launcher_that_died_before_the_first_attempt(desk: Desk, kept: Kept) -> None:
     desk.order(1)
     assert not kept.round(1).over
-    assert "attempt 2 is ordered" in kept.round(deadlines.ORDER_RESERVED).sentence
+    assert "attempt 2 is ordered" in kept.round(orders.RESERVED).sentence
     assert desk.cloud.created == NAMES[2:3]
 
 
@@ -289,8 +287,7 @@ def test_a_keeper_that_died_between_a_stop_and_its_order(desk: Desk, kept: Kept)
     kept.submit()
     desk.work(1, 5)
     notes.request_stop(desk.store, "run", StopRequest(1.0))
-    desk.order(2, since=1)
-    raise_attempt(desk.store, "run")
+    desk.begin(since=1)
     seen = kept.round(deadlines.LISTED_WITHIN)
     assert (seen.over, seen.sentence) == (True, "asked to stop")
     assert desk.cloud.alive() == []
@@ -414,8 +411,7 @@ def test_a_stop_that_is_asked_among_refusals(desk: Desk, kept: Kept) -> None:
         desk.cloud.faults = [NoCapacity("none left") for _ in kept.offers]
         kept.round(watcher.ASK_AGAIN_LONGEST)
     asked = notes.request_stop(desk.store, "run", StopRequest(1.0))
-    desk.order(asked + 1, since=1, looked=asked - 2)  # another watcher, which died before it looked
-    raise_attempt(desk.store, "run")
+    desk.begin(since=1, looked=asked - 2)  # another watcher, which died before it looked
     seen = kept.round(deadlines.LISTED_WITHIN)
     assert (seen.over, seen.sentence) == (True, "asked to stop")
     assert len(desk.cloud.created) == 1 + 4 * 2
@@ -538,8 +534,7 @@ def test_a_worker_that_has_finished_has_its_last_words(desk: Desk, kept: Kept) -
 
 def test_over_means_that_no_machine_is_left(desk: Desk, kept: Kept) -> None:
     """Attempt 1's order was lost, and a person went on with attempt 2; now 1 comes up."""
-    desk.order(1)
-    raise_attempt(desk.store, "run")
+    desk.begin()
     kept.submit()
     desk.work(2, 5).finish("failed", "NaN")
     desk.cloud.immortal = True
@@ -580,7 +575,10 @@ def test_one_run_that_cannot_be_read_hides_no_other(desk: Desk, kept: Kept) -> N
     desk.store.put(layout.order_key("bad", 1), b'{"plan": 3}')
     seen, failed = rounds(kept.watcher, lambda: ["bad", "run"], desk.say)
     assert ([one.run for one in seen], failed) == (["run"], ["bad"])
-    assert "run bad could not be looked at: bad/a0001/order.json has no format" in desk.said[-1]
+    assert (
+        "run bad could not be looked at: bad/launcher/a0001/order.json has no format"
+        in desk.said[-1]
+    )
 
 
 def test_a_fault_of_our_own_in_one_run_hides_no_other(
@@ -617,6 +615,26 @@ def test_nonsense_from_a_machine_does_not_keep_it_alive(desk: Desk, kept: Kept) 
         assert "heartbeat.json" in seen.status.damage
     kept.round(deadlines.BEGIN_WITHIN + 1)
     assert desk.cloud.alive() == NAMES[2:3]
+
+
+@pytest.mark.parametrize(("forged", "says"), [(7, "never ordered"), (1, "although attempt 2")])
+def test_a_head_that_no_order_bears_out_ends_its_machine(
+    desk: Desk, kept: Kept, forged: int, says: str
+) -> None:
+    """Attempt 2 works on a stranger's machine, whose keys, or an older one's, write HEAD."""
+    kept.submit()
+    desk.work(1, 5)
+    desk.end(1, cause="signal")
+    kept.round()
+    desk.work(2, 9)
+    desk.clock.now += orders.RESERVED
+    head = replace(read_head(desk.store, "run"), attempt=forged, nonce="forged")
+    desk.store.put(layout.head_key("run"), head.to_bytes())
+    seen = kept.round()
+    assert "attempt 3 is ordered" in seen.sentence
+    assert any(says in line for line in desk.said)
+    assert (desk.gone(2).kind, desk.cloud.alive()) == ("failure", NAMES[3:4])
+    assert read_head(desk.store, "run").attempt == 3
 
 
 def test_an_unknown_machine_is_nobodys_to_end(desk: Desk, kept: Kept) -> None:

@@ -50,12 +50,20 @@ def value(words: list[str], option: str) -> list[str]:
 
 
 def test_the_order(provider: DockerProvider, paper: Paper, spec: AttemptSpec) -> None:
+    folder = (
+        Path(spec.store.removeprefix("file://").replace("%20", " ").replace("%2C", ",")) / "first"
+    )
+    for inner in ("launcher", "data"):
+        (folder / inner).mkdir(parents=True)
+    (folder / "run.json").touch()
     machine = provider.start(spec)
     words = created(paper)
     assert value(words, "--name") == ["mimir-first-a0003"]
     assert "mimir.run=first" in value(words, "--label")
-    folder = Path(spec.store.removeprefix("file://").replace("%20", " ").replace("%2C", ","))
-    assert value(words, "--mount") == [f'type=bind,"source={folder}","target={folder}"']
+    assert value(words, "--mount") == [f'type=bind,"source={folder}","target={folder}"'] + [
+        f'type=bind,"source={folder / inner}","target={folder / inner}",readonly'
+        for inner in ("launcher", "run.json", "data")
+    ]
     assert value(words, "--network") == ["none"]
     assert value(words, "--user") == [f"{os.getuid()}:{os.getgid()}"]
     assert {"--read-only", "no-new-privileges"} <= set(words)

@@ -1,0 +1,174 @@
+"""Begins and ends attempts from outside: what the launcher does to HEAD.
+
+A change that contends by design reads and swaps until it succeeds or is refused. A HEAD that is
+not to be believed (`mimir.runs.orders`) is brought back to the newest attempt that was ordered.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from mimir.errors import BadInput, Fenced, StoreError
+from mimir.runs import layout, notes, orders
+from mimir.runs.head import Head, Register, pauses
+from mimir.runs.notes import Gone
+from mimir.runs.order import Order
+from mimir.runs.store import Store
+
+
+def raise_attempt(
+    store: Store,
+    run: str,
+    intent: Order | None = None,
+    *,
+    after: int | None = None,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+    rng: random.Random | None = None,
+) -> int:
+    """Begin the next attempt of a run, fencing every older one; its number.
+
+    Its order is written first: who fails to create it begins nothing, and without it nobody
+    believes HEAD (`mimir.runs.orders`). A HEAD that is not to be believed is put right first.
+    Allowed after failed and stopped: whoever calls has decided so.
+
+    Args:
+        intent: the order, without what it remembers of HEAD (default: one by hand).
+        after: the attempt that is to be replaced (default: the one at HEAD).
+        clock: unix seconds.
+
+    Raises:
+        Fenced: the run is at another attempt than `after`, or somebody else begins one now.
+        BadInput: there is no such run, or it is done: its configuration is frozen, so nothing
+            is left to train.
+    """
+    register = Register(store, layout.head_key(run), sleep=sleep, rng=rng)
+    intent = intent or orders.by_hand("terminal", clock())
+    for _ in range(register.tries):
+        head = _read(register)
+        number = head.attempt
+        before = notes.read_order(store, run, number) if number else None
+        known = number == 0 or before is not None
+        # That an attempt is done is no longer its to say once the next one has a machine.
+        done = head.state == "done"
+        if done and known and notes.read_machine(store, run, number + 1) is None:
+            _must_go_on(head)
+        if not done and known and after in (None, number):
+            wanted = orders.remembering(intent, head, before)
+            if notes.record_order(store, run, number + 1, wanted):
+                return _raise(register, number, number + 1, _must_go_on).attempt
+        after = _put_right(register, head, after, clock())
+    raise Fenced(f"others begin attempts of run {run} at the same time: look at it again")
+
+
+def _put_right(register: Register, head: Head, after: int | None, now: float) -> int:
+    """Bring a HEAD that is not to be believed to the newest attempt that was ordered; its number.
+
+    Whoever placed an order and did not raise HEAD cannot do so any more afterwards. Fenced if
+    HEAD is right, or if somebody is about to raise it.
+    """
+    store, run = register.store, head.run
+    number = notes.newest_order(store, run)
+    if number == head.attempt or after not in (None, head.attempt, number):
+        raise Fenced(
+            f"run {run} is at attempt {number} and no longer at {after}: somebody else has begun "
+            "one meanwhile"
+        )
+    order = notes.read_order(store, run, number) if number else None
+    if number > head.attempt and order is not None and orders.is_fresh(order, now):
+        raise Fenced(
+            f"attempt {number} of run {run} is being ordered by somebody else just now: "
+            "look at it by `python -m launch status`, or try again in two minutes"
+        )
+    if number < head.attempt or notes.read_machine(store, run, number) is not None:
+        _raise(register, head.attempt, number, lambda head: None)
+        return number
+    _raise(register, head.attempt, number, _must_go_on)
+    why = "its launcher ended before a machine was ordered"
+    notes.record_gone(store, run, number, Gone(now, "refused", why))
+    return number
+
+
+def _raise(register: Register, old: int, new: int, allowed: Callable[[Head], None]) -> Head:
+    """Swap HEAD from attempt `old` to `new`; `allowed` raises if that is not to be."""
+
+    def queued(head: Head) -> Head:
+        if head.attempt != old:
+            raise Fenced(
+                f"run {head.run} is at attempt {head.attempt} and no longer at {old}: somebody "
+                "else has begun one meanwhile"
+            )
+        allowed(head)
+        return replace(head, attempt=new, owner="", state="queued", reason="")
+
+    return change(register, queued)
+
+
+def _must_go_on(head: Head) -> None:
+    if head.state == "done":
+        raise BadInput(f"run {head.run} is done: pull its model, or submit under another name")
+
+
+def end_attempt(
+    store: Store,
+    run: str,
+    attempt: int,
+    state: str,
+    reason: str,
+    *,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+    rng: random.Random | None = None,
+) -> Head:
+    """Write from outside that a run ended as "failed" or "stopped", e.g. for want of a machine.
+
+    A worker that still holds the attempt is fenced by this. Fenced if the run is at another
+    attempt; a HEAD that is not to be believed is put right first.
+    """
+    if state not in ("failed", "stopped"):
+        raise ValueError(f"{state!r} cannot be declared from outside")
+
+    def ended(head: Head) -> Head:
+        must_be_at(head, attempt)
+        if head.state == "done":
+            raise BadInput(f"run {run} is done already")
+        return replace(head, state=state, reason=reason, owner="")
+
+    register = Register(store, layout.head_key(run), sleep=sleep, rng=rng)
+    head = _read(register)
+    if head.attempt != attempt:
+        _put_right(register, head, attempt, clock())
+    return change(register, ended)
+
+
+def must_be_at(head: Head, attempt: int) -> None:
+    """Fenced if HEAD is at another attempt."""
+    if head.attempt != attempt:
+        raise Fenced(
+            f"run {head.run} is at attempt {head.attempt}, this is attempt {attempt}: "
+            "a newer one was ordered (or this one never was), this process stops"
+        )
+
+
+def _read(register: Register) -> Head:
+    head = register.read()
+    if head is None:
+        raise BadInput(f"there is no {register.key} in {register.store.url}: check the name")
+    return head
+
+
+def change(register: Register, make: Callable[[Head], Head]) -> Head:
+    """Read and swap HEAD until it succeeds or `make` refuses; BadInput if there is none.
+
+    For changes that contend by design. Here another writer's nonce is no fence: a last commit
+    of the attempt being replaced may come between read and swap.
+    """
+    for pause in pauses(register.rng, register.tries):
+        make(_read(register))
+        try:
+            return register.swap(make)
+        except Fenced as error:
+            last = error
+            register.sleep(pause)
+    raise StoreError(f"{register.key} is contended, gave up after {register.tries} tries: {last}")
