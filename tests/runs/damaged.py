@@ -17,6 +17,9 @@ RAW = [
 ]  # fmt: skip
 """What may stand in a value's place, as text: much of it is no JSON."""
 
+MUCH = (1 << 20) + 9
+"""Bytes: more than a document may have."""
+
 _HERE = "\x00here\x00"
 
 
@@ -64,7 +67,7 @@ def _flipped(data: bytes, rng: random.Random) -> bytes:
 
 def _whole(data: bytes, rng: random.Random) -> bytes:
     """Something else altogether, or far too much."""
-    much = b" " * (1 << 20) + 9
+    much = b" " * MUCH
     return rng.choice([
         b"", b"\n", b"null", b"[]", b"{}", b'"x"', b"7", b"\xff\xfe\x00", b"\x00" * 5_000,
         data.decode().encode("utf-16"), b"\xef\xbb\xbf" + data, data * 2, data + b"x",
@@ -105,7 +108,7 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
     try:
         json.loads(lines[at])
     except ValueError:
-        return rng.choice([_cut, _flipped, lambda *_: b"", lambda *_: bytes(1 << 20) + 9])(data, rng)
+        return rng.choice([_cut, _flipped, lambda *_: b"", lambda *_: bytes(MUCH)])(data, rng)
     if len(lines) <= 2 or kind in (_whole, _cut, _flipped):
         return kind(data, rng)
     return b"\n".join([*lines[:at], kind(lines[at], rng), *lines[at + 1 :]])
