@@ -55,6 +55,7 @@ def status_text(
     bill = cost.line(cost.bill(status, time.time() if now is None else now))
     lines += [f"  cost         {bill}"] if bill else []
     lines += _attempts(status)
+    lines += [f"  damaged      {status.damage}"] if status.damage else []
     advice = _advice(status, store, busy)
     return "\n".join([*map(one_line, lines), *(["", advice] if advice else [])])
 
@@ -75,7 +76,7 @@ def runs_table(runs: Sequence[Listed], now: float) -> str:
     for listed in runs:
         status = listed.status
         if status is None:
-            rows.append((listed.run, "?", "unreadable", "", "", "", "", ""))
+            rows.append((listed.run, "?", "damaged", "", "", "", "", ""))
             problems.append(one_line(f"{listed.run}: {listed.problem}"))
             continue
         rows.append(
@@ -90,6 +91,7 @@ def runs_table(runs: Sequence[Listed], now: float) -> str:
                 duration(now - status.created),
             )
         )
+        problems += [f"{listed.run}: {status.damage}"] if status.damage else []
     return "\n".join([table(rows), *problems])
 
 
@@ -104,6 +106,10 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _state(status: Status) -> str:
+    return f"{_undamaged(status)}, damaged" if status.damage else _undamaged(status)
+
+
+def _undamaged(status: Status) -> str:
     if status.state == "queued" and status.attempt == 0:
         return "not started"
     if status.state in ("queued", "running") and status.stop_requested:

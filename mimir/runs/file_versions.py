@@ -19,12 +19,14 @@ and deletion moves this folder away as a whole. So it finds its temporary file g
 """
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 
 from mimir.errors import StoreError
 from mimir.runs import file_names
+from mimir.runs.store import DOCUMENT, too_large
 
 _AFTER = ".versions"
 _TRIES = 100
@@ -78,12 +80,15 @@ class Versions:
             self._known[self.path] = low
         return low
 
-    def find(self) -> tuple[int, bytes] | None:
-        """(number of the newest version, body); None if there is no such object."""
+    def find(self, limit: int) -> tuple[int, bytes] | None:
+        """(number of the newest version, body); None if there is no such object.
+
+        Corrupt if it has more than `limit` bytes.
+        """
         for _ in range(_TRIES):
             number = self.newest()
             try:
-                return number or 1, self.body(number) if number else _read(self.path)
+                return number or 1, _read(self.name(number) if number else self.path, limit)
             except FileNotFoundError:
                 if not number:
                     return None
@@ -127,6 +132,12 @@ class Versions:
             file_names.discard(self.path)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, limit: int = DOCUMENT) -> bytes:
     with file_names.open_body(path) as file:
-        return file.read()
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise too_large(str(path), size, limit)
+        data = file.read(size + 1)
+    if len(data) > limit:  # it has grown
+        raise too_large(str(path), None, limit)
+    return data
