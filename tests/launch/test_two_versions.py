@@ -20,7 +20,7 @@ from launch.contract.errors import NoCapacity
 from launch.provision.order import Choice, order
 from launch.supervise.watcher import Watcher, rounds
 from mimir.errors import BadInput, Fenced, MimirError
-from mimir.runs import head, notes, parts, record
+from mimir.runs import final, head, notes, parts, record
 from mimir.runs.collect import collect
 from mimir.runs.commit import Attempt
 from mimir.runs.head import Head
@@ -33,13 +33,16 @@ from mimir.runs.store import Versioned
 from tests.launch.paper import CONFIG, START, Desk, offer
 from tests.runs.memory import MemoryStore
 
-FORMATS = {"HEAD": head, "the record": record, "the documents": notes, "the metrics": parts}
+FORMATS = {
+    "HEAD": head, "the record": record, "the documents": notes, "the metrics": parts,
+    "the seal": final,
+}  # fmt: skip
 """Modules that each say the format of what they write."""
 DIFFER = st.sampled_from([*((name,) for name in FORMATS), (), tuple(FORMATS)])
 BUILDS = st.sampled_from(["old", "new"])
 PLAN = Plan(("runpod",), Limits(max_failures=50))
 ONCE = ("order.json", "machine.json", "gone.json", "outcome.json", "unended.json", "stop.json",
-        "run.json", ".txt", ".jsonl", ".safetensors")  # fmt: skip
+        "run.json", "final.json", ".txt", ".jsonl", ".safetensors")  # fmt: skip
 """Ends of the keys of what is written once."""
 
 
@@ -217,7 +220,8 @@ class Versions(RuleBasedStateMachine):
 
     def foreign(self, build: str) -> list[str]:
         """Keys of what a look at the run reads, and which another build wrote."""
-        kinds = {"HEAD": "HEAD", "run.json": "the record", ".jsonl": "the metrics"}
+        kinds = {"HEAD": "HEAD", "run.json": "the record", ".jsonl": "the metrics",
+                 "final.json": "the seal"}  # fmt: skip
         kinds |= dict.fromkeys(ONCE[:5], "the documents")
         found = []
         for key, stored in self.store.objects.items():
@@ -256,8 +260,32 @@ class Versions(RuleBasedStateMachine):
         assert len(self.desk.cloud.alive()) <= 1
 
 
+@pytest.mark.parametrize("first", ["old", "new"])
+@pytest.mark.parametrize("kind", FORMATS)
+def test_what_the_other_build_wrote_is_refused(kind: str, first: str) -> None:
+    """One kind of object differs, and each of its kind was written by the first build."""
+    second = {"old": "new", "new": "old"}[first]
+    story = Versions()
+    story.begin((kind,), first, first)
+    try:
+        story.commit(0, 3)
+        story.report(0)
+        story.end(0, True)
+        story.watch(first, 30)
+        for act in (story.look, story.stop, story.watch, story.look):
+            act(*((second, 1) if act == story.watch else (second,)))
+            story.nothing_is_lost()
+        assert story.refused
+        assert story.foreign(second)
+        assert not story.foreign(first)
+        story.look(first)
+        assert not story.refused
+    finally:
+        story.teardown()
+
+
 Versions.TestCase.settings = settings(
-    max_examples=80, stateful_step_count=25, deadline=None, derandomize=True, database=None,
+    max_examples=60, stateful_step_count=25, deadline=None, derandomize=True, database=None,
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 TestVersions = Versions.TestCase
