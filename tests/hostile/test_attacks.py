@@ -1,0 +1,85 @@
+"""Every attack on paper: the laptop's commands before and after its machine dies."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mimir.errors import StoreDenied
+from tests.hostile.attacks import ATTACKS, Attack
+from tests.hostile.ground import (
+    NEIGHBOURS,
+    VICTIM,
+    Ground,
+    Machine2,
+    populate,
+    standing,
+)
+from tests.hostile.policy import CutDown
+from tests.launch.paper import URL
+from tests.runs.memory import MemoryStore
+
+
+@pytest.fixture
+def ground(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Ground]:
+    store = MemoryStore()
+    store.url = URL
+
+    def read() -> str:
+        out, err = capsys.readouterr()
+        return out + err
+
+    with standing(Ground(store, tmp_path, read), monkeypatch) as ground:
+        populate(ground, lambda attempt: CutDown(store, VICTIM, attempt))
+        ground.remember()
+        yield ground
+
+
+@pytest.fixture
+def machine(ground: Ground) -> Machine2:
+    return Machine2(CutDown(ground.store, VICTIM, 2), CutDown(ground.store, VICTIM, 1))
+
+
+REFUSED = [each for each in ATTACKS if each.refused]
+WRITTEN = [each for each in ATTACKS if not each.refused]
+
+
+@pytest.mark.parametrize("attack", REFUSED, ids=lambda each: each.name)
+def test_what_the_policy_refuses(ground: Ground, machine: Machine2, attack: Attack) -> None:
+    with pytest.raises(StoreDenied):
+        attack.act(machine)
+
+
+def test_unharmed(ground: Ground) -> None:
+    """Without an attack: what the other tests look at does happen."""
+    ground.look()
+    assert ground.newest(VICTIM) == 2
+    ground.evict()
+    ground.round()
+    ground.check()
+    assert ground.newest(VICTIM) == 3
+    assert len(ground.alive(VICTIM)) == 1
+
+
+@pytest.mark.parametrize("attack", WRITTEN, ids=lambda each: each.name)
+def test_what_it_may_write(ground: Ground, machine: Machine2, attack: Attack) -> None:
+    attack.act(machine)
+    ground.look()
+    ground.check()
+    ground.evict()
+    ground.round()
+    ground.round()
+    ground.check()
+    if attack.spares:
+        assert ground.newest(VICTIM) == 3
+    ground.launch("resume", VICTIM, "--take-over", "--yes")
+    attack.act(machine)  # its keys outlive its attempt
+    ground.look()
+    ground.launch("stop", VICTIM, "--no-wait")
+    ground.check()
+    assert ground.newest(VICTIM) <= 6
+    assert all(ground.newest(name) == 2 for name in NEIGHBOURS)
+    assert re.search(attack.tells, "\n".join(ground.told))
