@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from mimir.runs.head import Head
 from mimir.runs.notes import refused_before
 from mimir.runs.parts import read_metrics, read_parts
 from mimir.runs.record import read_run
-from mimir.runs.status import read_head
+from mimir.runs.status import final_head
 from mimir.runs.store import Store, Stored
 
 Begin = Callable[[str, int], Callable[[int], None]]
@@ -46,7 +47,7 @@ def collect(store: Store, run: str, begin: Begin) -> Download:
     # A run that goes on drops its older checkpoints: then HEAD names newer ones by now. What is
     # still missing at the third look has been lost.
     for bad in ((Corrupt,), (Corrupt,), (Corrupt, NotFound)):
-        head = read_head(store, run)
+        head = final_head(store, run, time.time())
         try:
             gift = _weights(store, head, begin, bad)
             break

@@ -69,11 +69,13 @@ def _work_here(store: Any, name: str) -> int:
     import platform
     import time
 
+    from mimir.errors import DONE
     from mimir.runs import notes
     from mimir.runs.collect import try_collect
     from mimir.runs.commit import raise_attempt
     from mimir.runs.machine import Machine
     from mimir.runs.record import read_run
+    from mimir.runs.status import final_head
     from mimir.worker.supervisor import Worker, to_stdout
 
     read_run(store, name)
@@ -83,7 +85,10 @@ def _work_here(store: Any, name: str) -> int:
     try_collect(store, name, print)
     print(f"run {name} in {store.url}; follow it by `python -m launch status {name}`", flush=True)
     interactive = sys.stdout.isatty()
-    return Worker(store, name, attempt, out=to_stdout, interactive=interactive).work()
+    code = Worker(store, name, attempt, out=to_stdout, interactive=interactive).work()
+    if code == DONE:
+        final_head(store, name, time.time())  # sealed by whoever holds the user's own rights
+    return code
 
 
 def preflight(

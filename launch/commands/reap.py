@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from launch.supervise.reaper import Stray
 
 
-def reap(*, provider: str = "any", yes: bool = False, store: str = "", json: bool = False) -> int:
+def reap(
+    *,
+    provider: str = "any",
+    machine: str = "",
+    yes: bool = False,
+    store: str = "",
+    json: bool = False,
+) -> int:
     """End machines that bear our name and work for no run of this store.
 
     Lists every machine named mimir-<run>-a<attempt> of every provider that has a key here. One
@@ -19,6 +26,7 @@ def reap(*, provider: str = "any", yes: bool = False, store: str = "", json: boo
 
     Args:
         provider: which, several as A,B (default: all that have a key here).
+        machine: end this one machine of the provider, by its id there and whatever its name.
         yes: do not ask.
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         json: print JSON: for each machine `provider`, `id`, `name`, `price`, `why` ("" if it is
@@ -35,7 +43,12 @@ def reap(*, provider: str = "any", yes: bool = False, store: str = "", json: boo
 
     opened = open_store(store or default_store())
     places = [registry.rented(name) for name in registry.several(provider)]
-    found, problems = reaper.find(opened, places, time.time())
+    if machine and len(places) != 1:
+        raise BadInput("--machine is an id of one service: name it by --provider")
+    if machine:
+        found, problems = [reaper.by_id(places[0], machine)], list[str]()
+    else:
+        found, problems = reaper.find(opened, places, time.time())
     for problem in problems:
         say(problem)
     strays = [one for one in found if one.why]

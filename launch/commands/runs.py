@@ -16,12 +16,15 @@ def runs(*, store: str = "", json: bool = False) -> None:
     """
     from launch.ui.runs import runs_table
     from launch.ui.terminal import say
-    from mimir.runs.status import list_runs
+    from mimir.runs.status import list_runs, seal_if_done
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 
     opened, now = open_store(store or default_store()), time.time()
     found = list_runs(opened, now)
+    for listed in found:
+        if listed.status is not None:
+            seal_if_done(opened, listed.status, now)
     if json:
         rows = [
             {

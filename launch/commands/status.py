@@ -18,12 +18,14 @@ def status(name: str, *, store: str = "", json: bool = False) -> None:
     from launch.pricing.bill import bill
     from launch.supervise import diagnosis
     from launch.ui.runs import status_text
-    from mimir.runs.status import derive
+    from mimir.runs.status import derive, seal_if_done
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 
     now = time.time()
-    found = derive(open_store(store or default_store()), name, now)
+    opened = open_store(store or default_store())
+    found = derive(opened, name, now)
+    seal_if_done(opened, found, now)
     if json:
         print(json_text.dumps({**found.as_json(), "bill": bill(found, now).as_json()}, indent=2))
     else:

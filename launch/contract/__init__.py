@@ -7,6 +7,7 @@ provider    Provider, Machine, AttemptSpec, Caps: what every provider offers
 cloud       Cloud: one service's HTTP, for providers that rent by the hour
 offer       what is wanted of a machine, and what a service would rent
 errors      what a provider can answer, by what the caller does next
+state       where this computer keeps what belongs to its attempts
 redaction   removes secrets from what services and machines say
 deadlines   every time limit that more than one module must agree on
 """

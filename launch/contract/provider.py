@@ -106,8 +106,13 @@ class Provider(Protocol):
     def alive(self, machine: Machine) -> bool | None:
         """Whether the machine is there; None if this provider cannot tell from here."""
 
-    def end(self, machine: Machine) -> None:
-        """End the machine; returns only when it is verified gone, else NotGone."""
+    def end(self, spec: AttemptSpec, machine: Machine) -> None:
+        """End the attempt's machine; returns only when it is verified gone, else NotGone.
+
+        `machine` comes from a store and is no proof of whose it is: what is ended or deleted is
+        what bears the name that follows from the spec's store, run and attempt. NotGone, naming
+        it and the command that ends it, for a machine with another name.
+        """
 
     def output(self, machine: Machine, lines: int) -> list[str]:
         """The last lines that the machine itself printed; [] if they cannot be had.

@@ -129,6 +129,14 @@ class Rented:
             found = self.cloud.get(machine.id)
         return None if found is None or found.state is State.GONE else self._shown_to_people(found)
 
+    def by_id(self, id: str) -> Instance:
+        """The machine with this id, whatever its name; BadInput if the service has none."""
+        with self._secrets.guard():
+            found = self.cloud.get(id)
+        if found is None or found.state is State.GONE:
+            raise BadInput(f"{self.name} has no machine {id}: look at its console")
+        return self._shown_to_people(found)
+
     def instances(self) -> list[Instance]:
         """All machines of the account with a name of ours, complete or an error."""
         with self._secrets.guard():
@@ -140,8 +148,17 @@ class Rented:
         except (ProviderError, BadInput):
             return None
 
-    def end(self, machine: Machine) -> None:
-        self._end(machine.id, machine.name)
+    def end(self, spec: AttemptSpec, machine: Machine) -> None:
+        """End it if the service knows it by the attempt's name; else what bears that name."""
+        name = machine_name(spec.run, spec.attempt)
+        try:
+            self._end(machine.id, name)
+        except _Misnamed:
+            with self._secrets.guard():
+                own = self._named(name)
+            if own is not None:
+                self._end(own.id, name)
+            raise
 
     def end_instance(self, instance: Instance) -> None:
         """As `end`, for one that the service listed."""
@@ -166,7 +183,7 @@ class Rented:
         try:
             number = self.cloud.create(offer, what, name)
         except Leaked as error:
-            self._end(error.id, name)
+            self._end(error.id, "")
             raise NoCapacity(f"{error} (what it had made all the same is ended)") from error
         except UnknownOutcome as error:
             number = self._look_for(name, error)
@@ -230,11 +247,18 @@ class Rented:
             self._end_within(GONE_WITHIN, number, name)
 
     def _end_within(self, seconds: float, number: str, name: str) -> None:
+        """name: that the service must know it by, "" for one that was made just now."""
         until = self._clock() + seconds
         pause, last = 1.0, "no answer yet"
+        seen = not name
         while True:
             try:
+                if not seen:
+                    self._must_be(name, number)
+                    seen = True
                 self.cloud.terminate(number)
+            except _Misnamed:
+                raise
             except RateLimited as error:
                 pause, last = max(pause, error.retry_after), str(error)
             except MimirError as error:
@@ -250,8 +274,25 @@ class Rented:
                 last = str(error)
             if self._clock() >= until:
                 raise NotGone(
-                    f"machine {name} ({self.name} {number}) cannot be shown to be gone ({last}): "
-                    "it may still cost money; try again, or end it in the service's console"
+                    f"machine {name or 'made just now'} ({self.name} {number}) cannot be shown to "
+                    f"be gone ({last}): it may still cost money; try again, or end it in the "
+                    "service's console"
                 )
             self._sleep(min(pause, 30.0))
             pause = min(2 * pause, 20.0)
+
+    def _must_be(self, name: str, number: str) -> None:
+        """_Misnamed if the service knows the machine by another name: a store may say any id."""
+        found = self.cloud.get(number)
+        if found is None or found.name == name:
+            return
+        rate = f"${found.price:.3f}/h" if found.price is not None else "money"
+        raise _Misnamed(
+            f"machine {number} of {self.name} is named {found.name!r}, and not {name}: it is not "
+            f"ended, and costs {rate}; if it is this run's, end it by `python -m launch reap "
+            f"--provider {self.name} --machine {number}`"
+        )
+
+
+class _Misnamed(NotGone):
+    """The machine on record is another one by its service's name."""

@@ -153,7 +153,7 @@ def _order(
     try:
         notes.record_machine(store, run, attempt, machine)
     except MimirError:
-        provider.end(machine)  # nobody would find it but by its name
+        provider.end(spec, machine)  # nobody would find it but by its name
         terminate.forget_keys(store, run, attempt)
         raise
     ordered = Ordered(run, attempt, provider, machine)
@@ -210,7 +210,7 @@ def _turn_back_if_late(store: Store, ordered: Ordered, clock: Callable[[], float
     run, attempt = ordered.run, ordered.attempt
     if read_head(store, run).attempt == attempt:
         return
-    ordered.provider.end(ordered.machine)
+    ordered.provider.end(AttemptSpec(store.url, run, attempt), ordered.machine)
     terminate.forget_keys(store, run, attempt)
     why = "it came after its replacement was ordered"
     notes.record_gone(store, run, attempt, Gone(clock(), "over", why))

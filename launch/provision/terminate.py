@@ -40,14 +40,17 @@ def close(
     if machine.provider not in registry.names():
         return False  # a terminal's, or a newer Mimir's
     place = provider(machine.provider)
+    spec = AttemptSpec(store.url, run, attempt.attempt)
     if not place.caps.paid:
         alive = place.alive(machine)
         if alive is None:
             return False  # on another computer, and costs nothing
         if alive:
-            place.end(machine)
+            place.end(spec, machine)
     else:
-        place.end(machine)  # even if it seems to be gone: a list may be wrong, the end is free
+        place.end(
+            spec, machine
+        )  # even if it seems to be gone: a list may be wrong, the end is free
         forget_keys(store, run, attempt.attempt)
     notes.record_gone(store, run, attempt.attempt, gone)
     return True

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from launch.contract.errors import ProviderError, UnknownOutcome
+from launch.contract.provider import AttemptSpec
 from launch.providers import registry
 from launch.provision import liveness
 from launch.provision.order import Ordered, Say
@@ -73,7 +74,7 @@ def retire(store: Store, status: Status, say: Say, clock: Callable[[], float] = 
     if current.machine is None or not live:
         return
     try:
-        provider.end(current.machine)
+        provider.end(AttemptSpec(store.url, status.run, current.attempt), current.machine)
     except ProviderError as error:
         say(f"attempt {status.attempt} is replaced, but its machine may still run: {error}")
 

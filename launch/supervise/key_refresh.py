@@ -11,7 +11,7 @@ from calendar import timegm
 from collections.abc import Callable
 from pathlib import Path
 
-from launch.contract import deadlines
+from launch.contract import deadlines, state
 from launch.contract.provider import Machine
 from launch.payload import credentials as keys
 from mimir.runs.order import KeySource
@@ -45,10 +45,9 @@ def if_due(
     Nothing is done for a machine elsewhere, for keys that do not end or outlive the attempt's
     deadline by what `keys.mint` gives, and for one's own keys. Raises as `keys.mint`.
     """
-    folder = machine.detail("keys")
-    if source.static or machine.host != platform.node() or not folder:
+    if source.static or machine.host != platform.node():
         return False
-    path = Path(folder) / "keys.json"
+    path = state.of_attempt("keys", store_url, run, attempt) / "keys.json"
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         ends = timegm(time.strptime(value["Expiration"], "%Y-%m-%dT%H:%M:%SZ"))

@@ -9,7 +9,7 @@ from mimir.errors import StoreDenied, StoreError, StoreUnfit
 from mimir.runs import notes
 from mimir.runs.head import ENDED
 from mimir.runs.parts import read_parts
-from mimir.runs.status import SILENT_AFTER, Status, derive, read_head
+from mimir.runs.status import SILENT_AFTER, Status, derive, read_head, seal_if_done
 from mimir.runs.store import Store
 
 LOG_POLL = 1.0
@@ -74,6 +74,7 @@ class Follower:
                 end = self._look() if self._keep is None else self._look_and_keep()
                 if end:
                     status = derive(self._store, self._run, self._clock())
+                    seal_if_done(self._store, status, self._clock())
                     return Followed(status, vanished=end == "vanished")
                 self._away = False
             except (StoreDenied, StoreUnfit):

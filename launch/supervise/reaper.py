@@ -60,6 +60,13 @@ def find(store: Store, providers: Sequence[Rented], now: float) -> tuple[list[St
     return found, problems
 
 
+def by_id(provider: Rented, id: str) -> Stray:
+    """A machine that a person names by its id, because the service has it under another name."""
+    instance = provider.by_id(id)
+    run, attempt = parse_name(instance.name) or ("", 0)
+    return Stray(provider, instance, run, attempt, "you named it by its id")
+
+
 def end(
     store: Store, strays: Sequence[Stray], clock: Callable[[], float], say: Callable[[str], None]
 ) -> tuple[list[str], list[str]]:
@@ -82,7 +89,7 @@ def end(
 
 def _write_down(store: Store, stray: Stray, gone: Gone) -> None:
     """Where it was the attempt's machine, or its order never learnt that there was one."""
-    order = notes.read_order(store, stray.run, stray.attempt)
+    order = notes.read_order(store, stray.run, stray.attempt) if stray.attempt else None
     if order is None or order.provider != stray.provider.name:
         return
     machine = notes.read_machine(store, stray.run, stray.attempt)

@@ -29,7 +29,7 @@ from mimir.runs.commit import end_attempt
 from mimir.runs.head import ENDED
 from mimir.runs.notes import Gone
 from mimir.runs.order import Order, Plan
-from mimir.runs.status import Status, derive, read_head
+from mimir.runs.status import Status, derive, read_head, seal_if_done
 from mimir.runs.store import Store
 
 ASK_AGAIN, ASK_AGAIN_LONGEST = 60.0, 600.0
@@ -105,6 +105,7 @@ class Watcher:
             if found.kind == "over":
                 if self._finishing(observed):
                     return self._seen(status, False, False, "its worker writes its last words")
+                seal_if_done(self._store, status, self._clock())
                 acted = self._close(status, Gone(self._clock(), "over", found.why))
                 return self._seen(status, True, acted, found.why)
             return self._replace(observed, found)
@@ -256,7 +257,8 @@ class Watcher:
             self._say(f"the keys of run {observed.status.run} could not be replaced: {error}")
 
     def _seen(self, status: Status, over: bool, acted: bool, sentence: str) -> Seen:
-        return Seen(status.run, status, over, acted, sentence)
+        told = f"{sentence}; {status.warning}" if status.warning else sentence
+        return Seen(status.run, status, over, acted, told)
 
 
 def _since(observed: Observation) -> int:

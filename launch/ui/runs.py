@@ -8,7 +8,7 @@ from launch.pricing import bill as cost
 from launch.provision import liveness
 from mimir.runs.figures import status_words
 from mimir.runs.machine import Machine
-from mimir.runs.status import AttemptStatus, Listed, Status
+from mimir.runs.status import DISPUTED, AttemptStatus, Listed, Status
 from mimir.text import duration
 
 PROG = "python -m launch"
@@ -42,6 +42,7 @@ def status_text(
     if status.reason:
         title += f" ({status.reason})"
     lines = [title, f"  preset       {status.preset}", f"  progress     {_progress(status)}"]
+    lines += [f"  warning      {status.warning}"] if status.warning else []
     if status.loss is not None or status.val is not None:
         held_out = status_words(status.held_out())
         loss = f"{status.loss:.4f}" if status.loss is not None else "none yet"
@@ -194,7 +195,7 @@ def _end(attempt: AttemptStatus, status: Status) -> str:
 
 def _advice(status: Status, store: str, busy: bool) -> str:
     resume = command("resume", status.run, store)
-    if status.state in ("interrupted", "stopped", "failed"):
+    if status.state in ("interrupted", "stopped", "failed", DISPUTED):
         return f"To go on from step {status.committed_step}: {resume}"
     if status.state == "done":
         return f"To fetch the model: {command('pull', status.run, store)}"

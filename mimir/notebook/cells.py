@@ -30,7 +30,7 @@ from mimir.runs.figures import RANKING
 from mimir.runs.machine import Machine
 from mimir.runs.parts import read_metrics
 from mimir.runs.record import RunRecord, read_run
-from mimir.runs.status import Status, derive, read_head
+from mimir.runs.status import Status, derive, read_head, seal_if_done
 from mimir.runs.store import Store, open_store
 from mimir.submission import enter, prepare
 
@@ -187,6 +187,7 @@ def train(session: Session, *, take_over: bool = False, screen: Screen | None = 
         child.terminate()  # a worker that nobody follows would still hold the GPU
         raise
     status = derive(store, session.run, time.time())
+    seal_if_done(store, status, time.time())
     if child.returncode == DONE:
         print(f"Run {session.run} is done at step {status.step:,}")
         return status

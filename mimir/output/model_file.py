@@ -13,7 +13,7 @@ from mimir.data.peptides import of_run
 from mimir.errors import BadInput, Corrupt, NotFound
 from mimir.model.denoiser import Denoiser
 from mimir.output import export
-from mimir.runs import archive
+from mimir.runs import archive, final
 from mimir.runs.head import Head, Kept
 from mimir.runs.record import read_run
 from mimir.runs.status import read_head
@@ -64,7 +64,7 @@ def from_run(store: Store, run: str) -> Opened:
         BadInput: there is no such run, or it has no checkpoint yet.
         Corrupt: nothing of it can be used.
     """
-    head = read_head(store, run)
+    head = final.read(store, run) or read_head(store, run)
     if head.model is None:
         return _from_checkpoint(store, run, head)
     stored = head.model

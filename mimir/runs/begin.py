@@ -48,6 +48,8 @@ def raise_attempt(
     for _ in range(register.tries):
         head = _read(register)
         number = head.attempt
+        if store.read(layout.final_key(run)) is not None:
+            _must_go_on(replace(head, state="done"))
         before = notes.read_order(store, run, number) if number else None
         known = number == 0 or before is not None
         # That an attempt is done is no longer its to say once the next one has a machine.

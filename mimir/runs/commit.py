@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mimir.errors import Corrupt, Fenced, NotFound, StoreError
-from mimir.runs import layout
+from mimir.runs import layout, notes, orders
 from mimir.runs.begin import change, end_attempt, must_be_at, raise_attempt
 from mimir.runs.head import ENDED, Head, Kept, Register, fresh
 from mimir.runs.retention import best_of, retain
@@ -42,6 +42,7 @@ class Attempt:
         self.store, self.run, self.number, self.owner = store, run, number, owner
         self._register = register
         self._say = say
+        self._loaded: tuple[Kept, bytes, tuple[Kept, ...]] | None = None
 
     @classmethod
     def claim(
@@ -111,7 +112,8 @@ class Attempt:
     ) -> Kept:
         """Upload a checkpoint and make HEAD name it; only then it exists.
 
-        step: optimizer steps done, not below HEAD's. loss: finite held-out loss or None.
+        step: optimizer steps done, not below HEAD's. loss: finite held-out loss or None. What an
+        older attempt wrote is named no more afterwards (`inherit` copies it before).
         Fenced if the attempt was taken over. After any other StoreError HEAD is as before, or
         the commit lands late and the next one builds on it: training may go on.
         """
@@ -126,7 +128,7 @@ class Attempt:
             nonlocal before
             self._must_hold(head)
             before = head
-            kept, best = retain(head.kept, new)
+            kept, best = retain(self._own(head), new)
             return replace(head, step=step, kept=kept, best=best, reason="")
 
         after = self._register.swap(committed)
@@ -139,22 +141,28 @@ class Attempt:
         """The newest checkpoint that is intact, with `check` of its bytes; None for a fresh start.
 
         `check` raises Corrupt for bytes it cannot use. What is missing or corrupt is reported
-        and dropped from HEAD as soon as an older one has been read. Corrupt if HEAD names
-        checkpoints and none can be used: a run never starts over silently. Fenced if they are
-        gone because the attempt was taken over.
+        and dropped from HEAD as soon as an older one has been read. Where HEAD is below the step
+        from which this attempt was ordered, what the order remembers is tried too. Corrupt if
+        there are checkpoints and none can be used: a run never starts over silently. Fenced if
+        they are gone because the attempt was taken over.
         """
         say = say or self._say
         unusable: dict[str, str] = {}
-        for kept in reversed(self.head.kept):
+        known = self._known(say)
+        for kept in reversed(known):
             try:
-                value = check(self._fetch(kept))
+                content = self._fetch(kept)
+                value = check(content)
             except (Corrupt, NotFound) as error:
                 unusable[kept.key] = str(error)
                 say(f"checkpoint of step {kept.step} cannot be used: {error}")
                 continue
             if unusable:
-                self._drop(unusable, kept)
+                if kept in self.head.kept:
+                    self._drop(unusable, kept)
                 say(f"going on from step {kept.step} instead")
+            usable = tuple(each for each in known if each.key not in unusable)
+            self._loaded = (kept, content, usable)
             return kept, value
         if not unusable:
             return None
@@ -165,6 +173,21 @@ class Attempt:
             f"newest: {next(iter(unusable.values()))}): restore one of them, or submit under "
             "another name"
         )
+
+    def inherit(self) -> None:
+        """Commit what was loaded, and the best checkpoint too, under this attempt's own keys.
+
+        The first commit of an attempt that goes on: from then on HEAD names nothing that an older
+        attempt's keys reach. Nothing is done where all of it is this attempt's own. Raises as
+        `commit`, and may be called again then.
+        """
+        if self._loaded is None:
+            return
+        loaded, content, usable = self._loaded
+        if any(each.attempt != self.number for each in (loaded, *self.head.kept)):
+            copies = [self._copy(loaded, content), *self._best_too(loaded, usable)]
+            self._swap_in(loaded, copies)
+        self._loaded = None
 
     def put_model(
         self, file: str, content: bytes | memoryview | Path, progress: Progress | None = None
@@ -201,6 +224,48 @@ class Attempt:
         except Corrupt:
             # Once more: a checkpoint is worth a second transfer before it is given up.
             return self.store.get(kept.key, size=kept.size, sha256=kept.sha256)
+
+    def _known(self, say: Say) -> tuple[Kept, ...]:
+        """The checkpoints of HEAD, and those of the order if HEAD is below them, by step."""
+        order = notes.read_order(self.store, self.run, self.number)
+        missing = orders.shortfall(self.head, order)
+        if order is None or not missing:
+            return self.head.kept
+        say(missing)
+        remembered = [kept for kept in order.kept if kept not in self.head.kept]
+        return tuple(sorted([*remembered, *self.head.kept], key=lambda kept: kept.step))
+
+    def _own(self, head: Head) -> tuple[Kept, ...]:
+        return tuple(kept for kept in head.kept if kept.attempt == self.number)
+
+    def _copy(self, kept: Kept, content: bytes) -> Kept:
+        key = layout.checkpoint_key(self.run, self.number, kept.step, fresh(self._register.rng))
+        stored = self.store.put_content(key, content)
+        return Kept(stored.key, kept.step, self.number, stored.size, stored.sha256, kept.loss)
+
+    def _best_too(self, loaded: Kept, usable: tuple[Kept, ...]) -> list[Kept]:
+        """A copy of the best checkpoint, if that is another one and intact."""
+        best = next((kept for kept in usable if kept.key == best_of(usable)), loaded)
+        if best.step == loaded.step or best.attempt == self.number:
+            return []
+        try:
+            return [self._copy(best, self._fetch(best))]
+        except (Corrupt, NotFound) as error:
+            self._say(f"the best checkpoint, of step {best.step}, is lost: {error}")
+            return []
+
+    def _swap_in(self, loaded: Kept, copies: list[Kept]) -> None:
+        def inherited(head: Head) -> Head:
+            self._must_hold(head)
+            by_step = {kept.step: kept for kept in (*self._own(head), *copies)}
+            kept = tuple(by_step[step] for step in sorted(by_step))
+            lineage = tuple(
+                (a, loaded.step if a == self.number != loaded.attempt else s)
+                for a, s in head.lineage
+            )
+            return replace(head, step=kept[-1].step, kept=kept, best=best_of(kept), lineage=lineage)
+
+        self._register.swap(inherited)
 
     def _drop(self, unusable: dict[str, str], survivor: Kept) -> None:
         """The one change that lets HEAD's step go back; the reason is written with it."""

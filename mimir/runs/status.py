@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from mimir.errors import BAD_CONFIG, NON_FINITE, MimirError
-from mimir.runs import layout, notes, orders
+from mimir.runs import final, layout, notes, orders
 from mimir.runs.figures import RANKING, from_heartbeat
 from mimir.runs.head import ENDED, Head, Kept
 from mimir.runs.machine import Machine
@@ -52,7 +52,7 @@ class Status:
     be believed (reason says why); rate in steps/s.
 
     attempt: HEAD's, but of a disputed run the newest that was ordered. warning: what else is
-    wrong with HEAD, in one sentence, or "".
+    wrong with HEAD, in one sentence, or "". sealed: the run is done, and what it left is sealed.
     step: what a running attempt's heartbeat says, else the committed one; committed_step: what
     HEAD says. silent_s: seconds since the last sign of a running attempt, None if it has given
     none. val: the held-out figure that ranks checkpoints; figures: the others that a status shows.
@@ -80,6 +80,7 @@ class Status:
     created: float
     figures: dict[str, float] = field(default_factory=dict)
     warning: str = ""
+    sealed: bool = False
 
     def held_out(self) -> dict[str, float]:
         """All known held-out figures by key."""
@@ -119,13 +120,33 @@ def read_head(store: Store, run: str) -> Head:
     return Head.from_bytes(found.data, layout.head_key(run))
 
 
+def final_head(store: Store, run: str, now: float) -> Head:
+    """What the run left if it is done, which is sealed if it was not yet; else HEAD as it stands.
+
+    now: unix s. BadInput if there is no such run.
+    """
+    return final.read(store, run) or final.seal(store, read_head(store, run), now)
+
+
+def seal_if_done(store: Store, status: Status, now: float) -> None:
+    """Seal what the run left, if it is done and that is not sealed yet. now: unix s."""
+    if status.state == "done" and not status.sealed:
+        final_head(store, status.run, now)
+
+
 def derive(store: Store, run: str, now: float) -> Status:
     """The run's status at `now` (unix s)."""
     record = read_run(store, run)
-    head = read_head(store, run)
-    order = notes.read_order(store, run, head.attempt) if head.attempt else None
-    following = notes.read_order(store, run, head.attempt + 1)
-    doubt = orders.doubt(store, head, order, following, now)
+    written = head = read_head(store, run)
+    with ThreadPoolExecutor(max_workers=3) as pool:
+        sealing = pool.submit(final.read, store, run)
+        following = pool.submit(notes.read_order, store, run, head.attempt + 1)
+        order = notes.read_order(store, run, head.attempt) if head.attempt else None
+        sealed = sealing.result()
+        doubt = orders.doubt(store, head, order, following.result(), now)
+    if sealed is not None:
+        head, doubt = sealed, ""
+        order = notes.read_order(store, run, head.attempt) if written != head else order
     if doubt:
         # Nothing of what it says counts but the checkpoints that it names.
         head = replace(head, attempt=notes.newest_order(store, run), state="queued")
@@ -176,7 +197,19 @@ def derive(store: Store, run: str, now: float) -> Status:
         best=head.best,
         created=record.created,
         figures=from_heartbeat(latest.figures) if latest else {},
-        warning=orders.shortfall(head, order),
+        warning=_warning(written, sealed, order),
+        sealed=sealed is not None,
+    )
+
+
+def _warning(head: Head, sealed: Head | None, order: Order | None) -> str:
+    if sealed is None:
+        return orders.shortfall(head, order)
+    if head.nonce == sealed.nonce:
+        return ""
+    return (
+        f"HEAD of run {head.run} was changed after the run was seen done: what it was then counts, "
+        "and what a machine has written since does not"
     )
 
 

@@ -6,14 +6,19 @@ put in place meanwhile. A newer snapshot replaces one that waits. What ends trai
 non-finite, a store that stays away) is kept until `check` raises it.
 """
 
+import functools
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from mimir.errors import Fenced, MimirError, NonFinite, StoreError
 from mimir.runs.commit import Attempt
+from mimir.runs.head import Kept
 from mimir.text import duration, size
 from mimir.training.checkpoint import Snapshot
+
+T = TypeVar("T")
 
 STORE_TIMEOUT = 1800.0
 """Seconds without a successful commit, while one waits, before training gives up."""
@@ -26,6 +31,7 @@ class Committer:
     Args:
         attempt: claimed; only this thread swaps HEAD with it until `close`.
         say: told in one line what was committed and what failed.
+        first: run before the first commit, and tried again like it: `attempt.inherit`.
         before: run before each commit, to send what must not be behind it; False: not sent.
         timeout: seconds of failing before `check` raises.
     """
@@ -35,17 +41,18 @@ class Committer:
         attempt: Attempt,
         say: Callable[[str], None],
         *,
+        first: Callable[[], None] = lambda: None,
         before: Callable[[], bool] = lambda: True,
         timeout: float = STORE_TIMEOUT,
         clock: Callable[[], float] = time.monotonic,
         pause: float = 1.0,
     ) -> None:
         self._attempt, self._say, self._clock = attempt, say, clock
-        self._before = before
+        self._first, self._before = first, before
         self._timeout, self._pause = timeout, pause
         self._changed = threading.Condition()
         self._waiting: Snapshot | None = None
-        self._busy = False
+        self._busy = True  # with `first`
         self._closed = False
         self._fatal: BaseException | None = None
         self._failing: float | None = None  # since when, over replaced snapshots too
@@ -98,33 +105,60 @@ class Committer:
         self._thread.join(timeout=60)
 
     def _work(self) -> None:
+        self._do(self._begin)
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting is not None or self._closed)
-                if self._closed:
+                if self._closed or self._fatal is not None:
                     return
                 snapshot, self._waiting, self._busy = self._waiting, None, True
             assert snapshot is not None
-            try:
-                self._commit(snapshot)
-            except BaseException as error:  # noqa: BLE001 - handed to the training thread
-                with self._changed:
-                    self._fatal = error
+            self._do(functools.partial(self._commit, snapshot))
+
+    def _do(self, act: Callable[[], None]) -> None:
+        """Run it; what it raises is for the training thread."""
+        try:
+            act()
+        except BaseException as error:  # noqa: BLE001 - handed to the training thread
             with self._changed:
-                self._busy = False
-                self._changed.notify_all()
-                if self._fatal is not None:
-                    return
+                self._fatal = error
+        with self._changed:
+            self._busy = False
+            self._changed.notify_all()
+
+    def _begin(self) -> None:
+        what = "what this attempt goes on from is not its own yet"
+        self._insist(self._first, what, lambda: False)
 
     def _commit(self, snapshot: Snapshot) -> None:
         began = self._clock()
         content = snapshot.encode()
-        pause = self._pause
+        step = snapshot.record.step
+
+        def commit() -> Kept:
+            if not self._before():
+                raise StoreError("the metrics before it could not be written")
+            return self._attempt.commit(step, content, snapshot.record.val)
+
+        what = f"checkpoint of step {step} not committed yet"
+        # A newer state makes this one useless.
+        kept = self._insist(commit, what, lambda: self._waiting is not None)
+        if kept is None:
+            return
+        seconds = self._clock() - began
+        self._say(
+            f"checkpoint of step {kept.step} committed: {size(kept.size)}, {duration(seconds)}"
+        )
+
+    def _insist(self, act: Callable[[], T], what: str, useless: Callable[[], bool]) -> T | None:
+        """What `act` returns, tried again while the store fails; None once it is useless.
+
+        what: said with each failure. useless: asked after a failure.
+        """
+        began, pause = self._clock(), self._pause
         while True:
             try:
-                if not self._before():
-                    raise StoreError("the metrics before it could not be written")
-                kept = self._attempt.commit(snapshot.record.step, content, snapshot.record.val)
+                done = act()
                 break
             except (Fenced, NonFinite):
                 raise
@@ -137,16 +171,12 @@ class Committer:
                         f"no checkpoint could be committed for {self._timeout:.0f} s, the last "
                         f"one stands: {error}"
                     ) from error
-                self._say(f"checkpoint of step {snapshot.record.step} not committed yet: {error}")
+                self._say(f"{what}: {error}")
                 with self._changed:
                     if self._changed.wait_for(lambda: self._closed, timeout=pause):
                         raise MimirError("closed before the checkpoint was committed") from error
-                    # A newer state makes this one useless.
-                    if self._waiting is not None:
-                        return
+                    if useless():
+                        return None
                 pause = min(LONGEST_PAUSE, pause * 2)
         self._failing = None
-        seconds = self._clock() - began
-        self._say(
-            f"checkpoint of step {kept.step} committed: {size(kept.size)}, {duration(seconds)}"
-        )
+        return done

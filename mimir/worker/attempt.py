@@ -95,7 +95,9 @@ def run_attempt(
         terminal.say(dry_run.dry_run_step(engine, began))
     validation = Validation(peptides, engine.machine.device, config.training.eval_rows)
     reporter = Reporter(Destination(store, run, number), progress, terminal)
-    committer = Committer(attempt, terminal.say, before=reporter.flush, timeout=timeout)
+    committer = Committer(
+        attempt, terminal.say, first=attempt.inherit, before=reporter.flush, timeout=timeout
+    )
     try:
         loop = Loop(
             engine, validation, committer, began, progress,

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from launch.contract.provider import AttemptSpec
+from launch.providers.colab import folder as colab_folder
 from launch.providers.colab import provider as colab
 from launch.providers.colab import watch
 from launch.providers.colab.cli import Cli
@@ -20,6 +22,7 @@ from mimir.runs.machine import Machine
 from tests.colab import stand_in
 from tests.waiting import LIMIT
 
+SPEC = AttemptSpec("s3://runs/of-this-test", "run", 1)
 NAME = "mimir-run-a0001"
 SECRET = "planted-secret-key"
 WAITS = (
@@ -43,7 +46,7 @@ class Place:
 
     @property
     def attempt(self) -> Path:
-        return self.root / "store" / NAME
+        return colab_folder.of(SPEC)
 
     def begin(self, code: str = WAITS, gpu: str = "T4", name: str = NAME) -> Machine:
         job = {"command": [sys.executable, "-c", code], "env": {"KEY": SECRET}}

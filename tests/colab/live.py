@@ -6,17 +6,17 @@ It makes one session, runs a small job in it, asks it to end, ends the session w
 happened before, and shows that the account's list has it no more. It needs no store.
 """
 
-import os
 import sys
 import time
 
-from launch.contract.provider import Machine
+from launch.contract.provider import AttemptSpec, Machine
 from launch.providers.colab import folder
 from launch.providers.colab.provider import ColabProvider
 from mimir.errors import MimirError
 
 SECONDS, EVERY = 90.0, 15.0
 """For which the job is left alone, and between looks at it."""
+SPEC = AttemptSpec("s3://runs/live", "live", 1)
 NAME = "mimir-live-a0001"
 JOB = """
 import os, platform, shutil, signal, sys, time
@@ -36,7 +36,7 @@ def main() -> int:
     record, code = None, 0
     try:
         job = {"command": ["python3", "-c", JOB], "env": {"KEY": "not-a-key"}}
-        record = provider.begin(folder.root() / "live" / NAME, NAME, "", job)
+        record = provider.begin(folder.of(SPEC), NAME, "", job)
         print(f"session {record.detail('endpoint')}: its cell runs")
         until = time.monotonic() + SECONDS
         while time.monotonic() < until:
@@ -53,12 +53,12 @@ def main() -> int:
 def _end(provider: ColabProvider, record: Machine) -> int:
     """End the session, whatever happened before; 0 if it is gone."""
     try:
-        provider.end(record)
+        provider.end(SPEC, record)
     except MimirError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     print(f"ended; there: {provider.alive(record)}")
-    left = os.path.exists(record.detail("folder"))
+    left = folder.of(SPEC).exists()
     print(f"left on this computer: {'its folder' if left else 'nothing but a log'}")
     return 0
 

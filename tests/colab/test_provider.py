@@ -23,7 +23,7 @@ from launch.providers.colab.offers import accelerator, offer, offers
 from mimir.errors import BadInput
 from mimir.runs.machine import Machine
 from tests.colab import said
-from tests.colab.computer import NAME, SECRET, WAITS, Place
+from tests.colab.computer import NAME, SECRET, SPEC, WAITS, Place
 from tests.waiting import LIMIT, unless_it_hangs, wait_for
 
 
@@ -40,12 +40,12 @@ def test_an_attempt_from_its_session_to_its_end(place: Place) -> None:
     assert place.provider.alive(record) is True
     wait_for(lambda: place.provider.output(record, 5) == ["it works"], "its output")
     assert place.secrets() == [], "keys are in the worker's memory alone"
-    place.provider.end(record)
+    place.provider.end(SPEC, record)
     assert (place.folder / "cli" / "content" / f"{NAME}.exit").read_text() == "75"
     assert place.endpoints == []
     assert place.provider.alive(record) is False
     assert not place.attempt.exists()
-    place.provider.end(record)
+    place.provider.end(SPEC, record)
 
 
 def test_the_watch_ends_the_session_of_a_worker_that_has_ended(place: Place) -> None:
@@ -258,11 +258,20 @@ def test_from_another_computer(place: Place) -> None:
     record = replace(made, host="elsewhere", details=details)
     assert place.provider.alive(record) is True
     wait_for(lambda: place.provider.output(record, 3) == ["it works"], "its output")
-    place.provider.end(record)
+    place.provider.end(SPEC, record)
     assert place.endpoints == []
     assert place.provider.alive(record) is None, "this may be another account"
     with pytest.raises(NotGone, match="elsewhere"):
-        place.provider.end(record)
+        place.provider.end(SPEC, record)
+
+
+def test_another_session_than_the_one_that_was_made_here_is_not_ended(place: Place) -> None:
+    record = place.begin()
+    forged = replace(record, details={**record.details, "endpoint": "gpu-t4-of-another"})
+    with pytest.raises(NotGone, match=r"gpu-t4-of-another.*gpu-t4-s-1"):
+        place.provider.end(SPEC, forged)
+    assert place.endpoints == ["gpu-t4-s-1"]
+    place.provider.end(SPEC, record)
 
 
 def test_a_session_that_stays_is_said(place: Place) -> None:
@@ -270,7 +279,7 @@ def test_a_session_that_stays_is_said(place: Place) -> None:
     place.answer_always("stop", 0, "[colab] Session 'x' not found.")
     place.provider._clock = _quick()
     with pytest.raises(NotGone, match="Manage sessions"):
-        place.provider.end(record)
+        place.provider.end(SPEC, record)
     assert place.endpoints == ["gpu-t4-s-1"]
 
 
@@ -302,20 +311,20 @@ def test_nobody_waits_for_the_last_checkpoint_of_a_cell_that_never_began(place: 
     cli.ask(home, "new", "--session", NAME)
     found = place.provider.adopt(spec)
     assert found is not None
-    place.provider.end(found)
+    place.provider.end(spec, found)
     assert place.endpoints == []
     assert "upload" not in [call["words"][2] for call in place.asked()]
 
 
 def test_what_a_killed_launcher_left_is_swept(place: Place) -> None:
-    old, new = place.root / "home-old", place.root / "store" / "home-new"
+    old, new = place.root / "home-old", place.attempt.with_name("home-new")
     for path in (old, new):
         path.mkdir(parents=True)
     os.utime(old, (1e9, 1e9))
     record = place.begin()
     assert not old.exists()
     assert new.exists(), "a command may be using it"
-    place.provider.end(record)
+    place.provider.end(SPEC, record)
 
 
 @pytest.mark.parametrize("name", ["h200", "V100", "RTX 4090", "T5", ""])

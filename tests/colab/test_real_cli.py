@@ -76,10 +76,13 @@ def secrets(account: Account) -> list[str]:
     return found
 
 
+SPEC = AttemptSpec("s3://runs/of-this-test", "job", 1)
+
+
 def begin(account: Account, name: str = "mimir-job-a0001") -> Record:
     """A session with a job that waits to be asked to end, or for a file `enough`."""
     job = {"command": [sys.executable, "-c", LOOPS], "env": KEYS}
-    return account.provider.begin(account.state / "store" / name, name, "", job)
+    return account.provider.begin(colab_folder.of(SPEC).with_name(name), name, "", job)
 
 
 def works(account: Account, record: Record) -> Callable[[], bool]:
@@ -138,7 +141,7 @@ def test_a_kernel_that_comes_up_late_and_a_machine_that_dies(account: Account) -
     record = begin(account)
     wait_for(works(account, record), "the worker's first line")
     account.colab.kill(record.detail("endpoint"))
-    wait_for(lambda: not Path(record.detail("folder")).exists(), "the watch to see that it is gone")
+    wait_for(lambda: not colab_folder.of(SPEC).exists(), "the watch to see that it is gone")
     assert account.provider.alive(record) is False
 
 
@@ -159,10 +162,10 @@ def test_stopped_while_busy_from_another_computer(account: Account) -> None:
     details = {**record.details, "folder": "/nowhere"}
     elsewhere = replace(record, host="elsewhere", details=details)
     assert account.provider.alive(elsewhere) is True
-    account.provider.end(elsewhere)
+    account.provider.end(SPEC, elsewhere)
     assert account.colab.exits == {record.detail("endpoint"): "75"}, "it was asked, and let end"
     assert account.provider.alive(record) is False
-    account.provider.end(record)
+    account.provider.end(SPEC, record)
 
 
 def test_a_token_that_expires_in_the_middle(account: Account) -> None:
@@ -175,13 +178,13 @@ def test_a_token_that_expires_in_the_middle(account: Account) -> None:
     assert account.provider.output(record, 3) == ["it works"]
     machine.expire()
     assert account.provider.alive(record) is True
-    account.provider.end(record)
+    account.provider.end(SPEC, record)
     assert account.colab.exits == {record.detail("endpoint"): "75"}
 
 
 def test_the_watch_and_its_connection_are_killed(account: Account) -> None:
     record = begin(account)
-    folder = Path(record.detail("folder"))
+    folder = colab_folder.of(SPEC)
     both = _running(folder)
     assert len(both) == 2
     for number in both:
@@ -193,7 +196,7 @@ def test_the_watch_and_its_connection_are_killed(account: Account) -> None:
     # Nobody is there to end the session: the cell gives its machine back.
     wait_for(lambda: not account.colab.machines, "the cell to give its machine back")
     assert account.colab.exits == {record.detail("endpoint"): "0"}
-    account.provider.end(record)
+    account.provider.end(SPEC, record)
 
 
 def test_a_launcher_that_died_after_its_order(account: Account) -> None:
@@ -205,7 +208,7 @@ def test_a_launcher_that_died_after_its_order(account: Account) -> None:
     found = account.provider.adopt(spec)
     assert found is not None
     assert found.detail("endpoint") in account.colab.machines
-    account.provider.end(found)
+    account.provider.end(spec, found)
 
 
 def test_a_machine_that_dies_takes_none_of_its_name_with_it(account: Account) -> None:
@@ -244,7 +247,7 @@ def test_capacity_that_comes_while_the_cli_tries(account: Account) -> None:
     account.colab.refusals = [(503, "")]
     record = begin(account)
     assert len(account.colab.made) == 1
-    account.provider.end(record)
+    account.provider.end(SPEC, record)
 
 
 def test_no_login(account: Account) -> None:

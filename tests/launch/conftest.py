@@ -1,5 +1,6 @@
 """A place of its own for each test: store, state folder, data; its workers end with it."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -9,10 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 
 from launch.contract.errors import NotGone
+from launch.contract.provider import AttemptSpec
 from launch.providers import registry
 from launch.providers.local.provider import LocalProvider
 from mimir.runs.machine import Machine
@@ -94,7 +97,10 @@ def world(tmp_path: Path) -> Iterator[World]:
         process.communicate()
     local = LocalProvider(grace=0.5)
     for path in sorted((tmp_path / "store").glob("*/launcher/a*/machine.json")):
-        local.end(Machine.from_json(json.loads(path.read_text()), path.name))
+        spec = AttemptSpec(store.url, path.parts[-4], int(path.parent.name[1:]))
+        there = Machine.from_json(json.loads(path.read_text()), path.name)
+        with mock.patch.dict(os.environ, mine), contextlib.suppress(NotGone):
+            local.end(spec, there)  # NotGone: a machine that a test only wrote down
 
 
 class Fake:
@@ -127,7 +133,7 @@ class Fake:
     def alive(self, machine: Machine) -> bool | None:
         return self.living
 
-    def end(self, machine: Machine) -> None:
+    def end(self, spec: Any, machine: Machine) -> None:
         if self.living is None:
             raise NotGone("it cannot be reached")
         self.ended.append(machine)

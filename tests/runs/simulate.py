@@ -27,7 +27,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from mimir.errors import BadInput, Conflict, Corrupt, Fenced, StoreError
-from mimir.runs import collect
+from mimir.runs import collect, notes
 from mimir.runs.commit import Attempt, raise_attempt
 from mimir.runs.head import Head
 from tests.runs.actors import Actor, Wire
@@ -173,6 +173,8 @@ class Simulation:
         self.say(f"{me.name} holds attempt {me.attempt}")
         found = attempt.load_newest(lambda data: data)
         step = found[0].step if found else 0
+        with contextlib.suppress(StoreError):  # a worker tries again, or commits something newer
+            attempt.inherit()
         while step < TOTAL:
             step += me.rng.randrange(1, 4)
             content = f"{step} {me.name} {me.rng.getrandbits(32)}".encode()
@@ -201,7 +203,14 @@ class Simulation:
         number = raise_attempt(truth, RUN, clock=self.patience, sleep=lambda s: None, rng=self.rng)
         collect.collect(truth, RUN)
         attempt = Attempt.claim(truth, RUN, number, rng=self.rng, say=lambda text: None)
-        intact = [kept for kept in truth.head.kept if kept.key not in truth.spoiled]
+        order = notes.read_order(truth, RUN, number)
+        assert order is not None
+        known = truth.head.kept
+        if truth.head.step < order.step:  # corrupt ones were dropped: more is tried then
+            remembered = [kept for kept in order.kept if kept not in known]
+            known = tuple(sorted([*remembered, *known], key=lambda kept: kept.step))
+        there = [kept for kept in known if kept.key in truth.objects]
+        intact = [kept for kept in there if kept.key not in truth.spoiled]
         try:
             found = attempt.load_newest(lambda data: data)
         except Corrupt:

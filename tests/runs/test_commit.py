@@ -1,8 +1,10 @@
 """Attempts, commits, retention and collection."""
 
+from dataclasses import replace
+
 import pytest
 
-from mimir.errors import BadInput, Fenced, StoreError
+from mimir.errors import BadInput, Corrupt, Fenced, StoreError
 from mimir.runs import layout, notes
 from mimir.runs.collect import collect
 from mimir.runs.commit import Attempt, end_attempt, raise_attempt
@@ -176,8 +178,80 @@ def test_retention_deletes_what_its_swap_removed_and_only_its_own(run: MemorySto
         second.commit(step, CONTENT, None)
     left = set(run.list("r/a0001/"))
     assert left == {k.key for k in first.head.kept}
+    assert collect(run, "r") == []
+    third = claimed(run)
+    assert collect(run, "r") == []  # nobody else has loaded yet what the second one left
+    third.load_newest(bytes)
+    third.inherit()
     assert set(collect(run, "r")) == left
-    assert list(run.list("r/a")) == [k.key for k in second.head.kept]
+    assert list(run.list("r/a")) == [k.key for k in (*second.head.kept, *third.head.kept)]
+
+
+def test_what_a_successor_needs_is_its_own(run: MemoryStore) -> None:
+    """Its first commit is what it loaded, and the best: the older keys reach neither then."""
+    first = claimed(run)
+    for step, loss in ((1, 0.1), (2, 0.5), (3, 0.6), (4, None)):
+        first.commit(step, b"state %d" % step, loss)
+    second = claimed(run)
+    assert second.load_newest(bytes) == (first.head.kept[-1], b"state 4")
+    second.inherit()
+    head = head_of(run)
+    assert [(k.attempt, k.step, k.loss) for k in head.kept] == [(2, 1, 0.1), (2, 4, None)]
+    assert (head.step, head.best, head.lineage[-1]) == (4, head.kept[0].key, (2, 4))
+    for key in list(run.list("r/a0001/")):
+        run.put(key, b"garbage")
+    again = Attempt.claim(run, "r", 2)
+    assert again.load_newest(bytes) == (head.kept[1], b"state 4")
+    again.inherit()
+    assert head_of(run).kept == head.kept
+    again.commit(5, b"state 5", None)
+    assert [k.step for k in head_of(run).kept] == [1, 4, 5]
+
+
+def test_a_best_that_is_lost_does_not_stop_a_successor(run: MemoryStore) -> None:
+    said: list[str] = []
+    first = claimed(run)
+    best = first.commit(1, CONTENT, 0.1)
+    first.commit(2, CONTENT, 0.5)
+    run.delete(best.key)
+    second = claimed(run, said)
+    second.load_newest(bytes)
+    second.inherit()
+    assert [(k.attempt, k.step) for k in head_of(run).kept] == [(2, 2)]
+    assert "the best checkpoint, of step 1, is lost" in said[0]
+
+
+@pytest.mark.parametrize("left", [(), (3,)])
+def test_a_head_that_was_put_back_is_not_begun_afresh(
+    run: MemoryStore, left: tuple[int, ...]
+) -> None:
+    """By an older attempt's keys, between the order and the claim; nothing of it is collected."""
+    said: list[str] = []
+    first = claimed(run)
+    for step in (3, 7, 9):
+        first.commit(step, b"state %d" % step, None)
+    raise_attempt(run, "r")
+    kept = tuple(k for k in first.head.kept if k.step in left)
+    forged = replace(head_of(run), kept=kept, step=max(left, default=0), nonce="forged")
+    run.put("r/HEAD", forged.to_bytes())
+    assert collect(run, "r") == []
+    second = Attempt.claim(run, "r", 2, say=said.append)
+    assert second.load_newest(bytes) == (first.head.kept[-1], b"state 9")
+    second.inherit()
+    head = head_of(run)
+    assert [(k.attempt, k.step) for k in head.kept] == [(2, 9)]
+    assert (head.step, head.lineage) == (9, ((1, 0), (2, 9)))
+    assert "was at step 9 when attempt 2 was ordered" in said[0]
+
+
+def test_what_an_order_remembers_may_be_gone(run: MemoryStore) -> None:
+    claimed(run).commit(9, CONTENT, None)
+    raise_attempt(run, "r")
+    run.put("r/HEAD", replace(head_of(run), kept=(), step=0, nonce="forged").to_bytes())
+    for key in list(run.list("r/a")):
+        run.delete(key)
+    with pytest.raises(Corrupt, match="none of the 1 checkpoints"):
+        Attempt.claim(run, "r", 2, say=lambda text: None).load_newest(bytes)
 
 
 def test_a_failed_delete_is_said_and_nothing_more(run, monkeypatch) -> None:

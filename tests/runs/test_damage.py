@@ -129,6 +129,9 @@ def test_a_zombie_that_finds_its_checkpoints_retired_is_fenced(run: MemoryStore)
     new = claimed(run)
     for step in (20, 30, 40):
         new.commit(step, CONTENT, None)
-    collect(run, "r")
+    newest = claimed(run)
+    newest.load_newest(bytes)
+    newest.inherit()
+    assert collect(run, "r")
     with pytest.raises(Fenced):
         old.load_newest(bytes)

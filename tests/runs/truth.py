@@ -100,6 +100,9 @@ class Truth(MemoryStore):
                 raise Violation(f"{kept.key} was not written by attempt {kept.attempt}")
         actor = self.actor
         if actor and actor.attempt:
+            inherited = {kept.attempt for kept in after.kept} - {after.attempt}
+            if inherited and not {kept.key for kept in after.kept} <= old:
+                raise Violation(f"{actor.name} committed, and HEAD names attempts {inherited}")
             claims = after.owner == actor.owner and after.kept == before.kept
             if actor.attempt != before.attempt or not (before.owner == actor.owner or claims):
                 raise Violation(f"{actor.name} changed HEAD of attempt {before.attempt}")

@@ -15,21 +15,26 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from launch.contract import state
 from launch.contract.cloud import machine_name
 from launch.contract.provider import AttemptSpec
-from launch.providers.local.provider import state_folder
 
 FOLDER_STALE = 3600.0
 """Seconds after which no command can still be using its home."""
 
 
 def root() -> Path:
-    return state_folder() / "colab"
+    return state.folder() / "colab"
 
 
 def of(spec: AttemptSpec) -> Path:
     place = hashlib.sha256(spec.store.encode()).hexdigest()[:8]
     return root() / place / machine_name(spec.run, spec.attempt)
+
+
+def of_session(place: str, session: str) -> Path:
+    """The folder of a session on record, always below `root`."""
+    return root() / Path(place).name / Path(session).name
 
 
 def others(folder: Path) -> Iterator[Path]:

@@ -156,7 +156,7 @@ class ColabProvider:
         return replace(self._made(name, endpoint, folder), deadline=spec.deadline)
 
     def _made(self, session: str, endpoint: str, folder: Path) -> Machine:
-        details = {"endpoint": endpoint, "folder": str(folder)}
+        details = {"endpoint": endpoint, "folder": folder.parent.name}
         return Machine(
             self.name, self._clock(), name=session, host=platform.node(), details=details
         )
@@ -171,8 +171,18 @@ class ColabProvider:
         # Another computer may be signed in to another account, whose list says nothing of it.
         return None if there is False and not _is_here(machine) else there
 
-    def end(self, machine: Machine) -> None:
-        found = self._of(machine)
+    def end(self, spec: AttemptSpec, machine: Machine) -> None:
+        folder = colab_folder.of(spec)
+        mine = colab_folder.endpoint(folder)
+        if mine and mine != machine.detail("endpoint"):
+            raise NotGone(
+                f"session {machine.detail('endpoint')} on Colab is not the one that was made here "
+                f"for attempt {spec.attempt} of run {spec.run} ({mine}): neither is ended; look at "
+                "`colab sessions`, and end one by `colab stop`"
+            )
+        found = self._machine(
+            machine_name(spec.run, spec.attempt), machine.detail("endpoint"), colab_folder.root()
+        )
         self._seen.pop(found.endpoint, None)
         there = found.there()
         if there is False and not _is_here(machine):
@@ -180,7 +190,6 @@ class ColabProvider:
                 f"the account that is signed in here has no session {found.endpoint}: look at it "
                 f"from {machine.host}, or at https://colab.research.google.com"
             )
-        folder = Path(machine.detail("folder"))
         if there is not False:
             if not (_is_here(machine) and colab_folder.runs_nothing(folder)):
                 self._let_end(folder, found)
@@ -193,7 +202,7 @@ class ColabProvider:
         found = self._of(machine)
         text = found.download(f"{found.name}.log") or ""
         if not text and _is_here(machine):
-            text = last_words(Path(machine.detail("folder")))
+            text = last_words(colab_folder.of_session(machine.detail("folder"), found.name))
         return self._secrets.clean(errors.printed(text)).splitlines()[-lines:]
 
     def checks(self) -> list[Check]:

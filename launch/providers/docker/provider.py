@@ -8,7 +8,6 @@ reads, and neither in arguments nor in what the engine shows of a container.
 """
 
 import csv
-import hashlib
 import io
 import ipaddress
 import json
@@ -21,14 +20,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from launch.contract import deadlines
+from launch.contract import deadlines, state
 from launch.contract.errors import NoCapacity, NotGone, ProviderError, UnknownOutcome
 from launch.contract.offer import Offer
 from launch.contract.provider import AttemptSpec, Caps, Check, Machine
 from launch.contract.redaction import Secrets
 from launch.payload import bootstrap, code_in_store, credentials, wheel
 from launch.providers.docker.cli import PULL, Engine, Refused
-from launch.providers.local.provider import state_folder
 from mimir.errors import BadInput
 from mimir.runs import layout
 from mimir.runs.s3_url import parse_url
@@ -110,11 +108,10 @@ class DockerProvider:
                 self._engine.ask("rm", "--force", found["Id"])
                 self._forget(spec)
                 raise
-        keys = str(_folder(spec)) if spec.store.startswith("s3://") else ""
         return Machine(
             self.name, self._clock(), str(found["Id"]), _name(spec), host=platform.node(),
             image=image, deadline=spec.deadline,
-            details={"image_id": str(found["Image"]), "keys": keys},
+            details={"image_id": str(found["Image"])},
         )  # fmt: skip
 
     def alive(self, machine: Machine) -> bool | None:
@@ -126,8 +123,8 @@ class DockerProvider:
             return None
         return found is not None and _lives(found)
 
-    def end(self, machine: Machine) -> None:
-        name, keys = machine.name, machine.detail("keys")
+    def end(self, spec: AttemptSpec, machine: Machine) -> None:
+        name = _name(spec)
         if machine.host != platform.node():
             raise NotGone(
                 f"container {name} is on {machine.host}, which cannot be reached from "
@@ -135,11 +132,23 @@ class DockerProvider:
             )
         try:
             with self._secrets.guard():
-                self._remove(machine.id)
+                self._end(spec, machine.id)
         except (BadInput, UnknownOutcome) as error:
             raise NotGone(f"container {name} cannot be ended: {error}") from error
-        if keys:
-            shutil.rmtree(keys, ignore_errors=True)
+        self._forget(spec)
+
+    def _end(self, spec: AttemptSpec, recorded: str) -> None:
+        """Remove the attempt's container; NotGone if another one is on record and is there."""
+        found = self._engine.inspect("container", _name(spec))
+        if found is not None and _label(found, "mimir.store") == spec.store:
+            self._remove(str(found["Id"]))
+        other = self._engine.inspect("container", recorded) if recorded else None
+        if other is not None:
+            its = str(other.get("Name") or recorded).removeprefix("/")
+            raise NotGone(
+                f"container {recorded[:12]} is {its}, and not {_name(spec)} of store {spec.store}: "
+                f"it is not ended; if it is this run's, end it by `docker rm --force {its}`"
+            )
 
     def output(self, machine: Machine, lines: int) -> list[str]:
         try:
@@ -166,7 +175,8 @@ class DockerProvider:
         )  # fmt: skip
         for number in listed.split():
             self._remove(number)
-        for folder in _keys_root().glob(f"{_place(spec)}-a*"):
+        keys = state.of_run("keys", spec.store, spec.run)
+        for folder in keys.parent.glob(f"{keys.name}-a*"):
             shutil.rmtree(folder, ignore_errors=True)
 
     def _remove(self, number: str) -> None:
@@ -294,16 +304,8 @@ def _name(spec: AttemptSpec) -> str:
     return f"mimir-{spec.run}-a{spec.attempt:04d}"
 
 
-def _keys_root() -> Path:
-    return state_folder() / "keys"
-
-
-def _place(spec: AttemptSpec) -> str:
-    return f"{spec.run}-{hashlib.sha256(spec.store.encode()).hexdigest()[:8]}"
-
-
 def _folder(spec: AttemptSpec) -> Path:
-    return _keys_root() / f"{_place(spec)}-a{spec.attempt:04d}"
+    return state.of_attempt("keys", spec.store, spec.run, spec.attempt)
 
 
 def _label(found: Mapping[str, Any], name: str) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 
+from launch.contract import state
 from launch.contract.cloud import PREFIX, ContainerSpec, Instance, State, parse_name
 from launch.contract.errors import AuthFailed, ProviderError, UnknownOutcome
 from launch.contract.offer import Need, Offer
@@ -27,7 +28,6 @@ from launch.providers import ssh
 from launch.providers.adapter import Adapter
 from launch.providers.http import Absent
 from launch.providers.lambda_cloud import errors
-from launch.providers.local.provider import state_folder
 from mimir.errors import BadInput, MimirError
 
 API = "/api/v1"
@@ -221,13 +221,13 @@ class Lambda(Adapter):
 
     @property
     def _identity(self) -> Path:
-        return (self._folder or state_folder()) / "lambda" / "id_ed25519"
+        return (self._folder or state.folder()) / "lambda" / "id_ed25519"
 
     def _pin(self, name: str) -> Path:
         """Where the public host key of a machine is kept."""
         if parse_name(name) is None:
             raise BadInput(f"{name!r} is not the name of a machine of Mimir's")
-        return (self._folder or state_folder()) / "lambda" / "hosts" / f"{name}.pub"
+        return (self._folder or state.folder()) / "lambda" / "hosts" / f"{name}.pub"
 
     def _keys(self) -> dict[str, str]:
         """The account's SSH keys: name -> public key."""

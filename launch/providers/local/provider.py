@@ -5,6 +5,7 @@ with the process's start time, where the system tells it.
 """
 
 import importlib.util
+import json
 import os
 import platform
 import signal
@@ -15,22 +16,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import mimir
+from launch.contract import state
 from launch.contract.errors import NoCapacity, NotGone
 from launch.contract.offer import Offer
 from launch.contract.provider import AttemptSpec, Caps, Check, Machine
 from launch.contract.redaction import Secrets
+from mimir import atomic_file
 from mimir.errors import BadInput
 
 COMMAND = (sys.executable, "-m", "mimir.worker")
 PROCESS_GRACE = 60.0
 """Seconds that an ended worker has for its last checkpoint."""
 _PROC = Path("/proc")
-
-
-def state_folder() -> Path:
-    """Where the workers' output goes: $XDG_STATE_HOME/mimir or ~/.local/state/mimir."""
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "mimir"
 
 
 class LocalProvider:
@@ -74,7 +71,7 @@ class LocalProvider:
                 "training on this computer needs PyTorch, which is not installed: "
                 "`pip install 'mimir-peptides[train]'`, then resume the run"
             )
-        log = state_folder() / f"{spec.run}-a{spec.attempt:04d}.log"
+        log = state.folder() / f"{spec.run}-a{spec.attempt:04d}.log"
         handle = _open_private(log)
         try:
             offset = os.lseek(handle, 0, os.SEEK_END)
@@ -95,7 +92,9 @@ class LocalProvider:
             os.close(handle)
         self._children[child.pid] = child
         found = _process(child.pid)
-        details = {"born": found[1] if found else None, "log": str(log), "log_from": offset}
+        born = found[1] if found else None
+        _remember(spec, child.pid, born)
+        details = {"born": born, "log": log.name, "log_from": offset}
         return Machine(
             self.name, self._clock(), host=platform.node(), pid=child.pid, details=details
         )
@@ -112,7 +111,7 @@ class LocalProvider:
         found = _process(pid)
         return found is not None and found[0] not in "ZX" and found[1] == machine.number("born")
 
-    def end(self, machine: Machine) -> None:
+    def end(self, spec: AttemptSpec, machine: Machine) -> None:
         alive, pid = self.alive(machine), machine.pid
         if alive is None or pid is None:
             raise NotGone(
@@ -121,6 +120,11 @@ class LocalProvider:
             )
         if not alive:
             return
+        if _remembered(spec) != [pid, machine.number("born")]:
+            raise NotGone(
+                f"process {pid} was not started here for attempt {spec.attempt} of run {spec.run}: "
+                f"it is not ended; look at it by `ps -f {pid}`, end it by `kill {pid}`"
+            )
         _signal(pid, signal.SIGTERM)
         if self._gone_within(machine, self._grace):
             return
@@ -133,7 +137,8 @@ class LocalProvider:
 
     def output(self, machine: Machine, lines: int) -> list[str]:
         try:
-            with open(machine.detail("log"), "rb") as file:
+            # A name alone: the store must not choose what is read here.
+            with open(state.folder() / Path(machine.detail("log")).name, "rb") as file:
                 file.seek(machine.number("log_from") or 0)
                 text = file.read().decode(errors="replace")
         except (OSError, ValueError):
@@ -147,6 +152,24 @@ class LocalProvider:
                 return False
             self._sleep(0.1)
         return True
+
+
+def _record(spec: AttemptSpec) -> Path:
+    return state.of_attempt("local", spec.store, spec.run, spec.attempt).with_suffix(".json")
+
+
+def _remember(spec: AttemptSpec, pid: int, born: int | None) -> None:
+    """Write down here which process it is, for `end`."""
+    path = _record(spec)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    atomic_file.write(path, json.dumps([pid, born]).encode(), 0o600)
+
+
+def _remembered(spec: AttemptSpec) -> object:
+    try:
+        return json.loads(_record(spec).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def _open_private(log: Path) -> int:

@@ -1,5 +1,7 @@
 """A machine is ordered by one request, and has ended when its service says so."""
 
+from dataclasses import replace
+
 import pytest
 
 from launch.contract.cloud import State
@@ -133,7 +135,7 @@ def machine(desk: Desk) -> Machine:
 
 
 def test_the_end_is_seen(desk: Desk) -> None:
-    desk.provider.end(machine(desk))
+    desk.provider.end(desk.spec(), machine(desk))
     assert desk.cloud.terminated == ["i1"]
     assert desk.clock.now == START
 
@@ -141,7 +143,7 @@ def test_the_end_is_seen(desk: Desk) -> None:
 def test_a_500_may_have_ended_it_all_the_same(desk: Desk) -> None:
     its = machine(desk)
     desk.cloud.terminate_fails = [ProviderError("500")]
-    desk.provider.end(its)
+    desk.provider.end(desk.spec(), its)
     assert desk.cloud.terminated == ["i1"]
 
 
@@ -155,16 +157,32 @@ def test_the_end_is_asked_for_until_it_is_seen(desk: Desk) -> None:
         desk.cloud.immortal = len(desk.cloud.terminated) < 3
 
     desk.clock.at_sleep = at_sleep
-    desk.provider.end(its)
+    desk.provider.end(desk.spec(), its)
     assert len(desk.cloud.terminated) == 4
     assert desk.clock.now - START >= 12.0
+
+
+def test_a_machine_of_another_name_is_told_and_not_ended(desk: Desk) -> None:
+    """The record in the store names another run's machine, or a person has renamed this one."""
+    mine = machine(desk)
+    other = desk.cloud.make(offer(0.7), "mimir-other-a0001")
+    says = (
+        rf"machine {other} of runpod is named 'mimir-other-a0001', and not {NAME}.*"
+        rf"\$0.700/h.*launch reap --provider runpod --machine {other}"
+    )
+    with pytest.raises(NotGone, match=says):
+        desk.provider.end(desk.spec(), replace(mine, id=other))
+    assert desk.cloud.alive() == ["mimir-other-a0001"]  # what bears the attempt's name is ended
+    with pytest.raises(NotGone, match="it is not ended"):
+        desk.provider.end(desk.spec(), replace(mine, id=other))
+    assert other not in desk.cloud.terminated
 
 
 def test_still_there(desk: Desk) -> None:
     its = machine(desk)
     desk.cloud.immortal = True
     with pytest.raises(NotGone, match=f"{NAME}.*it says RUNNING.*may still cost"):
-        desk.provider.end(its)
+        desk.provider.end(desk.spec(), its)
     assert rented.GONE_WITHIN <= desk.clock.now - START < rented.GONE_WITHIN + 30
     assert desk.provider.alive(its) is True
 
@@ -173,7 +191,7 @@ def test_no_answer_is_not_gone(desk: Desk) -> None:
     its = machine(desk)
     desk.cloud.get_fails = [AuthFailed("your key was withdrawn") for _ in range(100)]
     with pytest.raises(NotGone, match="your key was withdrawn"):
-        desk.provider.end(its)
+        desk.provider.end(desk.spec(), its)
     assert desk.provider.alive(its) is None
 
 
@@ -184,6 +202,6 @@ def test_a_state_of_gone_is_gone(desk: Desk) -> None:
     assert desk.provider.alive(its) is False
     assert desk.provider.inspect(its) is None
     assert desk.provider.adopt(desk.spec()) is None
-    desk.provider.end(its)
+    desk.provider.end(desk.spec(), its)
     desk.cloud.becomes("i1", State.SUSPENDED)
     assert desk.provider.alive(its) is True  # it may come back, and may cost

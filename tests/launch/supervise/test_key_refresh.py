@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from launch.contract import deadlines
+from launch.contract import deadlines, state
 from launch.payload import credentials
 from launch.payload.credentials import Credentials, How
 from launch.supervise import key_refresh
@@ -26,8 +26,9 @@ class Place:
     """A folder with an attempt's keys, and an STS that notes what it is asked for."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.file = folder / "keys.json"
-        self.machine = Machine("docker", NOW, host=platform.node(), details={"keys": str(folder)})
+        monkeypatch.setenv("XDG_STATE_HOME", str(folder))
+        self.file = state.of_attempt("keys", URL, "run", 3) / "keys.json"
+        self.machine = Machine("docker", NOW, host=platform.node())
         self.asked: list[tuple[str, str, int, float, How]] = []
         self.source = KeySource()
         self.longest = 12 * HOUR
@@ -114,16 +115,10 @@ def test_a_role_of_one_hour_is_not_asked_at_every_look(place: Place) -> None:
     "other",
     [
         {"host": "elsewhere"},
-        {"details": {"keys": ""}},
-        {"details": {"keys": "/nonexistent"}},
         {"host": ""},
-        {"details": {}},
     ],
 )
-def test_a_machine_elsewhere(
-    place: Place, monkeypatch: pytest.MonkeyPatch, other: dict[str, Any]
-) -> None:
-    monkeypatch.chdir(place.file.parent)  # where "" is a folder with keys, too
+def test_a_machine_elsewhere(place: Place, other: dict[str, Any]) -> None:
     place.write(HOUR, NOW - HOUR + 60)
     place.machine = replace(place.machine, **other)
     assert not place.look()
@@ -153,3 +148,14 @@ def test_what_sts_says_is_raised_and_the_old_keys_stay(
     with pytest.raises(StoreDenied, match="expired"):
         place.look()
     assert "an old id" in place.file.read_text()
+
+
+def test_where_keys_are_put_is_computed_and_not_read(place: Place, tmp_path: Path) -> None:
+    """The record in the store names a folder of this computer."""
+    theirs = tmp_path / "precious" / "keys.json"
+    Credentials("theirs", "a secret", "a token", NOW + 60).to_file(theirs)
+    place.machine = replace(place.machine, details={"keys": str(theirs.parent)})
+    assert not place.look()
+    place.write(HOUR, NOW - HOUR + 60)
+    assert place.look()
+    assert "theirs" in theirs.read_text()

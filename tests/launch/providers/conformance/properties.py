@@ -50,7 +50,7 @@ def a_lost_answer_is_adopted(harness: Harness) -> None:
         assert harness.creates() == count, f"{fault}: it was ordered twice"
         assert harness.machines() == [NAME], fault
         assert harness.provider.alive(machine) is True, fault
-        harness.provider.end(machine)
+        harness.provider.end(harness.spec(), machine)
         assert harness.machines() == [], fault
 
 
@@ -98,10 +98,10 @@ def a_second_start_makes_no_second_machine(harness: Harness) -> None:
 @prop
 def what_has_ended_is_gone(harness: Harness) -> None:
     machine = harness.start()
-    harness.provider.end(machine)
+    harness.provider.end(harness.spec(), machine)
     assert harness.machines() == []
     assert harness.provider.alive(machine) is False
-    harness.provider.end(machine)  # which is no error
+    harness.provider.end(harness.spec(), machine)  # which is no error
 
 
 @prop
@@ -111,9 +111,9 @@ def an_end_without_an_answer_is_not_taken_for_done(harness: Harness) -> None:
         machine = harness.start()
         harness.arm_end(fault)
         try:
-            harness.provider.end(machine)
+            harness.provider.end(harness.spec(), machine)
         except NotGone:
-            harness.provider.end(machine)  # asked again, it ends
+            harness.provider.end(harness.spec(), machine)  # asked again, it ends
         assert harness.machines() == [], f"{fault}: it returned, and the machine is there"
 
 
@@ -123,7 +123,7 @@ def an_end_is_asked_for_until_it_is_seen(harness: Harness) -> None:
     for fault in harness.unended:
         machine = harness.start()
         harness.arm_end(fault)
-        harness.provider.end(machine)
+        harness.provider.end(harness.spec(), machine)
         assert harness.machines() == [], fault
 
 
@@ -132,7 +132,7 @@ def what_stays_is_not_gone(harness: Harness) -> None:
     machine = harness.start()
     harness.keep()
     with pytest.raises(NotGone):
-        harness.provider.end(machine)
+        harness.provider.end(harness.spec(), machine)
     assert harness.machines() == [NAME]
     assert harness.provider.alive(machine) is not False
 
@@ -146,7 +146,7 @@ def silence_is_not_gone(harness: Harness) -> None:
         harness.arm_look(fault)
         assert harness.provider.alive(machine) is None, fault
         with pytest.raises(NotGone):
-            harness.provider.end(machine)
+            harness.provider.end(harness.spec(), machine)
         harness.disarm()
         harness.keep()
     assert harness.machines() == [NAME]
@@ -221,7 +221,7 @@ def _failures_show_nothing(harness: Harness, act: Callable[[], object]) -> None:
 @prop
 def a_failed_end_shows_no_secret(harness: Harness) -> None:
     machine = harness.start()
-    _failures_show_nothing(harness, lambda: harness.provider.end(machine))
+    _failures_show_nothing(harness, lambda: harness.provider.end(harness.spec(), machine))
 
 
 @prop
@@ -321,5 +321,5 @@ def strangers_are_left_alone(harness: Harness) -> None:
     if isinstance(harness.provider, Adopts):
         assert harness.adopt() is None, "a stranger was adopted"
     machine = harness.start()
-    harness.provider.end(machine)
+    harness.provider.end(harness.spec(), machine)
     assert harness.machines() == sorted(STRANGERS)

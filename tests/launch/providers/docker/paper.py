@@ -56,7 +56,8 @@ class Paper:
         name = words[words.index("--name") + 1]
         labels = dict(words[i + 1].split("=", 1) for i, w in enumerate(words) if w == "--label")
         self.containers[name] = {
-            "Id": f"id-{name}", "Image": "sha256:1", "State": {"Status": "created"},
+            "Id": f"id-{name}", "Name": f"/{name}",
+            "Image": "sha256:1", "State": {"Status": "created"},
             "Config": {"Labels": labels},
         }  # fmt: skip
         return f"id-{name}\n"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from launch.contract import state
 from launch.contract.errors import NoCapacity, NotGone, UnknownOutcome
 from launch.contract.provider import AttemptSpec
 from launch.payload import code_in_store
@@ -89,7 +90,8 @@ def test_keys_are_in_a_file_and_nowhere_else(
     provider: DockerProvider, paper: Paper, tmp_path: Path
 ) -> None:
     env = {"AWS_ACCESS_KEY_ID": "AKIAPLANTED", "AWS_SECRET_ACCESS_KEY": "planted/secret"}
-    machine = provider.start(AttemptSpec(S3, "first", 1, env={**env, "PLAIN": "yes"}))
+    spec = AttemptSpec(S3, "first", 1, env={**env, "PLAIN": "yes"})
+    machine = provider.start(spec)
     words = created(paper)
     assert not any("planted" in word.lower() for asked in paper.asked for word in asked)
     assert "planted" not in json.dumps(machine.as_json()).lower()
@@ -97,14 +99,14 @@ def test_keys_are_in_a_file_and_nowhere_else(
     assert paper.environ["PLAIN"] == "yes"
     assert "planted/secret" not in paper.environ.values()
     assert not set(env) & set(value(words, "--env")), "the engine would show them"
-    file = Path(machine.detail("keys")) / "keys.json"
+    file = state.of_attempt("keys", S3, "first", 1) / "keys.json"
     assert json.loads(file.read_text())["SecretAccessKey"] == "planted/secret"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
     assert value(words, "--mount") == [f"type=bind,source={file.parent},target=/run/mimir,readonly"]
     assert "MIMIR_CREDENTIALS_FILE=/run/mimir/keys.json" in value(words, "--env")
     assert not value(words, "--network")
-    provider.end(machine)
+    provider.end(spec, machine)
     assert not file.parent.exists()
 
 
@@ -113,8 +115,8 @@ def test_without_keys_in_the_order_it_has_a_copy_of_our_own(
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAOWN")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "own")
-    machine = provider.start(AttemptSpec(S3, "first", 1))
-    file = Path(machine.detail("keys")) / "keys.json"
+    provider.start(AttemptSpec(S3, "first", 1))
+    file = state.of_attempt("keys", S3, "first", 1) / "keys.json"
     assert json.loads(file.read_text())["AccessKeyId"] == "AKIAOWN"
 
 
@@ -164,11 +166,26 @@ def test_end_is_verified(provider: DockerProvider, paper: Paper, spec: AttemptSp
     machine = provider.start(spec)
     paper.immortal = True
     with pytest.raises(NotGone, match="still there"):
-        provider.end(machine)
+        provider.end(spec, machine)
     paper.immortal = False
-    provider.end(machine)
+    provider.end(spec, machine)
     assert provider.alive(machine) is False
-    provider.end(machine)
+    provider.end(spec, machine)
+
+
+def test_only_the_attempts_own_container_and_keys_are_ended(
+    provider: DockerProvider, paper: Paper, spec: AttemptSpec, tmp_path: Path
+) -> None:
+    """The record in the store names another container, and a folder of this computer."""
+    theirs = provider.start(AttemptSpec(store=spec.store, run="other", attempt=1))
+    mine = provider.start(spec)
+    folder = tmp_path / "precious"
+    folder.mkdir()
+    forged = replace(theirs, name=mine.name, details={"keys": str(folder)})
+    with pytest.raises(NotGone, match=r"is mimir-other-a0001.*docker rm --force mimir-other-a0001"):
+        provider.end(spec, forged)
+    assert set(paper.containers) == {"mimir-other-a0001"}
+    assert folder.is_dir()
 
 
 def test_who_cannot_tell_says_so(provider: DockerProvider, paper: Paper, spec: AttemptSpec) -> None:
@@ -176,14 +193,14 @@ def test_who_cannot_tell_says_so(provider: DockerProvider, paper: Paper, spec: A
     assert provider.output(machine, 5) == ["one", "two"]
     assert provider.alive(replace(machine, host="elsewhere")) is None
     with pytest.raises(NotGone, match="elsewhere"):
-        provider.end(replace(machine, host="elsewhere"))
+        provider.end(spec, replace(machine, host="elsewhere"))
     paper.slow.add("container")
     assert provider.alive(machine) is None
     paper.slow.clear()
     paper.refuses["container"] = "Cannot connect to the Docker daemon at unix:///x.sock."
     assert provider.alive(machine) is None
     with pytest.raises(NotGone, match="does not run"):
-        provider.end(machine)
+        provider.end(spec, machine)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
+from launch.contract import state
 from launch.contract.errors import NoCapacity
 from launch.contract.provider import AttemptSpec
 from launch.providers.local import provider as local
@@ -128,6 +128,6 @@ class LocalHarness(Harness):
         self.place.patch.setattr(local, "_process", lambda number: (word, born))
 
     def prints(self, machine: Any, lines: list[str]) -> None:
-        with Path(machine.detail("log")).open("a") as file:
+        with (state.folder() / machine.detail("log")).open("a") as file:
             file.truncate(machine.number("log_from") or 0)
             file.write("\n".join([*lines, ""]))

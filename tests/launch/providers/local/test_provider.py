@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def test_the_orders_keys_count_before_a_file_of_ones_own(
         machine = local.start(spec)
         wait_for(lambda machine=machine: local.output(machine, 5))
         assert local.output(machine, 5) == [seen]
-        local.end(machine)
+        local.end(spec, machine)
 
 
 def test_alive_and_ended() -> None:
@@ -90,9 +91,9 @@ def test_alive_and_ended() -> None:
     machine = local.start(SPEC)
     assert local.alive(machine)
     assert stranger(machine).alive(machine)
-    local.end(machine)
+    local.end(SPEC, machine)
     assert local.alive(machine) is False
-    local.end(machine)
+    local.end(SPEC, machine)
 
 
 def test_another_process_under_the_same_id_is_left_alone() -> None:
@@ -101,11 +102,24 @@ def test_another_process_under_the_same_id_is_left_alone() -> None:
         machine = Machine("local", 0.0, host=platform.node(), pid=other.pid, details={"born": 1})
         local = LocalProvider()
         assert local.alive(machine) is False
-        local.end(machine)
+        local.end(SPEC, machine)
         assert other.poll() is None
     finally:
         other.kill()
         other.communicate()
+
+
+def test_a_process_that_was_not_started_for_the_attempt_is_left_alone(tmp_path: Path) -> None:
+    """The record in the store names another worker of this computer, and a file of it."""
+    local = provider(SLEEP)
+    other = local.start(AttemptSpec("file:///store", "other", 1, env={"EXTRA": "yes"}))
+    (tmp_path / "secret").write_text("mine")
+    forged = replace(other, details={**other.details, "log": str(tmp_path / "secret")})
+    with pytest.raises(NotGone, match=f"process {other.pid} was not started here for attempt 3"):
+        local.end(SPEC, forged)
+    assert local.alive(other)
+    assert local.output(forged, 5) == []
+    local.end(AttemptSpec("file:///store", "other", 1), other)
 
 
 def test_a_zombie_is_gone() -> None:
@@ -120,7 +134,7 @@ def test_sigkill_for_what_ignores_sigterm() -> None:
     machine = local.start(SPEC)
     wait_for(lambda: local.output(machine, 1) == ["up"])
     began = time.monotonic()
-    local.end(machine)
+    local.end(SPEC, machine)
     assert local.alive(machine) is False
     assert time.monotonic() - began >= 0.3
 
@@ -130,7 +144,7 @@ def test_another_host() -> None:
     machine = Machine("local", 0.0, host="elsewhere", pid=1, details={"born": 1})
     assert local.alive(machine) is None
     with pytest.raises(NotGone, match="elsewhere"):
-        local.end(machine)
+        local.end(SPEC, machine)
     assert local.output(machine, 3) == []
 
 
