@@ -5,7 +5,7 @@ VENV   ?= .venv
 RUN     = $(VENV)/bin/python
 
 .PHONY: demo test test-loaded test-long test-gpu gpu-proofs test-servers colab-test colab-live lint format bench
-.PHONY: bench-store bench-start simulate compare vastai-test
+.PHONY: ledger bench-store bench-start simulate compare vastai-test
 .PHONY: test-most test-policies clean help
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make colab-live    two minutes on a real Colab machine, for a person with an account"
 	@echo "make lint          ruff, mypy, and which way imports run"
 	@echo "make bench         step times beside the plain trainer's, into bench/results/"
+	@echo "make ledger        which kernels a step launches on which GPU, counted without one"
 	@echo "make bench-store   checkpoints: the loop's stall, and uploads beside boto3's own"
 	@echo "make bench-start   how soon the laptop's commands answer"
 	@echo "make image         the container image (DEVICE=cpu without a GPU); docker/README.md"
@@ -102,6 +103,13 @@ colab-live: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(RUN) -m bench.steps
+
+# Which kernels a step launches on which GPU, counted without one; CHECK=--check holds its budgets.
+CHECK     ?=
+GPUS      ?= 75,80,89,90,100
+PRESETS   ?= large,small
+ledger: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(RUN) -W ignore -m bench.ledger --presets $(PRESETS) --capabilities $(GPUS) $(CHECK)
 
 bench-store: $(VENV)/installed
 	$(RUN) -m bench.store

@@ -38,8 +38,8 @@ class Part:
 PARTS = {
     "revisions": Part("-m bench.revisions {before} --out {out} --data {data}", 240),
     "steps": Part(
-        "-m bench.steps --device cuda --sides ours,compiled,autocast --blocks 5 "
-        "--seconds-per-block 0.4 --out {out} --data {data}", 300,
+        "-m bench.steps --device cuda --presets large,small,medium --sides ours,compiled,autocast "
+        "--blocks 5 --seconds-per-block 0.4 --out {out} --data {data}", 300,
     ),
     "profile-large": Part("-m bench.kernel_profile --preset large --out {out} --data {data}", 120),
     "profile-small": Part("-m bench.kernel_profile --preset small --out {out} --data {data}", 120),

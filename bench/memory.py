@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mimir import cli
-from mimir.errors import BadInput, MimirError
+from mimir.errors import BadInput
 from mimir.text import nearest
 
 WARM_UP, GPU_WARM_UP = 3, 64
@@ -32,9 +32,7 @@ def peaks(
     Args:
         data: preset -> its packed data set.
         device: "cpu" or "cuda". On a GPU several run at once.
-
-    Raises:
-        MimirError: a process failed; its own words are on stderr.
+    No figures where a process failed, whose own words are on stderr.
     """
 
     def one(case: tuple[str, str]) -> Figures:
@@ -45,10 +43,9 @@ def peaks(
             [sys.executable, "-m", "bench.memory", *words], stdout=subprocess.PIPE, text=True,
             env={"TORCHINDUCTOR_COMPILE_THREADS": "4", **os.environ},
         )  # fmt: skip
-        if done.returncode:
-            raise MimirError(
-                f"the memory of {preset}, side {side}, could not be measured: see above"
-            )
+        if done.returncode:  # step times are worth having without
+            print(f"the memory of {preset}, side {side}, cannot be measured: see above", flush=True)
+            return {}
         figures: Figures = json.loads(done.stdout.splitlines()[-1])
         return figures
 

@@ -44,7 +44,8 @@ def _table(result: dict[str, Any]) -> str:
         "| share of matrix peak | peak memory |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name, figures in result["presets"].items():
+    presets = result["presets"].items()
+    for name, figures in sorted(presets, key=lambda item: float(item[1]["gflop_per_step"])):
         for side, own in figures["sides"].items():
             ratio = figures["ratio"].get(side)
             times = (

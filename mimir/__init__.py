@@ -13,6 +13,7 @@
     cli          from words to functions    commands     `python -m mimir`
     errors       the error tree                     text        words for people
     atomic_file  writes a file whole or not at all
+    connections  why a connection could not be made
 
 Imports run downward in this list; `make lint` checks it. The launcher lives in the sibling
 package `launch`, which this package never imports.

@@ -47,15 +47,16 @@ def to_mend(error: BaseException, where: str) -> str:
     """
     for each in below(error):
         if isinstance(each, ssl.SSLCertVerificationError):
-            why = re.sub(r"[^\w ,.'-]", "", str(each.verify_message))[:80]
+            why = re.sub(r"[^\w ,.'-]", "", str(getattr(each, "verify_message", "")))[:80]
             return (
-                f"the certificate of {where} is not trusted here ({why}); if a proxy of your "
-                f"network signs it, have {alternatives((CA_FILES[0], CA_FILES[2]))} name the file "
-                "with its authority"
+                f"the certificate of {where} is not trusted here ({why or 'no word why'}); "
+                f"if a proxy of your network signs it, have {CA_FILES[0]} or {CA_FILES[2]} name "
+                "the file with its authority"
             )
-        if isinstance(each, ssl.SSLError) and each.reason in _NO_TLS:
+        # Python itself makes some of its errors without these two.
+        if isinstance(each, ssl.SSLError) and getattr(each, "reason", "") in _NO_TLS:
             return f"{where} does not speak TLS; write http:// if that is meant, or mend the port"
-        if isinstance(each, ssl.SSLError) and each.library in ("X509", "PEM"):
+        if isinstance(each, ssl.SSLError) and getattr(each, "library", "") in ("X509", "PEM"):
             return _ca_file()
         if isinstance(each, _NO_FILE):
             named = os.fsdecode(each.filename) if isinstance(each.filename, str | bytes) else ""

@@ -4,5 +4,6 @@ registry   a row per provider: name and class
 rented     a Provider over a service's adapter: one order, verified end
 adapter    what the adapters share: settings, key, one HTTP client
 http       HTTP that sends an order once and names failures by the error tree
+failures   what an HTTP client raises, as an error of the tree
 ssh        SSH to a machine whose host key is known beforehand
 """

@@ -19,8 +19,8 @@ from mimir.runs.head import fresh
 from mimir.runs.store import Store, Versioned
 
 WRITERS = 6
-ROUNDS = 4
-"""With one address 64 requests: a read by each writer, then in each round as many creates, as many
+ROUNDS = 3
+"""With one address 51 requests: a read by each writer, then in each round as many creates, as many
 swaps, two reads and a deletion, one after another only five times: two seconds at 100 ms."""
 
 

@@ -52,6 +52,7 @@ def watch(client: Any, tries: int) -> None:
         found = _fault(http, parsed, operation.name)
         if found is None:
             return None
+        http.raw.close()  # of a streamed object nobody would
         if attempts < tries:
             return float(_PAUSE * 2 ** (attempts - 1))
         kind, what = found
@@ -80,8 +81,11 @@ def _fault(http: Any, parsed: Mapping[str, Any], operation: str) -> tuple[str, s
         if code in WRONG_REGION or _names_region(http.headers, parsed):
             return None
         return "redirect", f"answered with a redirect ({status}{_target(http.headers)})"
-    if operation.startswith("Head") or status >= 500 or code in ABSENT:
+    if status >= 500 or code in ABSENT:
         return None
+    if operation.startswith("Head"):  # has no body that tells
+        page = "html" in str(http.headers.get("content-type", "")).lower()
+        return ("page", f"answered with a web page ({status})") if page else None
     content = http.content
     if content.strip() and not content.lstrip().startswith((b"<?xml", b"<Error")):
         return "page", f"answered with {_form(http.headers, content)} ({status})"

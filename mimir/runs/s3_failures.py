@@ -6,6 +6,7 @@ again (75). A class that nobody thought of ends as "try again". Texts of other p
 repeated: a `credential_process` may print secrets.
 """
 
+import os
 import ssl
 from http.client import HTTPException
 
@@ -169,7 +170,7 @@ def _below(error: BaseException, cannot: str, where: str) -> MimirError | None:
         if isinstance(each, _LOCAL) and each.filename:
             return StoreDenied(
                 f"{cannot}: {_shown(each.filename)}, which your AWS configuration names, cannot "
-                f"be used ({each.strerror}); correct it there"
+                f"be used ({_reason(each)}); correct it there"
             )
         if isinstance(each, boto.InvalidProxiesConfigError | urllib.ProxySchemeUnknown):
             return BadInput(f"{cannot}: {_proxy()} is not the address of a proxy; correct it")
@@ -202,6 +203,10 @@ def _no_answer(error: NoAnswer, cannot: str, where: str) -> MimirError:
 
 def _proxy() -> str:
     return set_here(PROXIES, "the proxy setting")
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else type(error).__name__
 
 
 def _shown(name: object) -> str:

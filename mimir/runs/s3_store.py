@@ -279,11 +279,12 @@ class S3Store:
 
     def _pages(self, prefix: str, delimiter: str, part: str, name: str) -> Iterator[str]:
         root = f"{self.bucket.prefix}/" if self.bucket.prefix else ""
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self.bucket.name, Prefix=root + prefix, Delimiter=delimiter
-        )
+        paged = self._client.get_paginator
 
         def found() -> list[str]:
+            pages = paged("list_objects_v2").paginate(
+                Bucket=self.bucket.name, Prefix=root + prefix, Delimiter=delimiter
+            )
             return [entry[name][len(root) :] for page in pages for entry in page.get(part, ())]
 
         return iter(self._call("list", prefix, found))

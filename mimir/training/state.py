@@ -16,12 +16,14 @@ from mimir.config import Optimizer
 from mimir.errors import BadInput
 from mimir.model.denoiser import Denoiser
 
-MULTIPLE = 256
+MULTIPLE = 1 << 14
 """A GPU's flat vectors are a multiple of this many numbers long.
 
-A kernel loads and stores four 32-bit (eight 16-bit) numbers with one instruction only if the length
-is a multiple of 16. The models' own lengths are odd, and then the update of all weights moved its
-772 MB (large preset) with 80 memory instructions a thread in place of 18.
+A kernel loads and stores four 32-bit (eight 16-bit) numbers with one instruction only if its part
+of a vector is a multiple of 16 numbers. The models' own lengths are odd, and then the update moved
+its 772 MB (large preset) with 80 memory instructions a thread in place of 18. The gradient's norm
+is summed in at most a thousand parts of equal length, which must be such multiples too: 2**14
+leaves 16 for each. The smallest preset becomes 0.4 % longer.
 """
 
 

@@ -18,6 +18,8 @@ from moto.moto_server.werkzeug_app import (
 )
 from werkzeug.serving import make_server
 
+from tests.servers.moto_server import make_atomic
+
 Request = Callable[[str, str], None]
 """Told of a request: its method and path. It may take as long as it wants."""
 _SECRETS = re.compile(rb"<(?:SecretAccessKey|SessionToken)>([^<]+)<")
@@ -30,6 +32,7 @@ class Bucket:
     """
 
     def __init__(self, name: str) -> None:
+        make_atomic()
         logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
         self.before: Request = _nothing
         self.after: Request = _nothing

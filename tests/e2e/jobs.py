@@ -70,6 +70,18 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
+def kill_training(process: "subprocess.Popen[bytes]") -> bool:
+    """Kill what a worker trains in, and leave the worker; False if it trains in nothing yet."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == process.pid:
+                os.kill(int(folder.name), signal.SIGKILL)
+                return True
+        except (OSError, ValueError):
+            continue  # it has just ended
+    return False
+
+
 class StopAfter:
     """Asks to stop once the engine has taken this many steps, whatever polls it."""
 

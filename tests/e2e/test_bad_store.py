@@ -1,6 +1,5 @@
 """Stores that cannot be used: one sentence, a non-zero exit, and no run begun."""
 
-import logging
 import os
 import subprocess
 import sys
@@ -9,10 +8,10 @@ from pathlib import Path
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.e2e.jobs import ROOT
 from tests.servers.faults import Faults
+from tests.servers.moto_server import serving
 from tests.waiting import LIMIT
 
 SECRET = "planted-secret-key"
@@ -20,12 +19,8 @@ SECRET = "planted-secret-key"
 
 @pytest.fixture(scope="module")
 def moto() -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with serving() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ server directly. Both are on 127.0.0.1.
 """
 
 import json
-import logging
 import os
 import random
 import subprocess
@@ -14,7 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from mimir.runs import layout
 from mimir.runs.commit import raise_attempt
@@ -25,6 +23,7 @@ from mimir.runs.store import Store, open_store
 from tests.e2e import jobs
 from tests.gates import Gate
 from tests.servers.faults import Faults
+from tests.servers.moto_server import serving
 from tests.waiting import LIMIT, wait_for
 
 AWAY = 100
@@ -35,12 +34,8 @@ KEY, SECRET, TOKEN = "PLANTEDKEYID", "planted-secret-key", "planted-session-toke
 
 @pytest.fixture(scope="module")
 def moto() -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with serving() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture
@@ -129,10 +124,11 @@ def logged(tmp_path: Path, name: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kills", [10, pytest.param(25, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [10, pytest.param(100, marks=pytest.mark.long)])
 def test_killed_at_random_moments_behind_faults(
     store: Store, calm: Store, faults: Faults, gate: Gate, begin: Callable, data: Path, kills: int
 ) -> None:
+    """In turn the whole machine dies, and the training alone; then its worker writes an outcome."""
     settings = {**jobs.ENDLESS, "max_steps": (kills + 1) * AWAY}
     jobs.submit(store, "torn", data, **settings)
     jobs.submit(calm, "calm", data, **settings)
@@ -143,7 +139,7 @@ def test_killed_at_random_moments_behind_faults(
         before = step_of(store, "torn")
         gate.open(before + AWAY)
         process = begin("torn")
-        if number % 2 == 0:
+        if number % 4 < 2:
             time.sleep(moments.uniform(0, 4))  # while it starts, claims and fetches
         else:
             wait_for(
@@ -152,12 +148,23 @@ def test_killed_at_random_moments_behind_faults(
             )
             time.sleep(moments.uniform(0, 0.3))
         assert process.poll() is None, f"ended before it was killed (seed {SEED})"
-        jobs.kill(process)
+        if number % 2:
+            jobs.kill(process)
+            continue
+        wait_for(lambda: jobs.kill_training(process), "its training")  # noqa: B023
+        assert process.wait(timeout=LIMIT) == 75
+        outcome = read_outcome(store, "torn", number + 1)
+        assert outcome is not None, f"no outcome (seed {SEED})"
+        assert "killed by SIGKILL" in outcome.reason
     gate.open()
     assert finish(begin, "torn") == 0
     assert faults.share >= 0.05, faults.counts
+    last = read_outcome(store, "torn", read_head(store, "torn").attempt)
+    assert last is not None
+    assert last.exit_code == 0
     assert len(derive(store, "torn", time.time()).attempts) > kills
     jobs.assert_same(store, "torn", "calm", calm)
+    print(f"{kills} kills, {faults.share:.1%} of {faults.counts.total()} requests: {faults.counts}")
 
 
 def finish(begin: Callable, name: str) -> int:

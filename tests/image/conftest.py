@@ -157,8 +157,8 @@ def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
     log = tmp_path / "s3.log"
     with log.open("wb") as out:
         server = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "0.0.0.0", "-p", str(port)],
-            stdout=out, stderr=out,
+            [sys.executable, "-m", "tests.servers.moto_server", "-H", "0.0.0.0", "-p", str(port)],
+            cwd=ROOT, stdout=out, stderr=out,
         )  # fmt: skip
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAPLANTED")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)

@@ -1,10 +1,15 @@
 """doctor: each check's good and bad word, and what makes it unhealthy."""
 
+import functools
 import importlib
 import json
+import os
 import shutil
+import subprocess
 import sys
+import threading
 import time
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,8 +23,10 @@ from launch.providers import registry
 from launch.providers.rented import Rented
 from mimir.errors import BAD_CONFIG, MimirError, StoreDenied, StoreError
 from mimir.runs.store import Store
+from tests import ROOT
 from tests.launch.paper import START, URL, Paper
 from tests.runs.memory import MemoryStore
+from tests.waiting import LIMIT
 
 
 class Bucket(MemoryStore):
@@ -217,3 +224,48 @@ def test_the_command(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert body["healthy"] is False
     assert {"name", "status", "details"} == set(body["checks"][0])
     assert [c["status"] for c in body["checks"] if c["name"] == "clock"] == ["fail"]
+
+
+@pytest.mark.parametrize("broken", ["store", "race", "clock", "machine keys", "runpod", "colab"])
+def test_a_check_that_fails_itself_hides_no_other(
+    place: Place, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """Of all commands this one must answer, whatever it meets."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("planted-secret")
+
+    target = {
+        "store": (place.bucket, "put_if_absent"),
+        "race": (doctor.probe, "race"),
+        "clock": (place.bucket, "server_time"),
+        "machine keys": (credentials, "for_machine"),
+        "runpod": (place.clouds["runpod"], "checks"),
+        "colab": (registry.get("colab"), "checks"),
+    }[broken]
+    monkeypatch.setattr(*target, fails)
+    checks = place.examine()
+    (found,) = [each for each in checks if "RuntimeError" in each.details]
+    assert found.name == {"race": "store race"}.get(broken, broken)
+    assert found.status == "fail"
+    assert "planted-secret" not in found.details
+    assert checks[-1].name == "ssh"
+
+
+def test_an_endpoint_that_is_no_s3_server(tmp_path: Path) -> None:
+    """By the command as a user calls it: one sentence, and no traceback."""
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        env = {"AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "s"}
+        url = f"s3://b/x?endpoint=http://127.0.0.1:{server.server_address[1]}"
+        done = subprocess.run(
+            [sys.executable, "-m", "launch", "doctor", "--store", url],
+            env={**os.environ, **env}, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT,
+            check=False,
+        )  # fmt: skip
+        server.shutdown()
+    assert done.returncode == BAD_CONFIG
+    assert "Traceback" not in done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("fail  store ")]
+    assert "does not offer this operation" in line or "no S3 server" in line

@@ -3,20 +3,53 @@
 import random
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 from mimir.errors import StoreError
 from mimir.runs.store import Stored, Versioned
 from tests.runs.truth import Truth
 
-LOST_REQUEST = LOST_ANSWER = HIDDEN_RETRY = 0.08
-LATE = 0.04
+
+@dataclass(frozen=True)
+class Rates:
+    """How often what happens, each as a probability.
+
+    Of a request to the store: lost_request, lost_answer, hidden_retry, late. At each point of the
+    schedule: kill, freeze, spoil.
+    """
+
+    lost_request: float = 0.08
+    lost_answer: float = 0.08
+    hidden_retry: float = 0.08
+    late: float = 0.04
+    kill: float = 0.006
+    freeze: float = 0.02
+    spoil: float = 0.002
+
+    @classmethod
+    def drawn(cls, rng: random.Random) -> "Rates":
+        """Each from a quarter of its usual value to four times that; now and then none of it."""
+        usual = cls()
+        return cls(
+            **{
+                each.name: 0.0
+                if rng.random() < 0.1
+                else getattr(usual, each.name) * 4 ** rng.uniform(-1, 1)
+                for each in fields(cls)
+            }
+        )
+
+
+CALM = Rates(**{each.name: 0.0 for each in fields(Rates)})
+"""The network is well, and nobody is killed."""
 
 
 class Stage(Protocol):
     """What actors need of their simulation."""
 
     rng: random.Random
+    rates: Rates
     truth: Truth
     back: threading.Lock
     late: list[tuple["Actor", Callable]]
@@ -101,24 +134,24 @@ class Wire:
 
     def _ask(self, request: Callable):
         self._actor.pause()
-        if self._sim.chance(LOST_ANSWER):
+        if self._sim.chance(self._sim.rates.lost_answer):
             raise StoreError("timeout")
         return request()
 
     def _tell(self, request: Callable):
         self._actor.pause()
         sim = self._sim
-        if sim.chance(LOST_REQUEST):
+        if sim.chance(sim.rates.lost_request):
             raise StoreError("timeout")
-        if sim.chance(LATE):
+        if sim.chance(sim.rates.late):
             sim.late.append((self._actor, request))
             raise StoreError("timeout")
         answer = sim.land(self._actor, request)
-        if sim.chance(HIDDEN_RETRY):
+        if sim.chance(sim.rates.hidden_retry):
             self._actor.pause()
             answer = sim.land(self._actor, request)
         self._actor.pause()
-        if sim.chance(LOST_ANSWER):
+        if sim.chance(sim.rates.lost_answer):
             raise StoreError("timeout")
         if isinstance(answer, Exception):
             raise answer

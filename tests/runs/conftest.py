@@ -6,11 +6,11 @@ from pathlib import Path
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from mimir.runs.store import Store, open_store
 from tests.runs.ledger import begun
 from tests.runs.memory import MemoryStore
+from tests.servers.moto_server import serving
 
 # Read here: the tests' own environment has none of these.
 RGW = os.environ.get("MIMIR_TEST_RGW", "")
@@ -58,13 +58,10 @@ def _own_credentials(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture(scope="session")
 def s3() -> Iterator[S3]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    fake = S3(f"http://{host}:{port}")
-    fake.client().create_bucket(Bucket=fake.bucket)
-    yield fake
-    server.stop()
+    with serving() as endpoint:
+        fake = S3(endpoint)
+        fake.client().create_bucket(Bucket=fake.bucket)
+        yield fake
 
 
 def rgw_endpoint() -> str:

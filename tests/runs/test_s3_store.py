@@ -19,13 +19,14 @@ from botocore.exceptions import (
     UnauthorizedSSOTokenError,
 )
 
-from mimir.errors import BadInput, Conflict, NotFound, StoreDenied, StoreError, StoreUnfit
+from mimir.errors import BadInput, Conflict, Corrupt, NotFound, StoreDenied, StoreError, StoreUnfit
 from mimir.runs.s3_content import PART, etag
 from mimir.runs.s3_credentials import FileCredentials
 from mimir.runs.s3_errors import translate
 from mimir.runs.s3_store import S3Store, _bare, _quoted
 from mimir.runs.s3_url import Bucket, parse_url
 from mimir.runs.store import open_store
+from tests.runs.ledger import CONTENT, begun, claimed
 from tests.servers.faults import Faults
 
 SECRET = "hunter2hunter2"
@@ -51,6 +52,18 @@ def _answer(code: str, status: int) -> ClientError:
         (_answer("403", 403), StoreDenied, "grant s3:PutObject"),
         (_answer("PermanentRedirect", 301), StoreDenied, "region="),
         (_answer("AuthorizationHeaderMalformed", 400), StoreDenied, "region="),
+        (_answer("AccountProblem", 403), StoreDenied, "suspended the account"),
+        (_answer("UserSuspended", 403), StoreDenied, "suspended the account"),
+        (_answer("Any", 402), StoreDenied, "suspended the account"),
+        (_answer("InvalidObjectState", 403), Corrupt, "moved to an archive"),
+        (_answer("QuotaExceeded", 403), StoreError, "no room for it"),
+        (_answer("XMinioStorageFull", 507), StoreError, "no room for it"),
+        (_answer("KMS.DisabledException", 400), StoreDenied, "the key that encrypts"),
+        (_answer("SlowDown", 403), StoreError, "try later"),
+        (_answer("BadDigest", 400), StoreError, "other bytes arrived"),
+        (_answer("EntityTooLarge", 400), BadInput, "of this size"),
+        (_answer("RequestTimeout", 400), StoreError, "try later"),
+        (_answer("IllegalLocationConstraintException", 400), StoreDenied, "region="),
         (_answer("NoSuchKey", 404), NotFound, "no such object"),
         (_answer("404", 404), NotFound, "no such object"),
         (_answer("PreconditionFailed", 412), Conflict, "another version"),
@@ -77,6 +90,33 @@ def test_every_answer_has_its_error(error: Exception, kind: type, says: str) -> 
     assert "s3://b/run/x" in str(made)
     assert SECRET not in str(made)
     assert "\n" not in str(made)
+
+
+def test_the_region_that_the_server_names_is_told() -> None:
+    error = _answer("AuthorizationHeaderMalformed", 400)
+    error.response["Error"]["Region"] = "eu-north-1"
+    assert "add region=eu-north-1" in str(translate(error, "read", "s3://b/x", ""))
+    error.response["Error"]["Region"] = f"{SECRET}\n\x1b"
+    assert SECRET not in str(translate(error, "read", "s3://b/x", ""))
+
+
+def test_an_archived_checkpoint_is_passed_over_for_one_that_can_be_read(s3, monkeypatch) -> None:
+    """A lifecycle rule has moved the newest away: rights have nothing to do with it."""
+    store = begun(open_store(s3.url("archived")))
+    attempt = claimed(store)
+    old, new = attempt.commit(1, CONTENT, None), attempt.commit(2, CONTENT[::-1], None)
+    get = store._client.get_object
+
+    def archived(**at: str):
+        if at["Key"].endswith(new.key):
+            raise _answer("InvalidObjectState", 403)
+        return get(**at)
+
+    monkeypatch.setattr(store._client, "get_object", archived)
+    said: list[str] = []
+    kept, content = attempt.load_newest(bytes, said.append)
+    assert (kept.key, content) == (old.key, CONTENT)
+    assert "moved to an archive" in said[0]
 
 
 def test_a_missing_bucket(s3) -> None:

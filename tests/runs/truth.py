@@ -25,6 +25,9 @@ class Writer(Protocol):
     attempt: int
     owner: str
 
+    def pause(self) -> None:
+        """Let the others go on first."""
+
 
 class Truth(MemoryStore):
     """The store itself; looks at every change for a broken promise."""

@@ -1,6 +1,7 @@
 """The protocol with one safeguard taken out each: what the simulation must see."""
 
 import contextlib
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from unittest import mock
@@ -16,6 +17,46 @@ class BlindTruth(Truth):
 
     def compare_and_swap(self, key: str, data: bytes, version: str) -> str:
         return self._set(key, data)
+
+
+class LooksThenWrites(Truth):
+    """A store that is atomic only when it is asked one thing at a time.
+
+    Between its look and its write whoever is scheduled acts, as on a server behind a network.
+    """
+
+    def put_if_absent(self, key: str, data: bytes) -> str:
+        there = key in self.objects
+        self._elsewhere()
+        return super().put_if_absent(key, data) if there else self._set(key, data)
+
+    def compare_and_swap(self, key: str, data: bytes, version: str) -> str:
+        found = self.read(key)
+        self._elsewhere()
+        if found is None or found.version != version:
+            return super().compare_and_swap(key, data, version)
+        return self._set(key, data)
+
+    def _elsewhere(self) -> None:
+        actor, self.actor = self.actor, None
+        # A request that lands late has nobody waiting for it.
+        if actor is not None and threading.current_thread().name == actor.name:
+            actor.pause()
+        self.actor = actor
+
+
+def deaf(self: Register, make: Callable[[Head], Head]) -> Head:
+    """Weakened `Register._swap`: asks again for ever with the version that was refused."""
+    assert self._seen is not None
+    base, version = self._seen
+    wanted = replace(make(base), nonce=f"{self.rng.getrandbits(128):032x}", seq=base.seq + 1)
+    while True:
+        try:
+            version = self.store.compare_and_swap(self.key, wanted.to_bytes(), version)
+            self._seen = wanted, version
+            return wanted
+        except StoreError:
+            self.sleep(0)
 
 
 def face_value(self: Register, make: Callable[[Head], Head]) -> Head:
@@ -57,6 +98,8 @@ def _no_change() -> contextlib.AbstractContextManager:
 VARIANTS: dict[str, tuple[type[Truth], Callable[[], contextlib.AbstractContextManager]]] = {
     "protocol": (Truth, _no_change),
     "unconditional": (BlindTruth, _no_change),
+    "looks-then-writes": (LooksThenWrites, _no_change),
+    "deaf": (Truth, lambda: mock.patch.object(Register, "_swap", deaf)),
     "anonymous-keys": (
         Truth,
         lambda: mock.patch.object(layout, "checkpoint_key", anonymous_key),

@@ -2,8 +2,9 @@
 
 Each request is served, or meets one fault: an answer that comes late or in drips, a 5xx with
 or without the request having landed, a connection that is reset before or after it landed, a
-body cut off. On top of that everything can be refused for a while, access keys can expire,
-every request can meet one answer, and headers can be forgotten on the way.
+body or headers cut off, a redirect, or a web page of something in between. On top of that
+everything can be refused for a while, access keys can expire, every request can meet one answer,
+and headers can be forgotten on the way.
 """
 
 import http.client
@@ -20,7 +21,11 @@ from urllib.parse import urlsplit
 
 FAULTS = (
     "late", "drips", "503 unserved", "500 served", "reset unserved", "reset served", "cut off",
+    "cut in headers", "redirect", "page",
 )  # fmt: skip
+PAGE = b"<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body>Sign in</body></html>\n"
+PAGES = (200, 403, 404, 502)
+REDIRECTS = (301, 302, 307, 308)
 _ERROR = b"<?xml version='1.0'?><Error><Code>%s</Code><Message>%s</Message></Error>"
 _HOP_BY_HOP = ("connection", "transfer-encoding", "content-length", "keep-alive", "date", "server")
 
@@ -103,6 +108,12 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(status, {}, _ERROR % (code.encode(), b"No."))
         if what == "503 unserved":
             return self._answer(503, {}, _ERROR % (b"SlowDown", b"Reduce your request rate."))
+        if what == "page":
+            status = PAGES[int(len(PAGES) * size)]
+            return self._answer(status, {"Content-Type": "text/html; charset=utf-8"}, PAGE)
+        if what == "redirect":
+            status = REDIRECTS[int(len(REDIRECTS) * size)]
+            return self._answer(status, {"Location": "http://127.0.0.1:9/sign-in?a=b"}, b"")
         if what == "late":
             time.sleep(0.3 * size)
         status, headers, content = self._forward(body)
@@ -110,6 +121,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(500, {}, _ERROR % (b"InternalError", b"Try again."))
         if what == "reset served" or (what == "cut off" and not content):
             return self._reset()
+        if what == "cut in headers":
+            return self._cut(status, headers, content, size)
         if what == "cut off":
             return self._answer(status, headers, content, whole=int(len(content) * size))
         self._answer(status, headers, content, drips=8 if what == "drips" else 1)
@@ -157,6 +170,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content[at : at + step])
             if drips > 1:
                 time.sleep(0.02)
+
+    def _cut(self, status: int, headers: dict[str, str], content: bytes, size: float) -> None:
+        """The head of an answer up to some byte behind the status, then an orderly end."""
+        length = headers.get("Content-Length", str(len(content)))
+        lines = [f"{name}: {value}" for name, value in headers.items() if name != "Content-Length"]
+        first = f"HTTP/1.1 {status} "
+        head = "\r\n".join([f"{first}Any", *lines, f"Content-Length: {length}", "", ""])
+        self.wfile.write(head[: len(first) + int((len(head) - len(first) - 1) * size)].encode())
+        self.close_connection = True
 
     def _reset(self) -> None:
         """Close with RST, so that the client sees a reset and no orderly end."""

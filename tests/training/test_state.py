@@ -81,8 +81,8 @@ def test_load_refreshes_the_low_precision_copy() -> None:
 
 def test_flat_vectors_are_padded_on_a_gpu_only() -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    # The large preset with 748 targets, and what needs nothing.
-    assert [states.padded(size, cuda) for size in (21_436_441, 512)] == [21_436_672, 512]
+    # The large preset with 748 targets, and a length that needs nothing.
+    assert [states.padded(size, cuda) for size in (21_436_441, 1 << 20)] == [21_446_656, 1 << 20]
     assert states.padded(21_436_441, cpu) == 21_436_441
 
 
@@ -95,7 +95,8 @@ def test_padding_changes_no_training_and_no_checkpoint(
     machine = toys.Machine(torch.device("cpu"), dtype, compiled=False, fixed=True)
     settings = {"accumulate": 2, "weight_decay": 0.3, "eps": 1e-4}
     plain = toys.engine(machine, **settings)
-    monkeypatch.setattr(states, "padded", lambda size, device: -(-size // 256) * 256)
+    padded, cuda = states.padded, torch.device("cuda")
+    monkeypatch.setattr(states, "padded", lambda size, device: padded(size, cuda))
     other = toys.engine(machine, **settings)
     for engine in (plain, other):
         engine._update = how
@@ -103,7 +104,7 @@ def test_padding_changes_no_training_and_no_checkpoint(
             toys.overflowing(engine, {3})
         engine.advance(6)
     state = other.state
-    assert len(state.master) % 256 == 0
+    assert len(state.master) % states.MULTIPLE == 0
     assert len(state.master) > len(plain.state.master) == state.size == plain.state.size
     for vector in (state.master, state.ema, state.exp_avg, state.exp_avg_sq, state.low,
                    state.low_grad, state.grad):  # fmt: skip

@@ -1,29 +1,24 @@
 """An S3 server with an STS for all tests here, and worlds on it."""
 
 import contextlib
-import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.clouds import fake_vast
 from tests.clouds.e2e import world as worlds
 from tests.clouds.e2e.world import Forks, World
 from tests.e2e import jobs
+from tests.servers.moto_server import serving
 
 PROVIDERS = ("runpod", "vastai", "lambda")
 
 
 @pytest.fixture(scope="session")
 def endpoint() -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with serving() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture(scope="session")

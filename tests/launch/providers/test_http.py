@@ -1,12 +1,29 @@
 """What may be sent twice and what may not; what each kind of failure is called."""
 
+import builtins
+import http.client as http_client
+import json.decoder as json_decoder
+import socket
+import ssl
+import zlib
+
+import h11
+import httpcore
 import httpx
 import pytest
 
-from launch.contract.errors import AuthFailed, ProviderError, RateLimited, UnknownOutcome
-from launch.providers import http
+from launch.contract.errors import (
+    AuthFailed,
+    Misconfigured,
+    ProviderError,
+    RateLimited,
+    UnknownOutcome,
+)
+from launch.providers import failures, http
 from launch.providers.http import Http
+from mimir.connections import CA_FILES, PROXIES
 from mimir.errors import BadInput, MimirError
+from tests import exceptions
 
 TOKEN = "planted-secret"
 
@@ -222,3 +239,77 @@ def test_a_stream_that_stays_open_is_left():
     desk = Desk(httpx.Response(200, stream=Silent()))
     assert desk.http.lines("/log") == ["one"]
     assert (len(desk.asked), desk.slept) == (1, [])
+
+
+def test_every_exception_of_the_libraries_below_is_told() -> None:
+    found = exceptions.classes(
+        httpx, httpcore, h11, http_client, ssl, socket, builtins, json_decoder, zlib
+    )
+    assert len(found) > 100
+    for kind in found:
+        for error in exceptions.instances(kind):
+            for method in ("read", "send", "lines"):
+                desk = Desk(*[error] * 4)
+                arguments = ("/x",) if method == "lines" else ("POST", "/x")
+                with pytest.raises(MimirError) as caught:
+                    getattr(desk.http, method)(*arguments)
+                assert isinstance(caught.value, ProviderError), kind
+                assert "Desk" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        ({"SSL_CERT_FILE": "/nosuch/ca.pem"}, "SSL_CERT_FILE names cannot be read"),
+        ({"SSL_CERT_FILE": __file__}, "SSL_CERT_FILE names cannot be read"),
+        ({"ALL_PROXY": "socks5://127.0.0.1:1"}, "ALL_PROXY"),
+        ({"HTTPS_PROXY": "http://h:port"}, "HTTPS_PROXY"),
+        ({"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "localhost,fe80::/10"}, "NO_PROXY"),
+        ({"HTTPS_PROXY": "nonsense://x"}, "HTTPS_PROXY"),
+    ],
+)
+def test_settings_that_the_user_must_mend(
+    monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], says: str
+) -> None:
+    for name in (*CA_FILES, *PROXIES):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    failures.ssl_context.cache_clear()
+    try:
+        for ask in ("read", "send"):
+            with pytest.raises(Misconfigured, match=says) as caught:
+                getattr(Http("https://a.example", TOKEN, explain, service="Desk"), ask)("GET", "/")
+            assert caught.value.exit_code == 78
+    finally:
+        failures.ssl_context.cache_clear()
+
+
+def test_a_certificate_that_is_not_trusted_is_not_tried_again() -> None:
+    error = httpx.ConnectError("x")
+    error.__cause__ = ssl.SSLCertVerificationError(1, "x")
+    error.__cause__.verify_message = "self-signed certificate"
+    desk = Desk(error, error)
+    with pytest.raises(Misconfigured, match="self-signed"):
+        desk.http.read("GET", "/x")
+    assert len(desk.asked) == 1
+
+
+@pytest.mark.parametrize("text", [b"[" * 100_000, b"9" * 5000, b"\x00"])
+@pytest.mark.parametrize("status", [200, 400])
+def test_an_answer_of_a_strange_form(text, status):
+    answers = [httpx.Response(status, content=text) for _ in range(8)]
+    with pytest.raises(ProviderError):
+        Desk(*answers).http.read("GET", "/x")
+    with pytest.raises(ProviderError):
+        Desk(*answers).http.send("POST", "/x")
+
+
+def test_a_refusal_that_explain_cannot_read():
+    def confused(response):
+        return response.json()["detail"][0]["no"]
+
+    desk = Desk(*[json({"detail": 7}, 400)] * 2)
+    desk.http._explain = confused
+    with pytest.raises(ProviderError, match="form that is not known"):
+        desk.http.read("GET", "/x")
