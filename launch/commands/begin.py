@@ -60,10 +60,14 @@ class Start:
         return seen.code
 
     def _order(self, known: "Status", found: "Found") -> "Ordered":
+        from launch.providers import registry
+        from launch.provision import kept_plan
         from launch.provision.order import give_up, order
         from launch.ui.terminal import say
 
+        places = [registry.get(each) for each in self.plan.providers]
         try:
+            kept_plan.keep(self.store.url, self.name, self.plan, places)
             return order(self.store, self.name, found.choices, self.plan, say, after=known.attempt)
         except Fenced:
             raise

@@ -59,7 +59,7 @@ def resume(
 
     from launch.pricing import budget
     from launch.providers import registry
-    from launch.provision import choose
+    from launch.provision import choose, kept_plan
     from launch.provision.plan import newest_plan
     from launch.provision.resume_plan import Words, renewed
     from launch.ui import confirm
@@ -83,7 +83,8 @@ def resume(
         options.check_not_done(known, store)
     else:
         known = options.check_free(opened, name, store)
-    plan = renewed(newest_plan(opened, name, known.attempt), known, words)
+    last = kept_plan.before(opened.url, name, newest_plan(opened, name, known.attempt))
+    plan = renewed(last, known, words)
     places = [registry.get(each) for each in plan.providers]
     options.check_image(places, image)
     options.check_store(places, opened.url)
@@ -103,7 +104,7 @@ def resume(
     market = choose.ask(opened, plan, config, max(1, plan.steps - known.committed_step))
     plan = confirm.limited(plan, choose.preferred(market, known), choose.spent(known, now))
     found = choose.within(plan, market, known, time.time())
-    for line in confirm.warnings(places, spot=plan.spot):
+    for line in confirm.warnings(places, plan):
         say(line)
     for line in market.problems if found.choices else ():
         say(line)

@@ -94,7 +94,7 @@ def submit(
     found = choose.within(plan, market, None, now)
     table = confirm.rows(job, name, opened.url, plan, found, now)
     say("\n".join(f"  {what:<9} {value}" for what, value in table))
-    for line in confirm.warnings(places, spot=plan.spot):
+    for line in confirm.warnings(places, plan):
         say(line)
     for line in market.problems if found.choices else ():
         say(line)

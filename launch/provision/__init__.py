@@ -1,6 +1,7 @@
 """The life of one attempt's machine, in its order.
 
 plan          the newest plan of a run, and whether it was asked to stop
+kept_plan     the plan that this computer keeps where keys cannot be cut down
 resume_plan   the plan of a run that a person resumes
 choose        which offers to order now, within the limits
 order         one order: order.json (mimir/runs/order.py), HEAD, one request, machine.json

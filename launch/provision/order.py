@@ -21,7 +21,7 @@ from launch.contract.errors import NoCapacity, NotGone, Unclear, UnknownOutcome
 from launch.contract.offer import Offer
 from launch.contract.provider import AttemptSpec, Machine, Provider
 from launch.payload import code_in_store, credentials
-from launch.provision import terminate
+from launch.provision import kept_plan, terminate
 from launch.provision.plan import stop_asked
 from mimir.errors import BadInput, Corrupt, Fenced, MimirError, StoreError
 from mimir.runs import notes
@@ -145,10 +145,13 @@ def _order(
                 say(other)
         machine = provider.start(spec)
     except (UnknownOutcome, NotGone, KeyboardInterrupt):
-        raise  # there may be a machine: only its list tells
+        # There may be a machine: only its list tells.
+        kept_plan.note_order(store.url, run, clock(), choice.offer.price if choice.offer else None)
+        raise
     except MimirError as error:
         _note_refusal(store, run, attempt, str(error), clock, say)
         raise
+    kept_plan.note_order(store.url, run, clock(), machine.price)
     machine = replace(machine, estimate_hours=choice.estimate_hours)
     try:
         notes.record_machine(store, run, attempt, machine)

@@ -7,7 +7,7 @@ watchers may work on a run at once: the right to order is one object in the stor
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from launch.contract import deadlines
 from launch.contract.cloud import State
@@ -17,7 +17,7 @@ from launch.pricing import budget
 from launch.pricing.budget import UsedUp
 from launch.providers import registry
 from launch.provision import choose as choosing
-from launch.provision import liveness, terminate
+from launch.provision import kept_plan, liveness, terminate
 from launch.provision.order import Choice, Say, order
 from launch.provision.plan import newest_plan, stop_asked
 from launch.supervise import diagnosis, key_refresh
@@ -77,7 +77,12 @@ class Watcher:
         """Whether the run's machines are somebody else's: others are kept only when named, for
         one that was interrupted on one's own computer may have been given up on purpose."""
         try:
-            plan = newest_plan(self._store, run, read_head(self._store, run).attempt + 1)
+            kept = kept_plan.read(self._store.url, run)
+            plan = (
+                kept.plan
+                if kept is not None
+                else newest_plan(self._store, run, read_head(self._store, run).attempt + 1)
+            )
         except StoreError:
             raise
         except MimirError:
@@ -125,6 +130,9 @@ class Watcher:
         status = derive(self._store, run, now)
         number = max(1, status.attempt)
         last = notes.read_order(self._store, run, number)
+        kept = kept_plan.read(self._store.url, run)
+        if last is not None and kept is not None:  # what the store says may be a machine's
+            last = replace(last, plan=kept.plan)
         return observe(status, last, now, self._provider)
 
     def _adopt_or_wait(self, observed: Observation, found: Diagnosis) -> Seen:
@@ -164,7 +172,13 @@ class Watcher:
         if end is not None:
             return self._give_up(status, *end)
         assert observed.order is not None
-        plan, wait = observed.order.plan, self._pause(status)
+        kept = kept_plan.read(self._store.url, run)
+        plan = kept_plan.going_on(self._store.url, run, observed.order.plan)
+        if plan is None:
+            return self._seen(status, False, False, _not_from_here(run, found.why))
+        if kept is not None and (why := kept.used_up(self._clock())):
+            raise UsedUp(why)
+        wait = self._pause(status)
         if wait > 0:
             why = status.attempts[-1].end
             return self._seen(status, False, False, f"waiting {wait:.0f} s to ask again: {why}")
@@ -269,6 +283,14 @@ def _since(observed: Observation) -> int:
 
 def _theirs(status: Status) -> str:
     return f"somebody else has begun attempt {status.attempt} of run {status.run} meanwhile"
+
+
+def _not_from_here(run: str, why: str) -> str:
+    return (
+        f"{why}; nothing is ordered from here, for its machines had keys that could not be cut "
+        "down, so that they may have written its orders: go on where it was submitted, or by "
+        f"`{runs.command('resume', run)} --static-keys`"
+    )
 
 
 def _more(run: str) -> str:

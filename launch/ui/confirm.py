@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from launch.contract.provider import Provider
+from launch.provision import kept_plan
 from launch.provision.choose import Found
 from mimir.errors import BadInput
 from mimir.runs.order import Plan
@@ -64,10 +65,19 @@ def rows(
     return lines
 
 
-def warnings(providers: Sequence[Provider], *, spot: bool = False) -> list[str]:
+UNCUT = (
+    "note: with your own keys a machine can write all that they reach, in other runs too, and the "
+    "records by which `launch` orders, pays and ends machines. Only this computer goes on with the "
+    "run by itself, under the plan that it keeps. Look at the bill at the service, and use keys "
+    "that reach nothing else"
+)
+
+
+def warnings(providers: Sequence[Provider], plan: Plan) -> list[str]:
     """What the user must know of these providers before they order."""
-    without = [each.name for each in providers if spot and not each.caps.spot]
+    without = [each.name for each in providers if plan.spot and not each.caps.spot]
     return [
+        *([UNCUT] if kept_plan.is_needed(plan, providers) else []),
         *(f"note: {name} has no spot machines: --spot changes nothing there" for name in without),
         *(
             f"note: a machine of {provider.name} cannot end itself, and shutting it down does not "

@@ -6,6 +6,7 @@ from launch.commands import SUMMARY, TREE
 from launch.ui import confirm
 from mimir import cli
 from mimir.errors import BadInput
+from mimir.runs.order import Plan
 from mimir.runs.store import Store
 from tests.launch.conftest import Fake
 
@@ -57,9 +58,11 @@ def test_bad_words(
 
 
 def test_what_spot_changes_nothing_for_is_said(fake: Fake) -> None:
-    (told,) = [line for line in confirm.warnings([fake], spot=True) if "spot" in line]
+    (told,) = [
+        line for line in confirm.warnings([fake], Plan(("fake",), spot=True)) if "spot" in line
+    ]
     assert told == "note: fake has no spot machines: --spot changes nothing there"
-    assert not [line for line in confirm.warnings([fake]) if "spot" in line]
+    assert not [line for line in confirm.warnings([fake], Plan(("fake",))) if "spot" in line]
 
 
 def test_a_machine_that_costs_money_is_confirmed(

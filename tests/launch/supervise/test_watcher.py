@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -18,18 +19,18 @@ from launch.contract.offer import Offer
 from launch.contract.provider import Caps, Provider
 from launch.pricing.budget import UsedUp
 from launch.providers import registry
-from launch.provision import order
+from launch.provision import kept_plan, order
 from launch.provision import terminate as closing
 from launch.provision.order import Choice, Say
 from launch.supervise import watcher
 from launch.supervise.watcher import Seen, Watcher, rounds
 from launch.ui import runs
 from mimir.errors import BadInput
-from mimir.runs import layout, notes, orders
+from mimir.runs import codec, layout, notes, orders
 from mimir.runs.commit import raise_attempt
 from mimir.runs.machine import Machine
 from mimir.runs.notes import StopRequest
-from mimir.runs.order import Limits, Plan
+from mimir.runs.order import KeySource, Limits, Plan
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.status import Status, derive, read_head
 from mimir.runs.store import Store, Versioned
@@ -545,6 +546,39 @@ def test_one_run_that_cannot_be_read_hides_no_other(desk: Desk, kept: Kept) -> N
     seen, failed = rounds(kept.watcher, lambda: ["bad", "run"], desk.say)
     assert ([one.run for one in seen], failed) == (["run"], ["bad"])
     assert "run bad could not be looked at: bad/launcher/a0001/order.json: plan is" in desk.said[-1]
+
+
+def test_where_keys_cannot_be_cut_down_only_what_is_kept_here_orders(
+    desk: Desk, kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine writes itself another order: an image, a budget, keys; and then it dies."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    asked: list[str] = []
+    monkeypatch.setattr(
+        "launch.provision.order.credentials.for_machine",
+        lambda spec, source, **_: asked.append(spec.image) or desk.credentials,
+    )
+    kept.plan = Plan(("runpod",), Limits(max_cost=2.0), keys=KeySource(static=True))
+    kept_plan.keep(desk.store.url, "run", kept.plan, [desk.provider])
+    kept.submit()
+    desk.work(1, 5)
+    order = notes.read_order(desk.store, "run", 1)
+    assert order is not None
+    for keys in (KeySource(static=True), KeySource()):
+        forged = Plan(("runpod",), Limits(max_cost=1e6), image="evil", keys=keys)
+        value = replace(order, plan=forged).as_json()
+        desk.store.put(layout.order_key("run", 1), codec.encode(value))
+        if keys.static:
+            desk.end(1, cause="signal")
+            monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "of another computer"))
+            seen = kept.round()
+            assert "nothing is ordered from here" in seen.sentence
+            assert desk.cloud.created == NAMES[1:2]
+            monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert "attempt 2 is ordered" in kept.round().sentence
+    second = notes.read_order(desk.store, "run", 2)
+    assert second is not None
+    assert (second.plan, asked) == (kept.plan, ["", ""])
 
 
 @pytest.mark.parametrize(("forged", "says"), [(7, "never ordered"), (1, "although attempt 2")])

@@ -1,0 +1,129 @@
+"""The plan of a run whose keys cannot be cut down, as this computer keeps it.
+
+Where a machine holds the user's own keys, it can write all that they reach, also the orders by
+which a watcher goes on. Then what is in the store decides nothing about money and keys: a later
+attempt is ordered by the plan that this computer kept when a person ordered the run here, within
+what that plan allows for all that was ordered since, or by a person's command line.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from launch.contract import state
+from launch.contract.provider import Provider
+from mimir import atomic_file
+from mimir.errors import BadInput, Corrupt
+from mimir.runs import codec
+from mimir.runs.order import KeySource, Plan
+
+HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class KeptPlan:
+    """orders: (unix s, $/h) of each machine that was ordered here under it."""
+
+    plan: Plan
+    orders: tuple[tuple[float, float], ...] = ()
+
+    def used_up(self, now: float) -> str:
+        """Why no further machine is to be ordered, by what this computer knows itself, or "".
+
+        Each machine counts from its order to the next one: more than it can have cost.
+        """
+        ends = [*(time for time, _ in self.orders[1:]), now]
+        spans = [max(0.0, end - time) for (time, _), end in zip(self.orders, ends, strict=True)]
+        hours = sum(spans) / HOUR
+        prices = [price for _, price in self.orders]
+        dollars = sum(s * p for s, p in zip(spans, prices, strict=True)) / HOUR
+        limits = self.plan.limits
+        if limits.max_attempts and len(self.orders) >= limits.max_attempts:
+            return f"{len(self.orders)} machines were ordered from here"
+        if limits.max_hours and hours >= limits.max_hours:
+            return f"{hours:.1f} h of machines were ordered from here"
+        if limits.max_cost and dollars >= limits.max_cost:
+            return f"machines for ${dollars:.2f} were ordered from here"
+        return ""
+
+
+def is_needed(plan: Plan, places: Sequence[Provider]) -> bool:
+    """Whether a stranger's machine gets keys that cannot be cut down."""
+    return plan.keys.static and any(place.caps.remote for place in places)
+
+
+def keep(store: str, run: str, plan: Plan, places: Sequence[Provider]) -> None:
+    """Keep the plan that a person just ordered by, or forget an older one that is not needed.
+
+    Raises:
+        BadInput: it cannot be written.
+    """
+    path = _path(store, run)
+    try:
+        if is_needed(plan, places):
+            _write(path, KeptPlan(plan))
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise BadInput(
+            f"cannot keep the run's plan in {path}: {error.strerror}; set XDG_STATE_HOME to a "
+            "folder that can be written to"
+        ) from error
+
+
+def note_order(store: str, run: str, time: float, price: float | None) -> None:
+    """Count a machine that this computer ordered, if it keeps the run's plan."""
+    kept = read(store, run)
+    if kept is not None:
+        _write(_path(store, run), replace(kept, orders=(*kept.orders, (time, price or 0.0))))
+
+
+def read(store: str, run: str) -> KeptPlan | None:
+    """What this computer keeps of the run; None if it keeps nothing. Corrupt if it was damaged."""
+    path = _path(store, run)
+    try:
+        value = codec.decode(path.read_bytes(), str(path))
+    except OSError:
+        return None
+    try:
+        orders = tuple((float(time), float(price)) for time, price in value["orders"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise Corrupt(f"{path} is damaged ({error}): `resume` writes a new one") from error
+    return KeptPlan(Plan.from_json(codec.child(value, "plan", str(path)), str(path)), orders)
+
+
+def going_on(store: str, run: str, ordered: Plan) -> Plan | None:
+    """The plan by which a watcher goes on; None if this computer must not order by itself.
+
+    ordered: of the newest order in the store, which counts unless keys cannot be cut down.
+    """
+    kept = read(store, run)
+    if kept is not None:
+        return kept.plan
+    return None if ordered.keys.static else ordered
+
+
+def before(store: str, run: str, ordered: Plan | None) -> Plan | None:
+    """The plan from which a person's `resume` takes what they do not say.
+
+    Of a run whose keys cannot be cut down, and whose plan is not kept here, neither keys nor image
+    are taken from the store: a person says them anew.
+    """
+    kept = read(store, run)
+    if kept is not None:
+        return kept.plan
+    if ordered is None or not ordered.keys.static:
+        return ordered
+    return replace(ordered, keys=KeySource(), image="")
+
+
+def _path(store: str, run: str) -> Path:
+    path = state.of_run("plans", store, run)
+    return path.with_name(f"{path.name}.json")
+
+
+def _write(path: Path, kept: KeptPlan) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    value = {"plan": kept.plan.as_json(), "orders": [list(each) for each in kept.orders]}
+    atomic_file.write(path, json.dumps(value).encode(), 0o600)
