@@ -24,6 +24,7 @@ from launch.providers.registry import Row
 from launch.providers.rented import Rented
 from launch.provision import order as ordering
 from launch.provision.order import Choice
+from launch.supervise.watcher import Watcher, rounds
 from mimir import cli
 from mimir.config import load_preset
 from mimir.runs import codec, layout, notes, order
@@ -175,6 +176,14 @@ class Ground:
             if self.newest(name) != before[name] + (name in lost) or not self.alive(name):
                 self.wrong.append(f"watch did not look after {name}")
 
+    def days_later(self, meanwhile: Callable[[float], None]) -> None:
+        """Rounds of the watcher when all hours of all runs are used up."""
+        late = time.time() + 3 * 24 * 3600
+        watcher = Watcher(self.store, self.told.append, clock=lambda: late)
+        for _ in range(3):
+            meanwhile(late)
+            rounds(watcher, lambda: RUNS, self.told.append)
+
     # ---- the machines
 
     def evict(self) -> None:
@@ -321,6 +330,8 @@ def standing(
     monkeypatch.setattr("launch.payload.key_link.revoke", lambda *_: None)
     monkeypatch.setattr("launch.payload.container.of", boot)
     monkeypatch.setattr("launch.provision.wait.SUBMIT_WAITS", 0.0)
+    for module in ("head", "begin"):  # waiting for what will not change
+        monkeypatch.setattr(f"mimir.runs.{module}.pauses", lambda rng, tries: iter([0.0] * tries))
     monkeypatch.setattr(registry, "ROWS", ROWS)
     registry.get.cache_clear()
     _HERE.append(ground)

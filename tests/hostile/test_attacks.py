@@ -1,6 +1,7 @@
 """Every attack on paper: the laptop's commands before and after its machine dies."""
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.hostile.ground import (
     VICTIM,
     Ground,
     Machine2,
+    heartbeat,
     populate,
     standing,
 )
@@ -62,6 +64,15 @@ def test_unharmed(ground: Ground) -> None:
     ground.check()
     assert ground.newest(VICTIM) == 3
     assert len(ground.alive(VICTIM)) == 1
+
+
+@pytest.mark.parametrize("attack", WRITTEN, ids=lambda each: each.name)
+def test_no_machine_is_paid_for_ever(ground: Ground, machine: Machine2, attack: Attack) -> None:
+    """It beats on after what its run may cost is used up; then the watcher has ended it."""
+    attack.act(machine)
+    ground.days_later(lambda now: machine.own("heartbeat.json", heartbeat(time=now)))
+    ground.check()
+    assert not ground.alive(VICTIM), "\n".join(ground.told[-3:])
 
 
 @pytest.mark.parametrize("attack", WRITTEN, ids=lambda each: each.name)
