@@ -23,6 +23,17 @@ if not PRESETS.is_dir():  # a checkout keeps them at the top level, a wheel insi
     PRESETS = Path(__file__).resolve().parent.parent / "jobs"
 
 
+KERNELS = ("norm", "wgrad", "gelu", "ends", "peptide", "update", "branch")
+"""Parts of a GPU's training step that kernels of our own can compute.
+
+norm: LayerNorm with the residual addition. wgrad: all weight gradients of the layers in one
+product. gelu: inside the products before and behind it. ends: embedding, head and loss. peptide:
+all of a narrow model but its weight gradients, one kernel each way (with ends and wgrad). update:
+clipping, AdamW and EMA with all their scalars. branch: the small sums of the backward pass beside
+the weight gradients, on a second branch of the graph.
+"""
+
+
 def _need(holds: bool, name: str, value: object, rule: str) -> None:
     if not holds:
         raise BadInput(f"{name} is {value!r}, but must be {rule}")
@@ -123,6 +134,8 @@ class Runtime:
     """Steps captured in one CUDA graph; 0: no capture."""
     compile: str = "auto"
     """auto: torch.compile on a GPU only, where its start-up pays."""
+    kernels: str = ""
+    """Names in `KERNELS`, with commas between, for compiled runs on a GPU; none: torch's own."""
     checkpoint_minutes: float = 2.0
     checkpoint_steps: int = 0
     """Steps between checkpoints, beside the minutes; 0: by minutes only."""
@@ -140,6 +153,8 @@ class Runtime:
         ):
             value = getattr(self, name)
             _need(value in allowed, name, value, "one of " + ", ".join(allowed))
+        for name in filter(None, self.kernels.split(",")):
+            _need(name in KERNELS, "kernels", self.kernels, "some of " + ", ".join(KERNELS))
         minutes = self.checkpoint_minutes
         _need(0 < minutes < float("inf"), "checkpoint_minutes", minutes, "a positive number")
         for name in ("threads", "graph_steps", "checkpoint_steps", "sample_every"):

@@ -86,6 +86,7 @@ RULES: list[tuple[str, Any]] = [
     ("log_every", 0), ("device", "tpu"), ("precision", "fp8"), ("compile", "yes"),
     ("checkpoint_minutes", 0.0), ("checkpoint_minutes", "inf"), ("threads", -1),
     ("graph_steps", -1), ("checkpoint_steps", -1), ("sample_every", -1), ("preflight", "yes"),
+    ("kernels", "warp"),
 ]  # fmt: skip
 
 

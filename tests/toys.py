@@ -61,6 +61,11 @@ def engine(machine: Machine = EXACT, data: Peptides | None = None, **settings: A
     return Engine(config(**settings), device_data(data), TARGETS, machine)
 
 
+def generator() -> torch.Generator:
+    """Random numbers, the same at every call."""
+    return torch.Generator().manual_seed(0)
+
+
 def tensors(trained: Engine) -> dict[str, torch.Tensor]:
     """A copy of the whole state."""
     return {name: value.clone() for name, value in trained.state.tensors().items()}

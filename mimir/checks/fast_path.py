@@ -85,7 +85,10 @@ def _settled(fast: Engine, say: Callable[[str], None]) -> Engine:
 
 
 def _plain(fast: Engine, *, graphs: bool) -> Engine:
-    machine, config = replace(fast.machine, compiled=False, fused=False), fast.config
+    machine, config = (
+        replace(fast.machine, compiled=False, fused=False, kernels=frozenset()),
+        fast.config,
+    )
     if not graphs:
         config = replace(config, runtime=replace(config.runtime, graph_steps=0))
     return Engine(config, fast.data, fast.targets, machine)

@@ -157,19 +157,26 @@ class Denoiser(nn.Module):
             condition: float32 [B, D] of `condition`.
             layout: where the residues sit.
         """
-        slots = condition[:, None, :] + self.position.float()
-        x = (
-            _Pack.apply(slots.view(-1, self.size.dim), layout)
-            + _LookUp.apply(self.letter, tokens).float()
-        )
-        attend = self._attend(layout)
+        x = self.embed(tokens, condition, layout)
+        attend = self.attend(layout)
         for i, block in enumerate(self.blocks):
             last = i == len(self.blocks) - 1
             x = block(x, attend, layout.predict if last else None)
+        return self.logits(x)
+
+    def embed(self, tokens: Tensor, condition: Tensor, layout: Layout) -> Tensor:
+        """What the first block takes: float32 [N, D]; arguments as for `forward`."""
+        slots = condition[:, None, :] + self.position.float()
+        packed: Tensor = _Pack.apply(slots.view(-1, self.size.dim), layout)
+        letters: Tensor = _LookUp.apply(self.letter, tokens)
+        return packed + letters.float()
+
+    def logits(self, x: Tensor) -> Tensor:
+        """From what the last block returns: float32 [M, V] of [M, D]."""
         logits: Tensor = self.head(_norm(self.norm, x, self.head.weight.dtype))
         return logits.float()
 
-    def _attend(self, layout: Layout) -> Attend:
+    def attend(self, layout: Layout) -> Attend:
         """Attention within the peptides of a layout: [N, 3 * H * d] to [N, H * d]."""
         heads, starts, lengths = self.size.heads, layout.starts, layout.lengths
         if self.kernel is not None and starts is not None and lengths is not None:

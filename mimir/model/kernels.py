@@ -39,7 +39,7 @@ def _heads(qkv, first, length, head, HEADS: tl.constexpr, WIDTH: tl.constexpr,
 
 
 @triton.jit
-def _weights(q, k, length, scale, ROWS: tl.constexpr):
+def attention_weights(q, k, length, scale, ROWS: tl.constexpr):
     """Softmax of q k^T * scale over the peptide's keys, float32; zero rows beyond its end."""
     row = tl.arange(0, ROWS)[:, None]
     key = tl.arange(0, ROWS)[None, :]
@@ -73,7 +73,7 @@ def _forward(qkv, out, starts, lengths, batch, places, scale, HEADS: tl.constexp
     else:
         first, length = tl.load(starts + unit), tl.load(lengths + unit)
         q, k, v, _, inside = _heads(qkv, first, length, head, HEADS, WIDTH, ROWS, WIDE)
-        weights = _weights(q, k, length, scale, ROWS).to(v.dtype)
+        weights = attention_weights(q, k, length, scale, ROWS).to(v.dtype)
         mixed = tl.dot(weights, v, input_precision="ieee")
         row = first + tl.arange(0, ROWS)[:, None]
         to = row * (HEADS * WIDTH) + head * WIDTH + tl.arange(0, WIDE)[None, :]
@@ -94,7 +94,7 @@ def _backward(grad, qkv, out, starts, lengths, batch, places, scale, HEADS: tl.c
         row = first + tl.arange(0, ROWS)[:, None]
         where = row * (HEADS * WIDTH) + head * WIDTH + tl.arange(0, WIDE)[None, :]
         flow = tl.load(grad + where, mask=inside, other=0.0)
-        weights = _weights(q, k, length, scale, ROWS)
+        weights = attention_weights(q, k, length, scale, ROWS)
         toward = tl.dot(flow, tl.trans(v), input_precision="ieee")
         # d softmax: w * (g - sum(w * g)).
         slope = weights * (toward - tl.sum(weights * toward, 1)[:, None]) * scale
@@ -117,11 +117,23 @@ def _launch(kernel: Any, tensors: list[Tensor], starts: Tensor, lengths: Tensor,
     )  # fmt: skip
 
 
+def forward(qkv: Tensor, out: Tensor, starts: Tensor, lengths: Tensor, heads: int) -> None:
+    """As `attention`, written into `out` and not recorded for a gradient."""
+    _launch(_forward, [qkv, out], starts, lengths, qkv.shape[1] // (3 * heads), heads)
+
+
+def backward(
+    grad: Tensor, qkv: Tensor, out: Tensor, starts: Tensor, lengths: Tensor, heads: int
+) -> None:
+    """Write the gradient of `qkv` into `out`, from `grad`, that of the attention's result."""
+    _launch(_backward, [grad, qkv, out], starts, lengths, qkv.shape[1] // (3 * heads), heads)
+
+
 @torch.library.custom_op("mimir::attend", mutates_args=())
 def _attend(qkv: Tensor, starts: Tensor, lengths: Tensor, heads: int) -> Tensor:
     qkv, width = qkv.contiguous(), qkv.shape[1] // (3 * heads)
     out = qkv.new_empty(qkv.shape[0], heads * width)
-    _launch(_forward, [qkv, out], starts, lengths, width, heads)
+    forward(qkv, out, starts, lengths, heads)
     return out
 
 
@@ -134,9 +146,9 @@ def _(qkv: Tensor, starts: Tensor, lengths: Tensor, heads: int) -> Tensor:
 def _attend_backward(
     grad: Tensor, qkv: Tensor, starts: Tensor, lengths: Tensor, heads: int
 ) -> Tensor:
-    grad, qkv, width = grad.contiguous(), qkv.contiguous(), qkv.shape[1] // (3 * heads)
+    grad, qkv = grad.contiguous(), qkv.contiguous()
     out = torch.empty_like(qkv)
-    _launch(_backward, [grad, qkv, out], starts, lengths, width, heads)
+    backward(grad, qkv, out, starts, lengths, heads)
     return out
 
 

@@ -9,12 +9,16 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from mimir.errors import BadInput, Fenced, StoreError
+from mimir.errors import BadInput, Fenced, MimirError, StoreError
 from mimir.runs import layout, notes, orders
 from mimir.runs.head import Head, Register, pauses
 from mimir.runs.notes import Gone
 from mimir.runs.order import Order
 from mimir.runs.store import Store
+
+STALE_TRIES = 30
+"""Looks at a HEAD that is older than the own attempt, about two minutes: twice as long as a network
+file system remembers that a name is missing."""
 
 
 def raise_attempt(
@@ -153,6 +157,19 @@ def must_be_at(head: Head, attempt: int) -> None:
         )
 
 
+class Behind(StoreError):
+    """HEAD is shown at an older attempt than one that is known to have been begun."""
+
+
+def must_have_reached(head: Head, attempt: int) -> None:
+    """Behind if HEAD is at an older attempt: a shared folder may show it as it was."""
+    if head.attempt < attempt:
+        raise Behind(
+            f"{layout.head_key(head.run)} shows attempt {head.attempt}, older than attempt "
+            f"{attempt}: the store answers from memory, or that attempt was never begun"
+        )
+
+
 def _read(register: Register) -> Head:
     head = register.read()
     if head is None:
@@ -160,17 +177,31 @@ def _read(register: Register) -> Head:
     return head
 
 
-def change(register: Register, make: Callable[[Head], Head]) -> Head:
+def change(
+    register: Register, make: Callable[[Head], Head], say: Callable[[str], None] | None = None
+) -> Head:
     """Read and swap HEAD until it succeeds or `make` refuses; BadInput if there is none.
 
     For changes that contend by design. Here another writer's nonce is no fence: a last commit
-    of the attempt being replaced may come between read and swap.
+    of the attempt being replaced may come between read and swap. Nor is a HEAD that is behind:
+    it is read again, with growing pauses, after one sentence to `say`.
     """
-    for pause in pauses(register.rng, register.tries):
-        make(_read(register))
+    contended = pauses(register.rng, register.tries)
+    behind = pauses(register.rng, STALE_TRIES)
+    last: MimirError | None = None
+    while True:
+        head = _read(register)
         try:
-            return register.swap(make)
-        except Fenced as error:
-            last = error
-            register.sleep(pause)
-    raise StoreError(f"{register.key} is contended, gave up after {register.tries} tries: {last}")
+            make(head)
+        except Behind as error:
+            if say and not isinstance(last, Behind):
+                say(f"{error}; looking again for two minutes")
+            last, pause = error, next(behind, None)
+        else:
+            try:
+                return register.swap(make)
+            except Fenced as error:
+                last, pause = error, next(contended, None)
+        if pause is None:
+            raise StoreError(f"{register.key} could not be changed: {last}") from last
+        register.sleep(pause)

@@ -2,7 +2,8 @@
 
 The launcher raises HEAD's attempt before it orders a machine; the worker's first act is to
 claim exactly that attempt. From then on every change of HEAD by an older attempt, or by an
-older process of the same attempt, fails: no lease and no clock is involved.
+older process of the same attempt, fails: no lease and no clock is involved. Only a newer
+attempt fences. An older one at HEAD is a folder shown as it was: the worker waits for more.
 
 A commit is content first, under a key that no other writer can choose, then one swap of
 HEAD. Deleted is only what that swap removed, and only below the own attempt: what an older
@@ -20,7 +21,7 @@ from typing import TypeVar
 
 from mimir.errors import Corrupt, Fenced, NotFound, StoreError
 from mimir.runs import layout, notes, orders
-from mimir.runs.begin import change, end_attempt, must_be_at, raise_attempt
+from mimir.runs.begin import change, end_attempt, must_be_at, must_have_reached, raise_attempt
 from mimir.runs.head import ENDED, Head, Kept, Register, fresh
 from mimir.runs.retention import best_of, retain
 from mimir.runs.store import Progress, Store, Stored
@@ -58,15 +59,17 @@ class Attempt:
     ) -> "Attempt":
         """Take the attempt for this process: the first act of a worker.
 
-        A restarted process of the same attempt fences its predecessor. Fenced if HEAD is at
-        another attempt. An attempt that has ended (HEAD says so, or it has an outcome) is not
-        taken: `ended` of the result says how it ended, and the caller only ends its machine.
+        A restarted process of the same attempt fences its predecessor. Fenced if HEAD is at a
+        newer attempt; while it is at an older one, this waits. An attempt that has ended (HEAD
+        says so, or it has an outcome) is not taken: `ended` of the result says how it ended, and
+        the caller only ends its machine.
         """
         register = Register(store, layout.head_key(run), sleep=sleep, rng=rng)
         name = owner or fresh(register.rng)
         self = cls(store, run, attempt, name, register, say)
 
         def running(head: Head) -> Head:
+            must_have_reached(head, attempt)
             must_be_at(head, attempt)
             if over or head.state in ENDED:
                 raise _Over
@@ -77,7 +80,7 @@ class Attempt:
 
         over = store.read(layout.outcome_key(run, attempt)) is not None
         with contextlib.suppress(_Over):
-            change(register, running)
+            change(register, running, say)
         return self
 
     @property
@@ -98,10 +101,10 @@ class Attempt:
 
     def confirm(self) -> None:
         """Ask the store whether the attempt is still ours; Fenced if not. Changes nothing."""
-        found = self.store.read(layout.head_key(self.run))
+        found = self._register.peek()
         if found is None:
             raise Fenced(f"run {self.run} is gone: this process stops")
-        self._must_hold(Head.from_bytes(found.data))
+        self._must_hold(found)
 
     def commit(
         self,

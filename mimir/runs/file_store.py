@@ -1,25 +1,29 @@
-"""A store in a folder: `file:///path`. Durable against power loss, safe between processes.
+"""A store in a folder: `file:///path`. Durable against power loss, safe between computers.
 
-A write is a temporary file, flush, fsync, rename, fsync of the folder, so that a key holds
-either the old bytes or the new ones. `put_if_absent` and `compare_and_swap` hold a lock file of
-their key. The lock file also counts the writes of that key; a version is that count and the
-body's digest, so a body that comes back still has another version.
+A write is a temporary file, flush, fsync, one act that gives it its name, fsync of the folder, so
+that a key holds either the old bytes or the new ones. The act is a rename where the last writer
+wins, and an exclusive one (`mimir.runs.file_names`) in `put_if_absent` and `compare_and_swap`,
+which keeps the versions of what it swaps (`mimir.runs.file_versions`). There is no lock: nobody
+waits for a peer that was stopped, and nothing rests on locks that a cluster's file system may
+grant to two computers at once.
+
+A version is a number and the body's digest. Before the first swap of an object the number is 1,
+whoever wrote it.
 """
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
-import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from mimir.errors import BadInput, Conflict, NotFound, StoreDenied, StoreError, StoreUnfit
+from mimir.runs import file_names
+from mimir.runs.file_versions import Versions, versioned_name
 from mimir.runs.store import Progress, Stored, Versioned, check_key, verify
 
-_OWN = ".mimir"
 _CHUNK = 8 << 20
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _DENIED = {
@@ -31,11 +35,13 @@ _DENIED = {
     errno.EEXIST,  # a file where a folder should be
     errno.ENAMETOOLONG,
 }
-_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}
+_CANNOT = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 def open_url(url: str, credentials_file: Path | None = None) -> "FileStore":
     """`file:///absolute/folder`. Credentials are not needed and not looked at."""
+    if os.name != "posix":
+        raise BadInput(f"{url}: file stores need a POSIX system: use s3:// or WSL here")
     parts = urlsplit(url)
     if parts.netloc not in ("", "localhost"):
         raise BadInput(
@@ -55,38 +61,60 @@ class FileStore:
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
         self.url = self.root.as_uri()
-        self._cleaned = False
+        self._known: dict[Path, int] = {}
+        self._collected: set[Path] = set()
 
     def __repr__(self) -> str:
         return f"FileStore({self.url!r})"
 
     def read(self, key: str) -> Versioned | None:
         path = self._path(key)
-        with _explained("read", path), contextlib.ExitStack() as stack:
-            try:
-                lock = stack.enter_context(_flocked(self._lock(key), os.O_RDONLY, fcntl.LOCK_SH))
-                count = _count(lock)
-            except FileNotFoundError:
-                # Never created conditionally. If that changes just now, the version below
-                # is merely out of date.
-                count = 0
-            try:
-                data = path.read_bytes()
-            except FileNotFoundError:
-                return None
-        return Versioned(data, _version(count, data))
+        with _explained("read", path):
+            found = self._versions(path).find()
+        return Versioned(found[1], _version(*found)) if found else None
 
     def put_if_absent(self, key: str, data: bytes) -> str:
-        return self._conditional(key, data, None)
+        path = self._path(key)
+        with _explained("write", path):
+            if file_names.exists(path):
+                raise Conflict(f"{path} exists already")
+            file_names.make_folder(path.parent)
+            with self._written(path.parent, [memoryview(data)]) as (temporary, _):
+                try:
+                    file_names.take(temporary, path)
+                except FileExistsError:
+                    raise Conflict(f"{path} exists already") from None
+                file_names.sync_folder(path.parent)
+        return _version(1, data)
 
     def compare_and_swap(self, key: str, data: bytes, version: str) -> str:
-        return self._conditional(key, data, version)
+        path = self._path(key)
+        versions = self._versions(path)
+        number = _number(version)
+        with _explained("write", path):
+            try:
+                if number == 1 and not versions.any():
+                    self._begin(versions)
+                if file_names.exists(versions.name(number + 1)):
+                    raise FileExistsError  # before the bytes are written in vain
+                with self._written(versions.folder, [memoryview(data)]) as (temporary, _):
+                    # Not before: `Versions` says what becomes of an object deleted meanwhile.
+                    if not _holds(versions, number, version):
+                        raise Conflict(f"{path} was changed by another writer")
+                    versions.take(number + 1, temporary)
+            except FileExistsError:
+                raise Conflict(f"{path} was changed by another writer") from None
+            except FileNotFoundError:
+                if versions.any():
+                    raise
+                raise Conflict(f"{path} does not exist") from None
+        return _version(number + 1, data)
 
     def put_content(
         self, key: str, content: bytes | memoryview | Path, progress: Progress | None = None
     ) -> Stored:
         path = self._path(key)
-        size, sha256 = self._replace(path, _chunks(content), progress)
+        size, sha256 = self._overwrite(path, _chunks(content), progress)
         # Read once more: network file systems have lost bytes.
         if _digest(path) != sha256:
             self.delete(key)
@@ -94,7 +122,7 @@ class FileStore:
         return Stored(key, size, sha256)
 
     def put(self, key: str, data: bytes) -> None:
-        self._replace(self._path(key), [memoryview(data)], None)
+        self._overwrite(self._path(key), [memoryview(data)])
 
     def get(
         self,
@@ -106,102 +134,110 @@ class FileStore:
     ) -> bytes:
         path = self._path(key)
         with _explained("read", path):
-            try:
-                data = path.read_bytes()
-            except FileNotFoundError:
-                raise NotFound(f"there is no {path}") from None
+            found = self._versions(path).find()
+        if found is None:
+            raise NotFound(f"there is no {path}")
+        data = found[1]
         if progress:
             progress(len(data))
         return verify(data, key, size, sha256)
 
     def list(self, prefix: str) -> Iterator[str]:
         folder = self.root / prefix.rpartition("/")[0]
-        keys = []
+        keys: set[str] = set()
         with _explained("list", folder):
             for at, folders, files in os.walk(folder, onerror=_raise_unless_missing):
-                folders[:] = [name for name in folders if not name.startswith(".")]
                 base = Path(at).relative_to(self.root)
-                keys += [(base / name).as_posix() for name in files if not name.startswith(".")]
+                if file_names.BODY in files:  # an object where there are no hard links
+                    keys.add(base.as_posix())
+                names = [name for name in files if not name.startswith(".")]
+                for swapped in filter(None, map(versioned_name, folders)):
+                    if self._versions(Path(at, swapped)).any():
+                        names.append(swapped)
+                keys.update((base / name).as_posix() for name in names)
+                folders[:] = [name for name in folders if not name.startswith(".")]
         return iter(sorted(key for key in keys if key.startswith(prefix)))
 
     def folders(self) -> Iterator[str]:
         with _explained("list", self.root):
             try:
-                entries = list(os.scandir(self.root))
+                entries = [e for e in os.scandir(self.root) if e.is_dir() and e.name[0] != "."]
             except FileNotFoundError:
                 entries = []
-            return iter(sorted(e.name for e in entries if e.is_dir() and e.name[0] != "."))
+            objects = file_names.BODY
+            return iter(
+                sorted(e.name for e in entries if not file_names.exists(Path(e.path, objects)))
+            )
 
     def delete(self, key: str) -> None:
-        # The lock file stays: its count keeps an old version from ever being right again.
         path = self._path(key)
-        with _explained("delete", path), contextlib.suppress(FileNotFoundError):
-            path.unlink()
+        with _explained("delete", path):
+            self._versions(path).remove()
 
-    def _conditional(self, key: str, data: bytes, expected: str | None) -> str:
-        path, lock_path = self._path(key), self._lock(key)
-        with _explained("write", path):
-            _make_folder(lock_path.parent)
-            with _flocked(lock_path, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX) as lock:
-                count = _count(lock)
-                try:
-                    found = _version(count, path.read_bytes())
-                except FileNotFoundError:
-                    found = None
-                if found != expected:
-                    raise Conflict(f"{path} {_difference(found, expected)}")
-                # Counted before the write: a crash in between makes versions that were read
-                # before useless, which costs a reader one more read and never an update.
-                os.pwrite(lock, str(count + 1).encode(), 0)
-                os.fsync(lock)
-                self._replace(path, [memoryview(data)], None)
-                return _version(count + 1, data)
+    def _begin(self, versions: Versions) -> None:
+        """Make what lies under the object's own name version 1; FileNotFoundError if none does."""
+        if not file_names.exists(versions.path):
+            raise FileNotFoundError
+        file_names.make_folder(versions.folder)
+        with (
+            contextlib.suppress(FileExistsError),
+            self._written(versions.folder, versions.unversioned()) as (temporary, _),
+        ):
+            versions.take(1, temporary)
 
-    def _replace(
-        self, path: Path, chunks: Iterable[memoryview], progress: Progress | None
+    def _overwrite(
+        self, path: Path, chunks: Iterable[memoryview], progress: Progress | None = None
     ) -> tuple[int, str]:
-        """Write atomically; (size, SHA-256). Nothing is left behind if it fails."""
-        size, sha256 = 0, hashlib.sha256()
+        """Write atomically, whatever is there; (size, SHA-256). Nothing is left if it fails."""
         with _explained("write", path):
-            _make_folder(path.parent)
-            temporary, handle = self._temporary()
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    for chunk in chunks:
-                        file.write(chunk)
-                        sha256.update(chunk)
-                        size += len(chunk)
-                        if progress:
-                            progress(len(chunk))
-                    file.flush()
-                    os.fsync(file.fileno())
-                    os.rename(temporary, path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-            _sync_folder(path.parent)
-        return size, sha256.hexdigest()
+            versions = self._versions(path)
+            swapped = versions.any()
+            folder = versions.folder if swapped else path.parent
+            file_names.make_folder(folder)
+            with self._written(folder, chunks, progress) as (temporary, written):
+                if swapped:
+                    versions.append(temporary)
+                else:
+                    file_names.replace(temporary, path)
+                    file_names.sync_folder(folder)
+        return written
 
-    def _temporary(self) -> tuple[Path, int]:
-        """A new temporary file, locked for as long as its writer lives."""
-        folder = self.root / _OWN / "tmp"
-        _make_folder(folder)
-        if not self._cleaned:
-            self._cleaned = True
-            _remove_abandoned(folder)
-        while True:
-            path = folder / uuid.uuid4().hex
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            if path.exists():
-                return path, handle
-            os.close(handle)  # a cleaner came between open and lock
+    @contextlib.contextmanager
+    def _written(
+        self, folder: Path, chunks: Iterable[memoryview], progress: Progress | None = None
+    ) -> Iterator[tuple[Path, tuple[int, str]]]:
+        """A temporary file with these bytes, synced, for the block; and their (size, SHA-256)."""
+        size, sha256 = 0, hashlib.sha256()
+        temporary = file_names.new_temporary(folder)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                self._collect(folder, os.fstat(handle).st_mtime)
+                for chunk in chunks:
+                    file.write(chunk)
+                    sha256.update(chunk)
+                    size += len(chunk)
+                    if progress:
+                        progress(len(chunk))
+                file.flush()
+                os.fsync(handle)
+            yield temporary, (size, sha256.hexdigest())
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+    def _collect(self, folder: Path, now: float) -> None:
+        """Once for each run: remove what writers have left there that were killed."""
+        top = self.root.joinpath(*folder.relative_to(self.root).parts[:1])
+        if top not in self._collected:
+            self._collected.add(top)
+            file_names.collect(top, now)
 
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)
 
-    def _lock(self, key: str) -> Path:
-        return self.root / _OWN / "locks" / hashlib.sha256(key.encode()).hexdigest()[:32]
+    def _versions(self, path: Path) -> Versions:
+        return Versions(path, self._known)
 
 
 @contextlib.contextmanager
@@ -219,42 +255,34 @@ def _explained(action: str, path: Path) -> Iterator[None]:
             raise StoreDenied(
                 f"cannot {action} {path}: {why}; choose another folder or correct its permissions"
             ) from error
-        if error.errno in _NO_LOCKS:
+        if error.errno in _CANNOT:
             raise StoreUnfit(
-                f"cannot lock {path}: {why}; this file system has no locks, choose another folder"
+                f"cannot {action} {path}: {why}; this file system lacks what a store needs, "
+                "choose another folder"
             ) from error
         raise StoreError(f"cannot {action} {path}: {why}") from error
 
 
-@contextlib.contextmanager
-def _flocked(path: Path, flags: int, operation: int) -> Iterator[int]:
-    handle = os.open(path, flags | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(handle, operation)
-        yield handle
-    finally:
-        os.close(handle)
-
-
-def _count(lock: int) -> int:
-    """0 also for what a power cut left of it: that makes versions useless, and none valid again."""
-    text = os.pread(lock, 32, 0)
-    return int(text) if text.isdigit() else 0
-
-
 def _digest(path: Path) -> str:
-    with _explained("read", path), path.open("rb") as file:
+    with _explained("read", path), file_names.open_body(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _version(count: int, data: bytes) -> str:
-    return f"{count}-{hashlib.sha256(data).hexdigest()[:32]}"
+def _version(number: int, data: bytes) -> str:
+    return f"{number}-{hashlib.sha256(data).hexdigest()[:32]}"
 
 
-def _difference(found: str | None, expected: str | None) -> str:
-    if expected is None:
-        return "exists already"
-    return "does not exist" if found is None else "was changed by another writer"
+def _holds(versions: Versions, number: int, version: str) -> bool:
+    try:
+        return _version(number, versions.body(number)) == version
+    except FileNotFoundError:
+        return False
+
+
+def _number(version: str) -> int:
+    """Of a version; 0, which no object has, of what is none of this store's."""
+    number = version.partition("-")[0]
+    return int(number) if number.isdecimal() else 0
 
 
 def _chunks(content: bytes | memoryview | Path) -> Iterator[memoryview]:
@@ -270,32 +298,6 @@ def _chunks(content: bytes | memoryview | Path) -> Iterator[memoryview]:
         view = memoryview(content).cast("B")
         for at in range(0, len(view), _CHUNK):
             yield view[at : at + _CHUNK]
-
-
-def _make_folder(folder: Path) -> None:
-    """Make it and its parents; a new folder lasts only once its parent is synced too."""
-    if not folder.is_dir():
-        _make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove temporary files whose writer is dead, that is, whose lock is free."""
-    for path in folder.iterdir():
-        with (
-            contextlib.suppress(FileNotFoundError, BlockingIOError),
-            _flocked(path, os.O_RDONLY, fcntl.LOCK_EX | fcntl.LOCK_NB),
-        ):
-            path.unlink()
 
 
 def _raise_unless_missing(error: OSError) -> None:

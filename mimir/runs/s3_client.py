@@ -6,6 +6,7 @@ becomes part of it, or the laptop would talk to one server and the machine, once
 another.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,14 @@ class Clients:
 
     bucket: with the endpoint and region that are used. patient: tries again by itself. once: never
     does, because a conditional write that is retried unseen answers 412 to its own success.
+    make: another one, of so many tries and seconds to connect.
     """
 
     bucket: Bucket
     patient: Any
     once: Any
     region: str
+    make: Callable[[int, float], Any]
 
 
 def connect(
@@ -70,7 +73,6 @@ def _connect(
     endpoint = bucket.endpoint or None
     shared: dict[str, Any] = {
         "signature_version": "s3v4",
-        "connect_timeout": connect_timeout,
         "read_timeout": read_timeout,
         "max_pool_connections": 16,
         "tcp_keepalive": True,
@@ -82,14 +84,15 @@ def _connect(
     }
     region = bucket.region or ("auto" if endpoint and "r2.cloudflare" in endpoint else "us-east-1")
 
-    def client(attempts: int) -> Any:
+    def client(attempts: int, connect_timeout: float) -> Any:
         retries: Any = {"mode": "standard", "total_max_attempts": attempts}
-        config = Config(retries=retries, **shared)
+        config = Config(retries=retries, connect_timeout=connect_timeout, **shared)
         found = made.client("s3", endpoint_url=endpoint, region_name=region, config=config)
         s3_answers.watch(found, attempts)
         return found
 
-    return Clients(bucket, client(tries), client(1), region)
+    patient, once = (client(attempts, connect_timeout) for attempts in (tries, 1))
+    return Clients(bucket, patient, once, region, client)
 
 
 def session() -> boto3.session.Session:

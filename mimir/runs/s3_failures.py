@@ -179,7 +179,9 @@ def _below(error: BaseException, cannot: str, where: str) -> MimirError | None:
                 f"{cannot}: the proxy that {_proxy()} names does not let it through to {where}; "
                 "try again, correct it, or except the server by NO_PROXY"
             )
-        if isinstance(each, urllib.LocationValueError):
+        # urllib's parser has no class of its own for a proxy's address that is none.
+        bare = type(each) is ValueError and each is not error and set_here(PROXIES, "")
+        if isinstance(each, urllib.LocationValueError) or bare:
             return BadInput(f"{cannot}: {where} or {_proxy()} is not a web address; correct it")
     return None
 

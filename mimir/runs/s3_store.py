@@ -7,6 +7,7 @@ never matches there. `compare_and_swap` learns the form that works and then stay
 """
 
 import contextlib
+import copy
 import io
 import os
 import sys
@@ -53,12 +54,11 @@ class S3Store:
         read_timeout: float = 60,
         tries: int = 5,
     ) -> None:
-        self._credentials_file = credentials_file
         clients = connect(
             bucket, credentials_file, connect_timeout=connect_timeout, read_timeout=read_timeout,
             tries=tries,
         )  # fmt: skip
-        self._client, self._once = clients.patient, clients.once
+        self._client, self._once, self._make = clients.patient, clients.once, clients.make
         self.bucket, self.region = clients.bucket, clients.region
         self.url = self.bucket.url
         self.etag_form: Callable[[str], str] | None = None
@@ -184,11 +184,11 @@ class S3Store:
             return [self]
         ways = []
         for address in found:
+            way = copy.copy(self)
             # One that is not reached must not cost a minute.
-            way = S3Store(self.bucket, self._credentials_file, connect_timeout=5, tries=2)
+            way._client, way._once = self._make(2, 5.0), self._make(1, 5.0)
             for client in (way._client, way._once):
                 pin(client, address)
-            way.etag_form = self.etag_form
             ways.append(way)
         return ways
 

@@ -92,7 +92,7 @@ class Store(Protocol):
 # scheme -> (module, what to do when it cannot be imported). Imported when first used, so that
 # a file store needs no boto3 and `--help` answers at once.
 _SCHEMES = {
-    "file": ("mimir.runs.file_store", "file stores need POSIX file locks: use s3:// or WSL here"),
+    "file": ("mimir.runs.file_store", "reinstall Mimir"),
     "s3": ("mimir.runs.s3_store", "install boto3 (`pip install boto3`)"),
 }
 

@@ -27,7 +27,9 @@ from mimir.model.batch import (
     fixed_batch,
     plan_training,
 )
+from mimir.model.buffers import Flat
 from mimir.model.denoiser import Denoiser, initialise
+from mimir.model.explicit import Explicit
 from mimir.model.objective import mean_bound
 from mimir.training import device as gpu
 from mimir.training import update
@@ -64,6 +66,8 @@ class Machine:
     """Shapes do not depend on the data, which graphs need and a GPU fills at no cost."""
     fused: bool = False
     """Attention by `mimir.model.kernels`."""
+    kernels: frozenset[str] = frozenset()
+    """Names in `config.KERNELS`; any but `update` make the pass that of `mimir.model.explicit`."""
 
     @staticmethod
     def choose(config: Config) -> "Machine":
@@ -90,7 +94,8 @@ class Machine:
         narrow = config.model.dim // config.model.heads <= WIDEST_HEAD
         fused = cuda and compiled and narrow and gpu.triton()
         device = torch.device("cuda" if cuda else "cpu")
-        return Machine(device, dtype, compiled, fixed=cuda, fused=fused)
+        kernels = frozenset(filter(None, wish.kernels.split(","))) if fused else frozenset()
+        return Machine(device, dtype, compiled, fixed=cuda, fused=fused, kernels=kernels)
 
 
 class Engine:
@@ -104,12 +109,7 @@ class Engine:
     """
 
     def __init__(self, config: Config, data: DeviceData, targets: int, machine: Machine) -> None:
-        self.config, self.data, self.targets, self.machine = (
-            config,
-            data,
-            targets,
-            machine,
-        )
+        self.config, self.data, self.targets, self.machine = config, data, targets, machine
         training = config.training
         if training.batch > len(data):
             raise BadInput(
@@ -148,6 +148,21 @@ class Engine:
             from mimir.model import kernels
 
             self.model.kernel = kernels.attention
+        self._explicit: Explicit | None = None
+        if "update" in machine.kernels and machine.dtype != torch.float16:
+            self._update = _own_update(self.state)
+        if machine.kernels - {"update"}:
+            self._explicit = Explicit(self.model, self._flat(), machine.kernels)
+        # The loss scale of the pass that is written out: only float16 needs one.
+        half = machine.dtype == torch.float16
+        self._scale = self.state.scale if half else torch.ones((), device=device)
+
+    def _flat(self) -> Flat:
+        state = self.state
+        starts = {span.name: span.start for span in state.spans}
+        return Flat(
+            state.low, state.low_grad, starts, {span.name: span.shape for span in state.spans}
+        )
 
     def resume(self, tensors: dict[str, Tensor]) -> None:
         """Go on from a checkpoint's tensors."""
@@ -241,6 +256,8 @@ class Engine:
 
     def _gradient(self, work: Work) -> Tensor:
         """Fill `low_grad`; the loss, 0-d float32."""
+        if self._explicit is not None:
+            return self._written_out(self._explicit, work)
         state = self.state
         if not self.machine.fixed:
             state.low_grad.zero_()
@@ -258,6 +275,15 @@ class Engine:
             else:
                 scaled.backward()
             loss += term.detach()
+        return loss
+
+    def _written_out(self, explicit: Explicit, work: Work) -> Tensor:
+        gradient = self.state.low_grad
+        loss = explicit(work.batches[0], work.residues, self._scale)
+        for batch in work.batches[1:]:
+            before = gradient.clone()
+            loss = loss + explicit(batch, work.residues, self._scale)
+            gradient += before
         return loss
 
     def _replay(self, steps: int) -> None:
@@ -307,3 +333,15 @@ def _fused_update(machine: Machine) -> Update:
         apply(state, measure(state, settings, total), loss, settings)
 
     return both
+
+
+def _own_update(state: TrainingState) -> Update:
+    """The fused update by kernels of our own."""
+    from mimir.model.fused import adamw
+
+    own = adamw.State(
+        state.low_grad, state.master, state.low, state.ema, state.exp_avg, state.exp_avg_sq,
+        state.step, (state.updates, state._updates_too), state.rate, state.nonfinite, state.losses,
+        state.norms, state.border,
+    )  # fmt: skip
+    return lambda _, loss, settings, total: adamw.update(own, loss, settings, total)

@@ -8,15 +8,15 @@ from typing import Any, Protocol
 
 from mimir.errors import StoreError
 from mimir.runs.store import Stored, Versioned
-from tests.runs.truth import Truth
+from tests.runs.truth import HEAD, Truth
 
 
 @dataclass(frozen=True)
 class Rates:
     """How often what happens, each as a probability.
 
-    Of a request to the store: lost_request, lost_answer, hidden_retry, late. At each point of the
-    schedule: kill, freeze, spoil.
+    Of a request to the store: lost_request, lost_answer, hidden_retry, late, and stale for a read
+    of HEAD that shows an older one. At each point of the schedule: kill, freeze, spoil.
     """
 
     lost_request: float = 0.08
@@ -26,6 +26,7 @@ class Rates:
     kill: float = 0.006
     freeze: float = 0.02
     spoil: float = 0.002
+    stale: float = 0.05
 
     @classmethod
     def drawn(cls, rng: random.Random) -> "Rates":
@@ -112,6 +113,8 @@ class Wire:
         self._sim, self._actor, self._truth = sim, actor, sim.truth
 
     def read(self, key: str) -> Versioned | None:
+        if key == HEAD and self._sim.chance(self._sim.rates.stale):
+            return self._ask(lambda: self._sim.rng.choice(self._truth.past))
         return self._ask(lambda: self._truth.read(key))
 
     def get(self, key: str, **expected) -> bytes:

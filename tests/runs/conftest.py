@@ -1,3 +1,4 @@
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -81,11 +82,23 @@ def rgw() -> S3:
     return ceph
 
 
-@pytest.fixture(params=["file", "s3", "rgw", "real", "memory"])
+def without_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As exFAT and some shares: no hard links."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refused)
+
+
+@pytest.fixture(params=["file", "linkless", "s3", "rgw", "real", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """Every backend in turn, empty. "real" is the bucket named by MIMIR_TEST_S3_URL."""
+    """Every backend in turn, empty. "linkless" is a folder on a file system without hard links,
+    "real" the bucket named by MIMIR_TEST_S3_URL."""
     prefix = f"test-{uuid.uuid4().hex[:12]}"
-    if request.param == "file":
+    if request.param == "linkless":
+        without_links(monkeypatch)
+    if request.param in ("file", "linkless"):
         return open_store((tmp_path / "store").as_uri())
     if request.param == "s3":
         return open_store(request.getfixturevalue("s3").url(prefix))

@@ -4,8 +4,9 @@ Launchers, workers and sweepers are threads of which exactly one runs at any tim
 operation and each sleep hands the baton back to a seeded scheduler, which picks who goes on,
 whom to freeze for a while (a zombie), and whom to kill. One seed is one schedule, again and
 again. A request may be lost, its answer may be lost, it may be repeated unseen as an SDK does,
-and it may land long after its sender gave up on it. How often each of this happens is drawn by
-the seed, too. Then the faults end, and whoever is left goes on.
+and it may land long after its sender gave up on it. HEAD may be shown as it once was, as a network
+file system does. How often each of this happens is drawn by the seed, too. Then the faults end, and
+whoever is left goes on.
 
     python -m tests.runs.simulate --schedules 200000 --jobs 2
     python -m tests.runs.simulate --schedules 20000 --fresh     other seeds at each call
@@ -30,13 +31,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from mimir.errors import BadInput, Conflict, Corrupt, Fenced, StoreError
 from mimir.runs import collect, notes
 from mimir.runs.commit import Attempt, raise_attempt
 from mimir.runs.head import Head
+from mimir.runs.store import Store
 from tests.runs.actors import CALM, Actor, Rates, Wire
-from tests.runs.truth import HEAD, RUN, Truth, Violation
+from tests.runs.truth import HEAD, RUN, Mirrored, Truth, Violation
 from tests.runs.weakened import VARIANTS
 
 TOTAL = 12
@@ -51,7 +54,7 @@ FAILED: tuple[int, ...] = ()
 class Simulation:
     """One schedule."""
 
-    def __init__(self, seed: int, truth: type[Truth] = Truth, trace: bool = False) -> None:
+    def __init__(self, seed: int, truth: Callable[[], Truth] = Truth, trace: bool = False) -> None:
         self.seed, self.rng, self.truth = seed, random.Random(seed), truth()
         self.rates = Rates.drawn(self.rng)
         self.points = self.rng.randrange(50, POINTS)
@@ -164,6 +167,8 @@ class Simulation:
             head = self.truth.head
             if head.attempt == me.attempt and head.owner == me.owner and head.state == "running":
                 raise Violation(f"{me.name} was told Fenced while it owns HEAD") from fenced
+            if head.attempt <= me.attempt and head.state == "queued":
+                raise Violation(f"{me.name} was told Fenced while HEAD waits for it") from fenced
         except StoreError as error:
             self.say(f"{me.name} gives up: {error}")
         except Corrupt:
@@ -252,13 +257,19 @@ class Simulation:
         attempt.finish("done")
 
 
-def play(seeds: Iterable[int], variant: str = "protocol") -> Counter[str]:
-    """Run one schedule per seed; totals of what happened. Violation at the first bad one."""
+def play(
+    seeds: Iterable[int], variant: str = "protocol", store: Callable[[int], Store] | None = None
+) -> Counter[str]:
+    """Run one schedule per seed; totals of what happened. Violation at the first bad one.
+
+    store: makes an empty one for a seed, which then must answer as the one in memory does.
+    """
     truth, weakened = VARIANTS[variant]
     total: Counter[str] = Counter()
     with weakened():
         for seed in seeds:
-            total += Simulation(seed, truth).run()
+            mirrored = partial(Mirrored, store(seed)) if store else truth
+            total += Simulation(seed, mirrored).run()
             total["schedules"] += 1
     return total
 

@@ -12,7 +12,7 @@ from mimir.runs.s3_url import parse_url
 from mimir.runs.store import Store
 from tests.servers.faults import Faults
 
-SIZES = [n / 12 for n in range(12)]
+SIZES = [n / 6 for n in range(6)]
 """Where an answer's head is cut."""
 SHARES = {"page": (0.1, 0.3, 0.6), "redirect": (0.1, 0.3, 0.6, 0.9)}
 """Which page or redirect comes."""
@@ -84,7 +84,7 @@ def test_one_that_is_whole_the_next_time_is_enough(
     store: S3Store, faults: Faults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for fault in ("page", "redirect", "cut in headers"):
-        for size in SHARES.get(fault, SIZES[::3]):
+        for size in SHARES.get(fault, SIZES[::2]):
             drawn = iter([(fault, size), (fault, size)])
             monkeypatch.setattr(faults, "draw", lambda _, d=drawn: next(d, ("served", 0.0)))
             assert store.get("run/there") == BODY

@@ -244,6 +244,7 @@ def test_the_region_that_is_used_is_in_the_url(aws: Path, monkeypatch: pytest.Mo
         ({"AWS_CA_BUNDLE": __file__}, "that AWS_CA_BUNDLE names is missing or holds none"),
         ({"HTTPS_PROXY": "http://127.0.0.1:1"}, "the proxy that HTTPS_PROXY names"),
         ({"HTTPS_PROXY": "nonsense://x"}, "HTTPS_PROXY"),
+        ({"HTTPS_PROXY": "http://[x"}, "HTTPS_PROXY is not a web address"),
     ],
 )
 def test_certificates_and_proxies(
@@ -256,7 +257,7 @@ def test_certificates_and_proxies(
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"https://127.0.0.1:{listening.getsockname()[1]}"
         store = S3Store(Bucket("b", endpoint=url, region="r"), tries=1, read_timeout=1)
-        with pytest.raises(StoreError, match=says):
+        with pytest.raises((StoreError, BadInput), match=says):
             store.read("run/HEAD")
 
 

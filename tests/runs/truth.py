@@ -1,13 +1,16 @@
 """The store as it really is in a simulation; it looks at every change for a broken promise."""
 
+import contextlib
 import hashlib
 import random
 from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from mimir.errors import Conflict, Corrupt, NotFound
 from mimir.runs import layout
 from mimir.runs.head import Head
-from mimir.runs.store import Versioned
+from mimir.runs.store import Progress, Store, Stored, Versioned
 from tests.runs.memory import MemoryStore
 
 RUN = "sim"
@@ -39,6 +42,7 @@ class Truth(MemoryStore):
         self.named: set[str] = set()
         self.spoiled: set[str] = set()
         self.count: Counter[str] = Counter()
+        self.past: list[Versioned] = []
         self._head: Head | None = None
 
     @property
@@ -58,7 +62,10 @@ class Truth(MemoryStore):
                     raise Violation(f"{key} was overwritten after it was committed")
             if self.actor:
                 self.uploaded[key] = self.actor.attempt
-        return super()._set(key, data)
+        version = super()._set(key, data)
+        if key == HEAD:
+            self.past.append(self.objects[key])
+        return version
 
     def delete(self, key: str) -> None:
         if any(kept.key == key for kept in self.head.kept):
@@ -70,8 +77,11 @@ class Truth(MemoryStore):
         if self.head.kept:
             key = rng.choice(self.head.kept).key
             found = self.objects[key]
-            self.objects[key] = Versioned(found.data[:-1], found.version)
+            self._replace(key, Versioned(found.data[:-1], found.version))
             self.spoiled.add(key)
+
+    def _replace(self, key: str, found: Versioned) -> None:
+        self.objects[key] = found
 
     def _transition(self, before: Head, after: Head) -> None:
         self.count["transitions"] += 1
@@ -109,3 +119,78 @@ class Truth(MemoryStore):
             claims = after.owner == actor.owner and after.kept == before.kept
             if actor.attempt != before.attempt or not (before.owner == actor.owner or claims):
                 raise Violation(f"{actor.name} changed HEAD of attempt {before.attempt}")
+
+
+class Mirrored(Truth):
+    """The same promises, of a real store: it must answer each request as the one in memory does."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self._store = store
+        self._real: dict[str, str] = {}  # version here -> version there
+
+    def read(self, key: str) -> Versioned | None:
+        found, wanted = self._store.read(key), super().read(key)
+        if (found and found.data) != (wanted and wanted.data):
+            raise Violation(f"{key} reads as {found}, not as {wanted}")
+        if wanted is not None and found is not None and wanted.version in self._real:
+            self._same(key, found.version, self._real[wanted.version])
+        return wanted
+
+    def put_if_absent(self, key: str, data: bytes) -> str:
+        return self._tried(
+            key in self.objects, key, data, lambda: self._store.put_if_absent(key, data)
+        )
+
+    def compare_and_swap(self, key: str, data: bytes, version: str) -> str:
+        fits = key in self.objects and self.objects[key].version == version
+        return self._tried(
+            not fits, key, data,
+            lambda: self._store.compare_and_swap(key, data, self._real[version]),
+        )  # fmt: skip
+
+    def put_content(self, key: str, content: bytes, progress: Progress | None = None) -> Stored:
+        wanted = super().put_content(key, content)
+        self._same(key, self._store.put_content(key, content), wanted)
+        return wanted
+
+    def get(self, key: str, **expected) -> bytes:
+        try:
+            wanted = super().get(key, **expected)
+        except (Corrupt, NotFound) as error:
+            with contextlib.suppress(type(error)):
+                self._store.get(key, **expected)
+                raise Violation(f"{key} was given, although: {error}") from error
+            raise
+        self._same(key, self._store.get(key, **expected), wanted)
+        return wanted
+
+    def list(self, prefix: str) -> Iterator[str]:
+        wanted = [*super().list(prefix)]
+        self._same(prefix, [*self._store.list(prefix)], wanted)
+        return iter(wanted)
+
+    def delete(self, key: str) -> None:
+        super().delete(key)
+        self._store.delete(key)
+
+    def _replace(self, key: str, found: Versioned) -> None:
+        super()._replace(key, found)
+        self._store.put(key, found.data)
+
+    def _tried(self, refuse: bool, key: str, data: bytes, write: Callable[[], str]) -> str:
+        try:
+            real = write()
+        except Conflict as error:
+            if not refuse:
+                raise Violation(f"{key} was refused, which fits: {error}") from error
+            raise
+        if refuse:
+            raise Violation(f"{key} was accepted, which does not fit")
+        version = self._set(key, data)
+        self._real[version] = real
+        return version
+
+    def _same(self, key: str, found: object, wanted: object) -> None:
+        if found != wanted:
+            raise Violation(f"{key} gave {found}, not {wanted}")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from unittest import mock
 
 from mimir.errors import Conflict, Fenced, StoreError
-from mimir.runs import collect, layout
+from mimir.runs import collect, commit, layout
 from mimir.runs.head import Head, Register
 from tests.runs.truth import HEAD, Truth
 
@@ -91,6 +91,12 @@ def delete_unknown(store, run: str, say=None) -> list[str]:
     return doomed
 
 
+def believing(self: Register) -> tuple[Head, str] | None:
+    """Weakened `Register._look`: an older HEAD than the one it knows is believed."""
+    found = self.store.read(self.key)
+    return found and (Head.from_bytes(found.data), found.version)
+
+
 def _no_change() -> contextlib.AbstractContextManager:
     return contextlib.nullcontext()
 
@@ -105,6 +111,11 @@ VARIANTS: dict[str, tuple[type[Truth], Callable[[], contextlib.AbstractContextMa
         lambda: mock.patch.object(layout, "checkpoint_key", anonymous_key),
     ),
     "face-value": (Truth, lambda: mock.patch.object(Register, "_swap", face_value)),
+    "believes-stale": (Truth, lambda: mock.patch.object(Register, "_look", believing)),
+    "older-fences": (
+        Truth,
+        lambda: mock.patch.object(commit, "must_have_reached"),
+    ),
     "delete-unknown": (
         Truth,
         lambda: mock.patch.object(collect, "collect", delete_unknown),

@@ -247,8 +247,8 @@ def test_every_exception_of_the_libraries_below_is_told() -> None:
     )
     assert len(found) > 100
     for kind in found:
-        for error in exceptions.instances(kind):
-            for method in ("read", "send", "lines"):
+        for number, error in enumerate(exceptions.instances(kind)):
+            for method in ("send",) if number else ("read", "send", "lines"):
                 desk = Desk(*[error] * 4)
                 arguments = ("/x",) if method == "lines" else ("POST", "/x")
                 with pytest.raises(MimirError) as caught:

@@ -1,0 +1,13 @@
+"""Triton kernels of the training pass that `mimir.model.explicit` writes out, for NVIDIA GPUs.
+
+    norms      LayerNorm forward with the residual addition, and backward
+    products   matrix products with GELU in their epilogue; all weight gradients in one kernel
+    ends       embedding, head with loss, and the gradients of small tables
+    timestep   gradients of the timesteps' embedding
+    adamw      the update, scalars included
+    peptide    the whole network of one peptide in one program, for narrow models
+
+Tiles and grids are functions of the shapes alone, nothing is chosen by timing and nothing is
+added atomically: the same inputs give the same bits on one kind of GPU. Triton's interpreter runs
+them on a CPU (TRITON_INTERPRET=1), which is how they are tested.
+"""
