@@ -100,7 +100,10 @@ class Trap:
 
 @dataclass
 class Ground:
-    """The runs, the cloud, and what was seen of them. wrong: each promise that was broken."""
+    """The runs, the cloud, and what was seen of them.
+
+    wrong: each promise that was broken. keys: those of the victim's attempts, where they are real.
+    """
 
     store: Store
     folder: Path
@@ -110,6 +113,7 @@ class Ground:
     told: list[str] = field(default_factory=list)
     minted: list[tuple[str, int]] = field(default_factory=list)
     kept: dict[str, bytes] = field(default_factory=dict)
+    keys: dict[int, Credentials] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.clock = Clock()
@@ -280,6 +284,8 @@ def populate(ground: Ground, as_machine: Callable[[int], Store]) -> None:
     as_machine: the store as an attempt of `mid` sees it.
     """
     store = ground.store
+    for key in ("_keys/mid/a0009-f00.json", "lost+found/x", "Photos/y.jpg"):
+        store.put(key, b"no run's")
     for run in RUNS:
         data = store.put_content(layout.data_key(run, "0" * 64, "data.safetensors"), b"peptides")
         code = store.put_content(layout.code_key(run, "0" * 64, "mimir.whl"), b"code")
