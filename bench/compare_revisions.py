@@ -197,15 +197,21 @@ class Trial:
         checkpoint = self.place.read(head["kept"][-1]["key"])
         if model is None or checkpoint is None:
             raise Impossible(f"run {name} of {self.tree.title} names objects that are not there")
-        with tarfile.open(fileobj=io.BytesIO(model)) as tar:
-            member = tar.extractfile("model.safetensors")
-            if member is None:
-                raise Impossible(f"the model of run {name} holds no model.safetensors")
-            weights = digest(tensors(member.read()))
+        weights = digest(tensors(_weights(model)))
         out = self.folder / f"pulled-{name}"
         self.launch("pull", name, "--out", str(out))
         metrics = of_metrics((out / "metrics.jsonl").read_text())
         return {"model": weights, "metrics": metrics, **of_checkpoint(checkpoint)}
+
+
+def _weights(model: bytes) -> bytes:
+    """A safetensors file, from what a run leaves: that itself, or, until 0.1.0, a tar with it."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(model)) as tar:
+            member = tar.extractfile("model.safetensors")
+            return member.read() if member else model
+    except (tarfile.TarError, KeyError):
+        return model
 
 
 def tried(tree: Tree, stores: Iterable[str], steps: int, scratch: Path, s3: str) -> Digests:

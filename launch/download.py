@@ -1,32 +1,39 @@
-"""What a run gives its user: fetched, checked, and put into a folder file by file, each whole."""
+"""What a run gives its user: fetched, checked, and made into files on this computer.
+
+Weights, samples, metrics and log come from the store and are data, never names of files, pages or
+programs. Report, picture and event file are made from them here (mimir/output/folder.py).
+"""
 
 import json
-import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 
-from mimir.errors import BadInput, Corrupt, NotFound
-from mimir.runs import archive, layout
+from mimir.config import CHECKPOINT_COPIES, Config
+from mimir.errors import Corrupt, NotFound
 from mimir.runs.head import Head
-from mimir.runs.notes import refused_before
+from mimir.runs.notes import newest_order, refused_before
 from mimir.runs.parts import read_metrics, read_parts
-from mimir.runs.record import read_run
+from mimir.runs.record import RunRecord
 from mimir.runs.status import final_head
 from mimir.runs.store import Store, Stored
+from mimir.text import size, visible
 
 Begin = Callable[[str, int], Callable[[int], None]]
 """Called with what is fetched and its bytes; returns what to call with bytes done."""
+Need = Callable[[int, str], None]
+"""Called with the bytes of what is to be fetched, and its name; BadInput if it has no place."""
+RECORD = "run.json"
+"""The file by which a folder is known to be a run's."""
+MOST_LOG = 64 << 20
+"""Characters of a log that are kept: a night of training has some two million."""
 
 
 @dataclass(frozen=True)
 class Download:
     """finished: `files` hold the model; otherwise the newest checkpoint, of step `step`.
 
-    warnings: sentences on newer checkpoints that cannot be used.
+    warnings: sentences on newer checkpoints that cannot be used, and on what was left out.
     """
 
     finished: bool
@@ -35,83 +42,101 @@ class Download:
     warnings: tuple[str, ...] = ()
 
 
-def collect(store: Store, run: str, begin: Begin) -> Download:
-    """Fetch model or newest checkpoint, metrics, log and record; all checked by digest.
+def collect(store: Store, record: RunRecord, begin: Begin, need: Need) -> Download:
+    """Fetch model or newest checkpoint, metrics and log, and make the other files.
+
+    Args:
+        record: of the run.
+        begin: told of each transfer.
+        need: asked before each transfer whether there is room.
 
     Raises:
-        BadInput: there is no such run.
+        BadInput: there is no room for it.
         Corrupt: neither its model nor any of its checkpoints can be used.
     """
-    read_run(store, run)
-    record = store.get(layout.record_key(run))
+    fetch = _Fetch(store, begin, need)
+    found, samples = Download(False, 0, {}), list[str]()
     # A run that goes on drops its older checkpoints: then HEAD names newer ones by now. What is
     # still missing at the third look has been lost.
     for bad in ((Corrupt,), (Corrupt,), (Corrupt, NotFound)):
-        head = final_head(store, run, time.time())
+        head = final_head(store, record.name, time.time())
         try:
-            gift = _weights(store, head, begin, bad)
+            if head.model is not None:
+                content, samples = _model(record, head, head.model, fetch, bad)
+            else:
+                found = _checkpoint(record, head, fetch, bad)
             break
         except NotFound:
             continue
-    files = dict(gift.files)
-    rows = read_metrics(store, run, head)
-    files["metrics.jsonl"] = "".join(json.dumps(row) + "\n" for row in rows).encode()
-    files["run.log"] = _log(store, head).encode()
-    files["run.json"] = record
-    return replace(gift, files=files)
-
-
-def write_all(out: Path, files: dict[str, bytes]) -> None:
-    """Write the files below `out`: each is there as a whole or not at all.
-
-    All of them are written beside their places first, so that a full disk changes nothing.
-    BadInput if the folder cannot be written to.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".pull-", dir=out))
-    except OSError as error:
-        raise BadInput(
-            f"cannot write to the folder {out}: {error.strerror}; choose another --out"
-        ) from error
-    try:
-        for name, content in files.items():
-            path = staging / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        for name in files:
-            (out / name).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(staging / name, out / name)
-    except OSError as error:
-        raise BadInput(
-            f"cannot write {error.filename or out}: {error.strerror}; choose another --out "
-            "or free some space"
-        ) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def _weights(store: Store, head: Head, begin: Begin, bad: tuple[type[Exception], ...]) -> Download:
-    """Model or newest usable checkpoint alone. bad: the errors after which an older one serves."""
+    rows = read_metrics(store, record.name, head)
     if head.model is not None:
+        # Here, because only a finished run needs numpy and matplotlib.
+        from mimir.data.peptides import of_run
+        from mimir.output.folder import Left, files_of
+
+        made = files_of(record, head, Left(content, samples, rows), of_run(store, record))
+        found = Download(True, head.step, made)
+    files, warnings = dict(found.files), list(found.warnings)
+    files["metrics.jsonl"] = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    log, cut = _log(store, head)
+    if cut:
+        warnings.append(f"run.log ends after {size(MOST_LOG)}; all of it: `logs {record.name}`")
+    files["run.log"] = log.encode()
+    body = {**asdict(record), "config_sha256": record.config_sha256}
+    files[RECORD] = (visible(json.dumps(body, indent=2)) + "\n").encode()
+    return replace(found, files=files, warnings=tuple(warnings))
+
+
+@dataclass(frozen=True)
+class _Fetch:
+    store: Store
+    begin: Begin
+    need: Need
+
+    def __call__(self, stored: Stored, what: str) -> bytes:
+        self.need(stored.size, what)
         try:
-            content = _fetch(store, head.model, "model", begin)
-            return Download(True, head.step, archive.unpack(content, head.model.key))
-        except bad as error:
-            raise Corrupt(
-                f"the model of run {head.run} cannot be used: {error}; its last checkpoint may "
-                f"still be: `python -m mimir sample --run {head.run}`"
-            ) from error
+            return self._fetch(stored, what)
+        except Corrupt:
+            # Once more: the transfer may be at fault, not the object.
+            return self._fetch(stored, what)
+
+    def _fetch(self, stored: Stored, what: str) -> bytes:
+        progress = self.begin(what, stored.size)
+        key, count, sha256 = stored.key, stored.size, stored.sha256
+        return self.store.get(key, size=count, sha256=sha256, progress=progress)
+
+
+def _model(
+    record: RunRecord, head: Head, stored: Stored, fetch: _Fetch, bad: tuple[type[Exception], ...]
+) -> tuple[bytes, list[str]]:
+    """What the run left, and the samples in it."""
+    from mimir.output.model_object import samples_in
+
+    try:
+        Config.from_dict(record.config).check_size(stored.key, stored.size)
+        content = fetch(stored, "model")
+        return content, samples_in(content, stored.key)
+    except bad as error:
+        raise Corrupt(
+            f"the model of run {head.run} cannot be used: {error}; its last checkpoint may "
+            f"still be: `python -m mimir sample --run {head.run}`"
+        ) from error
+
+
+def _checkpoint(
+    record: RunRecord, head: Head, fetch: _Fetch, bad: tuple[type[Exception], ...]
+) -> Download:
+    """The newest usable checkpoint. bad: the errors after which an older one serves."""
     warnings: list[str] = []
     for kept in reversed(head.kept):
+        what = f"checkpoint of step {kept.step}"
         try:
-            stored = Stored(kept.key, kept.size, kept.sha256)
-            content = _fetch(store, stored, f"checkpoint of step {kept.step}", begin)
+            config = Config.from_dict(record.config)
+            config.check_size(kept.key, kept.size, CHECKPOINT_COPIES)
+            content = fetch(Stored(kept.key, kept.size, kept.sha256), what)
         except bad as error:
-            warnings.append(f"checkpoint of step {kept.step} cannot be used: {error}")
+            warnings.append(f"{what} cannot be used: {error}")
             continue
         name = f"checkpoint-{kept.step}.safetensors"
         return Download(False, kept.step, {name: content}, tuple(warnings))
@@ -123,23 +148,16 @@ def _weights(store: Store, head: Head, begin: Begin, bad: tuple[type[Exception],
     return Download(False, head.step, {})
 
 
-def _fetch(store: Store, stored: Stored, what: str, begin: Begin) -> bytes:
-    def fetch() -> bytes:
-        progress = begin(what, stored.size)
-        key, size, sha256 = stored.key, stored.size, stored.sha256
-        return store.get(key, size=size, sha256=sha256, progress=progress)
-
-    try:
-        return fetch()
-    except Corrupt:
-        # Once more: the transfer may be at fault, not the object.
-        return fetch()
-
-
-def _log(store: Store, head: Head) -> str:
-    pieces = []
-    silent = refused_before(store, head.run, head.attempt) if head.attempt > 1 else frozenset()
-    for attempt in (n for n in range(1, head.attempt + 1) if n not in silent):
+def _log(store: Store, head: Head) -> tuple[str, bool]:
+    """The log of all attempts, made safe to show, and whether it was cut off."""
+    pieces, left = [], MOST_LOG
+    newest = min(head.attempt, newest_order(store, head.run))  # HEAD may be a machine's
+    silent = refused_before(store, head.run, newest) if newest > 1 else frozenset()
+    for attempt in (n for n in range(1, newest + 1) if n not in silent):
         pieces.append(f"=== attempt {attempt}\n")
-        pieces += [text for _, text in read_parts(store, head.run, attempt, "log")]
-    return "".join(pieces)
+        for _, text in read_parts(store, head.run, attempt, "log"):
+            pieces.append(visible(text[:left]))
+            left -= len(text)
+            if left < 0:
+                return "".join(pieces), True
+    return "".join(pieces), False

@@ -11,8 +11,9 @@
 
     config       presets and settings       submission   what a new run consists of
     cli          from words to functions    commands     `python -m mimir`
-    errors       the error tree                     text        words for people
-    atomic_file  writes a file whole or not at all
+    errors       the error tree                     text        words for people, shown safely
+    yaml_input   YAML that a user wrote     console     what is printed, shown safely
+    atomic_file  writes a file whole or not at all, and what --out names
     connections  why a connection could not be made
 
 Imports run downward in this list; `make lint` checks it. The launcher lives in the sibling

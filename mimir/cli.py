@@ -9,14 +9,17 @@ A `**settings` parameter takes any further option.
 
 import importlib
 import inspect
+import math
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
+from mimir import console
 from mimir.errors import BAD_CONFIG, BadInput, MimirError
-from mimir.text import nearest
+from mimir.text import nearest, one_line
 
 Command = Callable[..., Any]
 Tree = Mapping[str, "Command | str | Tree"]
@@ -24,6 +27,12 @@ Tree = Mapping[str, "Command | str | Tree"]
 
 SHORT = {"-v": "--verbose", "-y": "--yes", "-f": "--follow", "-h": "--help", "-n": "--n"}
 _KINDS = {int: "a whole number", float: "a number"}
+_LIMIT = {int: 2**63, float: math.inf}
+_HELD = {int: "less than 2^63", float: "a finite number"}
+_DIGITS = 400
+"""Of a number: the largest of a double has 309."""
+_WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,399})")
+_DECIMAL = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,3})?")
 
 
 def main(prog: str, summary: str, tree: Tree, argv: Sequence[str] | None = None) -> NoReturn:
@@ -42,21 +51,36 @@ def run(prog: str, command: Command, argv: Sequence[str] | None = None) -> NoRet
     _exit(prog, lambda: _call(prog, command, words))
 
 
+def check_count(name: str, value: int, least: int, most: int) -> None:
+    """BadInput unless an option's number lies between these two."""
+    if not least <= value <= most:
+        raise BadInput(f"{name} is {value}, but must be from {least} to {most:,}")
+
+
 def _exit(prog: str, body: Callable[[], int]) -> NoReturn:
+    with console.safe_output():
+        code = _code(prog, body)
+    sys.exit(code)
+
+
+def _code(prog: str, body: Callable[[], int]) -> int:
     try:
         code = body()
         sys.stdout.flush()
     except MimirError as error:
-        print(f"{prog}: {error}", file=sys.stderr)
+        print(f"{prog}: {one_line(error)}", file=sys.stderr)
         code = error.exit_code
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
         code = 130
+    except MemoryError as error:
+        print(f"{prog}: out of memory: ask for less at once ({one_line(error)})", file=sys.stderr)
+        code = BAD_CONFIG
     except BrokenPipeError:
         # The reader (head, less) went away: not an error, and no flush at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
-    sys.exit(code)
+    return code
 
 
 def _run(prog: str, summary: str, tree: Tree, words: list[str]) -> int:
@@ -156,20 +180,31 @@ def _checked(path: str, function: Command, words: list[str]) -> list[str]:
 
 
 def _literal(name: str, value: str, parameter: inspect.Parameter | None) -> str:
-    kind = str if parameter is None else parameter.annotation
-    if parameter is None:
-        return value
     shown = name.replace("_", "-")
+    if parameter is None:
+        return _setting(value)
+    kind = parameter.annotation
     if kind is bool:
         if value.lower() not in ("true", "false", "1", "0", "yes", "no"):
             raise BadInput(f"--{shown} is {value!r}, but must be true or false")
         return str(value.lower() in ("true", "1", "yes"))
     if kind in _KINDS:
         try:
-            return repr(kind(value))
+            number = kind(value) if len(value) <= _DIGITS else math.inf
         except ValueError:
             raise BadInput(f"--{shown} is {value!r}, but must be {_KINDS[kind]}") from None
+        if not abs(number) < _LIMIT[kind]:
+            raise BadInput(f"--{shown} is {value[:40]!r}, but must be {_HELD[kind]}")
+        return repr(number)
     return repr(value)
+
+
+def _setting(value: str) -> str:
+    """A setting's value as a literal: a number in decimal digits, True, False, else text."""
+    if _WHOLE.fullmatch(value) or value in ("True", "False"):
+        return value
+    decimal = len(value) <= _DIGITS and _DECIMAL.fullmatch(value)
+    return repr(float(value)) if decimal and math.isfinite(float(value)) else repr(value)
 
 
 def _long(word: str) -> str:

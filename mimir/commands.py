@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from mimir import cli
+from mimir.atomic_file import STDOUT, OutFile, path_of
+from mimir.console import drawing
 from mimir.data import commands as data
 from mimir.errors import BadInput
 from mimir.text import nearest
+
+MOST_PEPTIDES = 10_000_000  # of one command: they are held in memory, some hundred bytes each
 
 
 def train(
@@ -110,7 +114,7 @@ def preflight(
         preset: smoke, small, medium, large, or a YAML file of your own.
         data: a CSV (sequence,label,target) or a packed data set (default: the shipped sample).
         limit_hours: hours that a session lasts at most; 0: no limit.
-        out: a file to write the report to, as JSON.
+        out: a file to write the report to, as JSON; `-`: standard output.
         json: print JSON.
         settings: any setting of the preset, such as --accumulate 2.
 
@@ -121,11 +125,12 @@ def preflight(
 
     from mimir.checks.preflight import Limits, examine
     from mimir.checks.preflight_checks import PreflightChecks
-    from mimir.data import files
     from mimir.errors import BAD_CONFIG, DONE
     from mimir.submission import prepare
 
     limits, shown = Limits(hours=limit_hours), ""
+    inputs = [("--preset", Path(preset)), ("--data", path_of(data or preset, "--data"))]
+    target = OutFile(out, inputs) if out else None
     job = prepare(preset, settings, data)
 
     def tell(name: str, part: float) -> None:
@@ -137,13 +142,15 @@ def preflight(
             print(f"preflight: {name} …", file=sys.stderr, flush=True)
 
     with tqdm(
-        total=100, disable=not sys.stderr.isatty(), leave=False, bar_format="{desc} {bar} {elapsed}"
-    ) as bar:
+        total=100, disable=not sys.stderr.isatty(), leave=False, file=drawing(sys.stderr),
+        bar_format="{desc} {bar} {elapsed}",
+    ) as bar:  # fmt: skip
         report = examine(job.config.preset, PreflightChecks(job, limits, tell), tell)
     text = json_text.dumps(report.as_json(), indent=2) + "\n"
-    if out:
-        files.write(Path(out), text.encode())
-    print(text if json else report.table() + "\n", end="")
+    if target:
+        target.write(text.encode())
+    shown = text if json else report.table() + "\n"
+    print(shown, end="", file=sys.stderr if out == STDOUT else sys.stdout)
     return DONE if report.passed else BAD_CONFIG
 
 
@@ -181,7 +188,7 @@ def sample(
         pattern: fixed residues, with '.' where free, such as ..P..P..; sets the length.
         seed: the same seed gives the same peptides.
         format: fasta, csv or json.
-        out: a file to write (default: the terminal).
+        out: a file to write (default: `-`, standard output).
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
 
     Example:
@@ -189,7 +196,6 @@ def sample(
     """
     from tqdm import tqdm
 
-    from mimir.data import files
     from mimir.output.sampling import Draw
     from mimir.output.sampling import sample as draw_peptides
 
@@ -199,8 +205,8 @@ def sample(
         raise BadInput(f"label is {label!r}{nearest(label, labels)}")
     if format not in ("fasta", "csv", "json"):
         raise BadInput(f"format is {format!r}, but must be fasta, csv or json")
-    if n < 1:
-        raise BadInput(f"n is {n}, but must be at least 1")
+    cli.check_count("n", n, 1, MOST_PEPTIDES)
+    target_file = OutFile(out or STDOUT, _read_by(run, model, store))
     draw = Draw(
         label=labels[label], order=order, temperature=temperature, guidance=guidance,
         min_length=min_length, max_length=max_length, pattern=pattern, seed=seed,
@@ -223,14 +229,22 @@ def sample(
     def progress(done: int) -> None:
         bar.update(done)
 
-    with tqdm(total=n, unit="peptide", disable=not sys.stderr.isatty() or n < 1000) as bar:
+    screen = drawing(sys.stderr)
+    with tqdm(total=n, unit="peptide", disable=not screen.isatty() or n < 1000, file=screen) as bar:
         peptides = draw_peptides(opened.model, n, draw, histogram, progress)
     text = _peptides(peptides, format, run or Path(model).name, target, label)
+    target_file.write(text.encode())
     if out:
-        files.write(Path(out), text.encode())
         print(f"{len(peptides)} peptides in {out} ({opened.source})", file=sys.stderr)
-    else:
-        print(text, end="")
+
+
+def _read_by(run: str, model: str, store: str) -> list[tuple[str, Path]]:
+    from mimir.submission import default_store, store_folder
+
+    if run and (root := store_folder(store or default_store())):
+        return [("--store", root)]
+    folder = path_of(model, "--model")
+    return [("--model", each) for each in folder.iterdir()] if model and folder.is_dir() else []
 
 
 def _peptides(peptides: list[str], format: str, name: str, target: str, label: str) -> str:
@@ -255,7 +269,7 @@ def _open(run: str, model: str, store: str) -> Any:
     if bool(run) == bool(model):
         raise BadInput("give either --run NAME or --model FOLDER")
     if model:
-        return from_folder(Path(model))
+        return from_folder(path_of(model, "--model"))
     opened = from_run(open_store(store or default_store()), run)
     if opened.warning:
         print(f"note: {opened.warning}; taken is {opened.source}", file=sys.stderr)
@@ -288,6 +302,8 @@ def evaluate(
     """
     from mimir.output.evaluation import measure
 
+    cli.check_count("repeats", repeats, 1, 1000)
+    cli.check_count("samples", samples, 0, MOST_PEPTIDES)
     opened = _open(run, model, store)
     figures = measure(opened, _peptides_of(run, data, store, opened), repeats, samples)
     if json:

@@ -13,16 +13,25 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from mimir.errors import BadInput
-from mimir.text import first_line, nearest
+from mimir import yaml_input
+from mimir.errors import BadInput, Corrupt
+from mimir.text import nearest, size
 
 PRESETS = Path(__file__).resolve().parent / "jobs"
 if not PRESETS.is_dir():  # a checkout keeps them at the top level, a wheel inside the package
     PRESETS = Path(__file__).resolve().parent.parent / "jobs"
 
 
+MOST = 2**31 - 1
+"""Of steps and rows: counters of random numbers have 32 bits (mimir/model/philox.py)."""
+MOST_WEIGHTS = 2**31
+"""In the matrices of a model: 77 GB in training, what one GPU holds."""
+MOST_ACTIVATIONS = 2**38
+"""Numbers that the backward pass needs: half a terabyte at two bytes each."""
+CHECKPOINT_COPIES = 4
+"""Numbers that a checkpoint holds for each weight: itself, its average, two moments."""
+PLACES = 20
+"""Residues of the longest peptide (mimir/data/alphabet.py)."""
 KERNELS = ("norm", "wgrad", "gelu", "ends", "peptide", "update", "branch")
 """Parts of a GPU's training step that kernels of our own can compute.
 
@@ -36,7 +45,21 @@ the weight gradients, on a second branch of the graph.
 
 def _need(holds: bool, name: str, value: object, rule: str) -> None:
     if not holds:
-        raise BadInput(f"{name} is {value!r}, but must be {rule}")
+        raise BadInput(f"{name} is {_short(value)}, but must be {rule}")
+
+
+def _within(settings: object, least: float, most: float, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        _need(least <= value <= most, name, value, f"from {least} to {most}")
+
+
+def _short(value: object) -> str:
+    try:
+        shown = repr(value)
+    except ValueError:  # an integer of thousands of digits
+        return "a number of thousands of digits"
+    return shown if len(shown) <= 60 else shown[:60] + "…"
 
 
 @dataclass(frozen=True)
@@ -48,9 +71,20 @@ class Model:
     """Width of the feed-forward layer, in multiples of dim."""
 
     def __post_init__(self) -> None:
-        for name in ("dim", "layers", "heads", "ffn"):
-            _need(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        _within(self, 1, 1 << 14, "dim")
+        _within(self, 1, 1024, "layers", "heads")
+        _within(self, 1, 64, "ffn")
         _need(self.dim % (2 * self.heads) == 0, "dim", self.dim, f"a multiple of {2 * self.heads}")
+        _need(
+            self.matrices <= MOST_WEIGHTS, "dim", self.dim,
+            f"smaller: with {self.layers} layers and ffn {self.ffn} the model has "
+            f"{self.matrices:,} weights, and one GPU trains {MOST_WEIGHTS:,} at most",
+        )  # fmt: skip
+
+    @property
+    def matrices(self) -> int:
+        """Weights in the matrices whose size grows with the square of dim: nearly all of them."""
+        return (8 + self.layers * (4 + 2 * self.ffn)) * self.dim**2
 
 
 @dataclass(frozen=True)
@@ -84,14 +118,15 @@ class Optimizer:
     """Decay of the averaged weights, which are evaluated, sampled and exported."""
 
     def __post_init__(self) -> None:
-        _need(0 < self.lr < float("inf"), "lr", self.lr, "a positive number")
+        # Weights are float32, where a number out of this range would be 0 or infinite.
+        _within(self, 1e-30, 1e30, "lr")
         for name in ("beta1", "beta2", "ema"):
             _need(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
-        _need(0 < self.eps < float("inf"), "eps", self.eps, "a positive number")
-        _need(0 <= self.weight_decay < float("inf"), "weight_decay", self.weight_decay, "0 or more")
-        _need(self.warmup_steps >= 0, "warmup_steps", self.warmup_steps, "0 or more")
-        _need(0 <= self.final_lr <= 1, "final_lr", self.final_lr, "in [0, 1]")
-        _need(0 < self.clip < float("inf"), "clip", self.clip, "a positive number")
+        _within(self, 1e-30, 1, "eps")
+        _within(self, 0, 100, "weight_decay")
+        _within(self, 0, MOST, "warmup_steps")
+        _within(self, 0, 1, "final_lr")
+        _within(self, 1e-30, 1e30, "clip")
 
 
 @dataclass(frozen=True)
@@ -113,10 +148,9 @@ class Training:
     """Steps that one row of the metrics sums up."""
 
     def __post_init__(self) -> None:
-        for name in ("batch", "epochs", "accumulate", "log_every", "eval_rows"):
-            _need(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("max_steps", "eval_every", "patience"):
-            _need(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        _within(self, 1, 1 << 24, "batch", "accumulate")
+        _within(self, 1, MOST, "epochs", "log_every", "eval_rows")
+        _within(self, 0, MOST, "max_steps", "eval_every", "patience")
         _need(0 <= self.seed < 2**63, "seed", self.seed, "from 0 to 2**63 - 1")
         _need(
             self.batch % self.accumulate == 0, "accumulate", self.accumulate, "a divisor of batch"
@@ -155,10 +189,9 @@ class Runtime:
             _need(value in allowed, name, value, "one of " + ", ".join(allowed))
         for name in filter(None, self.kernels.split(",")):
             _need(name in KERNELS, "kernels", self.kernels, "some of " + ", ".join(KERNELS))
-        minutes = self.checkpoint_minutes
-        _need(0 < minutes < float("inf"), "checkpoint_minutes", minutes, "a positive number")
-        for name in ("threads", "graph_steps", "checkpoint_steps", "sample_every"):
-            _need(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        _within(self, 1e-3, 7 * 24 * 60, "checkpoint_minutes")
+        _within(self, 0, 1024, "threads", "graph_steps")
+        _within(self, 0, MOST, "checkpoint_steps", "sample_every")
 
 
 SECTIONS: dict[str, type] = {
@@ -183,8 +216,36 @@ class Config:
     training: Training = field(default_factory=Training)
     runtime: Runtime = field(default_factory=Runtime)
 
+    def __post_init__(self) -> None:
+        model, training = self.model, self.training
+        rows = training.batch // training.accumulate * PLACES
+        # As launch/pricing/workload.py estimates them.
+        numbers = model.layers * rows * (17 * model.dim + 5 * model.heads * PLACES // 2)
+        _need(
+            numbers <= MOST_ACTIVATIONS, "batch", training.batch,
+            f"smaller, or accumulate larger: with dim {model.dim}, {model.layers} layers and "
+            f"accumulate {training.accumulate} a step needs {numbers:,} numbers at once, and no "
+            f"machine holds more than {MOST_ACTIVATIONS:,}",
+        )  # fmt: skip
+
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def check_size(self, key: str, count: int, copies: int = 1) -> None:
+        """Corrupt if an object of `count` bytes is larger than any of this configuration.
+
+        So that a machine that names a huge one cannot fill the memory of whoever fetches it.
+
+        Args:
+            copies: numbers for each weight: 1 in a model, CHECKPOINT_COPIES in a checkpoint.
+        """
+        # Beside the matrices: tables of at most 2**15 targets, and vectors, which are far smaller.
+        weights = 2 * self.model.matrices + (1 << 16) * self.model.dim
+        most = 4 * copies * weights + (1 << 20)
+        if count > most:
+            raise Corrupt(
+                f"{key} has {size(count)}, but of this configuration it has {size(most)} at most"
+            )
 
     def sha256(self) -> str:
         """Hex digest of what decides the weights: all but the preset's name and `runtime`."""
@@ -211,11 +272,14 @@ class Config:
     @staticmethod
     def from_dict(body: Mapping[str, Any]) -> "Config":
         """The inverse of `as_dict`. Raises BadInput on unknown sections or settings."""
-        config = Config(str(body["preset"]))
+        preset = body.get("preset")
+        if not isinstance(preset, str):
+            raise BadInput("the configuration does not name its preset")
+        config = Config(preset)
         for name, section in body.items():
             if name == "preset":
                 continue
-            if name not in SECTIONS:
+            if name not in SECTIONS or not isinstance(section, Mapping):
                 raise BadInput(
                     f"there is no section {name!r}{nearest(str(name), sorted(SECTIONS))}"
                 )
@@ -229,7 +293,10 @@ class Config:
 
 def _typed(name: str, value: Any, kind: type) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise BadInput(f"{name} is {_short(value)}, which is too large") from None
     if kind is float and isinstance(value, str):  # YAML reads 1e-3 as text
         try:
             return float(value)
@@ -239,7 +306,7 @@ def _typed(name: str, value: Any, kind: type) -> Any:
         return "on" if value else "off"
     if not isinstance(value, kind) or isinstance(value, bool):
         wanted = {int: "a whole number", float: "a number", str: "a word"}[kind]
-        raise BadInput(f"{name} is {value!r}, but must be {wanted}")
+        raise BadInput(f"{name} is {_short(value)}, but must be {wanted}")
     return value
 
 
@@ -256,18 +323,19 @@ def load_preset(name: str) -> Config:
     Raises:
         BadInput: no such preset (the nearest name is given) or a file that is not one.
     """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else PRESETS / f"{name}.yaml"
+    path = Path(name).expanduser() if name.endswith((".yaml", ".yml")) else PRESETS / f"{name}.yaml"
     if not path.is_file():
         if path.parent == PRESETS:
             raise BadInput(f"there is no preset {name!r}{nearest(name, sorted(preset_names()))}")
         raise BadInput(f"there is no preset file {name}")
     try:
-        body = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        first = first_line(error)
-        raise BadInput(
-            f"{path} is not a YAML file ({first}); compare it with a preset in jobs/"
-        ) from None
+        with path.open("rb") as file:
+            content = file.read(yaml_input.MOST_BYTES + 1)
+    except OSError as error:
+        raise BadInput(f"the preset file {path} cannot be read: {error.strerror}") from None
+    body = yaml_input.read(content, str(path))
     if not isinstance(body, dict) or not all(isinstance(v, dict) for v in body.values()):
         raise BadInput(f"{path} must map sections ({', '.join(SECTIONS)}) to settings")
+    if "preset" in body:
+        raise BadInput(f"{path}: there is no section 'preset': its name is the file's")
     return Config.from_dict({"preset": path.stem, **body})

@@ -13,10 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from tqdm import tqdm
 
-from mimir.config import Config, load_preset
+from mimir.config import MOST, Config, load_preset
+from mimir.console import drawing
 from mimir.data import sample_path
 from mimir.errors import BadInput, RunExists
 from mimir.runs import layout
@@ -35,6 +37,12 @@ def default_store() -> str:
         return given
     base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
     return (Path(base) / "mimir" / "runs").as_uri()
+
+
+def store_folder(url: str) -> Path | None:
+    """The folder of a file:// store; None for any other."""
+    parts = urlsplit(url)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
 
 def fresh_name(preset: str) -> str:
@@ -80,6 +88,11 @@ def prepare(preset: str, settings: Mapping[str, Any], data: str = "") -> Job:
     steps = rows // config.training.batch * config.training.epochs
     if config.training.max_steps:
         steps = min(steps, config.training.max_steps)
+    if steps > MOST:
+        raise BadInput(
+            f"epochs is {config.training.epochs}, which makes {steps:,} steps of {rows:,} "
+            f"peptides in batches of {config.training.batch}; at most {MOST:,} can be counted"
+        )
     return Job(config, packed, len(peptides), steps)
 
 
@@ -120,7 +133,7 @@ def enter(store: Store, name: str, job: Job, code: Path | None = None) -> RunRec
     size = sum(path.stat().st_size for path in (job.data, code) if path)
     with tqdm(
         total=size, unit="B", unit_scale=True, desc="upload", leave=False,
-        disable=not sys.stderr.isatty(),
+        disable=not sys.stderr.isatty(), file=drawing(sys.stderr),
     ) as bar:  # fmt: skip
         return create_run(store, record, job.data, code, lambda done: _advance(bar, done))
 

@@ -1,7 +1,20 @@
-"""Words for people: the nearest known name, a duration, a size."""
+"""Words for people: the nearest known name, a duration, a size, and text that is safe to show."""
 
 import difflib
+import html
+import re
 from collections.abc import Iterable
+
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls but tab and line feed: ESC moves the cursor, CSI too
+    "\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f"  # order of writing, line separators
+    "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200d\u2060-\u2065\u3164"  # no width
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff"
+    "\ud800-\udfff]"  # halves of a character, which no encoding has
+)
+"""What changes how other text looks, or cannot be seen itself (Unicode 15: Cc, Zl, Zp, Cs, the
+bidirectional controls, Default_Ignorable_Code_Point)."""
 
 CUTOFF = 0.5
 """How alike two names must be for one to be offered in place of the other, 0 to 1."""
@@ -57,6 +70,30 @@ def countdown(seconds: float) -> str:
 def first_line(message: object) -> str:
     """The first line of an error or another text; "" if it has none."""
     return (str(message).splitlines() or [""])[0]
+
+
+def visible(text: str) -> str:
+    """The text with control, bidirectional and zero-width characters written as \\u001b and such.
+
+    Line feeds and tabs stay. What a terminal would obey, or hide, is seen instead; a JSON string
+    stays one of the same meaning.
+    """
+    return _UNSEEN.sub(_escaped, text)
+
+
+def one_line(text: object) -> str:
+    """As `visible`, with line feeds and tabs written as well: a value that stands in a line."""
+    return visible(str(text)).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def as_html(text: object) -> str:
+    """As `visible`, as the content of an HTML element or of a quoted attribute."""
+    return html.escape(visible(str(text)))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def size(count: float) -> str:

@@ -76,6 +76,8 @@ def fail(kind: str) -> int:
         raise KeyboardInterrupt
     if kind == "broken":
         raise BrokenPipeError
+    if kind == "memory":
+        raise MemoryError("cannot have 3 TiB")
     return int(kind)
 
 
@@ -146,6 +148,17 @@ def test_negative_numbers(oven: Any) -> None:
     assert (calls[0]["heat"], calls[0]["n"]) == (-18.5, -3)
 
 
+@pytest.mark.parametrize(("word", "value"), [
+    ("7", 7), ("-7", -7), ("3e-4", 3e-4), (".5", 0.5), ("1e5", 1e5), ("True", True), ("on", "on"),
+    ("007", "007"), ("0x10", "0x10"), ("1_0", "1_0"), ("1:30", "1:30"), ("nan", "nan"),
+    ("1e400", "1e400"), ("None", "None"), ("[1]", "[1]"), ("(" * 5000, "(" * 5000), ("", ""),
+    ("9" * 300, int("9" * 300)), ("9" * 5000, "9" * 5000),
+])  # fmt: skip
+def test_a_setting_is_a_plain_number_or_a_word(oven: Any, word: str, value: Any) -> None:
+    assert oven("tune", f"--lr={word}").code == 0
+    assert (calls[0]["lr"], type(calls[0]["lr"])) == (value, type(value))
+
+
 def test_further_settings(oven: Any) -> None:
     assert (
         oven("tune", "--lr", "3e-4", "--warmup-steps=5", "--seed", "-1", "--device", "cpu").code
@@ -170,6 +183,10 @@ def test_further_settings(oven: Any) -> None:
     (["bake", "plum", "--heat", "--verbose"], "--heat needs a value"),
     (["bake", "plum", "--heat", "hot"], "--heat is 'hot', but must be a number"),
     (["bake", "plum", "-n", "1.5"], "--n is '1.5', but must be a whole number"),
+    (["bake", "plum", "-n", "1" + "0" * 20], f"--n is '1{'0' * 20}', but must be less than 2^63"),
+    (["bake", "plum", "-n", "9" * 5000], f"--n is '{'9' * 40}', but must be less than 2^63"),
+    (["bake", "plum", "--heat", "nan"], "--heat is 'nan', but must be a finite number"),
+    (["bake", "plum", "--heat", "-inf"], "--heat is '-inf', but must be a finite number"),
     (["bake", "plum", "--verbose=maybe"], "--verbose is 'maybe', but must be true or false"),
     (["bake", "plum", "--heat=1", "--heat=2"], "--heat is given twice"),
     (["bake", "plum", "-v", "--verbose"], "--verbose is given twice"),
@@ -195,6 +212,9 @@ def test_exit_codes(oven: Any) -> None:
     assert oven("fail", "75").code == 75
     fenced = oven("fail", "fenced")
     assert (fenced.code, fenced.err) == (76, "oven: a newer attempt owns it\n")
+    memory = oven("fail", "memory")
+    assert (memory.code, memory.err.count("\n")) == (78, 1)
+    assert "out of memory: ask for less" in memory.err
     interrupted = oven("fail", "interrupt")
     assert (interrupted.code, interrupted.err) == (130, "oven: interrupted\n")
 
@@ -286,10 +306,10 @@ def mimir(*words: str, **more: Any) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.parametrize(("words", "message"), [
     (["train", "--preset", "smal"], "there is no preset 'smal'; did you mean 'small'?"),
-    (["train", "--preset", "smoke", "--lr", "-1"], "lr is -1.0, but must be a positive number"),
+    (["train", "--preset", "smoke", "--lr", "-1"], "lr is -1.0, but must be from 1e-30 to 1e+30"),
     (["train", "--preset", "smoke", "--epoch", "1"], "no setting 'epoch'; did you mean 'epochs'?"),
     (["train", "--preset", "smoke", "--seed", "007"], "seed is '007'"),
-    (["train", "--preset", "smoke", "--batch", "10000000"], "use a smaller --batch or more data"),
+    (["train", "--preset", "smoke", "--batch", "100000"], "use a smaller --batch or more data"),
     (["train", "--preset", "smoke", "--data", "/no/data.csv"], "/no/data.csv"),
     (["sample"], "give either --run NAME or --model FOLDER"),
     (["sample", "--model", "/no/model"], "holds no model.safetensors"),

@@ -74,6 +74,26 @@ def test_wrong_settings(settings: dict[str, Any], words: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"dim": 16384, "layers": 1024}, r"^dim is 16384, but must be smaller: .* weights"),
+        ({"batch": 1 << 24}, r"^batch is 16777216, but must be smaller, or accumulate larger: "),
+        ({"batch": 1 << 24, "accumulate": 1 << 20, "dim": 4096}, ""),
+        ({"lr": 10**400}, r"^lr is 10+…, which is too large"),
+        ({"seed": 10**5000}, "^seed is a number of thousands of digits, but must be"),
+        ({"device": "x" * 5000}, "^device is 'x+…, but must be one of"),
+    ],
+)
+def test_numbers_that_no_machine_holds(settings: dict[str, Any], words: str) -> None:
+    if not words:
+        Config("toy").with_settings(settings)
+        return
+    with pytest.raises(BadInput, match=words) as caught:
+        Config("toy").with_settings(settings)
+    assert len(str(caught.value)) < 250
+
+
 RULES: list[tuple[str, Any]] = [
     ("dim", 0), ("dim", 60), ("layers", 0), ("heads", 0), ("ffn", 0),
     ("timesteps", 19), ("timesteps", 1001), ("condition_dropout", 1.0),
@@ -86,6 +106,14 @@ RULES: list[tuple[str, Any]] = [
     ("log_every", 0), ("device", "tpu"), ("precision", "fp8"), ("compile", "yes"),
     ("checkpoint_minutes", 0.0), ("checkpoint_minutes", "inf"), ("threads", -1),
     ("graph_steps", -1), ("checkpoint_steps", -1), ("sample_every", -1), ("preflight", "yes"),
+    *((name, 10**12) for name in (
+        "dim", "layers", "heads", "ffn", "timesteps", "eps", "weight_decay", "warmup_steps",
+        "batch", "epochs", "max_steps", "accumulate", "eval_every", "eval_rows", "patience",
+        "log_every", "threads", "graph_steps", "checkpoint_minutes", "checkpoint_steps",
+        "sample_every",
+    )),
+    *((name, 1e35) for name in ("lr", "clip")),
+    *((name, 1e-40) for name in ("lr", "eps", "clip", "checkpoint_minutes")),
     ("kernels", "warp"),
 ]  # fmt: skip
 
@@ -144,6 +172,8 @@ def test_from_dict_is_the_inverse() -> None:
         ("model:\n  on: 3", "section model has no setting True"),
         ("model:\n  dim: wide", "dim is 'wide'"),
         ("training:\n  batch: 32\n  accumulate: 5", "accumulate is 5"),
+        ("preset: {}", "no section 'preset'"),
+        ("training:\n  batch: 010", r"own.yaml, line 2: 010 is 8 to YAML"),
     ],
 )
 def test_wrong_files(text: str, words: str, tmp_path: Path) -> None:

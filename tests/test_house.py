@@ -13,6 +13,12 @@ CODE = [p for name in ("mimir", "launch", "bench", "scripts") for p in ROOT.glob
 PACKAGES = [path for name in ("mimir", "launch") for path in ROOT.glob(f"{name}/**/__init__.py")]
 TEXTS = [ROOT / "README.md", ROOT / "docker" / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 
+RUNS = re.compile(
+    r"(pickle|cPickle|marshal|shelve|dill|joblib|tarfile|zipfile)(\..*)?"
+    r"|torch\.(load|save|package.*)|(np|numpy)\.load|eval|exec|yaml\.(unsafe_|full_)?load"
+)
+"""What loads code, or unpacks under the names that it finds."""
+
 
 def test_no_module_is_long() -> None:
     long = {path: n for path in CODE if (n := len(path.read_text().splitlines())) > 350}
@@ -55,3 +61,21 @@ def test_a_preset_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert config.preset_names() == ["mine"]
     made = config.load_preset("mine")
     assert (made.preset, made.model.dim, made.training.epochs) == ("mine", 64, 3)
+
+
+def test_nothing_that_is_read_can_run() -> None:
+    """No pickle and no archive: what lies in a store is data, whoever wrote it."""
+    found = set()
+    for path in [*ROOT.glob("mimir/**/*.py"), *ROOT.glob("launch/**/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = [name.name for name in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            elif isinstance(node, ast.Call):
+                names = [ast.unparse(node.func)]
+            else:
+                continue
+            found |= {(path.name, name.split(".")[0]) for name in names if RUNS.fullmatch(name)}
+    # The wheel, by the digest in run.json, which the user's own computer wrote.
+    assert found == {("bootstrap.py", "zipfile"), ("wheel.py", "zipfile")}

@@ -1,3 +1,7 @@
+import json
+import sys
+import unicodedata
+
 import pytest
 
 from mimir import text
@@ -30,3 +34,28 @@ def test_a_countdown_does_not_go_below_zero() -> None:
 
 def test_a_size_is_told_in_megabytes() -> None:
     assert text.size(2_940_000) == "2.9 MB"
+
+
+def test_what_acts_or_hides_is_made_visible() -> None:
+    every = [chr(code) for code in range(sys.maxunicode + 1)]
+    bidirectional = {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"}
+    for char in every:
+        acts = (
+            unicodedata.category(char) in ("Cc", "Zl", "Zp", "Cs")
+            or unicodedata.bidirectional(char) in bidirectional
+            or char in "\u061c\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u00ad"
+        )
+        if acts and char not in "\n\t":
+            assert text.visible(char).isascii(), f"U+{ord(char):04X}"
+        elif unicodedata.category(char)[0] in "LNPS" and not unicodedata.name(char, "").endswith(
+            ("FILLER", "CHOSEONG", "JUNGSEONG")
+        ):
+            assert text.visible(char) == char, f"U+{ord(char):04X}"
+
+
+def test_escapes_are_read_back_by_json_and_lines_stay_lines() -> None:
+    raw = "a\x7fb\x9bc\u202ed é\t✓"
+    assert json.loads(f'"{text.one_line(raw)}"') == raw
+    assert text.visible("one\ntwo\t3\r\n") == "one\ntwo\t3\\u000d\n"
+    assert text.one_line("one\n\x1b[2Jrun x is done") == "one\\n\\u001b[2Jrun x is done"
+    assert text.as_html('<b a="\x1b">') == "&lt;b a=&quot;\\u001b&quot;&gt;"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mimir.errors import Fenced, MimirError
+from mimir.text import one_line
 
 if TYPE_CHECKING:
     from launch.provision.choose import Found
@@ -67,7 +68,7 @@ class Start:
 
         places = [registry.get(each) for each in self.plan.providers]
         try:
-            kept_plan.keep(self.store.url, self.name, self.plan, places)
+            kept_plan.keep(self.store, self.name, self.plan, places)
             return order(self.store, self.name, found.choices, self.plan, say, after=known.attempt)
         except Fenced:
             raise
@@ -114,7 +115,7 @@ class Start:
             }
             print(json_text.dumps(body, indent=2))
             return
-        print(f"run {self.name}: {seen.sentence}")
+        print(f"run {self.name}: {one_line(seen.sentence)}")
 
     def _command(self, verb: str) -> str:
         from launch.ui.runs import command

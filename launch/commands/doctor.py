@@ -3,6 +3,7 @@
 import json as json_text
 
 from mimir.errors import BAD_CONFIG
+from mimir.text import one_line
 
 
 def doctor(*, store: str = "", json: bool = False) -> int:
@@ -29,5 +30,5 @@ def doctor(*, store: str = "", json: bool = False) -> int:
     else:
         width = max(len(check.name) for check in checks)
         for check in checks:
-            print(f"{check.status:<5} {check.name:<{width}}  {check.details}".rstrip())
+            print(f"{check.status:<5} {check.name:<{width}}  {one_line(check.details)}".rstrip())
     return 0 if healthy(checks) else BAD_CONFIG

@@ -50,10 +50,11 @@ def watch_log(
         followed = Follower(store, name, attempt, out=write, say=say, keep=keep).follow()
     except KeyboardInterrupt:
         say(
-            f"\nstopped following; run {name} goes on by itself\n"
-            + (f"  keep it alive:   {command('watch', name, store_option)}\n" if keep else "")
-            + f"  follow it again: {command('logs', name, store_option, '--follow')}\n"
-            f"  stop it:         {command('stop', name, store_option)}"
+            "",
+            f"stopped following; run {name} goes on by itself",
+            *([f"  keep it alive:   {command('watch', name, store_option)}"] if keep else []),
+            f"  follow it again: {command('logs', name, store_option, '--follow')}",
+            f"  stop it:         {command('stop', name, store_option)}",
         )
         return None
     if followed.vanished:

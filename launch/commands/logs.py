@@ -38,13 +38,15 @@ def logs(
             f"run {name} has no attempt {attempt}: its attempts are 1 to {found.attempt}"
         )
     wanted = attempt or found.attempt
+    out = JsonLines(sys.stdout) if json else sys.stdout
     if not follow:
-        text = "".join(text for _, text in read_parts(opened, name, wanted, "log"))
-        (JsonLines(sys.stdout) if json else sys.stdout).write(text)
-        if not text:
+        printed = False
+        for _, text in read_parts(opened, name, wanted, "log"):
+            out.write(text)
+            printed = True
+        if not printed:
             say(f"attempt {wanted} of run {name} has printed nothing yet")
         return 0
-    out = JsonLines(sys.stdout) if json else sys.stdout
     followed = watch_log(opened, name, wanted, store, out)
     if followed is None:
         return 130

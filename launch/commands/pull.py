@@ -6,28 +6,32 @@ import json as json_text
 def pull(name: str, *, out: str = "", store: str = "", json: bool = False) -> None:
     """Fetch a run's model, metrics and log; of an unfinished run, its newest checkpoint.
 
+    The report, the picture of the loss and TensorBoard's event file are made here.
+
     Args:
         name: of the run.
-        out: folder to put the files into (default: ./NAME).
+        out: a new folder, or that of an earlier pull of the run (default: ./NAME).
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         json: print JSON.
 
     Example:
         python -m launch pull first --out models/first
     """
-    from pathlib import Path
-
-    from launch.download import collect, write_all
+    from launch.commands.pull_folder import Folder
+    from launch.download import collect
     from launch.ui.runs import command
     from launch.ui.terminal import Transfers, say
+    from mimir.runs.record import read_run
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 
     opened = open_store(store or default_store())
-    folder = Path(out or name).expanduser()
+    record = read_run(opened, name)
+    target = Folder(out or name, opened, record)
+    folder = target.path
     with Transfers() as transfers:
-        gift = collect(opened, name, transfers.begin)
-    write_all(folder, gift.files)
+        gift = collect(opened, record, transfers.begin, target.need)
+    target.write(gift.files)
     for warning in gift.warnings:
         say(warning)
     if json:

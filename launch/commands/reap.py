@@ -54,7 +54,7 @@ def reap(
     strays = [one for one in found if one.why]
     ended: list[str] = []
     if strays:
-        say(_table(strays))
+        say(*_table(strays))
         if not yes:
             _agree(len(strays))
         ended, failures = reaper.end(opened, strays, time.time, say)
@@ -77,7 +77,7 @@ def _agree(count: int) -> None:
         raise BadInput("nothing was ended")
 
 
-def _table(strays: "list[Stray]") -> str:
+def _table(strays: "list[Stray]") -> list[str]:
     lines = []
     for one in strays:
         price = f"${one.instance.price:.2f}/h" if one.instance.price is not None else "? $/h"
@@ -85,4 +85,4 @@ def _table(strays: "list[Stray]") -> str:
             f"  {one.provider.name} {one.instance.id}  {one.instance.name}  "
             f"{one.instance.said or one.instance.state}  {price}  {one.why}"
         )
-    return "\n".join(lines)
+    return lines

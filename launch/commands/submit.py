@@ -93,7 +93,7 @@ def submit(
     plan = confirm.limited(plan, choose.preferred(market, None))
     found = choose.within(plan, market, None, now)
     table = confirm.rows(job, name, opened.url, plan, found, now)
-    say("\n".join(f"  {what:<9} {value}" for what, value in table))
+    say(*(f"  {what:<9} {value}" for what, value in table))
     for line in confirm.warnings(places, plan):
         say(line)
     for line in market.problems if found.choices else ():

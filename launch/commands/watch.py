@@ -5,6 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mimir.errors import INTERRUPTED
+from mimir.text import one_line
 
 if TYPE_CHECKING:
     from launch.supervise.watcher import Seen
@@ -67,7 +68,7 @@ def watch(*names: str, once: bool = False, store: str = "", json: bool = False) 
     else:
         told = [one for one in seen if names or not one.over or one.acted]
         for one in told:
-            print(f"{one.run}: {_at_its_end(one) or one.sentence}")
+            print(f"{one.run}: {one_line(_at_its_end(one) or one.sentence)}")
         if seen and not told:
             print(f"all {len(seen)} runs have ended: nothing is left to keep")
     return INTERRUPTED if failed else 0

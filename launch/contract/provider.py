@@ -60,7 +60,8 @@ class AttemptSpec:
     store: URL that opens the store there. deadline: unix seconds at which the worker commits
     and ends, 0 for none. env: environment variables of the worker, beside the provider's own.
     image: a container image, for providers whose caps have it; "" for the provider's own.
-    offer: the machine to rent, for providers that have offers.
+    offer: the machine to rent, for providers that have offers. record: SHA-256 (hex) of run.json,
+    by which the worker knows that it reads what was submitted; "" if it is not told.
     """
 
     store: str
@@ -70,6 +71,7 @@ class AttemptSpec:
     env: Mapping[str, str] = field(default_factory=dict, repr=False)  # it holds keys
     image: str = ""
     offer: Offer | None = None
+    record: str = ""
 
     def __post_init__(self) -> None:
         layout.attempt_prefix(self.run, self.attempt)
@@ -78,8 +80,10 @@ class AttemptSpec:
 
     def worker_options(self) -> tuple[str, ...]:
         """The options of `python -m mimir.worker`."""
-        options = ("--store", self.store, "--run", self.run, "--attempt", str(self.attempt))
-        return (*options, "--deadline", repr(self.deadline)) if self.deadline else options
+        record = ("--record", self.record) if self.record else ()
+        deadline = ("--deadline", repr(self.deadline)) if self.deadline else ()
+        whose = ("--store", self.store, "--run", self.run, "--attempt", str(self.attempt))
+        return (*whose, *record, *deadline)
 
 
 class Provider(Protocol):

@@ -136,10 +136,9 @@ def _rates(store: Store, run: str, config: Config) -> list[tuple[str, float, str
 
 def _settled(store: Store, run: str, config: Config) -> Iterator[tuple[str, float, str]]:
     head = read_head(store, run)
-    begun = dict(head.lineage)
-    for attempt in range(1, head.attempt + 1):
-        pulse = notes.read_heartbeat(store, run, attempt) if attempt in begun else None
+    for attempt, began in head.lineage:
+        pulse = notes.read_heartbeat(store, run, attempt)
         if pulse is None or not pulse.rate or not pulse.device:
             continue
-        if pulse.step - begun[attempt] >= SETTLED * config.training.log_every:
+        if pulse.step - began >= SETTLED * config.training.log_every:
             yield canonical(pulse.device), pulse.rate, run

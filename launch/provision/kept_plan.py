@@ -17,15 +17,19 @@ from mimir import atomic_file
 from mimir.errors import BadInput, Corrupt
 from mimir.runs import codec
 from mimir.runs.order import KeySource, Plan
+from mimir.runs.record import record_sha256
+from mimir.runs.store import Store
 
 HOUR = 3600.0
 
 
 @dataclass(frozen=True)
 class KeptPlan:
-    """orders: (unix s, $/h) of each machine that was ordered here under it."""
+    """record: SHA-256 of run.json when the run was ordered here. orders: (unix s, $/h) of each
+    machine that was ordered here under it."""
 
     plan: Plan
+    record: str = ""
     orders: tuple[tuple[float, float], ...] = ()
 
     def used_up(self, now: float) -> str:
@@ -53,16 +57,16 @@ def is_needed(plan: Plan, places: Sequence[Provider]) -> bool:
     return plan.keys.static and any(place.caps.remote for place in places)
 
 
-def keep(store: str, run: str, plan: Plan, places: Sequence[Provider]) -> None:
+def keep(store: Store, run: str, plan: Plan, places: Sequence[Provider]) -> None:
     """Keep the plan that a person just ordered by, or forget an older one that is not needed.
 
     Raises:
         BadInput: it cannot be written.
     """
-    path = _path(store, run)
+    path = _path(store.url, run)
     try:
         if is_needed(plan, places):
-            _write(path, KeptPlan(plan))
+            _write(path, KeptPlan(plan, record_sha256(store, run)))
         else:
             path.unlink(missing_ok=True)
     except OSError as error:
@@ -90,7 +94,18 @@ def read(store: str, run: str) -> KeptPlan | None:
         orders = tuple((float(time), float(price)) for time, price in value["orders"])
     except (KeyError, TypeError, ValueError) as error:
         raise Corrupt(f"{path} is damaged ({error}): `resume` writes a new one") from error
-    return KeptPlan(Plan.from_json(codec.child(value, "plan", str(path)), str(path)), orders)
+    plan = Plan.from_json(codec.child(value, "plan", str(path)), str(path))
+    return KeptPlan(plan, str(value.get("record", "")), orders)
+
+
+def must_be_as_submitted(store: str, run: str, record: str) -> None:
+    """BadInput if run.json is another one than when the run was ordered here."""
+    kept = read(store, run)
+    if kept is not None and kept.record and kept.record != record:
+        raise BadInput(
+            f"run.json of run {run} is not the one that was submitted: a machine with your keys "
+            "may have written it; submit under another name"
+        )
 
 
 def going_on(store: str, run: str, ordered: Plan) -> Plan | None:
@@ -125,5 +140,9 @@ def _path(store: str, run: str) -> Path:
 
 def _write(path: Path, kept: KeptPlan) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    value = {"plan": kept.plan.as_json(), "orders": [list(each) for each in kept.orders]}
+    value = {
+        "plan": kept.plan.as_json(),
+        "record": kept.record,
+        "orders": [list(each) for each in kept.orders],
+    }
     atomic_file.write(path, json.dumps(value).encode(), 0o600)

@@ -29,6 +29,7 @@ from mimir.runs.collect import collect
 from mimir.runs.commit import end_attempt, raise_attempt
 from mimir.runs.notes import Gone
 from mimir.runs.order import Order, Plan
+from mimir.runs.record import record_sha256
 from mimir.runs.status import read_head
 from mimir.runs.store import Store
 
@@ -133,8 +134,9 @@ def _order(
             raise Fenced(f"attempt {attempt} of run {run} is not begun: the run was asked to stop")
         spec = AttemptSpec(
             store=store.url, run=run, attempt=attempt, image=plan.image,
-            deadline=choice.deadline, offer=choice.offer,
+            deadline=choice.deadline, offer=choice.offer, record=record_sha256(store, run),
         )  # fmt: skip
+        kept_plan.must_be_as_submitted(store.url, run, spec.record)
         spec = _with_keys(spec, provider, plan, say, clock)
         # The last look before money is spent; a lid may have been shut since the swap.
         if read_head(store, run).attempt != attempt:

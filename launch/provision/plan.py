@@ -11,7 +11,8 @@ def newest_plan(store: Store, run: str, attempt: int) -> Plan | None:
 
     An attempt that was begun by hand, by `mimir train` or in a notebook, has none.
     """
-    for number in range(attempt, 0, -1):
+    # From the newest order: a machine may write any number into HEAD.
+    for number in range(min(attempt, notes.newest_order(store, run)), 0, -1):
         order = notes.read_order(store, run, number)
         if order is not None and order.attended:
             return order.plan

@@ -104,7 +104,10 @@ class Follower:
         for number, text in read_parts(self._store, self._run, self._attempt, "log", self._part):
             self._out(text)
             self._part = number
-        if head.attempt > self._attempt:
+        following = self._attempt + 1
+        # A machine may write any number into HEAD: what follows is what was ordered.
+        known = head.attempt >= following and notes.read_order(self._store, self._run, following)
+        if known:
             self._attempt, self._part, self._silent = self._attempt + 1, 0, False
             self._say(f"attempt {self._attempt} goes on")
             return ""

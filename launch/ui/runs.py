@@ -9,7 +9,7 @@ from launch.provision import liveness
 from mimir.runs.figures import status_words
 from mimir.runs.machine import Machine
 from mimir.runs.status import DISPUTED, AttemptStatus, Listed, Status
-from mimir.text import duration
+from mimir.text import duration, one_line
 
 PROG = "python -m launch"
 
@@ -56,14 +56,14 @@ def status_text(
     lines += [f"  cost         {bill}"] if bill else []
     lines += _attempts(status)
     advice = _advice(status, store, busy)
-    return "\n".join([*lines, *(["", advice] if advice else [])])
+    return "\n".join([*map(one_line, lines), *(["", advice] if advice else [])])
 
 
 def verdict(status: Status, now: float | None = None) -> str:
     """How a run ended, in one sentence, with what it took; now in unix s."""
     why = f": {status.reason}" if status.reason else ""
     took = cost.total(cost.bill(status, time.time() if now is None else now))
-    return f"run {status.run} is {status.state} at step {_of_total(status)}{why}" + (
+    return one_line(f"run {status.run} is {status.state} at step {_of_total(status)}{why}") + (
         f"; {took}" if took else ""
     )
 
@@ -76,7 +76,7 @@ def runs_table(runs: Sequence[Listed], now: float) -> str:
         status = listed.status
         if status is None:
             rows.append((listed.run, "?", "unreadable", "", "", "", "", ""))
-            problems.append(f"{listed.run}: {listed.problem}")
+            problems.append(one_line(f"{listed.run}: {listed.problem}"))
             continue
         rows.append(
             (
@@ -95,6 +95,7 @@ def runs_table(runs: Sequence[Listed], now: float) -> str:
 
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Rows as aligned columns; the first row is the head."""
+    rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -5,10 +5,14 @@ import time
 from types import TracebackType
 from typing import Any, TextIO
 
+from mimir.console import drawing
+from mimir.text import one_line
 
-def say(line: str) -> None:
-    """A sentence on stderr."""
-    print(line, file=sys.stderr, flush=True)
+
+def say(*lines: str) -> None:
+    """A sentence on stderr, or several lines."""
+    for line in lines:
+        print(one_line(line), file=sys.stderr, flush=True)
 
 
 class Waiting:
@@ -19,7 +23,7 @@ class Waiting:
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = sys.stderr if stream is None else stream
+        self._stream = drawing(sys.stderr if stream is None else stream)
         self._drawn = self._stream.isatty()
         self._text = ""
         self._began = time.monotonic()
@@ -39,6 +43,7 @@ class Waiting:
 
     def tick(self, text: str) -> None:
         """Still waiting, for this."""
+        text = one_line(text)
         if self._drawn:
             self._turn += 1
             sign = "|/-\\"[self._turn % 4]
@@ -54,7 +59,7 @@ class Transfers:
     """A progress bar for each object that is fetched; no bar where there is no terminal."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = sys.stderr if stream is None else stream
+        self._stream = drawing(sys.stderr if stream is None else stream)
         self._bars: list[Any] = []
 
     def __enter__(self) -> "Transfers":

@@ -26,7 +26,7 @@ from mimir.errors import Interrupted
 from mimir.model.batch import DeviceData
 from mimir.model.objective import evaluate
 from mimir.output import export
-from mimir.output.sampling import Quality
+from mimir.output.quality import Quality, known_in
 from mimir.submission import Job
 from mimir.training import checkpoint
 from mimir.training import device as gpu
@@ -233,7 +233,7 @@ class PreflightChecks:
         began = self._clock()
         drawn = export.draw_some(self.engine, self.peptides, PREFLIGHT_SAMPLES)
         self._sampling_s = self._clock() - began
-        found = Quality.of(drawn, export.known_in(self.peptides))
+        found = Quality.of(drawn, known_in(self.peptides))
         self.figures.update(samples=drawn[:5], samples_valid=found.valid)
         seen = f"{found.valid:.0%} of {len(drawn)} are 4 to 20 of the 20 letters"
         if found.valid < 1:

@@ -8,6 +8,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from mimir.atomic_file import OutFile
 from mimir.data import draw, files, sidecar
 from mimir.data.alphabet import BYTE_OF_ID, encode
 from mimir.data.groups import pair_groups, protein_clusters, renumbered
@@ -20,6 +21,8 @@ from mimir.data.windows import Windows, draw_windows, length_quota
 from mimir.errors import BadInput
 
 GUIDE_ROWS = 1_003_470
+MOST_ROWS = 100_000_000
+"""Of a data set: places in it are 32-bit numbers, and a row has up to 20 of them."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,15 @@ def build(
     human: Path,
     viral: Path,
     pairs: Path,
-    out: Path,
+    out: Path | str,
     rows: int = GUIDE_ROWS,
     seed: int = 0,
     exclude_sources: Sequence[str] = (),
     progress: TextIO | None = None,
 ) -> BuildInfo:
     """Write the CSV `out` and its sidecar of groups; the same inputs give the same bytes.
+
+    `-` is standard output, which has no sidecar.
 
     All distinct pairs (label 1) and so many background windows (label 0, no target) that there
     are `rows` rows: half from human and half from viral proteins (an odd one human), with the
@@ -64,6 +69,10 @@ def build(
 
     10.5 million residues and a million rows take about 9 s and 0.6 GB. Raises BadInput.
     """
+    if rows > MOST_ROWS:
+        raise BadInput(f"rows is {rows}, but must be {MOST_ROWS:,} at most")
+    inputs = [("--human", human), ("--viral", viral), ("--pairs", pairs)]
+    target = OutFile(str(out), inputs, beside=[sidecar.ENDING])
     with Progress("build", 6, progress) as at:
         at.stage("reading pairs and proteins")
         known = read_pairs(pairs, exclude_sources)
@@ -109,10 +118,11 @@ def build(
         order = draw.Draws(seed, draw.ROW_ORDER).order(rows)
         csv = (HEADER + "".join([lines[i] for i in order.tolist()])).encode("ascii")
         digest = files.sha256(csv)
-        files.write(out, csv)
+        target.write(csv)
 
         at.stage("writing the groups")
-        sidecar.write(out, digest, group[order])
+        if not target.to_stdout:
+            sidecar.write(target.path, digest, group[order])
     return BuildInfo(
         path=str(out),
         rows=rows,

@@ -1,8 +1,10 @@
 """The commands of `python -m mimir data`."""
 
 import json as json_text
-from pathlib import Path
+import sys
+from typing import TextIO
 
+from mimir.atomic_file import STDOUT, path_of
 from mimir.data.baselines import Baseline
 from mimir.data.build import GUIDE_ROWS
 from mimir.data.build import build as build_data
@@ -37,7 +39,7 @@ def build(
         human: FASTA of human proteins, plain or gzip.
         viral: FASTA of viral proteins, plain or gzip.
         pairs: CSV with the columns sequence and target.
-        out: the CSV to write.
+        out: the CSV to write, `-` for standard output (without a sidecar).
         rows: rows of the CSV, pairs included.
         seed: another seed draws other windows.
         exclude_sources: leave out pairs all of whose sources (column source, split at ';')
@@ -46,26 +48,32 @@ def build(
     """
     prefixes = [part for part in _text(exclude_sources).split(",") if part.strip()]
     info = build_data(
-        Path(_text(human)),
-        Path(_text(viral)),
-        Path(_text(pairs)),
-        Path(_text(out)),
+        path_of(_text(human), "--human"),
+        path_of(_text(viral), "--viral"),
+        path_of(_text(pairs), "--pairs"),
+        _text(out),
         rows=rows,
         seed=seed,
         exclude_sources=prefixes,
     )
+    to = _beside(out)
+    if to is sys.stderr:
+        print(
+            "note: without its sidecar, `pack` groups the rows by their sequences", file=sys.stderr
+        )
     if json:
-        _print_json(info.as_json())
+        _print_json(info.as_json(), to)
         return
     left_out = f" ({info.pairs_excluded} left out)" if info.pairs_excluded else ""
-    print(f"{info.path}: {info.rows:,} rows")
-    print(f"  background  {info.human:,} human and {info.viral:,} viral windows")
-    print(f"  pairs       {info.pairs:,} over {info.targets:,} targets{left_out}")
+    print(f"{info.path}: {info.rows:,} rows", file=to)
+    print(f"  background  {info.human:,} human and {info.viral:,} viral windows", file=to)
+    print(f"  pairs       {info.pairs:,} over {info.targets:,} targets{left_out}", file=to)
     print(
         f"  proteins    {info.proteins:,} in {info.clusters:,} clusters, the largest with "
-        f"{info.largest_cluster:.1%} of the residues"
+        f"{info.largest_cluster:.1%} of the residues",
+        file=to,
     )
-    print(f"  sha256      {info.csv_sha256}")
+    print(f"  sha256      {info.csv_sha256}", file=to)
 
 
 def verify(path: str, json: bool = False) -> None:
@@ -80,7 +88,7 @@ def verify(path: str, json: bool = False) -> None:
         path: the CSV.
         json: print the report as JSON.
     """
-    report = verify_data(Path(_text(path)))
+    report = verify_data(path_of(_text(path), "--path"))
     if json:
         _print_json(report.as_json())
     else:
@@ -118,39 +126,42 @@ def pack(
 
     Args:
         path: the CSV; a sidecar beside it is used if it belongs to this content.
-        out: the file to write.
+        out: the file to write, `-` for standard output.
         validation: part of the background rows to hold out.
         validation_pairs: part of the pairs to hold out.
         seed: another seed holds out other rows.
         json: print the result as JSON.
     """
     info = pack_data(
-        Path(_text(path)),
-        Path(_text(out)),
+        path_of(_text(path), "--path"),
+        _text(out),
         validation=validation,
         validation_pairs=validation_pairs,
         seed=seed,
     )
+    to = _beside(out)
     if json:
-        _print_json(info.as_json())
+        _print_json(info.as_json(), to)
         return
     counts = info.counts
-    print(f"{info.path}: {counts['rows']:,} peptides, {size(info.bytes)}")
+    print(f"{info.path}: {counts['rows']:,} peptides, {size(info.bytes)}", file=to)
     print(
-        f"  train       {counts['train_background']:,} background, {counts['train_pairs']:,} pairs"
+        f"  train       {counts['train_background']:,} background, {counts['train_pairs']:,} pairs",
+        file=to,
     )
     print(
         f"  validation  {counts['validation_background']:,} background, "
-        f"{counts['validation_pairs']:,} pairs"
+        f"{counts['validation_pairs']:,} pairs",
+        file=to,
     )
     by = "protein clusters" if info.grouping == "sidecar" else "shared 7-mers (no sidecar)"
-    print(f"  held out    whole groups, by {by}")
+    print(f"  held out    whole groups, by {by}", file=to)
     for name, baseline in (
         ("background", info.baselines.background),
         ("pairs", info.baselines.pairs),
     ):
-        print(f"  yardsticks  {name}: {_shown(baseline)}")
-    print(f"  sha256      {info.digest}")
+        print(f"  yardsticks  {name}: {_shown(baseline)}", file=to)
+    print(f"  sha256      {info.digest}", file=to)
 
 
 def _shown(baseline: Baseline | None) -> str:
@@ -167,5 +178,10 @@ def _text(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
 
 
-def _print_json(record: dict[str, object]) -> None:
-    print(json_text.dumps(record, indent=2, sort_keys=True, allow_nan=False))
+def _beside(out: str) -> TextIO:
+    """Where to say what was done: not where the data itself goes."""
+    return sys.stderr if _text(out) == STDOUT else sys.stdout
+
+
+def _print_json(record: dict[str, object], to: TextIO | None = None) -> None:
+    print(json_text.dumps(record, indent=2, sort_keys=True, allow_nan=False), file=to)

@@ -37,12 +37,9 @@ def read(path: Path, what: str) -> bytes:
 def write(path: Path, data: bytes) -> None:
     """Write the file whole or not at all.
 
-    Raises BadInput if the folder is missing or cannot be written to.
+    Raises BadInput if the folder is missing or cannot be written to, or if it is no plain file.
     """
-    try:
-        atomic_file.write(path, data)
-    except OSError as error:
-        raise BadInput(f"cannot write {path}: {error.strerror or error}") from error
+    atomic_file.replace(path, data)
 
 
 def canonical_json(record: Mapping[str, Any]) -> str:
@@ -65,13 +62,13 @@ def from_bytes(data: bytes, path: Path | str) -> tuple[dict[str, NDArray[Any]], 
         tensors = safetensors.numpy.load(data)
         # The library's load() from bytes leaves the metadata out; the header is length + JSON.
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+    except (safetensors.SafetensorError, ValueError, KeyError, RecursionError) as error:
         raise Corrupt(f"{path} is damaged or no safetensors file ({error}); make it again") from (
             error
         )
     try:
         record = json.loads(header["__metadata__"][_KEY])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         record = None
     if not isinstance(record, dict):
         raise BadInput(f"{path} is a safetensors file but none that this package wrote")

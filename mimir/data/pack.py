@@ -7,6 +7,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from mimir.atomic_file import OutFile
 from mimir.data import files, sidecar
 from mimir.data.alphabet import LETTERS
 from mimir.data.baselines import Baselines, measure
@@ -43,13 +44,15 @@ class PackInfo:
 
 def pack(
     csv_path: Path,
-    out: Path,
+    out: Path | str,
     validation: float = 0.01,
     validation_pairs: float = 0.1,
     seed: int = 0,
     progress: TextIO | None = None,
 ) -> PackInfo:
     """Pack a data set CSV into one safetensors file; the same inputs give the same bytes.
+
+    `-` is standard output.
 
     Whole groups of rows are held out until they make the part `validation` of the background
     and `validation_pairs` of the pairs. Groups come from the sidecar that a build leaves beside
@@ -62,6 +65,7 @@ def pack(
     for name, part in (("validation", validation), ("validation_pairs", validation_pairs)):
         if not 0 <= part < 1:
             raise BadInput(f"{name} must be a part of the rows, from 0 to below 1, not {part}")
+    target = OutFile(str(out), [("--path", csv_path), ("--path", sidecar.path_of(csv_path))])
     with Progress("pack", 4, progress) as at:
         at.stage("reading the CSV")
         data = files.read(csv_path, "data set CSV")
@@ -106,7 +110,7 @@ def pack(
             "split": split,
         }
         packed = files.to_bytes(tensors, record)
-        files.write(out, packed)
+        target.write(packed)
     return PackInfo(str(out), files.sha256(packed), len(packed), counts, grouping, baselines)
 
 

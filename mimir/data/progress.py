@@ -7,6 +7,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from mimir.console import drawing
 from mimir.text import duration
 
 
@@ -21,7 +22,7 @@ class Progress:
         self._began = time.monotonic()
         self._bar: tqdm[Any] | None = None
         if self._stream.isatty():
-            self._bar = tqdm(total=stages, desc=title, file=self._stream, leave=False)
+            self._bar = tqdm(total=stages, desc=title, file=drawing(self._stream), leave=False)
 
     def stage(self, text: str) -> None:
         """A new stage begins."""

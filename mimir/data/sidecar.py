@@ -9,11 +9,13 @@ from mimir.data import files
 from mimir.errors import BadInput, Corrupt
 
 _FORMAT = 1
+ENDING = ".groups.safetensors"
+"""Of its name, after the CSV's."""
 
 
 def path_of(csv_path: Path) -> Path:
     """Where the sidecar of a CSV lies."""
-    return csv_path.with_name(csv_path.name + ".groups.safetensors")
+    return csv_path.with_name(csv_path.name + ENDING)
 
 
 def write(csv_path: Path, csv_sha256: str, group: NDArray[np.int32]) -> None:

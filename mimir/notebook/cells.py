@@ -17,9 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import yaml
-
-from mimir import text
+from mimir import text, yaml_input
 from mimir.config import Config, load_preset
 from mimir.errors import BAD_CONFIG, DONE, BadInput, Interrupted
 from mimir.notebook.live import Board, CellScreen, Screen
@@ -75,13 +73,20 @@ class Session:
 
     def settings(self) -> dict[str, Any]:
         """The options by name."""
-        words = [word for part in shlex.split(self.options) for word in part.split("=", 1)]
+        try:
+            parts = shlex.split(self.options)
+        except ValueError as error:
+            raise BadInput(f"options are {self.options!r}, which cannot be read: {error}") from None
+        words = [word for part in parts for word in part.split("=", 1)]
+        names = words[::2]
+        if len(set(names)) < len(names):
+            raise BadInput(f"options are {self.options!r}, where one is given twice")
         if len(words) % 2 or any(not name.startswith("--") for name in words[::2]):
             raise BadInput(
                 f"options are {self.options!r}, but must be pairs such as --epochs 2 --lr 3e-4"
             )
         return {
-            name.removeprefix("--"): yaml.safe_load(value)
+            name.removeprefix("--"): yaml_input.read(value, name)
             for name, value in zip(words[::2], words[1::2], strict=True)
         }
 
@@ -144,8 +149,8 @@ def check(session: Session, data: str, hours: float) -> dict[str, Any] | None:
     )  # fmt: skip
     if not out.is_file():
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise BadInput(f"the preflight could not be made: {last}")
-    print(done.stdout)
+        raise BadInput(f"the preflight could not be made: {text.one_line(last)}")
+    print(text.visible(done.stdout))
     report: dict[str, Any] = json.loads(out.read_text())
     failed = [c for c in report["checks"] if c["status"] == "fail"]
     blocking = [c for c in failed if c["name"] not in SESSION_ONLY]
@@ -191,7 +196,8 @@ def train(session: Session, *, take_over: bool = False, screen: Screen | None = 
     if child.returncode == DONE:
         print(f"Run {session.run} is done at step {status.step:,}")
         return status
-    words = f"run {session.run} ended at step {status.committed_step:,}: {board.last_line}"
+    last = text.one_line(board.last_line)
+    words = f"run {session.run} ended at step {status.committed_step:,}: {last}"
     if child.returncode == BAD_CONFIG or status.state == "failed":
         raise BadInput(words)
     raise Interrupted(f"{words}; Run all goes on from there")
@@ -248,7 +254,8 @@ def _must_be_free(session: Session, store: Store, status: Status) -> None:
     wish = "tick take_over in the form to go on here all the same"
     if status.state == "failed":
         raise BadInput(
-            f"run {session.run} has failed ({status.reason}): choose another run_name, or {wish}"
+            f"run {session.run} has failed ({text.one_line(status.reason)}): choose another "
+            f"run_name, or {wish}"
         )
     if status.state not in ("queued", "running") or not status.attempt:
         return
@@ -264,7 +271,7 @@ def _must_be_free(session: Session, store: Store, status: Status) -> None:
         heartbeat = notes.read_heartbeat(store, session.run, number)
         heartbeats |= {heartbeat.time} if heartbeat else set()
         if (len(heartbeats) > 1 and not here) or time.monotonic() > until:
-            other = machine.provider if machine else ""
+            other = text.one_line(machine.provider) if machine else ""
             where = "another notebook of this machine" if here else other
             raise BadInput(
                 f"run {session.run} is being trained by {where or 'another machine'} (attempt "
@@ -300,7 +307,7 @@ def checklist(session: Session, report: dict[str, Any] | None) -> str:
     seen = {c["name"]: c for c in report["checks"]} if report else {}
     trained = [row for row in rows if row.get("loss") is not None]
     held = [row for row in rows if row.get(RANKING) is not None]
-    drawn = [row for row in rows if row.get("samples_valid") is not None]
+    drawn = [row for row in rows if row.get("samples_valid") is not None and row.get("samples")]
     newest = head.newest()
     size = f"{text.size(record.data.size)} in the store" if record.data else ""
     at_once = "checked when the run began" if head.step else ""

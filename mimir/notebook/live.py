@@ -1,7 +1,5 @@
 """Shows a run in a notebook cell while it trains: last lines, loss curve, samples."""
 
-import html
-import json
 import threading
 import time
 from collections.abc import Callable
@@ -11,10 +9,11 @@ from mimir.data.baselines import Baseline
 from mimir.data.peptides import of_run
 from mimir.errors import StoreError
 from mimir.output import plot
-from mimir.runs.parts import read_metrics, read_parts
+from mimir.runs.parts import metrics_row, read_metrics, read_parts
 from mimir.runs.record import RunRecord
 from mimir.runs.status import read_head
 from mimir.runs.store import Store
+from mimir.text import as_html
 
 LINES = 12
 LINE_EVERY = 20.0
@@ -102,7 +101,7 @@ class Board:
         grown = due and self._grow()
         with self._lock:
             shown = "\n".join(filter(None, [*self._lines, self._progress]))
-        page = f"<pre>{html.escape(shown)}</pre>{self._samples()}"
+        page = f"<pre>{as_html(shown)}</pre>{self._samples()}"
         if page != self._shown:
             self._shown = page
             self._screen.text(page)
@@ -119,11 +118,10 @@ class Board:
             for number, text in read_parts(
                 self._store, self._record.name, self._attempt, "metrics", after=self._number
             ):
-                for line in text.splitlines():
-                    row = json.loads(line)
+                for row in filter(None, map(metrics_row, text.splitlines())):
                     self.rows.setdefault(row["step"], {}).update(row)
                 self._number = number
-        except (StoreError, ValueError):
+        except StoreError:
             return False
         return self._number > before
 
@@ -132,5 +130,5 @@ class Board:
         if not drawn:
             return ""
         newest = max(drawn, key=lambda row: int(row["step"]))
-        words = html.escape(" ".join(newest["samples"]))
+        words = as_html(" ".join(newest["samples"]))
         return f"<p>Samples at step {newest['step']:,}: <code>{words}</code></p>"

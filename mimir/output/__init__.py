@@ -1,9 +1,14 @@
 """What comes out of a training.
 
-sampling     draws peptides from a model
-export       leaves model, configuration and vocabulary at the end of a run
-model_file   reads a model back, from a run or from a folder
-evaluation   held-out figures of a finished model
-report       the HTML report
-plot         the loss curve as a picture
+sampling      draws peptides from a model
+quality       are samples valid, distinct and new? (no torch)
+vocabulary    what the numbers in the weights mean (no torch)
+export        leaves weights and samples at the end of a run
+model_object  the object that export leaves, and its checks (no torch)
+folder        makes the files of a finished run from it, for `launch pull` (no torch)
+model_file    reads a model back, from a run or from a folder
+evaluation    held-out figures of a finished model
+report        the HTML report (no torch)
+plot          the loss curve as a picture (no torch)
+events        metrics for TensorBoard (no torch)
 """

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from mimir.data.pack import Peptides
-from mimir.output.export import known_in
 from mimir.output.model_file import Opened
-from mimir.output.sampling import Draw, Quality, sample
+from mimir.output.quality import Quality, known_in
+from mimir.output.sampling import Draw, sample
 from mimir.runs import figures
 from mimir.training.figures import MEASURES, HeldOut
 

@@ -8,12 +8,14 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor
 
-from mimir.config import Config
-from mimir.data.peptides import of_run
+from mimir.config import CHECKPOINT_COPIES, Config
+from mimir.data import files
+from mimir.data.peptides import Peptides, of_run
 from mimir.errors import BadInput, Corrupt, NotFound
 from mimir.model.denoiser import Denoiser
-from mimir.output import export
-from mimir.runs import archive, final
+from mimir.output import export, model_object, vocabulary
+from mimir.output.folder import FORMAT as FOLDER_FORMAT
+from mimir.runs import final
 from mimir.runs.head import Head, Kept
 from mimir.runs.record import read_run
 from mimir.runs.status import read_head
@@ -46,13 +48,25 @@ class Opened:
 
 def from_folder(folder: Path) -> Opened:
     """A pulled model. Raises BadInput if a file is missing, Corrupt if one is damaged."""
-    files = {}
-    for name in ("model.safetensors", "config.json", "vocabulary.json"):
+    found = {}
+    for name in (model_object.FILE, "config.json", "vocabulary.json"):
         path = folder / name
         if not path.is_file():
             raise BadInput(f"{folder} holds no {name}; give the folder that `launch pull` made")
-        files[name] = path.read_bytes()
-    return _opened(files, str(folder))
+        found[name] = files.read(path, name)
+    try:
+        body, words = json.loads(found["config.json"]), json.loads(found["vocabulary.json"])
+        form = body.pop("format")
+        for name in ("mimir", "run", "step"):
+            body.pop(name, None)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Corrupt(f"{folder}: config.json or vocabulary.json is damaged ({error})") from None
+    if form != FOLDER_FORMAT:
+        raise BadInput(f"{folder} has format {form}; this Mimir reads {FOLDER_FORMAT}")
+    words = vocabulary.checked(words, f"{folder}: vocabulary.json")
+    config = Config.from_dict(body)
+    model = export.denoiser(found[model_object.FILE], config, words["no_target"])
+    return Opened(model, config, words, str(folder))
 
 
 def from_run(store: Store, run: str) -> Opened:
@@ -69,8 +83,13 @@ def from_run(store: Store, run: str) -> Opened:
         return _from_checkpoint(store, run, head)
     stored = head.model
     try:
+        config, peptides = _submitted(store, run)
+        config.check_size(stored.key, stored.size)
         content = store.get(stored.key, size=stored.size, sha256=stored.sha256)
-        return _opened(archive.unpack(content, stored.key), f"run {run}, finished")
+        model_object.samples_in(content, stored.key)
+        words = vocabulary.of(peptides)
+        model = export.denoiser(content, config, words["no_target"])
+        return Opened(model, config, words, f"run {run}, finished")
     except (Corrupt, NotFound) as error:
         if not head.kept:
             raise
@@ -80,49 +99,38 @@ def from_run(store: Store, run: str) -> Opened:
 
 
 def _from_checkpoint(store: Store, run: str, head: Head) -> Opened:
-    record = read_run(store, run)
-    if not head.kept or record.data is None:
+    if not head.kept:
         raise BadInput(f"run {run} has no checkpoint yet; see `python -m launch status {run}`")
-    config = Config.from_dict(record.config)
-    peptides = of_run(store, record)
-    kept, tensors, warning = _newest(store, head, config.sha256(), peptides.digest)
+    config, peptides = _submitted(store, run)
+    kept, tensors, warning = _newest(store, head, config, peptides.digest)
     weights = {
         name.removeprefix("ema."): value
         for name, value in tensors.items()
         if name.startswith("ema.")
     }
-    words = export.vocabulary(peptides)
-    model = export.denoiser(save(weights), config, words)
+    words = vocabulary.of(peptides)
+    model = export.denoiser(save(weights), config, words["no_target"])
     state = "at its last checkpoint" if head.state == "done" else "unfinished"
     return Opened(model, config, words, f"run {run}, {state}, at step {kept.step}", warning)
 
 
 def _newest(
-    store: Store, head: Head, config_sha256: str, data_sha256: str
+    store: Store, head: Head, config: Config, data_sha256: str
 ) -> tuple[Kept, dict[str, Tensor], str]:
     """The newest checkpoint that can be read, with a warning if that is not the newest one."""
     wrong = ""
     for kept in reversed(head.kept):
         try:
+            config.check_size(kept.key, kept.size, CHECKPOINT_COPIES)
             content = store.get(kept.key, size=kept.size, sha256=kept.sha256)
-            return kept, checkpoint.decode(content, config_sha256, data_sha256)[1], wrong
+            return kept, checkpoint.decode(content, config.sha256(), data_sha256)[1], wrong
         except (Corrupt, NotFound) as error:
             # A commit may have replaced what HEAD named a moment ago.
             wrong = wrong or f"checkpoint of step {kept.step} cannot be used: {error}"
     raise Corrupt(f"no checkpoint of run {head.run} can be read: the newest, {wrong}; restore one")
 
 
-def _opened(files: dict[str, bytes], source: str) -> Opened:
-    try:
-        body = json.loads(files["config.json"])
-        words = json.loads(files["vocabulary.json"])
-        found = body.pop("format")
-        for name in ("mimir", "run", "step"):
-            body.pop(name, None)
-        if found != export.FORMAT:
-            raise BadInput(f"{source} has format {found}; this Mimir reads {export.FORMAT}")
-        config = Config.from_dict(body)
-        model = export.denoiser(files["model.safetensors"], config, words)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Corrupt(f"{source}: config.json or vocabulary.json is damaged ({error})") from None
-    return Opened(model, config, words, source)
+def _submitted(store: Store, run: str) -> tuple[Config, Peptides]:
+    """What the run trains, as it was submitted: no machine has a say in it."""
+    record = read_run(store, run)
+    return Config.from_dict(record.config), of_run(store, record)

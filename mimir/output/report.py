@@ -1,22 +1,28 @@
 """Writes the report: one HTML file that can be attached to a paper or a message."""
 
 import base64
-import html
 from collections.abc import Iterable
 from typing import Any
 
 from mimir import __version__
 from mimir.data.pack import Peptides
-from mimir.output.sampling import Quality
+from mimir.output.quality import Quality
 from mimir.runs import figures
 from mimir.runs.head import Head
 from mimir.runs.record import RunRecord
+from mimir.text import as_html
 
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;"
     "color:#222}table{border-collapse:collapse;margin:.5rem 0}td,th{padding:.2rem .8rem .2rem 0;"
     "text-align:left;vertical-align:top}th{color:#666;font-weight:600}img{max-width:100%}"
     "code,pre{font:13px ui-monospace,monospace}h2{margin-top:2rem}"
+)
+
+# The page runs nothing and fetches nothing, whatever it holds.
+_POLICY = (
+    '<meta http-equiv="Content-Security-Policy" '
+    "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
 )
 
 
@@ -53,8 +59,8 @@ def page(
         for key, value in body.items()
     ]
     picture = base64.b64encode(curve).decode()
-    body = f"""<h1>{html.escape(record.name)}</h1>
-<p>Preset {html.escape(record.preset)}, {len(peptides):,} peptides, {len(peptides.vocabulary)}
+    body = f"""<h1>{as_html(record.name)}</h1>
+<p>Preset {as_html(record.preset)}, {len(peptides):,} peptides, {len(peptides.vocabulary)}
 targets, {rows[-1]["step"] if rows else 0:,} steps in {len(head.lineage)} attempt(s).</p>
 <img alt="loss over steps" src="data:image/png;base64,{picture}">
 <h2>NELBO, nats per residue</h2>
@@ -64,7 +70,7 @@ composition entropy is what an honest model reaches; far below it would mean a l
 <h2>Samples</h2>
 <p>{quality.valid:.0%} valid, {quality.unique:.0%} unique, {quality.novel:.0%} not in the
 training data ({len(samples)} drawn).</p>
-<pre>{html.escape(chr(10).join(samples[:20]))}</pre>
+<pre>{as_html(chr(10).join(samples[:20]))}</pre>
 <h2>Attempts</h2>
 {_table(("attempt", "went on from step"), head.lineage)}
 <h2>Settings</h2>
@@ -82,15 +88,14 @@ training data ({len(samples)} drawn).</p>
     }
 <p>Mimir {__version__}.</p>"""
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(record.name)}'
-        f"</title><style>{_STYLE}</style>{body}</html>"
+        f'<!doctype html><html lang="en"><meta charset="utf-8">{_POLICY}'
+        f"<title>{as_html(record.name)}</title><style>{_STYLE}</style>{body}</html>"
     ).encode()
 
 
 def _table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
-    cells = "".join(f"<th>{html.escape(str(cell))}</th>" for cell in head)
+    cells = "".join(f"<th>{as_html(cell)}</th>" for cell in head)
     lines = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
-        for row in rows
+        "<tr>" + "".join(f"<td>{as_html(cell)}</td>" for cell in row) + "</tr>" for row in rows
     )
     return f"<table><tr>{cells}</tr>{lines}</table>"

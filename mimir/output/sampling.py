@@ -170,26 +170,3 @@ def _logits(
     full = torch.zeros(len(flat), len(STANDARD), dtype=torch.float64, device=flat.device)
     full[slot_of] = torch.log_softmax(packed.to(torch.float64), -1)
     return full.view(*tokens.shape, len(STANDARD))
-
-
-@dataclass(frozen=True)
-class Quality:
-    """Shares of a set of samples: of 4 to 20 standard letters; distinct; not in the data."""
-
-    valid: float
-    unique: float
-    novel: float
-
-    @staticmethod
-    def of(samples: list[str], known: Callable[[list[str]], list[bool]]) -> "Quality":
-        """`known` tells which of some peptides are in the training data."""
-        total = max(1, len(samples))
-        valid = [
-            s for s in samples if MIN_LENGTH <= len(s) <= MAX_LENGTH and set(s) <= set(STANDARD)
-        ]
-        distinct = sorted(set(valid))
-        seen = known(distinct)
-        return Quality(
-            len(valid) / total, len(distinct) / max(1, len(valid)),
-            1 - sum(seen) / max(1, len(distinct)),
-        )  # fmt: skip

@@ -18,7 +18,6 @@
     machine                       machine.json: what the attempt runs on, its region and price
     notes, parts, status          what a run tells about itself while it runs
     figures                       the held-out figures: what each is called where it is shown
-    archive                       the model as one tar
 
 Nothing here imports torch, a provider or the launcher.
 """

@@ -23,7 +23,6 @@ The attempt's, written by a machine that nobody trusts:
     <run>/a0001/unended.json                     created once: the machine cannot end itself
     <run>/a0001/outcome.json                     created once: how the attempt ended
     <run>/a0001/model-<nonce>-<file>             weights for the user, named by HEAD
-    <run>/a0001/report.html
 
 A key bears the attempt and a nonce wherever two writers could meet: an attempt that was
 given up may still be writing, and a key that is never used twice cannot be overwritten.
@@ -156,10 +155,6 @@ def handover_prefix(run: str, attempt: int) -> str:
 
 def handover_key(run: str, attempt: int, nonce: str) -> str:
     return f"{handover_prefix(run, attempt)}{nonce}.json"
-
-
-def report_key(run: str, attempt: int) -> str:
-    return f"{attempt_prefix(run, attempt)}/report.html"
 
 
 def final_key(run: str) -> str:

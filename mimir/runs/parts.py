@@ -8,12 +8,13 @@ created, not overwritten: a restarted process of the attempt goes on after its p
 
 import json
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from mimir.errors import Conflict, StoreDenied, StoreError, StoreUnfit
+from mimir.errors import Conflict, Corrupt, StoreDenied, StoreError, StoreUnfit
 from mimir.runs import layout
 from mimir.runs.head import Head
 from mimir.runs.store import Store
@@ -22,6 +23,13 @@ KINDS = {"log": ".txt", "metrics": ".jsonl"}
 # An outage of the store must not eat the machine's memory; a day of log is far below this.
 LIMIT = 16 << 20
 READERS = 8
+AHEAD = 4 * READERS
+"""Parts that are fetched before the first of them is used."""
+MOST_METRICS = 256 << 20
+"""Characters of a run's metrics that are read: a row has some 250."""
+MOST_ROW = 16 << 10
+_COLUMN = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_PEPTIDE = re.compile(r"[A-Z]{1,20}")
 _log = logging.getLogger(__name__)
 
 
@@ -112,38 +120,79 @@ def read_parts(
     """(number, text) of the parts with a number above `after`, in order; for following a log."""
     folder = f"{layout.attempt_prefix(run, attempt)}/{kind}/"
     wanted = [(number, key) for number, key in _numbered(store, folder) if number > after]
-    # A night's log has thousands of parts, and a bucket answers each in some 50 ms.
+    # A night's log has thousands of parts, and a bucket answers each in some 50 ms. Few are ahead
+    # of the reader: all of them at once may be more than the memory holds.
     with ThreadPoolExecutor(READERS) as pool:
-        bodies = pool.map(lambda part: store.get(part[1]), wanted)
-        for (number, _), body in zip(wanted, bodies, strict=True):
-            yield number, body.decode(errors="replace")
+        for at in range(0, len(wanted), AHEAD):
+            part = wanted[at : at + AHEAD]
+            bodies = pool.map(lambda one: store.get(one[1]), part)
+            for (number, _), body in zip(part, bodies, strict=True):
+                yield number, body.decode(errors="replace")
 
 
 def read_metrics(store: Store, run: str, head: Head) -> list[dict[str, Any]]:
     """The run's metrics as if nothing had ever died: one row per step, in order of steps.
 
-    Rows are JSON objects with an integer "step"; rows of one step are merged, later values
-    win. Rows of an attempt count up to the step that a later attempt went on from: what a
-    killed attempt wrote beyond its last checkpoint vanishes. What is no such row is left out.
+    Rows of one step are merged, later values win. Rows of an attempt count up to the step that a
+    later attempt went on from: what a killed attempt wrote beyond its last checkpoint vanishes.
+    What is no row (see `metrics_row`) is left out.
+
+    Raises:
+        Corrupt: there is more than any run writes.
     """
     merged: dict[int, dict[str, Any]] = {}
+    taken = 0
     for index, (attempt, _) in enumerate(head.lineage):
         limit = min((step for _, step in head.lineage[index + 1 :]), default=None)
-        text = "".join(text for _, text in read_parts(store, run, attempt, "metrics"))
-        for row in _rows(text):
-            if limit is None or row["step"] <= limit:
-                merged.setdefault(row["step"], {}).update(row)
+        rest = ""
+        for _, text in read_parts(store, run, attempt, "metrics"):
+            taken += len(text)
+            if taken > MOST_METRICS:
+                raise Corrupt(f"the metrics of run {run} have more than {MOST_METRICS:,} letters")
+            *lines, rest = (rest + text).split("\n")
+            _merge(merged, lines, limit)
+        _merge(merged, [rest], limit)
     return [merged[step] for step in sorted(merged)]
 
 
-def _rows(text: str) -> Iterator[dict[str, Any]]:
-    for line in text.splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict) and isinstance(row.get("step"), int):
-            yield row
+def _merge(merged: dict[int, dict[str, Any]], lines: list[str], limit: int | None) -> None:
+    for row in filter(None, map(metrics_row, lines)):
+        if limit is None or row["step"] <= limit:
+            merged.setdefault(row["step"], {}).update(row)
+
+
+def metrics_row(line: str) -> dict[str, Any] | None:
+    """A row of metrics from its line; None if it is none. A machine wrote it.
+
+    A row is a JSON object with a whole number "step", and under names of small letters finite
+    numbers or null; under "samples" there may be peptides. What else it holds is left out.
+    """
+    if len(line) > MOST_ROW:
+        return None
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict) or type(row.get("step")) is not int:
+        return None
+    if not 0 <= row["step"] < 2**53:
+        return None
+    return {
+        name: value
+        for name, value in row.items()
+        if _COLUMN.fullmatch(name)
+        if value is None or _is_number(value) or (name == "samples" and _are_peptides(value))
+    }
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < 2**63
+
+
+def _are_peptides(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(one, str) and _PEPTIDE.fullmatch(one) for one in value
+    )
 
 
 def _numbered(store: Store, folder: str) -> Iterator[tuple[int, str]]:

@@ -108,8 +108,24 @@ def create_run(
     return existing
 
 
-def read_run(store: Store, name: str) -> RunRecord:
-    """The record of a run; BadInput, with the nearest names, if there is none."""
+def record_sha256(store: Store, name: str) -> str:
+    """SHA-256 (hex) of run.json; BadInput if there is none."""
+    found = store.read(layout.record_key(name))
+    if found is None:
+        raise BadInput(f"there is no run {name} in {store.url}: check the name and the store")
+    return hashlib.sha256(found.data).hexdigest()
+
+
+def read_run(store: Store, name: str, sha256: str = "") -> RunRecord:
+    """The record of a run; BadInput, with the nearest names, if there is none.
+
+    sha256: Corrupt if run.json has another digest; "" if it is not known.
+    """
+    if sha256 and record_sha256(store, name) != sha256:
+        raise Corrupt(
+            f"{layout.record_key(name)} is not the one that this attempt was ordered for: it was "
+            "edited; restore it, or submit under another name"
+        )
     record = _read(store, name)
     if record is None:
         meant = near(name, store.folders())

@@ -62,15 +62,17 @@ def run_attempt(
     stop: Stop,
     terminal: Terminal,
     timeout: float = COMMIT_TIMEOUT,
+    record_sha256: str = "",
 ) -> str:
     """Train one attempt to its end. Returns one sentence on what it left.
 
-    timeout: seconds that the store may stay away before training gives up.
+    timeout: seconds that the store may stay away before training gives up. record_sha256: of
+    run.json, "" if it is not known.
 
     Raises:
         MimirError: with the exit code that the worker passes on.
     """
-    record = read_run(store, run)
+    record = read_run(store, run, record_sha256)
     if stop():
         raise Interrupted(f"{stop()}; nothing was begun")  # a claim would fence a successor
     attempt = Attempt.claim(store, run, number, say=terminal.say)
@@ -108,7 +110,7 @@ def run_attempt(
         committer.close()
         reporter.flush()
         # Under heartbeats still: an attempt that gives no sign at its end looks like a lost one.
-        model = export.leave(attempt, engine, peptides, record, terminal.say)
+        model = export.leave(attempt, engine, peptides, terminal.say)
         attempt.finish("done", how, model)
     except NonFinite as error:
         committer.close()  # what is on its way is still good, and the run is still ours
@@ -130,6 +132,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--run", required=True)
     parser.add_argument("--attempt", required=True, type=int)
     parser.add_argument("--patience", type=float, default=COMMIT_TIMEOUT)
+    parser.add_argument("--record", default="")
     parser.add_argument("--parent", type=int, default=0)
     words = parser.parse_args(argv)
     stop = Stop(words.parent)
@@ -137,7 +140,8 @@ def main(argv: list[str] | None = None) -> int:
     terminal = stdout()
     try:
         store = open_store(words.store)
-        terminal.say(run_attempt(store, words.run, words.attempt, stop, terminal, words.patience))
+        number, patience, record = words.attempt, words.patience, words.record
+        terminal.say(run_attempt(store, words.run, number, stop, terminal, patience, record))
         return DONE
     except MimirError as error:
         terminal.say(f"{error}")

@@ -21,7 +21,7 @@ from mimir.runs.figures import for_heartbeat
 from mimir.runs.notes import Heartbeat
 from mimir.runs.parts import PartWriter
 from mimir.runs.store import Store
-from mimir.text import countdown
+from mimir.text import countdown, visible
 from mimir.training.loop import ProgressSnapshot
 from mimir.worker import health
 
@@ -127,7 +127,7 @@ class Terminal:
         try:
             if self._bar is not None:
                 self._bar.clear()
-            print(line, file=self._out, flush=True)
+            print(visible(line), file=self._out, flush=True)
         except OSError:
             self._out = open(os.devnull, "w")  # noqa: SIM115 - lives as long as the process
 

@@ -32,6 +32,7 @@ from mimir.runs.notes import Outcome
 from mimir.runs.parts import PartWriter
 from mimir.runs.status import read_head
 from mimir.runs.store import Store, open_store
+from mimir.text import one_line
 
 STOP_POLL = 2.0
 """Seconds between looks at stop request and deadline."""
@@ -49,6 +50,7 @@ class Worker:
 
     Args:
         store, run, attempt: what to work on.
+        record: SHA-256 of run.json, "" if it is not known.
         deadline: unix seconds at which to commit and end; 0: none.
         timeout: seconds that the store may stay away; 0: the attempt's own default.
         out: takes the child's output as it comes.
@@ -58,11 +60,11 @@ class Worker:
     def __init__(
         self, store: Store, run: str, attempt: int, deadline: float = 0.0, timeout: float = 0.0,
         *,
-        out: Callable[[bytes], None], interactive: bool = False,
+        out: Callable[[bytes], None], interactive: bool = False, record: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self.store, self.run, self.attempt, self.deadline = store, run, attempt, deadline
-        self._timeout = timeout
+        self._timeout, self._record_sha256 = timeout, record
         self._child: subprocess.Popen[bytes] | None = None
         self._out, self._interactive, self._clock = out, interactive, clock
         self._wish = ("", "")  # why the attempt is to end, and its cause as in Outcome
@@ -93,12 +95,13 @@ class Worker:
         if self._interactive:
             environment["MIMIR_PROGRESS"] = "bar"
             environment["COLUMNS"] = str(shutil.get_terminal_size((100, 24)).columns)
-        timeout = ["--patience", str(self._timeout)] if self._timeout else []
+        more = ["--patience", str(self._timeout)] if self._timeout else []
+        more += ["--record", self._record_sha256] if self._record_sha256 else []
         return subprocess.Popen(
             [
                 sys.executable, "-m", "mimir.worker.attempt", "--store", self.store.url,
                 "--run", self.run, "--attempt", str(self.attempt),
-                "--parent", str(os.getpid()), *timeout,
+                "--parent", str(os.getpid()), *more,
             ],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env=environment,
@@ -220,7 +223,7 @@ class Worker:
                 pause *= 2
 
     def _tell(self, line: str) -> None:
-        self._out(line.encode() + b"\n")
+        self._out(one_line(line).encode() + b"\n")
 
 
 def to_stdout(chunk: bytes) -> None:
@@ -233,7 +236,13 @@ def to_stdout(chunk: bytes) -> None:
 
 
 def work(
-    *, run: str, attempt: int, store: str, deadline: float = 0.0, patience: float = 0.0
+    *,
+    run: str,
+    attempt: int,
+    store: str,
+    deadline: float = 0.0,
+    patience: float = 0.0,
+    record: str = "",
 ) -> int:
     """Work on one attempt of a run, as a rented machine does.
 
@@ -246,8 +255,11 @@ def work(
         store: where the run lives.
         deadline: unix time in seconds at which to commit and end; 0: none.
         patience: seconds without a store after which training gives up; 0: half an hour.
+        record: SHA-256 of the run's run.json, which must have it; empty: not known.
     """
-    return Worker(open_store(store), run, attempt, deadline, patience, out=to_stdout).work()
+    opened = open_store(store)
+    worker = Worker(opened, run, attempt, deadline, patience, out=to_stdout, record=record)
+    return worker.work()
 
 
 def main() -> None:

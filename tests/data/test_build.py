@@ -130,5 +130,5 @@ def test_bad_options(inputs: SimpleNamespace, options: dict[str, object], messag
 
 
 def test_missing_folder(inputs: SimpleNamespace) -> None:
-    with pytest.raises(BadInput, match=r"cannot write .*No such file"):
+    with pytest.raises(BadInput, match=r"cannot write .*there is no folder"):
         _build(inputs, "none/d.csv")

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from mimir.runs import layout
 from mimir.runs.commit import raise_attempt
 from mimir.runs.notes import read_heartbeat, read_outcome
 from mimir.runs.parts import read_parts
@@ -311,8 +310,9 @@ def test_no_secret_is_left_anywhere(
 
     assert any(b"mimir.worker.attempt" in words for words in argv)
     objects = {key: store.get(key) for key in store.list("")}
-    last = read_head(store, "run").attempt
-    assert layout.report_key("run", last) in objects
+    model = read_head(store, "run").model
+    assert model is not None
+    assert model.key in objects
     files = {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     places = {**objects, **files, **{f"argv {n}": words for n, words in enumerate(argv)}}
     assert "credentials have expired" in logged(tmp_path, "run")

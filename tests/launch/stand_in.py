@@ -11,8 +11,11 @@ import signal
 import sys
 import time
 
+import numpy as np
+
 from mimir.errors import MimirError
-from mimir.runs import archive, layout, notes
+from mimir.output import model_object
+from mimir.runs import layout, notes
 from mimir.runs.commit import Attempt
 from mimir.runs.notes import Heartbeat, Outcome
 from mimir.runs.parts import PartWriter
@@ -67,8 +70,8 @@ class Worker:
                 self.attempt.commit(step, f"state of step {step}".encode(), 3.0)
             if stop:
                 return self.end(75, f"{stop}; committed at step {step}")
-        files = {"model.safetensors": b"weights", "config.json": b"{}", "tensorboard/e": b"e"}
-        model = self.attempt.put_model("model.tar", archive.pack(files))
+        content = model_object.encode({"w": np.ones(3, np.float32)}, ["ACDEFGHIK"])
+        model = self.attempt.put_model(model_object.FILE, content)
         self.attempt.finish("done", "finished", model)
         return self.end(0, "finished")
 
@@ -79,6 +82,7 @@ def main() -> int:
         parser.add_argument(name, required=True)
     parser.add_argument("--parent", type=int)
     parser.add_argument("--deadline", type=float, default=0.0)
+    parser.add_argument("--record", default="")
     words = parser.parse_args()
     how = os.environ["STAND_IN"]
     if how == "dead":

@@ -1,57 +1,123 @@
-"""What pull fetches and how it comes to the disk."""
+"""What pull fetches, and what it makes of it."""
 
-import errno
-import io
 import json
-import os
-import tarfile
+import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from launch.download import Download, collect, write_all
+from launch import download
+from launch.commands.pull_folder import Folder
+from launch.download import Download, collect
+from mimir.config import load_preset
+from mimir.data.files import to_bytes
 from mimir.errors import BadInput, Corrupt, NotFound
-from mimir.runs.archive import pack
+from mimir.output import model_object
 from mimir.runs.commit import Attempt, raise_attempt
 from mimir.runs.parts import PartWriter
-from mimir.runs.store import Store
+from mimir.runs.record import read_run
+from mimir.runs.store import Store, open_store
+from mimir.submission import enter, prepare
+
+WEIGHTS = {"w": np.ones((2, 3), np.float32)}
+MODEL = model_object.encode(WEIGHTS, ["ACDEFGHIK", "WYV"])
+EVIL = "<script>alert(1)</script>\x1b[2J\u202e"
 
 
 def begin(what: str, size: int) -> Callable[[int], None]:
     return lambda done: None
 
 
-def fetch(store: Store) -> Download:
-    return collect(store, "run", begin)
+def fetch(store: Store, out: Path | None = None) -> Download:
+    record = read_run(store, "run")
+    folder = Folder(str(out or Path.home() / "pulled"), store, record)
+    return collect(store, record, begin, folder.need)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A store with a run that has no attempt yet."""
+    letters = "ACDEFGHIKLMNPQRSTVWY"
+    rows = [f"{letters[i]}{letters[j]}ACDE{letters[-1 - i]},0," for i in range(8) for j in (1, 5)]
+    data = tmp_path / "data.csv"
+    data.write_text("\n".join(["sequence,label,target", *rows]) + "\n")
+    store = open_store((tmp_path / "store").as_uri())
+    enter(store, "run", prepare("smoke", {"batch": 4, "dim": 16, "heads": 2}, str(data)))
+    return store
 
 
 @pytest.fixture
 def attempt(store: Store) -> Attempt:
     raise_attempt(store, "run")
     attempt = Attempt.claim(store, "run", 1)
-    PartWriter(store, "run/a0001", "log").flush("hello\n")
+    PartWriter(store, "run/a0001", "log").flush("hello \x1b]52;c;x\x07\n")
     PartWriter(store, "run/a0001", "metrics").flush('{"step": 1, "loss": 2.5}\n')
     return attempt
 
 
-def test_a_finished_run(store: Store, attempt: Attempt) -> None:
-    model = attempt.put_model("model.tar", pack({"model.safetensors": b"w", "metrics.jsonl": b""}))
-    attempt.finish("done", model=model)
-    gift = fetch(store)
-    assert gift.finished
-    assert gift.files["model.safetensors"] == b"w"
-    assert json.loads(gift.files["metrics.jsonl"]) == {"step": 1, "loss": 2.5}
-    assert gift.files["run.log"] == b"=== attempt 1\nhello\n"
-    assert json.loads(gift.files["run.json"])["name"] == "run"
+def test_a_finished_run_is_made_into_files_here(store: Store, attempt: Attempt) -> None:
+    rows: list[dict[str, Any]] = [
+        {"step": 2, "loss": EVIL, "val": 2.5, EVIL: 1, "samples": ["ACDE", "<b>"], "x": [[1]]},
+        {"step": 3, "loss": 10**400, "val": True, "norm": None, "samples": ["ACDE"]},
+    ]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    bad = '{"step": NaN}\n{"step": 4, "val": NaN}\n' + "[" * 9000 + "\n" + '{"step": -1}\n{"st'
+    PartWriter(store, "run/a0001", "metrics").flush(text + bad)
+    attempt.finish("done", reason=EVIL, model=attempt.put_model("../../evil.html", MODEL))
+    found = fetch(store)
+    assert found.finished
+    created = int(read_run(store, "run").created)
+    assert sorted(found.files) == [
+        "config.json", "loss.png", "metrics.jsonl", "model.safetensors", "report.html",
+        "run.json", "run.log", "samples.fasta", f"tensorboard/events.out.tfevents.{created}.run",
+        "vocabulary.json",
+    ]  # fmt: skip
+    assert found.files["model.safetensors"] == MODEL
+    assert found.files["samples.fasta"] == b">run_1\nACDEFGHIK\n>run_2\nWYV\n"
+    assert [json.loads(row) for row in found.files["metrics.jsonl"].splitlines()] == [
+        {"step": 1, "loss": 2.5}, {"step": 2, "val": 2.5},
+        {"step": 3, "norm": None, "samples": ["ACDE"]}, {"step": 4},
+    ]  # fmt: skip
+    assert found.files["run.log"] == b"=== attempt 1\nhello \\u001b]52;c;x\\u0007\n"
+    assert json.loads(found.files["run.json"])["name"] == "run"
+    assert json.loads(found.files["config.json"])["model"]["dim"] == 16
+    assert json.loads(found.files["vocabulary.json"])["lengths"]["background"][7] > 0
+    assert found.files["loss.png"].startswith(b"\x89PNG")
+    page = found.files["report.html"].decode()
+    assert "default-src 'none'" in page
+    assert "50% valid, 100% unique" in page
+    assert "<script" not in page
+    assert [n for n, c in found.files.items() if b"\x1b" in c and not n.endswith("png")] == []
+
+
+def event_numbers(content: bytes) -> list[int]:
+    """Lengths of the records of an event file, all of it."""
+    lengths = []
+    while content:
+        (length,) = struct.unpack("<Q", content[:8])
+        content = content[8 + 4 + length + 4 :]
+        lengths.append(length)
+    return lengths
+
+
+def test_two_pulls_make_the_same_files(store: Store, attempt: Attempt) -> None:
+    attempt.finish("done", model=attempt.put_model(model_object.FILE, MODEL))
+    one, two = fetch(store).files, fetch(store).files
+    assert one == two
+    (events,) = [content for name, content in one.items() if name.startswith("tensorboard/")]
+    assert len(event_numbers(events)) == 2
+    assert b"loss" in events
 
 
 def test_an_unfinished_run(store: Store, attempt: Attempt) -> None:
     attempt.commit(5, b"five", 1.0)
     attempt.commit(9, b"nine", 2.0)
-    gift = fetch(store)
-    assert not gift.finished
-    assert gift.files["checkpoint-9.safetensors"] == b"nine"
+    found = fetch(store)
+    assert not found.finished
+    assert found.files["checkpoint-9.safetensors"] == b"nine"
 
 
 def test_a_run_without_a_checkpoint(store: Store) -> None:
@@ -90,9 +156,9 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before_aloud(
 ) -> None:
     attempt.commit(4, b"four", 1.0)
     damage(tmp_path / "store" / attempt.commit(5, b"five", 1.0).key, content)
-    gift = fetch(store)
-    assert (gift.step, gift.files["checkpoint-4.safetensors"]) == (4, b"four")
-    (warning,) = gift.warnings
+    found = fetch(store)
+    assert (found.step, found.files["checkpoint-4.safetensors"]) == (4, b"four")
+    (warning,) = found.warnings
     assert "checkpoint of step 5 cannot be used" in warning
 
 
@@ -110,51 +176,70 @@ def test_nothing_but_damaged_checkpoints(
 def test_a_damaged_model(
     store: Store, attempt: Attempt, tmp_path: Path, content: bytes | None
 ) -> None:
-    model = attempt.put_model("model.tar", pack({"model.safetensors": b"w"}))
+    model = attempt.put_model(model_object.FILE, MODEL)
     attempt.finish("done", model=model)
     damage(tmp_path / "store" / model.key, content)
     with pytest.raises(Corrupt, match="sample --run run"):
         fetch(store)
 
 
-def test_an_evil_archive_leaves_nothing(store: Store, attempt: Attempt, tmp_path: Path) -> None:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name in ("model.safetensors", "../../evil"):
-            tar.addfile(tarfile.TarInfo(name))
-    attempt.finish("done", model=attempt.put_model("model.tar", out.getvalue()))
-    with pytest.raises(Corrupt, match="evil"):
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"#!/bin/sh\nrm -rf ~\n", "no safetensors file"),
+        (b"", "no safetensors file"),
+        (to_bytes({"w": np.ones(3, np.float64)}, {"format": 1, "samples": []}), "float32"),
+        (to_bytes({}, {"format": 1, "samples": []}), "float32"),
+        *((to_bytes(WEIGHTS, {"format": 1, "samples": bad}), "samples") for bad in (
+            "ACDE", [EVIL], [["ACDE"]], ["A" * 21], [1], ["ACDE"] * 1025, None, {"a": 1},
+        )),
+    ],
+)  # fmt: skip
+def test_a_model_that_is_something_else(
+    store: Store, attempt: Attempt, content: bytes, words: str
+) -> None:
+    attempt.finish("done", model=attempt.put_model(model_object.FILE, content))
+    with pytest.raises(Corrupt, match=words) as caught:
+        fetch(store)
+    assert "sample --run run" in str(caught.value)
+
+
+def test_a_model_of_another_format(store: Store, attempt: Attempt) -> None:
+    content = to_bytes(WEIGHTS, {"format": 2, "samples": []})
+    attempt.finish("done", model=attempt.put_model(model_object.FILE, content))
+    with pytest.raises(BadInput, match="has another format"):
         fetch(store)
 
 
-def test_files_replace_older_ones(tmp_path: Path) -> None:
-    out = tmp_path / "a" / "b"
-    write_all(out, {"x": b"old", "deep/y": b"1"})
-    write_all(out, {"x": b"new", "deep/y": b"2"})
-    assert (out / "x").read_bytes() == b"new"
-    assert (out / "deep" / "y").read_bytes() == b"2"
-    assert sorted(path.name for path in out.iterdir()) == ["deep", "x"]
+def test_sizes_are_bounded_before_anything_is_fetched(
+    store: Store, attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = attempt.put_model(model_object.FILE, MODEL)
+    monkeypatch.setattr(
+        "shutil.disk_usage", lambda path: type("Usage", (), {"free": len(MODEL) - 1})
+    )
+    attempt.finish("done", model=model)
+    with pytest.raises(BadInput, match=r"model has 0.0 MB, and 0.0 MB are free in .*free some"):
+        fetch(store)
 
 
-def test_a_full_disk_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_all(tmp_path, {"a": b"old", "b": b"old"})
-    calls = []
+@pytest.mark.parametrize("name", ["smoke", "small", "medium", "large"])
+def test_the_bound_on_sizes_is_that_of_the_configuration(name: str) -> None:
+    from launch.pricing.workload import Workload
 
-    def full(handle: int) -> None:
-        calls.append(handle)
-        if len(calls) == 2:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(BadInput, match="free some space"):
-        write_all(tmp_path, {"a": b"new", "b": b"new"})
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
-        "a": b"old",
-        "b": b"old",
-    }
+    config = load_preset(name)
+    weights = Workload(config, 1_003_470, targets=1 << 15).parameters
+    config.check_size("model", 4 * weights + 100_000)
+    config.check_size("checkpoint", 16 * weights + 100_000, 4)
+    with pytest.raises(Corrupt, match="at most"):
+        config.check_size("model", 12 * weights + (1 << 25))
 
 
-def test_out_is_a_file(tmp_path: Path) -> None:
-    (tmp_path / "out").write_text("")
-    with pytest.raises(BadInput, match="--out"):
-        write_all(tmp_path / "out", {"x": b""})
+def test_a_long_log_is_cut_off_aloud(
+    store: Store, attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "MOST_LOG", 30)
+    PartWriter(store, "run/a0001", "log").flush("x" * 100)
+    found = fetch(store)
+    assert found.files["run.log"].endswith(b"x" * 13)
+    assert "run.log ends after" in found.warnings[0]

@@ -1,19 +1,13 @@
-import io
 import json
-import tarfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load, save
 
 from mimir.config import Config
-from mimir.data.alphabet import LETTERS
-from mimir.data.pack import TRAIN
 from mimir.errors import BadInput, Corrupt, Fenced
-from mimir.output import export, model_file
-from mimir.runs import archive
+from mimir.output import export, model_file, model_object, vocabulary
 from mimir.runs.commit import Attempt, raise_attempt
 from mimir.runs.status import read_head
 from mimir.runs.store import open_store
@@ -39,15 +33,15 @@ def trained() -> Engine:
 def folder_of(engine: Engine, path: Path) -> Path:
     data = toys.peptides()
     path.mkdir()
-    (path / "model.safetensors").write_bytes(export.weights(engine))
+    (path / "model.safetensors").write_bytes(model_object.encode(export.weights(engine), []))
     body = {"format": 1, "mimir": "0", "run": "r", "step": 11, **engine.config.as_dict()}
     (path / "config.json").write_text(json.dumps(body))
-    (path / "vocabulary.json").write_text(json.dumps(export.vocabulary(data)))
+    (path / "vocabulary.json").write_text(json.dumps(vocabulary.of(data)))
     return path
 
 
 def test_the_exported_weights_are_the_ema(trained: Engine) -> None:
-    tensors = load(export.weights(trained))
+    tensors = load(model_object.encode(export.weights(trained), []))
     live = trained.state.tensors()
     assert set(tensors) == {name for name, _ in trained.model.named_parameters()}
     assert all(torch.equal(value, live[f"ema.{name}"]) for name, value in tensors.items())
@@ -75,17 +69,6 @@ def test_an_unknown_target_is_refused_with_the_nearest(trained: Engine, tmp_path
         opened.target_index("~~~")
 
 
-def test_the_vocabulary_counts_training_lengths() -> None:
-    data = toys.peptides(200)
-    words = export.vocabulary(data)
-    assert words["letters"] == LETTERS
-    assert words["mask"] == 25
-    assert words["no_target"] == 3
-    for name, label in (("background", 0), ("interacting", 1)):
-        sizes = [int(data.lengths[row]) for row in data.subset(TRAIN, label)]
-        assert words["lengths"][name] == [sizes.count(size) for size in range(21)]
-
-
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "vocabulary.json"])
 def test_a_folder_without_a_file(trained: Engine, tmp_path: Path, name: str) -> None:
     folder = folder_of(trained, tmp_path / "m")
@@ -100,13 +83,14 @@ def test_a_folder_without_a_file(trained: Engine, tmp_path: Path, name: str) -> 
     ("config.json", b"{", Corrupt, "is damaged"),
     ("config.json", b"[]", Corrupt, "is damaged"),
     ("config.json", b"{}", Corrupt, "is damaged"),
-    ("config.json", b'{"format": 1}', Corrupt, "is damaged"),
+    ("config.json", b'{"format": 1}', BadInput, "does not name its preset"),
     ("config.json", b'{"format": 9, "preset": "x"}', BadInput, "has format 9; this Mimir reads 1"),
     ("config.json", b'{"format": 1, "preset": "x", "model": {"dim": 32}}', Corrupt, "not fit"),
     ("config.json", b'{"format": 1, "preset": "x", "mode": {}}', BadInput, "no section 'mode'"),
     ("vocabulary.json", b"\xff", Corrupt, "is damaged"),
     ("vocabulary.json", b"{}", Corrupt, "is damaged"),
     ("vocabulary.json", b"[]", Corrupt, "is damaged"),
+    ("vocabulary.json", b"[" * 100_000, Corrupt, "is damaged"),
 ])  # fmt: skip
 def test_damaged_folders(
     trained: Engine, tmp_path: Path, name: str, content: bytes, error: type, words: str
@@ -115,22 +99,6 @@ def test_damaged_folders(
     (folder / name).write_bytes(content)
     with pytest.raises(error, match=words):
         model_file.from_folder(folder)
-
-
-def test_known_in_tells_training_peptides() -> None:
-    data = toys.peptides(60)
-    known = export.known_in(data)
-
-    def text(row: int) -> str:
-        return "".join(LETTERS[i] for i in data.tokens[data.offsets[row] : data.offsets[row + 1]])
-
-    training = [text(row) for row in data.subset(TRAIN)]
-    held = [text(row) for row in data.subset(1)]
-    assert known(training) == [True] * len(training)
-    assert known(held) == [False] * len(held)
-    cut = [s[:-1] for s in training if len(s) > 10]
-    assert known([*cut, *training[:3]]) == [False] * len(cut) + [True] * 3
-    assert known([]) == []
 
 
 def test_quality_counts_and_shows_a_few(trained: Engine) -> None:
@@ -142,17 +110,6 @@ def test_quality_counts_and_shows_a_few(trained: Engine) -> None:
     after = toys.tensors(trained)
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert row == export.quality(trained, toys.peptides())
-
-
-def test_the_archive_is_plain() -> None:
-    content = archive.pack({"a.txt": b"one", "b/c.bin": bytes(5000)})
-    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-        members = {member.name: member for member in tar.getmembers()}
-        assert set(members) == {"a.txt", "b/c.bin"}
-        assert all(member.isreg() and member.mode == 0o644 for member in members.values())
-        read = tar.extractfile("a.txt")
-        assert read is not None
-        assert read.read() == b"one"
 
 
 class Trained:
@@ -183,7 +140,7 @@ def test_a_run_opens_from_its_checkpoint_and_from_what_it_left(tmp_path: Path) -
     early = model_file.from_run(run.store, "run")
     assert early.source == "run run, unfinished, at step 4"
     said: list[str] = []
-    model = export.leave(run.attempt, run.engine, run.peptides, run.record, said.append)
+    model = export.leave(run.attempt, run.engine, run.peptides, said.append)
     run.attempt.finish("done", "finished", model)
     late = model_file.from_run(run.store, "run")
     assert late.source == "run run, finished"
@@ -195,20 +152,10 @@ def test_a_run_opens_from_its_checkpoint_and_from_what_it_left(tmp_path: Path) -
 
     stored = read_head(run.store, "run").model
     assert stored is not None
-    with tarfile.open(fileobj=io.BytesIO(run.store.get(stored.key))) as tar:
-        names = tar.getnames()
-        fasta = tar.extractfile("samples.fasta")
-        assert fasta is not None
-        assert fasta.read().decode().count(">run_") == 64
-    assert names[:7] == [
-        "model.safetensors", "config.json", "vocabulary.json", "metrics.jsonl", "samples.fasta",
-        "loss.png", "report.html",
-    ]  # fmt: skip
-    assert [name for name in names[7:] if not name.startswith("tensorboard/events.")] == []
-    page = run.store.get("run/a0001/report.html").decode()
-    assert "<h1>run</h1>" in page
-    assert run.peptides.digest in page
-    assert "http://" not in page
+    content = run.store.get(stored.key)
+    assert len(model_object.samples_in(content, "it")) == 64
+    assert set(load(content)) == set(one)
+    assert not [key for key in run.store.list("run/") if key.endswith((".html", ".png", ".tar"))]
 
     # The model goes bad: what it was made from still serves, and that is said.
     (tmp_path / "store" / stored.key).write_bytes(b"torn")
@@ -219,14 +166,14 @@ def test_a_run_opens_from_its_checkpoint_and_from_what_it_left(tmp_path: Path) -
     assert all(torch.equal(one[name], three[name]) for name in one)
 
 
-def test_a_zombie_leaves_the_report_of_its_successor_alone(tmp_path: Path) -> None:
+def test_a_zombie_leaves_nothing(tmp_path: Path) -> None:
     run = Trained(tmp_path)
     number = raise_attempt(run.store, "run")
     Attempt.claim(run.store, "run", number)
-    run.store.put("run/a0001/report.html", b"the successor's")
+    before = list(run.store.list(""))
     with pytest.raises(Fenced):
-        export.leave(run.attempt, run.engine, run.peptides, run.record, lambda text: None)
-    assert run.store.get("run/a0001/report.html") == b"the successor's"
+        export.leave(run.attempt, run.engine, run.peptides, lambda text: None)
+    assert list(run.store.list("")) == before
 
 
 def test_an_unreadable_newest_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> None:
@@ -247,16 +194,3 @@ def test_an_unreadable_newest_checkpoint_gives_way_to_the_one_before(tmp_path: P
 def test_a_run_that_is_not_there() -> None:
     with pytest.raises(BadInput, match="nothing"):
         model_file.from_run(MemoryStore(), "nothing")
-
-
-def test_metrics_become_event_files() -> None:
-    rows: list[dict[str, Any]] = [
-        {"step": 1, "time": 1.0, "loss": 3.0, "norm": None, "samples": ["ACDE"]},
-        {"step": 2, "val": 2.9},
-    ]
-    files = export.events(rows)
-    (name,) = files
-    assert name.startswith("tensorboard/events.out.tfevents")
-    assert b"loss" in files[name]
-    assert b"val" in files[name]
-    assert b"samples" not in files[name]

@@ -9,7 +9,7 @@ from mimir.data.alphabet import MASK, MAX_LENGTH, STANDARD
 from mimir.errors import BadInput
 from mimir.model.denoiser import NO_LABEL, Denoiser
 from mimir.output import sampling
-from mimir.output.sampling import Draw, Quality, sample
+from mimir.output.sampling import Draw, sample
 from tests import toys
 
 FLAT = [0] * 4 + [1] * 17
@@ -207,11 +207,3 @@ def test_progress_and_nothing(model: Denoiser) -> None:
     sample(model, 600, Draw(), FLAT, conditional.append)
     assert conditional == [64] * 9 + [24]
     assert sample(model, 0, Draw(), FLAT) == []
-
-
-def test_quality() -> None:
-    known = {"ACDE"}
-    drawn = ["ACDE", "ACDE", "CCCC", "AXDE", "AC"]
-    found = Quality.of(drawn, lambda some: [s in known for s in some])
-    assert found == Quality(valid=3 / 5, unique=2 / 3, novel=1 / 2)
-    assert Quality.of([], lambda some: []) == Quality(0.0, 0.0, 1.0)

@@ -8,7 +8,7 @@ import pytest
 from mimir.errors import BadInput, Corrupt, RunExists, StoreError
 from mimir.runs.commit import Attempt, raise_attempt
 from mimir.runs.head import Head
-from mimir.runs.record import RunRecord, create_run, read_run
+from mimir.runs.record import RunRecord, create_run, read_run, record_sha256
 from mimir.runs.store import Store
 from tests.runs.memory import MemoryStore
 
@@ -161,3 +161,15 @@ def test_head_starts_queued(memory) -> None:
     create_run(memory, RECORD)
     head = Head.from_bytes(memory.objects["demo/HEAD"].data)
     assert (head.attempt, head.state, head.kept, head.step) == (0, "queued", (), 0)
+
+
+def test_a_record_is_known_by_its_digest(memory: MemoryStore) -> None:
+    create_run(memory, RunRecord("demo", "smoke", {}, 0, 1.0))
+    sha256 = record_sha256(memory, "demo")
+    assert read_run(memory, "demo", sha256).name == "demo"
+    create_run(memory, RunRecord("edited", "smoke", {}, 1, 1.0))
+    memory.put("demo/run.json", memory.objects["edited/run.json"].data)
+    with pytest.raises(Corrupt, match="it was edited"):
+        read_run(memory, "demo", sha256)
+    with pytest.raises(BadInput, match="there is no run other"):
+        record_sha256(memory, "other")

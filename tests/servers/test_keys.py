@@ -50,7 +50,6 @@ def test_its_own_is_allowed(machine: Store, laptop: Store) -> None:
     machine.put_if_absent("ours/a0002/outcome.json", b"{}")
     with pytest.raises(Conflict):
         machine.put_if_absent("ours/a0002/outcome.json", b"{}")
-    machine.put("ours/a0002/report.html", b"page")
     machine.put_content("ours/a0002/model-x", b"weights")
     machine.put_content("ours/a0002/large", bytes(20 << 20))  # in parts
     machine.delete("ours/a0002/large")
@@ -187,7 +186,6 @@ def test_a_whole_run_with_such_keys(
     head = read_head(laptop, "run")
     assert (head.state, head.step, head.attempt) == ("done", 200, 2)
     assert head.lineage[1][1] >= 10
-    assert laptop.read(layout.report_key("run", 2)) is not None
     assert jobs.model_sha256(laptop, "run")
     # Its last deletions went through: nothing of the second attempt is left but what HEAD names.
     left = [k for k in laptop.list("run/a0002/") if layout.parse_checkpoint("run", k)]

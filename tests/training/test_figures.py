@@ -11,6 +11,7 @@ from launch.ui.runs import status_text
 from mimir.data.peptides import of_run
 from mimir.model.denoiser import Denoiser
 from mimir.output.evaluation import measure
+from mimir.output.folder import Left, files_of
 from mimir.output.model_file import from_run
 from mimir.runs import figures, layout, notes
 from mimir.runs.figures import FIGURES, Figure
@@ -55,9 +56,12 @@ def test_a_new_row_shows_in_metrics_log_report_evaluation_and_status(
     rows = [row for row in read_metrics(store, "run", read_head(store, "run")) if "val" in row]
     assert [row["val_seven"] for row in rows] == [7.0, 7.0]
     assert any(line.startswith("validation") and "seven is 7.0" in line for line in lines)
-    assert "<td>held-out seven</td><td>7.0000</td>" in store.get("run/a0001/report.html").decode()
+    record, head = read_run(store, "run"), read_head(store, "run")
+    peptides = of_run(store, record)
+    page = files_of(record, head, Left(b"", [], rows), peptides)["report.html"]
+    assert "<td>held-out seven</td><td>7.0000</td>" in page.decode()
     opened = from_run(store, "run")
-    held = measure(opened, of_run(store, read_run(store, "run")), repeats=1, samples=0)
+    held = measure(opened, peptides, repeats=1, samples=0)
     assert held["nelbo"]["seven"]["model"] == 7.0
     status = derive(store, "run", time.time())
     assert ", of seven 7.0000" in status_text(status)

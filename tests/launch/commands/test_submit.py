@@ -6,6 +6,7 @@ import signal
 import time
 
 import pytest
+from safetensors.numpy import load
 
 from mimir.runs.status import derive, read_head
 from tests.launch.conftest import ENDLESS, World
@@ -21,7 +22,8 @@ def test_submit_watch_pull(world: World) -> None:
     out, _ = world.launch("pull", "first", "--out", str(world.folder / "out"), "--json")
     pulled = json.loads(out)
     assert pulled["finished"] is True
-    assert (world.folder / "out" / "model.safetensors").read_bytes() == b"weights"
+    weights = load((world.folder / "out" / "model.safetensors").read_bytes())
+    assert weights["w"].tolist() == [1.0] * 3
     assert "step 10\n" in (world.folder / "out" / "run.log").read_text()
     rows = (world.folder / "out" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(row)["step"] for row in rows] == list(range(1, 11))

@@ -10,6 +10,7 @@ from launch.provision.kept_plan import KeptPlan
 from launch.ui import confirm
 from mimir.errors import BadInput, Corrupt
 from mimir.runs.order import KeySource, Limits, Plan
+from mimir.runs.record import record_sha256
 from tests.launch.paper import START, URL, Desk
 
 HOUR = 3600.0
@@ -24,13 +25,17 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_it_is_kept_where_it_is_needed_and_for_its_owner_alone(desk: Desk, state: Path) -> None:
-    kept_plan.keep(URL, "run", UNCUT, [desk.provider])
+    kept_plan.keep(desk.store, "run", UNCUT, [desk.provider])
     (path,) = state.iterdir()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     kept_plan.note_order(URL, "run", START, 0.5)
-    assert kept_plan.read(URL, "run") == KeptPlan(UNCUT, ((START, 0.5),))
+    assert kept_plan.read(URL, "run") == KeptPlan(
+        UNCUT, record_sha256(desk.store, "run"), ((START, 0.5),)
+    )
     assert kept_plan.read("s3://other/runs", "run") is None
-    kept_plan.keep(URL, "run", CUT, [desk.provider])  # by a later `resume` with keys for each
+    kept_plan.keep(
+        desk.store, "run", CUT, [desk.provider]
+    )  # by a later `resume` with keys for each
     assert kept_plan.read(URL, "run") is None
     kept_plan.note_order(URL, "run", START, 0.5)
     assert not list(state.iterdir())
@@ -52,7 +57,7 @@ def test_it_is_kept_where_it_is_needed_and_for_its_owner_alone(desk: Desk, state
 def test_what_was_ordered_here_counts_whatever_the_store_says(
     limits: Limits, hours: float, says: str
 ) -> None:
-    kept = KeptPlan(Plan(("runpod",), limits), ((START, 0.5), (START + HOUR, 0.7381)))
+    kept = KeptPlan(Plan(("runpod",), limits), "", ((START, 0.5), (START + HOUR, 0.7381)))
     said = kept.used_up(START + hours * HOUR)
     assert (says in said) if says else not said
 
@@ -64,12 +69,21 @@ def test_what_a_person_does_not_say_is_not_taken_from_a_store_that_a_machine_wri
     found = kept_plan.before(URL, "run", forged)
     assert found == Plan(("runpod",), gpus=("RTX 4090",))
     assert kept_plan.before(URL, "run", CUT) == CUT
-    kept_plan.keep(URL, "run", UNCUT, [desk.provider])
+    kept_plan.keep(desk.store, "run", UNCUT, [desk.provider])
     assert kept_plan.before(URL, "run", forged) == UNCUT
 
 
+def test_a_run_that_was_edited_is_not_ordered(desk: Desk) -> None:
+    kept_plan.keep(desk.store, "run", UNCUT, [desk.provider])
+    kept_plan.must_be_as_submitted(URL, "run", record_sha256(desk.store, "run"))
+    desk.store.put("run/run.json", b"{}")
+    with pytest.raises(BadInput, match="not the one that was submitted"):
+        kept_plan.must_be_as_submitted(URL, "run", record_sha256(desk.store, "run"))
+    kept_plan.must_be_as_submitted("s3://other/runs", "run", "anything")
+
+
 def test_a_damaged_or_unwritable_file(desk: Desk, state: Path) -> None:
-    kept_plan.keep(URL, "run", UNCUT, [desk.provider])
+    kept_plan.keep(desk.store, "run", UNCUT, [desk.provider])
     (path,) = state.iterdir()
     path.write_text('{"plan": {}, "orders": [["x"]]}')
     with pytest.raises(Corrupt, match="is damaged"):
@@ -78,4 +92,4 @@ def test_a_damaged_or_unwritable_file(desk: Desk, state: Path) -> None:
     state.rmdir()
     state.write_text("")
     with pytest.raises(BadInput, match="XDG_STATE_HOME"):
-        kept_plan.keep(URL, "run", UNCUT, [desk.provider])
+        kept_plan.keep(desk.store, "run", UNCUT, [desk.provider])

@@ -559,7 +559,7 @@ def test_where_keys_cannot_be_cut_down_only_what_is_kept_here_orders(
         lambda spec, source, **_: asked.append(spec.image) or desk.credentials,
     )
     kept.plan = Plan(("runpod",), Limits(max_cost=2.0), keys=KeySource(static=True))
-    kept_plan.keep(desk.store.url, "run", kept.plan, [desk.provider])
+    kept_plan.keep(desk.store, "run", kept.plan, [desk.provider])
     kept.submit()
     desk.work(1, 5)
     order = notes.read_order(desk.store, "run", 1)

@@ -1,0 +1,74 @@
+"""Makes the files of a finished run on the user's computer, from weights, samples and metrics.
+
+model.safetensors   EMA weights, float32
+config.json         the run's configuration
+vocabulary.json     letters, mask, labels, targets, lengths of the training peptides
+samples.fasta       some peptides
+loss.png            the curve
+report.html         all of it at a glance, in one file
+tensorboard/        the same metrics as an event file
+
+Configuration and data are those that were submitted. Of what the machine wrote, only numbers and
+peptides come in.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from mimir import __version__
+from mimir.config import Config
+from mimir.data.pack import Peptides
+from mimir.output import events, model_object, plot, report, vocabulary
+from mimir.output.quality import Quality, known_in
+from mimir.runs.head import Head
+from mimir.runs.record import RunRecord
+
+FORMAT = 1
+"""Of config.json."""
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a machine left of a run, checked.
+
+    content: the object with the weights. samples: those that `model_object.samples_in` found in it.
+    rows: metrics, as `read_metrics` gives them.
+    """
+
+    content: bytes
+    samples: list[str]
+    rows: list[dict[str, Any]]
+
+
+def files_of(record: RunRecord, head: Head, left: Left, peptides: Peptides) -> dict[str, bytes]:
+    """The files by name.
+
+    Args:
+        record: of the run.
+        head: its HEAD, which says that it is done.
+        left: what its machine left.
+        peptides: what it was trained on.
+    """
+    samples, rows = left.samples, left.rows
+    quality = Quality.of(samples, known_in(peptides))
+    curve = plot.loss_curve(rows, peptides.baselines.background)
+    config = Config.from_dict(record.config)
+    return {
+        model_object.FILE: left.content,
+        "config.json": _json({"format": FORMAT, "mimir": __version__, "run": record.name,
+                              "step": head.step, **config.as_dict()}),
+        "vocabulary.json": _json(vocabulary.of(peptides)),
+        "samples.fasta": "".join(
+            f">{record.name}_{n}\n{sample}\n" for n, sample in enumerate(samples, 1)
+        ).encode(),
+        "loss.png": curve,
+        "report.html": report.page(record, head, rows, peptides, samples, quality, curve),
+        # A fixed name, so that a second pull replaces it: TensorBoard adds up a folder's files.
+        f"tensorboard/events.out.tfevents.{int(record.created)}.{record.name}":
+            events.event_file(rows),
+    }  # fmt: skip
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()

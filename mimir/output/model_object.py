@@ -1,0 +1,49 @@
+"""The one object that a finished run leaves in its store: weights, and some samples.
+
+A safetensors file: the EMA weights in float32, and a record {format, samples} in its metadata. The
+machine that made it may be a stranger's, so it holds nothing but numbers and peptides. All else
+that `pull` puts beside it is made on the user's computer.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimir.data import files
+from mimir.data.alphabet import LETTERS, MAX_LENGTH
+from mimir.errors import BadInput, Corrupt
+
+FILE = "model.safetensors"
+FORMAT = 1
+MOST_SAMPLES = 1024
+
+
+def encode(weights: Mapping[str, NDArray[np.float32]], samples: list[str]) -> bytes:
+    """The object's bytes; equal weights and samples give equal bytes."""
+    return files.to_bytes(weights, {"format": FORMAT, "samples": samples})
+
+
+def samples_in(content: bytes, where: str) -> list[str]:
+    """The samples, if the object is one of ours.
+
+    Raises:
+        BadInput: it has another format.
+        Corrupt: it is no safetensors file of float32 weights, or its samples are no peptides.
+    """
+    tensors, record = files.from_bytes(content, where)
+    if record.get("format") != FORMAT:
+        raise BadInput(f"{where} has another format than {FORMAT}, which this Mimir reads")
+    if not tensors or any(array.dtype != np.float32 for array in tensors.values()):
+        raise Corrupt(f"{where} holds something else than weights in float32")
+    samples = record.get("samples")
+    if not isinstance(samples, list) or len(samples) > MOST_SAMPLES:
+        raise Corrupt(f"{where} names no list of at most {MOST_SAMPLES} samples")
+    if not all(_is_peptide(sample) for sample in samples):
+        raise Corrupt(f"{where} names samples that are no peptides")
+    return samples
+
+
+def _is_peptide(sample: Any) -> bool:
+    return isinstance(sample, str) and len(sample) <= MAX_LENGTH and set(sample) <= set(LETTERS)

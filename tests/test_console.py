@@ -1,0 +1,107 @@
+"""What a command prints is shown safely, whoever prints it and wherever it goes."""
+
+import io
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from mimir import cli, console
+from mimir.errors import BadInput
+from tests import ROOT
+from tests.waiting import LIMIT
+
+EVIL = "\x1b]52;c;cm0gLXJm\x07\x9b2J\u202e\u200b\r\x7f\udc80"
+SHOWN = r"\u001b]52;c;cm0gLXJm\u0007\u009b2J\u202e\u200b\u000d\u007f\udc80"
+PROGRAM = """
+import logging, sys, warnings
+from mimir import cli
+from mimir.errors import BadInput
+EVIL = {evil!a}
+def show(how: str) -> None:
+    "Show it."
+    if how == "out": print("a", EVIL, "é")
+    if how == "err": print("b", EVIL, file=sys.stderr)
+    if how == "log": logging.warning("%s", EVIL)
+    if how == "error": raise BadInput("it says " + EVIL + "\\nrun x is done")
+    if how == "bug": raise ValueError(EVIL)
+cli.run("show", show)
+"""
+
+
+def shown(how: str, **options: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(evil=EVIL), how], cwd=ROOT, text=True, check=False,
+        timeout=LIMIT, encoding="utf-8", **{"stdout": -1, "stderr": -1, **options},  # type: ignore[call-overload]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "wanted"),
+    [
+        ("out", 0, f"a {SHOWN} é\n"),
+        ("err", 0, f"b {SHOWN}\n"),
+        ("log", 0, SHOWN),
+        ("error", 78, f"show: it says {SHOWN}\\nrun x is done\n"),
+        ("bug", 1, f"ValueError: {SHOWN}\n"),
+    ],
+)
+def test_every_way_out(how: str, code: int, wanted: str) -> None:
+    done = shown(how)
+    assert done.returncode == code
+    assert wanted in done.stdout + done.stderr
+    assert (
+        not set(EVIL) - {"c", "m"}
+        & set("\x1b\x07\x9b\u202e\u200b\r\x7f")
+        & set(done.stdout + done.stderr)
+    )
+
+
+def test_a_terminal_sees_no_escape() -> None:
+    ours, theirs = pty.openpty()
+    try:
+        assert shown("out", stdout=theirs).returncode == 0
+        assert os.read(ours, 4096).decode() == f"a {SHOWN} é\r\n"
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_an_output_that_has_no_such_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii:strict")
+    done = shown("out")
+    assert (done.returncode, done.stdout) == (0, f"a {SHOWN} \\xe9\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_an_output_that_takes_nothing() -> None:
+    with open("/dev/full", "w") as full:
+        done = shown("out", stdout=full)
+    assert done.returncode == 78
+    assert done.stderr == "show: standard output cannot be written: No space left on device\n"
+
+
+def test_an_output_that_is_closed() -> None:
+    script = 'exec "$0" -c "$1" out >&-'
+    done = subprocess.run(
+        ["sh", "-c", script, sys.executable, PROGRAM.format(evil=EVIL)],
+        cwd=ROOT, capture_output=True, text=True, timeout=LIMIT, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_stream_below_is_for_drawing_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    below = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", below)
+    with console.safe_output():
+        print("\x1b")
+        assert console.drawing(sys.stdout) is below
+        with console.safe_output():
+            print("\x1b")
+        with pytest.raises(BadInput):
+            cli._checked("x", lambda: None, ["--y"])
+    assert sys.stdout is below
+    assert console.drawing(sys.stdout) is below
+    assert below.getvalue() == "\\u001b\n" * 2
