@@ -208,9 +208,13 @@ class Ground:
     # ---- what must hold
 
     def remember(self) -> None:
-        """From now on these objects may not change."""
+        """From now on these objects may not change, but by the keys of their own attempt."""
         self.kept = {key: self.store.get(key) for key in self.store.list("") if self._safe(key)}
         self.files = self._files()
+
+    def forget(self, prefix: str) -> None:
+        """Objects that a machine may change, for they are its own and HEAD names them no more."""
+        self.kept = {key: data for key, data in self.kept.items() if not key.startswith(prefix)}
 
     def check(self) -> None:
         """Raise AssertionError with all promises that were broken so far."""
