@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.hostile.ground import Machine2, heartbeat
+from tests.hostile.ground import CODE, DATA, Machine2, heartbeat
 
 EVIL = "\x1b]52;c;ZXZpbA==\x07\x1b[2J\u202e\u2066\x9b31m\r<script>alert(1)</script>"
 DEEP = "[" * 100_000
@@ -158,10 +158,10 @@ _REFUSED = [
         ("record edited", _put("mid/run.json", {"name": "mid"})),
         ("record deleted", _delete("mid/run.json")),
         ("HEAD deleted", _delete("mid/HEAD")),
-        ("code replaced", _put(f"mid/code/{DIGEST}-mimir.whl", b"evil")),
+        ("code replaced", _put(f"mid/code/{CODE}-mimir.whl", b"evil")),
         ("code added", _put("mid/code/numpy.py", b"evil")),
-        ("data replaced", _put(f"mid/data/{DIGEST}-data.safetensors", b"evil")),
-        ("data deleted", _delete(f"mid/data/{DIGEST}-data.safetensors")),
+        ("data replaced", _put(f"mid/data/{DATA}-data.safetensors", b"evil")),
+        ("data deleted", _delete(f"mid/data/{DATA}-data.safetensors")),
         ("a neighbour's HEAD", _put("zulu/HEAD", {})),
         ("a neighbour's heartbeat", _put("zulu/a0001/heartbeat.json", heartbeat())),
         ("a neighbour's machine", _put("zulu/launcher/a0001/gone.json", {})),

@@ -6,6 +6,7 @@ of one paper cloud; time, money and orders are real launcher code.
 """
 
 import contextlib
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -47,6 +48,7 @@ PLAN = Plan(
 )  # fmt: skip
 OWN = ("THE-USERS-KEY", "the-users-secret")
 """The user's own keys, which leave this computer on their word only."""
+DATA, CODE = (hashlib.sha256(each).hexdigest() for each in (b"peptides", b"code"))
 CODES = {0, 75, 76, 77, 78}
 CONFIG = load_preset("smoke").with_settings({"batch": 4, "dim": 16, "heads": 2, "layers": 1})
 ROWS = {
@@ -291,8 +293,8 @@ def populate(ground: Ground, as_machine: Callable[[int], Store]) -> None:
     for key in ("_keys/mid/a0009-f00.json", "lost+found/x", "Photos/y.jpg"):
         store.put(key, b"no run's")
     for run in RUNS:
-        data = store.put_content(layout.data_key(run, "0" * 64, "data.safetensors"), b"peptides")
-        code = store.put_content(layout.code_key(run, "0" * 64, "mimir.whl"), b"code")
+        data = store.put_content(layout.data_key(run, DATA, "data.safetensors"), b"peptides")
+        code = store.put_content(layout.code_key(run, CODE, "mimir.whl"), b"code")
         record = RunRecord(
             run, "smoke", CONFIG.as_dict(), 0, time.time() - 3600, data, code, {"fit": True}
         )
