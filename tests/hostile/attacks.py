@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.hostile.ground import CODE, DATA, Machine2, heartbeat
+from tests.hostile.ground import CODE, DATA, Machine2, as_bytes, heartbeat, outcome, unended
 
 EVIL = "\x1b]52;c;ZXZpbA==\x07\x1b[2J\u202e\u2066\x9b31m\r<script>alert(1)</script>"
 DEEP = "[" * 100_000
@@ -50,8 +50,6 @@ class Attack:
 
 
 def _put(key: str, body: Any, by: str = "store") -> Callable[[Machine2], None]:
-    from tests.hostile.ground import as_bytes
-
     return lambda m: getattr(m, by).put(key, as_bytes(body))
 
 
@@ -68,12 +66,11 @@ def _head(body: Any = None, **changes: Any) -> Callable[[Machine2], None]:
 
 
 def _beat(**changes: Any) -> Callable[[Machine2], None]:
-    return lambda m: m.own("heartbeat.json", {**heartbeat(**changes)})
+    return lambda m: m.own("heartbeat.json", heartbeat(**changes))
 
 
 def _outcome(**changes: Any) -> Callable[[Machine2], None]:
-    body = {"exit_code": 75, "reason": "", "time": time.time(), "step": 15, "cause": ""}
-    return _own("outcome.json", {**body, **changes})
+    return lambda m: m.own("outcome.json", outcome(**changes))
 
 
 def _kept(**changes: Any) -> Callable[[Machine2], None]:
@@ -195,7 +192,7 @@ _BEATS = [
         ("deep objects", _own("heartbeat.json", '{"a":' * 50_000)),
         ("large", _own("heartbeat.json", b'{"time":"' + b"x" * (3 << 20) + b'"}')),
         ("many digits", _own("heartbeat.json", '{"time":' + "9" * 100_000 + "}")),
-        ("another format", _own("heartbeat.json", {**heartbeat(), "format": 99})),
+        ("another format", _beat(format=99)),
         ("names twice", _own("heartbeat.json", '{"time":1,"time":2}')),
         ("half a surrogate", _own("heartbeat.json", '{"host":"\\ud800"}')),
         ("missing fields", _own("heartbeat.json", {"time": 1})),
@@ -217,14 +214,13 @@ _BEATS = [
     )
 ]  # fmt: skip
 _NOTES = [
-    Attack(f"{file.partition('.')[0]}: {name}", _own(file, body))
-    for file in ("outcome.json", "unended.json")
+    Attack(f"{file}: {name}", _own(f"{file}.json", body))
+    for file, good in (("outcome", outcome), ("unended", unended))
     for name, body in (
-        ("no JSON", b"\x00"), ("deep", DEEP), ("another format", {"format": 99}),
-        ("of text", {"exit_code": "0", "reason": 5, "time": "x", "step": "y"}),
-        ("huge numbers", {"exit_code": 10**40, "reason": "x", "time": 1e300, "step": -1}),
-        ("names a foreign machine", {**FOREIGN, "time": 1.0, "reason": "end i1", "exit_code": 1,
-                                     "step": 1}),
+        ("no JSON", b"\x00"), ("deep", DEEP), ("another format", good(format=99)),
+        ("of text", good(exit_code="0", reason=5, time="x", step="y")),
+        ("huge numbers", good(exit_code=10**40, time=1e300, step=-1)),
+        ("names a foreign machine", good(**{**FOREIGN, "reason": "end i1"})),
     )
 ] + [
     Attack("outcome: evil text", _outcome(reason=EVIL * 200)),
@@ -234,7 +230,7 @@ _NOTES = [
     Attack("outcome: evicted, again and again", _loop_of_evictions),
     Attack("outcome: done, but HEAD is not", _outcome(exit_code=0)),
     Attack("outcome: in the far future", _outcome(time=4e12)),
-    Attack("unended: evil text", _own("unended.json", {"time": 1.0, "reason": EVIL})),
+    Attack("unended: evil text", _own("unended.json", unended(reason=EVIL))),
 ]  # fmt: skip
 # A6: HEAD, the one object that both write.
 _HEADS = [
@@ -275,7 +271,7 @@ _HEADS = [
         ("loss NaN", "HEAD", _kept(loss=float("nan"))), ("loss text", "HEAD", _kept(loss=EVIL)),
         ("best unknown", "HEAD", _head(best="zulu/HEAD")),
         ("best a list", "HEAD", _head(best=[1])),
-        ("lineage of millions", "", _head(lineage=[[n, 0] for n in range(1, 50_000)])),
+        ("lineage of millions", "", _head(lineage=[[n, 0] for n in range(1, 20_000)])),
         ("lineage out of order", "", _head(lineage=[[2, 5], [1, 9], [2, -5]])),
         ("lineage text", "HEAD", _head(lineage=[["x", "y"]])),
         ("step beyond the end", "HEAD|step", _head(step=10**12)),

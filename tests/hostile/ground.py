@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,14 +28,15 @@ from launch.provision.order import Choice
 from launch.supervise.watcher import Watcher, rounds
 from mimir import cli
 from mimir.config import load_preset
-from mimir.runs import codec, layout, notes, order
+from mimir.runs import layout, notes, order
 from mimir.runs.commit import Attempt
-from mimir.runs.notes import Heartbeat
+from mimir.runs.notes import Heartbeat, Outcome, Unended
 from mimir.runs.order import KeySource, Limits, Plan
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.store import Store
 from tests.launch.conftest import Clock
 from tests.launch.paper import Paper, offer
+from tests.runs.memory import MemoryStore
 from tests.waiting import unless_it_hangs
 
 VICTIM, NEIGHBOURS = "mid", ("alpha", "zulu")
@@ -75,7 +76,7 @@ def _keyless() -> Rented:
 
 
 class Trap:
-    """This computer's own provider: nothing that a machine writes makes it start or end anything."""
+    """This computer's own provider: no machine makes it start or end anything."""
 
     def __init__(self, wrong: list[str]) -> None:
         self.name, self.caps, self._wrong = "local", Caps(paid=False), wrong
@@ -328,9 +329,7 @@ def begin(ground: Ground, run: str, store: Store, steps: tuple[int, ...]) -> Non
 
 
 @contextlib.contextmanager
-def standing(
-    ground: Ground, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Ground]:
+def standing(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
     """The ground with the launcher set up on it: its store, registry, keys and no waiting."""
     monkeypatch.chdir(ground.folder)
     monkeypatch.setenv("MIMIR_STORE", ground.store.url)
@@ -379,15 +378,31 @@ class Machine2:
 def as_bytes(body: Any) -> bytes:
     if isinstance(body, bytes):
         return body
-    return body.encode(errors="surrogatepass") if isinstance(body, str) else json.dumps(body).encode()
+    text = body if isinstance(body, str) else json.dumps(body)
+    return text.encode(errors="surrogatepass")
 
 
-def heartbeat(**changes: Any) -> Mapping[str, Any]:
+def heartbeat(**changes: Any) -> dict[str, Any]:
     """A good one, but for these changes."""
-    good = {
-        "time": time.time(), "step": 15, "total_steps": 100, "epoch": 0.1, "rate": 20.0,
-        "loss": 3.0, "val": None, "pid": None, "host": "", "interval_s": 15.0, "device": "RTX 4090",
-    }  # fmt: skip
-    return {**good, **changes}
+    good = Heartbeat(time.time(), 15, 100, 0.1, 20.0, 3.0, device="RTX 4090")
+    return {**_written(lambda store: notes.write_heartbeat(store, VICTIM, 2, good)), **changes}
 
 
+def outcome(**changes: Any) -> dict[str, Any]:
+    """A good one, but for these changes."""
+    good = Outcome(75, "", time.time(), 15)
+    return {**_written(lambda store: notes.record_outcome(store, VICTIM, 2, good)), **changes}
+
+
+def unended(**changes: Any) -> dict[str, Any]:
+    """A good one, but for these changes."""
+    good = Unended(time.time(), "")
+    return {**_written(lambda store: notes.record_unended(store, VICTIM, 2, good)), **changes}
+
+
+def _written(write: Callable[[Store], object]) -> dict[str, Any]:
+    """The document as Mimir writes it."""
+    store = MemoryStore()
+    write(store)
+    (found,) = store.objects.values()
+    return dict(json.loads(found.data))

@@ -1,7 +1,6 @@
 """Every attack on paper: the laptop's commands before and after its machine dies."""
 
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
