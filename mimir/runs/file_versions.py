@@ -19,6 +19,7 @@ and deletion moves this folder away as a whole. So it finds its temporary file g
 """
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
@@ -78,12 +79,13 @@ class Versions:
             self._known[self.path] = low
         return low
 
-    def find(self) -> tuple[int, bytes] | None:
-        """(number of the newest version, body); None if there is no such object."""
+    def find(self) -> tuple[int, bytes, float] | None:
+        """(number of the newest version, body, when it was written in unix s); None if there is
+        no such object."""
         for _ in range(_TRIES):
             number = self.newest()
             try:
-                return number or 1, self.body(number) if number else _read(self.path)
+                return number or 1, *_read(self.name(number) if number else self.path)
             except FileNotFoundError:
                 if not number:
                     return None
@@ -91,11 +93,11 @@ class Versions:
 
     def body(self, number: int) -> bytes:
         """What version `number` holds; FileNotFoundError if there is no such version."""
-        return _read(self.name(number))
+        return _read(self.name(number))[0]
 
     def unversioned(self) -> Iterator[memoryview]:
         """What lies under the object's own name, read when asked for; FileNotFoundError."""
-        yield memoryview(_read(self.path))
+        yield memoryview(_read(self.path)[0])
 
     def take(self, number: int, temporary: Path) -> None:
         """Make the body in `temporary` version `number`; FileExistsError if there is one."""
@@ -127,6 +129,7 @@ class Versions:
             file_names.discard(self.path)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path) -> tuple[bytes, float]:
+    """(body, time of its last change)."""
     with file_names.open_body(path) as file:
-        return file.read()
+        return file.read(), os.fstat(file.fileno()).st_mtime

@@ -23,7 +23,8 @@ from mimir.runs.store import Store, create_once
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """What a worker writes every `interval_s`. time: unix s; rate: optimizer steps/s.
+    """What a worker writes every `interval_s`. time: unix s by the clock of its machine, which
+    is held against no other; rate: optimizer steps/s.
 
     device: the GPU's or the processor's name; rates of past runs forecast those to come.
     val: the ranking figure; figures: the others that `status` shows, not stored if there are none.
@@ -41,6 +42,18 @@ class Heartbeat:
     interval_s: float = 15.0
     device: str = ""
     figures: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sign:
+    """A heartbeat as it lies in the store. written: unix s by the store's clock.
+
+    beat: another one for each that was written; that it changes is what shows life.
+    """
+
+    heartbeat: Heartbeat
+    written: float
+    beat: str
 
 
 @dataclass(frozen=True)
@@ -98,9 +111,19 @@ def write_heartbeat(store: Store, run: str, attempt: int, heartbeat: Heartbeat) 
     store.put(layout.heartbeat_key(run, attempt), codec.encode(body))
 
 
+def read_sign(store: Store, run: str, attempt: int) -> Sign | None:
+    """The attempt's last heartbeat, with what its life is judged by."""
+    key = layout.heartbeat_key(run, attempt)
+    found = store.read(key)
+    if found is None:
+        return None
+    heartbeat = codec.typed(Heartbeat, codec.decode(found.data, key), key)
+    return Sign(heartbeat, found.written, f"{found.written} {found.version}")
+
+
 def read_heartbeat(store: Store, run: str, attempt: int) -> Heartbeat | None:
-    value = _read(store, layout.heartbeat_key(run, attempt))
-    return codec.typed(Heartbeat, value, layout.heartbeat_key(run, attempt)) if value else None
+    sign = read_sign(store, run, attempt)
+    return sign.heartbeat if sign else None
 
 
 def record_outcome(store: Store, run: str, attempt: int, outcome: Outcome) -> bool:

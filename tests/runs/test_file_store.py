@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -176,3 +177,19 @@ def test_a_users_own_links_are_theirs(tmp_path: Path) -> None:
     for run in ("run", "far"):
         store.put(f"{run}/a0001/x", b"x")
         assert list(store.list(f"{run}/a")) == [f"{run}/a0001/x"]
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EIO, errno.ENOSPC])
+def test_who_may_not_write_is_told_this_computers_time(folder, monkeypatch, number: int) -> None:
+    monkeypatch.setattr(file_store, "time", SimpleNamespace(time=lambda: 5.0))
+    assert folder.now() == 5.0
+    assert not folder.root.exists(), "who looks makes no store"
+    folder.put("run/x", b"1")
+    assert folder.now() > 5.0
+    assert _temporaries(folder) == []
+    monkeypatch.setattr(file_store.os, "open", _failing(number))
+    if number in (errno.EACCES, errno.EROFS):
+        assert folder.now() == 5.0
+    else:  # a disk that is full or broken is no reason to guess
+        with pytest.raises(StoreError):
+            folder.now()

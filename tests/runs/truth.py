@@ -5,6 +5,7 @@ import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 from mimir.errors import Conflict, Corrupt, NotFound
@@ -77,7 +78,7 @@ class Truth(MemoryStore):
         if self.head.kept:
             key = rng.choice(self.head.kept).key
             found = self.objects[key]
-            self._replace(key, Versioned(found.data[:-1], found.version))
+            self._replace(key, replace(found, data=found.data[:-1]))
             self.spoiled.add(key)
 
     def _replace(self, key: str, found: Versioned) -> None:

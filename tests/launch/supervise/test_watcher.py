@@ -1,5 +1,6 @@
 """What a watcher does about a run, round after round, on paper."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from launch.pricing.budget import UsedUp
 from launch.providers import registry
 from launch.provision import kept_plan, order
 from launch.provision import terminate as closing
+from launch.provision.liveness import Watched
 from launch.provision.order import Choice, Say
 from launch.supervise import watcher
 from launch.supervise.watcher import Seen, Watcher, rounds
@@ -51,16 +53,16 @@ class Kept:
         self.watcher = self.another()
         self.plan = plan
 
-    def another(self) -> Watcher:
+    def another(self, watched: Watched | None = None) -> Watcher:
         return Watcher(
             self.desk.store, self.desk.say, choose=self._choose, provider=self._provider,
-            clock=self.desk.clock,
+            watched=watched, sleep=self.desk.clock.sleep, clock=self.desk.clock,
         )  # fmt: skip
 
     def submit(self) -> order.Ordered:
         choices = [Choice(self.desk.provider, self.offers[0])]
         desk = self.desk
-        return order.order(desk.store, "run", choices, self.plan, desk.say, clock=desk.clock)
+        return order.order(desk.store, "run", choices, self.plan, desk.say)
 
     def round(self, wait: float = 0.0) -> Seen:
         self.desk.clock.now += wait
@@ -166,6 +168,42 @@ def test_a_silent_machine_is_replaced(desk: Desk, kept: Kept) -> None:
     assert not kept.round(deadlines.SILENT_FOR).acted
     assert kept.round(1).acted
     assert desk.gone(1).kind == "failure"
+
+
+HOUR = 3600.0
+SKEWS = [(here, 0.0) for here in (0.0, -90.0, 90.0, -HOUR, HOUR, -30 * HOUR, 30 * HOUR)]
+
+
+@pytest.mark.parametrize(
+    ("here", "dated"), [*SKEWS, (0.0, -HOUR), (0.0, HOUR), (HOUR, HOUR), (HOUR, -HOUR)]
+)
+@pytest.mark.parametrize("looks", ["once", "again and again"])
+def test_no_wrong_clock_loses_an_attempt_or_hides_its_end(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, here: float, dated: float, looks: str
+) -> None:
+    """here: s by which this computer's clock is ahead of the store's; dated: as Desk.beat's.
+
+    The machine's own clock stands still.
+    """
+    kept = Kept(desk, replace(PLAN, limits=Limits(max_failures=3, max_hours=5.0)))
+    clock = desk.clock
+    monkeypatch.setattr(time, "time", lambda: clock.now + here)
+    if looks == "again and again":
+        kept.watcher = kept.another(Watched(clock))
+    kept.submit()
+    assert kept.round(20 * 60).sentence == "starting"
+    desk.work(1, 3)
+    clock.at_sleep = lambda _: desk.beat(1, 3, dated)  # while somebody waits
+    for _ in range(20):
+        desk.beat(1, 3, dated)
+        assert kept.round(180).sentence == "working"
+    desk.beat(1, 3, dated)
+    clock.at_sleep = lambda _: None
+    since = clock.now
+    while not kept.round(30).acted:
+        assert clock.now - since < deadlines.SILENT_FOR + 60, "a dead one is not found"
+    assert clock.now - since > deadlines.SILENT_FOR or dated
+    assert (desk.gone(1).kind, read_head(desk.store, "run").attempt) == ("failure", 2)
 
 
 def test_nothing_is_ordered_while_the_old_machine_may_run(desk: Desk, kept: Kept) -> None:
@@ -396,7 +434,7 @@ def test_hundreds_of_refusals_make_no_look_dearer(desk: Desk, kept: Kept) -> Non
     assert took[-1] <= took[2]
     assert all(each.gone and each.gone.kind == "refused" for each in status.attempts[1:])
     assert [each.machine is None for each in status.attempts] == [False] + [True] * 120
-    text = runs.status_text(status, now=desk.clock())
+    text = runs.status_text(status)
     assert "2 to 121  not begun" in text
     assert len(text.splitlines()) < 12
     desk.cloud.faults = []
