@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from launch.commands import SUMMARY, TREE
+from launch.contract import deadlines
 from launch.contract.cloud import ContainerSpec, parse_name
 from launch.contract.provider import AttemptSpec, Caps, Machine
 from launch.payload.credentials import Credentials, How, StaticKeys
@@ -186,8 +187,10 @@ class Ground:
     def days_later(self, meanwhile: Callable[[float], None]) -> None:
         """Rounds of the watcher when all hours of all runs are used up."""
         late = time.time() + 3 * 24 * 3600
-        watcher = Watcher(self.store, self.told.append, clock=lambda: late)
+        self.store.clock = lambda: late  # type: ignore[attr-defined]
+        watcher = Watcher(self.store, self.told.append, sleep=self.clock.sleep, clock=self.clock)
         for _ in range(3):
+            late += deadlines.FINAL_LOG_WITHIN
             meanwhile(late)
             rounds(watcher, lambda: RUNS, self.told.append)
 
@@ -316,8 +319,7 @@ def populate(ground: Ground, as_machine: Callable[[int], Store]) -> None:
 def begin(ground: Ground, run: str, store: Store, steps: tuple[int, ...]) -> None:
     """The next attempt of a run is ordered, claims it, and commits these steps."""
     choices = [Choice(ground.provider, offer(0.5), time.time() + 10 * 3600, 2.0)]
-    past = lambda: time.time() - 600  # noqa: E731
-    placed = ordering.order(ground.store, run, choices, PLAN, ground.told.append, clock=past)
+    placed = ordering.order(ground.store, run, choices, PLAN, ground.told.append)
     held = Attempt.claim(store, run, placed.attempt)
     if placed.attempt > 1:
         held.load_newest(lambda content: content)

@@ -1,6 +1,7 @@
 """Every attack on paper: the laptop's commands before and after its machine dies."""
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,7 +35,11 @@ def ground(
         return out + err
 
     with standing(Ground(store, tmp_path, read), monkeypatch) as ground:
+        store.clock = lambda: time.time() - 900  # so that no order counts as being placed just now
         populate(ground, lambda attempt: CutDown(store, VICTIM, attempt))
+        store.clock = time.time
+        for run, attempt in (("alpha", 1), (VICTIM, 2), ("zulu", 1)):
+            ground.beat(run, attempt)
         ground.remember()
         yield ground
 
