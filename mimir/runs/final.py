@@ -6,25 +6,41 @@ the run is what that says.
 """
 
 import contextlib
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
-from mimir.errors import StoreError
+from mimir.errors import Corrupt, StoreError
 from mimir.runs import codec, layout, notes, orders
 from mimir.runs.head import Head
-from mimir.runs.store import Store, create_once
+from mimir.runs.ranges import Time
+from mimir.runs.store import DOCUMENT, Store, create_once
 
 FORMAT = 1
+_LIMIT = 2 * DOCUMENT
+"""Bytes that are read: it holds a HEAD, and a little more."""
+
+
+@dataclass(frozen=True)
+class Final:
+    """What a run left. time: when it was sealed, unix s."""
+
+    time: Time
+    head: Head
+
+    def __post_init__(self) -> None:
+        if self.head.state != "done":
+            raise Corrupt(f"a run that is {self.head.state} was sealed")
 
 
 def read(store: Store, run: str) -> Head | None:
     """HEAD as it was sealed; None if the run was not seen done yet."""
     key = layout.final_key(run)
-    found = store.read(key)
+    found = store.read(key, limit=_LIMIT)
     if found is None:
         return None
-    value = codec.decode(found.data, key)
-    codec.check_format(value, FORMAT, key)
-    return Head.from_bytes(codec.encode(codec.child(value, "head", key)), key)
+    head = codec.typed(Final, codec.unsealed(found.data, FORMAT, key), key).head
+    if head.run != run:
+        raise Corrupt(f"{key} is of another run, {head.run!r}")
+    return head
 
 
 def seal(store: Store, head: Head, now: float) -> Head:
@@ -39,7 +55,7 @@ def seal(store: Store, head: Head, now: float) -> Head:
     order, following = (notes.read_order(store, run, head.attempt + n) for n in (0, 1))
     if orders.doubt(store, head, order, following, now):
         return head
-    body = {"format": FORMAT, "time": now, "head": asdict(head)}
+    body = codec.sealed(asdict(Final(now, head)), FORMAT)
     with contextlib.suppress(StoreError):  # e.g. keys that only read
-        create_once(store, layout.final_key(run), codec.encode(body))
+        create_once(store, layout.final_key(run), body)
     return read(store, run) or head
