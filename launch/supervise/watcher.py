@@ -26,7 +26,7 @@ from launch.supervise import diagnosis, key_refresh
 from launch.supervise.diagnosis import Diagnosis, Observation, diagnose, look, observe
 from launch.ui import runs
 from mimir.errors import BadInput, Fenced, StoreDenied, StoreError, StoreUnfit, sentence
-from mimir.runs import notes
+from mimir.runs import layout, notes
 from mimir.runs.commit import end_attempt
 from mimir.runs.head import ENDED
 from mimir.runs.notes import Gone
@@ -114,9 +114,9 @@ class Watcher:
             if found.kind == "unanswered":
                 return self._adopt_or_wait(observed, found)
             if found.kind == "over":
+                seal_if_done(self._store, status, status.at)
                 if self._finishing(observed):
                     return self._seen(status, False, False, "its worker writes its last words")
-                seal_if_done(self._store, status, status.at)
                 acted = self._close(status, Gone(self._now(), "over", found.why))
                 return self._seen(status, True, acted, found.why)
             return self._replace(observed, found)
@@ -256,16 +256,19 @@ class Watcher:
         return self._seen(derive(self._store, run, self._now()), True, True, reason)
 
     def _finishing(self, observed: Observation) -> bool:
-        """Whether the worker that has just brought the run to its end is still at it."""
+        """Whether the worker that has just brought the run to its end is still at it.
+
+        By the seal's age too: a machine that goes on beating would otherwise be paid for ever.
+        """
         status = observed.status
         last = status.attempts[-1] if status.attempts else None
         if last is None or status.state != "done" or last.exit_code is not None:
             return False
+        sealed = self._store.read(layout.final_key(status.run))
         sign = notes.sign_of_life(self._store, status.run, status.attempt)
-        return (
-            observed.state is State.RUNNING
-            and sign is not None
-            and abs(self._now() - sign.written) < deadlines.FINAL_LOG_WITHIN
+        return observed.state is State.RUNNING and all(
+            each is not None and abs(self._now() - each.written) < deadlines.FINAL_LOG_WITHIN
+            for each in (sealed, sign)
         )
 
     def _refresh_keys(self, observed: Observation) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from mimir.errors import BadInput, Conflict, NotFound, StoreDenied, StoreError, StoreUnfit
+from mimir.errors import BadInput, Conflict, Corrupt, NotFound, StoreDenied, StoreError, StoreUnfit
 from mimir.runs import file_names
 from mimir.runs.file_versions import Versions, versioned_name
 from mimir.runs.store import DOCUMENT, Progress, Stored, Versioned, check_key, verify
@@ -170,6 +170,7 @@ class FileStore:
 
     def list(self, prefix: str) -> Iterator[str]:
         folder = self.root / prefix.rpartition("/")[0]
+        self._check_own(folder)
         keys: set[str] = set()
         with _explained("list", folder):
             for at, folders, files in os.walk(folder, onerror=_raise_unless_missing):
@@ -260,7 +261,19 @@ class FileStore:
             file_names.collect(top, now)
 
     def _path(self, key: str) -> Path:
-        return self.root / check_key(key)
+        path = self.root / check_key(key)
+        self._check_own(path)
+        return path
+
+    def _check_own(self, path: Path) -> None:
+        """Corrupt if a name below a run's folder leads elsewhere: its container may make links.
+
+        The root and a run's own folder may be links, for only who owns the store can make those.
+        """
+        _, *below = path.relative_to(self.root).parts or ("",)
+        for each in (path, *path.parents)[: len(below)]:
+            if os.path.islink(each):
+                raise Corrupt(f"{each} is a link, which Mimir never makes: remove it")
 
     def _versions(self, path: Path) -> Versions:
         return Versions(path, self._known)

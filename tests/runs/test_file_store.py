@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mimir.errors import Conflict, StoreDenied, StoreError, StoreUnfit
+from mimir.errors import Conflict, Corrupt, StoreDenied, StoreError, StoreUnfit
 from mimir.runs import file_names, file_store
 from mimir.runs.file_store import FileStore
 from tests.runs.conftest import without_links
@@ -146,6 +146,37 @@ def test_what_is_hidden_is_no_object(folder: FileStore) -> None:
     (folder.root / "run" / ".DS_Store").write_bytes(b"")
     assert list(folder.list("")) == ["run/HEAD"]
     assert list(folder.folders()) == ["run"]
+
+
+@pytest.mark.parametrize("where", ["run/a0001/x", "run/a0001", "run/a0001/log"])
+def test_a_containers_links_lead_nowhere(folder: FileStore, tmp_path: Path, where: str) -> None:
+    """A container writes its run's folder, and no more than that."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "x").write_bytes(b"kept")
+    link = folder.root / where
+    link.parent.mkdir(parents=True)
+    link.symlink_to(outside / "x" if link.name == "x" else outside)
+    key = where if link.name == "x" else f"{where}/x"
+    for act in (
+        lambda: folder.read(key), lambda: folder.get(key), lambda: folder.delete(key),
+        lambda: folder.put(key, b"other"), lambda: folder.put_content(key, b"other"),
+        lambda: folder.put_if_absent(key, b"other"), lambda: folder.list(f"{key}/"),
+    ):  # fmt: skip
+        with pytest.raises(Corrupt, match="is a link"):
+            act()
+    assert {each.name: each.read_bytes() for each in outside.iterdir()} == {"x": b"kept"}
+
+
+def test_a_users_own_links_are_theirs(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "run").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "root").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "far").symlink_to(tmp_path / "other")
+    store = FileStore(tmp_path / "root")
+    for run in ("run", "far"):
+        store.put(f"{run}/a0001/x", b"x")
+        assert list(store.list(f"{run}/a")) == [f"{run}/a0001/x"]
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EIO, errno.ENOSPC])

@@ -571,6 +571,17 @@ def test_a_worker_that_has_finished_has_its_last_words(desk: Desk, kept: Kept) -
     assert desk.cloud.terminated == ["i1"]
 
 
+def test_last_words_have_an_end(desk: Desk, kept: Kept) -> None:
+    """Also of a machine that goes on beating."""
+    kept.submit()
+    desk.work(1, 5).finish("done", "finished")
+    assert not kept.round(1).over
+    desk.clock.now += deadlines.FINAL_LOG_WITHIN
+    desk.beat(1, 5)
+    assert kept.round().over
+    assert desk.cloud.alive() == []
+
+
 def test_over_means_that_no_machine_is_left(desk: Desk, kept: Kept) -> None:
     """Attempt 1's order was lost, and a person went on with attempt 2; now 1 comes up."""
     desk.begin()
