@@ -24,8 +24,8 @@ from launch.provision.plan import newest_plan, stop_asked
 from launch.supervise import diagnosis, key_refresh
 from launch.supervise.diagnosis import Diagnosis, Observation, diagnose, look, observe
 from launch.ui import runs
-from mimir.errors import BadInput, Fenced, MimirError, StoreError
-from mimir.runs import notes
+from mimir.errors import BadInput, Corrupt, Fenced, MimirError, StoreError
+from mimir.runs import final, notes
 from mimir.runs.commit import end_attempt
 from mimir.runs.head import ENDED
 from mimir.runs.notes import Gone
@@ -114,9 +114,9 @@ class Watcher:
             if found.kind == "unanswered":
                 return self._adopt_or_wait(observed, found)
             if found.kind == "over":
+                seal_if_done(self._store, status, status.at)
                 if self._finishing(observed):
                     return self._seen(status, False, False, "its worker writes its last words")
-                seal_if_done(self._store, status, status.at)
                 acted = self._close(status, Gone(self._now(), "over", found.why))
                 return self._seen(status, True, acted, found.why)
             return self._replace(observed, found)
@@ -254,17 +254,26 @@ class Watcher:
         return self._seen(derive(self._store, run, self._now()), True, True, reason)
 
     def _finishing(self, observed: Observation) -> bool:
-        """Whether the worker that has just brought the run to its end is still at it."""
+        """Whether the worker that has just brought the run to its end is still at it.
+
+        It has FINAL_LOG_WITHIN from the seal, which no machine writes: that it goes on giving
+        signs keeps nobody from ending it.
+        """
         status = observed.status
         last = status.attempts[-1] if status.attempts else None
         if last is None or status.state != "done" or last.exit_code is not None:
             return False
-        sign = notes.read_sign(self._store, status.run, status.attempt)
-        return (
-            observed.state is State.RUNNING
-            and sign is not None
-            and abs(self._now() - sign.written) < deadlines.FINAL_LOG_WITHIN
-        )
+        if observed.state is not State.RUNNING or diagnosis.is_overdue(observed):
+            return False
+        now, within = self._now(), deadlines.FINAL_LOG_WITHIN
+        sealed = final.sealed_at(self._store, status.run)
+        if sealed is None or not 0 <= now - sealed < within:
+            return False
+        try:
+            sign = notes.read_sign(self._store, status.run, status.attempt)
+        except (Corrupt, BadInput):  # what a machine wrote: no sign of life
+            return False
+        return sign is not None and abs(now - sign.written) < within
 
     def _refresh_keys(self, observed: Observation) -> None:
         """New keys into the file of a machine of this computer, before the old ones end."""

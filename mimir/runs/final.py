@@ -27,6 +27,15 @@ def read(store: Store, run: str) -> Head | None:
     return Head.from_bytes(codec.encode(codec.child(value, "head", key)), key)
 
 
+def sealed_at(store: Store, run: str) -> float | None:
+    """When the run was sealed, unix s by the store's clock; None if it was not."""
+    key = layout.final_key(run)
+    found = store.read(key)
+    return (
+        None if found is None else codec.one(float, codec.decode(found.data, key).get("time"), key)
+    )
+
+
 def seal(store: Store, head: Head, now: float) -> Head:
     """What a run left that is done, sealed now if it was not yet; any other HEAD as it is.
 

@@ -540,6 +540,42 @@ def test_a_worker_that_has_finished_has_its_last_words(desk: Desk, kept: Kept) -
     assert desk.cloud.terminated == ["i1"]
 
 
+@pytest.mark.parametrize("outlives", ["the seal", "its deadline"])
+def test_a_machine_that_says_done_and_goes_on_is_ended(
+    desk: Desk, kept: Kept, outlives: str
+) -> None:
+    desk.begin(deadline=START + HOUR)
+    notes.record_machine(
+        desk.store, "run", 1, Machine("runpod", START, "i1", deadline=START + HOUR)
+    )
+    desk.cloud.make(offer(), NAMES[1])
+    desk.work(1, 5).finish("done", "finished")
+    if outlives == "its deadline":
+        desk.clock.now += HOUR + deadlines.WATCH_OVERTIME + 1
+        desk.beat(1, 5)
+        assert kept.round().over
+    else:
+        for _ in range(2):
+            assert kept.round(deadlines.FINAL_LOG_WITHIN / 2 - 1).sentence.startswith("its worker")
+            desk.beat(1, 5)
+        assert kept.round(deadlines.FINAL_LOG_WITHIN / 2 + 2).over
+    assert desk.cloud.alive() == []
+
+
+def test_a_damaged_sign_of_a_done_run_is_none(desk: Desk, kept: Kept) -> None:
+    kept.submit()
+    desk.work(1, 5).finish("done", "finished")
+    read = desk.store.read
+
+    def damaged(key: str) -> Versioned | None:
+        if key == layout.heartbeat_key("run", 1) and layout.final_key("run") in desk.store.objects:
+            return Versioned(b'{"time": "x"}', "9", desk.clock())
+        return read(key)
+
+    desk.store.read = damaged  # type: ignore[method-assign]
+    assert kept.round().over
+
+
 def test_over_means_that_no_machine_is_left(desk: Desk, kept: Kept) -> None:
     """Attempt 1's order was lost, and a person went on with attempt 2; now 1 comes up."""
     desk.begin()
