@@ -38,20 +38,30 @@ START_UP = 8 * 60.0
 then compilation and capture about one."""
 
 
+REPORTED_WITHIN = 4.0
+"""A machine's own word for its speed counts within this factor of the roofline: default limits of
+cost follow from it, and a stranger's machine may say anything."""
+
+
 @dataclass(frozen=True)
 class Measured:
-    """A step's measured time (s). source: the file or the run that it is from."""
+    """A step's measured time (s). source: the file or the run that it is from.
+
+    reported: by machines that ran it, which may be strangers'.
+    """
 
     step_s: float
     source: str
+    reported: bool = False
 
 
 @dataclass(frozen=True)
 class Forecast:
     """What a run is expected to take on one machine.
 
-    gpu: its name. step_s: s. source: "measured (…)" or "model". steps and steps_per_epoch: of
-    the run. validation_s: s of all validations. start_s: s before the first step. need_gb and
+    gpu: its name. step_s: s. source: "measured (…)", "model", or where what machines reported
+    was cut "4 times the model (slower in run x)". steps and steps_per_epoch: of the run.
+    validation_s: s of all validations. start_s: s before the first step. need_gb and
     memory_gb: GPU memory that it needs and that there is.
     """
 
@@ -109,6 +119,8 @@ def forecast(
         return None
     if known is not None:
         step_s, source = known.step_s, f"measured ({known.source})"
+        if known.reported and gpu is not None:
+            step_s, source = _believable(known, step_seconds(work, gpu))
     else:
         assert gpu is not None
         step_s, source = step_seconds(work, gpu), "model"
@@ -123,6 +135,22 @@ def forecast(
         need_gb=need_gb(work) if gpu else 0.0,
         memory_gb=memory_gb or (gpu.memory_gb if gpu else float("inf")),
     )
+
+
+def _believable(known: Measured, model_s: float) -> tuple[float, str]:
+    """Seconds of a step that machines reported, near what the model says; and the source."""
+    factor = known.step_s / model_s
+    if factor > REPORTED_WITHIN:
+        return (
+            REPORTED_WITHIN * model_s,
+            f"{REPORTED_WITHIN:g} times the model (slower in {known.source})",
+        )
+    if factor < 1 / REPORTED_WITHIN:
+        return (
+            model_s / REPORTED_WITHIN,
+            f"1/{REPORTED_WITHIN:g} of the model (faster in {known.source})",
+        )
+    return known.step_s, f"measured ({known.source})"
 
 
 def step_seconds(work: Workload, gpu: Gpu) -> float:

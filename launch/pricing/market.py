@@ -133,8 +133,10 @@ def judge(
     """
     ranked: list[Ranked] = []
     left: list[LeftOut] = []
+    # What machines reported of a GPU without a model is held against nothing: no money on that.
+    safe = {n: one for n, one in (measured or {}).items() if not one.reported or gpus.get(n)}
     for offer in offers:
-        what = forecast(work, offer.gpu, measured, memory_gb=offer.memory_gb)
+        what = forecast(work, offer.gpu, safe, memory_gb=offer.memory_gb)
         why = _unfit(offer, what, since)
         if what is None or why:
             left.append(LeftOut(offer, why))

@@ -70,6 +70,9 @@ def from_bench(config: Config, folder: Path = BENCH) -> dict[str, Measured]:
 def from_runs(config: Config, store: Store) -> dict[str, Measured]:
     """What attempts of runs of this preset, size and batch said of their rate: the median.
 
+    Any machine of the store may have written that: `forecast` takes it within REPORTED_WITHIN of
+    the model only, and `judge` takes nothing of it for a GPU that the model does not know.
+
     A run that cannot be read is passed over; StoreError if the store's runs cannot be listed.
     """
     names = [name for name in store.folders() if layout.is_run(name)]
@@ -86,7 +89,7 @@ def from_runs(config: Config, store: Store) -> dict[str, Measured]:
     for device, rate, run in rates:
         by_device.setdefault(device, []).append((rate, run))
     return {
-        device: Measured(1 / statistics.median(rate for rate, _ in seen), _source(seen))
+        device: Measured(1 / statistics.median(rate for rate, _ in seen), _source(seen), True)
         for device, seen in by_device.items()
     }
 

@@ -166,10 +166,12 @@ def within(plan: Plan, market: Market, status: Status | None, now: float) -> Fou
 
 
 def steps_of(store: Store, plan: Plan | None, status: Status) -> int:
-    """Steps of the whole run; its data is fetched if neither an order nor a heartbeat told."""
-    told = (plan.steps if plan else 0) or status.total_steps
-    if told:
-        return told
+    """Steps of the whole run; its data is fetched if no order told.
+
+    A heartbeat's word does not count: limits of cost follow from the steps.
+    """
+    if plan is not None and plan.steps:
+        return plan.steps
     record = read_run(store, status.run)
     if record.data is None:
         raise BadInput(f"run {status.run} names no data: submit it again")

@@ -155,9 +155,7 @@ def diagnose(observed: Observation) -> Diagnosis:
         return Diagnosis("lost", f"its machine was taken away{said}", "eviction")
     if observed.state is State.BROKEN:
         return Diagnosis("lost", f"its machine is broken{said}", "failure")
-    # Its keys may have shortened what the order said.
-    deadline = current.machine.deadline or observed.order.deadline
-    if deadline and now > deadline + deadlines.WATCH_OVERTIME:
+    if is_overdue(observed):
         return Diagnosis("lost", "it went on for half an hour after its deadline", "failure")
     sign = liveness.presumed(status, observed.order.time, now, observed.unchanged)
     if sign == "overdue":
@@ -167,6 +165,21 @@ def diagnose(observed: Observation) -> Diagnosis:
         silent = max(status.silent_s or 0.0, observed.unchanged or 0.0) / 60
         return Diagnosis("lost", f"it has given no sign for {silent:.0f} min{said}", "failure")
     return Diagnosis("fine", sign)
+
+
+def is_overdue(observed: Observation) -> bool:
+    """Whether the newest attempt's machine is past its deadline for so long that it is ended.
+
+    Whatever the machine says of itself: no sign of life and no state of HEAD prolongs this.
+    """
+    machine = liveness.current(observed.status)
+    # Its keys may have shortened what the order said.
+    ends = (
+        machine.deadline if machine else 0.0,
+        observed.order.deadline if observed.order else 0.0,
+    )
+    first = min((each for each in ends if each), default=float("inf"))
+    return observed.now > first + deadlines.WATCH_OVERTIME
 
 
 def _since(why: str, observed: Observation) -> Diagnosis:

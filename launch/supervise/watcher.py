@@ -26,7 +26,7 @@ from launch.supervise import diagnosis, key_refresh
 from launch.supervise.diagnosis import Diagnosis, Observation, diagnose, look, observe
 from launch.ui import runs
 from mimir.errors import BadInput, Fenced, StoreDenied, StoreError, StoreUnfit, sentence
-from mimir.runs import layout, notes
+from mimir.runs import final, notes
 from mimir.runs.commit import end_attempt
 from mimir.runs.head import ENDED
 from mimir.runs.notes import Gone
@@ -258,17 +258,21 @@ class Watcher:
     def _finishing(self, observed: Observation) -> bool:
         """Whether the worker that has just brought the run to its end is still at it.
 
-        By the seal's age too: a machine that goes on beating would otherwise be paid for ever.
+        It has FINAL_LOG_WITHIN from the seal, which no machine writes: that it goes on giving
+        signs keeps nobody from ending it.
         """
         status = observed.status
         last = status.attempts[-1] if status.attempts else None
         if last is None or status.state != "done" or last.exit_code is not None:
             return False
-        sealed = self._store.read(layout.final_key(status.run))
+        if observed.state is not State.RUNNING or diagnosis.is_overdue(observed):
+            return False
+        now, within = self._now(), deadlines.FINAL_LOG_WITHIN
+        sealed = final.sealed_at(self._store, status.run)
         sign = notes.sign_of_life(self._store, status.run, status.attempt)
-        return observed.state is State.RUNNING and all(
-            each is not None and abs(self._now() - each.written) < deadlines.FINAL_LOG_WITHIN
-            for each in (sealed, sign)
+        return all(
+            when is not None and abs(now - when) < within
+            for when in (sealed, sign.written if sign else None)
         )
 
     def _refresh_keys(self, observed: Observation) -> None:

@@ -131,7 +131,11 @@ def estimate_text(work: Workload, lines: Sequence[Line]) -> str:
 
 def _of_the_model(work: Workload, lines: Sequence[Line]) -> str:
     """What to think of its rows: held against those GPUs of the table that were measured."""
-    known = [(line.what, gpus.get(line.what.gpu)) for line in lines if line.what.source != "model"]
+    known = [
+        (line.what, gpus.get(line.what.gpu))
+        for line in lines
+        if line.what.source.startswith("measured")
+    ]
     ratios = [(what.gpu, what.step_s / step_seconds(work, gpu)) for what, gpu in known if gpu]
     if not ratios:
         return "model: a roofline, not measured on any GPU; expect a factor of two either way"

@@ -31,16 +31,27 @@ class Final:
             raise Corrupt(f"a run that is {self.head.state} was sealed")
 
 
-def read(store: Store, run: str) -> Head | None:
-    """HEAD as it was sealed; None if the run was not seen done yet."""
+def _seal(store: Store, run: str) -> Final | None:
     key = layout.final_key(run)
     found = store.read(key, limit=_LIMIT)
     if found is None:
         return None
-    head = codec.typed(Final, codec.unsealed(found.data, FORMAT, key), key).head
-    if head.run != run:
-        raise Corrupt(f"{key} is of another run, {head.run!r}")
-    return head
+    seal = codec.typed(Final, codec.unsealed(found.data, FORMAT, key), key)
+    if seal.head.run != run:
+        raise Corrupt(f"{key} is of another run, {seal.head.run!r}")
+    return seal
+
+
+def read(store: Store, run: str) -> Head | None:
+    """HEAD as it was sealed; None if the run was not seen done yet."""
+    seal = _seal(store, run)
+    return seal.head if seal else None
+
+
+def sealed_at(store: Store, run: str) -> float | None:
+    """When the run was sealed, unix s by the store's clock; None if it was not."""
+    seal = _seal(store, run)
+    return seal.time if seal else None
 
 
 def seal(store: Store, head: Head, now: float) -> Head:

@@ -11,6 +11,7 @@ import pytest
 
 from launch.pricing import measured
 from launch.pricing.forecast import RUNTIME_GB, Measured, forecast, need_gb
+from launch.pricing.market import judge
 from launch.pricing.workload import GUIDE_ROWS, Workload
 from mimir.config import Config, load_preset
 from mimir.errors import BadInput
@@ -19,6 +20,7 @@ from mimir.runs.commit import Attempt, raise_attempt
 from mimir.runs.notes import Heartbeat
 from mimir.runs.record import RunRecord, create_run
 from tests import ROOT
+from tests.launch.paper import offer
 from tests.runs.memory import MemoryStore
 
 BENCH = ROOT / "bench" / "results"
@@ -251,8 +253,36 @@ def test_past_runs_of_the_store(memory: MemoryStore, tmp_path: Path) -> None:
     found = measured.find(config, memory, tmp_path)
     assert found["A100 40GB"].step_s == pytest.approx(1 / 120.0)
     assert found["A100 40GB"].source.startswith("3 runs, newest ")
-    assert found["T4"] == Measured(1 / 25.0, "run t4")
+    assert found["T4"] == Measured(1 / 25.0, "run t4", reported=True)
     assert set(found) == {"A100 40GB", "T4"}
+
+
+@pytest.mark.parametrize(
+    ("rate", "factor", "says"),
+    [
+        (1e-6, 4.0, "4 times the model (slower in run x)"),
+        (1e9, 0.25, "1/4 of the model (faster in run x)"),
+        (None, 2.0, "measured (run x)"),
+    ],
+)
+def test_what_machines_report_moves_a_forecast_by_little(
+    memory: MemoryStore, tmp_path: Path, rate: float | None, factor: float, says: str
+) -> None:
+    """A machine's word may not raise the default limits of other runs."""
+    work = guide("large")
+    model = step(work, "T4")
+    for device in ("Tesla T4", "GTX 480"):
+        name = "x" if device == "Tesla T4" else "unknown"
+        trained(memory, name, work.config, rate or 1 / (2 * model), device=device)
+    known = measured.find(work.config, memory, tmp_path)
+    what = forecast(work, "T4", known)
+    assert what is not None
+    assert (what.step_s, what.source) == (pytest.approx(factor * model), says)
+    offers = [offer(gpu=gpu, memory_gb=16.0) for gpu in ("T4", "GTX 480")]
+    ranked, left = judge(offers, work, known)
+    assert ([one.offer.gpu for one in ranked], [one.offer.gpu for one in left]) == (
+        ["T4"], ["GTX 480"],
+    )  # fmt: skip
 
 
 @pytest.fixture

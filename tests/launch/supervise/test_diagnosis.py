@@ -119,6 +119,9 @@ def test_the_machines_own_deadline_goes_before_its_orders() -> None:
     assert seen(replace(shortened, order=ago(9000))) == ("lost", "failure")
     unsaid = at(machine=replace(MACHINE, deadline=0.0))
     assert seen(replace(unsaid, order=ago(9000, NOW - 1801))) == ("lost", "failure")
+    # A record of the machine lengthens nothing.
+    longer = at(machine=replace(MACHINE, deadline=NOW + 9000))
+    assert seen(replace(longer, order=ago(9000, NOW - 1801))) == ("lost", "failure")
 
 
 def test_no_new_step_in_two_attempts() -> None:

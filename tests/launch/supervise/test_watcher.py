@@ -35,7 +35,7 @@ from mimir.runs.notes import StopRequest
 from mimir.runs.order import KeySource, Limits, Plan
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.status import Status, derive, read_head
-from mimir.runs.store import Store, Versioned
+from mimir.runs.store import DOCUMENT, Store, Versioned
 from tests.launch.paper import START, Desk, offer
 
 PLAN = Plan(("runpod",), Limits(max_failures=3))
@@ -571,15 +571,40 @@ def test_a_worker_that_has_finished_has_its_last_words(desk: Desk, kept: Kept) -
     assert desk.cloud.terminated == ["i1"]
 
 
-def test_last_words_have_an_end(desk: Desk, kept: Kept) -> None:
-    """Also of a machine that goes on beating."""
+@pytest.mark.parametrize("outlives", ["the seal", "its deadline"])
+def test_a_machine_that_says_done_and_goes_on_is_ended(
+    desk: Desk, kept: Kept, outlives: str
+) -> None:
+    desk.begin(deadline=START + HOUR)
+    notes.record_machine(
+        desk.store, "run", 1, Machine("runpod", START, "i1", deadline=START + HOUR)
+    )
+    desk.cloud.make(offer(), NAMES[1])
+    desk.work(1, 5).finish("done", "finished")
+    if outlives == "its deadline":
+        desk.clock.now += HOUR + deadlines.WATCH_OVERTIME + 1
+        desk.beat(1, 5)
+        assert kept.round().over
+    else:
+        for _ in range(2):
+            assert kept.round(deadlines.FINAL_LOG_WITHIN / 2 - 1).sentence.startswith("its worker")
+            desk.beat(1, 5)
+        assert kept.round(deadlines.FINAL_LOG_WITHIN / 2 + 2).over
+    assert desk.cloud.alive() == []
+
+
+def test_a_damaged_sign_of_a_done_run_is_none(desk: Desk, kept: Kept) -> None:
     kept.submit()
     desk.work(1, 5).finish("done", "finished")
-    assert not kept.round(1).over
-    desk.clock.now += deadlines.FINAL_LOG_WITHIN
-    desk.beat(1, 5)
+    read = desk.store.read
+
+    def damaged(key: str, limit: int = DOCUMENT) -> Versioned | None:
+        if key == layout.heartbeat_key("run", 1) and layout.final_key("run") in desk.store.objects:
+            return Versioned(b'{"time": "x"}', "9", desk.clock())
+        return read(key, limit=limit)
+
+    desk.store.read = damaged  # type: ignore[method-assign]
     assert kept.round().over
-    assert desk.cloud.alive() == []
 
 
 def test_over_means_that_no_machine_is_left(desk: Desk, kept: Kept) -> None:
