@@ -88,3 +88,13 @@ class Interrupted(MimirError):
     """Training was asked to stop and did, after committing what it could."""
 
     exit_code = INTERRUPTED
+
+
+def sentence(error: BaseException) -> str:
+    """What to tell of an error on one line: its message, and its class if it is none of ours.
+
+    For loops that go on with the next item after any error.
+    """
+    if isinstance(error, MimirError):
+        return str(error)
+    return f"this is a fault of Mimir's, {type(error).__name__}: {error}"

@@ -1,6 +1,5 @@
 """The folder that `pull` writes into: a run's own, and nothing else's."""
 
-import json
 import os
 import shutil
 import stat
@@ -9,9 +8,10 @@ from pathlib import Path
 
 from launch.download import RECORD
 from mimir.atomic_file import STDOUT, below, path_of
-from mimir.errors import BadInput
+from mimir.errors import BadInput, Corrupt
+from mimir.runs import codec
 from mimir.runs.record import RunRecord
-from mimir.runs.store import Store
+from mimir.runs.store import DOCUMENT, Store
 from mimir.submission import store_folder
 from mimir.text import one_line, size
 
@@ -116,14 +116,13 @@ class Folder:
             if not stat.S_ISREG(path.lstat().st_mode):
                 return False
             with path.open("rb") as file:
-                found = json.loads(file.read(1 << 20))
-        except (OSError, ValueError, RecursionError):
+                found = codec.decode(file.read(DOCUMENT), RECORD)
+        except (OSError, Corrupt):
             return False
         wanted = self._record
-        return isinstance(found, dict) and (
-            (found.get("name"), found.get("created"), found.get("config_sha256"))
-            == (wanted.name, wanted.created, wanted.config_sha256)
-        )
+        return (found.get("name"), found.get("created"), found.get("config_sha256")) == (
+            wanted.name, wanted.created, wanted.config_sha256,
+        )  # fmt: skip
 
     def _check_place(self, path: Path) -> None:
         for each in (path, *path.parents):

@@ -18,14 +18,15 @@ def watch(*names: str, once: bool = False, store: str = "", json: bool = False) 
     """Keep runs alive: end what broke, was taken away or is over, and go on elsewhere.
 
     A run goes on under the plan of its newest order (providers, limits). Any number of watchers
-    may run at once, also on other computers; Ctrl-C ends the watching, never a run.
+    may run at once, also on other computers; Ctrl-C ends the watching, never a run. Exits with
+    75 if a run of the last round could not be read, or a key is missing here.
 
     Args:
         names: of the runs (default: all of the store whose machines are somebody else's).
         once: one round, for cron; else until all these runs have ended.
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         json: print JSON: for each run of the last round `run`, `state`, `step`, `over`,
-            `acted` and `sentence`.
+            `acted`, `sentence` and `problem`.
 
     Example:
         python -m launch watch first --once
@@ -39,9 +40,9 @@ def watch(*names: str, once: bool = False, store: str = "", json: bool = False) 
     from mimir.submission import default_store
 
     opened = open_store(store or default_store())
-    for name in names:
-        read_run(opened, str(name))
     wanted = [str(name) for name in names]
+    for name in set(wanted) - set(list_names(opened) if wanted else ()):
+        read_run(opened, name)  # says what was meant
     keeper = watcher.Watcher(opened, say, watched=None if once else Watched())
 
     def concerned() -> list[str]:
@@ -91,5 +92,5 @@ def _brief(alive: "list[Seen]") -> str:
 def _as_json(one: "Seen") -> dict[str, object]:
     return {
         "run": one.run, "state": one.status.state, "step": one.status.step, "over": one.over,
-        "acted": one.acted, "sentence": one.sentence,
+        "acted": one.acted, "sentence": one.sentence, "problem": one.problem,
     }  # fmt: skip

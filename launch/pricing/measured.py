@@ -11,8 +11,8 @@ from launch.pricing.gpus import canonical
 from mimir.config import Config, load_preset
 from mimir.errors import BadInput, MimirError
 from mimir.runs import layout, notes
-from mimir.runs.record import RunRecord
-from mimir.runs.status import read_head
+from mimir.runs.record import RunRecord, find_run
+from mimir.runs.status import SLOWEST, read_head
 from mimir.runs.store import Store
 
 BENCH = Path(__file__).resolve().parents[1] / "measurements"
@@ -21,6 +21,8 @@ if not BENCH.is_dir():  # a checkout keeps them with the bench, a wheel inside t
 FILES = "[cg]pu-*.json"
 NEWEST_RUNS = 20
 """Runs of a store that are looked at: each costs some five requests."""
+NEWEST_ATTEMPTS = 50
+"""Attempts of a run that are looked at."""
 SETTLED = 10
 """Rows of the metrics after which an attempt's rate counts: its first one holds the compilation,
 and each later one takes three tenths of what is left of that away."""
@@ -73,8 +75,9 @@ def from_runs(config: Config, store: Store) -> dict[str, Measured]:
 
     A run that cannot be read is passed over; StoreError if the store's runs cannot be listed.
     """
+    names = [name for name in store.folders() if layout.is_run(name)]
     with ThreadPoolExecutor(max_workers=8) as pool:
-        records = [r for r in pool.map(lambda n: _record(store, n), store.folders()) if r]
+        records = [r for r in pool.map(lambda n: _record(store, n), names) if r]
         alike = [record for record in records if _of(record, config)]
         alike.sort(key=lambda record: record.created, reverse=True)
         rates = [
@@ -105,16 +108,15 @@ def _bench_device(machine: dict[str, object]) -> str:
 
 def _record(store: Store, name: str) -> RunRecord | None:
     try:
-        found = store.read(layout.record_key(name))
-        return RunRecord.from_bytes(found.data) if found else None
-    except MimirError:
+        return find_run(store, name)
+    except Exception:  # noqa: BLE001 - one that cannot be read tells nothing, and hides no other
         return None
 
 
 def _of(record: RunRecord, config: Config) -> bool:
     try:
         return record.preset == config.preset and _alike(Config.from_dict(record.config), config)
-    except (MimirError, KeyError, TypeError):
+    except MimirError:
         return False
 
 
@@ -133,15 +135,15 @@ def _rates(store: Store, run: str, config: Config) -> list[tuple[str, float, str
     """(device, steps/s, run) of its attempts that trained for long enough to tell."""
     try:
         return list(_settled(store, run, config))
-    except MimirError:
+    except Exception:  # noqa: BLE001 - one that cannot be read tells nothing, and hides no other
         return []
 
 
 def _settled(store: Store, run: str, config: Config) -> Iterator[tuple[str, float, str]]:
     head = read_head(store, run)
-    for attempt, began in head.lineage:
+    for attempt, began in head.lineage[-NEWEST_ATTEMPTS:]:
         pulse = notes.read_heartbeat(store, run, attempt)
-        if pulse is None or not pulse.rate or not pulse.device:
+        if pulse is None or not pulse.rate or pulse.rate < SLOWEST or not pulse.device:
             continue
         if pulse.step - began >= SETTLED * config.training.log_every:
             yield canonical(pulse.device), pulse.rate, run

@@ -14,6 +14,7 @@ from dataclasses import replace
 from launch.contract import deadlines
 from launch.contract.cloud import Cloud, ContainerSpec, Instance, State, machine_name
 from launch.contract.errors import (
+    AuthFailed,
     Leaked,
     NoCapacity,
     NotGone,
@@ -261,6 +262,10 @@ class Rented:
                 raise
             except RateLimited as error:
                 pause, last = max(pause, error.retry_after), str(error)
+            except AuthFailed as error:  # no waiting gives a key
+                raise AuthFailed(
+                    f"machine {name} ({self.name} {number}) may still run, and cost: {error}"
+                ) from error
             except MimirError as error:
                 last = str(error)  # a 5xx may have ended it all the same: the look tells
             try:

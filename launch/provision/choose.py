@@ -72,6 +72,8 @@ def choose(store: Store, plan: Plan, status: Status, now: float, say: Say) -> Se
 
     Raises:
         NoCapacity: there is nothing to be had now.
+        AuthFailed: no key here is accepted by any provider of the plan; another watcher may have
+            one.
         UsedUp: there is, but for more than the limits leave.
     """
     config = Config.from_dict(read_run(store, status.run).config)
@@ -86,8 +88,7 @@ def choose(store: Store, plan: Plan, status: Status, now: float, say: Say) -> Se
         return found.choices
     if found.cheapest is not None:
         raise UsedUp(_too_little(found))
-    # Never AuthFailed: another watcher may have the key that is missing here.
-    raise NoCapacity(str(nothing(plan, found)))
+    raise nothing(plan, found)
 
 
 def remaining(plan: Plan, status: Status | None, now: float) -> Remaining:

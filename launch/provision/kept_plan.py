@@ -6,7 +6,6 @@ attempt is ordered by the plan that this computer kept when a person ordered the
 what that plan allows for all that was ordered since, or by a person's command line.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,10 +16,13 @@ from mimir import atomic_file
 from mimir.errors import BadInput, Corrupt
 from mimir.runs import codec
 from mimir.runs.order import KeySource, Plan
+from mimir.runs.ranges import Price, Time
 from mimir.runs.record import record_sha256
-from mimir.runs.store import Store
+from mimir.runs.store import DOCUMENT, Store, too_large
 
+FORMAT = 1
 HOUR = 3600.0
+_LIMIT = DOCUMENT
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class KeptPlan:
 
     plan: Plan
     record: str = ""
-    orders: tuple[tuple[float, float], ...] = ()
+    orders: tuple[tuple[Time, Price], ...] = ()
 
     def used_up(self, now: float) -> str:
         """Why no further machine is to be ordered, by what this computer knows itself, or "".
@@ -84,18 +86,28 @@ def note_order(store: str, run: str, time: float, price: float | None) -> None:
 
 
 def read(store: str, run: str) -> KeptPlan | None:
-    """What this computer keeps of the run; None if it keeps nothing. Corrupt if it was damaged."""
+    """What this computer keeps of the run; None if it keeps nothing.
+
+    Raises:
+        Corrupt: it was damaged.
+        BadInput: it cannot be read, or is of another format.
+    """
     path = _path(store, run)
     try:
-        value = codec.decode(path.read_bytes(), str(path))
-    except OSError:
+        with path.open("rb") as file:
+            data = file.read(_LIMIT + 1)
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:  # without it, what a machine wrote would count
+        raise BadInput(f"cannot read {path}: {error.strerror}") from error
     try:
-        orders = tuple((float(time), float(price)) for time, price in value["orders"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise Corrupt(f"{path} is damaged ({error}): `resume` writes a new one") from error
-    plan = Plan.from_json(codec.child(value, "plan", str(path)), str(path))
-    return KeptPlan(plan, str(value.get("record", "")), orders)
+        if len(data) > _LIMIT:
+            raise too_large(str(path), None, _LIMIT)
+        value = codec.unsealed(data, FORMAT, str(path))
+        plan = Plan.from_json(codec.child(value, "plan", str(path)), f"{path}: plan")
+        return codec.typed(KeptPlan, value, str(path), plan=plan)
+    except Corrupt as error:
+        raise Corrupt(f"{error}: `resume` writes a new one") from error
 
 
 def must_be_as_submitted(store: str, run: str, record: str) -> None:
@@ -140,9 +152,5 @@ def _path(store: str, run: str) -> Path:
 
 def _write(path: Path, kept: KeptPlan) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    value = {
-        "plan": kept.plan.as_json(),
-        "record": kept.record,
-        "orders": [list(each) for each in kept.orders],
-    }
-    atomic_file.write(path, json.dumps(value).encode(), 0o600)
+    value = {"plan": kept.plan.as_json(), "record": kept.record, "orders": kept.orders}
+    atomic_file.write(path, codec.sealed(value, FORMAT), 0o600)

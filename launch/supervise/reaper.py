@@ -10,10 +10,9 @@ from typing import Any
 
 from launch.contract import deadlines
 from launch.contract.cloud import Instance, State, parse_name
-from launch.contract.errors import ProviderError
 from launch.providers.rented import Rented
 from launch.provision import terminate
-from mimir.errors import MimirError
+from mimir.errors import sentence
 from mimir.runs import layout, notes
 from mimir.runs.head import ENDED
 from mimir.runs.notes import Gone
@@ -44,8 +43,8 @@ def find(store: Store, providers: Sequence[Rented], now: float) -> tuple[list[St
     for provider in providers:
         try:
             listed = provider.instances()
-        except MimirError as error:
-            problems.append(f"{provider.name} does not list its machines: {error}")
+        except Exception as error:  # noqa: BLE001 - told; the other providers are asked
+            problems.append(f"{provider.name} does not list its machines: {sentence(error)}")
             continue
         for instance in listed:
             place = parse_name(instance.name)
@@ -53,8 +52,9 @@ def find(store: Store, providers: Sequence[Rented], now: float) -> tuple[list[St
                 continue
             try:
                 why = _why(store, provider, instance, now)
-            except MimirError as error:
-                problems.append(f"{instance.name} stays, for its run cannot be read: {error}")
+            except Exception as error:  # noqa: BLE001 - told; the other machines are looked at
+                reason = sentence(error)
+                problems.append(f"{instance.name} stays, because its run cannot be read: {reason}")
                 why = ""
             found.append(Stray(provider, instance, *place, why))
     return found, problems
@@ -75,15 +75,16 @@ def end(
     for stray in strays:
         try:
             stray.provider.end_instance(stray.instance)
-        except ProviderError as error:
-            problems.append(str(error))
-            say(str(error))
+        except Exception as error:  # noqa: BLE001 - told; the others are ended
+            problems.append(sentence(error))
+            say(sentence(error))
             continue
         ended.append(stray.instance.id)
         try:
             _write_down(store, stray, Gone(clock(), "over", f"ended by reap: {stray.why}"))
-        except MimirError as error:
-            problems.append(f"that {stray.instance.name} is gone could not be written: {error}")
+        except Exception as error:  # noqa: BLE001 - told; the others are ended
+            reason = sentence(error)
+            problems.append(f"that {stray.instance.name} is gone could not be written: {reason}")
     return ended, problems
 
 

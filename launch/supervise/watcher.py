@@ -9,13 +9,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from launch.contract import deadlines
-from launch.contract.cloud import State
 from launch.contract.errors import AuthFailed, BalanceEmpty, NotGone, ProviderError, UnknownOutcome
 from launch.contract.provider import Provider
 from launch.pricing import budget
 from launch.pricing.budget import UsedUp
 from launch.providers import registry
+from launch.providers.rented import Rented
 from launch.provision import choose as choosing
 from launch.provision import kept_plan, liveness, terminate
 from launch.provision.liveness import Watched
@@ -24,8 +23,8 @@ from launch.provision.plan import newest_plan, stop_asked
 from launch.supervise import diagnosis, key_refresh
 from launch.supervise.diagnosis import Diagnosis, Observation, diagnose, look, observe
 from launch.ui import runs
-from mimir.errors import BadInput, Corrupt, Fenced, MimirError, StoreError
-from mimir.runs import final, notes
+from mimir.errors import BadInput, Fenced, StoreDenied, StoreError, StoreUnfit, sentence
+from mimir.runs import notes
 from mimir.runs.commit import end_attempt
 from mimir.runs.head import ENDED
 from mimir.runs.notes import Gone
@@ -44,7 +43,8 @@ Choose = Callable[[Store, Plan, Status, float, Say], Sequence[Choice]]
 class Seen:
     """A run after a round. over: nothing is left to keep, and no machine of it is known to live.
 
-    acted: a machine was ended or ordered, or HEAD was written.
+    acted: a machine was ended or ordered, or HEAD was written. problem: what a person must mend
+    here before the run can be kept, "" for nothing.
     """
 
     run: str
@@ -52,6 +52,7 @@ class Seen:
     over: bool
     acted: bool
     sentence: str
+    problem: str = ""
 
 
 class Watcher:
@@ -89,13 +90,9 @@ class Watcher:
                 if kept is not None
                 else newest_plan(self._store, run, read_head(self._store, run).attempt + 1)
             )
-        except StoreError:
-            raise
-        except MimirError:
-            return True  # it cannot be read: its round says why
-        if plan is None:
-            return False
-        caps = [self._provider(name).caps for name in plan.providers]
+            caps = [self._provider(name).caps for name in plan.providers] if plan else []
+        except Exception:  # noqa: BLE001 - it cannot be read: its round says why
+            return True
         return any(each.remote for each in caps)
 
     def round(self, run: str) -> Seen:
@@ -110,12 +107,13 @@ class Watcher:
         try:
             if found.kind in ("idle", "fine"):
                 self._refresh_keys(observed)
-                return self._seen(status, found.kind == "idle", False, found.why)
+                problem = self._without_key(status)
+                return self._seen(status, found.kind == "idle", False, found.why, problem)
             if found.kind == "unanswered":
                 return self._adopt_or_wait(observed, found)
             if found.kind == "over":
                 seal_if_done(self._store, status, status.at)
-                if self._finishing(observed):
+                if diagnosis.is_finishing(self._store, observed, self._now()):
                     return self._seen(status, False, False, "its worker writes its last words")
                 acted = self._close(status, Gone(self._now(), "over", found.why))
                 return self._seen(status, True, acted, found.why)
@@ -126,15 +124,17 @@ class Watcher:
             return self._seen(status, False, False, str(error))
         except UsedUp as error:
             return self._give_up(status, "stopped", f"{error}: {_more(run)}")
-        except (AuthFailed, BalanceEmpty) as error:
+        except AuthFailed as error:
+            # Not the run's end: another watcher may have the key that is missing here.
+            return self._seen(status, False, False, str(error), str(error))
+        except BalanceEmpty as error:
             return self._give_up(status, "failed", str(error))
         except ProviderError as error:
             return self._seen(status, False, False, str(error))
 
     def _observe(self, run: str) -> Observation:
         status = derive(self._store, run, self._now())
-        number = max(1, status.attempt)
-        last = notes.read_order(self._store, run, number)
+        last = notes.read_order(self._store, run, max(1, status.attempt))
         kept = kept_plan.read(self._store.url, run)
         if last is not None and kept is not None:  # what the store says may be a machine's
             last = replace(last, plan=kept.plan)
@@ -253,28 +253,6 @@ class Watcher:
             self._say(f"run {run} is {state}: {reason}")
         return self._seen(derive(self._store, run, self._now()), True, True, reason)
 
-    def _finishing(self, observed: Observation) -> bool:
-        """Whether the worker that has just brought the run to its end is still at it.
-
-        It has FINAL_LOG_WITHIN from the seal, which no machine writes: that it goes on giving
-        signs keeps nobody from ending it.
-        """
-        status = observed.status
-        last = status.attempts[-1] if status.attempts else None
-        if last is None or status.state != "done" or last.exit_code is not None:
-            return False
-        if observed.state is not State.RUNNING or diagnosis.is_overdue(observed):
-            return False
-        now, within = self._now(), deadlines.FINAL_LOG_WITHIN
-        sealed = final.sealed_at(self._store, status.run)
-        if sealed is None or not 0 <= now - sealed < within:
-            return False
-        try:
-            sign = notes.read_sign(self._store, status.run, status.attempt)
-        except (Corrupt, BadInput):  # what a machine wrote: no sign of life
-            return False
-        return sign is not None and abs(now - sign.written) < within
-
     def _refresh_keys(self, observed: Observation) -> None:
         """New keys into the file of a machine of this computer, before the old ones end."""
         machine, order = liveness.current(observed.status), observed.order
@@ -288,9 +266,26 @@ class Watcher:
         except (StoreError, BadInput) as error:
             self._say(f"the keys of run {observed.status.run} could not be replaced: {error}")
 
-    def _seen(self, status: Status, over: bool, acted: bool, sentence: str) -> Seen:
+    def _without_key(self, status: Status) -> str:
+        """A sentence if a machine works that this computer could neither ask after nor end."""
+        machine = liveness.current(status)
+        if machine is None or status.attempts[-1].gone or machine.provider not in registry.names():
+            return ""
+        place = self._provider(machine.provider)
+        if not isinstance(place, Rented) or place.cloud.configured():
+            return ""
+        return (
+            f"its machine is at {place.cloud.title}, and there is no key for it here: set "
+            f"${place.cloud.key_variable}, or this computer cannot end it"
+        )
+
+    def _seen(
+        self, status: Status, over: bool, acted: bool, sentence: str, problem: str = ""
+    ) -> Seen:
+        if problem:
+            self._say(f"run {status.run}: {problem}")
         told = f"{sentence}; {status.warning}" if status.warning else sentence
-        return Seen(status.run, status, over, acted, told)
+        return Seen(status.run, status, over, acted, told, problem)
 
 
 def _since(observed: Observation) -> int:
@@ -318,12 +313,23 @@ def _more(run: str) -> str:
 def rounds(
     watcher: Watcher, names: Callable[[], Sequence[str]], say: Say
 ) -> tuple[list[Seen], list[str]]:
-    """A round over all runs; what was seen, and the names of those that could not be looked at."""
-    seen, failed = [], []
-    for name in names():
+    """A round over all runs; what was seen, and the names of those that a person must look after.
+
+    Whatever one of them does, the others are looked at.
+    """
+    seen: list[Seen] = []
+    failed: list[str] = []
+    try:
+        listed = names()
+    except (StoreDenied, StoreUnfit):
+        raise
+    except StoreError as error:
+        say(f"the runs could not be listed: {error}")
+        return seen, ["all"]
+    for name in listed:
         try:
             seen.append(watcher.round(name))
-        except MimirError as error:
-            say(f"run {name} could not be looked at: {error}")
+        except Exception as error:  # noqa: BLE001 - told; the others must be kept
+            say(f"run {name} could not be looked at: {sentence(error)}")
             failed.append(name)
-    return seen, failed
+    return seen, failed + [one.run for one in seen if one.problem]

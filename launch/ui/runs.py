@@ -52,6 +52,7 @@ def status_text(status: Status, store: str = "", *, busy: bool = False) -> str:
     bill = cost.line(cost.bill(status, status.at))
     lines += [f"  cost         {bill}"] if bill else []
     lines += _attempts(status)
+    lines += [f"  damaged      {status.damage}"] if status.damage else []
     advice = _advice(status, store, busy)
     return "\n".join([*map(one_line, lines), *(["", advice] if advice else [])])
 
@@ -72,7 +73,7 @@ def runs_table(runs: Sequence[Listed]) -> str:
     for listed in runs:
         status = listed.status
         if status is None:
-            rows.append((listed.run, "?", "unreadable", "", "", "", "", ""))
+            rows.append((listed.run, "?", "damaged", "", "", "", "", ""))
             problems.append(one_line(f"{listed.run}: {listed.problem}"))
             continue
         rows.append(
@@ -87,6 +88,7 @@ def runs_table(runs: Sequence[Listed]) -> str:
                 duration(max(0.0, status.at - status.created)),
             )
         )
+        problems += [f"{listed.run}: {status.damage}"] if status.damage else []
     return "\n".join([table(rows), *problems])
 
 
@@ -101,6 +103,10 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _state(status: Status) -> str:
+    return f"{_undamaged(status)}, damaged" if status.damage else _undamaged(status)
+
+
+def _undamaged(status: Status) -> str:
     if status.state == "queued" and status.attempt == 0:
         return "not started"
     if status.state in ("queued", "running") and status.stop_requested:

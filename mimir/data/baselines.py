@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mimir.data.alphabet import N_LETTERS, N_STANDARD
 from mimir.runs.figures import Figure
+from mimir.runs.ranges import Measure, Size
 
 # Pseudo-counts: of each letter in the composition, and of the lower order's distribution in each
 # context. On a million windows markov2 is 2.8915 at a strength of 50 and 2.8908 at 3000.
@@ -28,10 +29,10 @@ _CONTEXTS = N_LETTERS + 1
 class Baseline:
     """Cross-entropies in nats per residue over `residues` validation residues."""
 
-    uniform: float
-    unigram: float
-    markov2: float
-    residues: int
+    uniform: Measure
+    unigram: Measure
+    markov2: Measure
+    residues: Size
 
 
 @dataclass(frozen=True)
@@ -48,15 +49,6 @@ class Baselines:
     def as_json(self) -> dict[str, Any]:
         """The same as a JSON object."""
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, record: dict[str, Any]) -> "Baselines":
-        """The reverse of `as_json`; raises TypeError or KeyError on another form."""
-        background, pairs = record["background"], record["pairs"]
-        return cls(
-            None if background is None else Baseline(**background),
-            None if pairs is None else Baseline(**pairs),
-        )
 
 
 def measure(

@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 from mimir import atomic_file
 from mimir.errors import BadInput, Corrupt
+from mimir.runs import codec
 
 # safetensors does not fix the order of several metadata keys; with one, equal content has
 # equal bytes.
 _KEY = "mimir"
+_HEADER = 4 << 20
+"""Bytes: ours have some names of tensors, and at most the names of 32,768 targets."""
 
 
 def sha256(data: bytes) -> str:
@@ -58,18 +61,36 @@ def from_bytes(data: bytes, path: Path | str) -> tuple[dict[str, NDArray[Any]], 
 
     Raises Corrupt if the bytes are no safetensors file, BadInput if it is not one of ours.
     """
+    record = record_of(data, str(path))
     try:
         tensors = safetensors.numpy.load(data)
-        # The library's load() from bytes leaves the metadata out; the header is length + JSON.
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    except (safetensors.SafetensorError, ValueError, KeyError, RecursionError) as error:
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise Corrupt(f"{path} is damaged or no safetensors file ({error}); make it again") from (
             error
         )
-    try:
-        record = json.loads(header["__metadata__"][_KEY])
-    except (KeyError, TypeError, ValueError, RecursionError):
-        record = None
-    if not isinstance(record, dict):
-        raise BadInput(f"{path} is a safetensors file but none that this package wrote")
     return tensors, record
+
+
+def record_of(data: bytes, what: str) -> dict[str, Any]:
+    """The JSON record of a file made by `to_bytes`, before any of its tensors is made.
+
+    The library's load() from bytes leaves the metadata out; the header is its length and JSON.
+
+    Raises Corrupt if the bytes are no safetensors file, BadInput if it is not one of ours.
+    """
+    size = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or size > min(_HEADER, len(data) - 8):
+        raise Corrupt(f"{what} is damaged or no safetensors file; make it again")
+    try:
+        metadata = codec.decode(data[8 : 8 + size], f"{what}: its header").get("__metadata__")
+    except Corrupt as error:
+        raise Corrupt(
+            f"{what} is damaged or no safetensors file ({error}); make it again"
+        ) from None
+    text = metadata.get(_KEY) if isinstance(metadata, dict) else None
+    try:
+        return codec.decode(text if isinstance(text, str) else "", "its record")
+    except Corrupt as error:
+        raise BadInput(
+            f"{what} is a safetensors file but none that this package wrote ({error})"
+        ) from None

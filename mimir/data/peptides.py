@@ -12,6 +12,8 @@ from mimir.data import files
 from mimir.data.alphabet import LETTERS, MAX_LENGTH, MIN_LENGTH, N_LETTERS
 from mimir.data.baselines import Baselines
 from mimir.errors import BadInput, Corrupt
+from mimir.runs import codec
+from mimir.runs.ranges import Measure, Size
 from mimir.runs.record import RunRecord
 from mimir.runs.store import Store
 
@@ -24,6 +26,26 @@ _DTYPES = {
     "targets": np.int16,
     "split": np.uint8,
 }
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a packed file says of itself, beside its tensors. yardsticks: its baselines.
+
+    targets: names that `target` of the tensors counts through. grouping, seed and validation:
+    how it was split.
+    """
+
+    alphabet: str
+    counts: dict[str, Size]
+    csv_sha256: str
+    grouping: str
+    seed: int
+    targets: tuple[str, ...]
+    validation: Measure
+    validation_pairs: Measure
+    yardsticks: Baselines
+    format: int = FORMAT
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,30 +109,26 @@ def parse(data: bytes, where: Path | str) -> Peptides:
     Raises as `load`.
     """
     tensors, record = files.from_bytes(data, where)
-    if record.get("format") != FORMAT or record.get("alphabet") != LETTERS:
+    codec.check_format(record, FORMAT, str(where))
+    if record.get("alphabet") != LETTERS:
         raise BadInput(
-            f"{where} is no packed data set of format {FORMAT} with the alphabet {LETTERS}; "
-            "pack its CSV again"
+            f"{where} is no packed data set with the alphabet {LETTERS}; pack its CSV again"
         )
     try:
-        vocabulary = tuple(str(name) for name in record["targets"])
-        baselines = Baselines.from_json(record["yardsticks"])
-        source = str(record["csv_sha256"])
-    except (KeyError, TypeError) as error:
-        raise Corrupt(f"{where}: the record lacks or misspells {error}; pack its CSV again") from (
-            error
-        )
-    wrong = _wrong(tensors, len(vocabulary))
+        told = codec.typed(Record, record, f"{where}: its record")
+    except Corrupt as error:
+        raise Corrupt(f"{error}; pack its CSV again") from None
+    wrong = _wrong(tensors, len(told.targets))
     if wrong:
         raise Corrupt(f"{where} is damaged: {wrong}; pack its CSV again")
     for array in tensors.values():
         array.flags.writeable = False
     return Peptides(
         **tensors,
-        vocabulary=vocabulary,
-        baselines=baselines,
+        vocabulary=told.targets,
+        baselines=told.yardsticks,
         digest=files.sha256(data),
-        source=source,
+        source=told.csv_sha256,
     )
 
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from mimir.data import files
 from mimir.errors import BadInput, Corrupt
+from mimir.runs import codec
 
 _FORMAT = 1
 ENDING = ".groups.safetensors"
@@ -34,6 +35,7 @@ def read(csv_path: Path, csv_sha256: str, rows: int) -> NDArray[np.int32] | None
     if not path.exists():
         return None
     tensors, record = files.from_bytes(files.read(path, "sidecar"), path)
+    codec.check_format(record, _FORMAT, str(path))
     if record.get("csv_sha256") != csv_sha256:
         raise BadInput(
             f"{path} was made for another version of {csv_path.name}; build both again, or "

@@ -109,9 +109,9 @@ class Session:
         return derive(store, self.run, store.now())
 
     def fetch(self, key: str) -> Path:
-        """An object of the store as a file."""
+        """An object of the store as a file: what a person has named, however large."""
         path = self.folder / Path(key).name
-        path.write_bytes(self.opened().get(key))
+        path.write_bytes(self.opened().get(key, limit=sys.maxsize))
         return path
 
 

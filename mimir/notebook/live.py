@@ -118,7 +118,7 @@ class Board:
             for number, text in read_parts(
                 self._store, self._record.name, self._attempt, "metrics", after=self._number
             ):
-                for row in filter(None, map(metrics_row, text.splitlines())):
+                for row in filter(None, map(metrics_row, text.split("\n"))):
                     self.rows.setdefault(row["step"], {}).update(row)
                 self._number = number
         except StoreError:

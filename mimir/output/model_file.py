@@ -1,6 +1,5 @@
 """Opens the model of a run (finished or not) or of a pulled folder."""
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from mimir.errors import BadInput, Corrupt, NotFound
 from mimir.model.denoiser import Denoiser
 from mimir.output import export, model_object, vocabulary
 from mimir.output.folder import FORMAT as FOLDER_FORMAT
-from mimir.runs import final
+from mimir.runs import codec, final
 from mimir.runs.head import Head, Kept
 from mimir.runs.record import read_run
 from mimir.runs.status import read_head
@@ -54,16 +53,11 @@ def from_folder(folder: Path) -> Opened:
         if not path.is_file():
             raise BadInput(f"{folder} holds no {name}; give the folder that `launch pull` made")
         found[name] = files.read(path, name)
-    try:
-        body, words = json.loads(found["config.json"]), json.loads(found["vocabulary.json"])
-        form = body.pop("format")
-        for name in ("mimir", "run", "step"):
-            body.pop(name, None)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise Corrupt(f"{folder}: config.json or vocabulary.json is damaged ({error})") from None
-    if form != FOLDER_FORMAT:
-        raise BadInput(f"{folder} has format {form}; this Mimir reads {FOLDER_FORMAT}")
-    words = vocabulary.checked(words, f"{folder}: vocabulary.json")
+    body = codec.unsealed(found["config.json"], FOLDER_FORMAT, f"{folder}: config.json")
+    for name in ("mimir", "run", "step"):
+        body.pop(name, None)
+    where = f"{folder}: vocabulary.json"
+    words = vocabulary.checked(codec.decode(found["vocabulary.json"], where), where)
     config = Config.from_dict(body)
     model = export.denoiser(found[model_object.FILE], config, words["no_target"])
     return Opened(model, config, words, str(folder))

@@ -6,18 +6,27 @@ that `pull` puts beside it is made on the user's computer.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mimir.data import files
 from mimir.data.alphabet import LETTERS, MAX_LENGTH
-from mimir.errors import BadInput, Corrupt
+from mimir.errors import Corrupt
+from mimir.runs import codec
 
 FILE = "model.safetensors"
 FORMAT = 1
 MOST_SAMPLES = 1024
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the object says beside its weights."""
+
+    samples: tuple[str, ...]
+    format: int = FORMAT
 
 
 def encode(weights: Mapping[str, NDArray[np.float32]], samples: list[str]) -> bytes:
@@ -33,17 +42,12 @@ def samples_in(content: bytes, where: str) -> list[str]:
         Corrupt: it is no safetensors file of float32 weights, or its samples are no peptides.
     """
     tensors, record = files.from_bytes(content, where)
-    if record.get("format") != FORMAT:
-        raise BadInput(f"{where} has another format than {FORMAT}, which this Mimir reads")
+    codec.check_format(record, FORMAT, where)
+    samples = codec.typed(Record, record, f"{where}: its record").samples
     if not tensors or any(array.dtype != np.float32 for array in tensors.values()):
         raise Corrupt(f"{where} holds something else than weights in float32")
-    samples = record.get("samples")
-    if not isinstance(samples, list) or len(samples) > MOST_SAMPLES:
-        raise Corrupt(f"{where} names no list of at most {MOST_SAMPLES} samples")
-    if not all(_is_peptide(sample) for sample in samples):
+    if len(samples) > MOST_SAMPLES:
+        raise Corrupt(f"{where} names more than {MOST_SAMPLES} samples")
+    if not all(len(one) <= MAX_LENGTH and set(one) <= set(LETTERS) for one in samples):
         raise Corrupt(f"{where} names samples that are no peptides")
-    return samples
-
-
-def _is_peptide(sample: Any) -> bool:
-    return isinstance(sample, str) and len(sample) <= MAX_LENGTH and set(sample) <= set(LETTERS)
+    return list(samples)

@@ -7,7 +7,7 @@
     s3_clock                      the time on a server, as its answers tell it
     probe, race                   does this store really refuse what it must, also to several?
     layout                        what lies where under <store>/<run>/
-    codec                         one JSON encoding, and typed documents from it
+    codec, ranges                 JSON as one encoding; bounded, typed documents with a format
     record                        run.json: the frozen job
     head, begin, commit           HEAD, the one mutable object, and the only ways to change it:
                                   from outside, and by who holds an attempt

@@ -18,11 +18,14 @@ import logging
 import os
 import shutil
 import socket
+import stat
 import uuid
 from collections.abc import Iterator
 from functools import cache
 from io import BufferedReader
 from pathlib import Path
+
+from mimir.errors import Corrupt
 
 BODY = ".body"
 TEMPORARY = ".tmp-"
@@ -50,11 +53,27 @@ def exists(path: Path) -> bool:
 
 
 def open_body(path: Path) -> BufferedReader:
-    """The bytes under a name; FileNotFoundError if it names no object."""
+    """The bytes under a name; FileNotFoundError if it names no object.
+
+    Corrupt if it is no plain file: a pipe or a device that somebody else has put there would be
+    waited for.
+    """
     try:
-        return path.open("rb")
+        return _open_plain(path)
     except IsADirectoryError:
-        return (path / BODY).open("rb")
+        return _open_plain(path / BODY)
+
+
+def _open_plain(path: Path) -> BufferedReader:
+    def opener(name: str, flags: int) -> int:
+        handle = os.open(name, flags | os.O_NONBLOCK)
+        kind = os.fstat(handle).st_mode
+        if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+            os.close(handle)
+            raise Corrupt(f"{path} is no plain file; it was not written by Mimir")
+        return handle
+
+    return open(path, "rb", opener=opener)
 
 
 def take(temporary: Path, name: Path) -> None:

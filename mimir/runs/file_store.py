@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 from mimir.errors import BadInput, Conflict, NotFound, StoreDenied, StoreError, StoreUnfit
 from mimir.runs import file_names
 from mimir.runs.file_versions import Versions, versioned_name
-from mimir.runs.store import Progress, Stored, Versioned, check_key, verify
+from mimir.runs.store import DOCUMENT, Progress, Stored, Versioned, check_key, verify
 
 _CHUNK = 8 << 20
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -89,10 +89,10 @@ class FileStore:
         except StoreDenied:
             return time.time()
 
-    def read(self, key: str) -> Versioned | None:
+    def read(self, key: str, *, limit: int = DOCUMENT) -> Versioned | None:
         path = self._path(key)
         with _explained("read", path):
-            found = self._versions(path).find()
+            found = self._versions(path).find(limit)
         if found is None:
             return None
         number, data, written = found
@@ -155,11 +155,12 @@ class FileStore:
         *,
         size: int | None = None,
         sha256: str | None = None,
+        limit: int = DOCUMENT,
         progress: Progress | None = None,
     ) -> bytes:
         path = self._path(key)
         with _explained("read", path):
-            found = self._versions(path).find()
+            found = self._versions(path).find(limit if size is None else size)
         if found is None:
             raise NotFound(f"there is no {path}")
         data = found[1]

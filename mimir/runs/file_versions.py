@@ -26,6 +26,7 @@ from pathlib import Path
 
 from mimir.errors import StoreError
 from mimir.runs import file_names
+from mimir.runs.store import DOCUMENT, too_large
 
 _AFTER = ".versions"
 _TRIES = 100
@@ -79,13 +80,16 @@ class Versions:
             self._known[self.path] = low
         return low
 
-    def find(self) -> tuple[int, bytes, float] | None:
+    def find(self, limit: int) -> tuple[int, bytes, float] | None:
         """(number of the newest version, body, when it was written in unix s); None if there is
-        no such object."""
+        no such object.
+
+        Corrupt if it has more than `limit` bytes.
+        """
         for _ in range(_TRIES):
             number = self.newest()
             try:
-                return number or 1, *_read(self.name(number) if number else self.path)
+                return number or 1, *_read(self.name(number) if number else self.path, limit)
             except FileNotFoundError:
                 if not number:
                     return None
@@ -129,7 +133,13 @@ class Versions:
             file_names.discard(self.path)
 
 
-def _read(path: Path) -> tuple[bytes, float]:
+def _read(path: Path, limit: int = DOCUMENT) -> tuple[bytes, float]:
     """(body, time of its last change)."""
     with file_names.open_body(path) as file:
-        return file.read(), os.fstat(file.fileno()).st_mtime
+        found = os.fstat(file.fileno())
+        if found.st_size > limit:
+            raise too_large(str(path), found.st_size, limit)
+        data = file.read(found.st_size + 1)
+    if len(data) > limit:  # it has grown
+        raise too_large(str(path), None, limit)
+    return data, found.st_mtime

@@ -6,34 +6,41 @@ the run is what that says.
 """
 
 import contextlib
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
-from mimir.errors import StoreError
+from mimir.errors import Corrupt, StoreError
 from mimir.runs import codec, layout, notes, orders
 from mimir.runs.head import Head
-from mimir.runs.store import Store, create_once
+from mimir.runs.ranges import Time
+from mimir.runs.store import DOCUMENT, Store, create_once
 
 FORMAT = 1
+_LIMIT = 2 * DOCUMENT
+"""Bytes that are read: it holds a HEAD, and a little more."""
+
+
+@dataclass(frozen=True)
+class Final:
+    """What a run left. time: when it was sealed, unix s."""
+
+    time: Time
+    head: Head
+
+    def __post_init__(self) -> None:
+        if self.head.state != "done":
+            raise Corrupt(f"a run that is {self.head.state} was sealed")
 
 
 def read(store: Store, run: str) -> Head | None:
     """HEAD as it was sealed; None if the run was not seen done yet."""
-    key = layout.final_key(run)
-    found = store.read(key)
-    if found is None:
-        return None
-    value = codec.decode(found.data, key)
-    codec.check_format(value, FORMAT, key)
-    return Head.from_bytes(codec.encode(codec.child(value, "head", key)), key)
+    found = _read(store, run)
+    return found.head if found else None
 
 
 def sealed_at(store: Store, run: str) -> float | None:
     """When the run was sealed, unix s by the store's clock; None if it was not."""
-    key = layout.final_key(run)
-    found = store.read(key)
-    return (
-        None if found is None else codec.one(float, codec.decode(found.data, key).get("time"), key)
-    )
+    found = _read(store, run)
+    return found.time if found else None
 
 
 def seal(store: Store, head: Head, now: float) -> Head:
@@ -48,7 +55,18 @@ def seal(store: Store, head: Head, now: float) -> Head:
     order, following = (notes.read_order(store, run, head.attempt + n) for n in (0, 1))
     if orders.doubt(store, head, order, following, now):
         return head
-    body = {"format": FORMAT, "time": now, "head": asdict(head)}
+    body = codec.sealed(asdict(Final(now, head)), FORMAT)
     with contextlib.suppress(StoreError):  # e.g. keys that only read
-        create_once(store, layout.final_key(run), codec.encode(body))
+        create_once(store, layout.final_key(run), body)
     return read(store, run) or head
+
+
+def _read(store: Store, run: str) -> Final | None:
+    key = layout.final_key(run)
+    found = store.read(key, limit=_LIMIT)
+    if found is None:
+        return None
+    sealed = codec.typed(Final, codec.unsealed(found.data, FORMAT, key), key)
+    if sealed.head.run != run:
+        raise Corrupt(f"{key} is of another run, {sealed.head.run!r}")
+    return sealed

@@ -22,10 +22,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from itertools import pairwise
+from typing import Annotated
 
-from mimir.errors import Conflict, Corrupt, Fenced, StoreDenied, StoreError, StoreUnfit
-from mimir.runs import codec
+from mimir.errors import BadInput, Conflict, Corrupt, Fenced, StoreDenied, StoreError, StoreUnfit
+from mimir.runs import codec, layout
+from mimir.runs.ranges import (
+    MOST_ATTEMPTS,
+    Measure,
+    Number,
+    NumberOrNone,
+    OneOf,
+    Sequence,
+    Size,
+    Step,
+)
 from mimir.runs.store import Store, Stored
 
 FORMAT = 1
@@ -38,16 +49,14 @@ class Kept:
     """A committed checkpoint. `loss` is the held-out loss that ranks it, None if not measured."""
 
     key: str
-    step: int
-    attempt: int
-    size: int
+    step: Step
+    attempt: Number
+    size: Size
     sha256: str
-    loss: float | None = None
+    loss: Measure | None = None
 
     def __post_init__(self) -> None:
         Stored(self.key, self.size, self.sha256)
-        if self.step < 0 or self.attempt < 1:
-            raise Corrupt(f"{self.key}: step {self.step} of attempt {self.attempt} is impossible")
         if self.loss is not None and not math.isfinite(self.loss):
             raise Corrupt(f"{self.key}: the loss {self.loss} is not finite")
 
@@ -61,53 +70,68 @@ class Head:
     """
 
     run: str
-    attempt: int = 0
+    attempt: NumberOrNone = 0
     owner: str = ""
     nonce: str = ""
-    seq: int = 0
-    state: str = "queued"
+    seq: Sequence = 0
+    state: Annotated[str, OneOf(LIVE + ENDED)] = "queued"
     reason: str = ""
-    step: int = 0
+    step: Step = 0
     kept: tuple[Kept, ...] = ()
     best: str | None = None
-    lineage: tuple[tuple[int, int], ...] = ()
+    lineage: tuple[tuple[Number, Step], ...] = ()
     model: Stored | None = None
-    format: int = FORMAT
 
     def __post_init__(self) -> None:
+        """What HEAD names is deleted, fetched and gone on from: it must be this run's own.
+
+        Whether its attempt is to be believed, the orders say (`mimir.runs.orders`).
+        """
         where = f"HEAD of {self.run}"
-        if self.state not in LIVE + ENDED:
-            raise Corrupt(f"{where}: state {self.state!r} is unknown")
-        if min(self.attempt, self.seq, self.step) < 0:
-            raise Corrupt(f"{where}: a negative attempt, seq or step")
-        if any(a.step >= b.step for a, b in zip(self.kept, self.kept[1:], strict=False)):
+        if not 0 <= self.attempt <= MOST_ATTEMPTS:
+            raise Corrupt(f"{where}: attempt {self.attempt} is not from 0 to {MOST_ATTEMPTS}")
+        for kept in self.kept:
+            if layout.parse_checkpoint(self.run, kept.key) != (kept.attempt, kept.step):
+                raise Corrupt(
+                    f"{where}: {kept.key!r} is no checkpoint of attempt {kept.attempt}, step "
+                    f"{kept.step}"
+                )
+        if any(a.step >= b.step for a, b in pairwise(self.kept)):
             raise Corrupt(f"{where}: kept checkpoints are not in order of steps")
+        if self.step != (self.kept[-1].step if self.kept else 0):
+            newest = f"the newest kept is of {self.kept[-1].step}" if self.kept else "none is kept"
+            raise Corrupt(f"{where}: it is at step {self.step}, but of its checkpoints {newest}")
         if self.best is not None and self.best not in {kept.key for kept in self.kept}:
             raise Corrupt(f"{where}: the best checkpoint is not among those kept")
+        if any(a >= b for (a, _), (b, _) in pairwise(self.lineage)):
+            raise Corrupt(f"{where}: its attempts are not in their order")
+        if self.model and not layout.is_model(self.run, self.model.key):
+            raise Corrupt(f"{where}: {self.model.key!r} is no model of this run")
 
     def to_bytes(self) -> bytes:
-        return codec.encode(asdict(self))
+        return codec.sealed({**asdict(self), "reason": codec.shortened(self.reason)}, FORMAT)
 
     @classmethod
-    def from_bytes(cls, data: bytes, where: str = "HEAD") -> "Head":
-        """BadInput for a newer format, Corrupt for what is no HEAD."""
-        value = codec.decode(data, where)
-        codec.check_format(value, FORMAT, where)
-        try:
-            return cls(**_typed(value))
-        except (TypeError, KeyError, ValueError) as error:
-            raise Corrupt(f"{where} is not a HEAD of format {FORMAT}: {error}") from error
+    def from_bytes(cls, data: bytes, key: str = "") -> "Head":
+        """BadInput for another format, Corrupt for what is no HEAD.
+
+        key: where it lies; HEAD of another run is none there.
+        """
+        where = key or "HEAD"
+        head = codec.typed(cls, codec.unsealed(data, FORMAT, where), where)
+        if key and key != f"{head.run}/HEAD":
+            raise Corrupt(f"{key} is the HEAD of another run, {head.run!r}")
+        return head
 
     def newest(self) -> Kept | None:
         return self.kept[-1] if self.kept else None
 
 
-def _typed(value: dict[str, Any]) -> dict[str, Any]:
-    typed = dict(value)
-    typed["kept"] = tuple(Kept(**kept) for kept in value["kept"])
-    typed["lineage"] = tuple((int(attempt), int(step)) for attempt, step in value["lineage"])
-    typed["model"] = Stored(**value["model"]) if value["model"] else None
-    return typed
+def look(store: Store, run: str) -> tuple[Head, str] | None:
+    """HEAD of a run and its version, None if there is none; raises as `Head.from_bytes`."""
+    key = layout.head_key(run)
+    found = store.read(key)
+    return (Head.from_bytes(found.data, key), found.version) if found else None
 
 
 def fresh(rng: random.Random) -> str:
@@ -201,6 +225,11 @@ class Register:
                 found = self._look()
             except (StoreDenied, StoreUnfit):
                 raise
+            except BadInput as other:
+                # Of another format, so not of our writing.
+                raise Fenced(
+                    f"another Mimir has the run now, this process stops: {other}"
+                ) from other
             except StoreError as error:
                 last = error
                 self.sleep(pause)
@@ -233,13 +262,10 @@ class Register:
         ) from (error if isinstance(error, Conflict) else None)
 
     def _look(self) -> tuple[Head, str] | None:
-        found = self.store.read(self.key)
-        if found is None:
-            return None
-        head = Head.from_bytes(found.data, self.key)
-        if self._seen is not None and head.seq < self._seen[0].seq:
+        found = look(self.store, self.key.rpartition("/")[0])
+        if found and self._seen is not None and found[0].seq < self._seen[0].seq:
             raise StoreError(
-                f"{self.key} is shown as it was at change {head.seq}, this process knows change "
-                f"{self._seen[0].seq}: the store answers from memory"
+                f"{self.key} is shown as it was at change {found[0].seq}, this process knows "
+                f"change {self._seen[0].seq}: the store answers from memory"
             )
-        return head, found.version
+        return found

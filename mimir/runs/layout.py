@@ -38,8 +38,15 @@ from mimir.errors import BadInput
 HANDOVER = "_keys"
 """The folder of a store that is no run."""
 _RUN = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
-_ORDER = re.compile(r"a(\d{4,})/order\.json")
-_CHECKPOINT = re.compile(r"a(\d{4,})/s(\d{8,})-([0-9a-f]+)\.safetensors")
+_ORDER = re.compile(r"a(\d{4,9})/order\.json", re.ASCII)
+_CHECKPOINT = re.compile(r"a(\d{4,})/s(\d{8,})-([0-9a-f]+)\.safetensors", re.ASCII)
+_LONGEST = 32
+_MODEL = re.compile(r"a\d{4,9}/model-[0-9a-f]+-[A-Za-z0-9_+-][A-Za-z0-9._+-]*", re.ASCII)
+
+
+def is_run(name: str) -> bool:
+    """Whether a folder of a store may be a run: a store has others, its own and foreign ones."""
+    return _RUN.fullmatch(name) is not None
 
 
 def check_run(run: str) -> str:
@@ -85,7 +92,11 @@ def checkpoint_key(run: str, attempt: int, step: int, nonce: str) -> str:
 def parse_checkpoint(run: str, key: str) -> tuple[int, int] | None:
     """(attempt, step) of a checkpoint key of `run`, or None for any other key."""
     match = _CHECKPOINT.fullmatch(key.removeprefix(f"{run}/"))
-    return (int(match[1]), int(match[2])) if match else None
+    if not match or max(map(len, match.groups())) > _LONGEST:
+        return None
+    found = int(match[1]), int(match[2])
+    # Of two ways to write a number one is ours: a key that we would not make is foreign.
+    return found if key.startswith(f"{run}/a{found[0]:04d}/s{found[1]:08d}-") else None
 
 
 def heartbeat_key(run: str, attempt: int) -> str:
@@ -142,6 +153,11 @@ def code_key(run: str, sha256: str, file: str) -> str:
 
 def model_key(run: str, attempt: int, nonce: str, file: str) -> str:
     return f"{attempt_prefix(run, attempt)}/model-{nonce[:12]}-{_file(file)}"
+
+
+def is_model(run: str, key: str) -> bool:
+    """Whether `model_key` makes such a key for the run."""
+    return _MODEL.fullmatch(key.removeprefix(f"{run}/")) is not None
 
 
 def handover_prefix(run: str, attempt: int) -> str:

@@ -10,6 +10,10 @@ from typing import Any
 
 from mimir.errors import Corrupt
 from mimir.runs import codec
+from mimir.runs.ranges import Hours, Price, Process, Time
+
+MOST_DETAILS, LONGEST_NAME = 32, 64
+"""Facts that only its provider knows of a machine, and characters of a name of one."""
 
 Detail = str | int | float | bool | None
 
@@ -28,20 +32,20 @@ class Machine:
     """
 
     provider: str
-    started: float
+    started: Time
     id: str = ""
     name: str = ""
     host: str = ""
-    pid: int | None = None
+    pid: Process | None = None
     gpu: str = ""
-    price: float | None = None
+    price: Price | None = None
     region: str = ""
     spot: bool = False
     place: str = ""
     image: str = ""
-    deadline: float = 0.0
+    deadline: Time = 0.0
     ends_itself: bool = False
-    estimate_hours: float | None = None
+    estimate_hours: Hours | None = None
     details: Mapping[str, Detail] = field(default_factory=dict)
 
     def detail(self, name: str) -> str:
@@ -66,7 +70,11 @@ class Machine:
         known = {each.name for each in fields(cls)} - {"details"}
         rest = {name: what for name, what in value.items() if name not in known}
         for name, what in rest.items():
-            if not isinstance(what, str | int | float | bool | None):
-                raise Corrupt(f"{where}: {name} is {type(what).__name__}, but must be plain")
+            if len(name) > LONGEST_NAME or len(rest) > MOST_DETAILS:
+                raise Corrupt(f"{where} has a field that is not known: {codec.shown(name)}")
+            if isinstance(what, str):
+                codec.one(str, what, f"{where}: {name!r}")
+            elif not isinstance(what, int | float | bool | None):
+                raise Corrupt(f"{where}: {name!r} is {type(what).__name__}, but must be plain")
         made = codec.typed(cls, {n: v for n, v in value.items() if n in known}, where)
         return replace(made, details=rest)

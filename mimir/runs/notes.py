@@ -11,14 +11,30 @@ the other, so a stop is never lost between two attempts.
 """
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 from mimir.errors import BadInput, Corrupt, StoreError
 from mimir.runs import codec, layout
-from mimir.runs.head import Head
+from mimir.runs.head import Head, look
 from mimir.runs.machine import Machine
 from mimir.runs.order import Order
+from mimir.runs.ranges import (
+    Between,
+    ExitCode,
+    Measure,
+    OneOf,
+    Process,
+    Rate,
+    Seconds,
+    Step,
+    Time,
+)
 from mimir.runs.store import Store, create_once
+
+T = TypeVar("T")
+
+FORMAT = 1
+"""Of each document that is written here."""
 
 
 @dataclass(frozen=True)
@@ -30,18 +46,18 @@ class Heartbeat:
     val: the ranking figure; figures: the others that `status` shows, not stored if there are none.
     """
 
-    time: float
-    step: int
-    total_steps: int
-    epoch: float = 0.0
-    rate: float | None = None
-    loss: float | None = None
-    val: float | None = None
-    pid: int | None = None
+    time: Time
+    step: Step
+    total_steps: Step
+    epoch: Annotated[float, Between(0, 1e9)] = 0.0
+    rate: Rate | None = None
+    loss: Measure | None = None
+    val: Measure | None = None
+    pid: Process | None = None
     host: str = ""
-    interval_s: float = 15.0
+    interval_s: Seconds = 15.0
     device: str = ""
-    figures: dict[str, float] = field(default_factory=dict)
+    figures: dict[str, Measure] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,11 +80,11 @@ class Outcome:
     itself.
     """
 
-    exit_code: int
+    exit_code: ExitCode
     reason: str
-    time: float
-    step: int
-    cause: str = ""
+    time: Time
+    step: Step
+    cause: Annotated[str, OneOf(("", "deadline", "stop", "signal"))] = ""
 
 
 @dataclass(frozen=True)
@@ -79,8 +95,8 @@ class Gone:
     on it, broke) or "refused" (there never was one).
     """
 
-    time: float
-    kind: str
+    time: Time
+    kind: Annotated[str, OneOf(("over", "eviction", "failure", "refused"))]
     why: str
 
 
@@ -91,7 +107,7 @@ class Unended:
     time: unix s.
     """
 
-    time: float
+    time: Time
     reason: str
 
 
@@ -99,7 +115,7 @@ class Unended:
 class StopRequest:
     """A request to stop one attempt. time: unix s."""
 
-    time: float
+    time: Time
     reason: str = ""
 
 
@@ -108,7 +124,7 @@ def write_heartbeat(store: Store, run: str, attempt: int, heartbeat: Heartbeat) 
     body = asdict(heartbeat)
     if not heartbeat.figures:
         del body["figures"]
-    store.put(layout.heartbeat_key(run, attempt), codec.encode(body))
+    store.put(layout.heartbeat_key(run, attempt), _encoded(body))
 
 
 def read_sign(store: Store, run: str, attempt: int) -> Sign | None:
@@ -117,8 +133,16 @@ def read_sign(store: Store, run: str, attempt: int) -> Sign | None:
     found = store.read(key)
     if found is None:
         return None
-    heartbeat = codec.typed(Heartbeat, codec.decode(found.data, key), key)
+    heartbeat = codec.typed(Heartbeat, codec.unsealed(found.data, FORMAT, key), key)
     return Sign(heartbeat, found.written, f"{found.written} {found.version}")
+
+
+def sign_of_life(store: Store, run: str, attempt: int) -> Sign | None:
+    """As read_sign; None also for what is no heartbeat: who writes nonsense counts as silent."""
+    try:
+        return read_sign(store, run, attempt)
+    except Corrupt:
+        return None
 
 
 def read_heartbeat(store: Store, run: str, attempt: int) -> Heartbeat | None:
@@ -128,33 +152,32 @@ def read_heartbeat(store: Store, run: str, attempt: int) -> Heartbeat | None:
 
 def record_outcome(store: Store, run: str, attempt: int, outcome: Outcome) -> bool:
     """Write how the attempt ended; False if that was written already (the first one stays)."""
-    return create_once(store, layout.outcome_key(run, attempt), codec.encode(asdict(outcome)))
+    return create_once(store, layout.outcome_key(run, attempt), _encoded(asdict(outcome)))
 
 
 def read_outcome(store: Store, run: str, attempt: int) -> Outcome | None:
-    value = _read(store, layout.outcome_key(run, attempt))
-    return codec.typed(Outcome, value, layout.outcome_key(run, attempt)) if value else None
+    return _read(store, layout.outcome_key(run, attempt), Outcome)
 
 
 def record_machine(store: Store, run: str, attempt: int, machine: Machine) -> bool:
     """Write what the attempt runs on; False if that was written already."""
-    return create_once(store, layout.machine_key(run, attempt), codec.encode(machine.as_json()))
+    return create_once(store, layout.machine_key(run, attempt), _encoded(machine.as_json()))
 
 
 def read_machine(store: Store, run: str, attempt: int) -> Machine | None:
     key = layout.machine_key(run, attempt)
-    value = _read(store, key)
+    value = _value(store, key)
     return None if value is None else Machine.from_json(value, key)
 
 
 def record_order(store: Store, run: str, attempt: int, order: Order) -> bool:
     """Take the right to order the attempt's machine; False if somebody has it already."""
-    return create_once(store, layout.order_key(run, attempt), codec.encode(order.as_json()))
+    return create_once(store, layout.order_key(run, attempt), _encoded(order.as_json()))
 
 
 def read_order(store: Store, run: str, attempt: int) -> Order | None:
     key = layout.order_key(run, attempt)
-    value = _read(store, key)
+    value = _value(store, key)
     return None if value is None else Order.from_json(value, key)
 
 
@@ -184,22 +207,20 @@ def refused_in(order: Order | None, attempt: int) -> frozenset[int]:
 
 def record_gone(store: Store, run: str, attempt: int, gone: Gone) -> bool:
     """Write that the attempt's machine was verified gone; False if that was written already."""
-    return create_once(store, layout.gone_key(run, attempt), codec.encode(asdict(gone)))
+    return create_once(store, layout.gone_key(run, attempt), _encoded(asdict(gone)))
 
 
 def read_gone(store: Store, run: str, attempt: int) -> Gone | None:
-    value = _read(store, layout.gone_key(run, attempt))
-    return codec.typed(Gone, value, layout.gone_key(run, attempt)) if value else None
+    return _read(store, layout.gone_key(run, attempt), Gone)
 
 
 def record_unended(store: Store, run: str, attempt: int, unended: Unended) -> bool:
     """Write that the machine cannot end itself; False if another reason was written before."""
-    return create_once(store, layout.unended_key(run, attempt), codec.encode(asdict(unended)))
+    return create_once(store, layout.unended_key(run, attempt), _encoded(asdict(unended)))
 
 
 def read_unended(store: Store, run: str, attempt: int) -> Unended | None:
-    value = _read(store, layout.unended_key(run, attempt))
-    return codec.typed(Unended, value, layout.unended_key(run, attempt)) if value else None
+    return _read(store, layout.unended_key(run, attempt), Unended)
 
 
 def request_stop(store: Store, run: str, request: StopRequest) -> int:
@@ -215,24 +236,36 @@ def request_stop(store: Store, run: str, request: StopRequest) -> int:
         attempt = before.attempt if known else newest_order(store, run)
         if attempt == 0:
             raise BadInput(f"no attempt of run {run} was ordered: there is nothing to stop")
-        create_once(store, layout.stop_key(run, attempt), codec.encode(asdict(request)))
+        create_once(store, layout.stop_key(run, attempt), _encoded(asdict(request)))
         if _head(store, run).attempt == before.attempt:
             return attempt
     raise StoreError(f"run {run} changes attempts faster than it can be asked to stop; try again")
 
 
 def stop_requested(store: Store, run: str, attempt: int) -> StopRequest | None:
-    value = _read(store, layout.stop_key(run, attempt))
-    return codec.typed(StopRequest, value, layout.stop_key(run, attempt)) if value else None
+    return _read(store, layout.stop_key(run, attempt), StopRequest)
 
 
 def _head(store: Store, run: str) -> Head:
-    found = store.read(layout.head_key(run))
+    found = look(store, run)
     if found is None:
         raise BadInput(f"there is no run {run} in {store.url}: check the name and the store")
-    return Head.from_bytes(found.data, layout.head_key(run))
+    return found[0]
 
 
-def _read(store: Store, key: str) -> dict[str, Any] | None:
+def _encoded(body: dict[str, Any]) -> bytes:
+    """A document's bytes, with its format; texts as long as they may be read."""
+    short = {n: codec.shortened(v) if isinstance(v, str) else v for n, v in body.items()}
+    return codec.sealed(short, FORMAT)
+
+
+def _read(store: Store, key: str, kind: type[T]) -> T | None:
+    """The document under the key, None if there is none. BadInput for another format, Corrupt
+    for what is no such document."""
+    value = _value(store, key)
+    return None if value is None else codec.typed(kind, value, key)
+
+
+def _value(store: Store, key: str) -> dict[str, Any] | None:
     found = store.read(key)
-    return codec.decode(found.data, key) if found else None
+    return codec.unsealed(found.data, FORMAT, key) if found else None

@@ -7,11 +7,12 @@ write, so that it also remembers which checkpoints HEAD named.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
-from mimir.errors import BadInput, Corrupt
+from mimir.errors import BadInput
 from mimir.runs import codec
 from mimir.runs.head import Kept
+from mimir.runs.ranges import Between, Hours, Number, NumberOrNone, Price, Step, Time
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class Offer:
     provider: str
     id: str
     gpu: str
-    memory_gb: float
-    price: float
+    memory_gb: Annotated[float, Between(0, 1e6)]
+    price: Price
     region: str = ""
     spot: bool = False
     place: str = ""
@@ -95,7 +96,7 @@ class Plan:
     spot: bool = False
     image: str = ""
     keys: KeySource = field(default_factory=KeySource)
-    steps: int = 0
+    steps: Step = 0
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -107,14 +108,12 @@ class Plan:
     @classmethod
     def from_json(cls, value: Mapping[str, Any], where: str) -> "Plan":
         """Corrupt, naming `where`, if it is no plan."""
-        inner = {
-            "limits": codec.typed(Limits, codec.child(value, "limits", where), where),
-            "keys": KeySource(
-                codec.one(str, value.get("role") or "", f"{where}: role"),
-                codec.one(bool, value.get("static_keys") or False, f"{where}: static_keys"),
-            ),
-        }
-        return codec.typed(cls, value, where, **inner)
+        rest = {name: each for name, each in value.items() if name not in ("role", "static_keys")}
+        keys = KeySource(
+            codec.one(str, value.get("role", ""), f"{where}: role"),
+            codec.one(bool, value.get("static_keys", False), f"{where}: static_keys"),
+        )
+        return codec.typed(cls, rest, where, keys=keys)
 
 
 @dataclass(frozen=True)
@@ -130,15 +129,15 @@ class Order:
 
     provider: str
     plan: Plan
-    time: float
+    time: Time
     offer: Offer | None = None
-    deadline: float = 0.0
-    estimate_hours: float | None = None
-    since: int = 0
-    looked: int = 0
-    refused: tuple[tuple[int, int], ...] = ()
+    deadline: Time = 0.0
+    estimate_hours: Hours | None = None
+    since: NumberOrNone = 0
+    looked: NumberOrNone = 0
+    refused: tuple[tuple[Number, Number], ...] = ()
     by: str = ""
-    step: int = 0
+    step: Step = 0
     kept: tuple[Kept, ...] = ()
 
     @property
@@ -163,27 +162,5 @@ class Order:
     @classmethod
     def from_json(cls, value: Mapping[str, Any], where: str) -> "Order":
         """Corrupt, naming `where`, if it is no order."""
-        offer = codec.child(value, "offer", where)
-        inner = {
-            "plan": Plan.from_json(codec.child(value, "plan", where), f"{where}: plan"),
-            "offer": codec.typed(Offer, offer, f"{where}: offer") if offer else None,
-            "refused": _ranges(value.get("refused")),
-            "kept": _kept(value.get("kept"), f"{where}: kept"),
-        }
-        return codec.typed(cls, value, where, **inner)
-
-
-def _kept(value: Any, where: str) -> tuple[Kept, ...]:
-    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-        raise Corrupt(f"{where} is no list of checkpoints")
-    return tuple(codec.typed(Kept, each, where) for each in value)
-
-
-def _ranges(value: Any) -> tuple[tuple[int, int], ...]:
-    """Pairs of attempts; () for anything else, for they only save requests."""
-    pairs = value if isinstance(value, list) else []
-    if not all(
-        isinstance(each, list) and [type(number) for number in each] == [int, int] for each in pairs
-    ):
-        return ()
-    return tuple((first, last) for first, last in pairs)
+        plan = Plan.from_json(codec.child(value, "plan", where), f"{where}: plan")
+        return codec.typed(cls, value, where, plan=plan)

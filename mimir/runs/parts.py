@@ -4,9 +4,10 @@
 
 A part is there whole or not at all, so a machine that dies leaves what it sent. Parts are
 created, not overwritten: a restarted process of the attempt goes on after its predecessor's.
+A part of the metrics begins with a line that bears its format; a part of the log is what was
+printed, and has none.
 """
 
-import json
 import logging
 import re
 import threading
@@ -15,21 +16,27 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from mimir.errors import Conflict, Corrupt, StoreDenied, StoreError, StoreUnfit
-from mimir.runs import layout
+from mimir.runs import codec, layout
 from mimir.runs.head import Head
-from mimir.runs.store import Store
+from mimir.runs.ranges import FLOAT32, MOST_STEPS
+from mimir.runs.store import DOCUMENT, Store
 
+FORMAT = 1
+"""Of a part of the metrics."""
 KINDS = {"log": ".txt", "metrics": ".jsonl"}
-# An outage of the store must not eat the machine's memory; a day of log is far below this.
-LIMIT = 16 << 20
-READERS = 8
-AHEAD = 4 * READERS
+PART = DOCUMENT // 8
+"""Characters of a part at most: with its escapes it is still a small object."""
+AHEAD = 32
 """Parts that are fetched before the first of them is used."""
 MOST_METRICS = 256 << 20
 """Characters of a run's metrics that are read: a row has some 250."""
 MOST_ROW = 16 << 10
 _COLUMN = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _PEPTIDE = re.compile(r"[A-Z]{1,20}")
+# An outage of the store must not eat the machine's memory; a day of log is far below this.
+LIMIT = 16 << 20
+READERS = 8
+_PART = re.compile(r"(\d{6,9})\.(?:txt|jsonl)", re.ASCII)
 _log = logging.getLogger(__name__)
 
 
@@ -51,6 +58,7 @@ class PartWriter:
         self._store = store
         self._folder = f"{prefix}/{kind}/"
         self._suffix = KINDS[kind]
+        self._header = f'{{"format":{FORMAT}}}\n' if kind == "metrics" else ""
         self._on_error = on_error or (lambda error: _log.warning("%s", error))
         self._buffer: list[str] = []
         self._size = 0
@@ -76,14 +84,9 @@ class PartWriter:
             self.add(text)
         with self._sending:
             try:
-                if self._unsure:
-                    self._send(self._unsure.encode())
-                with self._adding:
-                    self._unsure = "".join(self._buffer)
-                    self._buffer, self._size = [], 0
-                if self._unsure:
-                    self._send(self._unsure.encode())
-                self._unsure = ""
+                while self._unsure or self._take():
+                    self._send(self._unsure.encode(errors="replace"))
+                    self._unsure = ""
                 return True
             except StoreError as error:
                 self._on_error(error)
@@ -93,6 +96,24 @@ class PartWriter:
     def dropped(self) -> int:
         """Characters lost because the store was away for too long."""
         return self._dropped
+
+    def _take(self) -> str:
+        """Move what fits into one part out of the buffer; "" if there is nothing."""
+        with self._adding:
+            taken, left = "", PART
+            while self._buffer and left > 0:
+                text = self._buffer.pop(0)
+                if len(text) > left:  # a row of metrics is far shorter than a part
+                    if taken:
+                        self._buffer.insert(0, text)
+                        break
+                    self._buffer.insert(0, text[left:])
+                    text = text[:left]
+                taken += text
+                left -= len(text)
+            self._size -= len(taken)
+            self._unsure = self._header + taken if taken else ""
+        return self._unsure
 
     def _send(self, data: bytes) -> None:
         if self._number is None:
@@ -117,17 +138,41 @@ class PartWriter:
 def read_parts(
     store: Store, run: str, attempt: int, kind: str, after: int = 0
 ) -> Iterator[tuple[int, str]]:
-    """(number, text) of the parts with a number above `after`, in order; for following a log."""
+    """(number, text) of the parts with a number above `after`, in order; for following a log.
+
+    What is none of our parts, because it is too large or bears no format, is left out with a
+    warning; in a log the sentence stands in its place.
+
+    Raises:
+        BadInput: a part of the metrics is of another format.
+    """
     folder = f"{layout.attempt_prefix(run, attempt)}/{kind}/"
     wanted = [(number, key) for number, key in _numbered(store, folder) if number > after]
+
+    def text(part: tuple[int, str]) -> str:
+        try:
+            return _text(store, part[1], kind)
+        except Corrupt as error:
+            _log.warning("%s", error)
+            return f"[{error}]\n" if kind == "log" else ""
+
     # A night's log has thousands of parts, and a bucket answers each in some 50 ms. Few are ahead
     # of the reader: all of them at once may be more than the memory holds.
     with ThreadPoolExecutor(READERS) as pool:
         for at in range(0, len(wanted), AHEAD):
             part = wanted[at : at + AHEAD]
-            bodies = pool.map(lambda one: store.get(one[1]), part)
-            for (number, _), body in zip(part, bodies, strict=True):
-                yield number, body.decode(errors="replace")
+            for (number, _), body in zip(part, pool.map(text, part), strict=True):
+                yield number, body
+
+
+def _text(store: Store, key: str, kind: str) -> str:
+    """A part without the line that bears its format."""
+    text = store.get(key, limit=DOCUMENT).decode(errors="replace")
+    if kind != "metrics":
+        return text
+    header, _, rows = text.partition("\n")
+    codec.check_format(codec.decode(header, key), FORMAT, key)
+    return rows
 
 
 def read_metrics(store: Store, run: str, head: Head) -> list[dict[str, Any]]:
@@ -138,27 +183,21 @@ def read_metrics(store: Store, run: str, head: Head) -> list[dict[str, Any]]:
     What is no row (see `metrics_row`) is left out.
 
     Raises:
+        BadInput: a part is of another format.
         Corrupt: there is more than any run writes.
     """
     merged: dict[int, dict[str, Any]] = {}
     taken = 0
     for index, (attempt, _) in enumerate(head.lineage):
         limit = min((step for _, step in head.lineage[index + 1 :]), default=None)
-        rest = ""
         for _, text in read_parts(store, run, attempt, "metrics"):
             taken += len(text)
             if taken > MOST_METRICS:
                 raise Corrupt(f"the metrics of run {run} have more than {MOST_METRICS:,} letters")
-            *lines, rest = (rest + text).split("\n")
-            _merge(merged, lines, limit)
-        _merge(merged, [rest], limit)
+            for row in filter(None, map(metrics_row, text.split("\n"))):
+                if limit is None or row["step"] <= limit:
+                    merged.setdefault(row["step"], {}).update(row)
     return [merged[step] for step in sorted(merged)]
-
-
-def _merge(merged: dict[int, dict[str, Any]], lines: list[str], limit: int | None) -> None:
-    for row in filter(None, map(metrics_row, lines)):
-        if limit is None or row["step"] <= limit:
-            merged.setdefault(row["step"], {}).update(row)
 
 
 def metrics_row(line: str) -> dict[str, Any] | None:
@@ -170,12 +209,10 @@ def metrics_row(line: str) -> dict[str, Any] | None:
     if len(line) > MOST_ROW:
         return None
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
+        row = codec.decode(line, "a row")
+    except Corrupt:
         return None
-    if not isinstance(row, dict) or type(row.get("step")) is not int:
-        return None
-    if not 0 <= row["step"] < 2**53:
+    if type(row.get("step")) is not int or not 0 <= row["step"] <= MOST_STEPS:
         return None
     return {
         name: value
@@ -186,7 +223,7 @@ def metrics_row(line: str) -> dict[str, Any] | None:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) < 2**63
+    return type(value) in (int, float) and abs(value) < FLOAT32
 
 
 def _are_peptides(value: Any) -> bool:
@@ -196,7 +233,7 @@ def _are_peptides(value: Any) -> bool:
 
 
 def _numbered(store: Store, folder: str) -> Iterator[tuple[int, str]]:
+    """(number, key) of the parts in a folder, by number; what is named otherwise is no part."""
     for key in store.list(folder):
-        stem = key[len(folder) :].partition(".")[0]
-        if stem.isdecimal():
-            yield int(stem), key
+        if found := _PART.fullmatch(key[len(folder) :]):
+            yield int(found[1]), key

@@ -13,6 +13,7 @@ from typing import Any
 from mimir.errors import BadInput, Corrupt, RunExists
 from mimir.runs import codec, layout
 from mimir.runs.head import Head
+from mimir.runs.ranges import Time
 from mimir.runs.store import Progress, Store, Stored, create_once
 from mimir.text import near
 
@@ -30,11 +31,10 @@ class RunRecord:
     preset: str
     config: dict[str, Any]
     seed: int
-    created: float
+    created: Time
     data: Stored | None = None
     code: Stored | None = None
     probe: dict[str, Any] = field(default_factory=dict)
-    format: int = FORMAT
 
     def __post_init__(self) -> None:
         layout.check_run(self.name)
@@ -51,22 +51,20 @@ class RunRecord:
         return codec.digest(self.config)
 
     def to_bytes(self) -> bytes:
-        return codec.encode({**asdict(self), "config_sha256": self.config_sha256})
+        return codec.sealed({**asdict(self), "config_sha256": self.config_sha256}, FORMAT)
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str = "run.json") -> "RunRecord":
-        """BadInput for a newer format, Corrupt for what is no record or was edited."""
-        value = codec.decode(data, where)
-        codec.check_format(value, FORMAT, where)
+        """BadInput for another format, Corrupt for what is no record or was edited."""
+        value = codec.unsealed(data, FORMAT, where)
         promised = value.pop("config_sha256", None)
-        try:
-            for name in ("data", "code"):
-                value[name] = Stored(**value[name]) if value[name] else None
-            record = cls(**value)
-        except (TypeError, KeyError) as error:
-            raise Corrupt(f"{where} is not a record of format {FORMAT}: {error}") from error
+        record = codec.typed(cls, value, where)
         if record.config_sha256 != promised:
             raise Corrupt(f"{where}: the configuration is not the one submitted; it was edited")
+        for stored, folder in ((record.data, "data"), (record.code, "code")):
+            ours = f"{record.name}/{folder}/{stored.sha256}-" if stored else ""
+            if stored and not stored.key.startswith(ours):
+                raise Corrupt(f"{where}: {stored.key!r} is no {folder} of this run")
         return record
 
 
@@ -89,7 +87,7 @@ def create_run(
         data=_described(data, name, layout.data_key) if data else record.data,
         code=_described(code, name, layout.code_key) if code else record.code,
     )
-    existing = _read(store, name)
+    existing = find_run(store, name)
     if existing is None:
         for path, content in ((data, wanted.data), (code, wanted.code)):
             if path and content and content.key not in store.list(content.key):
@@ -126,7 +124,7 @@ def read_run(store: Store, name: str, sha256: str = "") -> RunRecord:
             f"{layout.record_key(name)} is not the one that this attempt was ordered for: it was "
             "edited; restore it, or submit under another name"
         )
-    record = _read(store, name)
+    record = find_run(store, name)
     if record is None:
         meant = near(name, store.folders())
         hint = f"did you mean {' or '.join(meant)}?" if meant else "check the name and the store"
@@ -134,10 +132,16 @@ def read_run(store: Store, name: str, sha256: str = "") -> RunRecord:
     return record
 
 
-def _read(store: Store, name: str) -> RunRecord | None:
+def find_run(store: Store, name: str) -> RunRecord | None:
+    """The record of a run, None if there is none; raises as `RunRecord.from_bytes`."""
     key = layout.record_key(name)
     found = store.read(key)
-    return RunRecord.from_bytes(found.data, key) if found else None
+    if found is None:
+        return None
+    record = RunRecord.from_bytes(found.data, key)
+    if record.name != name:
+        raise Corrupt(f"{key} is the record of another run, {record.name!r}")
+    return record
 
 
 def _described(path: Path, run: str, key: Any) -> Stored:
@@ -173,11 +177,16 @@ def _differ(existing: RunRecord, wanted: RunRecord, name: str) -> bool:
     return bool(getattr(existing, name) != getattr(wanted, name))
 
 
+def check_not_lost(store: Store, name: str) -> None:
+    """Corrupt if a run without HEAD has had attempts: nobody may begin it afresh."""
+    if any(True for _ in store.list(f"{name}/a")):
+        key = layout.head_key(name)
+        raise Corrupt(f"{key} is missing although the run has attempts: restore it")
+
+
 def _ensure_head(store: Store, name: str) -> None:
     key = layout.head_key(name)
     if store.read(key) is not None:
         return
-    # A run that trained has attempts: a new HEAD would make it start over from nothing.
-    if any(True for _ in store.list(f"{name}/a0")):
-        raise Corrupt(f"{key} is missing although the run has attempts: restore it")
+    check_not_lost(store, name)
     create_once(store, key, Head(run=name, nonce="created").to_bytes())

@@ -9,11 +9,12 @@ import hashlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from boto3.s3.transfer import TransferConfig
 
 from mimir.errors import BadInput
+from mimir.runs.store import too_large
 
 PART = 16 << 20
 TRANSFER = TransferConfig(
@@ -49,6 +50,30 @@ def opened(content: bytes | memoryview | Path) -> BinaryIO:
         return content.open("rb")
     except OSError as error:
         raise BadInput(f"cannot read {content}: {error.strerror}") from error
+
+
+def bounded(body: Any, limit: int) -> bytes | None:
+    """A body of at most so many bytes, None if it has more; raises as botocore's StreamingBody,
+    also for one that broke off."""
+    data = b""
+    while more := body.read(limit + 1 - len(data)):
+        data += more
+        if len(data) > limit:
+            return None
+    return data
+
+
+class Bounded(io.BytesIO):
+    """Memory for a download that takes no more than `size` bytes; Corrupt for more."""
+
+    def __init__(self, key: str, size: int) -> None:
+        super().__init__()
+        self._key, self._size = key, size
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > self._size:
+            raise too_large(self._key, None, self._size)
+        return super().write(data)
 
 
 class _View(io.RawIOBase):

@@ -8,7 +8,6 @@ never matches there. `compare_and_swap` learns the form that works and then stay
 
 import contextlib
 import copy
-import io
 import os
 import sys
 import threading
@@ -21,10 +20,18 @@ from mimir.errors import Conflict, Corrupt, NotFound, StoreDenied, StoreError
 from mimir.runs.s3_address import addresses, pin
 from mimir.runs.s3_client import connect
 from mimir.runs.s3_clock import ServerClock
-from mimir.runs.s3_content import PART, TRANSFER, etag, opened, sha256
+from mimir.runs.s3_content import PART, TRANSFER, Bounded, bounded, etag, opened, sha256
 from mimir.runs.s3_errors import ABSENT, code_of, status_of, told
 from mimir.runs.s3_url import Bucket, parse_url
-from mimir.runs.store import Progress, Stored, Versioned, check_key, verify
+from mimir.runs.store import (
+    DOCUMENT,
+    Progress,
+    Stored,
+    Versioned,
+    check_key,
+    too_large,
+    verify,
+)
 
 __all__ = ["TRANSFER", "S3Store", "open_url"]
 
@@ -74,18 +81,22 @@ class S3Store:
     def now(self) -> float:
         """The server's clock, as its last answer told it: mostly it costs no request."""
         told = self._clock.now()
+        if told is not None:
+            return told
+        ask = self._client.list_objects_v2
+        why = StoreError(f"{self._name('')} does not tell the time: its answers have no Date")
+        try:
+            self._call("list", "", lambda: ask(Bucket=self.bucket.name, MaxKeys=1))
+        except StoreDenied as error:  # which is an answer too, unless it was a stranger's
+            why = error
+        told = self._clock.now()
         if told is None:
-            with contextlib.suppress(StoreDenied):  # which is an answer too
-                ask = self._client.list_objects_v2
-                self._call("list", "", lambda: ask(Bucket=self.bucket.name, MaxKeys=1))
-            told = self._clock.now()
-        if told is None:
-            raise StoreError(f"{self._name('')} does not tell the time: its answers have no Date")
+            raise why
         return told
 
-    def read(self, key: str) -> Versioned | None:
+    def read(self, key: str, *, limit: int = DOCUMENT) -> Versioned | None:
         try:
-            return self._sought("read", key, lambda: self._fetch(key))
+            return self._sought("read", key, lambda: self._fetch(key, limit))
         except NotFound:
             return None
 
@@ -138,15 +149,17 @@ class S3Store:
         *,
         size: int | None = None,
         sha256: str | None = None,
+        limit: int = DOCUMENT,
         progress: Progress | None = None,
     ) -> bytes:
         at = self._at(key)
         if size is None or size <= PART:
-            data = self._sought("read", key, lambda: self._fetch(key)).data
+            most = limit if size is None else size
+            data = self._sought("read", key, lambda: self._fetch(key, most)).data
             if progress:
                 progress(len(data))
         else:
-            into = io.BytesIO()
+            into = Bounded(key, size)
             self._sought(
                 "download",
                 key,
@@ -226,7 +239,7 @@ class S3Store:
         self.etag_form = form
         return made
 
-    def _fetch(self, key: str) -> Versioned:
+    def _fetch(self, key: str, limit: int) -> Versioned:
         at = self._at(key)
         for left in reversed(range(_READS)):
             answer = self._client.get_object(**at)
@@ -235,13 +248,16 @@ class S3Store:
                 # Not `with answer["Body"]`: that gives the raw stream, which takes a body that
                 # broke off for a whole one or raises what is not boto3's.
                 with contextlib.closing(answer["Body"]) as body:
-                    return Versioned(body.read(), version, written)
+                    data = bounded(body, limit)
+                break
             except Exception:
                 # boto3 tries requests again, but not a body that broke off on its way, for which
                 # botocore, urllib3 and ssl each have classes of their own.
                 if not left:
                     raise
-        raise AssertionError
+        if data is None:
+            raise too_large(self._name(key), answer.get("ContentLength"), limit)
+        return Versioned(data, version, written)
 
     def _sought(self, action: str, key: str, request: Callable[[], T]) -> T:
         """`request`, with NotFound for a missing object and for nothing else.

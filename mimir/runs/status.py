@@ -6,22 +6,27 @@ still commit is decided by HEAD and nothing else. Ages are by the store's own cl
 computer's time is held against another's.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
-from mimir.errors import BAD_CONFIG, NON_FINITE, MimirError
+from mimir.errors import BAD_CONFIG, NON_FINITE, Corrupt, sentence
 from mimir.runs import final, layout, notes, orders
 from mimir.runs.figures import RANKING, from_heartbeat
-from mimir.runs.head import ENDED, Head, Kept
+from mimir.runs.head import ENDED, Head, Kept, look
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone, Sign
 from mimir.runs.order import Order
-from mimir.runs.record import read_run
+from mimir.runs.record import check_not_lost, find_run, read_run
 from mimir.runs.store import Store
+
+T = TypeVar("T")
 
 DISPUTED = "disputed"
 """State of a run whose HEAD is not to be believed."""
+SLOWEST = 1e-6
+"""Steps/s: what is slower has no end that could be told."""
 SILENT_AFTER = 4.0
 """Heartbeats that may be missed before an attempt is called silent."""
 
@@ -31,8 +36,9 @@ class AttemptStatus:
     """One attempt. end: "" while it may be working, else one sentence; times in unix s.
 
     cause: who ended it, as Outcome.cause. unended: why its machine could not end itself, "" if
-    it did not say so. order and machine: order.json and machine.json. gone:
-    since when its machine is no more, and why.
+    it did not say so. order and machine: order.json and machine.json. gone: since when its
+    machine is no more, and why. damage: what is wrong with what its machine wrote, which then
+    counts as not written; "" if nothing is.
     """
 
     attempt: int
@@ -45,6 +51,7 @@ class AttemptStatus:
     machine: Machine | None = None
     order: Order | None = None
     gone: Gone | None = None
+    damage: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,8 @@ class Status:
     HEAD says. silent_s: seconds since the last sign of a running attempt, None if it has given
     none; beat: another one for each sign, "" without one. at: when it was asked for, in unix s by
     the store's clock, as created is. val: the held-out figure that ranks checkpoints; figures: the
-    others that a status shows.
+    others that a status shows. damage: what is wrong with what the run's machines wrote, which
+    counts as not written then; "" if nothing is.
     """
 
     run: str
@@ -82,6 +90,7 @@ class Status:
     best: str | None
     created: float
     figures: dict[str, float] = field(default_factory=dict)
+    damage: str = ""
     warning: str = ""
     sealed: bool = False
     beat: str = ""
@@ -118,12 +127,13 @@ class Listed:
 
 
 def read_head(store: Store, run: str) -> Head:
-    """HEAD of an existing run; BadInput if there is no such run."""
-    found = store.read(layout.head_key(run))
+    """HEAD of an existing run; BadInput if there is no such run, Corrupt if HEAD was lost."""
+    found = look(store, run)
     if found is None:
         read_run(store, run)
+        check_not_lost(store, run)
         return Head(run=run)  # run.json is there, HEAD not yet: a submission was cut off
-    return Head.from_bytes(found.data, layout.head_key(run))
+    return found[0]
 
 
 def final_head(store: Store, run: str, now: float) -> Head:
@@ -167,7 +177,7 @@ def derive(store: Store, run: str, now: float) -> Status:
             return derive(store, run, now)
         head = again
     stop = notes.stop_requested(store, run, head.attempt) if head.attempt else None
-    whose, sign = _newest_sign(store, run, head)
+    whose, sign, unread = _newest_sign(store, run, head)
     latest = sign.heartbeat if sign else None
     heartbeat = latest if whose == head.attempt else None
     state, reason = _state(head, current if over else None, stopping=stop is not None)
@@ -180,7 +190,7 @@ def derive(store: Store, run: str, now: float) -> Status:
     val = latest.val if latest and latest.val is not None else measured[-1] if measured else None
     step = max(heartbeat.step, head.step) if running and heartbeat else head.step
     total = latest.total_steps if latest else None
-    rate = latest.rate if latest and running else None
+    rate = latest.rate if latest and latest.rate and latest.rate > SLOWEST and running else None
     return Status(
         run=run,
         preset=record.preset,
@@ -205,6 +215,7 @@ def derive(store: Store, run: str, now: float) -> Status:
         best=head.best,
         created=record.created,
         figures=from_heartbeat(latest.figures) if latest else {},
+        damage="; ".join([*unread, *(each.damage for each in attempts if each.damage)]),
         warning=_warning(written, sealed, order),
         sealed=sealed is not None,
         beat=sign.beat if sign and heartbeat else "",
@@ -224,21 +235,31 @@ def _warning(head: Head, sealed: Head | None, order: Order | None) -> str:
 
 
 def list_names(store: Store) -> list[str]:
-    """The names of all runs of a store."""
-    return [n for n in store.folders() if store.read(layout.record_key(n)) is not None]
+    """The names of all runs of a store, damaged ones too.
+
+    What else lies there is none: Mimir's own folders, foreign ones, files.
+    """
+    return [listed.run for listed in _listed(store, lambda run: None)]
 
 
 def list_runs(store: Store, now: float) -> list[Listed]:
     """All runs of a store by name. One run that cannot be read does not hide the others."""
+    return _listed(store, lambda run: derive(store, run, now))
+
+
+def _listed(store: Store, look_at: Callable[[str], Status | None]) -> list[Listed]:
     runs = []
     for name in store.folders():
-        if name == layout.HANDOVER:
+        if not layout.is_run(name):
             continue
         try:
-            if store.read(layout.record_key(name)) is not None:
-                runs.append(Listed(name, derive(store, name, now)))
-        except MimirError as error:
-            runs.append(Listed(name, None, str(error)))
+            if find_run(store, name) is not None:
+                runs.append(Listed(name, look_at(name)))
+            elif store.read(layout.head_key(name)) is not None:
+                missing = layout.record_key(name)
+                runs.append(Listed(name, None, f"{missing} is missing: restore it"))
+        except Exception as error:  # noqa: BLE001 - told in the run's place; the others are shown
+            runs.append(Listed(name, None, sentence(error)))
     return runs
 
 
@@ -251,14 +272,33 @@ def _state(head: Head, over: AttemptStatus | None, *, stopping: bool) -> tuple[s
     return ("stopped" if stopping else "interrupted"), over.end
 
 
-def _newest_sign(store: Store, run: str, head: Head) -> tuple[int, Sign | None]:
-    """Of the newest attempt that gave a sign, with its number; a queued attempt has none yet."""
-    begun = [attempt for attempt, _ in reversed(head.lineage)]
+def _newest_sign(store: Store, run: str, head: Head) -> tuple[int, Sign | None, list[str]]:
+    """Of the newest attempt that gave a sign, with its number, and what was wrong with newer ones.
+
+    A queued attempt has none yet.
+    """
+    begun = [attempt for attempt, _ in reversed(head.lineage) if attempt <= head.attempt]
+    wrong: list[str] = []
     for attempt in dict.fromkeys((head.attempt, *begun)) if head.attempt else ():
-        latest = notes.read_sign(store, run, attempt)
+        latest = _unless_damaged(notes.read_sign, store, run, attempt, wrong)
         if latest is not None:
-            return attempt, latest
-    return 0, None
+            return attempt, latest, wrong
+    return 0, None, wrong
+
+
+def _unless_damaged(
+    read: Callable[[Store, str, int], T | None],
+    store: Store, run: str, attempt: int, wrong: list[str],
+) -> T | None:  # fmt: skip
+    """What a machine wrote; None, with a sentence in `wrong`, if it is no such document.
+
+    A machine that writes nonsense must not keep anybody from ending it: it counts as silent.
+    """
+    try:
+        return read(store, run, attempt)
+    except Corrupt as error:
+        wrong.append(str(error))
+        return None
 
 
 def _attempts(store: Store, run: str, head: Head, order: Order | None) -> tuple[AttemptStatus, ...]:
@@ -282,8 +322,9 @@ def _attempts(store: Store, run: str, head: Head, order: Order | None) -> tuple[
 
 
 def _attempt(store: Store, run: str, head: Head, number: int) -> AttemptStatus:
-    outcome = notes.read_outcome(store, run, number)
-    unended = notes.read_unended(store, run, number)
+    wrong: list[str] = []
+    outcome = _unless_damaged(notes.read_outcome, store, run, number, wrong)
+    unended = _unless_damaged(notes.read_unended, store, run, number, wrong)
     from_step = dict(head.lineage).get(number)
     gone = notes.read_gone(store, run, number)
     if outcome is not None:
@@ -305,4 +346,5 @@ def _attempt(store: Store, run: str, head: Head, number: int) -> AttemptStatus:
         machine=notes.read_machine(store, run, number),
         order=notes.read_order(store, run, number),
         gone=gone,
+        damage="; ".join(wrong),
     )

@@ -19,7 +19,11 @@ from typing import Protocol, cast
 from urllib.parse import unquote, urlsplit
 
 from mimir.errors import BadInput, Conflict, Corrupt, StoreDenied, StoreError, StoreUnfit
+from mimir.runs.ranges import Size
 from mimir.text import near
+
+DOCUMENT = 1 << 20
+"""Bytes that a small object has at most: what is larger is refused before it is in memory."""
 
 Progress = Callable[[int], None]
 """Called with bytes done since the last call, from any thread; negative when a part is redone."""
@@ -42,7 +46,7 @@ class Stored:
     """An object's key, size in bytes and SHA-256 (hex): enough to fetch and to verify it."""
 
     key: str
-    size: int
+    size: Size
     sha256: str
 
     def __post_init__(self) -> None:
@@ -63,8 +67,11 @@ class Store(Protocol):
         by hours. It is good to a few seconds.
         """
 
-    def read(self, key: str) -> Versioned | None:
-        """A small object and its version; None if there is none."""
+    def read(self, key: str, *, limit: int = DOCUMENT) -> Versioned | None:
+        """A small object and its version; None if there is none.
+
+        Corrupt if it has more than `limit` bytes, of which no more than these are read.
+        """
 
     def put_if_absent(self, key: str, data: bytes) -> str:
         """Write only if there is no such object; the new version, or Conflict."""
@@ -86,9 +93,14 @@ class Store(Protocol):
         *,
         size: int | None = None,
         sha256: str | None = None,
+        limit: int = DOCUMENT,
         progress: Progress | None = None,
     ) -> bytes:
-        """The content. NotFound if missing, Corrupt if size or digest differ from those given."""
+        """The content. NotFound if missing, Corrupt if size or digest differ from those given.
+
+        No more than `size` bytes are read, or than `limit` where no size is given: Corrupt if
+        there are more.
+        """
 
     def list(self, prefix: str) -> Iterator[str]:
         """All keys that begin with `prefix`, sorted."""
@@ -158,6 +170,12 @@ def check_key(key: str) -> str:
     if "\\" in key or any(ord(char) < 32 for char in key):
         raise ValueError(f"illegal key {key!r}")
     return key
+
+
+def too_large(key: str, size: int | None, limit: int) -> Corrupt:
+    """What is said of an object with more bytes than may be read. size: None if it is not known."""
+    has = f"{size} bytes" if size is not None else "more bytes"
+    return Corrupt(f"{key} has {has} where at most {limit} are expected; it is not read")
 
 
 def verify(data: bytes, key: str, size: int | None, sha256: str | None) -> bytes:

@@ -5,17 +5,18 @@ writes them in random order, and equal states would have unequal digests. What f
 the step (order, masks, learning rate) is not stored.
 """
 
-import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from mimir.data.files import canonical_json
+from mimir.data.files import canonical_json, record_of
 from mimir.errors import BadInput, Corrupt, NonFinite
+from mimir.runs import codec
+from mimir.runs.ranges import MOST_STEPS, Between, Measure, Number, Step
 from mimir.training.state import TrainingState
 
 FORMAT = 1
@@ -25,18 +26,18 @@ FORMAT = 1
 class Record:
     """What a checkpoint says of itself, beside its tensors."""
 
-    step: int
+    step: Step
     config_sha256: str
     data_sha256: str
-    attempt: int
+    attempt: Number
     torch: str
     device: str
-    evaluated: int = -1
+    evaluated: Annotated[int, Between(-1, MOST_STEPS)] = -1
     """Step of the last validation."""
-    val: float | None = None
+    val: Measure | None = None
     """Its figure: held-out NELBO of background peptides, nats per residue."""
-    best: float | None = None
-    stale: int = 0
+    best: Measure | None = None
+    stale: Step = 0
     """Validations since the best one."""
     format: int = FORMAT
 
@@ -88,23 +89,16 @@ def decode(
         BadInput: of another format, configuration or data set.
     """
     try:
-        tensors = load(content)
-        size = int.from_bytes(content[:8], "little")
-        body = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["mimir"])
-        found = body["format"]
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        body = record_of(content, "its record")
+    except (Corrupt, BadInput) as error:
         raise Corrupt(f"not a whole checkpoint ({error})") from None
-    if found != FORMAT:
-        raise BadInput(
-            f"the checkpoint has format {found}, this Mimir reads {FORMAT}: use the "
-            "version that wrote it"
-        )
-    try:
-        record = Record(**body)
-    except TypeError as error:
-        raise Corrupt(f"not a whole checkpoint ({error})") from None
+    codec.check_format(body, FORMAT, "the checkpoint")
+    record = codec.typed(Record, body, "not a whole checkpoint, its record")
     if record.config_sha256 != config_sha256:
         raise BadInput("the checkpoint is of another configuration than this run's")
     if record.data_sha256 != data_sha256:
         raise BadInput("the checkpoint was trained on another data set than this run's")
-    return record, tensors
+    try:
+        return record, load(content)
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise Corrupt(f"not a whole checkpoint ({error})") from None

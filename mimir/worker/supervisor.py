@@ -24,12 +24,15 @@ from mimir.errors import (
     FENCED,
     INTERRUPTED,
     NON_FINITE,
+    BadInput,
     MimirError,
     StoreError,
+    sentence,
 )
 from mimir.runs import layout, notes
 from mimir.runs.notes import Outcome
 from mimir.runs.parts import PartWriter
+from mimir.runs.record import read_run
 from mimir.runs.status import read_head
 from mimir.runs.store import Store, open_store
 from mimir.text import one_line
@@ -75,7 +78,14 @@ class Worker:
 
     def work(self) -> int:
         """Run the attempt to its end; the worker's exit code."""
-        over = notes.read_outcome(self.store, self.run, self.attempt)
+        try:
+            read_run(self.store, self.run)
+            read_head(self.store, self.run)
+            over = notes.read_outcome(self.store, self.run, self.attempt)
+        except BadInput as error:
+            # Of another format, for one: what this Mimir wrote there, the other could not read.
+            self._tell(str(error))
+            return BAD_CONFIG
         if over is not None:
             self._tell(f"attempt {self.attempt} of {self.run} has ended already: {over.reason}")
             return over.exit_code if over.exit_code in _PASSED_ON else INTERRUPTED
@@ -137,7 +147,7 @@ class Worker:
 
         In a thread of its own: a store may take minutes to answer, and a deadline does not wait.
         """
-        sent = -LOG_EVERY
+        sent, complaint = -LOG_EVERY, ""
         while not ended.wait(STOP_POLL):
             try:
                 if time.monotonic() - sent >= LOG_EVERY:
@@ -146,8 +156,9 @@ class Worker:
                     self._set_clock()
                 request = notes.stop_requested(self.store, self.run, self.attempt)
             except Exception as error:  # noqa: BLE001 - asked again in two seconds
-                if not isinstance(error, MimirError):
-                    self._tell(f"the store could not be asked: {type(error).__name__}")
+                if not isinstance(error, StoreError) and str(error) != complaint:
+                    complaint = str(error)
+                    self._tell(f"a request to stop could not be read: {sentence(error)}")
                 continue
             if request is not None:
                 why = f" ({request.reason})" if request.reason else ""
@@ -223,6 +234,9 @@ class Worker:
                 if code != FENCED:
                     outcome = Outcome(code, reason, self._now(), head.step, self._wish[1])
                     notes.record_outcome(self.store, self.run, self.attempt, outcome)
+                return
+            except BadInput as error:
+                self._tell(f"the outcome is not written: {error}")
                 return
             except MimirError as error:
                 self._tell(f"the outcome is not written yet: {error}")

@@ -5,6 +5,7 @@ import pytest
 
 from mimir.data.alphabet import encode
 from mimir.data.baselines import STRENGTH, Baselines, measure
+from mimir.runs import codec
 
 
 def _measure(*rows: tuple[str, int, int]) -> Baselines:
@@ -59,7 +60,7 @@ def test_none_without_validation_rows_and_back_from_json() -> None:
     found = _measure(("AAAA", 0, 0), ("CCCC", 0, 1), ("DDDD", 1, 0))
     assert found.pairs is None
     assert found.background is not None
-    assert Baselines.from_json(found.as_json()) == found
+    assert codec.typed(Baselines, found.as_json(), "it") == found
 
 
 def test_a_window_does_not_see_the_one_before() -> None:

@@ -200,14 +200,17 @@ def test_load_names_what_is_damaged(
 def test_load_refuses_other_formats(tmp_path: Path, csv_path: Path) -> None:
     _, out = _pack(csv_path)
     tensors, record = files.from_bytes(out.read_bytes(), out)
-    for change, error in (
-        ({"format": 2}, BadInput),
-        ({"alphabet": "ACDE"}, BadInput),
-        ({"yardsticks": {"background": None}}, Corrupt),
-        ({"yardsticks": {"background": {"x": 1}, "pairs": None}}, Corrupt),
+    again = "pack its CSV again"
+    for change, error, says in (
+        ({"format": 2}, BadInput, "format 2.*newer Mimir"),
+        ({"format": "1"}, Corrupt, "no format number"),
+        ({"alphabet": "ACDE"}, BadInput, again),
+        ({"targets": [1]}, Corrupt, again),
+        ({"yardsticks": {"background": None}}, Corrupt, again),
+        ({"yardsticks": {"background": {"x": 1}, "pairs": None}}, Corrupt, again),
     ):
         out.write_bytes(files.to_bytes(tensors, {**record, **change}))
-        with pytest.raises(error, match="pack its CSV again"):
+        with pytest.raises(error, match=says):
             load(out)
     with pytest.raises(BadInput, match="there is no packed data set"):
         load(tmp_path / "none")

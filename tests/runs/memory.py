@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mimir.errors import Conflict, NotFound
-from mimir.runs.store import Progress, Stored, Versioned, check_key, verify
+from mimir.runs.store import (
+    DOCUMENT,
+    Progress,
+    Stored,
+    Versioned,
+    check_key,
+    too_large,
+    verify,
+)
 
 
 class MemoryStore:
@@ -32,8 +40,11 @@ class MemoryStore:
     def now(self) -> float:
         return self.clock()
 
-    def read(self, key: str) -> Versioned | None:
-        return self.objects.get(check_key(key))
+    def read(self, key: str, *, limit: int = DOCUMENT) -> Versioned | None:
+        found = self.objects.get(check_key(key))
+        if found is not None and len(found.data) > limit:
+            raise too_large(key, len(found.data), limit)
+        return found
 
     def put_if_absent(self, key: str, data: bytes) -> str:
         with self._turn:
@@ -65,10 +76,14 @@ class MemoryStore:
         *,
         size: int | None = None,
         sha256: str | None = None,
+        limit: int = DOCUMENT,
         progress: Progress | None = None,
     ) -> bytes:
         if key not in self.objects:
             raise NotFound(f"there is no {key}")
+        most, has = limit if size is None else size, len(self.objects[key].data)
+        if has > most:
+            raise too_large(key, has, most)
         return verify(self.objects[key].data, key, size, sha256)
 
     def list(self, prefix: str) -> Iterator[str]:

@@ -23,7 +23,7 @@ HEAD = Head(
     kept=(KEPT,),
     best=KEPT.key,
     lineage=((1, 0), (2, 10)),
-    model=Stored("r/model/x", 3, SHA),
+    model=Stored("r/a0002/model-ab-x", 3, SHA),
 )
 
 
@@ -60,11 +60,52 @@ def test_a_newer_format_asks_for_an_upgrade() -> None:
         HEAD.to_bytes().replace(SHA.encode(), b"short"),
         HEAD.to_bytes().replace(b'"best":"r', b'"best":"x'),
         HEAD.to_bytes().replace(b'"lineage":[[1,0],[2,10]]', b'"lineage":7'),
+        HEAD.to_bytes().replace(b'"lineage":[[1,0],[2,10]]', b'"lineage":[[2,0],[1,10]]'),
+        HEAD.to_bytes().replace(b'"attempt":2', b'"attempt":1000000000'),
+        HEAD.to_bytes().replace(b'"size":5', b'"size":1e3'),
+        HEAD.to_bytes().replace(b'"size":5', b'"size":9999999999999'),
+        HEAD.to_bytes().replace(b'"running","step":10', b'"running","step":11'),
+        HEAD.to_bytes().replace(b'"model":{"key":"r/', b'"model":{"key":"other/'),
+        HEAD.to_bytes().replace(b"r/a0002/model-ab-x", b"r/a0002/model-ab-../x"),
+        HEAD.to_bytes().replace(b'"format":1', b'"format":1,"more":1'),
     ],
 )
 def test_what_is_no_head_is_corrupt(data: bytes) -> None:
     with pytest.raises(Corrupt):
         Head.from_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "other/HEAD",
+        "r/HEAD",
+        "other/a0001/s00000010-1.safetensors",
+        "a0001/s00000010-1.safetensors",
+        "r/a0002/s00000010-1.safetensors",
+        "r/a0001/s00000011-1.safetensors",
+        "r/a00001/s00000010-1.safetensors",
+        "r/a0001/s00000010-x.safetensors",
+        "r/a0001/../a0001/s00000010-1.safetensors",
+        "r/a000١/s00000010-1.safetensors",
+    ],
+)
+def test_a_head_names_only_checkpoints_of_its_run_attempt_and_step(key: str) -> None:
+    data = HEAD.to_bytes().replace(KEPT.key.encode(), key.encode())
+    with pytest.raises(Corrupt, match="is no checkpoint of attempt 1, step 10"):
+        Head.from_bytes(data, "r/HEAD")
+
+
+def test_a_head_that_has_trained_keeps_something() -> None:
+    data = replace(HEAD, kept=(), best=None, step=0).to_bytes().replace(b'"step":0', b'"step":21')
+    with pytest.raises(Corrupt, match="at step 21, but of its checkpoints none is kept"):
+        Head.from_bytes(data)
+
+
+def test_a_head_stands_where_its_run_is() -> None:
+    assert Head.from_bytes(HEAD.to_bytes(), "r/HEAD") == HEAD
+    with pytest.raises(Corrupt, match="other/HEAD is the HEAD of another run, 'r'"):
+        Head.from_bytes(HEAD.to_bytes(), "other/HEAD")
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
@@ -120,7 +161,9 @@ def _register(store: Flaky, tries: int = 8, seed: int = 0) -> tuple[Register, li
 
 
 def _next_step(head: Head) -> Head:
-    return replace(head, step=head.step + 1)
+    step = head.step + 1
+    kept = replace(KEPT, key=f"r/a0001/s{step:08d}-1.safetensors", step=step)
+    return replace(head, step=step, kept=(kept,))
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,11 @@ import threading
 
 import pytest
 
-from mimir.errors import StoreError
+from mimir.errors import BadInput, Corrupt, StoreError
 from mimir.runs import parts
 from mimir.runs.head import Head
 from mimir.runs.parts import PartWriter, read_metrics, read_parts
-from mimir.runs.store import Store
+from mimir.runs.store import DOCUMENT, Store
 from tests.runs.memory import MemoryStore
 
 
@@ -134,6 +134,74 @@ def test_rows_of_one_step_are_merged_and_rubbish_is_left_out(memory) -> None:
     writer.flush('{"step":1,"loss":3}\n{"step":1,"val":4}\n{"half\n[1]\n{"loss":1}\n')
     head = Head(run="r", attempt=1, lineage=((1, 0),))
     assert read_metrics(memory, "r", head) == [{"step": 1, "loss": 3, "val": 4}]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        '{"step":1,"loss":NaN}',
+        '{"step":1,"loss":1e999}',
+        '{"step":true}',
+        '{"step":-1}',
+        '{"step":1' + "0" * 30 + "}",
+        '{"step":1,"deep":' + "[" * 9_999 + "}",
+        '{"step":1,"long":"' + "x" * parts.MOST_ROW + '"}',
+    ],
+)
+def test_rows_that_are_none(memory, row: str) -> None:
+    writer = PartWriter(memory, "r/a0001", "metrics")
+    writer.flush(row + '\n{"step":2,"loss":3,"val":null,"samples":["ACDE"]}\n')
+    head = Head(run="r", attempt=1, lineage=((1, 0),))
+    kept = {"step": 2, "loss": 3, "val": None, "samples": ["ACDE"]}
+    assert read_metrics(memory, "r", head) == [kept]
+
+
+@pytest.mark.parametrize(
+    "column",
+    ['"loss":"x"', '"loss":1e39', '"samples":"AC"', '"samples":[1]', '"a b":1', '"L":1', '"x":{}'],
+)
+def test_what_is_no_column_is_left_out(column: str) -> None:
+    assert parts.metrics_row(f'{{"step":1,"norm":2,{column}}}') == {"step": 1, "norm": 2}
+
+
+def test_what_is_no_part_is_left_out(memory) -> None:
+    PartWriter(memory, "r/a0001", "log").flush("one\n")
+    PartWriter(memory, "r/a0001", "metrics").flush('{"step":1}\n')
+    for name in ("٠٠٠٠٠٢.txt", "2.txt", "000003.txt.exe", "9" * 5000 + ".txt", "x/000004.txt"):
+        memory.put(f"r/a0001/log/{name}", b"foreign")
+    memory.put("r/a0001/metrics/000002.jsonl", b'{"step":2}\n')  # bears no format
+    huge = b"x" * (DOCUMENT + 1)
+    memory.put("r/a0001/log/000005.txt", huge)
+    memory.put("r/a0001/metrics/000005.jsonl", huge)
+    (_, text), (number, missing) = read_parts(memory, "r", 1, "log")
+    assert (text, number) == ("one\n", 5)
+    assert "r/a0001/log/000005.txt has 1048577 bytes" in missing
+    head = Head(run="r", attempt=1, lineage=((1, 0),))
+    assert read_metrics(memory, "r", head) == [{"step": 1}]
+
+
+def test_a_part_of_a_newer_mimir_is_refused(memory) -> None:
+    memory.put("r/a0001/metrics/000001.jsonl", b'{"format":2}\n{"step":1}\n')
+    head = Head(run="r", attempt=1, lineage=((1, 0),))
+    with pytest.raises(BadInput, match=r"000001\.jsonl has format 2.*newer Mimir"):
+        read_metrics(memory, "r", head)
+
+
+def test_metrics_beyond_all_bounds_are_refused(memory, monkeypatch) -> None:
+    _rows(memory, 1, *({"step": s} for s in range(5)))
+    monkeypatch.setattr(parts, "MOST_METRICS", 40)
+    with pytest.raises(Corrupt, match="more than 40 letters"):
+        read_metrics(memory, "r", Head(run="r", attempt=1, lineage=((1, 0),)))
+
+
+def test_what_was_held_back_goes_up_in_parts_that_can_be_read(memory, monkeypatch) -> None:
+    monkeypatch.setattr(parts, "PART", 10)
+    writer = PartWriter(memory, "r/a0001", "log")
+    for text in ("aaaa\n", "bbb\n", "cccc\n", "d" * 25 + "\n"):
+        writer.add(text)
+    assert writer.flush()
+    texts = [text for _, text in read_parts(memory, "r", 1, "log")]
+    assert texts == ["aaaa\nbbb\n", "cccc\n", "d" * 10, "d" * 10, "d" * 5 + "\n"]
 
 
 def test_kinds_are_known() -> None:

@@ -152,6 +152,7 @@ class _Server(BaseHTTPRequestHandler):
         self.send_response(status)
         if etag:
             self.send_header("ETag", f'"{etag}"')
+            self.send_header("Last-Modified", self.date_time_string())
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -153,7 +153,7 @@ def test_an_edited_or_newer_record_is_refused() -> None:
         RunRecord.from_bytes(json.dumps({**value, "config": {}}).encode())
     with pytest.raises(BadInput, match="newer Mimir"):
         RunRecord.from_bytes(json.dumps({**value, "format": 2}).encode())
-    with pytest.raises(Corrupt, match="format 1"):
+    with pytest.raises(Corrupt, match="surprise"):
         RunRecord.from_bytes(json.dumps({**value, "surprise": 2}).encode())
 
 

@@ -9,8 +9,9 @@ from mimir.runs import notes
 from mimir.runs.commit import Attempt, raise_attempt
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone, Heartbeat, Outcome, StopRequest, Unended
+from mimir.runs.ranges import TEXT
 from mimir.runs.record import RunRecord, create_run
-from mimir.runs.status import derive, list_runs
+from mimir.runs.status import derive, list_names, list_runs
 from mimir.runs.store import Store
 from tests.runs.memory import MemoryStore
 
@@ -161,26 +162,53 @@ def test_the_first_outcome_stays(run: MemoryStore) -> None:
     assert notes.read_outcome(run, "demo", 1) == first
 
 
-def test_notes_of_other_versions(run: MemoryStore) -> None:
-    run.put("demo/a0001/heartbeat.json", b'{"time":1,"step":2,"total_steps":3,"new":4}')
-    beat = notes.read_heartbeat(run, "demo", 1)
-    assert beat is not None
-    assert beat.step == 2
-    run.put("demo/a0001/heartbeat.json", b'{"time":1}')
-    with pytest.raises(Corrupt, match="lacks a field"):
+@pytest.mark.parametrize(
+    ("body", "error", "says"),
+    [
+        ({"format": 2}, BadInput, "format 2.*newer Mimir, update"),
+        ({"time": 1, "step": 2, "total_steps": 3}, Corrupt, "no format number"),
+        ({"format": 1, "time": 1}, Corrupt, "lacks a field: step"),
+        ({"format": 1, "time": 1, "step": 2, "total_steps": 3, "new": 4}, Corrupt, "'new'"),
+        ({"format": 1, "time": 1, "step": True, "total_steps": 3}, Corrupt, "step is True"),
+        ({"format": 1, "time": -1, "step": 2, "total_steps": 3}, Corrupt, "time is -1"),
+    ],
+)
+def test_notes_that_are_none(run: MemoryStore, body: dict, error: type, says: str) -> None:
+    run.put("demo/a0001/heartbeat.json", json.dumps(body).encode())
+    with pytest.raises(error, match=says):
         notes.read_heartbeat(run, "demo", 1)
+
+
+def test_long_reasons_are_cut_to_what_is_read(run: MemoryStore) -> None:
+    notes.record_outcome(run, "demo", 1, Outcome(1, "x" * 10_000, NOW, 0))
+    found = notes.read_outcome(run, "demo", 1)
+    assert found is not None
+    assert found.reason == "x" * (TEXT - 1) + "…"
+
+
+def test_what_a_machine_wrote_wrong_counts_as_not_written(run: MemoryStore) -> None:
+    _claim(run)
+    run.put("demo/a0001/heartbeat.json", b"{")
+    run.put("demo/a0001/outcome.json", b"[]")
+    found = derive(run, "demo", NOW)
+    assert (found.state, found.silent_s, found.attempts[0].exit_code) == ("running", None, None)
+    assert "a0001/heartbeat.json is not JSON" in found.damage
+    assert "a0001/outcome.json holds a JSON list" in found.attempts[0].damage
 
 
 def test_one_bad_run_does_not_hide_the_others(run: MemoryStore) -> None:
     _create(run, "apple")
     _create(run, "zebra")
+    _create(run, "lost")
     run.put("apple/HEAD", b"rubbish")
-    run.put("no-run/file", b"")
+    run.delete("lost/run.json")
+    for foreign in ("no-run/file", "lost+found/run.json", "_keys/demo/a0001-0.json", "Data/HEAD"):
+        run.put(foreign, b"")
     listed = list_runs(run, NOW)
-    assert [line.run for line in listed] == ["apple", "demo", "zebra"]
-    assert listed[0].status is None
+    assert [line.run for line in listed] == list_names(run) == ["apple", "demo", "lost", "zebra"]
+    assert [line.status is None for line in listed] == [True, False, True, False]
     assert "apple/HEAD is not JSON" in listed[0].problem
-    assert listed[1].status is not None
+    assert "lost/run.json is missing" in listed[2].problem
 
 
 def test_a_missing_run(run: MemoryStore) -> None:
@@ -188,6 +216,9 @@ def test_a_missing_run(run: MemoryStore) -> None:
         derive(run, "demos", NOW)
     run.delete("demo/HEAD")
     assert derive(run, "demo", NOW).state == "queued"
+    run.put("demo/a0001/heartbeat.json", b"")
+    with pytest.raises(Corrupt, match="demo/HEAD is missing although the run has attempts"):
+        derive(run, "demo", NOW)
 
 
 def test_a_machine_that_could_not_end_itself_is_shown(run: MemoryStore) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from mimir.errors import BadInput, Conflict, Corrupt, NotFound, StoreDenied, StoreError
 from mimir.runs import file_store, s3_clock
-from mimir.runs.store import Store, create_once, open_store
+from mimir.runs.store import DOCUMENT, Store, create_once, open_store
 
 
 def test_nothing_is_there_before_it_is_written(store: Store) -> None:
@@ -248,3 +248,20 @@ def test_a_store_opens_again_by_its_url(store: Store) -> None:
     again = open_store(store.url)
     assert again.url == store.url
     assert again.get("run/x") == b"x"
+
+
+def test_no_more_is_read_than_is_expected(store: Store) -> None:
+    body = b"x" * (DOCUMENT + 1)
+    stored = store.put_content("run/part", body)
+    for read in (
+        lambda: store.read("run/part"),
+        lambda: store.get("run/part"),
+        lambda: store.get("run/part", size=DOCUMENT),
+    ):
+        with pytest.raises(Corrupt, match=rf"run/part has {len(body)} bytes where at most"):
+            read()
+    assert store.get("run/part", size=stored.size, sha256=stored.sha256) == body
+    assert store.get("run/part", limit=len(body)) == body
+    found = store.read("run/part", limit=len(body))
+    assert found is not None
+    assert found.data == body

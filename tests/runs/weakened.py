@@ -2,8 +2,9 @@
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 from unittest import mock
 
 from mimir.errors import Conflict, Fenced, StoreError
@@ -81,6 +82,19 @@ def anonymous_key(run: str, attempt: int, step: int, nonce: str) -> str:
     return f"{run}/s{step:08d}.safetensors"
 
 
+@contextlib.contextmanager
+def _anonymous() -> Iterator[None]:
+    with (
+        mock.patch.object(layout, "checkpoint_key", anonymous_key),
+        mock.patch.object(layout, "parse_checkpoint", _believe),
+    ):
+        yield
+
+
+def _believe(run: str, key: str) -> Any:
+    return mock.ANY
+
+
 def delete_unknown(store, run: str, say=None) -> list[str]:
     """Weakened `collect`: deletes what HEAD does not name, whoever wrote it."""
     head = Head.from_bytes(store.read(HEAD).data)
@@ -106,10 +120,7 @@ VARIANTS: dict[str, tuple[type[Truth], Callable[[], contextlib.AbstractContextMa
     "unconditional": (BlindTruth, _no_change),
     "looks-then-writes": (LooksThenWrites, _no_change),
     "deaf": (Truth, lambda: mock.patch.object(Register, "_swap", deaf)),
-    "anonymous-keys": (
-        Truth,
-        lambda: mock.patch.object(layout, "checkpoint_key", anonymous_key),
-    ),
+    "anonymous-keys": (Truth, _anonymous),
     "face-value": (Truth, lambda: mock.patch.object(Register, "_swap", face_value)),
     "believes-stale": (Truth, lambda: mock.patch.object(Register, "_look", believing)),
     "older-fences": (

@@ -81,7 +81,7 @@ def test_runs(world: World) -> None:
     (world.folder / "store" / "broken").mkdir()
     (world.folder / "store" / "broken" / "run.json").write_text("{}")
     out, _ = world.launch("runs")
-    assert "unreadable" in out
+    assert "damaged" in out
     lines = {line.split()[0]: line for line in out.splitlines()}
     assert "done" in lines["one"]
     assert "10 of 10" in lines["one"]

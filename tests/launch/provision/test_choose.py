@@ -237,8 +237,8 @@ def test_a_key_that_is_refused_is_the_users_to_mend(
     error = choose.nothing(plan, find(desk, Limits()))
     assert isinstance(error, AuthFailed)
     assert str(error) == "runpod does not accept $RUNPOD_API_KEY: make another one"
-    with pytest.raises(NoCapacity, match="does not accept"):
-        chosen(desk, Limits())  # another keeper may have the key: the run is not given up
+    with pytest.raises(AuthFailed, match="does not accept"):
+        chosen(desk, Limits())
 
 
 def test_the_steps_of_a_run(desk: Desk) -> None:

@@ -85,9 +85,17 @@ def test_a_run_that_was_edited_is_not_ordered(desk: Desk) -> None:
 def test_a_damaged_or_unwritable_file(desk: Desk, state: Path) -> None:
     kept_plan.keep(desk.store, "run", UNCUT, [desk.provider])
     (path,) = state.iterdir()
-    path.write_text('{"plan": {}, "orders": [["x"]]}')
-    with pytest.raises(Corrupt, match="is damaged"):
-        kept_plan.read(URL, "run")
+    whole = path.read_text()
+    for damage, error, says in (
+        (('"format":1', '"format":2'), BadInput, "has format 2"),
+        (('"orders":[]', '"orders":[["x",1]]'), Corrupt, "orders is 'x'"),
+        (('"orders":[]', '"orders":[[1,-1]]'), Corrupt, "`resume` writes a new one"),
+        (('"providers"', '"others"'), Corrupt, "not known: 'others'"),
+    ):
+        assert damage[0] in whole
+        path.write_text(whole.replace(*damage))
+        with pytest.raises(error, match=says):
+            kept_plan.read(URL, "run")
     path.unlink()
     state.rmdir()
     state.write_text("")

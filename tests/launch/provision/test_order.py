@@ -130,7 +130,9 @@ def test_a_stop_between_two_attempts_holds(
     def stopped(*args: object) -> bool:
         done = real(*args)  # type: ignore[arg-type]
         store = desk.store
-        store.put_if_absent(layout.stop_key("run", asked), b'{"time": 1.0, "reason": "enough"}')
+        store.put_if_absent(
+            layout.stop_key("run", asked), b'{"format":1,"time":1.0,"reason":"enough"}'
+        )
         return done
 
     monkeypatch.setattr(notes, "record_order", stopped)
@@ -186,19 +188,15 @@ def test_orders_carry_on_which_attempts_never_had_a_machine(desk: Desk) -> None:
     assert [each.gone is not None for each in found] == [True, True, True, False, True, False]
 
 
-@pytest.mark.parametrize("refused", ["x", [[1]], [["a", 2]], [[3, 1]], [[0, 99]], 5])
-def test_what_an_order_says_of_others_may_be_nonsense(desk: Desk, refused: object) -> None:
-    desk.begin()
-    assert order(desk, after=1).attempt == 2
-    key = layout.order_key("run", 2)
-    written = notes.read_order(desk.store, "run", 2)
-    assert written is not None
-    value = {**written.as_json(), "refused": refused}
+@pytest.mark.parametrize("refused", ["x", [[1]], [["a", 2]], [[0, 99]], 5])
+def test_an_order_that_says_nonsense_of_others_is_damaged(desk: Desk, refused: object) -> None:
+    desk.order(1)
+    key = layout.order_key("run", 1)
+    value = {**json.loads(desk.store.get(key)), "refused": refused}
     desk.store.put(key, json.dumps(value).encode())
-    assert 2 not in notes.refused_before(desk.store, "run", 2)
-    assert len(derive(desk.store, "run", START).attempts) == 2
-    desk.work(2, 5)
-    assert order(desk, after=2).attempt == 3
+    assert notes.refused_before(desk.store, "run", 1) == frozenset()
+    with pytest.raises(Corrupt, match=r"a0001/order\.json: refused"):
+        notes.read_order(desk.store, "run", 1)
 
 
 def test_the_next_offer_is_not_tried_over_somebody_elses_attempt(desk: Desk) -> None:

@@ -27,7 +27,7 @@ from launch.provision.order import Choice, Say
 from launch.supervise import watcher
 from launch.supervise.watcher import Seen, Watcher, rounds
 from launch.ui import runs
-from mimir.errors import BadInput
+from mimir.errors import BadInput, StoreError
 from mimir.runs import codec, layout, notes, orders
 from mimir.runs.commit import raise_attempt
 from mimir.runs.machine import Machine
@@ -371,9 +371,7 @@ def test_one_is_quicker_while_the_other_ends_the_lost_machine(desk: Desk, kept: 
     assert desk.cloud.alive() == NAMES[2:3]
 
 
-@pytest.mark.parametrize(
-    "error", [UsedUp("its limits leave 0.05 h"), AuthFailed("no key"), BalanceEmpty("no money")]
-)
+@pytest.mark.parametrize("error", [UsedUp("its limits leave 0.05 h"), BalanceEmpty("no money")])
 def test_who_cannot_order_ends_no_attempt_that_another_one_began(
     desk: Desk, kept: Kept, error: Exception
 ) -> None:
@@ -458,14 +456,47 @@ def test_a_stop_that_is_asked_among_refusals(desk: Desk, kept: Kept) -> None:
     assert len(desk.cloud.created) == 1 + 4 * 2
 
 
-@pytest.mark.parametrize("error", [BalanceEmpty("no money"), AuthFailed("no key")])
-def test_balance_and_keys_end_the_run(desk: Desk, kept: Kept, error: Exception) -> None:
+def test_an_empty_balance_ends_the_run(desk: Desk, kept: Kept) -> None:
     kept.submit()
     desk.work(1, 5)
     desk.cloud.machines.clear()
-    desk.cloud.faults = [error]
+    desk.cloud.faults = [BalanceEmpty("no money")]
     seen = kept.round()
-    assert (seen.over, seen.sentence, seen.status.state) == (True, str(error), "failed")
+    assert (seen.over, seen.sentence, seen.status.state) == (True, "no money", "failed")
+
+
+def test_a_key_that_is_missing_here_ends_no_run_and_hides_no_other(desk: Desk, kept: Kept) -> None:
+    """Another watcher may have it: it is told in each round, and nothing is given up."""
+    kept.submit()
+    desk.work(1, 5)
+    desk.cloud.key = False
+    create_run(desk.store, RunRecord("other", "smoke", {}, 0, 1.0))
+    for _ in range(2):
+        desk.said.clear()
+        seen, failed = rounds(kept.watcher, lambda: ["run", "other"], desk.say)
+        assert ([one.run for one in seen], failed) == (["run", "other"], ["run"])
+        assert "there is no key for it here: set $RUNPOD_API_KEY" in desk.said[0]
+    attempt = derive(desk.store, "run", desk.clock())
+    assert (attempt.state, desk.cloud.alive()) == ("running", NAMES[1:2])
+    desk.work(1, 9).finish("done")
+    desk.clock.now += deadlines.FINAL_LOG_WITHIN
+    desk.cloud.terminate_fails = [AuthFailed("no key")]
+    desk.cloud.immortal = True
+    over = kept.round()
+    assert not over.over
+    assert over.problem == "machine mimir-run-a0001 (runpod i1) may still run, and cost: no key"
+    desk.cloud.immortal = False
+    assert kept.round().over
+
+
+def test_a_key_that_is_refused_at_the_order_ends_no_run(desk: Desk, kept: Kept) -> None:
+    kept.submit()
+    desk.work(1, 5)
+    desk.cloud.machines.clear()
+    desk.cloud.faults = [AuthFailed("no key")]
+    seen = kept.round()
+    assert (seen.over, seen.problem, seen.status.state) == (False, "no key", "running")
+    assert "is ordered" in kept.round(watcher.ASK_AGAIN).sentence
 
 
 def test_a_lost_answer_is_asked_for_in_the_next_rounds(desk: Desk, kept: Kept) -> None:
@@ -565,14 +596,7 @@ def test_a_machine_that_says_done_and_goes_on_is_ended(
 def test_a_damaged_sign_of_a_done_run_is_none(desk: Desk, kept: Kept) -> None:
     kept.submit()
     desk.work(1, 5).finish("done", "finished")
-    read = desk.store.read
-
-    def damaged(key: str) -> Versioned | None:
-        if key == layout.heartbeat_key("run", 1) and layout.final_key("run") in desk.store.objects:
-            return Versioned(b'{"time": "x"}', "9", desk.clock())
-        return read(key)
-
-    desk.store.read = damaged  # type: ignore[method-assign]
+    desk.store.put(layout.heartbeat_key("run", 1), b'{"time": "x"}')
     assert kept.round().over
 
 
@@ -619,7 +643,46 @@ def test_one_run_that_cannot_be_read_hides_no_other(desk: Desk, kept: Kept) -> N
     desk.store.put(layout.order_key("bad", 1), b'{"plan": 3}')
     seen, failed = rounds(kept.watcher, lambda: ["bad", "run"], desk.say)
     assert ([one.run for one in seen], failed) == (["run"], ["bad"])
-    assert "run bad could not be looked at: bad/launcher/a0001/order.json: plan is" in desk.said[-1]
+    assert (
+        "run bad could not be looked at: bad/launcher/a0001/order.json has no format"
+        in desk.said[-1]
+    )
+
+
+def test_a_fault_of_our_own_in_one_run_hides_no_other(
+    desk: Desk, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.submit()
+    create_run(desk.store, RunRecord("bad", "smoke", {}, 0, 1.0))
+    look = watcher.derive
+    monkeypatch.setattr(
+        watcher, "derive", lambda store, run, now: look(store, {"bad": 0}.get(run, run), now)
+    )
+    seen, failed = rounds(kept.watcher, lambda: ["bad", "run"], desk.say)
+    assert ([one.run for one in seen], failed) == (["run"], ["bad"])
+    assert "run bad could not be looked at: this is a fault of Mimir's, TypeError" in desk.said[-1]
+
+
+def test_a_store_that_is_away_ends_no_watching(desk: Desk, kept: Kept) -> None:
+    def names() -> list[str]:
+        raise StoreError("timeout")
+
+    assert rounds(kept.watcher, names, desk.say) == ([], ["all"])
+    assert desk.said == ["the runs could not be listed: timeout"]
+
+
+def test_nonsense_from_a_machine_does_not_keep_it_alive(desk: Desk, kept: Kept) -> None:
+    """What it writes counts as no sign of life; the run goes on elsewhere."""
+    kept.submit()
+    desk.work(1, 5)
+    kept.offers = [offer(0.6)]
+    for body in (b'{"time": "x"}', b"[" * 100_000, b'{"format": 1, "time": NaN}'):
+        desk.store.put(layout.heartbeat_key("run", 1), body)
+        seen = kept.round()
+        assert not seen.over
+        assert "heartbeat.json" in seen.status.damage
+    kept.round(deadlines.BEGIN_WITHIN + 1)
+    assert desk.cloud.alive() == NAMES[2:3]
 
 
 def test_where_keys_cannot_be_cut_down_only_what_is_kept_here_orders(
