@@ -11,6 +11,7 @@ from launch.contract import deadlines
 from launch.contract.cloud import State
 from launch.contract.provider import Provider
 from launch.provision import liveness
+from mimir.runs import final, notes
 from mimir.runs.head import ENDED, LIVE
 from mimir.runs.order import Order
 from mimir.runs.status import DISPUTED, Status, derive
@@ -180,6 +181,25 @@ def is_overdue(observed: Observation) -> bool:
     )
     first = min((each for each in ends if each), default=float("inf"))
     return observed.now > first + deadlines.WATCH_OVERTIME
+
+
+def is_finishing(store: Store, observed: Observation, now: float) -> bool:
+    """Whether the worker that has just brought the run to its end is still at it.
+
+    It has FINAL_LOG_WITHIN from the seal, which no machine writes: that it goes on giving signs
+    keeps nobody from ending it. now: unix s by the store's clock.
+    """
+    status, within = observed.status, deadlines.FINAL_LOG_WITHIN
+    last = status.attempts[-1] if status.attempts else None
+    if last is None or status.state != "done" or last.exit_code is not None:
+        return False
+    if observed.state is not State.RUNNING or is_overdue(observed):
+        return False
+    sealed = final.sealed_at(store, status.run)
+    if sealed is None or not 0 <= now - sealed < within:
+        return False
+    sign = notes.sign_of_life(store, status.run, status.attempt)
+    return sign is not None and abs(now - sign.written) < within
 
 
 def _since(why: str, observed: Observation) -> Diagnosis:

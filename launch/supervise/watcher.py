@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from launch.contract import deadlines
-from launch.contract.cloud import State
 from launch.contract.errors import AuthFailed, BalanceEmpty, NotGone, ProviderError, UnknownOutcome
 from launch.contract.provider import Provider
 from launch.pricing import budget
@@ -26,7 +24,7 @@ from launch.supervise import diagnosis, key_refresh
 from launch.supervise.diagnosis import Diagnosis, Observation, diagnose, look, observe
 from launch.ui import runs
 from mimir.errors import BadInput, Fenced, StoreDenied, StoreError, StoreUnfit, sentence
-from mimir.runs import final, notes
+from mimir.runs import notes
 from mimir.runs.commit import end_attempt
 from mimir.runs.head import ENDED
 from mimir.runs.notes import Gone
@@ -115,7 +113,7 @@ class Watcher:
                 return self._adopt_or_wait(observed, found)
             if found.kind == "over":
                 seal_if_done(self._store, status, status.at)
-                if self._finishing(observed):
+                if diagnosis.is_finishing(self._store, observed, self._now()):
                     return self._seen(status, False, False, "its worker writes its last words")
                 acted = self._close(status, Gone(self._now(), "over", found.why))
                 return self._seen(status, True, acted, found.why)
@@ -254,26 +252,6 @@ class Watcher:
                 return self._seen(status, False, False, str(error))
             self._say(f"run {run} is {state}: {reason}")
         return self._seen(derive(self._store, run, self._now()), True, True, reason)
-
-    def _finishing(self, observed: Observation) -> bool:
-        """Whether the worker that has just brought the run to its end is still at it.
-
-        It has FINAL_LOG_WITHIN from the seal, which no machine writes: that it goes on giving
-        signs keeps nobody from ending it.
-        """
-        status = observed.status
-        last = status.attempts[-1] if status.attempts else None
-        if last is None or status.state != "done" or last.exit_code is not None:
-            return False
-        if observed.state is not State.RUNNING or diagnosis.is_overdue(observed):
-            return False
-        now, within = self._now(), deadlines.FINAL_LOG_WITHIN
-        sealed = final.sealed_at(self._store, status.run)
-        sign = notes.sign_of_life(self._store, status.run, status.attempt)
-        return all(
-            when is not None and abs(now - when) < within
-            for when in (sealed, sign.written if sign else None)
-        )
 
     def _refresh_keys(self, observed: Observation) -> None:
         """New keys into the file of a machine of this computer, before the old ones end."""

@@ -31,27 +31,16 @@ class Final:
             raise Corrupt(f"a run that is {self.head.state} was sealed")
 
 
-def _seal(store: Store, run: str) -> Final | None:
-    key = layout.final_key(run)
-    found = store.read(key, limit=_LIMIT)
-    if found is None:
-        return None
-    seal = codec.typed(Final, codec.unsealed(found.data, FORMAT, key), key)
-    if seal.head.run != run:
-        raise Corrupt(f"{key} is of another run, {seal.head.run!r}")
-    return seal
-
-
 def read(store: Store, run: str) -> Head | None:
     """HEAD as it was sealed; None if the run was not seen done yet."""
-    seal = _seal(store, run)
-    return seal.head if seal else None
+    found = _read(store, run)
+    return found.head if found else None
 
 
 def sealed_at(store: Store, run: str) -> float | None:
     """When the run was sealed, unix s by the store's clock; None if it was not."""
-    seal = _seal(store, run)
-    return seal.time if seal else None
+    found = _read(store, run)
+    return found.time if found else None
 
 
 def seal(store: Store, head: Head, now: float) -> Head:
@@ -70,3 +59,14 @@ def seal(store: Store, head: Head, now: float) -> Head:
     with contextlib.suppress(StoreError):  # e.g. keys that only read
         create_once(store, layout.final_key(run), body)
     return read(store, run) or head
+
+
+def _read(store: Store, run: str) -> Final | None:
+    key = layout.final_key(run)
+    found = store.read(key, limit=_LIMIT)
+    if found is None:
+        return None
+    sealed = codec.typed(Final, codec.unsealed(found.data, FORMAT, key), key)
+    if sealed.head.run != run:
+        raise Corrupt(f"{key} is of another run, {sealed.head.run!r}")
+    return sealed
