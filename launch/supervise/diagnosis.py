@@ -10,6 +10,7 @@ from launch.contract import deadlines
 from launch.contract.cloud import State
 from launch.contract.provider import Provider
 from launch.provision import liveness
+from launch.supervise import overtime
 from mimir.runs.head import ENDED, LIVE
 from mimir.runs.order import Order
 from mimir.runs.status import DISPUTED, Status
@@ -118,10 +119,8 @@ def diagnose(observed: Observation) -> Diagnosis:
         return Diagnosis("lost", f"its machine was taken away{said}", "eviction")
     if observed.state is State.BROKEN:
         return Diagnosis("lost", f"its machine is broken{said}", "failure")
-    # Its keys may have shortened what the order said.
-    deadline = current.machine.deadline or observed.order.deadline
-    if deadline and now > deadline + deadlines.WATCH_OVERTIME:
-        return Diagnosis("lost", "it went on for half an hour after its deadline", "failure")
+    if liveness.overdue(current.machine, observed.order, now):
+        return Diagnosis("lost", overtime.WHY, "failure")
     sign = liveness.presumed(status, observed.order.time, now)
     if sign == "overdue":
         waited = (now - observed.order.time) / 60
