@@ -184,16 +184,18 @@ def stand(store: Store, run: str) -> tuple[Head, str] | None:
         OtherFormat: HEAD is another Mimir's.
         Corrupt: HEAD is none, and no attempt was ordered.
     """
+    key = layout.head_key(run)
     try:
         found = look(store, run)
     except Corrupt as error:
         head, wrong = remembered(store, run), str(error)
         if head is None:
             raise
+        wrong = wrong if key in wrong else f"{key}: {wrong}"
     else:
         if found is not None:
             return found[0], ""
-        head, wrong = remembered(store, run), f"{layout.head_key(run)} is missing"
+        head, wrong = remembered(store, run), f"{key} is missing"
         if head is None:
             return None
     return head, f"{wrong}; what counts is what the order of attempt {head.attempt} remembers"

@@ -22,7 +22,7 @@ from launch.providers import registry
 from launch.provision import kept_plan, order
 from launch.provision import terminate as closing
 from launch.provision.order import Choice, Say
-from launch.supervise import watcher
+from launch.supervise import reaper, watcher
 from launch.supervise.watcher import Seen, Watcher, rounds
 from launch.ui import runs
 from mimir.errors import BadInput, StoreError
@@ -33,8 +33,9 @@ from mimir.runs.notes import StopRequest
 from mimir.runs.order import KeySource, Limits, Plan
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.status import Status, derive, read_head
-from mimir.runs.store import Store, Versioned
+from mimir.runs.store import DOCUMENT, Store, Versioned
 from tests.launch.paper import START, Desk, offer
+from tests.runs.damaged import wreck
 
 PLAN = Plan(("runpod",), Limits(max_failures=3))
 NAMES = [f"mimir-run-a{number:04d}" for number in range(10)]
@@ -609,7 +610,7 @@ def test_nonsense_from_a_machine_does_not_keep_it_alive(desk: Desk, kept: Kept) 
     kept.submit()
     desk.work(1, 5)
     kept.offers = [offer(0.6)]
-    for body in (b'{"time": "x"}', b"[" * 100_000, b'{"format": 1, "time": NaN}'):
+    for body in (b'{"time": "x"}', b"[" * 100_000, b'{"format": 1, "time": NaN}', b'{"format": 9}'):
         desk.store.put(layout.heartbeat_key("run", 1), body)
         seen = kept.round()
         assert not seen.over
@@ -669,6 +670,79 @@ def test_a_head_that_no_order_bears_out_ends_its_machine(
     assert any(says in line for line in desk.said)
     assert (desk.gone(2).kind, desk.cloud.alive()) == ("failure", NAMES[3:4])
     assert read_head(desk.store, "run").attempt == 3
+
+
+@pytest.mark.parametrize("body", [b"{", b" " * (DOCUMENT + 1), b""])
+def test_a_head_that_is_none_ends_its_machine(desk: Desk, kept: Kept, body: bytes) -> None:
+    """And the run goes on from what its newest order remembers, until too much broke."""
+    kept.submit()
+    desk.work(1, 5)
+    desk.end(1, cause="signal")
+    kept.round()
+    desk.work(2, 9)
+    for number in (2, 3, 4):
+        desk.clock.now += orders.RESERVED
+        wreck(desk.store, "run", body)
+        (seen,), failed = rounds(kept.watcher, lambda: ["run"], desk.say)
+        assert not failed
+        assert any("run/HEAD" in line and "has ended" in line for line in desk.said)
+        assert desk.gone(number).kind == "failure"
+        desk.said.clear()
+        if number < 4:
+            assert f"attempt {number + 1} is ordered" in seen.sentence
+            assert desk.cloud.alive() == NAMES[number + 1 : number + 2]
+    assert (seen.status.state, desk.cloud.alive()) == ("failed", [])
+    assert "3 of its machines or workers broke" in seen.status.reason
+    assert (seen.status.committed_step, read_head(desk.store, "run").attempt) == (5, 4)
+
+
+@pytest.mark.parametrize("deadline", [0.0, START + 3600])
+def test_a_head_of_another_format_keeps_no_machine_beyond_its_deadline(
+    desk: Desk, kept: Kept, deadline: float
+) -> None:
+    order.order(
+        desk.store, "run", [Choice(desk.provider, offer(), deadline)], PLAN, desk.say,
+        clock=desk.clock,
+    )  # fmt: skip
+    desk.work(1, 5)
+    newer = desk.store.get("run/HEAD").replace(b'"format":1', b'"format":99')
+    desk.store.put("run/HEAD", newer)
+
+    def told(wait: float) -> str:
+        desk.clock.now += wait
+        desk.said.clear()
+        assert rounds(kept.watcher, lambda: ["run"], desk.say) == ([], ["run"])
+        return " ".join(desk.said)
+
+    assert kept.watcher.concerned("run")
+    for wait in (10, 3600 + deadlines.WATCH_OVERTIME - 20):
+        said = told(wait)
+        assert "run/HEAD has format 99" in said
+        assert "reap --provider runpod --machine i1" in said
+        (stray,), problems = reaper.find(desk.store, [desk.provider], desk.clock())
+        assert (stray.why, len(problems)) == ("", 1)
+    assert desk.cloud.alive() == NAMES[1:2]
+    desk.clock.now += 20
+    (stray,), _ = reaper.find(desk.store, [desk.provider], desk.clock())
+    assert bool(stray.why) == bool(deadline)
+    desk.cloud.immortal = True
+    assert ("may still run" in told(0) or "i1" in " ".join(desk.said)) and desk.cloud.alive()
+    desk.cloud.immortal = False
+    assert ("and is ended" in told(1)) == bool(deadline)
+    assert bool(desk.cloud.alive()) != bool(deadline)
+    assert "has format 99" in told(1)
+    assert desk.store.get("run/HEAD") == newer
+
+
+def test_reap_ends_what_watch_would_end(desk: Desk, kept: Kept) -> None:
+    kept.submit()
+    desk.work(1, 5)
+    wreck(desk.store, "run", b"{")
+    (stray,), problems = reaper.find(desk.store, [desk.provider], desk.clock())
+    assert (stray.why, problems) == ("", [])  # it was ordered just now
+    desk.clock.now += deadlines.UNRECORDED_FOR
+    (stray,), problems = reaper.find(desk.store, [desk.provider], desk.clock())
+    assert ("run/HEAD is not JSON" in stray.why, problems) == (True, [])
 
 
 def test_an_unknown_machine_is_nobodys_to_end(desk: Desk, kept: Kept) -> None:
