@@ -46,7 +46,7 @@ ACTIONS: dict[str, Callable[[Store], object]] = {
     "swap": lambda store: store.compare_and_swap("run/there", b"x", "0" * 32),
     "content": lambda store: store.put_content("run/content", b"x" * 99),
     "parts": lambda store: store.put_content("run/parts", bytes(PART + 1)),
-    "time": lambda store: store.server_time(),
+    "time": lambda store: store.now(),
 }
 
 
