@@ -56,7 +56,7 @@ def stirs(
     began = clock()
     while clock() - began < deadlines.BEATS_WITHIN:
         sleep(LOOK_EVERY)
-        sign = notes.read_sign(store, status.run, status.attempt)
+        sign = notes.sign_of_life(store, status.run, status.attempt)
         if sign is not None and sign.beat != status.beat:
             return True
     return False

@@ -132,7 +132,7 @@ class Follower:
 
     def _listen(self) -> None:
         """Say it once if the heartbeat does not change any more."""
-        sign = notes.read_sign(self._store, self._run, self._attempt)
+        sign = notes.sign_of_life(self._store, self._run, self._attempt)
         if sign is None:
             return
         if sign.beat != self._beat:

@@ -136,8 +136,7 @@ class Watcher:
 
     def _observe(self, run: str) -> Observation:
         status = derive(self._store, run, self._now())
-        number = max(1, status.attempt)
-        last = notes.read_order(self._store, run, number)
+        last = notes.read_order(self._store, run, max(1, status.attempt))
         kept = kept_plan.read(self._store.url, run)
         if last is not None and kept is not None:  # what the store says may be a machine's
             last = replace(last, plan=kept.plan)
@@ -262,7 +261,7 @@ class Watcher:
         last = status.attempts[-1] if status.attempts else None
         if last is None or status.state != "done" or last.exit_code is not None:
             return False
-        sign = notes.read_sign(self._store, status.run, status.attempt)
+        sign = notes.sign_of_life(self._store, status.run, status.attempt)
         return (
             observed.state is State.RUNNING
             and sign is not None

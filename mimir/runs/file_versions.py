@@ -82,7 +82,10 @@ class Versions:
 
     def find(self, limit: int) -> tuple[int, bytes, float] | None:
         """(number of the newest version, body, when it was written in unix s); None if there is
-        no such object. Corrupt if it has more than `limit` bytes."""
+        no such object.
+
+        Corrupt if it has more than `limit` bytes.
+        """
         for _ in range(_TRIES):
             number = self.newest()
             try:
@@ -133,10 +136,10 @@ class Versions:
 def _read(path: Path, limit: int = DOCUMENT) -> tuple[bytes, float]:
     """(body, time of its last change)."""
     with file_names.open_body(path) as file:
-        status = os.fstat(file.fileno())
-        if status.st_size > limit:
-            raise too_large(str(path), status.st_size, limit)
-        data = file.read(status.st_size + 1)
+        found = os.fstat(file.fileno())
+        if found.st_size > limit:
+            raise too_large(str(path), found.st_size, limit)
+        data = file.read(found.st_size + 1)
     if len(data) > limit:  # it has grown
         raise too_large(str(path), None, limit)
-    return data, status.st_mtime
+    return data, found.st_mtime

@@ -137,6 +137,14 @@ def read_sign(store: Store, run: str, attempt: int) -> Sign | None:
     return Sign(heartbeat, found.written, f"{found.written} {found.version}")
 
 
+def sign_of_life(store: Store, run: str, attempt: int) -> Sign | None:
+    """As read_sign; None also for what is no heartbeat: who writes nonsense counts as silent."""
+    try:
+        return read_sign(store, run, attempt)
+    except Corrupt:
+        return None
+
+
 def read_heartbeat(store: Store, run: str, attempt: int) -> Heartbeat | None:
     sign = read_sign(store, run, attempt)
     return sign.heartbeat if sign else None

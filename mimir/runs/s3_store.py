@@ -81,13 +81,17 @@ class S3Store:
     def now(self) -> float:
         """The server's clock, as its last answer told it: mostly it costs no request."""
         told = self._clock.now()
+        if told is not None:
+            return told
+        ask = self._client.list_objects_v2
+        why = StoreError(f"{self._name('')} does not tell the time: its answers have no Date")
+        try:
+            self._call("list", "", lambda: ask(Bucket=self.bucket.name, MaxKeys=1))
+        except StoreDenied as error:  # which is an answer too, unless it was a stranger's
+            why = error
+        told = self._clock.now()
         if told is None:
-            with contextlib.suppress(StoreDenied):  # which is an answer too
-                ask = self._client.list_objects_v2
-                self._call("list", "", lambda: ask(Bucket=self.bucket.name, MaxKeys=1))
-            told = self._clock.now()
-        if told is None:
-            raise StoreError(f"{self._name('')} does not tell the time: its answers have no Date")
+            raise why
         return told
 
     def read(self, key: str, *, limit: int = DOCUMENT) -> Versioned | None:

@@ -24,7 +24,7 @@ def test_counted_on_until_this_computer_slept_or_its_time_was_set(
     monkeypatch.setattr(s3_clock, "time", here)
     clock = ServerClock()
     assert clock.now() is None
-    for text in ("", "yesterday"):
+    for text in ("", "yesterday", "yesterday GMT", *(DATE[:end] for end in range(len(DATE)))):
         clock.hear(answer(text))
         assert clock.now() is None
     clock.hear(answer())
