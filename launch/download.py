@@ -5,7 +5,6 @@ programs. Report, picture and event file are made from them here (mimir/output/f
 """
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
@@ -59,7 +58,7 @@ def collect(store: Store, record: RunRecord, begin: Begin, need: Need) -> Downlo
     # A run that goes on drops its older checkpoints: then HEAD names newer ones by now. What is
     # still missing at the third look has been lost.
     for bad in ((Corrupt,), (Corrupt,), (Corrupt, NotFound)):
-        head = final_head(store, record.name, time.time())
+        head = final_head(store, record.name, store.now())
         try:
             if head.model is not None:
                 content, samples = _model(record, head, head.model, fetch, bad)

@@ -71,7 +71,6 @@ def resume(name: str, *, store: str = "") -> int:
 
 def _work_here(store: Any, name: str) -> int:
     import platform
-    import time
 
     from mimir.errors import DONE
     from mimir.runs import notes
@@ -84,14 +83,14 @@ def _work_here(store: Any, name: str) -> int:
 
     read_run(store, name)
     attempt = raise_attempt(store, name)
-    machine = Machine("terminal", time.time(), host=platform.node())
+    machine = Machine("terminal", store.now(), host=platform.node())
     notes.record_machine(store, name, attempt, machine)
     try_collect(store, name, print)
     print(f"run {name} in {store.url}; follow it by `python -m launch status {name}`", flush=True)
     interactive = sys.stdout.isatty()
     code = Worker(store, name, attempt, out=to_stdout, interactive=interactive).work()
     if code == DONE:
-        final_head(store, name, time.time())  # sealed by whoever holds the user's own rights
+        final_head(store, name, store.now())  # sealed by whoever holds the user's own rights
     return code
 
 

@@ -127,7 +127,7 @@ def enter(store: Store, name: str, job: Job, code: Path | None = None) -> RunRec
         preset=config.preset,
         config=config.as_dict(),
         seed=config.training.seed,
-        created=time.time(),
+        created=store.now(),
         probe=result,
     )
     size = sum(path.stat().st_size for path in (job.data, code) if path)

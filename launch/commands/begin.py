@@ -79,10 +79,11 @@ class Start:
 
     def _watch(self, ordered: "Ordered") -> int:
         from launch.commands.following import exit_code, watch_log
+        from launch.provision.liveness import Watched
         from launch.supervise.watcher import Watcher
         from launch.ui.terminal import say
 
-        watcher = Watcher(self.store, say)
+        watcher = Watcher(self.store, say, watched=Watched())
         followed = watch_log(
             self.store,
             self.name,

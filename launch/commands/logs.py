@@ -1,7 +1,6 @@
 """logs: what a run printed, also after its machine is gone."""
 
 import sys
-import time
 
 from launch.commands.following import JsonLines, watch_log
 from mimir.errors import BadInput
@@ -30,7 +29,7 @@ def logs(
     from mimir.submission import default_store
 
     opened = open_store(store or default_store())
-    found = derive(opened, name, time.time())
+    found = derive(opened, name, opened.now())
     if found.attempt == 0:
         raise BadInput(f"run {name} has not begun: begin it by `{command('resume', name, store)}`")
     if not 0 <= attempt <= found.attempt:

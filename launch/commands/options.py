@@ -1,7 +1,6 @@
 """Options that several commands share, and the checks of what was given."""
 
 import inspect
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -61,13 +60,13 @@ def check_free(store: "Store", name: str, store_option: str) -> "Status":
     """The run's status, if a new attempt takes nothing away from anybody."""
     from launch.supervise import diagnosis
     from launch.ui.runs import command
+    from launch.ui.terminal import say
     from mimir.runs.status import derive
 
-    now = time.time()
-    status = derive(store, name, now)
+    status = derive(store, name, store.now())
     check_not_done(status, store_option)
     order = status.attempts[-1].order if status.attempts else None
-    sign = diagnosis.busy(diagnosis.observe(status, order, now))
+    sign = diagnosis.busy(diagnosis.look(store, status, order, say=say))
     if sign:
         logs = command("logs", name, store_option, "--follow")
         stop = command("stop", name, store_option)

@@ -2,7 +2,6 @@
 
 import json as json_text
 import sys
-import time
 from typing import TYPE_CHECKING
 
 from mimir.errors import INTERRUPTED, BadInput
@@ -48,7 +47,7 @@ def reap(
     if machine:
         found, problems = [reaper.by_id(places[0], machine)], list[str]()
     else:
-        found, problems = reaper.find(opened, places, time.time())
+        found, problems = reaper.find(opened, places, opened.now())
     for problem in problems:
         say(problem)
     strays = [one for one in found if one.why]
@@ -57,7 +56,7 @@ def reap(
         say(*_table(strays))
         if not yes:
             _agree(len(strays))
-        ended, failures = reaper.end(opened, strays, time.time, say)
+        ended, failures = reaper.end(opened, strays, opened.now, say)
         problems += failures
     if json:
         rows = [{**one.as_json(), "ended": one.instance.id in ended} for one in found]

@@ -1,7 +1,5 @@
 """resume: goes on with a run on a new machine."""
 
-import time
-
 from launch.commands import begin, options
 from mimir.errors import BadInput
 
@@ -79,7 +77,7 @@ def resume(
     words = Words(provider, options.gpus_of(gpu), spot, image, keys, said)
     opened = open_store(store or default_store())
     if take_over:
-        known = derive(opened, name, time.time())
+        known = derive(opened, name, opened.now())
         options.check_not_done(known, store)
     else:
         known = options.check_free(opened, name, store)
@@ -93,7 +91,7 @@ def resume(
         plan = replace(plan, limits=options.with_sessions(plan.limits, places, had))
     if any(place.caps.paid for place in places):
         plan = replace(plan, steps=choose.steps_of(opened, plan, known))
-    now = time.time()
+    now = opened.now()
     left = choose.remaining(plan, known, now)
     if left.why:
         raise BadInput(
@@ -103,7 +101,7 @@ def resume(
     config = Config.from_dict(read_run(opened, name).config)
     market = choose.ask(opened, plan, config, max(1, plan.steps - known.committed_step))
     plan = confirm.limited(plan, choose.preferred(market, known), choose.spent(known, now))
-    found = choose.within(plan, market, known, time.time())
+    found = choose.within(plan, market, known, opened.now())
     for line in confirm.warnings(places, plan):
         say(line)
     for line in market.problems if found.choices else ():

@@ -1,7 +1,6 @@
 """runs: all runs of a store."""
 
 import json as json_text
-import time
 
 
 def runs(*, store: str = "", json: bool = False) -> None:
@@ -20,11 +19,11 @@ def runs(*, store: str = "", json: bool = False) -> None:
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 
-    opened, now = open_store(store or default_store()), time.time()
-    found = list_runs(opened, now)
+    opened = open_store(store or default_store())
+    found = list_runs(opened, opened.now())
     for listed in found:
         if listed.status is not None:
-            seal_if_done(opened, listed.status, now)
+            seal_if_done(opened, listed.status, listed.status.at)
     if json:
         rows = [
             {
@@ -36,6 +35,6 @@ def runs(*, store: str = "", json: bool = False) -> None:
         ]
         print(json_text.dumps(rows, indent=2))
     elif found:
-        print(runs_table(found, now))
+        print(runs_table(found))
     else:
         say(f"there are no runs in {opened.url} yet: begin with `python -m launch submit`")

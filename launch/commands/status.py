@@ -1,7 +1,6 @@
 """status: how one run stands, as its store tells."""
 
 import json as json_text
-import time
 
 
 def status(name: str, *, store: str = "", json: bool = False) -> None:
@@ -22,13 +21,13 @@ def status(name: str, *, store: str = "", json: bool = False) -> None:
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 
-    now = time.time()
     opened = open_store(store or default_store())
-    found = derive(opened, name, now)
-    seal_if_done(opened, found, now)
+    found = derive(opened, name, opened.now())
+    seal_if_done(opened, found, found.at)
     if json:
-        print(json_text.dumps({**found.as_json(), "bill": bill(found, now).as_json()}, indent=2))
+        made = bill(found, found.at).as_json()
+        print(json_text.dumps({**found.as_json(), "bill": made}, indent=2))
     else:
         order = found.attempts[-1].order if found.attempts else None
-        busy = found.silent and bool(diagnosis.busy(diagnosis.observe(found, order, now)))
-        print(status_text(found, store, now, busy=busy))
+        busy = found.silent and bool(diagnosis.busy(diagnosis.observe(found, order)))
+        print(status_text(found, store, busy=busy))

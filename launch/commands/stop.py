@@ -37,7 +37,7 @@ def stop(name: str, *, wait: bool = True, store: str = "", json: bool = False) -
 
     opened = open_store(store or default_store())
     read_run(opened, name)
-    attempt = request_stop(opened, name, StopRequest(time.time(), "launch stop"))
+    attempt = request_stop(opened, name, StopRequest(opened.now(), "launch stop"))
     say(f"asked attempt {attempt} of run {name} to stop")
     if broken := stand(opened, name)[1]:
         end = command("watch", name, store, "--once")
@@ -45,7 +45,7 @@ def stop(name: str, *, wait: bool = True, store: str = "", json: bool = False) -
     again = command("status", name, store)
     if not wait:
         if json:
-            print(json_text.dumps(derive(opened, name, time.time()).as_json(), indent=2))
+            print(json_text.dumps(derive(opened, name, opened.now()).as_json(), indent=2))
             return 0
         print(f"it commits a checkpoint and ends; see `{again}`")
         return 0
@@ -61,7 +61,7 @@ def stop(name: str, *, wait: bool = True, store: str = "", json: bool = False) -
             f"machine that still works obeys it: see `{again}`"
         )
     if json:
-        now = status or derive(opened, name, time.time())
+        now = status or derive(opened, name, opened.now())
         print(json_text.dumps(now.as_json(), indent=2))
         return INTERRUPTED if status is None else 0
     if status is None:
@@ -101,11 +101,11 @@ def await_end(
         if not over and gone and not wrong:
             reason = "asked to stop; its machine was gone already"
             notes.record_outcome(
-                store, run, attempt, Outcome(INTERRUPTED, reason, time.time(), head.step)
+                store, run, attempt, Outcome(INTERRUPTED, reason, store.now(), head.step)
             )
             continue
         if over or (gone and wrong):
-            return derive(store, run, time.time())
+            return derive(store, run, store.now())
         if clock() - began > STOP_WAITS:
             return None
         tick(f"waiting for attempt {attempt} to commit a checkpoint and end")

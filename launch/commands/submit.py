@@ -1,7 +1,6 @@
 """submit: trains a preset on a machine."""
 
 import json as json_text
-import time
 
 from launch.commands import begin, options
 
@@ -87,7 +86,7 @@ def submit(
         names, limits, options.gpus_of(gpu), spot, image, options.keys_of(role, static_keys),
         job.steps,
     )  # fmt: skip
-    name, now = name or fresh_name(preset), time.time()
+    name, now = name or fresh_name(preset), opened.now()
     options.check_name(opened, name, places, store)
     market = choose.ask(opened, plan, job.config, job.steps)
     plan = confirm.limited(plan, choose.preferred(market, None))

@@ -31,6 +31,7 @@ def watch(*names: str, once: bool = False, store: str = "", json: bool = False) 
     Example:
         python -m launch watch first --once
     """
+    from launch.provision.liveness import Watched
     from launch.supervise import watcher
     from launch.ui.terminal import Waiting, say
     from mimir.runs.record import read_run
@@ -42,14 +43,14 @@ def watch(*names: str, once: bool = False, store: str = "", json: bool = False) 
     wanted = [str(name) for name in names]
     for name in set(wanted) - set(list_names(opened) if wanted else ()):
         read_run(opened, name)  # says what was meant
-    watched = watcher.Watcher(opened, say)
+    keeper = watcher.Watcher(opened, say, watched=None if once else Watched())
 
     def concerned() -> list[str]:
-        return [name for name in list_names(opened) if watched.concerned(name)]
+        return [name for name in list_names(opened) if keeper.concerned(name)]
 
     try:
         while True:
-            seen, failed = watcher.rounds(watched, lambda: wanted or concerned(), say)
+            seen, failed = watcher.rounds(keeper, lambda: wanted or concerned(), say)
             alive = [one for one in seen if not one.over]
             if not (seen or failed):
                 say(f"no run of {opened.url} has a machine of somebody else's to keep")

@@ -1,6 +1,8 @@
 """Every time limit that more than one module must agree on, in seconds.
 
-Read them as `deadlines.NAME`, so that all see the same value. In the order of an attempt's life:
+Read them as `deadlines.NAME`, so that all see the same value. They are held against the store's
+own clock (Store.now), or against what one has seen oneself: never against two computers' clocks.
+In the order of an attempt's life:
 
     order ── LISTED_WITHIN ── BEGIN_WITHIN ── … heartbeats … ── SILENT_FOR ── given up
     deadline ── SHELL_OVERTIME ── KILL_AFTER ── SELF_TERMINATE_WITHIN ── WATCH_OVERTIME
@@ -18,6 +20,9 @@ BEGIN_WITHIN = 1500.0
 attempt without a sign is starting, for `watch`, `submit` and `resume` alike."""
 SILENT_FOR = 600.0
 """Without a heartbeat for so long, an attempt is given up though its machine is there."""
+BEATS_WITHIN = 20.0
+"""A worker that lives is seen to change its heartbeat within this, whatever any clock says: it
+writes one every 5 s. Nobody is given up as silent before one has looked for so long."""
 FINAL_LOG_WITHIN = 60.0
 """A worker that has ended its run has so long for its outcome and the end of its log."""
 

@@ -57,8 +57,9 @@ class Check:
 class AttemptSpec:
     """What a machine is started for.
 
-    store: URL that opens the store there. deadline: unix seconds at which the worker commits
-    and ends, 0 for none. env: environment variables of the worker, beside the provider's own.
+    store: URL that opens the store there. deadline: unix seconds, by the store's
+    clock, at which the worker commits and ends, 0 for none. env: environment variables of the
+    worker, beside the provider's own.
     image: a container image, for providers whose caps have it; "" for the provider's own.
     offer: the machine to rent, for providers that have offers. record: SHA-256 (hex) of run.json,
     by which the worker knows that it reads what was submitted; "" if it is not told.

@@ -38,9 +38,12 @@ _HEAD = (
     "command -v python3 >/dev/null||{ echo mimir: the image has no python3;sleep 600;exit 78;};"
     "p=;s=;trap 's=1;[ -z \"$p\" ]||kill -TERM $p' TERM INT;export MIMIR_WORK=$$;"
 )
-# The clock counts what is left after a restart, the number holds where the clock is wrong.
+# The file keeps the end for a restart. It holds the machine's time, which is held against no other
+# computer's; where that was set meanwhile, or no file can be, the number holds.
 _LIMIT = (
-    "n=$(({by}-$(date +%s)));[ $n -lt {most} ]||n={most};[ $n -gt 1 ]||n=1;"
+    'd=$(date +%s);n={most};f="${{TMPDIR:-/tmp}}/$MIMIR_RUN-$MIMIR_ATTEMPT.end";'
+    'if [ -s "$f" ];then n=$(($(cat "$f")-d));else echo $((d+n))>"$f";fi;'
+    "[ $n -lt {most} ]||n={most};[ $n -gt 1 ]||n=1;"
     "timeout --foreground --preserve-status --kill-after={kill} $n "
 )
 # A trap ends `wait` early; it is repeated then, and 127 says that there is nothing to wait for.
@@ -56,7 +59,6 @@ def of(
     keys_url: str,
     ending: Mapping[str, Any] | None,
     *,
-    now: float,
     environ: Mapping[str, str] = os.environ,
 ) -> ContainerSpec:
     """What the machine of an attempt starts.
@@ -65,7 +67,6 @@ def of(
         store: where the run's code lies, or is put.
         keys_url: a link to the attempt's keys (key_link), "" for a store without any.
         ending: the request by which the machine ends itself (Cloud.ending), None if it cannot.
-        now: unix s.
 
     Raises:
         BadInput: more or longer variables than services take.
@@ -87,8 +88,8 @@ def of(
     if ending is not None:
         env["MIMIR_END"] = _json(ending)
     until = spec.deadline + deadlines.SHELL_OVERTIME
-    seconds = max(1.0, until - now) if spec.deadline else 0.0
-    script = _script(int(until), int(seconds))
+    seconds = max(1.0, until - store.now()) if spec.deadline else 0.0
+    script = _script(int(seconds))
     _check(script, env)
     return ContainerSpec(
         image=spec.image or environ.get("MIMIR_IMAGE") or PUBLIC_IMAGE,
@@ -100,9 +101,9 @@ def of(
     )
 
 
-def _script(by: int, most: int) -> str:
-    """by: unix s at which the worker is ended, most: seconds from its start; 0 for never."""
-    limit = _LIMIT.format(by=by, most=most, kill=deadlines.KILL_AFTER) if most else ""
+def _script(most: int) -> str:
+    """most: seconds from its first start at which the worker is ended; 0 for never."""
+    limit = _LIMIT.format(most=most, kill=deadlines.KILL_AFTER) if most else ""
     work, end = (f"{_PYTHON}'{name}'])))\"" for name in ("MIMIR_BOOT", "MIMIR_ENDING"))
     return f"{_HEAD}{limit}{work}{_TAIL}{end} $c"
 

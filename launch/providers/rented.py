@@ -106,7 +106,7 @@ class Rented:
             deadlines.KEYS_FETCHED_WITHIN,
         )
         self._secrets.learn(link)
-        what = container.of(store, spec, link, self.cloud.ending(), now=self._clock())
+        what = container.of(store, spec, link, self.cloud.ending())
         try:
             number, price = self._create(spec, what, name)
         except UnknownOutcome:

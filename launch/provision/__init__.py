@@ -6,6 +6,6 @@ resume_plan   the plan of a run that a person resumes
 choose        which offers to order now, within the limits
 order         one order: order.json (mimir/runs/order.py), HEAD, one request, machine.json
 wait          until the attempt has begun
-liveness      whether an attempt's machine still works on it
+liveness      whether an attempt's machine still works on it, by what changes while one looks
 terminate     the verified end of a machine
 """

@@ -1,9 +1,10 @@
-"""Whether an attempt's machine is there and works, from its provider and from the store's times.
+"""Whether an attempt's machine is there and works, from its provider and from its heartbeat.
 
 Only a courtesy: it keeps a user from replacing an attempt that does well. Safety rests on
 the attempt's number in HEAD, whatever is said here.
 """
 
+import time
 from collections.abc import Callable
 
 from launch.contract import deadlines
@@ -13,8 +14,53 @@ from launch.contract.provider import Machine, Provider
 from launch.providers import registry
 from launch.providers.rented import Rented
 from mimir.errors import BadInput
+from mimir.runs import notes
 from mimir.runs.order import Order
 from mimir.runs.status import Status
+from mimir.runs.store import Store
+
+LOOK_EVERY = 2.0
+"""Seconds between looks at a heartbeat that is watched."""
+
+
+class Watched:
+    """Heartbeats as one has seen them change oneself, for who looks again and again.
+
+    clock: seconds that go on whatever the time is set to.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seen: dict[str, tuple[int, str, float]] = {}
+
+    def unchanged(self, status: Status) -> float:
+        """Seconds for which the run's heartbeat has stayed as it is under one's eyes."""
+        number, beat, since = self._seen.get(status.run, (0, "", 0.0))
+        if (number, beat) != (status.attempt, status.beat):
+            since = self._clock()
+            self._seen[status.run] = (status.attempt, status.beat, since)
+        return self._clock() - since
+
+
+def stirs(
+    store: Store,
+    status: Status,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> bool:
+    """Look at the heartbeat for BEATS_WITHIN; whether it has changed.
+
+    For who looks once, before an attempt is taken for dead by the age of its heartbeat alone: a
+    store of several servers, or a folder whose computers date files themselves, has no one clock.
+    """
+    began = clock()
+    while clock() - began < deadlines.BEATS_WITHIN:
+        sleep(LOOK_EVERY)
+        sign = notes.sign_of_life(store, status.run, status.attempt)
+        if sign is not None and sign.beat != status.beat:
+            return True
+    return False
 
 
 def provider_of(machine: Machine | None) -> Provider | None:
@@ -87,12 +133,17 @@ def overdue(machine: Machine | None, order: Order | None, now: float) -> bool:
     return bool(end) and now > end
 
 
-def presumed(status: Status, ordered: float, now: float) -> str:
+def presumed(status: Status, ordered: float, now: float, unchanged: float | None = None) -> str:
     """What the times alone say of the newest attempt, for all who must agree about it.
 
-    ordered: unix s of its order. Returns "starting", "working", "overdue" (it has never given a
-    sign) or "silent" (it gives none any more).
+    ordered: its order, and now: in unix s by the store's clock. unchanged: Watched.unchanged, None
+    for who looks once. Returns "starting", "working", "overdue" (it has never given a sign) or
+    "silent" (it gives none any more).
     """
     if status.silent_s is None:
         return "starting" if now - ordered <= deadlines.BEGIN_WITHIN else "overdue"
-    return "working" if status.silent_s <= deadlines.SILENT_FOR else "silent"
+    silent = status.silent_s > deadlines.SILENT_FOR
+    if unchanged is not None:
+        silent &= unchanged >= deadlines.BEATS_WITHIN
+        silent |= unchanged > deadlines.SILENT_FOR
+    return "silent" if silent else "working"

@@ -12,7 +12,6 @@ before the machine is ordered, so that a machine of an older order can no longer
 
 import os
 import platform
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -65,7 +64,6 @@ def order(
     *,
     after: int | None = None,
     since: int = 0,
-    clock: Callable[[], float] = time.time,
 ) -> Ordered:
     """Order the first of these machines that can be had; each try is an attempt of its own.
 
@@ -81,6 +79,7 @@ def order(
         MimirError: what a provider, the store or its STS said; nothing else is tried then.
     """
     refusals: list[NoCapacity] = []
+    clock = store.now
     known = stand(store, run)[0].attempt if after is None else after
     since = since or known + 1
     looked = 0
@@ -154,7 +153,7 @@ def _order(
         _note_refusal(store, run, attempt, str(error), clock, say)
         raise
     kept_plan.note_order(store.url, run, clock(), machine.price)
-    machine = replace(machine, estimate_hours=choice.estimate_hours)
+    machine = replace(machine, started=intent.time, estimate_hours=choice.estimate_hours)
     try:
         notes.record_machine(store, run, attempt, machine)
     except MimirError:

@@ -50,7 +50,7 @@ class Beginning:
     lines: tuple[str, ...] = ()
 
 
-def retire(store: Store, status: Status, say: Say, clock: Callable[[], float] = time.time) -> None:
+def retire(store: Store, status: Status, say: Say) -> None:
     """End the machine of the attempt that is about to be replaced, if it can be reached.
 
     Before the attempt is raised, so that a worker that still works commits what it has. NotGone
@@ -64,7 +64,7 @@ def retire(store: Store, status: Status, say: Say, clock: Callable[[], float] = 
     if provider is None or current.gone is not None:
         return
     if provider.caps.paid:
-        gone = Gone(clock(), "over", "a later attempt replaced it")
+        gone = Gone(store.now(), "over", "a later attempt replaced it")
         try:
             close(store, status.run, current, gone, registry.get)
         except UnknownOutcome as error:

@@ -3,8 +3,9 @@
 `diagnose` is pure: an observation in, a diagnosis out. The watcher acts on it.
 """
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from launch.contract import deadlines
 from launch.contract.cloud import State
@@ -13,15 +14,17 @@ from launch.provision import liveness
 from launch.supervise import overtime
 from mimir.runs.head import ENDED, LIVE
 from mimir.runs.order import Order
-from mimir.runs.status import DISPUTED, Status
+from mimir.runs.status import DISPUTED, Status, derive
+from mimir.runs.store import Store
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What was seen at `now` (unix s).
+    """What was seen at `now`, in unix s by the store's clock, by which orders are dated too.
 
     state: of the machine, None if its provider could not be asked (or cannot tell). order: of
-    the newest attempt, None if it was begun by hand.
+    the newest attempt, None if it was begun by hand. unchanged: seconds for which one has seen
+    the heartbeat stay as it is, None where only its age tells.
     """
 
     status: Status
@@ -29,6 +32,7 @@ class Observation:
     state: State | None
     said: str
     now: float
+    unchanged: float | None = None
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,8 @@ class Diagnosis:
 def observe(
     status: Status,
     order: Order | None,
-    now: float,
     provider: Callable[[str], Provider] | None = None,
+    unchanged: float | None = None,
 ) -> Observation:
     """Ask the provider of the newest attempt's machine, unless it is known to be gone."""
     machine = liveness.current(status)
@@ -56,7 +60,39 @@ def observe(
     if machine is not None and not status.attempts[-1].gone:
         state, said = liveness.state_of(machine, provider)
     attended = order if order is not None and order.attended else None
-    return Observation(status, attended, state, said, now)
+    return Observation(status, attended, state, said, status.at, unchanged)
+
+
+def look(
+    store: Store,
+    status: Status,
+    order: Order | None,
+    provider: Callable[[str], Provider] | None = None,
+    *,
+    say: Callable[[str], None] = lambda _: None,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Observation:
+    """As observe, for who looks once and acts on it: what only its age calls silent is watched."""
+    observed = observe(status, order, provider)
+    if not by_silence(observed):
+        return observed
+    within = f"{deadlines.BEATS_WITHIN:.0f} s"
+    say(f"attempt {status.attempt} of run {status.run} seems silent: looking at it for {within}")
+    if not liveness.stirs(store, status, sleep=sleep, clock=clock):
+        return observed
+    fresh = derive(store, status.run, store.now())
+    if fresh.attempt != status.attempt:
+        order = fresh.attempts[-1].order
+    return observe(fresh, order, provider, unchanged=0.0)
+
+
+def by_silence(observed: Observation) -> bool:
+    """Whether nothing but the age of its heartbeat says that the attempt does not live."""
+    if observed.status.silent_s is None:
+        return False
+    young = replace(observed, status=replace(observed.status, silent=False, silent_s=0.0))
+    return bool(busy(young)) and not busy(observed)
 
 
 def busy(observed: Observation) -> str:
@@ -67,9 +103,10 @@ def busy(observed: Observation) -> str:
     status = observed.status
     if status.state not in LIVE or status.attempt == 0:
         return ""
-    age = max(0.0, status.silent_s or 0.0)
+    age = status.silent_s or 0.0
     if observed.order is None:  # a terminal's or a notebook's: no watcher looks after it
-        if status.silent or observed.state is State.GONE:
+        seen = observed.unchanged is None or observed.unchanged >= deadlines.BEATS_WITHIN
+        if (status.silent and seen) or observed.state is State.GONE:
             return ""
         if status.silent_s is not None:
             return f"gave a sign {age:.0f} s ago"
@@ -121,12 +158,12 @@ def diagnose(observed: Observation) -> Diagnosis:
         return Diagnosis("lost", f"its machine is broken{said}", "failure")
     if liveness.overdue(current.machine, observed.order, now):
         return Diagnosis("lost", overtime.WHY, "failure")
-    sign = liveness.presumed(status, observed.order.time, now)
+    sign = liveness.presumed(status, observed.order.time, now, observed.unchanged)
     if sign == "overdue":
         waited = (now - observed.order.time) / 60
         return Diagnosis("lost", f"it gave no sign within {waited:.0f} min{said}", "failure")
     if sign == "silent":
-        silent = (status.silent_s or 0.0) / 60
+        silent = max(status.silent_s or 0.0, observed.unchanged or 0.0) / 60
         return Diagnosis("lost", f"it has given no sign for {silent:.0f} min{said}", "failure")
     return Diagnosis("fine", sign)
 

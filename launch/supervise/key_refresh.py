@@ -38,10 +38,12 @@ def if_due(
     run: str,
     attempt: int,
     source: KeySource,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float],
+    here: Callable[[], float] = time.time,
 ) -> bool:
     """Replace the keys of an attempt's machine if they end soon; whether it was done.
 
+    clock: the store's, which is that of its keys; here: this computer's, for its file's age.
     Nothing is done for a machine elsewhere, for keys that do not end or outlive the attempt's
     deadline by what `keys.mint` gives, and for one's own keys. Raises as `keys.mint`.
     """
@@ -51,7 +53,7 @@ def if_due(
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         ends = timegm(time.strptime(value["Expiration"], "%Y-%m-%dT%H:%M:%SZ"))
-        made = path.stat().st_mtime
+        made = clock() - (here() - path.stat().st_mtime)
     except (OSError, ValueError, KeyError, TypeError):
         return False
     deadline = machine.deadline

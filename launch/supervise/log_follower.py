@@ -39,7 +39,7 @@ class Follower:
         say: takes sentences about the following itself.
         keep: keeps the run alive (watcher); whether the run is over. Without it the
             following ends with the attempt.
-        clock: unix seconds.
+        clock: seconds that go on whatever the time is set to.
     """
 
     def __init__(
@@ -52,15 +52,16 @@ class Follower:
         say: Callable[[str], None],
         keep: Callable[[], bool] | None = None,
         sleep: Callable[[float], None] = time.sleep,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store, self._run, self._attempt = store, run, attempt
         self._out, self._say, self._sleep, self._clock = out, say, sleep, clock
         self._keep = keep
-        self._kept = 0.0
+        self._kept = float("-inf")
         self._part = 0
-        self._asked = 0.0
-        self._ended_at = 0.0
+        self._asked = float("-inf")
+        self._ended_at = float("inf")
+        self._beat, self._changed = "", 0.0
         self._silent = False
         self._away = False
 
@@ -73,8 +74,8 @@ class Follower:
             try:
                 end = self._look() if self._keep is None else self._look_and_keep()
                 if end:
-                    status = derive(self._store, self._run, self._clock())
-                    seal_if_done(self._store, status, self._clock())
+                    status = derive(self._store, self._run, self._store.now())
+                    seal_if_done(self._store, status, status.at)
                     return Followed(status, vanished=end == "vanished")
                 self._away = False
             except (StoreDenied, StoreUnfit):
@@ -88,7 +89,7 @@ class Follower:
     def _look_and_keep(self) -> str:
         assert self._keep is not None
         over = False
-        if abs(self._clock() - self._kept) >= KEEP:
+        if self._clock() - self._kept >= KEEP:
             over = self._keep()
             self._kept = self._clock()
         self._look()  # after the watcher said that it is over: what was written last
@@ -114,25 +115,33 @@ class Follower:
         if outcome is not None:
             return "ended"
         if head.state in ENDED:
-            self._ended_at = self._ended_at or self._clock()
+            self._ended_at = min(self._ended_at, self._clock())
             return "ended" if gone or self._clock() - self._ended_at > LOG_TAIL_WITHIN else ""
         return "vanished" if gone else ""
 
     def _gone(self) -> bool:
         """Whether the machine is known to be gone; every few seconds, else False."""
-        if abs(self._clock() - self._asked) < ASK:
+        if self._clock() - self._asked < ASK:
             return False
         self._asked = self._clock()
         machine = notes.read_machine(self._store, self._run, self._attempt)
         if liveness.alive(machine) is False:
             return True
-        pulse = notes.unless_damaged(notes.read_heartbeat, self._store, self._run, self._attempt)
-        age = self._clock() - pulse.time if pulse else 0.0
-        silent = pulse is not None and age > SILENT_AFTER * pulse.interval_s
+        self._listen()
+        return False
+
+    def _listen(self) -> None:
+        """Say it once if the heartbeat does not change any more."""
+        sign = notes.sign_of_life(self._store, self._run, self._attempt)
+        if sign is None:
+            return
+        if sign.beat != self._beat:
+            self._beat, self._changed = sign.beat, self._clock()
+        age = self._clock() - self._changed
+        silent = age > SILENT_AFTER * sign.heartbeat.interval_s
         if silent and not self._silent:
             self._say(
                 f"attempt {self._attempt} has given no sign for {age:.0f} s; "
                 "if its machine is gone, resume the run"
             )
         self._silent = silent
-        return False

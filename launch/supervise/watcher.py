@@ -18,10 +18,11 @@ from launch.pricing.budget import UsedUp
 from launch.providers import registry
 from launch.provision import choose as choosing
 from launch.provision import kept_plan, liveness, terminate
+from launch.provision.liveness import Watched
 from launch.provision.order import Choice, Say, order
 from launch.provision.plan import newest_plan, stop_asked
 from launch.supervise import diagnosis, key_refresh
-from launch.supervise.diagnosis import Diagnosis, Observation, diagnose, observe
+from launch.supervise.diagnosis import Diagnosis, Observation, diagnose, look, observe
 from launch.supervise.overtime import end_overdue
 from launch.ui import runs
 from mimir.errors import (
@@ -70,6 +71,8 @@ class Watcher:
     Args:
         choose: what may be ordered for a run now, best first.
         provider: by name.
+        watched: remembers heartbeats from round to round; None for who makes one round only.
+        clock: seconds that go on whatever the time is set to.
     """
 
     def __init__(
@@ -79,10 +82,13 @@ class Watcher:
         *,
         choose: Choose = choosing.choose,
         provider: Callable[[str], Provider] = registry.get,
-        clock: Callable[[], float] = time.time,
+        watched: Watched | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store, self._say, self._clock = store, say, clock
+        self._store, self._say, self._now = store, say, store.now
         self._choose, self._provider = choose, provider
+        self._watched, self._sleep, self._clock = watched, sleep, clock
 
     def concerned(self, run: str) -> bool:
         """Whether the run's machines are somebody else's: others are kept only when named, for
@@ -105,7 +111,7 @@ class Watcher:
         try:
             observed = self._observe(run)
         except OtherFormat as error:
-            ended = end_overdue(self._store, run, self._provider, self._clock())
+            ended = end_overdue(self._store, run, self._provider, self._now())
             raise BadInput("; ".join([str(error), *ended])) from error
         found = diagnose(observed)
         status = observed.status
@@ -119,8 +125,8 @@ class Watcher:
             if found.kind == "over":
                 if self._finishing(observed):
                     return self._seen(status, False, False, "its worker writes its last words")
-                seal_if_done(self._store, status, self._clock())
-                acted = self._close(status, Gone(self._clock(), "over", found.why))
+                seal_if_done(self._store, status, status.at)
+                acted = self._close(status, Gone(self._now(), "over", found.why))
                 return self._seen(status, True, acted, found.why)
             return self._replace(observed, found)
         except (NotGone, UnknownOutcome) as error:
@@ -138,14 +144,16 @@ class Watcher:
             return self._seen(status, False, False, str(error))
 
     def _observe(self, run: str) -> Observation:
-        now = self._clock()
-        status = derive(self._store, run, now)
-        number = max(1, status.attempt)
-        last = notes.read_order(self._store, run, number)
+        status = derive(self._store, run, self._now())
+        last = notes.read_order(self._store, run, max(1, status.attempt))
         kept = kept_plan.read(self._store.url, run)
         if last is not None and kept is not None:  # what the store says may be a machine's
             last = replace(last, plan=kept.plan)
-        return observe(status, last, now, self._provider)
+        if self._watched is not None:
+            return observe(status, last, self._provider, self._watched.unchanged(status))
+        seen = look(self._store, status, last, self._provider, sleep=self._sleep, clock=self._clock)
+        # While it was watched, somebody may have begun another attempt, whose order is another one.
+        return seen if seen.status.attempt == status.attempt else self._observe(run)
 
     def _adopt_or_wait(self, observed: Observation, found: Diagnosis) -> Seen:
         status = observed.status
@@ -174,8 +182,8 @@ class Watcher:
             if current.machine is None and self._adopt(status):  # it has come up after all
                 return self._seen(status, False, True, "its machine is there; it is on record now")
             self._say(f"attempt {status.attempt} of run {run} has ended: {found.why}")
-            self._close(status, Gone(self._clock(), found.loss, found.why))
-        status = derive(self._store, run, self._clock())
+            self._close(status, Gone(self._now(), found.loss, found.why))
+        status = derive(self._store, run, self._now())
         if status.state in ENDED:  # it came to its end while its machine was being ended
             return self._seen(status, True, True, f"run {run} is {status.state}")
         if status.attempt != observed.status.attempt:  # which nobody has looked at here
@@ -188,20 +196,20 @@ class Watcher:
         plan = kept_plan.going_on(self._store.url, run, observed.order.plan)
         if plan is None:
             return self._seen(status, False, False, _not_from_here(run, found.why))
-        if kept is not None and (why := kept.used_up(self._clock())):
+        if kept is not None and (why := kept.used_up(self._now())):
             raise UsedUp(why)
         wait = self._pause(status)
         if wait > 0:
             why = status.attempts[-1].end
             return self._seen(status, False, False, f"waiting {wait:.0f} s to ask again: {why}")
-        choices = self._choose(self._store, plan, status, self._clock(), self._say)
+        choices = self._choose(self._store, plan, status, self._now(), self._say)
         ordered = order(
             self._store, run, choices, plan, self._say, after=status.attempt,
-            since=_since(observed), clock=self._clock,
+            since=_since(observed),
         )  # fmt: skip
         sentence = f"attempt {ordered.attempt} is ordered: {runs.machine_text(ordered.machine)}"
         self._say(f"run {run}: {sentence}")
-        return self._seen(derive(self._store, run, self._clock()), False, True, sentence)
+        return self._seen(derive(self._store, run, self._now()), False, True, sentence)
 
     def _pause(self, status: Status) -> float:
         """Seconds to wait before offers are asked for: the longer, the more were refused."""
@@ -214,7 +222,7 @@ class Watcher:
             return 0.0
         last = status.attempts[-1].gone
         assert last is not None
-        return last.time + min(ASK_AGAIN_LONGEST, ASK_AGAIN * max(1, refused // 2)) - self._clock()
+        return last.time + min(ASK_AGAIN_LONGEST, ASK_AGAIN * max(1, refused // 2)) - self._now()
 
     def _end_of(self, status: Status, last: Order | None) -> tuple[str, str] | None:
         """(state, reason) if the run shall not go on."""
@@ -225,7 +233,7 @@ class Watcher:
         if status.attempt and stop_asked(self._store, status.run, asked_from, status.attempt):
             return "stopped", "asked to stop"
         bounds = last.plan.limits
-        why = budget.remaining(bounds, status, self._clock()).why
+        why = budget.remaining(bounds, status, self._now()).why
         if why:
             return "stopped", f"{why}: {_more(status.run)}"
         if bounds.max_failures and diagnosis.failures(status, since) >= bounds.max_failures:
@@ -243,30 +251,30 @@ class Watcher:
     def _give_up(self, judged: Status, state: str, reason: str) -> Seen:
         """End the run at the attempt that was judged, or at one that was refused since then."""
         run = judged.run
-        status = derive(self._store, run, self._clock())
+        status = derive(self._store, run, self._now())
         if status.state not in ENDED:
             last = status.attempts[-1] if status.attempts else None
             refused = last is not None and last.gone is not None and last.gone.kind == "refused"
             try:
                 if status.attempt != judged.attempt and not refused:
                     raise Fenced(_theirs(status))
-                end_attempt(self._store, run, status.attempt, state, reason, clock=self._clock)
+                end_attempt(self._store, run, status.attempt, state, reason)
             except Fenced as error:
                 return self._seen(status, False, False, str(error))
             self._say(f"run {run} is {state}: {reason}")
-        return self._seen(derive(self._store, run, self._clock()), True, True, reason)
+        return self._seen(derive(self._store, run, self._now()), True, True, reason)
 
     def _finishing(self, observed: Observation) -> bool:
         """Whether the worker that has just brought the run to its end is still at it."""
-        status, now = observed.status, observed.now
+        status = observed.status
         last = status.attempts[-1] if status.attempts else None
         if last is None or status.state != "done" or last.exit_code is not None:
             return False
-        pulse = notes.read_heartbeat(self._store, status.run, status.attempt)
+        sign = notes.sign_of_life(self._store, status.run, status.attempt)
         return (
             observed.state is State.RUNNING
-            and pulse is not None
-            and abs(now - pulse.time) < deadlines.FINAL_LOG_WITHIN
+            and sign is not None
+            and abs(self._now() - sign.written) < deadlines.FINAL_LOG_WITHIN
         )
 
     def _refresh_keys(self, observed: Observation) -> None:
@@ -277,7 +285,7 @@ class Watcher:
         try:
             key_refresh.if_due(
                 machine, self._store.url, observed.status.run, observed.status.attempt,
-                order.plan.keys, self._clock,
+                order.plan.keys, self._now,
             )  # fmt: skip
         except (StoreError, BadInput) as error:
             self._say(f"the keys of run {observed.status.run} could not be replaced: {error}")

@@ -1,7 +1,6 @@
 """Runs as text for people."""
 
 import shlex
-import time
 from collections.abc import Sequence
 
 from launch.pricing import bill as cost
@@ -31,10 +30,8 @@ def next_commands(name: str, store: str = "") -> str:
     return "\n".join(f"  {what:<17}{words}" for what, words in lines)
 
 
-def status_text(
-    status: Status, store: str = "", now: float | None = None, *, busy: bool = False
-) -> str:
-    """A run on a screen, with what to do about what is wrong; now in unix s.
+def status_text(status: Status, store: str = "", *, busy: bool = False) -> str:
+    """A run on a screen, with what to do about what is wrong.
 
     busy: `resume` would not replace its attempt yet, unless it is told to.
     """
@@ -52,7 +49,7 @@ def status_text(
             f"{kept.step}" + (" (best)" if kept.key == status.best else "") for kept in status.kept
         )
         lines.append(f"  checkpoints  steps {steps}")
-    bill = cost.line(cost.bill(status, time.time() if now is None else now))
+    bill = cost.line(cost.bill(status, status.at))
     lines += [f"  cost         {bill}"] if bill else []
     lines += _attempts(status)
     lines += [f"  damaged      {status.damage}"] if status.damage else []
@@ -60,16 +57,16 @@ def status_text(
     return "\n".join([*map(one_line, lines), *(["", advice] if advice else [])])
 
 
-def verdict(status: Status, now: float | None = None) -> str:
-    """How a run ended, in one sentence, with what it took; now in unix s."""
+def verdict(status: Status) -> str:
+    """How a run ended, in one sentence, with what it took."""
     why = f": {status.reason}" if status.reason else ""
-    took = cost.total(cost.bill(status, time.time() if now is None else now))
+    took = cost.total(cost.bill(status, status.at))
     return one_line(f"run {status.run} is {status.state} at step {_of_total(status)}{why}") + (
         f"; {took}" if took else ""
     )
 
 
-def runs_table(runs: Sequence[Listed], now: float) -> str:
+def runs_table(runs: Sequence[Listed]) -> str:
     """All runs of a store, one a line."""
     rows = [("NAME", "PRESET", "STATE", "STEP", "LOSS", "HELD-OUT", "ATTEMPTS", "AGE")]
     problems = []
@@ -88,7 +85,7 @@ def runs_table(runs: Sequence[Listed], now: float) -> str:
                 _figure(status.loss),
                 _figure(status.val),
                 str(status.attempt),
-                duration(now - status.created),
+                duration(max(0.0, status.at - status.created)),
             )
         )
         problems += [f"{listed.run}: {status.damage}"] if status.damage else []

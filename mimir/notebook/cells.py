@@ -36,8 +36,9 @@ PROVIDER = "notebook"
 """In machine.json. No provider of the launcher's, which could not end or ask a notebook."""
 CELL_POLL = 0.5
 TAKE_OVER_TIMEOUT = 60.0
-"""Seconds to wait until the attempt before is seen to be gone. A killed kernel's worker commits
-first; a vanished machine is silent after 20 s."""
+"""Seconds to wait until the earlier attempt is seen to be gone; a killed kernel's commits first."""
+LOOK_FOR = 20.0
+"""Seconds for which a heartbeat is watched, however old it is, before its attempt is replaced."""
 BEGIN_REMOTE, BEGIN_HERE = 900.0, 120.0
 """Seconds that an attempt may take to give its first sign: rented, and in a notebook."""
 SESSION_ONLY = ("forecast",)
@@ -105,7 +106,7 @@ class Session:
                 f"run {self.run} is in {store.url} with other settings (preset {known.preset}): "
                 "choose another run_name, or the settings that it has"
             )
-        return derive(store, self.run, time.time())
+        return derive(store, self.run, store.now())
 
     def fetch(self, key: str) -> Path:
         """An object of the store as a file: what a person has named, however large."""
@@ -174,13 +175,13 @@ def train(session: Session, *, take_over: bool = False, screen: Screen | None = 
         BadInput: it cannot be begun; another machine works on it.
     """
     store = session.opened()
-    status = derive(store, session.run, time.time())
+    status = derive(store, session.run, store.now())
     if status.state == "done":
         print(f"Run {session.run} is done at step {status.step:,}: nothing is left to train")
         return status
     if not take_over:
         _must_be_free(session, store, status)
-    attempt = raise_attempt(store, session.run, orders.by_hand(PROVIDER, time.time()))
+    attempt = raise_attempt(store, session.run, orders.by_hand(PROVIDER, store.now()))
     if status.committed_step:
         print(f"Going on from step {status.committed_step:,}, as attempt {attempt}")
     board = Board(store, read_run(store, session.run), attempt, screen or CellScreen())
@@ -191,8 +192,8 @@ def train(session: Session, *, take_over: bool = False, screen: Screen | None = 
     except BaseException:
         child.terminate()  # a worker that nobody follows would still hold the GPU
         raise
-    status = derive(store, session.run, time.time())
-    seal_if_done(store, status, time.time())
+    status = derive(store, session.run, store.now())
+    seal_if_done(store, status, status.at)
     if child.returncode == DONE:
         print(f"Run {session.run} is done at step {status.step:,}")
         return status
@@ -218,7 +219,7 @@ def _start(session: Session, store: Store, attempt: int) -> "subprocess.Popen[by
 def _settle(session: Session, store: Store, attempt: int, pid: int, board: Board) -> None:
     """Record this machine, and delete the checkpoints that older attempts abandoned."""
     machine = Machine(
-        PROVIDER, time.time(), host=platform.node(), pid=pid, gpu=os.environ.get("MIMIR_GPU", "")
+        PROVIDER, store.now(), host=platform.node(), pid=pid, gpu=os.environ.get("MIMIR_GPU", "")
     )
     notes.record_machine(store, session.run, attempt, machine)
     try_collect(store, session.run, board.line)
@@ -259,18 +260,19 @@ def _must_be_free(session: Session, store: Store, status: Status) -> None:
         )
     if status.state not in ("queued", "running") or not status.attempt:
         return
-    number, until = status.attempt, time.monotonic() + TAKE_OVER_TIMEOUT
+    number, began = status.attempt, time.monotonic()
     machine = status.attempts[-1].machine
     here = machine is not None and (machine.provider, machine.host) == (PROVIDER, platform.node())
-    heartbeats = set[float]()
+    beats = set[str]()
     while status.attempt == number and status.state in ("queued", "running"):
         if here and not _works(machine.pid if machine else None, session.run):
             return
-        if not here and (status.silent or _never_began(status, machine)):
+        beats |= {status.beat} if status.beat else set()
+        waited = time.monotonic() - began
+        still = status.silent and len(beats) == 1 and waited >= LOOK_FOR
+        if not here and (still or _never_began(status, machine)):
             return
-        heartbeat = notes.read_heartbeat(store, session.run, number)
-        heartbeats |= {heartbeat.time} if heartbeat else set()
-        if (len(heartbeats) > 1 and not here) or time.monotonic() > until:
+        if (len(beats) > 1 and not here) or waited > TAKE_OVER_TIMEOUT:
             other = text.one_line(machine.provider) if machine else ""
             where = "another notebook of this machine" if here else other
             raise BadInput(
@@ -279,14 +281,13 @@ def _must_be_free(session: Session, store: Store, status: Status) -> None:
             )
         print(f"Waiting until attempt {number} is seen to be gone", end="\r")
         time.sleep(CELL_POLL)
-        status = derive(store, session.run, time.time())
+        status = derive(store, session.run, store.now())
 
 
 def _never_began(status: Status, machine: Machine | None) -> bool:
     """Without a sign for longer than a machine takes to start."""
     limit = BEGIN_HERE if machine is not None and machine.provider == PROVIDER else BEGIN_REMOTE
-    started = machine.started if machine else 0.0
-    return status.silent_s is None and time.time() - started > limit
+    return status.silent_s is None and status.at - (machine.started if machine else 0.0) > limit
 
 
 def _works(pid: int | None, run: str) -> bool:

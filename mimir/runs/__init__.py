@@ -4,6 +4,7 @@
     file_names, file_versions     parts of file_store: exclusive names, and versions made of them
     s3_url, s3_address, s3_client, s3_credentials   how s3_store reaches its bucket
     s3_content, s3_answers, s3_errors, s3_failures   what s3_store sends, and what it is told
+    s3_clock                      the time on a server, as its answers tell it
     probe, race                   does this store really refuse what it must, also to several?
     layout                        what lies where under <store>/<run>/
     codec, ranges                 JSON as one encoding; bounded, typed documents with a format

@@ -28,7 +28,7 @@ def raise_attempt(
     intent: Order | None = None,
     *,
     after: int | None = None,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] | None = None,
     sleep: Callable[[float], None] = time.sleep,
     rng: random.Random | None = None,
 ) -> int:
@@ -41,13 +41,14 @@ def raise_attempt(
     Args:
         intent: the order, without what it remembers of HEAD (default: one by hand).
         after: the attempt that is to be replaced (default: the one at HEAD).
-        clock: unix seconds.
+        clock: unix seconds (default: the store's).
 
     Raises:
         Fenced: the run is at another attempt than `after`, or somebody else begins one now.
         BadInput: there is no such run, or it is done: its configuration is frozen, so nothing
             is left to train.
     """
+    clock = clock or store.now
     register = _register(store, run, sleep, rng)
     intent = intent or orders.by_hand("terminal", clock())
     for _ in range(register.tries):
@@ -137,7 +138,7 @@ def end_attempt(
     state: str,
     reason: str,
     *,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] | None = None,
     sleep: Callable[[float], None] = time.sleep,
     rng: random.Random | None = None,
 ) -> Head:
@@ -158,7 +159,7 @@ def end_attempt(
     register = _register(store, run, sleep, rng)
     head = _read(register)
     if register.broken or head.attempt != attempt:
-        _put_right(register, head, attempt, clock())
+        _put_right(register, head, attempt, (clock or store.now)())
     return change(register, ended)
 
 

@@ -15,6 +15,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -25,6 +26,7 @@ from mimir.runs.file_versions import Versions, versioned_name
 from mimir.runs.store import DOCUMENT, Progress, Stored, Versioned, check_key, verify
 
 _CHUNK = 8 << 20
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _DENIED = {
     errno.EACCES,
@@ -67,11 +69,34 @@ class FileStore:
     def __repr__(self) -> str:
         return f"FileStore({self.url!r})"
 
+    def now(self) -> float:
+        """The time of a file written just now: where a server keeps the folder, its clock.
+
+        Who may not write here is told this computer's time: they can replace nothing by it.
+        """
+        if not self.root.is_dir():
+            return time.time()  # nothing is there whose age could be asked for
+        try:
+            with _explained("write", self.root):
+                path = file_names.new_temporary(self.root)
+                handle = os.open(path, _NEW)
+                try:
+                    os.utime(handle)
+                    return os.fstat(handle).st_mtime
+                finally:
+                    os.unlink(path)
+                    os.close(handle)
+        except StoreDenied:
+            return time.time()
+
     def read(self, key: str, *, limit: int = DOCUMENT) -> Versioned | None:
         path = self._path(key)
         with _explained("read", path):
             found = self._versions(path).find(limit)
-        return Versioned(found[1], _version(*found)) if found else None
+        if found is None:
+            return None
+        number, data, written = found
+        return Versioned(data, _version(number, data), written)
 
     def put_if_absent(self, key: str, data: bytes) -> str:
         path = self._path(key)
@@ -210,7 +235,7 @@ class FileStore:
         """A temporary file with these bytes, synced, for the block; and their (size, SHA-256)."""
         size, sha256 = 0, hashlib.sha256()
         temporary = file_names.new_temporary(folder)
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        handle = os.open(temporary, _NEW, 0o666)
         try:
             with os.fdopen(handle, "wb") as file:
                 self._collect(folder, os.fstat(handle).st_mtime)

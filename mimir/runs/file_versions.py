@@ -80,15 +80,16 @@ class Versions:
             self._known[self.path] = low
         return low
 
-    def find(self, limit: int) -> tuple[int, bytes] | None:
-        """(number of the newest version, body); None if there is no such object.
+    def find(self, limit: int) -> tuple[int, bytes, float] | None:
+        """(number of the newest version, body, when it was written in unix s); None if there is
+        no such object.
 
         Corrupt if it has more than `limit` bytes.
         """
         for _ in range(_TRIES):
             number = self.newest()
             try:
-                return number or 1, _read(self.name(number) if number else self.path, limit)
+                return number or 1, *_read(self.name(number) if number else self.path, limit)
             except FileNotFoundError:
                 if not number:
                     return None
@@ -96,11 +97,11 @@ class Versions:
 
     def body(self, number: int) -> bytes:
         """What version `number` holds; FileNotFoundError if there is no such version."""
-        return _read(self.name(number))
+        return _read(self.name(number))[0]
 
     def unversioned(self) -> Iterator[memoryview]:
         """What lies under the object's own name, read when asked for; FileNotFoundError."""
-        yield memoryview(_read(self.path))
+        yield memoryview(_read(self.path)[0])
 
     def take(self, number: int, temporary: Path) -> None:
         """Make the body in `temporary` version `number`; FileExistsError if there is one."""
@@ -132,12 +133,13 @@ class Versions:
             file_names.discard(self.path)
 
 
-def _read(path: Path, limit: int = DOCUMENT) -> bytes:
+def _read(path: Path, limit: int = DOCUMENT) -> tuple[bytes, float]:
+    """(body, time of its last change)."""
     with file_names.open_body(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > limit:
-            raise too_large(str(path), size, limit)
-        data = file.read(size + 1)
+        found = os.fstat(file.fileno())
+        if found.st_size > limit:
+            raise too_large(str(path), found.st_size, limit)
+        data = file.read(found.st_size + 1)
     if len(data) > limit:  # it has grown
         raise too_large(str(path), None, limit)
-    return data
+    return data, found.st_mtime

@@ -47,7 +47,7 @@ def seal(store: Store, head: Head, now: float) -> Head:
     """What a run left that is done, sealed now if it was not yet; any other HEAD as it is.
 
     A HEAD that is not to be believed is not sealed, and a store that takes no seal now is left for
-    the next time. now: unix s.
+    the next time. now: unix s by the store's clock.
     """
     run = head.run
     if head.state != "done":

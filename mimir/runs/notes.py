@@ -41,7 +41,8 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """What a worker writes every `interval_s`. time: unix s; rate: optimizer steps/s.
+    """What a worker writes every `interval_s`. time: unix s by the clock of its machine, which
+    is held against no other; rate: optimizer steps/s.
 
     device: the GPU's or the processor's name; rates of past runs forecast those to come.
     val: the ranking figure; figures: the others that `status` shows, not stored if there are none.
@@ -59,6 +60,18 @@ class Heartbeat:
     interval_s: Seconds = 15.0
     device: str = ""
     figures: dict[str, Measure] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sign:
+    """A heartbeat as it lies in the store. written: unix s by the store's clock.
+
+    beat: another one for each that was written; that it changes is what shows life.
+    """
+
+    heartbeat: Heartbeat
+    written: float
+    beat: str
 
 
 @dataclass(frozen=True)
@@ -116,8 +129,24 @@ def write_heartbeat(store: Store, run: str, attempt: int, heartbeat: Heartbeat) 
     store.put(layout.heartbeat_key(run, attempt), _encoded(body))
 
 
+def read_sign(store: Store, run: str, attempt: int) -> Sign | None:
+    """The attempt's last heartbeat, with what its life is judged by."""
+    key = layout.heartbeat_key(run, attempt)
+    found = store.read(key)
+    if found is None:
+        return None
+    heartbeat = codec.typed(Heartbeat, codec.unsealed(found.data, FORMAT, key, machines=True), key)
+    return Sign(heartbeat, found.written, f"{found.written} {found.version}")
+
+
+def sign_of_life(store: Store, run: str, attempt: int) -> Sign | None:
+    """As read_sign; None also for what is no heartbeat: who writes nonsense counts as silent."""
+    return unless_damaged(read_sign, store, run, attempt)
+
+
 def read_heartbeat(store: Store, run: str, attempt: int) -> Heartbeat | None:
-    return _machines(store, layout.heartbeat_key(run, attempt), Heartbeat)
+    sign = read_sign(store, run, attempt)
+    return sign.heartbeat if sign else None
 
 
 def record_outcome(store: Store, run: str, attempt: int, outcome: Outcome) -> bool:

@@ -118,7 +118,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Order:
-    """One machine for one attempt. time and deadline in unix s; estimate in hours of work.
+    """One machine for one attempt. time and deadline in unix s by the store's clock.
 
     since: the attempt that a person ordered, of which this one is a replacement; 0 for itself.
     What was asked and what broke since then counts for this attempt too. looked: up to this

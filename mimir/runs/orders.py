@@ -23,7 +23,7 @@ RESERVED = 120.0
 def by_hand(provider: str, now: float) -> Order:
     """The order of an attempt that a person begins where they are: no watcher replaces it.
 
-    provider: "terminal" or "notebook". now: unix s.
+    provider: "terminal" or "notebook". now: unix s by the store's clock.
     """
     return Order(provider, Plan(()), now, by=f"{platform.node()}:{os.getpid()}")
 
@@ -41,7 +41,7 @@ def doubt(
     Args:
         order: of HEAD's attempt.
         following: of the attempt after it.
-        now: unix s.
+        now: unix s by the store's clock.
     """
     number = head.attempt
     if number and order is None:

@@ -19,7 +19,7 @@ _PAUSE = 0.2
 """Seconds before the second try; each further one waits twice as long."""
 
 _PROMISED = {
-    "GetObject": ("ETag",),
+    "GetObject": ("ETag", "LastModified"),
     "HeadObject": ("ETag", "ContentLength"),
     "PutObject": ("ETag",),
     "UploadPart": ("ETag",),

@@ -13,13 +13,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TypeVar
 
 from mimir.errors import Conflict, Corrupt, NotFound, StoreDenied, StoreError
 from mimir.runs.s3_address import addresses, pin
 from mimir.runs.s3_client import connect
+from mimir.runs.s3_clock import ServerClock
 from mimir.runs.s3_content import PART, TRANSFER, Bounded, bounded, etag, opened, sha256
 from mimir.runs.s3_errors import ABSENT, code_of, status_of, told
 from mimir.runs.s3_url import Bucket, parse_url
@@ -71,16 +71,34 @@ class S3Store:
         self.etag_form: Callable[[str], str] | None = None
         # AWS checks the checksums that boto3 sends there, and its ETag may be no MD5.
         self._etag_tells = bool(self.bucket.endpoint)
+        self._clock = ServerClock()
+        for each in (self._client, self._once):
+            each.meta.events.register("after-call.s3", self._clock.hear)
 
     def __repr__(self) -> str:
         return f"S3Store({self.url!r})"
 
+    def now(self) -> float:
+        """The server's clock, as its last answer told it: mostly it costs no request."""
+        told = self._clock.now()
+        if told is not None:
+            return told
+        ask = self._client.list_objects_v2
+        why = StoreError(f"{self._name('')} does not tell the time: its answers have no Date")
+        try:
+            self._call("list", "", lambda: ask(Bucket=self.bucket.name, MaxKeys=1))
+        except StoreDenied as error:  # which is an answer too, unless it was a stranger's
+            why = error
+        told = self._clock.now()
+        if told is None:
+            raise why
+        return told
+
     def read(self, key: str, *, limit: int = DOCUMENT) -> Versioned | None:
         try:
-            answer = self._sought("read", key, lambda: self._fetch(key, limit))
+            return self._sought("read", key, lambda: self._fetch(key, limit))
         except NotFound:
             return None
-        return Versioned(*answer)
 
     def put_if_absent(self, key: str, data: bytes) -> str:
         at, create = self._at(key), self._once.put_object
@@ -137,7 +155,7 @@ class S3Store:
         at = self._at(key)
         if size is None or size <= PART:
             most = limit if size is None else size
-            data = self._sought("read", key, lambda: self._fetch(key, most))[0]
+            data = self._sought("read", key, lambda: self._fetch(key, most)).data
             if progress:
                 progress(len(data))
         else:
@@ -162,20 +180,6 @@ class S3Store:
     def delete(self, key: str) -> None:
         at = self._at(key)
         self._call("delete", key, lambda: self._client.delete_object(**at))
-
-    def server_time(self) -> float:
-        """The server's clock in unix s, to the second: requests are refused if ours is far off.
-
-        StoreError if it does not tell.
-        """
-        ask = self._client.list_objects_v2
-
-        def told_time() -> float:
-            listed = ask(Bucket=self.bucket.name, MaxKeys=1)
-            date = listed["ResponseMetadata"]["HTTPHeaders"]["date"]
-            return parsedate_to_datetime(date).timestamp()
-
-        return self._call("ask the time of", "", told_time)
 
     def presign(self, key: str, seconds: float) -> str:
         """A URL by which anyone may GET the object, for at most this long; signed here, no request.
@@ -235,11 +239,11 @@ class S3Store:
         self.etag_form = form
         return made
 
-    def _fetch(self, key: str, limit: int) -> tuple[bytes, str]:
+    def _fetch(self, key: str, limit: int) -> Versioned:
         at = self._at(key)
         for left in reversed(range(_READS)):
             answer = self._client.get_object(**at)
-            version = _bare(answer["ETag"])
+            version, written = _bare(answer["ETag"]), answer["LastModified"].timestamp()
             try:
                 # Not `with answer["Body"]`: that gives the raw stream, which takes a body that
                 # broke off for a whole one or raises what is not boto3's.
@@ -253,7 +257,7 @@ class S3Store:
                     raise
         if data is None:
             raise too_large(self._name(key), answer.get("ContentLength"), limit)
-        return data, version
+        return Versioned(data, version, written)
 
     def _sought(self, action: str, key: str, request: Callable[[], T]) -> T:
         """`request`, with NotFound for a missing object and for nothing else.

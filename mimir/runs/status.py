@@ -2,7 +2,8 @@
 
 No provider is asked: its word tells whether money is spent, not whether a run is safe. The
 heartbeat's age makes an attempt "silent", which is for people to see; whether an attempt may
-still commit is decided by HEAD and nothing else.
+still commit is decided by HEAD and nothing else. Ages are by the store's own clock, and no
+computer's time is held against another's.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from mimir.runs import final, layout, notes, orders
 from mimir.runs.figures import RANKING, from_heartbeat
 from mimir.runs.head import ENDED, Head, Kept, look
 from mimir.runs.machine import Machine
-from mimir.runs.notes import Gone, Heartbeat
+from mimir.runs.notes import Gone, Sign
 from mimir.runs.order import Order
 from mimir.runs.record import check_not_lost, find_run, read_run
 from mimir.runs.store import Store
@@ -62,9 +63,10 @@ class Status:
     wrong with HEAD, in one sentence, or "". sealed: the run is done, and what it left is sealed.
     step: what a running attempt's heartbeat says, else the committed one; committed_step: what
     HEAD says. silent_s: seconds since the last sign of a running attempt, None if it has given
-    none. val: the held-out figure that ranks checkpoints; figures: the others that a status shows.
-    damage: what is wrong with what the run's machines wrote, which counts as not written then; ""
-    if nothing is.
+    none; beat: another one for each sign, "" without one. at: when it was asked for, in unix s by
+    the store's clock, as created is. val: the held-out figure that ranks checkpoints; figures: the
+    others that a status shows. damage: what is wrong with what the run's machines wrote, which
+    counts as not written then; "" if nothing is.
     """
 
     run: str
@@ -91,6 +93,8 @@ class Status:
     damage: str = ""
     warning: str = ""
     sealed: bool = False
+    beat: str = ""
+    at: float = 0.0
 
     def held_out(self) -> dict[str, float]:
         """All known held-out figures by key."""
@@ -107,6 +111,7 @@ class Status:
             for each in self.attempts
         ]
         body = {**asdict(self), "attempts": attempts}
+        del body["beat"], body["at"]
         if not self.figures:
             del body["figures"]
         return body
@@ -140,19 +145,19 @@ def stand(store: Store, run: str) -> tuple[Head, str]:
 def final_head(store: Store, run: str, now: float) -> Head:
     """What the run left if it is done, which is sealed if it was not yet; else HEAD as it stands.
 
-    now: unix s. BadInput if there is no such run.
+    now: the store's (Store.now). BadInput if there is no such run.
     """
     return final.read(store, run) or final.seal(store, read_head(store, run), now)
 
 
 def seal_if_done(store: Store, status: Status, now: float) -> None:
-    """Seal what the run left, if it is done and that is not sealed yet. now: unix s."""
+    """Seal what the run left, if it is done and that is not sealed yet. now: as derive's."""
     if status.state == "done" and not status.sealed:
         final_head(store, status.run, now)
 
 
 def derive(store: Store, run: str, now: float) -> Status:
-    """The run's status at `now` (unix s)."""
+    """The run's status at `now`, which is the store's (Store.now)."""
     record = read_run(store, run)
     written, broken = stand(store, run)
     head = written
@@ -179,13 +184,15 @@ def derive(store: Store, run: str, now: float) -> Status:
             return derive(store, run, now)
         head = again
     stop = notes.stop_requested(store, run, head.attempt) if head.attempt else None
-    whose, latest, unread = _newest_heartbeat(store, run, head)
+    whose, sign, unread = _newest_sign(store, run, head)
+    latest = sign.heartbeat if sign else None
     heartbeat = latest if whose == head.attempt else None
     state, reason = _state(head, current if over else None, stopping=stop is not None)
     if doubt:
         state, reason = DISPUTED, doubt
     running = state == "running"
-    age = now - heartbeat.time if running and heartbeat else None
+    # One from the future is as strange as an old one: a clock was set, or lies.
+    age = abs(now - sign.written) if running and heartbeat and sign else None
     measured = [kept.loss for kept in head.kept if kept.loss is not None]
     val = latest.val if latest and latest.val is not None else measured[-1] if measured else None
     step = max(heartbeat.step, head.step) if running and heartbeat else head.step
@@ -218,6 +225,8 @@ def derive(store: Store, run: str, now: float) -> Status:
         damage="; ".join([*unread, *(each.damage for each in attempts if each.damage)]),
         warning=_warning(written, sealed, order),
         sealed=sealed is not None,
+        beat=sign.beat if sign and heartbeat else "",
+        at=now,
     )
 
 
@@ -270,9 +279,7 @@ def _state(head: Head, over: AttemptStatus | None, *, stopping: bool) -> tuple[s
     return ("stopped" if stopping else "interrupted"), over.end
 
 
-def _newest_heartbeat(
-    store: Store, run: str, head: Head
-) -> tuple[int, Heartbeat | None, list[str]]:
+def _newest_sign(store: Store, run: str, head: Head) -> tuple[int, Sign | None, list[str]]:
     """Of the newest attempt that gave a sign, with its number, and what was wrong with newer ones.
 
     A queued attempt has none yet.
@@ -280,7 +287,7 @@ def _newest_heartbeat(
     begun = [attempt for attempt, _ in reversed(head.lineage) if attempt <= head.attempt]
     wrong: list[str] = []
     for attempt in dict.fromkeys((head.attempt, *begun)) if head.attempt else ():
-        latest = notes.unless_damaged(notes.read_heartbeat, store, run, attempt, wrong)
+        latest = notes.unless_damaged(notes.read_sign, store, run, attempt, wrong)
         if latest is not None:
             return attempt, latest, wrong
     return 0, None, wrong

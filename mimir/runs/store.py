@@ -31,10 +31,14 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Versioned:
-    """A small object together with the version to give to `compare_and_swap`."""
+    """A small object together with the version to give to `compare_and_swap`.
+
+    written: when it was, in unix s by the store's own clock (Store.now).
+    """
 
     data: bytes
     version: str
+    written: float
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,13 @@ class Store(Protocol):
 
     url: str
     """Opens this store again on another machine; never holds a secret."""
+
+    def now(self) -> float:
+        """The store's own clock in unix s, by which `Versioned.written` is counted.
+
+        Ages and deadlines are told by it, never by a computer's: two computers' clocks differ
+        by hours. It is good to a few seconds.
+        """
 
     def read(self, key: str, *, limit: int = DOCUMENT) -> Versioned | None:
         """A small object and its version; None if there is none.

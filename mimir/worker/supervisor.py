@@ -54,7 +54,7 @@ class Worker:
     Args:
         store, run, attempt: what to work on.
         record: SHA-256 of run.json, "" if it is not known.
-        deadline: unix seconds at which to commit and end; 0: none.
+        deadline: unix seconds, by the store's clock, at which to commit and end; 0: none.
         timeout: seconds that the store may stay away; 0: the attempt's own default.
         out: takes the child's output as it comes.
         interactive: `out` is a terminal, so the child draws a progress bar.
@@ -64,12 +64,12 @@ class Worker:
         self, store: Store, run: str, attempt: int, deadline: float = 0.0, timeout: float = 0.0,
         *,
         out: Callable[[bytes], None], interactive: bool = False, record: str = "",
-        clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self.store, self.run, self.attempt, self.deadline = store, run, attempt, deadline
         self._timeout, self._record_sha256 = timeout, record
         self._child: subprocess.Popen[bytes] | None = None
-        self._out, self._interactive, self._clock = out, interactive, clock
+        self._out, self._interactive = out, interactive
+        self._ahead = 0.0  # the store's clock before this process's monotonic one, in s
         self._wish = ("", "")  # why the attempt is to end, and its cause as in Outcome
         self._asked_at = 0.0
         self._unasked = threading.Lock()
@@ -91,6 +91,7 @@ class Worker:
             return over.exit_code if over.exit_code in _PASSED_ON else INTERRUPTED
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._signalled)
+        self._set_clock()
         child = self._child = self._start()
         assert child.stdout is not None
         reader = threading.Thread(target=self._carry, args=(child.stdout,), daemon=True)
@@ -128,7 +129,7 @@ class Worker:
                     return False
                 except subprocess.TimeoutExpired:
                     pass
-                if self.deadline and self._clock() >= self.deadline:
+                if self.deadline and self._now() >= self.deadline:
                     self._settle("the deadline has come", "deadline")
                 if not self._wish[0]:
                     continue
@@ -152,6 +153,7 @@ class Worker:
                 if time.monotonic() - sent >= LOG_EVERY:
                     sent = time.monotonic()
                     self._log.flush()
+                    self._set_clock()
                 request = notes.stop_requested(self.store, self.run, self.attempt)
             except Exception as error:  # noqa: BLE001 - asked again in two seconds
                 if not isinstance(error, StoreError) and str(error) != complaint:
@@ -161,6 +163,13 @@ class Worker:
             if request is not None:
                 why = f" ({request.reason})" if request.reason else ""
                 self._settle(f"asked to stop{why}", "stop")
+
+    def _set_clock(self) -> None:
+        self._ahead = self.store.now() - time.monotonic()
+
+    def _now(self) -> float:
+        """Unix s by the store's clock, also while the store is away."""
+        return time.monotonic() + self._ahead
 
     def _settle(self, why: str, cause: str) -> None:
         """Let the attempt end, at once, for this reason unless there is one already."""
@@ -223,7 +232,7 @@ class Worker:
                     raise StoreError("the log is not written")
                 # Fenced: the attempt is another process's, whose outcome this is not to write.
                 if code != FENCED:
-                    outcome = Outcome(code, reason, self._clock(), head.step, self._wish[1])
+                    outcome = Outcome(code, reason, self._now(), head.step, self._wish[1])
                     notes.record_outcome(self.store, self.run, self.attempt, outcome)
                 return
             except BadInput as error:

@@ -113,9 +113,10 @@ class Desk:
     """A store with the run `run`, a cloud, and time that passes by sleeping only."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.store: Store = _bucket()
+        self.store = _bucket()
         self.clock = Clock()
         self.clock.now = START
+        self.store.clock = self.clock
         self.cloud = Paper()
         self.provider = self.rented(self.cloud)
         self.said: list[str] = []
@@ -153,15 +154,17 @@ class Desk:
 
     def begin(self, **more: Any) -> int:
         """Somebody else begins the next attempt just now, and has not ordered its machine yet."""
-        return raise_attempt(self.store, "run", self._intent(more), clock=self.clock)
+        return raise_attempt(self.store, "run", self._intent(more))
 
     def _intent(self, more: dict[str, Any]) -> Order:
         return Order("runpod", Plan(("runpod",)), self.clock(), offer(), **more)
 
-    def beat(self, attempt: int, step: int = 0) -> None:
-        notes.write_heartbeat(
-            self.store, "run", attempt, Heartbeat(self.clock(), step, 100, device="GPU")
-        )
+    def beat(self, attempt: int, step: int = 0, dated: float = 0.0) -> None:
+        """A heartbeat of a machine whose clock stands still. dated: s by which the store's part
+        that writes it down is ahead of the one that is asked for the time."""
+        self.store.clock = lambda: self.clock() + dated
+        notes.write_heartbeat(self.store, "run", attempt, Heartbeat(5.0, step, 100, device="GPU"))
+        self.store.clock = self.clock
 
     def end(self, attempt: int, code: int = 1, cause: str = "", reason: str = "crashed") -> None:
         outcome = Outcome(code, reason, self.clock(), 0, cause)
@@ -188,7 +191,7 @@ class Desk:
         self.left = [each for each in self.left if each != f"{run} {attempt}"]
 
 
-def _bucket() -> Store:
+def _bucket() -> MemoryStore:
     store = MemoryStore()
     store.url = URL
     return store
@@ -201,6 +204,7 @@ def status(*attempts: AttemptStatus, **more: Any) -> Status:
         "committed_step": 0, "total_steps": 100, "epoch": None, "rate": None, "eta_s": None,
         "loss": None, "val": None, "silent": False, "silent_s": None, "stop_requested": False,
         "attempt": len(attempts), "attempts": attempts, "kept": (), "best": None, "created": START,
+        "at": START,
     }  # fmt: skip
     return Status(**{**given, **more})
 

@@ -38,7 +38,7 @@ class Bucket(MemoryStore):
         self.skew = 0.0
         self.fails: MimirError | None = None
 
-    def server_time(self) -> float:
+    def now(self) -> float:
         if self.fails:
             raise self.fails
         return START - self.skew
@@ -238,7 +238,7 @@ def test_a_check_that_fails_itself_hides_no_other(
     target = {
         "store": (place.bucket, "put_if_absent"),
         "race": (doctor.probe, "race"),
-        "clock": (place.bucket, "server_time"),
+        "clock": (place.bucket, "now"),
         "machine keys": (credentials, "for_machine"),
         "runpod": (place.clouds["runpod"], "checks"),
         "colab": (registry.get("colab"), "checks"),

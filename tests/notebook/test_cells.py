@@ -15,12 +15,14 @@ from mimir.notebook import cells
 from mimir.notebook.cells import Session
 from mimir.runs import notes
 from mimir.runs.commit import Attempt, end_attempt, raise_attempt
+from mimir.runs.file_store import FileStore
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Heartbeat
 from mimir.runs.status import derive
-from mimir.runs.store import Store, open_store
+from mimir.runs.store import open_store
 from tests.e2e import jobs
 from tests.notebook.test_live import Shown
+from tests.runs.ledger import beaten
 
 
 @pytest.fixture
@@ -31,8 +33,10 @@ def session(tmp_path: Path) -> Session:
 
 
 @pytest.fixture
-def store(session: Session) -> Store:
-    return open_store(session.store)
+def store(session: Session) -> FileStore:
+    store = open_store(session.store)
+    assert isinstance(store, FileStore)
+    return store
 
 
 @pytest.fixture
@@ -74,23 +78,22 @@ def test_a_run_that_exists_needs_no_data(session: Session, data: str, tmp_path: 
     assert session.fetch(record.code.key).read_bytes() == b"wheel"
 
 
-def beat(store: Store, age: float) -> None:
-    now = time.time()
-    notes.write_heartbeat(store, "run", 1, Heartbeat(now - age, 5, 50, interval_s=5.0))
+def beat(store: FileStore, age: float) -> None:
+    beaten(store, "run", 1, Heartbeat(1.0, 5, 50, interval_s=5.0), age)
 
 
-def begun(store: Store, **machine: Any) -> None:
+def begun(store: FileStore, **machine: Any) -> None:
     number = raise_attempt(store, "run")
     Attempt.claim(store, "run", number)
     notes.record_machine(store, "run", number, Machine(**{"started": time.time(), **machine}))
 
 
-def free(session: Session, store: Store) -> None:
-    cells._must_be_free(session, store, derive(store, "run", time.time()))
+def free(session: Session, store: FileStore) -> None:
+    cells._must_be_free(session, store, derive(store, "run", store.now()))
 
 
 def test_another_machine_that_works_is_left_alone(
-    session: Session, store: Store, data: str, monkeypatch: pytest.MonkeyPatch
+    session: Session, store: FileStore, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cells.begin(session, data, None)
     free(session, store)  # nobody has begun
@@ -102,19 +105,20 @@ def test_another_machine_that_works_is_left_alone(
 
 
 def test_another_machine_that_is_silent_is_replaced(
-    session: Session, store: Store, data: str, monkeypatch: pytest.MonkeyPatch
+    session: Session, store: FileStore, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cells.begin(session, data, None)
     begun(store, provider="notebook", host="another")
-    beat(store, 10.0)
-    slept: list[float] = []
-    monkeypatch.setattr(time, "sleep", lambda seconds: slept.append(seconds) or beat(store, 21.0))
+    beat(store, 21.0)
+    slept, now = list[float](), 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now + sum(slept))
+    monkeypatch.setattr(time, "sleep", slept.append)
     free(session, store)
-    assert len(slept) == 1
+    assert cells.LOOK_FOR <= sum(slept) < cells.LOOK_FOR + 1
 
 
 def test_a_machine_that_never_began(
-    session: Session, store: Store, data: str, monkeypatch: pytest.MonkeyPatch
+    session: Session, store: FileStore, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cells.begin(session, data, None)
     begun(store, provider="runpod", started=time.time() - 901)
@@ -128,7 +132,7 @@ def test_a_machine_that_never_began(
 
 
 def test_a_worker_of_this_machine(
-    session: Session, store: Store, data: str, monkeypatch: pytest.MonkeyPatch
+    session: Session, store: FileStore, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cells.begin(session, data, None)
     host = os.uname().nodename
@@ -142,7 +146,7 @@ def test_a_worker_of_this_machine(
 
 
 def test_a_run_that_failed_is_not_tried_by_itself(
-    session: Session, store: Store, data: str
+    session: Session, store: FileStore, data: str
 ) -> None:
     cells.begin(session, data, None)
     end_attempt(store, "run", raise_attempt(store, "run"), "failed", "NaN")
@@ -170,7 +174,7 @@ class Child:
 
 
 def test_an_interrupted_attempt_says_how_to_go_on(
-    session: Session, store: Store, data: str, monkeypatch: pytest.MonkeyPatch
+    session: Session, store: FileStore, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cells.begin(session, data, None)
     child = Child(75, b"training\nstopped by SIGTERM; committed at step 7\n", patient=True)
@@ -187,7 +191,7 @@ def test_an_interrupted_attempt_says_how_to_go_on(
         cells.train(session, screen=shown)
     assert "training" in shown.pages[-1]
     assert child.asked == 1
-    assert derive(store, "run", time.time()).attempt == 1
+    assert derive(store, "run", store.now()).attempt == 1
 
 
 @pytest.mark.parametrize(("checks", "words"), [

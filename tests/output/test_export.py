@@ -80,17 +80,17 @@ def test_a_folder_without_a_file(trained: Engine, tmp_path: Path, name: str) -> 
 @pytest.mark.parametrize(("name", "content", "error", "words"), [
     ("model.safetensors", b"", Corrupt, "does not fit config.json"),
     ("model.safetensors", save({"a": torch.zeros(2)}), Corrupt, "does not fit config.json"),
-    ("config.json", b"{", Corrupt, "is damaged"),
-    ("config.json", b"[]", Corrupt, "is damaged"),
-    ("config.json", b"{}", Corrupt, "is damaged"),
+    ("config.json", b"{", Corrupt, "config.json is not JSON"),
+    ("config.json", b"[]", Corrupt, "holds a JSON list"),
+    ("config.json", b"{}", Corrupt, "has no format number"),
     ("config.json", b'{"format": 1}', BadInput, "does not name its preset"),
-    ("config.json", b'{"format": 9, "preset": "x"}', BadInput, "has format 9; this Mimir reads 1"),
+    ("config.json", b'{"format": 9, "preset": "x"}', BadInput, "has format 9, this Mimir knows up"),
     ("config.json", b'{"format": 1, "preset": "x", "model": {"dim": 32}}', Corrupt, "not fit"),
     ("config.json", b'{"format": 1, "preset": "x", "mode": {}}', BadInput, "no section 'mode'"),
-    ("vocabulary.json", b"\xff", Corrupt, "is damaged"),
+    ("vocabulary.json", b"\xff", Corrupt, "vocabulary.json is not JSON"),
     ("vocabulary.json", b"{}", Corrupt, "is damaged"),
-    ("vocabulary.json", b"[]", Corrupt, "is damaged"),
-    ("vocabulary.json", b"[" * 100_000, Corrupt, "is damaged"),
+    ("vocabulary.json", b"[]", Corrupt, "holds a JSON list"),
+    ("vocabulary.json", b"[" * 100_000, Corrupt, "nested more than 32 deep"),
 ])  # fmt: skip
 def test_damaged_folders(
     trained: Engine, tmp_path: Path, name: str, content: bytes, error: type, words: str

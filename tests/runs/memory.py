@@ -3,7 +3,8 @@
 import hashlib
 import itertools
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mimir.errors import Conflict, NotFound
@@ -19,17 +20,25 @@ from mimir.runs.store import (
 
 
 class MemoryStore:
-    """As a class that overrides `_set` alone wants it: each conditional write is one step."""
+    """As a class that overrides `_set` alone wants it: each conditional write is one step.
+
+    clock: its own, in unix s.
+    """
 
     def __init__(self) -> None:
         self.url = "memory://"
         self.objects: dict[str, Versioned] = {}
+        self.clock: Callable[[], float] = time.time
         self._versions = itertools.count(1)
         self._turn = threading.RLock()
 
     def _set(self, key: str, data: bytes) -> str:
-        self.objects[check_key(key)] = Versioned(bytes(data), str(next(self._versions)))
-        return self.objects[key].version
+        version = str(next(self._versions))
+        self.objects[check_key(key)] = Versioned(bytes(data), version, self.clock())
+        return version
+
+    def now(self) -> float:
+        return self.clock()
 
     def read(self, key: str, *, limit: int = DOCUMENT) -> Versioned | None:
         found = self.objects.get(check_key(key))

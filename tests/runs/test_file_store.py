@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -145,3 +146,19 @@ def test_what_is_hidden_is_no_object(folder: FileStore) -> None:
     (folder.root / "run" / ".DS_Store").write_bytes(b"")
     assert list(folder.list("")) == ["run/HEAD"]
     assert list(folder.folders()) == ["run"]
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EIO, errno.ENOSPC])
+def test_who_may_not_write_is_told_this_computers_time(folder, monkeypatch, number: int) -> None:
+    monkeypatch.setattr(file_store, "time", SimpleNamespace(time=lambda: 5.0))
+    assert folder.now() == 5.0
+    assert not folder.root.exists(), "who looks makes no store"
+    folder.put("run/x", b"1")
+    assert folder.now() > 5.0
+    assert _temporaries(folder) == []
+    monkeypatch.setattr(file_store.os, "open", _failing(number))
+    if number in (errno.EACCES, errno.EROFS):
+        assert folder.now() == 5.0
+    else:  # a disk that is full or broken is no reason to guess
+        with pytest.raises(StoreError):
+            folder.now()

@@ -1,5 +1,7 @@
 """The probe refuses every store that ignores a condition, and lets the fit ones pass."""
 
+from dataclasses import replace
+
 import pytest
 
 from mimir.errors import Conflict, StoreError, StoreUnfit
@@ -69,7 +71,7 @@ class AcceptsAndForgets(MemoryStore):
 class OneVersion(MemoryStore):
     def _set(self, key, data):
         super()._set(key, data)
-        self.objects[key] = type(self.objects[key])(data, "v")
+        self.objects[key] = replace(self.objects[key], version="v")
         return "v"
 
 
@@ -80,7 +82,7 @@ class ListsLate(MemoryStore):
 
 class KeepsDeleted(MemoryStore):
     def delete(self, key):
-        self.objects[key] = type(self.objects[key])(self.objects[key].data, "gone")
+        self.objects[key] = replace(self.objects[key], version="gone")
 
 
 class NotImplementedHere(MemoryStore):

@@ -9,7 +9,6 @@ from mimir.runs import s3_answers
 from mimir.runs.s3_content import PART
 from mimir.runs.s3_store import S3Store
 from mimir.runs.s3_url import parse_url
-from mimir.runs.store import Store
 from tests.servers.faults import Faults
 
 SIZES = [n / 6 for n in range(6)]
@@ -35,7 +34,7 @@ def store(s3, faults: Faults, request: pytest.FixtureRequest) -> S3Store:
     return made
 
 
-ACTIONS: dict[str, Callable[[Store], object]] = {
+ACTIONS: dict[str, Callable[[S3Store], object]] = {
     "read": lambda store: store.read("run/there"),
     "get": lambda store: store.get("run/there"),
     "get large": lambda store: store.get("run/there", size=PART + 1),
@@ -46,8 +45,14 @@ ACTIONS: dict[str, Callable[[Store], object]] = {
     "swap": lambda store: store.compare_and_swap("run/there", b"x", "0" * 32),
     "content": lambda store: store.put_content("run/content", b"x" * 99),
     "parts": lambda store: store.put_content("run/parts", bytes(PART + 1)),
-    "time": lambda store: store.server_time(),
+    "time": lambda store: asked_for_the_time(store),
 }
+
+
+def asked_for_the_time(store: S3Store) -> float:
+    """As if no answer had told it yet."""
+    store._clock._last = None
+    return store.now()
 
 
 def outcome(act: Callable[[], object]) -> object:

@@ -46,7 +46,7 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "list": lambda store: list(store.list("")),
     "folders": lambda store: list(store.folders()),
     "delete": lambda store: store.delete("run/x"),
-    "server_time": lambda store: store.server_time(),  # type: ignore[attr-defined]
+    "now": lambda store: store.now(),
     "presign": lambda store: store.presign("run/x", 9),  # type: ignore[attr-defined]
     "by_address": lambda store: store.by_address(),  # type: ignore[attr-defined]
 }

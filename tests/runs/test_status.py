@@ -18,6 +18,8 @@ from tests.runs.damaged import wreck
 from tests.runs.memory import MemoryStore
 
 NOW = 10_000.0
+WRONG = 1e10
+"""What a machine's clock may say, which nobody holds against the store's."""
 
 
 def _create(store: Store, name: str = "demo") -> None:
@@ -34,9 +36,9 @@ def _claim(store: Store) -> Attempt:
     return Attempt.claim(store, "demo", raise_attempt(store, "demo"))
 
 
-def _beat(store: Store, attempt: int, step: int, time: float = NOW - 5) -> None:
+def _beat(store: Store, attempt: int, step: int) -> None:
     notes.write_heartbeat(
-        store, "demo", attempt, Heartbeat(time, step, 1000, epoch=1.5, rate=10.0, loss=2.5)
+        store, "demo", attempt, Heartbeat(WRONG, step, 1000, epoch=1.5, rate=10.0, loss=2.5)
     )
 
 
@@ -46,7 +48,9 @@ def test_a_run_through_its_life(store: Store) -> None:
     attempt = _claim(store)
     attempt.commit(100, b"x", 3.0)
     _beat(store, 1, 150)
-    status = derive(store, "demo", NOW)
+    sign = notes.read_sign(store, "demo", 1)
+    assert sign is not None
+    status = derive(store, "demo", sign.written + 5)
     assert (status.state, status.step, status.committed_step) == ("running", 150, 100)
     assert (status.total_steps, status.epoch, status.loss, status.val) == (1000, 1.5, 2.5, 3.0)
     assert status.eta_s == 85.0
@@ -89,9 +93,11 @@ def test_an_outcome_ends_an_attempt(run: MemoryStore, code: int, state: str) -> 
 def test_silence_is_said_and_decides_nothing(run: MemoryStore) -> None:
     attempt = _claim(run)
     assert derive(run, "demo", NOW).silent_s is None
-    _beat(run, 1, 10, time=NOW - 3600)
-    status = derive(run, "demo", NOW)
-    assert (status.state, status.silent, status.silent_s) == ("running", True, 3600.0)
+    run.clock = lambda: NOW
+    _beat(run, 1, 10)
+    for ago in (-3600, 3600):  # from the future: the clock of the store was set
+        status = derive(run, "demo", NOW + ago)
+        assert (status.state, status.silent, status.silent_s) == ("running", True, 3600.0)
     attempt.commit(20, b"x", None)
 
 
@@ -198,9 +204,7 @@ NO_HEADS = {
     "not JSON": b"{",
     "NaN": b'{"format": 1, "run": "demo", "step": NaN}',
     "another run's": Head("other", 1).to_bytes(),
-    "kept of another run": Head("demo", 1)
-    .to_bytes()
-    .replace(b'"best":null', b'"best":"zulu/HEAD"'),
+    "best of another run": Head("demo", 1).to_bytes().replace(b"null", b'"zulu/HEAD"', 1),
     "no state": Head("demo", 1).to_bytes().replace(b"queued", b"paused"),
     "too large": b" " * (DOCUMENT + 1),
     "missing": b"",
@@ -209,7 +213,16 @@ NO_HEADS = {
 
 
 @pytest.mark.parametrize("how", NO_HEADS)
-def test_a_head_that_is_none_is_disputed_and_put_right(store: Store, how: str) -> None:
+def test_a_head_that_is_none_is_disputed_and_put_right(memory: MemoryStore, how: str) -> None:
+    _put_right(memory, NO_HEADS[how])
+
+
+@pytest.mark.parametrize("how", ["too large", "missing"])
+def test_each_store_lets_a_head_that_is_none_be_put_right(store: Store, how: str) -> None:
+    _put_right(store, NO_HEADS[how])
+
+
+def _put_right(store: Store, body: bytes) -> None:
     """Attempt 2 went on from step 100, which its order remembers, and has committed step 200."""
     _create(store)
     _claim(store).commit(100, b"x", 3.0)
@@ -218,7 +231,7 @@ def test_a_head_that_is_none_is_disputed_and_put_right(store: Store, how: str) -
     newest, order = read_head(store, "demo"), notes.read_order(store, "demo", 2)
     assert order is not None
     notes.record_machine(store, "demo", 2, Machine("terminal", NOW))
-    wreck(store, "demo", NO_HEADS[how])
+    wreck(store, "demo", body)
     found = derive(store, "demo", NOW)
     assert (found.state, found.attempt, found.committed_step) == (DISPUTED, 2, 100)
     assert (found.kept, found.best) == (before.kept, before.kept[0].key)
@@ -232,7 +245,7 @@ def test_a_head_that_is_none_is_disputed_and_put_right(store: Store, how: str) -
     assert (now.attempt, now.state, now.step, now.kept) == (3, "queued", 100, before.kept)
     assert now.lineage == before.lineage
     assert now.seq > newest.seq
-    wreck(store, "demo", NO_HEADS[how])
+    wreck(store, "demo", body)
     notes.record_machine(store, "demo", 3, Machine("terminal", NOW))
     assert end_attempt(store, "demo", 3, "stopped", "enough").state == "stopped"
     assert derive(store, "demo", NOW).state == "stopped"

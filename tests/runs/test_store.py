@@ -3,11 +3,14 @@
 import contextlib
 import hashlib
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
 from mimir.errors import BadInput, Conflict, Corrupt, NotFound, StoreDenied, StoreError
+from mimir.runs import file_store, s3_clock
 from mimir.runs.store import DOCUMENT, Store, create_once, open_store
 
 
@@ -18,6 +21,25 @@ def test_nothing_is_there_before_it_is_written(store: Store) -> None:
     with pytest.raises(NotFound):
         store.get("run/missing")
     store.delete("run/missing")
+
+
+@pytest.mark.parametrize("skew", [0.0, -7200.0, 7200.0, 90.0])
+def test_ages_are_by_the_stores_clock_whatever_this_computers_says(
+    store: Store, monkeypatch: pytest.MonkeyPatch, skew: float
+) -> None:
+    wrong = SimpleNamespace(time=lambda: time.time() + skew, monotonic=time.monotonic)
+    for module in (file_store, s3_clock):
+        monkeypatch.setattr(module, "time", wrong)
+    store.put("run/first", b"1")
+    before = store.now()
+    store.put("run/second", b"2")
+    first, second, after = store.read("run/first"), store.read("run/second"), store.now()
+    assert first is not None
+    assert second is not None
+    # To the second, as S3 tells times.
+    assert first.written - 1 <= before <= second.written + 1 <= after + 2
+    assert sorted(store.folders()) == ["run"]
+    assert list(store.list("")) == ["run/first", "run/second"]
 
 
 def test_create_only_once(store: Store) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 from mimir.errors import Conflict, Corrupt, NotFound
@@ -77,7 +78,7 @@ class Truth(MemoryStore):
         if self.head.kept:
             key = rng.choice(self.head.kept).key
             found = self.objects[key]
-            self._replace(key, Versioned(found.data[:-1], found.version))
+            self._replace(key, replace(found, data=found.data[:-1]))
             self.spoiled.add(key)
 
     def _replace(self, key: str, found: Versioned) -> None:
@@ -129,8 +130,8 @@ class Mirrored(Truth):
         self._store = store
         self._real: dict[str, str] = {}  # version here -> version there
 
-    def read(self, key: str) -> Versioned | None:
-        found, wanted = self._store.read(key), super().read(key)
+    def read(self, key: str, **limit: int) -> Versioned | None:
+        found, wanted = self._store.read(key, **limit), super().read(key, **limit)
         if (found and found.data) != (wanted and wanted.data):
             raise Violation(f"{key} reads as {found}, not as {wanted}")
         if wanted is not None and found is not None and wanted.version in self._real:

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import pytest
 
@@ -18,6 +19,7 @@ from mimir.worker.supervisor import Worker
 from tests.runs.memory import MemoryStore
 from tests.waiting import LIMIT
 
+Memory = TypeVar("Memory", bound=MemoryStore)
 RUN = "run"
 SLEEPER = "import time; print('training', flush=True); time.sleep(3600)"
 TALKER = "import time\nfor n in range(40): print(n, flush=True); time.sleep(0.1)"
@@ -50,13 +52,13 @@ class Stuck(MemoryStore):
         super().__init__()
         self.freed = threading.Event()
 
-    def read(self, key: str) -> Versioned | None:
+    def read(self, key: str, **limit: int) -> Versioned | None:
         if key.endswith("/stop.json"):
             self.freed.wait()
-        return super().read(key)
+        return super().read(key, **limit)
 
 
-def begun(store: Store) -> Store:
+def begun(store: Memory) -> Memory:
     create_run(store, RunRecord(RUN, "toy", {}, 0, 0.0))
     raise_attempt(store, RUN, sleep=lambda s: None)
     return store
@@ -75,9 +77,9 @@ class Guarded(Worker):
 
 def guard(
     store: Store, program: str, deadline: float = 0.0,
-    out: Callable[[bytes], None] = lambda chunk: None, clock: Callable[[], float] = time.time,
+    out: Callable[[bytes], None] = lambda chunk: None,
 ) -> int:  # fmt: skip
-    made = Guarded(store, RUN, 1, deadline, out=out, clock=clock)
+    made = Guarded(store, RUN, 1, deadline, out=out)
     made.program = program
     return made.work()
 
@@ -98,9 +100,27 @@ def test_a_deadline_does_not_wait_for_a_store_that_does_not_answer() -> None:
     assert (outcome.exit_code, outcome.cause) == (75, "deadline")
 
 
+@pytest.mark.parametrize("ahead", [-7200.0, 7200.0])
+def test_a_deadline_is_the_stores_time_and_not_the_machines(
+    monkeypatch: pytest.MonkeyPatch, ahead: float
+) -> None:
+    store, real = begun(MemoryStore()), time.time
+    store.clock = real
+    monkeypatch.setattr(time, "time", lambda: real() + ahead)
+    before = real()
+    assert guard(store, "import time; time.sleep(0.5)", deadline=before + 3600) == 0
+    outcome = notes.read_outcome(store, RUN, 1)
+    assert outcome is not None
+    assert before <= outcome.time <= real() + 1
+    other = begun(MemoryStore())
+    other.clock = real
+    assert guard(other, OBEDIENT, deadline=real() + 1) == 75
+
+
 def test_the_log_is_sent_while_the_clock_goes_back() -> None:
     store, hour = begun(MemoryStore()), iter(range(10**6, 0, -1))
-    assert guard(store, TALKER, clock=lambda: 3600.0 * next(hour)) == 0
+    store.clock = lambda: 3600.0 * next(hour)
+    assert guard(store, TALKER) == 0
     assert len(list(store.list(f"{layout.attempt_prefix(RUN, 1)}/log/"))) > 2
 
 
@@ -110,7 +130,8 @@ def test_a_clock_that_leaps_ahead_shortens_no_grace() -> None:
     def clock() -> float:
         return 86400.0 * next(day) if trains.is_set() else 0.0
 
-    assert guard(store, OBEDIENT, 1.0, lambda chunk: trains.set(), clock) == 75
+    store.clock = clock
+    assert guard(store, OBEDIENT, 1.0, lambda chunk: trains.set()) == 75
     outcome = notes.read_outcome(store, RUN, 1)
     assert outcome is not None
     assert outcome.reason == "the deadline has come: committed"

@@ -113,7 +113,7 @@ class ColabProvider:
             )
         secret = credentials.of_environment(spec.env).environment()
         self._secrets.learn_environment(spec.env)
-        what = container.of(self._opener(spec.store), spec, "", None, now=self._clock())
+        what = container.of(self._opener(spec.store), spec, "", None)
         job = {"command": list(what.command), "env": {**what.env, **secret}}
         name = machine_name(spec.run, spec.attempt)
         with self._secrets.guard():

@@ -221,7 +221,7 @@ class DockerProvider:
         for name in spec.env:
             # By name alone: the value is taken from the engine's own environment, not argv.
             words += ["--env", name] if name not in _KEYS else []
-        limit = _limit(spec, self._clock())
+        limit = _limit(spec)
         if ours:
             command = [*limit, "mimir-entrypoint", "worker", *spec.worker_options()]
             return [*words, "--entrypoint", "tini", image, "--", *command]
@@ -266,7 +266,7 @@ def _credentials(spec: AttemptSpec) -> credentials.Credentials:
     return credentials.mint(spec.store, spec.run, spec.attempt, 0.0, credentials.StaticKeys())
 
 
-def _limit(spec: AttemptSpec, now: float) -> list[str]:
+def _limit(spec: AttemptSpec) -> list[str]:
     """A deadline outside of Python.
 
     --foreground: else `timeout` signals the training process as well as the worker, and a
@@ -274,7 +274,8 @@ def _limit(spec: AttemptSpec, now: float) -> list[str]:
     """
     if not spec.deadline:
         return []
-    seconds = max(60.0, spec.deadline + deadlines.SHELL_OVERTIME - now)
+    left = spec.deadline - open_store(spec.store).now()
+    seconds = max(60.0, left + deadlines.SHELL_OVERTIME)
     return ["timeout", "--foreground", f"--kill-after={deadlines.KILL_AFTER}", f"{seconds:.0f}"]
 
 

@@ -6,7 +6,8 @@ pid}), and answers each by a line: the process's id, or its exit status (null: i
 What the launcher waits for is minutes long: a fresh order that a list does not show yet, a host
 that gives no sign. Here they are seconds, and nothing else is changed. KILL_AT is the number of
 a request (to the store or the provider, counted from 1), KILL_WHEN "before" or "after": there
-the launcher is killed, as a laptop whose battery is empty.
+the launcher is killed, as a laptop whose battery is empty. SKEW is the number of seconds by which
+the laptop's clock is ahead.
 """
 
 import importlib
@@ -16,6 +17,7 @@ import os
 import re
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
@@ -71,6 +73,8 @@ HURRY: dict[str, Any] = {
     "launch.contract.deadlines:BEGIN_WITHIN": 20.0,
     "launch.contract.deadlines:WATCH_OVERTIME": 10.0,
     "launch.contract.deadlines:SILENT_FOR": 5.0,
+    "launch.contract.deadlines:BEATS_WITHIN": 1.5,
+    "launch.provision.liveness:LOOK_EVERY": 0.3,
     "mimir.runs.orders:RESERVED": 3.0,
     "launch.contract.deadlines:UNRECORDED_FOR": 0.0,
     "launch.provision.wait:SUBMIT_WAITS": 30.0,
@@ -123,6 +127,8 @@ def run(words: Sequence[str], env: Mapping[str, str], folder: str, out: str) -> 
     _to_files(out)
     for name, value in {**HURRY, **json.loads(env.get("PATCHES", "{}"))}.items():
         _patch(name, value)
+    right, skew = time.time, float(env.get("SKEW", "0"))
+    time.time = lambda: right() + skew
     count = itertools.count(1)
     httpx.Client.send = _counted(httpx.Client.send, count)  # type: ignore[method-assign]
     session = botocore.httpsession.URLLib3Session

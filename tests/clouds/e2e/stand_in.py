@@ -3,8 +3,8 @@
 Its "weights" are a digest over all steps, each made of the one before: they come out the same
 if and only if every step was done once, in order, from what was committed. ACT says what it is
 to do: "" to work, "bad" (its configuration), "dead" (no word at all), "idle" (beats, but never
-gets on), "holds N" (idle from step N on), "deaf" (does not hear its deadline). PACE: seconds for
-a step, STEPS: how many.
+gets on), "holds N" (idle from step N on), "mute N" (gives no sign from step N on), "deaf" (does
+not hear its deadline). PACE: seconds for a step, STEPS: how many.
 """
 
 import hashlib
@@ -69,7 +69,7 @@ class Worker:
 
     def end(self, code: int, reason: str, cause: str = "") -> int:
         self.log.flush(f"attempt {self.number} ended: {reason}\n")
-        outcome = Outcome(code, reason, time.time(), self.attempt.head.step, cause)
+        outcome = Outcome(code, reason, self.store.now(), self.attempt.head.step, cause)
         notes.record_outcome(self.store, self.run, self.number, outcome)
         return code
 
@@ -84,6 +84,8 @@ class Worker:
         if self.act == "bad":
             return self.end(78, "device is 'cuda', but no GPU is visible")
         while step < total:
+            while self.act == f"mute {step}":
+                time.sleep(pace)
             time.sleep(pace)
             if self.act != "idle" and self.act != f"holds {step}":
                 step += 1
@@ -106,7 +108,7 @@ class Worker:
         notes.write_heartbeat(self.store, self.run, self.number, heartbeat)
 
     def requested(self) -> str:
-        if self.deadline and time.time() >= self.deadline and self.act != "deaf":
+        if self.deadline and self.store.now() >= self.deadline and self.act != "deaf":
             return "deadline"
         return self.asked or (
             "stop" if notes.stop_requested(self.store, self.run, self.number) else ""

@@ -1,16 +1,14 @@
 """The launcher is killed at any moment, or there are several: one machine for one attempt."""
 
-import json
 import os
 import random
 
 import pytest
 
-from launch.contract import deadlines
 from launch.contract.cloud import parse_name
 from mimir.errors import BadInput
-from mimir.runs import notes, orders
-from tests.clouds.e2e.world import World
+from mimir.runs import notes
+from tests.clouds.e2e.world import UNHURRIED, World
 from tests.waiting import wait_for
 
 SEED = int(os.environ.get("MOMENTS", random.SystemRandom().randrange(2**32)))
@@ -105,15 +103,6 @@ def test_killed_in_submit_at_thirty_moments(world: World) -> None:
 def test_killed_in_watch_at_thirty_moments(world: World) -> None:
     world.steps = 40
     killed_in_watch(world, 30, random.Random(SEED))
-
-
-UNHURRIED = json.dumps(
-    {"mimir.runs.orders:RESERVED": orders.RESERVED}
-    | {f"launch.contract.deadlines:{name}": getattr(deadlines, name)
-       for name in ("LISTED_WITHIN", "BEGIN_WITHIN", "SILENT_FOR")}
-)  # fmt: skip
-"""The limits as they are, for who counts attempts: on a slow machine, a launcher in a hurry gives
-up orders and attempts that do well."""
 
 
 def test_two_watchers_do_no_harm(vast: World) -> None:

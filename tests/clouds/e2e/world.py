@@ -24,9 +24,10 @@ from urllib.parse import quote
 
 import boto3
 
+from launch.contract import deadlines
 from launch.contract.cloud import parse_name
 from mimir.errors import BadInput
-from mimir.runs import layout, notes
+from mimir.runs import layout, notes, orders
 from mimir.runs.parts import read_metrics
 from mimir.runs.status import Status, derive, read_head
 from mimir.runs.store import Store, open_store
@@ -45,8 +46,20 @@ KEY = "account-key"
 STEPS = 12
 """Of a stand-in's run."""
 STAND_IN = base64.b64encode(
-    zlib.compress(b"from tests.clouds.e2e.stand_in import main\nmain()\n", 9)
+    zlib.compress(
+        b"import os, time\nright = time.time\n"
+        b"time.time = lambda: right() + float(os.environ['SKEW'])\n"
+        b"from tests.clouds.e2e.stand_in import main\nmain()\n",
+        9,
+    )
 ).decode()
+UNHURRIED = json.dumps(
+    {"mimir.runs.orders:RESERVED": orders.RESERVED}
+    | {f"launch.contract.deadlines:{name}": getattr(deadlines, name)
+       for name in ("LISTED_WITHIN", "BEGIN_WITHIN", "SILENT_FOR")}
+)  # fmt: skip
+"""The limits as they are, for who counts attempts: on a slow machine, a launcher in a hurry gives
+up orders and attempts that do well."""
 SETTINGS = ("--batch", "4", "--dim", "16", "--heads", "2", "--layers", "1", "--device", "cpu")
 
 
@@ -127,7 +140,8 @@ class Command:
 
 @dataclass
 class World:
-    """store: the bucket as the laptop sees it. acts: attempt -> what its stand-in does."""
+    """store: the bucket as the laptop sees it. acts: attempt -> what its stand-in does. skew: s by
+    which the machines' clocks are ahead."""
 
     forks: Forks
     provider: str
@@ -138,6 +152,7 @@ class World:
     env: dict[str, str]
     acts: dict[int, str] = field(default_factory=dict)
     pace: float = 0.03
+    skew: float = 0.0
     steps: int = STEPS
     commands: list[Command] = field(default_factory=list)
 
@@ -174,11 +189,12 @@ class World:
         told = {
             "MIMIR_BOOT": STAND_IN, "ACT": self.acts.get(int(env["MIMIR_ATTEMPT"]), ""),
             "STEPS": str(self.steps), "PACE": str(self.pace), "MIMIR_END_PATIENCE": "1",
+            "SKEW": str(self.skew),
         }  # fmt: skip
         return ["/usr/bin/env", *(f"{name}={value}" for name, value in told.items()), *argv]
 
     def status(self, run: str) -> Status:
-        return derive(self.store, run, time.time())
+        return derive(self.store, run, self.store.now())
 
     def step(self, run: str) -> int:
         """The committed step, -1 for a run that is not there yet."""

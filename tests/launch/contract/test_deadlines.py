@@ -10,6 +10,8 @@ from launch.commands import options
 from launch.contract import deadlines
 from launch.contract.cloud import State
 from launch.providers import registry
+from launch.provision import liveness
+from launch.provision.liveness import Watched
 from launch.supervise.diagnosis import diagnose, observe
 from mimir.errors import BadInput
 from mimir.runs import notes, orders
@@ -107,15 +109,20 @@ def test_watch_resume_and_submit_agree_about_a_machine_at_each_minute(
 ) -> None:
     """As long as `watch` does not call an attempt lost, the others do not replace it unasked."""
     real = registry.get
+    # Who looks once watches an old heartbeat for some seconds. No machine here is silent and lives.
+    monkeypatch.setattr(liveness, "stirs", lambda *_, **__: False)
     monkeypatch.setattr(registry, "get", lambda n: desk.provider if n == "runpod" else real(n))
-    monkeypatch.setattr(options.time, "time", desk.clock)
     said: set[str] = set()
+    watched = Watched(desk.clock)
     for minute in MINUTES:
         desk.clock.now = START + 60 * minute
         lives(desk, minute)
         status = derive(desk.store, "run", desk.clock())
-        found = diagnose(observe(status, status.attempts[-1].order, desk.clock()))
+        order = status.attempts[-1].order
+        found = diagnose(observe(status, order))
         said.add(found.kind)
+        # Who has watched all the while says the same, but for the moment until it sees no change.
+        assert found == diagnose(observe(status, order, unchanged=watched.unchanged(status)))
         try:  # what both submit and resume ask before they begin an attempt
             options.check_free(desk.store, "run", "")
             free = True
@@ -123,6 +130,29 @@ def test_watch_resume_and_submit_agree_about_a_machine_at_each_minute(
             free = False
         assert free == (found.kind == "lost"), (minute, found)
     assert "lost" in said
+
+
+OWN_CLOCK = {
+    # What a computer dates for people, or holds against itself alone.
+    "launch/doctor.py", "launch/payload/credentials.py", "launch/providers/colab/folder.py",
+    "launch/providers/colab/provider.py", "launch/providers/colab/session.py",
+    "launch/providers/docker/provider.py", "launch/providers/lambda_cloud/adapter.py",
+    "launch/providers/local/provider.py", "launch/providers/rented.py",
+    "launch/supervise/key_refresh.py", "mimir/runs/archive.py", "mimir/runs/file_store.py",
+    "mimir/runs/s3_clock.py", "mimir/training/loop.py", "mimir/worker/health.py",
+    "mimir/worker/reporter.py", "mimir/worker/self_terminate.py",
+}  # fmt: skip
+
+
+def test_no_other_module_reads_this_computers_time() -> None:
+    """What several computers judge by goes by the store's clock (Store.now)."""
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for room in ("launch", "mimir")
+        for path in (ROOT / room).rglob("*.py")
+        if re.search(r"\btime\.time\b|\bdatetime\.(now|utcnow)\b", path.read_text())
+    }
+    assert found == OWN_CLOCK
 
 
 def test_a_limit_has_one_name_and_one_home() -> None:

@@ -31,7 +31,6 @@ from tests.waiting import LIMIT, wait_for
 
 STAND_IN = ROOT / "tests" / "launch" / "stand_in.py"
 SECRETS = ("planted-secret", "planted-session", "planted-token")
-NOW = 1_800_000_000.0
 
 
 @dataclass
@@ -108,7 +107,7 @@ class Machine:
     def boot(self, deadline: float = 0.0, **more: Any) -> ContainerSpec:
         secret = {"AWS_SECRET_ACCESS_KEY": SECRETS[0], "AWS_SESSION_TOKEN": SECRETS[1]}
         spec = AttemptSpec(self.store.url, "run", 1, deadline, {"AWS_ACCESS_KEY_ID": "x", **secret})
-        return boot.of(self.store, spec, "", self.service.ending, now=time.time(), **more)
+        return boot.of(self.store, spec, "", self.service.ending, **more)
 
     def start(
         self, what: ContainerSpec, shell: str = "sh", **env: str
@@ -236,6 +235,26 @@ def test_the_time_limit_ends_a_deaf_worker_and_what_it_leaves(
     machine.until(lambda: len(machine.service.asked) > 1)
 
 
+def test_a_machines_clock_shortens_no_limit_and_a_restart_gives_no_more(tmp_path: Path) -> None:
+    """Whatever time it is there: only what has passed since the first start counts."""
+    for name, text in (("date", "echo $NOW"), ("timeout", "echo $4")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+
+    def left(now: float, attempt: int, folder: Path = tmp_path) -> int:
+        env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "TMPDIR": str(folder), "MIMIR_RUN": "run",
+               "MIMIR_ATTEMPT": str(attempt), "NOW": f"{now:.0f}"}  # fmt: skip
+        script = boot._LIMIT.format(most=3600, kill=60)
+        return int(subprocess.run(["sh", "-c", script], env=env, capture_output=True).stdout)
+
+    for attempt, now in enumerate((0.0, time.time() - 86_400, time.time() + 86_400), start=1):
+        assert left(now, attempt) == 3600
+        assert left(now + 600, attempt) == 3000
+        assert left(now + 1e6, attempt) == 1
+        assert left(now - 1e6, attempt) == 3600
+    assert left(time.time(), 9, tmp_path / "missing") == 3600
+
+
 def test_what_does_not_begin_ends_its_machine_too(machine: Machine, store: Store) -> None:
     what = machine.boot()
     machine.start(what, MIMIR_CODE_SHA256="0" * 64)
@@ -254,14 +273,14 @@ def test_no_python_no_end(machine: Machine, tmp_path: Path) -> None:
 
 def test_without_a_key_of_its_own_it_just_ends(machine: Machine, store: Store) -> None:
     spec = AttemptSpec(store.url, "run", 1)
-    process = machine.start(boot.of(store, spec, "", None, now=NOW), STEPS="2")
+    process = machine.start(boot.of(store, spec, "", None), STEPS="2")
     assert process.wait(timeout=LIMIT) == 0, machine.log
     assert "ended" not in machine.log.replace("attempt 1 ended", "")
 
 
 def test_what_a_service_takes(store: Store) -> None:
-    spec = AttemptSpec(store.url, "run", 1, NOW + 3600, {"LANG": "C"})
-    made = boot.of(store, spec, "https://s3/_keys/x?sig=y", {"url": "u"}, now=NOW)
+    spec = AttemptSpec(store.url, "run", 1, store.now() + 3600, {"LANG": "C"})
+    made = boot.of(store, spec, "https://s3/_keys/x?sig=y", {"url": "u"})
     assert made.image == boot.PUBLIC_IMAGE
     assert len(made.command[-1]) < 1000
     assert "\n" not in made.command[-1]
@@ -269,12 +288,13 @@ def test_what_a_service_takes(store: Store) -> None:
     assert made.env["MIMIR_KEYS_URL"] == "https://s3/_keys/x?sig=y"
     assert len(made.env) <= 50
     assert sum(map(len, made.env.values())) < 32_000
-    assert 3600 + deadlines.SHELL_OVERTIME < made.seconds < 3600 + deadlines.SHELL_OVERTIME + 600
+    most = 3600 + deadlines.SHELL_OVERTIME + deadlines.KILL_AFTER + deadlines.SELF_TERMINATE_WITHIN
+    assert most - LIMIT < made.seconds <= most
     mine = AttemptSpec(store.url, "run", 1, image="mine:1")
-    assert boot.of(store, mine, "", None, now=NOW).image == "mine:1"
-    assert boot.of(store, mine, "", None, now=NOW).seconds == 0.0
-    named = boot.of(store, spec, "", None, now=NOW, environ={"MIMIR_IMAGE": "ours:2"})
+    assert boot.of(store, mine, "", None).image == "mine:1"
+    assert boot.of(store, mine, "", None).seconds == 0.0
+    named = boot.of(store, spec, "", None, environ={"MIMIR_IMAGE": "ours:2"})
     assert named.image == "ours:2"
     long = AttemptSpec(store.url, "run", 1, env={"LONG": "x" * 32_000})
     with pytest.raises(BadInput, match="services take 50 of 32000"):
-        boot.of(store, long, "", None, now=NOW)
+        boot.of(store, long, "", None)

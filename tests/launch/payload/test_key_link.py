@@ -128,7 +128,7 @@ def test_a_machine_takes_its_keys_once(
 ) -> None:
     url = key_link.hand_over(store, "run", 1, KEYS, 7200)
     spec = AttemptSpec(store.url, "run", 1, env=KEYS.environment())
-    what = container.of(store, spec, url, None, now=0.0)
+    what = container.of(store, spec, url, None)
     env = dict(what.env)
     words, run = start(env, monkeypatch)
     assert words[1:] == ["-m", "mimir.worker", *spec.worker_options()]
@@ -158,7 +158,7 @@ def test_a_link_that_stays_is_no_matter(
     store: Store, machine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = key_link.hand_over(store, "run", 1, KEYS, 7200)
-    env = dict(container.of(store, AttemptSpec(store.url, "run", 1), url, None, now=0.0).env)
+    env = dict(container.of(store, AttemptSpec(store.url, "run", 1), url, None).env)
     real = bootstrap._bucket
 
     def refusing(environ: Any, key: str) -> Any:
@@ -177,7 +177,7 @@ def test_what_is_no_keys(
     url = key_link.hand_over(store, "run", 1, KEYS, 7200)
     (key,) = store.list("_keys/run/")
     store.put(key, content)
-    env = dict(container.of(store, AttemptSpec(store.url, "run", 1), url, None, now=0.0).env)
+    env = dict(container.of(store, AttemptSpec(store.url, "run", 1), url, None).env)
     with pytest.raises(SystemExit) as ended:
         bootstrap.main([], env, pauses=())
     assert ended.value.code == 75
@@ -190,7 +190,7 @@ def test_a_network_that_comes_up_late(
     machine: Path, capsys: pytest.CaptureFixture[str], store: Store
 ) -> None:
     spec = AttemptSpec(store.url, "run", 1)
-    env = dict(container.of(store, spec, "http://127.0.0.1:9/_keys/run/x", None, now=0.0).env)
+    env = dict(container.of(store, spec, "http://127.0.0.1:9/_keys/run/x", None).env)
     with pytest.raises(SystemExit) as ended:
         bootstrap.main([], env, pauses=(0.0, 0.0))
     assert ended.value.code == 75

@@ -54,7 +54,7 @@ def test_so_far_and_by_the_end() -> None:
     assert made.expected_dollars == pytest.approx(5.0)
     # of the first order; the second's is only of what was left
     assert (made.estimated_hours, made.estimated_dollars) == (4.0, 8.0)
-    text = status_text(run.at(now), "", now)
+    text = status_text(run.at(now))
     assert (
         "  cost         $3.00 so far for 2.0 h of machines, about $5.00 and 4.0 h at its end "
         "(estimated at first: 4.0 h, $8.00)" in text
@@ -66,7 +66,7 @@ def test_the_end_is_held_against_the_estimate() -> None:
     run.attempt.finish("done")
     notes.record_outcome(run.store, "run", 1, Outcome(0, "", T0 + 3 * HOUR, 10_000))
     notes.record_gone(run.store, "run", 1, Gone(T0 + 3.5 * HOUR, "over", "it had ended"))
-    text = verdict(run.at(T0 + 9 * HOUR), T0 + 9 * HOUR)
+    text = verdict(run.at(T0 + 9 * HOUR))
     wanted = "; it took 3.5 h of machines and $7.00 (estimated at first: 4.0 h, $8.00)"
     assert text.startswith("run run is done")
     assert text.endswith(wanted)
@@ -87,7 +87,7 @@ def test_a_machine_that_costs_nothing_has_no_bill() -> None:
     assert (made.dollars, made.expected_dollars, made.estimated_dollars) == (None, None, None)
     assert made.estimated_hours == 4.0
     assert cost.line(made) == ""
-    assert "cost" not in status_text(run.at(now), "", now)
+    assert "cost" not in status_text(run.at(now))
     bare = MemoryStore()
     create_run(bare, RunRecord("run", "large", {}, 0, T0))
     assert cost.total(bill(derive(bare, "run", now), now)) == ""

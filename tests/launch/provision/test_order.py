@@ -24,9 +24,7 @@ PLAN = Plan(("runpod",))
 
 def order(desk: Desk, *offers: Offer, after: int | None = None, since: int = 0) -> Ordered:
     choices = [Choice(desk.provider, each, START + 3600, 0.5) for each in offers or (offer(),)]
-    return ordering.order(
-        desk.store, "run", choices, PLAN, desk.say, after=after, since=since, clock=desk.clock
-    )
+    return ordering.order(desk.store, "run", choices, PLAN, desk.say, after=after, since=since)
 
 
 def test_the_intent_is_written_before_the_request(desk: Desk) -> None:
@@ -281,7 +279,7 @@ def test_a_machine_that_cannot_be_written_down_is_ended(
 def test_the_keys_end_bounds_the_deadline(desk: Desk, asked: float, hours: float) -> None:
     desk.credentials = replace(desk.credentials, expires=START + 2 * 3600)
     choice = Choice(desk.provider, offer(), START + asked if asked else 0.0)
-    made = ordering.order(desk.store, "run", [choice], PLAN, desk.say, clock=desk.clock)
+    made = ordering.order(desk.store, "run", [choice], PLAN, desk.say)
     assert made.machine.deadline == START + hours * 3600
     assert bool(desk.said) == (hours == 1.75)
 
@@ -299,7 +297,8 @@ def test_an_order_reads_back(desk: Desk) -> None:
     wanted = Order("runpod", PLAN, START, offer(), START + 60, 0.5, 3, by="me")
     assert Order.from_json(wanted.as_json(), "an order") == wanted
     desk.order(2)
-    assert newest_plan(desk.store, "run", 4) == PLAN
+    notes.record_order(desk.store, "run", 3, orders.by_hand("terminal", START))
+    assert newest_plan(desk.store, "run", 4) == PLAN  # what was begun by hand has none
     assert newest_plan(desk.store, "run", 1) is None
     broken: list[Callable[[], object]] = [
         lambda: Order.from_json({}, "an order"),

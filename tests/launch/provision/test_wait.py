@@ -56,7 +56,7 @@ def test_a_failed_order_fails_the_run_and_turns_late_machines_away(
     fake.fails = error
     with pytest.raises(type(error)):
         order_or_fail(store, "run", fake)
-    status = derive(store, "run", time.time())
+    status = derive(store, "run", store.now())
     assert (status.state, status.reason) == ("failed", str(error))
     assert "failed" in Attempt.claim(store, "run", 1).ended
     fake.fails = None
@@ -187,11 +187,11 @@ def test_retire_says_what_it_cannot_end_unless_it_costs(store: Store, fake: Fake
     claim(store)
     fake.living = None
     with pytest.raises(NotGone):  # it costs money: two are not paid for one run
-        retire(store, derive(store, "run", time.time()), say)
+        retire(store, derive(store, "run", store.now()), say)
     fake.caps = Caps(paid=False)
     said: list[str] = []
-    retire(store, derive(store, "run", time.time()), said.append)
+    retire(store, derive(store, "run", store.now()), said.append)
     assert "may still run" in said[0]
     fake.living = False
-    retire(store, derive(store, "run", time.time()), say)
+    retire(store, derive(store, "run", store.now()), say)
     assert not fake.ended

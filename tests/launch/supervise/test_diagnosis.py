@@ -78,6 +78,11 @@ RULES: dict[str, tuple[Observation, str, str]] = {
     "quiet": (at(silent_s=599.0), "fine", ""),
     "silent": (at(silent_s=601.0), "lost", "failure"),
     "working": (replace(FINE, order=ago(90_000)), "fine", ""),
+    "old, and just looked at": (replace(at(silent_s=9e4), unchanged=0.0), "fine", ""),
+    "old, and seen to change": (replace(at(silent_s=9e4), unchanged=19.0), "fine", ""),
+    "old, and seen not to change": (replace(at(silent_s=601.0), unchanged=20.0), "lost", "failure"),
+    "young, though it does not change": (replace(FINE, unchanged=600.0), "fine", ""),
+    "dated young, but never changes": (replace(FINE, unchanged=601.0), "lost", "failure"),
     "nobody can be asked": (replace(FINE, state=None), "fine", ""),
     "pending, but working": (replace(FINE, state=State.PENDING), "fine", ""),
 }  # fmt: skip

@@ -23,9 +23,12 @@ URL = "s3://bucket/runs"
 
 
 class Place:
-    """A folder with an attempt's keys, and an STS that notes what it is asked for."""
+    """A folder with an attempt's keys, and an STS that notes what it is asked for.
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    skew: seconds by which this computer's clock is ahead of the store's, which is STS's.
+    """
+
+    def __init__(self, folder: Path, skew: float, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("XDG_STATE_HOME", str(folder))
         self.file = state.of_attempt("keys", URL, "run", 3) / "keys.json"
         self.machine = Machine("docker", NOW, host=platform.node())
@@ -33,6 +36,7 @@ class Place:
         self.source = KeySource()
         self.longest = 12 * HOUR
         self.now = NOW
+        self.skew = skew
         monkeypatch.setattr(credentials, "mint", self._mint)
 
     def _mint(self, url: str, run: str, attempt: int, life: float, how: How) -> Credentials:
@@ -46,13 +50,15 @@ class Place:
         """Keys that were made then, for so long."""
         ends = None if life is None else made + life
         Credentials("an old id", "a secret", "a token", ends).to_file(self.file)
-        os.utime(self.file, (made, made))
+        os.utime(self.file, (made + self.skew,) * 2)
 
     def look(self) -> bool:
         before = self.file.read_text() if self.file.exists() else ""
-        done = key_refresh.if_due(self.machine, URL, "run", 3, self.source, lambda: self.now)
+        done = key_refresh.if_due(
+            self.machine, URL, "run", 3, self.source, lambda: self.now, lambda: self.now + self.skew
+        )
         if done:
-            os.utime(self.file, (self.now, self.now))
+            os.utime(self.file, (self.now + self.skew,) * 2)
         assert done == (before != (self.file.read_text() if self.file.exists() else ""))
         return done
 
@@ -70,9 +76,9 @@ def _text(seconds: float) -> str:
     return str(json.loads(Credentials("i", "s", "", seconds).text())["Expiration"])
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    return Place(tmp_path, monkeypatch)
+@pytest.fixture(params=[0.0, -3 * HOUR, 3 * HOUR])
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    return Place(tmp_path, request.param, monkeypatch)
 
 
 def test_an_hour_before_their_end(place: Place) -> None:

@@ -111,12 +111,19 @@ def test_a_vanished_machine(script: Script, store: Store, fake: Fake, clock: Clo
 
 
 def test_silence_is_said_once(script: Script, store: Store, clock: Clock) -> None:
-    notes.write_heartbeat(store, "run", 1, Heartbeat(clock.now, 0, 10, interval_s=5.0))
+    """By what changes while one follows: the machine's clock stands still."""
+
+    def beat(step: int) -> None:
+        notes.write_heartbeat(store, "run", 1, Heartbeat(5.0, step, 10, interval_s=5.0))
 
     def at_sleep(number: int) -> None:
-        if number == 100:
+        if number % 5 == 0 and number <= 100:
+            assert not script.said
+            beat(number)
+        if number == 200:
             script.outcome(1, 75)
 
+    beat(0)
     clock.at_sleep = at_sleep
     script.follower.follow()
     assert len(script.said) == 1
@@ -130,10 +137,10 @@ def test_an_outage_of_the_store(
     script.outcome(1, 75)
     real = type(store).read
 
-    def away(self: Store, key: str) -> object:
+    def away(self: Store, key: str, **limit: int) -> object:
         if clock.sleeps < 5:
             raise StoreError("connection reset")
-        return real(self, key)
+        return real(self, key, **limit)
 
     monkeypatch.setattr(type(store), "read", away)
     script.follower.follow()

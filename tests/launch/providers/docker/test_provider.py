@@ -21,6 +21,7 @@ from mimir.runs.probe import probe
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.store import open_store
 from tests.launch.providers.docker.paper import Paper
+from tests.waiting import LIMIT
 
 S3 = "s3://bucket/runs?endpoint=https://s3.example.org"
 
@@ -79,11 +80,13 @@ def test_the_order(provider: DockerProvider, paper: Paper, spec: AttemptSpec) ->
 def test_a_deadline_is_also_held_outside_of_python(
     provider: DockerProvider, paper: Paper, spec: AttemptSpec
 ) -> None:
-    provider.start(AttemptSpec(store=spec.store, run="first", attempt=3, deadline=4600.0))
+    deadline = open_store(spec.store).now() + 3600
+    provider.start(AttemptSpec(store=spec.store, run="first", attempt=3, deadline=deadline))
     words = created(paper)
     at = words.index("timeout")
-    assert words[at : at + 4] == ["timeout", "--foreground", "--kill-after=60", "4800"]
-    assert words[-2:] == ["--deadline", "4600.0"]
+    assert words[at : at + 3] == ["timeout", "--foreground", "--kill-after=60"]
+    assert 4800 - LIMIT < int(words[at + 3]) <= 4800
+    assert words[-2:] == ["--deadline", repr(deadline)]
 
 
 def test_keys_are_in_a_file_and_nowhere_else(
