@@ -2,7 +2,8 @@
 
     MimirError
     ├── BadInput           78  the user changes something: a file, an option, a key
-    │   └── RunExists      78  this name is taken by a run with another configuration
+    │   ├── RunExists      78  this name is taken by a run with another configuration
+    │   └── OtherFormat    78  another Mimir wrote it: only that one may serve the run
     ├── StoreError         75  the store did not do what was asked; trying again may help
     │   ├── StoreDenied    78  credentials or permissions: trying again does not help
     │   ├── StoreUnfit     78  the store cannot keep a promise that the commit rests on
@@ -38,6 +39,10 @@ class BadInput(MimirError):
 
 class RunExists(BadInput):
     """A run of this name exists with another configuration."""
+
+
+class OtherFormat(BadInput):
+    """A document is of a format that this Mimir does not read: it leaves the run as it is."""
 
 
 class StoreError(MimirError):

@@ -31,7 +31,7 @@ def stop(name: str, *, wait: bool = True, store: str = "", json: bool = False) -
     from launch.ui.terminal import Waiting, say
     from mimir.runs.notes import StopRequest, request_stop
     from mimir.runs.record import read_run
-    from mimir.runs.status import derive
+    from mimir.runs.status import derive, stand
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 
@@ -39,6 +39,9 @@ def stop(name: str, *, wait: bool = True, store: str = "", json: bool = False) -
     read_run(opened, name)
     attempt = request_stop(opened, name, StopRequest(opened.now(), "launch stop"))
     say(f"asked attempt {attempt} of run {name} to stop")
+    if broken := stand(opened, name)[1]:
+        end = command("watch", name, store, "--once")
+        say(f"{broken}; if its machine does not stop, `{end}` ends it")
     again = command("status", name, store)
     if not wait:
         if json:
@@ -87,20 +90,21 @@ def await_end(
     from mimir.runs import notes
     from mimir.runs.head import ENDED
     from mimir.runs.notes import Outcome
-    from mimir.runs.status import derive, read_head
+    from mimir.runs.status import derive, stand
 
     began = clock()
     while True:
         gone = liveness.alive(notes.read_machine(store, run, attempt)) is False
-        head = read_head(store, run)
-        outcome = notes.read_outcome(store, run, attempt)
-        if outcome is None and gone and head.attempt == attempt and head.state not in ENDED:
+        (head, _), wrong = stand(store, run), list[str]()
+        outcome = notes.unless_damaged(notes.read_outcome, store, run, attempt, wrong)
+        over = outcome is not None or head.attempt > attempt or head.state in ENDED
+        if not over and gone and not wrong:
             reason = "asked to stop; its machine was gone already"
             notes.record_outcome(
                 store, run, attempt, Outcome(INTERRUPTED, reason, store.now(), head.step)
             )
             continue
-        if outcome is not None or head.attempt > attempt or head.state in ENDED:
+        if over or (gone and wrong):
             return derive(store, run, store.now())
         if clock() - began > STOP_WAITS:
             return None

@@ -15,6 +15,7 @@ from launch.providers import registry
 from launch.providers.rented import Rented
 from mimir.errors import BadInput
 from mimir.runs import notes
+from mimir.runs.order import Order
 from mimir.runs.status import Status
 from mimir.runs.store import Store
 
@@ -101,6 +102,36 @@ def state_of(
 def current(status: Status) -> Machine | None:
     """The machine of the newest attempt, if it was written down."""
     return status.attempts[-1].machine if status.attempts else None
+
+
+def without_key(status: Status, provider: Callable[[str], Provider]) -> str:
+    """A sentence if a machine works that this computer could neither ask after nor end."""
+    machine = current(status)
+    if machine is None or status.attempts[-1].gone or machine.provider not in registry.names():
+        return ""
+    place = provider(machine.provider)
+    if not isinstance(place, Rented) or place.cloud.configured():
+        return ""
+    return (
+        f"its machine is at {place.cloud.title}, and there is no key for it here: set "
+        f"${place.cloud.key_variable}, or this computer cannot end it"
+    )
+
+
+def overdue_from(machine: Machine | None, order: Order | None) -> float:
+    """When an attempt's machine is ended whatever it does, in unix s; 0 for no deadline.
+
+    The earlier of its deadlines counts: its keys may have shortened what the order said.
+    """
+    said = (machine.deadline if machine else 0.0, order.deadline if order else 0.0)
+    deadline = min((each for each in said if each), default=0.0)
+    return deadline + deadlines.WATCH_OVERTIME if deadline else 0.0
+
+
+def overdue(machine: Machine | None, order: Order | None, now: float) -> bool:
+    """Whether an attempt's machine has gone on for too long after its deadline. now: unix s."""
+    end = overdue_from(machine, order)
+    return bool(end) and now > end
 
 
 def presumed(status: Status, ordered: float, now: float, unchanged: float | None = None) -> str:

@@ -24,7 +24,7 @@ from mimir.runs.commit import end_attempt
 from mimir.runs.head import ENDED
 from mimir.runs.notes import Gone, Outcome
 from mimir.runs.parts import read_parts
-from mimir.runs.status import Status, read_head
+from mimir.runs.status import Status, stand
 from mimir.runs.store import Store
 
 SUBMIT_WAITS = 120.0
@@ -128,15 +128,16 @@ def tail(store: Store, ordered: Ordered) -> tuple[str, ...]:
 
 def _seen(store: Store, ordered: Ordered, *, gone: bool) -> Beginning:
     run, attempt = ordered.run, ordered.attempt
-    head = read_head(store, run)
+    head, _ = stand(store, run)
     if head.attempt > attempt:
         sentence = f"attempt {attempt} was replaced by attempt {head.attempt}, ordered meanwhile"
         return Beginning("replaced", FENCED, sentence)
-    outcome = notes.read_outcome(store, run, attempt)
+    outcome = notes.unless_damaged(notes.read_outcome, store, run, attempt)
     if outcome is not None:
         return _ended(store, ordered, outcome)
     if not gone:
-        if notes.read_heartbeat(store, run, attempt) is not None and head.state == "running":
+        beat = notes.unless_damaged(notes.read_heartbeat, store, run, attempt)
+        if beat is not None and head.state == "running":
             return Beginning("running", 0, f"attempt {attempt} has begun")
         return Beginning("claimed" if head.state != "queued" else "waiting", 0, "")
     lines = tail(store, ordered)

@@ -11,6 +11,7 @@ from launch.contract import deadlines
 from launch.contract.cloud import State
 from launch.contract.provider import Provider
 from launch.provision import liveness
+from launch.supervise import overtime
 from mimir.runs import final, notes
 from mimir.runs.head import ENDED, LIVE
 from mimir.runs.order import Order
@@ -156,8 +157,8 @@ def diagnose(observed: Observation) -> Diagnosis:
         return Diagnosis("lost", f"its machine was taken away{said}", "eviction")
     if observed.state is State.BROKEN:
         return Diagnosis("lost", f"its machine is broken{said}", "failure")
-    if is_overdue(observed):
-        return Diagnosis("lost", "it went on for half an hour after its deadline", "failure")
+    if liveness.overdue(current.machine, observed.order, now):
+        return Diagnosis("lost", overtime.WHY, "failure")
     sign = liveness.presumed(status, observed.order.time, now, observed.unchanged)
     if sign == "overdue":
         waited = (now - observed.order.time) / 60
@@ -166,21 +167,6 @@ def diagnose(observed: Observation) -> Diagnosis:
         silent = max(status.silent_s or 0.0, observed.unchanged or 0.0) / 60
         return Diagnosis("lost", f"it has given no sign for {silent:.0f} min{said}", "failure")
     return Diagnosis("fine", sign)
-
-
-def is_overdue(observed: Observation) -> bool:
-    """Whether the newest attempt's machine is past its deadline for so long that it is ended.
-
-    Whatever the machine says of itself: no sign of life and no state of HEAD prolongs this.
-    """
-    machine = liveness.current(observed.status)
-    # Its keys may have shortened what the order said.
-    ends = (
-        machine.deadline if machine else 0.0,
-        observed.order.deadline if observed.order else 0.0,
-    )
-    first = min((each for each in ends if each), default=float("inf"))
-    return observed.now > first + deadlines.WATCH_OVERTIME
 
 
 def is_finishing(store: Store, observed: Observation, now: float) -> bool:
@@ -193,7 +179,9 @@ def is_finishing(store: Store, observed: Observation, now: float) -> bool:
     last = status.attempts[-1] if status.attempts else None
     if last is None or status.state != "done" or last.exit_code is not None:
         return False
-    if observed.state is not State.RUNNING or is_overdue(observed):
+    if observed.state is not State.RUNNING:
+        return False
+    if liveness.overdue(liveness.current(status), observed.order, now):
         return False
     sealed = final.sealed_at(store, status.run)
     if sealed is None or not 0 <= now - sealed < within:

@@ -9,7 +9,7 @@ from mimir.errors import StoreDenied, StoreError, StoreUnfit
 from mimir.runs import notes
 from mimir.runs.head import ENDED
 from mimir.runs.parts import read_parts
-from mimir.runs.status import SILENT_AFTER, Status, derive, read_head, seal_if_done
+from mimir.runs.status import SILENT_AFTER, Status, derive, seal_if_done, stand
 from mimir.runs.store import Store
 
 LOG_POLL = 1.0
@@ -100,8 +100,8 @@ class Follower:
         # What is read first was written last: a machine that is gone wrote its outcome before,
         # and the outcome comes after the last part of the log.
         gone = self._gone()
-        outcome = notes.read_outcome(self._store, self._run, self._attempt)
-        head = read_head(self._store, self._run)
+        outcome = notes.unless_damaged(notes.read_outcome, self._store, self._run, self._attempt)
+        head, _ = stand(self._store, self._run)  # what is wrong with it, `watch` says
         for number, text in read_parts(self._store, self._run, self._attempt, "log", self._part):
             self._out(text)
             self._part = number

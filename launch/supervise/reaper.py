@@ -11,12 +11,13 @@ from typing import Any
 from launch.contract import deadlines
 from launch.contract.cloud import Instance, State, parse_name
 from launch.providers.rented import Rented
-from launch.provision import terminate
-from mimir.errors import sentence
+from launch.provision import liveness, terminate
+from launch.supervise import overtime
+from mimir.errors import OtherFormat, sentence
 from mimir.runs import layout, notes
 from mimir.runs.head import ENDED
 from mimir.runs.notes import Gone
-from mimir.runs.status import derive
+from mimir.runs.status import DISPUTED, derive
 from mimir.runs.store import Store
 
 
@@ -106,7 +107,14 @@ def _why(store: Store, provider: Rented, instance: Instance, now: float) -> str:
     run, attempt = place
     if store.read(layout.record_key(run)) is None:
         return f"there is no run {run} in {store.url}"
-    status = derive(store, run, now)
+    try:
+        status = derive(store, run, now)
+    except OtherFormat:
+        order = notes.read_order(store, run, attempt)
+        machine = notes.read_machine(store, run, attempt)
+        if liveness.overdue(machine, order, now):
+            return overtime.WHY
+        raise
     if status.state in ENDED:
         return f"run {run} is {status.state}"
     if attempt < status.attempt:
@@ -123,6 +131,8 @@ def _why(store: Store, provider: Rented, instance: Instance, now: float) -> str:
     if machine is not None and machine.id != instance.id:
         return f"attempt {attempt} of run {run} has another machine, {machine.id}"
     young = now - order.time < deadlines.UNRECORDED_FOR
+    if status.state == DISPUTED and attempt == status.attempt and not young:
+        return status.reason
     if attempt > status.attempt and not young:
         return f"attempt {attempt} of run {run} never began"
     return ""

@@ -14,7 +14,6 @@ from launch.contract.provider import Provider
 from launch.pricing import budget
 from launch.pricing.budget import UsedUp
 from launch.providers import registry
-from launch.providers.rented import Rented
 from launch.provision import choose as choosing
 from launch.provision import kept_plan, liveness, terminate
 from launch.provision.liveness import Watched
@@ -22,14 +21,23 @@ from launch.provision.order import Choice, Say, order
 from launch.provision.plan import newest_plan, stop_asked
 from launch.supervise import diagnosis, key_refresh
 from launch.supervise.diagnosis import Diagnosis, Observation, diagnose, look, observe
+from launch.supervise.overtime import end_overdue
 from launch.ui import runs
-from mimir.errors import BadInput, Fenced, StoreDenied, StoreError, StoreUnfit, sentence
+from mimir.errors import (
+    BadInput,
+    Fenced,
+    OtherFormat,
+    StoreDenied,
+    StoreError,
+    StoreUnfit,
+    sentence,
+)
 from mimir.runs import notes
 from mimir.runs.commit import end_attempt
 from mimir.runs.head import ENDED
 from mimir.runs.notes import Gone
 from mimir.runs.order import Order, Plan
-from mimir.runs.status import Status, derive, read_head, seal_if_done
+from mimir.runs.status import Status, derive, seal_if_done
 from mimir.runs.store import Store
 
 ASK_AGAIN, ASK_AGAIN_LONGEST = 60.0, 600.0
@@ -85,11 +93,8 @@ class Watcher:
         one that was interrupted on one's own computer may have been given up on purpose."""
         try:
             kept = kept_plan.read(self._store.url, run)
-            plan = (
-                kept.plan
-                if kept is not None
-                else newest_plan(self._store, run, read_head(self._store, run).attempt + 1)
-            )
+            newest = notes.newest_order(self._store, run)
+            plan = kept.plan if kept else newest_plan(self._store, run, newest)
             caps = [self._provider(name).caps for name in plan.providers] if plan else []
         except Exception:  # noqa: BLE001 - it cannot be read: its round says why
             return True
@@ -101,13 +106,17 @@ class Watcher:
         Raises:
             MimirError: of the store; what a provider says is told and tried again next time.
         """
-        observed = self._observe(run)
+        try:
+            observed = self._observe(run)
+        except OtherFormat as error:
+            ended = end_overdue(self._store, run, self._provider, self._now())
+            raise BadInput("; ".join([str(error), *ended])) from error
         found = diagnose(observed)
         status = observed.status
         try:
             if found.kind in ("idle", "fine"):
                 self._refresh_keys(observed)
-                problem = self._without_key(status)
+                problem = liveness.without_key(status, self._provider)
                 return self._seen(status, found.kind == "idle", False, found.why, problem)
             if found.kind == "unanswered":
                 return self._adopt_or_wait(observed, found)
@@ -265,19 +274,6 @@ class Watcher:
             )  # fmt: skip
         except (StoreError, BadInput) as error:
             self._say(f"the keys of run {observed.status.run} could not be replaced: {error}")
-
-    def _without_key(self, status: Status) -> str:
-        """A sentence if a machine works that this computer could neither ask after nor end."""
-        machine = liveness.current(status)
-        if machine is None or status.attempts[-1].gone or machine.provider not in registry.names():
-            return ""
-        place = self._provider(machine.provider)
-        if not isinstance(place, Rented) or place.cloud.configured():
-            return ""
-        return (
-            f"its machine is at {place.cloud.title}, and there is no key for it here: set "
-            f"${place.cloud.key_variable}, or this computer cannot end it"
-        )
 
     def _seen(
         self, status: Status, over: bool, acted: bool, sentence: str, problem: str = ""

@@ -1,7 +1,8 @@
 """Begins and ends attempts from outside: what the launcher does to HEAD.
 
 A change that contends by design reads and swaps until it succeeds or is refused. A HEAD that is
-not to be believed (`mimir.runs.orders`) is brought back to the newest attempt that was ordered.
+not to be believed (`mimir.runs.orders`) is brought back to the newest attempt that was ordered; one
+that is lost or none at all is replaced by what the newest order remembers of it.
 """
 
 import random
@@ -48,7 +49,7 @@ def raise_attempt(
             is left to train.
     """
     clock = clock or store.now
-    register = Register(store, layout.head_key(run), sleep=sleep, rng=rng)
+    register = _register(store, run, sleep, rng)
     intent = intent or orders.by_hand("terminal", clock())
     for _ in range(register.tries):
         head = _read(register)
@@ -61,7 +62,7 @@ def raise_attempt(
         done = head.state == "done"
         if done and known and notes.read_machine(store, run, number + 1) is None:
             _must_go_on(head)
-        if not done and known and after in (None, number):
+        if not (done or register.broken) and known and after in (None, number):
             wanted = orders.remembering(intent, head, before)
             if notes.record_order(store, run, number + 1, wanted):
                 return _raise(register, number, number + 1, _must_go_on).attempt
@@ -76,19 +77,24 @@ def _put_right(register: Register, head: Head, after: int | None, now: float) ->
     HEAD is right, or if somebody is about to raise it.
     """
     store, run = register.store, head.run
-    number = notes.newest_order(store, run)
-    if number == head.attempt or after not in (None, head.attempt, number):
+    number, broken = notes.newest_order(store, run), register.broken
+    if (number == head.attempt and not broken) or after not in (None, head.attempt, number):
         raise Fenced(
             f"run {run} is at attempt {number} and no longer at {after}: somebody else has begun "
             "one meanwhile"
         )
     order = notes.read_order(store, run, number) if number else None
-    if number > head.attempt and order is not None and orders.is_fresh(order, now):
+    ordered = bool(number) and notes.read_machine(store, run, number) is not None
+    begun = ordered if broken else number <= head.attempt
+    if not begun and order is not None and orders.is_fresh(order, now):
         raise Fenced(
             f"attempt {number} of run {run} is being ordered by somebody else just now: "
             "look at it by `python -m launch status`, or try again in two minutes"
         )
-    if number < head.attempt or notes.read_machine(store, run, number) is not None:
+    if broken:  # by its version: what it was does not matter
+        register.swap(lambda head: head)
+        return number
+    if number < head.attempt or ordered:
         _raise(register, head.attempt, number, lambda head: None)
         return number
     _raise(register, head.attempt, number, _must_go_on)
@@ -110,6 +116,14 @@ def _raise(register: Register, old: int, new: int, allowed: Callable[[Head], Non
         return replace(head, attempt=new, owner="", state="queued", reason="")
 
     return change(register, queued)
+
+
+def _register(
+    store: Store, run: str, sleep: Callable[[float], None], rng: random.Random | None
+) -> Register:
+    """The launcher's: a HEAD that is none may be replaced by it."""
+    key = layout.head_key(run)
+    return Register(store, key, sleep=sleep, rng=rng, stand_in=lambda: notes.remembered(store, run))
 
 
 def _must_go_on(head: Head) -> None:
@@ -142,9 +156,9 @@ def end_attempt(
             raise BadInput(f"run {run} is done already")
         return replace(head, state=state, reason=reason, owner="")
 
-    register = Register(store, layout.head_key(run), sleep=sleep, rng=rng)
+    register = _register(store, run, sleep, rng)
     head = _read(register)
-    if head.attempt != attempt:
+    if register.broken or head.attempt != attempt:
         _put_right(register, head, attempt, (clock or store.now)())
     return change(register, ended)
 

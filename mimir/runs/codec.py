@@ -15,7 +15,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from mimir.errors import BadInput, Corrupt, MimirError
+from mimir.errors import Corrupt, MimirError, OtherFormat
 from mimir.runs.ranges import TEXT
 
 T = TypeVar("T")
@@ -41,15 +41,15 @@ def sealed(body: Mapping[str, Any], format: int) -> bytes:
     return encode({**body, "format": format})
 
 
-def unsealed(data: bytes, format: int, what: str) -> dict[str, Any]:
+def unsealed(data: bytes, format: int, what: str, *, machines: bool = False) -> dict[str, Any]:
     """The body of a document of this format.
 
     Raises:
-        BadInput: it is of another format: only the Mimir that knows it may serve the run.
-        Corrupt: it is no document.
+        OtherFormat: it is of another format: only the Mimir that knows it may serve the run.
+        Corrupt: it is no document, or it is a machine's and of another format.
     """
     body = decode(data, what)
-    check_format(body, format, what)
+    check_format(body, format, what, machines=machines)
     del body["format"]
     return body
 
@@ -224,18 +224,25 @@ def child(value: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
     return found or {}
 
 
-def check_format(value: Mapping[str, Any], known: int, what: str) -> None:
-    """Refuse a document of another format (BadInput) or without a format number (Corrupt)."""
+def check_format(
+    value: Mapping[str, Any], known: int, what: str, *, machines: bool = False
+) -> None:
+    """Refuse a document of another format (OtherFormat) or without a format number (Corrupt).
+
+    machines: a machine writes such documents. Which Mimir may serve a run is not its to say, so
+    that one of another format is damaged like any other (Corrupt).
+    """
+    refused = Corrupt if machines else OtherFormat
     found = value.get("format")
     if type(found) is not int or found < 1:
         raise Corrupt(f"{what} has no format number; it was not written by Mimir")
     if found > known:
-        raise BadInput(
+        raise refused(
             f"{what} has format {found}, this Mimir knows up to {known}: "
             "it was written by a newer Mimir, update this one"
         )
     if found < known:
-        raise BadInput(
+        raise refused(
             f"{what} has format {found}, this Mimir reads {known}: it was written by an older "
             "Mimir, use that one for this run"
         )

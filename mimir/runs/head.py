@@ -113,7 +113,7 @@ class Head:
 
     @classmethod
     def from_bytes(cls, data: bytes, key: str = "") -> "Head":
-        """BadInput for another format, Corrupt for what is no HEAD.
+        """OtherFormat for another format, Corrupt for what is no HEAD.
 
         key: where it lies; HEAD of another run is none there.
         """
@@ -145,8 +145,16 @@ def pauses(rng: random.Random, tries: int) -> Iterator[float]:
         yield min(5.0, 0.2 * 2**n) * rng.uniform(0.5, 1.5)
 
 
+MISSING, UNREAD = "missing", "unread"
+"""In place of the version of a HEAD that is not there, and of one that is too large to be read."""
+
+
 class Register:
-    """HEAD as one writer sees it. Thread-safe: swaps of one writer go one after another."""
+    """HEAD as one writer sees it. Thread-safe: swaps of one writer go one after another.
+
+    stand_in: what counts where HEAD is missing or is none, for the launcher, which may replace
+    such a HEAD; None for nothing, as for a worker, to which it is Corrupt.
+    """
 
     def __init__(
         self,
@@ -156,12 +164,16 @@ class Register:
         sleep: Callable[[float], None] = time.sleep,
         rng: random.Random | None = None,
         tries: int = 8,
+        stand_in: Callable[[], Head | None] = lambda: None,
     ) -> None:
         self.store = store
         self.key = key
         self.sleep = sleep
         self.rng = rng or random.SystemRandom()
         self.tries = tries
+        self.broken = False
+        """Whether HEAD as last looked at was none, and `stand_in` stands for it."""
+        self._stand_in = stand_in
         self._seen: tuple[Head, str] | None = None
         self._issued: set[str] = set()
         self._lock = threading.RLock()
@@ -214,7 +226,7 @@ class Register:
         last: StoreError | None = None
         for pause in pauses(self.rng, self.tries):
             try:
-                version = self.store.compare_and_swap(self.key, wanted.to_bytes(), version)
+                version = self._write(wanted.to_bytes(), version)
                 self._seen = wanted, version
                 return wanted
             except (StoreDenied, StoreUnfit):
@@ -247,6 +259,15 @@ class Register:
             self.sleep(pause)
         raise StoreError(f"{self.key} could not be written in {self.tries} tries: {last}")
 
+    def _write(self, data: bytes, version: str) -> str:
+        if version == MISSING:
+            return self.store.put_if_absent(self.key, data)
+        if version == UNREAD:
+            # Its version is not known. Should this meet another one's repair, that is repeated.
+            self.store.put(self.key, b"{}")
+            raise Conflict(f"{self.key} was too large to be read")
+        return self.store.compare_and_swap(self.key, data, version)
+
     def _draft(self, make: Callable[[Head], Head], base: Head) -> Head:
         wanted = replace(make(base), nonce=fresh(self.rng), seq=base.seq + 1)
         self._issued.add(wanted.nonce)
@@ -262,10 +283,24 @@ class Register:
         ) from (error if isinstance(error, Conflict) else None)
 
     def _look(self) -> tuple[Head, str] | None:
-        found = look(self.store, self.key.rpartition("/")[0])
-        if found and self._seen is not None and found[0].seq < self._seen[0].seq:
+        version = UNREAD
+        try:
+            found = self.store.read(self.key)
+            version = found.version if found else MISSING
+            head = Head.from_bytes(found.data, self.key) if found else None
+        except Corrupt:
+            head = self._stand_in()
+            if head is None:
+                raise
+            self.broken = True
+            return head, version
+        self.broken = head is None
+        if head is None:
+            head = self._stand_in()
+            return (head, version) if head else None
+        if self._seen is not None and head.seq < self._seen[0].seq:
             raise StoreError(
-                f"{self.key} is shown as it was at change {found[0].seq}, this process knows "
+                f"{self.key} is shown as it was at change {head.seq}, this process knows "
                 f"change {self._seen[0].seq}: the store answers from memory"
             )
-        return found
+        return head, version

@@ -10,6 +10,7 @@ machine; `request_stop` in turn looks at HEAD again after writing. One of the tw
 the other, so a stop is never lost between two attempts.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, TypeVar
 
@@ -29,6 +30,7 @@ from mimir.runs.ranges import (
     Step,
     Time,
 )
+from mimir.runs.retention import best_of
 from mimir.runs.store import Store, create_once
 
 T = TypeVar("T")
@@ -133,16 +135,13 @@ def read_sign(store: Store, run: str, attempt: int) -> Sign | None:
     found = store.read(key)
     if found is None:
         return None
-    heartbeat = codec.typed(Heartbeat, codec.unsealed(found.data, FORMAT, key), key)
+    heartbeat = codec.typed(Heartbeat, codec.unsealed(found.data, FORMAT, key, machines=True), key)
     return Sign(heartbeat, found.written, f"{found.written} {found.version}")
 
 
 def sign_of_life(store: Store, run: str, attempt: int) -> Sign | None:
     """As read_sign; None also for what is no heartbeat: who writes nonsense counts as silent."""
-    try:
-        return read_sign(store, run, attempt)
-    except Corrupt:
-        return None
+    return unless_damaged(read_sign, store, run, attempt)
 
 
 def read_heartbeat(store: Store, run: str, attempt: int) -> Heartbeat | None:
@@ -156,7 +155,7 @@ def record_outcome(store: Store, run: str, attempt: int, outcome: Outcome) -> bo
 
 
 def read_outcome(store: Store, run: str, attempt: int) -> Outcome | None:
-    return _read(store, layout.outcome_key(run, attempt), Outcome)
+    return _machines(store, layout.outcome_key(run, attempt), Outcome)
 
 
 def record_machine(store: Store, run: str, attempt: int, machine: Machine) -> bool:
@@ -185,6 +184,50 @@ def newest_order(store: Store, run: str) -> int:
     """The newest attempt that was ordered, 0 if there is none."""
     keys = store.list(f"{layout.launcher_folder(run)}/a")
     return max((n for key in keys if (n := layout.parse_order(run, key))), default=0)
+
+
+def remembered(store: Store, run: str) -> Head | None:
+    """HEAD as the newest order remembers it, at its attempt; None if there is no order.
+
+    Its seq is the order's time: more than any number of changes.
+    """
+    number = newest_order(store, run)
+    order = read_order(store, run, number) if number else None
+    if order is None:
+        return None
+    return Head(
+        run, number, seq=int(order.time), step=order.step, kept=order.kept,
+        best=best_of(order.kept), lineage=order.lineage,
+    )  # fmt: skip
+
+
+def stand(store: Store, run: str) -> tuple[Head, str] | None:
+    """HEAD as far as it is one: (HEAD, ""), or what is remembered of it and why it is none.
+
+    A machine may write anything into HEAD, or delete it; what was ordered is ended all the same.
+
+    Returns:
+        None if there is no HEAD, and no order either.
+
+    Raises:
+        OtherFormat: HEAD is another Mimir's.
+        Corrupt: HEAD is none, and no attempt was ordered.
+    """
+    key = layout.head_key(run)
+    try:
+        found = look(store, run)
+    except Corrupt as error:
+        head, wrong = remembered(store, run), str(error)
+        if head is None:
+            raise
+        wrong = wrong if key in wrong else f"{key}: {wrong}"
+    else:
+        if found is not None:
+            return found[0], ""
+        head, wrong = remembered(store, run), f"{key} is missing"
+        if head is None:
+            return None
+    return head, f"{wrong}; what counts is what the order of attempt {head.attempt} remembers"
 
 
 def refused_before(store: Store, run: str, attempt: int) -> frozenset[int]:
@@ -220,7 +263,23 @@ def record_unended(store: Store, run: str, attempt: int, unended: Unended) -> bo
 
 
 def read_unended(store: Store, run: str, attempt: int) -> Unended | None:
-    return _read(store, layout.unended_key(run, attempt), Unended)
+    return _machines(store, layout.unended_key(run, attempt), Unended)
+
+
+def unless_damaged(
+    read: Callable[[Store, str, int], T | None],
+    store: Store, run: str, attempt: int, wrong: list[str] | None = None,
+) -> T | None:  # fmt: skip
+    """What a machine wrote; None, with a sentence in `wrong`, if it is no such document.
+
+    A machine that writes nonsense must not keep anybody from ending it: it counts as silent.
+    """
+    try:
+        return read(store, run, attempt)
+    except Corrupt as error:
+        if wrong is not None:
+            wrong.append(str(error))
+        return None
 
 
 def request_stop(store: Store, run: str, request: StopRequest) -> int:
@@ -247,7 +306,7 @@ def stop_requested(store: Store, run: str, attempt: int) -> StopRequest | None:
 
 
 def _head(store: Store, run: str) -> Head:
-    found = look(store, run)
+    found = stand(store, run)
     if found is None:
         raise BadInput(f"there is no run {run} in {store.url}: check the name and the store")
     return found[0]
@@ -259,13 +318,18 @@ def _encoded(body: dict[str, Any]) -> bytes:
     return codec.sealed(short, FORMAT)
 
 
-def _read(store: Store, key: str, kind: type[T]) -> T | None:
-    """The document under the key, None if there is none. BadInput for another format, Corrupt
+def _read(store: Store, key: str, kind: type[T], *, machines: bool = False) -> T | None:
+    """The document under the key, None if there is none. OtherFormat for another format, Corrupt
     for what is no such document."""
-    value = _value(store, key)
+    value = _value(store, key, machines=machines)
     return None if value is None else codec.typed(kind, value, key)
 
 
-def _value(store: Store, key: str) -> dict[str, Any] | None:
+def _machines(store: Store, key: str, kind: type[T]) -> T | None:
+    """As `_read`, of what a machine writes: of another format it is Corrupt."""
+    return _read(store, key, kind, machines=True)
+
+
+def _value(store: Store, key: str, *, machines: bool = False) -> dict[str, Any] | None:
     found = store.read(key)
-    return codec.unsealed(found.data, FORMAT, key) if found else None
+    return codec.unsealed(found.data, FORMAT, key, machines=machines) if found else None

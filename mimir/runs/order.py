@@ -124,7 +124,7 @@ class Order:
     What was asked and what broke since then counts for this attempt too. looked: up to this
     attempt there was no request to stop when HEAD had gone past it, so that none can be there.
     refused: (first, last) of older attempts that never had a machine. by: who ordered it, for
-    people. step and kept: what HEAD named when the order was written.
+    people. step, kept and lineage: what HEAD named when the order was written.
     """
 
     provider: str
@@ -139,6 +139,7 @@ class Order:
     by: str = ""
     step: Step = 0
     kept: tuple[Kept, ...] = ()
+    lineage: tuple[tuple[Number, Step], ...] = ()
 
     @property
     def attended(self) -> bool:
@@ -157,6 +158,7 @@ class Order:
             "estimate_hours": self.estimate_hours, "since": self.since,
             "looked": self.looked, "refused": [list(each) for each in self.refused],
             "by": self.by, "step": self.step, "kept": [asdict(each) for each in self.kept],
+            "lineage": [list(each) for each in self.lineage],
         }  # fmt: skip
 
     @classmethod

@@ -68,8 +68,8 @@ def remembering(intent: Order, head: Head, before: Order | None) -> Order:
     the older one did, and not what HEAD says now.
     """
     if before is not None and head.step < before.step:
-        return replace(intent, step=before.step, kept=before.kept)
-    return replace(intent, step=head.step, kept=head.kept)
+        return replace(intent, step=before.step, kept=before.kept, lineage=before.lineage)
+    return replace(intent, step=head.step, kept=head.kept, lineage=head.lineage)
 
 
 def shortfall(head: Head, order: Order | None) -> str:

@@ -140,11 +140,8 @@ def read_parts(
 ) -> Iterator[tuple[int, str]]:
     """(number, text) of the parts with a number above `after`, in order; for following a log.
 
-    What is none of our parts, because it is too large or bears no format, is left out with a
-    warning; in a log the sentence stands in its place.
-
-    Raises:
-        BadInput: a part of the metrics is of another format.
+    What is none of our parts, because it is too large or does not bear our format, is left out
+    with a warning; in a log the sentence stands in its place.
     """
     folder = f"{layout.attempt_prefix(run, attempt)}/{kind}/"
     wanted = [(number, key) for number, key in _numbered(store, folder) if number > after]
@@ -171,7 +168,7 @@ def _text(store: Store, key: str, kind: str) -> str:
     if kind != "metrics":
         return text
     header, _, rows = text.partition("\n")
-    codec.check_format(codec.decode(header, key), FORMAT, key)
+    codec.check_format(codec.decode(header, key), FORMAT, key, machines=True)
     return rows
 
 
@@ -183,7 +180,6 @@ def read_metrics(store: Store, run: str, head: Head) -> list[dict[str, Any]]:
     What is no row (see `metrics_row`) is left out.
 
     Raises:
-        BadInput: a part is of another format.
         Corrupt: there is more than any run writes.
     """
     merged: dict[int, dict[str, Any]] = {}

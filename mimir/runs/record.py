@@ -188,5 +188,7 @@ def _ensure_head(store: Store, name: str) -> None:
     key = layout.head_key(name)
     if store.read(key) is not None:
         return
+    if any(True for _ in store.list(f"{layout.launcher_folder(name)}/a")):
+        return  # it was lost: the next attempt begins with what the newest order remembers
     check_not_lost(store, name)
     create_once(store, key, Head(run=name, nonce="created").to_bytes())

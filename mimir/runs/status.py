@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
-from mimir.errors import BAD_CONFIG, NON_FINITE, Corrupt, sentence
+from mimir.errors import BAD_CONFIG, NON_FINITE, sentence
 from mimir.runs import final, layout, notes, orders
 from mimir.runs.figures import RANKING, from_heartbeat
 from mimir.runs.head import ENDED, Head, Kept, look
@@ -56,8 +56,8 @@ class AttemptStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """state: queued, running, interrupted, done, failed, stopped, or disputed if HEAD is not to
-    be believed (reason says why); rate in steps/s.
+    """state: queued, running, interrupted, done, failed, stopped, or disputed if HEAD is none or
+    not to be believed (reason says why); rate in steps/s.
 
     attempt: HEAD's, but of a disputed run the newest that was ordered. warning: what else is
     wrong with HEAD, in one sentence, or "". sealed: the run is done, and what it left is sealed.
@@ -136,6 +136,12 @@ def read_head(store: Store, run: str) -> Head:
     return found[0]
 
 
+def stand(store: Store, run: str) -> tuple[Head, str]:
+    """As read_head, but where HEAD is lost or none, and an attempt was ordered: what the newest
+    order remembers of it, and a sentence that says what is wrong ("" for nothing)."""
+    return notes.stand(store, run) or (read_head(store, run), "")
+
+
 def final_head(store: Store, run: str, now: float) -> Head:
     """What the run left if it is done, which is sealed if it was not yet; else HEAD as it stands.
 
@@ -153,13 +159,14 @@ def seal_if_done(store: Store, status: Status, now: float) -> None:
 def derive(store: Store, run: str, now: float) -> Status:
     """The run's status at `now`, which is the store's (Store.now)."""
     record = read_run(store, run)
-    written = head = read_head(store, run)
+    written, broken = stand(store, run)
+    head = written
     with ThreadPoolExecutor(max_workers=3) as pool:
         sealing = pool.submit(final.read, store, run)
         following = pool.submit(notes.read_order, store, run, head.attempt + 1)
         order = notes.read_order(store, run, head.attempt) if head.attempt else None
         sealed = sealing.result()
-        doubt = orders.doubt(store, head, order, following.result(), now)
+        doubt = broken or orders.doubt(store, head, order, following.result(), now)
     if sealed is not None:
         head, doubt = sealed, ""
         order = notes.read_order(store, run, head.attempt) if written != head else order
@@ -172,8 +179,8 @@ def derive(store: Store, run: str, now: float) -> Status:
     over = current is not None and current.exit_code is not None
     if over and not doubt and head.state not in ENDED:
         # A worker that brings its run to an end writes HEAD first: it may just have done so.
-        again = read_head(store, run)
-        if again.attempt != head.attempt:
+        again, broken = stand(store, run)
+        if broken or again.attempt != head.attempt:
             return derive(store, run, now)
         head = again
     stop = notes.stop_requested(store, run, head.attempt) if head.attempt else None
@@ -280,25 +287,10 @@ def _newest_sign(store: Store, run: str, head: Head) -> tuple[int, Sign | None, 
     begun = [attempt for attempt, _ in reversed(head.lineage) if attempt <= head.attempt]
     wrong: list[str] = []
     for attempt in dict.fromkeys((head.attempt, *begun)) if head.attempt else ():
-        latest = _unless_damaged(notes.read_sign, store, run, attempt, wrong)
+        latest = notes.unless_damaged(notes.read_sign, store, run, attempt, wrong)
         if latest is not None:
             return attempt, latest, wrong
     return 0, None, wrong
-
-
-def _unless_damaged(
-    read: Callable[[Store, str, int], T | None],
-    store: Store, run: str, attempt: int, wrong: list[str],
-) -> T | None:  # fmt: skip
-    """What a machine wrote; None, with a sentence in `wrong`, if it is no such document.
-
-    A machine that writes nonsense must not keep anybody from ending it: it counts as silent.
-    """
-    try:
-        return read(store, run, attempt)
-    except Corrupt as error:
-        wrong.append(str(error))
-        return None
 
 
 def _attempts(store: Store, run: str, head: Head, order: Order | None) -> tuple[AttemptStatus, ...]:
@@ -323,8 +315,8 @@ def _attempts(store: Store, run: str, head: Head, order: Order | None) -> tuple[
 
 def _attempt(store: Store, run: str, head: Head, number: int) -> AttemptStatus:
     wrong: list[str] = []
-    outcome = _unless_damaged(notes.read_outcome, store, run, number, wrong)
-    unended = _unless_damaged(notes.read_unended, store, run, number, wrong)
+    outcome = notes.unless_damaged(notes.read_outcome, store, run, number, wrong)
+    unended = notes.unless_damaged(notes.read_unended, store, run, number, wrong)
     from_step = dict(head.lineage).get(number)
     gone = notes.read_gone(store, run, number)
     if outcome is not None:

@@ -92,7 +92,7 @@ def decode(
         body = record_of(content, "its record")
     except (Corrupt, BadInput) as error:
         raise Corrupt(f"not a whole checkpoint ({error})") from None
-    codec.check_format(body, FORMAT, "the checkpoint")
+    codec.check_format(body, FORMAT, "the checkpoint", machines=True)
     record = codec.typed(Record, body, "not a whole checkpoint, its record")
     if record.config_sha256 != config_sha256:
         raise BadInput("the checkpoint is of another configuration than this run's")

@@ -5,6 +5,9 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from mimir.runs import layout
+from mimir.runs.store import Store
+
 RAW = [
     "NaN", "Infinity", "-Infinity", "1e999", "-1e999", "9" * 400, "-1", "0", "1", "2", "-0.0",
     "1e308", "5e-324", "9007199254740993", "18446744073709551616", "99999999999999999999999",
@@ -112,3 +115,11 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
     if len(lines) <= 2 or kind in (_whole, _cut, _flipped):
         return kind(data, rng)
     return b"\n".join([*lines[:at], kind(lines[at], rng), *lines[at + 1 :]])
+
+
+def wreck(store: Store, run: str, body: bytes) -> None:
+    """What a machine may do to HEAD: these bytes in its place, or nothing for b""."""
+    if body:
+        store.put(layout.head_key(run), body)
+    else:
+        store.delete(layout.head_key(run))

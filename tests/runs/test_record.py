@@ -113,6 +113,9 @@ def test_a_lost_head_of_a_run_that_trained_is_not_made_anew(memory) -> None:
     create_run(memory, RECORD)
     Attempt.claim(memory, "demo", raise_attempt(memory, "demo")).commit(1, b"x", None)
     memory.delete("demo/HEAD")
+    create_run(memory, RECORD)  # what its order remembers takes HEAD's place
+    assert "demo/HEAD" not in memory.objects
+    memory.delete("demo/launcher/a0001/order.json")
     with pytest.raises(Corrupt, match="HEAD is missing"):
         create_run(memory, RECORD)
 

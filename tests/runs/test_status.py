@@ -4,19 +4,21 @@ import json
 
 import pytest
 
-from mimir.errors import BadInput, Corrupt
-from mimir.runs import notes
-from mimir.runs.commit import Attempt, raise_attempt
+from mimir.errors import BadInput, Corrupt, Fenced, OtherFormat
+from mimir.runs import notes, orders
+from mimir.runs.commit import Attempt, end_attempt, raise_attempt
+from mimir.runs.head import Head
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone, Heartbeat, Outcome, StopRequest, Unended
 from mimir.runs.ranges import TEXT
 from mimir.runs.record import RunRecord, create_run
-from mimir.runs.status import derive, list_names, list_runs
-from mimir.runs.store import Store
+from mimir.runs.status import DISPUTED, derive, list_names, list_runs, read_head
+from mimir.runs.store import DOCUMENT, Store
+from tests.runs.damaged import wreck
 from tests.runs.memory import MemoryStore
 
 NOW = 10_000.0
-WRONG = 1e12
+WRONG = 1e10
 """What a machine's clock may say, which nobody holds against the store's."""
 
 
@@ -163,19 +165,19 @@ def test_the_first_outcome_stays(run: MemoryStore) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "error", "says"),
+    ("body", "says"),
     [
-        ({"format": 2}, BadInput, "format 2.*newer Mimir, update"),
-        ({"time": 1, "step": 2, "total_steps": 3}, Corrupt, "no format number"),
-        ({"format": 1, "time": 1}, Corrupt, "lacks a field: step"),
-        ({"format": 1, "time": 1, "step": 2, "total_steps": 3, "new": 4}, Corrupt, "'new'"),
-        ({"format": 1, "time": 1, "step": True, "total_steps": 3}, Corrupt, "step is True"),
-        ({"format": 1, "time": -1, "step": 2, "total_steps": 3}, Corrupt, "time is -1"),
+        ({"format": 2}, "format 2.*newer Mimir, update"),
+        ({"time": 1, "step": 2, "total_steps": 3}, "no format number"),
+        ({"format": 1, "time": 1}, "lacks a field: step"),
+        ({"format": 1, "time": 1, "step": 2, "total_steps": 3, "new": 4}, "'new'"),
+        ({"format": 1, "time": 1, "step": True, "total_steps": 3}, "step is True"),
+        ({"format": 1, "time": -1, "step": 2, "total_steps": 3}, "time is -1"),
     ],
 )
-def test_notes_that_are_none(run: MemoryStore, body: dict, error: type, says: str) -> None:
+def test_notes_that_are_none(run: MemoryStore, body: dict, says: str) -> None:
     run.put("demo/a0001/heartbeat.json", json.dumps(body).encode())
-    with pytest.raises(error, match=says):
+    with pytest.raises(Corrupt, match=says):
         notes.read_heartbeat(run, "demo", 1)
 
 
@@ -186,14 +188,91 @@ def test_long_reasons_are_cut_to_what_is_read(run: MemoryStore) -> None:
     assert found.reason == "x" * (TEXT - 1) + "…"
 
 
-def test_what_a_machine_wrote_wrong_counts_as_not_written(run: MemoryStore) -> None:
+@pytest.mark.parametrize("body", [b"{", b"[]", b'{"format": 99}'])
+def test_what_a_machine_wrote_wrong_counts_as_not_written(run: MemoryStore, body: bytes) -> None:
     _claim(run)
-    run.put("demo/a0001/heartbeat.json", b"{")
-    run.put("demo/a0001/outcome.json", b"[]")
+    for name in ("heartbeat", "outcome", "unended"):
+        run.put(f"demo/a0001/{name}.json", body)
     found = derive(run, "demo", NOW)
     assert (found.state, found.silent_s, found.attempts[0].exit_code) == ("running", None, None)
-    assert "a0001/heartbeat.json is not JSON" in found.damage
-    assert "a0001/outcome.json holds a JSON list" in found.attempts[0].damage
+    assert "a0001/heartbeat.json" in found.damage
+    assert all(f"a0001/{n}.json" in found.attempts[0].damage for n in ("outcome", "unended"))
+    assert notes.request_stop(run, "demo", StopRequest(NOW)) == 1
+
+
+NO_HEADS = {
+    "not JSON": b"{",
+    "NaN": b'{"format": 1, "run": "demo", "step": NaN}',
+    "another run's": Head("other", 1).to_bytes(),
+    "best of another run": Head("demo", 1).to_bytes().replace(b"null", b'"zulu/HEAD"', 1),
+    "no state": Head("demo", 1).to_bytes().replace(b"queued", b"paused"),
+    "too large": b" " * (DOCUMENT + 1),
+    "missing": b"",
+}
+"""What a machine may put in HEAD's place."""
+
+
+@pytest.mark.parametrize("how", NO_HEADS)
+def test_a_head_that_is_none_is_disputed_and_put_right(memory: MemoryStore, how: str) -> None:
+    _put_right(memory, NO_HEADS[how])
+
+
+@pytest.mark.parametrize("how", ["too large", "missing"])
+def test_each_store_lets_a_head_that_is_none_be_put_right(store: Store, how: str) -> None:
+    _put_right(store, NO_HEADS[how])
+
+
+def _put_right(store: Store, body: bytes) -> None:
+    """Attempt 2 went on from step 100, which its order remembers, and has committed step 200."""
+    _create(store)
+    _claim(store).commit(100, b"x", 3.0)
+    before = read_head(store, "demo")
+    _claim(store).commit(200, b"y", 2.0)
+    newest, order = read_head(store, "demo"), notes.read_order(store, "demo", 2)
+    assert order is not None
+    notes.record_machine(store, "demo", 2, Machine("terminal", NOW))
+    wreck(store, "demo", body)
+    found = derive(store, "demo", NOW)
+    assert (found.state, found.attempt, found.committed_step) == (DISPUTED, 2, 100)
+    assert (found.kept, found.best) == (before.kept, before.kept[0].key)
+    assert "demo/HEAD" in found.reason
+    assert [one.status.state for one in list_runs(store, NOW) if one.status] == [DISPUTED]
+    assert notes.request_stop(store, "demo", StopRequest(NOW)) == 2
+    with pytest.raises(Corrupt):
+        read_head(store, "demo")  # as a machine reads it
+    assert raise_attempt(store, "demo", after=2) == 3
+    now = read_head(store, "demo")
+    assert (now.attempt, now.state, now.step, now.kept) == (3, "queued", 100, before.kept)
+    assert now.lineage == before.lineage
+    assert now.seq > newest.seq
+    wreck(store, "demo", body)
+    notes.record_machine(store, "demo", 3, Machine("terminal", NOW))
+    assert end_attempt(store, "demo", 3, "stopped", "enough").state == "stopped"
+    assert derive(store, "demo", NOW).state == "stopped"
+
+
+def test_a_head_of_another_format_is_left_as_it_is(run: MemoryStore) -> None:
+    _claim(run)
+    run.put(
+        "demo/HEAD", newer := run.objects["demo/HEAD"].data.replace(b'"format":1', b'"format":2')
+    )
+    for act in (derive, notes.request_stop, end_attempt):
+        more = {derive: (NOW,), notes.request_stop: (StopRequest(NOW),)}.get(act, (1, "failed", ""))
+        with pytest.raises(OtherFormat, match="demo/HEAD has format 2"):
+            act(run, "demo", *more)
+    with pytest.raises(OtherFormat):
+        raise_attempt(run, "demo")
+    assert run.objects["demo/HEAD"].data == newer
+
+
+def test_a_head_that_is_none_while_its_attempt_is_ordered_is_left_to_who_orders(
+    run: MemoryStore,
+) -> None:
+    raise_attempt(run, "demo", orders.by_hand("terminal", NOW))
+    wreck(run, "demo", b"{")
+    with pytest.raises(Fenced, match="being ordered by somebody else"):
+        raise_attempt(run, "demo", clock=lambda: NOW + 1)
+    assert raise_attempt(run, "demo", clock=lambda: NOW + orders.RESERVED) == 2
 
 
 def test_one_bad_run_does_not_hide_the_others(run: MemoryStore) -> None:

@@ -79,7 +79,7 @@ def test_of_another_run() -> None:
 
 def test_of_another_format() -> None:
     content = take(trained().state, replace(RECORD, format=99)).encode()
-    with pytest.raises(BadInput, match="format 99, this Mimir knows up to 1"):
+    with pytest.raises(Corrupt, match="format 99, this Mimir knows up to 1"):
         decode(content, CONFIG, DATA)
 
 

@@ -24,7 +24,7 @@ from launch.provision import kept_plan, order
 from launch.provision import terminate as closing
 from launch.provision.liveness import Watched
 from launch.provision.order import Choice, Say
-from launch.supervise import watcher
+from launch.supervise import reaper, watcher
 from launch.supervise.watcher import Seen, Watcher, rounds
 from launch.ui import runs
 from mimir.errors import BadInput, StoreError
@@ -35,8 +35,9 @@ from mimir.runs.notes import StopRequest
 from mimir.runs.order import KeySource, Limits, Plan
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.status import Status, derive, read_head
-from mimir.runs.store import Store, Versioned
+from mimir.runs.store import DOCUMENT, Store, Versioned
 from tests.launch.paper import START, Desk, offer
+from tests.runs.damaged import wreck
 
 PLAN = Plan(("runpod",), Limits(max_failures=3))
 NAMES = [f"mimir-run-a{number:04d}" for number in range(10)]
@@ -420,7 +421,12 @@ def test_hundreds_of_refusals_make_no_look_dearer(desk: Desk, kept: Kept) -> Non
     kept.offers = [offer(), offer(0.6), offer(0.7), offer(0.8)]
     reads: list[str] = []
     read = desk.store.read
-    desk.store.read = lambda key: (reads.append(key), read(key))[1]  # type: ignore[method-assign]
+
+    def counted(key: str, **limit: int) -> Versioned | None:
+        reads.append(key)
+        return read(key, **limit)
+
+    desk.store.read = counted  # type: ignore[method-assign]
     took = []
     for _ in range(30):
         desk.cloud.faults = [NoCapacity("none left") for _ in kept.offers]
@@ -530,11 +536,11 @@ def test_a_run_that_is_finished_while_it_is_looked_at(desk: Desk, kept: Kept) ->
     worker = desk.work(1, 5)
     read = desk.store.read
 
-    def meanwhile(key: str) -> Versioned | None:
+    def meanwhile(key: str, **limit: int) -> Versioned | None:
         if key == layout.outcome_key("run", 1) and worker.head.state != "done":
             worker.finish("done", "finished")
             desk.end(1, 0, reason="finished")
-        return read(key)
+        return read(key, **limit)
 
     desk.store.read = meanwhile  # type: ignore[method-assign]
     seen = kept.round()
@@ -676,7 +682,7 @@ def test_nonsense_from_a_machine_does_not_keep_it_alive(desk: Desk, kept: Kept) 
     kept.submit()
     desk.work(1, 5)
     kept.offers = [offer(0.6)]
-    for body in (b'{"time": "x"}', b"[" * 100_000, b'{"format": 1, "time": NaN}'):
+    for body in (b'{"time": "x"}', b"[" * 100_000, b'{"format": 1, "time": NaN}', b'{"format": 9}'):
         desk.store.put(layout.heartbeat_key("run", 1), body)
         seen = kept.round()
         assert not seen.over
@@ -704,7 +710,7 @@ def test_where_keys_cannot_be_cut_down_only_what_is_kept_here_orders(
     for keys in (KeySource(static=True), KeySource()):
         forged = Plan(("runpod",), Limits(max_cost=1e6), image="evil", keys=keys)
         value = replace(order, plan=forged).as_json()
-        desk.store.put(layout.order_key("run", 1), codec.encode(value))
+        desk.store.put(layout.order_key("run", 1), codec.sealed(value, notes.FORMAT))
         if keys.static:
             desk.end(1, cause="signal")
             monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "of another computer"))
@@ -736,6 +742,78 @@ def test_a_head_that_no_order_bears_out_ends_its_machine(
     assert any(says in line for line in desk.said)
     assert (desk.gone(2).kind, desk.cloud.alive()) == ("failure", NAMES[3:4])
     assert read_head(desk.store, "run").attempt == 3
+
+
+@pytest.mark.parametrize("body", [b"{", b" " * (DOCUMENT + 1), b""])
+def test_a_head_that_is_none_ends_its_machine(desk: Desk, kept: Kept, body: bytes) -> None:
+    """And the run goes on from what its newest order remembers, until too much broke."""
+    kept.submit()
+    desk.work(1, 5)
+    desk.end(1, cause="signal")
+    kept.round()
+    desk.work(2, 9)
+    for number in (2, 3, 4):
+        desk.clock.now += orders.RESERVED
+        wreck(desk.store, "run", body)
+        (seen,), failed = rounds(kept.watcher, lambda: ["run"], desk.say)
+        assert not failed
+        assert any("run/HEAD" in line and "has ended" in line for line in desk.said)
+        assert desk.gone(number).kind == "failure"
+        desk.said.clear()
+        if number < 4:
+            assert f"attempt {number + 1} is ordered" in seen.sentence
+            assert desk.cloud.alive() == NAMES[number + 1 : number + 2]
+    assert (seen.status.state, desk.cloud.alive()) == ("failed", [])
+    assert "3 of its machines or workers broke" in seen.status.reason
+    assert (seen.status.committed_step, read_head(desk.store, "run").attempt) == (5, 4)
+
+
+@pytest.mark.parametrize("deadline", [0.0, START + 3600])
+def test_a_head_of_another_format_keeps_no_machine_beyond_its_deadline(
+    desk: Desk, kept: Kept, deadline: float
+) -> None:
+    choice = Choice(desk.provider, offer(), deadline)
+    order.order(desk.store, "run", [choice], PLAN, desk.say)
+    desk.work(1, 5)
+    newer = desk.store.get("run/HEAD").replace(b'"format":1', b'"format":99')
+    desk.store.put("run/HEAD", newer)
+
+    def told(wait: float) -> str:
+        desk.clock.now += wait
+        desk.said.clear()
+        assert rounds(kept.watcher, lambda: ["run"], desk.say) == ([], ["run"])
+        return " ".join(desk.said)
+
+    assert kept.watcher.concerned("run")
+    for wait in (10, 3600 + deadlines.WATCH_OVERTIME - 20):
+        said = told(wait)
+        assert "run/HEAD has format 99" in said
+        assert "reap --provider runpod --machine i1" in said
+        (stray,), problems = reaper.find(desk.store, [desk.provider], desk.clock())
+        assert (stray.why, len(problems)) == ("", 1)
+    assert desk.cloud.alive() == NAMES[1:2]
+    desk.clock.now += 20
+    (stray,), _ = reaper.find(desk.store, [desk.provider], desk.clock())
+    assert bool(stray.why) == bool(deadline)
+    desk.cloud.immortal = True
+    assert "i1" in told(0)
+    assert desk.cloud.alive()
+    desk.cloud.immortal = False
+    assert ("and is ended" in told(1)) == bool(deadline)
+    assert bool(desk.cloud.alive()) != bool(deadline)
+    assert "has format 99" in told(1)
+    assert desk.store.get("run/HEAD") == newer
+
+
+def test_reap_ends_what_watch_would_end(desk: Desk, kept: Kept) -> None:
+    kept.submit()
+    desk.work(1, 5)
+    wreck(desk.store, "run", b"{")
+    (stray,), problems = reaper.find(desk.store, [desk.provider], desk.clock())
+    assert (stray.why, problems) == ("", [])  # it was ordered just now
+    desk.clock.now += deadlines.UNRECORDED_FOR
+    (stray,), problems = reaper.find(desk.store, [desk.provider], desk.clock())
+    assert ("run/HEAD is not JSON" in stray.why, problems) == (True, [])
 
 
 def test_an_unknown_machine_is_nobodys_to_end(desk: Desk, kept: Kept) -> None:
