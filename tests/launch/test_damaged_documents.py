@@ -20,6 +20,7 @@ from launch import download
 from launch.contract.errors import NoCapacity
 from launch.pricing import bill, measured
 from launch.provision import choose
+from launch.provision.liveness import Watched
 from launch.supervise import reaper
 from launch.supervise.watcher import Watcher, rounds
 from launch.ui import runs as shown
@@ -109,7 +110,7 @@ class Rounds:
         self.desk = desk
         self.watcher = Watcher(
             desk.store, desk.say, choose=_nothing, provider=lambda name: desk.provider,
-            clock=desk.clock,
+            watched=Watched(), sleep=desk.clock.sleep, clock=desk.clock,
         )  # fmt: skip
         monkeypatch.setattr("launch.providers.registry.get", lambda name: desk.provider)
 

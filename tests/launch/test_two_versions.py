@@ -17,6 +17,7 @@ from hypothesis.stateful import (
 
 from launch.contract.cloud import State
 from launch.contract.errors import NoCapacity
+from launch.provision.liveness import Watched
 from launch.provision.order import Choice, order
 from launch.supervise.watcher import Watcher, rounds
 from mimir.errors import BadInput, Fenced, MimirError
@@ -65,6 +66,7 @@ class Versions(RuleBasedStateMachine):
             store.delete(key)
         self.differ = differ
         self.workers: dict[str, Attempt] = {}
+        self.watched = {name: Watched(self.desk.clock) for name in ("old", "new")}
         self.seen: dict[str, Versioned] = {}
         self.committed = 0
         self.last: dict[str, Any] | None = None
@@ -115,7 +117,7 @@ class Versions(RuleBasedStateMachine):
             return  # `resume` ends it first, as the watcher does
         with self.of(build):
             choice = Choice(self.desk.provider, offer())
-            order(self.store, "run", [choice], PLAN, self.desk.say, clock=self.desk.clock)
+            order(self.store, "run", [choice], PLAN, self.desk.say)
 
     @rule(build=BUILDS)
     def claim(self, build: str) -> None:
@@ -180,7 +182,8 @@ class Versions(RuleBasedStateMachine):
         self.desk.clock.now += 60 * minutes
         watcher = Watcher(
             self.store, self.desk.say, choose=self.choices,
-            provider=lambda name: self.desk.provider, clock=self.desk.clock,
+            provider=lambda name: self.desk.provider, watched=self.watched[build],
+            sleep=self.desk.clock.sleep, clock=self.desk.clock,
         )  # fmt: skip
         before, said = dict(self.store.objects), len(self.desk.said)
         with self.of(build):
@@ -285,7 +288,7 @@ def test_what_the_other_build_wrote_is_refused(kind: str, first: str) -> None:
 
 
 Versions.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=25, deadline=None, derandomize=True, database=None,
+    max_examples=40, stateful_step_count=25, deadline=None, derandomize=True, database=None,
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 TestVersions = Versions.TestCase

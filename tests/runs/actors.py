@@ -112,10 +112,10 @@ class Wire:
     def __init__(self, sim: Stage, actor: Actor) -> None:
         self._sim, self._actor, self._truth = sim, actor, sim.truth
 
-    def read(self, key: str) -> Versioned | None:
+    def read(self, key: str, **limit: int) -> Versioned | None:
         if key == HEAD and self._sim.chance(self._sim.rates.stale):
             return self._ask(lambda: self._sim.rng.choice(self._truth.past))
-        return self._ask(lambda: self._truth.read(key))
+        return self._ask(lambda: self._truth.read(key, **limit))
 
     def get(self, key: str, **expected) -> bytes:
         return self._ask(lambda: self._truth.get(key, **expected))

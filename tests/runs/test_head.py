@@ -143,11 +143,11 @@ class Flaky(MemoryStore):
             return super().compare_and_swap(key, data, version)
         return answer
 
-    def read(self, key):
+    def read(self, key, **limit):
         if self.script and self.script[0] == "read fails":
             self.script.pop(0)
             raise StoreError("503")
-        return super().read(key)
+        return super().read(key, **limit)
 
     def head(self) -> Head:
         return Head.from_bytes(self.objects["r/HEAD"].data)

@@ -94,9 +94,9 @@ class Lossy(MemoryStore):
             raise StoreError("timeout")
         return version
 
-    def read(self, key: str) -> Any:
+    def read(self, key: str, **limit: int) -> Any:
         self.asked["reads"] += 1
-        return super().read(key)
+        return super().read(key, **limit)
 
     def put_if_absent(self, key: str, data: bytes) -> str:
         return self._lose(super().put_if_absent(key, data))

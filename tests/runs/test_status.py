@@ -16,7 +16,7 @@ from mimir.runs.store import Store
 from tests.runs.memory import MemoryStore
 
 NOW = 10_000.0
-WRONG = 9e10
+WRONG = 1e10
 """What a machine's clock may say, which nobody holds against the store's."""
 
 

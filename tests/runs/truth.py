@@ -130,8 +130,8 @@ class Mirrored(Truth):
         self._store = store
         self._real: dict[str, str] = {}  # version here -> version there
 
-    def read(self, key: str) -> Versioned | None:
-        found, wanted = self._store.read(key), super().read(key)
+    def read(self, key: str, **limit: int) -> Versioned | None:
+        found, wanted = self._store.read(key, **limit), super().read(key, **limit)
         if (found and found.data) != (wanted and wanted.data):
             raise Violation(f"{key} reads as {found}, not as {wanted}")
         if wanted is not None and found is not None and wanted.version in self._real:

@@ -52,10 +52,10 @@ class Stuck(MemoryStore):
         super().__init__()
         self.freed = threading.Event()
 
-    def read(self, key: str) -> Versioned | None:
+    def read(self, key: str, **limit: int) -> Versioned | None:
         if key.endswith("/stop.json"):
             self.freed.wait()
-        return super().read(key)
+        return super().read(key, **limit)
 
 
 def begun(store: Memory) -> Memory:

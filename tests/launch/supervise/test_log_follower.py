@@ -137,10 +137,10 @@ def test_an_outage_of_the_store(
     script.outcome(1, 75)
     real = type(store).read
 
-    def away(self: Store, key: str) -> object:
+    def away(self: Store, key: str, **limit: int) -> object:
         if clock.sleeps < 5:
             raise StoreError("connection reset")
-        return real(self, key)
+        return real(self, key, **limit)
 
     monkeypatch.setattr(type(store), "read", away)
     script.follower.follow()

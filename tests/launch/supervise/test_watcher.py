@@ -420,7 +420,12 @@ def test_hundreds_of_refusals_make_no_look_dearer(desk: Desk, kept: Kept) -> Non
     kept.offers = [offer(), offer(0.6), offer(0.7), offer(0.8)]
     reads: list[str] = []
     read = desk.store.read
-    desk.store.read = lambda key: (reads.append(key), read(key))[1]  # type: ignore[method-assign]
+
+    def counted(key: str, **limit: int) -> Versioned | None:
+        reads.append(key)
+        return read(key, **limit)
+
+    desk.store.read = counted  # type: ignore[method-assign]
     took = []
     for _ in range(30):
         desk.cloud.faults = [NoCapacity("none left") for _ in kept.offers]
@@ -530,11 +535,11 @@ def test_a_run_that_is_finished_while_it_is_looked_at(desk: Desk, kept: Kept) ->
     worker = desk.work(1, 5)
     read = desk.store.read
 
-    def meanwhile(key: str) -> Versioned | None:
+    def meanwhile(key: str, **limit: int) -> Versioned | None:
         if key == layout.outcome_key("run", 1) and worker.head.state != "done":
             worker.finish("done", "finished")
             desk.end(1, 0, reason="finished")
-        return read(key)
+        return read(key, **limit)
 
     desk.store.read = meanwhile  # type: ignore[method-assign]
     seen = kept.round()
@@ -675,7 +680,7 @@ def test_where_keys_cannot_be_cut_down_only_what_is_kept_here_orders(
     for keys in (KeySource(static=True), KeySource()):
         forged = Plan(("runpod",), Limits(max_cost=1e6), image="evil", keys=keys)
         value = replace(order, plan=forged).as_json()
-        desk.store.put(layout.order_key("run", 1), codec.encode(value))
+        desk.store.put(layout.order_key("run", 1), codec.sealed(value, notes.FORMAT))
         if keys.static:
             desk.end(1, cause="signal")
             monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "of another computer"))
