@@ -16,13 +16,12 @@ from launch.contract.provider import Provider
 from launch.pricing import budget
 from launch.pricing.budget import UsedUp
 from launch.providers import registry
-from launch.providers.rented import Rented
 from launch.provision import choose as choosing
 from launch.provision import kept_plan, liveness, terminate
 from launch.provision.liveness import Watched
 from launch.provision.order import Choice, Say, order
 from launch.provision.plan import newest_plan, stop_asked
-from launch.supervise import diagnosis, key_refresh
+from launch.supervise import diagnosis, key_refresh, overdue
 from launch.supervise.diagnosis import Diagnosis, Observation, diagnose, look, observe
 from launch.ui import runs
 from mimir.errors import BadInput, Fenced, StoreDenied, StoreError, StoreUnfit, sentence
@@ -109,7 +108,7 @@ class Watcher:
         try:
             if found.kind in ("idle", "fine"):
                 self._refresh_keys(observed)
-                problem = self._without_key(status)
+                problem = liveness.without_key(status, self._provider)
                 return self._seen(status, found.kind == "idle", False, found.why, problem)
             if found.kind == "unanswered":
                 return self._adopt_or_wait(observed, found)
@@ -281,18 +280,13 @@ class Watcher:
         except (StoreError, BadInput) as error:
             self._say(f"the keys of run {observed.status.run} could not be replaced: {error}")
 
-    def _without_key(self, status: Status) -> str:
-        """A sentence if a machine works that this computer could neither ask after nor end."""
-        machine = liveness.current(status)
-        if machine is None or status.attempts[-1].gone or machine.provider not in registry.names():
-            return ""
-        place = self._provider(machine.provider)
-        if not isinstance(place, Rented) or place.cloud.configured():
-            return ""
-        return (
-            f"its machine is at {place.cloud.title}, and there is no key for it here: set "
-            f"${place.cloud.key_variable}, or this computer cannot end it"
-        )
+    def end_overdue(self, run: str) -> str:
+        """Of a run that cannot be judged: end its machine long after its deadline. As overdue.end,
+        but what goes wrong is told by that."""
+        try:
+            return overdue.end(self._store, run, self._provider)
+        except Exception as error:  # noqa: BLE001 - told; the next round tries again
+            return f"no machine of run {run} can be ended by its deadline: {sentence(error)}"
 
     def _seen(
         self, status: Status, over: bool, acted: bool, sentence: str, problem: str = ""
@@ -347,4 +341,6 @@ def rounds(
         except Exception as error:  # noqa: BLE001 - told; the others must be kept
             say(f"run {name} could not be looked at: {sentence(error)}")
             failed.append(name)
+            if not isinstance(error, StoreError) and (told := watcher.end_overdue(name)):
+                say(told)
     return seen, failed + [one.run for one in seen if one.problem]

@@ -16,7 +16,7 @@ from mimir.runs.store import Store
 from tests.runs.memory import MemoryStore
 
 NOW = 10_000.0
-WRONG = 1e10
+WRONG = 1e12
 """What a machine's clock may say, which nobody holds against the store's."""
 
 
@@ -170,7 +170,7 @@ def test_the_first_outcome_stays(run: MemoryStore) -> None:
         ({"format": 1, "time": 1}, Corrupt, "lacks a field: step"),
         ({"format": 1, "time": 1, "step": 2, "total_steps": 3, "new": 4}, Corrupt, "'new'"),
         ({"format": 1, "time": 1, "step": True, "total_steps": 3}, Corrupt, "step is True"),
-        ({"format": 1, "time": -1, "step": 2, "total_steps": 3}, Corrupt, "time is -1"),
+        ({"format": 1, "time": -1, "step": -2, "total_steps": 3}, Corrupt, "step is -2"),
     ],
 )
 def test_notes_that_are_none(run: MemoryStore, body: dict, error: type, says: str) -> None:
