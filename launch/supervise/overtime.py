@@ -1,4 +1,4 @@
-"""Machines that work on after their deadline, for a run that only another Mimir may serve.
+"""Machines that work on after their deadline, for a run that cannot be read here.
 
 A run whose HEAD is of another format is left to the Mimir that knows it. But a machine may write
 any format into HEAD, and a deadline stands in the launcher's own order: past it, and past all that

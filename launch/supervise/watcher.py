@@ -25,8 +25,8 @@ from launch.supervise.overtime import end_overdue
 from launch.ui import runs
 from mimir.errors import (
     BadInput,
+    Corrupt,
     Fenced,
-    OtherFormat,
     StoreDenied,
     StoreError,
     StoreUnfit,
@@ -108,7 +108,7 @@ class Watcher:
         """
         try:
             observed = self._observe(run)
-        except OtherFormat as error:
+        except (Corrupt, BadInput) as error:  # a newer Mimir's, or nothing that can be read
             ended = end_overdue(self._store, run, self._provider, self._now())
             raise BadInput("; ".join([str(error), *ended])) from error
         found = diagnose(observed)

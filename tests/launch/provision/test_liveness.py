@@ -82,7 +82,7 @@ def test_heartbeat_and_provider(
     begin(store, started=NOW - 1000)
     Attempt.claim(store, "run", 1)
     store.clock = lambda: NOW - age
-    notes.write_heartbeat(store, "run", 1, Heartbeat(1e12, 1, 10))
+    notes.write_heartbeat(store, "run", 1, Heartbeat(9e10, 1, 10))
     store.clock = lambda: NOW
     fake.living = living
     assert bool(busy(store)) == is_busy
