@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from mimir.errors import BadInput, Fenced, MimirError, StoreError
+from mimir.errors import BadInput, Corrupt, Fenced, MimirError, StoreError
 from mimir.runs import layout, notes, orders
-from mimir.runs.head import Head, Register, pauses
+from mimir.runs.head import Head, Register, fresh, look, pauses
 from mimir.runs.notes import Gone
 from mimir.runs.order import Order
 from mimir.runs.store import Store
@@ -19,6 +19,9 @@ from mimir.runs.store import Store
 STALE_TRIES = 30
 """Looks at a HEAD that is older than the own attempt, about two minutes: twice as long as a network
 file system remembers that a name is missing."""
+
+LARGEST_NONSENSE = 64 << 20
+"""Bytes of an object in HEAD's place that is read for its version alone."""
 
 
 def raise_attempt(
@@ -172,10 +175,29 @@ def must_have_reached(head: Head, attempt: int) -> None:
 
 
 def _read(register: Register) -> Head:
-    head = register.read()
+    try:
+        head = register.read()
+    except Corrupt:
+        _mend(register)
+        head = register.read()
     if head is None:
         raise BadInput(f"there is no {register.key} in {register.store.url}: check the name")
     return head
+
+
+def _parsed(store: Store, run: str) -> Head:
+    found = look(store, run)
+    return found[0] if found else Head(run)
+
+
+def _mend(register: Register) -> None:
+    """Put what the newest order remembers in place of a HEAD that cannot be read."""
+    store, run = register.store, register.key.partition("/")[0]
+    wanted, why = orders.head_or_why(store, run, _parsed)
+    found = store.read(register.key, limit=LARGEST_NONSENSE)
+    if why and found is not None:
+        body = replace(wanted, nonce=fresh(register.rng), seq=1).to_bytes()
+        store.compare_and_swap(register.key, body, found.version)
 
 
 def change(

@@ -9,8 +9,10 @@ was loaded by another attempt, and a worker tries them first if it finds HEAD be
 
 import os
 import platform
+from collections.abc import Callable
 from dataclasses import replace
 
+from mimir.errors import Corrupt
 from mimir.runs import notes
 from mimir.runs.head import ENDED, Head
 from mimir.runs.order import Order, Plan
@@ -59,6 +61,22 @@ def doubt(
         f"HEAD of run {head.run} is at attempt {number} although attempt {number + 1} was ordered: "
         "its launcher ended before it was begun, or a machine has put HEAD back"
     )
+
+
+def head_or_why(store: Store, run: str, read: Callable[[Store, str], Head]) -> tuple[Head, str]:
+    """HEAD and "", or what the newest order remembers of it and why HEAD cannot be read.
+
+    A machine that writes nonsense over HEAD must not keep anybody from ending it. Raises as `read`
+    where nothing was ordered.
+    """
+    try:
+        return read(store, run), ""
+    except Corrupt as error:
+        number = notes.newest_order(store, run)
+        order = notes.read_order(store, run, number) if number else None
+        if order is None:
+            raise
+        return Head(run, attempt=number, step=order.step, kept=order.kept), str(error)
 
 
 def remembering(intent: Order, head: Head, before: Order | None) -> Order:

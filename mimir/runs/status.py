@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
-from mimir.errors import BAD_CONFIG, NON_FINITE, Corrupt, sentence
+from mimir.errors import BAD_CONFIG, NON_FINITE, BadInput, Corrupt, sentence
 from mimir.runs import final, layout, notes, orders
 from mimir.runs.figures import RANKING, from_heartbeat
 from mimir.runs.head import ENDED, Head, Kept, look
@@ -153,16 +153,17 @@ def seal_if_done(store: Store, status: Status, now: float) -> None:
 def derive(store: Store, run: str, now: float) -> Status:
     """The run's status at `now`, which is the store's (Store.now)."""
     record = read_run(store, run)
-    written = head = read_head(store, run)
+    written, unread = orders.head_or_why(store, run, read_head)
+    head = written
     with ThreadPoolExecutor(max_workers=3) as pool:
         sealing = pool.submit(final.read, store, run)
         following = pool.submit(notes.read_order, store, run, head.attempt + 1)
         order = notes.read_order(store, run, head.attempt) if head.attempt else None
         sealed = sealing.result()
-        doubt = orders.doubt(store, head, order, following.result(), now)
+        doubt = unread or orders.doubt(store, head, order, following.result(), now)
     if sealed is not None:
+        order = notes.read_order(store, run, sealed.attempt) if sealed != head else order
         head, doubt = sealed, ""
-        order = notes.read_order(store, run, head.attempt) if written != head else order
     if doubt:
         # Nothing of what it says counts but the checkpoints that it names.
         head = replace(head, attempt=notes.newest_order(store, run), state="queued")
@@ -290,13 +291,10 @@ def _unless_damaged(
     read: Callable[[Store, str, int], T | None],
     store: Store, run: str, attempt: int, wrong: list[str],
 ) -> T | None:  # fmt: skip
-    """What a machine wrote; None, with a sentence in `wrong`, if it is no such document.
-
-    A machine that writes nonsense must not keep anybody from ending it: it counts as silent.
-    """
+    """What a machine wrote; None, and why in `wrong`, if it is no document of this build's."""
     try:
         return read(store, run, attempt)
-    except Corrupt as error:
+    except (Corrupt, BadInput) as error:  # a machine may write any format
         wrong.append(str(error))
         return None
 
