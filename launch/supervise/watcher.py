@@ -256,10 +256,7 @@ class Watcher:
         return self._seen(derive(self._store, run, self._now()), True, True, reason)
 
     def _finishing(self, observed: Observation) -> bool:
-        """Whether the worker that has just brought the run to its end is still at it.
-
-        By the seal's age too: a machine that goes on beating would otherwise be paid for ever.
-        """
+        """Whether the worker of a run that was sealed just now is still at it."""
         status = observed.status
         last = status.attempts[-1] if status.attempts else None
         if last is None or status.state != "done" or last.exit_code is not None:

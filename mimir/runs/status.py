@@ -153,14 +153,14 @@ def seal_if_done(store: Store, status: Status, now: float) -> None:
 def derive(store: Store, run: str, now: float) -> Status:
     """The run's status at `now`, which is the store's (Store.now)."""
     record = read_run(store, run)
-    written, unread = orders.head_or_why(store, run, read_head)
+    written, nonsense = orders.head_or_why(store, run, read_head)
     head = written
     with ThreadPoolExecutor(max_workers=3) as pool:
         sealing = pool.submit(final.read, store, run)
         following = pool.submit(notes.read_order, store, run, head.attempt + 1)
         order = notes.read_order(store, run, head.attempt) if head.attempt else None
         sealed = sealing.result()
-        doubt = unread or orders.doubt(store, head, order, following.result(), now)
+        doubt = nonsense or orders.doubt(store, head, order, following.result(), now)
     if sealed is not None:
         order = notes.read_order(store, run, sealed.attempt) if sealed != head else order
         head, doubt = sealed, ""
