@@ -148,17 +148,3 @@ def presumed(status: Status, ordered: float, now: float, unchanged: float | None
         silent &= unchanged >= deadlines.BEATS_WITHIN
         silent |= unchanged > deadlines.SILENT_FOR
     return "silent" if silent else "working"
-
-
-def without_key(status: Status, provider: Callable[[str], Provider]) -> str:
-    """A sentence if a machine works that this computer could neither ask after nor end."""
-    machine = current(status)
-    if machine is None or status.attempts[-1].gone or machine.provider not in registry.names():
-        return ""
-    place = provider(machine.provider)
-    if not isinstance(place, Rented) or place.cloud.configured():
-        return ""
-    return (
-        f"its machine is at {place.cloud.title}, and there is no key for it here: set "
-        f"${place.cloud.key_variable}, or this computer cannot end it"
-    )

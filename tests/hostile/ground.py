@@ -151,7 +151,7 @@ class Ground:
         self.told.append(text)
         if code not in CODES or "Traceback" in text:
             self.wrong.append(f"{line}: ended with {code}: {text[-500:]}")
-        if bad := sorted({char for char in text if not (char.isprintable() or char == "\n")}):
+        if bad := sorted({char for char in text if not (char.isprintable() or char in "\n\t")}):
             self.wrong.append(f"{line}: it prints {bad!a}")
         if OWN[1] in text:
             self.wrong.append(f"{line}: it shows the user's secret")

@@ -70,7 +70,13 @@ def test_unharmed(ground: Ground) -> None:
     assert len(ground.alive(VICTIM)) == 1
 
 
-@pytest.mark.parametrize("attack", WRITTEN, ids=lambda each: each.name)
+# A HEAD of another format may be a newer build's: it is left alone, and a person ends the machine.
+FOREIGN = "HEAD: another format"
+
+
+@pytest.mark.parametrize(
+    "attack", [each for each in WRITTEN if each.name != FOREIGN], ids=lambda each: each.name
+)
 def test_no_machine_is_paid_for_ever(ground: Ground, machine: Machine2, attack: Attack) -> None:
     """It beats on after what its run may cost is used up; then the watcher has ended it."""
     _play(attack, ground, machine)
