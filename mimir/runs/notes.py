@@ -20,6 +20,7 @@ from mimir.runs.head import Head, look
 from mimir.runs.machine import Machine
 from mimir.runs.order import Order
 from mimir.runs.ranges import (
+    AnyTime,
     Between,
     ExitCode,
     Measure,
@@ -48,7 +49,7 @@ class Heartbeat:
     val: the ranking figure; figures: the others that `status` shows, not stored if there are none.
     """
 
-    time: Time
+    time: AnyTime
     step: Step
     total_steps: Step
     epoch: Annotated[float, Between(0, 1e9)] = 0.0

@@ -110,7 +110,7 @@ class Rounds:
         self.desk = desk
         self.watcher = Watcher(
             desk.store, desk.say, choose=_nothing, provider=lambda name: desk.provider,
-            watched=Watched(), sleep=desk.clock.sleep, clock=desk.clock,
+            watched=Watched(desk.clock), sleep=desk.clock.sleep, clock=desk.clock,
         )  # fmt: skip
         monkeypatch.setattr("launch.providers.registry.get", lambda name: desk.provider)
 
@@ -120,7 +120,7 @@ class Rounds:
         listed = {one.run: one for one in list_runs(desk.store, desk.clock())}
         assert listed.keys() == {"bad", "good"}
         assert listed["bad"].status is not None or listed["bad"].problem
-        table = shown.runs_table(list(listed.values()), desk.clock())
+        table = shown.runs_table(list(listed.values()))
         table.encode()
         seen, failed = rounds(self.watcher, lambda: ["bad", "good"], desk.say)
         assert "good" not in failed
@@ -146,7 +146,7 @@ class Rounds:
 
     def _status(self) -> None:
         status = derive(self.desk.store, "bad", self.desk.clock())
-        text = shown.status_text(status, "", self.desk.clock())
+        text = shown.status_text(status)
         text.encode()
         body = {**status.as_json(), "bill": bill.bill(status, self.desk.clock()).as_json()}
         json.dumps(body, allow_nan=False).encode()
@@ -173,7 +173,7 @@ def _documents(store: Store) -> Iterator[str]:
             yield key
 
 
-@pytest.mark.parametrize("number", [500, pytest.param(2_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("number", [300, pytest.param(2_000, marks=pytest.mark.long)])
 def test_damaged_documents(watched: Desk, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     store = watched.store
     assert isinstance(store, MemoryStore)

@@ -66,7 +66,7 @@ class Versions(RuleBasedStateMachine):
             store.delete(key)
         self.differ = differ
         self.workers: dict[str, Attempt] = {}
-        self.watched = {"old": Watched(), "new": Watched()}
+        self.watched = {name: Watched(self.desk.clock) for name in ("old", "new")}
         self.seen: dict[str, Versioned] = {}
         self.committed = 0
         self.last: dict[str, Any] | None = None
@@ -288,7 +288,7 @@ def test_what_the_other_build_wrote_is_refused(kind: str, first: str) -> None:
 
 
 Versions.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=25, deadline=None, derandomize=True, database=None,
+    max_examples=40, stateful_step_count=25, deadline=None, derandomize=True, database=None,
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 TestVersions = Versions.TestCase

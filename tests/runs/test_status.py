@@ -18,7 +18,7 @@ from tests.runs.damaged import wreck
 from tests.runs.memory import MemoryStore
 
 NOW = 10_000.0
-WRONG = 1e10
+WRONG = 1e12
 """What a machine's clock may say, which nobody holds against the store's."""
 
 
@@ -172,7 +172,7 @@ def test_the_first_outcome_stays(run: MemoryStore) -> None:
         ({"format": 1, "time": 1}, "lacks a field: step"),
         ({"format": 1, "time": 1, "step": 2, "total_steps": 3, "new": 4}, "'new'"),
         ({"format": 1, "time": 1, "step": True, "total_steps": 3}, "step is True"),
-        ({"format": 1, "time": -1, "step": 2, "total_steps": 3}, "time is -1"),
+        ({"format": 1, "time": -1, "step": -2, "total_steps": 3}, "step is -2"),
     ],
 )
 def test_notes_that_are_none(run: MemoryStore, body: dict, says: str) -> None:

@@ -622,7 +622,7 @@ def test_one_run_that_cannot_be_read_hides_no_other(desk: Desk, kept: Kept) -> N
     assert ([one.run for one in seen], failed) == (["run"], ["bad"])
     assert (
         "run bad could not be looked at: bad/launcher/a0001/order.json has no format"
-        in desk.said[-1]
+        in desk.said[-2]
     )
 
 
