@@ -25,7 +25,6 @@ from launch.supervise.overtime import end_overdue
 from launch.ui import runs
 from mimir.errors import (
     BadInput,
-    Corrupt,
     Fenced,
     StoreDenied,
     StoreError,
@@ -106,11 +105,7 @@ class Watcher:
         Raises:
             MimirError: of the store; what a provider says is told and tried again next time.
         """
-        try:
-            observed = self._observe(run)
-        except (Corrupt, BadInput) as error:  # a newer Mimir's, or nothing that can be read
-            ended = end_overdue(self._store, run, self._provider, self._now())
-            raise BadInput("; ".join([str(error), *ended])) from error
+        observed = self._observe(run)
         found = diagnose(observed)
         status = observed.status
         try:
@@ -275,6 +270,14 @@ class Watcher:
         except (StoreError, BadInput) as error:
             self._say(f"the keys of run {observed.status.run} could not be replaced: {error}")
 
+    def end_overdue(self, run: str) -> str:
+        """Of a run that cannot be judged: end its machine long after its deadline. As overtime's,
+        but what goes wrong is told by that."""
+        try:
+            return "; ".join(end_overdue(self._store, run, self._provider, self._now()))
+        except Exception as error:  # noqa: BLE001 - told; the next round tries again
+            return f"no machine of run {run} can be ended by its deadline: {sentence(error)}"
+
     def _seen(
         self, status: Status, over: bool, acted: bool, sentence: str, problem: str = ""
     ) -> Seen:
@@ -328,4 +331,6 @@ def rounds(
         except Exception as error:  # noqa: BLE001 - told; the others must be kept
             say(f"run {name} could not be looked at: {sentence(error)}")
             failed.append(name)
+            if not isinstance(error, StoreError) and (told := watcher.end_overdue(name)):
+                say(told)
     return seen, failed + [one.run for one in seen if one.problem]

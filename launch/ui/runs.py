@@ -88,7 +88,8 @@ def runs_table(runs: Sequence[Listed]) -> str:
                 duration(max(0.0, status.at - status.created)),
             )
         )
-        problems += [f"{listed.run}: {status.damage}"] if status.damage else []
+        wrong = (status.reason if status.state == DISPUTED else "", status.damage)
+        problems += [one_line(f"{listed.run}: {each}") for each in wrong if each]
     return "\n".join([table(rows), *problems])
 
 

@@ -351,7 +351,9 @@ def test_commands_over_a_store_of_damage(elsewhere: World) -> None:
         assert sentence in listed.out
     watched = told(world, "watch", "--once")
     assert watched.code == 75
-    for name in ("deep", "head", "lost", "newer", "record"):
+    for name in ("deep", "head"):
+        assert f"attempt 2 of run {name} has ended: " in watched.error
+    for name in ("lost", "newer", "record"):
         assert f"run {name} could not be looked at: " in watched.error
     assert "run well: its machine is at RunPod, and there is no key for it here" in watched.error
     assert "run well could not" not in watched.error
