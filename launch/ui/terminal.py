@@ -75,16 +75,15 @@ class Transfers:
             bar.close()
 
     def begin(self, what: str, size: int) -> Any:
-        """What to call with the bytes done."""
+        """What to call with the bytes done. Nothing is drawn where nobody looks."""
+        if not self._stream.isatty():
+            return _nothing
         from tqdm import tqdm
 
-        bar = tqdm(
-            total=size,
-            desc=what,
-            unit="B",
-            unit_scale=True,
-            file=self._stream,
-            disable=not self._stream.isatty(),
-        )
+        bar = tqdm(total=size, desc=what, unit="B", unit_scale=True, file=self._stream)
         self._bars.append(bar)
         return bar.update
+
+
+def _nothing(done: int) -> None:
+    pass
