@@ -36,7 +36,7 @@ def submission(run: str, rows: Path) -> tuple[str, ...]:
 def test_the_launcher_dies_and_the_run_is_found_again(
     laptop: Laptop, rows: Path, undisturbed: tuple[Place, str], tmp_path: Path
 ) -> None:
-    gate = Gate(tmp_path / "runs" / "gates" / "gate")
+    gate = Gate(tmp_path / "runs" / "run" / "gate" / "gate")  # a container sees its run's folder
     gate.open(300)
     image = gated(gate)
     launcher = laptop.spawn(*submission("run", rows), "--image", image, "--watch")
