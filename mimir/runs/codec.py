@@ -181,6 +181,7 @@ def one(kind: Any, value: Any, where: str) -> Any:
     if is_dataclass(kind) and isinstance(value, dict):
         return typed(kind, value, where)  # type: ignore[arg-type]  # a class
     if origin is tuple and isinstance(value, list):
+        _in_range(ranges, value, where)
         return _several(get_args(kind), value, where)
     if origin in (dict, Mapping) and isinstance(value, dict):
         inner = (*get_args(kind), Any)[1]
@@ -195,10 +196,14 @@ def one(kind: Any, value: Any, where: str) -> Any:
         raise Corrupt(f"{where} is {shown(value)}, but must be of type {wanted}")
     if kind is str and len(value) > TEXT:
         raise Corrupt(f"{where} has {len(value)} characters, {TEXT} are allowed")
+    _in_range(ranges, value, where)
+    return value
+
+
+def _in_range(ranges: Iterable[Any], value: Any, where: str) -> None:
     for each in ranges:
         if wrong := each.wrong(value):
             raise Corrupt(f"{where} is {shown(value)}, but must be {wrong}")
-    return value
 
 
 def _several(kinds: tuple[Any, ...], value: list[Any], where: str) -> tuple[Any, ...]:

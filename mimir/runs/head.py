@@ -29,6 +29,8 @@ from mimir.errors import BadInput, Conflict, Corrupt, Fenced, StoreDenied, Store
 from mimir.runs import codec, layout
 from mimir.runs.ranges import (
     MOST_ATTEMPTS,
+    MOST_KEPT,
+    AtMost,
     Measure,
     Number,
     NumberOrNone,
@@ -61,6 +63,9 @@ class Kept:
             raise Corrupt(f"{self.key}: the loss {self.loss} is not finite")
 
 
+Checkpoints = Annotated[tuple[Kept, ...], AtMost(MOST_KEPT)]
+
+
 @dataclass(frozen=True)
 class Head:
     """State of a run. `kept` is in order of steps; keys can be given to the store as they are.
@@ -77,7 +82,7 @@ class Head:
     state: Annotated[str, OneOf(LIVE + ENDED)] = "queued"
     reason: str = ""
     step: Step = 0
-    kept: tuple[Kept, ...] = ()
+    kept: Checkpoints = ()
     best: str | None = None
     lineage: tuple[tuple[Number, Step], ...] = ()
     model: Stored | None = None

@@ -39,8 +39,7 @@ HANDOVER = "_keys"
 """The folder of a store that is no run."""
 _RUN = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
 _ORDER = re.compile(r"a(\d{4,9})/order\.json", re.ASCII)
-_CHECKPOINT = re.compile(r"a(\d{4,})/s(\d{8,})-([0-9a-f]+)\.safetensors", re.ASCII)
-_LONGEST = 32
+_CHECKPOINT = re.compile(r"a(\d{4,9})/s(\d{8,13})-[0-9a-f]{1,32}\.safetensors", re.ASCII)
 _MODEL = re.compile(r"a\d{4,9}/model-[0-9a-f]+-[A-Za-z0-9_+-][A-Za-z0-9._+-]*", re.ASCII)
 
 
@@ -92,7 +91,7 @@ def checkpoint_key(run: str, attempt: int, step: int, nonce: str) -> str:
 def parse_checkpoint(run: str, key: str) -> tuple[int, int] | None:
     """(attempt, step) of a checkpoint key of `run`, or None for any other key."""
     match = _CHECKPOINT.fullmatch(key.removeprefix(f"{run}/"))
-    if not match or max(map(len, match.groups())) > _LONGEST:
+    if not match:
         return None
     found = int(match[1]), int(match[2])
     # Of two ways to write a number one is ours: a key that we would not make is foreign.
@@ -157,7 +156,7 @@ def model_key(run: str, attempt: int, nonce: str, file: str) -> str:
 
 def is_model(run: str, key: str) -> bool:
     """Whether `model_key` makes such a key for the run."""
-    return _MODEL.fullmatch(key.removeprefix(f"{run}/")) is not None
+    return key.startswith(f"{run}/") and bool(_MODEL.fullmatch(key.removeprefix(f"{run}/")))
 
 
 def handover_prefix(run: str, attempt: int) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from mimir.errors import BadInput
 from mimir.runs import codec
-from mimir.runs.head import Kept
+from mimir.runs.head import Checkpoints
 from mimir.runs.ranges import Between, Hours, Number, NumberOrNone, Price, Step, Time
 
 
@@ -138,7 +138,7 @@ class Order:
     refused: tuple[tuple[Number, Number], ...] = ()
     by: str = ""
     step: Step = 0
-    kept: tuple[Kept, ...] = ()
+    kept: Checkpoints = ()
     lineage: tuple[tuple[Number, Step], ...] = ()
 
     @property

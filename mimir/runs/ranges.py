@@ -4,6 +4,7 @@ What a machine writes is untrusted. A number without a range is an endless loop,
 one is anybody's; the widest range that can be meant is enough to keep both out.
 """
 
+from collections.abc import Sized
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -12,6 +13,8 @@ MOST_ATTEMPTS = 10**9 - 1
 MOST_STEPS = 10**12
 TEXT = 4_096
 """Characters of one text; `codec.shortened` cuts what is written."""
+MOST_KEPT = 16
+"""Checkpoints that HEAD names: retention keeps four, and an attempt that begins adds two."""
 FLOAT32 = 3.5e38
 """Above the largest float32: losses are such numbers."""
 
@@ -40,10 +43,21 @@ class OneOf:
         return "" if value in self.words else f"one of {', '.join(map(repr, self.words))}"
 
 
+@dataclass(frozen=True)
+class AtMost:
+    """A list of so many values or fewer."""
+
+    most: int
+
+    def wrong(self, value: Sized) -> str:
+        """What the value must be, "" if it is."""
+        return "" if len(value) <= self.most else f"a list of at most {self.most}"
+
+
 Time = Annotated[float, Between(0, 1e11)]
 """Unix s."""
 AnyTime = Annotated[float, Between(-1e15, 1e15)]
-"""What a machine's clock says, which is held against no other."""
+"""What a machine's clock says, which is compared with no other."""
 Seconds = Annotated[float, Between(0, 1e9)]
 Step = Annotated[int, Between(0, MOST_STEPS)]
 Number = Annotated[int, Between(1, MOST_ATTEMPTS)]

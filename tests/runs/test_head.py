@@ -1,12 +1,16 @@
 """HEAD's encoding, and the register against each way in which an answer can mislead."""
 
+import json
 import random
 from dataclasses import replace
 
 import pytest
 
 from mimir.errors import BadInput, Conflict, Corrupt, Fenced, StoreDenied, StoreError
+from mimir.runs import orders
 from mimir.runs.head import Head, Kept, Register
+from mimir.runs.order import Order
+from mimir.runs.ranges import MOST_KEPT
 from mimir.runs.store import Stored
 from tests.runs.memory import MemoryStore
 
@@ -67,6 +71,7 @@ def test_a_newer_format_asks_for_an_upgrade() -> None:
         HEAD.to_bytes().replace(b'"running","step":10', b'"running","step":11'),
         HEAD.to_bytes().replace(b'"model":{"key":"r/', b'"model":{"key":"other/'),
         HEAD.to_bytes().replace(b"r/a0002/model-ab-x", b"r/a0002/model-ab-../x"),
+        HEAD.to_bytes().replace(b"r/a0002/model-ab-x", b"a0002/model-ab-x"),
         HEAD.to_bytes().replace(b'"format":1', b'"format":1,"more":1'),
     ],
 )
@@ -100,6 +105,30 @@ def test_a_head_that_has_trained_keeps_something() -> None:
     data = replace(HEAD, kept=(), best=None, step=0).to_bytes().replace(b'"step":0', b'"step":21')
     with pytest.raises(Corrupt, match="at step 21, but of its checkpoints none is kept"):
         Head.from_bytes(data)
+
+
+def test_head_and_order_name_few_checkpoints() -> None:
+    """Each is copied by who goes on, and looked for by who collects."""
+
+    def kept(count: int) -> tuple[Kept, ...]:
+        return tuple(
+            replace(KEPT, key=f"r/a0001/s{step:08d}-1.safetensors", step=step)
+            for step in range(count)
+        )
+
+    def head(count: int) -> Head:
+        return replace(HEAD, kept=kept(count), best=None, step=count - 1)
+
+    def order(count: int) -> Order:
+        return replace(orders.by_hand("terminal", 1.0), kept=kept(count))
+
+    most = MOST_KEPT
+    assert Head.from_bytes(head(most).to_bytes()) == head(most)
+    assert Order.from_json(json.loads(json.dumps(order(most).as_json())), "it") == order(most)
+    with pytest.raises(Corrupt, match=r"kept is .*, but must be a list of at most"):
+        Head.from_bytes(head(most + 1).to_bytes())
+    with pytest.raises(Corrupt, match=r"kept is .*, but must be a list of at most"):
+        Order.from_json(json.loads(json.dumps(order(most + 1).as_json())), "it")
 
 
 def test_a_head_stands_where_its_run_is() -> None:
