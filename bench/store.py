@@ -28,10 +28,12 @@ from mimir import cli
 from mimir.config import load_preset
 from mimir.errors import BadInput
 from mimir.model.denoiser import Denoiser, initialise
-from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.begin import raise_attempt
+from mimir.runs.commit import Attempt
 from mimir.runs.head import Head
 from mimir.runs.layout import head_key
-from mimir.runs.s3_store import TRANSFER, S3Store
+from mimir.runs.s3_content import TRANSFER
+from mimir.runs.s3_store import S3Store
 from mimir.runs.store import open_store
 from mimir.training import checkpoint
 from mimir.training.checkpoint import Record

@@ -74,8 +74,8 @@ def _work_here(store: Any, name: str) -> int:
 
     from mimir.errors import DONE
     from mimir.runs import notes
+    from mimir.runs.begin import raise_attempt
     from mimir.runs.collect import try_collect
-    from mimir.runs.commit import raise_attempt
     from mimir.runs.machine import Machine
     from mimir.runs.record import read_run
     from mimir.runs.status import final_head

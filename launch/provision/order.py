@@ -24,8 +24,8 @@ from launch.provision import kept_plan, terminate
 from launch.provision.plan import stop_asked
 from mimir.errors import BadInput, Corrupt, Fenced, MimirError, StoreError
 from mimir.runs import notes
+from mimir.runs.begin import end_attempt, raise_attempt
 from mimir.runs.collect import collect
-from mimir.runs.commit import end_attempt, raise_attempt
 from mimir.runs.notes import Gone
 from mimir.runs.order import Order, Plan
 from mimir.runs.record import record_sha256

@@ -20,7 +20,7 @@ from mimir.errors import (
     StoreError,
 )
 from mimir.runs import notes
-from mimir.runs.commit import end_attempt
+from mimir.runs.begin import end_attempt
 from mimir.runs.head import ENDED
 from mimir.runs.notes import Gone, Outcome
 from mimir.runs.parts import read_parts

@@ -32,7 +32,7 @@ from mimir.errors import (
     sentence,
 )
 from mimir.runs import notes
-from mimir.runs.commit import end_attempt
+from mimir.runs.begin import end_attempt
 from mimir.runs.head import ENDED
 from mimir.runs.notes import Gone
 from mimir.runs.order import Order, Plan

@@ -22,8 +22,8 @@ from mimir.config import Config, load_preset
 from mimir.errors import BAD_CONFIG, DONE, BadInput, Interrupted
 from mimir.notebook.live import Board, CellScreen, Screen
 from mimir.runs import layout, notes, orders
+from mimir.runs.begin import raise_attempt
 from mimir.runs.collect import try_collect
-from mimir.runs.commit import raise_attempt
 from mimir.runs.figures import RANKING
 from mimir.runs.machine import Machine
 from mimir.runs.parts import read_metrics

@@ -21,12 +21,10 @@ from typing import TypeVar
 
 from mimir.errors import Corrupt, Fenced, NotFound, StoreError
 from mimir.runs import layout, notes, orders
-from mimir.runs.begin import change, end_attempt, must_be_at, must_have_reached, raise_attempt
+from mimir.runs.begin import change, must_be_at, must_have_reached
 from mimir.runs.head import ENDED, Head, Kept, Register, fresh
 from mimir.runs.retention import best_of, retain
 from mimir.runs.store import Progress, Store, Stored
-
-__all__ = ["Attempt", "end_attempt", "raise_attempt"]
 
 T = TypeVar("T")
 Say = Callable[[str], None]

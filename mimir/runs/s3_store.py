@@ -33,8 +33,6 @@ from mimir.runs.store import (
     verify,
 )
 
-__all__ = ["TRANSFER", "S3Store", "open_url"]
-
 T = TypeVar("T")
 
 _READS = 4

@@ -14,7 +14,7 @@ import torch
 
 from mimir.config import Config
 from mimir.errors import Interrupted
-from mimir.runs.commit import raise_attempt
+from mimir.runs.begin import raise_attempt
 from mimir.runs.parts import read_metrics
 from mimir.runs.record import read_run
 from mimir.runs.status import read_head

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mimir.runs.commit import raise_attempt
+from mimir.runs.begin import raise_attempt
 from mimir.runs.status import read_head
 from mimir.runs.store import Store, open_store
 from tests.e2e import jobs

@@ -10,7 +10,8 @@ import torch
 from mimir.errors import BadInput, Corrupt, Fenced, NonFinite
 from mimir.output import export
 from mimir.runs import layout, notes
-from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.begin import raise_attempt
+from mimir.runs.commit import Attempt
 from mimir.runs.status import derive, read_head
 from mimir.runs.store import Store, Stored, open_store
 from mimir.worker import reporter

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mimir.runs.commit import raise_attempt
+from mimir.runs.begin import raise_attempt
 from mimir.runs.notes import read_outcome
 from mimir.runs.status import derive, read_head
 from mimir.runs.store import Store, open_store

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mimir.runs.commit import raise_attempt
+from mimir.runs.begin import raise_attempt
 from mimir.runs.notes import read_heartbeat, read_outcome
 from mimir.runs.parts import read_parts
 from mimir.runs.status import derive, read_head

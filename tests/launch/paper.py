@@ -15,7 +15,8 @@ from launch.payload import credentials
 from launch.providers.rented import Rented
 from mimir.config import Config, load_preset
 from mimir.runs import notes
-from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.begin import raise_attempt
+from mimir.runs.commit import Attempt
 from mimir.runs.notes import Gone, Heartbeat, Outcome
 from mimir.runs.order import Order, Plan
 from mimir.runs.record import RunRecord, create_run

@@ -27,7 +27,8 @@ from launch.ui import runs as shown
 from mimir.config import load_preset
 from mimir.errors import Corrupt, MimirError, OtherFormat
 from mimir.runs import final, layout, notes
-from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.begin import raise_attempt
+from mimir.runs.commit import Attempt
 from mimir.runs.file_versions import Versions
 from mimir.runs.head import look
 from mimir.runs.machine import Machine

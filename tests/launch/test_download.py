@@ -16,7 +16,8 @@ from mimir.config import load_preset
 from mimir.data.files import to_bytes
 from mimir.errors import BadInput, Corrupt, NotFound
 from mimir.output import model_object
-from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.begin import raise_attempt
+from mimir.runs.commit import Attempt
 from mimir.runs.parts import PartWriter
 from mimir.runs.record import read_run
 from mimir.runs.store import Store, open_store

@@ -14,7 +14,8 @@ from mimir.errors import BadInput, Interrupted
 from mimir.notebook import cells
 from mimir.notebook.cells import Session
 from mimir.runs import notes
-from mimir.runs.commit import Attempt, end_attempt, raise_attempt
+from mimir.runs.begin import end_attempt, raise_attempt
+from mimir.runs.commit import Attempt
 from mimir.runs.file_store import FileStore
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Heartbeat

@@ -9,7 +9,7 @@ from mimir.errors import StoreError
 from mimir.notebook.live import LINES, Board
 from mimir.output import plot
 from mimir.runs import layout
-from mimir.runs.commit import raise_attempt
+from mimir.runs.begin import raise_attempt
 from mimir.runs.parts import PartWriter
 from mimir.runs.record import read_run
 from mimir.runs.store import Store, open_store

@@ -8,7 +8,8 @@ from safetensors.torch import load, save
 from mimir.config import Config
 from mimir.errors import BadInput, Corrupt, Fenced
 from mimir.output import export, model_file, model_object, vocabulary
-from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.begin import raise_attempt
+from mimir.runs.commit import Attempt
 from mimir.runs.status import read_head
 from mimir.runs.store import open_store
 from mimir.submission import enter, prepare

@@ -3,7 +3,8 @@
 import os
 
 from mimir.runs import layout, notes
-from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.begin import raise_attempt
+from mimir.runs.commit import Attempt
 from mimir.runs.file_store import FileStore
 from mimir.runs.head import Head
 from mimir.runs.notes import Heartbeat

@@ -35,7 +35,8 @@ from functools import partial
 
 from mimir.errors import BadInput, Conflict, Corrupt, Fenced, StoreError
 from mimir.runs import collect, notes
-from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.begin import raise_attempt
+from mimir.runs.commit import Attempt
 from mimir.runs.head import Head
 from mimir.runs.store import Store
 from tests.runs.actors import CALM, Actor, Rates, Wire

@@ -6,8 +6,9 @@ import pytest
 
 from mimir.errors import BadInput, Corrupt, Fenced, StoreError
 from mimir.runs import layout, notes
+from mimir.runs.begin import end_attempt, raise_attempt
 from mimir.runs.collect import collect
-from mimir.runs.commit import Attempt, end_attempt, raise_attempt
+from mimir.runs.commit import Attempt
 from mimir.runs.head import Kept
 from mimir.runs.retention import retain
 from mimir.runs.store import Store

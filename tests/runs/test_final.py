@@ -6,7 +6,8 @@ import pytest
 
 from mimir.errors import BadInput, StoreDenied
 from mimir.runs import final, layout, notes, orders
-from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.begin import raise_attempt
+from mimir.runs.commit import Attempt
 from mimir.runs.head import Head
 from mimir.runs.machine import Machine
 from mimir.runs.record import RunRecord, create_run

@@ -6,7 +6,8 @@ import pytest
 
 from mimir.errors import BadInput, Fenced
 from mimir.runs import layout, notes, orders
-from mimir.runs.commit import Attempt, end_attempt, raise_attempt
+from mimir.runs.begin import end_attempt, raise_attempt
+from mimir.runs.commit import Attempt
 from mimir.runs.head import Head
 from mimir.runs.machine import Machine
 from mimir.runs.record import RunRecord, create_run

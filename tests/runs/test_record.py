@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from mimir.errors import BadInput, Corrupt, RunExists, StoreError
-from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.begin import raise_attempt
+from mimir.runs.commit import Attempt
 from mimir.runs.head import Head
 from mimir.runs.record import RunRecord, create_run, read_run, record_sha256
 from mimir.runs.store import Store

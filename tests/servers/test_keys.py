@@ -12,7 +12,7 @@ from launch.payload import credentials, key_link
 from launch.payload.credentials import AssumeRole, Federation
 from mimir.errors import BadInput, Conflict, NotFound, StoreDenied
 from mimir.runs import layout
-from mimir.runs.commit import raise_attempt
+from mimir.runs.begin import raise_attempt
 from mimir.runs.status import read_head
 from mimir.runs.store import Store, open_store
 from tests.e2e import jobs

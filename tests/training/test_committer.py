@@ -9,7 +9,8 @@ import torch
 
 from mimir.errors import Fenced, MimirError, NonFinite, StoreError
 from mimir.runs import layout
-from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.begin import raise_attempt
+from mimir.runs.commit import Attempt
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.status import read_head
 from mimir.runs.store import Progress, Store, Stored

@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 
 from mimir.runs import layout, notes
-from mimir.runs.commit import raise_attempt
+from mimir.runs.begin import raise_attempt
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.store import Store, Versioned
 from mimir.worker import supervisor as guarding

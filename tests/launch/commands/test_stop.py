@@ -8,7 +8,8 @@ import pytest
 
 from mimir.errors import INTERRUPTED
 from mimir.runs import notes, orders
-from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.begin import raise_attempt
+from mimir.runs.commit import Attempt
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.status import read_head
 from mimir.runs.store import open_store

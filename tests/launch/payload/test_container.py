@@ -23,7 +23,7 @@ from launch.payload import container as boot
 from launch.payload import wheel
 from mimir.errors import BadInput
 from mimir.runs import notes
-from mimir.runs.commit import raise_attempt
+from mimir.runs.begin import raise_attempt
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.store import Store, open_store
 from tests.launch.conftest import ROOT

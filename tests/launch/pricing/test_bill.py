@@ -6,7 +6,8 @@ from launch.pricing import bill as cost
 from launch.pricing.bill import bill
 from launch.ui.runs import status_text, verdict
 from mimir.runs import notes
-from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.begin import raise_attempt
+from mimir.runs.commit import Attempt
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone, Heartbeat, Outcome
 from mimir.runs.record import RunRecord, create_run

@@ -16,7 +16,8 @@ from launch.pricing.workload import GUIDE_ROWS, Workload
 from mimir.config import Config, load_preset
 from mimir.errors import BadInput
 from mimir.runs import notes
-from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.begin import raise_attempt
+from mimir.runs.commit import Attempt
 from mimir.runs.notes import Heartbeat
 from mimir.runs.record import RunRecord, create_run
 from tests import ROOT

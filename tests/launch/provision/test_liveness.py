@@ -11,7 +11,8 @@ from launch.provision import liveness
 from launch.provision.liveness import Watched
 from launch.supervise import diagnosis
 from mimir.runs import notes
-from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.begin import raise_attempt
+from mimir.runs.commit import Attempt
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Heartbeat, Outcome
 from mimir.runs.record import RunRecord, create_run

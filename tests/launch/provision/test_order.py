@@ -13,7 +13,7 @@ from launch.provision.order import Choice, Ordered
 from launch.provision.plan import newest_plan, stop_asked
 from mimir.errors import BadInput, Corrupt, Fenced, StoreError
 from mimir.runs import layout, notes, orders
-from mimir.runs.commit import raise_attempt
+from mimir.runs.begin import raise_attempt
 from mimir.runs.notes import StopRequest
 from mimir.runs.order import Order, Plan
 from mimir.runs.status import derive, read_head

@@ -12,7 +12,8 @@ from launch.provision.order import Choice, Ordered
 from launch.provision.wait import await_beginning, retire
 from mimir.errors import BadInput, Fenced, MimirError, StoreError
 from mimir.runs import layout, notes
-from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.begin import raise_attempt
+from mimir.runs.commit import Attempt
 from mimir.runs.notes import Heartbeat, Outcome
 from mimir.runs.order import Plan
 from mimir.runs.status import derive, read_head

@@ -7,7 +7,8 @@ import pytest
 from launch.supervise.log_follower import Follower
 from mimir.errors import StoreDenied, StoreError
 from mimir.runs import notes
-from mimir.runs.commit import Attempt, raise_attempt
+from mimir.runs.begin import raise_attempt
+from mimir.runs.commit import Attempt
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Heartbeat, Outcome
 from mimir.runs.store import Store

@@ -11,7 +11,7 @@ from launch.contract.errors import ProviderError
 from launch.supervise import reaper
 from mimir.errors import StoreError
 from mimir.runs import layout, notes
-from mimir.runs.commit import end_attempt, raise_attempt
+from mimir.runs.begin import end_attempt, raise_attempt
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
 from tests.launch.paper import START, Desk, Paper, offer

@@ -29,7 +29,7 @@ from launch.supervise.watcher import Seen, Watcher, rounds
 from launch.ui import runs
 from mimir.errors import BadInput, StoreError
 from mimir.runs import codec, layout, notes, orders
-from mimir.runs.commit import raise_attempt
+from mimir.runs.begin import raise_attempt
 from mimir.runs.machine import Machine
 from mimir.runs.notes import StopRequest
 from mimir.runs.order import KeySource, Limits, Plan
