@@ -33,10 +33,15 @@ def _work(folder: str) -> None:
     """A process of one revision: for each line "KIND COMMITS" it prints what they took."""
     from dataclasses import replace
 
-    from mimir.runs.commit import Attempt, raise_attempt
+    from mimir.runs.commit import Attempt
     from mimir.runs.head import Head
     from mimir.runs.layout import head_key
     from mimir.runs.store import open_store
+
+    try:
+        from mimir.runs.begin import raise_attempt
+    except ImportError:  # of the older revision
+        from mimir.runs.commit import raise_attempt  # type: ignore[attr-defined, no-redef]
 
     store = open_store(Path(folder).as_uri())
     store.put_if_absent(head_key("bench"), Head(run="bench").to_bytes())

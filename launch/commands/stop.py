@@ -31,7 +31,7 @@ def stop(name: str, *, wait: bool = True, store: str = "", json: bool = False) -
     from launch.ui.terminal import Waiting, say
     from mimir.runs.notes import StopRequest, request_stop
     from mimir.runs.record import read_run
-    from mimir.runs.status import derive, stand
+    from mimir.runs.status import derive, head_or_remembered
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 
@@ -39,7 +39,7 @@ def stop(name: str, *, wait: bool = True, store: str = "", json: bool = False) -
     read_run(opened, name)
     attempt = request_stop(opened, name, StopRequest(opened.now(), "launch stop"))
     say(f"asked attempt {attempt} of run {name} to stop")
-    if broken := stand(opened, name)[1]:
+    if broken := head_or_remembered(opened, name)[1]:
         end = command("watch", name, store, "--once")
         say(f"{broken}; if its machine does not stop, `{end}` ends it")
     again = command("status", name, store)
@@ -90,12 +90,12 @@ def await_end(
     from mimir.runs import notes
     from mimir.runs.head import ENDED
     from mimir.runs.notes import Outcome
-    from mimir.runs.status import derive, stand
+    from mimir.runs.status import derive, head_or_remembered
 
     began = clock()
     while True:
         gone = liveness.alive(notes.read_machine(store, run, attempt)) is False
-        (head, _), wrong = stand(store, run), list[str]()
+        (head, _), wrong = head_or_remembered(store, run), list[str]()
         outcome = notes.unless_damaged(notes.read_outcome, store, run, attempt, wrong)
         over = outcome is not None or head.attempt > attempt or head.state in ENDED
         if not over and gone and not wrong:

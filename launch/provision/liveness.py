@@ -57,7 +57,7 @@ def stirs(
     began = clock()
     while clock() - began < deadlines.BEATS_WITHIN:
         sleep(LOOK_EVERY)
-        sign = notes.sign_of_life(store, status.run, status.attempt)
+        sign = notes.unless_damaged(notes.read_sign, store, status.run, status.attempt)
         if sign is not None and sign.beat != status.beat:
             return True
     return False

@@ -29,7 +29,7 @@ from mimir.runs.collect import collect
 from mimir.runs.notes import Gone
 from mimir.runs.order import Order, Plan
 from mimir.runs.record import record_sha256
-from mimir.runs.status import read_head, stand
+from mimir.runs.status import head_or_remembered, read_head
 from mimir.runs.store import Store
 
 Say = Callable[[str], None]
@@ -80,7 +80,7 @@ def order(
     """
     refusals: list[NoCapacity] = []
     clock = store.now
-    known = stand(store, run)[0].attempt if after is None else after
+    known = head_or_remembered(store, run)[0].attempt if after is None else after
     since = since or known + 1
     looked = 0
     for choice in choices:
@@ -117,7 +117,7 @@ def _none_of(refusals: Sequence[NoCapacity]) -> MimirError:
 def give_up(store: Store, run: str, reason: str, say: Say) -> None:
     """Write that the run failed for want of a machine; one that comes up is turned away."""
     try:
-        end_attempt(store, run, stand(store, run)[0].attempt, "failed", reason)
+        end_attempt(store, run, head_or_remembered(store, run)[0].attempt, "failed", reason)
     except MimirError as error:
         say(f"HEAD could not be told that run {run} has no machine: {error}")
 

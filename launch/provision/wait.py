@@ -24,7 +24,7 @@ from mimir.runs.begin import end_attempt
 from mimir.runs.head import ENDED
 from mimir.runs.notes import Gone, Outcome
 from mimir.runs.parts import read_parts
-from mimir.runs.status import Status, stand
+from mimir.runs.status import Status, head_or_remembered
 from mimir.runs.store import Store
 
 SUBMIT_WAITS = 120.0
@@ -128,7 +128,7 @@ def tail(store: Store, ordered: Ordered) -> tuple[str, ...]:
 
 def _seen(store: Store, ordered: Ordered, *, gone: bool) -> Beginning:
     run, attempt = ordered.run, ordered.attempt
-    head, _ = stand(store, run)
+    head, _ = head_or_remembered(store, run)
     if head.attempt > attempt:
         sentence = f"attempt {attempt} was replaced by attempt {head.attempt}, ordered meanwhile"
         return Beginning("replaced", FENCED, sentence)

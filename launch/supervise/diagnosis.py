@@ -186,7 +186,7 @@ def is_finishing(store: Store, observed: Observation, now: float) -> bool:
     sealed = final.sealed_at(store, status.run)
     if sealed is None or not 0 <= now - sealed < within:
         return False
-    sign = notes.sign_of_life(store, status.run, status.attempt)
+    sign = notes.unless_damaged(notes.read_sign, store, status.run, status.attempt)
     return sign is not None and abs(now - sign.written) < within
 
 

@@ -9,7 +9,7 @@ from mimir.errors import StoreDenied, StoreError, StoreUnfit
 from mimir.runs import notes
 from mimir.runs.head import ENDED
 from mimir.runs.parts import read_parts
-from mimir.runs.status import SILENT_AFTER, Status, derive, seal_if_done, stand
+from mimir.runs.status import SILENT_AFTER, Status, derive, head_or_remembered, seal_if_done
 from mimir.runs.store import Store
 
 LOG_POLL = 1.0
@@ -101,7 +101,7 @@ class Follower:
         # and the outcome comes after the last part of the log.
         gone = self._gone()
         outcome = notes.unless_damaged(notes.read_outcome, self._store, self._run, self._attempt)
-        head, _ = stand(self._store, self._run)  # what is wrong with it, `watch` says
+        head, _ = head_or_remembered(self._store, self._run)  # what is wrong with it, `watch` says
         for number, text in read_parts(self._store, self._run, self._attempt, "log", self._part):
             self._out(text)
             self._part = number
@@ -132,7 +132,7 @@ class Follower:
 
     def _listen(self) -> None:
         """Say it once if the heartbeat does not change any more."""
-        sign = notes.sign_of_life(self._store, self._run, self._attempt)
+        sign = notes.unless_damaged(notes.read_sign, self._store, self._run, self._attempt)
         if sign is None:
             return
         if sign.beat != self._beat:

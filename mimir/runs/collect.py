@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from mimir.errors import StoreError
 from mimir.runs import layout, notes
-from mimir.runs.head import Head, look
+from mimir.runs.head import Head, find_head
 from mimir.runs.store import Store
 
 _log = logging.getLogger(__name__)
@@ -32,10 +32,9 @@ def try_collect(store: Store, run: str, say: Callable[[str], None]) -> None:
 
 def collect(store: Store, run: str, say: Callable[[str], None] = _log.warning) -> list[str]:
     """Delete those checkpoints; their keys. Failed deletions are said and left for next time."""
-    found = look(store, run)
-    if found is None:
+    head = find_head(store, run)
+    if head is None:
         return []
-    head, _ = found
     if head.attempt and notes.read_order(store, run, head.attempt) is None:
         return []  # a HEAD that is not to be believed
     named = {kept.key for kept in head.kept} | _remembered(store, head)

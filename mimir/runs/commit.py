@@ -120,9 +120,7 @@ class Attempt:
         """
         if step < self.head.step:
             raise ValueError(f"step {step} is older than the committed step {self.head.step}")
-        key = layout.checkpoint_key(self.run, self.number, step, fresh(self._register.rng))
-        stored = self.store.put_content(key, content, progress)
-        new = Kept(stored.key, step, self.number, stored.size, stored.sha256, loss)
+        new = self._upload(step, content, loss, progress)
         before = self.head
 
         def committed(head: Head) -> Head:
@@ -136,9 +134,7 @@ class Attempt:
         self._delete(set(before.kept) - set(after.kept))
         return new
 
-    def load_newest(
-        self, check: Callable[[bytes], T], say: Say | None = None
-    ) -> tuple[Kept, T] | None:
+    def load_newest(self, check: Callable[[bytes], T]) -> tuple[Kept, T] | None:
         """The newest checkpoint that is intact, with `check` of its bytes; None for a fresh start.
 
         `check` raises Corrupt for bytes it cannot use. What is missing or corrupt is reported
@@ -147,21 +143,20 @@ class Attempt:
         there are checkpoints and none can be used: a run never starts over silently. Fenced if
         they are gone because the attempt was taken over.
         """
-        say = say or self._say
         unusable: dict[str, str] = {}
-        known = self._known(say)
+        known = self._known()
         for kept in reversed(known):
             try:
                 content = self._fetch(kept)
                 value = check(content)
             except (Corrupt, NotFound) as error:
                 unusable[kept.key] = str(error)
-                say(f"checkpoint of step {kept.step} cannot be used: {error}")
+                self._say(f"checkpoint of step {kept.step} cannot be used: {error}")
                 continue
             if unusable:
                 if kept in self.head.kept:
                     self._drop(unusable, kept)
-                say(f"going on from step {kept.step} instead")
+                self._say(f"going on from step {kept.step} instead")
             usable = tuple(each for each in known if each.key not in unusable)
             self._loaded = (kept, content, usable)
             return kept, value
@@ -186,8 +181,8 @@ class Attempt:
             return
         loaded, content, usable = self._loaded
         if any(each.attempt != self.number for each in (loaded, *self.head.kept)):
-            copies = [self._copy(loaded, content), *self._best_too(loaded, usable)]
-            self._swap_in(loaded, copies)
+            copy = self._upload(loaded.step, content, loaded.loss)
+            self._swap_in(loaded, [copy, *self._best_too(loaded, usable)])
         self._loaded = None
 
     def put_model(
@@ -226,23 +221,29 @@ class Attempt:
             # Once more: a checkpoint is worth a second transfer before it is given up.
             return self.store.get(kept.key, size=kept.size, sha256=kept.sha256)
 
-    def _known(self, say: Say) -> tuple[Kept, ...]:
+    def _known(self) -> tuple[Kept, ...]:
         """The checkpoints of HEAD, and those of the order if HEAD is below them, by step."""
         order = notes.read_order(self.store, self.run, self.number)
         missing = orders.shortfall(self.head, order)
         if order is None or not missing:
             return self.head.kept
-        say(missing)
+        self._say(missing)
         remembered = [kept for kept in order.kept if kept not in self.head.kept]
         return tuple(sorted([*remembered, *self.head.kept], key=lambda kept: kept.step))
 
     def _own(self, head: Head) -> tuple[Kept, ...]:
         return tuple(kept for kept in head.kept if kept.attempt == self.number)
 
-    def _copy(self, kept: Kept, content: bytes) -> Kept:
-        key = layout.checkpoint_key(self.run, self.number, kept.step, fresh(self._register.rng))
-        stored = self.store.put_content(key, content)
-        return Kept(stored.key, kept.step, self.number, stored.size, stored.sha256, kept.loss)
+    def _upload(
+        self,
+        step: int,
+        content: bytes | memoryview | Path,
+        loss: float | None,
+        progress: Progress | None = None,
+    ) -> Kept:
+        key = layout.checkpoint_key(self.run, self.number, step, fresh(self._register.rng))
+        stored = self.store.put_content(key, content, progress)
+        return Kept(stored.key, step, self.number, stored.size, stored.sha256, loss)
 
     def _best_too(self, loaded: Kept, usable: tuple[Kept, ...]) -> list[Kept]:
         """A copy of the best checkpoint, if that is another one and intact."""
@@ -250,7 +251,7 @@ class Attempt:
         if best.step == loaded.step or best.attempt == self.number:
             return []
         try:
-            return [self._copy(best, self._fetch(best))]
+            return [self._upload(best.step, self._fetch(best), best.loss)]
         except (Corrupt, NotFound) as error:
             self._say(f"the best checkpoint, of step {best.step}, is lost: {error}")
             return []

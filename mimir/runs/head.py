@@ -132,11 +132,11 @@ class Head:
         return self.kept[-1] if self.kept else None
 
 
-def look(store: Store, run: str) -> tuple[Head, str] | None:
-    """HEAD of a run and its version, None if there is none; raises as `Head.from_bytes`."""
+def find_head(store: Store, run: str) -> Head | None:
+    """HEAD of a run, None if there is none; raises as `Head.from_bytes`."""
     key = layout.head_key(run)
     found = store.read(key)
-    return (Head.from_bytes(found.data, key), found.version) if found else None
+    return Head.from_bytes(found.data, key) if found else None
 
 
 def fresh(rng: random.Random) -> str:

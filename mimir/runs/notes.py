@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar
 
 from mimir.errors import BadInput, Corrupt, StoreError
 from mimir.runs import codec, layout
-from mimir.runs.head import Head, look
+from mimir.runs.head import ENDED, Head, find_head
 from mimir.runs.machine import Machine
 from mimir.runs.order import Order
 from mimir.runs.ranges import (
@@ -43,7 +43,7 @@ FORMAT = 1
 @dataclass(frozen=True)
 class Heartbeat:
     """What a worker writes every `interval_s`. time: unix s by the clock of its machine, which
-    is held against no other; rate: optimizer steps/s.
+    is compared with no other; rate: optimizer steps/s.
 
     device: the GPU's or the processor's name; rates of past runs forecast those to come.
     val: the ranking figure; figures: the others that `status` shows, not stored if there are none.
@@ -140,11 +140,6 @@ def read_sign(store: Store, run: str, attempt: int) -> Sign | None:
     return Sign(heartbeat, found.written, f"{found.written} {found.version}")
 
 
-def sign_of_life(store: Store, run: str, attempt: int) -> Sign | None:
-    """As read_sign; None also for what is no heartbeat: who writes nonsense counts as silent."""
-    return unless_damaged(read_sign, store, run, attempt)
-
-
 def read_heartbeat(store: Store, run: str, attempt: int) -> Heartbeat | None:
     sign = read_sign(store, run, attempt)
     return sign.heartbeat if sign else None
@@ -202,7 +197,7 @@ def remembered(store: Store, run: str) -> Head | None:
     )  # fmt: skip
 
 
-def stand(store: Store, run: str) -> tuple[Head, str] | None:
+def head_or_remembered(store: Store, run: str) -> tuple[Head, str] | None:
     """HEAD as far as it is one: (HEAD, ""), or what is remembered of it and why it is none.
 
     A machine may write anything into HEAD, or delete it; what was ordered is ended all the same.
@@ -216,7 +211,7 @@ def stand(store: Store, run: str) -> tuple[Head, str] | None:
     """
     key = layout.head_key(run)
     try:
-        found = look(store, run)
+        found = find_head(store, run)
     except Corrupt as error:
         head, wrong = remembered(store, run), str(error)
         if head is None:
@@ -224,7 +219,7 @@ def stand(store: Store, run: str) -> tuple[Head, str] | None:
         wrong = wrong if key in wrong else f"{key}: {wrong}"
     else:
         if found is not None:
-            return found[0], ""
+            return found, ""
         head, wrong = remembered(store, run), f"{key} is missing"
         if head is None:
             return None
@@ -289,7 +284,7 @@ def request_stop(store: Store, run: str, request: StopRequest) -> int:
         before = _head(store, run)
         if before.attempt == 0:
             raise BadInput(f"run {run} has no attempt yet: there is nothing to stop")
-        if before.state in ("done", "failed", "stopped"):
+        if before.state in ENDED:
             raise BadInput(f"run {run} is {before.state}: there is nothing to stop")
         # A machine may write any number into HEAD; what is at work is what was ordered.
         known = store.read(layout.order_key(run, before.attempt)) is not None
@@ -307,7 +302,7 @@ def stop_requested(store: Store, run: str, attempt: int) -> StopRequest | None:
 
 
 def _head(store: Store, run: str) -> Head:
-    found = stand(store, run)
+    found = head_or_remembered(store, run)
     if found is None:
         raise BadInput(f"there is no run {run} in {store.url}: check the name and the store")
     return found[0]

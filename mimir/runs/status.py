@@ -3,7 +3,7 @@
 No provider is asked: its word tells whether money is spent, not whether a run is safe. The
 heartbeat's age makes an attempt "silent", which is for people to see; whether an attempt may
 still commit is decided by HEAD and nothing else. Ages are by the store's own clock, and no
-computer's time is held against another's.
+computer's time is compared with another's.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from mimir.errors import BAD_CONFIG, NON_FINITE, sentence
 from mimir.runs import final, layout, notes, orders
 from mimir.runs.figures import RANKING, from_heartbeat
-from mimir.runs.head import ENDED, Head, Kept, look
+from mimir.runs.head import ENDED, Head, Kept, find_head
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone, Sign
 from mimir.runs.order import Order
@@ -128,18 +128,18 @@ class Listed:
 
 def read_head(store: Store, run: str) -> Head:
     """HEAD of an existing run; BadInput if there is no such run, Corrupt if HEAD was lost."""
-    found = look(store, run)
-    if found is None:
+    head = find_head(store, run)
+    if head is None:
         read_run(store, run)
         check_not_lost(store, run)
         return Head(run=run)  # run.json is there, HEAD not yet: a submission was cut off
-    return found[0]
+    return head
 
 
-def stand(store: Store, run: str) -> tuple[Head, str]:
+def head_or_remembered(store: Store, run: str) -> tuple[Head, str]:
     """As read_head, but where HEAD is lost or none, and an attempt was ordered: what the newest
     order remembers of it, and a sentence that says what is wrong ("" for nothing)."""
-    return notes.stand(store, run) or (read_head(store, run), "")
+    return notes.head_or_remembered(store, run) or (read_head(store, run), "")
 
 
 def final_head(store: Store, run: str, now: float) -> Head:
@@ -159,7 +159,7 @@ def seal_if_done(store: Store, status: Status, now: float) -> None:
 def derive(store: Store, run: str, now: float) -> Status:
     """The run's status at `now`, which is the store's (Store.now)."""
     record = read_run(store, run)
-    written, broken = stand(store, run)
+    written, broken = head_or_remembered(store, run)
     head = written
     with ThreadPoolExecutor(max_workers=3) as pool:
         sealing = pool.submit(final.read, store, run)
@@ -179,7 +179,7 @@ def derive(store: Store, run: str, now: float) -> Status:
     over = current is not None and current.exit_code is not None
     if over and not doubt and head.state not in ENDED:
         # A worker that brings its run to an end writes HEAD first: it may just have done so.
-        again, broken = stand(store, run)
+        again, broken = head_or_remembered(store, run)
         if broken or again.attempt != head.attempt:
             return derive(store, run, now)
         head = again

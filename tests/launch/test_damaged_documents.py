@@ -30,7 +30,7 @@ from mimir.runs import final, layout, notes
 from mimir.runs.begin import raise_attempt
 from mimir.runs.commit import Attempt
 from mimir.runs.file_versions import Versions
-from mimir.runs.head import look
+from mimir.runs.head import find_head
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone, Heartbeat, Outcome, StopRequest, Unended
 from mimir.runs.order import Limits, Order, Plan
@@ -213,7 +213,7 @@ def test_damaged_documents(watched: Desk, monkeypatch: pytest.MonkeyPatch, numbe
 
 
 READERS: dict[str, Callable[[Store], object]] = {
-    "HEAD": lambda store: look(store, "bad"),
+    "HEAD": lambda store: find_head(store, "bad"),
     "run.json": lambda store: read_run(store, "bad"),
     "order.json": lambda store: notes.read_order(store, "bad", 1),
     "machine.json": lambda store: notes.read_machine(store, "bad", 1),

@@ -215,9 +215,9 @@ class Versions(RuleBasedStateMachine):
                 assert one.status is not None or "has format" in one.problem
             status = derive(self.store, "run", self.desk.clock())
             assert not status.damage
-            found = head.look(self.store, "run")
-            if found and found[0].lineage:
-                read_metrics(self.store, "run", found[0])
+            found = head.find_head(self.store, "run")
+            if found and found.lineage:
+                read_metrics(self.store, "run", found)
 
         assert self.refused or not self.foreign(build)
 

@@ -103,7 +103,8 @@ def test_the_region_that_the_server_names_is_told() -> None:
 def test_an_archived_checkpoint_is_passed_over_for_one_that_can_be_read(s3, monkeypatch) -> None:
     """A lifecycle rule has moved the newest away: rights have nothing to do with it."""
     store = begun(open_store(s3.url("archived")))
-    attempt = claimed(store)
+    said: list[str] = []
+    attempt = claimed(store, said)
     old, new = attempt.commit(1, CONTENT, None), attempt.commit(2, CONTENT[::-1], None)
     get = store._client.get_object
 
@@ -113,8 +114,7 @@ def test_an_archived_checkpoint_is_passed_over_for_one_that_can_be_read(s3, monk
         return get(**at)
 
     monkeypatch.setattr(store._client, "get_object", archived)
-    said: list[str] = []
-    kept, content = attempt.load_newest(bytes, said.append)
+    kept, content = attempt.load_newest(bytes)
     assert (kept.key, content) == (old.key, CONTENT)
     assert "moved to an archive" in said[0]
 
