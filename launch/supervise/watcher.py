@@ -118,7 +118,7 @@ class Watcher:
             if found.kind == "over":
                 seal_if_done(self._store, status, status.at)
                 if diagnosis.is_finishing(self._store, observed, self._now()):
-                    return self._seen(status, False, False, "its worker writes its last words")
+                    return self._seen(status, False, False, "its worker writes the end of its log")
                 acted = self._close(status, Gone(self._now(), "over", found.why))
                 return self._seen(status, True, acted, found.why)
             return self._replace(observed, found)

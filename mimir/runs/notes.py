@@ -43,7 +43,7 @@ FORMAT = 1
 @dataclass(frozen=True)
 class Heartbeat:
     """What a worker writes every `interval_s`. time: unix s by the clock of its machine, which
-    is held against no other; rate: optimizer steps/s.
+    is compared with no other; rate: optimizer steps/s.
 
     device: the GPU's or the processor's name; rates of past runs forecast those to come.
     val: the ranking figure; figures: the others that `status` shows, not stored if there are none.

@@ -43,7 +43,7 @@ class OneOf:
 Time = Annotated[float, Between(0, 1e11)]
 """Unix s."""
 AnyTime = Annotated[float, Between(-1e15, 1e15)]
-"""What a machine's clock says, which is held against no other."""
+"""What a machine's clock says, which is compared with no other."""
 Seconds = Annotated[float, Between(0, 1e9)]
 Step = Annotated[int, Between(0, MOST_STEPS)]
 Number = Annotated[int, Between(1, MOST_ATTEMPTS)]

@@ -3,7 +3,7 @@
 No provider is asked: its word tells whether money is spent, not whether a run is safe. The
 heartbeat's age makes an attempt "silent", which is for people to see; whether an attempt may
 still commit is decided by HEAD and nothing else. Ages are by the store's own clock, and no
-computer's time is held against another's.
+computer's time is compared with another's.
 """
 
 from collections.abc import Callable

@@ -19,7 +19,7 @@ from tests.runs.memory import MemoryStore
 
 NOW = 10_000.0
 WRONG = 1e12
-"""What a machine's clock may say, which nobody holds against the store's."""
+"""What a machine's clock may say, which nobody compares with the store's."""
 
 
 def _create(store: Store, name: str = "demo") -> None:
