@@ -164,6 +164,13 @@ def test_the_first_outcome_stays(run: MemoryStore) -> None:
     assert notes.read_outcome(run, "demo", 1) == first
 
 
+def test_an_attempt_ends_by_the_clock_of_the_store(run: MemoryStore) -> None:
+    _claim(run)
+    run.clock = lambda: NOW
+    assert notes.record_outcome(run, "demo", 1, Outcome(1, "crashed", 5.0, 0))
+    assert derive(run, "demo", NOW).attempts[0].ended_at == NOW
+
+
 @pytest.mark.parametrize(
     ("body", "says"),
     [
