@@ -30,7 +30,8 @@ BUDGET = {"large": 253.0, "small": 152.0}
 """Kernels that a step may launch on compute capability 9.0."""
 WIDE = {"ld": 8, "st": 16}
 """Bytes that an instruction moves at least where all weights are loaded for the gradient's norm,
-and stored by the update. Its loads include single numbers, which are not held against it."""
+and stored by the update. Its loads also include single
+numbers, whose width is not checked."""
 FREE = ("empty", "new_empty", "detach", "lift_fresh", "alias", "_unsafe_view")
 """Operations that launch nothing."""
 Parts = dict[str, "list[Launch]"]

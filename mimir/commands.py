@@ -5,7 +5,7 @@ import io
 import json as json_text
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mimir import cli
 from mimir.atomic_file import STDOUT, OutFile, path_of
@@ -13,6 +13,10 @@ from mimir.console import drawing
 from mimir.data import commands as data
 from mimir.errors import BadInput
 from mimir.text import nearest
+
+if TYPE_CHECKING:
+    from mimir.data.peptides import Peptides
+    from mimir.output.model_file import Opened
 
 MOST_PEPTIDES = 10_000_000  # of one command: they are held in memory, some hundred bytes each
 
@@ -214,15 +218,15 @@ def sample(
     index = None
     if target:
         index = opened.target_index(target)
-        if not opened.vocabulary["pairs"][index]:
+        if not opened.vocabulary.pairs[index]:
             print(
                 f"note: all pairs of {target} were held out, so the model knows nothing of it",
                 file=sys.stderr,
             )
-    lengths = opened.vocabulary["lengths"]
-    histogram = lengths["interacting" if label != "background" else "background"]
+    lengths = opened.vocabulary.lengths
+    histogram = lengths.interacting if label != "background" else lengths.background
     if not any(histogram):
-        histogram = lengths["background"]
+        histogram = lengths.background
     draw = Draw(**{**draw.__dict__, "target": index})
 
     def progress(done: int) -> None:
@@ -260,7 +264,7 @@ def _peptides(peptides: list[str], format: str, name: str, target: str, label: s
     return "".join(f">{name}_{i + 1}{about} label={label}\n{s}\n" for i, s in enumerate(peptides))
 
 
-def _open(run: str, model: str, store: str) -> Any:
+def _open(run: str, model: str, store: str) -> "Opened":
     from mimir.output.model_file import from_folder, from_run
     from mimir.runs.store import open_store
     from mimir.submission import default_store
@@ -322,7 +326,7 @@ def evaluate(
         )
 
 
-def _peptides_of(run: str, data: str, store: str, opened: Any) -> Any:
+def _peptides_of(run: str, data: str, store: str, opened: "Opened") -> "Peptides":
     from mimir.data.pack import load
     from mimir.data.peptides import of_run
     from mimir.runs.record import read_run
@@ -333,7 +337,7 @@ def _peptides_of(run: str, data: str, store: str, opened: Any) -> Any:
         opened_store = open_store(store or default_store())
         return of_run(opened_store, read_run(opened_store, run))
     peptides = load(prepare("smoke", {}, data).data)
-    if list(peptides.vocabulary) != opened.vocabulary["targets"]:
+    if peptides.vocabulary != opened.vocabulary.targets:
         raise BadInput("the data set's targets are not those that the model was trained with")
     return peptides
 

@@ -72,7 +72,7 @@ def safe_output() -> Iterator[None]:
     sys.stderr = _safe(before[1], "standard error")
     try:
         yield
-    except Exception:
+    except Exception:  # any, because any traceback may quote a machine; it goes on its way
         sys.excepthook = _show
         raise
     finally:

@@ -3,10 +3,13 @@
 import os
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from mimir.connections import CA_FILES, PROXIES
 
 LOCAL = ("127.0.0.1", "::1", "localhost")
 
@@ -41,6 +44,19 @@ def _isolated(
     monkeypatch.setenv("MPLCONFIGDIR", str(_font_cache))
     for name in ("connect", "connect_ex"):
         monkeypatch.setattr(socket.socket, name, _guarded(getattr(socket.socket, name)))
+
+
+@pytest.fixture
+def connected_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, str]], None]:
+    """Sets these variables, and takes away all else that leads connections another way."""
+
+    def set_only(environ: dict[str, str]) -> None:
+        for name in (*CA_FILES, *PROXIES):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+
+    return set_only
 
 
 def _guarded(connect: Any) -> Any:

@@ -1,8 +1,8 @@
 """Every time limit that more than one module must agree on, in seconds.
 
-Read them as `deadlines.NAME`, so that all see the same value. They are held against the store's
-own clock (Store.now), or against what one has seen oneself: never against two computers' clocks.
-In the order of an attempt's life:
+Read them as `deadlines.NAME`, so that all see the same value. They are counted by the
+store's own clock (Store.now), or from what one has seen oneself, never between the clocks of two
+computers. In the order of an attempt's life:
 
     order ── LISTED_WITHIN ── BEGIN_WITHIN ── … heartbeats … ── SILENT_FOR ── given up
     deadline ── SHELL_OVERTIME ── KILL_AFTER ── SELF_TERMINATE_WITHIN ── WATCH_OVERTIME

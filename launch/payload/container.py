@@ -38,8 +38,8 @@ _HEAD = (
     "command -v python3 >/dev/null||{ echo mimir: the image has no python3;sleep 600;exit 78;};"
     "p=;s=;trap 's=1;[ -z \"$p\" ]||kill -TERM $p' TERM INT;export MIMIR_WORK=$$;"
 )
-# The file keeps the end for a restart. It holds the machine's time, which is held against no other
-# computer's; where that was set meanwhile, or no file can be, the number holds.
+# The file keeps the end for a restart. It holds the machine's own time, which is compared with no
+# other computer's. If that clock was set meanwhile, or no file can be written, the number counts.
 _LIMIT = (
     'd=$(date +%s);n={most};f="${{TMPDIR:-/tmp}}/$MIMIR_RUN-$MIMIR_ATTEMPT.end";'
     'if [ -s "$f" ];then n=$(($(cat "$f")-d));else echo $((d+n))>"$f";fi;'

@@ -133,7 +133,7 @@ def judge(
     """
     ranked: list[Ranked] = []
     left: list[LeftOut] = []
-    # What machines reported of a GPU without a model is held against nothing: no money on that.
+    # Without a model of the GPU nothing checks what machines reported of it: do not spend by that.
     safe = {n: one for n, one in (measured or {}).items() if not one.reported or gpus.get(n)}
     for offer in offers:
         what = forecast(work, offer.gpu, safe, memory_gb=offer.memory_gb)

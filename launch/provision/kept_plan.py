@@ -12,6 +12,7 @@ from pathlib import Path
 
 from launch.contract import state
 from launch.contract.provider import Provider
+from launch.pricing.budget import HOUR
 from mimir import atomic_file
 from mimir.errors import BadInput, Corrupt
 from mimir.runs import codec
@@ -21,8 +22,6 @@ from mimir.runs.record import record_sha256
 from mimir.runs.store import DOCUMENT, Store, too_large
 
 FORMAT = 1
-HOUR = 3600.0
-_LIMIT = DOCUMENT
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class KeptPlan:
     machine that was ordered here under it."""
 
     plan: Plan
-    record: str = ""
+    record: str
     orders: tuple[tuple[Time, Price], ...] = ()
 
     def used_up(self, now: float) -> str:
@@ -95,14 +94,14 @@ def read(store: str, run: str) -> KeptPlan | None:
     path = _path(store, run)
     try:
         with path.open("rb") as file:
-            data = file.read(_LIMIT + 1)
+            data = file.read(DOCUMENT + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:  # without it, what a machine wrote would count
         raise BadInput(f"cannot read {path}: {error.strerror}") from error
     try:
-        if len(data) > _LIMIT:
-            raise too_large(str(path), None, _LIMIT)
+        if len(data) > DOCUMENT:
+            raise too_large(str(path), None, DOCUMENT)
         value = codec.unsealed(data, FORMAT, str(path))
         plan = Plan.from_json(codec.child(value, "plan", str(path)), f"{path}: plan")
         return codec.typed(KeptPlan, value, str(path), plan=plan)
@@ -113,7 +112,7 @@ def read(store: str, run: str) -> KeptPlan | None:
 def must_be_as_submitted(store: str, run: str, record: str) -> None:
     """BadInput if run.json is another one than when the run was ordered here."""
     kept = read(store, run)
-    if kept is not None and kept.record and kept.record != record:
+    if kept is not None and kept.record != record:
         raise BadInput(
             f"run.json of run {run} is not the one that was submitted: a machine with your keys "
             "may have written it; submit under another name"

@@ -33,12 +33,15 @@ class Watched:
         self._clock = clock
         self._seen: dict[str, tuple[int, str, float]] = {}
 
-    def unchanged(self, status: Status) -> float:
-        """Seconds for which the run's heartbeat has stayed as it is under one's eyes."""
-        number, beat, since = self._seen.get(status.run, (0, "", 0.0))
-        if (number, beat) != (status.attempt, status.beat):
+    def unchanged(self, run: str, attempt: int, beat: str) -> float:
+        """Seconds for which this has been seen to be the run's newest attempt and its heartbeat.
+
+        beat: as Sign.beat and Status.beat.
+        """
+        *seen, since = self._seen.get(run, (0, "", 0.0))
+        if seen != [attempt, beat]:
             since = self._clock()
-            self._seen[status.run] = (status.attempt, status.beat, since)
+            self._seen[run] = (attempt, beat, since)
         return self._clock() - since
 
 
@@ -138,11 +141,11 @@ def presumed(status: Status, ordered: float, now: float, unchanged: float | None
     """What the times alone say of the newest attempt, for all who must agree about it.
 
     ordered: its order, and now: in unix s by the store's clock. unchanged: Watched.unchanged, None
-    for who looks once. Returns "starting", "working", "overdue" (it has never given a sign) or
-    "silent" (it gives none any more).
+    for who looks once. Returns "starting", "never began" (too long without a first sign),
+    "working" or "silent" (it gives none any more).
     """
     if status.silent_s is None:
-        return "starting" if now - ordered <= deadlines.BEGIN_WITHIN else "overdue"
+        return "starting" if now - ordered <= deadlines.BEGIN_WITHIN else "never began"
     silent = status.silent_s > deadlines.SILENT_FOR
     if unchanged is not None:
         silent &= unchanged >= deadlines.BEATS_WITHIN

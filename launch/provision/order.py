@@ -137,7 +137,7 @@ def _order(
         )  # fmt: skip
         kept_plan.must_be_as_submitted(store.url, run, spec.record)
         spec = _with_keys(spec, provider, plan, say, clock)
-        # The last look before money is spent; a lid may have been shut since the swap.
+        # Read HEAD again before money is spent: this computer may have been suspended since then.
         if read_head(store, run).attempt != attempt:
             raise Fenced(f"run {run} went on without attempt {attempt}: nothing was ordered")
         if provider.caps.runs_installed_code:
@@ -165,7 +165,7 @@ def _order(
     try:
         collect(store, run, say)
     except (StoreError, Corrupt) as error:  # a machine may have made HEAD unreadable
-        say(f"what older attempts left could not be swept away now: {error}")
+        say(f"what older attempts left could not be removed now: {error}")
     return ordered
 
 

@@ -41,17 +41,16 @@ def close(
         return False  # a terminal's, or a newer Mimir's
     place = provider(machine.provider)
     spec = AttemptSpec(store.url, run, attempt.attempt)
-    if not place.caps.paid:
+    if place.caps.paid:
+        # Even if it seems to be gone: a list may be wrong, and ending it costs nothing.
+        place.end(spec, machine)
+        forget_keys(store, run, attempt.attempt)
+    else:
         alive = place.alive(machine)
         if alive is None:
             return False  # on another computer, and costs nothing
         if alive:
             place.end(spec, machine)
-    else:
-        place.end(
-            spec, machine
-        )  # even if it seems to be gone: a list may be wrong, the end is free
-        forget_keys(store, run, attempt.attempt)
     notes.record_gone(store, run, attempt.attempt, gone)
     return True
 

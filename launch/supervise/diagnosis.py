@@ -160,7 +160,7 @@ def diagnose(observed: Observation) -> Diagnosis:
     if liveness.overdue(current.machine, observed.order, now):
         return Diagnosis("lost", overtime.WHY, "failure")
     sign = liveness.presumed(status, observed.order.time, now, observed.unchanged)
-    if sign == "overdue":
+    if sign == "never began":
         waited = (now - observed.order.time) / 60
         return Diagnosis("lost", f"it gave no sign within {waited:.0f} min{said}", "failure")
     if sign == "silent":

@@ -61,7 +61,7 @@ class Follower:
         self._part = 0
         self._asked = float("-inf")
         self._ended_at = float("inf")
-        self._beat, self._changed = "", 0.0
+        self._watched = liveness.Watched(clock)
         self._silent = False
         self._away = False
 
@@ -135,9 +135,7 @@ class Follower:
         sign = notes.unless_damaged(notes.read_sign, self._store, self._run, self._attempt)
         if sign is None:
             return
-        if sign.beat != self._beat:
-            self._beat, self._changed = sign.beat, self._clock()
-        age = self._clock() - self._changed
+        age = self._watched.unchanged(self._run, self._attempt, sign.beat)
         silent = age > SILENT_AFTER * sign.heartbeat.interval_s
         if silent and not self._silent:
             self._say(

@@ -1,4 +1,4 @@
-"""Machines that bear our name, held against a store.
+"""Finds machines that bear our name and work for no run of a store, and ends them.
 
 The only place that may end what the store has no record of, and only on a user's word: two
 stores of one account look the same to a service, for both write the name of a run.

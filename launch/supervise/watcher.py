@@ -118,7 +118,7 @@ class Watcher:
             if found.kind == "over":
                 seal_if_done(self._store, status, status.at)
                 if diagnosis.is_finishing(self._store, observed, self._now()):
-                    return self._seen(status, False, False, "its worker writes its last words")
+                    return self._seen(status, False, False, "its worker writes the end of its log")
                 acted = self._close(status, Gone(self._now(), "over", found.why))
                 return self._seen(status, True, acted, found.why)
             return self._replace(observed, found)
@@ -143,7 +143,8 @@ class Watcher:
         if last is not None and kept is not None:  # what the store says may be a machine's
             last = replace(last, plan=kept.plan)
         if self._watched is not None:
-            return observe(status, last, self._provider, self._watched.unchanged(status))
+            unchanged = self._watched.unchanged(run, status.attempt, status.beat)
+            return observe(status, last, self._provider, unchanged)
         seen = look(self._store, status, last, self._provider, sleep=self._sleep, clock=self._clock)
         # While it was watched, somebody may have begun another attempt, whose order is another one.
         return seen if seen.status.attempt == status.attempt else self._observe(run)
@@ -198,7 +199,7 @@ class Watcher:
         choices = self._choose(self._store, plan, status, self._now(), self._say)
         ordered = order(
             self._store, run, choices, plan, self._say, after=status.attempt,
-            since=_since(observed),
+            since=observed.order.since,
         )  # fmt: skip
         sentence = f"attempt {ordered.attempt} is ordered: {runs.machine_text(ordered.machine)}"
         self._say(f"run {run}: {sentence}")
@@ -221,9 +222,8 @@ class Watcher:
         """(state, reason) if the run shall not go on."""
         if last is None:
             return "failed", "its order cannot be read, so that nobody knows what it may cost"
-        since = last.since or max(1, status.attempt)
-        asked_from = max(since, last.asked_from)
-        if status.attempt and stop_asked(self._store, status.run, asked_from, status.attempt):
+        since = last.since
+        if status.attempt and stop_asked(self._store, status.run, last.asked_from, status.attempt):
             return "stopped", "asked to stop"
         bounds = last.plan.limits
         why = budget.remaining(bounds, status, self._now()).why
@@ -232,13 +232,12 @@ class Watcher:
         if bounds.max_failures and diagnosis.failures(status, since) >= bounds.max_failures:
             return (
                 "failed",
-                f"{bounds.max_failures} of its machines or workers broke, the last "
-                + (f"one: {status.attempts[-1].end}"),
+                f"{bounds.max_failures} of its machines or workers broke, the last one: "
+                f"{status.attempts[-1].end}",
             )
         if diagnosis.without_progress(status, since):
-            return "failed", "two attempts have left no new step, the last one: " + (
-                status.attempts[-1].end
-            )
+            last_end = status.attempts[-1].end
+            return "failed", f"two attempts have left no new step, the last one: {last_end}"
         return None
 
     def _give_up(self, judged: Status, state: str, reason: str) -> Seen:
@@ -285,12 +284,6 @@ class Watcher:
             self._say(f"run {status.run}: {problem}")
         told = f"{sentence}; {status.warning}" if status.warning else sentence
         return Seen(status.run, status, over, acted, told, problem)
-
-
-def _since(observed: Observation) -> int:
-    """The attempt that a person ordered; orders of older Mimirs do not say."""
-    assert observed.order is not None
-    return observed.order.since or max(1, observed.status.attempt)
 
 
 def _theirs(status: Status) -> str:

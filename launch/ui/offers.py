@@ -130,7 +130,7 @@ def estimate_text(work: Workload, lines: Sequence[Line]) -> str:
 
 
 def _of_the_model(work: Workload, lines: Sequence[Line]) -> str:
-    """What to think of its rows: held against those GPUs of the table that were measured."""
+    """How good the model's rows are, by those GPUs of the table that were measured."""
     known = [
         (line.what, gpus.get(line.what.gpu))
         for line in lines

@@ -34,9 +34,9 @@ def measure(opened: Opened, peptides: Peptides, repeats: int, samples: int) -> d
         }
     result: dict[str, Any] = {"model": opened.source, "repeats": repeats, "nelbo": rows}
     if samples:
-        lengths = opened.vocabulary["lengths"]
-        label = 1 if any(lengths["interacting"]) else 0
-        histogram = lengths["interacting" if label else "background"]
+        lengths = opened.vocabulary.lengths
+        label = 1 if any(lengths.interacting) else 0
+        histogram = lengths.interacting if label else lengths.background
         drawn = sample(model, samples, Draw(label=label), histogram)
         quality = Quality.of(drawn, known_in(peptides))
         result["samples"] = {"drawn": len(drawn), **asdict(quality)}

@@ -49,9 +49,9 @@ def denoiser(content: bytes, config: Config, targets: int) -> Denoiser:
 
 def draw_some(engine: Engine, peptides: Peptides, count: int) -> list[str]:
     """Peptides from the EMA weights, with the label "interacting" where the data has pairs."""
-    lengths = vocabulary.of(peptides)["lengths"]
-    label = 1 if any(lengths["interacting"]) else 0
-    histogram = lengths["interacting" if label else "background"]
+    lengths = vocabulary.of(peptides).lengths
+    label = 1 if any(lengths.interacting) else 0
+    histogram = lengths.interacting if label else lengths.background
     draw = Draw(label=label, seed=engine.config.training.seed)
     with ema_weights(engine):
         return sample(engine.model, count, draw, histogram)

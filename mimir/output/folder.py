@@ -58,7 +58,7 @@ def files_of(record: RunRecord, head: Head, left: Left, peptides: Peptides) -> d
         model_object.FILE: left.content,
         "config.json": _json({"format": FORMAT, "mimir": __version__, "run": record.name,
                               "step": head.step, **config.as_dict()}),
-        "vocabulary.json": _json(vocabulary.of(peptides)),
+        "vocabulary.json": _json(vocabulary.of(peptides).as_json()),
         "samples.fasta": "".join(
             f">{record.name}_{n}\n{sample}\n" for n, sample in enumerate(samples, 1)
         ).encode(),

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import save
 from torch import Tensor
@@ -29,7 +28,7 @@ class Opened:
 
     model: Denoiser
     config: Config
-    vocabulary: dict[str, Any]
+    vocabulary: vocabulary.Vocabulary
     source: str
     """For people: which state of which run this is."""
     warning: str = ""
@@ -37,7 +36,7 @@ class Opened:
 
     def target_index(self, name: str) -> int:
         """Index of a target protein by name. Raises BadInput that offers the nearest names."""
-        known: list[str] = self.vocabulary["targets"]
+        known = self.vocabulary.targets
         if name not in known:
             meant = near(name, known)
             hint = f"; near are {', '.join(meant)}" if meant else ""
@@ -56,10 +55,9 @@ def from_folder(folder: Path) -> Opened:
     body = codec.unsealed(found["config.json"], FOLDER_FORMAT, f"{folder}: config.json")
     for name in ("mimir", "run", "step"):
         body.pop(name, None)
-    where = f"{folder}: vocabulary.json"
-    words = vocabulary.checked(codec.decode(found["vocabulary.json"], where), where)
+    words = vocabulary.decode(found["vocabulary.json"], f"{folder}: vocabulary.json")
     config = Config.from_dict(body)
-    model = export.denoiser(found[model_object.FILE], config, words["no_target"])
+    model = export.denoiser(found[model_object.FILE], config, words.no_target)
     return Opened(model, config, words, str(folder))
 
 
@@ -82,7 +80,7 @@ def from_run(store: Store, run: str) -> Opened:
         content = store.get(stored.key, size=stored.size, sha256=stored.sha256)
         model_object.samples_in(content, stored.key)
         words = vocabulary.of(peptides)
-        model = export.denoiser(content, config, words["no_target"])
+        model = export.denoiser(content, config, words.no_target)
         return Opened(model, config, words, f"run {run}, finished")
     except (Corrupt, NotFound) as error:
         if not head.kept:
@@ -103,7 +101,7 @@ def _from_checkpoint(store: Store, run: str, head: Head) -> Opened:
         if name.startswith("ema.")
     }
     words = vocabulary.of(peptides)
-    model = export.denoiser(save(weights), config, words["no_target"])
+    model = export.denoiser(save(weights), config, words.no_target)
     state = "at its last checkpoint" if head.state == "done" else "unfinished"
     return Opened(model, config, words, f"run {run}, {state}, at step {kept.step}", warning)
 

@@ -8,7 +8,7 @@ float32 the tail is cut off, which works like a lower temperature (Zheng et al. 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -75,7 +75,7 @@ def sample(
     model: Denoiser,
     count: int,
     draw: Draw,
-    histogram: list[int],
+    histogram: Sequence[int],
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[str]:
     """Draw peptides.
@@ -99,7 +99,7 @@ def sample(
     return out[:count]
 
 
-def _blank(number: Tensor, draw: Draw, histogram: list[int]) -> tuple[Tensor, Tensor]:
+def _blank(number: Tensor, draw: Draw, histogram: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Masked tokens int64 [n, P] and lengths int64 [n] of these peptides."""
     if draw.pattern:
         length = torch.full(number.shape, len(draw.pattern))

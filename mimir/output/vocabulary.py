@@ -1,5 +1,6 @@
 """What the numbers in a model's weights mean: letters, labels, targets, lengths."""
 
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -7,62 +8,73 @@ import numpy as np
 from mimir.data.alphabet import LETTERS, MASK, MAX_LENGTH, STANDARD
 from mimir.data.pack import TRAIN, Peptides
 from mimir.errors import BadInput, Corrupt
+from mimir.runs import codec
+from mimir.runs.ranges import Size
 
 FORMAT = 1
+LABELS = ("background", "interacting", "not told")
+"""What the model's labels 0, 1 and 2 mean."""
 
 
-def of(peptides: Peptides) -> dict[str, Any]:
-    """The vocabulary of a model that was trained on these peptides, as plain JSON."""
-    lengths: dict[str, list[int]] = {}
-    for name, label in (("background", 0), ("interacting", 1)):
+@dataclass(frozen=True)
+class Lengths:
+    """Training peptides of each length, 0 to MAX_LENGTH."""
+
+    background: tuple[Size, ...]
+    interacting: tuple[Size, ...]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """letters: by token; standard: those that are sampled; mask: the token that hides one.
+
+    targets: names by index; no_target: the index that stands for none of them; pairs: training
+    peptides of each.
+    """
+
+    targets: tuple[str, ...]
+    no_target: Size
+    pairs: tuple[Size, ...]
+    lengths: Lengths
+    letters: str
+    standard: str
+    mask: Size
+    labels: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as a JSON object that bears its format."""
+        return {"format": FORMAT, **asdict(self)}
+
+
+def of(peptides: Peptides) -> Vocabulary:
+    """The vocabulary of a model that was trained on these peptides."""
+    counted = []
+    for label in (0, 1):
         rows = peptides.subset(TRAIN, label)
         counts = np.bincount(peptides.lengths[rows], minlength=MAX_LENGTH + 1)
-        lengths[name] = [int(count) for count in counts]
+        counted.append(tuple(int(count) for count in counts))
     trained = peptides.targets[peptides.subset(TRAIN, 1)]
-    pairs = np.bincount(trained, minlength=len(peptides.vocabulary))
-    return {
-        "format": FORMAT,
-        "letters": LETTERS,
-        "standard": STANDARD,
-        "mask": MASK,
-        "labels": ["background", "interacting", "not told"],
-        "targets": list(peptides.vocabulary),
-        "no_target": len(peptides.vocabulary),
-        "pairs": pairs.tolist(),
-        "lengths": lengths,
-    }
+    known = len(peptides.vocabulary)
+    pairs = np.bincount(trained, minlength=known).tolist()
+    return Vocabulary(
+        peptides.vocabulary, known, tuple(pairs), Lengths(*counted), LETTERS, STANDARD, MASK, LABELS
+    )
 
 
-def checked(value: Any, where: str) -> dict[str, Any]:
-    """The vocabulary itself, if it can be used as one.
+def decode(data: bytes, where: str) -> Vocabulary:
+    """The vocabulary of a pulled model, from its file.
 
     Raises:
-        BadInput: it has another format or other letters.
-        Corrupt: a part of it is missing or of another kind.
+        OtherFormat: it has another format.
+        BadInput: it has other letters.
+        Corrupt: a part of it is missing, of another kind, or does not fit the others.
     """
-    if not isinstance(value, dict):
-        raise Corrupt(f"{where} is damaged: it holds no object")
-    if value.get("format", FORMAT) != FORMAT or value.get("letters", LETTERS) != LETTERS:
-        raise BadInput(f"{where} is of another format than {FORMAT}, or has other letters")
-    targets, pairs = value.get("targets"), value.get("pairs")
-    if not isinstance(targets, list) or not all(isinstance(name, str) for name in targets):
-        raise Corrupt(f"{where} is damaged: its targets are no list of names")
-    if value.get("no_target") != len(targets):
-        raise Corrupt(f"{where} is damaged: no_target is not the number of targets")
-    if not _counts(pairs, len(targets)):
-        raise Corrupt(f"{where} is damaged: it has no count of pairs for each target")
-    lengths = value.get("lengths")
-    names = ("background", "interacting")
-    if not isinstance(lengths, dict) or not all(
-        _counts(lengths.get(name), MAX_LENGTH + 1) for name in names
-    ):
-        raise Corrupt(f"{where} is damaged: it has no counts of peptides by length")
-    return value
-
-
-def _counts(value: Any, number: int) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == number
-        and all(type(one) is int and 0 <= one < 2**53 for one in value)
-    )
+    found = codec.typed(Vocabulary, codec.unsealed(data, FORMAT, where), where)
+    if (found.letters, found.standard, found.mask) != (LETTERS, STANDARD, MASK):
+        raise BadInput(f"{where} has other letters than this Mimir's")
+    if not found.no_target == len(found.targets) == len(found.pairs):
+        raise Corrupt(f"{where} is damaged: no_target and pairs do not fit its targets")
+    lengths = found.lengths
+    if not len(lengths.background) == len(lengths.interacting) == MAX_LENGTH + 1:
+        raise Corrupt(f"{where} is damaged: it does not count peptides of 0 to {MAX_LENGTH}")
+    return found

@@ -32,7 +32,7 @@ from mimir.runs.ranges import (
     Time,
 )
 from mimir.runs.retention import best_of
-from mimir.runs.store import Store, create_once
+from mimir.runs.store import Store, Versioned, create_once
 
 T = TypeVar("T")
 
@@ -132,12 +132,11 @@ def write_heartbeat(store: Store, run: str, attempt: int, heartbeat: Heartbeat) 
 
 def read_sign(store: Store, run: str, attempt: int) -> Sign | None:
     """The attempt's last heartbeat, with what its life is judged by."""
-    key = layout.heartbeat_key(run, attempt)
-    found = store.read(key)
+    found = _machines(store, layout.heartbeat_key(run, attempt), Heartbeat)
     if found is None:
         return None
-    heartbeat = codec.typed(Heartbeat, codec.unsealed(found.data, FORMAT, key, machines=True), key)
-    return Sign(heartbeat, found.written, f"{found.written} {found.version}")
+    heartbeat, at = found
+    return Sign(heartbeat, at.written, f"{at.written} {at.version}")
 
 
 def read_heartbeat(store: Store, run: str, attempt: int) -> Heartbeat | None:
@@ -150,8 +149,15 @@ def record_outcome(store: Store, run: str, attempt: int, outcome: Outcome) -> bo
     return create_once(store, layout.outcome_key(run, attempt), _encoded(asdict(outcome)))
 
 
+def read_end(store: Store, run: str, attempt: int) -> tuple[Outcome, float] | None:
+    """How the attempt ended, and when that was written: unix s by the store's clock."""
+    found = _machines(store, layout.outcome_key(run, attempt), Outcome)
+    return (found[0], found[1].written) if found else None
+
+
 def read_outcome(store: Store, run: str, attempt: int) -> Outcome | None:
-    return _machines(store, layout.outcome_key(run, attempt), Outcome)
+    end = read_end(store, run, attempt)
+    return end[0] if end else None
 
 
 def record_machine(store: Store, run: str, attempt: int, machine: Machine) -> bool:
@@ -259,7 +265,8 @@ def record_unended(store: Store, run: str, attempt: int, unended: Unended) -> bo
 
 
 def read_unended(store: Store, run: str, attempt: int) -> Unended | None:
-    return _machines(store, layout.unended_key(run, attempt), Unended)
+    found = _machines(store, layout.unended_key(run, attempt), Unended)
+    return found[0] if found else None
 
 
 def unless_damaged(
@@ -314,18 +321,21 @@ def _encoded(body: dict[str, Any]) -> bytes:
     return codec.sealed(short, FORMAT)
 
 
-def _read(store: Store, key: str, kind: type[T], *, machines: bool = False) -> T | None:
+def _read(store: Store, key: str, kind: type[T]) -> T | None:
     """The document under the key, None if there is none. OtherFormat for another format, Corrupt
     for what is no such document."""
-    value = _value(store, key, machines=machines)
+    value = _value(store, key)
     return None if value is None else codec.typed(kind, value, key)
 
 
-def _machines(store: Store, key: str, kind: type[T]) -> T | None:
-    """As `_read`, of what a machine writes: of another format it is Corrupt."""
-    return _read(store, key, kind, machines=True)
-
-
-def _value(store: Store, key: str, *, machines: bool = False) -> dict[str, Any] | None:
+def _machines(store: Store, key: str, kind: type[T]) -> tuple[T, Versioned] | None:
+    """As `_read`, of what a machine writes, with its bytes: of another format it is Corrupt."""
     found = store.read(key)
-    return codec.unsealed(found.data, FORMAT, key, machines=machines) if found else None
+    if found is None:
+        return None
+    return codec.typed(kind, codec.unsealed(found.data, FORMAT, key, machines=True), key), found
+
+
+def _value(store: Store, key: str) -> dict[str, Any] | None:
+    found = store.read(key)
+    return codec.unsealed(found.data, FORMAT, key) if found else None

@@ -120,8 +120,9 @@ class Plan:
 class Order:
     """One machine for one attempt. time and deadline in unix s by the store's clock.
 
-    since: the attempt that a person ordered, of which this one is a replacement; 0 for itself.
-    What was asked and what broke since then counts for this attempt too. looked: up to this
+    since: the attempt that a person ordered, of which this one is a replacement, or
+    this one itself; 0 where no watcher looks after it. What was asked and what broke since then
+    counts for this attempt too. looked: up to this
     attempt there was no request to stop when HEAD had gone past it, so that none can be there.
     refused: (first, last) of older attempts that never had a machine. by: who ordered it, for
     people. step, kept and lineage: what HEAD named when the order was written.

@@ -33,7 +33,8 @@ SILENT_AFTER = 4.0
 
 @dataclass(frozen=True)
 class AttemptStatus:
-    """One attempt. end: "" while it may be working, else one sentence; times in unix s.
+    """One attempt. end: "" while it may be working, else one sentence; ended_at: when that was
+    written, in unix s by the store's clock.
 
     cause: who ended it, as Outcome.cause. unended: why its machine could not end itself, "" if
     it did not say so. order and machine: order.json and machine.json. gone: since when its
@@ -315,7 +316,8 @@ def _attempts(store: Store, run: str, head: Head, order: Order | None) -> tuple[
 
 def _attempt(store: Store, run: str, head: Head, number: int) -> AttemptStatus:
     wrong: list[str] = []
-    outcome = notes.unless_damaged(notes.read_outcome, store, run, number, wrong)
+    ending = notes.unless_damaged(notes.read_end, store, run, number, wrong)
+    outcome, ended_at = ending or (None, None)
     unended = notes.unless_damaged(notes.read_unended, store, run, number, wrong)
     from_step = dict(head.lineage).get(number)
     gone = notes.read_gone(store, run, number)
@@ -332,7 +334,7 @@ def _attempt(store: Store, run: str, head: Head, number: int) -> AttemptStatus:
         from_step=from_step,
         end=end,
         exit_code=outcome.exit_code if outcome else None,
-        ended_at=outcome.time if outcome else None,
+        ended_at=ended_at,
         cause=outcome.cause if outcome else "",
         unended=unended.reason if unended else "",
         machine=notes.read_machine(store, run, number),

@@ -32,7 +32,7 @@ ZULU = {"key": "zulu/HEAD", "step": 16, "attempt": 2, "size": 5, "sha256": DIGES
 
 @dataclass(frozen=True)
 class Attack:
-    """kind: of ../shared list of faults. refused: the store does not let it happen.
+    """act: what the machine writes. refused: the store does not let it happen. tells: as above.
 
     spares: the run itself goes on as if nothing had been written. old: done with the keys of the
     attempt before.
@@ -94,7 +94,9 @@ def _now(m: Machine2) -> dict[str, Any]:
 
 def _model(content: bytes, **changes: Any) -> Callable[[Machine2], None]:
     def act(m: Machine2) -> None:
-        stored = m.store.put_content(f"mid/a0002/model-{time.time_ns():012x}-model.tar", content)
+        stored = m.store.put_content(
+            f"mid/a0002/model-{time.time_ns():012x}-model.safetensors", content
+        )
         m.head(state="done", reason=EVIL, model={**stored.__dict__, **changes})
 
     return act
@@ -298,8 +300,8 @@ _CONTENTS = [
     Attack("all its objects deleted", _vanish),
     Attack("old keys: old checkpoints replaced", lambda m: [
         m.old.put(key, b"x") for key in list(m.old.list("mid/a0001/s"))] and None),
-    Attack("model: no archive", _model(b"\x80\x04cos\nsystem\n")),
-    Attack("model: programs and links", _model(_archive(**{
+    Attack("model: a pickle", _model(b"\x80\x04cos\nsystem\n")),
+    Attack("model: an archive with programs and links", _model(_archive(**{
         "numpy.py": b"evil", "../../evil.py": b"evil", "/tmp/evil": b"x", "\u202egnp.py": b"x",
         "config.json": b'{"model":{"layers":1000000000,"dim":1000000000}}', "report.html": b"x",
         "model.safetensors": b"\xff" * 8 + b"{}", ".bashrc": b"x"}))),

@@ -37,7 +37,7 @@ def folder_of(engine: Engine, path: Path) -> Path:
     (path / "model.safetensors").write_bytes(model_object.encode(export.weights(engine), []))
     body = {"format": 1, "mimir": "0", "run": "r", "step": 11, **engine.config.as_dict()}
     (path / "config.json").write_text(json.dumps(body))
-    (path / "vocabulary.json").write_text(json.dumps(vocabulary.of(data)))
+    (path / "vocabulary.json").write_text(json.dumps(vocabulary.of(data).as_json()))
     return path
 
 
@@ -54,7 +54,7 @@ def test_a_folder_opens_as_the_model_that_was_trained(trained: Engine, tmp_path:
 
     opened = model_file.from_folder(folder_of(trained, tmp_path / "m"))
     assert opened.config == trained.config
-    assert opened.vocabulary["targets"] == ["P00000", "P00001", "P00002"]
+    assert opened.vocabulary.targets == ("P00000", "P00001", "P00002")
     device_data = toys.device_data()
     with ema_weights(trained):
         wanted = evaluate(trained.model, device_data, 20)
@@ -89,7 +89,7 @@ def test_a_folder_without_a_file(trained: Engine, tmp_path: Path, name: str) -> 
     ("config.json", b'{"format": 1, "preset": "x", "model": {"dim": 32}}', Corrupt, "not fit"),
     ("config.json", b'{"format": 1, "preset": "x", "mode": {}}', BadInput, "no section 'mode'"),
     ("vocabulary.json", b"\xff", Corrupt, "vocabulary.json is not JSON"),
-    ("vocabulary.json", b"{}", Corrupt, "is damaged"),
+    ("vocabulary.json", b"{}", Corrupt, "has no format number"),
     ("vocabulary.json", b"[]", Corrupt, "holds a JSON list"),
     ("vocabulary.json", b"[" * 100_000, Corrupt, "nested more than 32 deep"),
 ])  # fmt: skip

@@ -25,7 +25,7 @@ def done() -> tuple[MemoryStore, Head]:
     raise_attempt(store, "r", orders.by_hand("terminal", NOW), clock=lambda: NOW)
     attempt = Attempt.claim(store, "r", 1)
     attempt.commit(9, b"state", 0.5)
-    return store, attempt.finish("done", model=attempt.put_model("model.tar", b"weights"))
+    return store, attempt.finish("done", model=attempt.put_model("model.safetensors", b"weights"))
 
 
 def forge(store: MemoryStore, **what: object) -> None:

@@ -20,7 +20,6 @@ import pytest
 import s3transfer.exceptions
 import urllib3.exceptions
 
-from mimir.connections import CA_FILES, PROXIES
 from mimir.errors import BAD_CONFIG, INTERRUPTED, BadInput, MimirError, StoreDenied, StoreError
 from mimir.runs import s3_credentials, s3_failures
 from mimir.runs.s3_store import S3Store
@@ -248,12 +247,9 @@ def test_the_region_that_is_used_is_in_the_url(aws: Path, monkeypatch: pytest.Mo
     ],
 )
 def test_certificates_and_proxies(
-    monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], says: str
+    connected_by: Callable[[dict[str, str]], None], environ: dict[str, str], says: str
 ) -> None:
-    for name in (*CA_FILES, *PROXIES):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)
+    connected_by(environ)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"https://127.0.0.1:{listening.getsockname()[1]}"
         store = S3Store(Bucket("b", endpoint=url, region="r"), tries=1, read_timeout=1)

@@ -20,7 +20,7 @@ from tests.runs.memory import MemoryStore
 
 NOW = 10_000.0
 WRONG = 1e12
-"""What a machine's clock may say, which nobody holds against the store's."""
+"""What a machine's clock may say, which nobody compares with the store's."""
 
 
 def _create(store: Store, name: str = "demo") -> None:
@@ -163,6 +163,13 @@ def test_the_first_outcome_stays(run: MemoryStore) -> None:
     assert notes.record_outcome(run, "demo", 1, first)
     assert not notes.record_outcome(run, "demo", 1, Outcome(0, "", NOW, 9))
     assert notes.read_outcome(run, "demo", 1) == first
+
+
+def test_an_attempt_ends_by_the_clock_of_the_store(run: MemoryStore) -> None:
+    _claim(run)
+    run.clock = lambda: NOW
+    assert notes.record_outcome(run, "demo", 1, Outcome(1, "crashed", 5.0, 0))
+    assert derive(run, "demo", NOW).attempts[0].ended_at == NOW
 
 
 @pytest.mark.parametrize(

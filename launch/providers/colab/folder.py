@@ -1,7 +1,7 @@
 """Where the provider keeps on this computer what belongs to a session of Colab.
 
     <state>/mimir/colab/<store>/<session>/    while it lives: tokens, the cell, what it printed
-    <state>/mimir/colab/<store>/<session>.log its last words afterwards
+    <state>/mimir/colab/<store>/<session>.log the end of its output afterwards
     <state>/mimir/colab/…/home-*, got-*       of a command that runs now
 
 All of it can be read by its owner only.

@@ -2,9 +2,8 @@
 
 A container has a name made of run and attempt and labels that say whose it is, so that it is
 found again after its launcher has died. What it may reach is what it needs: of a file store the
-folder of its run is bound, what it only reads there read-only, and then there is no network; keys
-lie in a file that only their owner
-reads, and neither in arguments nor in what the engine shows of a container.
+folder of its run is bound, what it only reads there read-only, and then there is no network. Keys
+lie in a file that only their owner reads, neither in arguments nor in what the engine shows.
 """
 
 import csv
@@ -21,6 +20,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from launch.contract import deadlines, state
+from launch.contract.cloud import machine_name
 from launch.contract.errors import NoCapacity, NotGone, ProviderError, UnknownOutcome
 from launch.contract.offer import Offer
 from launch.contract.provider import AttemptSpec, Caps, Check, Machine
@@ -302,7 +302,7 @@ def _bound(source: Path, target: str, *options: str) -> list[str]:
 
 
 def _name(spec: AttemptSpec) -> str:
-    return f"mimir-{spec.run}-a{spec.attempt:04d}"
+    return machine_name(spec.run, spec.attempt)
 
 
 def _folder(spec: AttemptSpec) -> Path:

@@ -284,7 +284,7 @@ class World:
 def made(forks: Forks, provider: str, endpoint: str, data: Path) -> Iterator[World]:
     """A world with a bucket of its own.
 
-    At its end all that was asked and answered is held against the service's document.
+    At its end all that was asked and answered is checked against the service's document.
     """
     with tempfile.TemporaryDirectory(prefix="world-") as name:
         folder = Path(name)

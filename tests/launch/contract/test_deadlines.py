@@ -122,7 +122,8 @@ def test_watch_resume_and_submit_agree_about_a_machine_at_each_minute(
         found = diagnose(observe(status, order))
         said.add(found.kind)
         # Who has watched all the while says the same, but for the moment until it sees no change.
-        assert found == diagnose(observe(status, order, unchanged=watched.unchanged(status)))
+        unchanged = watched.unchanged("run", status.attempt, status.beat)
+        assert found == diagnose(observe(status, order, unchanged=unchanged))
         try:  # what both submit and resume ask before they begin an attempt
             options.check_free(desk.store, "run", "")
             free = True
@@ -133,7 +134,7 @@ def test_watch_resume_and_submit_agree_about_a_machine_at_each_minute(
 
 
 OWN_CLOCK = {
-    # What a computer dates for people, or holds against itself alone.
+    # What a computer dates for people, or compares with its own clock alone.
     "launch/doctor.py", "launch/payload/credentials.py", "launch/providers/colab/folder.py",
     "launch/providers/colab/provider.py", "launch/providers/colab/session.py",
     "launch/providers/docker/provider.py", "launch/providers/lambda_cloud/adapter.py",

@@ -6,6 +6,7 @@ import json.decoder as json_decoder
 import socket
 import ssl
 import zlib
+from collections.abc import Callable
 
 import h11
 import httpcore
@@ -21,7 +22,6 @@ from launch.contract.errors import (
 )
 from launch.providers import failures, http
 from launch.providers.http import Http
-from mimir.connections import CA_FILES, PROXIES
 from mimir.errors import BadInput, MimirError
 from tests import exceptions
 
@@ -269,12 +269,9 @@ def test_every_exception_of_the_libraries_below_is_told() -> None:
     ],
 )
 def test_settings_that_the_user_must_mend(
-    monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], says: str
+    connected_by: Callable[[dict[str, str]], None], environ: dict[str, str], says: str
 ) -> None:
-    for name in (*CA_FILES, *PROXIES):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)
+    connected_by(environ)
     failures.ssl_context.cache_clear()
     try:
         for ask in ("read", "send"):

@@ -1,4 +1,4 @@
-"""Offers held against a plan: which first, for how long, and what is said where none will do."""
+"""Which offers suit a plan: which first, for how long, and what is said where none will do."""
 
 from dataclasses import replace
 

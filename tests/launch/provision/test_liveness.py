@@ -19,7 +19,6 @@ from mimir.runs.record import RunRecord, create_run
 from mimir.runs.status import derive
 from mimir.runs.store import Store
 from tests.launch.conftest import Clock, Fake
-from tests.launch.paper import attempt, status
 from tests.runs.memory import MemoryStore
 
 NOW = 5000.0
@@ -123,8 +122,7 @@ def test_who_looks_again_and_again_remembers_each_attempt() -> None:
         (1, "a", 30, 0), (1, "a", 30, 30), (1, "a", 5, 60), (1, "b", 30, 0), (1, "b", 1, 30),
         (2, "b", 30, 0), (2, "", 30, 0), (2, "", 1, 30),
     ):  # fmt: skip
-        seen = status(*(attempt(n + 1) for n in range(number)), beat=beat)
-        assert watched.unchanged(seen) == unchanged
+        assert watched.unchanged("run", number, beat) == unchanged
         clock.now += wait
 
 
