@@ -8,16 +8,12 @@ block, and who goes first changes, so that a busy machine slows both alike. A bl
 commits: a checkpoint of some size, then one swap of HEAD; or, for `swap`, the swap alone.
 """
 
-import json
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
-from bench.compare_revisions import ROOT, Impossible, tree_of
+from bench.checkouts import ROOT, Process, tree_of
 from mimir import cli
 from mimir.errors import BadInput
 
@@ -25,76 +21,40 @@ BASE = "39ed874"
 """The last revision whose file store took locks."""
 KINDS = {"commit": 1 << 20, "swap": 0}
 """Bytes of the checkpoint in each kind of block."""
+WORKER = """
+import json, sys, time
+from dataclasses import replace
+from pathlib import Path
+from mimir.runs.commit import Attempt
+from mimir.runs.head import Head
+from mimir.runs.layout import head_key
+from mimir.runs.store import open_store
+try:
+    from mimir.runs.begin import raise_attempt
+except ImportError:  # of an older revision
+    from mimir.runs.commit import raise_attempt
+
+store = open_store(Path(sys.argv[1]).as_uri())
+store.put_if_absent(head_key("bench"), Head(run="bench").to_bytes())
+attempt = Attempt.claim(store, "bench", raise_attempt(store, "bench"))
+step = 0
+print("true", flush=True)
+for line in sys.stdin:
+    size, count = map(int, line.split())
+    content = bytes(size)
+    began = time.perf_counter(), time.process_time()
+    for _ in range(count):
+        step += 1
+        if content:
+            attempt.commit(step, content, None)
+        else:
+            attempt._register.swap(lambda head: replace(head, step=step))
+    took = time.perf_counter() - began[0], time.process_time() - began[1]
+    print(json.dumps(took), flush=True)
+"""
+"""For each line "BYTES COMMITS" it prints what so many commits took; at first true."""
 Took = tuple[float, float]
 """Seconds of the clock, and of the processor, for a block."""
-
-
-def _work(folder: str) -> None:
-    """A process of one revision: for each line "KIND COMMITS" it prints what they took."""
-    from dataclasses import replace
-
-    from mimir.runs.commit import Attempt
-    from mimir.runs.head import Head
-    from mimir.runs.layout import head_key
-    from mimir.runs.store import open_store
-
-    try:
-        from mimir.runs.begin import raise_attempt
-    except ImportError:  # of the older revision
-        from mimir.runs.commit import raise_attempt  # type: ignore[attr-defined, no-redef]
-
-    store = open_store(Path(folder).as_uri())
-    store.put_if_absent(head_key("bench"), Head(run="bench").to_bytes())
-    attempt = Attempt.claim(store, "bench", raise_attempt(store, "bench"))
-    step = 0
-
-    def advanced(head: Head) -> Head:
-        return replace(head, step=step)
-
-    print("ready", flush=True)
-    for line in sys.stdin:
-        kind, count = line.split()
-        content = bytes(KINDS[kind])
-        began = time.perf_counter(), time.process_time()
-        for _ in range(int(count)):
-            step += 1
-            if content:
-                attempt.commit(step, content, None)
-            else:
-                attempt._register.swap(advanced)
-        took = time.perf_counter() - began[0], time.process_time() - began[1]
-        print(json.dumps(took), flush=True)
-
-
-class Side:
-    """One revision's process."""
-
-    def __init__(self, tree: Path, folder: Path) -> None:
-        # Run as a script with the tree's own modules: an older tree has no such module.
-        self._process = subprocess.Popen(
-            [sys.executable, __file__, "--work", str(folder)], cwd=tree,
-            env={"PYTHONPATH": str(tree), "PATH": "/usr/bin:/bin"},
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        self._read()
-
-    def block(self, kind: str, count: int) -> Took:
-        """What so many commits took."""
-        assert self._process.stdin is not None
-        print(kind, count, file=self._process.stdin, flush=True)
-        wall, cpu = json.loads(self._read())
-        return wall, cpu
-
-    def end(self) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-    def _read(self) -> str:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise BadInput("a revision's process has ended: its message stands above")
-        return line
 
 
 def measure(
@@ -120,18 +80,18 @@ def measure(
     if blocks < 2 or commits < 1:
         raise BadInput("--blocks must be at least 2, --commits at least 1")
     scratch = Path(tempfile.mkdtemp(prefix="mimir-commits-", dir=folder or None))
-    sides: list[Side] = []
+    sides: list[Process] = []
     try:
         for word in (one, other):
-            sides.append(Side(tree_of(word, scratch).folder, scratch / f"store{len(sides)}"))
-        for kind in KINDS:
+            store = str(scratch / f"store{len(sides)}")
+            sides.append(Process(tree_of(word, scratch), "-c", WORKER, store))
+            sides[-1].answer()
+        for kind, size in KINDS.items():
             took: tuple[list[Took], list[Took]] = ([], [])
             for block in range(blocks):
                 for which in (0, 1) if block % 2 else (1, 0):
-                    took[which].append(sides[which].block(kind, commits))
+                    took[which].append(sides[which].ask(f"{size} {commits}"))
             _show(kind, commits, took[0][1:], took[1][1:])
-    except Impossible as error:
-        raise BadInput(str(error)) from error
     finally:
         for side in sides:
             side.end()
@@ -150,7 +110,4 @@ def _show(kind: str, commits: int, one: list[Took], other: list[Took]) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--work"]:
-        _work(sys.argv[2])
-    else:
-        cli.run("python -m bench.commits", measure)
+    cli.run("python -m bench.commits", measure)

@@ -31,9 +31,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.checkouts import ROOT, Tree, environment, tree_of
 from bench.digests import Digests, differences, digest, of_checkpoint, of_metrics, tensors
+from mimir.errors import BadInput
 
-ROOT = Path(__file__).resolve().parent.parent
 BASE = "61ca884"
 STORES, RUNS = ("file", "s3"), ("whole", "torn")
 KEYS = {"AWS_ACCESS_KEY_ID": "compare", "AWS_SECRET_ACCESS_KEY": "compare-compare"}
@@ -43,14 +44,6 @@ LIMIT = 600.0
 
 class Impossible(Exception):
     """It could not be tried; the message is for people."""
-
-
-@dataclass(frozen=True)
-class Tree:
-    """A checkout: what to call it, and its folder."""
-
-    title: str
-    folder: Path
 
 
 def table(trees: Sequence[Tree], found: Sequence[Digests]) -> str:
@@ -101,7 +94,7 @@ class Trial:
         """The tree's own modules, and nothing of the user's."""
         home = str(self.folder)
         return {
-            **os.environ, **KEYS, "PYTHONPATH": str(self.tree.folder), "HOME": home,
+            **environment(self.tree), **KEYS, "HOME": home,
             "XDG_STATE_HOME": home, "XDG_CACHE_HOME": home, "XDG_DATA_HOME": home,
             "AWS_EC2_METADATA_DISABLED": "true", "OMP_NUM_THREADS": "1",
         }  # fmt: skip
@@ -274,31 +267,6 @@ def moto(scratch: Path) -> Iterator[str]:
         server.wait()
 
 
-def tree_of(word: str, scratch: Path) -> Tree:
-    """The checkout that a word means: a folder, else a git revision of this repository.
-
-    Raises:
-        Impossible: it is neither.
-    """
-    folder = Path(word).expanduser()
-    if folder.is_dir():
-        if not (folder / "launch" / "__main__.py").exists():
-            raise Impossible(f"folder {word} holds no checkout of Mimir: it has no launch/")
-        return Tree(folder.resolve().name, folder.resolve())
-    shown = subprocess.run(
-        ["git", "rev-parse", "--verify", "--quiet", f"{word}^{{commit}}"], cwd=ROOT,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if shown.returncode:
-        raise Impossible(f"{word!r} is neither a folder nor a git revision of {ROOT}")
-    place = Path(tempfile.mkdtemp(dir=scratch, prefix="tree-"))
-    packed = subprocess.run(
-        ["git", "archive", shown.stdout.strip()], cwd=ROOT, capture_output=True, check=True
-    )
-    subprocess.run(["tar", "-x", "-C", str(place)], input=packed.stdout, check=True)
-    return Tree(word, place)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code; see the top of this file."""
     about = __doc__ or ""
@@ -324,7 +292,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with ExitStack() as stack:
             s3 = stack.enter_context(moto(scratch)) if "s3" in stores else ""
             found = [tried(tree, stores, words.steps, scratch, s3) for tree in trees]
-    except Impossible as error:
+    except (Impossible, BadInput) as error:
         print(f"compare_revisions.py: {error}", file=sys.stderr)
         return 2
     finally:

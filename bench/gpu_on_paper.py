@@ -35,7 +35,6 @@ from triton.compiler import ASTSource
 CUDA = torch.device("cuda", 0)
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 ACCESS = re.compile(r"\b(ld|st)\.global(?:\.(?!v\d)[a-zA-Z_][\w:]*)*?(?:\.v(\d))?\.[bfsu](\d+)\b")
-
 WRITTEN = re.compile(r"^(\w+) = async_compile\.triton\('\w+', '''\n(.*?)''', dev", re.S | re.M)
 """Name and text of a kernel in a program that inductor wrote."""
 
@@ -167,11 +166,7 @@ class Paper:
         return found
 
     def _launches(self, source: str, graph: Any) -> Iterator[Launch]:
-        kernels = dict(
-            re.findall(
-                r"^(\w+) = async_compile\.triton\('\w+', '''\n(.*?)''', dev", source, re.S | re.M
-            )
-        )
+        kernels = dict(WRITTEN.findall(source))
         products = [node for node in graph.graph.nodes if node.target in _PRODUCTS]
         ours = [node for node in graph.graph.nodes if str(node.target).startswith("mimir.")]
         body = source[source.rindex("def call(") :]
@@ -340,6 +335,8 @@ def _believe(properties: Any, capability: tuple[int, int], target: GPUTarget) ->
         (utils, "is_big_gpu", lambda *a, **k: True),
         (_triton, "triton_hash_with_backend", lambda *a: "paper"),
         (triton_helpers, "set_driver_to_gpu", lambda: None),
+        # The method itself needs a torch that is built for CUDA.
+        (FakeTensor, "copy_", lambda to, source: torch.ops.aten.copy_.default(to, source)),
     ]
     for where, name, value in replaced:
         setattr(where, name, value)

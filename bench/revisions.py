@@ -5,18 +5,17 @@ turn, so that what else goes on in the machine falls on both.
 """
 
 import json
-import os
+import shutil
 import statistics
-import subprocess
-import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from bench.checkouts import ROOT, Process, tree_of
 from mimir import cli
-from mimir.errors import BadInput, MimirError
+from mimir.errors import BadInput
 
-ROOT = Path(__file__).resolve().parent.parent
 TRAINER = """
 import json, sys, time
 from pathlib import Path
@@ -48,43 +47,6 @@ for line in sys.stdin:
 WARM_UP, GPU_WARM_UP = 2, 64
 
 
-class Trainer:
-    """A checkout's engine, in a process of its own."""
-
-    def __init__(self, tree: Path, preset: str, device: str, data: str) -> None:
-        steps = WARM_UP if device == "cpu" else GPU_WARM_UP
-        self.tree = tree
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", TRAINER, preset, device, data, str(steps)], cwd=tree, text=True,
-            env={**os.environ, "PYTHONPATH": _path(tree)}, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )  # fmt: skip
-
-    def answer(self) -> float:
-        """Seconds a step, of the next thing that it has done.
-
-        Raises:
-            MimirError: it has ended; its own words are on stderr.
-        """
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise MimirError(f"the trainer of {self.tree} ended; its own words are above")
-        found: float = json.loads(line)
-        return found
-
-    def take(self, steps: int) -> float:
-        """Take these steps; seconds a step."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{steps}\n")
-        self.process.stdin.flush()
-        return self.answer()
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
 def main(
     before: str, *, after: str = "", presets: str = "large,medium,small", blocks: int = 5,
     seconds_per_block: float = 1.0, device: str = "auto", data: str = "", out: str = "",
@@ -92,8 +54,8 @@ def main(
     """Measure the training step of two checkouts, in alternating blocks.
 
     Args:
-        before: folder of the one checkout.
-        after: of the other (default: this one).
+        before: the one checkout: its folder, or a git revision.
+        after: the other (default: this one).
         presets: names, with commas between.
         blocks: timed blocks of each.
         seconds_per_block: about how long a block lasts.
@@ -110,18 +72,22 @@ def main(
     from mimir.training.device import usable
 
     began = time.monotonic()
-    trees = [Path(before).resolve(), Path(after).resolve() if after else ROOT]
-    for tree in trees:
-        if not (tree / "mimir" / "training").is_dir():
-            raise BadInput(f"{tree} holds no checkout of Mimir with mimir/training; give another")
     if blocks < 1:
         raise BadInput(f"blocks is {blocks}, but must be at least 1")
     kind = "cuda" if device != "cpu" and usable() else "cpu"
     given = str(Path(data).resolve()) if data else ""
     names = [name.strip() for name in presets.split(",") if name.strip()]
-    # All begin at once: most of that is compilation, which leaves the GPU alone.
-    pairs = [[Trainer(tree, name, kind, given) for tree in trees] for name in names]
+    warm_up = str(WARM_UP if kind == "cpu" else GPU_WARM_UP)
+    scratch, pairs = Path(tempfile.mkdtemp(prefix="mimir-revisions-")), []
     try:
+        trees = [tree_of(word, scratch) for word in (before, after or str(ROOT))]
+        for tree in trees:
+            if not (tree.folder / "mimir" / "training").is_dir():
+                raise BadInput(f"{tree.title} has no mimir/training: it is too old; give another")
+        # All begin at once: most of that is compilation, which leaves the GPU alone.
+        for name in names:
+            words = ("-c", TRAINER, name, kind, given, warm_up)
+            pairs.append([Process(tree, *words) for tree in trees])
         speeds = [[trainer.answer() for trainer in pair] for pair in pairs]
         print(f"all trainers began after {time.monotonic() - began:.0f} s", flush=True)
         whole = 1 if kind == "cpu" else GPU_WARM_UP
@@ -134,11 +100,12 @@ def main(
     finally:
         for trainer in (trainer for pair in pairs for trainer in pair):
             trainer.end()
+        shutil.rmtree(scratch, ignore_errors=True)
     machine = results.machine(torch.device(kind), torch.get_num_threads())
     result = {
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": machine,
-        "trees": [tree.name for tree in trees],
+        "trees": [tree.title for tree in trees],
         "data": Path(data).name if data else "sample",
         "presets": found,
     }
@@ -148,11 +115,11 @@ def main(
     print(f"written to {path}")
 
 
-def _blocks(name: str, pair: list[Trainer], steps: list[int], blocks: int) -> dict[str, Any]:
+def _blocks(name: str, pair: list[Process], steps: list[int], blocks: int) -> dict[str, Any]:
     times: list[list[float]] = [[], []]
     for _ in range(blocks):
         for trainer, count, taken in zip(pair, steps, times, strict=True):
-            taken.append(trainer.take(count) * 1e3)
+            taken.append(trainer.ask(str(count)) * 1e3)
     ratios = [before / after for before, after in zip(*times, strict=True)]
     medians = [statistics.median(each) for each in times]
     print(
@@ -167,13 +134,6 @@ def _blocks(name: str, pair: list[Trainer], steps: list[int], blocks: int) -> di
         "medians_ms": [round(each, 4) for each in medians],
         "ratio": round(statistics.median(ratios), 4),
     }
-
-
-def _path(tree: Path) -> str:
-    """The tree's own modules first, then what else this process was given, but for this tree's."""
-    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    others = [path for path in given if path and Path(path).resolve() != ROOT]
-    return os.pathsep.join([str(tree), *others])
 
 
 if __name__ == "__main__":

@@ -37,10 +37,12 @@ KERNELS = ("norm", "wgrad", "gelu", "ends", "peptide", "update", "branch")
 
 norm: LayerNorm with the residual addition. wgrad: all weight gradients of the layers in one
 product. gelu: inside the products before and behind it. ends: embedding, head and loss. peptide:
-all of a narrow model but its weight gradients, one kernel each way (with ends and wgrad). update:
-clipping, AdamW and EMA with all their scalars. branch: the small sums of the backward pass beside
-the weight gradients, on a second branch of the graph.
+all of a narrow model but its weight gradients, one kernel each way. update: clipping, AdamW and EMA
+with all their scalars. branch: the small sums of the backward pass beside the weight gradients, on
+a second branch of the graph.
 """
+NEEDED_KERNELS = {"peptide": {"ends", "wgrad"}, "branch": {"ends"}}
+"""Kernels -> others without which they would do nothing."""
 
 
 def _need(holds: bool, name: str, value: object, rule: str) -> None:
@@ -187,8 +189,12 @@ class Runtime:
         ):
             value = getattr(self, name)
             _need(value in allowed, name, value, "one of " + ", ".join(allowed))
-        for name in filter(None, self.kernels.split(",")):
+        names = set(filter(None, self.kernels.split(",")))
+        for name in names:
             _need(name in KERNELS, "kernels", self.kernels, "some of " + ", ".join(KERNELS))
+        for name, others in NEEDED_KERNELS.items():
+            rule = f"with {' and '.join(sorted(others))}, which {name} needs"
+            _need(name not in names or others <= names, "kernels", self.kernels, rule)
         _within(self, 1e-3, 7 * 24 * 60, "checkpoint_minutes")
         _within(self, 0, 1024, "threads", "graph_steps")
         _within(self, 0, MOST, "checkpoint_steps", "sample_every")

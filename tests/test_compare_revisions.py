@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save
 
 from bench import compare_revisions, digests
+from bench.checkouts import Tree
 
 
 def checkpoint(**changed: float) -> bytes:
@@ -59,7 +60,7 @@ def test_a_changed_digest_is_reported() -> None:
     assert sentences[0] == "model of the torn run on the s3 store"
     assert sentences[1].startswith("model within the second")
     assert len(sentences) == 2
-    trees = [compare_revisions.Tree(title, Path()) for title in ("one", "other")]
+    trees = [Tree(title, Path()) for title in ("one", "other")]
     lines = compare_revisions.table(trees, [one, other]).splitlines()
     assert [line.split()[:3] for line in lines if line.endswith("DIFFERENT")] == [
         ["s3", "torn", "model"]
@@ -87,9 +88,7 @@ def test_the_exit_code(
         return {("file", "whole", "model"): one if first else "same"}
 
     monkeypatch.setattr(compare_revisions, "tried", tried)
-    monkeypatch.setattr(
-        compare_revisions, "tree_of", lambda word, scratch: compare_revisions.Tree(word, scratch)
-    )
+    monkeypatch.setattr(compare_revisions, "tree_of", lambda word, scratch: Tree(word, scratch))
     assert compare_revisions.main(["HEAD", "other", "--stores", "file"]) == code
     assert ("DIFFERENT" in capsys.readouterr().out) == bool(code)
 

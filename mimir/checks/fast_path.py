@@ -4,14 +4,15 @@ Compiled steps, kernels of our own and captured graphs depend on the GPU, its dr
 compiler, and nobody has tried all combinations. As a safeguard, each GPU attempt first runs a few
 steps in fast and in eager mode, from the same state, and undoes them. If they differ by more than
 rounding, or the fast mode fails, it logs why and trains in the next slower mode, with the same
-mathematics: without compilation, then without graphs. The check runs at step 0, so all attempts
-on such a machine get the same result. A fault that breaks CUDA for the whole process (an illegal
-address) ends the attempt nevertheless; `--compile off` avoids what is compiled.
+mathematics: without kernels of our own, without compilation, then without graphs. The check runs
+at step 0, so all attempts on such a machine get the same result. A fault that breaks CUDA for the
+whole process (an illegal address) ends the attempt nevertheless; `--compile off` avoids what is
+compiled.
 """
 
 import gc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
@@ -73,9 +74,9 @@ def _settled(fast: Engine, say: Callable[[str], None]) -> Engine:
     reason = failure or _difference(before, found, wanted)
     if not reason:
         return fast
-    if fast.machine.compiled:
-        say(f"compiled training {reason} on this machine; going on without it")
-        fast = _plain(fast, graphs=True)
+    for what, slower in _slower(fast):
+        say(f"{what} {reason} on this machine; going on without it")
+        fast = slower()
         found, failure = _tried(fast, before, steps)
         reason = failure or _difference(before, found, wanted)
         if not reason:
@@ -84,11 +85,22 @@ def _settled(fast: Engine, say: Callable[[str], None]) -> Engine:
     return eager
 
 
+def _slower(fast: Engine) -> Iterator[tuple[str, Callable[[], Engine]]]:
+    """What to leave out next, and the engine without it."""
+    machine = fast.machine
+    if machine.kernels:
+        without = replace(machine, kernels=frozenset())
+        yield (
+            f"training with our kernels {', '.join(sorted(machine.kernels))}",
+            lambda: Engine(fast.config, fast.data, fast.targets, without),
+        )
+    if machine.compiled:
+        yield "compiled training", lambda: _plain(fast, graphs=True)
+
+
 def _plain(fast: Engine, *, graphs: bool) -> Engine:
-    machine, config = (
-        replace(fast.machine, compiled=False, fused=False, kernels=frozenset()),
-        fast.config,
-    )
+    machine = replace(fast.machine, compiled=False, fused=False, kernels=frozenset())
+    config = fast.config
     if not graphs:
         config = replace(config, runtime=replace(config.runtime, graph_steps=0))
     return Engine(config, fast.data, fast.targets, machine)

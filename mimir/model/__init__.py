@@ -4,7 +4,7 @@ denoiser     the transformer that predicts masked residues
 attention    attention within peptides of different lengths
 kernels      the same attention as Triton kernels, for GPUs
 explicit     one training pass written out, with kernels that replace parts of it
-ends         embedding and head of that pass
+embedding_and_head  of that pass
 buffers      what it keeps
 fused        those kernels
 objective    the loss (NELBO), per residue and per peptide

@@ -13,7 +13,24 @@ from torch import Tensor
 from mimir.model.batch import Batch
 
 LINE = 32
-"""Columns of the head's gradient, as `fused.ends` has them."""
+"""Columns of the head's logits and of its gradient: the letters and zeros behind them."""
+
+
+@dataclass(frozen=True)
+class Starts:
+    """Where weights lie in the flat vectors. A norm's bias follows its weight."""
+
+    letter: int
+    position: int
+    label: int
+    target: int
+    norm1: int
+    """Of the first block; those of the next are `stride` further."""
+    norm2: int
+    stride: int
+    norm: int
+    head: int
+    head_bias: int
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from mimir.data.alphabet import LETTERS
 from mimir.model.batch import Batch
 from mimir.model.buffers import LINE, Flat, Kept, State
 from mimir.model.denoiser import Denoiser
-from mimir.model.ends import Ends
+from mimir.model.embedding_and_head import EmbeddingAndHead
 
 LINEARS = ("qkv", "out", "up", "down")
 
@@ -40,7 +40,7 @@ class Explicit:
         self._eps = model.norm.eps
         apart = {"branch", "ends"} <= kernels and flat.weights.is_cuda
         self._side = torch.cuda.Stream() if apart else None
-        self._ends = Ends(model, flat, kernels)
+        self._ends = EmbeddingAndHead(model, flat, kernels)
         if kernels:  # Triton is there only where they run
             from mimir.model.fused import norms, peptide, products
 
@@ -71,16 +71,16 @@ class Explicit:
             return self._whole(state)
         programs = self._norms.tiles(rows, dim)[2] if "norm" in self.kernels else 1
         state.norms = weights.new_empty(self.layers, 2, 2, programs, dim, dtype=torch.float32)
-        self._ends.begin(state)
+        self._ends.embed(state)
         added = None
         for layer in range(self.layers):
             added = self._layer(state, layer, added)
         assert added is not None
-        loss = self._ends.end(state, added)
+        loss = self._ends.loss(state, added)
         for layer in reversed(range(self.layers)):
             self._layer_back(state, layer)
         with self._branch():
-            self._ends.begin_back(state)
+            self._ends.embed_back(state)
         self._products_back(state)
         self._join()
         return loss

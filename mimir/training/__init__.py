@@ -3,6 +3,7 @@
 assemble     an engine from a run record or a configuration
 engine       one training step, eager or captured as a CUDA graph
 state        weights, moments and moving average in flat vectors
+own_kernels  kernels that a run asks for by name, and what they replace
 update       clipping, AdamW and the learning rate
 loop         steps, validation, logging, and when to checkpoint or stop
 validation   held-out figures of the EMA weights, on fixed masks

@@ -39,8 +39,9 @@ def describe(engine: Engine, peptides: Peptides) -> str:
         device = torch.cuda.get_device_name(machine.device)
     elif config.runtime.device == "auto":
         device = "the CPU (no GPU is visible)"
+    own = f" with our kernels {', '.join(sorted(machine.kernels))}" if machine.kernels else ""
     return (
         f"preset {config.preset}: {size / 1e6:.2f}M parameters on {device} in "
-        f"{str(machine.dtype).removeprefix('torch.')}; {len(engine.data):,} training peptides, "
-        f"{len(peptides.vocabulary)} targets; step {engine.step:,} of {engine.total:,}"
+        f"{str(machine.dtype).removeprefix('torch.')}{own}; {len(engine.data):,} training "
+        f"peptides, {len(peptides.vocabulary)} targets; step {engine.step:,} of {engine.total:,}"
     )

@@ -27,12 +27,11 @@ from mimir.model.batch import (
     fixed_batch,
     plan_training,
 )
-from mimir.model.buffers import Flat
 from mimir.model.denoiser import Denoiser, initialise
 from mimir.model.explicit import Explicit
 from mimir.model.objective import mean_bound
 from mimir.training import device as gpu
-from mimir.training import update
+from mimir.training import own_kernels, update
 from mimir.training.state import TrainingState
 
 WARM_UP = 3
@@ -71,7 +70,11 @@ class Machine:
 
     @staticmethod
     def choose(config: Config) -> "Machine":
-        """Resolve the `auto` settings of a configuration here."""
+        """Resolve the `auto` settings of a configuration here.
+
+        Raises:
+            BadInput: a setting asks for what this machine has not.
+        """
         wish = config.runtime
         cuda = wish.device != "cpu" and gpu.usable()
         if wish.device == "cuda" and not cuda:
@@ -94,7 +97,7 @@ class Machine:
         narrow = config.model.dim // config.model.heads <= WIDEST_HEAD
         fused = cuda and compiled and narrow and gpu.triton()
         device = torch.device("cuda" if cuda else "cpu")
-        kernels = frozenset(filter(None, wish.kernels.split(","))) if fused else frozenset()
+        kernels = own_kernels.chosen(config, dtype, fused)
         return Machine(device, dtype, compiled, fixed=cuda, fused=fused, kernels=kernels)
 
 
@@ -149,20 +152,13 @@ class Engine:
 
             self.model.kernel = kernels.attention
         self._explicit: Explicit | None = None
-        if "update" in machine.kernels and machine.dtype != torch.float16:
-            self._update = _own_update(self.state)
+        if "update" in machine.kernels:
+            self._update = own_kernels.update
         if machine.kernels - {"update"}:
-            self._explicit = Explicit(self.model, self._flat(), machine.kernels)
+            self._explicit = own_kernels.explicit(self.model, self.state, machine.kernels)
         # The loss scale of the pass that is written out: only float16 needs one.
         half = machine.dtype == torch.float16
         self._scale = self.state.scale if half else torch.ones((), device=device)
-
-    def _flat(self) -> Flat:
-        state = self.state
-        starts = {span.name: span.start for span in state.spans}
-        return Flat(
-            state.low, state.low_grad, starts, {span.name: span.shape for span in state.spans}
-        )
 
     def resume(self, tensors: dict[str, Tensor]) -> None:
         """Go on from a checkpoint's tensors."""
@@ -333,15 +329,3 @@ def _fused_update(machine: Machine) -> Update:
         apply(state, measure(state, settings, total), loss, settings)
 
     return both
-
-
-def _own_update(state: TrainingState) -> Update:
-    """The fused update by kernels of our own."""
-    from mimir.model.fused import adamw
-
-    own = adamw.State(
-        state.low_grad, state.master, state.low, state.ema, state.exp_avg, state.exp_avg_sq,
-        state.step, (state.updates, state._updates_too), state.rate, state.nonfinite, state.losses,
-        state.norms, state.border,
-    )  # fmt: skip
-    return lambda _, loss, settings, total: adamw.update(own, loss, settings, total)

@@ -117,6 +117,17 @@ def test_what_is_wrong_is_left(spoil: Callable[[Engine], None], why: str) -> Non
     assert not dry_run.differing(toys.tensors(chosen), toys.tensors(straight))
 
 
+def test_kernels_that_fail_are_left_and_compilation_stays() -> None:
+    """Without a GPU, Triton's kernels cannot be launched."""
+    pytest.importorskip("triton", reason="Triton is made for Linux on x86-64 only")
+    kernels = replace(toys.FIXED, kernels=frozenset({"update"}))
+    chosen, lines = proved(toys.engine(kernels, lr=1e-4))
+    assert chosen.machine == toys.FIXED
+    (line,) = lines
+    assert line.startswith("training with our kernels update fails (")
+    assert line.endswith("on this machine; going on without it")
+
+
 def test_an_error_of_ours_is_no_reason_to_go_on() -> None:
     fast = engine()
 

@@ -229,7 +229,7 @@ def test_a_batch_larger_than_the_data() -> None:
         toys.engine(batch=128)
 
 
-def choose(**settings: str) -> Machine:
+def choose(**settings: Any) -> Machine:
     return Machine.choose(Config("toy").with_settings(settings))
 
 
@@ -247,6 +247,17 @@ def test_the_machine_decides_what_is_auto(
     wanted = Machine(torch.device("cuda"), dtype, compiled=True, fixed=True, fused=ampere)
     assert choose() == wanted
     assert not choose(compile="off").fused
+    if ampere:
+        assert choose(kernels="norm,update").kernels == {"norm", "update"}
+        with pytest.raises(BadInput, match="update knows no loss scale"):
+            choose(kernels="norm,update", precision="fp16")
+        with pytest.raises(BadInput, match="peptide takes models of dim 128 at most"):
+            choose(kernels="peptide,ends,wgrad", dim=256)
+        with pytest.raises(BadInput, match="wgrad loads 16 numbers at once, and dim is 72"):
+            choose(kernels="wgrad", dim=72, heads=4)
+    for settings in ({"compile": "off"}, {"device": "cpu"}) if ampere else ({},):
+        with pytest.raises(BadInput, match="kernels is 'gelu', but kernels need compiled training"):
+            choose(kernels="gelu", **settings)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert choose() == replace(wanted, fused=False)
     assert choose(device="cpu") == Machine(CPU, torch.float32, compiled=False, fixed=False)

@@ -2,7 +2,9 @@
 
     norms      LayerNorm forward with the residual addition, and backward
     products   matrix products with GELU in their epilogue; all weight gradients in one kernel
-    ends       embedding, head with loss, and the gradients of small tables
+    embedding  embedding with the first norm, and its gradient
+    head       head, loss, and their gradient
+    sums       adds up what the others left as partial sums
     timestep   gradients of the timesteps' embedding
     adamw      the update, scalars included
     peptide    the whole network of one peptide in one program, for narrow models

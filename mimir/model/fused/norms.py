@@ -1,7 +1,7 @@
 """LayerNorm of packed rows, with the residual addition forward and its gradient backward.
 
 The gradients of weight and bias are sums over rows. Each program of a fixed grid sums its own
-rows and writes a partial sum; `ends.finish` adds those of all norms of a model in one kernel.
+rows and writes a partial sum; `sums.finish` adds those of all norms of a model in one kernel.
 """
 
 import triton

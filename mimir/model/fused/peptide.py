@@ -14,7 +14,8 @@ import triton.language as tl
 from torch import Tensor
 
 from mimir.data.alphabet import LETTERS, MASK, MAX_LENGTH
-from mimir.model.fused.ends import LINE, Starts, predicted
+from mimir.model.buffers import LINE, Starts
+from mimir.model.fused.head import predicted
 from mimir.model.fused.norms import normalised, slope
 from mimir.model.fused.products import gelu, gelu_slope
 from mimir.model.kernels import attention_weights
@@ -53,6 +54,32 @@ def _vector(source, index):
 
 
 @triton.jit
+def _rows(starts, lengths, peptide, D: tl.constexpr, ROWS: tl.constexpr):
+    """A peptide's length, lines and columns, rows in the batch, which are real, and elements."""
+    first, length = tl.load(starts + peptide), tl.load(lengths + peptide)
+    line, column = tl.arange(0, ROWS), tl.arange(0, D)
+    row, real = first + line, line < length
+    inside = real[:, None] & (column < D)[None, :]
+    return length, line, column, row, real, inside, row[:, None] * D + column[None, :]
+
+
+@triton.jit
+def _norm(value, inside, weight, column, eps, D: tl.constexpr):
+    """LayerNorm, float32; the bias lies behind the weight."""
+    even, _ = normalised(value, inside, eps, D)
+    return even * _vector(weight, column) + _vector(weight + D, column)
+
+
+@triton.jit
+def _norm_back(flow, x, inside, mask, weight, column, sums, units, eps, D: tl.constexpr):
+    """The gradient of the norm's input `x`; sums for its weight and bias are stored."""
+    even, spread = normalised(tl.load(x, mask=mask, other=0.0), inside, eps, D)
+    tl.store(sums, tl.sum(flow * even, 0))
+    tl.store(sums + units * D, tl.sum(flow, 0))
+    return slope(flow, _vector(weight, column), even, spread, D)
+
+
+@triton.jit
 def _forward(
     tokens, starts, lengths, timestep, label, target, table, answers, weights, residues, scale,
     low, x, qkv, pre, qkv_x, out_x, up_x, down_x, normed, logits, grad, partial, losses, rows,
@@ -64,14 +91,9 @@ def _forward(
     W: tl.constexpr = D // HEADS
     kind = low.dtype.element_ty
     unit = tl.program_id(0)
-    first, length = tl.load(starts + unit), tl.load(lengths + unit)
-    line, column = tl.arange(0, ROWS), tl.arange(0, D)
-    real = line < length
-    inside = real[:, None] & (column < D)[None, :]
-    row = first + line
-    at = row[:, None] * D + column[None, :]
+    length, line, column, row, real, inside, at = _rows(starts, lengths, unit, D, ROWS)
     mask = real[:, None]
-    # The embedding, added up in the order of `ends.embed`.
+    # The embedding, added up in the order of `embedding.embed`.
     one = tl.load(table + (tl.load(timestep + unit) - 1) * D + column).to(tl.float32)
     two = tl.load(low + at_label + tl.load(label + unit) * D + column).to(tl.float32)
     three = tl.load(low + at_target + tl.load(target + unit) * D + column).to(tl.float32)
@@ -85,9 +107,7 @@ def _forward(
         weight, side = low + layer * weight_stride, low + layer * stride
         far = rows.to(tl.int64) * layer
         tl.store(x + 2 * far * D + at, value, mask=mask)
-        even, _ = normalised(value, inside, eps, D)
-        even = even * _vector(side + at_norm1, column) + _vector(side + at_norm1 + D, column)
-        even = even.to(kind)
+        even = _norm(value, inside, side + at_norm1, column, eps, D).to(kind)
         tl.store(qkv_x + far * D + at, even, mask=mask)
         total = tl.zeros((ROWS, D), tl.float32)
         for head in range(HEADS):
@@ -111,9 +131,7 @@ def _forward(
             total = tl.dot(mixed, tl.load(source), total, input_precision="ieee")
         value += (total + _vector(side + at_out_bias, column)).to(kind).to(tl.float32)
         tl.store(x + (2 * far + rows) * D + at, value, mask=mask)
-        even, _ = normalised(value, inside, eps, D)
-        even = even * _vector(side + at_norm2, column) + _vector(side + at_norm2 + D, column)
-        even = even.to(kind)
+        even = _norm(value, inside, side + at_norm2, column, eps, D).to(kind)
         tl.store(up_x + far * D + at, even, mask=mask)
         total = tl.zeros((ROWS, D), tl.float32)
         for start in range(0, F, BF):
@@ -148,12 +166,7 @@ def _backward(
     W: tl.constexpr = D // HEADS
     kind = low.dtype.element_ty
     unit, units = tl.program_id(0), tl.num_programs(0)
-    first, length = tl.load(starts + unit), tl.load(lengths + unit)
-    line, column = tl.arange(0, ROWS), tl.arange(0, D)
-    real = line < length
-    inside = real[:, None] & (column < D)[None, :]
-    row = first + line
-    at = row[:, None] * D + column[None, :]
+    length, line, column, row, real, inside, at = _rows(starts, lengths, unit, D, ROWS)
     mask = real[:, None]
     value = tl.load(grad + at, mask=mask, other=0.0)
     for turn in range(layers):
@@ -174,12 +187,11 @@ def _backward(
             source = weight + at_up + f[:, None] * D + column[None, :]
             flow = tl.dot(back, tl.load(source), flow, input_precision="ieee")
         flow = flow.to(kind).to(tl.float32)
-        before = tl.load(x + (2 * far + rows) * D + at, mask=mask, other=0.0)
-        even, spread = normalised(before, inside, eps, D)
-        value += slope(flow, _vector(side + at_norm2, column), even, spread, D)
+        source = x + (2 * far + rows) * D + at
         sums = norms + ((layer * 4 + 2) * units + unit) * D + column
-        tl.store(sums, tl.sum(flow * even, 0))
-        tl.store(sums + units * D, tl.sum(flow, 0))
+        value += _norm_back(
+            flow, source, inside, mask, side + at_norm2, column, sums, units, eps, D
+        )
         coming = value.to(kind)
         tl.store(out_y + far * D + at, coming, mask=mask)
         flow = tl.zeros((ROWS, D), tl.float32)
@@ -206,12 +218,11 @@ def _backward(
             flow = tl.dot(to_k, tl.load(origin + D * D), flow, input_precision="ieee")
             flow = tl.dot(to_v, tl.load(origin + 2 * D * D), flow, input_precision="ieee")
         flow = flow.to(kind).to(tl.float32)
-        before = tl.load(x + 2 * far * D + at, mask=mask, other=0.0)
-        even, spread = normalised(before, inside, eps, D)
-        value += slope(flow, _vector(side + at_norm1, column), even, spread, D)
+        source = x + 2 * far * D + at
         sums = norms + (layer * 4 * units + unit) * D + column
-        tl.store(sums, tl.sum(flow * even, 0))
-        tl.store(sums + units * D, tl.sum(flow, 0))
+        value += _norm_back(
+            flow, source, inside, mask, side + at_norm1, column, sums, units, eps, D
+        )
     tl.store(condition + unit * D + column, tl.sum(value, 0).to(kind))
     token = tl.load(tokens + row, mask=real, other=-1)
     same = (line[:, None] == token[None, :]).to(kind)
@@ -228,9 +239,9 @@ def forward(
     inputs: tuple[Tensor, ...], normed: Tensor, logits: Tensor, grad: Tensor,
     partial: Tensor, losses: Tensor, heads: int, eps: float,
 ) -> None:  # fmt: skip
-    """All of `ends.embed`, the blocks and `ends.head`; rows behind the last peptide stay unwritten.
+    """All of `embedding.embed`, the blocks and `head.head`.
 
-    Args: as theirs; besides
+    Args: as theirs, but rows behind the last peptide stay unwritten; besides
         inputs: [L, N, ·], written: what qkv, out, up and down take.
         partial: float32 [2, B, D] and losses: float32 [B], written, one for each peptide.
     """
@@ -251,7 +262,7 @@ def backward(
     outputs: tuple[Tensor, ...], norms: Tensor, condition: Tensor,
     embedding: Tensor, heads: int, eps: float,
 ) -> None:  # fmt: skip
-    """The blocks backward and `ends.condition_back`.
+    """The blocks backward and `embedding.condition_back`.
 
     Args: as theirs; besides
         outputs: [L, N, ·], written: gradients of what qkv, out, up and down return.

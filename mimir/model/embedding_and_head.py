@@ -1,17 +1,18 @@
-"""Both ends of the training pass that is written out in `explicit`: embedding, and head with loss.
+"""Embedding, and head with loss, of the training pass that is written out in `explicit`.
 
-By torch's operations and automatic differentiation, or by the kernels of `fused.ends`.
+By torch's operations and automatic differentiation, or by the kernels of `fused.embedding`,
+`fused.head` and `fused.sums` ("ends" in `config.KERNELS`).
 """
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mimir.model.buffers import Flat, State
+from mimir.model.buffers import Flat, Starts, State
 from mimir.model.denoiser import Denoiser
 
 
-class Ends:
+class EmbeddingAndHead:
     """What comes before the first block and behind the last; arguments as for `Explicit`."""
 
     def __init__(self, model: Denoiser, flat: Flat, kernels: frozenset[str]) -> None:
@@ -20,17 +21,19 @@ class Ends:
         self._eps = model.norm.eps
         self._waves: Tensor = model.get_buffer("time_waves").to(flat.weights.dtype)
         if kernels:  # Triton is there only where they run
-            from mimir.model.fused import ends, products, timestep
+            from mimir.model.fused import embedding, head, products, sums, timestep
 
-            self._own, self._products, self._timestep = ends, products, timestep
+            self._embedding, self._head, self._sums = embedding, head, sums
+            self._products, self._timestep = products, timestep
             at = flat.start
-            self.at = ends.Starts(
+            self.at = Starts(
                 at["letter"], at["position"], at["label"], at["target"],
                 at["blocks.0.norm1.weight"], at["blocks.0.norm2.weight"],
                 flat.stride("norm1.weight"), at["norm.weight"], at["head.weight"], at["head.bias"],
             )  # fmt: skip
 
-    def begin(self, state: State) -> None:
+    def embed(self, state: State) -> None:
+        """The first block's input, and its norm."""
         batch, low = state.batch, self.flat.weights
         first = state.kept.views["qkv.x"][0]
         if "ends" not in self.kernels:
@@ -42,7 +45,7 @@ class Ends:
             out = F.layer_norm(state.x[0], (self.dim,), weight.float(), bias.float(), self._eps)
             first.copy_(out)
             return
-        self._own.embed(
+        self._embedding.embed(
             batch.tokens, batch.layout.slot_of, batch.timestep, batch.label, batch.target,
             self.table(state), low, self.at, state.x[0], first, self._eps,
         )  # fmt: skip
@@ -55,7 +58,7 @@ class Ends:
         self._products.up(self._waves, weight, bias, state.time_pre, state.time_hidden)
         return self.flat.linear(state.time_hidden, "time_down")
 
-    def end(self, state: State, added: Tensor) -> Tensor:
+    def loss(self, state: State, added: Tensor) -> Tensor:
         """Loss, and the gradient of the residual stream behind the last block."""
         batch, kept, x = state.batch, state.kept.views, state.x[2 * self.layers - 1]
         if "ends" not in self.kernels:
@@ -72,18 +75,19 @@ class Ends:
             state.grad.copy_(found[0])
             kept["down.y"][self.layers - 1].copy_(found[0])
             return loss.detach()
-        programs = self._own.head_programs(len(x))
+        programs = self._head.head_programs(len(x))
         state.head = state.grad.new_empty(2, programs, self.dim)
         state.losses = state.grad.new_empty(programs)
         state.loss = state.grad.new_empty(())
-        self._own.head(
+        self._head.head(
             x, added, batch.token_labels, batch.weight, state.residues, state.scale,
             self.flat.weights, self.at, kept["head.x"], kept["head.y"], state.grad,
             kept["down.y"][self.layers - 1], state.head, state.losses, self._eps,
         )  # fmt: skip
         return state.loss
 
-    def begin_back(self, state: State) -> None:
+    def embed_back(self, state: State) -> None:
+        """Gradients of the embedding's tables, and of all norms, from the first block's."""
         batch, layout = state.batch, state.batch.layout
         if "ends" not in self.kernels:
             names = ("letter", "position", "label", "target", "time_up.weight", "time_up.bias",
@@ -100,10 +104,9 @@ class Ends:
             return
         assert layout.starts is not None
         assert layout.lengths is not None
-        ends, low = self._own, self.flat.weights
-        condition = low.new_empty(len(batch.timestep), self.dim)
-        partial = state.grad.new_empty(ends.GROUPS, 2, 32, self.dim)
-        ends.condition_back(
+        condition = self.flat.weights.new_empty(len(batch.timestep), self.dim)
+        partial = state.grad.new_empty(self._embedding.GROUPS, 2, 32, self.dim)
+        self._embedding.condition_back(
             state.grad, batch.tokens, layout.starts, layout.lengths, condition, partial
         )
         self.finish(state, condition, partial)
@@ -112,7 +115,7 @@ class Ends:
         """The gradients of all weights but those of `_products_back`."""
         batch = state.batch
         table = condition.new_empty(self._waves.shape[0], self.dim)
-        self._own.finish(
+        self._sums.finish(
             state.norms, state.head, partial, state.losses, condition, batch.timestep, batch.label,
             batch.target, self.flat.gradient, table, state.loss, self.at, self.model.targets + 1,
         )  # fmt: skip
