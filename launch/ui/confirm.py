@@ -45,6 +45,7 @@ def rows(
         ("preset", job.config.preset),
         ("data", f"{job.peptides:,} peptides"),
         ("steps", f"{job.steps:,} ({training.epochs} epochs in batches of {training.batch})"),
+        ("", job.mix),
         ("store", store),
         ("provider", ", ".join(plan.providers)),
     ]
@@ -95,6 +96,8 @@ def as_json(job: Job, name: str, store: str, plan: Plan, found: Found) -> dict[s
         "preset": job.config.preset,
         "peptides": job.peptides,
         "steps": job.steps,
+        "pairs": job.pairs,
+        "pairs_in_batch": job.pairs_in_batch,
         "store": store,
         "provider": ",".join(plan.providers),
         "limits": plan.limits.as_json(),
