@@ -3,7 +3,7 @@
     MimirError
     └── ProviderError          75  tell the user; resuming later may help
         ├── NoCapacity         75  take the next offer, or try again later
-        │   └── Unclear            take the next offer; if all are refused so, it is a BadInput
+        │   └── Unclear            take the next offer; if all are refused so, `submit` ends with 78
         ├── AuthFailed         78  a key is missing, wrong or expired here: the user must act
         ├── BalanceEmpty       78  no money left: end, the user must act
         ├── Misconfigured      78  certificates or proxy are set wrongly here: the user must act

@@ -119,10 +119,19 @@ class Rented:
         return self._machine(spec, number, price, what.image)
 
     def adopt(self, spec: AttemptSpec) -> Machine | None:
-        """The attempt's machine if the service has it: its order was sent, its answer lost."""
+        """The attempt's machine if the service has it: its order was sent, its answer lost.
+
+        One that costs more than its offer said is ended instead, as by `start`.
+        """
+        name = machine_name(spec.run, spec.attempt)
         with self._secrets.guard():
-            found = self._named(machine_name(spec.run, spec.attempt))
-        return self._machine(spec, found.id, found.price, "") if found else None
+            found = self._named(name)
+        if found is None or spec.offer is None:
+            return None
+        if self._costs_more(found, spec.offer):
+            self._end(found.id, name)
+            return None
+        return self._machine(spec, found.id, found.price, "")
 
     def inspect(self, machine: Machine) -> Instance | None:
         """The machine as its service shows it; None if there is none."""
@@ -189,17 +198,17 @@ class Rented:
         except UnknownOutcome as error:
             number = self._look_for(name, error)
         shown = self._shown(number)
-        if (
-            shown is not None
-            and shown.price is not None
-            and shown.price > offer.price * PRICE_TOLERANCE
-        ):
+        if shown is not None and self._costs_more(shown, offer):
             self._end(number, name)
             raise NoCapacity(
                 f"{self.name} asked ${shown.price:.3f}/h for a machine offered at "
                 f"${offer.price:.3f}/h; it is ended"
             )
         return number, shown.price if shown else None
+
+    @staticmethod
+    def _costs_more(shown: Instance, offer: Offer) -> bool:
+        return shown.price is not None and shown.price > offer.price * PRICE_TOLERANCE
 
     def _look_for(self, name: str, error: UnknownOutcome) -> str:
         """The id of the machine whose order was not answered."""
@@ -212,8 +221,7 @@ class Rented:
             if found is not None:
                 return found.id
         raise UnknownOutcome(
-            f"{self.name} did not answer the order of {name} and does not list it ({error}); if it "
-            "comes up it is turned away; `python -m launch reap` ends what is left"
+            f"{self.name} did not answer the order of {name} and does not list it yet ({error})"
         ) from error
 
     def _shown(self, number: str) -> Instance | None:

@@ -22,7 +22,7 @@ from launch.contract.provider import AttemptSpec, Machine, Provider
 from launch.payload import code_in_store, credentials
 from launch.provision import kept_plan, terminate
 from launch.provision.plan import stop_asked
-from mimir.errors import BadInput, Corrupt, Fenced, MimirError, StoreError
+from mimir.errors import Corrupt, Fenced, MimirError, StoreError
 from mimir.runs import notes
 from mimir.runs.begin import end_attempt, raise_attempt
 from mimir.runs.collect import collect
@@ -74,8 +74,10 @@ def order(
 
     Raises:
         Fenced: somebody else has begun an attempt meanwhile, or the run was asked to stop.
-        NoCapacity: none was to be had.
-        BadInput: all were refused in words that may mean a wrong request.
+        NoCapacity: none was to be had. Unclear: all were refused in words that may mean a wrong
+            request.
+        UnknownOutcome, NotGone: there may be a machine of the last attempt; it stays unanswered,
+            so that a watcher finds the machine, or sees that there is none.
         MimirError: what a provider, the store or its STS said; nothing else is tried then.
     """
     refusals: list[NoCapacity] = []
@@ -101,11 +103,11 @@ def order(
     raise _none_of(refusals)
 
 
-def _none_of(refusals: Sequence[NoCapacity]) -> MimirError:
+def _none_of(refusals: Sequence[NoCapacity]) -> NoCapacity:
     """The error that all of these are together."""
     last = refusals[-1]
     if all(isinstance(each, Unclear) for each in refusals):
-        return BadInput(
+        return Unclear(
             f"all of {len(refusals)} orders were refused, in words that are not known to mean a "
             f"lack of machines: the request itself may be wrong; the last answer: {last}"
         )

@@ -102,15 +102,18 @@ def test_a_lost_answer_is_looked_up(desk: Desk) -> None:
 
 def test_an_answer_that_stays_lost(desk: Desk) -> None:
     desk.cloud.faults = [UnknownOutcome("timeout")]
-    with pytest.raises(UnknownOutcome, match=r"does not list it \(timeout\)"):
+    with pytest.raises(UnknownOutcome, match=r"does not list it yet \(timeout\)"):
         desk.provider.start(desk.spec())
     assert desk.cloud.created == [NAME]
     assert desk.left == ["run 1"]  # it may come up, and is turned away by its attempt's number
     assert desk.provider.adopt(desk.spec()) is None
     desk.cloud.make(offer(), NAME, 0.7)
+    assert desk.provider.adopt(desk.spec()) is None, "it costs more than its offer"
+    assert desk.cloud.alive() == []
+    desk.cloud.make(offer(), NAME, 0.52)
     found = desk.provider.adopt(desk.spec())
     assert found is not None
-    assert (found.id, found.price) == ("i1", 0.7)
+    assert (found.id, found.price) == ("i2", 0.52)
 
 
 @pytest.mark.parametrize(("price", "dear"), [(0.5, False), (0.525, False), (0.53, True)])
