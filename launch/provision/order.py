@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from launch.contract import deadlines
-from launch.contract.errors import NoCapacity, NotGone, Unclear, UnknownOutcome
+from launch.contract.errors import AccountLimit, NoCapacity, NotGone, Unclear, UnknownOutcome
 from launch.contract.offer import Offer
 from launch.contract.provider import AttemptSpec, Machine, Provider
 from launch.payload import code_in_store, credentials
@@ -104,8 +104,9 @@ def order(
 
 
 def _none_of(refusals: Sequence[NoCapacity]) -> NoCapacity:
-    """The error that all of these are together."""
-    last = refusals[-1]
+    """The error that all of these are together; a limit of the account is what a user can mend."""
+    own = [each for each in refusals if isinstance(each, AccountLimit)]
+    last = (own or refusals)[-1]
     if all(isinstance(each, Unclear) for each in refusals):
         return Unclear(
             f"all of {len(refusals)} orders were refused, in words that are not known to mean a "

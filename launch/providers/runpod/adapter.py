@@ -202,7 +202,7 @@ def _order(offer: Offer, boot: ContainerSpec, name: str) -> dict[str, Any]:
         raise BadInput(
             f"RunPod takes {MOST_VARIABLES} variables, and the machine would get {len(boot.env)}"
         )
-    return {
+    order = {
         "name": name,
         "image": boot.image,
         "gpu": {"id": offer.key["gpu"], "count": 1, "minCudaVersion": CUDA},
@@ -213,6 +213,13 @@ def _order(offer: Offer, boot: ContainerSpec, name: str) -> dict[str, Any]:
         "args": json.dumps({"entrypoint": boot.command[:1], "cmd": boot.command[1:]}),
         "env": dict(boot.env),
     }
+    size = len(json.dumps(order).encode())
+    if size > errors.MOST_BYTES:
+        raise BadInput(
+            f"the order of {name} is {size:,} bytes, but RunPod takes {errors.MOST_BYTES:,}: give "
+            "the run fewer or shorter variables"
+        )
+    return order
 
 
 def _offer(row: Any, cloud: str, disk: float) -> Offer | None:

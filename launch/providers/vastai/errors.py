@@ -29,7 +29,9 @@ _PENALTY = 12.0
 """Seconds that a create which came too early costs, the longest penalty of the service."""
 _DAILY = 3600.0
 """Seconds for a spent quota of searches, which is full again at midnight UTC."""
-_NO_OFFER = re.compile(r"no_such_ask|invalid_price|is not your own")
+_NO_OFFER = re.compile(
+    r"no_such_ask|invalid_price|is not your own|already rented|no longer available|is not available"
+)
 _NO_INSTANCE = re.compile(r"no_such_instance|instance( \d+)? not found|invalid instance id")
 _NO_MONEY = re.compile(r"insufficient_credit|missing_billing|no_credit")
 _NO_KEY = re.compile(r"auth_error|invalid user key|api key not (provided|found)|unauthorized")

@@ -6,7 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from launch.contract.errors import BalanceEmpty, NoCapacity, NotGone, Unclear, UnknownOutcome
+from launch.contract.errors import (
+    AccountLimit,
+    BalanceEmpty,
+    NoCapacity,
+    NotGone,
+    Unclear,
+    UnknownOutcome,
+)
 from launch.contract.offer import Offer
 from launch.provision import order as ordering
 from launch.provision.order import Choice, Ordered
@@ -214,6 +221,9 @@ def test_the_next_offer_is_not_tried_over_somebody_elses_attempt(desk: Desk) -> 
 def test_none_to_be_had(desk: Desk) -> None:
     desk.cloud.faults = [NoCapacity("A"), NoCapacity("B")]
     with pytest.raises(NoCapacity, match=r"none of 2 offers.*: B"):
+        order(desk, offer(0.5), offer(0.6))
+    desk.cloud.faults = [AccountLimit("the account's limit"), NoCapacity("B")]
+    with pytest.raises(NoCapacity, match=r"none of 2 offers.*: the account's limit"):
         order(desk, offer(0.5), offer(0.6))
     desk.cloud.faults = [NoCapacity("A")]
     with pytest.raises(NoCapacity, match=r"^A$"):
