@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from launch.contract import deadlines
+from launch.contract import deadlines, pull
 from launch.contract.cloud import Cloud, ContainerSpec, Instance, State, machine_name
 from launch.contract.errors import (
     AuthFailed,
@@ -32,6 +32,9 @@ LOOKS = (2.0, 5.0, 10.0, 20.0)
 """Seconds before each look at the list after a lost answer."""
 SHOWN_WITHIN = (0.0, 2.0, 5.0)
 """Seconds before each look at a machine that was just made."""
+PULLED_WITHIN = 120.0
+"""Seconds from an order before it is looked up why its machine is not there yet."""
+PULL_LINES = 20
 GONE_WITHIN = 180.0
 """Seconds in which a machine that was ended must have gone."""
 PRICE_TOLERANCE = 1.05
@@ -107,6 +110,8 @@ class Rented:
         )
         self._secrets.learn(link)
         what = container.of(store, spec, link, self.cloud.ending())
+        if what.login is not None:
+            self._secrets.learn(what.login.password)
         try:
             number, price = self._create(spec, what, name)
         except UnknownOutcome:
@@ -134,10 +139,20 @@ class Rented:
         return self._machine(spec, found.id, found.price, "")
 
     def inspect(self, machine: Machine) -> Instance | None:
-        """The machine as its service shows it; None if there is none."""
+        """The machine as its service shows it; None if there is none.
+
+        One that does not come up is broken where the service's own log says that the image cannot
+        be pulled: its state may say for ever that it is being made.
+        """
         with self._secrets.guard():
             found = self.cloud.get(machine.id)
-        return None if found is None or found.state is State.GONE else self._shown_to_people(found)
+        if found is None or found.state is State.GONE:
+            return None
+        if found.state is State.PENDING and self._clock() - machine.started > PULLED_WITHIN:
+            why = pull.failure(self.output(machine, PULL_LINES))
+            if why:
+                found = replace(found, state=State.BROKEN, said=f"{found.said}: {why}")
+        return self._shown_to_people(found)
 
     def by_id(self, id: str) -> Instance:
         """The machine with this id, whatever its name; BadInput if the service has none."""
@@ -254,6 +269,13 @@ class Rented:
     def _end(self, number: str, name: str) -> None:
         with self._secrets.guard():
             self._end_within(GONE_WITHIN, number, name)
+        if name:
+            self.forget(name)
+
+    def forget(self, name: str) -> None:
+        """As Cloud.forget. What is left is no machine, and `doctor --leftovers` shows it."""
+        with contextlib.suppress(MimirError), self._secrets.guard():
+            self.cloud.forget(name)
 
     def _end_within(self, seconds: float, number: str, name: str) -> None:
         """name: that the service must know it by, "" for one that was made just now."""

@@ -15,11 +15,11 @@ import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from launch.contract import deadlines
+from launch.contract import deadlines, pull
 from launch.contract.errors import AccountLimit, NoCapacity, NotGone, Unclear, UnknownOutcome
 from launch.contract.offer import Offer
 from launch.contract.provider import AttemptSpec, Machine, Provider
-from launch.payload import code_in_store, credentials
+from launch.payload import code_in_store, container, credentials
 from launch.provision import kept_plan, terminate
 from launch.provision.plan import stop_asked
 from mimir.errors import Corrupt, Fenced, MimirError, StoreError
@@ -135,7 +135,8 @@ def _order(
             end_attempt(store, run, attempt, "stopped", "asked to stop")
             raise Fenced(f"attempt {attempt} of run {run} is not begun: the run was asked to stop")
         spec = AttemptSpec(
-            store=store.url, run=run, attempt=attempt, image=plan.image,
+            store=store.url, run=run, attempt=attempt,
+            image=plan.image or _image(store, run, attempt, intent, say),
             deadline=choice.deadline, offer=choice.offer, record=record_sha256(store, run),
         )  # fmt: skip
         kept_plan.must_be_as_submitted(store.url, run, spec.record)
@@ -170,6 +171,22 @@ def _order(
     except (StoreError, Corrupt) as error:  # a machine may have made HEAD unreadable
         say(f"what older attempts left could not be removed now: {error}")
     return ordered
+
+
+def _image(store: Store, run: str, attempt: int, intent: Order, say: Say) -> str:
+    """The public image's other name, if the last machine could not pull the one; else ""."""
+    last, refused = attempt - 1, intent.refused
+    if refused and refused[-1][1] == last:
+        last = refused[-1][0] - 1
+    gone = notes.read_gone(store, run, last) if last else None
+    if gone is None or not pull.FAILED.search(gone.why):
+        return ""
+    machine = notes.read_machine(store, run, last)
+    tried = (machine.image if machine else "") or container.default_image()
+    other = container.PUBLIC_IMAGES.get(tried, "")
+    if other:
+        say(f"{tried} could not be pulled: attempt {attempt} uses {other}, which is the same image")
+    return other
 
 
 def _before(store: Store, run: str, known: int) -> tuple[int, tuple[tuple[int, int], ...]]:

@@ -14,6 +14,7 @@ from launch.contract.errors import (
     ProviderError,
     RateLimited,
 )
+from launch.contract.pull import SYSTEM
 from launch.providers.http import Absent, body, retry_after
 from mimir.errors import BadInput, MimirError
 
@@ -72,7 +73,8 @@ def explain(response: httpx.Response) -> MimirError:
 
 
 def log_lines(stream: list[str]) -> list[str]:
-    """The container's lines in a log, a stream of server-sent events (HTML standard)."""
+    """The lines of a log, a stream of server-sent events (HTML standard); RunPod's own are marked
+    as contract/pull.py says."""
     return [_line(data) for data in _data(stream)]
 
 
@@ -88,6 +90,8 @@ def _data(lines: list[str]) -> Iterator[str]:
 
 def _line(data: str) -> str:
     try:
-        return str(json.loads(data)["line"]).rstrip("\n")
-    except (ValueError, KeyError, TypeError):
+        event = json.loads(data)
+        mark = SYSTEM if event.get("source") == "system" else ""
+        return mark + str(event["line"]).rstrip("\n")
+    except (ValueError, KeyError, TypeError, AttributeError):
         return data

@@ -15,13 +15,15 @@ from launch.contract.errors import (
     UnknownOutcome,
 )
 from launch.contract.offer import Offer
+from launch.contract.provider import AttemptSpec, Machine
+from launch.payload import container
 from launch.provision import order as ordering
 from launch.provision.order import Choice, Ordered
 from launch.provision.plan import newest_plan, stop_asked
 from mimir.errors import Corrupt, Fenced, StoreError
 from mimir.runs import layout, notes, orders
 from mimir.runs.begin import raise_attempt
-from mimir.runs.notes import StopRequest
+from mimir.runs.notes import Gone, StopRequest
 from mimir.runs.order import Order, Plan
 from mimir.runs.status import derive, read_head
 from tests.launch.paper import START, Desk, offer
@@ -318,3 +320,35 @@ def test_an_order_reads_back(desk: Desk) -> None:
     for read in broken:
         with pytest.raises(Corrupt, match="an order"):
             read()
+
+
+@pytest.mark.parametrize(
+    ("why", "tried", "other"),
+    [
+        ("it is broken (toomanyrequests)", "", f"ghcr.io/{container.PUBLIC_IMAGE}"),
+        ("no matching manifest", f"ghcr.io/{container.PUBLIC_IMAGE}", container.PUBLIC_IMAGE),
+        ("no matching manifest", "my/own", ""), ("its machine is broken", "", ""),
+    ],
+)  # fmt: skip
+def test_an_image_that_could_not_be_pulled_has_another_name(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, why: str, tried: str, other: str
+) -> None:
+    images: list[str] = []
+    real = desk.provider.start
+
+    def start(spec: AttemptSpec) -> Machine:
+        images.append(spec.image)
+        return real(spec)
+
+    monkeypatch.setattr(desk.provider, "start", start)
+    first = order(desk)
+    machine = replace(first.machine, image=tried)
+    desk.store.delete(layout.machine_key("run", 1))
+    notes.record_machine(desk.store, "run", 1, machine)
+    desk.cloud.machines.clear()
+    notes.record_gone(desk.store, "run", 1, Gone(desk.clock(), "failure", why))
+    desk.clock.now += orders.RESERVED
+    desk.cloud.faults = [NoCapacity("none left")]
+    order(desk, offer(0.5), offer(0.6))
+    assert images == ["", other, other], "an offer that was refused in between changes nothing"
+    assert any("which is the same image" in line for line in desk.said) is bool(other)
