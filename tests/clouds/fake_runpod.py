@@ -39,6 +39,10 @@ FIELDS = {
 }  # fmt: skip
 OF_GPU = {"id", "count", "minCudaVersion", "minRamPerGpu", "minVcpuCountPerGpu"}
 DISK = 0.10 / 730
+CENTRE = {
+    "id": "US-TX-3", "name": "US Texas 3", "region": "NORTH_AMERICA", "globalNetwork": False,
+    "networkVolumeTypes": [], "compliance": [],
+}  # fmt: skip
 MOST_BYTES = 102_400
 PRIVATE = "private/"
 """How images begin that nobody pulls without a login."""
@@ -146,12 +150,14 @@ class FakeRunPod(Service):
             ("GET", r"/v2/catalog/gpus", self._catalog),
             ("GET", r"/v2/account/ssh-keys", lambda _: Answer(200, {"keys": []})),
             ("GET", r"/v2/network-volumes", lambda _: Answer(200, {"networkVolumes": []})),
+            ("GET", r"/v2/catalog/datacenters", lambda _: Answer(200, {"dataCenters": [CENTRE]})),
             ("GET", r"/v2/registries", self._registries),
             ("POST", r"/v2/registries", self._log_in),
             ("POST", r"/v2/pods", self._create),
             ("GET", r"/v2/pods", self._list),
             ("GET", r"/v2/pods/([^/]+)", self._get),
             ("DELETE", r"/v2/pods/([^/]+)", self._delete),
+            ("PATCH", r"/v2/pods/([^/]+)", self._change),
             ("POST", r"/v2/pods/([^/]+)/action", self._action),
             ("GET", r"/v2/pods/([^/]+)/logs", self._logs),
         )
@@ -164,8 +170,12 @@ class FakeRunPod(Service):
                     if rental.id == match[1]:
                         return answer(request, rental)
                 return problem(404, "pod not found")
-        if request.method == "DELETE" and request.path.startswith("/v2/registries/"):
-            return self._log_out(request)
+        kind, _, id = request.path.removeprefix("/v2/").rpartition("/")
+        if kind == "registries":
+            return self._login(request, id)
+        row = next((row for row in self.stock if row["id"] == id), None)
+        if (request.method, kind) == ("GET", "catalog/gpus") and row is not None:
+            return Answer(200, {key: value for key, value in row.items() if key != "levels"})
         return problem(404, "resource not found")
 
     def _registries(self, request: Request) -> Answer:
@@ -181,9 +191,13 @@ class FakeRunPod(Service):
         self.logins[id] = dict(body)
         return Answer(201, {"id": id, "name": body["name"]})
 
-    def _log_out(self, request: Request) -> Answer:
-        if self.logins.pop(request.path.rpartition("/")[2], None) is None:
+    def _login(self, request: Request, id: str) -> Answer:
+        found = self.logins.get(id)
+        if found is None:
             return problem(404, "registry not found")
+        if request.method == "GET":
+            return Answer(200, {"id": id, "name": found["name"]})
+        del self.logins[id]
         return Answer(204)
 
     def _catalog(self, request: Request) -> Answer:
@@ -304,6 +318,12 @@ class FakeRunPod(Service):
         if self.take("kept", request) is None:
             self.end(rental.id)
         return Answer(204)
+
+    def _change(self, request: Request, rental: Rental) -> Answer:
+        if not isinstance(request.body, dict) or set(request.body) != {"name"}:
+            return problem(422, "Request validation failed.", ["$: only a name is imitated"])
+        rental.name = request.body["name"]
+        return Answer(200, self._pod(rental))
 
     def _action(self, request: Request, rental: Rental) -> Answer:
         action = request.body.get("action") if isinstance(request.body, dict) else None
