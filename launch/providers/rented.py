@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from launch.contract import deadlines, pull
+from launch.contract import deadlines
 from launch.contract.cloud import Cloud, ContainerSpec, Instance, State, machine_name
 from launch.contract.errors import (
     AuthFailed,
@@ -25,6 +25,7 @@ from launch.contract.errors import (
 from launch.contract.offer import Offer
 from launch.contract.provider import AttemptSpec, Check, Machine
 from launch.payload import container, credentials, key_link
+from launch.providers.pulls import Pulls
 from mimir.errors import BadInput, MimirError, StoreError
 from mimir.runs.store import Store, open_store
 
@@ -32,9 +33,6 @@ LOOKS = (2.0, 5.0, 10.0, 20.0)
 """Seconds before each look at the list after a lost answer."""
 SHOWN_WITHIN = (0.0, 2.0, 5.0)
 """Seconds before each look at a machine that was just made."""
-PULLED_WITHIN = 120.0
-"""Seconds from an order before it is looked up why its machine is not there yet."""
-PULL_LINES = 20
 GONE_WITHIN = 180.0
 """Seconds in which a machine that was ended must have gone."""
 PRICE_TOLERANCE = 1.05
@@ -61,6 +59,7 @@ class Rented:
         self.name = cloud.name
         self.caps = cloud.caps
         self._secrets = cloud.secrets
+        self._pulls = Pulls(self.output, clock)
         self._opener = opener
         self._clock = clock
         self._sleep = sleep
@@ -144,15 +143,18 @@ class Rented:
         One that does not come up is broken where the service's own log says that the image cannot
         be pulled: its state may say for ever that it is being made.
         """
+        found = self._there(machine)
+        if found is None:
+            return None
+        why = self._pulls.failure(machine) if found.state is State.PENDING else ""
+        if why:
+            found = replace(found, state=State.BROKEN, said=f"{found.said}: {why}")
+        return self._shown_to_people(found)
+
+    def _there(self, machine: Machine) -> Instance | None:
         with self._secrets.guard():
             found = self.cloud.get(machine.id)
-        if found is None or found.state is State.GONE:
-            return None
-        if found.state is State.PENDING and self._clock() - machine.started > PULLED_WITHIN:
-            why = pull.failure(self.output(machine, PULL_LINES))
-            if why:
-                found = replace(found, state=State.BROKEN, said=f"{found.said}: {why}")
-        return self._shown_to_people(found)
+        return None if found is None or found.state is State.GONE else found
 
     def by_id(self, id: str) -> Instance:
         """The machine with this id, whatever its name; BadInput if the service has none."""
@@ -169,7 +171,7 @@ class Rented:
 
     def alive(self, machine: Machine) -> bool | None:
         try:
-            return self.inspect(machine) is not None
+            return self._there(machine) is not None
         except (ProviderError, BadInput):
             return None
 
@@ -273,7 +275,7 @@ class Rented:
             self.forget(name)
 
     def forget(self, name: str) -> None:
-        """As Cloud.forget. What is left is no machine, and `doctor --leftovers` shows it."""
+        """As Cloud.forget. What is left after an error is no machine, and costs nothing."""
         with contextlib.suppress(MimirError), self._secrets.guard():
             self.cloud.forget(name)
 

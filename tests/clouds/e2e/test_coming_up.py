@@ -10,7 +10,7 @@ from mimir.runs import notes
 from tests.clouds.e2e.world import World
 
 NOBODY_WAITS = json.dumps(
-    {"launch.provision.wait:SUBMIT_WAITS": 0.5, "launch.providers.rented:PULLED_WITHIN": 0.0}
+    {"launch.provision.wait:SUBMIT_WAITS": 0.5, "launch.providers.pulls:PULLED_WITHIN": 0.0}
 )
 PASSWORD = "token-of-a-person"
 

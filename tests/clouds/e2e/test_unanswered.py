@@ -11,7 +11,7 @@ from tests.clouds.e2e.world import CREATE, World
 
 NOBODY_LOOKS = json.dumps({"launch.providers.rented:LOOKS": []})
 """The service's list is not asked by who ordered, so that the watcher has to find the machine."""
-SOON = {("runpod", "error", True), ("runpod", "error_after", False)}
+SOON = {("runpod", "error", False), ("runpod", "error_after", True)}
 """Those that are tried at every change."""
 CASES = [
     pytest.param(
@@ -37,6 +37,8 @@ def test_the_run_is_whole(
     if not watched:
         assert "watch r` takes the machine if it comes up" in said
         assert read_head(world.store, "r").state in ("queued", "running", "done")
+        if not made:
+            assert "ordered, not answered yet" in world.launch("status", "r")
     world.finish("r")
     world.settled(1.0)
     world.whole("r")
