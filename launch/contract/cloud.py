@@ -7,7 +7,7 @@ next and when a machine counts as gone is decided by providers/rented.py and the
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -38,12 +38,23 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
+class Login:
+    """A login at a registry of images. The repr shows no secret."""
+
+    registry: str
+    user: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
 class ContainerSpec:
     """What a machine starts: a container of `image` with this command instead of its own.
 
     command: argv. env: its variables; nothing in it is secret for longer than a machine takes
     to come up (payload/key_link.py). seconds: after which everything is ended from outside the
     container where the service's machines allow that (Lambda's cloud-init), 0 for never.
+    image_elsewhere: a name of the same image at another registry, "" for none. login: for the
+    image's registry, which the service must forget with the machine (Cloud.forget).
     """
 
     image: str
@@ -51,6 +62,8 @@ class ContainerSpec:
     env: Mapping[str, str]
     disk_gb: int = 30
     seconds: float = 0.0
+    image_elsewhere: str = ""
+    login: Login | None = None
 
 
 @dataclass(frozen=True)
@@ -110,8 +123,12 @@ class Cloud(Protocol):
     def terminate(self, id: str) -> None:
         """Ask to destroy it, by one request; no error if it is gone already."""
 
+    def forget(self, name: str) -> None:
+        """Remove what the account keeps for a machine of this name that is gone: its login."""
+
     def logs(self, id: str, lines: int) -> list[str]:
-        """The last lines that its container printed; [] if the service does not keep them."""
+        """The last lines that its container printed, and what the service says of its start,
+        marked as contract/pull.py says; [] if the service keeps neither."""
 
     def ending(self) -> Mapping[str, Any] | None:
         """How a machine ends itself with a key that the service puts into it, None if it cannot.

@@ -166,7 +166,8 @@ def diagnose(observed: Observation) -> Diagnosis:
     if sign == "silent":
         silent = max(status.silent_s or 0.0, observed.unchanged or 0.0) / 60
         return Diagnosis("lost", f"it has given no sign for {silent:.0f} min{said}", "failure")
-    return Diagnosis("fine", sign)
+    coming = sign == "starting" and observed.state is State.PENDING
+    return Diagnosis("fine", sign + (said if coming else ""))
 
 
 def is_finishing(store: Store, observed: Observation, now: float) -> bool:

@@ -195,7 +195,10 @@ def _end(attempt: AttemptStatus, status: Status) -> str:
         return attempt.end + code + ("" if attempt.gone else alone)
     if liveness.alive(attempt.machine) is False:
         return "its machine is gone"
-    return "working" if status.state == "running" else "starting"
+    if status.state == "running":
+        return "working"
+    unanswered = attempt.machine is None and attempt.order is not None
+    return "ordered, not answered yet" if unanswered else "starting"
 
 
 def _advice(status: Status, store: str, busy: bool) -> str:

@@ -11,6 +11,11 @@ CAPACITY = (
     "Please refresh and try again."
 )
 CREATE, LIST, ONE = r"^/v2/pods$", r"^/v2/pods$", r"^/v2/pods/[^/]+$"
+PULLING = "create container: pulling image"
+NO_PULL = (
+    "error pulling image: toomanyrequests: You have reached your unauthenticated pull rate limit. "
+    "https://www.docker.com/increase-rate-limit"
+)
 FAULTS = (
     *COMMON_FAULTS,
     ("capacity", "400: an order is refused for want of machines"),
@@ -22,6 +27,7 @@ FAULTS = (
     ("rate_limited", "429, with Retry-After if `retry_after` is given"),
     ("vanish", "a pod is made, and is destroyed at once"),
     ("stuck", "a pod stays PROVISIONING, and nothing starts"),
+    ("no_pull", "a pod stays PROVISIONING, its image cannot be pulled, and its log says so"),
     ("unknown_status", "one look at a pod shows a status that no document knows"),
     ("exited", "the host ends the newest pod: it is EXITED when it is looked at next"),
     ("broken_page", "500 for one page of the list that is not the first"),

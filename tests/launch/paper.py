@@ -54,6 +54,7 @@ class Paper:
         self.list_fails: list[Exception] = []
         self.get_fails: list[Exception] = []
         self.terminate_fails: list[Exception] = []
+        self.forgotten: list[str] = []
         self.immortal = False
         self.key = True
         self._ids = itertools.count(1)
@@ -99,6 +100,9 @@ class Paper:
             self.machines.pop(id, None)
         if self.terminate_fails:
             raise self.terminate_fails.pop(0)
+
+    def forget(self, name: str) -> None:
+        self.forgotten.append(name)
 
     def logs(self, id: str, lines: int) -> list[str]:
         return [f"{id} said something"]

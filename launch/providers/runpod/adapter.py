@@ -9,12 +9,13 @@ service:
 - nothing is sold as spot.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from launch.contract.cloud import PREFIX, ContainerSpec, Instance, State
+from launch.contract.cloud import PREFIX, ContainerSpec, Instance, Login, State
 from launch.contract.errors import ProviderError, Unclear, UnknownOutcome
 from launch.contract.offer import Need, Offer
 from launch.contract.provider import Caps, Check
@@ -73,9 +74,14 @@ class RunPod(Adapter):
 
     def create(self, offer: Offer, boot: ContainerSpec, name: str) -> str:
         order = _order(offer, boot, name)
+        if boot.login is not None:
+            order["registry"] = self._keep_login(boot.login, name)
         try:
             pod = self._http.send("POST", "/v2/pods", json=order)
         except MimirError as error:
+            if boot.login is not None and not isinstance(error, UnknownOutcome):
+                with contextlib.suppress(MimirError):
+                    self.forget(name)
             if isinstance(error, Absent):
                 raise BadInput(f"{error}: something that the order names is not there") from error
             if isinstance(error, errors.Refused):
@@ -85,6 +91,28 @@ class RunPod(Adapter):
         if not isinstance(made, str) or not made:
             raise UnknownOutcome(f"RunPod accepted the order of {name} without naming a pod")
         return made
+
+    def forget(self, name: str) -> None:
+        """Delete the logins that were kept for this machine."""
+        answer = self._http.read("GET", "/v2/registries")
+        kept = answer.get("registries") if isinstance(answer, dict) else None
+        for each in kept if isinstance(kept, list) else ():
+            if isinstance(each, dict) and each.get("name") == name:
+                self._http.send("DELETE", f"/v2/registries/{_id(str(each.get('id')))}")
+
+    def _keep_login(self, login: Login, name: str) -> str:
+        """Give the login to the account under the machine's name; its id. No pod is ordered yet."""
+        body = {"name": name, "username": login.user, "password": login.password}
+        try:
+            made = self._http.send("POST", "/v2/registries", json=body)
+        except UnknownOutcome as error:
+            raise ProviderError(f"{error}: the login was not taken, and nothing ordered") from error
+        id = made.get("id") if isinstance(made, dict) else None
+        if not isinstance(id, str) or not id:
+            raise ProviderError(
+                "RunPod took the registry's login without an id: nothing is ordered"
+            )
+        return id
 
     def get(self, id: str) -> Instance | None:
         try:
@@ -104,7 +132,8 @@ class RunPod(Adapter):
     def logs(self, id: str, lines: int) -> list[str]:
         if lines < 1:
             return []
-        params = {"source": "container", "tail": min(lines, LOG_LINES)}
+        # Without `source` they are the container's and RunPod's own, such as a pull that fails.
+        params = {"tail": min(lines, LOG_LINES)}
         try:
             events = self._http.lines(
                 f"/v2/pods/{_id(id)}/logs", params=params, silence=LOG_SILENCE
@@ -202,7 +231,7 @@ def _order(offer: Offer, boot: ContainerSpec, name: str) -> dict[str, Any]:
         raise BadInput(
             f"RunPod takes {MOST_VARIABLES} variables, and the machine would get {len(boot.env)}"
         )
-    return {
+    order = {
         "name": name,
         "image": boot.image,
         "gpu": {"id": offer.key["gpu"], "count": 1, "minCudaVersion": CUDA},
@@ -213,6 +242,13 @@ def _order(offer: Offer, boot: ContainerSpec, name: str) -> dict[str, Any]:
         "args": json.dumps({"entrypoint": boot.command[:1], "cmd": boot.command[1:]}),
         "env": dict(boot.env),
     }
+    size = len(json.dumps(order).encode())
+    if size > errors.MOST_BYTES:
+        raise BadInput(
+            f"the order of {name} is {size:,} bytes, but RunPod takes {errors.MOST_BYTES:,}: give "
+            "the run fewer or shorter variables"
+        )
+    return order
 
 
 def _offer(row: Any, cloud: str, disk: float) -> Offer | None:

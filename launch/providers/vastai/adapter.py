@@ -20,6 +20,7 @@ from launch.contract.cloud import PREFIX, ContainerSpec, Instance, State
 from launch.contract.errors import ProviderError, UnknownOutcome
 from launch.contract.offer import Need, Offer
 from launch.contract.provider import Caps, Check
+from launch.contract.pull import SYSTEM
 from launch.providers.adapter import Adapter
 from launch.providers.http import Absent
 from launch.providers.vastai import errors, market
@@ -117,13 +118,18 @@ class Vast(Adapter):
             return
 
     def logs(self, id: str, lines: int) -> list[str]:
+        """What the container printed, or else what the host's daemon says of its start."""
         path = f"/api/v0/instances/request_logs/{_id(id, 'the machine')}/"
-        try:
-            answer = self._ask("PUT", path, json={"tail": str(lines)}, pace="logs")
-        except Absent:
-            return []
-        url = answer.get("result_url")
-        return self._fetch(url).splitlines()[-lines:] if isinstance(url, str) and lines > 0 else []
+        for more, mark in (({}, ""), ({"daemon_logs": "true"}, SYSTEM)):
+            try:
+                answer = self._ask("PUT", path, json={"tail": str(lines), **more}, pace="logs")
+            except Absent:
+                return []
+            url = answer.get("result_url")
+            text = self._fetch(url) if isinstance(url, str) and lines > 0 else ""
+            if text.strip():
+                return [mark + line for line in text.splitlines()[-lines:]]
+        return []
 
     def ending(self) -> Mapping[str, Any] | None:
         return {
@@ -246,6 +252,10 @@ def _order(offer: Offer, boot: ContainerSpec, name: str) -> dict[str, Any]:
         "target_state": "running",
         "cancel_unavail": True,
     }
+    if boot.login is not None:  # as the arguments of `docker login`
+        order["image_login"] = (
+            f"-u {boot.login.user} -p {boot.login.password} {boot.login.registry}"
+        )
     if offer.spot:
         price = errors.real(offer.key.get("bid"))
         if price is None or not market.CENT <= price <= 128:

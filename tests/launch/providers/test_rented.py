@@ -102,15 +102,18 @@ def test_a_lost_answer_is_looked_up(desk: Desk) -> None:
 
 def test_an_answer_that_stays_lost(desk: Desk) -> None:
     desk.cloud.faults = [UnknownOutcome("timeout")]
-    with pytest.raises(UnknownOutcome, match=r"does not list it \(timeout\)"):
+    with pytest.raises(UnknownOutcome, match=r"does not list it yet \(timeout\)"):
         desk.provider.start(desk.spec())
     assert desk.cloud.created == [NAME]
     assert desk.left == ["run 1"]  # it may come up, and is turned away by its attempt's number
     assert desk.provider.adopt(desk.spec()) is None
     desk.cloud.make(offer(), NAME, 0.7)
+    assert desk.provider.adopt(desk.spec()) is None, "it costs more than its offer"
+    assert desk.cloud.alive() == []
+    desk.cloud.make(offer(), NAME, 0.52)
     found = desk.provider.adopt(desk.spec())
     assert found is not None
-    assert (found.id, found.price) == ("i1", 0.7)
+    assert (found.id, found.price) == ("i2", 0.52)
 
 
 @pytest.mark.parametrize(("price", "dear"), [(0.5, False), (0.525, False), (0.53, True)])
@@ -212,3 +215,31 @@ def test_a_state_of_gone_is_gone(desk: Desk) -> None:
     desk.provider.end(desk.spec(), its)
     desk.cloud.becomes("i1", State.SUSPENDED)
     assert desk.provider.alive(its) is True  # it may come back, and may cost
+
+
+@pytest.mark.parametrize(
+    ("line", "after", "state"),
+    [
+        ("system: toomanyrequests: …", 121.0, State.BROKEN),
+        ("system: toomanyrequests: …", 119.0, State.PENDING),
+        ("system: pulling", 121.0, State.PENDING),
+        ("toomanyrequests: …", 121.0, State.PENDING),
+    ],
+)
+def test_a_machine_whose_image_cannot_be_pulled_is_broken(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, line: str, after: float, state: State
+) -> None:
+    machine = desk.provider.start(desk.spec())
+    monkeypatch.setattr(desk.cloud, "logs", lambda id, lines: [line])
+    desk.cloud.becomes("i1", State.PENDING)
+    desk.clock.now += after
+    found = desk.provider.inspect(machine)
+    assert found is not None
+    assert found.state is state
+    assert ("toomanyrequests" in found.said) is (state is State.BROKEN)
+
+
+def test_what_the_account_keeps_for_a_machine_goes_with_it(desk: Desk) -> None:
+    machine = desk.provider.start(desk.spec())
+    desk.provider.end(desk.spec(), machine)
+    assert desk.cloud.forgotten == [NAME]

@@ -14,6 +14,7 @@ from launch.contract.errors import (
     BalanceEmpty,
     NoCapacity,
     ProviderError,
+    Unclear,
     UnknownOutcome,
 )
 from launch.contract.offer import Offer
@@ -400,11 +401,14 @@ def test_a_keeper_leaves_a_persons_order_alone(desk: Desk, kept: Kept) -> None:
     assert desk.cloud.alive() == NAMES[2:3]
 
 
-def test_none_to_be_had_is_asked_again_ever_later(desk: Desk, kept: Kept) -> None:
+@pytest.mark.parametrize("refusal", [NoCapacity, Unclear])
+def test_none_to_be_had_is_asked_again_ever_later(
+    desk: Desk, kept: Kept, refusal: type[NoCapacity]
+) -> None:
     kept.submit()
     desk.work(1, 5)
     desk.cloud.machines.clear()
-    desk.cloud.faults = [NoCapacity("none left") for _ in range(50)]
+    desk.cloud.faults = [refusal("none left") for _ in range(50)]
     kept.offers = [offer(), offer(0.6), offer(0.7), offer(0.8)]
     rounds = [kept.round(25) for _ in range(80)]
     assert all(not seen.over for seen in rounds)

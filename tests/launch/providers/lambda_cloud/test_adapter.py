@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from launch.contract.errors import (
+    AccountLimit,
     AuthFailed,
     BalanceEmpty,
     NoCapacity,
@@ -61,7 +62,7 @@ def test_arm_machines_are_told_by_either_name(
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        ("no_capacity", NoCapacity), ("quota", NoCapacity), ("inactive", BalanceEmpty),
+        ("no_capacity", NoCapacity), ("quota", AccountLimit), ("inactive", BalanceEmpty),
         ("forbidden", AuthFailed), ("plain_429", RateLimited),
     ],
 )  # fmt: skip

@@ -85,6 +85,12 @@ def test_too_many_variables_are_not_sent(fake: FakeRunPod, cloud: RunPod) -> Non
     assert sent(fake, "POST") == []
 
 
+def test_too_large_an_order_is_not_sent(fake: FakeRunPod, cloud: RunPod) -> None:
+    with pytest.raises(BadInput, match=r"bytes, but RunPod takes 102,400"):
+        rent(cloud, A="x" * 102_400)
+    assert sent(fake, "POST") == []
+
+
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
