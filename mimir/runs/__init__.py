@@ -1,7 +1,8 @@
 """The contract between laptop and machine: store, HEAD, commit, run record, status.
 
     store, file_store, s3_store   bytes under keys, with create-if-absent and compare-and-swap
-    file_names, file_versions     parts of file_store: exclusive names, and versions made of them
+    file_folder, file_names, file_versions, file_errors   parts of file_store: folders opened
+                                  without following links, exclusive names, versions made of them
     s3_url, s3_address, s3_client, s3_credentials   how s3_store reaches its bucket
     s3_content, s3_answers, s3_errors, s3_failures   what s3_store sends, and what it is told
     s3_clock                      the time on a server, as its answers tell it
