@@ -29,6 +29,8 @@ from mimir.runs.file_folder import Folder, Name, raise_if_link, sync_folder
 
 BODY = ".body"
 TEMPORARY = ".tmp-"
+VERSIONS = ".versions"
+"""What the name of a folder of versions ends with."""
 
 DEAD_FOR = 60.0
 """Seconds after which a temporary file goes whose writer was of this computer and is dead."""
@@ -212,10 +214,23 @@ def collect(top: Folder, now: float) -> None:
 
 def _temporaries(top: Folder) -> Iterator[Name]:
     for at, folders, files, fd in os.fwalk(".", dir_fd=top.fd):
+        here = Folder(fd, top.path / at)
         for name in (*files, *folders):
             if name.startswith(TEMPORARY):
-                yield Name(Folder(fd, top.path / at), name)
+                yield Name(here, name)
+            elif name.endswith(VERSIONS):
+                yield from _temporary_versions(here, name)
         folders[:] = [name for name in folders if not name.startswith(TEMPORARY)]
+        folders[:] = [name for name in folders if not name.endswith(VERSIONS)]
+
+
+def _temporary_versions(above: Folder, name: str) -> Iterator[Name]:
+    """Those in a folder of versions, of which a run soon has thousands: by their names alone, for
+    a network file system may ask its server what each of them is."""
+    with contextlib.suppress(OSError, Corrupt), above.enter(name) as folder:
+        for each in os.listdir(folder.fd):
+            if each.startswith(TEMPORARY):
+                yield Name(folder, each)
 
 
 def _abandoned(name: str, age: float) -> bool:

@@ -32,14 +32,13 @@ from mimir.runs import file_names
 from mimir.runs.file_folder import Folder, Name, new_file, sync_folder
 from mimir.runs.store import DOCUMENT, too_large
 
-_AFTER = ".versions"
 _TRIES = 100
 
 
 def versioned_name(folder: str) -> str:
     """The object's name whose versions lie in the folder of this name, "" if it is another one."""
-    if folder.startswith(".") and folder.endswith(_AFTER):
-        return folder[1 : -len(_AFTER)]
+    if folder.startswith(".") and folder.endswith(file_names.VERSIONS):
+        return folder[1 : -len(file_names.VERSIONS)]
     return ""
 
 
@@ -52,7 +51,7 @@ class Versions:
 
     def __init__(self, name: Name, known: MutableMapping[Path, int]) -> None:
         self._copy, self._known = name, known
-        self._outside = name.beside(f".{name.name}{_AFTER}")
+        self._outside = name.beside(f".{name.name}{file_names.VERSIONS}")
         self._folder: Folder | None = None
 
     def __enter__(self) -> Self:

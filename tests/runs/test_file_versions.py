@@ -12,7 +12,7 @@ from mimir.runs import file_names
 from mimir.runs.file_folder import Name, open_folder
 from mimir.runs.file_store import FileStore
 from tests.runs.conftest import name_at, versions_at, without_links
-from tests.runs.moments import Schedule, Sleeper, watched
+from tests.runs.moments import Schedule, Sleeper, overtaken, watched
 from tests.waiting import unless_it_hangs
 
 KEY = "run/HEAD"
@@ -90,6 +90,28 @@ def test_a_search_takes_few_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         looks.clear()
         assert versions.newest() == 9_000
         assert len(looks) < 4
+
+
+def test_what_is_left_is_looked_for_without_a_look_at_each_version(
+    tmp_path: Path, way: str
+) -> None:
+    """Each look is a question to the server of a network file system, and a run has thousands of
+    versions: they would hold up the first write of each command."""
+    calls: dict[int, int] = {}
+    for versions in (3, 40):
+        root = tmp_path / str(versions)
+        begun(root, versions)
+        left = root / "run" / ".HEAD.versions" / f"{file_names.TEMPORARY}{'f' * 12}-1-x"
+        left.write_bytes(b"half")
+        calls[versions] = 0
+
+        def count(_: int, versions: int = versions) -> None:
+            calls[versions] += 1
+
+        with overtaken(count):
+            collect(root, left.stat().st_mtime + file_names.SILENT_FOR + 1)
+        assert not left.exists()
+    assert calls[3] == calls[40]
 
 
 ACTS: dict[str, tuple[int, Callable[[FileStore], object]]] = {
