@@ -120,6 +120,7 @@ class Watcher:
                 if diagnosis.is_finishing(self._store, observed, self._now()):
                     return self._seen(status, False, False, "its worker writes the end of its log")
                 acted = self._close(status, Gone(self._now(), "over", found.why))
+                acted |= self._close_later(status, found.why)
                 return self._seen(status, True, acted, found.why)
             return self._replace(observed, found)
         except (NotGone, UnknownOutcome) as error:
@@ -167,6 +168,13 @@ class Watcher:
             last = attempt.attempt == status.attempt
             what = gone if last else Gone(gone.time, "over", "a later attempt replaced it")
             acted |= terminate.close(self._store, status.run, attempt, what, self._provider)
+        return acted
+
+    def _close_later(self, status: Status, why: str) -> bool:
+        """As `_close`, of what was ordered after the attempt by which the run has ended."""
+        gone, acted = Gone(self._now(), "over", why), False
+        for each in list(terminate.ordered_after(self._store, status.run, status.attempt)):
+            acted |= terminate.close(self._store, status.run, each, gone, self._provider)
         return acted
 
     def _replace(self, observed: Observation, found: Diagnosis) -> Seen:
