@@ -1,7 +1,7 @@
 """The end of an attempt's machine: ended, seen to be gone, and written down, in this order."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from launch.contract import deadlines
@@ -55,6 +55,16 @@ def close(
             place.end(spec, machine)
     notes.record_gone(store, run, attempt.attempt, gone)
     return True
+
+
+def ordered_after(store: Store, run: str, attempt: int) -> Iterator[AttemptStatus]:
+    """The attempts that were ordered after this one. HEAD does not name them: their launcher died
+    before it raised HEAD, or a machine of an older attempt has put HEAD back."""
+    while (order := notes.read_order(store, run, attempt := attempt + 1)) is not None:
+        yield AttemptStatus(
+            attempt, None, "never began", machine=notes.read_machine(store, run, attempt),
+            order=order, gone=notes.read_gone(store, run, attempt),
+        )  # fmt: skip
 
 
 def adopt(

@@ -624,6 +624,34 @@ def test_over_means_that_no_machine_is_left(desk: Desk, kept: Kept) -> None:
     assert [desk.gone(number).kind for number in (1, 2)] == ["over", "over"]
 
 
+@pytest.mark.parametrize("state", ["done", "failed"])
+@pytest.mark.parametrize("came", [True, False])
+def test_what_was_ordered_after_the_end_is_looked_for_by_its_name(
+    desk: Desk, kept: Kept, state: str, came: bool
+) -> None:
+    """The order of attempt 2 was not answered, and attempt 1's keys put HEAD back to its end."""
+    kept.submit()
+    ended = replace(desk.work(1, 5).finish(state, "so it ended"), nonce="forged")
+    desk.store.put(
+        layout.head_key("run"), replace(ended, state="running", nonce="before").to_bytes()
+    )
+    desk.cloud.machines.clear()
+    desk.cloud.faults = [UnknownOutcome("timeout")]
+    kept.round()
+    if came:
+        desk.cloud.make(offer(), NAMES[2])
+    desk.store.put(layout.head_key("run"), ended.to_bytes())
+    seen = kept.round(deadlines.FINAL_LOG_WITHIN + deadlines.LISTED_WITHIN)
+    assert (seen.over, seen.acted, seen.status.attempt) == (True, True, 1)
+    assert desk.cloud.alive() == []
+    assert desk.gone(2).kind == ("over" if came else "refused")
+    again = kept.round()
+    if came and state != "done":  # nothing is sealed, and a machine bears out that HEAD is false
+        assert "attempt 3 is ordered" in again.sentence
+    else:
+        assert (again.over, again.acted) == (True, False)
+
+
 def test_a_young_order_of_a_run_that_is_over_is_waited_for(desk: Desk, kept: Kept) -> None:
     desk.cloud.faults = [UnknownOutcome("timeout")]
     with pytest.raises(UnknownOutcome):
