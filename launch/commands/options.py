@@ -46,6 +46,27 @@ def keys_of(role: str, static_keys: bool) -> "KeySource":
     return KeySource(role, static_keys)
 
 
+def hosts_of(
+    kind: str, region: str, reliability: float, download: float, upload: float
+) -> dict[str, object]:
+    """What was said of the hosts, as fields of Hosts; numbers below 0 and "" were not said.
+
+    BadInput for what they cannot be.
+    """
+    from launch.contract import regions
+    from mimir.runs.hosts import Hosts
+
+    said: dict[str, object] = {"kind": str(kind)} if kind else {}
+    if region:
+        words = ",".join(map(str, region)) if isinstance(region, tuple) else str(region)
+        said["regions"] = regions.words_of(words)
+    for name, value in (("reliability", reliability), ("download", download), ("upload", upload)):
+        if not (isinstance(value, int | float) and -1 <= value < 0):
+            said[name] = value
+    Hosts(**said)  # type: ignore[arg-type]  # refused before anybody is asked
+    return said
+
+
 def gpus_of(words: str) -> tuple[str, ...]:
     """GPU names as pricing/gpus.py has them; BadInput, with the nearest, for an unknown one.
 

@@ -10,6 +10,11 @@ def resume(
     provider: str = "",
     gpu: str = "",
     spot: bool = False,
+    hosts: str = "",
+    region: str = "",
+    min_reliability: float = -1.0,
+    min_download: float = -1.0,
+    min_upload: float = -1.0,
     image: str = "",
     store: str = "",
     max_price: float = 0.0,
@@ -31,6 +36,9 @@ def resume(
         provider: where to train, as for submit (default: where it trained last, or local).
         gpu: a GPU to rent, several as A,B (default: as last time).
         spot: rent machines that may be taken away, too.
+        hosts: whose machines to rent, as for submit (default: as last time).
+        region: where machines may be, as for submit; any: anywhere (default: as last time).
+        min_reliability, min_download, min_upload: as for submit; less than 0: as last time.
         image: a container image with Python and torch (default: that of last time).
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         max_price: rent nothing that costs more, in $/h (default, as of all limits that are not
@@ -74,7 +82,8 @@ def resume(
     if max_failures >= 0:
         said["max_failures"] = max_failures
     keys = options.keys_of(role, static_keys)
-    words = Words(provider, options.gpus_of(gpu), spot, image, keys, said)
+    chosen = options.hosts_of(hosts, region, min_reliability, min_download, min_upload)
+    words = Words(provider, options.gpus_of(gpu), spot, image, keys, said, chosen)
     opened = open_store(store or default_store())
     if take_over:
         known = derive(opened, name, opened.now())

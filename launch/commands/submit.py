@@ -12,6 +12,11 @@ def submit(
     provider: str = "local",
     gpu: str = "",
     spot: bool = False,
+    hosts: str = "",
+    region: str = "",
+    min_reliability: float = 0.95,
+    min_download: float = 100.0,
+    min_upload: float = 0.0,
     image: str = "",
     store: str = "",
     data: str = "",
@@ -39,6 +44,15 @@ def submit(
             machines are rented: runpod, vastai, lambda, several as A,B, or any.
         gpu: a GPU to rent, such as "RTX 4090", several as A,B (default: the cheapest way).
         spot: rent machines that may be taken away, too.
+        hosts: whose machines to rent: datacenter (data centres that the service vouches for; for
+            data that is not public), verified (hosts that the service has looked at), any
+            (default: RunPod's two clouds, Vast.ai's verified hosts; docs/concepts/trust.md).
+        region: where machines may be, by the services' names, countries' codes, or eu; several as
+            A,B (default: anywhere).
+        min_reliability: least share of time, 0 to 1, that a host was there, where that is told
+            (Vast.ai).
+        min_download: least Mbit/s of a host's line down, where that is told.
+        min_upload: least Mbit/s of its line up, where that is told; 0: any.
         image: a container image with Python and torch to train in (default: Mimir's own, or a
             public one with PyTorch where machines are rented).
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
@@ -69,6 +83,7 @@ def submit(
     from launch.provision import choose
     from launch.ui import confirm
     from launch.ui.terminal import say
+    from mimir.runs.hosts import Hosts
     from mimir.runs.order import Plan
     from mimir.runs.store import open_store
     from mimir.submission import default_store, enter, fresh_name, prepare
@@ -79,19 +94,20 @@ def submit(
     places = [registry.get(name) for name in names]
     limits = options.with_sessions(limits, places)
     options.check_image(places, image)
+    chosen = options.hosts_of(hosts, region, min_reliability, min_download, min_upload)
     opened = open_store(store or default_store())
     options.check_store(places, opened.url)
     job = prepare(preset, settings, data)
     plan = Plan(
         names, limits, options.gpus_of(gpu), spot, image, options.keys_of(role, static_keys),
-        job.steps,
+        job.steps, Hosts(**chosen),  # type: ignore[arg-type]  # by name
     )  # fmt: skip
     name, now = name or fresh_name(preset), opened.now()
     options.check_name(opened, name, places, store)
     market = choose.ask(opened, plan, job.config, job.steps)
     plan = confirm.limited(plan, choose.preferred(market, None))
     found = choose.within(plan, market, None, now)
-    table = confirm.rows(job, name, opened.url, plan, found, now)
+    table = confirm.rows(job, name, opened.url, plan, found, now, places)
     say(*(f"  {what:<9} {value}" for what, value in table))
     for line in confirm.warnings(places, plan):
         say(line)

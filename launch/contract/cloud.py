@@ -57,7 +57,8 @@ class ContainerSpec:
 class Instance:
     """A machine as its service shows it. said: the service's own word for its state.
 
-    price: $/h now, None if it is not told. place: as Offer.place.
+    price: $/h now, None if it is not told. place: as Offer.place. region: as Offer.region, "" if
+    it is not told.
     """
 
     id: str
@@ -67,6 +68,7 @@ class Instance:
     price: float | None = None
     address: str = ""
     place: str = ""
+    region: str = ""
 
 
 class Cloud(Protocol):
@@ -90,6 +92,9 @@ class Cloud(Protocol):
 
     def offers(self, need: Need) -> list[Offer]:
         """What it would rent now and meets the need, in any order."""
+
+    def regions(self) -> list[str]:
+        """The names of all its regions, whether there are machines now or not."""
 
     def create(self, offer: Offer, boot: ContainerSpec, name: str) -> str:
         """Order it under this name, by one request; the id.

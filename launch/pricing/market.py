@@ -6,17 +6,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from launch.contract import regions
 from launch.contract.offer import Need, Offer
 from launch.pricing import gpus
 from launch.pricing.budget import HOUR
 from launch.pricing.forecast import Forecast, Measured, forecast
 from launch.pricing.workload import Workload
 from mimir.config import Config
-from mimir.errors import MimirError, StoreError
+from mimir.errors import BadInput, MimirError, StoreError
 from mimir.runs.store import Store
+from mimir.text import near, nearest
 
 OFFERS_WITHIN = 45.0
 """Seconds that a provider has for its list: one that is down must not hold up the others."""
+REGIONS_SHOWN = 12
+"""Names of regions in an error."""
 EVICTED_EVERY = 6.0
 """Hours after which a spot machine is taken away, as a reckoning: a cautious guess, for what
 services publish goes from a few per cent a day to several an hour."""
@@ -29,6 +33,8 @@ class Seller(Protocol):
     def name(self) -> str: ...
 
     def offers(self, need: Need) -> list[Offer]: ...
+
+    def regions(self) -> list[str]: ...
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,43 @@ def collect(
         else:
             offers += answer
     return offers, problems
+
+
+def check_regions(sellers: Sequence[Seller], words: Sequence[str]) -> str:
+    """Whether each word names a region somewhere; "", or a sentence if that cannot be told now.
+
+    Raises:
+        BadInput: with the nearest names, for a word that names none.
+    """
+    if not words or not sellers:
+        return ""
+    known: list[str] = []
+    unasked: list[str] = []
+    for seller in sellers:
+        try:
+            known += seller.regions()
+        except MimirError as error:
+            unasked.append(f"{seller.name}'s regions are not known now: {error}")
+    strange = regions.unknown(words, known)
+    if strange and not unasked:
+        names = [part.lower() for name in known for part in (name, *_areas(name))]
+        where = " or ".join(seller.name for seller in sellers)
+        hint = nearest(strange[0], names) if near(strange[0], names) else _some(known)
+        raise BadInput(f"there is no region {strange[0]!r} at {where}{hint}")
+    return "; ".join(unasked)
+
+
+def _areas(region: str) -> list[str]:
+    """What a region's name begins with: "eu" and "eu-ro" of "EU-RO-1"."""
+    parts = region.split("-")
+    return ["-".join(parts[:n]) for n in range(1, len(parts))]
+
+
+def _some(known: Sequence[str]) -> str:
+    names = {name for name in known if len(name) > 2}
+    if not names:
+        return ": write a country's code, such as SE, or eu"
+    return f"; known are {', '.join(sorted(names)[:REGIONS_SHOWN])}"
 
 
 def rank(

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from launch.contract import deadlines
+from launch.contract import deadlines, regions
 from launch.contract.cloud import Cloud, ContainerSpec, Instance, State, machine_name
 from launch.contract.errors import (
     AuthFailed,
@@ -198,6 +198,12 @@ class Rented:
             raise NoCapacity(
                 f"{self.name} asked ${shown.price:.3f}/h for a machine offered at "
                 f"${offer.price:.3f}/h; it is ended"
+            )
+        if shown is not None and shown.region and not regions.within(shown.region, spec.regions):
+            self._end(number, name)
+            raise NoCapacity(
+                f"{self.name} made a machine in {shown.region}, which is none of "
+                f"{', '.join(spec.regions)}; it is ended"
             )
         return number, shown.price if shown else None
 

@@ -103,7 +103,7 @@ def ask(store: Store, plan: Plan, config: Config, steps: int) -> Market:
     """Ask all the plan's providers that rent for offers for `steps` more steps.
 
     Raises:
-        BadInput: no GPU of the plan's can hold the run.
+        BadInput: no GPU of the plan's can hold the run, or a region is none of any provider's.
     """
     clouds = [each for name in plan.providers if isinstance(each := registry.get(name), Rented)]
     if not clouds:
@@ -117,14 +117,18 @@ def ask(store: Store, plan: Plan, config: Config, steps: int) -> Market:
         gpus=plan.gpus,
         max_price=plan.limits.max_price or float("inf"),
         spot=plan.spot,
+        hosts=plan.hosts,
+        upload_gb=work.upload_gb,
     )
-    had, problems = market.collect([cloud.cloud for cloud in clouds], need)
+    sellers = [cloud.cloud for cloud in clouds]
+    unchecked = market.check_regions(sellers, plan.hosts.regions)
+    had, problems = market.collect(sellers, need)
     if not had:
         _must_be_large_enough(work, plan.gpus)
     # A provider may know a GPU by a name that only its memory tells apart.
     had = [o for o in had if (not plan.gpus or o.gpu in plan.gpus) and o.price <= need.max_price]
     ranked = market.rank(had, config, steps, store)
-    sentences = [problem.sentence for problem in problems]
+    sentences = [problem.sentence for problem in problems] + ([unchecked] if unchecked else [])
     if had and not ranked:
         sentences += sorted({one.why for one in market.judge(had, work)[1]})[:3]
     keyless = [problem for problem in problems if problem.exit_code == BAD_CONFIG]
@@ -216,6 +220,10 @@ def nothing(plan: Plan, found: Found) -> ProviderError:
         return AuthFailed("; ".join(found.market.problems))
     where = ", ".join(plan.providers)
     kind = f" with {' or '.join(plan.gpus)}" if plan.gpus else ""
+    if plan.hosts.regions:
+        kind += f" in {' or '.join(plan.hosts.regions)}"
+    if plan.hosts.kind:
+        kind += f" of {plan.hosts.kind} hosts"
     price = f" at up to ${plan.limits.max_price:g}/h" if plan.limits.max_price else ""
     why = f" ({'; '.join(found.market.problems)})" if found.market.problems else ""
     size = f" ({found.market.need_gb:.1f} GB of GPU memory)" if found.market.need_gb else ""

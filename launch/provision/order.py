@@ -133,7 +133,8 @@ def _order(
             raise Fenced(f"attempt {attempt} of run {run} is not begun: the run was asked to stop")
         spec = AttemptSpec(
             store=store.url, run=run, attempt=attempt, image=plan.image,
-            deadline=choice.deadline, offer=choice.offer, record=record_sha256(store, run),
+            deadline=choice.deadline, offer=choice.offer, regions=plan.hosts.regions,
+            record=record_sha256(store, run),
         )  # fmt: skip
         kept_plan.must_be_as_submitted(store.url, run, spec.record)
         spec = _with_keys(spec, provider, plan, say, clock)

@@ -9,6 +9,7 @@ from launch.contract.provider import Provider
 from launch.provision import kept_plan
 from launch.provision.choose import Found
 from mimir.errors import BadInput
+from mimir.runs.hosts import Hosts
 from mimir.runs.order import Plan
 from mimir.submission import Job
 
@@ -35,9 +36,22 @@ def limited(plan: Plan, preferred: Sequence["Ranked"], spent: float = 0.0) -> Pl
     return replace(plan, limits=replace(limits, max_cost=most))
 
 
+def hosts(providers: Sequence[Provider], plan: Plan) -> list[str]:
+    """Whose machines the plan takes: a line for each provider that rents, and the regions."""
+    kind = plan.hosts.kind
+    lines = [
+        f"{each.name}: {each.caps.whose(kind)}"
+        for each in providers
+        if each.caps.whose(kind) and (each.caps.remote or kind)
+    ]
+    regions = ", ".join(plan.hosts.regions)
+    return [*lines, *([f"in {regions} only"] if regions else [])]
+
+
 def rows(
-    job: Job, name: str, store: str, plan: Plan, found: Found, now: float
-) -> list[tuple[str, str]]:
+    job: Job, name: str, store: str, plan: Plan, found: Found, now: float,
+    providers: Sequence[Provider] = (),
+) -> list[tuple[str, str]]:  # fmt: skip
     """(what, value) for each line of the plan."""
     training = job.config.training
     lines = [
@@ -47,14 +61,16 @@ def rows(
         ("steps", f"{job.steps:,} ({training.epochs} epochs in batches of {training.batch})"),
         ("store", store),
         ("provider", ", ".join(plan.providers)),
+        *(("hosts", text) for text in hosts(providers, plan)),
     ]
     for n, ranked in enumerate(found.ranked[:OFFERS_SHOWN]):
         offer = ranked.offer
         kind = " spot" if offer.spot else ""
+        where = " ".join(filter(None, (offer.kind, offer.region)))
         lines.append(
             (
                 "offer" if n == 0 else "",
-                f"{offer.provider} {offer.gpu}{kind} {offer.region}, ${offer.price:.3f}/h, "
+                f"{offer.provider} {offer.gpu}{kind} {where}, ${offer.price:.3f}/h, "
                 f"about {ranked.hours:.1f} h, ${ranked.cost:.2f} ({ranked.forecast.source})",
             )
         )
@@ -76,8 +92,15 @@ UNCUT = (
 def warnings(providers: Sequence[Provider], plan: Plan) -> list[str]:
     """What the user must know of these providers before they order."""
     without = [each.name for each in providers if plan.spot and not each.caps.spot]
+    untold = [each.name for each in providers if each.caps.paid and not each.caps.rates_hosts]
+    asked = replace(plan.hosts, kind="", regions=()) != Hosts()
     return [
         *([UNCUT] if kept_plan.is_needed(plan, providers) else []),
+        *(
+            f"note: {name} does not tell how reliable its hosts are nor how fast their lines: "
+            "--min-reliability, --min-download and --min-upload change nothing there"
+            for name in (untold if asked else ())
+        ),
         *(f"note: {name} has no spot machines: --spot changes nothing there" for name in without),
         *(
             f"note: a machine of {provider.name} cannot end itself, and shutting it down does not "
@@ -98,6 +121,7 @@ def as_json(job: Job, name: str, store: str, plan: Plan, found: Found) -> dict[s
         "store": store,
         "provider": ",".join(plan.providers),
         "limits": plan.limits.as_json(),
+        "hosts": plan.hosts.as_json(),
         "offers": [
             {**r.offer.as_json(), "hours": r.hours, "cost": r.cost, "source": r.forecast.source}
             for r in found.ranked

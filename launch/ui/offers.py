@@ -83,13 +83,13 @@ def offers_text(
     listed: Sequence[Price],
 ) -> str:  # fmt: skip
     """The cheapest offers, best first."""
-    rows = [("PROVIDER", "GPU", "GB", "$/H", "SPOT", "HOURS", "COST", "REGION", "FROM")]
+    rows = [("PROVIDER", "GPU", "GB", "$/H", "SPOT", "HOURS", "COST", "HOST", "REGION", "FROM")]
     for one in ranked[:ROWS_SHOWN]:
         offer = one.offer
         rows.append((
             offer.provider, offer.gpu, f"{offer.memory_gb:.0f}", f"{offer.price:.3f}",
-            "spot" if offer.spot else "", _hours(one.hours), f"${one.cost:.2f}", offer.region,
-            one.forecast.source,
+            "spot" if offer.spot else "", _hours(one.hours), f"${one.cost:.2f}", offer.kind,
+            offer.region, one.forecast.source,
         ))  # fmt: skip
     none = f"no offer can take it now; {need_gb(work):.1f} GB of GPU memory are needed"
     lines = [_title(work), table(rows) if ranked else none]

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from mimir.errors import BadInput
 from mimir.runs import codec
 from mimir.runs.head import Checkpoints
+from mimir.runs.hosts import Hosts
 from mimir.runs.ranges import Between, Hours, Number, NumberOrNone, Price, Step, Time
 
 
@@ -53,7 +54,8 @@ class Offer:
     id: what tells it from the service's other offers. gpu: as launch/pricing/gpus.py names it,
     else the service's own name. memory_gb: of the GPU, 1e9 bytes. price: $/h for all of it: GPU,
     disk, fees. place: the failure domain, what to avoid after a failure there (a machine, a data
-    centre, a region). key: what the adapter needs to order it, plain JSON without secrets.
+    centre, a region). kind: of its host, in the service's word. key: what the adapter needs to
+    order it, plain JSON without secrets.
     """
 
     provider: str
@@ -64,6 +66,7 @@ class Offer:
     region: str = ""
     spot: bool = False
     place: str = ""
+    kind: str = ""
     key: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
@@ -87,7 +90,7 @@ class Plan:
 
     providers: where, in no order for those that rent (the cheapest offer counts). gpus: names,
     () for any. spot: machines that may be taken away, too. image: a container image, "" for the
-    provider's own. steps: of the whole run, 0 if that is not known.
+    provider's own. steps: of the whole run, 0 if that is not known. hosts: whose machines.
     """
 
     providers: tuple[str, ...]
@@ -97,12 +100,14 @@ class Plan:
     image: str = ""
     keys: KeySource = field(default_factory=KeySource)
     steps: Step = 0
+    hosts: Hosts = field(default_factory=Hosts)
 
     def as_json(self) -> dict[str, Any]:
         return {
             "providers": list(self.providers), "limits": self.limits.as_json(),
             "gpus": list(self.gpus), "spot": self.spot, "image": self.image,
             "role": self.keys.role, "static_keys": self.keys.static, "steps": self.steps,
+            "hosts": self.hosts.as_json(),
         }  # fmt: skip
 
     @classmethod

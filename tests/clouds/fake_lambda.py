@@ -119,6 +119,9 @@ class FakeLambda(Service):
             given = failure(404, "global/not-found", "The requested resource was not found.")
         elif path == "/instance-types":
             given = Answer(200, {"data": self.types})
+        elif path == "/regions":
+            rows = [{"name": name, "description": told} for name, told in REGIONS.items()]
+            given = Answer(200, {"data": rows})
         elif path == "/ssh-keys":
             given = Answer(200, {"data": [_key(*each) for each in self.keys.items()]})
         elif path == "/instances":

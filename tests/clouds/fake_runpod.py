@@ -12,7 +12,16 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tests.clouds.runpod_words import CAPACITY, FAULTS, MISBEHAVIOURS, gpu, problem, stamp
+from tests.clouds.runpod_words import (
+    CAPACITY,
+    CENTRES,
+    FAULTS,
+    MISBEHAVIOURS,
+    centre,
+    gpu,
+    problem,
+    stamp,
+)  # fmt: skip
 from tests.clouds.service import Answer, Rental, Request, Service
 
 PERMITTED = {
@@ -126,6 +135,7 @@ class FakeRunPod(Service):
     def _route(self, request: Request) -> Answer:
         routes: tuple[tuple[str, str, Callable[..., Answer]], ...] = (
             ("GET", r"/v2/catalog/gpus", self._catalog),
+            ("GET", r"/v2/catalog/datacenters", self._centres),
             ("POST", r"/v2/pods", self._create),
             ("GET", r"/v2/pods", self._list),
             ("GET", r"/v2/pods/([^/]+)", self._get),
@@ -152,16 +162,22 @@ class FakeRunPod(Service):
         cloud = query.get("cloud", "SECURE").lower()
         rows = []
         for row in self.stock:
-            shown = {key: value for key, value in row.items() if key != "levels"}
+            shown = {key: value for key, value in row.items() if key not in ("levels", "centres")}
             if asked:
                 level = row["levels"][cloud]
                 shown["availability"] = level
                 if level != "NONE":
-                    centre = {"id": "US-TX-3", "name": "US Texas 3", "availability": level}
-                    shown["dataCenters"] = [centre]
+                    shown["dataCenters"] = [
+                        {"id": id, "name": name, "availability": level}
+                        for id, name in CENTRES.items()
+                        if id in row.get("centres", ())
+                    ]
                     shown["cudaVersions"] = [{"version": "12.8", "available": True}]
             rows.append(shown)
         return Answer(200, {"gpus": rows})
+
+    def _centres(self, request: Request) -> Answer:
+        return Answer(200, {"dataCenters": [centre(*each) for each in CENTRES.items()]})
 
     def _create(self, request: Request) -> Answer:
         order = request.body
@@ -179,6 +195,7 @@ class FakeRunPod(Service):
         rental = Rental(secrets.token_hex(7), order["name"], round(price, 4), now)
         rental.shown = {
             "order": order, "cloud": cloud, "key": f"rpa_pod_{secrets.token_hex(20)}",
+            "centre": (order.get("dataCenterIds") or row["centres"])[0],
             "status": "RUNNING", "ready": now + self.boots_in, "started": now,
         }  # fmt: skip
         self.ledger.append(rental)
@@ -328,7 +345,8 @@ class FakeRunPod(Service):
             "args": order.get("args", ""), "disk": order.get("disk", 20),
             "ports": order.get("ports", []), "env": order.get("env", {}), "registry": None,
             "mounts": {}, "gpu": {"id": order["gpu"]["id"], "count": 1},
-            "cloud": rental.shown["cloud"], "dataCenterId": "US-TX-3", "cudaVersion": "12.8",
+            "cloud": rental.shown["cloud"], "dataCenterId": rental.shown["centre"],
+            "cudaVersion": "12.8",
             "ssh": {"proxy": None, "direct": None}, "template": None, "locked": False,
             "globalNetworking": {"enabled": False},
             "cost": 0.0 if status == "EXITED" else rental.price,

@@ -67,7 +67,10 @@ def variables(env: Any) -> dict[str, str]:
 
 def selected(row: Mapping[str, Any], filters: Mapping[str, Any]) -> bool:
     """Whether it passes the filters, which are objects; what else is there, filters nothing."""
-    row = {**row, "verified": row.get("verification") == "verified"}
+    row = {
+        **row, "verified": row.get("verification") == "verified",
+        "datacenter": row.get("hosting_type") == 1,
+    }  # fmt: skip
     rules = {
         "eq": lambda a, b: a == b, "neq": lambda a, b: a != b, "gt": lambda a, b: a > b,
         "gte": lambda a, b: a >= b, "lt": lambda a, b: a < b, "lte": lambda a, b: a <= b,

@@ -56,6 +56,7 @@ class Paper:
         self.terminate_fails: list[Exception] = []
         self.immortal = False
         self.key = True
+        self.needs: list[Need] = []
         self._ids = itertools.count(1)
 
     def make(self, offer: Offer, name: str, price: float | None = None) -> str:
@@ -74,7 +75,11 @@ class Paper:
         return self.key
 
     def offers(self, need: Need) -> list[Offer]:
+        self.needs.append(need)
         return list(self.market)
+
+    def regions(self) -> list[str]:
+        return sorted({each.region for each in self.market})
 
     def create(self, offer: Offer, boot: ContainerSpec, name: str) -> str:
         self.created.append(name)
@@ -158,7 +163,8 @@ class Desk:
         return raise_attempt(self.store, "run", self._intent(more))
 
     def _intent(self, more: dict[str, Any]) -> Order:
-        return Order("runpod", Plan(("runpod",)), self.clock(), offer(), **more)
+        plan = more.pop("plan", Plan(("runpod",)))
+        return Order("runpod", plan, self.clock(), offer(), **more)
 
     def beat(self, attempt: int, step: int = 0, dated: float = 0.0) -> None:
         """A heartbeat of a machine whose clock stands still. dated: s by which the store's part

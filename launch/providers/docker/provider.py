@@ -56,7 +56,7 @@ class DockerProvider:
     """
 
     name = "docker"
-    caps = Caps(paid=False, image=True)
+    caps = Caps(paid=False, image=True, hosts={"": "this computer"})
 
     def __init__(
         self,

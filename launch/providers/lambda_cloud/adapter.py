@@ -51,7 +51,7 @@ class Lambda(Adapter):
 
     name = errors.NAME
     catalogue_name = "lambdalabs"
-    caps = Caps(paid=True, image=True)
+    caps = Caps(paid=True, image=True, hosts={"": "Lambda's own data centres"})
     title = "Lambda"
     url = "https://cloud.lambda.ai"
     url_variable = "MIMIR_LAMBDA_URL"
@@ -79,6 +79,10 @@ class Lambda(Adapter):
         """What it has where is a hint: a launch may be refused all the same."""
         answer = self._http.read("GET", f"{API}/instance-types")
         return list(errors.offers(errors.data(answer, dict, "machine types"), need))
+
+    def regions(self) -> list[str]:
+        rows = errors.data(self._http.read("GET", f"{API}/regions"), list, "regions")
+        return [str(row["name"]) for row in rows if isinstance(row, dict) and row.get("name")]
 
     def create(self, offer: Offer, boot: ContainerSpec, name: str) -> str:
         """As Cloud.create. Before it, our SSH key is put on the account if none is there."""

@@ -39,7 +39,7 @@ class LocalProvider:
     """
 
     name = "local"
-    caps = Caps(paid=False, runs_installed_code=True)
+    caps = Caps(paid=False, runs_installed_code=True, hosts={"": "this computer"})
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from launch.contract import regions
 from launch.contract.cloud import PREFIX, ContainerSpec, Instance, State
 from launch.contract.errors import ProviderError, UnknownOutcome
 from launch.contract.offer import Need, Offer
@@ -48,7 +49,14 @@ class Vast(Adapter):
 
     name = "vastai"
     catalogue_name = ""  # its offers can be searched without a key
-    caps = Caps(paid=True, image=True, spot=True, ends_itself=True)
+    caps = Caps(
+        paid=True, image=True, spot=True, ends_itself=True, rates_hosts=True,
+        hosts={
+            "": "hosts that Vast.ai has verified, private ones too",
+            "any": "any host, also ones that nobody has verified",
+            "datacenter": "data centres that Vast.ai has verified",
+        },
+    )  # fmt: skip
     title = "Vast.ai"
     url = "https://console.vast.ai"
     url_variable = "MIMIR_VAST_URL"
@@ -63,6 +71,10 @@ class Vast(Adapter):
     def offers(self, need: Need) -> list[Offer]:
         answer = self._ask("POST", "/api/v0/bundles/", pace="search", json=market.search(need))
         return list(market.offers(self.name, answer, need))
+
+    def regions(self) -> list[str]:
+        """Its hosts are anywhere."""
+        return sorted(regions.COUNTRIES)
 
     def create(self, offer: Offer, boot: ContainerSpec, name: str) -> str:
         ask = _id(offer.key.get("ask"), "the offer")

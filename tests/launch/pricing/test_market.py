@@ -9,10 +9,10 @@ from launch.contract.errors import AuthFailed
 from launch.contract.offer import Need, Offer
 from launch.pricing import market as offers
 from launch.pricing.forecast import Measured
-from launch.pricing.market import EVICTED_EVERY, collect, judge, rank
+from launch.pricing.market import EVICTED_EVERY, check_regions, collect, judge, rank
 from launch.pricing.workload import GUIDE_ROWS, Workload
 from mimir.config import load_preset
-from mimir.errors import StoreError
+from mimir.errors import BadInput, StoreError
 from tests.runs.memory import MemoryStore
 from tests.waiting import LIMIT, unless_it_hangs
 
@@ -26,6 +26,11 @@ class Cloud:
     name: str
     answer: list[Offer] | Exception
     asked: Need | None = None
+
+    def regions(self) -> list[str]:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return [each.region for each in self.answer]
 
     def offers(self, need: Need) -> list[Offer]:
         self.asked = need
@@ -152,3 +157,14 @@ def test_json_has_no_more_digits_than_it_is_worth() -> None:
 
 def test_waiting_is_bounded() -> None:
     assert offers.OFFERS_WITHIN <= 60
+
+
+def test_a_region_is_strange_only_if_all_were_asked() -> None:
+    here = [replace(offer("1", "T4", 0.1), region=name) for name in ("EU-RO-1", "US-DE-1")]
+    good, away = Cloud("a", here), Cloud("b", AuthFailed("no key"))
+    assert check_regions([good], ("eu", "us-de-1")) == ""
+    for word, hint in (("eu-rn-1", "did you mean 'eu-ro-1'"), ("mars", "known are EU-RO-1, US-")):
+        with pytest.raises(BadInput, match=f"there is no region '{word}' at a; {hint}"):
+            check_regions([good], ("eu", word))
+        assert "b's regions are not known now: no key" in check_regions([good, away], (word,))
+    assert check_regions([], ("mars",)) == check_regions([away], ()) == ""

@@ -15,6 +15,8 @@ from launch.provision import choose
 from launch.provision.choose import RESERVE, SHORTEST_RENTAL, Found
 from mimir.config import Config
 from mimir.errors import BadInput, StoreError
+from mimir.runs import notes
+from mimir.runs.hosts import Hosts
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
 from mimir.runs.order import Limits, Order, Plan
@@ -203,6 +205,26 @@ def chosen(desk: Desk, limits: Limits) -> object:
     plan = Plan(("runpod",), limits, steps=STEPS)
     known = status(attempt(1, order=Order("runpod", plan, START)), total_steps=None)
     return choose.choose(desk.store, plan, known, START, desk.say)
+
+
+def test_whose_machines_is_frozen_in_the_plan(desk: Desk) -> None:
+    plan = Plan(("runpod",), steps=STEPS, hosts=Hosts("datacenter", ("se",), 0.99, 200.0, 30.0))
+    desk.cloud.market = [offer(region="Sweden, SE")]
+    desk.order(1, plan=plan)
+    read = notes.read_order(desk.store, "run", 1)
+    assert read is not None
+    assert read.plan == plan
+    choose.choose(desk.store, read.plan, status(attempt(1, order=read)), START, desk.say)
+    assert desk.cloud.needs[-1].hosts == plan.hosts
+    desk.cloud.market = []
+    error = str(choose.nothing(plan, found_for(desk, replace(plan, hosts=Hosts("datacenter")))))
+    assert "runpod has no machine in se of datacenter hosts for this run" in error
+
+
+def test_a_region_that_nobody_has_is_the_users_to_mend(desk: Desk) -> None:
+    desk.cloud.market = [offer(region="EU-RO-1")]
+    with pytest.raises(BadInput, match="there is no region 'mars' at runpod; known are EU-RO-1"):
+        found_for(desk, Plan(("runpod",), hosts=Hosts(regions=("mars",))))
 
 
 def test_a_keeper_is_told_what_there_is(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,9 @@ class Toy(Adapter):
         rows = self._http.read("GET", "/offers")["offers"]
         return [Offer("toy", row["gpu"], row["gpu"], row["memory"], row["price"]) for row in rows]
 
+    def regions(self) -> list[str]:
+        return []
+
     def create(self, offer: Offer, boot: ContainerSpec, name: str) -> str:
         made = self._http.send("POST", "/boxes", json={"name": name, "env": dict(boot.env)})
         if not isinstance(made, dict) or not isinstance(made.get("id"), str):
