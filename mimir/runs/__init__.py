@@ -13,6 +13,7 @@
                                   from outside, and by who holds an attempt
     retention                     which checkpoints are kept
     collect                       deletes what an abandoned attempt left behind
+    hosts                         whose machines a plan takes
     order                         order.json: an attempt's plan, limits, offer and deadline
     orders                        what all orders say of HEAD: may it be believed?
     final                         final.json: what a run left, sealed when it was first seen done
