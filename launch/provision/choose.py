@@ -38,14 +38,17 @@ class Market:
     """What the plan's providers that rent answered when they were asked, once.
 
     ranked: by expected total cost. problems: one sentence for each that could not be asked, and
-    why offers were left out. locked: none of them accepts who asks. need_gb: GB of GPU memory
-    that the run needs, 0 if none of them rents.
+    one for the offers that were left out. left: (how many, why) of these. locked: none of them
+    accepts who asks. need_gb: GB of GPU memory that the run needs, 0 if none of them rents. dearer:
+    the least $/h of a machine that only the limit of the price leaves out, 0 for none.
     """
 
     ranked: tuple["Ranked", ...] = ()
     problems: tuple[str, ...] = ()
     locked: bool = False
     need_gb: float = 0.0
+    left: tuple[tuple[int, str], ...] = ()
+    dearer: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Found:
     @property
     def cheapest(self) -> "Ranked | None":
         """The way of the least cost, whatever the limits leave; None if nothing is offered."""
-        return min(self.market.ranked, key=lambda r: r.cost, default=None)
+        return min(self.market.ranked, key=lambda r: (not r.known, r.cost), default=None)
 
 
 def choose(store: Store, plan: Plan, status: Status, now: float, say: Say) -> Sequence[Choice]:
@@ -115,7 +118,6 @@ def ask(store: Store, plan: Plan, config: Config, steps: int) -> Market:
     need = Need(
         memory_gb=forecast.need_gb(work),
         gpus=plan.gpus,
-        max_price=plan.limits.max_price or float("inf"),
         spot=plan.spot,
         hosts=plan.hosts,
         upload_gb=work.upload_gb,
@@ -126,13 +128,19 @@ def ask(store: Store, plan: Plan, config: Config, steps: int) -> Market:
     if not had:
         _must_be_large_enough(work, plan.gpus)
     # A provider may know a GPU by a name that only its memory tells apart.
-    had = [o for o in had if (not plan.gpus or o.gpu in plan.gpus) and o.price <= need.max_price]
-    ranked = market.rank(had, config, steps, store)
+    had = [o for o in had if not plan.gpus or o.gpu in plan.gpus]
+    most = plan.limits.max_price or float("inf")
+    dear = f"they cost more than ${most:g}/h"
+    ranked, left = market.rank((o for o in had if o.price <= most), config, steps, store)
+    left += [market.LeftOut(o, dear) for o in had if o.price > most]
+    groups = market.grouped(left)
     sentences = [problem.sentence for problem in problems] + ([unchecked] if unchecked else [])
-    if had and not ranked:
-        sentences += sorted({one.why for one in market.judge(had, work)[1]})[:3]
+    sentences += [market.left_out(groups)] if groups else []
     keyless = [problem for problem in problems if problem.exit_code == BAD_CONFIG]
-    return Market(tuple(ranked), tuple(sentences), len(keyless) == len(clouds), need.memory_gb)
+    return Market(
+        tuple(ranked), tuple(sentences), len(keyless) == len(clouds), need.memory_gb, tuple(groups),
+        0.0 if ranked else min((o.price for o in had if o.price > most), default=0.0),
+    )  # fmt: skip
 
 
 def preferred(market: Market, status: Status | None) -> tuple["Ranked", ...]:
@@ -158,7 +166,11 @@ def within(plan: Plan, market: Market, status: Status | None, now: float) -> Fou
     worth = [r for r in market.ranked if left.hours_at(r.offer.price) >= SHORTEST_RENTAL]
     failed = _failed_places(status)
     # One that gets done within the limits goes before a cheaper one that does not.
-    worth.sort(key=lambda r: ((r.offer.provider, r.offer.place) in failed, not _fits(r, left)))
+    worth.sort(
+        key=lambda r: (
+            (r.offer.provider, r.offer.place) in failed, not r.known, not _fits(r, left)
+        )
+    )  # fmt: skip
     rented = [
         Choice(
             by_name[r.offer.provider], r.offer,
@@ -196,6 +208,12 @@ def spent(status: Status, now: float) -> float:
 
 def must_fit(plan: Plan, found: Found) -> None:
     """BadInput if no offer does the whole work within the plan's limits, by the forecast."""
+    market, limits = found.market, plan.limits
+    if market.dearer and not found.choices:
+        raise BadInput(
+            f"--max-price {limits.max_price:g} is below the price of an hour: the cheapest machine "
+            f"that can be had now costs ${market.dearer:.3f}/h; raise it, or widen the choice"
+        )
     best = found.cheapest
     if best is None or any(_fits(r, found.budget) for r in found.ranked):
         return

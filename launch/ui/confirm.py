@@ -127,6 +127,7 @@ def as_json(job: Job, name: str, store: str, plan: Plan, found: Found) -> dict[s
             for r in found.ranked
         ],
         "problems": list(found.market.problems),
+        "left_out": [{"count": count, "why": why} for count, why in found.market.left],
         "config": job.config.as_dict(),
     }
 

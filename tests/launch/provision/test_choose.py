@@ -183,12 +183,39 @@ def test_nothing_to_be_had_says_where_and_why(desk: Desk) -> None:
     )
 
 
-def test_a_gpu_that_is_too_small_is_said(desk: Desk) -> None:
-    desk.cloud.market = [offer(0.1, gpu="T4", memory_gb=1.0), offer(0.1, "B", gpu="Voodoo 2")]
+def test_what_is_left_out_is_always_said(desk: Desk) -> None:
+    small = offer(0.1, gpu="T4", memory_gb=1.0)
+    desk.cloud.market = [small, replace(small, id="2"), offer(9.0, "C"), offer(0.5, "D")]
+    found = find(desk, Limits(max_price=2.0))
+    (said,) = found.market.problems
+    assert said.startswith("3 offers are left out: 2 because T4 with 1 GB is too small")
+    assert said.endswith("; 1 because they cost more than $2/h")
+    assert [count for count, _ in found.market.left] == [2, 1]
+    desk.cloud.market = [small]
+    assert "too small" in str(choose.nothing(Plan(("runpod",)), find(desk, Limits())))
+
+
+def test_a_gpu_that_is_not_in_the_table_is_taken_last(desk: Desk) -> None:
+    desk.cloud.market = [offer(0.1, "B", gpu="Voodoo 9"), offer(0.5, "A")]
     found = find(desk, Limits())
-    assert found.choices == ()
-    assert "too small" in found.market.problems[1] + found.market.problems[0]
-    assert "nothing is known of Voodoo 2" in " ".join(found.market.problems)
+    assert [choice.offer.place for choice in found.choices if choice.offer] == ["A", "B"]
+    assert found.cheapest is not None
+    assert found.cheapest.offer.place == "A"
+    limits = Limits(max_cost=0.5 * forecast().hours / 2)  # too little for either
+    found = find(desk, limits)
+    assert [choice.offer.place for choice in found.choices if choice.offer] == ["A", "B"]
+
+
+def test_a_limit_below_every_price_is_the_users_to_mend(desk: Desk) -> None:
+    desk.cloud.market = [offer(0.5), offer(0.7, "B")]
+    plan = Plan(("runpod",), Limits(max_price=0.01))
+    found = found_for(desk, plan)
+    with pytest.raises(BadInput, match=r"--max-price 0.01 is below the price of an .* \$0.500/h"):
+        choose.must_fit(plan, found)
+    with pytest.raises(NoCapacity, match="2 offers are left out, because they cost more"):
+        chosen(desk, plan.limits)
+    desk.cloud.market = [offer(0.5), offer(0.005, gpu="T4", memory_gb=1.0)]
+    choose.must_fit(plan, replace(found_for(desk, plan), market=choose.Market()))
 
 
 def test_a_gpu_that_nobody_offers_because_it_is_too_small(desk: Desk) -> None:
