@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from mimir.runs.status import Status
     from mimir.runs.store import Store
 
+CARDS = 64
+"""Of one computer, as mimir.runs.ranges.Card has them."""
 NO_GPU = "cpu"
 """What a machine without a GPU is called."""
 
@@ -65,6 +67,25 @@ def hosts_of(
             said[name] = value
     Hosts(**said)  # type: ignore[arg-type]  # refused before anybody is asked
     return said
+
+
+def card_of(device: object, places: Sequence["Provider"]) -> tuple[str, int | None]:
+    """A device and which card of it: ("cuda", 1) of "cuda:1"; without a number, None.
+
+    BadInput if a place is not this computer, or for what is no number of a card.
+    """
+    name, colon, number = str(device).partition(":")
+    if not colon or name != "cuda":
+        return str(device), None
+    if not (number.isascii() and number.isdigit() and int(number) < CARDS):
+        raise BadInput(f"device is {device!r}, but a card is written as cuda:0 to cuda:{CARDS - 1}")
+    for place in places:
+        if not place.caps.cards:
+            raise BadInput(
+                f"--device {device} means a card of this computer, and a machine of {place.name} "
+                "has only one: leave the number out"
+            )
+    return name, int(number)
 
 
 def gpus_of(words: str) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ def resume(
     min_reliability: float = -1.0,
     min_download: float = -1.0,
     min_upload: float = -1.0,
+    device: str = "",
     image: str = "",
     store: str = "",
     max_price: float = 0.0,
@@ -39,6 +40,8 @@ def resume(
         hosts: whose machines to rent, as for submit (default: as last time).
         region: where machines may be, as for submit; any: anywhere (default: as last time).
         min_reliability, min_download, min_upload: as for submit; less than 0: as last time.
+        device: cuda:1 for the second GPU of this computer, for local and docker (default: as last
+            time).
         image: a container image with Python and torch (default: that of last time).
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         max_price: rent nothing that costs more, in $/h (default, as of all limits that are not
@@ -93,6 +96,10 @@ def resume(
     last = kept_plan.before(opened.url, name, newest_plan(opened, name, known.attempt))
     plan = renewed(last, known, words)
     places = [registry.get(each) for each in plan.providers]
+    if device:
+        plan = replace(plan, card=options.card_of(device, places)[1])
+    elif plan.card is not None and not all(place.caps.cards for place in places):
+        plan = replace(plan, card=None)
     options.check_image(places, image)
     options.check_store(places, opened.url)
     if not max_sessions:

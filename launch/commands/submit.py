@@ -73,7 +73,8 @@ def submit(
             done.
         dry_run: show the plan and order nothing.
         json: print JSON.
-        settings: any setting of the preset, such as --lr 3e-4 or --epochs 2.
+        settings: any setting of the preset, such as --lr 3e-4 or --epochs 2. --device cuda:1 is
+            the second GPU of this computer, for local and docker.
 
     Example:
         python -m launch submit --preset small --name first --epochs 2
@@ -94,13 +95,16 @@ def submit(
     places = [registry.get(name) for name in names]
     limits = options.with_sessions(limits, places)
     options.check_image(places, image)
+    card = None
+    if "device" in settings:
+        settings["device"], card = options.card_of(settings["device"], places)
     chosen = options.hosts_of(hosts, region, min_reliability, min_download, min_upload)
     opened = open_store(store or default_store())
     options.check_store(places, opened.url)
     job = prepare(preset, settings, data)
     plan = Plan(
         names, limits, options.gpus_of(gpu), spot, image, options.keys_of(role, static_keys),
-        job.steps, Hosts(**chosen),  # type: ignore[arg-type]  # by name
+        job.steps, Hosts(**chosen), card,  # type: ignore[arg-type]  # by name
     )  # fmt: skip
     name, now = name or fresh_name(preset), opened.now()
     options.check_name(opened, name, places, store)

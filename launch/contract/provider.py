@@ -28,6 +28,7 @@ class Caps:
     cost no money, so keys are cut down for them too. max_sessions: machines that a run may use
     one after the other unless the user allows more, 0 for any number. runs_installed_code: its
     workers run the Mimir that is installed here, not the code that the run was submitted with.
+    cards: its machine is this computer, of whose GPUs an attempt may be given one.
     hosts: who runs its machines, by Hosts.kind; "" for kinds that change nothing there.
     rates_hosts: it tells how reliable its hosts are and how fast their lines.
     """
@@ -41,6 +42,7 @@ class Caps:
     runs_installed_code: bool = False
     hosts: Mapping[str, str] = field(default_factory=dict)
     rates_hosts: bool = False
+    cards: bool = False
 
     def whose(self, kind: str) -> str:
         """Who runs its machines if this kind of host is asked for, "" if it does not say."""
@@ -70,7 +72,7 @@ class AttemptSpec:
     worker, beside the provider's own.
     image: a container image, for providers whose caps have it; "" for the provider's own.
     offer: the machine to rent, for providers that have offers. regions: where it may be, () for
-    anywhere. record: SHA-256 (hex) of run.json,
+    anywhere. card: which GPU of this computer, None for any. record: SHA-256 (hex) of run.json,
     by which the worker knows that it reads what was submitted; "" if it is not told.
     """
 
@@ -82,12 +84,30 @@ class AttemptSpec:
     image: str = ""
     offer: Offer | None = None
     regions: tuple[str, ...] = ()
+    card: int | None = None
     record: str = ""
 
     def __post_init__(self) -> None:
         layout.attempt_prefix(self.run, self.attempt)
         if not self.deadline >= 0:
             raise BadInput(f"the deadline is {self.deadline}, but must be a unix time or 0")
+
+    def cuda_device(self, environ: Mapping[str, str]) -> str:
+        """CUDA's name of the card, "" for any: where CUDA_VISIBLE_DEVICES is set, the one in it.
+
+        Raises:
+            BadInput: there are not so many in it.
+        """
+        if self.card is None:
+            return ""
+        shown = environ.get("CUDA_VISIBLE_DEVICES", "")
+        listed = [each.strip() for each in shown.split(",") if each.strip()]
+        if listed and self.card >= len(listed):
+            raise BadInput(
+                f"--device cuda:{self.card} is not there: CUDA_VISIBLE_DEVICES is {shown!r} here, "
+                f"so that cards are counted from 0 to {len(listed) - 1}"
+            )
+        return listed[self.card] if listed else str(self.card)
 
     def worker_options(self) -> tuple[str, ...]:
         """The options of `python -m mimir.worker`."""

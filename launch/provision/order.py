@@ -134,6 +134,7 @@ def _order(
         spec = AttemptSpec(
             store=store.url, run=run, attempt=attempt, image=plan.image,
             deadline=choice.deadline, offer=choice.offer, regions=plan.hosts.regions,
+            card=plan.card,
             record=record_sha256(store, run),
         )  # fmt: skip
         kept_plan.must_be_as_submitted(store.url, run, spec.record)

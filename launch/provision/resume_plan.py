@@ -45,6 +45,7 @@ def renewed(before: Plan | None, known: Status, words: Words) -> Plan:
         image=words.image or _image(before, known, providers),
         keys=words.keys if words.keys != KeySource() or before is None else before.keys,
         steps=before.steps if before else 0,
+        card=before.card if before else None,
         hosts=replace(before.hosts if before else Hosts(), **words.hosts),
     )
 

@@ -61,6 +61,7 @@ def rows(
         ("steps", f"{job.steps:,} ({training.epochs} epochs in batches of {training.batch})"),
         ("store", store),
         ("provider", ", ".join(plan.providers)),
+        *([("device", f"cuda:{plan.card}")] if plan.card is not None else []),
         *(("hosts", text) for text in hosts(providers, plan)),
     ]
     for n, ranked in enumerate(found.ranked[:OFFERS_SHOWN]):

@@ -13,7 +13,7 @@ from mimir.errors import BadInput
 from mimir.runs import codec
 from mimir.runs.head import Checkpoints
 from mimir.runs.hosts import Hosts
-from mimir.runs.ranges import Between, Hours, Number, NumberOrNone, Price, Step, Time
+from mimir.runs.ranges import Between, Card, Hours, Number, NumberOrNone, Price, Step, Time
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,8 @@ class Plan:
 
     providers: where, in no order for those that rent (the cheapest offer counts). gpus: names,
     () for any. spot: machines that may be taken away, too. image: a container image, "" for the
-    provider's own. steps: of the whole run, 0 if that is not known. hosts: whose machines.
+    provider's own. steps: of the whole run, 0 if that is not known. hosts: whose machines. card:
+    which of this computer's GPUs, counted from 0; None for what the worker takes.
     """
 
     providers: tuple[str, ...]
@@ -101,13 +102,14 @@ class Plan:
     keys: KeySource = field(default_factory=KeySource)
     steps: Step = 0
     hosts: Hosts = field(default_factory=Hosts)
+    card: Card | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
             "providers": list(self.providers), "limits": self.limits.as_json(),
             "gpus": list(self.gpus), "spot": self.spot, "image": self.image,
             "role": self.keys.role, "static_keys": self.keys.static, "steps": self.steps,
-            "hosts": self.hosts.as_json(),
+            "hosts": self.hosts.as_json(), "card": self.card,
         }  # fmt: skip
 
     @classmethod

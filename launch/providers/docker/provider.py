@@ -56,7 +56,7 @@ class DockerProvider:
     """
 
     name = "docker"
-    caps = Caps(paid=False, image=True, hosts={"": "this computer"})
+    caps = Caps(paid=False, image=True, cards=True, hosts={"": "this computer"})
 
     def __init__(
         self,
@@ -200,7 +200,8 @@ class DockerProvider:
         ]  # fmt: skip
         environ = {"MIMIR_STATE_DIR": "/tmp/mimir", "HOME": "/tmp", "USER": "mimir"}
         if self._has_gpu():
-            words += ["--gpus", "all"]
+            card = spec.cuda_device(os.environ)
+            words += ["--gpus", f"device={card}" if card else "all"]
         if spec.store.startswith("s3://"):
             self._hand_over_keys(spec)
             words += _bound(_folder(spec), KEYS, "readonly")

@@ -39,7 +39,7 @@ class LocalProvider:
     """
 
     name = "local"
-    caps = Caps(paid=False, runs_installed_code=True, hosts={"": "this computer"})
+    caps = Caps(paid=False, runs_installed_code=True, cards=True, hosts={"": "this computer"})
 
     def __init__(
         self,
@@ -193,6 +193,10 @@ def _environment(spec: AttemptSpec) -> dict[str, str]:
     mine = dict(os.environ)
     if "AWS_ACCESS_KEY_ID" in spec.env:
         mine.pop("MIMIR_CREDENTIALS_FILE", None)  # else it would count before the order's keys
+    card = spec.cuda_device(os.environ)
+    if card:
+        # As nvidia-smi counts them: CUDA's own order is by speed.
+        mine |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": card}
     return {**mine, **({"PYTHONPATH": path} if path else {}), **spec.env}
 
 

@@ -44,6 +44,13 @@ def answer(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         (("submit", "smoke", "--store", "s4://b"), "did you mean s3://?"),
         (("submit", "smoke", "--data", "no.csv"), "no data file"),
         (("status", "NO"), "is not allowed"),
+        (("submit", "smoke", "--device", "cuda:x"), "a card is written as cuda:0 to cuda:63"),
+        (("submit", "smoke", "--device", "cuda:64"), "a card is written as cuda:0 to cuda:63"),
+        (("submit", "smoke", "--device", "gpu:1"), "must be one of auto, cpu, cuda"),
+        (
+            ("submit", "smoke", "--device", "cuda:1", "--provider", "local,lambda"),
+            "and a machine of lambda has only one: leave the number out",
+        ),
     ],
 )
 def test_bad_words(
