@@ -177,6 +177,13 @@ def find(name: str) -> Gpu:
     return found
 
 
+def model(name: str) -> str:
+    """The word of a card's name that all use who name it: "4090", "a100"; "" for an unknown one."""
+    found = get(name)
+    words = re.findall(r"[a-z0-9]+", found.name.lower()) if found else []
+    return next((word for word in words if re.search(r"\d", word)), "")
+
+
 def matching(words: str) -> tuple[str, ...]:
     """The canonical names that a user's words mean: "a100,4090" are three GPUs; () for "".
 

@@ -156,6 +156,11 @@ class Workload:
         return self.checkpoint_gb * 60 / self.config.runtime.checkpoint_minutes
 
     @property
+    def upload_mbit(self) -> float:
+        """The least rate to the store: a checkpoint is there in half the time to the next one."""
+        return 8e3 * self.checkpoint_gb / (30 * self.config.runtime.checkpoint_minutes)
+
+    @property
     def validations(self) -> int:
         every = self.config.training.eval_every or self.steps_per_epoch
         return math.ceil(self.steps / every)

@@ -12,6 +12,7 @@ from launch.pricing import budget
 from launch.pricing.budget import HOUR, Remaining, UsedUp
 from launch.providers import registry
 from launch.providers.rented import Rented
+from launch.provision import failed_hosts, promises
 from launch.provision.order import Choice, Say
 from mimir.config import Config
 from mimir.errors import BAD_CONFIG, BadInput
@@ -40,7 +41,9 @@ class Market:
     ranked: by expected total cost. problems: one sentence for each that could not be asked, and
     one for the offers that were left out. left: (how many, why) of these. locked: none of them
     accepts who asks. need_gb: GB of GPU memory that the run needs, 0 if none of them rents. dearer:
-    the least $/h of a machine that only the limit of the price leaves out, 0 for none.
+    the least $/h of a machine that only the limit of the price leaves out, 0 for none. failed:
+    (provider, host) of hosts on which a machine of any run failed lately. disk_gb, upload_mbit: of
+    the disk that is ordered, and that checkpoints need.
     """
 
     ranked: tuple["Ranked", ...] = ()
@@ -49,6 +52,9 @@ class Market:
     need_gb: float = 0.0
     left: tuple[tuple[int, str], ...] = ()
     dearer: float = 0.0
+    failed: frozenset[tuple[str, str]] = frozenset()
+    disk_gb: float = 0.0
+    upload_mbit: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -137,16 +143,23 @@ def ask(store: Store, plan: Plan, config: Config, steps: int) -> Market:
     sentences = [problem.sentence for problem in problems] + ([unchecked] if unchecked else [])
     sentences += [market.left_out(groups)] if groups else []
     keyless = [problem for problem in problems if problem.exit_code == BAD_CONFIG]
+    failed = failed_hosts.read(store, store.now(), sentences.append)
+    again = {(r.offer.provider, r.offer.host) for r in ranked} & failed.keys()
+    if again:
+        shown = "; ".join(f"{p} {host}: {failed[p, host].why}" for p, host in sorted(again)[:3])
+        hosts = "1 host comes" if len(again) == 1 else f"{len(again)} hosts come"
+        sentences.append(f"{hosts} last, because a machine failed there lately ({shown})")
     return Market(
         tuple(ranked), tuple(sentences), len(keyless) == len(clouds), need.memory_gb, tuple(groups),
         0.0 if ranked else min((o.price for o in had if o.price > most), default=0.0),
+        frozenset(failed), need.disk_gb, work.upload_mbit,
     )  # fmt: skip
 
 
 def preferred(market: Market, status: Status | None) -> tuple["Ranked", ...]:
     """The offers, cheapest first; those where a machine of this run broke come last."""
     failed = _failed_places(status)
-    return tuple(sorted(market.ranked, key=lambda r: (r.offer.provider, r.offer.place) in failed))
+    return tuple(sorted(market.ranked, key=lambda r: _failed(r, failed, market.failed)))
 
 
 def within(plan: Plan, market: Market, status: Status | None, now: float) -> Found:
@@ -168,13 +181,14 @@ def within(plan: Plan, market: Market, status: Status | None, now: float) -> Fou
     # One that gets done within the limits goes before a cheaper one that does not.
     worth.sort(
         key=lambda r: (
-            (r.offer.provider, r.offer.place) in failed, not r.known, not _fits(r, left)
+            _failed(r, failed, market.failed), not r.known, not _fits(r, left)
         )
     )  # fmt: skip
     rented = [
         Choice(
             by_name[r.offer.provider], r.offer,
             _deadline(left.hours_at(r.offer.price), now), round(r.hours, 3),
+            promises.of(r.offer, market.disk_gb, market.upload_mbit),
         )
         for r in worth[:OFFERS_TRIED]
     ]  # fmt: skip
@@ -281,11 +295,20 @@ def _fits(ranked: "Ranked", left: Remaining) -> bool:
     return ranked.hours + RESERVE <= left.hours_at(ranked.offer.price)
 
 
+def _failed(
+    ranked: "Ranked", places: set[tuple[str, str]], hosts: frozenset[tuple[str, str]]
+) -> bool:
+    """Whether a machine broke there: one of this run at the place, or of any run on the host."""
+    offer = ranked.offer
+    return (offer.provider, offer.place) in places or (offer.provider, offer.host) in hosts
+
+
 def _failed_places(status: Status | None) -> set[tuple[str, str]]:
     """(provider, place) where a machine of this run broke: taken last."""
     found = set()
     for attempt in status.attempts if status else ():
-        if attempt.gone is not None and attempt.gone.kind == "failure" and attempt.machine:
+        broke = attempt.gone is not None and attempt.gone.kind in ("failure", "placement")
+        if broke and attempt.machine:
             found.add((attempt.machine.provider, attempt.machine.place))
     return found
 

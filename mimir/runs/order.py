@@ -13,6 +13,7 @@ from mimir.errors import BadInput
 from mimir.runs import codec
 from mimir.runs.head import Checkpoints
 from mimir.runs.hosts import Hosts
+from mimir.runs.promised import Promised
 from mimir.runs.ranges import Between, Card, Hours, Number, NumberOrNone, Price, Step, Time
 
 
@@ -54,8 +55,9 @@ class Offer:
     id: what tells it from the service's other offers. gpu: as launch/pricing/gpus.py names it,
     else the service's own name. memory_gb: of the GPU, 1e9 bytes. price: $/h for all of it: GPU,
     disk, fees. place: the failure domain, what to avoid after a failure there (a machine, a data
-    centre, a region). kind: of its host, in the service's word. key: what the adapter needs to
-    order it, plain JSON without secrets.
+    centre, a region). kind: of its host, in the service's word. host: the one computer that it is
+    on, "" if that is not told. driver: NVIDIA's version there, upload: Mbit/s of its line, as the
+    service tells them. key: what the adapter needs to order it, plain JSON without secrets.
     """
 
     provider: str
@@ -67,6 +69,9 @@ class Offer:
     spot: bool = False
     place: str = ""
     kind: str = ""
+    host: str = ""
+    driver: str = ""
+    upload: Annotated[float, Between(0, 1e9)] = 0.0
     key: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
@@ -132,7 +137,8 @@ class Order:
     counts for this attempt too. looked: up to this
     attempt there was no request to stop when HEAD had gone past it, so that none can be there.
     refused: (first, last) of older attempts that never had a machine. by: who ordered it, for
-    people. step, kept and lineage: what HEAD named when the order was written.
+    people. step, kept and lineage: what HEAD named when the order was written. promised: what the
+    worker checks before data moves, None where nothing was promised.
     """
 
     provider: str
@@ -148,6 +154,7 @@ class Order:
     step: Step = 0
     kept: Checkpoints = ()
     lineage: tuple[tuple[Number, Step], ...] = ()
+    promised: Promised | None = None
 
     @property
     def attended(self) -> bool:
@@ -167,6 +174,7 @@ class Order:
             "looked": self.looked, "refused": [list(each) for each in self.refused],
             "by": self.by, "step": self.step, "kept": [asdict(each) for each in self.kept],
             "lineage": [list(each) for each in self.lineage],
+            "promised": asdict(self.promised) if self.promised else None,
         }  # fmt: skip
 
     @classmethod

@@ -111,6 +111,8 @@ def _priced(
         return Offer(
             provider, id, gpu, round(memory, 1), round(price + beside, 5),
             region=where, spot=spot, place=str(machine), kind=_kind(row), key=key,
+            host=str(machine), driver=str(row.get("driver_version") or "")[:32],
+            upload=max(0.0, real(row.get("inet_up")) or 0.0),
         )  # fmt: skip
 
     yield offer(str(ask), base, False, {"ask": ask})

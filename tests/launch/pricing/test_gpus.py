@@ -51,6 +51,17 @@ def test_canonical(written: str, meant: str) -> None:
     assert gpus.canonical(written) == meant
 
 
+def test_the_model_is_in_every_name_of_a_card() -> None:
+    for gpu in gpus.TABLE:
+        model = gpus.model(gpu.name)
+        assert model, gpu.name
+        for name in gpu.names:
+            if not name.startswith(("gpu_1x", "G4")) and "40" not in model:
+                assert model in name.lower().replace("ada", "").replace("s ti", " "), name
+    assert gpus.model("NVIDIA A100 80GB PCIe") == "a100"
+    assert gpus.model("Voodoo 9") == ""
+
+
 def test_memory_tells_the_two_a100s_apart() -> None:
     assert gpus.canonical("A100 SXM4", 80.0) == "A100 80GB"
     assert gpus.canonical("A100 SXM4", 40.0) == "A100 40GB"

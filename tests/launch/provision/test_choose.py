@@ -11,8 +11,9 @@ from launch.pricing.market import Ranked
 from launch.pricing.workload import Workload
 from launch.providers import registry
 from launch.providers.local.provider import LocalProvider
-from launch.provision import choose
+from launch.provision import choose, failed_hosts
 from launch.provision.choose import RESERVE, SHORTEST_RENTAL, Found
+from launch.provision.order import order as order_one
 from mimir.config import Config
 from mimir.errors import BadInput, StoreError
 from mimir.runs import notes
@@ -20,6 +21,7 @@ from mimir.runs.hosts import Hosts
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
 from mimir.runs.order import Limits, Order, Plan
+from mimir.runs.promised import Promised
 from mimir.runs.status import Status
 from tests.launch.paper import CONFIG, START, Desk, attempt, offer, status
 
@@ -102,6 +104,39 @@ def test_where_a_machine_broke_is_taken_last(desk: Desk) -> None:
     known = status(left(1, "A", "failure"), left(2, "B", "eviction"))  # type: ignore[arg-type]
     found = find(desk, Limits(), known)
     assert [choice.offer.place for choice in found.choices if choice.offer] == ["B", "C", "A"]
+
+
+def test_a_host_that_failed_another_run_is_taken_last_for_a_time(desk: Desk) -> None:
+    desk.cloud.market = [offer(0.5, "A", host="bad"), offer(1.0, "B", host="good")]
+    order = Order("runpod", Plan(("runpod",)), START, desk.cloud.market[0])
+    failed_hosts.remember(
+        desk.store, "other", attempt(1, order=order), Gone(START, "failure", "no sign"), desk.say
+    )
+    found = find(desk, Limits())
+    assert [choice.offer.place for choice in found.choices if choice.offer] == ["B", "A"]
+    assert choose.preferred(found.market, None)[0].offer.place == "B"
+    (said,) = found.market.problems
+    assert said == "1 host comes last, because a machine failed there lately (runpod bad: no sign)"
+    desk.clock.now += failed_hosts.REMEMBERED_FOR
+    found = find(desk, Limits())
+    assert [choice.offer.place for choice in found.choices if choice.offer] == ["A", "B"]
+    assert not found.market.problems
+
+
+def test_the_order_says_what_its_offer_promised(desk: Desk) -> None:
+    promising = {"gpu": "A100 80GB", "memory_gb": 80.0, "driver": "580.65", "upload": 800.0}
+    desk.cloud.market = [offer(0.5, **promising), offer(1.0, "B", upload=0.0)]  # type: ignore[arg-type]
+    first, second = find(desk, Limits()).choices
+    assert first.promised is not None
+    assert first.promised == Promised("a100", 80.0, "580.65", 30, first.promised.upload_mbit)
+    assert 0 < first.promised.upload_mbit < 1, "what the smoke preset's checkpoints need"
+    assert second.promised == Promised("4090", 24.0, "", 30, 0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("launch.provision.order.code_in_store.differs", lambda *_: "")
+        ordered = order_one(desk.store, "run", [first], Plan(("runpod",)), desk.say)
+    read = notes.read_order(desk.store, "run", ordered.attempt)
+    assert read is not None
+    assert read.promised == first.promised
 
 
 def test_so_many_are_tried(desk: Desk) -> None:
