@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mimir import cli
 from mimir.atomic_file import STDOUT, OutFile, path_of
-from mimir.console import drawing
+from mimir.console import bar, drawing
 from mimir.data import commands as data
 from mimir.errors import BadInput
 from mimir.text import nearest
@@ -138,16 +138,16 @@ def preflight(
 
     def tell(name: str, part: float) -> None:
         nonlocal shown
-        bar.n = round(100 * part)
-        bar.set_description_str(f"preflight: {name}")
-        if bar.disable and name != shown:
+        stages.n = round(100 * part)
+        stages.set_description_str(f"preflight: {name}")
+        if stages.disable and name != shown:
             shown = name
             print(f"preflight: {name} …", file=sys.stderr, flush=True)
 
     with tqdm(
         total=100, disable=not sys.stderr.isatty(), leave=False, file=drawing(sys.stderr),
         bar_format="{desc} {bar} {elapsed}",
-    ) as bar:  # fmt: skip
+    ) as stages:  # fmt: skip
         report = examine(job.config.preset, PreflightChecks(job, limits, tell), tell)
     text = json_text.dumps(report.as_json(), indent=2) + "\n"
     if target:
@@ -181,7 +181,8 @@ def sample(
         run: name of a run; unfinished ones are sampled from their newest checkpoint.
         model: instead of a run, a folder that `launch pull` made.
         n: how many peptides.
-        target: a target protein of the training data, as its UniProt accession.
+        target: a target protein of the training data, as its UniProt accession; one without
+            training pairs counts as none, and only interacting peptides have one.
         label: interacting, background or any (default: interacting).
         min_length: fewest residues.
         max_length: most residues.
@@ -197,8 +198,6 @@ def sample(
     Example:
         python -m mimir sample --run demo -n 10 --target P31947 --min-length 8 --max-length 12
     """
-    from tqdm import tqdm
-
     from mimir.output.sampling import Draw
     from mimir.output.sampling import sample as draw_peptides
 
@@ -214,27 +213,27 @@ def sample(
         label=labels[label], order=order, temperature=temperature, guidance=guidance,
         min_length=min_length, max_length=max_length, pattern=pattern, seed=seed,
     )  # fmt: skip
+    if target and label != "interacting":
+        raise BadInput(
+            f"--target {target} with --label {label}: a target was only ever trained with "
+            "interacting peptides; leave one of the two out"
+        )
     opened = _open(run, model, store)
-    index = None
-    if target:
-        index = opened.target_index(target)
-        if not opened.vocabulary.pairs[index]:
-            print(
-                f"note: all pairs of {target} were held out, so the model knows nothing of it",
-                file=sys.stderr,
-            )
+    index = opened.trained_target(target) if target else None
+    if target and index is None:
+        print(
+            f"note: the model was trained on no pair of {target}: peptides are drawn, and named, "
+            "as for no target",
+            file=sys.stderr,
+        )
+        target = ""
     lengths = opened.vocabulary.lengths
     histogram = lengths.interacting if label != "background" else lengths.background
     if not any(histogram):
         histogram = lengths.background
     draw = Draw(**{**draw.__dict__, "target": index})
-
-    def progress(done: int) -> None:
-        bar.update(done)
-
-    screen = drawing(sys.stderr)
-    with tqdm(total=n, unit="peptide", disable=not screen.isatty() or n < 1000, file=screen) as bar:
-        peptides = draw_peptides(opened.model, n, draw, histogram, progress)
+    with bar("sample", n, "peptide") as advance:
+        peptides = draw_peptides(opened.model, n, draw, histogram, advance)
     text = _peptides(peptides, format, run or Path(model).name, target, label)
     target_file.write(text.encode())
     if out:
