@@ -27,6 +27,30 @@ def limits_of(
     return Limits(max_price, max_hours, max_cost, max_failures, max_sessions)
 
 
+def with_budgets(limits: "Limits", month: float, store: float) -> "Limits":
+    """With the budgets of all runs: as said, else as they are, else as the environment has them.
+
+    month, store: dollars; below 0 for what was not said.
+    """
+    import os
+    from dataclasses import replace
+
+    for name, said in (("max_cost_month", month), ("max_cost_store", store)):
+        given: object = said if not (isinstance(said, int | float) and -1 <= said < 0) else None
+        variable = f"MIMIR_{name.upper()}"
+        if given is None and not getattr(limits, name) and os.environ.get(variable, "").strip():
+            try:
+                given = float(os.environ[variable])
+            except ValueError:
+                text = os.environ[variable]
+                raise BadInput(
+                    f"${variable} is {text!r}, but must be dollars, such as 50"
+                ) from None
+        if given is not None:
+            limits = replace(limits, **{name: given})  # type: ignore[arg-type]  # it is checked
+    return limits
+
+
 def with_sessions(limits: "Limits", places: Sequence["Provider"], had: int = 0) -> "Limits":
     """With the providers' own limit of machines in a row, where the user has set none.
 

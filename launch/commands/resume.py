@@ -21,6 +21,8 @@ def resume(
     max_price: float = 0.0,
     max_hours: float = 0.0,
     max_cost: float = 0.0,
+    max_cost_month: float = -1.0,
+    max_cost_store: float = -1.0,
     max_failures: int = -1,
     max_sessions: int = 0,
     role: str = "",
@@ -48,6 +50,8 @@ def resume(
             given: as last time where machines are rented).
         max_hours: hours of machines over all attempts of the run; 0: no limit.
         max_cost: dollars over all attempts of the run, those it has had included.
+        max_cost_month, max_cost_store: dollars of all runs of the store, as for submit; less than
+            0: as last time.
         max_failures: machines or workers that may break, from now on, before the run is given
             up; less than 0: as last time, at first 3.
         max_sessions: machines that the run may have in all (default: no limit, but on Colab
@@ -95,6 +99,8 @@ def resume(
         known = options.check_free(opened, name, store)
     last = kept_plan.before(opened.url, name, newest_plan(opened, name, known.attempt))
     plan = renewed(last, known, words)
+    limits = options.with_budgets(plan.limits, max_cost_month, max_cost_store)
+    plan = replace(plan, limits=limits)
     places = [registry.get(each) for each in plan.providers]
     if device:
         plan = replace(plan, card=options.card_of(device, places)[1])

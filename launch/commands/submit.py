@@ -24,6 +24,8 @@ def submit(
     max_price: float = 0.0,
     max_hours: float = 0.0,
     max_cost: float = 0.0,
+    max_cost_month: float = -1.0,
+    max_cost_store: float = -1.0,
     max_failures: int = 3,
     max_sessions: int = 0,
     role: str = "",
@@ -63,6 +65,9 @@ def submit(
             ends; 0: no limit. `resume` goes on.
         max_cost: dollars over all attempts of the run (default for rented machines: twice the
             forecast).
+        max_cost_month: dollars of all runs of the store in a calendar month (UTC), with what live
+            machines may yet cost; 0: no limit (default: $MIMIR_MAX_COST_MONTH).
+        max_cost_store: the same over all times (default: $MIMIR_MAX_COST_STORE).
         max_failures: machines or workers that may break before the run is given up.
         max_sessions: machines that the run may have in all (default: no limit, but on Colab
             one: its free sessions are not chained unless you say so).
@@ -91,6 +96,7 @@ def submit(
 
     options.check_settings(settings, submit)
     limits = options.limits_of(max_price, max_hours, max_cost, max_failures, max_sessions)
+    limits = options.with_budgets(limits, max_cost_month, max_cost_store)
     names = registry.several(provider)
     places = [registry.get(name) for name in names]
     limits = options.with_sessions(limits, places)

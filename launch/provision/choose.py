@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,8 @@ from launch.pricing import budget
 from launch.pricing.budget import HOUR, Remaining, UsedUp
 from launch.providers import registry
 from launch.providers.rented import Rented
-from launch.provision import failed_hosts, promises
+from launch.provision import failed_hosts, ledger, promises
+from launch.provision.ledger import Ledger
 from launch.provision.order import Choice, Say
 from mimir.config import Config
 from mimir.errors import BAD_CONFIG, BadInput
@@ -42,7 +43,8 @@ class Market:
     one for the offers that were left out. left: (how many, why) of these. locked: none of them
     accepts who asks. need_gb: GB of GPU memory that the run needs, 0 if none of them rents. dearer:
     the least $/h of a machine that only the limit of the price leaves out, 0 for none. failed:
-    (provider, host) of hosts on which a machine of any run failed lately. disk_gb, upload_mbit: of
+    (provider, host) of hosts on which a machine of any run failed lately. ledger: what all runs of
+    the store have cost, if a budget of the plan counts that. disk_gb, upload_mbit: of
     the disk that is ordered, and that checkpoints need.
     """
 
@@ -53,6 +55,7 @@ class Market:
     left: tuple[tuple[int, str], ...] = ()
     dearer: float = 0.0
     failed: frozenset[tuple[str, str]] = frozenset()
+    ledger: Ledger = field(default_factory=Ledger)
     disk_gb: float = 0.0
     upload_mbit: float = 0.0
 
@@ -91,6 +94,8 @@ def choose(store: Store, plan: Plan, status: Status, now: float, say: Say) -> Se
         raise UsedUp(left.why)
     steps = max(1, steps_of(store, plan, status) - status.committed_step)
     found = within(plan, ask(store, plan, config, steps), status, now)
+    if found.budget.why:
+        raise UsedUp(found.budget.why)
     if found.choices:
         for problem in found.market.problems:
             say(problem)
@@ -143,6 +148,10 @@ def ask(store: Store, plan: Plan, config: Config, steps: int) -> Market:
     sentences = [problem.sentence for problem in problems] + ([unchecked] if unchecked else [])
     sentences += [market.left_out(groups)] if groups else []
     keyless = [problem for problem in problems if problem.exit_code == BAD_CONFIG]
+    spent_by_all = ledger.read(store, store.now()) if ledger.needed(plan.limits) else Ledger()
+    if spent_by_all.unread:
+        unread = ", ".join(spent_by_all.unread[:5])
+        sentences.append(f"what these runs have cost cannot be read, and is not counted: {unread}")
     failed = failed_hosts.read(store, store.now(), sentences.append)
     again = {(r.offer.provider, r.offer.host) for r in ranked} & failed.keys()
     if again:
@@ -152,7 +161,7 @@ def ask(store: Store, plan: Plan, config: Config, steps: int) -> Market:
     return Market(
         tuple(ranked), tuple(sentences), len(keyless) == len(clouds), need.memory_gb, tuple(groups),
         0.0 if ranked else min((o.price for o in had if o.price > most), default=0.0),
-        frozenset(failed), need.disk_gb, work.upload_mbit,
+        frozenset(failed), spent_by_all, need.disk_gb, work.upload_mbit,
     )  # fmt: skip
 
 
@@ -165,6 +174,8 @@ def preferred(market: Market, status: Status | None) -> tuple["Ranked", ...]:
 def within(plan: Plan, market: Market, status: Status | None, now: float) -> Found:
     """What of it may be ordered within the plan's limits. Asks nobody."""
     left = remaining(plan, status, now)
+    dollars, why = market.ledger.left(plan.limits)
+    left = replace(left, dollars=min(left.dollars, dollars), why=left.why or why)
     if left.why:
         return Found((), (), left, market)
     fixed: list[Choice] = []
@@ -223,6 +234,8 @@ def spent(status: Status, now: float) -> float:
 def must_fit(plan: Plan, found: Found) -> None:
     """BadInput if no offer does the whole work within the plan's limits, by the forecast."""
     market, limits = found.market, plan.limits
+    if found.budget.why:
+        raise BadInput(f"nothing is ordered: {found.budget.why}; raise the limit, or wait")
     if market.dearer and not found.choices:
         raise BadInput(
             f"--max-price {limits.max_price:g} is below the price of an hour: the cheapest machine "
@@ -236,6 +249,8 @@ def must_fit(plan: Plan, found: Found) -> None:
         for name, value in (
             ("max_hours", plan.limits.max_hours),
             ("max_cost", plan.limits.max_cost),
+            ("max_cost_month", plan.limits.max_cost_month),
+            ("max_cost_store", plan.limits.max_cost_store),
         )
         if value
     )

@@ -156,4 +156,8 @@ def _limits(plan: Plan) -> list[str]:
     lines = [f"${limits.max_price:g}/h for a machine"] if limits.max_price else []
     if said:
         lines.append(", ".join(said) + " over all attempts")
+    if limits.max_cost_month:
+        lines.append(f"${limits.max_cost_month:.2f} a month for all runs of the store")
+    if limits.max_cost_store:
+        lines.append(f"${limits.max_cost_store:.2f} for all runs of the store")
     return lines

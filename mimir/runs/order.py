@@ -23,6 +23,8 @@ class Limits:
 
     max_price: $/h of one machine. max_hours: hours of machines. max_cost: dollars.
     max_failures: attempts that broke, evictions and refusals apart. max_attempts: machines.
+    max_cost_month, max_cost_store: dollars of all runs of the store, in a calendar month (UTC) and
+    ever: where they are reached, this run orders nothing more.
     """
 
     max_price: float = 0.0
@@ -30,6 +32,8 @@ class Limits:
     max_cost: float = 0.0
     max_failures: int = 3
     max_attempts: int = 0
+    max_cost_month: float = 0.0
+    max_cost_store: float = 0.0
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():

@@ -2,11 +2,11 @@
 
 import pytest
 
-from launch.commands import SUMMARY, TREE
+from launch.commands import SUMMARY, TREE, options
 from launch.ui import confirm
 from mimir import cli
 from mimir.errors import BadInput
-from mimir.runs.order import Plan
+from mimir.runs.order import Limits, Plan
 from mimir.runs.store import Store
 from tests.launch.conftest import Fake
 
@@ -62,6 +62,19 @@ def test_bad_words(
 ) -> None:
     monkeypatch.setenv("MIMIR_STORE", store.url)
     assert wanted in answer(capsys, *words)
+
+
+def test_a_budget_in_the_environment_counts_unless_another_is_said(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MIMIR_MAX_COST_MONTH", "50")
+    assert options.with_budgets(Limits(), -1, -1) == Limits(max_cost_month=50.0)
+    assert options.with_budgets(Limits(max_cost_month=7), -1, 9).max_cost_month == 7
+    assert options.with_budgets(Limits(), 0, 9) == Limits(max_cost_store=9)
+    monkeypatch.setenv("MIMIR_MAX_COST_MONTH", "50 dollars")
+    monkeypatch.setenv("MIMIR_STORE", store.url)
+    assert "$MIMIR_MAX_COST_MONTH is '50 dollars', but must" in answer(capsys, "submit", "smoke")
+    assert "max-cost-month is -5" in answer(capsys, "submit", "smoke", "--max-cost-month", "-5")
 
 
 def test_what_spot_changes_nothing_for_is_said(fake: Fake) -> None:

@@ -22,6 +22,7 @@ from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
 from mimir.runs.order import Limits, Order, Plan
 from mimir.runs.promised import Promised
+from mimir.runs.record import RunRecord, create_run
 from mimir.runs.status import Status
 from tests.launch.paper import CONFIG, START, Desk, attempt, offer, status
 
@@ -281,6 +282,40 @@ def test_whose_machines_is_frozen_in_the_plan(desk: Desk) -> None:
     desk.cloud.market = []
     error = str(choose.nothing(plan, found_for(desk, replace(plan, hosts=Hosts("datacenter")))))
     assert "runpod has no machine in se of datacenter hosts for this run" in error
+
+
+BUDGETS = [
+    (Limits(max_cost_month=3.0), 1.0, ""),
+    (Limits(max_cost_store=3.5), 1.5, ""),
+    (Limits(max_cost_month=9.0, max_cost_store=2.5), 0.5, ""),
+    (Limits(max_cost=0.7, max_cost_month=9.0), 0.7, ""),
+    (Limits(max_cost_month=2.0), 0.0, "the $2.00 for a month are used up or promised ($2.00)"),
+    (Limits(max_cost_store=1.0), 0.0, "the $1.00 for the store are used up or promised ($2.00)"),
+]
+
+
+@pytest.mark.parametrize(("limits", "left", "why"), BUDGETS)
+def test_budgets_of_all_runs_bound_the_next_order(
+    desk: Desk, limits: Limits, left: float, why: str
+) -> None:
+    other = replace(offer(1.0), id="other")
+    create_run(desk.store, RunRecord("other", "smoke", CONFIG.as_dict(), 0, START))
+    order = Order("runpod", Plan(("runpod",)), START - 2 * HOUR, other)
+    notes.record_order(desk.store, "other", 1, order)
+    notes.record_gone(desk.store, "other", 1, Gone(START, "over", "done"))
+    desk.cloud.market = [offer(0.5)]
+    found = find(desk, limits)
+    assert (found.budget.dollars, found.budget.why) == (pytest.approx(left), why)
+    if not why:
+        (choice,) = found.choices
+        hours = left / 0.5
+        assert choice.deadline == pytest.approx(START + HOUR * (hours - min(RESERVE, hours / 5)))
+        return
+    assert found.choices == ()
+    with pytest.raises(BadInput, match=r"nothing is ordered: the .* used up"):
+        choose.must_fit(Plan(("runpod",), limits), found)
+    with pytest.raises(UsedUp, match="used up or promised"):
+        chosen(desk, limits)
 
 
 def test_a_region_that_nobody_has_is_the_users_to_mend(desk: Desk) -> None:
