@@ -3,6 +3,8 @@
 import json as json_text
 
 from launch.commands import begin, options
+from mimir.errors import BAD_CONFIG
+from mimir.text import one_line
 
 
 def submit(
@@ -76,7 +78,8 @@ def submit(
         static_keys: hand your own keys to the machine all the same.
         watch: keep the run alive and follow its log until it ends; exit with 0 only if it is
             done.
-        dry_run: show the plan and order nothing.
+        dry_run: show the plan, ask the services for key, rights, balance and quota, and order
+            nothing; exits with 78 if they would refuse.
         json: print JSON.
         settings: any setting of the preset, such as --lr 3e-4 or --epochs 2. --device cuda:1 is
             the second GPU of this computer, for local and docker.
@@ -84,6 +87,9 @@ def submit(
     Example:
         python -m launch submit --preset small --name first --epochs 2
     """
+    from dataclasses import asdict
+
+    from launch import doctor
     from launch.payload import code_in_store
     from launch.providers import registry
     from launch.provision import choose
@@ -127,12 +133,15 @@ def submit(
     if not found.choices:
         raise choose.nothing(plan, found)
     if dry_run:
+        checks = doctor.services(names)
         if json:
-            body = confirm.as_json(job, name, opened.url, plan, found)
+            told = [asdict(check) for check in checks]
+            body = {**confirm.as_json(job, name, opened.url, plan, found), "checks": told}
             print(json_text.dumps(body, indent=2))
         else:
+            say(*(f"  {c.status:<9} {c.name}: {one_line(c.details)}" for c in checks))
             say("a dry run: nothing was ordered")
-        return 0
+        return 0 if doctor.healthy(checks) else BAD_CONFIG
     confirm.agree(places, yes=yes)
     with code_in_store.file() as wheel:
         enter(opened, name, job, wheel)

@@ -6,7 +6,7 @@ next and when a machine counts as gone is decided by providers/rented.py and the
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -124,6 +124,13 @@ class Cloud(Protocol):
         {"method", "url", "token", "body"}: url and body may hold {VARIABLE} of the machine's
         own environment; token names the variable with the bearer token
         (mimir/worker/self_terminate.py).
+        """
+
+    def billed(self, ids: Sequence[str], since: float, until: float) -> Mapping[str, float] | None:
+        """Dollars billed for these machines from `since` to `until` (unix s), as far as it is told.
+
+        None if the service has no request that tells it. A machine that is not billed yet is
+        missing. Whole days may be counted at both ends: an id is used once.
         """
 
     def checks(self) -> list[Check]:

@@ -8,7 +8,7 @@ says of it, whatever the adapter does.
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from launch.contract import deadlines, regions
@@ -142,6 +142,11 @@ class Rented:
         """All machines of the account with a name of ours, complete or an error."""
         with self._secrets.guard():
             return [self._shown_to_people(each) for each in self.cloud.instances()]
+
+    def billed(self, ids: Sequence[str], since: float, until: float) -> Mapping[str, float] | None:
+        """As Cloud.billed."""
+        with self._secrets.guard():
+            return self.cloud.billed(ids, since, until)
 
     def alive(self, machine: Machine) -> bool | None:
         try:

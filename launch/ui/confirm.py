@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from launch.contract.provider import Provider
+from launch.pricing import storage
 from launch.provision import kept_plan
 from launch.provision.choose import Found
 from mimir.errors import BadInput
@@ -36,6 +37,14 @@ def limited(plan: Plan, preferred: Sequence["Ranked"], spent: float = 0.0) -> Pl
     return replace(plan, limits=replace(limits, max_cost=most))
 
 
+def kept_gb(job: Job) -> float:
+    """GB of the store that the run keeps at its end."""
+    from launch.pricing.workload import Workload  # with numpy
+
+    work = Workload.of_steps(job.config, job.steps)
+    return storage.planned_gb(work, job.data.stat().st_size)
+
+
 def hosts(providers: Sequence[Provider], plan: Plan) -> list[str]:
     """Whose machines the plan takes: a line for each provider that rents, and the regions."""
     kind = plan.hosts.kind
@@ -60,6 +69,7 @@ def rows(
         ("data", f"{job.peptides:,} peptides"),
         ("steps", f"{job.steps:,} ({training.epochs} epochs in batches of {training.batch})"),
         ("store", store),
+        ("storage", f"about {storage.text(store, kept_gb(job))} when it is done"),
         ("provider", ", ".join(plan.providers)),
         *([("device", f"cuda:{plan.card}")] if plan.card is not None else []),
         *(("hosts", text) for text in hosts(providers, plan)),
@@ -121,6 +131,7 @@ def as_json(job: Job, name: str, store: str, plan: Plan, found: Found) -> dict[s
         "steps": job.steps,
         "store": store,
         "provider": ",".join(plan.providers),
+        "storage_gb": round(kept_gb(job), 4),
         "limits": plan.limits.as_json(),
         "hosts": plan.hosts.as_json(),
         "offers": [

@@ -136,6 +136,7 @@ class FakeRunPod(Service):
         routes: tuple[tuple[str, str, Callable[..., Answer]], ...] = (
             ("GET", r"/v2/catalog/gpus", self._catalog),
             ("GET", r"/v2/catalog/datacenters", self._centres),
+            ("GET", r"/v2/billing/pods", self._billing),
             ("POST", r"/v2/pods", self._create),
             ("GET", r"/v2/pods", self._list),
             ("GET", r"/v2/pods/([^/]+)", self._get),
@@ -175,6 +176,29 @@ class FakeRunPod(Service):
                     shown["cudaVersions"] = [{"version": "12.8", "available": True}]
             rows.append(shown)
         return Answer(200, {"gpus": rows})
+
+    def _billing(self, request: Request) -> Answer:
+        """A record for each pod of the account, whatever the buckets: only its sum is imitated."""
+        query, now = request.query, self.clock.time()
+        window = {"startTime": query["startTime"], "endTime": query["endTime"]}
+        records = [
+            {
+                **window, "podId": each.id, "totalAmount": each.cost(now),
+                "gpuAmount": each.cost(now), "cpuAmount": 0.0, "diskAmount": 0.0,
+            }
+            for each in self.ledger
+            if query.get("podId") in (None, each.id)
+        ]  # fmt: skip
+        totals = {
+            name: sum(record[name] for record in records)
+            for name in ("totalAmount", "gpuAmount", "cpuAmount", "diskAmount")
+        }
+        query = {**window, "bucketSize": query["bucketSize"]}
+        metadata = {
+            "query": query, "recordCount": len(records), "uniquePodCount": len(records),
+            "totals": totals,
+        }  # fmt: skip
+        return Answer(200, {"records": records, "metadata": metadata})
 
     def _centres(self, request: Request) -> Answer:
         return Answer(200, {"dataCenters": [centre(*each) for each in CENTRES.items()]})

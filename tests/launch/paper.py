@@ -1,7 +1,7 @@
 """Clouds, runs and time on paper: nothing runs, and nobody waits."""
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -57,6 +57,7 @@ class Paper:
         self.immortal = False
         self.key = True
         self.needs: list[Need] = []
+        self.bill: Mapping[str, float] | Exception | None = None
         self._ids = itertools.count(1)
 
     def make(self, offer: Offer, name: str, price: float | None = None) -> str:
@@ -110,6 +111,11 @@ class Paper:
 
     def ending(self) -> Mapping[str, Any] | None:
         return None
+
+    def billed(self, ids: Sequence[str], since: float, until: float) -> Mapping[str, float] | None:
+        if isinstance(self.bill, Exception):
+            raise self.bill
+        return self.bill
 
     def checks(self) -> list[Check]:
         return [Check(f"{self.name} key", "ok")]

@@ -12,7 +12,7 @@ service:
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +176,10 @@ class Lambda(Adapter):
 
     def ending(self) -> Mapping[str, Any] | None:
         """None: any key that could end a machine could end all of the account's."""
+        return None
+
+    def billed(self, ids: Sequence[str], since: float, until: float) -> Mapping[str, float] | None:
+        """None: its document has no request for bills."""
         return None
 
     def checks(self) -> list[Check]:

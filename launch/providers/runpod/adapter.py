@@ -11,7 +11,8 @@ service:
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from launch.contract import regions
@@ -137,6 +138,21 @@ class RunPod(Adapter):
             "body": {"action": "terminate"},
         }
 
+    def billed(self, ids: Sequence[str], since: float, until: float) -> Mapping[str, float] | None:
+        params = {"startTime": _stamp(since), "endTime": _stamp(until), "bucketSize": "day"}
+        if len(ids) == 1:
+            params["podId"] = ids[0]
+        answer = self._http.read("GET", "/v2/billing/pods", params=params)
+        records = answer.get("records") if isinstance(answer, dict) else None
+        if not isinstance(records, list):
+            raise ProviderError("RunPod's bill cannot be read: ask again")
+        found: dict[str, float] = {}
+        for record in filter(lambda each: isinstance(each, dict), records):
+            pod, amount = str(record.get("podId")), record.get("totalAmount")
+            if pod in ids and isinstance(amount, int | float):
+                found[pod] = found.get(pod, 0.0) + amount
+        return found
+
     def checks(self) -> list[Check]:
         try:
             pods = self._pods()
@@ -261,6 +277,10 @@ def _offer(row: Any, cloud: str, disk: float, wanted: tuple[str, ...]) -> Offer 
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError):
         return None  # a row of a kind to come hides no other
+
+
+def _stamp(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def _is_pod(pod: Any) -> bool:

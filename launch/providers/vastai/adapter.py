@@ -9,8 +9,9 @@ service:
 - `args` machines keep the image's entry point unless `onstart` names another.
 """
 
+import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,9 @@ ENV_LIMIT = 32768
 LOG_WITHIN = 15.0
 """Seconds for a log to appear where the service puts it; about nine are usual."""
 LOG_LIMIT = 4_000_000
+DAY = 86400
+CHARGES = 500
+"""Of one page: the most that the service gives."""
 LOW = 5.0
 """Dollars of credit below which `doctor` warns."""
 
@@ -144,6 +148,29 @@ class Vast(Adapter):
             "token": "CONTAINER_API_KEY",
             "body": None,
         }
+
+    def billed(self, ids: Sequence[str], since: float, until: float) -> Mapping[str, float] | None:
+        """Charges by contract, all pages. The day of each end counts whole, so as not to cut it."""
+        day = {"gte": int(since // DAY * DAY), "lte": int((until // DAY + 1) * DAY)}
+        filters = json.dumps({"day": day, "type": {"in": ["instance"]}})
+        params: dict[str, Any] = {"select_filters": filters, "limit": CHARGES}
+        found: dict[str, float] = {}
+        for _ in range(PAGES):
+            answer = self._ask("GET", "/api/v0/charges/", pace="account", params=params)
+            rows = answer.get("results")
+            if not isinstance(rows, list):
+                raise ProviderError(
+                    "Vast.ai answered its charges without a list of them: ask again"
+                )
+            for row in filter(lambda each: isinstance(each, dict), rows):
+                id = str(row.get("source") or "").removeprefix("instance-")
+                if id in ids:
+                    found[id] = found.get(id, 0.0) + (errors.real(row.get("amount")) or 0.0)
+            token = answer.get("next_token")
+            if not token or token == params.get("after_token"):
+                return found
+            params["after_token"] = token
+        raise ProviderError("Vast.ai's list of charges has no end: ask again")
 
     def checks(self) -> list[Check]:
         """Key, credit, rights as far as the service tells them, and whether a list works."""

@@ -82,6 +82,17 @@ def test_a_region_names_the_data_centres_of_the_order(fake: FakeRunPod, cloud: R
     assert cloud.regions() == ["US-TX-3", "EU-RO-1", "EUR-IS-1"]
 
 
+def test_the_bill_of_pods(fake: FakeRunPod, cloud: RunPod) -> None:
+    first, second, third = (rent(cloud) for _ in range(3))
+    since = fake.clock.time()
+    fake.clock.advance(3600)
+    found = cloud.billed([first, third, "gone"], since, fake.clock.time())
+    assert found == {first: pytest.approx(0.3441, abs=1e-3), third: pytest.approx(0.3441, abs=1e-3)}
+    (only,) = cloud.billed([second], since, fake.clock.time()).items()
+    assert only[0] == second
+    assert fake.requests[-1].query["podId"] == second
+
+
 def test_a_row_of_a_kind_to_come_hides_no_other(fake: FakeRunPod, cloud: RunPod) -> None:
     rows = len(cloud.offers(Need()))
     fake.stock.append({"id": "new", "levels": {"secure": "HIGH", "community": "HIGH"}})

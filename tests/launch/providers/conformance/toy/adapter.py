@@ -1,6 +1,6 @@
 """A toy service's adapter: all that a new provider needs in launch/providers/ is such a module."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -75,6 +75,9 @@ class Toy(Adapter):
             found += map(_instance, page["boxes"])
             at = page.get("next")
         return [each for each in found if each.name.startswith(PREFIX)]
+
+    def billed(self, ids: Sequence[str], since: float, until: float) -> Mapping[str, float] | None:
+        return None
 
     def terminate(self, id: str) -> None:
         try:
