@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from mimir.runs.status import Status
     from mimir.runs.store import Store
 
-CARDS = 64
-"""Of one computer, as mimir.runs.ranges.Card has them."""
 NO_GPU = "cpu"
 """What a machine without a GPU is called."""
 
@@ -98,18 +96,18 @@ def card_of(device: object, places: Sequence["Provider"]) -> tuple[str, int | No
 
     BadInput if a place is not this computer, or for what is no number of a card.
     """
-    name, colon, number = str(device).partition(":")
-    if not colon or name != "cuda":
-        return str(device), None
-    if not (number.isascii() and number.isdigit() and int(number) < CARDS):
-        raise BadInput(f"device is {device!r}, but a card is written as cuda:0 to cuda:{CARDS - 1}")
+    from mimir.runs import cards
+
+    name, card = cards.split(device)
+    if card is None:
+        return name, None
     for place in places:
         if not place.caps.cards:
             raise BadInput(
                 f"--device {device} means a card of this computer, and a machine of {place.name} "
                 "has only one: leave the number out"
             )
-    return name, int(number)
+    return name, card
 
 
 def gpus_of(words: str) -> tuple[str, ...]:

@@ -92,23 +92,6 @@ class AttemptSpec:
         if not self.deadline >= 0:
             raise BadInput(f"the deadline is {self.deadline}, but must be a unix time or 0")
 
-    def cuda_device(self, environ: Mapping[str, str]) -> str:
-        """CUDA's name of the card, "" for any: where CUDA_VISIBLE_DEVICES is set, the one in it.
-
-        Raises:
-            BadInput: there are not so many in it.
-        """
-        if self.card is None:
-            return ""
-        shown = environ.get("CUDA_VISIBLE_DEVICES", "")
-        listed = [each.strip() for each in shown.split(",") if each.strip()]
-        if listed and self.card >= len(listed):
-            raise BadInput(
-                f"--device cuda:{self.card} is not there: CUDA_VISIBLE_DEVICES is {shown!r} here, "
-                f"so that cards are counted from 0 to {len(listed) - 1}"
-            )
-        return listed[self.card] if listed else str(self.card)
-
     def worker_options(self) -> tuple[str, ...]:
         """The options of `python -m mimir.worker`."""
         record = ("--record", self.record) if self.record else ()

@@ -323,7 +323,7 @@ def _failed_places(status: Status | None) -> set[tuple[str, str]]:
     found = set()
     for attempt in status.attempts if status else ():
         broke = attempt.gone is not None and attempt.gone.kind in ("failure", "placement")
-        if broke and attempt.machine:
+        if (broke or attempt.cause == "host") and attempt.machine:
             found.add((attempt.machine.provider, attempt.machine.place))
     return found
 

@@ -105,6 +105,10 @@ def test_where_a_machine_broke_is_taken_last(desk: Desk) -> None:
     known = status(left(1, "A", "failure"), left(2, "B", "eviction"))  # type: ignore[arg-type]
     found = find(desk, Limits(), known)
     assert [choice.offer.place for choice in found.choices if choice.offer] == ["B", "C", "A"]
+    # One that said itself that it is less than its offer, and that nobody has ended yet.
+    short = attempt(1, machine=Machine("runpod", START, place="A"), cause="host", exit_code=75)
+    found = find(desk, Limits(), status(short))
+    assert [choice.offer.place for choice in found.choices if choice.offer] == ["B", "C", "A"]
 
 
 def test_a_host_that_failed_another_run_is_taken_last_for_a_time(desk: Desk) -> None:
