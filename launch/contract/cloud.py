@@ -6,7 +6,7 @@ next and when a machine counts as gone is decided by providers/rented.py and the
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -70,7 +70,8 @@ class ContainerSpec:
 class Instance:
     """A machine as its service shows it. said: the service's own word for its state.
 
-    price: $/h now, None if it is not told. place: as Offer.place.
+    price: $/h now, None if it is not told. place: as Offer.place. region: as Offer.region, "" if
+    it is not told.
     """
 
     id: str
@@ -80,6 +81,7 @@ class Instance:
     price: float | None = None
     address: str = ""
     place: str = ""
+    region: str = ""
 
 
 class Cloud(Protocol):
@@ -103,6 +105,9 @@ class Cloud(Protocol):
 
     def offers(self, need: Need) -> list[Offer]:
         """What it would rent now and meets the need, in any order."""
+
+    def regions(self) -> list[str]:
+        """The names of all its regions, whether there are machines now or not."""
 
     def create(self, offer: Offer, boot: ContainerSpec, name: str) -> str:
         """Order it under this name, by one request; the id.
@@ -136,6 +141,13 @@ class Cloud(Protocol):
         {"method", "url", "token", "body"}: url and body may hold {VARIABLE} of the machine's
         own environment; token names the variable with the bearer token
         (mimir/worker/self_terminate.py).
+        """
+
+    def billed(self, ids: Sequence[str], since: float, until: float) -> Mapping[str, float] | None:
+        """Dollars billed for these machines from `since` to `until` (unix s), as far as it is told.
+
+        None if the service has no request that tells it. A machine that is not billed yet is
+        missing. Whole days may be counted at both ends: an id is used once.
         """
 
     def checks(self) -> list[Check]:

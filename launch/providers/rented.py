@@ -8,10 +8,10 @@ says of it, whatever the adapter does.
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from launch.contract import deadlines
+from launch.contract import deadlines, regions
 from launch.contract.cloud import Cloud, ContainerSpec, Instance, State, machine_name
 from launch.contract.errors import (
     AuthFailed,
@@ -169,6 +169,11 @@ class Rented:
         with self._secrets.guard():
             return [self._shown_to_people(each) for each in self.cloud.instances()]
 
+    def billed(self, ids: Sequence[str], since: float, until: float) -> Mapping[str, float] | None:
+        """As Cloud.billed."""
+        with self._secrets.guard():
+            return self.cloud.billed(ids, since, until)
+
     def alive(self, machine: Machine) -> bool | None:
         try:
             return self._there(machine) is not None
@@ -220,6 +225,12 @@ class Rented:
             raise NoCapacity(
                 f"{self.name} asked ${shown.price:.3f}/h for a machine offered at "
                 f"${offer.price:.3f}/h; it is ended"
+            )
+        if shown is not None and shown.region and not regions.within(shown.region, spec.regions):
+            self._end(number, name)
+            raise NoCapacity(
+                f"{self.name} made a machine in {shown.region}, which is none of "
+                f"{', '.join(spec.regions)}; it is ended"
             )
         return number, shown.price if shown else None
 

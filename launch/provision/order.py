@@ -28,6 +28,7 @@ from mimir.runs.begin import end_attempt, raise_attempt
 from mimir.runs.collect import collect
 from mimir.runs.notes import Gone
 from mimir.runs.order import Order, Plan
+from mimir.runs.promised import Promised
 from mimir.runs.record import record_sha256
 from mimir.runs.status import head_or_remembered, read_head
 from mimir.runs.store import Store
@@ -47,12 +48,16 @@ class Ordered:
 
 @dataclass(frozen=True)
 class Choice:
-    """A machine that may be ordered. deadline in unix s, 0 for none; estimate in hours."""
+    """A machine that may be ordered. deadline in unix s, 0 for none; estimate in hours.
+
+    promised: what its worker checks, None for nothing.
+    """
 
     provider: Provider
     offer: Offer | None = None
     deadline: float = 0.0
     estimate_hours: float | None = None
+    promised: Promised | None = None
 
 
 def order(
@@ -90,7 +95,7 @@ def order(
         intent = Order(
             choice.provider.name, plan, clock(), choice.offer, choice.deadline,
             choice.estimate_hours, since, max(looked, before), refused,
-            f"{platform.node()}:{os.getpid()}",
+            f"{platform.node()}:{os.getpid()}", promised=choice.promised,
         )  # fmt: skip
         # Only over the attempt just refused: a person may have begun another one meanwhile.
         known = raise_attempt(store, run, intent, after=known, clock=clock)
@@ -137,7 +142,8 @@ def _order(
         spec = AttemptSpec(
             store=store.url, run=run, attempt=attempt,
             image=plan.image or _image(store, run, attempt, intent, say),
-            deadline=choice.deadline, offer=choice.offer, record=record_sha256(store, run),
+            deadline=choice.deadline, offer=choice.offer, regions=plan.hosts.regions,
+            card=plan.card, record=record_sha256(store, run),
         )  # fmt: skip
         kept_plan.must_be_as_submitted(store.url, run, spec.record)
         spec = _with_keys(spec, provider, plan, say, clock)

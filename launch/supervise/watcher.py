@@ -15,7 +15,7 @@ from launch.pricing import budget
 from launch.pricing.budget import UsedUp
 from launch.providers import registry
 from launch.provision import choose as choosing
-from launch.provision import kept_plan, liveness, terminate
+from launch.provision import failed_hosts, kept_plan, liveness, terminate
 from launch.provision.liveness import Watched
 from launch.provision.order import Choice, Say, order
 from launch.provision.plan import newest_plan, stop_asked
@@ -42,6 +42,10 @@ from mimir.runs.store import Store
 ASK_AGAIN, ASK_AGAIN_LONGEST = 60.0, 600.0
 """Seconds after a refusal before offers are asked for again, and after many: each refusal is an
 attempt, and every look at the run reads them all."""
+
+MOST_IDLE = 6
+"""Machines in a row that may leave no new step, those included that are not counted as failures:
+offers that were not what they promised, evictions before the first checkpoint, deadlines."""
 
 Choose = Callable[[Store, Plan, Status, float, Say], Sequence[Choice]]
 
@@ -184,7 +188,9 @@ class Watcher:
             if current.machine is None and self._adopt(status):  # it has come up after all
                 return self._seen(status, False, True, "its machine is there; it is on record now")
             self._say(f"attempt {status.attempt} of run {run} has ended: {found.why}")
-            self._close(status, Gone(self._now(), found.loss, found.why))
+            gone = Gone(self._now(), found.loss, found.why)
+            self._close(status, gone)
+            failed_hosts.remember(self._store, run, current, gone, self._say)
         status = derive(self._store, run, self._now())
         if status.state in ENDED:  # it came to its end while its machine was being ended
             return self._seen(status, True, True, f"run {run} is {status.state}")
@@ -247,6 +253,9 @@ class Watcher:
         if diagnosis.without_progress(status, since):
             last_end = status.attempts[-1].end
             return "failed", f"two attempts have left no new step, the last one: {last_end}"
+        if (idle := diagnosis.idle(status, since)) >= MOST_IDLE:
+            last_end = status.attempts[-1].end
+            return "failed", f"{idle} machines have left no new step, the last one: {last_end}"
         return None
 
     def _give_up(self, judged: Status, state: str, reason: str) -> Seen:

@@ -125,6 +125,9 @@ class FakeLambda(Service):
             given = Answer(200, {"data": self.types})
         elif path == "/images":
             given = Answer(200, {"data": [_image(region) for region in REGIONS]})
+        elif path == "/regions":
+            rows = [{"name": name, "description": told} for name, told in REGIONS.items()]
+            given = Answer(200, {"data": rows})
         elif path == "/ssh-keys":
             given = Answer(200, {"data": [_key(*each) for each in self.keys.items()]})
         elif path == "/instances":

@@ -15,10 +15,12 @@ from typing import Any
 
 from tests.clouds.runpod_words import (
     CAPACITY,
+    CENTRES,
     FAULTS,
     MISBEHAVIOURS,
     NO_PULL,
     PULLING,
+    centre,
     gpu,
     problem,
     stamp,
@@ -39,10 +41,6 @@ FIELDS = {
 }  # fmt: skip
 OF_GPU = {"id", "count", "minCudaVersion", "minRamPerGpu", "minVcpuCountPerGpu"}
 DISK = 0.10 / 730
-CENTRE = {
-    "id": "US-TX-3", "name": "US Texas 3", "region": "NORTH_AMERICA", "globalNetwork": False,
-    "networkVolumeTypes": [], "compliance": [],
-}  # fmt: skip
 MOST_BYTES = 102_400
 PRIVATE = "private/"
 """How images begin that nobody pulls without a login."""
@@ -150,9 +148,10 @@ class FakeRunPod(Service):
             ("GET", r"/v2/catalog/gpus", self._catalog),
             ("GET", r"/v2/account/ssh-keys", lambda _: Answer(200, {"keys": []})),
             ("GET", r"/v2/network-volumes", lambda _: Answer(200, {"networkVolumes": []})),
-            ("GET", r"/v2/catalog/datacenters", lambda _: Answer(200, {"dataCenters": [CENTRE]})),
             ("GET", r"/v2/registries", self._registries),
             ("POST", r"/v2/registries", self._log_in),
+            ("GET", r"/v2/catalog/datacenters", self._centres),
+            ("GET", r"/v2/billing/pods", self._billing),
             ("POST", r"/v2/pods", self._create),
             ("GET", r"/v2/pods", self._list),
             ("GET", r"/v2/pods/([^/]+)", self._get),
@@ -208,16 +207,45 @@ class FakeRunPod(Service):
         cloud = query.get("cloud", "SECURE").lower()
         rows = []
         for row in self.stock:
-            shown = {key: value for key, value in row.items() if key != "levels"}
+            shown = {key: value for key, value in row.items() if key not in ("levels", "centres")}
             if asked:
                 level = row["levels"][cloud]
                 shown["availability"] = level
                 if level != "NONE":
-                    centre = {"id": "US-TX-3", "name": "US Texas 3", "availability": level}
-                    shown["dataCenters"] = [centre]
+                    shown["dataCenters"] = [
+                        {"id": id, "name": name, "availability": level}
+                        for id, name in CENTRES.items()
+                        if id in row.get("centres", ())
+                    ]
                     shown["cudaVersions"] = [{"version": "12.8", "available": True}]
             rows.append(shown)
         return Answer(200, {"gpus": rows})
+
+    def _billing(self, request: Request) -> Answer:
+        """A record for each pod of the account, whatever the buckets: only its sum is imitated."""
+        query, now = request.query, self.clock.time()
+        window = {"startTime": query["startTime"], "endTime": query["endTime"]}
+        records = [
+            {
+                **window, "podId": each.id, "totalAmount": each.cost(now),
+                "gpuAmount": each.cost(now), "cpuAmount": 0.0, "diskAmount": 0.0,
+            }
+            for each in self.ledger
+            if query.get("podId") in (None, each.id)
+        ]  # fmt: skip
+        totals = {
+            name: sum(record[name] for record in records)
+            for name in ("totalAmount", "gpuAmount", "cpuAmount", "diskAmount")
+        }
+        query = {**window, "bucketSize": query["bucketSize"]}
+        metadata = {
+            "query": query, "recordCount": len(records), "uniquePodCount": len(records),
+            "totals": totals,
+        }  # fmt: skip
+        return Answer(200, {"records": records, "metadata": metadata})
+
+    def _centres(self, request: Request) -> Answer:
+        return Answer(200, {"dataCenters": [centre(*each) for each in CENTRES.items()]})
 
     def _create(self, request: Request) -> Answer:
         order = request.body
@@ -235,6 +263,7 @@ class FakeRunPod(Service):
         rental = Rental(secrets.token_hex(7), order["name"], round(price, 4), now)
         rental.shown = {
             "order": order, "cloud": cloud, "key": f"rpa_pod_{secrets.token_hex(20)}",
+            "centre": (order.get("dataCenterIds") or row["centres"])[0],
             "status": "RUNNING", "ready": now + self.boots_in, "started": now,
         }  # fmt: skip
         self.ledger.append(rental)
@@ -418,7 +447,8 @@ class FakeRunPod(Service):
             "ports": order.get("ports", []), "env": order.get("env", {}),
             "registry": order.get("registry"),
             "mounts": {}, "gpu": {"id": order["gpu"]["id"], "count": 1},
-            "cloud": rental.shown["cloud"], "dataCenterId": "US-TX-3", "cudaVersion": "12.8",
+            "cloud": rental.shown["cloud"], "dataCenterId": rental.shown["centre"],
+            "cudaVersion": "12.8",
             "ssh": {"proxy": None, "direct": None}, "template": None, "locked": False,
             "globalNetworking": {"enabled": False},
             "cost": 0.0 if status == "EXITED" else rental.price,

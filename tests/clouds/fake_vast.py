@@ -91,6 +91,7 @@ class FakeVast(Service):
             ("PUT", r"/api/v0/instances/request_logs/(\d+)/?", "logs", "instance_read", self._log),
             ("GET", r"/api/v0/users/current/?", "account", "user_read", self._user),
             ("GET", r"/api/v0/auth/apikeys/?", "keys", "user_read", self._keys),
+            ("GET", r"/api/v0/charges/?", "charges", "user_read", self._charges),
         )
 
     def outbid(self, id: str) -> None:
@@ -337,6 +338,24 @@ class FakeVast(Service):
             200, {"id": 31, "key_id": 5, "email": "a@b.invalid", "balance": 0.0,
                   "credit": self._left(), "ssh_key": "", "sid": "1"},
         )  # fmt: skip
+
+    def _charges(self, request: Request) -> Answer:
+        """A row for each contract, two of them on a page."""
+        day = json.loads(request.query["select_filters"])["day"]
+        start, now = int(request.query.get("after_token", 0)), self.clock.time()
+        rows = [
+            {
+                "start": int(each.born), "end": int(each.ended or now), "type": "instance",
+                "source": f"instance-{each.id}", "description": f"Instance {each.id} Charges",
+                "amount": round(each.cost(now), 3), "metadata": {"label": each.name}, "items": [],
+            }
+            for each in self.ledger
+            if day["gte"] <= each.born <= day["lte"]
+        ]  # fmt: skip
+        more = str(start + 2) if start + 2 < len(rows) else None
+        page = rows[start : start + 2]
+        return Answer(200, {"success": True, "count": len(page), "total": len(rows),
+                            "next_token": more, "results": page})  # fmt: skip
 
     def _keys(self, request: Request) -> Answer:
         granted = {"api": {right: {} for right in sorted(self.rights)}}

@@ -59,9 +59,21 @@ MISBEHAVIOURS: Mapping[str, tuple[tuple[str, dict[str, Any]], ...]] = {
 unauthorized, zero_balance."""
 
 
+CENTRES = {"US-TX-3": "US Texas 3", "EU-RO-1": "EU Romania 1", "EUR-IS-1": "EUR Iceland 1"}
+
+
+def centre(id: str, name: str) -> dict[str, Any]:
+    """A row of the list of data centres."""
+    return {
+        "id": id, "name": name, "region": "NORTH_AMERICA" if id[:2] == "US" else "EUROPE",
+        "networkVolumeTypes": [], "compliance": [], "globalNetwork": False,
+    }  # fmt: skip
+
+
 def gpu(
     id: str, name: str, memory: int, secure_price: float, community_price: float, *,
     secure: str = "HIGH", community: str = "LOW", maker: str = "NVIDIA",
+    centres: tuple[str, ...] = ("US-TX-3",),
 ) -> dict[str, Any]:  # fmt: skip
     """A row of the catalogue; secure, community: how many there are (NONE to HIGH)."""
     return {
@@ -69,7 +81,7 @@ def gpu(
         "secure": secure_price > 0, "community": community_price > 0,
         "price": {"secure": secure_price, "community": community_price},
         "maxCount": {"secure": 8, "community": 8 if community_price > 0 else 0},
-        "levels": {"secure": secure, "community": community},
+        "levels": {"secure": secure, "community": community}, "centres": list(centres),
     }  # fmt: skip
 
 

@@ -70,7 +70,10 @@ def variables(env: Any) -> dict[str, str]:
 
 def selected(row: Mapping[str, Any], filters: Mapping[str, Any]) -> bool:
     """Whether it passes the filters, which are objects; what else is there, filters nothing."""
-    row = {**row, "verified": row.get("verification") == "verified"}
+    row = {
+        **row, "verified": row.get("verification") == "verified",
+        "datacenter": row.get("hosting_type") == 1,
+    }  # fmt: skip
     # As in SQL: what a row does not have, is neither more nor less than anything.
     rules = {
         "eq": lambda a, b: a == b, "neq": lambda a, b: a != b, "gt": lambda a, b: a > b,

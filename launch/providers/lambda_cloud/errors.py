@@ -21,6 +21,7 @@ from launch.contract.errors import (
     UnknownOutcome,
 )
 from launch.contract.offer import Need, Offer
+from launch.contract.regions import within
 from launch.pricing.gpus import canonical
 from launch.providers.http import Absent, body, retry_after
 from mimir.errors import BadInput, MimirError
@@ -116,9 +117,11 @@ def offers(types: Mapping[str, Any], need: Need) -> Iterator[Offer]:
         ):  # fmt: skip
             continue
         for region in regions:
+            if not within(region, need.hosts.regions):
+                continue
             yield Offer(
                 NAME, f"{name}@{region}", gpu, memory, price, region=region, place=region,
-                key={"type": name, "region": region},
+                kind="datacenter", key={"type": name, "region": region},
             )  # fmt: skip
 
 

@@ -12,9 +12,11 @@ service:
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from launch.contract import regions
 from launch.contract.cloud import PREFIX, ContainerSpec, Instance, Login, State
 from launch.contract.errors import ProviderError, Unclear, UnknownOutcome
 from launch.contract.offer import Need, Offer
@@ -54,7 +56,14 @@ class RunPod(Adapter):
 
     name = "runpod"
     catalogue_name = "runpod"
-    caps = Caps(paid=True, image=True, ends_itself=True)
+    caps = Caps(
+        paid=True, image=True, ends_itself=True,
+        hosts={
+            "": "data centres (secure cloud) and private hosts (community cloud)",
+            "verified": "data centres only (secure cloud)",
+            "datacenter": "data centres only (secure cloud)",
+        },
+    )  # fmt: skip
     title = "RunPod"
     url = "https://api.runpod.io"
     url_variable = "MIMIR_RUNPOD_URL"
@@ -68,9 +77,17 @@ class RunPod(Adapter):
     def offers(self, need: Need) -> list[Offer]:
         """A price is that of one GPU and of the disk."""
         found: list[Offer] = []
-        for cloud in CLOUDS:
+        secure = need.hosts.kind in ("verified", "datacenter")
+        for cloud in ("SECURE",) if secure else CLOUDS:
             found += self._offers(cloud, need)
         return found
+
+    def regions(self) -> list[str]:
+        answer = self._http.read("GET", "/v2/catalog/datacenters")
+        rows = answer.get("dataCenters") if isinstance(answer, dict) else None
+        if not isinstance(rows, list):
+            raise ProviderError("RunPod's list of data centres cannot be read: ask again")
+        return [str(row["id"]) for row in rows if isinstance(row, dict) and row.get("id")]
 
     def create(self, offer: Offer, boot: ContainerSpec, name: str) -> str:
         order = _order(offer, boot, name)
@@ -150,6 +167,21 @@ class RunPod(Adapter):
             "body": {"action": "terminate"},
         }
 
+    def billed(self, ids: Sequence[str], since: float, until: float) -> Mapping[str, float] | None:
+        params = {"startTime": _stamp(since), "endTime": _stamp(until), "bucketSize": "day"}
+        if len(ids) == 1:
+            params["podId"] = ids[0]
+        answer = self._http.read("GET", "/v2/billing/pods", params=params)
+        records = answer.get("records") if isinstance(answer, dict) else None
+        if not isinstance(records, list):
+            raise ProviderError("RunPod's bill cannot be read: ask again")
+        found: dict[str, float] = {}
+        for record in filter(lambda each: isinstance(each, dict), records):
+            pod, amount = str(record.get("podId")), record.get("totalAmount")
+            if pod in ids and isinstance(amount, int | float):
+                found[pod] = found.get(pod, 0.0) + amount
+        return found
+
     def checks(self) -> list[Check]:
         try:
             pods = self._pods()
@@ -195,7 +227,7 @@ class RunPod(Adapter):
             raise ProviderError("RunPod answered its catalogue without GPUs in it: ask again")
         disk = max(need.disk_gb, LEAST_DISK_GB) * DISK
         for row in rows:
-            offer = _offer(row, cloud, disk)
+            offer = _offer(row, cloud, disk, need.hosts.regions)
             if (
                 offer is not None
                 and offer.memory_gb >= need.memory_gb
@@ -227,6 +259,7 @@ class RunPod(Adapter):
 
 
 def _order(offer: Offer, boot: ContainerSpec, name: str) -> dict[str, Any]:
+    places = {"dataCenterIds": offer.key["places"]} if offer.key.get("places") else {}
     if len(boot.env) > MOST_VARIABLES:
         raise BadInput(
             f"RunPod takes {MOST_VARIABLES} variables, and the machine would get {len(boot.env)}"
@@ -236,6 +269,7 @@ def _order(offer: Offer, boot: ContainerSpec, name: str) -> dict[str, Any]:
         "image": boot.image,
         "gpu": {"id": offer.key["gpu"], "count": 1, "minCudaVersion": CUDA},
         "cloud": offer.key["cloud"],
+        **places,
         "disk": max(boot.disk_gb, LEAST_DISK_GB),
         # A plain string replaces docker's CMD and is given to the image's ENTRYPOINT, whatever
         # that is; written as JSON it replaces both.
@@ -251,8 +285,11 @@ def _order(offer: Offer, boot: ContainerSpec, name: str) -> dict[str, Any]:
     return order
 
 
-def _offer(row: Any, cloud: str, disk: float) -> Offer | None:
-    """A row of the catalogue as an offer of this cloud; None if there is none now."""
+def _offer(row: Any, cloud: str, disk: float, wanted: tuple[str, ...]) -> Offer | None:
+    """A row of the catalogue as an offer of this cloud; None if there is none now.
+
+    wanted: the regions that it may be in, () for any. Then it names the data centres for the order.
+    """
     try:
         price = float(row["price"][CLOUDS[cloud]])
         memory = float(row["memory"])
@@ -263,16 +300,23 @@ def _offer(row: Any, cloud: str, disk: float) -> Offer | None:
         places = [
             place["id"]
             for place in row.get("dataCenters") or ()
-            if place.get("availability") != "NONE"
+            if place.get("availability") != "NONE" and regions.within(place["id"], wanted)
         ]
+        if wanted and not places:
+            return None
+        shown = places if wanted else {place.split("-")[0] for place in places}
         return Offer(
             provider="runpod", id=f"{row['id']}/{cloud}",
             gpu=gpus.canonical(row["id"], memory), memory_gb=memory, price=price + disk,
-            region=", ".join(sorted({place.split("-")[0] for place in places})),
-            place=cloud, key={"gpu": row["id"], "cloud": cloud},
+            region=", ".join(sorted(shown)), place=cloud, kind=CLOUDS[cloud],
+            key={"gpu": row["id"], "cloud": cloud, **({"places": places} if wanted else {})},
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError):
         return None  # a row of a kind to come hides no other
+
+
+def _stamp(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def _is_pod(pod: Any) -> bool:
@@ -288,7 +332,7 @@ def _instance(pod: Any) -> Instance:
     return Instance(
         id=pod["id"], name=pod["name"], state=STATES.get(pod["status"], State.BROKEN),
         said=pod["status"], price=float(cost) if isinstance(cost, int | float) else None,
-        place=str(pod.get("cloud") or ""),
+        place=str(pod.get("cloud") or ""), region=str(pod.get("dataCenterId") or ""),
     )  # fmt: skip
 
 

@@ -9,13 +9,15 @@ service:
 - `args` machines keep the image's entry point unless `onstart` names another.
 """
 
+import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from launch.contract import regions
 from launch.contract.cloud import PREFIX, ContainerSpec, Instance, State
 from launch.contract.errors import ProviderError, UnknownOutcome
 from launch.contract.offer import Need, Offer
@@ -40,6 +42,9 @@ ENV_LIMIT = 32768
 LOG_WITHIN = 15.0
 """Seconds for a log to appear where the service puts it; about nine are usual."""
 LOG_LIMIT = 4_000_000
+DAY = 86400
+CHARGES = 500
+"""Of one page: the most that the service gives."""
 LOW = 5.0
 """Dollars of credit below which `doctor` warns."""
 
@@ -49,7 +54,14 @@ class Vast(Adapter):
 
     name = "vastai"
     catalogue_name = ""  # its offers can be searched without a key
-    caps = Caps(paid=True, image=True, spot=True, ends_itself=True)
+    caps = Caps(
+        paid=True, image=True, spot=True, ends_itself=True, rates_hosts=True,
+        hosts={
+            "": "hosts that Vast.ai has verified, private ones too",
+            "any": "any host, also ones that nobody has verified",
+            "datacenter": "data centres that Vast.ai has verified",
+        },
+    )  # fmt: skip
     title = "Vast.ai"
     url = "https://console.vast.ai"
     url_variable = "MIMIR_VAST_URL"
@@ -64,6 +76,10 @@ class Vast(Adapter):
     def offers(self, need: Need) -> list[Offer]:
         answer = self._ask("POST", "/api/v0/bundles/", pace="search", json=market.search(need))
         return list(market.offers(self.name, answer, need))
+
+    def regions(self) -> list[str]:
+        """Its hosts are anywhere."""
+        return sorted(regions.COUNTRIES)
 
     def create(self, offer: Offer, boot: ContainerSpec, name: str) -> str:
         ask = _id(offer.key.get("ask"), "the offer")
@@ -138,6 +154,29 @@ class Vast(Adapter):
             "token": "CONTAINER_API_KEY",
             "body": None,
         }
+
+    def billed(self, ids: Sequence[str], since: float, until: float) -> Mapping[str, float] | None:
+        """Charges by contract, all pages. The day of each end counts whole, so as not to cut it."""
+        day = {"gte": int(since // DAY * DAY), "lte": int((until // DAY + 1) * DAY)}
+        filters = json.dumps({"day": day, "type": {"in": ["instance"]}})
+        params: dict[str, Any] = {"select_filters": filters, "limit": CHARGES}
+        found: dict[str, float] = {}
+        for _ in range(PAGES):
+            answer = self._ask("GET", "/api/v0/charges/", pace="account", params=params)
+            rows = answer.get("results")
+            if not isinstance(rows, list):
+                raise ProviderError(
+                    "Vast.ai answered its charges without a list of them: ask again"
+                )
+            for row in filter(lambda each: isinstance(each, dict), rows):
+                id = str(row.get("source") or "").removeprefix("instance-")
+                if id in ids:
+                    found[id] = found.get(id, 0.0) + (errors.real(row.get("amount")) or 0.0)
+            token = answer.get("next_token")
+            if not token or token == params.get("after_token"):
+                return found
+            params["after_token"] = token
+        raise ProviderError("Vast.ai's list of charges has no end: ask again")
 
     def checks(self) -> list[Check]:
         """Key, credit, rights as far as the service tells them, and whether a list works."""

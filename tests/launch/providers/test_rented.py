@@ -128,6 +128,32 @@ def test_dearer_than_offered(desk: Desk, price: float, dear: bool) -> None:
     assert desk.provider.start(desk.spec()).price == price
 
 
+@pytest.mark.parametrize(
+    ("shown", "wanted", "kept"),
+    [
+        ("US-TX-3", ("eu",), False),
+        ("EU-RO-1", ("eu",), True),
+        ("US-TX-3", (), True),
+        ("", ("eu",), True),
+    ],
+)
+def test_a_machine_elsewhere_than_asked_is_ended(
+    desk: Desk, shown: str, wanted: tuple[str, ...], kept: bool
+) -> None:
+    def makes(offer: Offer, name: str) -> str:
+        id = desk.cloud.make(offer, name)
+        desk.cloud.machines[id] = replace(desk.cloud.machines[id], region=shown)
+        return id
+
+    desk.cloud.faults = [makes]
+    if kept:
+        assert desk.provider.start(desk.spec(regions=wanted)).id == "i1"
+        return
+    with pytest.raises(NoCapacity, match="in US-TX-3, which is none of eu; it is ended"):
+        desk.provider.start(desk.spec(regions=wanted))
+    assert desk.cloud.alive() == []
+
+
 def test_a_machine_that_is_not_shown_yet_is_taken(desk: Desk) -> None:
     desk.cloud.get_fails = [AWAY, AWAY, AWAY]
     assert desk.provider.start(desk.spec()).price == 0.5

@@ -21,7 +21,7 @@ from launch.contract.offer import Offer
 from launch.contract.provider import Caps, Provider
 from launch.pricing.budget import UsedUp
 from launch.providers import registry
-from launch.provision import kept_plan, order
+from launch.provision import failed_hosts, kept_plan, order
 from launch.provision import terminate as closing
 from launch.provision.liveness import Watched
 from launch.provision.order import Choice, Say
@@ -248,6 +248,24 @@ def test_failures_are_counted_evictions_are_not(desk: Desk, kept: Kept) -> None:
     desk.work(5, 5)
     desk.end(5)
     assert "attempt 6 is ordered" in kept.round(10).sentence
+
+
+def test_offers_that_are_not_what_they_promise_are_the_hosts_fault(desk: Desk, kept: Kept) -> None:
+    """Not a failure of the run; yet machines that leave nothing end it at last."""
+    kept.offers = [offer(host="h0")]
+    kept.submit()
+    for number in range(1, watcher.MOST_IDLE + 1):
+        why = f"the machine is less than what was ordered: try {number}"
+        desk.end(number, 75, "host", why)
+        kept.offers = [offer(host=f"h{number}")]
+        seen = kept.round(60)
+        assert desk.gone(number).kind == "placement"
+        assert NAMES[number] not in desk.cloud.alive()
+    assert seen.status.state == "failed"
+    assert seen.status.reason == f"{number} machines have left no new step, the last one: {why}"
+    known = failed_hosts.read(desk.store, desk.clock(), desk.say)
+    assert sorted(host for _, host in known) == [f"h{n}" for n in range(number)]
+    assert known["runpod", "h1"].run == "run"
 
 
 def test_no_new_step_in_two_attempts(desk: Desk, kept: Kept) -> None:

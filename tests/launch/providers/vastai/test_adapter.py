@@ -34,6 +34,23 @@ from tests.launch.providers.vastai.case import (
 from tests.waiting import wait_for
 
 
+def test_the_bill_of_contracts_on_all_pages(service: FakeVast, cloud: Vast) -> None:
+    since, ids = service.clock.time(), []
+    for ask in (101, 102, 103):
+        ids.append(up(service, cloud, replace(ON_DEMAND, key={"ask": ask})))
+        service.clock.advance(10)
+    service.clock.advance(3600)
+    found = cloud.billed([ids[0], ids[2], "1"], since, service.clock.time())
+    assert found is not None
+    assert sorted(found) == sorted([ids[0], ids[2]])
+    assert all(dollars > 0 for dollars in found.values())
+    pages = sent(service, "GET", "/charges/")
+    assert [page.query.get("after_token") for page in pages] == [None, "2"]
+    day = json.loads(pages[0].query["select_filters"])["day"]
+    assert day["gte"] % 86400 == day["lte"] % 86400 == 0
+    assert day["gte"] <= since < day["lte"]
+
+
 def test_an_order_runs_its_command_whatever_the_entry_point(service: FakeVast, cloud: Vast) -> None:
     text = "a b'c\"; $HOME `x`\n*"
     script = "import os,sys; print(sys.argv[1:], os.environ['CONTAINER_ID'], os.environ['MORE'])"
