@@ -225,7 +225,7 @@ class FakeRunPod(Service):
         """A record for each pod of the account, whatever the buckets: only its sum is imitated."""
         query, now = request.query, self.clock.time()
         window = {"startTime": query["startTime"], "endTime": query["endTime"]}
-        records = [
+        records: list[dict[str, Any]] = [
             {
                 **window, "podId": each.id, "totalAmount": each.cost(now),
                 "gpuAmount": each.cost(now), "cpuAmount": 0.0, "diskAmount": 0.0,
