@@ -2,6 +2,8 @@
 
 import json as json_text
 
+from mimir.text import one_line
+
 
 def status(name: str, *, store: str = "", json: bool = False) -> None:
     """How a run stands.
@@ -17,6 +19,7 @@ def status(name: str, *, store: str = "", json: bool = False) -> None:
     from launch.pricing.bill import bill
     from launch.supervise import diagnosis
     from launch.ui.runs import status_text
+    from launch.ui.still_paid import still_paid
     from mimir.runs.status import derive, seal_if_done
     from mimir.runs.store import open_store
     from mimir.submission import default_store
@@ -26,8 +29,11 @@ def status(name: str, *, store: str = "", json: bool = False) -> None:
     seal_if_done(opened, found, found.at)
     if json:
         made = bill(found, found.at).as_json()
-        print(json_text.dumps({**found.as_json(), "bill": made}, indent=2))
+        paid = [each.as_json() for each in still_paid(found, store)]
+        print(json_text.dumps({**found.as_json(), "bill": made, "still_paid": paid}, indent=2))
     else:
         order = found.attempts[-1].order if found.attempts else None
         busy = found.silent and bool(diagnosis.busy(diagnosis.observe(found, order)))
         print(status_text(found, store, busy=busy))
+        for each in still_paid(found, store):
+            print(one_line(each.sentence))

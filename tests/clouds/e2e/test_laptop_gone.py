@@ -94,7 +94,8 @@ def test_machines_hold_to_their_deadline(make: Callable[[str], World]) -> None:
         stops_working(world)
         world.fake.disarm()
     at_the_deadline(lamb)
-    assert len(lamb.fake.alive()) == 1
+    (idle,) = lamb.fake.alive()
+    assert f"{idle.id} ${idle.price:.2f}/h since" in lamb.launch("status", "r")
     for world in (*good, *refused, lamb):
         over_for_good(world)
 
