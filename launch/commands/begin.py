@@ -40,17 +40,20 @@ class Start:
             with Waiting() as waiting:
                 seen = await_beginning(self.store, ordered, waiting.tick)
         except KeyboardInterrupt:
-            say(f"stopped waiting; run {self.name} goes on by itself")
-            say(next_commands(self.name, self.store_option))
-            return 130
+            return self._interrupted(ordered)
+        except MimirError:
+            say(self._left(ordered))
+            raise
         for line in seen.lines:
             say(f"  | {line}")
         going = seen.kind in ("running", "waiting", "replaced")
         over = seen.kind == "ended" and seen.code == 0
-        kept = ordered.provider.caps.remote and seen.kind == "vanished"
-        if self.watch and (over or kept or seen.kind in ("running", "waiting")):
+        broke = ordered.provider.caps.remote and seen.kind in ("vanished", "lost")
+        if self.watch and (over or broke or seen.kind in ("running", "waiting")):
             say(f"{seen.sentence}; Ctrl-C ends the following, not the run")
             return self._watch(ordered)
+        if broke:
+            seen = self._ended(ordered, seen)
         self._report(ordered, seen)
         if going and not self.json:
             print(next_commands(self.name, self.store_option))
@@ -59,6 +62,66 @@ class Start:
         elif seen.code:
             say(f"once that is mended: {self._command('resume')}")
         return seen.code
+
+    def _ended(self, ordered: "Ordered", seen: "Beginning") -> "Beginning":
+        """What to tell of an attempt that did not begin, once its machine is ended.
+
+        Nobody watches the run, so no other machine is ordered; a watcher may do so.
+        """
+        from dataclasses import replace
+
+        from launch.provision.wait import end_machine
+        from launch.ui.terminal import say
+
+        try:
+            end_machine(self.store, ordered, "failure", seen.sentence)
+        except (MimirError, KeyboardInterrupt) as error:
+            say(str(error) or "interrupted", self._left(ordered))
+            return replace(seen, sentence=f"{seen.sentence}; its machine may still be there")
+        more = f"{seen.sentence}; its machine is ended, and seen to be gone"
+        return replace(seen, sentence=more)
+
+    def _interrupted(self, ordered: "Ordered") -> int:
+        """After Ctrl-C: end the machine or leave it, as the user says; the exit code."""
+        from launch.provision.wait import end_machine
+        from launch.ui.confirm import end_or_leave
+        from launch.ui.runs import machine_text, next_commands
+        from launch.ui.terminal import say
+        from mimir.runs.begin import end_attempt
+
+        remote = ordered.provider.caps.remote
+        if remote and end_or_leave(machine_text(ordered.machine)):
+            why = "ended by Ctrl-C before it began"
+            try:
+                end_machine(self.store, ordered, "over", why)
+                end_attempt(self.store, self.name, ordered.attempt, "stopped", why)
+            except (MimirError, KeyboardInterrupt) as error:
+                say(str(error) or "interrupted", self._left(ordered))
+            else:
+                say(
+                    f"the machine is ended, and seen to be gone; go on by {self._command('resume')}"
+                )
+            return 130
+        say(f"stopped waiting; run {self.name} goes on by itself")
+        if remote:
+            say(self._left(ordered))
+        say(next_commands(self.name, self.store_option))
+        return 130
+
+    def _left(self, ordered: "Ordered") -> str:
+        """What to know of a machine that nobody waits for any more."""
+        from launch.ui.runs import ending_command, machine_text
+
+        machine, caps = ordered.machine, ordered.provider.caps
+        if not caps.remote:
+            return f"the machine of attempt {ordered.attempt} is left as it is"
+        paid = ", and is paid for as long as it is there" if caps.paid else ""
+        ends = ending_command(machine.provider, machine.id, self.store_option)
+        how = f"this ends it: {ends}" if caps.paid else f"`{self._command('stop')}` ends it"
+        return (
+            f"the machine of attempt {ordered.attempt} is left ({machine_text(machine)}){paid}; "
+            f"if it never begins, `{self._command('watch')}` ends it, and {how}"
+        )
 
     def _order(self, known: "Status", found: "Found") -> "Ordered":
         from launch.providers import registry

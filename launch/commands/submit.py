@@ -28,9 +28,12 @@ def submit(
     json: bool = False,
     **settings: object,
 ) -> int:
-    """Train a preset on a machine; the terminal may be closed at any time.
+    """Train a preset on a machine; the terminal may be closed once it has begun.
 
-    A name that exists with the same configuration goes on from its last checkpoint.
+    A name that exists with the same configuration goes on from its last checkpoint. A rented
+    machine that gives no sign within 25 minutes is ended; Ctrl-C before asks what to do with it.
+    Exits with 0 once it trains, 75 if it did not begin and may by `resume`, 78 if something must
+    be changed first.
 
     Args:
         preset: smoke, small, medium, large, or a YAML file of your own.

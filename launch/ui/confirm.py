@@ -121,6 +121,20 @@ def agree(providers: Sequence[Provider], *, yes: bool) -> None:
         raise BadInput("nothing was ordered")
 
 
+def end_or_leave(machine: str) -> bool:
+    """Whether the user, who pressed Ctrl-C, wants the machine ended. False without a terminal,
+    and for any other answer than yes."""
+    if not sys.stdin.isatty():
+        return False
+    print(f"\nEnd the machine ({machine})? Else it is left, and goes on. [y/N] ", end="",
+          file=sys.stderr)  # fmt: skip
+    sys.stderr.flush()
+    try:
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+    except KeyboardInterrupt:
+        return False
+
+
 def _limits(plan: Plan) -> list[str]:
     limits, said = plan.limits, []
     if limits.max_hours:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from launch.pricing import budget
-from launch.ui.runs import PROG, command, machine_text
+from launch.ui.runs import command, ending_command, machine_text
 from mimir.runs.head import ENDED
 from mimir.runs.machine import Machine
 from mimir.runs.status import AttemptStatus, Status
@@ -62,8 +62,7 @@ def _still_paid(attempt: AttemptStatus, machine: Machine, status: Status, store:
     if status.state in ENDED:
         ends = command("watch", status.run, store, "--once")
     else:  # where `watch` would also order the next machine
-        where = ("--provider", machine.provider, "--machine", machine.id)
-        ends = " ".join((PROG, "reap", *where, *(("--store", store) if store else ())))
+        ends = ending_command(machine.provider, machine.id, store)
     alone = "; it was to end itself" if machine.ends_itself and not attempt.unended else ""
     sentence = (
         f"the machine of attempt {attempt.attempt} of run {status.run} has not been seen to be "
