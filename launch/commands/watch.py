@@ -4,7 +4,7 @@ import json as json_text
 import time
 from typing import TYPE_CHECKING
 
-from mimir.errors import INTERRUPTED
+from mimir.errors import INTERRUPTED, BadInput
 from mimir.text import one_line
 
 if TYPE_CHECKING:
@@ -14,7 +14,14 @@ ROUND_EVERY = 30.0
 """Seconds between rounds."""
 
 
-def watch(*names: str, once: bool = False, store: str = "", json: bool = False) -> int:
+def watch(
+    *names: str,
+    once: bool = False,
+    install: bool = False,
+    uninstall: bool = False,
+    store: str = "",
+    json: bool = False,
+) -> int:
     """Keep runs alive: end what broke, was taken away or is over, and go on elsewhere.
 
     A run goes on under the plan of its newest order (providers, limits). Any number of watchers
@@ -24,6 +31,9 @@ def watch(*names: str, once: bool = False, store: str = "", json: bool = False) 
     Args:
         names: of the runs (default: all of the store whose machines are somebody else's).
         once: one round, for cron; else until all these runs have ended.
+        install: have this computer run `watch --once` for the store every five minutes, by
+            systemd, launchd or crontab, with the keys that are set now; replaces an earlier one.
+        uninstall: remove that timer, and what it was given.
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         json: print JSON: for each run of the last round `run`, `state`, `step`, `over`,
             `acted`, `sentence` and `problem`.
@@ -40,6 +50,11 @@ def watch(*names: str, once: bool = False, store: str = "", json: bool = False) 
     from mimir.submission import default_store
 
     opened = open_store(store or default_store())
+    if install or uninstall:
+        if names or once or (install and uninstall):
+            raise BadInput("--install and --uninstall are for the whole store: give one, alone")
+        _install(opened.url) if install else _uninstall(opened.url)
+        return 0
     wanted = [str(name) for name in names]
     for name in set(wanted) - set(list_names(opened) if wanted else ()):
         read_run(opened, name)  # says what was meant
@@ -74,6 +89,30 @@ def watch(*names: str, once: bool = False, store: str = "", json: bool = False) 
         if seen and not told:
             print(f"all {len(seen)} runs have ended: nothing is left to keep")
     return INTERRUPTED if failed else 0
+
+
+def _install(store: str) -> None:
+    import os
+
+    from launch.supervise import timer
+
+    made = timer.install(store, os.environ)
+    every = timer.EVERY // 60
+    print(f"{made.scheduler.title} runs `watch --once` for {store} every {every} minutes")
+    print(f"{made.scheduler.advice}; `python -m launch doctor` says whether it ran")
+    print(f"its rounds get {', '.join(made.variables)} as they are now, from {made.file}")
+    if "AWS_SESSION_TOKEN" in made.variables:
+        print(
+            "note: AWS_SESSION_TOKEN ends after some hours, and the rounds with it: use keys of "
+            "their own that stay, or a profile (AWS_PROFILE)"
+        )
+
+
+def _uninstall(store: str) -> None:
+    from launch.supervise import timer
+
+    found = timer.uninstall(store)
+    print("the timer is removed" if found else f"there was no timer for {store}")
 
 
 def _at_its_end(one: "Seen") -> str:

@@ -111,7 +111,7 @@ class Watcher:
         try:
             if found.kind in ("idle", "fine"):
                 self._refresh_keys(observed)
-                problem = liveness.without_key(status, self._provider)
+                problem = liveness.without_key(status, self._provider) or observed.problem
                 return self._seen(status, found.kind == "idle", False, found.why, problem)
             if found.kind == "unanswered":
                 return self._adopt_or_wait(observed, found)

@@ -57,6 +57,8 @@ class Place:
         made = {name: Rented(cloud) for name, cloud in self.clouds.items()}
         real = registry.get
         monkeypatch.setattr(registry, "get", lambda name: made.get(name) or real(name))
+        timed = Check("watch timer", "ok")
+        monkeypatch.setattr("launch.supervise.timer.check", lambda store: timed)
         monkeypatch.setattr("mimir.runs.s3_store.S3Store", Bucket)
         monkeypatch.setattr(doctor, "open_store", self._open)
         monkeypatch.setattr(credentials, "for_machine", self._mint)
@@ -95,7 +97,8 @@ def test_all_is_well(place: Place) -> None:
     place.programs = {"docker"}
     checks = place.examine()
     assert [(each.name, each.status) for each in checks] == [
-        ("python", "ok"), ("store", "ok"), ("store race", "ok"), ("clock", "ok"),
+        ("python", "ok"), ("store", "ok"), ("store race", "ok"), ("watch timer", "ok"),
+            ("clock", "ok"),
         ("machine keys", "ok"),
         ("engine", "ok"), ("colab", "warn"), ("runpod key", "ok"), ("vastai", "warn"),
         ("lambda", "warn"), ("ssh", "ok"),
