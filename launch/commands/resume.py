@@ -60,7 +60,8 @@ def resume(
     from launch.provision import choose, kept_plan
     from launch.provision.plan import newest_plan
     from launch.provision.resume_plan import Words, renewed
-    from launch.ui import confirm
+    from launch.supervise import timer
+    from launch.ui import confirm, enforcement
     from launch.ui.terminal import say
     from mimir.config import Config
     from mimir.runs.record import read_run
@@ -102,8 +103,10 @@ def resume(
     market = choose.ask(opened, plan, config, max(1, plan.steps - known.committed_step))
     plan = confirm.limited(plan, choose.preferred(market, known), choose.spent(known, now))
     found = choose.within(plan, market, known, opened.now())
-    for line in confirm.warnings(places, plan):
+    for line in (*enforcement.lines(places), *confirm.warnings(places, plan)):
         say(line)
+    if not watch:
+        say(*confirm.unwatched(places, timer.is_installed(opened.url)))
     for line in market.problems if found.choices else ():
         say(line)
     choose.must_fit(plan, found)

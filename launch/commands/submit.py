@@ -70,6 +70,7 @@ def submit(
     from launch.payload import code_in_store
     from launch.providers import registry
     from launch.provision import choose
+    from launch.supervise import timer
     from launch.ui import confirm
     from launch.ui.terminal import say
     from mimir.runs.order import Plan
@@ -98,6 +99,8 @@ def submit(
     say(*(f"  {what:<9} {value}" for what, value in table))
     for line in confirm.warnings(places, plan):
         say(line)
+    if not watch:
+        say(*confirm.unwatched(places, timer.is_installed(opened.url)))
     for line in market.problems if found.choices else ():
         say(line)
     choose.must_fit(plan, found)

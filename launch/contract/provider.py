@@ -28,6 +28,7 @@ class Caps:
     cost no money, so keys are cut down for them too. max_sessions: machines that a run may use
     one after the other unless the user allows more, 0 for any number. runs_installed_code: its
     workers run the Mimir that is installed here, not the code that the run was submitted with.
+    service_ends: at what the service itself ends or stops a machine, "" for nothing.
     """
 
     paid: bool
@@ -37,6 +38,7 @@ class Caps:
     foreign: bool = False
     max_sessions: int = 0
     runs_installed_code: bool = False
+    service_ends: str = ""
 
     @property
     def remote(self) -> bool:

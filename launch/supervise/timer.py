@@ -257,6 +257,11 @@ def check(store: str, clock: Callable[[], float] = time.time) -> Check:
     return Check("watch timer", "ok", ran)
 
 
+def is_installed(store: str) -> bool:
+    """Whether the store's timer was installed here and not removed; `check` looks closer."""
+    return file_of(store).exists()
+
+
 def name_of(store: str) -> str:
     """The name of the store's timer."""
     return f"mimir-watch-{hashlib.sha256(store.encode()).hexdigest()[:8]}"

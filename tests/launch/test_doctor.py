@@ -57,7 +57,7 @@ class Place:
         made = {name: Rented(cloud) for name, cloud in self.clouds.items()}
         real = registry.get
         monkeypatch.setattr(registry, "get", lambda name: made.get(name) or real(name))
-        timed = Check("watch timer", "ok")
+        timed = Check("watch timer", "ok", "it ran")
         monkeypatch.setattr("launch.supervise.timer.check", lambda store: timed)
         monkeypatch.setattr("mimir.runs.s3_store.S3Store", Bucket)
         monkeypatch.setattr(doctor, "open_store", self._open)

@@ -65,7 +65,10 @@ class ColabProvider:
     """
 
     name = "colab"
-    caps = Caps(paid=False, ends_itself=True, foreign=True, max_sessions=1)
+    caps = Caps(
+        paid=False, ends_itself=True, foreign=True, max_sessions=1,
+        service_ends="the session's own limit (hours, idling, units that are used up)",
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -53,7 +53,7 @@ class RunPod(Adapter):
 
     name = "runpod"
     catalogue_name = "runpod"
-    caps = Caps(paid=True, image=True, ends_itself=True)
+    caps = Caps(paid=True, image=True, ends_itself=True, service_ends="an empty balance")
     title = "RunPod"
     url = "https://api.runpod.io"
     url_variable = "MIMIR_RUNPOD_URL"

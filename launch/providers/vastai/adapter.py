@@ -48,7 +48,7 @@ class Vast(Adapter):
 
     name = "vastai"
     catalogue_name = ""  # its offers can be searched without a key
-    caps = Caps(paid=True, image=True, spot=True, ends_itself=True)
+    caps = Caps(paid=True, image=True, spot=True, ends_itself=True, service_ends="an empty balance")
     title = "Vast.ai"
     url = "https://console.vast.ai"
     url_variable = "MIMIR_VAST_URL"

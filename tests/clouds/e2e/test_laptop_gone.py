@@ -88,6 +88,10 @@ def test_machines_hold_to_their_deadline(make: Callable[[str], World]) -> None:
         order(world)
         asked.append(len(world.fake.requests))
     assert "cannot end itself" in lamb.commands[0].said
+    for world in (*good, lamb):
+        said = world.commands[0].said
+        assert "a machine that never starts: only by a computer of yours that is on" in said
+        assert "nothing is known to watch a machine of" in said
     for world, before in zip(good, asked, strict=False):
         ends_itself(world, before)
     for world in refused:
