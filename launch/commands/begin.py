@@ -2,7 +2,7 @@
 
 import json as json_text
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mimir.errors import Fenced, MimirError
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Start:
-    """An attempt to begin, and what to tell of it. store_option: --store as it was given."""
+    """An attempt to begin, and what to tell of it. store_option: --store as it was given.
+
+    notify: URL of the webhook that is told by who watches, "" for none.
+    """
 
     store: "Store"
     name: str
@@ -27,6 +30,7 @@ class Start:
     store_option: str
     watch: bool
     json: bool
+    notify: str = field(default="", repr=False)
 
     def begin(self, known: "Status", found: "Found") -> int:
         """Order the machine, wait until the attempt has begun, follow it; the exit code."""
@@ -143,20 +147,29 @@ class Start:
     def _watch(self, ordered: "Ordered") -> int:
         from launch.commands.following import exit_code, watch_log
         from launch.provision.liveness import Watched
+        from launch.supervise.notify import Notifier
         from launch.supervise.watcher import Watcher
         from launch.ui.terminal import say
 
         watcher = Watcher(self.store, say, watched=Watched())
+        notifier = Notifier(self.store, self.notify, say)
+
+        def keep() -> bool:
+            seen = watcher.round(self.name)
+            notifier.after(seen)
+            return seen.over
+
         followed = watch_log(
             self.store,
             self.name,
             ordered.attempt,
             self.store_option,
             sys.stderr if self.json else sys.stdout,
-            keep=(lambda: watcher.round(self.name).over) if ordered.provider.caps.remote else None,
+            keep=keep if ordered.provider.caps.remote else None,
         )
         if followed is None:
             return 130
+        notifier.ended(followed.status)
         code = exit_code(followed)
         if self.json:
             print(json_text.dumps({**followed.status.as_json(), "exit_code": code}, indent=2))

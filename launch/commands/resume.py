@@ -22,6 +22,7 @@ def resume(
     take_over: bool = False,
     yes: bool = False,
     watch: bool = False,
+    notify: str = "",
     json: bool = False,
 ) -> int:
     """Go on with a run on a new machine, from its last checkpoint.
@@ -48,6 +49,8 @@ def resume(
         yes: do not ask before ordering a machine that costs money.
         watch: keep the run alive and follow its log until it ends; exit with 0 only if it is
             done.
+        notify: with --watch: URL of a webhook (Slack, Discord, ntfy) that is told how the run
+            ended (default: $MIMIR_NOTIFY); docs/notify.md.
         json: print JSON.
 
     Example:
@@ -61,6 +64,7 @@ def resume(
     from launch.provision.plan import newest_plan
     from launch.provision.resume_plan import Words, renewed
     from launch.supervise import timer
+    from launch.supervise.notify import must_be_sent, url_of
     from launch.ui import confirm, enforcement
     from launch.ui.terminal import say
     from mimir.config import Config
@@ -69,6 +73,8 @@ def resume(
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 
+    must_be_sent(notify, watches=watch)
+    url = url_of(notify)
     said = {"max_price": max_price, "max_hours": max_hours, "max_cost": max_cost,
             "max_attempts": max_sessions}  # fmt: skip
     said = {each: value for each, value in said.items() if value}
@@ -113,4 +119,4 @@ def resume(
     if not found.choices:
         raise choose.nothing(plan, found)
     confirm.agree(places, yes=yes)
-    return begin.Start(opened, name, plan, store, watch, json).begin(known, found)
+    return begin.Start(opened, name, plan, store, watch, json, url).begin(known, found)

@@ -24,6 +24,7 @@ def submit(
     role: str = "",
     static_keys: bool = False,
     watch: bool = False,
+    notify: str = "",
     dry_run: bool = False,
     json: bool = False,
     **settings: object,
@@ -60,6 +61,8 @@ def submit(
         static_keys: hand your own keys to the machine all the same.
         watch: keep the run alive and follow its log until it ends; exit with 0 only if it is
             done.
+        notify: with --watch: URL of a webhook (Slack, Discord, ntfy) that is told how the run
+            ended (default: $MIMIR_NOTIFY); docs/notify.md.
         dry_run: show the plan and order nothing.
         json: print JSON.
         settings: any setting of the preset, such as --lr 3e-4 or --epochs 2.
@@ -71,6 +74,7 @@ def submit(
     from launch.providers import registry
     from launch.provision import choose
     from launch.supervise import timer
+    from launch.supervise.notify import must_be_sent, url_of
     from launch.ui import confirm
     from launch.ui.terminal import say
     from mimir.runs.order import Plan
@@ -78,6 +82,8 @@ def submit(
     from mimir.submission import default_store, enter, fresh_name, prepare
 
     options.check_settings(settings, submit)
+    must_be_sent(notify, watches=watch)
+    url = url_of(notify)
     limits = options.limits_of(max_price, max_hours, max_cost, max_failures, max_sessions)
     names = registry.several(provider)
     places = [registry.get(name) for name in names]
@@ -119,4 +125,4 @@ def submit(
     known = options.check_free(opened, name, store)
     if known.attempt:
         say(f"run {name} is {known.state} and goes on from step {known.committed_step}")
-    return begin.Start(opened, name, plan, store, watch, json).begin(known, found)
+    return begin.Start(opened, name, plan, store, watch, json, url).begin(known, found)

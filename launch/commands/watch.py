@@ -19,6 +19,7 @@ def watch(
     once: bool = False,
     install: bool = False,
     uninstall: bool = False,
+    notify: str = "",
     store: str = "",
     json: bool = False,
 ) -> int:
@@ -34,6 +35,8 @@ def watch(
         install: have this computer run `watch --once` for the store every five minutes, by
             systemd, launchd or crontab, with the keys that are set now; replaces an earlier one.
         uninstall: remove that timer, and what it was given.
+        notify: URL of a webhook (Slack, Discord, ntfy) that is told once how each run ended, and
+            of a machine that is paid on (default: $MIMIR_NOTIFY); docs/notify.md.
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         json: print JSON: for each run of the last round `run`, `state`, `step`, `over`,
             `acted`, `sentence` and `problem`.
@@ -43,6 +46,7 @@ def watch(
     """
     from launch.provision.liveness import Watched
     from launch.supervise import watcher
+    from launch.supervise.notify import Notifier, url_of
     from launch.ui.terminal import Waiting, say
     from mimir.runs.record import read_run
     from mimir.runs.status import list_names
@@ -53,8 +57,9 @@ def watch(
     if install or uninstall:
         if names or once or (install and uninstall):
             raise BadInput("--install and --uninstall are for the whole store: give one, alone")
-        _install(opened.url) if install else _uninstall(opened.url)
+        _install(opened.url, notify) if install else _uninstall(opened.url)
         return 0
+    notifier = Notifier(opened, url_of(notify), say)
     wanted = [str(name) for name in names]
     for name in set(wanted) - set(list_names(opened) if wanted else ()):
         read_run(opened, name)  # says what was meant
@@ -66,6 +71,8 @@ def watch(
     try:
         while True:
             seen, failed = watcher.rounds(keeper, lambda: wanted or concerned(), say)
+            for one in seen:
+                notifier.after(one)
             alive = [one for one in seen if not one.over]
             if not (seen or failed):
                 say(f"no run of {opened.url} has a machine of somebody else's to keep")
@@ -91,12 +98,15 @@ def watch(
     return INTERRUPTED if failed else 0
 
 
-def _install(store: str) -> None:
+def _install(store: str, notify: str) -> None:
     import os
 
     from launch.supervise import timer
+    from launch.supervise.notify import url_of
+    from mimir.worker import webhook
 
-    made = timer.install(store, os.environ)
+    url = url_of(notify)
+    made = timer.install(store, {**os.environ, webhook.VARIABLE: url})
     every = timer.EVERY // 60
     print(f"{made.scheduler.title} runs `watch --once` for {store} every {every} minutes")
     print(f"{made.scheduler.advice}; `python -m launch doctor` says whether it ran")

@@ -6,6 +6,7 @@ overtime       ends a machine after its deadline where a run cannot be read
 reaper         ends machines that work for no run
 timer          a timer of this computer that runs `watch --once`
 timed          one round, as that timer calls it
+notify         tells a webhook how runs end
 key_refresh    replaces a local machine's keys before they end
 log_follower   reads a run's log as it grows, over all attempts
 """

@@ -302,6 +302,11 @@ def _more(run: str) -> str:
     return f"go on by `{runs.command('resume', run)}` with more"
 
 
+def is_over_budget(status: Status) -> bool:
+    """Whether a watcher has ended the run because its limits were used up."""
+    return status.state == "stopped" and status.reason.endswith(_more(status.run))
+
+
 def rounds(
     watcher: Watcher, names: Callable[[], Sequence[str]], say: Say
 ) -> tuple[list[Seen], list[str]]:
