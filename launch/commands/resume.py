@@ -118,5 +118,5 @@ def resume(
     choose.must_fit(plan, found)
     if not found.choices:
         raise choose.nothing(plan, found)
-    confirm.agree(places, yes=yes)
+    confirm.agree(places, found, yes=yes)
     return begin.Start(opened, name, plan, store, watch, json, url).begin(known, found)

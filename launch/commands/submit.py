@@ -119,7 +119,7 @@ def submit(
         else:
             say("a dry run: nothing was ordered")
         return 0
-    confirm.agree(places, yes=yes)
+    confirm.agree(places, found, yes=yes)
     with code_in_store.file() as wheel:
         enter(opened, name, job, wheel)
     known = options.check_free(opened, name, store)

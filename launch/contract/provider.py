@@ -14,7 +14,7 @@ from mimir.errors import BadInput
 from mimir.runs import layout
 from mimir.runs.machine import Machine
 
-__all__ = ["Adopts", "AttemptSpec", "Caps", "Check", "Machine", "Provider"]
+__all__ = ["Adopts", "AttemptSpec", "Caps", "Check", "Machine", "Metered", "Provider"]
 
 
 @dataclass(frozen=True)
@@ -134,3 +134,12 @@ class Adopts(Protocol):
 
     def adopt(self, spec: AttemptSpec) -> Machine | None:
         """The attempt's machine, None if there is none."""
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """A provider whose machines cost money for some accounts and nothing for others."""
+
+    def priced(self, gpus: tuple[str, ...]) -> tuple[Sequence[Offer], str]:
+        """What it would start for these GPUs at a price, and how that is known; ((), "") for an
+        account to which its machines cost nothing."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from launch.contract.errors import AuthFailed, NoCapacity, ProviderError
 from launch.contract.offer import Need
+from launch.contract.provider import Metered
 from launch.pricing import budget
 from launch.pricing.budget import HOUR, Remaining, UsedUp
 from launch.providers import registry
@@ -106,7 +107,12 @@ def ask(store: Store, plan: Plan, config: Config, steps: int) -> Market:
         BadInput: no GPU of the plan's can hold the run.
     """
     clouds = [each for name in plan.providers if isinstance(each := registry.get(name), Rented)]
-    if not clouds:
+    metered = [
+        each.priced(plan.gpus)
+        for name in plan.providers
+        if isinstance(each := registry.get(name), Metered)
+    ]
+    if not clouds and not any(offers for offers, _ in metered):
         return Market()
     from launch.pricing import forecast, market
     from launch.pricing.workload import Workload  # with numpy, which most commands do without
@@ -119,16 +125,23 @@ def ask(store: Store, plan: Plan, config: Config, steps: int) -> Market:
         spot=plan.spot,
     )
     had, problems = market.collect([cloud.cloud for cloud in clouds], need)
+    had += [offer for offers, _ in metered for offer in offers]
     if not had:
         _must_be_large_enough(work, plan.gpus)
     # A provider may know a GPU by a name that only its memory tells apart.
     had = [o for o in had if (not plan.gpus or o.gpu in plan.gpus) and o.price <= need.max_price]
     ranked = market.rank(had, config, steps, store)
     sentences = [problem.sentence for problem in problems]
+    sentences += [sentence for _, sentence in metered if sentence]
     if had and not ranked:
         sentences += sorted({one.why for one in market.judge(had, work)[1]})[:3]
     keyless = [problem for problem in problems if problem.exit_code == BAD_CONFIG]
-    return Market(tuple(ranked), tuple(sentences), len(keyless) == len(clouds), need.memory_gb)
+    return Market(
+        tuple(ranked),
+        tuple(sentences),
+        bool(clouds) and len(keyless) == len(clouds),
+        need.memory_gb,
+    )
 
 
 def preferred(market: Market, status: Status | None) -> tuple["Ranked", ...]:
@@ -145,12 +158,12 @@ def within(plan: Plan, market: Market, status: Status | None, now: float) -> Fou
     fixed: list[Choice] = []
     by_name = {}
     for name in plan.providers:
-        provider = registry.get(name)
+        by_name[name] = provider = registry.get(name)
         if isinstance(provider, Rented):
-            by_name[name] = provider
-        else:
-            until = _deadline(left.hours, now)
-            fixed += [Choice(provider, offer, until) for offer in provider.choices(plan.gpus)]
+            continue
+        until = _deadline(left.hours, now)
+        free = [each for each in provider.choices(plan.gpus) if each is None or not each.price]
+        fixed += [Choice(provider, offer, until) for offer in free]
     worth = [r for r in market.ranked if left.hours_at(r.offer.price) >= SHORTEST_RENTAL]
     failed = _failed_places(status)
     # One that gets done within the limits goes before a cheaper one that does not.

@@ -125,9 +125,14 @@ def as_json(job: Job, name: str, store: str, plan: Plan, found: Found) -> dict[s
     }
 
 
-def agree(providers: Sequence[Provider], *, yes: bool) -> None:
-    """Ask before money is spent; BadInput unless the answer is yes."""
-    paid = [provider.name for provider in providers if provider.caps.paid]
+def agree(providers: Sequence[Provider], found: Found | None = None, *, yes: bool) -> None:
+    """Ask before money is spent; BadInput unless the answer is yes.
+
+    found: what may be ordered, for providers that cost some accounts money and others none.
+    """
+    priced = {each.offer.provider for each in (found.choices if found else ()) if each.offer
+              and each.offer.price}  # fmt: skip
+    paid = [each.name for each in providers if each.caps.paid or each.name in priced]
     if yes or not paid:
         return
     names = ", ".join(paid)

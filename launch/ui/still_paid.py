@@ -59,9 +59,9 @@ def _is_over(attempt: AttemptStatus, status: Status) -> bool:
 def _still_paid(attempt: AttemptStatus, machine: Machine, status: Status, store: str) -> StillPaid:
     price = machine.price or 0.0
     dollars = price * budget.seconds_of(attempt, status.at) / budget.HOUR
-    if status.state in ENDED:
+    if status.state in ENDED or not machine.id:
         ends = command("watch", status.run, store, "--once")
-    else:  # where `watch` would also order the next machine
+    else:  # where `watch` would also order the next machine; what has no id, only it ends
         ends = ending_command(machine.provider, machine.id, store)
     alone = "; it was to end itself" if machine.ends_itself and not attempt.unended else ""
     sentence = (
