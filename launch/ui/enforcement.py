@@ -39,7 +39,8 @@ def limits(caps: Caps) -> tuple[Limit, ...]:
         Limit("a machine that never starts", "", "", waits),
     ]  # fmt: skip
     if caps.image:
-        made.append(Limit("an image without Python 3.9", "", "", waits))
+        alone = "ends itself, if the image has curl or GNU wget" if caps.ends_itself else ""
+        made.append(Limit("an image without Python 3.9", alone, "", waits))
         unfit = "an image without torch, or with a Python before 3.11"
         made.append(Limit(unfit, ends if caps.ends_itself else "", "", waits))
     if caps.service_ends:
