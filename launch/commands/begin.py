@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class Start:
     """An attempt to begin, and what to tell of it. store_option: --store as it was given.
 
-    notify: URL of the webhook that is told by who watches, "" for none.
+    notify: URL of the webhook that is told by who watches, "" for none. from_machine: the machine
+    gets it too, and tells it itself.
     """
 
     store: "Store"
@@ -31,6 +32,7 @@ class Start:
     watch: bool
     json: bool
     notify: str = field(default="", repr=False)
+    from_machine: bool = False
 
     def begin(self, known: "Status", found: "Found") -> int:
         """Order the machine, wait until the attempt has begun, follow it; the exit code."""
@@ -132,11 +134,16 @@ class Start:
         from launch.provision import kept_plan
         from launch.provision.order import give_up, order
         from launch.ui.terminal import say
+        from mimir.worker import webhook
 
         places = [registry.get(each) for each in self.plan.providers]
         try:
             kept_plan.keep(self.store, self.name, self.plan, places)
-            return order(self.store, self.name, found.choices, self.plan, say, after=known.attempt)
+            extra = {webhook.FROM_MACHINE: self.notify} if self.from_machine else {}
+            return order(
+                self.store, self.name, found.choices, self.plan, say, after=known.attempt,
+                extra=extra,
+            )  # fmt: skip
         except Fenced:
             raise
         except (MimirError, KeyboardInterrupt) as error:

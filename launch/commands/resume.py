@@ -23,6 +23,7 @@ def resume(
     yes: bool = False,
     watch: bool = False,
     notify: str = "",
+    notify_from_machine: bool = False,
     json: bool = False,
 ) -> int:
     """Go on with a run on a new machine, from its last checkpoint.
@@ -51,6 +52,8 @@ def resume(
             done.
         notify: with --watch: URL of a webhook (Slack, Discord, ntfy) that is told how the run
             ended (default: $MIMIR_NOTIFY); docs/notify.md.
+        notify_from_machine: the machine itself tells the webhook how this attempt ended, also
+            without --watch; its host and its service then learn the URL.
         json: print JSON.
 
     Example:
@@ -64,7 +67,7 @@ def resume(
     from launch.provision.plan import newest_plan
     from launch.provision.resume_plan import Words, renewed
     from launch.supervise import timer
-    from launch.supervise.notify import must_be_sent, url_of
+    from launch.supervise.notify import from_machine, must_be_sent, url_of
     from launch.ui import confirm, enforcement
     from launch.ui.terminal import say
     from mimir.config import Config
@@ -73,8 +76,9 @@ def resume(
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 
-    must_be_sent(notify, watches=watch)
+    must_be_sent(notify, watches=watch or notify_from_machine)
     url = url_of(notify)
+    say(*from_machine(url, notify_from_machine))
     said = {"max_price": max_price, "max_hours": max_hours, "max_cost": max_cost,
             "max_attempts": max_sessions}  # fmt: skip
     said = {each: value for each, value in said.items() if value}
@@ -119,4 +123,6 @@ def resume(
     if not found.choices:
         raise choose.nothing(plan, found)
     confirm.agree(places, found, yes=yes)
-    return begin.Start(opened, name, plan, store, watch, json, url).begin(known, found)
+    return begin.Start(opened, name, plan, store, watch, json, url, notify_from_machine).begin(
+        known, found
+    )

@@ -25,6 +25,7 @@ def submit(
     static_keys: bool = False,
     watch: bool = False,
     notify: str = "",
+    notify_from_machine: bool = False,
     dry_run: bool = False,
     json: bool = False,
     **settings: object,
@@ -63,6 +64,8 @@ def submit(
             done.
         notify: with --watch: URL of a webhook (Slack, Discord, ntfy) that is told how the run
             ended (default: $MIMIR_NOTIFY); docs/notify.md.
+        notify_from_machine: the machine itself tells the webhook how this attempt ended, also
+            without --watch; its host and its service then learn the URL.
         dry_run: show the plan and order nothing.
         json: print JSON.
         settings: any setting of the preset, such as --lr 3e-4 or --epochs 2.
@@ -74,7 +77,7 @@ def submit(
     from launch.providers import registry
     from launch.provision import choose
     from launch.supervise import timer
-    from launch.supervise.notify import must_be_sent, url_of
+    from launch.supervise.notify import from_machine, must_be_sent, url_of
     from launch.ui import confirm
     from launch.ui.terminal import say
     from mimir.runs.order import Plan
@@ -82,8 +85,9 @@ def submit(
     from mimir.submission import default_store, enter, fresh_name, prepare
 
     options.check_settings(settings, submit)
-    must_be_sent(notify, watches=watch)
+    must_be_sent(notify, watches=watch or notify_from_machine)
     url = url_of(notify)
+    say(*from_machine(url, notify_from_machine))
     limits = options.limits_of(max_price, max_hours, max_cost, max_failures, max_sessions)
     names = registry.several(provider)
     places = [registry.get(name) for name in names]
@@ -125,4 +129,6 @@ def submit(
     known = options.check_free(opened, name, store)
     if known.attempt:
         say(f"run {name} is {known.state} and goes on from step {known.committed_step}")
-    return begin.Start(opened, name, plan, store, watch, json, url).begin(known, found)
+    return begin.Start(opened, name, plan, store, watch, json, url, notify_from_machine).begin(
+        known, found
+    )

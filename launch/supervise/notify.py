@@ -119,6 +119,16 @@ def must_be_sent(url: str, *, watches: bool) -> None:
         )
 
 
+def from_machine(url: str, asked: bool) -> list[str]:
+    """What the user must know who lets the machine send. BadInput if there is no URL."""
+    if asked and not url:
+        raise BadInput("--notify-from-machine needs the webhook's URL: --notify URL")
+    return [
+        "note: the machine's host and its service learn the webhook's URL (--notify-from-machine): "
+        "whoever has it can write to its channel"
+    ] if asked else []  # fmt: skip
+
+
 def _age(status: Status) -> float:
     """Seconds since the newest attempt's end, 0 if nobody wrote that down."""
     last = status.attempts[-1] if status.attempts else None

@@ -22,6 +22,8 @@ from mimir.text import one_line
 
 VARIABLE = "MIMIR_NOTIFY"
 """Holds the URL where none is given as an option."""
+FROM_MACHINE = "MIMIR_NOTIFY_FROM_MACHINE"
+"""Holds the URL on a machine, where the user wants the machine itself to send."""
 WITHIN = 5.0
 """Seconds in which a message must be taken, in all."""
 MOST_TEXT = 600

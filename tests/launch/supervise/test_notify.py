@@ -10,7 +10,8 @@ import pytest
 
 from launch.commands.resume import resume
 from launch.commands.submit import submit
-from launch.contract.errors import AuthFailed
+from launch.contract.errors import AuthFailed, NoCapacity
+from launch.provision.order import Choice, order
 from launch.supervise import notify
 from launch.supervise.notify import Notifier
 from launch.supervise.watcher import Seen
@@ -18,7 +19,8 @@ from mimir.errors import BadInput
 from mimir.runs.begin import end_attempt
 from mimir.runs.order import Limits, Plan
 from mimir.runs.status import derive
-from tests.launch.paper import Desk
+from mimir.worker import webhook
+from tests.launch.paper import Desk, offer
 from tests.launch.supervise.test_watcher import Kept
 
 URL = "https://hooks.example/services/sec-ret"
@@ -196,3 +198,27 @@ def test_the_option_goes_before_the_variable(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(os.environ, "MIMIR_NOTIFY", "https://one.example/x")
     assert notify.url_of("") == "https://one.example/x"
     assert notify.url_of(URL) == URL
+
+
+def test_a_machine_gets_the_url_only_with_a_warning(desk: Desk, channel: Channel) -> None:
+    assert notify.from_machine(URL, False) == []
+    (line,) = notify.from_machine(URL, True)
+    assert "host and its service learn the webhook's URL" in line
+    assert "sec-ret" not in line
+    with pytest.raises(BadInput, match="needs the webhook's URL"):
+        notify.from_machine("", True)
+
+
+def test_what_a_service_says_of_the_order_shows_no_url(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr(
+        "launch.payload.container.of", lambda store, spec, *_: seen.append(spec.env)
+    )
+    desk.cloud.faults = [NoCapacity(f"refused: MIMIR_NOTIFY_FROM_MACHINE={URL}")]
+    choices = [Choice(desk.provider, offer())]
+    with pytest.raises(NoCapacity) as caught:
+        order(desk.store, "run", choices, PLAN, desk.say, extra={webhook.FROM_MACHINE: URL})
+    assert seen[0][webhook.FROM_MACHINE] == URL
+    assert "sec-ret" not in str([caught.value, desk.said, *desk.store.objects.items()])
