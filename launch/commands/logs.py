@@ -21,6 +21,7 @@ def logs(
     Example:
         python -m launch logs first --follow
     """
+    from launch.provision import starting
     from launch.ui.runs import command
     from launch.ui.still_paid import still_paid
     from launch.ui.terminal import say
@@ -46,6 +47,7 @@ def logs(
             printed = True
         if not printed:
             say(f"attempt {wanted} of run {name} has printed nothing yet")
+            say(*(starting.seen(found) if wanted == found.attempt else ()))
         say(*(each.sentence for each in still_paid(found, store)))
         return 0
     followed = watch_log(opened, name, wanted, store, out)

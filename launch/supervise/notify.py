@@ -74,7 +74,8 @@ class Notifier:
         """Tell how a run ended, if it has, and not long ago."""
         if not self._url or status.state not in ENDED or _age(status) > OLD:
             return
-        event = "over budget" if watcher.is_over_budget(status) else status.state
+        used_up = status.state == "stopped" and status.reason.endswith(watcher.more(status.run))
+        event = "over budget" if used_up else status.state
         self._tell(status, event, verdict(status))
 
     def _tell(

@@ -198,10 +198,11 @@ def test_without_paramiko(place: Place, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_colabs_cli_is_asked_where_it_is(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    from launch.providers.colab.account import Account
     from launch.providers.colab.provider import ColabProvider
 
     said = Check("colab", "ok", "100 units")
-    monkeypatch.setattr(ColabProvider, "_account", lambda self: said)
+    monkeypatch.setattr(Account, "check", lambda self: said)
     assert place["colab"].status == "warn"
     place.programs = {"colab"}
     assert place["colab"] == said

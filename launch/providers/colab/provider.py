@@ -69,6 +69,7 @@ class ColabProvider:
     caps = Caps(
         paid=False, ends_itself=True, foreign=True, max_sessions=1,
         service_ends="the session's own limit (hours, idling, units that are used up)",
+        hosts={"": "Google's data centres"},
     )  # fmt: skip
 
     def __init__(

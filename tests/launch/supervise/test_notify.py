@@ -10,7 +10,9 @@ import pytest
 
 from launch.commands.resume import resume
 from launch.commands.submit import submit
+from launch.contract.cloud import ContainerSpec
 from launch.contract.errors import AuthFailed, NoCapacity
+from launch.contract.provider import AttemptSpec
 from launch.provision.order import Choice, order
 from launch.supervise import notify
 from launch.supervise.notify import Notifier
@@ -19,6 +21,7 @@ from mimir.errors import BadInput
 from mimir.runs.begin import end_attempt
 from mimir.runs.order import Limits, Plan
 from mimir.runs.status import derive
+from mimir.runs.store import Store
 from mimir.worker import webhook
 from tests.launch.paper import Desk, offer
 from tests.launch.supervise.test_watcher import Kept
@@ -213,9 +216,12 @@ def test_what_a_service_says_of_the_order_shows_no_url(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    monkeypatch.setattr(
-        "launch.payload.container.of", lambda store, spec, *_: seen.append(spec.env)
-    )
+
+    def started(store: Store, spec: AttemptSpec, *_: object) -> ContainerSpec:
+        seen.append(spec.env)
+        return ContainerSpec("an image", ("sh",), {})
+
+    monkeypatch.setattr("launch.payload.container.of", started)
     desk.cloud.faults = [NoCapacity(f"refused: MIMIR_NOTIFY_FROM_MACHINE={URL}")]
     choices = [Choice(desk.provider, offer())]
     with pytest.raises(NoCapacity) as caught:
