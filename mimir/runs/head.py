@@ -110,6 +110,8 @@ class Head:
             raise Corrupt(f"{where}: the best checkpoint is not among those kept")
         if any(a >= b for (a, _), (b, _) in pairwise(self.lineage)):
             raise Corrupt(f"{where}: its attempts are not in their order")
+        if self.lineage and self.lineage[-1][0] > self.attempt:
+            raise Corrupt(f"{where}: it names attempt {self.lineage[-1][0]}, which has not begun")
         if self.model and not layout.is_model(self.run, self.model.key):
             raise Corrupt(f"{where}: {self.model.key!r} is no model of this run")
 

@@ -13,6 +13,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from typing import Any
 
 from mimir.errors import Conflict, Corrupt, StoreDenied, StoreError, StoreUnfit
@@ -184,8 +185,10 @@ def read_metrics(store: Store, run: str, head: Head) -> list[dict[str, Any]]:
     """
     merged: dict[int, dict[str, Any]] = {}
     taken = 0
-    for index, (attempt, _) in enumerate(head.lineage):
-        limit = min((step for _, step in head.lineage[index + 1 :]), default=None)
+    # From the end: the least step that a later attempt went on from.
+    steps = [step for _, step in head.lineage[:0:-1]]
+    limits = [*reversed([*accumulate(steps, min)]), None]
+    for (attempt, _), limit in zip(head.lineage, limits, strict=False):
         for _, text in read_parts(store, run, attempt, "metrics"):
             taken += len(text)
             if taken > MOST_METRICS:

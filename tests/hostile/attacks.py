@@ -275,7 +275,7 @@ _HEADS = [
         ("loss NaN", "HEAD", _kept(loss=float("nan"))), ("loss text", "HEAD", _kept(loss=EVIL)),
         ("best unknown", "HEAD", _head(best="zulu/HEAD")),
         ("best a list", "HEAD", _head(best=[1])),
-        ("lineage of millions", "", _head(lineage=[[n, 0] for n in range(1, 20_000)])),
+        ("lineage of millions", "HEAD", _head(lineage=[[n, 0] for n in range(1, 20_000)])),
         ("lineage out of order", "", _head(lineage=[[2, 5], [1, 9], [2, -5]])),
         ("lineage text", "HEAD", _head(lineage=[["x", "y"]])),
         ("step beyond the end", "HEAD|step", _head(step=10**12)),

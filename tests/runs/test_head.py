@@ -65,6 +65,7 @@ def test_a_newer_format_asks_for_an_upgrade() -> None:
         HEAD.to_bytes().replace(b'"best":"r', b'"best":"x'),
         HEAD.to_bytes().replace(b'"lineage":[[1,0],[2,10]]', b'"lineage":7'),
         HEAD.to_bytes().replace(b'"lineage":[[1,0],[2,10]]', b'"lineage":[[2,0],[1,10]]'),
+        HEAD.to_bytes().replace(b'"lineage":[[1,0],[2,10]]', b'"lineage":[[1,0],[3,10]]'),
         HEAD.to_bytes().replace(b'"attempt":2', b'"attempt":1000000000'),
         HEAD.to_bytes().replace(b'"size":5', b'"size":1e3'),
         HEAD.to_bytes().replace(b'"size":5', b'"size":9999999999999'),

@@ -72,7 +72,7 @@ def test_a_head_that_was_never_ordered(store: MemoryStore, number: int, state: s
 
 def test_a_head_that_was_put_back(store: MemoryStore) -> None:
     """By the keys of attempt 1, after attempt 2 was ordered and has worked."""
-    forge(store, attempt=1, state="done")
+    forge(store, attempt=1, state="done", lineage=((1, 0),))
     assert derive(store, "r", NOW + 1).state == "done"  # attempt 2 may be about to be begun
     status = derive(store, "r", LATER)
     assert (status.state, status.attempt) == (DISPUTED, 2)
