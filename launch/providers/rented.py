@@ -12,7 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from launch.contract import deadlines
-from launch.contract.cloud import Cloud, ContainerSpec, Instance, State, machine_name
+from launch.contract.cloud import (
+    Cloud,
+    ContainerSpec,
+    Instance,
+    State,
+    machine_name,
+    without_owner,
+)
 from launch.contract.errors import (
     AuthFailed,
     Leaked,
@@ -26,6 +33,7 @@ from launch.contract.offer import Offer
 from launch.contract.provider import AttemptSpec, Check, Machine
 from launch.payload import container, credentials, key_link
 from mimir.errors import BadInput, MimirError, StoreError
+from mimir.runs import owner
 from mimir.runs.store import Store, open_store
 
 LOOKS = (2.0, 5.0, 10.0, 20.0)
@@ -61,6 +69,7 @@ class Rented:
         self._opener = opener
         self._clock = clock
         self._sleep = sleep
+        self._owners: dict[str, str] = {}
 
     def choices(self, gpus: tuple[str, ...]) -> Sequence[Offer | None]:
         """None: what it offers is ranked by cost (pricing/market.py)."""
@@ -91,13 +100,14 @@ class Rented:
             return self._start(spec)
 
     def _start(self, spec: AttemptSpec) -> Machine:
-        name = machine_name(spec.run, spec.attempt)
+        store = self._opener(spec.store)
+        self._owners[spec.store] = owner.identify(store)
+        name = self._name(spec)
         if self._named(name):
             raise BadInput(
                 f"{self.name} has a machine {name} that this store did not order: choose another "
                 "--name, or end it by `python -m launch reap`"
             )
-        store = self._opener(spec.store)
         link = key_link.hand_over(
             store,
             spec.run,
@@ -121,7 +131,7 @@ class Rented:
     def adopt(self, spec: AttemptSpec) -> Machine | None:
         """The attempt's machine if the service has it: its order was sent, its answer lost."""
         with self._secrets.guard():
-            found = self._named(machine_name(spec.run, spec.attempt))
+            found = self._named(self._name(spec))
         return self._machine(spec, found.id, found.price, "") if found else None
 
     def inspect(self, machine: Machine) -> Instance | None:
@@ -151,7 +161,7 @@ class Rented:
 
     def end(self, spec: AttemptSpec, machine: Machine) -> None:
         """End it if the service knows it by the attempt's name; else what bears that name."""
-        name = machine_name(spec.run, spec.attempt)
+        name = self._name(spec)
         try:
             self._end(machine.id, name)
         except _Misnamed:
@@ -171,6 +181,15 @@ class Rented:
         except (ProviderError, BadInput):
             return []
         return self._secrets.clean("\n".join(found)).split("\n") if found else []
+
+    def _name(self, spec: AttemptSpec) -> str:
+        """Of the attempt's machine: it tells the store too, for others may have such a run."""
+        if spec.store not in self._owners:
+            known = owner.read(self._opener(spec.store))
+            if not known:  # nothing was ordered from there yet
+                return machine_name(spec.run, spec.attempt)
+            self._owners[spec.store] = known
+        return machine_name(spec.run, spec.attempt, self._owners[spec.store])
 
     def _shown_to_people(self, instance: Instance) -> Instance:
         return replace(instance, said=self._secrets.clean(instance.said))
@@ -237,7 +256,7 @@ class Rented:
         offer = spec.offer
         assert offer is not None
         return Machine(
-            self.name, self._clock(), number, machine_name(spec.run, spec.attempt),
+            self.name, self._clock(), number, self._name(spec),
             gpu=offer.gpu, price=max(offer.price, price or 0.0), region=offer.region,
             spot=offer.spot, place=offer.place, image=image, deadline=spec.deadline,
             ends_itself=self.caps.ends_itself,
@@ -289,7 +308,8 @@ class Rented:
     def _must_be(self, name: str, number: str) -> None:
         """_Misnamed if the service knows the machine by another name: a store may say any id."""
         found = self.cloud.get(number)
-        if found is None or found.name == name:
+        # An older Mimir's machine is on record by its id, and its name tells no store.
+        if found is None or found.name == name or found.name == without_owner(name):
             return
         rate = f"${found.price:.3f}/h" if found.price is not None else "money"
         raise _Misnamed(

@@ -13,6 +13,7 @@ The launcher's, written with the user's own rights, which no machine has:
     <run>/launcher/a0001/stop.json               created once: a request to stop this attempt
     <run>/launcher/final.json                    created once: what the run left when it was done
     _keys/<run>/a0001-<nonce>.json               a machine's keys on their way; no run's name
+    _mimir/owner.json                            created once: the store's id
 
 The attempt's, written by a machine that nobody trusts:
 
@@ -36,7 +37,8 @@ import re
 from mimir.errors import BadInput
 
 HANDOVER = "_keys"
-"""The folder of a store that is no run."""
+"""A folder of a store that is no run."""
+OWNER = "_mimir/owner.json"
 _RUN = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
 _ORDER = re.compile(r"a(\d{4,9})/order\.json", re.ASCII)
 _CHECKPOINT = re.compile(r"a(\d{4,9})/s(\d{8,13})-[0-9a-f]{1,32}\.safetensors", re.ASCII)
