@@ -53,7 +53,7 @@ def estimate(
     measured, said = step_times(work, store)
     notes += said
     names = wanted or (*sessions.COMMON, *(d for d in measured if d not in sessions.COMMON))
-    prices, problems, said = _prices(names)
+    prices, problems, said = _prices(names, work.upload_gb)
     notes += said
     lines = [
         tables.Line(what, prices.get(what.gpu))
@@ -72,7 +72,7 @@ def estimate(
 
 
 def _prices(
-    names: Sequence[str],
+    names: Sequence[str], upload_gb: float
 ) -> tuple[dict[str, "Price"], list["Problem"], list[str]]:
     """The lowest price of each GPU on demand: as offered now, else as the catalogue lists it."""
     from launch.contract.offer import Need
@@ -81,7 +81,7 @@ def _prices(
 
     known = tuple(name for name in names if gpus.get(name) is not None)
     asked, without = clouds("")
-    found, problems = market.collect(asked, Need(gpus=known))
+    found, problems = market.collect(asked, Need(gpus=known, upload_gb=upload_gb))
     listed, said = listed_prices(without)
     prices = {price.gpu: price for price in listed}
     live: dict[str, Offer] = {}

@@ -10,11 +10,19 @@ def resume(
     provider: str = "",
     gpu: str = "",
     spot: bool = False,
+    hosts: str = "",
+    region: str = "",
+    min_reliability: float = -1.0,
+    min_download: float = -1.0,
+    min_upload: float = -1.0,
+    device: str = "",
     image: str = "",
     store: str = "",
     max_price: float = 0.0,
     max_hours: float = 0.0,
     max_cost: float = 0.0,
+    max_cost_month: float = -1.0,
+    max_cost_store: float = -1.0,
     max_failures: int = -1,
     max_sessions: int = 0,
     role: str = "",
@@ -22,6 +30,8 @@ def resume(
     take_over: bool = False,
     yes: bool = False,
     watch: bool = False,
+    notify: str = "",
+    notify_from_machine: bool = False,
     json: bool = False,
 ) -> int:
     """Go on with a run on a new machine, from its last checkpoint.
@@ -31,12 +41,19 @@ def resume(
         provider: where to train, as for submit (default: where it trained last, or local).
         gpu: a GPU to rent, several as A,B (default: as last time).
         spot: rent machines that may be taken away, too.
+        hosts: whose machines to rent, as for submit (default: as last time).
+        region: where machines may be, as for submit; any: anywhere (default: as last time).
+        min_reliability, min_download, min_upload: as for submit; less than 0: as last time.
+        device: cuda:1 for the second GPU of this computer, for local and docker (default: as last
+            time).
         image: a container image with Python and torch (default: that of last time).
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         max_price: rent nothing that costs more, in $/h (default, as of all limits that are not
             given: as last time where machines are rented).
         max_hours: hours of machines over all attempts of the run; 0: no limit.
         max_cost: dollars over all attempts of the run, those it has had included.
+        max_cost_month, max_cost_store: dollars of all runs of the store, as for submit; less than
+            0: as last time.
         max_failures: machines or workers that may break, from now on, before the run is given
             up; less than 0: as last time, at first 3.
         max_sessions: machines that the run may have in all (default: no limit, but on Colab
@@ -48,6 +65,10 @@ def resume(
         yes: do not ask before ordering a machine that costs money.
         watch: keep the run alive and follow its log until it ends; exit with 0 only if it is
             done.
+        notify: with --watch: URL of a webhook (Slack, Discord, ntfy) that is told how the run
+            ended (default: $MIMIR_NOTIFY); docs/notify.md.
+        notify_from_machine: the machine itself tells the webhook how this attempt ended, also
+            without --watch; its host and its service then learn the URL.
         json: print JSON.
 
     Example:
@@ -60,7 +81,9 @@ def resume(
     from launch.provision import choose, kept_plan
     from launch.provision.plan import newest_plan
     from launch.provision.resume_plan import Words, renewed
-    from launch.ui import confirm
+    from launch.supervise import timer
+    from launch.supervise.notify import from_machine, must_be_sent, url_of
+    from launch.ui import confirm, enforcement
     from launch.ui.terminal import say
     from mimir.config import Config
     from mimir.runs.record import read_run
@@ -68,13 +91,17 @@ def resume(
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 
+    must_be_sent(notify, watches=watch or notify_from_machine)
+    url = url_of(notify)
+    say(*from_machine(url, notify_from_machine))
     said = {"max_price": max_price, "max_hours": max_hours, "max_cost": max_cost,
             "max_attempts": max_sessions}  # fmt: skip
     said = {each: value for each, value in said.items() if value}
     if max_failures >= 0:
         said["max_failures"] = max_failures
     keys = options.keys_of(role, static_keys)
-    words = Words(provider, options.gpus_of(gpu), spot, image, keys, said)
+    chosen = options.hosts_of(hosts, region, min_reliability, min_download, min_upload)
+    words = Words(provider, options.gpus_of(gpu), spot, image, keys, said, chosen)
     opened = open_store(store or default_store())
     if take_over:
         known = derive(opened, name, opened.now())
@@ -83,7 +110,13 @@ def resume(
         known = options.check_free(opened, name, store)
     last = kept_plan.before(opened.url, name, newest_plan(opened, name, known.attempt))
     plan = renewed(last, known, words)
+    limits = options.with_budgets(plan.limits, max_cost_month, max_cost_store)
+    plan = replace(plan, limits=limits)
     places = [registry.get(each) for each in plan.providers]
+    if device:
+        plan = replace(plan, card=options.card_of(device, places)[1])
+    elif plan.card is not None and not all(place.caps.cards for place in places):
+        plan = replace(plan, card=None)
     options.check_image(places, image)
     options.check_store(places, opened.url)
     if not max_sessions:
@@ -102,12 +135,16 @@ def resume(
     market = choose.ask(opened, plan, config, max(1, plan.steps - known.committed_step))
     plan = confirm.limited(plan, choose.preferred(market, known), choose.spent(known, now))
     found = choose.within(plan, market, known, opened.now())
-    for line in confirm.warnings(places, plan):
+    for line in (*enforcement.lines(places), *confirm.warnings(places, plan)):
         say(line)
+    if not watch:
+        say(*confirm.unwatched(places, timer.is_installed(opened.url)))
     for line in market.problems if found.choices else ():
         say(line)
     choose.must_fit(plan, found)
     if not found.choices:
         raise choose.nothing(plan, found)
-    confirm.agree(places, yes=yes)
-    return begin.Start(opened, name, plan, store, watch, json).begin(known, found)
+    confirm.agree(places, found, yes=yes)
+    return begin.Start(opened, name, plan, store, watch, json, url, notify_from_machine).begin(
+        known, found
+    )

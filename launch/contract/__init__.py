@@ -6,6 +6,8 @@ Cloud: its HTTP, nothing more), and providers/rented.py makes a provider of it.
 provider    Provider, Machine, AttemptSpec, Caps: what every provider offers
 cloud       Cloud: one service's HTTP, for providers that rent by the hour
 offer       what is wanted of a machine, and what a service would rent
+pull        whether an image could be pulled, in registries' words
+regions     which words name a region
 errors      what a provider can answer, by what the caller does next
 state       where this computer keeps what belongs to its attempts
 redaction   removes secrets from what services and machines say

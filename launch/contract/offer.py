@@ -1,11 +1,12 @@
 """What is wanted of a rented machine, and what a service would rent."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mimir.errors import BadInput
+from mimir.runs.hosts import Hosts
 from mimir.runs.order import Offer
 
-__all__ = ["Need", "Offer"]
+__all__ = ["Hosts", "Need", "Offer"]
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Need:
 
     gpus: names as launch/pricing/gpus.py writes them, () for any. spot: machines that may be taken
     away are welcome too. hours: how long it is wanted at least, where a service's machines
-    have an end.
+    have an end. hosts: whose machines. upload_gb: what it sends in an hour, where that costs.
     """
 
     memory_gb: float = 0.0
@@ -23,6 +24,8 @@ class Need:
     spot: bool = False
     disk_gb: int = 30
     hours: float = 0.0
+    hosts: Hosts = field(default_factory=Hosts)
+    upload_gb: float = 0.0
 
     def __post_init__(self) -> None:
         if not (self.memory_gb >= 0 and self.max_price > 0 and self.hours >= 0):

@@ -2,10 +2,12 @@
 
 container        what a machine starts: image, command, environment
 bootstrap        makes a worker of a third-party image; its text travels alone
+shell_end        ends a machine whose image cannot run Python
 cloud_init       the same for a virtual machine, as user data
 wheel            Mimir itself as a wheel
 code_in_store    that wheel in the store, by digest
 credentials      keys for one attempt, made by STS
 session_policy   what those keys may do
+registry_login   a login for the registry of a private image
 key_link         the credential hand-off: a signed link that is deleted on use
 """

@@ -20,7 +20,7 @@ from typing import Any
 from launch.contract import deadlines
 from launch.contract.cloud import ContainerSpec
 from launch.contract.provider import AttemptSpec
-from launch.payload import bootstrap, code_in_store, credentials, wheel
+from launch.payload import bootstrap, code_in_store, credentials, registry_login, shell_end, wheel
 from mimir.errors import BadInput
 from mimir.runs.store import Store
 from mimir.worker import self_terminate as ending_module
@@ -30,14 +30,16 @@ PUBLIC_IMAGE = "pytorch/pytorch:2.9.1-cuda12.8-cudnn9-runtime"
 from 2.8 to 2.10 have code for Volta (V100) up to Blackwell (B200, RTX 5090), before and after them
 either end is missing; CUDA 12 runs on drivers from 525. It has Python 3.11. Images are cached on
 hosts by tag, so it is a tag that stays. Chosen from PyTorch's release notes; not run on a GPU."""
-MOST_COMMAND, MOST_VARIABLES, MOST_TEXT = 1000, 50, 32_000
+PUBLIC_IMAGES = {
+    PUBLIC_IMAGE: f"ghcr.io/{PUBLIC_IMAGE}", f"ghcr.io/{PUBLIC_IMAGE}": PUBLIC_IMAGE
+}  # fmt: skip
+"""Its two names: PyTorch publishes releases at GitHub's registry, then at Docker Hub
+(pytorch/test-infra#7870), which limits the pulls of all who share an address."""
+MOST_COMMAND, MOST_VARIABLES, MOST_TEXT = 2500, 50, 32_000
 """Characters of the command; variables, and characters of all of them."""
 
 _PYTHON = 'python3 -c "import base64,os,zlib;exec(zlib.decompress(base64.b64decode(os.environ['
-_HEAD = (
-    "command -v python3 >/dev/null||{ echo mimir: the image has no python3;sleep 600;exit 78;};"
-    "p=;s=;trap 's=1;[ -z \"$p\" ]||kill -TERM $p' TERM INT;export MIMIR_WORK=$$;"
-)
+_HEAD = "p=;s=;trap 's=1;[ -z \"$p\" ]||kill -TERM $p' TERM INT;export MIMIR_WORK=$$;"
 # The file keeps the end for a restart. It holds the machine's own time, which is compared with no
 # other computer's. If that clock was set meanwhile, or no file can be written, the number counts.
 _LIMIT = (
@@ -89,16 +91,24 @@ def of(
         env["MIMIR_END"] = _json(ending)
     until = spec.deadline + deadlines.SHELL_OVERTIME
     seconds = max(1.0, until - store.now()) if spec.deadline else 0.0
-    script = _script(int(seconds))
+    script = shell_end.unless_python(env) + _script(int(seconds))
     _check(script, env)
+    image = spec.image or default_image(environ)
     return ContainerSpec(
-        image=spec.image or environ.get("MIMIR_IMAGE") or PUBLIC_IMAGE,
+        image=image,
         command=("sh", "-c", script),
         env=env,
         seconds=seconds + deadlines.KILL_AFTER + deadlines.SELF_TERMINATE_WITHIN
         if seconds
         else 0.0,
+        image_elsewhere=PUBLIC_IMAGES.get(image, ""),
+        login=registry_login.of(image, environ),
     )
+
+
+def default_image(environ: Mapping[str, str] = os.environ) -> str:
+    """The image of a rented machine where the user names none."""
+    return environ.get("MIMIR_IMAGE") or PUBLIC_IMAGE
 
 
 def _script(most: int) -> str:

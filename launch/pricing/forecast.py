@@ -8,7 +8,7 @@ measured: expect a factor of two either way.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from launch.pricing import gpus
 from launch.pricing.budget import HOUR
@@ -135,6 +135,18 @@ def forecast(
         need_gb=need_gb(work) if gpu else 0.0,
         memory_gb=memory_gb or (gpu.memory_gb if gpu else float("inf")),
     )
+
+
+def pessimistic(work: Workload, name: str, memory_gb: float, since: tuple[int, int]) -> Forecast:
+    """The forecast for a GPU that nothing is known of: as slow as the slowest card of the table.
+
+    name, memory_gb: as its service tells them. since: the oldest compute capability that counts.
+    """
+    cards = [gpu for gpu in gpus.TABLE if gpu.capability >= since]
+    slowest = max(cards, key=lambda gpu: step_seconds(work, gpu))
+    made = forecast(work, slowest.name, memory_gb=memory_gb)
+    assert made is not None
+    return replace(made, gpu=name, source=f"not in the table, taken as slow as {slowest.name}")
 
 
 def _believable(known: Measured, model_s: float) -> tuple[float, str]:

@@ -8,18 +8,11 @@ says of it, whatever the adapter does.
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from launch.contract import deadlines
-from launch.contract.cloud import (
-    Cloud,
-    ContainerSpec,
-    Instance,
-    State,
-    machine_name,
-    without_owner,
-)
+from launch.contract import deadlines, regions
+from launch.contract.cloud import Cloud, ContainerSpec, Instance, State
 from launch.contract.errors import (
     AuthFailed,
     Leaked,
@@ -32,9 +25,11 @@ from launch.contract.errors import (
 from launch.contract.offer import Offer
 from launch.contract.provider import AttemptSpec, Check, Machine
 from launch.payload import container, credentials, key_link
+from launch.providers.machine_names import MachineNames, are_same
+from launch.providers.pulls import Pulls
 from mimir.errors import BadInput, MimirError, StoreError
-from mimir.runs import owner
 from mimir.runs.store import Store, open_store
+from mimir.worker import webhook
 
 LOOKS = (2.0, 5.0, 10.0, 20.0)
 """Seconds before each look at the list after a lost answer."""
@@ -66,10 +61,11 @@ class Rented:
         self.name = cloud.name
         self.caps = cloud.caps
         self._secrets = cloud.secrets
+        self._pulls = Pulls(self.output, clock)
         self._opener = opener
         self._clock = clock
         self._sleep = sleep
-        self._owners: dict[str, str] = {}
+        self._names = MachineNames(opener)
 
     def choices(self, gpus: tuple[str, ...]) -> Sequence[Offer | None]:
         """None: what it offers is ranked by cost (pricing/market.py)."""
@@ -96,13 +92,13 @@ class Rented:
                 "--store 's3://BUCKET/PREFIX?endpoint=…' (docs/store.md)"
             )
         self._secrets.learn_environment(spec.env)
+        self._secrets.learn(spec.env.get(webhook.FROM_MACHINE, "").partition("?")[0])
         with self._secrets.guard():
             return self._start(spec)
 
     def _start(self, spec: AttemptSpec) -> Machine:
         store = self._opener(spec.store)
-        self._owners[spec.store] = owner.identify(store)
-        name = self._name(spec)
+        name = self._names.to_order(spec, store)
         if self._named(name):
             raise BadInput(
                 f"{self.name} has a machine {name} that this store did not order: choose another "
@@ -117,6 +113,8 @@ class Rented:
         )
         self._secrets.learn(link)
         what = container.of(store, spec, link, self.cloud.ending())
+        if what.login is not None:
+            self._secrets.learn(what.login.password)
         try:
             number, price = self._create(spec, what, name)
         except UnknownOutcome:
@@ -129,16 +127,38 @@ class Rented:
         return self._machine(spec, number, price, what.image)
 
     def adopt(self, spec: AttemptSpec) -> Machine | None:
-        """The attempt's machine if the service has it: its order was sent, its answer lost."""
+        """The attempt's machine if the service has it: its order was sent, its answer lost.
+
+        One that costs more than its offer said is ended instead, as by `start`.
+        """
+        name = self._names.of(spec)
         with self._secrets.guard():
-            found = self._named(self._name(spec))
-        return self._machine(spec, found.id, found.price, "") if found else None
+            found = self._named(name)
+        if found is None or spec.offer is None:
+            return None
+        if self._costs_more(found, spec.offer):
+            self._end(found.id, name)
+            return None
+        return self._machine(spec, found.id, found.price, "")
 
     def inspect(self, machine: Machine) -> Instance | None:
-        """The machine as its service shows it; None if there is none."""
+        """The machine as its service shows it; None if there is none.
+
+        One that does not come up is broken where the service's own log says that the image cannot
+        be pulled: its state may say for ever that it is being made.
+        """
+        found = self._there(machine)
+        if found is None:
+            return None
+        why = self._pulls.failure(machine) if found.state is State.PENDING else ""
+        if why:
+            found = replace(found, state=State.BROKEN, said=f"{found.said}: {why}")
+        return self._shown_to_people(found)
+
+    def _there(self, machine: Machine) -> Instance | None:
         with self._secrets.guard():
             found = self.cloud.get(machine.id)
-        return None if found is None or found.state is State.GONE else self._shown_to_people(found)
+        return None if found is None or found.state is State.GONE else found
 
     def by_id(self, id: str) -> Instance:
         """The machine with this id, whatever its name; BadInput if the service has none."""
@@ -153,15 +173,20 @@ class Rented:
         with self._secrets.guard():
             return [self._shown_to_people(each) for each in self.cloud.instances()]
 
+    def billed(self, ids: Sequence[str], since: float, until: float) -> Mapping[str, float] | None:
+        """As Cloud.billed."""
+        with self._secrets.guard():
+            return self.cloud.billed(ids, since, until)
+
     def alive(self, machine: Machine) -> bool | None:
         try:
-            return self.inspect(machine) is not None
+            return self._there(machine) is not None
         except (ProviderError, BadInput):
             return None
 
     def end(self, spec: AttemptSpec, machine: Machine) -> None:
         """End it if the service knows it by the attempt's name; else what bears that name."""
-        name = self._name(spec)
+        name = self._names.of(spec)
         try:
             self._end(machine.id, name)
         except _Misnamed:
@@ -182,15 +207,6 @@ class Rented:
             return []
         return self._secrets.clean("\n".join(found)).split("\n") if found else []
 
-    def _name(self, spec: AttemptSpec) -> str:
-        """Of the attempt's machine: it tells the store too, for others may have such a run."""
-        if spec.store not in self._owners:
-            known = owner.read(self._opener(spec.store))
-            if not known:  # nothing was ordered from there yet
-                return machine_name(spec.run, spec.attempt)
-            self._owners[spec.store] = known
-        return machine_name(spec.run, spec.attempt, self._owners[spec.store])
-
     def _shown_to_people(self, instance: Instance) -> Instance:
         return replace(instance, said=self._secrets.clean(instance.said))
 
@@ -208,17 +224,23 @@ class Rented:
         except UnknownOutcome as error:
             number = self._look_for(name, error)
         shown = self._shown(number)
-        if (
-            shown is not None
-            and shown.price is not None
-            and shown.price > offer.price * PRICE_TOLERANCE
-        ):
+        if shown is not None and self._costs_more(shown, offer):
             self._end(number, name)
             raise NoCapacity(
                 f"{self.name} asked ${shown.price:.3f}/h for a machine offered at "
                 f"${offer.price:.3f}/h; it is ended"
             )
+        if shown is not None and shown.region and not regions.within(shown.region, spec.regions):
+            self._end(number, name)
+            raise NoCapacity(
+                f"{self.name} made a machine in {shown.region}, which is none of "
+                f"{', '.join(spec.regions)}; it is ended"
+            )
         return number, shown.price if shown else None
+
+    @staticmethod
+    def _costs_more(shown: Instance, offer: Offer) -> bool:
+        return shown.price is not None and shown.price > offer.price * PRICE_TOLERANCE
 
     def _look_for(self, name: str, error: UnknownOutcome) -> str:
         """The id of the machine whose order was not answered."""
@@ -231,8 +253,7 @@ class Rented:
             if found is not None:
                 return found.id
         raise UnknownOutcome(
-            f"{self.name} did not answer the order of {name} and does not list it ({error}); if it "
-            "comes up it is turned away; `python -m launch reap` ends what is left"
+            f"{self.name} did not answer the order of {name} and does not list it yet ({error})"
         ) from error
 
     def _shown(self, number: str) -> Instance | None:
@@ -256,7 +277,7 @@ class Rented:
         offer = spec.offer
         assert offer is not None
         return Machine(
-            self.name, self._clock(), number, self._name(spec),
+            self.name, self._clock(), number, self._names.of(spec),
             gpu=offer.gpu, price=max(offer.price, price or 0.0), region=offer.region,
             spot=offer.spot, place=offer.place, image=image, deadline=spec.deadline,
             ends_itself=self.caps.ends_itself,
@@ -265,6 +286,13 @@ class Rented:
     def _end(self, number: str, name: str) -> None:
         with self._secrets.guard():
             self._end_within(GONE_WITHIN, number, name)
+        if name:
+            self.forget(name)
+
+    def forget(self, name: str) -> None:
+        """As Cloud.forget. What is left after an error is no machine, and costs nothing."""
+        with contextlib.suppress(MimirError), self._secrets.guard():
+            self.cloud.forget(name)
 
     def _end_within(self, seconds: float, number: str, name: str) -> None:
         """name: that the service must know it by, "" for one that was made just now."""
@@ -308,8 +336,7 @@ class Rented:
     def _must_be(self, name: str, number: str) -> None:
         """_Misnamed if the service knows the machine by another name: a store may say any id."""
         found = self.cloud.get(number)
-        # An older Mimir's machine is on record by its id, and its name tells no store.
-        if found is None or found.name == name or found.name == without_owner(name):
+        if found is None or are_same(found.name, name):
             return
         rate = f"${found.price:.3f}/h" if found.price is not None else "money"
         raise _Misnamed(

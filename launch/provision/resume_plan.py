@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from launch.providers import registry
 from launch.provision import liveness
+from mimir.runs.hosts import Hosts
 from mimir.runs.order import KeySource, Limits, Plan
 from mimir.runs.status import Status
 
 
 @dataclass(frozen=True)
 class Words:
-    """What was said; "" and () for what was not. limits: only those that were."""
+    """What was said; "" and () for what was not. limits, hosts: only what of them was."""
 
     providers: str = ""
     gpus: tuple[str, ...] = ()
@@ -19,13 +21,14 @@ class Words:
     image: str = ""
     keys: KeySource = field(default_factory=KeySource)
     limits: Mapping[str, float] = field(default_factory=dict)
+    hosts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def renewed(before: Plan | None, known: Status, words: Words) -> Plan:
     """The plan of the next attempt, from that of the last order (None if there was none).
 
-    Where machines are rented, limits hold on: they count over all attempts of the run. Those of
-    a run on one's own computer were for that attempt.
+    Where machines are somebody else's, limits hold on: they count over all attempts of the run.
+    Those of a run on one's own computer were for that attempt.
 
     Raises:
         BadInput: a provider is unknown, a limit is no number of its kind.
@@ -34,6 +37,9 @@ def renewed(before: Plan | None, known: Status, words: Words) -> Plan:
     limits = Limits()
     if before is not None and _rents(providers) and _rents(before.providers):
         limits = before.limits
+    elif before is not None and _remote(providers) and _remote(before.providers):
+        # Sessions in a row are allowed one by one; hours and dollars count over all of them.
+        limits = replace(before.limits, max_attempts=0)
     return Plan(
         providers=providers,
         limits=replace(limits, **words.limits),  # type: ignore[arg-type]
@@ -42,6 +48,8 @@ def renewed(before: Plan | None, known: Status, words: Words) -> Plan:
         image=words.image or _image(before, known, providers),
         keys=words.keys if words.keys != KeySource() or before is None else before.keys,
         steps=before.steps if before else 0,
+        card=before.card if before else None,
+        hosts=replace(before.hosts if before else Hosts(), **words.hosts),
     )
 
 
@@ -65,3 +73,7 @@ def _image(before: Plan | None, known: Status, providers: tuple[str, ...]) -> st
 
 def _rents(providers: tuple[str, ...]) -> bool:
     return any(registry.get(name).caps.paid for name in providers)
+
+
+def _remote(providers: tuple[str, ...]) -> bool:
+    return any(registry.get(name).caps.remote for name in providers)

@@ -15,7 +15,7 @@ from launch.pricing import budget
 from launch.pricing.budget import UsedUp
 from launch.providers import registry
 from launch.provision import choose as choosing
-from launch.provision import kept_plan, liveness, terminate
+from launch.provision import failed_hosts, kept_plan, liveness, terminate
 from launch.provision.liveness import Watched
 from launch.provision.order import Choice, Say, order
 from launch.provision.plan import newest_plan, stop_asked
@@ -42,6 +42,10 @@ from mimir.runs.store import Store
 ASK_AGAIN, ASK_AGAIN_LONGEST = 60.0, 600.0
 """Seconds after a refusal before offers are asked for again, and after many: each refusal is an
 attempt, and every look at the run reads them all."""
+
+MOST_IDLE = 6
+"""Machines in a row that may leave no new step, those included that are not counted as failures:
+offers that were not what they promised, evictions before the first checkpoint, deadlines."""
 
 Choose = Callable[[Store, Plan, Status, float, Say], Sequence[Choice]]
 
@@ -111,7 +115,7 @@ class Watcher:
         try:
             if found.kind in ("idle", "fine"):
                 self._refresh_keys(observed)
-                problem = liveness.without_key(status, self._provider)
+                problem = liveness.without_key(status, self._provider) or observed.problem
                 return self._seen(status, found.kind == "idle", False, found.why, problem)
             if found.kind == "unanswered":
                 return self._adopt_or_wait(observed, found)
@@ -128,7 +132,7 @@ class Watcher:
         except Fenced as error:
             return self._seen(status, False, False, str(error))
         except UsedUp as error:
-            return self._give_up(status, "stopped", f"{error}: {_more(run)}")
+            return self._give_up(status, "stopped", f"{error}: {more(run)}")
         except AuthFailed as error:
             # Not the run's end: another watcher may have the key that is missing here.
             return self._seen(status, False, False, str(error), str(error))
@@ -184,7 +188,9 @@ class Watcher:
             if current.machine is None and self._adopt(status):  # it has come up after all
                 return self._seen(status, False, True, "its machine is there; it is on record now")
             self._say(f"attempt {status.attempt} of run {run} has ended: {found.why}")
-            self._close(status, Gone(self._now(), found.loss, found.why))
+            gone = Gone(self._now(), found.loss, found.why)
+            self._close(status, gone)
+            failed_hosts.remember(self._store, run, current, gone, self._say)
         status = derive(self._store, run, self._now())
         if status.state in ENDED:  # it came to its end while its machine was being ended
             return self._seen(status, True, True, f"run {run} is {status.state}")
@@ -237,7 +243,7 @@ class Watcher:
         bounds = last.plan.limits
         why = budget.remaining(bounds, status, self._now()).why
         if why:
-            return "stopped", f"{why}: {_more(status.run)}"
+            return "stopped", f"{why}: {more(status.run)}"
         if bounds.max_failures and diagnosis.failures(status, since) >= bounds.max_failures:
             return (
                 "failed",
@@ -247,6 +253,9 @@ class Watcher:
         if diagnosis.without_progress(status, since):
             last_end = status.attempts[-1].end
             return "failed", f"two attempts have left no new step, the last one: {last_end}"
+        if (idle := diagnosis.idle(status, since)) >= MOST_IDLE:
+            last_end = status.attempts[-1].end
+            return "failed", f"{idle} machines have left no new step, the last one: {last_end}"
         return None
 
     def _give_up(self, judged: Status, state: str, reason: str) -> Seen:
@@ -307,7 +316,8 @@ def _not_from_here(run: str, why: str, doubt: str) -> str:
     )
 
 
-def _more(run: str) -> str:
+def more(run: str) -> str:
+    """How the reason ends of a run whose limits are used up."""
     return f"go on by `{runs.command('resume', run)}` with more"
 
 

@@ -6,9 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from launch.contract.provider import Provider
+from launch.pricing import storage
+from launch.providers import registry
 from launch.provision import kept_plan
 from launch.provision.choose import Found
+from launch.ui import enforcement
 from mimir.errors import BadInput
+from mimir.runs.hosts import Hosts
 from mimir.runs.order import Plan
 from mimir.submission import Job
 
@@ -35,9 +39,30 @@ def limited(plan: Plan, preferred: Sequence["Ranked"], spent: float = 0.0) -> Pl
     return replace(plan, limits=replace(limits, max_cost=most))
 
 
+def kept_gb(job: Job) -> float:
+    """GB of the store that the run keeps at its end."""
+    from launch.pricing.workload import Workload  # with numpy
+
+    work = Workload.of_steps(job.config, job.steps)
+    return storage.planned_gb(work, job.data.stat().st_size)
+
+
+def hosts(providers: Sequence[Provider], plan: Plan) -> list[str]:
+    """Whose machines the plan takes: a line for each provider that rents, and the regions."""
+    kind = plan.hosts.kind
+    lines = [
+        f"{each.name}: {each.caps.whose(kind)}"
+        for each in providers
+        if each.caps.whose(kind) and (each.caps.remote or kind)
+    ]
+    regions = ", ".join(plan.hosts.regions)
+    return [*lines, *([f"in {regions} only"] if regions else [])]
+
+
 def rows(
-    job: Job, name: str, store: str, plan: Plan, found: Found, now: float
-) -> list[tuple[str, str]]:
+    job: Job, name: str, store: str, plan: Plan, found: Found, now: float,
+    providers: Sequence[Provider] = (),
+) -> list[tuple[str, str]]:  # fmt: skip
     """(what, value) for each line of the plan."""
     training = job.config.training
     lines = [
@@ -45,16 +70,21 @@ def rows(
         ("preset", job.config.preset),
         ("data", f"{job.peptides:,} peptides"),
         ("steps", f"{job.steps:,} ({training.epochs} epochs in batches of {training.batch})"),
+        ("", job.mix),
         ("store", store),
+        ("storage", f"about {storage.text(store, kept_gb(job))} when it is done"),
         ("provider", ", ".join(plan.providers)),
+        *([("device", f"cuda:{plan.card}")] if plan.card is not None else []),
+        *(("hosts", text) for text in hosts(providers, plan)),
     ]
     for n, ranked in enumerate(found.ranked[:OFFERS_SHOWN]):
         offer = ranked.offer
         kind = " spot" if offer.spot else ""
+        where = " ".join(filter(None, (offer.kind, offer.region)))
         lines.append(
             (
                 "offer" if n == 0 else "",
-                f"{offer.provider} {offer.gpu}{kind} {offer.region}, ${offer.price:.3f}/h, "
+                f"{offer.provider} {offer.gpu}{kind} {where}, ${offer.price:.3f}/h, "
                 f"about {ranked.hours:.1f} h, ${ranked.cost:.2f} ({ranked.forecast.source})",
             )
         )
@@ -62,7 +92,8 @@ def rows(
     choice = found.choices[0] if found.choices else None
     if choice is not None and choice.deadline:
         lines.append(("deadline", f"{(choice.deadline - now) / 3600:.1f} h after the order"))
-    return lines
+    ended = enforcement.lines([registry.get(each) for each in plan.providers])
+    return [*lines, *(("ended" if n == 0 else "", text) for n, text in enumerate(ended))]
 
 
 UNCUT = (
@@ -76,16 +107,37 @@ UNCUT = (
 def warnings(providers: Sequence[Provider], plan: Plan) -> list[str]:
     """What the user must know of these providers before they order."""
     without = [each.name for each in providers if plan.spot and not each.caps.spot]
+    untold = [each.name for each in providers if each.caps.paid and not each.caps.rates_hosts]
+    asked = replace(plan.hosts, kind="", regions=()) != Hosts()
     return [
         *([UNCUT] if kept_plan.is_needed(plan, providers) else []),
+        *(
+            f"note: {name} does not tell how reliable its hosts are nor how fast their lines: "
+            "--min-reliability, --min-download and --min-upload change nothing there"
+            for name in (untold if asked else ())
+        ),
         *(f"note: {name} has no spot machines: --spot changes nothing there" for name in without),
         *(
             f"note: a machine of {provider.name} cannot end itself, and shutting it down does not "
-            "end the bill: keep `python -m launch watch` running (or call it from cron with "
-            "--once), or a run that ends while this computer is off is paid until then"
+            "end the bill: a run that ends while no computer of yours watches is paid until then"
             for provider in providers
             if provider.caps.paid and not provider.caps.ends_itself
         ),
+    ]
+
+
+def unwatched(providers: Sequence[Provider], timed: bool) -> list[str]:
+    """What to say where no computer is known to look after the run once `submit` has left.
+
+    timed: a timer of this computer runs `watch --once`.
+    """
+    names = ", ".join(each.name for each in providers if each.caps.paid)
+    if timed or not names:
+        return []
+    return [
+        f"note: nothing is known to watch a machine of {names} once this command has ended: say "
+        "--watch, keep `python -m launch watch` running, or install a timer by `python -m launch "
+        "watch --install`"
     ]
 
 
@@ -95,21 +147,32 @@ def as_json(job: Job, name: str, store: str, plan: Plan, found: Found) -> dict[s
         "preset": job.config.preset,
         "peptides": job.peptides,
         "steps": job.steps,
+        "pairs": job.pairs,
+        "pairs_in_batch": job.pairs_in_batch,
         "store": store,
         "provider": ",".join(plan.providers),
+        "storage_gb": round(kept_gb(job), 4),
         "limits": plan.limits.as_json(),
+        "hosts": plan.hosts.as_json(),
         "offers": [
             {**r.offer.as_json(), "hours": r.hours, "cost": r.cost, "source": r.forecast.source}
             for r in found.ranked
         ],
+        "ended_by": enforcement.lines([registry.get(each) for each in plan.providers]),
         "problems": list(found.market.problems),
+        "left_out": [{"count": count, "why": why} for count, why in found.market.left],
         "config": job.config.as_dict(),
     }
 
 
-def agree(providers: Sequence[Provider], *, yes: bool) -> None:
-    """Ask before money is spent; BadInput unless the answer is yes."""
-    paid = [provider.name for provider in providers if provider.caps.paid]
+def agree(providers: Sequence[Provider], found: Found | None = None, *, yes: bool) -> None:
+    """Ask before money is spent; BadInput unless the answer is yes.
+
+    found: what may be ordered, for providers that cost some accounts money and others none.
+    """
+    priced = {each.offer.provider for each in (found.choices if found else ()) if each.offer
+              and each.offer.price}  # fmt: skip
+    paid = [each.name for each in providers if each.caps.paid or each.name in priced]
     if yes or not paid:
         return
     names = ", ".join(paid)
@@ -121,6 +184,20 @@ def agree(providers: Sequence[Provider], *, yes: bool) -> None:
         raise BadInput("nothing was ordered")
 
 
+def end_or_leave(machine: str) -> bool:
+    """Whether the user, who pressed Ctrl-C, wants the machine ended. False without a terminal,
+    and for any other answer than yes."""
+    if not sys.stdin.isatty():
+        return False
+    print(f"\nEnd the machine ({machine})? Else it is left, and goes on. [y/N] ", end="",
+          file=sys.stderr)  # fmt: skip
+    sys.stderr.flush()
+    try:
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+    except KeyboardInterrupt:
+        return False
+
+
 def _limits(plan: Plan) -> list[str]:
     limits, said = plan.limits, []
     if limits.max_hours:
@@ -130,4 +207,8 @@ def _limits(plan: Plan) -> list[str]:
     lines = [f"${limits.max_price:g}/h for a machine"] if limits.max_price else []
     if said:
         lines.append(", ".join(said) + " over all attempts")
+    if limits.max_cost_month:
+        lines.append(f"${limits.max_cost_month:.2f} a month for all runs of the store")
+    if limits.max_cost_store:
+        lines.append(f"${limits.max_cost_store:.2f} for all runs of the store")
     return lines

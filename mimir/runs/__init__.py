@@ -17,7 +17,10 @@
                                   from outside, and by who holds an attempt
     retention                     which checkpoints are kept
     collect                       deletes what an abandoned attempt left behind
+    cards                         which of a computer's GPUs trains
+    hosts                         whose machines a plan takes
     order                         order.json: an attempt's plan, limits, offer and deadline
+    promised                      what an offer promised of its machine, for its worker to check
     orders                        what all orders say of HEAD: may it be believed?
     final                         final.json: what a run left, sealed when it was first seen done
     owner                         the store's id, which its rented machines bear in their names

@@ -1,4 +1,4 @@
-"""_mimir/owner.json: whose machines these are, where several stores share an account.
+"""_launcher/owner.json: whose machines these are, where several stores share an account.
 
 A random id, created once in a store and borne by the name of each machine that is rented for it. A
 service shows all machines of its account alike, and two stores may have runs of the same name; by

@@ -36,6 +36,7 @@ from mimir.runs.record import read_run
 from mimir.runs.status import read_head
 from mimir.runs.store import Store, open_store
 from mimir.text import one_line
+from mimir.worker import delivered, webhook
 
 STOP_POLL = 2.0
 """Seconds between looks at stop request and deadline."""
@@ -92,6 +93,12 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._signalled)
         self._set_clock()
+        short = self._short_of_the_order()
+        if short:
+            self._wish = (f"the machine is less than what was ordered: {short}", "host")
+            self._log.add(f"{time.strftime('%H:%M:%S')} {self._wish[0]}\n")
+            self._record(INTERRUPTED, self._wish[0])
+            return INTERRUPTED
         child = self._child = self._start()
         assert child.stdout is not None
         reader = threading.Thread(target=self._carry, args=(child.stdout,), daemon=True)
@@ -100,9 +107,24 @@ class Worker:
         reader.join(timeout=30)
         return self._end(child.returncode, killed)
 
+    def _short_of_the_order(self) -> str:
+        """In what this machine falls short of its order, "" in nothing."""
+        try:
+            order = notes.read_order(self.store, self.run, self.attempt)
+        except MimirError as error:
+            self._tell(f"the machine is not compared with its order: {error}")
+            return ""
+        if order is None or order.promised is None:
+            return ""
+        short = delivered.shortfalls(self.store, self.run, self.attempt, order.promised, self._tell)
+        for each in short:
+            self._tell(each)
+        return "; ".join(short)
+
     def _start(self) -> "subprocess.Popen[bytes]":
         environment = dict(os.environ, PYTHONUNBUFFERED="1")
         environment.pop("MIMIR_PROGRESS", None)
+        environment.pop(webhook.FROM_MACHINE, None)
         if self._interactive:
             environment["MIMIR_PROGRESS"] = "bar"
             environment["COLUMNS"] = str(shutil.get_terminal_size((100, 24)).columns)
@@ -217,7 +239,20 @@ class Worker:
         written = code if code >= 0 else INTERRUPTED
         self._log.add(f"{time.strftime('%H:%M:%S')} attempt {self.attempt} ended: {reason}\n")
         self._record(written, reason)
+        self._notify(written, reason)
         return written if written in _PASSED_ON else INTERRUPTED
+
+    def _notify(self, code: int, reason: str) -> None:
+        """Tell the user's webhook how the attempt ended, where they let the machine do so."""
+        url = os.environ.get(webhook.FROM_MACHINE, "")
+        if not url or code == FENCED:
+            return
+        failed = code in (NON_FINITE, BAD_CONFIG)
+        event = "done" if code == DONE else "failed" if failed else "interrupted"
+        event = "stopped" if self._wish[1] == "stop" else event
+        body = webhook.message(event, self.run, reason, {"attempt": self.attempt})
+        if why := webhook.send(url, body):
+            self._tell(f"the webhook at {webhook.host(url)} was not told: {why}")
 
     def _record(self, code: int, reason: str) -> None:
         """Write the final log and outcome; retry for a while, as the store may be away."""

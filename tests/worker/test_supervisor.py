@@ -12,9 +12,12 @@ import pytest
 
 from mimir.runs import layout, notes
 from mimir.runs.begin import raise_attempt
+from mimir.runs.order import Order, Plan
+from mimir.runs.promised import Promised
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.store import Store, Versioned
 from mimir.worker import supervisor as guarding
+from mimir.worker import webhook
 from mimir.worker.supervisor import Worker
 from tests.runs.memory import MemoryStore
 from tests.waiting import LIMIT
@@ -117,6 +120,23 @@ def test_a_deadline_is_the_stores_time_and_not_the_machines(
     assert guard(other, OBEDIENT, deadline=real() + 1) == 75
 
 
+def test_a_machine_that_is_not_what_was_ordered_moves_no_data(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = MemoryStore()
+    create_run(store, RunRecord(RUN, "toy", {}, 0, 0.0))
+    order = Order("cloud", Plan(("cloud",)), 0.0, promised=Promised(disk_gb=500_000.0))
+    raise_attempt(store, RUN, order, sleep=lambda s: None)
+    monkeypatch.setattr(Guarded, "_start", lambda self: pytest.fail("training was started"))
+    assert guard(store, SLEEPER) == 75
+    outcome = notes.read_outcome(store, RUN, 1)
+    assert outcome is not None
+    assert (outcome.exit_code, outcome.cause) == (75, "host")
+    assert outcome.reason.startswith("the machine is less than what was ordered: its disk has ")
+    log = list(store.list(f"{layout.attempt_prefix(RUN, 1)}/log/"))
+    assert b"less than what was ordered" in store.get(log[0])
+
+
 def test_the_log_is_sent_while_the_clock_goes_back() -> None:
     store, hour = begun(MemoryStore()), iter(range(10**6, 0, -1))
     store.clock = lambda: 3600.0 * next(hour)
@@ -148,3 +168,36 @@ def test_a_request_to_stop_is_obeyed_by_one_signal() -> None:
     outcome = notes.read_outcome(store, RUN, 1)
     assert outcome is not None
     assert (outcome.reason, outcome.cause) == ("asked to stop: committed", "stop")
+
+
+@pytest.mark.parametrize(
+    ("program", "event"),
+    [
+        ("print('finished')", "done"),
+        ("import sys; print('no GPU'); sys.exit(78)", "failed"),
+        ("import sys; print('cut off'); sys.exit(75)", "interrupted"),
+        ("import sys; print('a newer attempt owns the run'); sys.exit(76)", None),
+    ],
+)
+def test_the_machine_tells_a_webhook_only_where_it_was_given_one(
+    program: str, event: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, str]] = []
+    said: list[bytes] = []
+    url = "https://hooks.example/sec-ret"
+
+    def send(where: str, body: dict[str, object]) -> str:
+        assert where == url
+        told.append((str(body["event"]), str(body["run"])))
+        return "it answers 500"
+
+    monkeypatch.setattr(webhook, "send", send)
+    guard(begun(MemoryStore()), program)
+    assert told == []
+    monkeypatch.setenv(webhook.FROM_MACHINE, url)
+    store = begun(MemoryStore())
+    guard(store, program, out=said.append)
+    assert told == ([(event, RUN)] if event else [])
+    assert notes.read_outcome(store, RUN, 1) is not None or event is None, "that comes first"
+    assert (b"hooks.example was not told: it answers 500" in b"".join(said)) is bool(event)
+    assert "sec-ret" not in str([said, *store.objects.items()])

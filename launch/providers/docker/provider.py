@@ -28,7 +28,7 @@ from launch.contract.redaction import Secrets
 from launch.payload import bootstrap, code_in_store, credentials, wheel
 from launch.providers.docker.cli import PULL, Engine, Refused
 from mimir.errors import BadInput
-from mimir.runs import layout
+from mimir.runs import cards, layout
 from mimir.runs.s3_url import parse_url
 from mimir.runs.store import open_store
 
@@ -56,7 +56,7 @@ class DockerProvider:
     """
 
     name = "docker"
-    caps = Caps(paid=False, image=True)
+    caps = Caps(paid=False, image=True, cards=True, hosts={"": "this computer"})
 
     def __init__(
         self,
@@ -200,7 +200,8 @@ class DockerProvider:
         ]  # fmt: skip
         environ = {"MIMIR_STATE_DIR": "/tmp/mimir", "HOME": "/tmp", "USER": "mimir"}
         if self._has_gpu():
-            words += ["--gpus", "all"]
+            one = None if spec.card is None else cards.visible(spec.card, os.environ)
+            words += ["--gpus", "all" if one is None else f"device={one}"]
         if spec.store.startswith("s3://"):
             self._hand_over_keys(spec)
             words += _bound(_folder(spec), KEYS, "readonly")

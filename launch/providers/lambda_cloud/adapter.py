@@ -12,7 +12,7 @@ service:
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ class Lambda(Adapter):
 
     name = errors.NAME
     catalogue_name = "lambdalabs"
-    caps = Caps(paid=True, image=True)
+    caps = Caps(paid=True, image=True, hosts={"": "Lambda's own data centres"})
     title = "Lambda"
     url = "https://cloud.lambda.ai"
     url_variable = "MIMIR_LAMBDA_URL"
@@ -86,6 +86,10 @@ class Lambda(Adapter):
         """What it has where is a hint: a launch may be refused all the same."""
         answer = self._http.read("GET", f"{API}/instance-types")
         return list(errors.offers(errors.data(answer, dict, "machine types"), need))
+
+    def regions(self) -> list[str]:
+        rows = errors.data(self._http.read("GET", f"{API}/regions"), list, "regions")
+        return [str(row["name"]) for row in rows if isinstance(row, dict) and row.get("name")]
 
     def create(self, offer: Offer, boot: ContainerSpec, name: str) -> str:
         """As Cloud.create. Before it, our SSH key is put on the account if none is there."""
@@ -185,6 +189,10 @@ class Lambda(Adapter):
         """The account's SSH key, which all machines of ours are ordered with."""
         how = "delete it in Lambda's console under SSH keys once no machine of ours is there"
         return [Leftover("SSH key", name, how) for name in self._keys() if name == SSH_KEY]
+
+    def billed(self, ids: Sequence[str], since: float, until: float) -> Mapping[str, float] | None:
+        """None: its document has no request for bills."""
+        return None
 
     def checks(self) -> list[Check]:
         """Whether the key may look; what it may do besides, Lambda tells nobody."""

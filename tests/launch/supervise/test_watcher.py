@@ -12,15 +12,17 @@ from launch.contract.cloud import State
 from launch.contract.errors import (
     AuthFailed,
     BalanceEmpty,
+    Misconfigured,
     NoCapacity,
     ProviderError,
+    Unclear,
     UnknownOutcome,
 )
 from launch.contract.offer import Offer
 from launch.contract.provider import Caps, Provider
 from launch.pricing.budget import UsedUp
 from launch.providers import registry
-from launch.provision import kept_plan, order
+from launch.provision import failed_hosts, kept_plan, order
 from launch.provision import terminate as closing
 from launch.provision.liveness import Watched
 from launch.provision.order import Choice, Say
@@ -249,6 +251,24 @@ def test_failures_are_counted_evictions_are_not(desk: Desk, kept: Kept) -> None:
     assert "attempt 6 is ordered" in kept.round(10).sentence
 
 
+def test_offers_that_are_not_what_they_promise_are_the_hosts_fault(desk: Desk, kept: Kept) -> None:
+    """Not a failure of the run; yet machines that leave nothing end it at last."""
+    kept.offers = [offer(host="h0")]
+    kept.submit()
+    for number in range(1, watcher.MOST_IDLE + 1):
+        why = f"the machine is less than what was ordered: try {number}"
+        desk.end(number, 75, "host", why)
+        kept.offers = [offer(host=f"h{number}")]
+        seen = kept.round(60)
+        assert desk.gone(number).kind == "placement"
+        assert NAMES[number] not in desk.cloud.alive()
+    assert seen.status.state == "failed"
+    assert seen.status.reason == f"{number} machines have left no new step, the last one: {why}"
+    known = failed_hosts.read(desk.store, desk.clock(), desk.say)
+    assert sorted(host for _, host in known) == [f"h{n}" for n in range(number)]
+    assert known["runpod", "h1"].run == "run"
+
+
 def test_no_new_step_in_two_attempts(desk: Desk, kept: Kept) -> None:
     kept.submit()
     desk.work(1, 5)
@@ -400,11 +420,14 @@ def test_a_keeper_leaves_a_persons_order_alone(desk: Desk, kept: Kept) -> None:
     assert desk.cloud.alive() == NAMES[2:3]
 
 
-def test_none_to_be_had_is_asked_again_ever_later(desk: Desk, kept: Kept) -> None:
+@pytest.mark.parametrize("refusal", [NoCapacity, Unclear])
+def test_none_to_be_had_is_asked_again_ever_later(
+    desk: Desk, kept: Kept, refusal: type[NoCapacity]
+) -> None:
     kept.submit()
     desk.work(1, 5)
     desk.cloud.machines.clear()
-    desk.cloud.faults = [NoCapacity("none left") for _ in range(50)]
+    desk.cloud.faults = [refusal("none left") for _ in range(50)]
     kept.offers = [offer(), offer(0.6), offer(0.7), offer(0.8)]
     rounds = [kept.round(25) for _ in range(80)]
     assert all(not seen.over for seen in rounds)
@@ -854,3 +877,18 @@ def test_an_unknown_machine_is_nobodys_to_end(desk: Desk, kept: Kept) -> None:
     assert not closing.close(desk.store, "run", strange, over, registry.get)
     with pytest.raises(BadInput):
         registry.get("terminal")
+
+
+@pytest.mark.parametrize("error", [AuthFailed("the key is refused"), Misconfigured("no such CA")])
+def test_who_may_not_ask_after_a_machine_says_so(
+    desk: Desk, kept: Kept, error: ProviderError
+) -> None:
+    """A cron job that lost its key must not look healthy."""
+    kept.submit()
+    desk.work(1, 5)
+    assert kept.round().problem == ""
+    desk.cloud.get_fails = [error] * 9
+    seen, failed = rounds(kept.watcher, lambda: ["run"], desk.say)
+    assert failed == ["run"]
+    assert seen[0].sentence == "working"
+    assert f"can neither be seen nor ended from here: {error}" in desk.said[-1]
