@@ -33,6 +33,14 @@ def examine(
     return [*checks, *services(registry.names()), *_each("ssh", lambda: [_ssh()])]
 
 
+def leftovers() -> list[Check]:
+    """What we left in the accounts that have a key here, beside machines. Nothing is changed."""
+    found: list[Check] = []
+    for name in registry.renting():
+        found += _each(name, partial(_leftovers, name))
+    return found
+
+
 def healthy(checks: list[Check]) -> bool:
     """Whether none of them failed."""
     return all(check.status != "fail" for check in checks)
@@ -110,6 +118,16 @@ def services(names: Sequence[str]) -> list[Check]:
 
 def _provider(name: str) -> list[Check]:
     return registry.get(name).checks()
+
+
+def _leftovers(name: str) -> list[Check]:
+    cloud = registry.rented(name).cloud
+    if not cloud.configured():
+        return []
+    left = cloud.leftovers()
+    if not left:
+        return [Check(name, "ok", "nothing of ours is left there beside machines")]
+    return [Check(name, "warn", f"{each.kind} {each.name}: {each.remove}") for each in left]
 
 
 def _ssh() -> Check:

@@ -15,21 +15,24 @@ def reap(
     provider: str = "any",
     machine: str = "",
     yes: bool = False,
+    foreign: bool = False,
     store: str = "",
     json: bool = False,
 ) -> int:
-    """End machines that bear our name and work for no run of this store.
+    """End machines that this store ordered and that work for none of its runs.
 
-    Lists every machine named mimir-<run>-a<attempt> of every provider that has a key here. One
-    whose run is over, unknown to the store, or at a later attempt, is ended after asking.
+    Lists every machine named mimir-<run>-a<attempt>-o<store> of every provider that has a key
+    here. One of this store whose run is over, gone, or at a later attempt, is ended after asking.
+    Machines of other stores, and those whose names tell no store, are listed and stay.
 
     Args:
         provider: which, several as A,B (default: all that have a key here).
         machine: end this one machine of the provider, by its id there and whatever its name.
-        yes: do not ask.
+        yes: do not ask. It never means machines of other stores.
+        foreign: end those of other stores too, whatever they do: a colleague's may be at work.
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
-        json: print JSON: for each machine `provider`, `id`, `name`, `price`, `why` ("" if it is
-            to stay) and `ended`.
+        json: print JSON: for each machine `provider`, `id`, `name`, `price`, `why` ("" if a
+            run uses it), `foreign` (another store's, perhaps) and `ended`.
 
     Example:
         python -m launch reap
@@ -50,7 +53,11 @@ def reap(
         found, problems = reaper.find(opened, places, opened.now())
     for problem in problems:
         say(problem)
-    strays = [one for one in found if one.why]
+    strays = [one for one in found if one.why and (foreign or not one.foreign)]
+    others = [one for one in found if one.foreign and not foreign]
+    if others:
+        say("not touched, because another store may have ordered them (--foreign ends them too):")
+        say(*_table(others))
     ended: list[str] = []
     if strays:
         say(*_table(strays))
@@ -62,8 +69,9 @@ def reap(
         rows = [{**one.as_json(), "ended": one.instance.id in ended} for one in found]
         print(json_text.dumps(rows, indent=2))
     else:
-        stay = len(found) - len(strays)
-        print(f"{len(ended)} ended, {stay} at work for a run of {opened.url}")
+        stay = len(found) - len(strays) - len(others)
+        theirs = f", {len(others)} of other stores not touched" if others else ""
+        print(f"{len(ended)} ended, {stay} at work for a run of {opened.url}{theirs}")
     return INTERRUPTED if problems or len(ended) < len(strays) else 0
 
 

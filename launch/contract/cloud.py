@@ -18,7 +18,7 @@ from mimir.runs import layout
 
 PREFIX = "mimir-"
 """Every machine that we order has a name that begins with it; nothing else is ever touched."""
-_NAME = re.compile(r"mimir-([a-z0-9][a-z0-9_-]{0,40})-a(\d{4,})")
+_NAME = re.compile(r"mimir-([a-z0-9][a-z0-9_-]{0,40})-a(\d{4,})(?:-o([0-9a-f]{8}))?")
 
 
 class State(StrEnum):
@@ -84,6 +84,15 @@ class Instance:
     region: str = ""
 
 
+@dataclass(frozen=True)
+class Leftover:
+    """Something of ours in an account that is no machine. kind: in words; remove: how to."""
+
+    kind: str
+    name: str
+    remove: str
+
+
 class Cloud(Protocol):
     """A service. Every method may raise ProviderError, and sends no request twice by itself
     except reads, which may be tried again after a 429 or 5xx.
@@ -143,6 +152,9 @@ class Cloud(Protocol):
         (mimir/worker/self_terminate.py).
         """
 
+    def leftovers(self) -> list[Leftover]:
+        """What we made in the account beside machines, and what stays there."""
+
     def billed(self, ids: Sequence[str], since: float, until: float) -> Mapping[str, float] | None:
         """Dollars billed for these machines from `since` to `until` (unix s), as far as it is told.
 
@@ -154,13 +166,28 @@ class Cloud(Protocol):
         """Keys, permissions, balance, quota: as far as reading tells. Nothing is rented."""
 
 
-def machine_name(run: str, attempt: int) -> str:
-    """The name of an attempt's machine: mimir-<run>-a0001, at most 53 characters."""
+def machine_name(run: str, attempt: int, owner: str = "") -> str:
+    """The name of an attempt's machine, at most 63 characters: mimir-<run>-a0001-o<owner>.
+
+    owner: the store's id (mimir.runs.owner); "" where an account is the user's own computer.
+    """
     layout.attempt_prefix(run, attempt)
-    return f"{PREFIX}{run}-a{attempt:04d}"
+    return f"{PREFIX}{run}-a{attempt:04d}" + (f"-o{owner}" if owner else "")
 
 
 def parse_name(name: str) -> tuple[str, int] | None:
     """(run, attempt) of such a name, None for any other name."""
     match = _NAME.fullmatch(name)
     return (match[1], int(match[2])) if match else None
+
+
+def owner_of(name: str) -> str:
+    """The id of the store that ordered a machine of this name, "" if the name does not tell."""
+    match = _NAME.fullmatch(name)
+    return (match[3] or "") if match else ""
+
+
+def without_owner(name: str) -> str:
+    """The same name without the store's id."""
+    place = parse_name(name)
+    return machine_name(*place) if place else name

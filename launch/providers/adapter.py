@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import httpx
 
+from launch.contract.cloud import Leftover
 from launch.contract.errors import AuthFailed
 from launch.contract.redaction import Secrets
 from launch.providers.http import Http
@@ -61,6 +62,10 @@ class Adapter:
     def configured(self) -> bool:
         """Whether there is a key for it here; no request is sent."""
         return bool(self.key())
+
+    def leftovers(self) -> list[Leftover]:
+        """None: Mimir makes nothing but machines there."""
+        return []
 
     def key(self) -> str:
         """The key as it is set here, "" for none."""

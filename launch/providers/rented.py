@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from launch.contract import deadlines, regions
-from launch.contract.cloud import Cloud, ContainerSpec, Instance, State, machine_name
+from launch.contract.cloud import Cloud, ContainerSpec, Instance, State
 from launch.contract.errors import (
     AuthFailed,
     Leaked,
@@ -25,6 +25,7 @@ from launch.contract.errors import (
 from launch.contract.offer import Offer
 from launch.contract.provider import AttemptSpec, Check, Machine
 from launch.payload import container, credentials, key_link
+from launch.providers.machine_names import MachineNames, are_same
 from launch.providers.pulls import Pulls
 from mimir.errors import BadInput, MimirError, StoreError
 from mimir.runs.store import Store, open_store
@@ -64,6 +65,7 @@ class Rented:
         self._opener = opener
         self._clock = clock
         self._sleep = sleep
+        self._names = MachineNames(opener)
 
     def choices(self, gpus: tuple[str, ...]) -> Sequence[Offer | None]:
         """None: what it offers is ranked by cost (pricing/market.py)."""
@@ -95,13 +97,13 @@ class Rented:
             return self._start(spec)
 
     def _start(self, spec: AttemptSpec) -> Machine:
-        name = machine_name(spec.run, spec.attempt)
+        store = self._opener(spec.store)
+        name = self._names.to_order(spec, store)
         if self._named(name):
             raise BadInput(
                 f"{self.name} has a machine {name} that this store did not order: choose another "
                 "--name, or end it by `python -m launch reap`"
             )
-        store = self._opener(spec.store)
         link = key_link.hand_over(
             store,
             spec.run,
@@ -129,7 +131,7 @@ class Rented:
 
         One that costs more than its offer said is ended instead, as by `start`.
         """
-        name = machine_name(spec.run, spec.attempt)
+        name = self._names.of(spec)
         with self._secrets.guard():
             found = self._named(name)
         if found is None or spec.offer is None:
@@ -184,7 +186,7 @@ class Rented:
 
     def end(self, spec: AttemptSpec, machine: Machine) -> None:
         """End it if the service knows it by the attempt's name; else what bears that name."""
-        name = machine_name(spec.run, spec.attempt)
+        name = self._names.of(spec)
         try:
             self._end(machine.id, name)
         except _Misnamed:
@@ -275,7 +277,7 @@ class Rented:
         offer = spec.offer
         assert offer is not None
         return Machine(
-            self.name, self._clock(), number, machine_name(spec.run, spec.attempt),
+            self.name, self._clock(), number, self._names.of(spec),
             gpu=offer.gpu, price=max(offer.price, price or 0.0), region=offer.region,
             spot=offer.spot, place=offer.place, image=image, deadline=spec.deadline,
             ends_itself=self.caps.ends_itself,
@@ -334,7 +336,7 @@ class Rented:
     def _must_be(self, name: str, number: str) -> None:
         """_Misnamed if the service knows the machine by another name: a store may say any id."""
         found = self.cloud.get(number)
-        if found is None or found.name == name:
+        if found is None or are_same(found.name, name):
             return
         rate = f"${found.price:.3f}/h" if found.price is not None else "money"
         raise _Misnamed(

@@ -12,7 +12,7 @@ from launch.payload import key_link
 from launch.providers import registry
 from launch.providers.rented import Rented
 from mimir.errors import StoreError
-from mimir.runs import notes
+from mimir.runs import notes, owner
 from mimir.runs.notes import Gone
 from mimir.runs.status import AttemptStatus
 from mimir.runs.store import Store
@@ -106,7 +106,7 @@ def _never_came(
     forget_keys(store, run, attempt.attempt)
     place = provider(attempt.order.provider) if attempt.order.provider in registry.names() else None
     if isinstance(place, Rented):
-        place.forget(machine_name(run, attempt.attempt))
+        place.forget(machine_name(run, attempt.attempt, owner.read(store)))
     why = "its order was never answered"
     notes.record_gone(store, run, attempt.attempt, Gone(gone.time, "refused", why))
     return True

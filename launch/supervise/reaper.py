@@ -1,7 +1,9 @@
 """Finds machines that bear our name and work for no run of a store, and ends them.
 
-The only place that may end what the store has no record of, and only on a user's word: two
-stores of one account look the same to a service, for both write the name of a run.
+The only place that may end what the store has no record of, and only on a user's word. A service
+shows the machines of all stores of an account alike, so a machine's name tells its store, and what
+another store has ordered is foreign: whether it works for a run, only that store knows. So is what
+tells no store, unless this one has ordered just that attempt.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,38 +11,46 @@ from dataclasses import dataclass
 from typing import Any
 
 from launch.contract import deadlines
-from launch.contract.cloud import Instance, State, parse_name
+from launch.contract.cloud import Instance, State, owner_of, parse_name
 from launch.providers.rented import Rented
 from launch.provision import liveness, terminate
 from launch.supervise import overtime
 from mimir.errors import OtherFormat, sentence
-from mimir.runs import layout, notes
+from mimir.runs import layout, notes, owner
 from mimir.runs.head import ENDED
 from mimir.runs.notes import Gone
 from mimir.runs.status import DISPUTED, derive
 from mimir.runs.store import Store
 
+FOREIGN = "another store may have ordered it"
+
 
 @dataclass(frozen=True)
 class Stray:
-    """A machine of ours. why: it shall be ended; "" if it works for a run of the store."""
+    """A machine of ours. why: it shall be ended; "" if it works for a run of the store.
+
+    foreign: another store may have ordered it, so that nobody knows here what it does.
+    """
 
     provider: Rented
     instance: Instance
     run: str
     attempt: int
     why: str
+    foreign: bool = False
 
     def as_json(self) -> dict[str, Any]:
         return {
             "provider": self.provider.name, "id": self.instance.id, "name": self.instance.name,
             "state": str(self.instance.state), "price": self.instance.price, "why": self.why,
+            "foreign": self.foreign,
         }  # fmt: skip
 
 
 def find(store: Store, providers: Sequence[Rented], now: float) -> tuple[list[Stray], list[str]]:
     """All machines with our name, and a sentence for each provider that could not be asked."""
     found, problems = [], []
+    own = owner.read(store)
     for provider in providers:
         try:
             listed = provider.instances()
@@ -51,13 +61,15 @@ def find(store: Store, providers: Sequence[Rented], now: float) -> tuple[list[St
             place = parse_name(instance.name)
             if place is None or instance.state is State.GONE:
                 continue
+            foreign = False
             try:
-                why = _why(store, provider, instance, now)
+                foreign = _is_foreign(store, provider, instance, own)
+                why = FOREIGN if foreign else _why(store, provider, instance, now)
             except Exception as error:  # noqa: BLE001 - told; the other machines are looked at
                 reason = sentence(error)
                 problems.append(f"{instance.name} stays, because its run cannot be read: {reason}")
                 why = ""
-            found.append(Stray(provider, instance, *place, why))
+            found.append(Stray(provider, instance, *place, why, foreign))
     return found, problems
 
 
@@ -89,9 +101,25 @@ def end(
     return ended, problems
 
 
+def _is_foreign(store: Store, provider: Rented, instance: Instance, own: str) -> bool:
+    """own: the id of the store, "" if it has none."""
+    its = owner_of(instance.name)
+    if its:
+        return its != own
+    place = parse_name(instance.name)
+    assert place is not None
+    run, attempt = place
+    if store.read(layout.record_key(run)) is None:
+        return True
+    order = notes.read_order(store, run, attempt)
+    return order is None or order.provider != provider.name
+
+
 def _write_down(store: Store, stray: Stray, gone: Gone) -> None:
     """Where it was the attempt's machine, or its order never learnt that there was one."""
-    order = notes.read_order(store, stray.run, stray.attempt) if stray.attempt else None
+    if stray.foreign or not stray.attempt:
+        return
+    order = notes.read_order(store, stray.run, stray.attempt)
     if order is None or order.provider != stray.provider.name:
         return
     machine = notes.read_machine(store, stray.run, stray.attempt)

@@ -23,6 +23,7 @@
     promised                      what an offer promised of its machine, for its worker to check
     orders                        what all orders say of HEAD: may it be believed?
     final                         final.json: what a run left, sealed when it was first seen done
+    owner                         the store's id, which its rented machines bear in their names
     machine                       machine.json: what the attempt runs on, its region and price
     notes, parts, status          what a run tells about itself while it runs
     figures                       the held-out figures: what each is called where it is shown

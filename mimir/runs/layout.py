@@ -13,6 +13,7 @@ The launcher's, written with the user's own rights, which no machine has:
     <run>/launcher/a0001/stop.json               created once: a request to stop this attempt
     <run>/launcher/final.json                    created once: what the run left when it was done
     _launcher/failed_hosts.json                  swapped: hosts that failed, of all runs
+    _launcher/owner.json                         created once: the store's id
     _keys/<run>/a0001-<nonce>.json               a machine's keys on their way; no run's name
 
 The attempt's, written by a machine that nobody trusts:
@@ -40,6 +41,7 @@ from mimir.errors import BadInput
 HANDOVER = "_keys"
 SHARED = "_launcher"
 """Folders of a store that are no runs."""
+OWNER = f"{SHARED}/owner.json"
 _RUN = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
 _ORDER = re.compile(r"a(\d{4,9})/order\.json", re.ASCII)
 _CHECKPOINT = re.compile(r"a(\d{4,9})/s(\d{8,13})-[0-9a-f]{1,32}\.safetensors", re.ASCII)

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from launch.contract.cloud import ContainerSpec, Instance, State
+from launch.contract.cloud import ContainerSpec, Instance, State, machine_name
 from launch.contract.offer import Need, Offer
 from launch.contract.provider import AttemptSpec, Caps, Check
 from launch.contract.redaction import Secrets
 from launch.payload import credentials
 from launch.providers.rented import Rented
 from mimir.config import Config, load_preset
-from mimir.runs import notes
+from mimir.runs import codec, layout, notes, owner
 from mimir.runs.begin import raise_attempt
 from mimir.runs.commit import Attempt
 from mimir.runs.notes import Gone, Heartbeat, Outcome
@@ -27,6 +27,8 @@ from tests.runs.memory import MemoryStore
 
 START = 1_800_000_000.0
 URL = "s3://bucket/runs"
+OWNER = "0c0ffee0"
+"""The id of the store on a desk."""
 CREDENTIALS = credentials.Credentials("an id", "a secret", "a token", None)
 CONFIG: Config = load_preset("smoke")
 Fault = Exception | Callable[[Offer, str], str]
@@ -35,6 +37,11 @@ Fault = Exception | Callable[[Offer, str], str]
 def offer(price: float = 0.5, place: str = "here", provider: str = "runpod", **more: Any) -> Offer:
     given = {"gpu": "RTX 4090", "memory_gb": 24.0, "id": f"{provider}-{place}-{price}", **more}
     return Offer(provider=provider, price=price, place=place, **given)
+
+
+def named(run: str, attempt: int) -> str:
+    """The name of a machine that the desk's store orders."""
+    return machine_name(run, attempt, OWNER)
 
 
 class Paper:
@@ -130,6 +137,7 @@ class Desk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.store = _bucket()
+        self.store.put(layout.OWNER, codec.sealed({"id": OWNER}, owner.FORMAT))
         self.clock = Clock()
         self.clock.now = START
         self.store.clock = self.clock

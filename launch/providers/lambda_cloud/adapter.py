@@ -19,7 +19,14 @@ from typing import Any
 import httpx
 
 from launch.contract import state
-from launch.contract.cloud import PREFIX, ContainerSpec, Instance, State, parse_name
+from launch.contract.cloud import (
+    PREFIX,
+    ContainerSpec,
+    Instance,
+    Leftover,
+    State,
+    parse_name,
+)
 from launch.contract.errors import AuthFailed, ProviderError, UnknownOutcome
 from launch.contract.offer import Need, Offer
 from launch.contract.provider import Caps, Check
@@ -177,6 +184,11 @@ class Lambda(Adapter):
     def ending(self) -> Mapping[str, Any] | None:
         """None: any key that could end a machine could end all of the account's."""
         return None
+
+    def leftovers(self) -> list[Leftover]:
+        """The account's SSH key, which all machines of ours are ordered with."""
+        how = "delete it in Lambda's console under SSH keys once no machine of ours is there"
+        return [Leftover("SSH key", name, how) for name in self._keys() if name == SSH_KEY]
 
     def billed(self, ids: Sequence[str], since: float, until: float) -> Mapping[str, float] | None:
         """None: its document has no request for bills."""

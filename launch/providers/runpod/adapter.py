@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from launch.contract import regions
-from launch.contract.cloud import PREFIX, ContainerSpec, Instance, Login, State
+from launch.contract.cloud import PREFIX, ContainerSpec, Instance, Leftover, Login, State
 from launch.contract.errors import ProviderError, Unclear, UnknownOutcome
 from launch.contract.offer import Need, Offer
 from launch.contract.provider import Caps, Check
@@ -111,11 +111,19 @@ class RunPod(Adapter):
 
     def forget(self, name: str) -> None:
         """Delete the logins that were kept for this machine."""
+        for each in self._logins():
+            if each.get("name") == name:
+                self._http.send("DELETE", f"/v2/registries/{_id(str(each.get('id')))}")
+
+    def leftovers(self) -> list[Leftover]:
+        how = "delete it in RunPod's console under Settings, unless its machine is coming up"
+        names = (str(each.get("name")) for each in self._logins())
+        return [Leftover("registry login", n, how) for n in names if n.startswith(PREFIX)]
+
+    def _logins(self) -> list[dict[str, Any]]:
         answer = self._http.read("GET", "/v2/registries")
         kept = answer.get("registries") if isinstance(answer, dict) else None
-        for each in kept if isinstance(kept, list) else ():
-            if isinstance(each, dict) and each.get("name") == name:
-                self._http.send("DELETE", f"/v2/registries/{_id(str(each.get('id')))}")
+        return [each for each in kept if isinstance(each, dict)] if isinstance(kept, list) else []
 
     def _keep_login(self, login: Login, name: str) -> str:
         """Give the login to the account under the machine's name; its id. No pod is ordered yet."""

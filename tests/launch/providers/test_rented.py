@@ -18,9 +18,9 @@ from launch.contract.offer import Offer
 from launch.providers import rented
 from mimir.errors import BadInput, StoreError
 from mimir.runs.machine import Machine
-from tests.launch.paper import START, Desk, offer
+from tests.launch.paper import START, Desk, named, offer
 
-NAME = "mimir-run-a0001"
+NAME = named("run", 1)
 AWAY = ProviderError("502")
 
 
@@ -65,7 +65,7 @@ def test_keys_that_cannot_be_taken_back_hide_no_machine(
     monkeypatch.setattr("launch.payload.key_link.revoke", fails)
     desk.cloud.immortal = True
     desk.cloud.faults = [leak]
-    desk.cloud.make(offer(), "mimir-other-a0001")
+    desk.cloud.make(offer(), named("other", 1))
     with pytest.raises(NotGone):
         desk.provider.start(desk.spec())
 
@@ -194,14 +194,14 @@ def test_the_end_is_asked_for_until_it_is_seen(desk: Desk) -> None:
 def test_a_machine_of_another_name_is_told_and_not_ended(desk: Desk) -> None:
     """The record in the store names another run's machine, or a person has renamed this one."""
     mine = machine(desk)
-    other = desk.cloud.make(offer(0.7), "mimir-other-a0001")
+    other = desk.cloud.make(offer(0.7), named("other", 1))
     says = (
-        rf"machine {other} of runpod is named 'mimir-other-a0001', and not {NAME}.*"
+        rf"machine {other} of runpod is named '{named('other', 1)}', and not {NAME}.*"
         rf"\$0.700/h.*launch reap --provider runpod --machine {other}"
     )
     with pytest.raises(NotGone, match=says):
         desk.provider.end(desk.spec(), replace(mine, id=other))
-    assert desk.cloud.alive() == ["mimir-other-a0001"]  # what bears the attempt's name is ended
+    assert desk.cloud.alive() == [named("other", 1)]  # what bears the attempt's name is ended
     with pytest.raises(NotGone, match="it is not ended"):
         desk.provider.end(desk.spec(), replace(mine, id=other))
     assert other not in desk.cloud.terminated

@@ -26,7 +26,7 @@ from mimir.runs.begin import raise_attempt
 from mimir.runs.notes import Gone, StopRequest
 from mimir.runs.order import Order, Plan
 from mimir.runs.status import derive, read_head
-from tests.launch.paper import START, Desk, offer
+from tests.launch.paper import START, Desk, named, offer
 
 PLAN = Plan(("runpod",))
 
@@ -52,7 +52,7 @@ def test_the_intent_is_written_before_the_request(desk: Desk) -> None:
     assert machine == ordered.machine
     assert machine is not None
     assert machine.estimate_hours == 0.5
-    assert desk.cloud.created == ["mimir-run-a0001"]
+    assert desk.cloud.created == [named("run", 1)]
 
 
 def test_of_two_at_once_one_orders(desk: Desk) -> None:
@@ -63,7 +63,7 @@ def test_of_two_at_once_one_orders(desk: Desk) -> None:
 
     desk.cloud.faults = [create]
     assert order(desk, after=0).attempt == 1
-    assert desk.cloud.created == ["mimir-run-a0001"]
+    assert desk.cloud.created == [named("run", 1)]
 
 
 def test_an_order_that_was_just_begun_is_left_to_its_launcher(desk: Desk) -> None:
@@ -79,7 +79,7 @@ def test_a_launcher_that_died_after_its_intent_loses_the_attempt(desk: Desk) -> 
     desk.clock.now += orders.RESERVED
     assert order(desk).attempt == 2
     assert desk.gone(1).kind == "refused"
-    assert desk.cloud.created == ["mimir-run-a0002"]
+    assert desk.cloud.created == [named("run", 2)]
 
 
 def test_a_launcher_that_slept_after_its_intent_orders_nothing(
@@ -98,7 +98,7 @@ def test_a_launcher_that_slept_after_its_intent_orders_nothing(
     monkeypatch.setattr(notes, "record_order", asleep)
     with pytest.raises(Fenced):
         order(desk, after=0)
-    assert desk.cloud.created == ["mimir-run-a0002"]
+    assert desk.cloud.created == [named("run", 2)]
 
 
 def test_a_launcher_that_slept_before_its_request_orders_nothing(
@@ -160,7 +160,7 @@ def test_a_stop_between_two_offers_holds(desk: Desk) -> None:
     desk.cloud.faults = [refuse]
     with pytest.raises(Fenced, match="asked to stop"):
         order(desk, offer(0.5), offer(0.6))
-    assert desk.cloud.created == ["mimir-run-a0001"]
+    assert desk.cloud.created == [named("run", 1)]
     assert read_head(desk.store, "run").state == "stopped"
 
 

@@ -14,9 +14,9 @@ from mimir.runs import layout, notes
 from mimir.runs.begin import end_attempt, raise_attempt
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
-from tests.launch.paper import START, Desk, Paper, offer
+from tests.launch.paper import START, Desk, Paper, named, offer
 
-NAME = "mimir-run-a0001"
+NAME = named("run", 1)
 
 
 def at_work(desk: Desk) -> None:
@@ -110,12 +110,44 @@ def test_of_what_use_it_is(desk: Desk, make: Callable[[Desk], None], why: str) -
     assert (stray.why, stray.run, stray.attempt, problems) == (why, "run", 1, [])
     assert stray.as_json() == {
         "provider": "runpod", "id": "i1", "name": NAME, "state": "running", "price": 0.5,
-        "why": why,
+        "why": why, "foreign": False,
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("make", "name", "why"),
+    [
+        (at_work, "mimir-run-a0001-o12345678", reaper.FOREIGN),  # another store's run of this name
+        (done, "mimir-run-a0001-o12345678", reaper.FOREIGN),
+        (at_work, "mimir-other-a0001-o12345678", reaper.FOREIGN),
+        (at_work, "mimir-run-a0001", ""),  # of an older Mimir: its order is here
+        (done, "mimir-run-a0001", "run run is failed"),
+        (at_work, "mimir-run-a0002", reaper.FOREIGN),
+        (at_work, "mimir-other-a0001", reaper.FOREIGN),
+        (elsewhere, "mimir-run-a0001", reaper.FOREIGN),
+    ],
+)
+def test_whose_it_is(desk: Desk, make: Callable[[Desk], None], name: str, why: str) -> None:
+    desk.cloud.make(offer(), name)
+    make(desk)
+    (stray,), problems = reaper.find(desk.store, [desk.provider], desk.clock())
+    assert (stray.why, stray.foreign, problems) == (why, why == reaper.FOREIGN, [])
+    if stray.foreign:
+        before = desk.gone(1) if make is done and notes.read_gone(desk.store, "run", 1) else None
+        assert reaper.end(desk.store, [stray], desk.clock, desk.say) == (["i1"], [])
+        assert notes.read_gone(desk.store, "run", 1) == before  # it was not the attempt's
+
+
+def test_a_store_that_has_ordered_nothing_has_no_machines(desk: Desk) -> None:
+    desk.cloud.make(offer(), NAME)
+    desk.store.delete(layout.OWNER)
+    (stray,), _ = reaper.find(desk.store, [desk.provider], desk.clock())
+    assert stray.foreign
+    assert desk.store.read(layout.OWNER) is None  # who looks makes nothing
+
+
 def test_a_run_that_the_store_does_not_know(desk: Desk) -> None:
-    desk.cloud.make(offer(), "mimir-other-a0003")
+    desk.cloud.make(offer(), named("other", 3))
     (stray,), _ = reaper.find(desk.store, [desk.provider], desk.clock())
     assert stray.why == f"there is no run other in {desk.store.url}"
     ended, problems = reaper.end(desk.store, [stray], desk.clock, desk.say)
@@ -138,7 +170,7 @@ def test_what_is_gone_is_no_stray(desk: Desk) -> None:
 
 def test_one_that_cannot_be_asked_hides_no_other(desk: Desk) -> None:
     other = Paper("vastai")
-    other.make(offer(), "mimir-other-a0001")
+    other.make(offer(), named("other", 1))
     desk.cloud.list_fails = [ProviderError("502")]
     found, problems = reaper.find(desk.store, [desk.provider, desk.rented(other)], desk.clock())
     assert [stray.provider.name for stray in found] == ["vastai"]
@@ -150,7 +182,7 @@ def test_a_run_that_cannot_be_read_keeps_its_machine(desk: Desk) -> None:
     desk.store.put(layout.head_key("run"), b"no HEAD")
     (stray,), problems = reaper.find(desk.store, [desk.provider], desk.clock())
     assert stray.why == ""
-    assert "mimir-run-a0001 stays" in problems[0]
+    assert f"{NAME} stays" in problems[0]
 
 
 def test_the_end_is_written_down(desk: Desk) -> None:
@@ -180,7 +212,7 @@ def test_one_that_does_not_end_keeps_no_other(desk: Desk, monkeypatch: pytest.Mo
     stubborn = Paper("vastai")
     stubborn.immortal = True
     for cloud in (stubborn, desk.cloud):
-        cloud.make(offer(), "mimir-other-a0001")
+        cloud.make(offer(), named("other", 1))
     places = [desk.rented(stubborn), desk.provider]
     strays, _ = reaper.find(desk.store, places, desk.clock())
 
@@ -197,7 +229,7 @@ def test_one_that_does_not_end_keeps_no_other(desk: Desk, monkeypatch: pytest.Mo
 
 def test_a_strays_price_may_be_unknown(desk: Desk) -> None:
     desk.cloud.machines["i1"] = replace(
-        Instance("i1", "mimir-other-a0001", State.BROKEN), said="what?"
+        Instance("i1", named("other", 1), State.BROKEN), said="what?"
     )
     (stray,), _ = reaper.find(desk.store, [desk.provider], desk.clock())
     assert (stray.as_json()["price"], stray.as_json()["state"]) == (None, "broken")

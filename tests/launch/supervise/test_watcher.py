@@ -38,11 +38,11 @@ from mimir.runs.order import KeySource, Limits, Plan
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.status import Status, derive, read_head
 from mimir.runs.store import DOCUMENT, Store, Versioned
-from tests.launch.paper import START, Desk, offer
+from tests.launch.paper import START, Desk, named, offer
 from tests.runs.damaged import wreck
 
 PLAN = Plan(("runpod",), Limits(max_failures=3))
-NAMES = [f"mimir-run-a{number:04d}" for number in range(10)]
+NAMES = ["", *(named("run", number) for number in range(1, 10))]
 
 
 class Kept:
@@ -513,7 +513,7 @@ def test_a_key_that_is_missing_here_ends_no_run_and_hides_no_other(desk: Desk, k
     desk.cloud.immortal = True
     over = kept.round()
     assert not over.over
-    assert over.problem == "machine mimir-run-a0001 (runpod i1) may still run, and cost: no key"
+    assert over.problem == f"machine {NAMES[1]} (runpod i1) may still run, and cost: no key"
     desk.cloud.immortal = False
     assert kept.round().over
 

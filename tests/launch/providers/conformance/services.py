@@ -7,12 +7,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from launch.contract.cloud import State
+from launch.contract.cloud import State, owner_of, without_owner
 from launch.contract.offer import Need
 from launch.contract.provider import AttemptSpec
 from launch.payload import key_link
 from launch.providers.rented import Rented
 from mimir.errors import MimirError
+from mimir.runs import owner
 from mimir.runs.store import Stored
 from tests.clouds.server import PLAIN
 from tests.clouds.service import Exchange, Rental, Service
@@ -123,7 +124,7 @@ class ServiceHarness(Harness):
         return found is not None and found.state is State.BROKEN
 
     def listed(self) -> list[str]:
-        return sorted(each.name for each in self.provider.instances())
+        return sorted(self._short(each.name) for each in self.provider.instances())
 
     def asked(self) -> str:
         try:
@@ -136,7 +137,11 @@ class ServiceHarness(Harness):
         return sum(_is(each, self.create) for each in self.service.requests)
 
     def machines(self) -> list[str]:
-        return sorted(rental.name for rental in self.service.alive())
+        return sorted(self._short(rental.name) for rental in self.service.alive())
+
+    def _short(self, name: str) -> str:
+        """Without the id of the harness's store, which the names of its machines bear."""
+        return without_owner(name) if owner_of(name) == owner.read(self.store) else name
 
     def arm_order(self, fault: str) -> None:
         name, _, status = fault.partition(" ")
