@@ -62,7 +62,7 @@ class Start:
             say(f"  | {line}")
         going = seen.kind in ("running", "waiting", "replaced")
         over = seen.kind == "ended" and seen.code == 0
-        kept = ordered.provider.caps.remote and seen.kind == "vanished"
+        kept = ordered.provider.caps.remote and seen.kind in ("vanished", "short")
         if self.watch and (over or kept or seen.kind in ("running", "waiting")):
             say(f"{seen.sentence}; Ctrl-C ends the following, not the run")
             return self._watch(ordered.attempt, remote=ordered.provider.caps.remote)
