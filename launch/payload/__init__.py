@@ -2,6 +2,7 @@
 
 container        what a machine starts: image, command, environment
 bootstrap        makes a worker of a third-party image; its text travels alone
+shell_end        ends a machine whose image cannot run Python
 cloud_init       the same for a virtual machine, as user data
 wheel            Mimir itself as a wheel
 code_in_store    that wheel in the store, by digest

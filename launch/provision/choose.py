@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from launch.contract.errors import AuthFailed, NoCapacity, ProviderError
 from launch.contract.offer import Need
+from launch.contract.provider import Metered
 from launch.pricing import budget
 from launch.pricing.budget import HOUR, Remaining, UsedUp
 from launch.providers import registry
@@ -120,7 +121,12 @@ def ask(store: Store, plan: Plan, config: Config, steps: int) -> Market:
         BadInput: no GPU of the plan's can hold the run, or a region is none of any provider's.
     """
     clouds = [each for name in plan.providers if isinstance(each := registry.get(name), Rented)]
-    if not clouds:
+    metered = [
+        each.priced(plan.gpus)
+        for name in plan.providers
+        if isinstance(each := registry.get(name), Metered)
+    ]
+    if not clouds and not any(offers for offers, _ in metered):
         return Market()
     from launch.pricing import forecast, market
     from launch.pricing.workload import Workload  # with numpy, which most commands do without
@@ -136,6 +142,7 @@ def ask(store: Store, plan: Plan, config: Config, steps: int) -> Market:
     sellers = [cloud.cloud for cloud in clouds]
     unchecked = market.check_regions(sellers, plan.hosts.regions)
     had, problems = market.collect(sellers, need)
+    had += [offer for offers, _ in metered for offer in offers]
     if not had:
         _must_be_large_enough(work, plan.gpus)
     # A provider may know a GPU by a name that only its memory tells apart.
@@ -146,6 +153,7 @@ def ask(store: Store, plan: Plan, config: Config, steps: int) -> Market:
     left += [market.LeftOut(o, dear) for o in had if o.price > most]
     groups = market.grouped(left)
     sentences = [problem.sentence for problem in problems] + ([unchecked] if unchecked else [])
+    sentences += [sentence for _, sentence in metered if sentence]
     sentences += [market.left_out(groups)] if groups else []
     keyless = [problem for problem in problems if problem.exit_code == BAD_CONFIG]
     spent_by_all = ledger.read(store, store.now()) if ledger.needed(plan.limits) else Ledger()
@@ -158,8 +166,9 @@ def ask(store: Store, plan: Plan, config: Config, steps: int) -> Market:
         shown = "; ".join(f"{p} {host}: {failed[p, host].why}" for p, host in sorted(again)[:3])
         hosts = "1 host comes" if len(again) == 1 else f"{len(again)} hosts come"
         sentences.append(f"{hosts} last, because a machine failed there lately ({shown})")
+    locked = bool(clouds) and len(keyless) == len(clouds)
     return Market(
-        tuple(ranked), tuple(sentences), len(keyless) == len(clouds), need.memory_gb, tuple(groups),
+        tuple(ranked), tuple(sentences), locked, need.memory_gb, tuple(groups),
         0.0 if ranked else min((o.price for o in had if o.price > most), default=0.0),
         frozenset(failed), spent_by_all, need.disk_gb, work.upload_mbit,
     )  # fmt: skip
@@ -181,12 +190,12 @@ def within(plan: Plan, market: Market, status: Status | None, now: float) -> Fou
     fixed: list[Choice] = []
     by_name = {}
     for name in plan.providers:
-        provider = registry.get(name)
+        by_name[name] = provider = registry.get(name)
         if isinstance(provider, Rented):
-            by_name[name] = provider
-        else:
-            until = _deadline(left.hours, now)
-            fixed += [Choice(provider, offer, until) for offer in provider.choices(plan.gpus)]
+            continue
+        until = _deadline(left.hours, now)
+        free = [each for each in provider.choices(plan.gpus) if each is None or not each.price]
+        fixed += [Choice(provider, offer, until) for offer in free]
     worth = [r for r in market.ranked if left.hours_at(r.offer.price) >= SHORTEST_RENTAL]
     failed = _failed_places(status)
     # One that gets done within the limits goes before a cheaper one that does not.
