@@ -9,25 +9,25 @@ from launch.payload.container import PUBLIC_IMAGE
 from mimir.runs import notes
 from tests.clouds.e2e.world import World
 
-NOBODY_WAITS = json.dumps(
-    {"launch.provision.wait:SUBMIT_WAITS": 0.5, "launch.providers.pulls:PULLED_WITHIN": 0.0}
-)
+UNHURRIED = json.dumps({"launch.contract.deadlines:BEGIN_WITHIN": 600.0})
+AT_ONCE = json.dumps({"launch.providers.pulls:PULLED_WITHIN": 0.0})
 PASSWORD = "token-of-a-person"
 
 
 @pytest.mark.parametrize("provider", ["runpod", pytest.param("vastai", marks=pytest.mark.long)])
 def test_an_image_that_cannot_be_pulled(provider: str, make: Callable[[str], World]) -> None:
     world = make(provider)
-    world.env["PATCHES"] = NOBODY_WAITS
     world.fake.fault("no_pull")
-    world.launch(*world.submission("r"))
+    laptop = world.spawn(*world.submission("r"), patches=UNHURRIED)
+    world.until(lambda: notes.read_machine(world.store, "r", 1))
+    laptop.kill()
     for command in ("status", "logs"):
         said = world.launch(command, "r")
         assert "You have reached your unauthenticated pull rate limit" in said
         assert "set $MIMIR_REGISTRY_USER" in said
     (told, *_) = json.loads(world.launch("status", "r", "--json"))["service"]
     assert told.startswith(f"{provider} says of its machine: ")
-    said = world.launch("watch", "r", "--once")
+    said = world.launch("watch", "r", "--once", PATCHES=AT_ONCE)
     assert f"{PUBLIC_IMAGE} could not be pulled: attempt 2 uses ghcr.io/{PUBLIC_IMAGE}" in said
     world.until(lambda: world.begun("r", 2))
     assert world.launch("status", "r").count("says of its machine") == 0
