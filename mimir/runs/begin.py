@@ -113,9 +113,7 @@ def _raise(register: Register, old: int, new: int, allowed: Callable[[Head], Non
                 "else has begun one meanwhile"
             )
         allowed(head)
-        # Where orders were lost, HEAD may name attempts that count for nothing any more.
-        lineage = tuple((a, step) for a, step in head.lineage if a < new)
-        return replace(head, attempt=new, owner="", state="queued", reason="", lineage=lineage)
+        return head.queued_at(new)
 
     return change(register, queued)
 

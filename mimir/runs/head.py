@@ -130,6 +130,12 @@ class Head:
             raise Corrupt(f"{key} is the HEAD of another run, {head.run!r}")
         return head
 
+    def queued_at(self, attempt: int) -> "Head":
+        """The same with an attempt that nobody has begun; where orders were lost, lineage may name
+        later ones, which count for nothing any more."""
+        lineage = tuple(each for each in self.lineage if each[0] <= attempt)
+        return replace(self, attempt=attempt, owner="", state="queued", reason="", lineage=lineage)
+
     def newest(self) -> Kept | None:
         return self.kept[-1] if self.kept else None
 

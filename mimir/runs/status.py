@@ -8,7 +8,7 @@ computer's time is compared with another's.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from mimir.errors import BAD_CONFIG, NON_FINITE, sentence
@@ -173,7 +173,7 @@ def derive(store: Store, run: str, now: float) -> Status:
         order = notes.read_order(store, run, head.attempt) if written != head else order
     if doubt:
         # Nothing of what it says counts but the checkpoints that it names.
-        head = replace(head, attempt=notes.newest_order(store, run), state="queued")
+        head = head.queued_at(notes.newest_order(store, run))
         order = notes.read_order(store, run, head.attempt) if head.attempt else None
     attempts = _attempts(store, run, head, order)
     current = attempts[-1] if attempts else None
