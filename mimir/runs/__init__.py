@@ -18,6 +18,8 @@
     final                         final.json: what a run left, sealed when it was first seen done
     machine                       machine.json: what the attempt runs on, its region and price
     notes, parts, status          what a run tells about itself while it runs
+    execution                     how an attempt executes its steps, and why no faster way
+    content                       content of any size, in parts
     figures                       the held-out figures: what each is called where it is shown
 
 Nothing here imports torch, a provider or the launcher.

@@ -23,10 +23,12 @@ from mimir.runs.record import read_run
 from mimir.runs.store import Store, open_store
 from mimir.text import first_line
 from mimir.training import checkpoint
+from mimir.training import device as gpu
 from mimir.training.assemble import build, describe
 from mimir.training.committer import STORE_TIMEOUT as COMMIT_TIMEOUT
 from mimir.training.committer import Committer
 from mimir.training.loop import Loop, ProgressSnapshot, first_record
+from mimir.training.machine import Machine
 from mimir.training.validation import Validation
 from mimir.worker.reporter import Destination, Reporter, Terminal, stdout
 
@@ -78,9 +80,11 @@ def run_attempt(
     attempt = Attempt.claim(store, run, number, say=terminal.say)
     if attempt.ended:
         return attempt.ended
-    terminal.say(f"run {run}, attempt {number}: claimed")
     config = Config.from_dict(record.config)
-    engine, peptides = build(store, record, config)
+    machine = Machine.choose(config)
+    how = machine.execution(config.runtime.graph_steps).words
+    terminal.say(f"run {run}, attempt {number}: claimed; {gpu.name(machine.device)}: {how}")
+    engine, peptides = build(store, record, config, machine)
     progress = ProgressSnapshot()
     began = first_record(engine, peptides.digest, number)
 

@@ -9,7 +9,8 @@ import torch
 
 from mimir.checks import dry_run, fast_path
 from mimir.errors import NonFinite
-from mimir.training.engine import Engine, Machine
+from mimir.training.engine import Engine
+from mimir.training.machine import Machine
 from tests import toys
 
 

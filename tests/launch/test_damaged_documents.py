@@ -29,6 +29,7 @@ from mimir.errors import Corrupt, MimirError, OtherFormat
 from mimir.runs import final, layout, notes
 from mimir.runs.begin import raise_attempt
 from mimir.runs.commit import Attempt
+from mimir.runs.execution import Execution
 from mimir.runs.file_versions import Versions
 from mimir.runs.head import find_head
 from mimir.runs.machine import Machine
@@ -71,8 +72,9 @@ def trained(store: Store, name: str, now: float = START) -> Store:
         metrics = PartWriter(store, layout.attempt_prefix(name, number), "metrics")
         metrics.flush("".join(json.dumps({**row, "norm": n}) + "\n" for n in range(3)))
         beat = Heartbeat(
-            now, 45, 100, 1.0, 2.0, 2.5, 2.4, 77, "host", 5.0, "RTX 4090", {"val_pairs": 2.0}
-        )
+            now, 45, 100, 1.0, 2.0, 2.5, 2.4, 77, "host", 5.0, "RTX 4090", {"val_pairs": 2.0},
+            Execution("cuda", "bf16", True, True, 8, ("norm",), "it is as fast as can be"),
+        )  # fmt: skip
         notes.write_heartbeat(store, name, number, beat)
     notes.record_outcome(store, name, 1, Outcome(75, "evicted", now, 40, "signal"))
     notes.record_unended(store, name, 1, Unended(now, "HTTP 403"))
