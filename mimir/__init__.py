@@ -9,10 +9,14 @@
     data         build, verify, pack and load peptides (no torch)
     runs         the contract between laptop and machine (no torch)
 
-    config       presets and settings       submission   what a new run consists of
-    cli          from words to functions    commands     `python -m mimir`
-    errors       the error tree                     text        words for people, shown safely
-    yaml_input   YAML that a user wrote     console     what is printed, shown safely
+    config       settings; presets are files of jobs/
+    submission   what a new run consists of
+    cli          from words to functions
+    commands     `python -m mimir`
+    errors       the error tree
+    text         words for people, shown safely
+    yaml_input   YAML that a user wrote
+    console      what is printed, shown safely
     atomic_file  writes a file whole or not at all, and what --out names
     connections  why a connection could not be made
 

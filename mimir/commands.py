@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mimir import cli
 from mimir.atomic_file import STDOUT, OutFile, path_of
-from mimir.console import drawing
+from mimir.console import bar, drawing
 from mimir.data import commands as data
 from mimir.errors import BadInput
 from mimir.text import nearest
@@ -138,16 +138,16 @@ def preflight(
 
     def tell(name: str, part: float) -> None:
         nonlocal shown
-        bar.n = round(100 * part)
-        bar.set_description_str(f"preflight: {name}")
-        if bar.disable and name != shown:
+        stages.n = round(100 * part)
+        stages.set_description_str(f"preflight: {name}")
+        if stages.disable and name != shown:
             shown = name
             print(f"preflight: {name} …", file=sys.stderr, flush=True)
 
     with tqdm(
         total=100, disable=not sys.stderr.isatty(), leave=False, file=drawing(sys.stderr),
         bar_format="{desc} {bar} {elapsed}",
-    ) as bar:  # fmt: skip
+    ) as stages:  # fmt: skip
         report = examine(job.config.preset, PreflightChecks(job, limits, tell), tell)
     text = json_text.dumps(report.as_json(), indent=2) + "\n"
     if target:
@@ -197,8 +197,6 @@ def sample(
     Example:
         python -m mimir sample --run demo -n 10 --target P31947 --min-length 8 --max-length 12
     """
-    from tqdm import tqdm
-
     from mimir.output.sampling import Draw
     from mimir.output.sampling import sample as draw_peptides
 
@@ -228,13 +226,8 @@ def sample(
     if not any(histogram):
         histogram = lengths.background
     draw = Draw(**{**draw.__dict__, "target": index})
-
-    def progress(done: int) -> None:
-        bar.update(done)
-
-    screen = drawing(sys.stderr)
-    with tqdm(total=n, unit="peptide", disable=not screen.isatty() or n < 1000, file=screen) as bar:
-        peptides = draw_peptides(opened.model, n, draw, histogram, progress)
+    with bar("sample", n, "peptide") as advance:
+        peptides = draw_peptides(opened.model, n, draw, histogram, advance)
     text = _peptides(peptides, format, run or Path(model).name, target, label)
     target_file.write(text.encode())
     if out:

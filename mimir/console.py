@@ -9,7 +9,7 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, TextIO, cast
 
@@ -82,6 +82,29 @@ def safe_output() -> Iterator[None]:
 def drawing(stream: TextIO) -> TextIO:
     """The stream itself, for what moves the cursor and prints nothing that others wrote."""
     return stream.below if isinstance(stream, SafeText) else stream
+
+
+@contextlib.contextmanager
+def bar(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error; yields what to call with how much more is done.
+
+    Nothing is made where standard error is no terminal: tqdm's bars share one lock in a process,
+    and a bar that nobody sees would wait for it too. Sizes in units of "B" are shown as KB, MB, ….
+    """
+    screen = drawing(sys.stderr)
+    if not screen.isatty():
+        yield lambda done: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(
+        total=total, desc=what, unit=unit, unit_scale=unit == "B", leave=False, file=screen
+    ) as shown:
+
+        def advance(done: int) -> None:
+            shown.update(done)
+
+        yield advance
 
 
 def _safe(stream: TextIO | None, name: str) -> TextIO:

@@ -6,7 +6,6 @@ No torch here: a laptop without it submits as well as a training machine does.
 import hashlib
 import os
 import secrets
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -15,10 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tqdm import tqdm
-
 from mimir.config import MOST, Config, load_preset
-from mimir.console import drawing
+from mimir.console import bar
 from mimir.data import sample_path
 from mimir.errors import BadInput, RunExists
 from mimir.runs import layout
@@ -131,15 +128,8 @@ def enter(store: Store, name: str, job: Job, code: Path | None = None) -> RunRec
         probe=result,
     )
     size = sum(path.stat().st_size for path in (job.data, code) if path)
-    with tqdm(
-        total=size, unit="B", unit_scale=True, desc="upload", leave=False,
-        disable=not sys.stderr.isatty(), file=drawing(sys.stderr),
-    ) as bar:  # fmt: skip
-        return create_run(store, record, job.data, code, lambda done: _advance(bar, done))
-
-
-def _advance(bar: Any, done: int) -> None:
-    bar.update(done)
+    with bar("upload", size, "B") as advance:
+        return create_run(store, record, job.data, code, advance)
 
 
 def _differences(known: Config, wanted: Config) -> str:

@@ -105,3 +105,18 @@ def test_the_stream_below_is_for_drawing_and_comes_back(monkeypatch: pytest.Monk
     assert sys.stdout is below
     assert console.drawing(sys.stdout) is below
     assert below.getvalue() == "\\u001b\n" * 2
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_bar_is_made_where_somebody_looks(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.StringIO()
+    stream.isatty = lambda: terminal  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stderr", stream)
+    if not terminal:
+        monkeypatch.setitem(sys.modules, "tqdm", None)  # its import fails
+    with console.bar("upload", 3 << 20, "B") as advance:
+        advance(1 << 20)
+        advance(2 << 20)
+    assert stream.getvalue() == "" if not terminal else "upload: " in stream.getvalue()

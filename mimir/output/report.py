@@ -45,17 +45,17 @@ def page(
         (row for row in reversed(rows) if row.get(figures.RANKING) is not None), {}
     )
     shown = [
-        (figure.label, last.get(figure.key), peptides.baselines.of(figure))
-        for figure in figures.FIGURES
+        (figure, last.get(figure.key), peptides.baselines.of(figure)) for figure in figures.FIGURES
     ]
     table = [
         (
-            name,
+            figure.label,
+            figure.meaning,
             "–" if value is None else f"{value:.4f}",
             f"{mark.unigram:.4f}" if mark else "–",
             f"{mark.markov2:.4f}" if mark else "–",
         )
-        for name, value, mark in shown
+        for figure, value, mark in shown
     ]
     settings = [
         (key, str(value))
@@ -73,7 +73,7 @@ def page(
 targets, {rows[-1]["step"] if rows else 0:,} steps in {len(head.lineage)} attempt(s).</p>
 <img alt="loss over steps" src="data:image/png;base64,{picture}">
 <h2>NELBO, nats per residue</h2>
-{_table(("", "this model", "composition entropy", "order-2 Markov"), table)}
+{_table(("", "what it is", "this model", "composition entropy", "order-2 Markov"), table)}
 <p>Background windows of proteins are nearly incompressible: a figure just below their
 composition entropy is what an honest model reaches; far below it would mean a leak.</p>
 <h2>Samples</h2>

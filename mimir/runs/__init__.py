@@ -1,9 +1,12 @@
 """The contract between laptop and machine: store, HEAD, commit, run record, status.
 
     store, file_store, s3_store   bytes under keys, with create-if-absent and compare-and-swap
+    content                       what is to be stored, of any size, block by block
     file_names, file_versions     parts of file_store: exclusive names, and versions made of them
     s3_url, s3_address, s3_client, s3_credentials   how s3_store reaches its bucket
-    s3_content, s3_answers, s3_errors, s3_failures   what s3_store sends, and what it is told
+    s3_content, s3_answers        what s3_store sends, and what of an answer counts
+    s3_errors                     what a server refuses, in the words of mimir.errors
+    s3_failures                   what else goes wrong: AWS configuration, keys, network
     s3_clock                      the time on a server, as its answers tell it
     probe, race                   does this store really refuse what it must, also to several?
     layout                        what lies where under <store>/<run>/

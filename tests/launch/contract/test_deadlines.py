@@ -18,6 +18,7 @@ from mimir.runs import notes, orders
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
 from mimir.runs.status import derive
+from mimir.worker import reporter
 from tests import ROOT
 from tests.launch.paper import START, Desk, offer
 
@@ -25,6 +26,7 @@ MINUTES = range(41)
 
 
 def test_relations() -> None:
+    assert 3 * reporter.INTERVAL < deadlines.BEATS_WITHIN < deadlines.SILENT_FOR
     own = deadlines.SHELL_OVERTIME + deadlines.KILL_AFTER + deadlines.SELF_TERMINATE_WITHIN
     assert own < deadlines.WATCH_OVERTIME
     assert max(orders.RESERVED, deadlines.LISTED_WITHIN) < deadlines.UNRECORDED_FOR
