@@ -3,8 +3,9 @@
     timeout … python3 launch/payload/bootstrap.py     becomes mimir.worker
     python3 mimir/worker/self_terminate.py               whatever became of it
 
-Both texts travel packed in variables, for Vast takes 4,096 characters of arguments in all. The
-command is the same for every run: what differs is in variables, none of which is a secret.
+Both texts travel packed in variables, for Vast takes 4,096 characters of arguments in all; where a
+service rents the machine out, by_link.py then leaves all of it in the store. The command is the
+same for every run: what differs is in variables, none of which is a secret for long.
 The worker's end is awaited with `wait`, because a shell that runs a command in its foreground
 does not hear the SIGTERM that asks for the last checkpoint.
 """
@@ -20,7 +21,7 @@ from typing import Any
 from launch.contract import deadlines
 from launch.contract.cloud import ContainerSpec
 from launch.contract.provider import AttemptSpec
-from launch.payload import bootstrap, code_in_store, credentials, wheel
+from launch.payload import bootstrap, code_in_store, credentials
 from mimir.errors import BadInput
 from mimir.runs.store import Store
 from mimir.worker import self_terminate as ending_module
@@ -34,9 +35,11 @@ MOST_COMMAND, MOST_VARIABLES, MOST_TEXT = 1000, 50, 32_000
 """Characters of the command; variables, and characters of all of them."""
 
 _PYTHON = 'python3 -c "import base64,os,zlib;exec(zlib.decompress(base64.b64decode(os.environ['
-_HEAD = (
+NEEDS_PYTHON = (
     "command -v python3 >/dev/null||{ echo mimir: the image has no python3;sleep 600;exit 78;};"
-    "p=;s=;trap 's=1;[ -z \"$p\" ]||kill -TERM $p' TERM INT;export MIMIR_WORK=$$;"
+)
+_HEAD = (
+    f"{NEEDS_PYTHON}p=;s=;trap 's=1;[ -z \"$p\" ]||kill -TERM $p' TERM INT;export MIMIR_WORK=$$;"
 )
 # The file keeps the end for a restart. It holds the machine's own time, which is compared with no
 # other computer's. If that clock was set meanwhile, or no file can be written, the number counts.
@@ -77,9 +80,10 @@ def of(
     env |= {
         "MIMIR_STORE": spec.store, "MIMIR_RUN": spec.run, "MIMIR_ATTEMPT": str(spec.attempt),
         "MIMIR_CODE": stored.key, "MIMIR_CODE_SHA256": stored.sha256,
-        "MIMIR_NEEDS": _json(wheel.NEEDS), "MIMIR_WORKER": _json(spec.worker_options()),
+        "MIMIR_WORKER": _json(spec.worker_options()), "MIMIR_COMPILER": "install",
         "MIMIR_BOOT": _packed(bootstrap.__file__), "MIMIR_ENDING": _packed(ending_module.__file__),
     }  # fmt: skip
+    env |= code_in_store.link(store, stored)
     region = getattr(store, "region", "")
     if region:
         env["AWS_DEFAULT_REGION"] = region

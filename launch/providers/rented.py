@@ -24,7 +24,7 @@ from launch.contract.errors import (
 )
 from launch.contract.offer import Offer
 from launch.contract.provider import AttemptSpec, Check, Machine
-from launch.payload import container, credentials, key_link
+from launch.payload import by_link, container, credentials, key_link
 from mimir.errors import BadInput, MimirError, StoreError
 from mimir.runs.store import Store, open_store
 
@@ -98,16 +98,8 @@ class Rented:
                 "--name, or end it by `python -m launch reap`"
             )
         store = self._opener(spec.store)
-        link = key_link.hand_over(
-            store,
-            spec.run,
-            spec.attempt,
-            credentials.of_environment(spec.env),
-            deadlines.KEYS_FETCHED_WITHIN,
-        )
-        self._secrets.learn(link)
-        what = container.of(store, spec, link, self.cloud.ending())
         try:
+            what = self._what(store, spec)
             number, price = self._create(spec, what, name)
         except UnknownOutcome:
             raise
@@ -117,6 +109,16 @@ class Rented:
                 key_link.revoke(store, spec.run, spec.attempt)
             raise
         return self._machine(spec, number, price, what.image)
+
+    def _what(self, store: Store, spec: AttemptSpec) -> ContainerSpec:
+        """What the machine starts; all that it needs lies in the store, behind signed links."""
+        keys, seconds = credentials.of_environment(spec.env), deadlines.KEYS_FETCHED_WITHIN
+        link = key_link.hand_over(store, spec.run, spec.attempt, keys, seconds)
+        self._secrets.learn(link)
+        whole = container.of(store, spec, link, self.cloud.ending())
+        what = by_link.of(store, spec.run, spec.attempt, whole)
+        self._secrets.learn(by_link.link_in(what.env), whole.env.get("MIMIR_CODE_URL", ""))
+        return what
 
     def adopt(self, spec: AttemptSpec) -> Machine | None:
         """The attempt's machine if the service has it: its order was sent, its answer lost."""

@@ -28,10 +28,15 @@ PyMODINIT_FUNC PyInit_mimir_trial(void) { return PyModule_Create(&definition); }
 
 def lack(device: str) -> str:
     """Why torch.compile cannot work on "cuda" or "cpu", as one clause; "" if it can."""
+    return module_lack(device) or (_triton_fails() if device == "cuda" else "")
+
+
+def module_lack(device: str) -> str:
+    """Why no module for Python can be built for it, "" if one can. Imports no torch."""
     program = _program(device)
     if not program:
         return f"there is no {'C' if device == 'cuda' else 'C++'} compiler"
-    return _module_fails(program) or (_triton_fails() if device == "cuda" else "")
+    return _module_fails(program)
 
 
 def _program(device: str) -> str:

@@ -342,6 +342,7 @@ def standing(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground
     monkeypatch.setattr("launch.payload.key_link.hand_over", lambda *_: "https://link")
     monkeypatch.setattr("launch.payload.key_link.revoke", lambda *_: None)
     monkeypatch.setattr("launch.payload.container.of", boot)
+    monkeypatch.setattr("launch.payload.by_link.of", lambda store, run, attempt, what: what)
     monkeypatch.setattr("launch.provision.wait.SUBMIT_WAITS", 0.0)
     for module in ("head", "begin"):  # waiting for what will not change
         monkeypatch.setattr(f"mimir.runs.{module}.pauses", lambda rng, tries: iter([0.0] * tries))

@@ -119,6 +119,7 @@ class Machine:
             "POD_KEY": SECRETS[2], "HOME": str(self.folder / "home"),
             "TMPDIR": str(self.folder / "tmp"), "MIMIR_END_PATIENCE": "0.2", "STAND_IN": "work",
         }  # fmt: skip
+        env = {"MIMIR_COMPILER": "never", **env}
         with (self.folder / "log").open("ab") as log:
             process = subprocess.Popen(
                 [shell, *what.command[1:]], env={**its, **what.env, **env}, stdout=log,
