@@ -181,7 +181,8 @@ def sample(
         run: name of a run; unfinished ones are sampled from their newest checkpoint.
         model: instead of a run, a folder that `launch pull` made.
         n: how many peptides.
-        target: a target protein of the training data, as its UniProt accession.
+        target: a target protein of the training data, as its UniProt accession; one without
+            training pairs counts as none, and only interacting peptides have one.
         label: interacting, background or any (default: interacting).
         min_length: fewest residues.
         max_length: most residues.
@@ -212,15 +213,20 @@ def sample(
         label=labels[label], order=order, temperature=temperature, guidance=guidance,
         min_length=min_length, max_length=max_length, pattern=pattern, seed=seed,
     )  # fmt: skip
+    if target and label != "interacting":
+        raise BadInput(
+            f"--target {target} with --label {label}: a target was only ever trained with "
+            "interacting peptides; leave one of the two out"
+        )
     opened = _open(run, model, store)
-    index = None
-    if target:
-        index = opened.target_index(target)
-        if not opened.vocabulary.pairs[index]:
-            print(
-                f"note: all pairs of {target} were held out, so the model knows nothing of it",
-                file=sys.stderr,
-            )
+    index = opened.trained_target(target) if target else None
+    if target and index is None:
+        print(
+            f"note: the model was trained on no pair of {target}: peptides are drawn, and named, "
+            "as for no target",
+            file=sys.stderr,
+        )
+        target = ""
     lengths = opened.vocabulary.lengths
     histogram = lengths.interacting if label != "background" else lengths.background
     if not any(histogram):

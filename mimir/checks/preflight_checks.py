@@ -122,7 +122,7 @@ class PreflightChecks:
 
     def loop(self) -> str:
         engine = self.engine
-        rows = self.peptides.subset(VALIDATION, 0)[:HELD]
+        rows = self.peptides.spread(VALIDATION, 0, HELD)
         if not len(rows):
             rows = self.peptides.subset(TRAIN)[:HELD]
         self._held = DeviceData.of(self.peptides, rows, engine.machine.device)

@@ -60,14 +60,16 @@ def measure(
     """Baselines of N peptides.
 
     Background: fitted on the training background, evaluated on the validation background.
-    Pairs: fitted on all training rows, evaluated on the validation pairs.
+    Pairs: fitted on the training pairs, evaluated on the validation pairs.
 
     uniform   ln 20
     unigram   the composition, over all 25 letters, with ALPHA added to each count
     markov2   p(x | a, b) of the two letters before; a window's first letters have a start
               symbol before them. Each order is smoothed by the next lower one, p(x | c) =
               (n(c x) + STRENGTH p(x | shorter c)) / (n(c) + STRENGTH), which is the mean of a
-              Dirichlet posterior (MacKay & Peto, Natural Language Engineering 1995).
+              Dirichlet posterior (MacKay & Peto, Natural Language Engineering 1995). Pairs are too
+              few for that: theirs is smoothed by the background's markov2, each letter weighed by
+              how much more frequent it is in pairs.
 
     `tokens` uint8 [R], `offsets` [N + 1], `labels` and `split` uint8 [N] (0 = background;
     0 = train, 1 = validation).
@@ -78,36 +80,57 @@ def measure(
     before2 = np.where(position >= 2, np.roll(tokens, 2), _START)
     context = before2.astype(np.int64) * _CONTEXTS + before
     label, held = np.repeat(labels, lengths), np.repeat(split, lengths)
-    return Baselines(
-        background=_baseline(
-            tokens, context, (held == 0) & (label == 0), (held == 1) & (label == 0)
-        ),
-        pairs=_baseline(tokens, context, held == 0, (held == 1) & (label == 1)),
-    )
+
+    def counts(kind: int) -> NDArray[np.float64] | None:
+        fit = (held == 0) & (label == kind)
+        return _counts(tokens[fit], context[fit]) if fit.any() else None
+
+    def judged(kind: int, model: "_Model | None") -> Baseline | None:
+        judge = (held == 1) & (label == kind)
+        return model.judge(tokens[judge], context[judge]) if model and judge.any() else None
+
+    background, pairs = counts(0), counts(1)
+    prior = None if background is None else _Model.of(background)
+    told = None if pairs is None else _Model.of(pairs, prior)
+    return Baselines(background=judged(0, prior), pairs=judged(1, told))
 
 
-def _baseline(
-    tokens: NDArray[np.uint8],
-    context: NDArray[np.int64],
-    fit: NDArray[np.bool_],
-    judge: NDArray[np.bool_],
-) -> Baseline | None:
-    if not fit.any() or not judge.any():
-        return None
-    cell = context[fit] * N_LETTERS + tokens[fit]
-    count3 = np.bincount(cell, minlength=_CONTEXTS * _CONTEXTS * N_LETTERS).astype(np.float64)
-    count3 = count3.reshape(_CONTEXTS, _CONTEXTS, N_LETTERS)
-    count2 = count3.sum(axis=0)
-    count1 = count2.sum(axis=0)
-    p1 = (count1 + ALPHA) / (count1.sum() + ALPHA * N_LETTERS)
-    p2 = (count2 + STRENGTH * p1) / (count2.sum(axis=1, keepdims=True) + STRENGTH)
-    p3 = (count3 + STRENGTH * p2) / (count3.sum(axis=2, keepdims=True) + STRENGTH)
-    nats1 = -np.log(p1)[tokens[judge]]
-    nats3 = -np.log(p3).reshape(-1, N_LETTERS)[context[judge], tokens[judge]]
-    # Rounded, so that the last bits of a platform's log do not change a packed file's digest.
-    return Baseline(
-        uniform=round(math.log(N_STANDARD), 6),
-        unigram=round(float(nats1.mean()), 6),
-        markov2=round(float(nats3.mean()), 6),
-        residues=int(judge.sum()),
-    )
+def _counts(tokens: NDArray[np.uint8], context: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How often each letter follows each context, [context before the last, last, letter]."""
+    cell = context * N_LETTERS + tokens
+    counts = np.bincount(cell, minlength=_CONTEXTS * _CONTEXTS * N_LETTERS).astype(np.float64)
+    return counts.reshape(_CONTEXTS, _CONTEXTS, N_LETTERS)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """unigram [letter] and markov2 [context before the last, last, letter]: probabilities."""
+
+    unigram: NDArray[np.float64]
+    markov2: NDArray[np.float64]
+
+    @staticmethod
+    def of(count3: NDArray[np.float64], prior: "_Model | None" = None) -> "_Model":
+        """Fitted to counts; order 2 is smoothed by the prior's, of order 1 and 0 without one."""
+        count2 = count3.sum(axis=0)
+        count1 = count2.sum(axis=0)
+        p1 = (count1 + ALPHA) / (count1.sum() + ALPHA * N_LETTERS)
+        if prior is None:
+            below = (count2 + STRENGTH * p1) / (count2.sum(axis=1, keepdims=True) + STRENGTH)
+        else:
+            below = prior.markov2 * (p1 / prior.unigram)
+            below /= below.sum(axis=2, keepdims=True)
+        p3 = (count3 + STRENGTH * below) / (count3.sum(axis=2, keepdims=True) + STRENGTH)
+        return _Model(p1, p3)
+
+    def judge(self, tokens: NDArray[np.uint8], context: NDArray[np.int64]) -> Baseline:
+        """Cross-entropies of these letters in their contexts."""
+        nats1 = -np.log(self.unigram)[tokens]
+        nats3 = -np.log(self.markov2).reshape(-1, N_LETTERS)[context, tokens]
+        # Rounded, so that the last bits of a platform's log do not change a packed file's digest.
+        return Baseline(
+            uniform=round(math.log(N_STANDARD), 6),
+            unigram=round(float(nats1.mean()), 6),
+            markov2=round(float(nats3.mean()), 6),
+            residues=len(tokens),
+        )

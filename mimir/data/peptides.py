@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from mimir.data import files
 from mimir.data.alphabet import LETTERS, MAX_LENGTH, MIN_LENGTH, N_LETTERS
 from mimir.data.baselines import Baselines
+from mimir.data.split import TRAIN
 from mimir.errors import BadInput, Corrupt
 from mimir.runs import codec
 from mimir.runs.ranges import Measure, Size
 from mimir.runs.record import RunRecord
 from mimir.runs.store import Store
 
-FORMAT = 1
+FORMAT = 2
 
 _DTYPES = {
     "tokens": np.uint8,
@@ -75,6 +76,21 @@ class Peptides:
     def lengths(self) -> NDArray[np.int32]:
         """Letters of each peptide, int32 [N]."""
         return np.diff(self.offsets)
+
+    @cached_property
+    def trained_targets(self) -> NDArray[np.bool_]:
+        """Which names of `vocabulary` have training pairs, bool [V]; a model knows no others."""
+        counts = np.bincount(self.targets[self.subset(TRAIN, 1)], minlength=len(self.vocabulary))
+        return counts > 0
+
+    def spread(self, split: int, label: int, most: int) -> NDArray[np.int64]:
+        """At most so many rows of a subset, int64, evenly spread over the order of the file.
+
+        Its first rows would not do: a file may be sorted.
+        """
+        rows = self.subset(split, label)
+        count = min(most, len(rows))
+        return rows[np.arange(count) * len(rows) // max(1, count)]
 
     def subset(self, split: int, label: int | None = None) -> NDArray[np.int64]:
         """Rows of a split (TRAIN or VALIDATION), of one label if given; ascending, int64 [n]."""

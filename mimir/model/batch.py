@@ -38,12 +38,17 @@ class DeviceData:
 
     @staticmethod
     def of(peptides: Peptides, rows: NDArray[np.int64], device: torch.device) -> "DeviceData":
-        """The peptides in `rows` (int64 [R]) of a packed data set."""
+        """The peptides in `rows` (int64 [R]) of a packed data set.
+
+        A target without training pairs becomes none: its embedding is still what chance made it.
+        """
         # The arrays are read-only, which tensors cannot be: each is copied once.
         offsets = torch.tensor(peptides.offsets, dtype=torch.int64)
         chosen = torch.tensor(rows, dtype=torch.int64)
-        targets = torch.tensor(peptides.targets, dtype=torch.int64)[chosen]
         none = len(peptides.vocabulary)
+        # The last entry stands for background, whose target is -1.
+        known = np.append(np.where(peptides.trained_targets, np.arange(none), none), none)
+        targets = known[peptides.targets[rows]]
         return DeviceData(
             torch.cat(
                 [torch.tensor(peptides.tokens), torch.zeros(MAX_LENGTH, dtype=torch.uint8)]
@@ -51,7 +56,7 @@ class DeviceData:
             offsets[chosen].to(device),
             (offsets[1:] - offsets[:-1])[chosen].to(device),
             torch.tensor(peptides.labels, dtype=torch.int64)[chosen].to(device),
-            torch.where(targets < 0, none, targets).to(device),
+            torch.tensor(targets, dtype=torch.int64).to(device),
         )
 
     def __len__(self) -> int:

@@ -34,14 +34,18 @@ class Opened:
     warning: str = ""
     """A sentence on what newer could not be used, or ""."""
 
-    def target_index(self, name: str) -> int:
-        """Index of a target protein by name. Raises BadInput that offers the nearest names."""
+    def trained_target(self, name: str) -> int | None:
+        """Index of a target protein by name; None if the model was trained on no pair of it.
+
+        Raises BadInput that offers the nearest names.
+        """
         known = self.vocabulary.targets
         if name not in known:
             meant = near(name, known)
             hint = f"; near are {', '.join(meant)}" if meant else ""
             raise BadInput(f"target {name!r} is not among the {len(known)} of this model{hint}")
-        return known.index(name)
+        index = known.index(name)
+        return index if self.vocabulary.pairs[index] else None
 
 
 def from_folder(folder: Path) -> Opened:

@@ -54,7 +54,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         key="val_pairs",
         name="pairs",
-        meaning="NELBO of pairs, each with its own target",
+        meaning="NELBO of pairs, each with its own target; none if that was not trained",
         line="pairs {value:.4f},",
         colour="#2e7d32",
         baseline="pairs",
@@ -62,7 +62,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         key="val_pairs_shuffled",
         name="pairs, shuffled targets",
-        meaning="NELBO of pairs, each with the target of another pair",
+        meaning="NELBO of pairs of trained targets, each with the target of another pair",
         line="with shuffled targets {value:.4f}",
         colour="#c62828",
         baseline="pairs",

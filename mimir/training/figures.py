@@ -2,7 +2,7 @@
 
 Background peptides and pairs are measured apart; pairs also with shuffled targets. Matched
 below shuffled shows that the model uses the targets. It can only for targets that are trained
-too: where whole targets are held out, as `data pack` does, the two are alike.
+too: where whole targets are held out, as `data pack` does, nothing is there to be shuffled.
 """
 
 from collections.abc import Callable
@@ -24,21 +24,20 @@ class HeldOut:
     background: DeviceData
     pairs: DeviceData
     shuffled: DeviceData
-    """The pairs, each with the target of another pair."""
+    """The pairs of targets that are trained too, each with the target of another of them."""
 
     @staticmethod
     def of(peptides: Peptides, device: torch.device, rows: int) -> "HeldOut":
-        """At most `rows` of each label; the data's order is random already."""
-
-        def data(label: int) -> DeviceData:
-            return DeviceData.of(peptides, peptides.subset(VALIDATION, label)[:rows], device)
-
-        background, pairs = data(0), data(1)
+        """At most `rows` of each label, spread over the data's order."""
+        chosen = [peptides.spread(VALIDATION, label, rows) for label in (0, 1)]
+        background, pairs = (DeviceData.of(peptides, each, device) for each in chosen)
+        known = chosen[1][peptides.trained_targets[peptides.targets[chosen[1]]]]
+        shuffled = DeviceData.of(peptides, known, device)
         # A rotation by half: another target, unless one target has more than half of the pairs.
-        order = torch.argsort(pairs.targets, stable=True)
-        turned = pairs.targets.clone()
-        turned[order] = pairs.targets[order].roll(max(1, len(order) // 2))
-        return HeldOut(background, pairs, replace(pairs, targets=turned))
+        order = torch.argsort(shuffled.targets, stable=True)
+        turned = shuffled.targets.clone()
+        turned[order] = shuffled.targets[order].roll(max(1, len(order) // 2))
+        return HeldOut(background, pairs, replace(shuffled, targets=turned))
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,10 @@ NAME = "mimir-run-a0001"
 SECRET = "planted-secret-key"
 WAITS = (
     "import os,signal,sys,time;cell=os.getppid();signal.signal(15,lambda *_:sys.exit(75));"
-    "print('it works',flush=True)\nwhile os.getppid()==cell: time.sleep(.05)"
+    "print('it works',flush=True)\nwhile os.getppid()==cell!=1: time.sleep(.05)"
 )
-"""A worker that works until it is asked to end, or nobody is left who could ask."""
+"""A worker that works until it is asked to end, or nobody is left who could ask (1: nobody was when
+it began)."""
 
 
 @dataclass

@@ -45,15 +45,29 @@ def test_a_tiny_example_by_hand() -> None:
     assert found.residues == 4
 
 
-def test_pairs_are_fitted_on_all_training_rows() -> None:
+def test_each_label_is_fitted_on_its_own_training_rows() -> None:
     rows = [("AAAA", 0, 0), ("CCCC", 1, 0), ("CCCC", 1, 1), ("DDDD", 0, 1)]
-    found = _measure(*rows).pairs
+    found = _measure(*rows)
+    assert found.pairs is not None
+    assert found.background is not None
+    assert found.pairs.unigram == pytest.approx(-math.log((4 + 1) / (4 + 25)), abs=1e-6)
+    assert found.background.unigram == pytest.approx(-math.log((0 + 1) / (4 + 25)), abs=1e-6)
+
+
+def test_order_2_of_pairs_starts_from_the_backgrounds() -> None:
+    # In the background A and C take turns; pairs have as many A as C, and say little of order.
+    turns = [("ACACACACACACACACACAC", 0, 0)] * 2000
+    pairs = [("ACACAAACCC", 1, 0), ("ACACACACAC", 1, 1)]
+    found, alone = _measure(*turns, *pairs).pairs, _measure(*pairs).pairs
     assert found is not None
-    assert found.unigram == pytest.approx(-math.log((4 + 1) / (8 + 25)), abs=1e-6)
-    # Background is fitted on background alone: C does not count.
-    background = _measure(*rows).background
-    assert background is not None
-    assert background.unigram == pytest.approx(-math.log((0 + 1) / (4 + 25)), abs=1e-6)
+    assert alone is not None
+    assert found.unigram == alone.unigram
+    assert found.markov2 < 0.6 * alone.markov2
+    # What pairs have more often than the background is likelier in each context, seen or not.
+    rich = [("AAAA", 0, 0), ("WWWWWWWWWWWWWWWWWWWW", 1, 0), ("YWYWYWYW", 1, 1)]
+    weighed = _measure(*rich).pairs
+    assert weighed is not None
+    assert weighed.markov2 == pytest.approx(weighed.unigram, abs=0.05)
 
 
 def test_none_without_validation_rows_and_back_from_json() -> None:

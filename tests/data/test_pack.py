@@ -11,7 +11,7 @@ from mimir.data import files, sidecar
 from mimir.data.alphabet import decode
 from mimir.data.build import build
 from mimir.data.pack import TRAIN, VALIDATION, PackInfo, groups_of, load, pack
-from mimir.data.peptides import Peptides
+from mimir.data.peptides import FORMAT, Peptides
 from mimir.data.table import parse
 from mimir.errors import BadInput, Corrupt
 
@@ -202,7 +202,7 @@ def test_load_refuses_other_formats(tmp_path: Path, csv_path: Path) -> None:
     tensors, record = files.from_bytes(out.read_bytes(), out)
     again = "pack its CSV again"
     for change, error, says in (
-        ({"format": 2}, BadInput, "format 2.*newer Mimir"),
+        ({"format": FORMAT + 1}, BadInput, f"format {FORMAT + 1}.*newer Mimir"),
         ({"format": "1"}, Corrupt, "no format number"),
         ({"alphabet": "ACDE"}, BadInput, again),
         ({"targets": [1]}, Corrupt, again),

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from mimir.data.peptides import of_run
+from mimir.output import vocabulary
+from mimir.runs.record import read_run
 from mimir.runs.status import read_head
 from mimir.runs.store import open_store
 from tests.e2e import jobs
@@ -106,7 +109,10 @@ def test_a_taken_name_and_unknown_things(tmp_path: Path) -> None:
 
 def test_sampling(tmp_path: Path) -> None:
     store = open_store((tmp_path / "store").as_uri())
-    jobs.submit(store, "mine", jobs.write_data(tmp_path / "data.csv", 50), epochs=1)
+    data = jobs.write_data(tmp_path / "data.csv", 50)
+    with data.open("a") as file:  # whole targets are held out: some of these
+        file.writelines(f"WWWW{letter},1,P2000{letter}\n" for letter in "ACDE")
+    jobs.submit(store, "mine", data, epochs=1)
     assert jobs.train(store, "mine")[0]
     base = ("mimir", "sample", "--run", "mine", "--store", store.url)
     assert_refused(run(*base, "--target", "P1000", cwd=tmp_path), "near are P1000")
@@ -114,9 +120,17 @@ def test_sampling(tmp_path: Path) -> None:
     assert_refused(run(*base, "--pattern", "..1..", cwd=tmp_path), "'1'")
     assert_refused(run(*base, "-n", "0", cwd=tmp_path), "n is 0")
     assert_refused(run(*base, "--out", "no/where.fasta", cwd=tmp_path), "no/where.fasta")
+    never = run(*base, "--target", "P10002", "--label", "background", cwd=tmp_path)
+    assert_refused(never, "a target was only ever trained with interacting peptides")
     good = run(*base, "-n", "3", "--target", "P10002", "--format", "csv", cwd=tmp_path)
     assert good.returncode == 0
     assert len(good.stdout.splitlines()) == 4
+    words = vocabulary.of(of_run(store, read_run(store, "mine")))
+    unseen = words.targets[words.pairs.index(0)]
+    without = run(*base, "-n", "3", "--format", "csv", cwd=tmp_path)
+    mapped = run(*base, "-n", "3", "--target", unseen, "--format", "csv", cwd=tmp_path)
+    assert mapped.stdout == without.stdout != good.stdout
+    assert f"trained on no pair of {unseen}" in mapped.stderr
 
 
 @pytest.mark.parametrize(

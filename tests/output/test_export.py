@@ -63,11 +63,11 @@ def test_a_folder_opens_as_the_model_that_was_trained(trained: Engine, tmp_path:
 
 def test_an_unknown_target_is_refused_with_the_nearest(trained: Engine, tmp_path: Path) -> None:
     opened = model_file.from_folder(folder_of(trained, tmp_path / "m"))
-    assert opened.target_index("P00002") == 2
+    assert opened.trained_target("P00002") == 2
     with pytest.raises(BadInput, match=r"'P00004x' is not among the 3 of this model; near are P"):
-        opened.target_index("P00004x")
+        opened.trained_target("P00004x")
     with pytest.raises(BadInput, match=r"of this model$"):
-        opened.target_index("~~~")
+        opened.trained_target("~~~")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "vocabulary.json"])

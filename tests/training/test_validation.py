@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,14 +75,43 @@ def test_a_limit_of_rows() -> None:
     assert (len(validation.held.background), len(validation.held.pairs)) == (5, 5)
 
 
+def test_a_target_that_was_not_trained_is_none() -> None:
+    """In validation and wherever else peptides come to a model; nothing is left to shuffle."""
+    data = toys.peptides(300)
+    held = data.split == VALIDATION
+    unseen = replace(data, split=np.where(held | (data.targets == 1), VALIDATION, 0).astype("u1"))
+    validation = Validation(unseen, CPU, 1000)
+    told = validation.held.pairs.targets
+    rows = unseen.subset(VALIDATION, 1)
+    assert told.tolist() == [
+        toys.TARGETS if target == 1 else target for target in unseen.targets[rows].tolist()
+    ]
+    assert 1 not in validation.held.shuffled.targets.tolist()
+    assert len(validation.held.shuffled) == int((unseen.targets[rows] != 1).sum())
+    engine = trained()
+    before = validation.measure(engine, nothing)
+    with torch.no_grad():
+        for weights in (engine.model.target, engine.state.tensors()["ema.target"]):
+            weights[1] += 100
+    engine.state.low.copy_(engine.state.master)
+    assert validation.measure(engine, nothing) == before
+
+
+def test_a_limit_takes_rows_from_everywhere() -> None:
+    """A file may be sorted: its first rows are no sample."""
+    data = toys.peptides(400)
+    held = Validation(data, CPU, 5).held
+    starts = held.background.starts.tolist()
+    rows = data.subset(VALIDATION, 0)
+    assert starts == [int(data.offsets[rows[place * len(rows) // 5]]) for place in range(5)]
+
+
 def test_every_pair_is_told_another_target() -> None:
     # Pairs whose targets are balanced: then no one may keep its own.
     data = toys.peptides(300)
     rows = np.flatnonzero((data.split == VALIDATION) & (data.labels == 1))
     targets = data.targets.copy()
     targets[rows] = np.arange(len(rows)) % 2
-    from dataclasses import replace
-
     validation = Validation(replace(data, targets=targets), CPU, 1000)
     assert len(rows) % 2 == 0
     own, told = validation.held.pairs.targets, validation.held.shuffled.targets
