@@ -49,6 +49,7 @@ def offers(
         python -m launch offers --preset large --rows 1003470 --max-price 1.5
         python -m launch offers --gpu 4090,a100 --provider vastai --spot
     """
+    from launch.contract import image
     from launch.contract.offer import Need
     from launch.pricing import gpus, market
     from launch.pricing.forecast import ROOM, need_gb
@@ -60,13 +61,16 @@ def offers(
     asked, without_key = clouds(provider)
     options.check_settings(settings, offers)
     work, notes = training_of(preset, settings, data, rows)
+    starts = image.wanted("")
     need = Need(
-        memory_gb=need_gb(work) / ROOM, gpus=wanted, max_price=max_price or float("inf"), spot=spot
-    )
+        memory_gb=need_gb(work) / ROOM, gpus=wanted, max_price=max_price or float("inf"),
+        spot=spot, cuda=starts.cuda,
+    )  # fmt: skip
+    notes += [starts.note] if starts.note else []
     measured, said = step_times(work, store)
     notes += said
     found, problems = market.collect(asked, need)
-    ranked, left = market.judge(found, work, measured)
+    ranked, left = market.judge(found, work, measured, image=starts)
     listed, said = _catalogue(without_key, need)
     notes += said
     if not asked and not listed:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from launch.contract.image import PUBLIC
 from mimir.errors import BadInput
 from mimir.runs.order import Offer
 
@@ -14,7 +15,7 @@ class Need:
 
     gpus: names as launch/pricing/gpus.py writes them, () for any. spot: machines that may be taken
     away are welcome too. hours: how long it is wanted at least, where a service's machines
-    have an end.
+    have an end. cuda: least CUDA that a host's driver must know, as the image asks.
     """
 
     memory_gb: float = 0.0
@@ -23,6 +24,7 @@ class Need:
     spot: bool = False
     disk_gb: int = 30
     hours: float = 0.0
+    cuda: float = PUBLIC.cuda
 
     def __post_init__(self) -> None:
         if not (self.memory_gb >= 0 and self.max_price > 0 and self.hours >= 0):

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from launch.contract import deadlines
+from launch.contract import deadlines, image
 from launch.contract.cloud import ContainerSpec
 from launch.contract.provider import AttemptSpec
 from launch.payload import bootstrap, code_in_store, credentials
@@ -26,11 +26,6 @@ from mimir.errors import BadInput
 from mimir.runs.store import Store
 from mimir.worker import self_terminate as ending_module
 
-PUBLIC_IMAGE = "pytorch/pytorch:2.9.1-cuda12.8-cudnn9-runtime"
-"""Of PyTorch's own images the one for most of the GPUs that are rented: torch's CUDA 12.8 builds
-from 2.8 to 2.10 have code for Volta (V100) up to Blackwell (B200, RTX 5090), before and after them
-either end is missing; CUDA 12 runs on drivers from 525. It has Python 3.11. Images are cached on
-hosts by tag, so it is a tag that stays. Chosen from PyTorch's release notes; not run on a GPU."""
 MOST_COMMAND, MOST_VARIABLES, MOST_TEXT = 1000, 50, 32_000
 """Characters of the command; variables, and characters of all of them."""
 
@@ -96,7 +91,7 @@ def of(
     script = _script(int(seconds))
     _check(script, env)
     return ContainerSpec(
-        image=spec.image or environ.get("MIMIR_IMAGE") or PUBLIC_IMAGE,
+        image=image.wanted(spec.image, environ).name,
         command=("sh", "-c", script),
         env=env,
         seconds=seconds + deadlines.KILL_AFTER + deadlines.SELF_TERMINATE_WITHIN

@@ -10,6 +10,7 @@ measured: expect a factor of two either way.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from launch.contract.image import Image
 from launch.pricing import gpus
 from launch.pricing.budget import HOUR
 from launch.pricing.gpus import Gpu
@@ -29,6 +30,12 @@ KERNELS, LAYER_KERNELS = 15, 42
 profiler counted 142 for three layers and 269 for six."""
 UNCOMPILED = 2.0
 """Times as many kernels without torch.compile."""
+FUSED_SINCE = (8, 0)
+"""Compute capability from which attention runs as one kernel of ours, where torch compiles
+(mimir/training/machine.py)."""
+UNFUSED_KERNELS, UNFUSED_PASSES = 10, 15
+"""What a layer's attention takes beside, where it does not: kernels, and times that all places of
+the batch are read or written (counted for the large preset: 240 MB in six layers)."""
 RUNTIME_GB = 2.0
 """CUDA's context, cuBLAS's workspaces, a validation's batch, and what the allocator wastes."""
 ROOM = 0.92
@@ -36,7 +43,8 @@ ROOM = 0.92
 START_UP = 8 * 60.0
 """Seconds from the order of a rented machine to its first step: boot and image 3 to 10 minutes,
 then compilation and capture about one."""
-
+COMPILER = 60.0
+"""Seconds more where a compiler has to be installed first: 70 MB of packages."""
 
 REPORTED_WITHIN = 4.0
 """A machine's own word for its speed counts within this factor of the roofline: default limits of
@@ -102,6 +110,7 @@ def forecast(
     *,
     memory_gb: float = 0.0,
     start_s: float = START_UP,
+    compiled: bool = True,
 ) -> Forecast | None:
     """The forecast for a GPU by any of its names, or for a processor that was measured.
 
@@ -109,6 +118,7 @@ def forecast(
         measured: by canonical name, as launch/pricing/measured.py finds them.
         start_s: of a rented machine; a processor is held to be this computer's.
         memory_gb: what this machine's GPU has (default: the table's).
+        compiled: whether torch's compiler works there; what was measured, was measured with it.
 
     Returns:
         None if the GPU is not in the table and was not measured.
@@ -121,9 +131,13 @@ def forecast(
         step_s, source = known.step_s, f"measured ({known.source})"
         if known.reported and gpu is not None:
             step_s, source = _believable(known, step_seconds(work, gpu))
+        if gpu is not None and not compiled and work.config.runtime.compile != "off":
+            step_s *= step_seconds(work, gpu, compiled=False) / step_seconds(work, gpu)
+            source += ", without a compiler by the model"
     else:
         assert gpu is not None
-        step_s, source = step_seconds(work, gpu), "model"
+        step_s = step_seconds(work, gpu, compiled=compiled)
+        source = "model" if compiled else "model, without a compiler"
     return Forecast(
         gpu=gpu.name if gpu else name,
         step_s=step_s,
@@ -153,7 +167,12 @@ def _believable(known: Measured, model_s: float) -> tuple[float, str]:
     return known.step_s, f"measured ({known.source})"
 
 
-def step_seconds(work: Workload, gpu: Gpu) -> float:
+def start_s(image: Image) -> float:
+    """Seconds from the order of a machine with this image to its first step."""
+    return START_UP + COMPILER if image.installs else START_UP
+
+
+def step_seconds(work: Workload, gpu: Gpu, *, compiled: bool = True) -> float:
     """A roofline with its parts added up, not overlapped: a step on this GPU, in s.
 
     Operations over MATRIX of the peak, bytes over MEMORY of the memory's rate (Williams et al.
@@ -162,13 +181,18 @@ def step_seconds(work: Workload, gpu: Gpu) -> float:
     runtime, width = work.config.runtime, _width(work)
     peak = gpu.tensor if width == 2 else gpu.fp32
     slices = work.config.training.accumulate
-    kernels: float = KERNELS + LAYER_KERNELS * work.config.model.layers * slices
+    layers, traffic = work.config.model.layers * slices, work.traffic(width)
+    compiled = compiled and runtime.compile != "off"
+    kernels: float = KERNELS + LAYER_KERNELS * layers
+    if not compiled or gpu.capability < FUSED_SINCE:
+        kernels += UNFUSED_KERNELS * layers
+        traffic += UNFUSED_PASSES * layers * work.places * work.config.model.dim * width
     least = KERNEL_LAUNCH if runtime.graph_steps else EAGER_KERNEL
-    if runtime.compile == "off":
+    if not compiled:
         kernels *= UNCOMPILED
     return (
         work.flop / (peak * 1e12 * MATRIX)
-        + work.traffic(width) / (gpu.bandwidth * 1e9 * MEMORY)
+        + traffic / (gpu.bandwidth * 1e9 * MEMORY)
         + kernels * least
     )
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from launch.contract.image import PUBLIC, Image
 from launch.contract.offer import Need, Offer
 from launch.pricing import gpus
 from launch.pricing.budget import HOUR
-from launch.pricing.forecast import Forecast, Measured, forecast
+from launch.pricing.forecast import Forecast, Measured, forecast, start_s
 from launch.pricing.workload import Workload
 from mimir.config import Config
 from mimir.errors import MimirError, StoreError
@@ -99,7 +100,11 @@ def collect(
 
 
 def rank(
-    offers: Iterable[Offer], config: Config, steps: int, store: Store | None = None
+    offers: Iterable[Offer],
+    config: Config,
+    steps: int,
+    store: Store | None = None,
+    image: Image = PUBLIC,
 ) -> list[Ranked]:
     """The offers that can take so many more steps, by expected total cost.
 
@@ -112,7 +117,7 @@ def rank(
         known = measured.find(config, store)
     except StoreError:
         known = measured.find(config)
-    return judge(offers, Workload.of_steps(config, steps), known)[0]
+    return judge(offers, Workload.of_steps(config, steps), known, image=image)[0]
 
 
 def judge(
@@ -120,7 +125,7 @@ def judge(
     work: Workload,
     measured: Mapping[str, Measured] | None = None,
     *,
-    since: tuple[int, int] = gpus.IMAGE_SINCE,
+    image: Image = PUBLIC,
 ) -> tuple[list[Ranked], list[LeftOut]]:
     """The offers by expected total cost, and those that cannot take the run.
 
@@ -129,15 +134,18 @@ def judge(
 
     Args:
         measured: step times by canonical name (launch/pricing/measured.py).
-        since: the oldest compute capability that what runs there can use.
+        image: what runs there; it decides which GPUs it can use, and how fast.
     """
     ranked: list[Ranked] = []
     left: list[LeftOut] = []
     # Without a model of the GPU nothing checks what machines reported of it: do not spend by that.
     safe = {n: one for n, one in (measured or {}).items() if not one.reported or gpus.get(n)}
     for offer in offers:
-        what = forecast(work, offer.gpu, safe, memory_gb=offer.memory_gb)
-        why = _unfit(offer, what, since)
+        what = forecast(
+            work, offer.gpu, safe, memory_gb=offer.memory_gb, start_s=start_s(image),
+            compiled=image.compiles,
+        )  # fmt: skip
+        why = _unfit(offer, what, image.since)
         if what is None or why:
             left.append(LeftOut(offer, why))
             continue

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from launch.contract import image
 from launch.contract.errors import AuthFailed, NoCapacity, ProviderError
 from launch.contract.offer import Need
 from launch.pricing import budget
@@ -111,22 +112,23 @@ def ask(store: Store, plan: Plan, config: Config, steps: int) -> Market:
     from launch.pricing import forecast, market
     from launch.pricing.workload import Workload  # with numpy, which most commands do without
 
-    work = Workload.of_steps(config, steps)
+    work, starts = Workload.of_steps(config, steps), image.wanted(plan.image)
     need = Need(
         memory_gb=forecast.need_gb(work),
         gpus=plan.gpus,
         max_price=plan.limits.max_price or float("inf"),
         spot=plan.spot,
+        cuda=starts.cuda,
     )
     had, problems = market.collect([cloud.cloud for cloud in clouds], need)
     if not had:
         _must_be_large_enough(work, plan.gpus)
     # A provider may know a GPU by a name that only its memory tells apart.
     had = [o for o in had if (not plan.gpus or o.gpu in plan.gpus) and o.price <= need.max_price]
-    ranked = market.rank(had, config, steps, store)
-    sentences = [problem.sentence for problem in problems]
+    ranked = market.rank(had, config, steps, store, image=starts)
+    sentences = [problem.sentence for problem in problems] + ([starts.note] if starts.note else [])
     if had and not ranked:
-        sentences += sorted({one.why for one in market.judge(had, work)[1]})[:3]
+        sentences += sorted({one.why for one in market.judge(had, work, image=starts)[1]})[:3]
     keyless = [problem for problem in problems if problem.exit_code == BAD_CONFIG]
     return Market(tuple(ranked), tuple(sentences), len(keyless) == len(clouds), need.memory_gb)
 

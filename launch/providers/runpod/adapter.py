@@ -34,8 +34,6 @@ STATES = {
     "ERROR": State.BROKEN,
     "TERMINATED": State.GONE,
 }
-CUDA = "12.0"
-"""Least CUDA of a host's driver: images with any CUDA 12 start on it."""
 LEAST_DISK_GB = 20
 """Smaller disks were refused for some pods."""
 DISK = 0.10 / 730
@@ -158,7 +156,7 @@ class RunPod(Adapter):
     def _offers(self, cloud: str, need: Need) -> Iterator[Offer]:
         params = {
             "include": "AVAILABILITY", "product": "POD", "count": 1, "cloud": cloud,
-            "minCudaVersion": CUDA,
+            "minCudaVersion": f"{need.cuda}",
         }  # fmt: skip
         answer = self._http.read("GET", "/v2/catalog/gpus", params=params)
         rows = answer.get("gpus") if isinstance(answer, dict) else None
@@ -166,7 +164,7 @@ class RunPod(Adapter):
             raise ProviderError("RunPod answered its catalogue without GPUs in it: ask again")
         disk = max(need.disk_gb, LEAST_DISK_GB) * DISK
         for row in rows:
-            offer = _offer(row, cloud, disk)
+            offer = _offer(row, cloud, disk, f"{need.cuda}")
             if (
                 offer is not None
                 and offer.memory_gb >= need.memory_gb
@@ -205,7 +203,7 @@ def _order(offer: Offer, boot: ContainerSpec, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "image": boot.image,
-        "gpu": {"id": offer.key["gpu"], "count": 1, "minCudaVersion": CUDA},
+        "gpu": {"id": offer.key["gpu"], "count": 1, "minCudaVersion": offer.key["cuda"]},
         "cloud": offer.key["cloud"],
         "disk": max(boot.disk_gb, LEAST_DISK_GB),
         # A plain string replaces docker's CMD and is given to the image's ENTRYPOINT, whatever
@@ -215,8 +213,11 @@ def _order(offer: Offer, boot: ContainerSpec, name: str) -> dict[str, Any]:
     }
 
 
-def _offer(row: Any, cloud: str, disk: float) -> Offer | None:
-    """A row of the catalogue as an offer of this cloud; None if there is none now."""
+def _offer(row: Any, cloud: str, disk: float, cuda: str) -> Offer | None:
+    """A row of the catalogue as an offer of this cloud; None if there is none now.
+
+    cuda: that the host's driver must know.
+    """
     try:
         price = float(row["price"][CLOUDS[cloud]])
         memory = float(row["memory"])
@@ -233,7 +234,7 @@ def _offer(row: Any, cloud: str, disk: float) -> Offer | None:
             provider="runpod", id=f"{row['id']}/{cloud}",
             gpu=gpus.canonical(row["id"], memory), memory_gb=memory, price=price + disk,
             region=", ".join(sorted({place.split("-")[0] for place in places})),
-            place=cloud, key={"gpu": row["id"], "cloud": cloud},
+            place=cloud, key={"gpu": row["id"], "cloud": cloud, "cuda": cuda},
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError):
         return None  # a row of a kind to come hides no other

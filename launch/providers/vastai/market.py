@@ -14,8 +14,6 @@ from launch.contract.offer import Need, Offer
 from launch.pricing import gpus
 from launch.providers.vastai.errors import number, real
 
-CUDA = 12.8
-"""What the image's torch is built for (payload/container.py); a host's driver must know it."""
 RELIABILITY = 0.95
 """The least share of time, as the service measures it, that a host was there."""
 DOWN_MBIT = 100.0
@@ -47,7 +45,7 @@ def search(need: Need) -> dict[str, Any]:
         "gpu_arch": {"eq": "nvidia"},
         "cpu_arch": {"eq": "amd64"},
         "reliability": {"gte": RELIABILITY},
-        "cuda_max_good": {"gte": CUDA},
+        "cuda_max_good": {"gte": need.cuda},
         "inet_down": {"gte": DOWN_MBIT},
         "disk_space": {"gte": _disk(need)},
         "duration": {"gte": max(need.hours, 1.0) * 3600.0},

@@ -18,6 +18,7 @@ import pytest
 
 from launch.contract import deadlines
 from launch.contract.cloud import ContainerSpec
+from launch.contract.image import PUBLIC
 from launch.contract.provider import AttemptSpec
 from launch.payload import container as boot
 from launch.payload import wheel
@@ -284,7 +285,7 @@ def test_without_a_key_of_its_own_it_just_ends(machine: Machine, store: Store) -
 def test_what_a_service_takes(store: Store) -> None:
     spec = AttemptSpec(store.url, "run", 1, store.now() + 3600, {"LANG": "C"})
     made = boot.of(store, spec, "https://s3/_keys/x?sig=y", {"url": "u"})
-    assert made.image == boot.PUBLIC_IMAGE
+    assert made.image == PUBLIC.name
     assert len(made.command[-1]) < 1000
     assert "\n" not in made.command[-1]
     assert made.env["LANG"] == "C"

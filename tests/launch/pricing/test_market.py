@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from launch.contract import image
 from launch.contract.errors import AuthFailed
 from launch.contract.offer import Need, Offer
 from launch.pricing import market as offers
-from launch.pricing.forecast import Measured
+from launch.pricing.forecast import COMPILER, Measured
 from launch.pricing.market import EVICTED_EVERY, collect, judge, rank
 from launch.pricing.workload import GUIDE_ROWS, Workload
 from mimir.config import load_preset
@@ -116,7 +117,7 @@ def test_what_cannot_take_the_run_is_left_out_with_a_reason() -> None:
             offer("3", "V100", 0.1, 32), offer("4", "A100 80GB", 1.0, 80), offer("5", "", 0.1, 64),
         ],
         wide,
-        since=(7, 5),
+        image=image.of("ghcr.io/me/mimir:1"),
     )  # fmt: skip
     assert [r.offer.id for r in ranked] == ["4"]
     reasons = {one.offer.id: one.why for one in left}
@@ -126,6 +127,17 @@ def test_what_cannot_take_the_run_is_left_out_with_a_reason() -> None:
     assert "7.0) is too old" in reasons["3"]
     assert "without a name" in reasons["5"]
     assert [r.offer.id for r in judge([offer("3", "V100", 0.1, 32)], wide)[0]]
+
+
+def test_an_image_without_a_compiler_is_reckoned_as_slower() -> None:
+    """And one where it has to be installed as starting later."""
+    had = [offer("1", "RTX 4090", 0.5)]
+    names = ("mine/mimir:1", image.PUBLIC.name, "theirs:1")
+    ours, public, unknown = (judge(had, LARGE, image=image.of(name))[0][0] for name in names)
+    assert public.hours - ours.hours == pytest.approx(COMPILER / 3600)
+    assert unknown.forecast.step_s > 1.1 * ours.forecast.step_s
+    assert unknown.forecast.source == "model, without a compiler"
+    assert unknown.cost > ours.cost
 
 
 def test_rank_by_steps_left() -> None:

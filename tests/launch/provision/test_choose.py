@@ -102,6 +102,19 @@ def test_where_a_machine_broke_is_taken_last(desk: Desk) -> None:
     assert [choice.offer.place for choice in found.choices if choice.offer] == ["B", "C", "A"]
 
 
+def test_an_image_chooses_its_machines_and_an_unknown_one_is_told(desk: Desk) -> None:
+    desk.cloud.market = [offer(0.1, "A", gpu="V100"), offer(0.5, "B")]
+
+    def places(image: str) -> tuple[list[str], str]:
+        plan = Plan(("runpod",), Limits(), image=image)
+        market = choose.ask(desk.store, plan, CONFIG, STEPS)
+        return [r.offer.place for r in market.ranked], "; ".join(market.problems)
+
+    assert places("") == (["A", "B"], "")
+    assert places("me/mimir:1") == (["B"], "")
+    assert "nothing is known of the image theirs:2" in places("theirs:2")[1]
+
+
 def test_so_many_are_tried(desk: Desk) -> None:
     desk.cloud.market = [offer(0.5 + n / 10, str(n)) for n in range(20)]
     found = find(desk, Limits())
