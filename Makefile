@@ -66,7 +66,7 @@ test-loaded: $(VENV)/installed
 	tests/loaded.sh $(BUSY) $(MAKE) --no-print-directory test-most
 
 test-long: $(VENV)/installed
-	$(RUN) -m pytest -m long
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m long -n $(TEST_JOBS) --dist worksteal
 
 test-gpu: $(VENV)/installed
 	MIMIR_REQUIRE_GPU=1 $(RUN) -m pytest tests/e2e/test_gpu.py tests/training/test_capture.py

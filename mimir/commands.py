@@ -283,7 +283,7 @@ def evaluate(
     run: str = "",
     model: str = "",
     data: str = "",
-    repeats: int = 4,
+    repeats: int = 12,
     samples: int = 1000,
     store: str = "",
     json: bool = False,
@@ -302,7 +302,7 @@ def evaluate(
     Example:
         python -m mimir evaluate --run demo
     """
-    from mimir.output.evaluation import measure
+    from mimir.output.evaluation import measure, table
 
     cli.check_count("repeats", repeats, 1, 1000)
     cli.check_count("samples", samples, 0, MOST_PEPTIDES)
@@ -311,18 +311,7 @@ def evaluate(
     if json:
         print(json_text.dumps(figures, indent=2))
         return
-    print(f"{opened.source}")
-    print(f"{'nats per residue':<34}{'model':>9}{'composition':>13}{'order-2':>9}{'peptides':>10}")
-    for name, row in figures["nelbo"].items():
-        marks = [row[key] for key in ("model", "composition", "markov2")]
-        shown = [f"{mark:.4f}" if mark is not None else "–" for mark in marks]
-        print(f"{name:<34}{shown[0]:>9}{shown[1]:>13}{shown[2]:>9}{row['peptides']:>10,}")
-    if samples:
-        found = figures["samples"]
-        print(
-            f"{found['drawn']} samples: {found['valid']:.1%} valid, {found['unique']:.1%} unique, "
-            f"{found['novel']:.1%} not in the training data"
-        )
+    print(table(figures))
 
 
 def _peptides_of(run: str, data: str, store: str, opened: "Opened") -> "Peptides":

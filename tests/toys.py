@@ -8,7 +8,7 @@ import torch
 from mimir.config import Config
 from mimir.data.alphabet import N_STANDARD
 from mimir.data.baselines import Baseline, Baselines
-from mimir.data.pack import TRAIN
+from mimir.data.pack import KNOWN, TRAIN, VALIDATION
 from mimir.data.peptides import Peptides
 from mimir.model.batch import DeviceData
 from mimir.training.engine import Engine
@@ -31,21 +31,22 @@ def config(**settings: Any) -> Config:
 
 
 def peptides(rows: int = 100, lengths: list[int] | None = None) -> Peptides:
-    """Random peptides, every third a pair, every tenth held out."""
+    """Random peptides, every third a pair, every tenth held out; all targets are known."""
     random = np.random.default_rng(5)
     size = np.array(lengths) if lengths is not None else random.integers(4, 21, rows)
     rows = len(size)
     labels = (np.arange(rows) % 3 == 0).astype(np.uint8)
     targets = np.where(labels == 1, random.integers(0, TARGETS, rows), -1).astype(np.int16)
+    held = np.where(labels == 1, KNOWN, VALIDATION)
     mark = Baseline(uniform=2.9957, unigram=2.9, markov2=2.89, residues=100)
     return Peptides(
         tokens=random.integers(0, N_STANDARD, int(size.sum())).astype(np.uint8),
         offsets=np.concatenate([[0], np.cumsum(size)]).astype(np.int32),
         labels=labels,
         targets=targets,
-        split=(np.arange(rows) % 10 == 9).astype(np.uint8),
+        split=np.where(np.arange(rows) % 10 == 9, held, TRAIN).astype(np.uint8),
         vocabulary=tuple(f"P{number:05d}" for number in range(TARGETS)),
-        baselines=Baselines(mark, mark),
+        baselines=Baselines(mark, mark, mark),
         digest="d" * 64,
         source="c" * 64,
     )

@@ -7,7 +7,8 @@
 
     proteins, pairs, windows   read by build: FASTA, known pairs, windows drawn from proteins
     table, sidecar             the CSV as arrays, and the groups that lie beside it
-    groups, keys, split        which rows belong together, found by k-mers; what is held out
+    groups, keys               which background rows belong together, found by k-mers
+    similar, split             which peptides are near copies; what is held out, and what left out
     baselines                  what simple models reach on the held-out rows
     alphabet                   letters and token ids
     draw                       random numbers that no version of numpy changes

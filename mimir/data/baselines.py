@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.data.alphabet import N_LETTERS, N_STANDARD
+from mimir.data.split import KNOWN, TRAIN, VALIDATION
 from mimir.runs.figures import Figure
 from mimir.runs.ranges import Measure, Size
 
@@ -37,14 +38,17 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Baselines:
-    """Of the background and of the pairs; None where train or validation has no such rows."""
+    """Of the background, the pairs of unseen and those of known targets; None where train or
+    validation has no such rows."""
 
     background: Baseline | None
     pairs: Baseline | None
+    known: Baseline | None
 
     def of(self, figure: Figure) -> Baseline | None:
         """What stands beside a held-out figure; None if nothing does."""
-        return {"background": self.background, "pairs": self.pairs}.get(figure.baseline)
+        kinds = {"background": self.background, "pairs": self.pairs, "known": self.known}
+        return kinds.get(figure.baseline)
 
     def as_json(self) -> dict[str, Any]:
         """The same as a JSON object."""
@@ -60,7 +64,7 @@ def measure(
     """Baselines of N peptides.
 
     Background: fitted on the training background, evaluated on the validation background.
-    Pairs: fitted on the training pairs, evaluated on the validation pairs.
+    Pairs: fitted on the training pairs, evaluated on those of either validation set.
 
     uniform   ln 20
     unigram   the composition, over all 25 letters, with ALPHA added to each count
@@ -71,8 +75,8 @@ def measure(
               few for that: theirs is smoothed by the background's markov2, each letter weighed by
               how much more frequent it is in pairs.
 
-    `tokens` uint8 [R], `offsets` [N + 1], `labels` and `split` uint8 [N] (0 = background;
-    0 = train, 1 = validation).
+    `tokens` uint8 [R], `offsets` [N + 1], `labels` (0: background) and `split` (as `split_rows`)
+    uint8 [N].
     """
     lengths = np.diff(offsets)
     position = np.arange(len(tokens)) - np.repeat(offsets[:-1], lengths)
@@ -82,17 +86,21 @@ def measure(
     label, held = np.repeat(labels, lengths), np.repeat(split, lengths)
 
     def counts(kind: int) -> NDArray[np.float64] | None:
-        fit = (held == 0) & (label == kind)
+        fit = (held == TRAIN) & (label == kind)
         return _counts(tokens[fit], context[fit]) if fit.any() else None
 
-    def judged(kind: int, model: "_Model | None") -> Baseline | None:
-        judge = (held == 1) & (label == kind)
+    def judged(kind: int, part: int, model: "_Model | None") -> Baseline | None:
+        judge = (held == part) & (label == kind)
         return model.judge(tokens[judge], context[judge]) if model and judge.any() else None
 
     background, pairs = counts(0), counts(1)
     prior = None if background is None else _Model.of(background)
     told = None if pairs is None else _Model.of(pairs, prior)
-    return Baselines(background=judged(0, prior), pairs=judged(1, told))
+    return Baselines(
+        background=judged(0, VALIDATION, prior),
+        pairs=judged(1, VALIDATION, told),
+        known=judged(1, KNOWN, told),
+    )
 
 
 def _counts(tokens: NDArray[np.uint8], context: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mimir.atomic_file import OutFile
 from mimir.data import draw, files, sidecar
 from mimir.data.alphabet import BYTE_OF_ID, encode
-from mimir.data.groups import pair_groups, protein_clusters, renumbered
+from mimir.data.groups import protein_clusters, renumbered
 from mimir.data.keys import NO_KEYS, Keys, window_keys
 from mimir.data.pairs import read_pairs
 from mimir.data.progress import Progress
@@ -103,13 +103,11 @@ def build(
 
         at.stage("grouping rows")
         targets = sorted({target for _, target in known.rows})
-        index = {target: i for i, target in enumerate(targets)}
-        codes = np.array([index[target] for _, target in known.rows], dtype=np.int64)
-        groups_of_pairs = renumbered(pair_groups(positives, codes))
         starts = np.concatenate([of_human.starts, of_viral.starts + len(first.tokens)])
         owner = np.searchsorted(proteins.offsets, starts, side="right") - 1
-        groups_of_background = renumbered(cluster[owner]) + groups_of_pairs.max() + 1
-        group = np.concatenate([groups_of_pairs, groups_of_background]).astype(np.int32)
+        # Pairs have no group here: `split` looks at their targets and letters.
+        of_pairs = np.zeros(len(known.rows), dtype=np.int32)
+        group = np.concatenate([of_pairs, renumbered(cluster[owner])])
 
         at.stage("writing the CSV")
         lengths = np.concatenate([of_human.lengths, of_viral.lengths])

@@ -128,7 +128,8 @@ def pack(
         path: the CSV; a sidecar beside it is used if it belongs to this content.
         out: the file to write, `-` for standard output.
         validation: part of the background rows to hold out.
-        validation_pairs: part of the pairs to hold out.
+        validation_pairs: part of the pairs to hold out as whole targets, and of those that are
+            left as clusters of similar peptides.
         seed: another seed holds out other rows.
         json: print the result as JSON.
     """
@@ -151,14 +152,23 @@ def pack(
     )
     print(
         f"  validation  {counts['validation_background']:,} background, "
-        f"{counts['validation_pairs']:,} pairs",
+        f"{counts['validation_pairs']:,} pairs of unseen targets, "
+        f"{counts['validation_known']:,} of known ones",
         file=to,
     )
+    print(
+        f"  left out    {counts['left_out_background']:,} background, "
+        f"{counts['left_out_pairs']:,} pairs that resemble held-out pairs",
+        file=to,
+    )
+    if info.note:
+        print(f"  note: {info.note}", file=to)
     by = "protein clusters" if info.grouping == "sidecar" else "shared 7-mers (no sidecar)"
     print(f"  held out    whole groups, by {by}", file=to)
     for name, baseline in (
         ("background", info.baselines.background),
-        ("pairs", info.baselines.pairs),
+        ("pairs of unseen targets", info.baselines.pairs),
+        ("pairs of known targets", info.baselines.known),
     ):
         print(f"  yardsticks  {name}: {_shown(baseline)}", file=to)
     print(f"  sha256      {info.digest}", file=to)

@@ -17,6 +17,9 @@ VIRAL = 2 << 8
 ROW_ORDER = 3 << 8
 SPLIT_BACKGROUND = 4 << 8
 SPLIT_PAIRS = 5 << 8
+SPLIT_PEPTIDES = 6 << 8
+BOOTSTRAP = 7 << 8
+OTHER_TARGETS = 8 << 8
 
 
 class Draws:

@@ -1,13 +1,13 @@
 """Groups rows that belong together, so a split by group does not leak.
 
-Three groupings, all of them connected components: proteins that share a 12-mer, background
-windows that share a 7-mer (for a CSV without a sidecar), pairs that share a target or a peptide.
+Two groupings of background windows, both connected components: proteins that share a 12-mer, and
+for a CSV without a sidecar windows that share a 7-mer. Pairs: see `similar` and `split`.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mimir.data.keys import Keys, kmers
+from mimir.data.keys import kmers
 
 # Over 10.5 million residues of human and viral proteins the largest cluster at k = 12 holds
 # 14 % of the residues, and 3.2 % (751 proteins, mostly zinc fingers) once k-mers of fewer than
@@ -19,10 +19,6 @@ PROTEIN_DISTINCT = 5
 # Of 999,882 windows of those proteins (about one per 10 residues) 9.2 % fall into the largest
 # component at k = 7.
 WINDOW_K = 7
-
-# A component of targets and peptides that holds more than this part of all pairs could go to
-# neither side of a split; it is then cut into its targets.
-LARGEST_PAIR_PART = 0.25
 
 
 def components(
@@ -77,32 +73,6 @@ def window_groups(tokens: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDAr
     than 7 letters, and homologues, may fall on both sides of a split.
     """
     return _linked_by_kmers(tokens, offsets, WINDOW_K, 1)
-
-
-def pair_groups(peptides: Keys, targets: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Group of each pair (the index of its first member), int64 [N].
-
-    Pairs that share a target or a peptide are together. A component of more than a quarter of
-    the pairs is cut into its targets instead; a peptide of several of those targets may then
-    stand on both sides of a split. Nothing is dropped. `targets` integer [N].
-    """
-    count = len(targets)
-    rows = np.arange(count, dtype=np.int64)
-    first_of_target = _first_equal(targets)
-    label = components(
-        count,
-        np.concatenate([rows, rows]),
-        np.concatenate([first_of_target, peptides.groups()]),
-    )
-    size = np.bincount(label, minlength=count)
-    too_large = size[label] > LARGEST_PAIR_PART * count
-    return np.where(too_large, first_of_target, label)
-
-
-def _first_equal(values: NDArray[np.integer]) -> NDArray[np.int64]:
-    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
-    firsts: NDArray[np.int64] = first.astype(np.int64)[inverse]
-    return firsts
 
 
 def renumbered(labels: NDArray[np.integer]) -> NDArray[np.int32]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mimir.data import files
 from mimir.data.alphabet import LETTERS, MAX_LENGTH, MIN_LENGTH, N_LETTERS
 from mimir.data.baselines import Baselines
-from mimir.data.split import TRAIN
+from mimir.data.split import KNOWN, LEFT_OUT, TRAIN
 from mimir.errors import BadInput, Corrupt
 from mimir.runs import codec
 from mimir.runs.ranges import Measure, Size
@@ -55,7 +55,7 @@ class Peptides:
 
     `tokens` uint8 [R] (letters only, no mask), `offsets` int32 [N + 1], `labels` uint8 [N]
     (0 background, 1 pair), `targets` int16 [N] (index into `vocabulary`, -1 for background),
-    `split` uint8 [N] (0 train, 1 validation). `digest` is the SHA-256 (hex) of the packed file,
+    `split` uint8 [N] (as `split.split_rows`). `digest` is the SHA-256 (hex) of the packed file,
     `source` that of the CSV it was packed from.
     """
 
@@ -93,7 +93,7 @@ class Peptides:
         return rows[np.arange(count) * len(rows) // max(1, count)]
 
     def subset(self, split: int, label: int | None = None) -> NDArray[np.int64]:
-        """Rows of a split (TRAIN or VALIDATION), of one label if given; ascending, int64 [n]."""
+        """Rows of a part (see `split`), of one label if given; ascending, int64 [n]."""
         chosen = self.split == split
         if label is not None:
             chosen &= self.labels == label
@@ -168,8 +168,11 @@ def _wrong(tensors: dict[str, NDArray[Any]], vocabulary: int) -> str:
         return f"peptides have {lengths.min()} to {lengths.max()} letters"
     if tokens.max() >= N_LETTERS:
         return f"token {tokens.max()} is no letter"
-    if labels.max() > 1 or tensors["split"].max() > 1:
-        return "labels and split must be 0 or 1"
+    split = tensors["split"]
+    if labels.max() > 1 or split.max() > LEFT_OUT:
+        return f"labels must be 0 or 1, and split from 0 to {LEFT_OUT}"
+    if (labels[split == KNOWN] != 1).any():
+        return "background is among the held-out pairs"
     targets = tensors["targets"]
     if targets.min() < -1 or targets.max() >= vocabulary:
         return f"targets run from {targets.min()} to {targets.max()}, names are {vocabulary}"

@@ -1,40 +1,96 @@
-"""Chooses the rows held out for validation: whole groups, by a hash of seed and group."""
+"""Chooses the rows that are not trained on, by a hash of seed and group.
+
+Of the background whole groups are held out. Of the pairs two sets are: all pairs of some targets,
+which a model then does not know; and, among the others, whole clusters of similar peptides, so that
+a model knows the target and not the peptide. What is left in training resembles neither.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mimir.data.draw import SPLIT_BACKGROUND, SPLIT_PAIRS, Draws
+from mimir.data import similar
+from mimir.data.draw import SPLIT_BACKGROUND, SPLIT_PAIRS, SPLIT_PEPTIDES, Draws
+from mimir.data.similar import Peptide
 
 TRAIN = 0
 VALIDATION = 1
+"""Held-out background, and the pairs of targets that are not trained."""
+KNOWN = 2
+"""Held-out pairs of targets that are trained."""
+LEFT_OUT = 3
+"""Neither trained on nor held out: near copies of held-out pairs, and windows that overlap them."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """background: part of the rows (0..1) to hold out. pairs: part of them that is all there is of
+    unseen targets, and of the rest those of known ones."""
+
+    background: float
+    pairs: float
 
 
 def split_rows(
-    groups: NDArray[np.int32],
+    peptides: Peptide,
     labels: NDArray[np.uint8],
-    background: float,
-    pairs: float,
+    targets: NDArray[np.integer],
+    groups: NDArray[np.int32],
+    parts: Parts,
     seed: int,
 ) -> NDArray[np.uint8]:
-    """TRAIN or VALIDATION for each row, uint8 [N]; no group is in both.
+    """TRAIN, VALIDATION, KNOWN or LEFT_OUT for each row, uint8 [N].
 
-    `background` and `pairs` are the parts (0..1) of the rows of label 0 and 1 to hold out.
-    `groups` int32 [N], `labels` uint8 [N]. A group counts per label; groups of background and
-    pairs should have different numbers.
+    Args:
+        peptides: the rows, N.
+        labels: uint8 [N], 1 for pairs.
+        targets: integer [N], of pairs.
+        groups: int32 [N], of background rows, from 0: none is both in training and held out.
     """
     split = np.full(len(labels), TRAIN, dtype=np.uint8)
-    for label, part, purpose in ((0, background, SPLIT_BACKGROUND), (1, pairs, SPLIT_PAIRS)):
-        rows = np.flatnonzero(labels == label)
-        if len(rows):
-            held = _held_out(groups[rows], round(part * len(rows)), Draws(seed, purpose))
-            split[rows[held]] = VALIDATION
+    background, pairs = np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)
+    if len(background):
+        wanted = round(parts.background * len(background))
+        held = _held_out(groups[background], wanted, Draws(seed, SPLIT_BACKGROUND))
+        split[background[held]] = VALIDATION
+    if len(pairs):
+        split[pairs] = _split_pairs(peptides.take(pairs), targets[pairs], parts.pairs, seed)
+        held_pairs = peptides.take(pairs[np.isin(split[pairs], (VALIDATION, KNOWN))])
+        trained = background[split[background] == TRAIN]
+        overlaps = similar.shares_word(peptides.take(trained), held_pairs)
+        split[trained[overlaps]] = LEFT_OUT
     return split
 
 
-def _held_out(groups: NDArray[np.int32], wanted: int, draws: Draws) -> NDArray[np.bool_]:
+def _split_pairs(
+    peptides: Peptide, targets: NDArray[np.integer], part: float, seed: int
+) -> NDArray[np.uint8]:
+    wanted = round(part * len(targets))
+    split = np.full(len(targets), TRAIN, dtype=np.uint8)
+    if not wanted:
+        return split
+    split[_held_out(targets, wanted, Draws(seed, SPLIT_PAIRS))] = VALIDATION
+    seen = np.flatnonzero(split == TRAIN)
+    # Peptides in an order of their own, so that it does not matter in which the rows come.
+    distinct, which = np.unique(peptides.letters[seen], axis=0, return_inverse=True)
+    lengths = (distinct < similar.END).sum(axis=1)
+    cluster = similar.clusters(Peptide(distinct, lengths))[which.reshape(-1)]
+    wanted = round(part * len(seen))
+    split[seen[_held_out(cluster, wanted, Draws(seed, SPLIT_PEPTIDES))]] = KNOWN
+    left = np.flatnonzero(split == TRAIN)
+    copies = similar.resembles(peptides.take(left), peptides.take(split != TRAIN))
+    split[left[copies]] = LEFT_OUT
+    # A target of which nothing is left to be trained is unseen after all.
+    trained = np.unique(targets[split == TRAIN])
+    split[(split == KNOWN) & ~np.isin(targets, trained)] = VALIDATION
+    return split
+
+
+def _held_out(groups: NDArray[np.integer], wanted: int, draws: Draws) -> NDArray[np.bool_]:
     """True for the rows of whole groups that together make at most `wanted` rows.
 
-    Groups are taken in the order of their hash; one that no longer fits stays in train.
+    Groups are taken in the order of their hash; one that no longer fits is not held out.
     """
     numbers, sizes = np.unique(groups, return_counts=True)
     # Word i of the stream belongs to group number i, whatever other groups there are.
@@ -48,4 +104,5 @@ def _held_out(groups: NDArray[np.int32], wanted: int, draws: Draws) -> NDArray[n
         if size <= left:
             chosen[number] = True
             left -= size
-    return chosen[groups]
+    held: NDArray[np.bool_] = chosen[groups]
+    return held

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from mimir.data.pack import Peptides
+from mimir.output import target_gain
 from mimir.output.model_file import Opened
 from mimir.output.quality import Quality, known_in
 from mimir.output.sampling import Draw, sample
@@ -14,10 +15,8 @@ from mimir.training.figures import MEASURES, HeldOut
 
 
 def measure(opened: Opened, peptides: Peptides, repeats: int, samples: int) -> dict[str, Any]:
-    """NELBO of every held-out peptide, in nats per residue, and the quality of samples.
-
-    Pairs are measured with their own targets and with shuffled ones.
-    """
+    """NELBO of every held-out peptide, in nats per residue, what a target is worth, and the
+    quality of samples."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = opened.model.to(device)
     held = HeldOut.of(peptides, device, len(peptides))
@@ -33,6 +32,8 @@ def measure(opened: Opened, peptides: Peptides, repeats: int, samples: int) -> d
             "peptides": found.peptides,
         }
     result: dict[str, Any] = {"model": opened.source, "repeats": repeats, "nelbo": rows}
+    gain = target_gain.measure(held, model, timesteps, repeats)
+    result["target"] = None if gain is None else asdict(gain)
     if samples:
         lengths = opened.vocabulary.lengths
         label = 1 if any(lengths.interacting) else 0
@@ -41,3 +42,39 @@ def measure(opened: Opened, peptides: Peptides, repeats: int, samples: int) -> d
         quality = Quality.of(drawn, known_in(peptides))
         result["samples"] = {"drawn": len(drawn), **asdict(quality)}
     return result
+
+
+def table(figures: dict[str, Any]) -> str:
+    """What `measure` found, for people."""
+    lines = [figures["model"]]
+    lines.append(
+        f"{'nats per residue':<34}{'model':>9}{'composition':>13}{'order-2':>9}{'peptides':>10}"
+    )
+    for name, row in figures["nelbo"].items():
+        marks = [row[key] for key in ("model", "composition", "markov2")]
+        shown = [f"{mark:.4f}" if mark is not None else "–" for mark in marks]
+        lines.append(f"{name:<34}{shown[0]:>9}{shown[1]:>13}{shown[2]:>9}{row['peptides']:>10,}")
+    lines += _target_lines(figures["target"])
+    if found := figures.get("samples"):
+        lines.append(
+            f"{found['drawn']} samples: {found['valid']:.1%} valid, {found['unique']:.1%} unique, "
+            f"{found['novel']:.1%} not in the training data"
+        )
+    return "\n".join(lines)
+
+
+def _target_lines(found: dict[str, Any] | None) -> list[str]:
+    if found is None:
+        return ["what a target is worth: not measured, no pairs of two known targets are held out"]
+
+    def interval(key: str, form: str) -> str:
+        value, low, high = (found[key][name] for name in ("value", "low", "high"))
+        return f"{value:{form}} ({low:{form}} to {high:{form}})"
+
+    return [
+        f"what a target is worth, over {found['pairs']:,} pairs of {found['targets']:,} known "
+        "targets (in brackets: 95 % interval over targets)",
+        f"  with none instead of its own       {interval('gain', '+.4f')} nats per residue",
+        f"  with another's instead of its own  {interval('shuffled', '+.4f')} nats per residue",
+        f"  own preferred to another's         {interval('choices', '.1%')}; by chance 50 %",
+    ]

@@ -25,7 +25,7 @@ class Figure:
     colour: str
     """Of its line in the plot."""
     baseline: str = ""
-    """Whose baseline stands beside it: "background", "pairs", or "" for none."""
+    """Whose baseline stands beside it: a field of `Baselines`, or "" for none."""
     beside: str = ""
     """That baseline in the log, a format of its fields; "" if the log leaves it out."""
     status: str = ""
@@ -53,19 +53,36 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure(
         key="val_pairs",
-        name="pairs",
-        meaning="NELBO of pairs, each with its own target; none if that was not trained",
-        line="pairs {value:.4f},",
+        name="pairs of unseen targets",
+        meaning="NELBO of pairs whose target was not trained: none is told",
+        line="pairs of unseen targets {value:.4f}",
         colour="#2e7d32",
         baseline="pairs",
+        beside="(composition {unigram:.4f})",
     ),
     Figure(
-        key="val_pairs_shuffled",
-        name="pairs, shuffled targets",
-        meaning="NELBO of pairs of trained targets, each with the target of another pair",
-        line="with shuffled targets {value:.4f}",
+        key="val_known",
+        name="pairs of known targets",
+        meaning="NELBO of new peptides of trained targets, each with its own target",
+        line="of known targets {value:.4f},",
+        colour="#6a1b9a",
+        baseline="known",
+    ),
+    Figure(
+        key="val_known_shuffled",
+        name="known, shuffled targets",
+        meaning="the same, each with the target of another: above the own if the model knows it",
+        line="with shuffled targets {value:.4f},",
         colour="#c62828",
-        baseline="pairs",
+        baseline="known",
+    ),
+    Figure(
+        key="val_known_untold",
+        name="known, no target",
+        meaning="the same without a target: what it is above the own is what the target is worth",
+        line="with none {value:.4f}",
+        colour="#ef6c00",
+        baseline="known",
         beside="(composition {unigram:.4f})",
     ),
 )

@@ -1,17 +1,17 @@
 """Computes each of the held-out figures that `mimir.runs.figures` lists.
 
-Background peptides and pairs are measured apart; pairs also with shuffled targets. Matched
-below shuffled shows that the model uses the targets. It can only for targets that are trained
-too: where whole targets are held out, as `data pack` does, nothing is there to be shuffled.
+Background and pairs are measured apart, and of the pairs those of unseen targets, to which a model
+is told no target, and those of known targets. These are also measured with shuffled targets and
+with none: what lies between matched and untold is what the target is worth.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
-from mimir.data.pack import VALIDATION, Peptides
+from mimir.data.pack import KNOWN, VALIDATION, Peptides
 from mimir.model.batch import DeviceData
 from mimir.model.denoiser import Denoiser
 from mimir.model.objective import evaluate
@@ -23,21 +23,35 @@ class HeldOut:
 
     background: DeviceData
     pairs: DeviceData
+    """Of targets that are not trained: none is told."""
+    known: DeviceData
     shuffled: DeviceData
-    """The pairs of targets that are trained too, each with the target of another of them."""
+    """The known ones, each with the target of another of them."""
+    untold: DeviceData
+    """The known ones without a target."""
+
+    @property
+    def passes(self) -> int:
+        """Peptides that one pass over everything measures."""
+        return sum(len(getattr(self, field.name)) for field in fields(self))
 
     @staticmethod
     def of(peptides: Peptides, device: torch.device, rows: int) -> "HeldOut":
-        """At most `rows` of each label, spread over the data's order."""
-        chosen = [peptides.spread(VALIDATION, label, rows) for label in (0, 1)]
-        background, pairs = (DeviceData.of(peptides, each, device) for each in chosen)
-        known = chosen[1][peptides.trained_targets[peptides.targets[chosen[1]]]]
-        shuffled = DeviceData.of(peptides, known, device)
+        """At most `rows` of each kind, spread over the data's order."""
+
+        def chosen(part: int, label: int) -> DeviceData:
+            return DeviceData.of(peptides, peptides.spread(part, label, rows), device)
+
+        known = chosen(KNOWN, 1)
         # A rotation by half: another target, unless one target has more than half of the pairs.
-        order = torch.argsort(shuffled.targets, stable=True)
-        turned = shuffled.targets.clone()
-        turned[order] = shuffled.targets[order].roll(max(1, len(order) // 2))
-        return HeldOut(background, pairs, replace(shuffled, targets=turned))
+        order = torch.argsort(known.targets, stable=True)
+        turned = known.targets.clone()
+        turned[order] = known.targets[order].roll(max(1, len(order) // 2))
+        none = torch.full_like(known.targets, len(peptides.vocabulary))
+        return HeldOut(
+            chosen(VALIDATION, 0), chosen(VALIDATION, 1), known,
+            shuffled=replace(known, targets=turned), untold=replace(known, targets=none),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,7 +82,9 @@ def _nelbo(name: str) -> Measure:
 MEASURES: dict[str, Measure] = {
     "val": _nelbo("background"),
     "val_pairs": _nelbo("pairs"),
-    "val_pairs_shuffled": _nelbo("shuffled"),
+    "val_known": _nelbo("known"),
+    "val_known_shuffled": _nelbo("shuffled"),
+    "val_known_untold": _nelbo("untold"),
 }
 """By the figure's key."""
 

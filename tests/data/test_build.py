@@ -94,21 +94,13 @@ def test_letters_beyond_the_twenty_stay(inputs: SimpleNamespace) -> None:
     assert {"U", "X"} <= letters
 
 
-def test_groups_join_relatives_and_keep_pairs_apart_from_background(
-    inputs: SimpleNamespace,
-) -> None:
+def test_groups_join_relatives(inputs: SimpleNamespace) -> None:
     info, out = _build(inputs)
     group = sidecar.read(out, info.csv_sha256, ROWS)
     assert group is not None
     rows = _rows(out)
-    of_pairs = {int(g) for g, row in zip(group, rows, strict=True) if row[1] == "1"}
-    of_background = {int(g) for g, row in zip(group, rows, strict=True) if row[1] == "0"}
-    assert not of_pairs & of_background
-    by_target: dict[str, set[int]] = {}
-    for g, row in zip(group, rows, strict=True):
-        if row[2]:
-            by_target.setdefault(row[2], set()).add(int(g))
-    assert all(len(groups) == 1 for groups in by_target.values())
+    assert {int(g) for g, row in zip(group, rows, strict=True) if row[1] == "1"} == {0}
+    assert len({int(g) for g, row in zip(group, rows, strict=True) if row[1] == "0"}) > 50
     # Human 0 and 1 and viral 0 share a stretch: 100 proteins in 98 clusters.
     assert (info.proteins, info.clusters) == (100, 98)
     assert info.largest_cluster == pytest.approx(3 / 100, abs=1e-3)

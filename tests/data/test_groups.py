@@ -2,18 +2,12 @@ import numpy as np
 
 from mimir.data.alphabet import encode
 from mimir.data.draw import Draws
-from mimir.data.groups import components, pair_groups, protein_clusters, window_groups
-from mimir.data.keys import Keys, window_keys
+from mimir.data.groups import components, protein_clusters, window_groups
 
 
 def _flat(*sequences: str) -> tuple[np.ndarray, np.ndarray]:
     lengths = [len(sequence) for sequence in sequences]
     return encode("".join(sequences)), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-
-
-def _keys(*sequences: str) -> Keys:
-    tokens, offsets = _flat(*sequences)
-    return window_keys(tokens, offsets[:-1], np.diff(offsets))
 
 
 def test_components_equal_a_plain_search() -> None:
@@ -42,16 +36,3 @@ def test_proteins_cluster_by_a_shared_12mer_but_not_by_low_complexity() -> None:
 def test_windows_group_by_a_shared_7mer() -> None:
     tokens, offsets = _flat("ACDEFGH", "WACDEFGHW", "ACDEFG", "GGACDEFG", "WWWWACDEFGH")
     assert window_groups(tokens, offsets).tolist() == [0, 0, 2, 3, 0]
-
-
-def test_pairs_group_by_target_and_peptide() -> None:
-    # Rows 0-2 hang together through peptide AAAA; the rest are many, so nothing is too large.
-    words = ["AAAA", "CCCC", "AAAA"] + [f"DDD{letter}" for letter in "ACDEFGHIKLMN"]
-    targets = np.array([0, 0, 1, *range(2, 14)])
-    assert pair_groups(_keys(*words), targets).tolist() == [0, 0, 0, *range(3, 15)]
-
-
-def test_a_huge_component_of_pairs_is_cut_into_targets() -> None:
-    words = ["AAAA", "CCCC", "AAAA", "DDDD", "EEEE"]
-    targets = np.array([0, 0, 1, 2, 3])
-    assert pair_groups(_keys(*words), targets).tolist() == [0, 0, 2, 3, 4]

@@ -10,8 +10,9 @@ import pytest
 from mimir.data import files, sidecar
 from mimir.data.alphabet import decode
 from mimir.data.build import build
-from mimir.data.pack import TRAIN, VALIDATION, PackInfo, groups_of, load, pack
+from mimir.data.pack import KNOWN, TRAIN, VALIDATION, PackInfo, groups_of, load, pack
 from mimir.data.peptides import FORMAT, Peptides
+from mimir.data.split import LEFT_OUT
 from mimir.data.table import parse
 from mimir.errors import BadInput, Corrupt
 
@@ -61,12 +62,13 @@ def test_no_group_of_the_sidecar_is_on_both_sides(csv_path: Path) -> None:
     groups = sidecar.read(csv_path, peptides.source, len(peptides))
     assert groups is not None
     assert info.grouping == "sidecar"
-    sides = [set(groups[peptides.split == side].tolist()) for side in (TRAIN, VALIDATION)]
+    sides = [set(groups[peptides.subset(side, 0)].tolist()) for side in (TRAIN, VALIDATION)]
     assert sides[1]
     assert not sides[0] & sides[1]
     # 1000 background rows in groups of about ten, 40 pairs in groups of two.
     assert 90 <= info.counts["validation_background"] <= 100
     assert 6 <= info.counts["validation_pairs"] <= 8
+    assert sum(info.counts[f"validation_{kind}"] for kind in ("pairs", "known")) >= 7
 
 
 def test_without_a_sidecar_no_7mer_and_no_target_or_peptide_is_on_both_sides(
@@ -90,17 +92,21 @@ def test_without_a_sidecar_no_7mer_and_no_target_or_peptide_is_on_both_sides(
 
     assert words(VALIDATION)
     assert not words(TRAIN) & words(VALIDATION)
-    for key in (peptides.targets, np.array(texts)):
-        train, held = (set(key[peptides.subset(s, 1)].tolist()) for s in (TRAIN, VALIDATION))
-        assert held
-        assert not train & held
+    targets, named = peptides.targets, np.array(texts)
+    parts = (TRAIN, VALIDATION, KNOWN)
+    train, held, known = (set(targets[peptides.subset(part, 1)].tolist()) for part in parts)
+    assert held
+    assert not train & held
+    assert known <= train
+    train, held, known = (set(named[peptides.subset(part, 1)].tolist()) for part in parts)
+    assert not train & (held | known)
 
 
-def test_groups_by_sequence_have_disjoint_numbers() -> None:
+def test_groups_by_sequence_are_of_background() -> None:
     text = "sequence,label,target\nACDEFGH,0,\nMKVLW,1,P1\nWACDEFGHW,0,\nGGGG,1,P1\nWWWWW,0,\n"
     table = parse(text.encode())
     assert table is not None
-    assert groups_of(table).tolist() == [1, 0, 1, 0, 2]
+    assert groups_of(table).tolist() == [0, 0, 0, 0, 1]
 
 
 def test_sidecar_of_another_csv_is_refused(csv_path: Path) -> None:
@@ -151,8 +157,8 @@ def test_a_data_set_of_one_class_packs(tmp_path: Path) -> None:
 
 def test_subset(csv_path: Path) -> None:
     peptides = load(_pack(csv_path)[1])
-    both = np.concatenate([peptides.subset(TRAIN), peptides.subset(VALIDATION)])
-    assert sorted(both.tolist()) == list(range(len(peptides)))
+    parts = [peptides.subset(part) for part in (TRAIN, VALIDATION, KNOWN, LEFT_OUT)]
+    assert sorted(np.concatenate(parts).tolist()) == list(range(len(peptides)))
     pairs = peptides.subset(TRAIN, label=1)
     assert (peptides.labels[pairs] == 1).all()
     assert (peptides.split[pairs] == TRAIN).all()
@@ -177,9 +183,11 @@ def test_arrays_are_read_only_and_the_dataclass_frozen(csv_path: Path) -> None:
         ("offsets", np.array([0, 3, 8], dtype=np.int32), "peptides have 3 to 5 letters"),
         ("offsets", np.array([0, 8], dtype=np.int32), "2 offsets for 2 labels"),
         ("offsets", np.array([[0, 4, 8]], dtype=np.int32), "offsets is int32"),
-        ("labels", np.array([0, 2], dtype=np.uint8), "labels and split must be 0 or 1"),
+        ("labels", np.array([0, 2], dtype=np.uint8), "labels must be 0 or 1"),
         ("labels", np.array([0, 0], dtype=np.uint8), "a target without label 1"),
         ("split", np.array([0], dtype=np.uint8), "differ in length"),
+        ("split", np.array([0, 4], dtype=np.uint8), "split from 0 to 3"),
+        ("split", np.array([2, 0], dtype=np.uint8), "background is among the held-out pairs"),
         ("targets", np.array([-1, 1], dtype=np.int16), "targets run from -1 to 1"),
         ("extra", np.zeros(1, dtype=np.uint8), "it holds extra"),
     ],
@@ -207,7 +215,7 @@ def test_load_refuses_other_formats(tmp_path: Path, csv_path: Path) -> None:
         ({"alphabet": "ACDE"}, BadInput, again),
         ({"targets": [1]}, Corrupt, again),
         ({"yardsticks": {"background": None}}, Corrupt, again),
-        ({"yardsticks": {"background": {"x": 1}, "pairs": None}}, Corrupt, again),
+        ({"yardsticks": {"background": {"x": 1}, "pairs": None, "known": None}}, Corrupt, again),
     ):
         out.write_bytes(files.to_bytes(tensors, {**record, **change}))
         with pytest.raises(error, match=says):

@@ -3,7 +3,7 @@ import io
 from pathlib import Path
 
 from mimir.data import sample_path, sidecar
-from mimir.data.pack import load, pack
+from mimir.data.pack import TRAIN, VALIDATION, load, pack
 from mimir.data.verify import verify
 
 
@@ -34,7 +34,10 @@ def test_the_sample_packs_with_its_groups(tmp_path: Path) -> None:
     peptides = load(out)
     groups = sidecar.read(sample_path(), peptides.source, len(peptides))
     assert groups is not None
-    assert not set(groups[peptides.split == 0].tolist()) & set(groups[peptides.split == 1].tolist())
+    sides = [set(groups[peptides.subset(part, 0)].tolist()) for part in (TRAIN, VALIDATION)]
+    assert not sides[0] & sides[1]
+    # Of each kind there is enough to show whether the model knows its targets.
+    assert min(info.counts[f"validation_{kind}"] for kind in ("pairs", "known")) > 200
     background = info.baselines.background
     assert background is not None
     assert 2.8 < background.markov2 < background.unigram < background.uniform

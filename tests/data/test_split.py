@@ -1,44 +1,82 @@
 import numpy as np
 import pytest
 
+from mimir.data import similar
+from mimir.data.alphabet import N_STANDARD
 from mimir.data.draw import Draws
-from mimir.data.split import VALIDATION, split_rows
+from mimir.data.similar import Peptide
+from mimir.data.split import KNOWN, LEFT_OUT, TRAIN, VALIDATION, Parts, split_rows
+
+BACKGROUND, PAIRS = 1500, 400
 
 
-def _rows() -> tuple[np.ndarray, np.ndarray]:
-    background = Draws(1, 1).below(200, 3000)
-    pairs = Draws(1, 2).below(30, 300) + 200
-    groups = np.concatenate([background, pairs]).astype(np.int32)
-    return groups, (groups >= 200).astype(np.uint8)
+class Rows:
+    """Random peptides; each fifth pair is a near copy of the one before, of another target."""
+
+    def __init__(self) -> None:
+        count = BACKGROUND + PAIRS
+        lengths = Draws(1, 3).below(10, count) + 8
+        letters = Draws(1, 4).below(N_STANDARD, 20 * count).astype(np.uint8).reshape(count, 20)
+        for row in range(BACKGROUND + 5, count, 5):
+            letters[row], lengths[row] = letters[row - 1], lengths[row - 1]
+            letters[row, 2] = (letters[row, 2] + 1) % N_STANDARD
+        for row in range(0, 90, 3):  # windows that overlap a pair
+            letters[row, :7] = letters[BACKGROUND + row, :7]
+        column = np.arange(20)
+        self.peptides = Peptide(
+            np.where(column < lengths[:, None], letters, similar.END).astype(np.uint8), lengths
+        )
+        self.labels = (np.arange(count) >= BACKGROUND).astype(np.uint8)
+        self.targets = np.where(self.labels == 1, Draws(1, 2).below(40, count), -1)
+        self.groups = Draws(1, 1).below(150, count).astype(np.int32)
+
+    def split(self, background: float, pairs: float, seed: int, order: object = ...) -> np.ndarray:
+        return split_rows(
+            self.peptides.take(np.arange(len(self.labels))[order]), self.labels[order],  # type: ignore[index]
+            self.targets[order], self.groups[order], Parts(background, pairs), seed,  # type: ignore[index]
+        )  # fmt: skip
 
 
-def test_no_group_is_on_both_sides_and_parts_are_met() -> None:
-    groups, labels = _rows()
-    split = split_rows(groups, labels, 0.1, 0.2, 0)
-    held = set(groups[split == VALIDATION].tolist())
-    assert not held & set(groups[split != VALIDATION].tolist())
-    assert split[labels == 0].mean() == pytest.approx(0.1, abs=0.004)
-    assert split[labels == 1].mean() == pytest.approx(0.2, abs=0.03)
-    assert split[labels == 0].sum() <= 300
-    assert split[labels == 1].sum() <= 60
+def test_nothing_that_is_trained_resembles_what_is_held_out() -> None:
+    rows = Rows()
+    for seed in range(4):
+        split = rows.split(0.1, 0.1, seed)
+        background, pairs = rows.labels == 0, rows.labels == 1
+        held = rows.groups[background & (split == VALIDATION)]
+        assert not set(held) & set(rows.groups[background & (split == TRAIN)])
+        assert 0.08 * BACKGROUND < len(held) <= 0.1 * BACKGROUND
+        unseen, known = pairs & (split == VALIDATION), pairs & (split == KNOWN)
+        trained = set(rows.targets[pairs & (split == TRAIN)])
+        assert not trained & set(rows.targets[unseen])
+        assert set(rows.targets[known]) <= trained
+        assert unseen.sum() > 0.05 * PAIRS
+        assert 0.05 * PAIRS < known.sum() <= 0.1 * PAIRS
+        judged = rows.peptides.take(unseen | known)
+        assert not similar.resembles(rows.peptides.take(pairs & (split == TRAIN)), judged).any()
+        assert similar.resembles(rows.peptides.take(pairs & (split == LEFT_OUT)), judged).all()
+        assert (pairs & (split == LEFT_OUT)).any()
+        windows = rows.peptides.take(background & (split == TRAIN))
+        assert not similar.shares_word(windows, judged).any()
+        assert (background & (split == LEFT_OUT)).any()
 
 
 def test_the_seed_decides_and_the_order_of_rows_does_not() -> None:
-    groups, labels = _rows()
-    split = split_rows(groups, labels, 0.1, 0.1, 4)
-    order = Draws(3, 3).order(len(groups))
-    assert np.array_equal(split_rows(groups[order], labels[order], 0.1, 0.1, 4), split[order])
-    assert not np.array_equal(split_rows(groups, labels, 0.1, 0.1, 5), split)
+    rows = Rows()
+    split = rows.split(0.1, 0.1, 4)
+    order = Draws(3, 3).order(len(split))
+    assert np.array_equal(rows.split(0.1, 0.1, 4, order), split[order])
+    assert not np.array_equal(rows.split(0.1, 0.1, 5), split)
 
 
 def test_a_group_larger_than_wanted_stays_in_train() -> None:
-    groups = np.array([0] * 90 + list(range(1, 11)), dtype=np.int32)
+    rows = Rows()
+    rows.groups[:] = np.where(np.arange(len(rows.groups)) < 1400, 0, np.arange(len(rows.groups)))
     for seed in range(8):
-        split = split_rows(groups, np.zeros(100, dtype=np.uint8), 0.05, 0.1, seed)
-        assert split[:90].sum() == 0
-        assert split.sum() == 5
+        split = rows.split(0.05, 0.0, seed)
+        assert split[:1400].sum() == 0
+        assert (split == VALIDATION).sum() == 75
 
 
-def test_nothing_wanted_nothing_held() -> None:
-    groups, labels = _rows()
-    assert not split_rows(groups, labels, 0.0, 0.0, 0).any()
+@pytest.mark.parametrize("part", [0.0, 0.001])
+def test_nothing_wanted_nothing_held(part: float) -> None:
+    assert not Rows().split(0.0, part, 0).any()

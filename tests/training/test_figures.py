@@ -36,7 +36,7 @@ NEW = Figure(
 
 
 def seven(held: HeldOut, model: Denoiser, timesteps: int, repeats: int) -> Measured:
-    return Measured(7.0, len(held.pairs))
+    return Measured(7.0, len(held.known))
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_new_row_shows_in_metrics_log_report_evaluation_and_status(
     record, head = read_run(store, "run"), read_head(store, "run")
     peptides = of_run(store, record)
     page = files_of(record, head, Left(b"", [], rows), peptides)["report.html"]
-    assert "<td>held-out seven</td><td>7.0000</td>" in page.decode()
+    assert "<td>held-out seven</td><td>always 7</td><td>7.0000</td>" in page.decode()
     opened = from_run(store, "run")
     held = measure(opened, peptides, repeats=1, samples=0)
     assert held["nelbo"]["seven"]["model"] == 7.0

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from mimir.data.alphabet import N_LETTERS
-from mimir.data.pack import VALIDATION
+from mimir.data.pack import KNOWN, VALIDATION
 from mimir.model.batch import DeviceData
 from mimir.model.objective import evaluate
+from mimir.runs.figures import FIGURES
 from mimir.training.figures import per_residue
 from mimir.training.validation import Validation, ema_weights
 from tests import toys
@@ -52,7 +53,8 @@ def test_figures_are_of_the_ema_weights_and_move_nothing() -> None:
     engine, data = trained(), toys.peptides(200)
     validation = Validation(data, CPU, 1000)
     assert len(validation.held.background) == len(data.subset(VALIDATION, 0))
-    assert len(validation.held.pairs) == len(data.subset(VALIDATION, 1))
+    assert len(validation.held.known) == len(data.subset(KNOWN, 1)) > 0
+    assert len(validation.held.pairs) == 0
     before = toys.tensors(engine)
     figures = validation.measure(engine, nothing)
     assert figures == validation.measure(engine, nothing)
@@ -72,22 +74,19 @@ def test_figures_are_of_the_ema_weights_and_move_nothing() -> None:
 
 def test_a_limit_of_rows() -> None:
     validation = Validation(toys.peptides(400), CPU, 5)
-    assert (len(validation.held.background), len(validation.held.pairs)) == (5, 5)
+    assert (len(validation.held.background), len(validation.held.known)) == (5, 5)
+    assert validation.held.passes == 5 + 3 * 5
 
 
 def test_a_target_that_was_not_trained_is_none() -> None:
-    """In validation and wherever else peptides come to a model; nothing is left to shuffle."""
+    """In validation and wherever else peptides come to a model."""
     data = toys.peptides(300)
-    held = data.split == VALIDATION
-    unseen = replace(data, split=np.where(held | (data.targets == 1), VALIDATION, 0).astype("u1"))
-    validation = Validation(unseen, CPU, 1000)
-    told = validation.held.pairs.targets
-    rows = unseen.subset(VALIDATION, 1)
-    assert told.tolist() == [
-        toys.TARGETS if target == 1 else target for target in unseen.targets[rows].tolist()
-    ]
-    assert 1 not in validation.held.shuffled.targets.tolist()
-    assert len(validation.held.shuffled) == int((unseen.targets[rows] != 1).sum())
+    split = np.where(data.targets == 1, VALIDATION, data.split).astype("u1")
+    validation = Validation(replace(data, split=split), CPU, 1000)
+    assert set(validation.held.pairs.targets.tolist()) == {toys.TARGETS}
+    assert set(validation.held.untold.targets.tolist()) == {toys.TARGETS}
+    for told in (validation.held.known, validation.held.shuffled):
+        assert set(told.targets.tolist()) == {0, 2}
     engine = trained()
     before = validation.measure(engine, nothing)
     with torch.no_grad():
@@ -109,17 +108,17 @@ def test_a_limit_takes_rows_from_everywhere() -> None:
 def test_every_pair_is_told_another_target() -> None:
     # Pairs whose targets are balanced: then no one may keep its own.
     data = toys.peptides(300)
-    rows = np.flatnonzero((data.split == VALIDATION) & (data.labels == 1))
+    rows = data.subset(KNOWN)
     targets = data.targets.copy()
     targets[rows] = np.arange(len(rows)) % 2
     validation = Validation(replace(data, targets=targets), CPU, 1000)
     assert len(rows) % 2 == 0
-    own, told = validation.held.pairs.targets, validation.held.shuffled.targets
+    own, told = validation.held.known.targets, validation.held.shuffled.targets
     assert bool((own != told).all())
     assert own.sort().values.tolist() == told.sort().values.tolist()
     for name in ("tokens", "starts", "lengths", "labels"):
         assert torch.equal(
-            getattr(validation.held.pairs, name), getattr(validation.held.shuffled, name)
+            getattr(validation.held.known, name), getattr(validation.held.shuffled, name)
         )
 
 
@@ -127,7 +126,7 @@ def test_nothing_held_out() -> None:
     data = toys.peptides(lengths=[5] * 9)  # the tenth row would be the first one held out
     validation = Validation(data, CPU, 100)
     figures = validation.measure(trained(), nothing)
-    assert figures == {"val": None, "val_pairs": None, "val_pairs_shuffled": None}
+    assert figures == dict.fromkeys(figure.key for figure in FIGURES)
     assert validation.sentence(7, figures) == "validation at step 7:"
 
 
@@ -147,10 +146,12 @@ def test_the_poll_may_end_it() -> None:
 
 def test_the_sentence_names_figures_and_baselines() -> None:
     validation = Validation(toys.peptides(), CPU, 50)
-    text = validation.sentence(40, {"val": 2.87, "val_pairs": 2.5, "val_pairs_shuffled": 2.6})
-    assert text == (
+    values = (2.87, 2.8, 2.5, 2.6, 2.55)
+    keys = [figure.key for figure in FIGURES]
+    assert validation.sentence(40, dict(zip(keys, values, strict=True))) == (
         "validation at step 40: background 2.8700 nats per residue (composition 2.9000, order-2 "
-        "Markov 2.8900) pairs 2.5000, with shuffled targets 2.6000 (composition 2.9000)"
+        "Markov 2.8900) pairs of unseen targets 2.8000 (composition 2.9000) of known targets "
+        "2.5000, with shuffled targets 2.6000, with none 2.5500 (composition 2.9000)"
     )
 
 
