@@ -12,6 +12,7 @@
     ├── Corrupt            75  bytes are not those that were committed: use an older copy
     ├── Fenced             76  a newer attempt owns the run: stop, do not restart
     ├── NonFinite          77  NaN or infinity in training: a person must look
+    ├── MachineUnfit       75  this machine is not what was forecast: go on on another
     └── Interrupted        75  asked to stop; the run goes on from its last checkpoint
 
 A message says what happened, what was expected, and what to do. The command line
@@ -87,6 +88,12 @@ class NonFinite(MimirError):
     """Training produced NaN or infinity; nothing of it was committed."""
 
     exit_code = NON_FINITE
+
+
+class MachineUnfit(MimirError):
+    """The machine is too slow for what was ordered; the fault is its host's, not the run's."""
+
+    exit_code = INTERRUPTED
 
 
 class Interrupted(MimirError):

@@ -70,7 +70,8 @@ class Forecast:
     gpu: its name. step_s: s. source: "measured (…)", "model", or where what machines reported
     was cut "4 times the model (slower in run x)". steps and steps_per_epoch: of the run.
     validation_s: s of all validations. start_s: s before the first step. need_gb and
-    memory_gb: GPU memory that it needs and that there is.
+    memory_gb: GPU memory that it needs and that there is. measured: whether our own bench ran it
+    so on such a card; what machines reported may be a stranger's word.
     """
 
     gpu: str
@@ -82,6 +83,7 @@ class Forecast:
     start_s: float
     need_gb: float
     memory_gb: float
+    measured: bool = False
 
     @property
     def epoch_s(self) -> float:
@@ -127,12 +129,15 @@ def forecast(
     gpu = gpus.get(gpus.canonical(name, memory_gb))
     if known is None and gpu is None:
         return None
+    benched = False
     if known is not None:
+        benched = not known.reported
         step_s, source = known.step_s, f"measured ({known.source})"
         if known.reported and gpu is not None:
             step_s, source = _believable(known, step_seconds(work, gpu))
         if gpu is not None and not compiled and work.config.runtime.compile != "off":
             step_s *= step_seconds(work, gpu, compiled=False) / step_seconds(work, gpu)
+            benched = False
             source += ", without a compiler by the model"
     else:
         assert gpu is not None
@@ -148,6 +153,7 @@ def forecast(
         start_s=start_s if gpu else 0.0,
         need_gb=need_gb(work) if gpu else 0.0,
         memory_gb=memory_gb or (gpu.memory_gb if gpu else float("inf")),
+        measured=benched,
     )
 
 

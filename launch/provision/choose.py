@@ -16,7 +16,7 @@ from launch.providers.rented import Rented
 from launch.provision.order import Choice, Say
 from mimir.config import Config
 from mimir.errors import BAD_CONFIG, BadInput
-from mimir.runs.order import Plan
+from mimir.runs.order import Expected, Plan
 from mimir.runs.record import read_run
 from mimir.runs.status import Status
 from mimir.runs.store import Store
@@ -160,7 +160,7 @@ def within(plan: Plan, market: Market, status: Status | None, now: float) -> Fou
     rented = [
         Choice(
             by_name[r.offer.provider], r.offer,
-            _deadline(left.hours_at(r.offer.price), now), round(r.hours, 3),
+            _deadline(left.hours_at(r.offer.price), now), round(r.hours, 3), _expected(r),
         )
         for r in worth[:OFFERS_TRIED]
     ]  # fmt: skip
@@ -255,6 +255,10 @@ def _must_be_large_enough(work: "Workload", names: Sequence[str]) -> None:
 
 def _fits(ranked: "Ranked", left: Remaining) -> bool:
     return ranked.hours + RESERVE <= left.hours_at(ranked.offer.price)
+
+
+def _expected(ranked: "Ranked") -> Expected:
+    return Expected(ranked.forecast.step_s, ranked.forecast.measured)
 
 
 def _failed_places(status: Status | None) -> set[tuple[str, str]]:

@@ -27,7 +27,7 @@ from mimir.runs import notes
 from mimir.runs.begin import end_attempt, raise_attempt
 from mimir.runs.collect import collect
 from mimir.runs.notes import Gone
-from mimir.runs.order import Order, Plan
+from mimir.runs.order import Expected, Order, Plan
 from mimir.runs.record import record_sha256
 from mimir.runs.status import head_or_remembered, read_head
 from mimir.runs.store import Store
@@ -47,12 +47,16 @@ class Ordered:
 
 @dataclass(frozen=True)
 class Choice:
-    """A machine that may be ordered. deadline in unix s, 0 for none; estimate in hours."""
+    """A machine that may be ordered. deadline in unix s, 0 for none; estimate in hours.
+
+    expected: what its worker compares its steps with.
+    """
 
     provider: Provider
     offer: Offer | None = None
     deadline: float = 0.0
     estimate_hours: float | None = None
+    expected: Expected | None = None
 
 
 def order(
@@ -88,7 +92,7 @@ def order(
         intent = Order(
             choice.provider.name, plan, clock(), choice.offer, choice.deadline,
             choice.estimate_hours, since, max(looked, before), refused,
-            f"{platform.node()}:{os.getpid()}",
+            f"{platform.node()}:{os.getpid()}", expected=choice.expected,
         )  # fmt: skip
         # Only over the attempt just refused: a person may have begun another one meanwhile.
         known = raise_attempt(store, run, intent, after=known, clock=clock)

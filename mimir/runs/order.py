@@ -117,6 +117,17 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Expected:
+    """What the forecast counted on. step_s: seconds of a step there.
+
+    measured: on a card of that kind, by Mimir's own bench; else it is a model's, or reported.
+    """
+
+    step_s: Annotated[float, Between(1e-9, 1e6)]
+    measured: bool = False
+
+
+@dataclass(frozen=True)
 class Order:
     """One machine for one attempt. time and deadline in unix s by the store's clock.
 
@@ -125,7 +136,8 @@ class Order:
     counts for this attempt too. looked: up to this
     attempt there was no request to stop when HEAD had gone past it, so that none can be there.
     refused: (first, last) of older attempts that never had a machine. by: who ordered it, for
-    people. step, kept and lineage: what HEAD named when the order was written.
+    people. step, kept and lineage: what HEAD named when the order was written. expected: of the
+    machine, None where nothing was forecast.
     """
 
     provider: str
@@ -141,6 +153,7 @@ class Order:
     step: Step = 0
     kept: Checkpoints = ()
     lineage: tuple[tuple[Number, Step], ...] = ()
+    expected: Expected | None = None
 
     @property
     def attended(self) -> bool:
@@ -160,6 +173,7 @@ class Order:
             "looked": self.looked, "refused": [list(each) for each in self.refused],
             "by": self.by, "step": self.step, "kept": [asdict(each) for each in self.kept],
             "lineage": [list(each) for each in self.lineage],
+            "expected": asdict(self.expected) if self.expected else None,
         }  # fmt: skip
 
     @classmethod

@@ -13,11 +13,12 @@ from types import FrameType
 
 import torch
 
-from mimir.checks import dry_run
+from mimir.checks import dry_run, pace
 from mimir.checks.fast_path import parity_checked
 from mimir.config import Config
 from mimir.errors import DONE, INTERRUPTED, Interrupted, MimirError, NonFinite, StoreError
 from mimir.output import export
+from mimir.runs import notes
 from mimir.runs.commit import Attempt
 from mimir.runs.record import read_run
 from mimir.runs.store import Store, open_store
@@ -99,6 +100,9 @@ def run_attempt(
     terminal.say(describe(engine, peptides))
     if found is None and config.runtime.preflight == "on":
         terminal.say(dry_run.dry_run_step(engine, began))
+    order = notes.read_order(store, run, number) if config.runtime.preflight == "on" else None
+    if order is not None and (seen := pace.compared(engine, began, order, store.now())):
+        terminal.say(seen)
     validation = Validation(peptides, engine.machine.device, config.training.eval_rows)
     reporter = Reporter(Destination(store, run, number), progress, terminal)
     committer = Committer(

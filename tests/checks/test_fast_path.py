@@ -127,6 +127,7 @@ def test_kernels_that_fail_are_left_and_compilation_stays() -> None:
     (line,) = lines
     assert line.startswith("training with our kernels update fails (")
     assert line.endswith("on this machine; going on without it")
+    assert chosen.execution.why == line.partition(" on this machine")[0]
 
 
 def test_an_error_of_ours_is_no_reason_to_go_on() -> None:

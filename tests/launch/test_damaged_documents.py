@@ -34,7 +34,7 @@ from mimir.runs.file_versions import Versions
 from mimir.runs.head import find_head
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone, Heartbeat, Outcome, StopRequest, Unended
-from mimir.runs.order import Limits, Order, Plan
+from mimir.runs.order import Expected, Limits, Order, Plan
 from mimir.runs.parts import PartWriter, read_parts
 from mimir.runs.record import RunRecord, create_run, read_run
 from mimir.runs.status import derive, list_runs, read_head
@@ -56,7 +56,10 @@ def trained(store: Store, name: str, now: float = START) -> Store:
     for number in (1, 2):
         plan = Plan(("runpod",), Limits(max_cost=5.0), ("RTX 4090",), steps=100)
         made = offer(key={"gpu": "NVIDIA"})
-        order = Order("runpod", plan, now, made, now + 9e4, 2.0, 1, 0, by="here:1")
+        expected = Expected(0.001, True)
+        order = Order(
+            "runpod", plan, now, made, now + 9e4, 2.0, 1, 0, by="here:1", expected=expected
+        )  # fmt: skip
         assert raise_attempt(store, name, order) == number
         where = f"mimir-{name}-a{number:04d}"
         machine = Machine(

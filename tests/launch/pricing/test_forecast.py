@@ -280,9 +280,11 @@ def test_steps_without_a_compiler_take_longer(preset: str) -> None:
         assert scaled is not None
         assert scaled.step_s == pytest.approx(0.01 * plain.step_s / step(work, gpu))
         assert scaled.source == "measured (bench/results/x), without a compiler by the model"
+        assert not scaled.measured
         asked = forecast(off, gpu, known, compiled=False)
         assert asked is not None
         assert asked.step_s == 0.01, "what was measured so needs no factor"
+        assert asked.measured
 
 
 def test_attention_is_not_fused_on_older_cards() -> None:

@@ -17,7 +17,7 @@ from mimir.config import Config
 from mimir.errors import BadInput, StoreError
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
-from mimir.runs.order import Limits, Order, Plan
+from mimir.runs.order import Expected, Limits, Order, Plan
 from mimir.runs.status import Status
 from tests.launch.paper import CONFIG, START, Desk, attempt, offer, status
 
@@ -55,6 +55,8 @@ def test_without_limits_the_least_cost_comes_first_and_there_is_no_deadline(desk
     assert [choice.deadline for choice in found.choices] == [0.0, 0.0, 0.0]
     assert found.cheapest == found.ranked[0]
     assert found.choices[0].estimate_hours == round(found.ranked[0].hours, 3)
+    step_s = found.ranked[0].forecast.step_s
+    assert found.choices[0].expected == Expected(step_s, measured=False)
     assert not found.market.problems
 
 
