@@ -61,6 +61,11 @@ def service() -> Iterator[Service]:
             self.send_header("Location", found.url + "/elsewhere")
             self.end_headers()
 
+        def do_GET(self) -> None:
+            found.asked.append((self.command, self.path, self.headers["Authorization"], None))
+            self.send_response(200)
+            self.end_headers()
+
         def log_message(self, *_: object) -> None:
             pass
 

@@ -86,7 +86,7 @@ def test_what_is_not_what_was_ordered_is_never_started_and_the_machine_ends(
     assert list((disk / "tmp").iterdir()) == []
 
     (disk / "told").unlink()
-    service.status = 307
+    service.status = 302
     with pytest.raises(Slept):
         loader.main(own, pytest.fail, stop_at(300))
     assert [path for _, path, *_ in service.asked] == ["/pods/p-1/action"] * 2
