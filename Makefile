@@ -5,7 +5,7 @@ VENV   ?= .venv
 RUN     = $(VENV)/bin/python
 
 .PHONY: demo test test-loaded test-long test-gpu gpu-proofs test-servers colab-test colab-live lint format bench
-.PHONY: ledger bench-store bench-start simulate compare vastai-test
+.PHONY: ledger bench-store bench-start simulate compare clients-test
 .PHONY: test-most test-policies clean help
 
 help:
@@ -18,7 +18,7 @@ help:
 	@echo "make gpu-proofs    these, step times, profiles and preflight there, in under ten minutes"
 	@echo "make test-servers  the tests that need an S3 server which enforces policies (root, apt)"
 	@echo "make colab-test    Google's own CLI against fakes of Colab's servers (Python 3.12)"
-	@echo "make vastai-test   Vast.ai's own client against our fake of Vast.ai (fetched with pip)"
+	@echo "make clients-test  clients of Vast.ai, RunPod, Lambda against our fakes (pip and npm)"
 	@echo "make colab-live    two minutes on a real Colab machine, for a person with an account"
 	@echo "make lint          ruff, mypy, and which way imports run"
 	@echo "make bench         step times beside the plain trainer's, into bench/results/"
@@ -94,9 +94,13 @@ test-servers: $(VENV)/installed
 colab-test: $(VENV)/installed
 	tests/colab/run.sh $(RUN) -n 2 --dist worksteal
 
-# The vendor's client in build/vastai, where its pinned dependencies are nobody else's.
-vastai-test: $(VENV)/installed
-	MIMIR_VASTAI=$$(tests/clouds/client.sh $(RUN)) $(RUN) -m pytest tests/launch/providers/vastai/test_client.py
+# The clients in build/clients, where their pinned dependencies are nobody else's.
+clients-test: $(VENV)/installed
+	MIMIR_VASTAI_CLIENT=$$(tests/clouds/client.sh vastai $(RUN)) \
+	MIMIR_RUNPOD_CLIENT=$$(tests/clouds/client.sh runpod) \
+	MIMIR_LAMBDA_CLIENT=$$(tests/clouds/client.sh lambda $(RUN)) \
+	$(RUN) -m pytest tests/launch/providers/vastai/test_client.py \
+	    tests/launch/providers/runpod/test_client.py tests/launch/providers/lambda_cloud/test_client.py
 
 colab-live: $(VENV)/installed
 	$(RUN) -m tests.colab.live

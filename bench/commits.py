@@ -48,7 +48,7 @@ for line in sys.stdin:
         if content:
             attempt.commit(step, content, None)
         else:
-            attempt._register.swap(lambda head: replace(head, step=step))
+            attempt._register.swap(lambda head: replace(head, reason=str(step)))
     took = time.perf_counter() - began[0], time.process_time() - began[1]
     print(json.dumps(took), flush=True)
 """

@@ -3,7 +3,7 @@
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -29,9 +29,7 @@ def examine(
     """All checks; nothing is rented, and what is written to the store is deleted again."""
     checks = [_python()]
     checks += _store(store_url, clock)
-    for name in registry.names():
-        checks += _each(name, partial(_provider, name))
-    return [*checks, *_each("ssh", lambda: [_ssh()])]
+    return [*checks, *services(registry.names()), *_each("ssh", lambda: [_ssh()])]
 
 
 def healthy(checks: list[Check]) -> bool:
@@ -101,6 +99,11 @@ def _keys(store: Store, clock: Callable[[], float]) -> Check:
     made = credentials.for_machine(spec, KeySource(), foreign=True, clock=clock)
     life = f" for {(made.expires - clock()) / 3600:.1f} h" if made and made.expires else ""
     return Check("machine keys", "ok", f"cut down to one attempt can be made{life}")
+
+
+def services(names: Sequence[str]) -> list[Check]:
+    """Keys, rights, balance and quota of these providers, as far as reading tells."""
+    return [check for name in names for check in _each(name, partial(_provider, name))]
 
 
 def _provider(name: str) -> list[Check]:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json as json_text
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,14 +42,19 @@ def train(
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         data: a CSV (sequence,label,target) or a packed data set (default: the shipped sample).
         verbose: also print the settings.
-        settings: any setting of the preset, such as --lr 3e-4 or --epochs 2.
+        settings: any setting of the preset, such as --lr 3e-4 or --epochs 2; --device cuda:1 is
+            the second GPU.
 
     Example:
         python -m mimir train --preset small --run-name small_test -v
     """
+    from mimir.runs import cards
     from mimir.runs.store import open_store
     from mimir.submission import default_store, enter, fresh_name, prepare
 
+    if "device" in settings:
+        settings["device"], card = cards.split(settings["device"])
+        os.environ |= cards.only(card, os.environ)
     job = prepare(preset, settings, data)
     opened = open_store(store or default_store())
     record = enter(opened, run_name or fresh_name(preset), job)

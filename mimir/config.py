@@ -137,6 +137,8 @@ class Training:
     epochs: int = 20
     max_steps: int = 0
     """End after this many steps, if that is sooner than the epochs; 0: no such limit."""
+    pair_share: float = 0.0
+    """Part of each batch that is pairs, if the data has any; 0: as they lie in the data."""
     accumulate: int = 1
     """Slices of a batch that are computed one after the other, to save memory."""
     seed: int = 0
@@ -153,6 +155,7 @@ class Training:
         _within(self, 1, 1 << 24, "batch", "accumulate")
         _within(self, 1, MOST, "epochs", "log_every", "eval_rows")
         _within(self, 0, MOST, "max_steps", "eval_every", "patience")
+        _need(0 <= self.pair_share < 1, "pair_share", self.pair_share, "from 0 to below 1")
         _need(0 <= self.seed < 2**63, "seed", self.seed, "from 0 to 2**63 - 1")
         _need(
             self.batch % self.accumulate == 0, "accumulate", self.accumulate, "a divisor of batch"

@@ -57,6 +57,23 @@ class Job:
     """The packed data set."""
     peptides: int
     steps: int
+    pairs: int = 0
+    """Training pairs."""
+    pairs_in_batch: int = 0
+    """0: as they lie in the data."""
+
+    @property
+    def mix(self) -> str:
+        """How pairs and background are mixed, for people."""
+        share = self.config.training.pair_share
+        if not self.pairs_in_batch:
+            none = f" (it is of one kind: pair_share {share:g} counts for nothing)" if share else ""
+            return f"pairs as they lie in the data{none}"
+        visits = self.pairs_in_batch * self.steps / self.pairs
+        return (
+            f"{self.pairs_in_batch} pairs in each batch: each of {self.pairs:,} is seen "
+            f"{visits:.1f} times"
+        )
 
 
 def prepare(preset: str, settings: Mapping[str, Any], data: str = "") -> Job:
@@ -70,6 +87,7 @@ def prepare(preset: str, settings: Mapping[str, Any], data: str = "") -> Job:
     Raises:
         BadInput: what is wrong, where, and what to do.
     """
+    from mimir.data.mix import pairs_in_batch
     from mimir.data.pack import TRAIN, load
 
     config = load_preset(preset).with_settings(settings)
@@ -90,7 +108,9 @@ def prepare(preset: str, settings: Mapping[str, Any], data: str = "") -> Job:
             f"epochs is {config.training.epochs}, which makes {steps:,} steps of {rows:,} "
             f"peptides in batches of {config.training.batch}; at most {MOST:,} can be counted"
         )
-    return Job(config, packed, len(peptides), steps)
+    pairs = len(peptides.subset(TRAIN, 1))
+    mixed = pairs_in_batch(config.training.pair_share, config.training.batch, rows, pairs)
+    return Job(config, packed, len(peptides), steps, pairs, mixed)
 
 
 def enter(store: Store, name: str, job: Job, code: Path | None = None) -> RunRecord:

@@ -55,7 +55,7 @@ def test_a_packed_file_is_taken_as_it_is_and_a_csv_packed_once(
     monkeypatch.setattr("mimir.data.pack.pack", never)
     assert prepare("smoke", TINY, str(data)) == job
     with monkeypatch.context() as newer:
-        newer.setattr("mimir.data.peptides.FORMAT", 2)
+        newer.setattr("mimir.data.peptides.FORMAT", 99)
         with pytest.raises(AssertionError, match="packed a second time"):
             prepare("smoke", TINY, str(data))
     data.write_text(data.read_text() + "ACDEFGHIKL,0,\n")

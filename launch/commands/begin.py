@@ -5,7 +5,17 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mimir.errors import Fenced, MimirError
+from launch.contract.errors import (
+    AuthFailed,
+    BalanceEmpty,
+    Misconfigured,
+    NoCapacity,
+    NotGone,
+    ProviderError,
+    Unclear,
+    UnknownOutcome,
+)
+from mimir.errors import BadInput, Fenced, MimirError
 from mimir.text import one_line
 
 if TYPE_CHECKING:
@@ -35,7 +45,12 @@ class Start:
         from launch.ui.terminal import Waiting, say
 
         retire(self.store, known, say)
-        ordered = self._order(known, found)
+        try:
+            ordered = self._order(known, found)
+        except ProviderError as error:
+            if not self._is_watchers(error):
+                raise
+            return self._leave_to_watcher(error)
         try:
             with Waiting() as waiting:
                 seen = await_beginning(self.store, ordered, waiting.tick)
@@ -50,7 +65,7 @@ class Start:
         kept = ordered.provider.caps.remote and seen.kind == "vanished"
         if self.watch and (over or kept or seen.kind in ("running", "waiting")):
             say(f"{seen.sentence}; Ctrl-C ends the following, not the run")
-            return self._watch(ordered)
+            return self._watch(ordered.attempt, remote=ordered.provider.caps.remote)
         self._report(ordered, seen)
         if going and not self.json:
             print(next_commands(self.name, self.store_option))
@@ -73,11 +88,41 @@ class Start:
         except Fenced:
             raise
         except (MimirError, KeyboardInterrupt) as error:
+            if self._is_watchers(error):
+                raise
             reason = str(error) or "interrupted before its machine was ordered"
             give_up(self.store, self.name, reason, say)
+            if isinstance(error, Unclear) and not self.watch:
+                raise BadInput(reason) from error
             raise
 
-    def _watch(self, ordered: "Ordered") -> int:
+    def _is_watchers(self, error: BaseException) -> bool:
+        """Whether a watcher goes on from this: the run is not ended for it.
+
+        There may be a machine, which only the service's list tells in a while; or, with --watch,
+        the service did not take the order now for a reason that passes.
+        """
+        if isinstance(error, UnknownOutcome | NotGone):
+            return True
+        lasting = (NoCapacity, AuthFailed, BalanceEmpty, Misconfigured)
+        return self.watch and isinstance(error, ProviderError) and not isinstance(error, lasting)
+
+    def _leave_to_watcher(self, error: ProviderError) -> int:
+        """Watch a run whose order has no answer yet; where nobody watches, say who must (75)."""
+        from launch.providers import registry
+        from launch.ui.terminal import say
+        from mimir.runs.status import read_head
+
+        remote = any(registry.get(each).caps.remote for each in self.plan.providers)
+        if not (self.watch and remote):
+            raise ProviderError(
+                f"{error}. Run {self.name} is not over: `{self._command('watch')}` takes the "
+                "machine if it comes up, and orders another if there is none"
+            ) from error
+        say(f"{error}; the run goes on: its machine is looked for, else another one is ordered")
+        return self._watch(read_head(self.store, self.name).attempt, remote=True)
+
+    def _watch(self, attempt: int, *, remote: bool) -> int:
         from launch.commands.following import exit_code, watch_log
         from launch.provision.liveness import Watched
         from launch.supervise.watcher import Watcher
@@ -87,10 +132,10 @@ class Start:
         followed = watch_log(
             self.store,
             self.name,
-            ordered.attempt,
+            attempt,
             self.store_option,
             sys.stderr if self.json else sys.stdout,
-            keep=(lambda: watcher.round(self.name).over) if ordered.provider.caps.remote else None,
+            keep=(lambda: watcher.round(self.name).over) if remote else None,
         )
         if followed is None:
             return 130

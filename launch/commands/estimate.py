@@ -56,7 +56,7 @@ def estimate(
     names = wanted or (*sessions.COMMON, *(d for d in measured if d not in sessions.COMMON))
     starts = image.wanted("")
     notes += [starts.note] if starts.note else []
-    prices, problems, said = _prices(names)
+    prices, problems, said = _prices(names, work.upload_gb)
     notes += said
     lines = [
         tables.Line(what, prices.get(what.gpu))
@@ -78,7 +78,7 @@ def estimate(
 
 
 def _prices(
-    names: Sequence[str],
+    names: Sequence[str], upload_gb: float
 ) -> tuple[dict[str, "Price"], list["Problem"], list[str]]:
     """The lowest price of each GPU on demand: as offered now, else as the catalogue lists it."""
     from launch.contract.offer import Need
@@ -87,7 +87,7 @@ def _prices(
 
     known = tuple(name for name in names if gpus.get(name) is not None)
     asked, without = clouds("")
-    found, problems = market.collect(asked, Need(gpus=known))
+    found, problems = market.collect(asked, Need(gpus=known, upload_gb=upload_gb))
     listed, said = listed_prices(without)
     prices = {price.gpu: price for price in listed}
     live: dict[str, Offer] = {}

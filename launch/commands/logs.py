@@ -21,6 +21,7 @@ def logs(
     Example:
         python -m launch logs first --follow
     """
+    from launch.provision import starting
     from launch.ui.runs import command
     from launch.ui.terminal import say
     from mimir.runs.parts import read_parts
@@ -45,6 +46,7 @@ def logs(
             printed = True
         if not printed:
             say(f"attempt {wanted} of run {name} has printed nothing yet")
+            say(*(starting.seen(found) if wanted == found.attempt else ()))
         return 0
     followed = watch_log(opened, name, wanted, store, out)
     if followed is None:

@@ -22,6 +22,11 @@ def offers(
     max_price: float = 0.0,
     provider: str = "",
     spot: bool = False,
+    hosts: str = "",
+    region: str = "",
+    min_reliability: float = 0.95,
+    min_download: float = 100.0,
+    min_upload: float = 0.0,
     data: str = "",
     rows: int = 0,
     store: str = "",
@@ -38,6 +43,15 @@ def offers(
         max_price: only machines up to this price, $/h; 0: no limit.
         provider: only these, with commas between (default: all that have a key here).
         spot: machines that may be taken away, too; what that costs in hours is added.
+        hosts: whose machines to rent: datacenter (data centres that the service vouches for; for
+            data that is not public), verified (hosts that the service has looked at), any
+            (default: RunPod's two clouds, Vast.ai's verified hosts; docs/concepts/trust.md).
+        region: where machines may be, by the services' names, countries' codes, or eu; several as
+            A,B (default: anywhere).
+        min_reliability: least share of time, 0 to 1, that a host was there, where that is told
+            (Vast.ai).
+        min_download: least Mbit/s of a host's line down, where that is told.
+        min_upload: least Mbit/s of its line up, where that is told; 0: any.
         data: a CSV (sequence,label,target) or a packed data set (default: the shipped sample).
         rows: instead of data, so many training peptides like those of the training guide.
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory); step
@@ -50,7 +64,7 @@ def offers(
         python -m launch offers --gpu 4090,a100 --provider vastai --spot
     """
     from launch.contract import image
-    from launch.contract.offer import Need
+    from launch.contract.offer import Hosts, Need
     from launch.pricing import gpus, market
     from launch.pricing.forecast import ROOM, need_gb
     from launch.ui import offers as tables
@@ -60,13 +74,16 @@ def offers(
     wanted = gpus.matching(gpu)
     asked, without_key = clouds(provider)
     options.check_settings(settings, offers)
+    said_of_hosts = options.hosts_of(hosts, region, min_reliability, min_download, min_upload)
+    chosen = Hosts(**said_of_hosts)  # type: ignore[arg-type]  # by name
     work, notes = training_of(preset, settings, data, rows)
     starts = image.wanted("")
     need = Need(
-        memory_gb=need_gb(work) / ROOM, gpus=wanted, max_price=max_price or float("inf"),
-        spot=spot, cuda=starts.cuda,
+        need_gb(work) / ROOM, wanted, max_price or float("inf"), spot, hosts=chosen,
+        upload_gb=work.upload_gb, cuda=starts.cuda,
     )  # fmt: skip
-    notes += [starts.note] if starts.note else []
+    unchecked = market.check_regions(asked, chosen.regions)
+    notes += [each for each in (starts.note, unchecked) if each]
     measured, said = step_times(work, store)
     notes += said
     found, problems = market.collect(asked, need)

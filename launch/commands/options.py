@@ -25,6 +25,30 @@ def limits_of(
     return Limits(max_price, max_hours, max_cost, max_failures, max_sessions)
 
 
+def with_budgets(limits: "Limits", month: float, store: float) -> "Limits":
+    """With the budgets of all runs: as said, else as they are, else as the environment has them.
+
+    month, store: dollars; below 0 for what was not said.
+    """
+    import os
+    from dataclasses import replace
+
+    for name, said in (("max_cost_month", month), ("max_cost_store", store)):
+        given: object = said if not (isinstance(said, int | float) and -1 <= said < 0) else None
+        variable = f"MIMIR_{name.upper()}"
+        if given is None and not getattr(limits, name) and os.environ.get(variable, "").strip():
+            try:
+                given = float(os.environ[variable])
+            except ValueError:
+                text = os.environ[variable]
+                raise BadInput(
+                    f"${variable} is {text!r}, but must be dollars, such as 50"
+                ) from None
+        if given is not None:
+            limits = replace(limits, **{name: given})  # type: ignore[arg-type]  # it is checked
+    return limits
+
+
 def with_sessions(limits: "Limits", places: Sequence["Provider"], had: int = 0) -> "Limits":
     """With the providers' own limit of machines in a row, where the user has set none.
 
@@ -44,6 +68,46 @@ def keys_of(role: str, static_keys: bool) -> "KeySource":
     if role:
         of_role(role)  # refused before anything is begun
     return KeySource(role, static_keys)
+
+
+def hosts_of(
+    kind: str, region: str, reliability: float, download: float, upload: float
+) -> dict[str, object]:
+    """What was said of the hosts, as fields of Hosts; numbers below 0 and "" were not said.
+
+    BadInput for what they cannot be.
+    """
+    from launch.contract import regions
+    from mimir.runs.hosts import Hosts
+
+    said: dict[str, object] = {"kind": str(kind)} if kind else {}
+    if region:
+        words = ",".join(map(str, region)) if isinstance(region, tuple) else str(region)
+        said["regions"] = regions.words_of(words)
+    for name, value in (("reliability", reliability), ("download", download), ("upload", upload)):
+        if not (isinstance(value, int | float) and -1 <= value < 0):
+            said[name] = value
+    Hosts(**said)  # type: ignore[arg-type]  # refused before anybody is asked
+    return said
+
+
+def card_of(device: object, places: Sequence["Provider"]) -> tuple[str, int | None]:
+    """A device and which card of it: ("cuda", 1) of "cuda:1"; without a number, None.
+
+    BadInput if a place is not this computer, or for what is no number of a card.
+    """
+    from mimir.runs import cards
+
+    name, card = cards.split(device)
+    if card is None:
+        return name, None
+    for place in places:
+        if not place.caps.cards:
+            raise BadInput(
+                f"--device {device} means a card of this computer, and a machine of {place.name} "
+                "has only one: leave the number out"
+            )
+    return name, card
 
 
 def gpus_of(words: str) -> tuple[str, ...]:

@@ -10,11 +10,19 @@ def resume(
     provider: str = "",
     gpu: str = "",
     spot: bool = False,
+    hosts: str = "",
+    region: str = "",
+    min_reliability: float = -1.0,
+    min_download: float = -1.0,
+    min_upload: float = -1.0,
+    device: str = "",
     image: str = "",
     store: str = "",
     max_price: float = 0.0,
     max_hours: float = 0.0,
     max_cost: float = 0.0,
+    max_cost_month: float = -1.0,
+    max_cost_store: float = -1.0,
     max_failures: int = -1,
     max_sessions: int = 0,
     role: str = "",
@@ -31,12 +39,19 @@ def resume(
         provider: where to train, as for submit (default: where it trained last, or local).
         gpu: a GPU to rent, several as A,B (default: as last time).
         spot: rent machines that may be taken away, too.
+        hosts: whose machines to rent, as for submit (default: as last time).
+        region: where machines may be, as for submit; any: anywhere (default: as last time).
+        min_reliability, min_download, min_upload: as for submit; less than 0: as last time.
+        device: cuda:1 for the second GPU of this computer, for local and docker (default: as last
+            time).
         image: a container image with Python and torch (default: that of last time).
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         max_price: rent nothing that costs more, in $/h (default, as of all limits that are not
             given: as last time where machines are rented).
         max_hours: hours of machines over all attempts of the run; 0: no limit.
         max_cost: dollars over all attempts of the run, those it has had included.
+        max_cost_month, max_cost_store: dollars of all runs of the store, as for submit; less than
+            0: as last time.
         max_failures: machines or workers that may break, from now on, before the run is given
             up; less than 0: as last time, at first 3.
         max_sessions: machines that the run may have in all (default: no limit, but on Colab
@@ -74,7 +89,8 @@ def resume(
     if max_failures >= 0:
         said["max_failures"] = max_failures
     keys = options.keys_of(role, static_keys)
-    words = Words(provider, options.gpus_of(gpu), spot, image, keys, said)
+    chosen = options.hosts_of(hosts, region, min_reliability, min_download, min_upload)
+    words = Words(provider, options.gpus_of(gpu), spot, image, keys, said, chosen)
     opened = open_store(store or default_store())
     if take_over:
         known = derive(opened, name, opened.now())
@@ -83,7 +99,13 @@ def resume(
         known = options.check_free(opened, name, store)
     last = kept_plan.before(opened.url, name, newest_plan(opened, name, known.attempt))
     plan = renewed(last, known, words)
+    limits = options.with_budgets(plan.limits, max_cost_month, max_cost_store)
+    plan = replace(plan, limits=limits)
     places = [registry.get(each) for each in plan.providers]
+    if device:
+        plan = replace(plan, card=options.card_of(device, places)[1])
+    elif plan.card is not None and not all(place.caps.cards for place in places):
+        plan = replace(plan, card=None)
     options.check_image(places, image)
     options.check_store(places, opened.url)
     if not max_sessions:

@@ -3,6 +3,8 @@
 import json as json_text
 
 from launch.commands import begin, options
+from mimir.errors import BAD_CONFIG
+from mimir.text import one_line
 
 
 def submit(
@@ -12,6 +14,11 @@ def submit(
     provider: str = "local",
     gpu: str = "",
     spot: bool = False,
+    hosts: str = "",
+    region: str = "",
+    min_reliability: float = 0.95,
+    min_download: float = 100.0,
+    min_upload: float = 0.0,
     image: str = "",
     store: str = "",
     data: str = "",
@@ -19,6 +26,8 @@ def submit(
     max_price: float = 0.0,
     max_hours: float = 0.0,
     max_cost: float = 0.0,
+    max_cost_month: float = -1.0,
+    max_cost_store: float = -1.0,
     max_failures: int = 3,
     max_sessions: int = 0,
     role: str = "",
@@ -39,6 +48,15 @@ def submit(
             machines are rented: runpod, vastai, lambda, several as A,B, or any.
         gpu: a GPU to rent, such as "RTX 4090", several as A,B (default: the cheapest way).
         spot: rent machines that may be taken away, too.
+        hosts: whose machines to rent: datacenter (data centres that the service vouches for; for
+            data that is not public), verified (hosts that the service has looked at), any
+            (default: RunPod's two clouds, Vast.ai's verified hosts; docs/concepts/trust.md).
+        region: where machines may be, by the services' names, countries' codes, or eu; several as
+            A,B (default: anywhere).
+        min_reliability: least share of time, 0 to 1, that a host was there, where that is told
+            (Vast.ai).
+        min_download: least Mbit/s of a host's line down, where that is told.
+        min_upload: least Mbit/s of its line up, where that is told; 0: any.
         image: a container image with Python and torch to train in (default: Mimir's own, or a
             public one with PyTorch where machines are rented).
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
@@ -49,6 +67,9 @@ def submit(
             ends; 0: no limit. `resume` goes on.
         max_cost: dollars over all attempts of the run (default for rented machines: twice the
             forecast).
+        max_cost_month: dollars of all runs of the store in a calendar month (UTC), with what live
+            machines may yet cost; 0: no limit (default: $MIMIR_MAX_COST_MONTH).
+        max_cost_store: the same over all times (default: $MIMIR_MAX_COST_STORE).
         max_failures: machines or workers that may break before the run is given up.
         max_sessions: machines that the run may have in all (default: no limit, but on Colab
             one: its free sessions are not chained unless you say so).
@@ -57,41 +78,52 @@ def submit(
         static_keys: hand your own keys to the machine all the same.
         watch: keep the run alive and follow its log until it ends; exit with 0 only if it is
             done.
-        dry_run: show the plan and order nothing.
+        dry_run: show the plan, ask the services for key, rights, balance and quota, and order
+            nothing; exits with 78 if they would refuse.
         json: print JSON.
-        settings: any setting of the preset, such as --lr 3e-4 or --epochs 2.
+        settings: any setting of the preset, such as --lr 3e-4 or --epochs 2. --device cuda:1 is
+            the second GPU of this computer, for local and docker.
 
     Example:
         python -m launch submit --preset small --name first --epochs 2
     """
+    from dataclasses import asdict
+
+    from launch import doctor
     from launch.payload import code_in_store
     from launch.providers import registry
     from launch.provision import choose
     from launch.ui import confirm
     from launch.ui.terminal import say
+    from mimir.runs.hosts import Hosts
     from mimir.runs.order import Plan
     from mimir.runs.store import open_store
     from mimir.submission import default_store, enter, fresh_name, prepare
 
     options.check_settings(settings, submit)
     limits = options.limits_of(max_price, max_hours, max_cost, max_failures, max_sessions)
+    limits = options.with_budgets(limits, max_cost_month, max_cost_store)
     names = registry.several(provider)
     places = [registry.get(name) for name in names]
     limits = options.with_sessions(limits, places)
     options.check_image(places, image)
+    card = None
+    if "device" in settings:
+        settings["device"], card = options.card_of(settings["device"], places)
+    chosen = options.hosts_of(hosts, region, min_reliability, min_download, min_upload)
     opened = open_store(store or default_store())
     options.check_store(places, opened.url)
     job = prepare(preset, settings, data)
     plan = Plan(
         names, limits, options.gpus_of(gpu), spot, image, options.keys_of(role, static_keys),
-        job.steps,
+        job.steps, Hosts(**chosen), card,  # type: ignore[arg-type]  # by name
     )  # fmt: skip
     name, now = name or fresh_name(preset), opened.now()
     options.check_name(opened, name, places, store)
     market = choose.ask(opened, plan, job.config, job.steps)
     plan = confirm.limited(plan, choose.preferred(market, None))
     found = choose.within(plan, market, None, now)
-    table = confirm.rows(job, name, opened.url, plan, found, now)
+    table = confirm.rows(job, name, opened.url, plan, found, now, places)
     say(*(f"  {what:<9} {value}" for what, value in table))
     for line in confirm.warnings(places, plan):
         say(line)
@@ -101,12 +133,15 @@ def submit(
     if not found.choices:
         raise choose.nothing(plan, found)
     if dry_run:
+        checks = doctor.services(names)
         if json:
-            body = confirm.as_json(job, name, opened.url, plan, found)
+            told = [asdict(check) for check in checks]
+            body = {**confirm.as_json(job, name, opened.url, plan, found), "checks": told}
             print(json_text.dumps(body, indent=2))
         else:
+            say(*(f"  {c.status:<9} {c.name}: {one_line(c.details)}" for c in checks))
             say("a dry run: nothing was ordered")
-        return 0
+        return 0 if doctor.healthy(checks) else BAD_CONFIG
     confirm.agree(places, yes=yes)
     with code_in_store.file() as wheel:
         enter(opened, name, job, wheel)

@@ -6,8 +6,8 @@ next and when a machine counts as gone is decided by providers/rented.py and the
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -38,12 +38,23 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
+class Login:
+    """A login at a registry of images. The repr shows no secret."""
+
+    registry: str
+    user: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
 class ContainerSpec:
     """What a machine starts: a container of `image` with this command instead of its own.
 
     command: argv. env: its variables; nothing in it is secret for longer than a machine takes
     to come up (payload/key_link.py). seconds: after which everything is ended from outside the
     container where the service's machines allow that (Lambda's cloud-init), 0 for never.
+    image_elsewhere: a name of the same image at another registry, "" for none. login: for the
+    image's registry, which the service must forget with the machine (Cloud.forget).
     """
 
     image: str
@@ -51,13 +62,16 @@ class ContainerSpec:
     env: Mapping[str, str]
     disk_gb: int = 30
     seconds: float = 0.0
+    image_elsewhere: str = ""
+    login: Login | None = None
 
 
 @dataclass(frozen=True)
 class Instance:
     """A machine as its service shows it. said: the service's own word for its state.
 
-    price: $/h now, None if it is not told. place: as Offer.place.
+    price: $/h now, None if it is not told. place: as Offer.place. region: as Offer.region, "" if
+    it is not told.
     """
 
     id: str
@@ -67,6 +81,7 @@ class Instance:
     price: float | None = None
     address: str = ""
     place: str = ""
+    region: str = ""
 
 
 class Cloud(Protocol):
@@ -91,6 +106,9 @@ class Cloud(Protocol):
     def offers(self, need: Need) -> list[Offer]:
         """What it would rent now and meets the need, in any order."""
 
+    def regions(self) -> list[str]:
+        """The names of all its regions, whether there are machines now or not."""
+
     def create(self, offer: Offer, boot: ContainerSpec, name: str) -> str:
         """Order it under this name, by one request; the id.
 
@@ -110,8 +128,12 @@ class Cloud(Protocol):
     def terminate(self, id: str) -> None:
         """Ask to destroy it, by one request; no error if it is gone already."""
 
+    def forget(self, name: str) -> None:
+        """Remove what the account keeps for a machine of this name that is gone: its login."""
+
     def logs(self, id: str, lines: int) -> list[str]:
-        """The last lines that its container printed; [] if the service does not keep them."""
+        """The last lines that its container printed, and what the service says of its start,
+        marked as contract/pull.py says; [] if the service keeps neither."""
 
     def ending(self) -> Mapping[str, Any] | None:
         """How a machine ends itself with a key that the service puts into it, None if it cannot.
@@ -119,6 +141,13 @@ class Cloud(Protocol):
         {"method", "url", "token", "body"}: url and body may hold {VARIABLE} of the machine's
         own environment; token names the variable with the bearer token
         (mimir/worker/self_terminate.py).
+        """
+
+    def billed(self, ids: Sequence[str], since: float, until: float) -> Mapping[str, float] | None:
+        """Dollars billed for these machines from `since` to `until` (unix s), as far as it is told.
+
+        None if the service has no request that tells it. A machine that is not billed yet is
+        missing. Whole days may be counted at both ends: an id is used once.
         """
 
     def checks(self) -> list[Check]:

@@ -3,7 +3,8 @@
     MimirError
     └── ProviderError          75  tell the user; resuming later may help
         ├── NoCapacity         75  take the next offer, or try again later
-        │   └── Unclear            take the next offer; if all are refused so, it is a BadInput
+        │   ├── AccountLimit       the account's own limit: a smaller offer, or what the user raises
+        │   └── Unclear            take the next offer; if all are refused so, `submit` ends with 78
         ├── AuthFailed         78  a key is missing, wrong or expired here: the user must act
         ├── BalanceEmpty       78  no money left: end, the user must act
         ├── Misconfigured      78  certificates or proxy are set wrongly here: the user must act
@@ -26,6 +27,10 @@ class ProviderError(MimirError):
 
 class NoCapacity(ProviderError):
     """There is no such machine to be had now."""
+
+
+class AccountLimit(NoCapacity):
+    """The account's quota or its limit of spending is reached: machines may be there."""
 
 
 class Unclear(NoCapacity):

@@ -1,12 +1,13 @@
 """What is wanted of a rented machine, and what a service would rent."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from launch.contract.image import PUBLIC
 from mimir.errors import BadInput
+from mimir.runs.hosts import Hosts
 from mimir.runs.order import Offer
 
-__all__ = ["Need", "Offer"]
+__all__ = ["Hosts", "Need", "Offer"]
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,8 @@ class Need:
 
     gpus: names as launch/pricing/gpus.py writes them, () for any. spot: machines that may be taken
     away are welcome too. hours: how long it is wanted at least, where a service's machines
-    have an end. cuda: least CUDA that a host's driver must know, as the image asks.
+    have an end. hosts: whose machines. upload_gb: what it sends in an hour, where that costs.
+    cuda: least CUDA that a host's driver must know, as the image asks.
     """
 
     memory_gb: float = 0.0
@@ -24,6 +26,8 @@ class Need:
     spot: bool = False
     disk_gb: int = 30
     hours: float = 0.0
+    hosts: Hosts = field(default_factory=Hosts)
+    upload_gb: float = 0.0
     cuda: float = PUBLIC.cuda
 
     def __post_init__(self) -> None:

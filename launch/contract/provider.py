@@ -28,6 +28,9 @@ class Caps:
     cost no money, so keys are cut down for them too. max_sessions: machines that a run may use
     one after the other unless the user allows more, 0 for any number. runs_installed_code: its
     workers run the Mimir that is installed here, not the code that the run was submitted with.
+    cards: its machine is this computer, of whose GPUs an attempt may be given one.
+    hosts: who runs its machines, by Hosts.kind; "" for kinds that change nothing there.
+    rates_hosts: it tells how reliable its hosts are and how fast their lines.
     """
 
     paid: bool
@@ -37,6 +40,13 @@ class Caps:
     foreign: bool = False
     max_sessions: int = 0
     runs_installed_code: bool = False
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    rates_hosts: bool = False
+    cards: bool = False
+
+    def whose(self, kind: str) -> str:
+        """Who runs its machines if this kind of host is asked for, "" if it does not say."""
+        return self.hosts.get(kind) or self.hosts.get("", "")
 
     @property
     def remote(self) -> bool:
@@ -61,7 +71,8 @@ class AttemptSpec:
     clock, at which the worker commits and ends, 0 for none. env: environment variables of the
     worker, beside the provider's own.
     image: a container image, for providers whose caps have it; "" for the provider's own.
-    offer: the machine to rent, for providers that have offers. record: SHA-256 (hex) of run.json,
+    offer: the machine to rent, for providers that have offers. regions: where it may be, () for
+    anywhere. card: which GPU of this computer, None for any. record: SHA-256 (hex) of run.json,
     by which the worker knows that it reads what was submitted; "" if it is not told.
     """
 
@@ -72,6 +83,8 @@ class AttemptSpec:
     env: Mapping[str, str] = field(default_factory=dict, repr=False)  # it holds keys
     image: str = ""
     offer: Offer | None = None
+    regions: tuple[str, ...] = ()
+    card: int | None = None
     record: str = ""
 
     def __post_init__(self) -> None:

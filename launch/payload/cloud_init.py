@@ -13,7 +13,7 @@ import shlex
 from dataclasses import dataclass, field
 
 from launch.contract import deadlines
-from launch.contract.cloud import ContainerSpec
+from launch.contract.cloud import ContainerSpec, Login
 from mimir.errors import BadInput
 
 CONTAINER = "mimir"
@@ -82,11 +82,21 @@ fi
 nvidia-ctk system create-dev-char-symlinks --create-all >/dev/null 2>&1 || true
 
 if ! docker inspect {name} >/dev/null 2>&1; then
+  export DOCKER_CONFIG="$PWD/docker"
+  [ ! -s login ] || docker login --username {user} --password-stdin {registry} < login ||
+    give_up "the login is refused at" {registry}
   n=0
   until docker pull --quiet {image}; do
-    n=$((n + 1)); [ $n -lt 5 ] || give_up "the image cannot be pulled"
+    n=$((n + 1))
+    if [ $n -ge 3 ] && [ -n {elsewhere} ] && docker pull --quiet {elsewhere}; then
+      docker tag {elsewhere} {image}
+      say {image} "cannot be pulled:" {elsewhere} "is taken, the same image"
+      break
+    fi
+    [ $n -lt 5 ] || give_up "the image cannot be pulled"
     sleep 10
   done
+  rm -rf login docker
   docker create --name {name} --gpus all --ipc=host --env-file env \\
     --security-opt no-new-privileges --stop-timeout {grace} \\
     --log-opt max-size=10m --log-opt max-file=2 --entrypoint {command} ||
@@ -138,6 +148,7 @@ def text(boot: ContainerSpec, host: Pair, visitors: tuple[str, ...]) -> str:
         "write_files": [
             {"path": f"{FOLDER}/env", "permissions": "0600", "content": _env(boot), **private},
             {"path": f"{FOLDER}/run", "permissions": "0700", "content": _script(boot), **private},
+            *_login(boot.login),
             {
                 "path": f"/etc/systemd/system/{CONTAINER}.service", "permissions": "0644",
                 "content": _UNIT, **private,
@@ -181,9 +192,20 @@ def _env(boot: ContainerSpec) -> str:
     return "".join(f"{name}={value}\n" for name, value in boot.env.items())
 
 
+def _login(login: Login | None) -> list[dict[str, str]]:
+    """The password as a file, which the script removes once the image is there."""
+    if login is None:
+        return []
+    file = {"path": f"{FOLDER}/login", "permissions": "0600", "owner": "root:root"}
+    return [{**file, "content": login.password}]
+
+
 def _script(boot: ContainerSpec) -> str:
     entrypoint, *rest = boot.command
+    login = boot.login or Login("", "", "")
     return _SCRIPT.format(
+        elsewhere=shlex.quote(boot.image_elsewhere), user=shlex.quote(login.user),
+        registry=shlex.quote(login.registry),
         folder=FOLDER, name=CONTAINER, grace=deadlines.CONTAINER_GRACE,
         seconds=round(boot.seconds), tries=GPU_TRIES,
         image=shlex.quote(boot.image), command=shlex.join([entrypoint, boot.image, *rest]),

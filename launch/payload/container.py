@@ -18,14 +18,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from launch.contract import deadlines, image
+from launch.contract import deadlines
+from launch.contract import image as images
 from launch.contract.cloud import ContainerSpec
 from launch.contract.provider import AttemptSpec
-from launch.payload import bootstrap, code_in_store, credentials
+from launch.payload import bootstrap, code_in_store, credentials, registry_login
 from mimir.errors import BadInput
 from mimir.runs.store import Store
 from mimir.worker import self_terminate as ending_module
 
+PUBLIC_IMAGE = images.PUBLIC.name
+PUBLIC_IMAGES = {
+    PUBLIC_IMAGE: f"ghcr.io/{PUBLIC_IMAGE}", f"ghcr.io/{PUBLIC_IMAGE}": PUBLIC_IMAGE
+}  # fmt: skip
+"""Its two names: PyTorch publishes releases at GitHub's registry, then at Docker Hub
+(pytorch/test-infra#7870), which limits the pulls of all who share an address."""
 MOST_COMMAND, MOST_VARIABLES, MOST_TEXT = 1000, 50, 32_000
 """Characters of the command; variables, and characters of all of them."""
 
@@ -90,14 +97,22 @@ def of(
     seconds = max(1.0, until - store.now()) if spec.deadline else 0.0
     script = _script(int(seconds))
     _check(script, env)
+    image = images.wanted(spec.image, environ).name
     return ContainerSpec(
-        image=image.wanted(spec.image, environ).name,
+        image=image,
         command=("sh", "-c", script),
         env=env,
         seconds=seconds + deadlines.KILL_AFTER + deadlines.SELF_TERMINATE_WITHIN
         if seconds
         else 0.0,
+        image_elsewhere=PUBLIC_IMAGES.get(image, ""),
+        login=registry_login.of(image, environ),
     )
+
+
+def default_image(environ: Mapping[str, str] = os.environ) -> str:
+    """The image of a rented machine where the user names none."""
+    return images.wanted("", environ).name
 
 
 def _script(most: int) -> str:

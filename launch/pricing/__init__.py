@@ -7,5 +7,6 @@ measured    step times from the bench and from past runs
 catalogue   prices without an account (gpuhunt)
 market      all providers' offers, ranked by the cost of the whole run
 budget      what a run's limits leave (their defaults: Limits in mimir/runs/order.py)
+storage     what a run fills of its store, and the price of that
 bill        what a run has cost
 """

@@ -8,7 +8,7 @@ measured: expect a factor of two either way.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from launch.contract.image import Image
 from launch.pricing import gpus
@@ -155,6 +155,20 @@ def forecast(
         memory_gb=memory_gb or (gpu.memory_gb if gpu else float("inf")),
         measured=benched,
     )
+
+
+def pessimistic(work: Workload, name: str, memory_gb: float, image: Image) -> Forecast:
+    """The forecast for a GPU that nothing is known of: as slow as the slowest card of the table.
+
+    name, memory_gb: as its service tells them. image: what runs there.
+    """
+    cards = [gpu for gpu in gpus.TABLE if gpu.capability >= image.since]
+    slowest = max(cards, key=lambda gpu: step_seconds(work, gpu, compiled=image.compiles))
+    made = forecast(
+        work, slowest.name, memory_gb=memory_gb, start_s=start_s(image), compiled=image.compiles
+    )
+    assert made is not None
+    return replace(made, gpu=name, source=f"not in the table, taken as slow as {slowest.name}")
 
 
 def _believable(known: Measured, model_s: float) -> tuple[float, str]:

@@ -2,7 +2,13 @@
 
 The figures are the vendors' data sheets, without sparsity, and the tensor cores' with sums in
 float32. For the part with the lower figure where a name covers several (PCIe and SXM of the
-A100, V100). They are ceilings; what a step gets of them is launch/pricing/forecast.py's to say.
+A100, V100; 6 and 12 GB of the RTX A2000). They are ceilings; what a step gets of them is
+launch/pricing/forecast.py's to say.
+
+GeForce cards: the appendices of NVIDIA's white papers on GA102, AD102 and GB202, where tensor cores
+sum in float32 at twice the rate of the plain ones; of cards that are not in them the same rule, and
+cores times boost clock. RTX Ada: the data sheets' sparse FP8 figure over 4; RTX PRO Blackwell: the
+sparse FP4 figure over 8. Slices of a GPU (MIG) are not in here: no figure is published for them.
 """
 
 import re
@@ -65,24 +71,55 @@ TABLE: tuple[Gpu, ...] = (
             "A100 (80 GB SXM4)", "A100 (80 GB PCIe)", "gpu_1x_a100_sxm4_80gb",
         ),
     ),
+    # No tensor cores; older than any image, which is said instead of leaving it out in silence.
+    Gpu("GTX 1080 Ti", 11, 484, 11.3, 11.3, (6, 1)),
+    Gpu("RTX 2080 Ti", 11, 616, 53.8, 13.4, (7, 5)),
+    Gpu("Quadro RTX 6000", 24, 672, 130.5, 16.3, (7, 5), ("Q RTX 6000",)),
+    Gpu("Quadro RTX 8000", 48, 672, 130.5, 16.3, (7, 5), ("Q RTX 8000",)),
+    Gpu("RTX 3060", 12, 360, 25.5, 12.7, (8, 6)),
+    Gpu("RTX 3060 Ti", 8, 448, 32.4, 16.2, (8, 6)),
+    Gpu("RTX 3070", 8, 448, 40.6, 20.3, (8, 6)),
+    Gpu("RTX 3070 Ti", 8, 608, 43.5, 21.7, (8, 6)),
     Gpu("RTX 3080", 10, 760, 59.5, 29.8, (8, 6)),
+    Gpu("RTX 3080 Ti", 12, 912, 68.2, 34.1, (8, 6)),
     Gpu("RTX 3090", 24, 936, 71, 35.6, (8, 6)),
     Gpu("RTX 3090 Ti", 24, 1008, 80, 40.0, (8, 6)),
+    Gpu("RTX 4060", 8, 272, 30.2, 15.1, (8, 9)),
+    Gpu("RTX 4060 Ti", 8, 288, 44.1, 22.0, (8, 9)),
+    Gpu("RTX 4070", 12, 504, 58.2, 29.1, (8, 9)),
+    Gpu("RTX 4070 SUPER", 12, 504, 71.0, 35.5, (8, 9), ("RTX 4070S",)),
     Gpu("RTX 4070 Ti", 12, 504, 80.2, 40.1, (8, 9)),
+    Gpu("RTX 4070 Ti SUPER", 16, 672, 88.2, 44.1, (8, 9), ("RTX 4070S Ti",)),
     Gpu("RTX 4080", 16, 717, 97.5, 48.7, (8, 9)),
     Gpu("RTX 4080 SUPER", 16, 736, 104.4, 52.2, (8, 9), ("RTX 4080S",)),
     Gpu("RTX 4090", 24, 1008, 165.2, 82.6, (8, 9)),
+    # The same chip on a board that others have made, with twice the memory.
+    Gpu("RTX 4090 48GB", 48, 1008, 165.2, 82.6, (8, 9)),
     Gpu("RTX 4090 D", 24, 1008, 147, 73.5, (8, 9), ("RTX 4090D",)),
+    Gpu("RTX 5060 Ti", 8, 448, 47.4, 23.7, (12, 0)),
+    Gpu("RTX 5070", 12, 672, 61.7, 30.9, (12, 0)),
     Gpu("RTX 5070 Ti", 16, 896, 87.9, 43.9, (12, 0)),
     Gpu("RTX 5080", 16, 960, 112.6, 56.3, (12, 0)),
     Gpu("RTX 5090", 32, 1792, 209.5, 104.8, (12, 0)),
+    Gpu("RTX A2000", 6, 288, 31.9, 8.0, (8, 6), ("A2000", "RTX A2000 12GB")),
     Gpu("RTX A4000", 16, 448, 76.7, 19.2, (8, 6), ("A4000",)),
     Gpu("RTX A4500", 20, 640, 94.6, 23.7, (8, 6), ("A4500",)),
     Gpu("RTX A5000", 24, 768, 111.1, 27.8, (8, 6), ("A5000",)),
     Gpu("RTX A6000", 48, 768, 154.8, 38.7, (8, 6), ("A6000", "A6000 (48 GB)", "gpu_1x_a6000")),
+    Gpu("RTX 2000 Ada", 16, 224, 48.0, 12.0, (8, 9), ("RTX 2000 Ada Generation", "RTX 2000Ada")),
+    Gpu("RTX 4000 SFF Ada", 20, 280, 76.7, 19.2, (8, 9), ("RTX 4000 SFF Ada Generation",)),
     Gpu("RTX 4000 Ada", 20, 360, 106.9, 26.7, (8, 9), ("RTX 4000 Ada Generation", "RTX 4000Ada")),
+    Gpu("RTX 4500 Ada", 24, 432, 158.5, 39.6, (8, 9), ("RTX 4500 Ada Generation", "RTX 4500Ada")),
     Gpu("RTX 5000 Ada", 32, 576, 261.1, 65.3, (8, 9), ("RTX 5000 Ada Generation", "RTX 5000Ada")),
+    Gpu("RTX 5880 Ada", 48, 960, 277.1, 69.3, (8, 9), ("RTX 5880 Ada Generation", "RTX 5880Ada")),
     Gpu("RTX 6000 Ada", 48, 960, 364.2, 91.1, (8, 9), ("RTX 6000 Ada Generation", "RTX 6000Ada")),
+    Gpu("RTX PRO 4000", 24, 672, 147, 36.8, (12, 0), ("RTX PRO 4000 Blackwell",)),
+    Gpu("RTX PRO 4500", 32, 896, 210, 52.7, (12, 0), ("RTX PRO 4500 Blackwell",)),
+    Gpu("RTX PRO 5000", 48, 1344, 258, 64.5, (12, 0), ("RTX PRO 5000 Blackwell",)),
+    Gpu(
+        "RTX PRO 6000 Max-Q", 96, 1792, 438, 110, (12, 0),
+        ("RTX PRO 6000 Blackwell Max-Q Workstation Edition", "RTX PRO 6000 MaxQ"),
+    ),
     Gpu(
         "RTX PRO 6000", 96, 1597, 480, 120, (12, 0),
         (
@@ -134,6 +171,13 @@ def find(name: str) -> Gpu:
     if found is None:
         raise BadInput(f"there is no GPU {name!r} in the table{_nearest(name)}")
     return found
+
+
+def model(name: str) -> str:
+    """The word of a card's name that all use who name it: "4090", "a100"; "" for an unknown one."""
+    found = get(name)
+    words = re.findall(r"[a-z0-9]+", found.name.lower()) if found else []
+    return next((word for word in words if re.search(r"\d", word)), "")
 
 
 def matching(words: str) -> tuple[str, ...]:

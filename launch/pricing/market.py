@@ -2,22 +2,29 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from launch.contract import regions
 from launch.contract.image import PUBLIC, Image
 from launch.contract.offer import Need, Offer
 from launch.pricing import gpus
 from launch.pricing.budget import HOUR
-from launch.pricing.forecast import Forecast, Measured, forecast, start_s
+from launch.pricing.forecast import Forecast, Measured, forecast, pessimistic, start_s
 from launch.pricing.workload import Workload
 from mimir.config import Config
-from mimir.errors import MimirError, StoreError
+from mimir.errors import BadInput, MimirError, StoreError
 from mimir.runs.store import Store
+from mimir.text import near, nearest
 
 OFFERS_WITHIN = 45.0
 """Seconds that a provider has for its list: one that is down must not hold up the others."""
+REASONS_SHOWN = 6
+"""Reasons why offers are left out, in a sentence."""
+REGIONS_SHOWN = 12
+"""Names of regions in an error."""
 EVICTED_EVERY = 6.0
 """Hours after which a spot machine is taken away, as a reckoning: a cautious guess, for what
 services publish goes from a few per cent a day to several an hour."""
@@ -30,6 +37,8 @@ class Seller(Protocol):
     def name(self) -> str: ...
 
     def offers(self, need: Need) -> list[Offer]: ...
+
+    def regions(self) -> list[str]: ...
 
 
 @dataclass(frozen=True)
@@ -46,18 +55,20 @@ class Ranked:
     """An offer with what the run is expected to take there.
 
     hours: of the machine, from its order to the end of the run, with what evictions cost.
-    cost: in dollars.
+    cost: in dollars. known: whether the GPU is in the table or was measured; others come last.
     """
 
     offer: Offer
     forecast: Forecast
     hours: float
     cost: float
+    known: bool = True
 
     def as_json(self) -> dict[str, Any]:
         return {
             **self.offer.as_json(), "hours": round(self.hours, 3), "cost": round(self.cost, 4),
             "step_ms": round(1e3 * self.forecast.step_s, 4), "source": self.forecast.source,
+            "known": self.known,
         }  # fmt: skip
 
 
@@ -99,17 +110,54 @@ def collect(
     return offers, problems
 
 
+def check_regions(sellers: Sequence[Seller], words: Sequence[str]) -> str:
+    """Whether each word names a region somewhere; "", or a sentence if that cannot be told now.
+
+    Raises:
+        BadInput: with the nearest names, for a word that names none.
+    """
+    if not words or not sellers:
+        return ""
+    known: list[str] = []
+    unasked: list[str] = []
+    for seller in sellers:
+        try:
+            known += seller.regions()
+        except MimirError as error:
+            unasked.append(f"{seller.name}'s regions are not known now: {error}")
+    strange = regions.unknown(words, known)
+    if strange and not unasked:
+        names = [part.lower() for name in known for part in (name, *_areas(name))]
+        where = " or ".join(seller.name for seller in sellers)
+        hint = nearest(strange[0], names) if near(strange[0], names) else _some(known)
+        raise BadInput(f"there is no region {strange[0]!r} at {where}{hint}")
+    return "; ".join(unasked)
+
+
+def _areas(region: str) -> list[str]:
+    """What a region's name begins with: "eu" and "eu-ro" of "EU-RO-1"."""
+    parts = region.split("-")
+    return ["-".join(parts[:n]) for n in range(1, len(parts))]
+
+
+def _some(known: Sequence[str]) -> str:
+    names = {name for name in known if len(name) > 2}
+    if not names:
+        return ": write a country's code, such as SE, or eu"
+    return f"; known are {', '.join(sorted(names)[:REGIONS_SHOWN])}"
+
+
 def rank(
     offers: Iterable[Offer],
     config: Config,
     steps: int,
     store: Store | None = None,
     image: Image = PUBLIC,
-) -> list[Ranked]:
-    """The offers that can take so many more steps, by expected total cost.
+) -> tuple[list[Ranked], list[LeftOut]]:
+    """As `judge`, for so many more steps.
 
-    `judge` tells more; what past runs of `store` measured counts before what is reckoned. A
-    store that does not answer costs their figures only.
+    What past runs of `store` measured counts before what is reckoned. A store that does not answer
+    costs their figures only.
     """
     from launch.pricing import measured
 
@@ -117,7 +165,7 @@ def rank(
         known = measured.find(config, store)
     except StoreError:
         known = measured.find(config)
-    return judge(offers, Workload.of_steps(config, steps), known, image=image)[0]
+    return judge(offers, Workload.of_steps(config, steps), known, image=image)
 
 
 def judge(
@@ -128,6 +176,8 @@ def judge(
     image: Image = PUBLIC,
 ) -> tuple[list[Ranked], list[LeftOut]]:
     """The offers by expected total cost, and those that cannot take the run.
+
+    A GPU that is not in the table comes after all that are, whatever it costs.
 
     Ties go to the sooner end, the lower price, then provider and id: the same list always
     comes out in the same order.
@@ -141,19 +191,41 @@ def judge(
     # Without a model of the GPU nothing checks what machines reported of it: do not spend by that.
     safe = {n: one for n, one in (measured or {}).items() if not one.reported or gpus.get(n)}
     for offer in offers:
-        what = forecast(
+        found = forecast(
             work, offer.gpu, safe, memory_gb=offer.memory_gb, start_s=start_s(image),
             compiled=image.compiles,
         )  # fmt: skip
+        what = found or pessimistic(work, offer.gpu, offer.memory_gb, image)
         why = _unfit(offer, what, image.since)
-        if what is None or why:
+        if why:
             left.append(LeftOut(offer, why))
             continue
         hours = what.hours + (_lost(what, work) if offer.spot else 0.0)
-        ranked.append(Ranked(offer, what, hours, hours * offer.price))
-    ranked.sort(key=lambda r: (r.cost, r.hours, r.offer.price, r.offer.provider, r.offer.id))
+        ranked.append(Ranked(offer, what, hours, hours * offer.price, found is not None))
+    ranked.sort(
+        key=lambda r: (not r.known, r.cost, r.hours, r.offer.price, r.offer.provider, r.offer.id)
+    )
     left.sort(key=lambda one: (one.offer.provider, one.offer.id))
     return ranked, left
+
+
+def grouped(left: Iterable[LeftOut]) -> list[tuple[int, str]]:
+    """(how many, why) of offers that were left out, most first."""
+    return [(count, why) for why, count in Counter(one.why for one in left).most_common()]
+
+
+def left_out(groups: Sequence[tuple[int, str]]) -> str:
+    """A sentence about them, "" for none."""
+    if not groups:
+        return ""
+    total = sum(count for count, _ in groups)
+    offers = "1 offer is" if total == 1 else f"{total} offers are"
+    if len(groups) == 1:
+        return f"{offers} left out, because {groups[0][1]}"
+    reasons = [f"{count} because {why}" for count, why in groups[:REASONS_SHOWN]]
+    rest = len(groups) - REASONS_SHOWN
+    more = [f"and others for {rest} more reasons: `offers --json` has them all"] if rest > 0 else []
+    return f"{offers} left out: {'; '.join([*reasons, *more])}"
 
 
 def _ask(seller: Seller, need: Need, answers: dict[str, list[Offer] | Problem]) -> None:
@@ -166,9 +238,11 @@ def _ask(seller: Seller, need: Need, answers: dict[str, list[Offer] | Problem]) 
         answers[name] = Problem(name, f"{name} failed: {type(error).__name__}: {error}", 1)
 
 
-def _unfit(offer: Offer, what: Forecast | None, since: tuple[int, int]) -> str:
-    if what is None:
-        return f"nothing is known of {offer.gpu or 'a GPU without a name'}"
+def _unfit(offer: Offer, what: Forecast, since: tuple[int, int]) -> str:
+    if not offer.gpu:
+        return "the service does not name its GPU"
+    if not offer.memory_gb > 0:
+        return f"the service does not tell how much memory {offer.gpu} has"
     if not what.fits:
         return (
             f"{offer.gpu} with {offer.memory_gb:g} GB is too small: {what.need_gb:.1f} GB are "

@@ -151,6 +151,21 @@ class Workload:
         return (weight * self.parameters + 2 * self.activations(width) + data) / GB
 
     @property
+    def checkpoint_gb(self) -> float:
+        """Size of a checkpoint: weights, their average and two moments in float32."""
+        return 16.0 * self.parameters / GB
+
+    @property
+    def upload_gb(self) -> float:
+        """What a machine sends in an hour: its checkpoints; all else is small beside them."""
+        return self.checkpoint_gb * 60 / self.config.runtime.checkpoint_minutes
+
+    @property
+    def upload_mbit(self) -> float:
+        """The least rate to the store: a checkpoint is there in half the time to the next one."""
+        return 8e3 * self.checkpoint_gb / (30 * self.config.runtime.checkpoint_minutes)
+
+    @property
     def validations(self) -> int:
         every = self.config.training.eval_every or self.steps_per_epoch
         return math.ceil(self.steps / every)

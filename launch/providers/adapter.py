@@ -66,6 +66,9 @@ class Adapter:
         """The key as it is set here, "" for none."""
         return self._environ.get(self.key_variable, "").strip()
 
+    def forget(self, name: str) -> None:
+        """As Cloud.forget: nothing, where a service keeps nothing beside the machine."""
+
     @property
     def _http(self) -> Http:
         if self._made is None:

@@ -30,6 +30,9 @@ LONGEST_WAIT = 60.0
 AGENT = f"mimir/{__version__}"
 """Of our own: Cloudflare, in front of all three services, refuses some libraries' default."""
 
+_FRONT = re.compile(r"error code: (1\d{3})\b", re.I)
+"""What Cloudflare says in plain text instead of a page, to a client that asks for none."""
+TOO_OFTEN = "1015"
 _LEFT = re.compile(r";\s*r=(\d{1,9})\b[^,]*?;\s*t=(\d{1,9})\b")
 
 
@@ -252,12 +255,23 @@ class Http:
                 f"{self._service} answered with a redirect ({status}), which is not followed with "
                 "a key: its address may have changed; look for a newer Mimir"
             )
-        if status != 429 and status < 500 and is_page(response):
+        if status not in (413, 429) and status < 500 and is_page(response):
             return ProviderError(
                 f"{self._service} answered {status} with a web page, which is not its API's word: "
                 "something in front of it refused the request (a firewall, a proxy); try again "
                 "later, or from another network"
             )
+        if status == 413:
+            return BadInput(
+                f"{self._service} answered 413: the request is larger than it takes; give the run "
+                "fewer or shorter variables"
+            )
+        front = _FRONT.match(response.text.strip()) if status != 429 and status < 500 else None
+        if front:
+            told = f"{self._service} answered {status} by Cloudflare, in front of it ({front[0]})"
+            if front[1] == TOO_OFTEN:
+                return RateLimited(f"{told}: asked too often", retry_after(response, LONGEST_WAIT))
+            return ProviderError(f"{told}: try again later, or from another network")
         try:
             return self._explain(self._cleaned(response))
         except Exception as error:  # noqa: BLE001 - an answer that nobody foresaw

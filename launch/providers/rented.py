@@ -8,10 +8,10 @@ says of it, whatever the adapter does.
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from launch.contract import deadlines
+from launch.contract import deadlines, regions
 from launch.contract.cloud import Cloud, ContainerSpec, Instance, State, machine_name
 from launch.contract.errors import (
     AuthFailed,
@@ -25,6 +25,7 @@ from launch.contract.errors import (
 from launch.contract.offer import Offer
 from launch.contract.provider import AttemptSpec, Check, Machine
 from launch.payload import by_link, container, credentials, key_link
+from launch.providers.pulls import Pulls
 from mimir.errors import BadInput, MimirError, StoreError
 from mimir.runs.store import Store, open_store
 
@@ -58,6 +59,7 @@ class Rented:
         self.name = cloud.name
         self.caps = cloud.caps
         self._secrets = cloud.secrets
+        self._pulls = Pulls(self.output, clock)
         self._opener = opener
         self._clock = clock
         self._sleep = sleep
@@ -116,21 +118,45 @@ class Rented:
         link = key_link.hand_over(store, spec.run, spec.attempt, keys, seconds)
         self._secrets.learn(link)
         whole = container.of(store, spec, link, self.cloud.ending())
+        if whole.login is not None:
+            self._secrets.learn(whole.login.password)
         what = by_link.of(store, spec.run, spec.attempt, whole)
         self._secrets.learn(by_link.link_in(what.env), whole.env.get("MIMIR_CODE_URL", ""))
         return what
 
     def adopt(self, spec: AttemptSpec) -> Machine | None:
-        """The attempt's machine if the service has it: its order was sent, its answer lost."""
+        """The attempt's machine if the service has it: its order was sent, its answer lost.
+
+        One that costs more than its offer said is ended instead, as by `start`.
+        """
+        name = machine_name(spec.run, spec.attempt)
         with self._secrets.guard():
-            found = self._named(machine_name(spec.run, spec.attempt))
-        return self._machine(spec, found.id, found.price, "") if found else None
+            found = self._named(name)
+        if found is None or spec.offer is None:
+            return None
+        if self._costs_more(found, spec.offer):
+            self._end(found.id, name)
+            return None
+        return self._machine(spec, found.id, found.price, "")
 
     def inspect(self, machine: Machine) -> Instance | None:
-        """The machine as its service shows it; None if there is none."""
+        """The machine as its service shows it; None if there is none.
+
+        One that does not come up is broken where the service's own log says that the image cannot
+        be pulled: its state may say for ever that it is being made.
+        """
+        found = self._there(machine)
+        if found is None:
+            return None
+        why = self._pulls.failure(machine) if found.state is State.PENDING else ""
+        if why:
+            found = replace(found, state=State.BROKEN, said=f"{found.said}: {why}")
+        return self._shown_to_people(found)
+
+    def _there(self, machine: Machine) -> Instance | None:
         with self._secrets.guard():
             found = self.cloud.get(machine.id)
-        return None if found is None or found.state is State.GONE else self._shown_to_people(found)
+        return None if found is None or found.state is State.GONE else found
 
     def by_id(self, id: str) -> Instance:
         """The machine with this id, whatever its name; BadInput if the service has none."""
@@ -145,9 +171,14 @@ class Rented:
         with self._secrets.guard():
             return [self._shown_to_people(each) for each in self.cloud.instances()]
 
+    def billed(self, ids: Sequence[str], since: float, until: float) -> Mapping[str, float] | None:
+        """As Cloud.billed."""
+        with self._secrets.guard():
+            return self.cloud.billed(ids, since, until)
+
     def alive(self, machine: Machine) -> bool | None:
         try:
-            return self.inspect(machine) is not None
+            return self._there(machine) is not None
         except (ProviderError, BadInput):
             return None
 
@@ -191,17 +222,23 @@ class Rented:
         except UnknownOutcome as error:
             number = self._look_for(name, error)
         shown = self._shown(number)
-        if (
-            shown is not None
-            and shown.price is not None
-            and shown.price > offer.price * PRICE_TOLERANCE
-        ):
+        if shown is not None and self._costs_more(shown, offer):
             self._end(number, name)
             raise NoCapacity(
                 f"{self.name} asked ${shown.price:.3f}/h for a machine offered at "
                 f"${offer.price:.3f}/h; it is ended"
             )
+        if shown is not None and shown.region and not regions.within(shown.region, spec.regions):
+            self._end(number, name)
+            raise NoCapacity(
+                f"{self.name} made a machine in {shown.region}, which is none of "
+                f"{', '.join(spec.regions)}; it is ended"
+            )
         return number, shown.price if shown else None
+
+    @staticmethod
+    def _costs_more(shown: Instance, offer: Offer) -> bool:
+        return shown.price is not None and shown.price > offer.price * PRICE_TOLERANCE
 
     def _look_for(self, name: str, error: UnknownOutcome) -> str:
         """The id of the machine whose order was not answered."""
@@ -214,8 +251,7 @@ class Rented:
             if found is not None:
                 return found.id
         raise UnknownOutcome(
-            f"{self.name} did not answer the order of {name} and does not list it ({error}); if it "
-            "comes up it is turned away; `python -m launch reap` ends what is left"
+            f"{self.name} did not answer the order of {name} and does not list it yet ({error})"
         ) from error
 
     def _shown(self, number: str) -> Instance | None:
@@ -248,6 +284,13 @@ class Rented:
     def _end(self, number: str, name: str) -> None:
         with self._secrets.guard():
             self._end_within(GONE_WITHIN, number, name)
+        if name:
+            self.forget(name)
+
+    def forget(self, name: str) -> None:
+        """As Cloud.forget. What is left after an error is no machine, and costs nothing."""
+        with contextlib.suppress(MimirError), self._secrets.guard():
+            self.cloud.forget(name)
 
     def _end_within(self, seconds: float, number: str, name: str) -> None:
         """name: that the service must know it by, "" for one that was made just now."""

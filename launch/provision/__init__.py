@@ -4,6 +4,10 @@ plan          the newest plan of a run, and whether it was asked to stop
 kept_plan     the plan that this computer keeps where keys cannot be cut down
 resume_plan   the plan of a run that a person resumes
 choose        which offers to order now, within the limits
+promises      what an offer promises, for its worker to check
+billed        what the services bill for a run
+ledger        what all runs of a store have cost
+failed_hosts  hosts that failed, of all runs of a store
 order         one order: order.json (mimir/runs/order.py), HEAD, one request, machine.json
 wait          until the attempt has begun
 liveness      whether an attempt's machine still works on it, by what changes while one looks

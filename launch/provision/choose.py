@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ from launch.pricing import budget
 from launch.pricing.budget import HOUR, Remaining, UsedUp
 from launch.providers import registry
 from launch.providers.rented import Rented
+from launch.provision import failed_hosts, ledger, promises
+from launch.provision.ledger import Ledger
 from launch.provision.order import Choice, Say
 from mimir.config import Config
 from mimir.errors import BAD_CONFIG, BadInput
@@ -39,14 +41,24 @@ class Market:
     """What the plan's providers that rent answered when they were asked, once.
 
     ranked: by expected total cost. problems: one sentence for each that could not be asked, and
-    why offers were left out. locked: none of them accepts who asks. need_gb: GB of GPU memory
-    that the run needs, 0 if none of them rents.
+    one for the offers that were left out. left: (how many, why) of these. locked: none of them
+    accepts who asks. need_gb: GB of GPU memory that the run needs, 0 if none of them rents. dearer:
+    the least $/h of a machine that only the limit of the price leaves out, 0 for none. failed:
+    (provider, host) of hosts on which a machine of any run failed lately. ledger: what all runs of
+    the store have cost, if a budget of the plan counts that. disk_gb, upload_mbit: of
+    the disk that is ordered, and that checkpoints need.
     """
 
     ranked: tuple["Ranked", ...] = ()
     problems: tuple[str, ...] = ()
     locked: bool = False
     need_gb: float = 0.0
+    left: tuple[tuple[int, str], ...] = ()
+    dearer: float = 0.0
+    failed: frozenset[tuple[str, str]] = frozenset()
+    ledger: Ledger = field(default_factory=Ledger)
+    disk_gb: float = 0.0
+    upload_mbit: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +77,7 @@ class Found:
     @property
     def cheapest(self) -> "Ranked | None":
         """The way of the least cost, whatever the limits leave; None if nothing is offered."""
-        return min(self.market.ranked, key=lambda r: r.cost, default=None)
+        return min(self.market.ranked, key=lambda r: (not r.known, r.cost), default=None)
 
 
 def choose(store: Store, plan: Plan, status: Status, now: float, say: Say) -> Sequence[Choice]:
@@ -83,6 +95,8 @@ def choose(store: Store, plan: Plan, status: Status, now: float, say: Say) -> Se
         raise UsedUp(left.why)
     steps = max(1, steps_of(store, plan, status) - status.committed_step)
     found = within(plan, ask(store, plan, config, steps), status, now)
+    if found.budget.why:
+        raise UsedUp(found.budget.why)
     if found.choices:
         for problem in found.market.problems:
             say(problem)
@@ -104,7 +118,7 @@ def ask(store: Store, plan: Plan, config: Config, steps: int) -> Market:
     """Ask all the plan's providers that rent for offers for `steps` more steps.
 
     Raises:
-        BadInput: no GPU of the plan's can hold the run.
+        BadInput: no GPU of the plan's can hold the run, or a region is none of any provider's.
     """
     clouds = [each for name in plan.providers if isinstance(each := registry.get(name), Rented)]
     if not clouds:
@@ -116,32 +130,56 @@ def ask(store: Store, plan: Plan, config: Config, steps: int) -> Market:
     need = Need(
         memory_gb=forecast.need_gb(work),
         gpus=plan.gpus,
-        max_price=plan.limits.max_price or float("inf"),
         spot=plan.spot,
+        hosts=plan.hosts,
+        upload_gb=work.upload_gb,
         cuda=starts.cuda,
     )
-    had, problems = market.collect([cloud.cloud for cloud in clouds], need)
+    sellers = [cloud.cloud for cloud in clouds]
+    unchecked = market.check_regions(sellers, plan.hosts.regions)
+    had, problems = market.collect(sellers, need)
     if not had:
         _must_be_large_enough(work, plan.gpus)
     # A provider may know a GPU by a name that only its memory tells apart.
-    had = [o for o in had if (not plan.gpus or o.gpu in plan.gpus) and o.price <= need.max_price]
-    ranked = market.rank(had, config, steps, store, image=starts)
-    sentences = [problem.sentence for problem in problems] + ([starts.note] if starts.note else [])
-    if had and not ranked:
-        sentences += sorted({one.why for one in market.judge(had, work, image=starts)[1]})[:3]
+    had = [o for o in had if not plan.gpus or o.gpu in plan.gpus]
+    most = plan.limits.max_price or float("inf")
+    dear = f"they cost more than ${most:g}/h"
+    affordable = (o for o in had if o.price <= most)
+    ranked, left = market.rank(affordable, config, steps, store, image=starts)
+    left += [market.LeftOut(o, dear) for o in had if o.price > most]
+    groups = market.grouped(left)
+    sentences = [problem.sentence for problem in problems]
+    sentences += [each for each in (unchecked, starts.note) if each]
+    sentences += [market.left_out(groups)] if groups else []
     keyless = [problem for problem in problems if problem.exit_code == BAD_CONFIG]
-    return Market(tuple(ranked), tuple(sentences), len(keyless) == len(clouds), need.memory_gb)
+    spent_by_all = ledger.read(store, store.now()) if ledger.needed(plan.limits) else Ledger()
+    if spent_by_all.unread:
+        unread = ", ".join(spent_by_all.unread[:5])
+        sentences.append(f"what these runs have cost cannot be read, and is not counted: {unread}")
+    failed = failed_hosts.read(store, store.now(), sentences.append)
+    again = {(r.offer.provider, r.offer.host) for r in ranked} & failed.keys()
+    if again:
+        shown = "; ".join(f"{p} {host}: {failed[p, host].why}" for p, host in sorted(again)[:3])
+        hosts = "1 host comes" if len(again) == 1 else f"{len(again)} hosts come"
+        sentences.append(f"{hosts} last, because a machine failed there lately ({shown})")
+    return Market(
+        tuple(ranked), tuple(sentences), len(keyless) == len(clouds), need.memory_gb, tuple(groups),
+        0.0 if ranked else min((o.price for o in had if o.price > most), default=0.0),
+        frozenset(failed), spent_by_all, need.disk_gb, work.upload_mbit,
+    )  # fmt: skip
 
 
 def preferred(market: Market, status: Status | None) -> tuple["Ranked", ...]:
     """The offers, cheapest first; those where a machine of this run broke come last."""
     failed = _failed_places(status)
-    return tuple(sorted(market.ranked, key=lambda r: (r.offer.provider, r.offer.place) in failed))
+    return tuple(sorted(market.ranked, key=lambda r: _failed(r, failed, market.failed)))
 
 
 def within(plan: Plan, market: Market, status: Status | None, now: float) -> Found:
     """What of it may be ordered within the plan's limits. Asks nobody."""
     left = remaining(plan, status, now)
+    dollars, why = market.ledger.left(plan.limits)
+    left = replace(left, dollars=min(left.dollars, dollars), why=left.why or why)
     if left.why:
         return Found((), (), left, market)
     fixed: list[Choice] = []
@@ -156,11 +194,16 @@ def within(plan: Plan, market: Market, status: Status | None, now: float) -> Fou
     worth = [r for r in market.ranked if left.hours_at(r.offer.price) >= SHORTEST_RENTAL]
     failed = _failed_places(status)
     # One that gets done within the limits goes before a cheaper one that does not.
-    worth.sort(key=lambda r: ((r.offer.provider, r.offer.place) in failed, not _fits(r, left)))
+    worth.sort(
+        key=lambda r: (
+            _failed(r, failed, market.failed), not r.known, not _fits(r, left)
+        )
+    )  # fmt: skip
     rented = [
         Choice(
             by_name[r.offer.provider], r.offer,
-            _deadline(left.hours_at(r.offer.price), now), round(r.hours, 3), _expected(r),
+            _deadline(left.hours_at(r.offer.price), now), round(r.hours, 3),
+            promises.of(r.offer, market.disk_gb, market.upload_mbit), _expected(r),
         )
         for r in worth[:OFFERS_TRIED]
     ]  # fmt: skip
@@ -194,6 +237,14 @@ def spent(status: Status, now: float) -> float:
 
 def must_fit(plan: Plan, found: Found) -> None:
     """BadInput if no offer does the whole work within the plan's limits, by the forecast."""
+    market, limits = found.market, plan.limits
+    if found.budget.why:
+        raise BadInput(f"nothing is ordered: {found.budget.why}; raise the limit, or wait")
+    if market.dearer and not found.choices:
+        raise BadInput(
+            f"--max-price {limits.max_price:g} is below the price of an hour: the cheapest machine "
+            f"that can be had now costs ${market.dearer:.3f}/h; raise it, or widen the choice"
+        )
     best = found.cheapest
     if best is None or any(_fits(r, found.budget) for r in found.ranked):
         return
@@ -202,6 +253,8 @@ def must_fit(plan: Plan, found: Found) -> None:
         for name, value in (
             ("max_hours", plan.limits.max_hours),
             ("max_cost", plan.limits.max_cost),
+            ("max_cost_month", plan.limits.max_cost_month),
+            ("max_cost_store", plan.limits.max_cost_store),
         )
         if value
     )
@@ -218,6 +271,10 @@ def nothing(plan: Plan, found: Found) -> ProviderError:
         return AuthFailed("; ".join(found.market.problems))
     where = ", ".join(plan.providers)
     kind = f" with {' or '.join(plan.gpus)}" if plan.gpus else ""
+    if plan.hosts.regions:
+        kind += f" in {' or '.join(plan.hosts.regions)}"
+    if plan.hosts.kind:
+        kind += f" of {plan.hosts.kind} hosts"
     price = f" at up to ${plan.limits.max_price:g}/h" if plan.limits.max_price else ""
     why = f" ({'; '.join(found.market.problems)})" if found.market.problems else ""
     size = f" ({found.market.need_gb:.1f} GB of GPU memory)" if found.market.need_gb else ""
@@ -261,11 +318,20 @@ def _expected(ranked: "Ranked") -> Expected:
     return Expected(ranked.forecast.step_s, ranked.forecast.measured)
 
 
+def _failed(
+    ranked: "Ranked", places: set[tuple[str, str]], hosts: frozenset[tuple[str, str]]
+) -> bool:
+    """Whether a machine broke there: one of this run at the place, or of any run on the host."""
+    offer = ranked.offer
+    return (offer.provider, offer.place) in places or (offer.provider, offer.host) in hosts
+
+
 def _failed_places(status: Status | None) -> set[tuple[str, str]]:
     """(provider, place) where a machine of this run broke: taken last."""
     found = set()
     for attempt in status.attempts if status else ():
-        if attempt.gone is not None and attempt.gone.kind == "failure" and attempt.machine:
+        broke = attempt.gone is not None and attempt.gone.kind in ("failure", "placement")
+        if (broke or attempt.cause == "host") and attempt.machine:
             found.add((attempt.machine.provider, attempt.machine.place))
     return found
 

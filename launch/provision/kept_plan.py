@@ -1,14 +1,24 @@
-"""The plan of a run whose keys cannot be cut down, as this computer keeps it.
+"""The plan of a run whose keys may not have been cut down, as this computer keeps it.
 
 Where a machine holds the user's own keys, it can write all that they reach, also the orders by
-which a watcher goes on. Then what is in the store decides nothing about money and keys: a later
-attempt is ordered by the plan that this computer kept when a person ordered the run here, within
-what that plan allows for all that was ordered since, or by a person's command line.
+which a watcher goes on, and what an order says of its keys. Then what is in the store decides
+nothing about money and keys: a later attempt is ordered by the plan that this computer kept when a
+person ordered the run here, within what that plan allows for all that was ordered since, or by a
+person's command line. Whether a machine may have held such keys is judged by the store's URL and by
+this computer's settings, which no machine can write:
+
+    AWS           an order that says that its keys were cut down is believed
+    other S3      the same, but only where a role is set here: $MIMIR_ROLE_ARN, or a role that a
+                  person named when they ordered the run on this computer
+    R2            never: it makes no keys for one attempt
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
 
 from launch.contract import state
 from launch.contract.provider import Provider
@@ -19,9 +29,28 @@ from mimir.runs import codec
 from mimir.runs.order import KeySource, Plan
 from mimir.runs.ranges import Price, Time
 from mimir.runs.record import record_sha256
+from mimir.runs.s3_url import parse_url
 from mimir.runs.store import DOCUMENT, Store, too_large
 
 FORMAT = 1
+_AWS = (".amazonaws.com", ".amazonaws.com.cn")
+_UNCUT = (".r2.cloudflarestorage.com",)
+"""Hosts of services whose keys cannot be cut down for one attempt."""
+
+Cut = Literal["always", "by role", "never"]
+
+
+def cut_down(store: str) -> Cut:
+    """Whether a stranger's machine gets keys to this store that are cut down for its attempt.
+
+    "always" means unless a person said --static-keys; a folder needs no keys.
+    """
+    if not store.startswith("s3://"):
+        return "always"
+    host = f".{urlsplit(parse_url(store).endpoint).hostname or 'amazonaws.com'}"
+    if host.endswith(_UNCUT):
+        return "never"
+    return "always" if host.endswith(_AWS) else "by role"
 
 
 @dataclass(frozen=True)
@@ -36,8 +65,11 @@ class KeptPlan:
     def used_up(self, now: float) -> str:
         """Why no further machine is to be ordered, by what this computer knows itself, or "".
 
-        Each machine counts from its order to the next one: more than it can have cost.
+        Each machine counts from its order to the next one: more than it can have cost. Where
+        machines had no keys of the user's, the store's bill counts, and this is "".
         """
+        if not self.plan.keys.static:
+            return ""
         ends = [*(time for time, _ in self.orders[1:]), now]
         spans = [max(0.0, end - time) for (time, _), end in zip(self.orders, ends, strict=True)]
         hours = sum(spans) / HOUR
@@ -66,7 +98,7 @@ def keep(store: Store, run: str, plan: Plan, places: Sequence[Provider]) -> None
     """
     path = _path(store.url, run)
     try:
-        if is_needed(plan, places):
+        if is_needed(plan, places) or cut_down(store.url) != "always":
             _write(path, KeptPlan(plan, record_sha256(store, run)))
         else:
             path.unlink(missing_ok=True)
@@ -109,6 +141,14 @@ def read(store: str, run: str) -> KeptPlan | None:
         raise Corrupt(f"{error}: `resume` writes a new one") from error
 
 
+def governing(store: str, run: str) -> KeptPlan | None:
+    """What is kept here, if it counts instead of the orders in the store. Raises as `read`."""
+    kept = read(store, run)
+    if kept is None or not (kept.plan.keys.static or cut_down(store) == "never"):
+        return None
+    return kept
+
+
 def must_be_as_submitted(store: str, run: str, record: str) -> None:
     """BadInput if run.json is another one than when the run was ordered here."""
     kept = read(store, run)
@@ -119,27 +159,42 @@ def must_be_as_submitted(store: str, run: str, record: str) -> None:
         )
 
 
+def doubt(store: str, run: str, ordered: Plan) -> str:
+    """Why a machine may have written the run's newest order, "" if none can have.
+
+    ordered: the plan of that order. Raises as `read`.
+    """
+    cut = cut_down(store)
+    if cut == "never":
+        return "keys to this store cannot be cut down"
+    if ordered.keys.static:
+        return "its machines had keys that could not be cut down"
+    if cut == "by role" and not os.environ.get("MIMIR_ROLE_ARN") and read(store, run) is None:
+        return "keys to this store can be cut down by a role only, and MIMIR_ROLE_ARN is not set"
+    return ""
+
+
 def going_on(store: str, run: str, ordered: Plan) -> Plan | None:
     """The plan by which a watcher goes on; None if this computer must not order by itself.
 
-    ordered: of the newest order in the store, which counts unless keys cannot be cut down.
+    ordered: of the newest order in the store, which counts unless there is a doubt.
     """
-    kept = read(store, run)
+    kept = governing(store, run)
     if kept is not None:
         return kept.plan
-    return None if ordered.keys.static else ordered
+    return None if doubt(store, run, ordered) else ordered
 
 
 def before(store: str, run: str, ordered: Plan | None) -> Plan | None:
     """The plan from which a person's `resume` takes what they do not say.
 
-    Of a run whose keys cannot be cut down, and whose plan is not kept here, neither keys nor image
-    are taken from the store: a person says them anew.
+    Where a machine may have written it, and no plan is kept here, neither keys nor image are taken
+    from the store: a person says them anew.
     """
-    kept = read(store, run)
+    kept = governing(store, run)
     if kept is not None:
         return kept.plan
-    if ordered is None or not ordered.keys.static:
+    if ordered is None or not doubt(store, run, ordered):
         return ordered
     return replace(ordered, keys=KeySource(), image="")
 

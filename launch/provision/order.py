@@ -15,19 +15,20 @@ import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from launch.contract import deadlines
-from launch.contract.errors import NoCapacity, NotGone, Unclear, UnknownOutcome
+from launch.contract import deadlines, pull
+from launch.contract.errors import AccountLimit, NoCapacity, NotGone, Unclear, UnknownOutcome
 from launch.contract.offer import Offer
 from launch.contract.provider import AttemptSpec, Machine, Provider
-from launch.payload import code_in_store, credentials
+from launch.payload import code_in_store, container, credentials
 from launch.provision import kept_plan, terminate
 from launch.provision.plan import stop_asked
-from mimir.errors import BadInput, Corrupt, Fenced, MimirError, StoreError
+from mimir.errors import Corrupt, Fenced, MimirError, StoreError
 from mimir.runs import notes
 from mimir.runs.begin import end_attempt, raise_attempt
 from mimir.runs.collect import collect
 from mimir.runs.notes import Gone
 from mimir.runs.order import Expected, Order, Plan
+from mimir.runs.promised import Promised
 from mimir.runs.record import record_sha256
 from mimir.runs.status import head_or_remembered, read_head
 from mimir.runs.store import Store
@@ -49,13 +50,14 @@ class Ordered:
 class Choice:
     """A machine that may be ordered. deadline in unix s, 0 for none; estimate in hours.
 
-    expected: what its worker compares its steps with.
+    promised: what its worker checks, None for nothing. expected: what it compares its steps with.
     """
 
     provider: Provider
     offer: Offer | None = None
     deadline: float = 0.0
     estimate_hours: float | None = None
+    promised: Promised | None = None
     expected: Expected | None = None
 
 
@@ -78,8 +80,10 @@ def order(
 
     Raises:
         Fenced: somebody else has begun an attempt meanwhile, or the run was asked to stop.
-        NoCapacity: none was to be had.
-        BadInput: all were refused in words that may mean a wrong request.
+        NoCapacity: none was to be had. Unclear: all were refused in words that may mean a wrong
+            request.
+        UnknownOutcome, NotGone: there may be a machine of the last attempt; it stays unanswered,
+            so that a watcher finds the machine, or sees that there is none.
         MimirError: what a provider, the store or its STS said; nothing else is tried then.
     """
     refusals: list[NoCapacity] = []
@@ -92,7 +96,7 @@ def order(
         intent = Order(
             choice.provider.name, plan, clock(), choice.offer, choice.deadline,
             choice.estimate_hours, since, max(looked, before), refused,
-            f"{platform.node()}:{os.getpid()}", expected=choice.expected,
+            f"{platform.node()}:{os.getpid()}", promised=choice.promised, expected=choice.expected,
         )  # fmt: skip
         # Only over the attempt just refused: a person may have begun another one meanwhile.
         known = raise_attempt(store, run, intent, after=known, clock=clock)
@@ -105,11 +109,12 @@ def order(
     raise _none_of(refusals)
 
 
-def _none_of(refusals: Sequence[NoCapacity]) -> MimirError:
-    """The error that all of these are together."""
-    last = refusals[-1]
+def _none_of(refusals: Sequence[NoCapacity]) -> NoCapacity:
+    """The error that all of these are together; a limit of the account is what a user can mend."""
+    own = [each for each in refusals if isinstance(each, AccountLimit)]
+    last = (own or refusals)[-1]
     if all(isinstance(each, Unclear) for each in refusals):
-        return BadInput(
+        return Unclear(
             f"all of {len(refusals)} orders were refused, in words that are not known to mean a "
             f"lack of machines: the request itself may be wrong; the last answer: {last}"
         )
@@ -136,8 +141,10 @@ def _order(
             end_attempt(store, run, attempt, "stopped", "asked to stop")
             raise Fenced(f"attempt {attempt} of run {run} is not begun: the run was asked to stop")
         spec = AttemptSpec(
-            store=store.url, run=run, attempt=attempt, image=plan.image,
-            deadline=choice.deadline, offer=choice.offer, record=record_sha256(store, run),
+            store=store.url, run=run, attempt=attempt,
+            image=plan.image or _image(store, run, attempt, intent, say),
+            deadline=choice.deadline, offer=choice.offer, regions=plan.hosts.regions,
+            card=plan.card, record=record_sha256(store, run),
         )  # fmt: skip
         kept_plan.must_be_as_submitted(store.url, run, spec.record)
         spec = _with_keys(spec, provider, plan, say, clock)
@@ -171,6 +178,22 @@ def _order(
     except (StoreError, Corrupt) as error:  # a machine may have made HEAD unreadable
         say(f"what older attempts left could not be removed now: {error}")
     return ordered
+
+
+def _image(store: Store, run: str, attempt: int, intent: Order, say: Say) -> str:
+    """The public image's other name, if the last machine could not pull the one; else ""."""
+    last, refused = attempt - 1, intent.refused
+    if refused and refused[-1][1] == last:
+        last = refused[-1][0] - 1
+    gone = notes.read_gone(store, run, last) if last else None
+    if gone is None or not pull.FAILED.search(gone.why):
+        return ""
+    machine = notes.read_machine(store, run, last)
+    tried = (machine.image if machine else "") or container.default_image()
+    other = container.PUBLIC_IMAGES.get(tried, "")
+    if other:
+        say(f"{tried} could not be pulled: attempt {attempt} uses {other}, which is the same image")
+    return other
 
 
 def _before(store: Store, run: str, known: int) -> tuple[int, tuple[tuple[int, int], ...]]:

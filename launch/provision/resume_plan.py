@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from launch.providers import registry
 from launch.provision import liveness
+from mimir.runs.hosts import Hosts
 from mimir.runs.order import KeySource, Limits, Plan
 from mimir.runs.status import Status
 
 
 @dataclass(frozen=True)
 class Words:
-    """What was said; "" and () for what was not. limits: only those that were."""
+    """What was said; "" and () for what was not. limits, hosts: only what of them was."""
 
     providers: str = ""
     gpus: tuple[str, ...] = ()
@@ -19,6 +21,7 @@ class Words:
     image: str = ""
     keys: KeySource = field(default_factory=KeySource)
     limits: Mapping[str, float] = field(default_factory=dict)
+    hosts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def renewed(before: Plan | None, known: Status, words: Words) -> Plan:
@@ -42,6 +45,8 @@ def renewed(before: Plan | None, known: Status, words: Words) -> Plan:
         image=words.image or _image(before, known, providers),
         keys=words.keys if words.keys != KeySource() or before is None else before.keys,
         steps=before.steps if before else 0,
+        card=before.card if before else None,
+        hosts=replace(before.hosts if before else Hosts(), **words.hosts),
     )
 
 

@@ -1,14 +1,16 @@
 """The end of an attempt's machine: ended, seen to be gone, and written down, in this order."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from launch.contract import deadlines
+from launch.contract.cloud import machine_name
 from launch.contract.errors import UnknownOutcome
 from launch.contract.provider import Adopts, AttemptSpec, Machine, Provider
 from launch.payload import key_link
 from launch.providers import registry
+from launch.providers.rented import Rented
 from mimir.errors import StoreError
 from mimir.runs import notes
 from mimir.runs.notes import Gone
@@ -36,7 +38,7 @@ def close(
         return False
     machine = attempt.machine or adopt(store, run, attempt, provider)
     if machine is None:
-        return _never_came(store, run, attempt, gone)
+        return _never_came(store, run, attempt, gone, provider)
     if machine.provider not in registry.names():
         return False  # a terminal's, or a newer Mimir's
     place = provider(machine.provider)
@@ -53,6 +55,16 @@ def close(
             place.end(spec, machine)
     notes.record_gone(store, run, attempt.attempt, gone)
     return True
+
+
+def ordered_after(store: Store, run: str, attempt: int) -> Iterator[AttemptStatus]:
+    """The attempts that were ordered after this one. HEAD does not name them: their launcher died
+    before it raised HEAD, or a machine of an older attempt has put HEAD back."""
+    while (order := notes.read_order(store, run, attempt := attempt + 1)) is not None:
+        yield AttemptStatus(
+            attempt, None, "never began", machine=notes.read_machine(store, run, attempt),
+            order=order, gone=notes.read_gone(store, run, attempt),
+        )  # fmt: skip
 
 
 def adopt(
@@ -77,7 +89,13 @@ def adopt(
     return machine
 
 
-def _never_came(store: Store, run: str, attempt: AttemptStatus, gone: Gone) -> bool:
+def _never_came(
+    store: Store,
+    run: str,
+    attempt: AttemptStatus,
+    gone: Gone,
+    provider: Callable[[str], Provider],
+) -> bool:
     if attempt.order is None:
         return False
     if gone.time - attempt.order.time < deadlines.LISTED_WITHIN:
@@ -86,6 +104,9 @@ def _never_came(store: Store, run: str, attempt: AttemptStatus, gone: Gone) -> b
             "its machine is looked for again in two minutes"
         )
     forget_keys(store, run, attempt.attempt)
+    place = provider(attempt.order.provider) if attempt.order.provider in registry.names() else None
+    if isinstance(place, Rented):
+        place.forget(machine_name(run, attempt.attempt))
     why = "its order was never answered"
     notes.record_gone(store, run, attempt.attempt, Gone(gone.time, "refused", why))
     return True

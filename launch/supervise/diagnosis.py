@@ -41,7 +41,8 @@ class Diagnosis:
     """kind: idle (nothing to keep), fine, unanswered (an order without a machine on record),
     over (the run has ended) or lost (the attempt has ended, the run has not).
 
-    loss: for lost, the kind of mimir.runs.notes.Gone: over (planned), eviction, failure, refused.
+    loss: for lost, the kind of mimir.runs.notes.Gone: over (planned), eviction, failure,
+    placement, refused.
     """
 
     kind: str
@@ -142,6 +143,8 @@ def diagnose(observed: Observation) -> Diagnosis:
     current = status.attempts[-1]
     if current.exit_code is not None:
         loss = {"deadline": "over", "signal": "eviction"}.get(current.cause, "failure")
+        if current.cause == "host" and current.from_step is None:
+            loss = "placement"  # the host's fault, and not the run's
         return Diagnosis("lost", current.end, loss)
     if current.gone is not None:
         return Diagnosis("lost", current.gone.why, current.gone.kind)
@@ -166,7 +169,8 @@ def diagnose(observed: Observation) -> Diagnosis:
     if sign == "silent":
         silent = max(status.silent_s or 0.0, observed.unchanged or 0.0) / 60
         return Diagnosis("lost", f"it has given no sign for {silent:.0f} min{said}", "failure")
-    return Diagnosis("fine", sign)
+    coming = sign == "starting" and observed.state is State.PENDING
+    return Diagnosis("fine", sign + (said if coming else ""))
 
 
 def is_finishing(store: Store, observed: Observation, now: float) -> bool:
@@ -203,6 +207,16 @@ def without_progress(status: Status, since: int = 0) -> bool:
     """
     begun = [a for a in status.attempts if a.from_step is not None and a.attempt >= since]
     return len(begun) >= 2 and begun[-2].from_step == status.committed_step
+
+
+def idle(status: Status, since: int = 0) -> int:
+    """Machines in a row, up to the newest, that have left no new step, whatever ended them."""
+    its = [
+        a
+        for a in status.attempts
+        if a.attempt >= since and a.order and not (a.gone and a.gone.kind == "refused")
+    ]
+    return sum(1 for a in its if a.order and a.order.step >= status.committed_step)
 
 
 def failures(status: Status, since: int = 0) -> int:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from launch.provision import liveness
+from launch.provision import liveness, starting
 from mimir.errors import StoreDenied, StoreError, StoreUnfit
 from mimir.runs import notes
 from mimir.runs.head import ENDED
@@ -16,6 +16,8 @@ LOG_POLL = 1.0
 """Seconds between looks at the log."""
 ASK = 5.0
 """Seconds between looks at heartbeat and machine."""
+START_EVERY = 30.0
+"""Seconds between looks at what a service says of a machine that has printed nothing yet."""
 KEEP = 15.0
 """Seconds between rounds of a watcher."""
 LOG_TAIL_WITHIN = 15.0
@@ -64,6 +66,8 @@ class Follower:
         self._watched = liveness.Watched(clock)
         self._silent = False
         self._away = False
+        self._start_looked = clock()
+        self._start_told: set[str] = set()
 
     def follow(self) -> Followed:
         """Follow until the run has ended, or cannot go on without a new attempt.
@@ -128,7 +132,20 @@ class Follower:
         if liveness.alive(machine) is False:
             return True
         self._listen()
+        self._tell_start()
         return False
+
+    def _tell_start(self) -> None:
+        """What is new in the service's words about a machine that does not come up."""
+        if self._part or self._clock() - self._start_looked < START_EVERY:
+            return
+        self._start_looked = self._clock()
+        status = derive(self._store, self._run, self._store.now())
+        if status.attempt == self._attempt:
+            lines = [each for each in starting.seen(status) if each not in self._start_told]
+            self._start_told.update(lines)
+            for line in lines:
+                self._say(line)
 
     def _listen(self) -> None:
         """Say it once if the heartbeat does not change any more."""

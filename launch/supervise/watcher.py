@@ -15,7 +15,7 @@ from launch.pricing import budget
 from launch.pricing.budget import UsedUp
 from launch.providers import registry
 from launch.provision import choose as choosing
-from launch.provision import kept_plan, liveness, terminate
+from launch.provision import failed_hosts, kept_plan, liveness, terminate
 from launch.provision.liveness import Watched
 from launch.provision.order import Choice, Say, order
 from launch.provision.plan import newest_plan, stop_asked
@@ -42,6 +42,10 @@ from mimir.runs.store import Store
 ASK_AGAIN, ASK_AGAIN_LONGEST = 60.0, 600.0
 """Seconds after a refusal before offers are asked for again, and after many: each refusal is an
 attempt, and every look at the run reads them all."""
+
+MOST_IDLE = 6
+"""Machines in a row that may leave no new step, those included that are not counted as failures:
+offers that were not what they promised, evictions before the first checkpoint, deadlines."""
 
 Choose = Callable[[Store, Plan, Status, float, Say], Sequence[Choice]]
 
@@ -91,7 +95,7 @@ class Watcher:
         """Whether the run's machines are somebody else's: others are kept only when named, for
         one that was interrupted on one's own computer may have been given up on purpose."""
         try:
-            kept = kept_plan.read(self._store.url, run)
+            kept = kept_plan.governing(self._store.url, run)
             newest = notes.newest_order(self._store, run)
             plan = kept.plan if kept else newest_plan(self._store, run, newest)
             caps = [self._provider(name).caps for name in plan.providers] if plan else []
@@ -120,6 +124,7 @@ class Watcher:
                 if diagnosis.is_finishing(self._store, observed, self._now()):
                     return self._seen(status, False, False, "its worker writes the end of its log")
                 acted = self._close(status, Gone(self._now(), "over", found.why))
+                acted |= self._close_later(status, found.why)
                 return self._seen(status, True, acted, found.why)
             return self._replace(observed, found)
         except (NotGone, UnknownOutcome) as error:
@@ -139,7 +144,7 @@ class Watcher:
     def _observe(self, run: str) -> Observation:
         status = derive(self._store, run, self._now())
         last = notes.read_order(self._store, run, max(1, status.attempt))
-        kept = kept_plan.read(self._store.url, run)
+        kept = kept_plan.governing(self._store.url, run)
         if last is not None and kept is not None:  # what the store says may be a machine's
             last = replace(last, plan=kept.plan)
         if self._watched is not None:
@@ -169,6 +174,13 @@ class Watcher:
             acted |= terminate.close(self._store, status.run, attempt, what, self._provider)
         return acted
 
+    def _close_later(self, status: Status, why: str) -> bool:
+        """As `_close`, of what was ordered after the attempt by which the run has ended."""
+        gone, acted = Gone(self._now(), "over", why), False
+        for each in list(terminate.ordered_after(self._store, status.run, status.attempt)):
+            acted |= terminate.close(self._store, status.run, each, gone, self._provider)
+        return acted
+
     def _replace(self, observed: Observation, found: Diagnosis) -> Seen:
         status, run = observed.status, observed.status.run
         current = status.attempts[-1] if status.attempts else None
@@ -176,7 +188,9 @@ class Watcher:
             if current.machine is None and self._adopt(status):  # it has come up after all
                 return self._seen(status, False, True, "its machine is there; it is on record now")
             self._say(f"attempt {status.attempt} of run {run} has ended: {found.why}")
-            self._close(status, Gone(self._now(), found.loss, found.why))
+            gone = Gone(self._now(), found.loss, found.why)
+            self._close(status, gone)
+            failed_hosts.remember(self._store, run, current, gone, self._say)
         status = derive(self._store, run, self._now())
         if status.state in ENDED:  # it came to its end while its machine was being ended
             return self._seen(status, True, True, f"run {run} is {status.state}")
@@ -186,10 +200,11 @@ class Watcher:
         if end is not None:
             return self._give_up(status, *end)
         assert observed.order is not None
-        kept = kept_plan.read(self._store.url, run)
+        kept = kept_plan.governing(self._store.url, run)
         plan = kept_plan.going_on(self._store.url, run, observed.order.plan)
         if plan is None:
-            return self._seen(status, False, False, _not_from_here(run, found.why))
+            doubt = kept_plan.doubt(self._store.url, run, observed.order.plan)
+            return self._seen(status, False, False, _not_from_here(run, found.why, doubt))
         if kept is not None and (why := kept.used_up(self._now())):
             raise UsedUp(why)
         wait = self._pause(status)
@@ -238,6 +253,9 @@ class Watcher:
         if diagnosis.without_progress(status, since):
             last_end = status.attempts[-1].end
             return "failed", f"two attempts have left no new step, the last one: {last_end}"
+        if (idle := diagnosis.idle(status, since)) >= MOST_IDLE:
+            last_end = status.attempts[-1].end
+            return "failed", f"{idle} machines have left no new step, the last one: {last_end}"
         return None
 
     def _give_up(self, judged: Status, state: str, reason: str) -> Seen:
@@ -290,11 +308,11 @@ def _theirs(status: Status) -> str:
     return f"somebody else has begun attempt {status.attempt} of run {status.run} meanwhile"
 
 
-def _not_from_here(run: str, why: str) -> str:
+def _not_from_here(run: str, why: str, doubt: str) -> str:
     return (
-        f"{why}; nothing is ordered from here, for its machines had keys that could not be cut "
-        "down, so that they may have written its orders: go on where it was submitted, or by "
-        f"`{runs.command('resume', run)} --static-keys`"
+        f"{why}; nothing is ordered from here, because {doubt}, so that a machine may have written "
+        f"its orders: go on where it was submitted, or by `{runs.command('resume', run)}`, which "
+        "takes neither keys nor image from them"
     )
 
 

@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from launch.contract.provider import Provider
+from launch.pricing import storage
 from launch.provision import kept_plan
 from launch.provision.choose import Found
 from mimir.errors import BadInput
+from mimir.runs.hosts import Hosts
 from mimir.runs.order import Plan
 from mimir.submission import Job
 
@@ -35,9 +37,30 @@ def limited(plan: Plan, preferred: Sequence["Ranked"], spent: float = 0.0) -> Pl
     return replace(plan, limits=replace(limits, max_cost=most))
 
 
+def kept_gb(job: Job) -> float:
+    """GB of the store that the run keeps at its end."""
+    from launch.pricing.workload import Workload  # with numpy
+
+    work = Workload.of_steps(job.config, job.steps)
+    return storage.planned_gb(work, job.data.stat().st_size)
+
+
+def hosts(providers: Sequence[Provider], plan: Plan) -> list[str]:
+    """Whose machines the plan takes: a line for each provider that rents, and the regions."""
+    kind = plan.hosts.kind
+    lines = [
+        f"{each.name}: {each.caps.whose(kind)}"
+        for each in providers
+        if each.caps.whose(kind) and (each.caps.remote or kind)
+    ]
+    regions = ", ".join(plan.hosts.regions)
+    return [*lines, *([f"in {regions} only"] if regions else [])]
+
+
 def rows(
-    job: Job, name: str, store: str, plan: Plan, found: Found, now: float
-) -> list[tuple[str, str]]:
+    job: Job, name: str, store: str, plan: Plan, found: Found, now: float,
+    providers: Sequence[Provider] = (),
+) -> list[tuple[str, str]]:  # fmt: skip
     """(what, value) for each line of the plan."""
     training = job.config.training
     lines = [
@@ -45,16 +68,21 @@ def rows(
         ("preset", job.config.preset),
         ("data", f"{job.peptides:,} peptides"),
         ("steps", f"{job.steps:,} ({training.epochs} epochs in batches of {training.batch})"),
+        ("", job.mix),
         ("store", store),
+        ("storage", f"about {storage.text(store, kept_gb(job))} when it is done"),
         ("provider", ", ".join(plan.providers)),
+        *([("device", f"cuda:{plan.card}")] if plan.card is not None else []),
+        *(("hosts", text) for text in hosts(providers, plan)),
     ]
     for n, ranked in enumerate(found.ranked[:OFFERS_SHOWN]):
         offer = ranked.offer
         kind = " spot" if offer.spot else ""
+        where = " ".join(filter(None, (offer.kind, offer.region)))
         lines.append(
             (
                 "offer" if n == 0 else "",
-                f"{offer.provider} {offer.gpu}{kind} {offer.region}, ${offer.price:.3f}/h, "
+                f"{offer.provider} {offer.gpu}{kind} {where}, ${offer.price:.3f}/h, "
                 f"about {ranked.hours:.1f} h, ${ranked.cost:.2f} ({ranked.forecast.source})",
             )
         )
@@ -76,8 +104,15 @@ UNCUT = (
 def warnings(providers: Sequence[Provider], plan: Plan) -> list[str]:
     """What the user must know of these providers before they order."""
     without = [each.name for each in providers if plan.spot and not each.caps.spot]
+    untold = [each.name for each in providers if each.caps.paid and not each.caps.rates_hosts]
+    asked = replace(plan.hosts, kind="", regions=()) != Hosts()
     return [
         *([UNCUT] if kept_plan.is_needed(plan, providers) else []),
+        *(
+            f"note: {name} does not tell how reliable its hosts are nor how fast their lines: "
+            "--min-reliability, --min-download and --min-upload change nothing there"
+            for name in (untold if asked else ())
+        ),
         *(f"note: {name} has no spot machines: --spot changes nothing there" for name in without),
         *(
             f"note: a machine of {provider.name} cannot end itself, and shutting it down does not "
@@ -95,14 +130,19 @@ def as_json(job: Job, name: str, store: str, plan: Plan, found: Found) -> dict[s
         "preset": job.config.preset,
         "peptides": job.peptides,
         "steps": job.steps,
+        "pairs": job.pairs,
+        "pairs_in_batch": job.pairs_in_batch,
         "store": store,
         "provider": ",".join(plan.providers),
+        "storage_gb": round(kept_gb(job), 4),
         "limits": plan.limits.as_json(),
+        "hosts": plan.hosts.as_json(),
         "offers": [
             {**r.offer.as_json(), "hours": r.hours, "cost": r.cost, "source": r.forecast.source}
             for r in found.ranked
         ],
         "problems": list(found.market.problems),
+        "left_out": [{"count": count, "why": why} for count, why in found.market.left],
         "config": job.config.as_dict(),
     }
 
@@ -130,4 +170,8 @@ def _limits(plan: Plan) -> list[str]:
     lines = [f"${limits.max_price:g}/h for a machine"] if limits.max_price else []
     if said:
         lines.append(", ".join(said) + " over all attempts")
+    if limits.max_cost_month:
+        lines.append(f"${limits.max_cost_month:.2f} a month for all runs of the store")
+    if limits.max_cost_store:
+        lines.append(f"${limits.max_cost_store:.2f} for all runs of the store")
     return lines

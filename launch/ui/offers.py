@@ -8,7 +8,7 @@ from launch.contract import image
 from launch.pricing import gpus
 from launch.pricing.catalogue import Price
 from launch.pricing.forecast import Forecast, forecast, need_gb, step_seconds
-from launch.pricing.market import LeftOut, Problem, Ranked
+from launch.pricing.market import LeftOut, Problem, Ranked, grouped, left_out
 from launch.pricing.workload import Workload
 from launch.providers.colab import sessions
 from launch.ui.runs import table
@@ -84,22 +84,19 @@ def offers_text(
     listed: Sequence[Price],
 ) -> str:  # fmt: skip
     """The cheapest offers, best first."""
-    rows = [("PROVIDER", "GPU", "GB", "$/H", "SPOT", "HOURS", "COST", "REGION", "FROM")]
+    rows = [("PROVIDER", "GPU", "GB", "$/H", "SPOT", "HOURS", "COST", "HOST", "REGION", "FROM")]
     for one in ranked[:ROWS_SHOWN]:
         offer = one.offer
         rows.append((
             offer.provider, offer.gpu, f"{offer.memory_gb:.0f}", f"{offer.price:.3f}",
-            "spot" if offer.spot else "", _hours(one.hours), f"${one.cost:.2f}", offer.region,
-            one.forecast.source,
+            "spot" if offer.spot else "", _hours(one.hours), f"${one.cost:.2f}", offer.kind,
+            offer.region, one.forecast.source,
         ))  # fmt: skip
     none = f"no offer can take it now; {need_gb(work):.1f} GB of GPU memory are needed"
     lines = [_title(work), table(rows) if ranked else none]
     if len(ranked) > ROWS_SHOWN:
         lines.append(f"and {len(ranked) - ROWS_SHOWN} more: --json has them all")
-    reasons: dict[str, int] = {}
-    for out in left:
-        reasons[out.why] = reasons.get(out.why, 0) + 1
-    lines += [f"left out ({count}): {why}" for why, count in reasons.items()]
+    lines += [left_out(grouped(left))] if left else []
     if listed:
         catalogue = [("PROVIDER", "GPU", "$/H", "HOURS", "COST", "FROM")]
         for price in listed:

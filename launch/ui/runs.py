@@ -30,10 +30,13 @@ def next_commands(name: str, store: str = "") -> str:
     return "\n".join(f"  {what:<17}{words}" for what, words in lines)
 
 
-def status_text(status: Status, store: str = "", *, busy: bool = False) -> str:
+def status_text(
+    status: Status, store: str = "", *, busy: bool = False, more: Sequence[tuple[str, str]] = ()
+) -> str:
     """A run on a screen, with what to do about what is wrong.
 
-    busy: `resume` would not replace its attempt yet, unless it is told to.
+    busy: `resume` would not replace its attempt yet, unless it is told to. more: (what, value) of
+    further lines, those without a value left out.
     """
     title = f"{status.run}: {_state(status)}"
     if status.reason:
@@ -52,6 +55,7 @@ def status_text(status: Status, store: str = "", *, busy: bool = False) -> str:
         lines.append(f"  checkpoints  steps {steps}")
     bill = cost.line(cost.bill(status, status.at))
     lines += [f"  cost         {bill}"] if bill else []
+    lines += [f"  {what:<12} {value}" for what, value in more if value]
     lines += _attempts(status)
     lines += [f"  damaged      {status.damage}"] if status.damage else []
     advice = _advice(status, store, busy)
@@ -196,7 +200,10 @@ def _end(attempt: AttemptStatus, status: Status) -> str:
         return attempt.end + code + ("" if attempt.gone else alone)
     if liveness.alive(attempt.machine) is False:
         return "its machine is gone"
-    return "working" if status.state == "running" else "starting"
+    if status.state == "running":
+        return "working"
+    unanswered = attempt.machine is None and attempt.order is not None
+    return "ordered, not answered yet" if unanswered else "starting"
 
 
 def _advice(status: Status, store: str, busy: bool) -> str:

@@ -9,6 +9,7 @@
     table, sidecar             the CSV as arrays, and the groups that lie beside it
     groups, keys               which background rows belong together, found by k-mers
     similar, split             which peptides are near copies; what is held out, and what left out
+    mix                        how many pairs a batch holds
     baselines                  what simple models reach on the held-out rows
     alphabet                   letters and token ids
     draw                       random numbers that no version of numpy changes

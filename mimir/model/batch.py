@@ -102,7 +102,7 @@ class Plan:
 
 def plan_training(
     data: DeviceData, order: Tensor, step: Tensor, batch: int, objective: Objective, seed: int,
-    none: int,
+    none: int, pairs: int = 0,
 ) -> Plan:  # fmt: skip
     """The plans of some steps of one epoch: leading shape [K, batch].
 
@@ -110,14 +110,21 @@ def plan_training(
         order: int64 [R], the epoch's order of the data's rows.
         step: int64 [K], steps of the run that lie in this epoch.
         none: target index that stands for 'no target'.
+        pairs: how many of the first slots are a stream of their own, whose masked counts are
+            spread by themselves.
     """
     index = step % (len(data) // batch)
     slot = torch.arange(batch, device=step.device)
     rows = order[index[:, None] * batch + slot]
-    offset = philox.words(seed, philox.TIME, step, 1)
+    offset = philox.words(seed, philox.TIME, step, 2)
     noise = philox.words(seed, philox.MASK, step, batch * MAX_LENGTH)
     drop = philox.words(seed, philox.COND, step, 2 * batch).view(-1, batch, 2)
-    plan = _plan(data, rows, offset, noise.view(-1, batch, MAX_LENGTH), objective.timesteps)
+    first = slot < pairs
+    spread = torch.where(
+        first, (slot << 32) // max(1, pairs), ((slot - pairs) << 32) // (batch - pairs)
+    )
+    level = (torch.where(first, offset[:, 1:], offset[:, :1]) + spread) & 0xFFFFFFFF
+    plan = _plan(data, rows, level, noise.view(-1, batch, MAX_LENGTH), objective.timesteps)
     dropped = drop[..., 0] < int(objective.condition_dropout * 2**32)
     untargeted = dropped | (drop[..., 1] < int(objective.target_dropout * 2**32))
     return Plan(
@@ -138,16 +145,16 @@ def plan_evaluation(
     offset = philox.words(0, philox.EVAL_TIME, torch.zeros_like(rows[:1]), 1)
     shift = (offset + (repeat << 32) // repeats) & 0xFFFFFFFF
     noise = philox.words(repeat + 1, philox.EVAL_MASK, rows, MAX_LENGTH)
-    return _plan(data, rows, shift.view(-1), noise, timesteps, spread=len(data))
+    level = (shift.view(-1) + (rows << 32) // len(data)) & 0xFFFFFFFF
+    return _plan(data, rows, level, noise, timesteps)
 
 
 def _plan(
     data: DeviceData,
     rows: Tensor,
-    offset: Tensor,
+    level: Tensor,
     noise: Tensor,
     timesteps: int,
-    spread: int = 0,
 ) -> Plan:
     """Masks as the linear schedule of whole counts has them, by low-discrepancy sampling.
 
@@ -159,18 +166,13 @@ def _plan(
 
     Args:
         rows: int64 [*S, B].
-        offset: int64 [*S, 1], a word that shifts the even spread of the counts over slots.
+        level: int64 [*S, B], words that choose the masked counts: spread evenly over slots, and
+            shifted by a word.
         noise: int64 [*S, B, P], words whose ranks choose the residues to mask.
-        spread: number of slots that the counts are spread over; 0: B.
     """
     column = torch.arange(MAX_LENGTH, device=rows.device)
     length = data.lengths[rows]
     valid = column < length[..., None]
-    if spread:
-        slot, slots = rows, spread
-    else:
-        slot, slots = torch.arange(rows.shape[-1], device=rows.device), rows.shape[-1]
-    level = (offset + (slot << 32) // slots) & 0xFFFFFFFF
     count = 1 + ((level * length) >> 32)
     # Ranks of distinct keys: the column settles ties, an empty slot comes last.
     key = torch.where(valid, (noise << 5) | column, (1 << 37) | column)

@@ -17,6 +17,7 @@ _LOW = 0xFFFFFFFF
 
 # Stream numbers are part of the meaning of a run: never renumber.
 ORDER, TIME, MASK, COND, EVAL_TIME, EVAL_MASK, SAMPLE_ORDER, SAMPLE_TOKEN, INIT, LENGTH = range(10)
+PAIRS = 10
 
 Word = int | Tensor
 
@@ -70,13 +71,13 @@ def words(seed: int, stream: int, step: Tensor, count: int) -> Tensor:
     return torch.stack(lanes, dim=-1).flatten(-2)[..., :count]
 
 
-def permutation(seed: int, epoch: Tensor, count: int) -> Tensor:
-    """The order of an epoch: int64 [count], a permutation of range(count).
+def permutation(seed: int, stream: int, epoch: Tensor, count: int) -> Tensor:
+    """The order of epochs of any shape S: int64 [*S, count], permutations of range(count).
 
     64-bit keys sorted stably, so the order depends on no library's shuffle, and ties are decided.
     """
-    pair = words(seed, ORDER, epoch, 2 * count).view(count, 2)
-    return torch.argsort((pair[:, 0] << 32) | pair[:, 1], stable=True)
+    pair = words(seed, stream, epoch, 2 * count).unflatten(-1, (count, 2))
+    return torch.argsort((pair[..., 0] << 32) | pair[..., 1], dim=-1, stable=True)
 
 
 def uniform(bits: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
     store, file_store, s3_store   bytes under keys, with create-if-absent and compare-and-swap
     content                       what is to be stored, of any size, block by block
-    file_names, file_versions     parts of file_store: exclusive names, and versions made of them
+    file_folder, file_names, file_versions, file_errors   parts of file_store: folders opened
+                                  without following links, exclusive names, versions made of them
     s3_url, s3_address, s3_client, s3_credentials   how s3_store reaches its bucket
     s3_content, s3_answers        what s3_store sends, and what of an answer counts
     s3_errors                     what a server refuses, in the words of mimir.errors
@@ -16,7 +17,10 @@
                                   from outside, and by who holds an attempt
     retention                     which checkpoints are kept
     collect                       deletes what an abandoned attempt left behind
+    cards                         which of a computer's GPUs trains
+    hosts                         whose machines a plan takes
     order                         order.json: an attempt's plan, limits, offer and deadline
+    promised                      what an offer promised of its machine, for its worker to check
     orders                        what all orders say of HEAD: may it be believed?
     final                         final.json: what a run left, sealed when it was first seen done
     machine                       machine.json: what the attempt runs on, its region and price

@@ -14,7 +14,6 @@ who writes them. Whoever comes later removes what was abandoned, by writer and a
 import contextlib
 import errno
 import hashlib
-import logging
 import os
 import shutil
 import socket
@@ -26,9 +25,12 @@ from io import BufferedReader
 from pathlib import Path
 
 from mimir.errors import Corrupt
+from mimir.runs.file_folder import Folder, Name, raise_if_link, sync_folder
 
 BODY = ".body"
 TEMPORARY = ".tmp-"
+VERSIONS = ".versions"
+"""What the name of a folder of versions ends with."""
 
 DEAD_FOR = 60.0
 """Seconds after which a temporary file goes whose writer was of this computer and is dead."""
@@ -37,145 +39,148 @@ SILENT_FOR = 86_400.0
 then finds its file gone, and writes again."""
 
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-_NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
-_NO_SYNC_MEANS = "a power cut may take back the last commits"
-_told: set[int] = set()
-_log = logging.getLogger(__name__)
+_PLAIN = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def exists(path: Path) -> bool:
+def exists(at: Name) -> bool:
     """Whether there is such a name. OSError where that cannot be told: it is no answer."""
     try:
-        os.lstat(path)
+        os.lstat(at.name, dir_fd=at.folder.fd)
     except FileNotFoundError:
         return False
     return True
 
 
-def open_body(path: Path) -> BufferedReader:
+def open_body(at: Name) -> BufferedReader:
     """The bytes under a name; FileNotFoundError if it names no object.
 
-    Corrupt if it is no plain file: a pipe or a device that somebody else has put there would be
-    waited for.
+    Corrupt if it is a link, which could lead anywhere, or no plain file: a pipe or a device that
+    somebody else has put there would be waited for.
     """
     try:
-        return _open_plain(path)
+        return _open_plain(at)
     except IsADirectoryError:
-        return _open_plain(path / BODY)
+        with at.folder.enter(at.name) as folder:
+            return _open_plain(Name(folder, BODY))
 
 
-def _open_plain(path: Path) -> BufferedReader:
+def _open_plain(at: Name) -> BufferedReader:
     def opener(name: str, flags: int) -> int:
-        handle = os.open(name, flags | os.O_NONBLOCK)
+        try:
+            handle = os.open(name, flags | _PLAIN, dir_fd=at.folder.fd)
+        except OSError as error:
+            raise_if_link(error, at)
+            raise
         kind = os.fstat(handle).st_mode
         if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
             os.close(handle)
-            raise Corrupt(f"{path} is no plain file; it was not written by Mimir")
+            raise Corrupt(f"{at.path} is no plain file; it was not written by Mimir")
         return handle
 
-    return open(path, "rb", opener=opener)
+    return open(at.name, "rb", opener=opener)
 
 
-def take(temporary: Path, name: Path) -> None:
+def take(temporary: Name, name: Name) -> None:
     """Give the body in `temporary` the name `name`; FileExistsError if the name is taken.
 
-    Then `temporary` is as it was. After success it may be gone, or be a second link.
+    Then `temporary` is as it was. After success it may be gone, or be a second link. Both lie in
+    the same folder, which may be named in two ways: FileNotFoundError if `temporary` does not lead
+    there any more.
     """
-    mine = os.stat(temporary)
+    mine = os.lstat(temporary.name, dir_fd=temporary.folder.fd)
     try:
-        os.link(temporary, name)
+        os.link(
+            temporary.name, name.name, src_dir_fd=temporary.folder.fd, dst_dir_fd=name.folder.fd,
+            follow_symlinks=False,
+        )  # fmt: skip
     except OSError as error:
         # A network file system repeats a request whose answer it lost, and then finds its own link.
-        if _same(name, mine) and os.stat(temporary).st_nlink == 2:
+        if _same(name, mine) and _links(temporary) == 2:
             return
         if error.errno not in NO_LINKS:
             raise
         _take_by_folder(temporary, name, mine)
 
 
-def _take_by_folder(temporary: Path, name: Path, mine: os.stat_result) -> None:
-    folder = new_temporary(temporary.parent)
-    os.mkdir(folder)
+def _take_by_folder(temporary: Name, name: Name, mine: os.stat_result) -> None:
+    made = new_temporary(name.folder)
+    os.mkdir(made.name, dir_fd=made.folder.fd)
     try:
-        os.rename(temporary, folder / BODY)
-        sync_folder(folder)
-        try:
-            os.rename(folder, name)
-        except OSError as error:
-            if not exists(folder) and _same(name / BODY, mine):
-                return
-            os.rename(folder / BODY, temporary)
-            if exists(name):
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name) from error
-            raise
+        with made.folder.enter(made.name) as folder:
+            body = Name(folder, BODY)
+            _rename(temporary, body)
+            sync_folder(folder)
+            outside = temporary.beside(made.name)
+            try:
+                _rename(outside, name)
+            except OSError as error:
+                if not exists(outside) and _same(Name(name.folder, f"{name.name}/{BODY}"), mine):
+                    return
+                # Not to `temporary`, which may lead elsewhere by now.
+                _rename(body, Name(name.folder, temporary.name.rpartition("/")[2]))
+                if exists(name):
+                    raise FileExistsError(
+                        errno.EEXIST, os.strerror(errno.EEXIST), name.path
+                    ) from error
+                raise
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree(made)
 
 
-def _same(path: Path, mine: os.stat_result) -> bool:
+def _rename(source: Name, target: Name) -> None:
+    os.rename(source.name, target.name, src_dir_fd=source.folder.fd, dst_dir_fd=target.folder.fd)
+
+
+def _same(at: Name, mine: os.stat_result) -> bool:
     try:
-        return os.path.samestat(os.lstat(path), mine)
+        return os.path.samestat(os.lstat(at.name, dir_fd=at.folder.fd), mine)
     except OSError:
         return False
 
 
-def replace(temporary: Path, name: Path) -> None:
+def _links(at: Name) -> int:
+    return os.lstat(at.name, dir_fd=at.folder.fd).st_nlink
+
+
+def replace(temporary: Name, name: Name) -> None:
     """Put the body in `temporary` in place of what is under `name`, at once."""
     try:
-        os.rename(temporary, name)
+        _rename(temporary, name)
     except IsADirectoryError:
-        if not exists(name / BODY):
-            raise
-        os.rename(temporary, name / BODY)
+        with name.folder.enter(name.name) as folder:
+            if not exists(Name(folder, BODY)):
+                raise
+            _rename(temporary, Name(folder, BODY))
 
 
-def discard(name: Path) -> None:
+def discard(name: Name) -> None:
     """Free a name; no error if there is none."""
     try:
-        os.unlink(name)
+        os.unlink(name.name, dir_fd=name.folder.fd)
     except FileNotFoundError:
         return
     except OSError:
-        if not exists(name / BODY):
+        if not exists(Name(name.folder, f"{name.name}/{BODY}")):
             raise
         discard_folder(name)
 
 
-def discard_folder(folder: Path) -> None:
+def discard_folder(name: Name) -> None:
     """Remove a folder and what is in it: at once for others, however long it takes."""
-    doomed = new_temporary(folder.parent)
+    doomed = new_temporary(name.folder)
     with contextlib.suppress(FileNotFoundError):
-        os.rename(folder, doomed)
-    shutil.rmtree(doomed, ignore_errors=True)
+        _rename(name, doomed)
+    remove_tree(doomed)
 
 
-def make_folder(folder: Path) -> None:
-    """Make it and its parents; a new folder lasts only once its parent is synced too."""
-    if not folder.is_dir():
-        make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        sync_folder(folder.parent)
+def remove_tree(name: Name) -> None:
+    """Remove a folder and what is in it, as far as that can be done. No link is followed."""
+    shutil.rmtree(name.name, ignore_errors=True, dir_fd=name.folder.fd)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make new names in it last through a power cut, where the file system can do that."""
-    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in _NO_SYNC:
-            raise
-        device = os.fstat(handle).st_dev
-        if device not in _told:
-            _told.add(device)
-            _log.warning("the file system of %s cannot sync folders: %s", folder, _NO_SYNC_MEANS)
-    finally:
-        os.close(handle)
-
-
-def new_temporary(folder: Path) -> Path:
+def new_temporary(folder: Folder) -> Name:
     """A name in `folder` that nobody else draws. It tells who writes: place and process."""
-    return folder / f"{TEMPORARY}{_place()}-{os.getpid()}-{uuid.uuid4().hex}"
+    return Name(folder, f"{TEMPORARY}{_place()}-{os.getpid()}-{uuid.uuid4().hex}")
 
 
 @cache
@@ -191,27 +196,41 @@ def _place() -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
-def collect(top: Path, now: float) -> None:
+def collect(top: Folder, now: float) -> None:
     """Remove abandoned temporary files and folders below `top`.
 
     now: the time of a file that was written there just now. Computers that share a folder may
     differ in their clocks, but the times of its files are of one clock: of the folder's server.
     """
-    for path in _temporaries(top):
+    for at in _temporaries(top):
         with contextlib.suppress(OSError):
-            if _abandoned(path.name, now - path.lstat().st_mtime):
-                if path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
+            found = os.lstat(at.name, dir_fd=at.folder.fd)
+            if _abandoned(at.name, now - found.st_mtime):
+                if stat.S_ISDIR(found.st_mode):
+                    remove_tree(at)
                 else:
-                    path.unlink()
+                    os.unlink(at.name, dir_fd=at.folder.fd)
 
 
-def _temporaries(top: Path) -> Iterator[Path]:
-    for at, folders, files in os.walk(top):
+def _temporaries(top: Folder) -> Iterator[Name]:
+    for at, folders, files, fd in os.fwalk(".", dir_fd=top.fd):
+        here = Folder(fd, top.path / at)
         for name in (*files, *folders):
             if name.startswith(TEMPORARY):
-                yield Path(at, name)
+                yield Name(here, name)
+            elif name.endswith(VERSIONS):
+                yield from _temporary_versions(here, name)
         folders[:] = [name for name in folders if not name.startswith(TEMPORARY)]
+        folders[:] = [name for name in folders if not name.endswith(VERSIONS)]
+
+
+def _temporary_versions(above: Folder, name: str) -> Iterator[Name]:
+    """Those in a folder of versions, of which a run soon has thousands: by their names alone, for
+    a network file system may ask its server what each of them is."""
+    with contextlib.suppress(OSError, Corrupt), above.enter(name) as folder:
+        for each in os.listdir(folder.fd):
+            if each.startswith(TEMPORARY):
+                yield Name(folder, each)
 
 
 def _abandoned(name: str, age: float) -> bool:

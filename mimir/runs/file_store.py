@@ -12,7 +12,6 @@ whoever wrote it.
 """
 
 import contextlib
-import errno
 import hashlib
 import os
 import time
@@ -20,24 +19,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from mimir.errors import BadInput, Conflict, Corrupt, NotFound, StoreDenied, StoreError, StoreUnfit
+from mimir.errors import BadInput, Conflict, NotFound, StoreDenied, StoreError
 from mimir.runs import file_names
+from mimir.runs.file_errors import explained
+from mimir.runs.file_folder import Folder, Name, make_folder, new_file, open_folder, sync_folder
 from mimir.runs.file_versions import Versions, versioned_name
 from mimir.runs.store import DOCUMENT, Progress, Stored, Versioned, check_key, verify
 
 _CHUNK = 8 << 20
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-_DENIED = {
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.EEXIST,  # a file where a folder should be
-    errno.ENAMETOOLONG,
-}
-_CANNOT = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 def open_url(url: str, credentials_file: Path | None = None) -> "FileStore":
@@ -77,77 +66,81 @@ class FileStore:
         if not self.root.is_dir():
             return time.time()  # nothing is there whose age could be asked for
         try:
-            with _explained("write", self.root):
-                path = file_names.new_temporary(self.root)
-                handle = os.open(path, _NEW)
+            with explained("write", self.root), open_folder(self.root, ()) as folder:
+                at = file_names.new_temporary(folder)
+                handle = new_file(at)
                 try:
                     os.utime(handle)
                     return os.fstat(handle).st_mtime
                 finally:
-                    os.unlink(path)
+                    os.unlink(at.name, dir_fd=folder.fd)
                     os.close(handle)
         except StoreDenied:
             return time.time()
 
     def read(self, key: str, *, limit: int = DOCUMENT) -> Versioned | None:
-        path = self._path(key)
-        with _explained("read", path):
-            found = self._versions(path).find(limit)
+        found = self._find(key, limit)
         if found is None:
             return None
         number, data, written = found
         return Versioned(data, _version(number, data), written)
 
     def put_if_absent(self, key: str, data: bytes) -> str:
-        path = self._path(key)
-        with _explained("write", path):
-            if file_names.exists(path):
-                raise Conflict(f"{path} exists already")
-            file_names.make_folder(path.parent)
-            with self._written(path.parent, [memoryview(data)]) as (temporary, _):
+        with self._written_at(key) as name:
+            if file_names.exists(name):
+                raise Conflict(f"{name.path} exists already")
+            with self._written(name.folder, [memoryview(data)]) as (temporary, _):
                 try:
-                    file_names.take(temporary, path)
+                    file_names.take(temporary, name)
                 except FileExistsError:
-                    raise Conflict(f"{path} exists already") from None
-                file_names.sync_folder(path.parent)
+                    raise Conflict(f"{name.path} exists already") from None
+                sync_folder(name.folder)
         return _version(1, data)
 
     def compare_and_swap(self, key: str, data: bytes, version: str) -> str:
-        path = self._path(key)
-        versions = self._versions(path)
         number = _number(version)
-        with _explained("write", path):
-            try:
-                if number == 1 and not versions.any():
-                    self._begin(versions)
-                if file_names.exists(versions.name(number + 1)):
-                    raise FileExistsError  # before the bytes are written in vain
-                with self._written(versions.folder, [memoryview(data)]) as (temporary, _):
-                    # Not before: `Versions` says what becomes of an object deleted meanwhile.
-                    if not _holds(versions, number, version):
-                        raise Conflict(f"{path} was changed by another writer")
-                    versions.take(number + 1, temporary)
-            except FileExistsError:
-                raise Conflict(f"{path} was changed by another writer") from None
-            except FileNotFoundError:
-                if versions.any():
-                    raise
-                raise Conflict(f"{path} does not exist") from None
+        path = self.root / check_key(key)
+        try:
+            with self._at("write", key) as name, Versions(name, self._known) as versions:
+                try:
+                    self._swap(name, versions, number, data, version)
+                except FileNotFoundError:
+                    with Versions(name, self._known) as now:
+                        if now.any():
+                            raise
+                    raise Conflict(f"{path} does not exist") from None
+        except _Missing:
+            raise Conflict(f"{path} does not exist") from None
         return _version(number + 1, data)
+
+    def _swap(self, name: Name, versions: Versions, number: int, data: bytes, version: str) -> None:
+        try:
+            if number == 1 and not versions.any():
+                self._begin(name, versions)
+            if versions.exists(number + 1):
+                raise FileExistsError  # before the bytes are written in vain
+            with self._written(versions.folder(), [memoryview(data)]) as (temporary, _):
+                # Not before: `Versions` says what becomes of an object deleted meanwhile.
+                if not _holds(versions, number, version):
+                    raise Conflict(f"{name.path} was changed by another writer")
+                versions.take(number + 1, temporary)
+        except FileExistsError:
+            raise Conflict(f"{name.path} was changed by another writer") from None
 
     def put_content(
         self, key: str, content: bytes | memoryview | Path, progress: Progress | None = None
     ) -> Stored:
-        path = self._path(key)
-        size, sha256 = self._overwrite(path, _chunks(content), progress)
+        size, sha256 = self._overwrite(key, _chunks(content), progress)
         # Read once more: network file systems have lost bytes.
-        if _digest(path) != sha256:
+        if self._digest(key) != sha256:
             self.delete(key)
-            raise StoreError(f"{path} holds other bytes than were written: write it again")
+            raise StoreError(
+                f"{self.root / key} holds other bytes than were written: write it again"
+            )
         return Stored(key, size, sha256)
 
     def put(self, key: str, data: bytes) -> None:
-        self._overwrite(self._path(key), [memoryview(data)])
+        self._overwrite(key, [memoryview(data)])
 
     def get(
         self,
@@ -158,85 +151,85 @@ class FileStore:
         limit: int = DOCUMENT,
         progress: Progress | None = None,
     ) -> bytes:
-        path = self._path(key)
-        with _explained("read", path):
-            found = self._versions(path).find(limit if size is None else size)
+        found = self._find(key, limit if size is None else size)
         if found is None:
-            raise NotFound(f"there is no {path}")
+            raise NotFound(f"there is no {self.root / key}")
         data = found[1]
         if progress:
             progress(len(data))
         return verify(data, key, size, sha256)
 
     def list(self, prefix: str) -> Iterator[str]:
-        folder = self.root / prefix.rpartition("/")[0]
-        self._check_own(folder)
+        above = [name for name in prefix.split("/")[:-1] if name]
         keys: set[str] = set()
-        with _explained("list", folder):
-            for at, folders, files in os.walk(folder, onerror=_raise_unless_missing):
-                base = Path(at).relative_to(self.root)
-                if file_names.BODY in files:  # an object where there are no hard links
-                    keys.add(base.as_posix())
-                names = [name for name in files if not name.startswith(".")]
-                for swapped in filter(None, map(versioned_name, folders)):
-                    if self._versions(Path(at, swapped)).any():
-                        names.append(swapped)
-                keys.update((base / name).as_posix() for name in names)
-                folders[:] = [name for name in folders if not name.startswith(".")]
+        with explained("list", self.root.joinpath(*above)):
+            try:
+                with open_folder(self.root, above) as top:
+                    keys.update(_keys(top, Path(*above)))
+            except FileNotFoundError:
+                pass
         return iter(sorted(key for key in keys if key.startswith(prefix)))
 
     def folders(self) -> Iterator[str]:
-        with _explained("list", self.root):
+        with explained("list", self.root):
             try:
-                entries = [e for e in os.scandir(self.root) if e.is_dir() and e.name[0] != "."]
+                with open_folder(self.root, ()) as top, os.scandir(top.fd) as entries:
+                    names = [e.name for e in entries if e.is_dir() and e.name[0] != "."]
+                    objects = {
+                        n for n in names if file_names.exists(Name(top, f"{n}/{file_names.BODY}"))
+                    }
             except FileNotFoundError:
-                entries = []
-            objects = file_names.BODY
-            return iter(
-                sorted(e.name for e in entries if not file_names.exists(Path(e.path, objects)))
-            )
+                return iter(())
+        return iter(sorted(set(names) - objects))
 
     def delete(self, key: str) -> None:
-        path = self._path(key)
-        with _explained("delete", path):
-            self._versions(path).remove()
+        with (
+            contextlib.suppress(_Missing),
+            self._at("delete", key) as name,
+            Versions(name, self._known) as versions,
+        ):
+            versions.remove()
 
-    def _begin(self, versions: Versions) -> None:
+    def _find(self, key: str, limit: int) -> tuple[int, bytes, float] | None:
+        try:
+            with self._at("read", key) as name, Versions(name, self._known) as versions:
+                return versions.find(limit)
+        except _Missing:
+            return None
+
+    def _begin(self, name: Name, versions: Versions) -> None:
         """Make what lies under the object's own name version 1; FileNotFoundError if none does."""
-        if not file_names.exists(versions.path):
+        if not file_names.exists(name):
             raise FileNotFoundError
-        file_names.make_folder(versions.folder)
         with (
             contextlib.suppress(FileExistsError),
-            self._written(versions.folder, versions.unversioned()) as (temporary, _),
+            self._written(versions.make_folder(), versions.unversioned()) as (temporary, _),
         ):
             versions.take(1, temporary)
 
     def _overwrite(
-        self, path: Path, chunks: Iterable[memoryview], progress: Progress | None = None
+        self, key: str, chunks: Iterable[memoryview], progress: Progress | None = None
     ) -> tuple[int, str]:
         """Write atomically, whatever is there; (size, SHA-256). Nothing is left if it fails."""
-        with _explained("write", path):
-            versions = self._versions(path)
+        with self._written_at(key) as name, Versions(name, self._known) as versions:
             swapped = versions.any()
-            folder = versions.folder if swapped else path.parent
-            file_names.make_folder(folder)
+            folder = versions.folder() if swapped else name.folder
             with self._written(folder, chunks, progress) as (temporary, written):
                 if swapped:
                     versions.append(temporary)
                 else:
-                    file_names.replace(temporary, path)
-                    file_names.sync_folder(folder)
+                    file_names.replace(temporary, name)
+                    sync_folder(folder)
         return written
 
     @contextlib.contextmanager
     def _written(
-        self, folder: Path, chunks: Iterable[memoryview], progress: Progress | None = None
-    ) -> Iterator[tuple[Path, tuple[int, str]]]:
+        self, folder: Folder, chunks: Iterable[memoryview], progress: Progress | None = None
+    ) -> Iterator[tuple[Name, tuple[int, str]]]:
         """A temporary file with these bytes, synced, for the block; and their (size, SHA-256)."""
         size, sha256 = 0, hashlib.sha256()
         temporary = file_names.new_temporary(folder)
-        handle = os.open(temporary, _NEW, 0o666)
+        handle = new_file(temporary)
         try:
             with os.fdopen(handle, "wb") as file:
                 self._collect(folder, os.fstat(handle).st_mtime)
@@ -251,60 +244,59 @@ class FileStore:
             yield temporary, (size, sha256.hexdigest())
         finally:
             with contextlib.suppress(OSError):
-                os.unlink(temporary)
+                os.unlink(temporary.name, dir_fd=folder.fd)
 
-    def _collect(self, folder: Path, now: float) -> None:
+    def _collect(self, folder: Folder, now: float) -> None:
         """Once for each run: remove what writers have left there that were killed."""
-        top = self.root.joinpath(*folder.relative_to(self.root).parts[:1])
+        run = folder.path.relative_to(self.root).parts[:1]
+        top = self.root.joinpath(*run)
         if top not in self._collected:
             self._collected.add(top)
-            file_names.collect(top, now)
+            with open_folder(self.root, run) as opened:
+                file_names.collect(opened, now)
 
-    def _path(self, key: str) -> Path:
+    def _digest(self, key: str) -> str:
+        with self._at("read", key) as name, file_names.open_body(name) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    @contextlib.contextmanager
+    def _at(self, action: str, key: str) -> Iterator[Name]:
+        """The key's name in its folder, open for the block; _Missing if there is no such folder."""
         path = self.root / check_key(key)
-        self._check_own(path)
-        return path
+        *above, last = path.relative_to(self.root).parts
+        with explained(action, path):
+            try:
+                folder = open_folder(self.root, above)
+            except FileNotFoundError:
+                raise _Missing from None
+            with folder:
+                yield Name(folder, last)
 
-    def _check_own(self, path: Path) -> None:
-        """Corrupt if a name below a run's folder leads elsewhere: its container may make links.
-
-        The root and a run's own folder may be links, for only who owns the store can make those.
-        """
-        _, *below = path.relative_to(self.root).parts or ("",)
-        for each in (path, *path.parents)[: len(below)]:
-            if os.path.islink(each):
-                raise Corrupt(f"{each} is a link, which Mimir never makes: remove it")
-
-    def _versions(self, path: Path) -> Versions:
-        return Versions(path, self._known)
-
-
-@contextlib.contextmanager
-def _explained(action: str, path: Path) -> Iterator[None]:
-    """Turn what the operating system says into one sentence of our error tree."""
-    try:
-        yield
-    except OSError as error:
-        why = error.strerror or str(error)
-        if error.errno in _FULL:
-            raise StoreError(
-                f"cannot {action} {path}: {why}; free some space, nothing that was there is lost"
-            ) from error
-        if error.errno in _DENIED:
-            raise StoreDenied(
-                f"cannot {action} {path}: {why}; choose another folder or correct its permissions"
-            ) from error
-        if error.errno in _CANNOT:
-            raise StoreUnfit(
-                f"cannot {action} {path}: {why}; this file system lacks what a store needs, "
-                "choose another folder"
-            ) from error
-        raise StoreError(f"cannot {action} {path}: {why}") from error
+    @contextlib.contextmanager
+    def _written_at(self, key: str) -> Iterator[Name]:
+        """As `_at`, but the folder is made if it is missing."""
+        path = self.root / check_key(key)
+        *above, last = path.relative_to(self.root).parts
+        with explained("write", path), make_folder(self.root, above) as folder:
+            yield Name(folder, last)
 
 
-def _digest(path: Path) -> str:
-    with _explained("read", path), file_names.open_body(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+class _Missing(Exception):
+    """There is no folder in which the object could lie."""
+
+
+def _keys(top: Folder, base: Path) -> Iterator[str]:
+    """Of the objects below a folder; base: its own key."""
+    for at, folders, files, fd in os.fwalk(".", dir_fd=top.fd, onerror=_raise_unless_missing):
+        here = base / at
+        if file_names.BODY in files:  # an object where there are no hard links
+            yield here.as_posix()
+        yield from ((here / name).as_posix() for name in files if not name.startswith("."))
+        for folder in folders:
+            swapped = versioned_name(folder)
+            if swapped and file_names.exists(Name(Folder(fd, top.path / at), f"{folder}/1")):
+                yield (here / swapped).as_posix()
+        folders[:] = [name for name in folders if not name.startswith(".")]
 
 
 def _version(number: int, data: bytes) -> str:

@@ -12,6 +12,7 @@ The launcher's, written with the user's own rights, which no machine has:
     <run>/launcher/a0001/gone.json               created once: the machine was seen to be no more
     <run>/launcher/a0001/stop.json               created once: a request to stop this attempt
     <run>/launcher/final.json                    created once: what the run left when it was done
+    _launcher/failed_hosts.json                  swapped: hosts that failed, of all runs
     _keys/<run>/a0001-<nonce>.json               a machine's keys on their way; no run's name
 
 The attempt's, written by a machine that nobody trusts:
@@ -20,6 +21,7 @@ The attempt's, written by a machine that nobody trusts:
     <run>/a0001/log/000001.txt                   parts
     <run>/a0001/metrics/000001.jsonl
     <run>/a0001/heartbeat.json                   overwritten, informational
+    <run>/a0001/upload-check                     while it measures its rate to the store
     <run>/a0001/unended.json                     created once: the machine cannot end itself
     <run>/a0001/outcome.json                     created once: how the attempt ended
     <run>/a0001/model-<nonce>-<file>             weights for the user, named by HEAD
@@ -36,7 +38,8 @@ import re
 from mimir.errors import BadInput
 
 HANDOVER = "_keys"
-"""The folder of a store that is no run."""
+SHARED = "_launcher"
+"""Folders of a store that are no runs."""
 _RUN = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
 _ORDER = re.compile(r"a(\d{4,9})/order\.json", re.ASCII)
 _CHECKPOINT = re.compile(r"a(\d{4,9})/s(\d{8,13})-[0-9a-f]{1,32}\.safetensors", re.ASCII)
@@ -126,6 +129,15 @@ def unended_key(run: str, attempt: int) -> str:
 
 def outcome_key(run: str, attempt: int) -> str:
     return f"{attempt_prefix(run, attempt)}/outcome.json"
+
+
+def upload_key(run: str, attempt: int) -> str:
+    """What a machine sends, and deletes, to measure its rate to the store."""
+    return f"{attempt_prefix(run, attempt)}/upload-check"
+
+
+def failed_hosts_key() -> str:
+    return f"{SHARED}/failed_hosts.json"
 
 
 def stop_key(run: str, attempt: int) -> str:

@@ -82,15 +82,15 @@ class Sign:
 class Outcome:
     """How an attempt ended: the worker's exit code, one sentence, unix s, last committed step.
 
-    cause: who ended it: "deadline", "stop" (a request), "signal" (from outside), or "" for
-    itself.
+    cause: who ended it: "deadline", "stop" (a request), "signal" (from outside), "host" (the
+    machine is less than what was ordered), or "" for itself.
     """
 
     exit_code: ExitCode
     reason: str
     time: Time
     step: Step
-    cause: Annotated[str, OneOf(("", "deadline", "stop", "signal"))] = ""
+    cause: Annotated[str, OneOf(("", "deadline", "stop", "signal", "host"))] = ""
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,12 @@ class Gone:
     """That an attempt's machine is no more, and why. time: unix s, 0 if it was not read.
 
     kind: "over" (the attempt had ended), "eviction" (taken away), "failure" (it, or what ran
-    on it, broke) or "refused" (there never was one).
+    on it, broke), "placement" (it was less than what was ordered) or "refused" (there never was
+    one).
     """
 
     time: Time
-    kind: Annotated[str, OneOf(("over", "eviction", "failure", "refused"))]
+    kind: Annotated[str, OneOf(("over", "eviction", "failure", "placement", "refused"))]
     why: str
 
 

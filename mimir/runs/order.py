@@ -12,7 +12,9 @@ from typing import Annotated, Any
 from mimir.errors import BadInput
 from mimir.runs import codec
 from mimir.runs.head import Checkpoints
-from mimir.runs.ranges import Between, Hours, Number, NumberOrNone, Price, Step, Time
+from mimir.runs.hosts import Hosts
+from mimir.runs.promised import Promised
+from mimir.runs.ranges import Between, Card, Hours, Number, NumberOrNone, Price, Step, Time
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class Limits:
 
     max_price: $/h of one machine. max_hours: hours of machines. max_cost: dollars.
     max_failures: attempts that broke, evictions and refusals apart. max_attempts: machines.
+    max_cost_month, max_cost_store: dollars of all runs of the store, in a calendar month (UTC) and
+    ever: where they are reached, this run orders nothing more.
     """
 
     max_price: float = 0.0
@@ -28,6 +32,8 @@ class Limits:
     max_cost: float = 0.0
     max_failures: int = 3
     max_attempts: int = 0
+    max_cost_month: float = 0.0
+    max_cost_store: float = 0.0
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -53,7 +59,9 @@ class Offer:
     id: what tells it from the service's other offers. gpu: as launch/pricing/gpus.py names it,
     else the service's own name. memory_gb: of the GPU, 1e9 bytes. price: $/h for all of it: GPU,
     disk, fees. place: the failure domain, what to avoid after a failure there (a machine, a data
-    centre, a region). key: what the adapter needs to order it, plain JSON without secrets.
+    centre, a region). kind: of its host, in the service's word. host: the one computer that it is
+    on, "" if that is not told. driver: NVIDIA's version there, upload: Mbit/s of its line, as the
+    service tells them. key: what the adapter needs to order it, plain JSON without secrets.
     """
 
     provider: str
@@ -64,6 +72,10 @@ class Offer:
     region: str = ""
     spot: bool = False
     place: str = ""
+    kind: str = ""
+    host: str = ""
+    driver: str = ""
+    upload: Annotated[float, Between(0, 1e9)] = 0.0
     key: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
@@ -87,7 +99,8 @@ class Plan:
 
     providers: where, in no order for those that rent (the cheapest offer counts). gpus: names,
     () for any. spot: machines that may be taken away, too. image: a container image, "" for the
-    provider's own. steps: of the whole run, 0 if that is not known.
+    provider's own. steps: of the whole run, 0 if that is not known. hosts: whose machines. card:
+    which of this computer's GPUs, counted from 0; None for what the worker takes.
     """
 
     providers: tuple[str, ...]
@@ -97,12 +110,15 @@ class Plan:
     image: str = ""
     keys: KeySource = field(default_factory=KeySource)
     steps: Step = 0
+    hosts: Hosts = field(default_factory=Hosts)
+    card: Card | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
             "providers": list(self.providers), "limits": self.limits.as_json(),
             "gpus": list(self.gpus), "spot": self.spot, "image": self.image,
             "role": self.keys.role, "static_keys": self.keys.static, "steps": self.steps,
+            "hosts": self.hosts.as_json(), "card": self.card,
         }  # fmt: skip
 
     @classmethod
@@ -136,8 +152,9 @@ class Order:
     counts for this attempt too. looked: up to this
     attempt there was no request to stop when HEAD had gone past it, so that none can be there.
     refused: (first, last) of older attempts that never had a machine. by: who ordered it, for
-    people. step, kept and lineage: what HEAD named when the order was written. expected: of the
-    machine, None where nothing was forecast.
+    people. step, kept and lineage: what HEAD named when the order was written. promised: what the
+    worker checks before data moves, expected: with what it compares its steps before it trains;
+    None where nothing was.
     """
 
     provider: str
@@ -153,6 +170,7 @@ class Order:
     step: Step = 0
     kept: Checkpoints = ()
     lineage: tuple[tuple[Number, Step], ...] = ()
+    promised: Promised | None = None
     expected: Expected | None = None
 
     @property
@@ -173,6 +191,7 @@ class Order:
             "looked": self.looked, "refused": [list(each) for each in self.refused],
             "by": self.by, "step": self.step, "kept": [asdict(each) for each in self.kept],
             "lineage": [list(each) for each in self.lineage],
+            "promised": asdict(self.promised) if self.promised else None,
             "expected": asdict(self.expected) if self.expected else None,
         }  # fmt: skip
 

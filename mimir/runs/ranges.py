@@ -86,5 +86,7 @@ Measure = Annotated[float, Between(-FLOAT32, FLOAT32)]
 Rate = Annotated[float, Between(0, 1e9)]
 """Steps/s."""
 ExitCode = Annotated[int, Between(-1_000, 1_000)]
+Card = Annotated[int, Between(0, 63)]
+"""Which GPU of a computer."""
 Process = Annotated[int, Between(1, 2**31 - 1)]
 """A process id: 0 and less mean whole groups of processes to the system."""

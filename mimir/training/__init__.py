@@ -2,6 +2,7 @@
 
 assemble     an engine from a run record or a configuration
 engine       one training step, eager or captured as a CUDA graph
+order        which peptides each step takes
 state        weights, moments and moving average in flat vectors
 own_kernels  kernels that a run asks for by name, and what they replace
 update       clipping, AdamW and the learning rate

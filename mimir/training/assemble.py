@@ -52,5 +52,14 @@ def describe(engine: Engine, peptides: Peptides) -> str:
     return (
         f"preset {config.preset}: {size / 1e6:.2f}M parameters on {device}: "
         f"{engine.execution.words}; {len(engine.data):,} training peptides, "
-        f"{len(peptides.vocabulary)} targets; step {engine.step:,} of {engine.total:,}"
+        f"{len(peptides.vocabulary)} targets; {_mix(engine)}; step {engine.step:,} of "
+        f"{engine.total:,}"
     )
+
+
+def _mix(engine: Engine) -> str:
+    share = engine.config.training.pair_share
+    if engine.pairs:
+        return f"{engine.pairs} pairs in each batch of {engine.config.training.batch}"
+    none = " (of one kind only, so that pair_share counts for nothing)" if share else ""
+    return f"pairs as they lie in the data{none}"

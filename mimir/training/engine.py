@@ -17,7 +17,6 @@ from torch import Tensor
 from mimir.config import Config, Optimizer
 from mimir.data.alphabet import MAX_LENGTH
 from mimir.errors import BadInput
-from mimir.model import philox
 from mimir.model.batch import (
     Batch,
     DeviceData,
@@ -33,6 +32,7 @@ from mimir.model.objective import mean_bound
 from mimir.runs.execution import Execution
 from mimir.training import own_kernels, update
 from mimir.training.machine import Machine
+from mimir.training.order import Order
 from mimir.training.state import TrainingState
 
 WARM_UP = 3
@@ -71,7 +71,10 @@ class Engine:
                 f"batch is {training.batch}, but there are only {len(data)} training peptides; "
                 "use a smaller --batch or more data"
             )
-        self.steps_per_epoch = len(data) // training.batch
+        self._rows = Order(data.labels, training)
+        self.pairs = self._rows.pairs
+        """Pairs in each batch; 0: as they lie in the data."""
+        self.steps_per_epoch = self._rows.steps
         self.total = self.steps_per_epoch * training.epochs
         if training.max_steps:
             self.total = min(self.total, training.max_steps)
@@ -86,7 +89,8 @@ class Engine:
         self._weights = [named[span.name] for span in self.state.spans]
         self.step = 0
         """The host's copy of the number of steps taken."""
-        self.order = torch.zeros(len(data), dtype=torch.int64, device=device)
+        used = self.steps_per_epoch * training.batch
+        self.order = torch.zeros(used, dtype=torch.int64, device=device)
         self._epoch = -1
         self._capacity = self._widest() if machine.fixed else 0
         # The next step of the epoch, and the work of those that follow.
@@ -137,12 +141,8 @@ class Engine:
         self.step += steps
 
     def _begin_epoch(self, epoch: int) -> None:
-        self.order.copy_(self._order_of(epoch))
+        self.order.copy_(self._rows.of(epoch))
         self._epoch, self._ahead = epoch, (0, iter(()))
-
-    def _order_of(self, epoch: int) -> Tensor:
-        number = torch.tensor(epoch, device=self.machine.device)
-        return philox.permutation(self.config.training.seed, number, len(self.data))
 
     def _widest(self) -> int:
         """Residues that hold any batch (or slice of one) of the whole run.
@@ -151,9 +151,9 @@ class Engine:
         round, so they must not depend on the epoch in which an attempt began.
         """
         training = self.config.training
-        width, used = training.batch // training.accumulate, self.steps_per_epoch * training.batch
+        width = training.batch // training.accumulate
         return max(
-            capacity_for(self.data.lengths, self._order_of(epoch)[:used], width)
+            capacity_for(self.data.lengths, self._rows.of(epoch), width)
             for epoch in range((self.total - 1) // self.steps_per_epoch + 1)
         )
 
@@ -161,7 +161,7 @@ class Engine:
         training = self.config.training
         return plan_training(
             self.data, self.order, steps, training.batch, self.config.objective,
-            training.seed, self.targets,
+            training.seed, self.targets, self.pairs,
         )  # fmt: skip
 
     def _planned(self, index: int) -> Work:

@@ -2,6 +2,7 @@
 
 supervisor       `python -m mimir.worker`: claims the attempt, starts training, watches it
 attempt          the training process that the supervisor starts (this one imports torch)
+delivered        is the machine what was ordered?
 reporter         sends log, metrics and heartbeat to the store
 health           the container's health check
 tethered         a worker that ends with its parent, for Colab

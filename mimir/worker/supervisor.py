@@ -22,6 +22,7 @@ from mimir.errors import (
     BAD_CONFIG,
     DONE,
     FENCED,
+    HOST_UNFIT,
     INTERRUPTED,
     NON_FINITE,
     BadInput,
@@ -36,6 +37,7 @@ from mimir.runs.record import read_run
 from mimir.runs.status import read_head
 from mimir.runs.store import Store, open_store
 from mimir.text import one_line
+from mimir.worker import delivered
 
 STOP_POLL = 2.0
 """Seconds between looks at stop request and deadline."""
@@ -92,6 +94,12 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._signalled)
         self._set_clock()
+        short = self._short_of_the_order()
+        if short:
+            self._wish = (f"the machine is less than what was ordered: {short}", "host")
+            self._log.add(f"{time.strftime('%H:%M:%S')} {self._wish[0]}\n")
+            self._record(INTERRUPTED, self._wish[0])
+            return INTERRUPTED
         child = self._child = self._start()
         assert child.stdout is not None
         reader = threading.Thread(target=self._carry, args=(child.stdout,), daemon=True)
@@ -99,6 +107,20 @@ class Worker:
         killed = self._watch(child)
         reader.join(timeout=30)
         return self._end(child.returncode, killed)
+
+    def _short_of_the_order(self) -> str:
+        """In what this machine falls short of its order, "" in nothing."""
+        try:
+            order = notes.read_order(self.store, self.run, self.attempt)
+        except MimirError as error:
+            self._tell(f"the machine is not compared with its order: {error}")
+            return ""
+        if order is None or order.promised is None:
+            return ""
+        short = delivered.shortfalls(self.store, self.run, self.attempt, order.promised, self._tell)
+        for each in short:
+            self._tell(each)
+        return "; ".join(short)
 
     def _start(self) -> "subprocess.Popen[bytes]":
         environment = dict(os.environ, PYTHONUNBUFFERED="1")
@@ -204,6 +226,8 @@ class Worker:
 
     def _end(self, code: int, killed: bool) -> int:
         why = self._wish[0]
+        if code == HOST_UNFIT:
+            code, self._wish = INTERRUPTED, (why, "host")
         if killed:
             reason = f"{why}; it did not end within {GRACE:.0f} s and was killed"
         elif code < 0:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mimir.checks import dry_run, pace
-from mimir.errors import INTERRUPTED, MachineUnfit
+from mimir.errors import HOST_UNFIT, MachineUnfit
 from mimir.runs import notes
 from mimir.runs.order import Expected, Order, Plan
 from mimir.runs.status import read_head
@@ -47,7 +47,7 @@ def test_what_is_told(step_ms: float, measured: bool, left: float, told: str) ->
 def test_what_is_refused(step_ms: float, measured: bool, left: float, why: str) -> None:
     with pytest.raises(MachineUnfit, match=why) as refused:
         pace.verdict(step_ms / 1e3, Expected(0.001, measured), 1_000_000, left)
-    assert refused.value.exit_code == INTERRUPTED
+    assert refused.value.exit_code == HOST_UNFIT
 
 
 def test_timing_leaves_no_trace_and_tells_seconds_of_a_step() -> None:

@@ -1,17 +1,36 @@
 #!/usr/bin/env bash
-# Makes an environment with Vast.ai's own client, and prints the client's path for $MIMIR_VASTAI.
+# Makes an environment with an independent client of a service, and prints where the client is.
 #
-#   tests/clouds/client.sh [PYTHON]     default python3
+#   tests/clouds/client.sh vastai|runpod|lambda [PYTHON]     default python3
 #
-# Its dependencies are pinned, so it has an environment of its own: 200 MB in build/.
+# vastai is Vast.ai's own client, runpod RunPod's own MCP server (which speaks REST v2; node and npm
+# are needed), lambda is lambda-ai-cloud-api-client, which users write. Their dependencies are
+# pinned by themselves, so each has an environment of its own in build/: 50 to 200 MB.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-place=$PWD/build/vastai
-if [ ! -e "$place/installed" ]; then
+name=$1 python=${2:-python3}
+place=$PWD/build/clients/$name
+
+# $1: what pip installs. Whoever was interrupted begins again.
+pip() {
+  [ -e "$place/installed" ] && return
   {
-    "${1:-python3}" -m venv --clear "$place"
-    "$place/bin/python" -m pip install --quiet --disable-pip-version-check 'vastai==1.9.1'
+    "$python" -m venv --clear "$place"
+    "$place/bin/python" -m pip install --quiet --disable-pip-version-check "$1"
     touch "$place/installed"
   } >&2
-fi
-echo "$place/bin/vastai"
+}
+
+case $name in
+  vastai) pip 'vastai==1.9.1'; echo "$place/bin/vastai" ;;
+  lambda) pip 'lambda-ai-cloud-api-client==2.4.1'; echo "$place/bin/lai" ;;
+  runpod)
+    if [ ! -e "$place/installed" ]; then
+      mkdir -p "$place"
+      npm install --prefix "$place" --no-audit --no-fund --silent '@runpod/mcp-server@4.0.0' >&2
+      touch "$place/installed"
+    fi
+    echo "$place/node_modules/@runpod/mcp-server/dist/stdio.mjs"
+    ;;
+  *) echo "$0: no client of $name is known" >&2; exit 2 ;;
+esac

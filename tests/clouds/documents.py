@@ -9,6 +9,8 @@ RUNPOD = (
     contract.NOT_THE_SERVICES_WORDS,
     (r"\(fault (unknown_status|torn_list)\)", "the fault is that the document is not kept to"),
     (r"^GET /v2/pods request \?cursor", "pages are newer than the document"),
+    (r"'(entrypoint|cmd|minRamPerGpu|minVcpuCountPerGpu)'", "fields newer than the document"),
+    (r"^POST /v2/pods 413 ", "a status newer than the document"),
 )
 VAST = (
     contract.NOT_THE_SERVICES_WORDS,

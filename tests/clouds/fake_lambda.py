@@ -113,12 +113,21 @@ class FakeLambda(Service):
             given = self._launch(request, body)
         elif post and path == "/instance-operations/terminate":
             given = self._terminate(request, body)
+        elif post and path == "/instance-operations/restart":
+            given = self._restart(body)
+        elif post and path.startswith("/instances/"):
+            given = self._rename(path.removeprefix("/instances/"), body)
         elif post and path == "/ssh-keys":
             given = self._add_key(request, body)
         elif request.method != "GET":
             given = failure(404, "global/not-found", "The requested resource was not found.")
         elif path == "/instance-types":
             given = Answer(200, {"data": self.types})
+        elif path == "/images":
+            given = Answer(200, {"data": [_image(region) for region in REGIONS]})
+        elif path == "/regions":
+            rows = [{"name": name, "description": told} for name, told in REGIONS.items()]
+            given = Answer(200, {"data": rows})
         elif path == "/ssh-keys":
             given = Answer(200, {"data": [_key(*each) for each in self.keys.items()]})
         elif path == "/instances":
@@ -219,6 +228,25 @@ class FakeLambda(Service):
         ended = [self._shown(rental) for rental in chosen if rental]
         return Answer(200, {"data": {"terminated_instances": ended}})
 
+    def _restart(self, body: dict[str, Any]) -> Answer:
+        chosen = [self._found(str(each)) for each in body.get("instance_ids") or ()]
+        if None in chosen:
+            return _no_machine()
+        for rental in chosen:
+            assert rental is not None
+            self.reboot(rental.id)
+        shown = [self._shown(rental) for rental in chosen if rental]
+        return Answer(200, {"data": {"restarted_instances": shown}})
+
+    def _rename(self, id: str, body: dict[str, Any]) -> Answer:
+        found = self._found(id)
+        if found is None:
+            return _no_machine()
+        if len(body.get("name", "")) > 64:
+            return failure(400, "global/invalid-parameters", "name must be 64 characters or fewer.")
+        found.name = body.get("name", found.name)
+        return Answer(200, {"data": self._shown(found)})
+
     def _add_key(self, request: Request, body: dict[str, Any]) -> Answer:
         name, public = body.get("name"), body.get("public_key")
         if not name or not public or not re.match(r"(ssh|ecdsa)-\S+ \S+", public):
@@ -310,7 +338,7 @@ def _wrong(body: dict[str, Any]) -> str:
     """What is wrong with a launch, or ""."""
     known = {
         "region_name", "instance_type_name", "ssh_key_names", "file_system_names", "hostname",
-        "file_system_mounts", "name", "image", "user_data", "tags", "firewall_rulesets",
+        "file_system_mounts", "name", "image", "quantity", "user_data", "tags", "firewall_rulesets",
     }  # fmt: skip
     keys = body.get("ssh_key_names")
     if not body.get("region_name") or not body.get("instance_type_name"):
@@ -319,6 +347,9 @@ def _wrong(body: dict[str, Any]) -> str:
         return "exactly one SSH key must be specified."
     if set(body) - known:
         return f"unknown fields: {sorted(set(body) - known)}."
+    # Of an older document, which clients still send; more than one was seen to be refused.
+    if body.get("quantity", 1) != 1:
+        return "Requested too many instances."
     if len(body.get("name", "")) > 64:
         return "name must be 64 characters or fewer."
     if len(body.get("user_data", "").encode()) > MOST_USER_DATA:
@@ -333,6 +364,16 @@ def _wrong(body: dict[str, Any]) -> str:
 
 def _key(name: str, public: str) -> dict[str, str]:
     return {"id": uuid.uuid5(uuid.NAMESPACE_DNS, name).hex, "name": name, "public_key": public}
+
+
+def _image(region: str) -> dict[str, Any]:
+    made = "2026-05-01T00:00:00+00:00"
+    return {
+        "id": uuid.uuid5(uuid.NAMESPACE_DNS, region).hex, "created_time": made,
+        "updated_time": made, "name": "lambda-stack-22-04", "description": "Lambda Stack",
+        "family": "lambda-stack-22-04", "version": "22.4.5", "architecture": "x86_64",
+        "region": {"name": region, "description": REGIONS[region]},
+    }  # fmt: skip
 
 
 def _absent(what: str) -> Answer:

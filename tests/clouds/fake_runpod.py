@@ -1,7 +1,8 @@
-"""A fake of RunPod's REST API v2, as far as Mimir uses it, and a container per pod.
+"""A fake of RunPod's REST API v2, as far as Mimir and RunPod's own client use it.
 
-Made from its published document and from field notes (what a pod is given, how capacity is
-refused, what a pod's own key may do); it was never compared with the real service.
+Made from its published document (August 2026, and what it has added by November 2026: `entrypoint`,
+`cmd`, `minRamPerGpu`, 413) and from field notes (what a pod is given, how capacity is refused, what
+a pod's own key may do); it was never compared with the real service. A container runs per pod.
 """
 
 import json
@@ -12,7 +13,18 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tests.clouds.runpod_words import CAPACITY, FAULTS, MISBEHAVIOURS, gpu, problem, stamp
+from tests.clouds.runpod_words import (
+    CAPACITY,
+    CENTRES,
+    FAULTS,
+    MISBEHAVIOURS,
+    NO_PULL,
+    PULLING,
+    centre,
+    gpu,
+    problem,
+    stamp,
+)
 from tests.clouds.service import Answer, Rental, Request, Service
 
 PERMITTED = {
@@ -24,9 +36,14 @@ PERMITTED = {
 }
 FIELDS = {
     "name", "image", "gpu", "cpu", "cloud", "dataCenterIds", "disk", "args", "env", "ports",
-    "registry", "mounts", "startSsh", "startJupyter", "globalNetworking", "templateId",
+    "registry", "entrypoint", "cmd", "mounts", "startSsh", "startJupyter", "globalNetworking",
+    "templateId",
 }  # fmt: skip
+OF_GPU = {"id", "count", "minCudaVersion", "minRamPerGpu", "minVcpuCountPerGpu"}
 DISK = 0.10 / 730
+MOST_BYTES = 102_400
+PRIVATE = "private/"
+"""How images begin that nobody pulls without a login."""
 
 
 class FakeRunPod(Service):
@@ -36,6 +53,7 @@ class FakeRunPod(Service):
     that a plain string as `args` goes where it would go. page_size: pods on a page of the list,
     0 for all, as in the published document. boots_in: seconds by the fake's clock that a pod
     shows as PROVISIONING while its container is running already. log_held: Answer.held of logs.
+    logins: registry logins of the account by id. unpullable: images that no pod can pull.
     """
 
     FAULTS = FAULTS
@@ -56,6 +74,8 @@ class FakeRunPod(Service):
         self.boots_in = 0.0
         self.log_held = 0.0
         self.quota = 100_000
+        self.logins: dict[str, dict[str, str]] = {}
+        self.unpullable: set[str] = set()
         self._window: tuple[int, int] = (0, 0)
         super().__init__(token)
 
@@ -126,10 +146,17 @@ class FakeRunPod(Service):
     def _route(self, request: Request) -> Answer:
         routes: tuple[tuple[str, str, Callable[..., Answer]], ...] = (
             ("GET", r"/v2/catalog/gpus", self._catalog),
+            ("GET", r"/v2/account/ssh-keys", lambda _: Answer(200, {"keys": []})),
+            ("GET", r"/v2/network-volumes", lambda _: Answer(200, {"networkVolumes": []})),
+            ("GET", r"/v2/registries", self._registries),
+            ("POST", r"/v2/registries", self._log_in),
+            ("GET", r"/v2/catalog/datacenters", self._centres),
+            ("GET", r"/v2/billing/pods", self._billing),
             ("POST", r"/v2/pods", self._create),
             ("GET", r"/v2/pods", self._list),
             ("GET", r"/v2/pods/([^/]+)", self._get),
             ("DELETE", r"/v2/pods/([^/]+)", self._delete),
+            ("PATCH", r"/v2/pods/([^/]+)", self._change),
             ("POST", r"/v2/pods/([^/]+)/action", self._action),
             ("GET", r"/v2/pods/([^/]+)/logs", self._logs),
         )
@@ -142,7 +169,35 @@ class FakeRunPod(Service):
                     if rental.id == match[1]:
                         return answer(request, rental)
                 return problem(404, "pod not found")
+        kind, _, id = request.path.removeprefix("/v2/").rpartition("/")
+        if kind == "registries":
+            return self._login(request, id)
+        row = next((row for row in self.stock if row["id"] == id), None)
+        if (request.method, kind) == ("GET", "catalog/gpus") and row is not None:
+            return Answer(200, {key: value for key, value in row.items() if key != "levels"})
         return problem(404, "resource not found")
+
+    def _registries(self, request: Request) -> Answer:
+        shown = [{"id": id, "name": each["name"]} for id, each in self.logins.items()]
+        return Answer(200, {"registries": shown})
+
+    def _log_in(self, request: Request) -> Answer:
+        body = request.body
+        wanted = {"name", "username", "password"}
+        if not isinstance(body, dict) or set(body) != wanted or not all(body.values()):
+            return problem(422, "Request validation failed.", [f"$: {sorted(wanted)} are required"])
+        id = secrets.token_hex(4)
+        self.logins[id] = dict(body)
+        return Answer(201, {"id": id, "name": body["name"]})
+
+    def _login(self, request: Request, id: str) -> Answer:
+        found = self.logins.get(id)
+        if found is None:
+            return problem(404, "registry not found")
+        if request.method == "GET":
+            return Answer(200, {"id": id, "name": found["name"]})
+        del self.logins[id]
+        return Answer(204)
 
     def _catalog(self, request: Request) -> Answer:
         query = request.query
@@ -152,16 +207,45 @@ class FakeRunPod(Service):
         cloud = query.get("cloud", "SECURE").lower()
         rows = []
         for row in self.stock:
-            shown = {key: value for key, value in row.items() if key != "levels"}
+            shown = {key: value for key, value in row.items() if key not in ("levels", "centres")}
             if asked:
                 level = row["levels"][cloud]
                 shown["availability"] = level
                 if level != "NONE":
-                    centre = {"id": "US-TX-3", "name": "US Texas 3", "availability": level}
-                    shown["dataCenters"] = [centre]
+                    shown["dataCenters"] = [
+                        {"id": id, "name": name, "availability": level}
+                        for id, name in CENTRES.items()
+                        if id in row.get("centres", ())
+                    ]
                     shown["cudaVersions"] = [{"version": "12.8", "available": True}]
             rows.append(shown)
         return Answer(200, {"gpus": rows})
+
+    def _billing(self, request: Request) -> Answer:
+        """A record for each pod of the account, whatever the buckets: only its sum is imitated."""
+        query, now = request.query, self.clock.time()
+        window = {"startTime": query["startTime"], "endTime": query["endTime"]}
+        records = [
+            {
+                **window, "podId": each.id, "totalAmount": each.cost(now),
+                "gpuAmount": each.cost(now), "cpuAmount": 0.0, "diskAmount": 0.0,
+            }
+            for each in self.ledger
+            if query.get("podId") in (None, each.id)
+        ]  # fmt: skip
+        totals = {
+            name: sum(record[name] for record in records)
+            for name in ("totalAmount", "gpuAmount", "cpuAmount", "diskAmount")
+        }
+        query = {**window, "bucketSize": query["bucketSize"]}
+        metadata = {
+            "query": query, "recordCount": len(records), "uniquePodCount": len(records),
+            "totals": totals,
+        }  # fmt: skip
+        return Answer(200, {"records": records, "metadata": metadata})
+
+    def _centres(self, request: Request) -> Answer:
+        return Answer(200, {"dataCenters": [centre(*each) for each in CENTRES.items()]})
 
     def _create(self, request: Request) -> Answer:
         order = request.body
@@ -179,12 +263,17 @@ class FakeRunPod(Service):
         rental = Rental(secrets.token_hex(7), order["name"], round(price, 4), now)
         rental.shown = {
             "order": order, "cloud": cloud, "key": f"rpa_pod_{secrets.token_hex(20)}",
+            "centre": (order.get("dataCenterIds") or row["centres"])[0],
             "status": "RUNNING", "ready": now + self.boots_in, "started": now,
         }  # fmt: skip
         self.ledger.append(rental)
         rental.bill(rental.price, now)
+        rental.shown["system"] = [f"{PULLING} {order['image']}"]
         if self.take("stuck", request) is not None:
             rental.shown["ready"] = float("inf")
+        elif self._unpulled(order, request):
+            rental.shown["ready"] = float("inf")
+            rental.shown["system"].append(NO_PULL)
         elif self.take("vanish", request) is not None:
             given = self._pod(rental)
             self.end(rental.id)
@@ -192,6 +281,11 @@ class FakeRunPod(Service):
         else:
             self.boot(rental, self._argv(order), self._env(order, rental))
         return Answer(201, {**self._pod(rental), "status": "PROVISIONING", "runtime": None})
+
+    def _unpulled(self, order: Mapping[str, Any], request: Request) -> bool:
+        image, login = order["image"], self.logins.get(order.get("registry") or "")
+        fault = self.take("no_pull", request) is not None
+        return fault or image in self.unpullable or (image.startswith(PRIVATE) and not login)
 
     def _refused(self, order: Any, request: Request) -> Answer | None:
         if self.take("capacity", request) is not None:
@@ -202,6 +296,8 @@ class FakeRunPod(Service):
             return problem(403, "your account cannot access the requested pool")
         if self.take("no_balance", request) is not None:
             return problem(402, "insufficient balance")
+        if len(json.dumps(order)) > MOST_BYTES:
+            return problem(413, f"request is larger than {MOST_BYTES} bytes")
         if not isinstance(order, dict):
             return problem(422, "Request validation failed.", ["$: an object is expected"])
         errors = [
@@ -209,6 +305,13 @@ class FakeRunPod(Service):
             for name in sorted(order.keys() - FIELDS)
         ]
         errors += [f"$: '{name}' is required" for name in ("name", "image") if not order.get(name)]
+        asked = order.get("gpu") or {}
+        errors += [f"$.gpu.{name}: not allowed" for name in sorted(set(asked) - OF_GPU)]
+        errors += [
+            f"$.{name}: an array is expected"
+            for name in ("entrypoint", "cmd")
+            if not isinstance(order.get(name, []), list)
+        ]
         env = order.get("env", {})
         if len(env) > 50 or not all(isinstance(value, str) for value in env.values()):
             errors.append("$.env: at most 50 strings")
@@ -218,6 +321,8 @@ class FakeRunPod(Service):
             return problem(422, "Request validation failed.", errors)
         if ("gpu" in order) == ("cpu" in order):
             return problem(400, "exactly one of gpu and cpu must be set")
+        if order.get("registry") and order["registry"] not in self.logins:
+            return problem(404, "registry not found")
         return None
 
     def _list(self, request: Request) -> Answer:
@@ -243,6 +348,12 @@ class FakeRunPod(Service):
             self.end(rental.id)
         return Answer(204)
 
+    def _change(self, request: Request, rental: Rental) -> Answer:
+        if not isinstance(request.body, dict) or set(request.body) != {"name"}:
+            return problem(422, "Request validation failed.", ["$: only a name is imitated"])
+        rental.name = request.body["name"]
+        return Answer(200, self._pod(rental))
+
     def _action(self, request: Request, rental: Rental) -> Answer:
         action = request.body.get("action") if isinstance(request.body, dict) else None
         if action not in ("start", "stop", "restart", "terminate"):
@@ -267,12 +378,16 @@ class FakeRunPod(Service):
 
     def _logs(self, request: Request, rental: Rental) -> Answer:
         machine = self.machines.get(rental.id)
-        lines = machine.output() if machine is not None else []
+        printed = machine.output() if machine is not None else []
+        lines = [("system", line) for line in rental.shown["system"]]
+        lines += [("container", line) for line in printed]
+        wanted = request.query.get("source")
+        lines = [each for each in lines if wanted in (None, each[0])]
         tail = int(request.query.get("tail", 100))
         events = []
-        for number, line in enumerate(lines[-tail:] if tail else []):
+        for number, (source, line) in enumerate(lines[-tail:] if tail else []):
             when = f"{stamp(rental.born)}/{number:012d}"
-            data = json.dumps({"ts": when, "source": "container", "line": line})
+            data = json.dumps({"ts": when, "source": source, "line": line})
             events.append(f"id: {when}\ndata: {data}\n\n")
         # A comment first, so that there is a body even where nothing was printed.
         return Answer(
@@ -280,7 +395,10 @@ class FakeRunPod(Service):
         )
 
     def _argv(self, order: Mapping[str, Any]) -> list[str]:
-        """What a container of the order runs: args is docker's CMD, or both as JSON."""
+        """What a container of the order runs: the arrays, or else args, which is docker's CMD, or
+        both as JSON."""
+        if order.get("entrypoint") or order.get("cmd"):
+            return [*(order.get("entrypoint") or self.entrypoint), *order.get("cmd", ())]
         args = order.get("args", "")
         try:
             both = json.loads(args)
@@ -326,9 +444,11 @@ class FakeRunPod(Service):
             "id": rental.id, "name": rental.name, "status": status,
             "actions": list(PERMITTED.get(status, ())), "image": order["image"],
             "args": order.get("args", ""), "disk": order.get("disk", 20),
-            "ports": order.get("ports", []), "env": order.get("env", {}), "registry": None,
+            "ports": order.get("ports", []), "env": order.get("env", {}),
+            "registry": order.get("registry"),
             "mounts": {}, "gpu": {"id": order["gpu"]["id"], "count": 1},
-            "cloud": rental.shown["cloud"], "dataCenterId": "US-TX-3", "cudaVersion": "12.8",
+            "cloud": rental.shown["cloud"], "dataCenterId": rental.shown["centre"],
+            "cudaVersion": "12.8",
             "ssh": {"proxy": None, "direct": None}, "template": None, "locked": False,
             "globalNetworking": {"enabled": False},
             "cost": 0.0 if status == "EXITED" else rental.price,

@@ -16,7 +16,7 @@ from tests.clouds.service import COMMON_FAULTS, Answer, Rental, Request, Service
 from tests.clouds.vast_contract import Contract
 from tests.clouds.vast_market import selected, stock, variables, wrong
 
-SPACING = {"create": 4.5, "get": 2.0, "list": 1.0, "destroy": 3.0, "manage": 1.0, "account": 1.0}
+SPACING = {"create": 4.5, "get": 2.0, "list": 1.0, "destroy": 3.0, "manage": 1.0}
 PENALTY = 12.0
 SEARCHES = 10
 """Searches a minute."""
@@ -30,7 +30,11 @@ OCI = (
     "Error response from daemon: failed to create task for container: OCI runtime create failed: "
     "runc create failed: unable to start container process: exec: no such file or directory"
 )
-STALLS = (("stuck", "loading", None), ("oci", "created", OCI))
+NO_PULL = (
+    "toomanyrequests: You have reached your unauthenticated pull rate limit. "
+    "https://www.docker.com/increase-rate-limit"
+)
+STALLS = (("stuck", "loading", None), ("oci", "created", OCI), ("no_pull", "loading", NO_PULL))
 FAULTS = (
     *COMMON_FAULTS,
     ("no_such_ask_404", "create: the offer is gone, 404"),
@@ -43,6 +47,7 @@ FAULTS = (
     ("dearer", "create: the machine costs twice its offer"),
     ("stuck", "create: the machine stays in loading, nothing starts"),
     ("oci", "create: the container cannot be created, which status_msg alone tells"),
+    ("no_pull", "create: the image cannot be pulled, which status_msg and the daemon's log tell"),
     ("odd_status", "create: actual_status is a word that no document has"),
     ("deprecated_list", "list: answered as the old list is, success false"),
     ("partial_list", "list: a page lacks one of its instances"),
@@ -86,6 +91,7 @@ class FakeVast(Service):
             ("PUT", r"/api/v0/instances/request_logs/(\d+)/?", "logs", "instance_read", self._log),
             ("GET", r"/api/v0/users/current/?", "account", "user_read", self._user),
             ("GET", r"/api/v0/auth/apikeys/?", "keys", "user_read", self._keys),
+            ("GET", r"/api/v0/charges/?", "charges", "user_read", self._charges),
         )
 
     def outbid(self, id: str) -> None:
@@ -136,6 +142,8 @@ class FakeVast(Service):
         if owner is not None:
             if kind not in ("destroy", "manage") or ids != (str(owner.id),):
                 return _no(403, "not_authorized", "error 403: this key is not for that")
+        elif kind == "search" and not request.token:
+            right = ""  # it is public
         elif request.token != self.token:
             return _no(404 if kind == "search" else 401, "auth_error", "Invalid user key")
         elif right not in self.rights:
@@ -305,6 +313,9 @@ class FakeVast(Service):
             return Answer(404, {"error": "invalid_id", "msg": "Invalid instance id."})
         machine = self.machines.get(str(id))
         lines = machine.output() if machine else []
+        if (request.body or {}).get("daemon_logs") == "true":
+            contract = self.contracts[id]
+            lines = [f"docker pull {contract.order['image']}", contract.message or "Pull complete"]
         name = f"/logs/{uuid.uuid4().hex}.log"
         text = "\n".join(lines[-int((request.body or {}).get("tail", "1000")) :])
         late = float("inf") if self.take("no_log", request) is not None else self.log_delay
@@ -327,6 +338,24 @@ class FakeVast(Service):
             200, {"id": 31, "key_id": 5, "email": "a@b.invalid", "balance": 0.0,
                   "credit": self._left(), "ssh_key": "", "sid": "1"},
         )  # fmt: skip
+
+    def _charges(self, request: Request) -> Answer:
+        """A row for each contract, two of them on a page."""
+        day = json.loads(request.query["select_filters"])["day"]
+        start, now = int(request.query.get("after_token", 0)), self.clock.time()
+        rows = [
+            {
+                "start": int(each.born), "end": int(each.ended or now), "type": "instance",
+                "source": f"instance-{each.id}", "description": f"Instance {each.id} Charges",
+                "amount": round(each.cost(now), 3), "metadata": {"label": each.name}, "items": [],
+            }
+            for each in self.ledger
+            if day["gte"] <= each.born <= day["lte"]
+        ]  # fmt: skip
+        more = str(start + 2) if start + 2 < len(rows) else None
+        page = rows[start : start + 2]
+        return Answer(200, {"success": True, "count": len(page), "total": len(rows),
+                            "next_token": more, "results": page})  # fmt: skip
 
     def _keys(self, request: Request) -> Answer:
         granted = {"api": {right: {} for right in sorted(self.rights)}}

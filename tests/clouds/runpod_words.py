@@ -11,6 +11,11 @@ CAPACITY = (
     "Please refresh and try again."
 )
 CREATE, LIST, ONE = r"^/v2/pods$", r"^/v2/pods$", r"^/v2/pods/[^/]+$"
+PULLING = "create container: pulling image"
+NO_PULL = (
+    "error pulling image: toomanyrequests: You have reached your unauthenticated pull rate limit. "
+    "https://www.docker.com/increase-rate-limit"
+)
 FAULTS = (
     *COMMON_FAULTS,
     ("capacity", "400: an order is refused for want of machines"),
@@ -22,6 +27,7 @@ FAULTS = (
     ("rate_limited", "429, with Retry-After if `retry_after` is given"),
     ("vanish", "a pod is made, and is destroyed at once"),
     ("stuck", "a pod stays PROVISIONING, and nothing starts"),
+    ("no_pull", "a pod stays PROVISIONING, its image cannot be pulled, and its log says so"),
     ("unknown_status", "one look at a pod shows a status that no document knows"),
     ("exited", "the host ends the newest pod: it is EXITED when it is looked at next"),
     ("broken_page", "500 for one page of the list that is not the first"),
@@ -53,9 +59,21 @@ MISBEHAVIOURS: Mapping[str, tuple[tuple[str, dict[str, Any]], ...]] = {
 unauthorized, zero_balance."""
 
 
+CENTRES = {"US-TX-3": "US Texas 3", "EU-RO-1": "EU Romania 1", "EUR-IS-1": "EUR Iceland 1"}
+
+
+def centre(id: str, name: str) -> dict[str, Any]:
+    """A row of the list of data centres."""
+    return {
+        "id": id, "name": name, "region": "NORTH_AMERICA" if id[:2] == "US" else "EUROPE",
+        "networkVolumeTypes": [], "compliance": [], "globalNetwork": False,
+    }  # fmt: skip
+
+
 def gpu(
     id: str, name: str, memory: int, secure_price: float, community_price: float, *,
     secure: str = "HIGH", community: str = "LOW", maker: str = "NVIDIA",
+    centres: tuple[str, ...] = ("US-TX-3",),
 ) -> dict[str, Any]:  # fmt: skip
     """A row of the catalogue; secure, community: how many there are (NONE to HIGH)."""
     return {
@@ -63,7 +81,7 @@ def gpu(
         "secure": secure_price > 0, "community": community_price > 0,
         "price": {"secure": secure_price, "community": community_price},
         "maxCount": {"secure": 8, "community": 8 if community_price > 0 else 0},
-        "levels": {"secure": secure, "community": community},
+        "levels": {"secure": secure, "community": community}, "centres": list(centres),
     }  # fmt: skip
 
 

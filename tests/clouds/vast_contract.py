@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.clouds.service import Rental
-from tests.clouds.vast_market import variables
+from tests.clouds.vast_market import ports, variables
 
 
 @dataclass
@@ -76,6 +76,7 @@ class Contract:
             "image_args": order.get("args", []), "image_runtype": order.get("runtype", "ssh"),
             "extra_env": [list(each) for each in variables(order.get("env")).items()],
             "onstart": order.get("onstart"), "public_ipaddr": offer["public_ipaddr"],
-            "geolocation": offer["geolocation"], "uptime_mins": None, "ports": None,
+            "geolocation": offer["geolocation"], "uptime_mins": None,
+            "ports": ports(order.get("env"), "") if self.actual(now, up) == "running" else None,
             "ssh_host": "ssh1.invalid", "ssh_port": 10600, "ssh_idx": "1",
         }  # fmt: skip

@@ -19,7 +19,10 @@ def ask(id: int, gpu: str, ram: int, base: float, least: float, **others: Any) -
         "reliability": 0.995, "reliability2": 0.995, "verification": "verified",
         "rentable": True, "rented": False, "duration": 30 * 86400.0, "cuda_max_good": 13.0,
         "disk_space": 500.0, "direct_port_count": 10, "driver_version": "580.65.06",
-        "geolocation": "Sweden, SE", "public_ipaddr": "192.0.2.45", **others,
+        "geolocation": "Sweden, SE", "public_ipaddr": "192.0.2.45", "compute_cap": 890,
+        "cpu_cores": 32, "cpu_cores_effective": 16.0, "cpu_ram": 128_000, "cpu_name": "EPYC",
+        "gpu_frac": 0.5, "gpu_total_ram": ram, "gpu_max_power": 450.0, "score": 200.0,
+        "dlperf": 90.0, "static_ip": False, "hosting_type": 0, "bundle_id": id, **others,
     }  # fmt: skip
 
 
@@ -68,18 +71,43 @@ def variables(env: Any) -> dict[str, str]:
 
 def selected(row: Mapping[str, Any], filters: Mapping[str, Any]) -> bool:
     """Whether it passes the filters, which are objects; what else is there, filters nothing."""
-    row = {**row, "verified": row.get("verification") == "verified"}
+    row = {
+        **row, "verified": row.get("verification") == "verified",
+        "datacenter": row.get("hosting_type") == 1,
+    }  # fmt: skip
+    # As in SQL: what a row does not have, is neither more nor less than anything.
     rules = {
         "eq": lambda a, b: a == b, "neq": lambda a, b: a != b, "gt": lambda a, b: a > b,
         "gte": lambda a, b: a >= b, "lt": lambda a, b: a < b, "lte": lambda a, b: a <= b,
         "in": lambda a, b: a in b, "notin": lambda a, b: a not in b,
     }  # fmt: skip
     return all(
-        rules[operator](row.get(name), _typed(value, row.get(name)))
+        _passes(rules[operator], row.get(name), _typed(value, row.get(name)), operator)
         for name, rule in filters.items()
         if isinstance(rule, dict)
         for operator, value in rule.items()
     )
+
+
+def _passes(rule: Any, shown: Any, wanted: Any, operator: str) -> bool:
+    if shown is None and operator not in ("eq", "neq", "in", "notin"):
+        return False
+    return bool(rule(shown, wanted))
+
+
+def ports(env: Any, address: str) -> dict[str, list[dict[str, str]]] | None:
+    """Where a running instance's published ports are; None if it publishes none."""
+    if isinstance(env, str):
+        wanted = [value for flag, value in itertools.pairwise(shlex.split(env)) if flag == "-p"]
+    else:
+        wanted = [name.split()[1] for name in env or {} if name.startswith("-p ")]
+    inside = [each.rpartition(":")[2] for each in wanted]
+    return {
+        each if "/" in each else f"{each}/tcp": [
+            {"HostIp": "0.0.0.0", "HostPort": str(33000 + number)}
+        ]
+        for number, each in enumerate(inside)
+    } or None  # fmt: skip
 
 
 def _typed(value: Any, like: Any) -> Any:

@@ -172,6 +172,8 @@ _REFUSED = [
         ("a run of its own", _put("evil/run.json", {"name": "evil"})),
         ("keys on their way listed", lambda m: list(m.store.list("_keys/"))),
         ("keys on their way read", lambda m: m.store.read("_keys/mid/a0002-f00.json")),
+        ("hosts that failed forgotten", _delete("_launcher/failed_hosts.json")),
+        ("hosts that failed invented", _put("_launcher/failed_hosts.json", {"hosts": []})),
         ("keys on their way replaced", _put("_keys/mid/a0002-f00.json", b"x")),
         ("the first attempt's heartbeat", _put("mid/a0001/heartbeat.json", heartbeat())),
         ("the first attempt's outcome", _put("mid/a0001/outcome.json", {})),

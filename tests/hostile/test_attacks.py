@@ -1,5 +1,6 @@
 """Every attack on paper: the laptop's commands before and after its machine dies."""
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -8,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from mimir.errors import StoreDenied
+from mimir.runs import codec, layout, notes
 from tests.hostile.attacks import ATTACKS, Attack
 from tests.hostile.ground import (
     NEIGHBOURS,
+    ROLE,
     VICTIM,
     Ground,
     Machine2,
@@ -104,6 +107,29 @@ def test_what_it_may_write(ground: Ground, machine: Machine2, attack: Attack) ->
     assert ground.newest(VICTIM) <= 6
     assert all(ground.newest(name) == 2 for name in NEIGHBOURS)
     assert re.search(attack.tells, "\n".join(ground.told))
+
+
+@pytest.mark.parametrize("endpoint", ["abc.r2.cloudflarestorage.com", "s3.example.org"])
+def test_a_machine_with_the_users_keys_denies_that_it_had_them(
+    ground: Ground, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its order was --static-keys, on another computer; it writes one that was not, and dies."""
+    monkeypatch.delenv("MIMIR_ROLE_ARN", raising=False)
+    ground.store.url = f"s3://bucket/runs?endpoint=https://{endpoint}"
+    key = layout.order_key(VICTIM, 2)
+    forged = json.loads(ground.store.get(key))
+    forged["plan"]["image"] = "evil/image"
+    ground.store.put(key, codec.sealed(forged, notes.FORMAT))
+    ground.evict()
+    _, said = ground.launch("watch", "--once")
+    assert "nothing is ordered from here, because keys to this store can" in said
+    assert not ground.cloud.alive()
+    assert not ground.wrong
+    ground.launch("resume", VICTIM, "--yes", "--role", ROLE)
+    assert len(ground.alive(VICTIM)) == 1
+    placed = notes.read_order(ground.store, VICTIM, 3)
+    assert placed is not None
+    assert placed.plan.image == ""  # the one that Mimir chooses
 
 
 def _play(attack: Attack, ground: Ground, machine: Machine2) -> None:

@@ -45,7 +45,7 @@ def rented(store: Store, tmp_path: Path, *words: str, then: str = "", code: int 
 
 
 def test_a_compiler_is_installed_with_its_headers(store: Store, tmp_path: Path) -> None:
-    said = rented(store, tmp_path, then=LACK)
+    said = rented(store, tmp_path, "--user", "0:0", then=LACK)
     assert "mimir: a C compiler was missing and is installed (" in said
     assert "lacks: nothing" in said
     assert "run run, attempt 1: claimed; " in said

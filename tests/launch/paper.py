@@ -1,7 +1,7 @@
 """Clouds, runs and time on paper: nothing runs, and nobody waits."""
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -54,8 +54,11 @@ class Paper:
         self.list_fails: list[Exception] = []
         self.get_fails: list[Exception] = []
         self.terminate_fails: list[Exception] = []
+        self.forgotten: list[str] = []
         self.immortal = False
         self.key = True
+        self.needs: list[Need] = []
+        self.bill: Mapping[str, float] | Exception | None = None
         self._ids = itertools.count(1)
 
     def make(self, offer: Offer, name: str, price: float | None = None) -> str:
@@ -74,7 +77,11 @@ class Paper:
         return self.key
 
     def offers(self, need: Need) -> list[Offer]:
+        self.needs.append(need)
         return list(self.market)
+
+    def regions(self) -> list[str]:
+        return sorted({each.region for each in self.market})
 
     def create(self, offer: Offer, boot: ContainerSpec, name: str) -> str:
         self.created.append(name)
@@ -100,11 +107,19 @@ class Paper:
         if self.terminate_fails:
             raise self.terminate_fails.pop(0)
 
+    def forget(self, name: str) -> None:
+        self.forgotten.append(name)
+
     def logs(self, id: str, lines: int) -> list[str]:
         return [f"{id} said something"]
 
     def ending(self) -> Mapping[str, Any] | None:
         return None
+
+    def billed(self, ids: Sequence[str], since: float, until: float) -> Mapping[str, float] | None:
+        if isinstance(self.bill, Exception):
+            raise self.bill
+        return self.bill
 
     def checks(self) -> list[Check]:
         return [Check(f"{self.name} key", "ok")]
@@ -159,7 +174,8 @@ class Desk:
         return raise_attempt(self.store, "run", self._intent(more))
 
     def _intent(self, more: dict[str, Any]) -> Order:
-        return Order("runpod", Plan(("runpod",)), self.clock(), offer(), **more)
+        plan = more.pop("plan", Plan(("runpod",)))
+        return Order("runpod", plan, self.clock(), offer(), **more)
 
     def beat(self, attempt: int, step: int = 0, dated: float = 0.0) -> None:
         """A heartbeat of a machine whose clock stands still. dated: s by which the store's part

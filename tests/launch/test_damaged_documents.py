@@ -30,7 +30,6 @@ from mimir.runs import final, layout, notes
 from mimir.runs.begin import raise_attempt
 from mimir.runs.commit import Attempt
 from mimir.runs.execution import Execution
-from mimir.runs.file_versions import Versions
 from mimir.runs.head import find_head
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone, Heartbeat, Outcome, StopRequest, Unended
@@ -42,6 +41,7 @@ from mimir.runs.store import Store, open_store
 from tests import ROOT
 from tests.launch.conftest import World
 from tests.launch.paper import START, Desk, offer
+from tests.runs.conftest import versions_at
 from tests.runs.damaged import damaged
 from tests.runs.memory import MemoryStore
 from tests.waiting import unless_it_hangs
@@ -324,8 +324,9 @@ def test_commands_over_a_store_of_damage(elsewhere: World) -> None:
     sparse(grown(world, "huge") / "a0002" / "heartbeat.json", HUGE)
     sparse(folder / "huge" / "a0002" / "log" / "000001.txt", 1 << 30)
     sparse(folder / "huge" / "a0001" / "metrics" / "000001.jsonl", HUGE)
-    versions = Versions(grown(world, "head") / "HEAD", {})
-    sparse(versions.name(versions.newest()), HUGE)
+    with versions_at(grown(world, "head") / "HEAD") as versions:
+        newest = versions.newest()
+        sparse(versions.name(newest).path, HUGE)
     grown(world, "deep")
     world.store.put("deep/HEAD", b"[" * 100_000)
     (grown(world, "record") / "run.json").write_bytes(b"\xff")
@@ -348,7 +349,7 @@ def test_commands_over_a_store_of_damage(elsewhere: World) -> None:
     assert [line.split()[0] for line in lines[1 : 1 + len(names)]] == names
     for sentence in (
         "deep: deep/HEAD is nested more than 32 deep",
-        f"head/.HEAD.versions/{versions.newest()} has {HUGE} bytes where at most 1048576 are",
+        f"head/.HEAD.versions/{newest} has {HUGE} bytes where at most 1048576 are",
         f"huge/a0002/heartbeat.json has {HUGE} bytes",
         "lost: lost/run.json is missing",
         "newer/launcher/a0002/order.json has format 2, this Mimir knows up to 1: it was written",

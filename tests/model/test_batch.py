@@ -91,11 +91,10 @@ def test_the_engine_changes_order_with_the_epoch() -> None:
     engine = toys.engine(data=toys.peptides(70))
     engine.advance(1)
     first = engine.order.clone()
-    assert sorted(first.tolist()) == list(range(len(engine.data)))
+    assert len(first) == len(set(first.tolist())) == engine.steps_per_epoch * 8
     engine.advance(100)
     assert engine.step == engine.steps_per_epoch
     engine.advance(1)
-    assert sorted(engine.order.tolist()) == sorted(first.tolist())
     assert not torch.equal(engine.order, first)
 
 

@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import os
 import uuid
@@ -8,6 +9,8 @@ from pathlib import Path
 import boto3
 import pytest
 
+from mimir.runs.file_folder import Name, open_folder
+from mimir.runs.file_versions import Versions
 from mimir.runs.store import Store, open_store
 from tests.runs.ledger import begun
 from tests.runs.memory import MemoryStore
@@ -80,6 +83,20 @@ def rgw() -> S3:
     ceph = S3(rgw_endpoint(), keys=RGW_KEYS)
     ceph.client().create_bucket(Bucket=ceph.bucket)
     return ceph
+
+
+@contextlib.contextmanager
+def name_at(path: Path) -> Iterator[Name]:
+    """The name of a path, in its folder, open for the block."""
+    with open_folder(path.parent, ()) as folder:
+        yield Name(folder, path.name)
+
+
+@contextlib.contextmanager
+def versions_at(path: Path, known: int = 0) -> Iterator[Versions]:
+    """The versions of the object there, of which one knows a number."""
+    with name_at(path) as name, Versions(name, {path: known} if known else {}) as versions:
+        yield versions
 
 
 def without_links(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,28 @@ def _gated(name: str, real: Callable) -> Callable:
     return call
 
 
+@contextlib.contextmanager
+def overtaken(by: Callable[[int], None]) -> Iterator[None]:
+    """Within: before each call of this thread, `by` is told its number and may do what others do.
+
+    Use within `watched`.
+    """
+    count = 0
+
+    def gate(call: str) -> None:
+        nonlocal count
+        _here.gate = None
+        by(count)
+        _here.gate = gate
+        count += 1
+
+    _here.gate = gate
+    try:
+        yield
+    finally:
+        _here.gate = None
+
+
 class Sleeper:
     """A process that goes to sleep at one of its moments, 0 being the first.
 

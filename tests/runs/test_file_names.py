@@ -10,29 +10,36 @@ import pytest
 
 from mimir.errors import StoreError
 from mimir.runs import file_names
+from mimir.runs.file_folder import Name, open_folder
 from mimir.runs.file_store import FileStore
-from tests.runs.conftest import without_links
+from tests.runs.conftest import name_at, without_links
 
 NOW = 2_000_000_000.0
 
 
 def taken(folder: Path, name: str, body: bytes) -> bool:
     """Whether the name could be taken for this body."""
-    temporary = file_names.new_temporary(folder)
-    temporary.write_bytes(body)
-    try:
-        file_names.take(temporary, folder / name)
-    except FileExistsError:
-        assert temporary.read_bytes() == body
-        temporary.unlink()
-        return False
-    temporary.unlink(missing_ok=True)
-    return True
+    with open_folder(folder, ()) as at:
+        temporary = file_names.new_temporary(at)
+        temporary.path.write_bytes(body)
+        try:
+            file_names.take(temporary, Name(at, name))
+        except FileExistsError:
+            assert temporary.path.read_bytes() == body
+            temporary.path.unlink()
+            return False
+        temporary.path.unlink(missing_ok=True)
+        return True
 
 
 def body(path: Path) -> bytes:
-    with file_names.open_body(path) as file:
+    with name_at(path) as name, file_names.open_body(name) as file:
         return file.read()
+
+
+def collect(top: Path, now: float) -> None:
+    with open_folder(top, ()) as folder:
+        file_names.collect(folder, now)
 
 
 @pytest.mark.parametrize("first", ["link", "folder"])
@@ -54,12 +61,12 @@ def test_a_lost_answer_is_no_refusal(tmp_path: Path, monkeypatch, call: str, lan
         without_links(monkeypatch)
     real, target = getattr(os, call), tmp_path / "name"
 
-    def lost(source, name) -> None:
-        if Path(name) == target:
+    def lost(source, name, **where) -> None:
+        if name == target.name:
             if landed:
-                real(source, name)
+                real(source, name, **where)
             raise OSError(errno.EIO, "no answer")
-        real(source, name)
+        real(source, name, **where)
 
     monkeypatch.setattr(file_names.os, call, lost)
     if landed:
@@ -76,7 +83,7 @@ def test_what_is_wrong_with_a_folder_is_no_missing_name(tmp_path: Path, monkeypa
     store = FileStore(tmp_path)
     store.compare_and_swap("run/HEAD", b"B", store.put_if_absent("run/HEAD", b"A"))
 
-    def away(path: Path) -> None:
+    def away(*_: object, **__: object) -> None:
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
 
     monkeypatch.setattr(file_names.os, "lstat", away)
@@ -122,7 +129,7 @@ def test_temporaries_go_by_writer_and_age(
     (folder / file_names.BODY).write_bytes(b"half")
     for path in (file, folder):
         os.utime(path, (NOW - age, NOW - age))
-    file_names.collect(tmp_path, NOW)
+    collect(tmp_path, NOW)
     assert (file.exists(), folder.exists()) == (stays, stays)
     assert deep.exists()
 
@@ -132,9 +139,9 @@ def test_a_strange_temporary_goes_by_age_alone(tmp_path: Path, name: str) -> Non
     strange = tmp_path / f"{file_names.TEMPORARY}{name}"
     strange.write_bytes(b"")
     os.utime(strange, (NOW - 80_000, NOW - 80_000))
-    file_names.collect(tmp_path, NOW)
+    collect(tmp_path, NOW)
     assert strange.exists()
-    file_names.collect(tmp_path, NOW + 10_000)
+    collect(tmp_path, NOW + 10_000)
     assert not strange.exists()
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from mimir.errors import Conflict, StoreError
 from mimir.runs import file_names
+from mimir.runs.file_folder import Name, open_folder
 from mimir.runs.file_store import FileStore
-from mimir.runs.file_versions import Versions
-from tests.runs.conftest import without_links
-from tests.runs.moments import Schedule, Sleeper, watched
+from tests.runs.conftest import name_at, versions_at, without_links
+from tests.runs.moments import Schedule, Sleeper, overtaken, watched
 from tests.waiting import unless_it_hangs
 
 KEY = "run/HEAD"
@@ -52,8 +52,13 @@ def marks(root: Path, key: str = KEY) -> list[str]:
 
 def history(root: Path, key: str = KEY) -> list[list[str]]:
     """Marks of each version that lies there."""
-    versions = Versions(root / key, {})
-    return [versions.body(n + 1).decode().split() for n in range(versions.newest())]
+    with versions_at(root / key) as versions:
+        return [versions.body(n + 1).decode().split() for n in range(versions.newest())]
+
+
+def collect(root: Path, now: float) -> None:
+    with open_folder(root, ()) as top:
+        file_names.collect(top, now)
 
 
 def begun(root: Path, swaps: int) -> FileStore:
@@ -69,20 +74,44 @@ def test_the_newest_is_found_from_wherever_one_begins(tmp_path: Path, known: int
     for number in range(1, 41):
         (tmp_path / ".x.versions").mkdir(exist_ok=True)
         (tmp_path / ".x.versions" / str(number)).touch()
-        assert Versions(tmp_path / "x", {tmp_path / "x": known}).newest() == number
+        with versions_at(tmp_path / "x", known) as versions:
+            assert versions.newest() == number
 
 
 def test_a_search_takes_few_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    looks: list[Path] = []
+    looks: list[Name] = []
     monkeypatch.setattr(
-        file_names, "exists", lambda path: bool(looks.append(path)) or int(path.name) <= 9_000
+        file_names, "exists", lambda name: bool(looks.append(name)) or int(name.name) <= 9_000
     )
-    versions = Versions(tmp_path / "x", {})
-    assert versions.newest() == 9_000
-    assert len(looks) < 40
-    looks.clear()
-    assert versions.newest() == 9_000
-    assert len(looks) < 4
+    (tmp_path / ".x.versions").mkdir()
+    with versions_at(tmp_path / "x") as versions:
+        assert versions.newest() == 9_000
+        assert len(looks) < 40
+        looks.clear()
+        assert versions.newest() == 9_000
+        assert len(looks) < 4
+
+
+def test_what_is_left_is_looked_for_without_a_look_at_each_version(
+    tmp_path: Path, way: str
+) -> None:
+    """Each look is a question to the server of a network file system, and a run has thousands of
+    versions: they would hold up the first write of each command."""
+    calls: dict[int, int] = {}
+    for versions in (3, 40):
+        root = tmp_path / str(versions)
+        begun(root, versions)
+        left = root / "run" / ".HEAD.versions" / f"{file_names.TEMPORARY}{'f' * 12}-1-x"
+        left.write_bytes(b"half")
+        calls[versions] = 0
+
+        def count(_: int, versions: int = versions) -> None:
+            calls[versions] += 1
+
+        with overtaken(count):
+            collect(root, left.stat().st_mtime + file_names.SILENT_FOR + 1)
+        assert not left.exists()
+    assert calls[3] == calls[40]
 
 
 ACTS: dict[str, tuple[int, Callable[[FileStore], object]]] = {
@@ -154,7 +183,7 @@ def test_who_is_killed_at_any_moment_leaves_a_whole_store(
         later = (root / KEY).stat().st_mtime + file_names.SILENT_FOR + 1
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(file_names.os, "getpid", lambda: 1)  # of a computer's next process
-            file_names.collect(root, later)
+            collect(root, later)
         assert not list(root.rglob(f"{file_names.TEMPORARY}*"))
         moment += 1
 
@@ -188,7 +217,7 @@ def test_a_swap_that_sleeps_while_the_run_is_removed_and_begun_anew(
             assert marks(root) == ["anew", *(f"new{n}" for n in range(moment % 8)), "half"]
             add(FileStore(root), "last")
             assert marks(root)[-1] == "last"
-            with file_names.open_body(root / KEY) as copy:
+            with name_at(root / KEY) as name, file_names.open_body(name) as copy:
                 assert copy.read().split()[-1] == b"last"
         moment += 1
 
@@ -244,7 +273,7 @@ def test_no_interleaving_loses_a_swap(tmp_path: Path, way: str, kill: float, see
             seen = 0
             for n in range(3):
                 store.put_content(f"run/content{n}", b"x")
-                file_names.collect(root, random.Random(n).uniform(0, 2e9))
+                collect(root, random.Random(n).uniform(0, 2e9))
                 now = len(marks(root))
                 assert now >= seen, "a reader went back"
                 seen = now

@@ -22,10 +22,9 @@ import pytest
 from mimir.errors import Conflict
 from mimir.runs import file_names
 from mimir.runs.file_store import FileStore
-from mimir.runs.file_versions import Versions
 from mimir.runs.store import Versioned
 from tests import ROOT
-from tests.runs.conftest import CI, without_links
+from tests.runs.conftest import CI, versions_at, without_links
 from tests.runs.moments import Sleeper, watched
 from tests.runs.swapper import KEY, swap, tally
 from tests.waiting import LIMIT, wait_for
@@ -88,6 +87,11 @@ def begun(root: Path, way: str, monkeypatch: pytest.MonkeyPatch) -> FileStore:
     return store
 
 
+def newest(root: Path) -> int:
+    with versions_at(root / KEY) as versions:
+        return versions.newest()
+
+
 def race(mounts: list[Path], swaps: int, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four processes swap so often each, on two mounts, while others sleep, write and collect."""
     one, other = mounts
@@ -118,7 +122,7 @@ def race(mounts: list[Path], swaps: int, way: str, monkeypatch: pytest.MonkeyPat
             # Not looked at through the mount, which remembers it for a second.
             assert not (one.parent / "shared" / "run" / left.name).exists()
             for old in random.Random(n).sample(seen, min(3, len(seen))):
-                if Versions(one / KEY, {}).newest() > int(old.version.split("-")[0]):
+                if newest(one) > int(old.version.split("-")[0]):
                     with pytest.raises(Conflict):
                         reader.compare_and_swap(KEY, b"late", old.version)
             found = reader.read(KEY)
@@ -132,7 +136,7 @@ def race(mounts: list[Path], swaps: int, way: str, monkeypatch: pytest.MonkeyPat
             assert isinstance(sleeper.wake(), Conflict)
     for mount in mounts:
         assert tally(FileStore(mount)) == {f"p{n}": swaps for n in range(4)}
-        assert Versions(mount / KEY, {}).newest() == 4 * swaps + 2
+        assert newest(mount) == 4 * swaps + 2
         assert not list(mount.rglob(f"{file_names.TEMPORARY}*"))
 
 

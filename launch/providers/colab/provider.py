@@ -65,7 +65,10 @@ class ColabProvider:
     """
 
     name = "colab"
-    caps = Caps(paid=False, ends_itself=True, foreign=True, max_sessions=1)
+    caps = Caps(
+        paid=False, ends_itself=True, foreign=True, max_sessions=1,
+        hosts={"": "Google's data centres"},
+    )  # fmt: skip
 
     def __init__(
         self,

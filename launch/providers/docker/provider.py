@@ -27,7 +27,7 @@ from launch.contract.redaction import Secrets
 from launch.payload import bootstrap, code_in_store, credentials
 from launch.providers.docker.cli import PULL, Engine, Refused
 from mimir.errors import BadInput
-from mimir.runs import layout
+from mimir.runs import cards, layout
 from mimir.runs.s3_url import parse_url
 from mimir.runs.store import open_store
 
@@ -55,7 +55,7 @@ class DockerProvider:
     """
 
     name = "docker"
-    caps = Caps(paid=False, image=True)
+    caps = Caps(paid=False, image=True, cards=True, hosts={"": "this computer"})
 
     def __init__(
         self,
@@ -199,7 +199,8 @@ class DockerProvider:
         ]  # fmt: skip
         environ = {"MIMIR_STATE_DIR": "/tmp/mimir", "HOME": "/tmp", "USER": "mimir"}
         if self._has_gpu():
-            words += ["--gpus", "all"]
+            one = None if spec.card is None else cards.visible(spec.card, os.environ)
+            words += ["--gpus", "all" if one is None else f"device={one}"]
         if spec.store.startswith("s3://"):
             self._hand_over_keys(spec)
             words += _bound(_folder(spec), KEYS, "readonly")

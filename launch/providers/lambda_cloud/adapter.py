@@ -12,7 +12,7 @@ service:
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ class Lambda(Adapter):
 
     name = errors.NAME
     catalogue_name = "lambdalabs"
-    caps = Caps(paid=True, image=True)
+    caps = Caps(paid=True, image=True, hosts={"": "Lambda's own data centres"})
     title = "Lambda"
     url = "https://cloud.lambda.ai"
     url_variable = "MIMIR_LAMBDA_URL"
@@ -79,6 +79,10 @@ class Lambda(Adapter):
         """What it has where is a hint: a launch may be refused all the same."""
         answer = self._http.read("GET", f"{API}/instance-types")
         return list(errors.offers(errors.data(answer, dict, "machine types"), need))
+
+    def regions(self) -> list[str]:
+        rows = errors.data(self._http.read("GET", f"{API}/regions"), list, "regions")
+        return [str(row["name"]) for row in rows if isinstance(row, dict) and row.get("name")]
 
     def create(self, offer: Offer, boot: ContainerSpec, name: str) -> str:
         """As Cloud.create. Before it, our SSH key is put on the account if none is there."""
@@ -172,6 +176,10 @@ class Lambda(Adapter):
 
     def ending(self) -> Mapping[str, Any] | None:
         """None: any key that could end a machine could end all of the account's."""
+        return None
+
+    def billed(self, ids: Sequence[str], since: float, until: float) -> Mapping[str, float] | None:
+        """None: its document has no request for bills."""
         return None
 
     def checks(self) -> list[Check]:

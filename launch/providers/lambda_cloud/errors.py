@@ -12,6 +12,7 @@ import httpx
 
 from launch.contract.cloud import Instance, State
 from launch.contract.errors import (
+    AccountLimit,
     AuthFailed,
     BalanceEmpty,
     NoCapacity,
@@ -20,6 +21,7 @@ from launch.contract.errors import (
     UnknownOutcome,
 )
 from launch.contract.offer import Need, Offer
+from launch.contract.regions import within
 from launch.pricing.gpus import canonical
 from launch.providers.http import Absent, body, retry_after
 from mimir.errors import BadInput, MimirError
@@ -41,6 +43,7 @@ STATES = {
 }
 """`terminating` may still cost: a machine is gone when it is `terminated`, or not shown."""
 _MEMORY = re.compile(r"\(\s*(\d+(?:\.\d+)?)\s*GB")
+_FILE_SYSTEM = "instance-operations/launch/file-system"
 _ARM = re.compile(r"(?<![a-z0-9])g[bh]\d{3}", re.I)
 """GH200, GB200: their CPUs are arm64, and images are amd64."""
 
@@ -63,7 +66,7 @@ def explain(response: httpx.Response) -> MimirError:
     if code == "instance-operations/launch/insufficient-capacity":
         return NoCapacity(told)
     if code == "global/quota-exceeded":
-        return NoCapacity(f"{told}: end other machines, or ask Lambda for a larger quota")
+        return AccountLimit(f"{told}: end other machines, or ask Lambda for a larger quota")
     if code in ("global/account-inactive", "global/invalid-address"):
         return BalanceEmpty(f"{told}: see Billing in Lambda's console")
     if status == 401 or code == "global/invalid-api-key":
@@ -76,10 +79,8 @@ def explain(response: httpx.Response) -> MimirError:
         return Duplicate(told)
     if code in ("global/unknown", "global/internal-error") or code.startswith("provider/"):
         return UnknownOutcome(f"{told}: it may or may not have been done")
-    if code in (
-        "global/invalid-parameters", "global/object-does-not-exist",
-        "instance-operations/launch/file-system-in-wrong-region",
-    ):  # fmt: skip
+    wrong = ("global/invalid-parameters", "global/object-does-not-exist", _FILE_SYSTEM)
+    if code.startswith(wrong):
         return BadInput(told)
     return ProviderError(told)
 
@@ -116,9 +117,11 @@ def offers(types: Mapping[str, Any], need: Need) -> Iterator[Offer]:
         ):  # fmt: skip
             continue
         for region in regions:
+            if not within(region, need.hosts.regions):
+                continue
             yield Offer(
                 NAME, f"{name}@{region}", gpu, memory, price, region=region, place=region,
-                key={"type": name, "region": region},
+                kind="datacenter", key={"type": name, "region": region},
             )  # fmt: skip
 
 

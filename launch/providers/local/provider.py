@@ -23,6 +23,7 @@ from launch.contract.provider import AttemptSpec, Caps, Check, Machine
 from launch.contract.redaction import Secrets
 from mimir import atomic_file
 from mimir.errors import BadInput
+from mimir.runs import cards
 
 COMMAND = (sys.executable, "-m", "mimir.worker")
 PROCESS_GRACE = 60.0
@@ -39,7 +40,7 @@ class LocalProvider:
     """
 
     name = "local"
-    caps = Caps(paid=False, runs_installed_code=True)
+    caps = Caps(paid=False, runs_installed_code=True, cards=True, hosts={"": "this computer"})
 
     def __init__(
         self,
@@ -193,6 +194,7 @@ def _environment(spec: AttemptSpec) -> dict[str, str]:
     mine = dict(os.environ)
     if "AWS_ACCESS_KEY_ID" in spec.env:
         mine.pop("MIMIR_CREDENTIALS_FILE", None)  # else it would count before the order's keys
+    mine |= cards.only(spec.card, os.environ)
     return {**mine, **({"PYTHONPATH": path} if path else {}), **spec.env}
 
 

@@ -9,12 +9,15 @@ service:
 - nothing is sold as spot.
 """
 
+import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from launch.contract.cloud import PREFIX, ContainerSpec, Instance, State
+from launch.contract import regions
+from launch.contract.cloud import PREFIX, ContainerSpec, Instance, Login, State
 from launch.contract.errors import ProviderError, Unclear, UnknownOutcome
 from launch.contract.offer import Need, Offer
 from launch.contract.provider import Caps, Check
@@ -51,7 +54,14 @@ class RunPod(Adapter):
 
     name = "runpod"
     catalogue_name = "runpod"
-    caps = Caps(paid=True, image=True, ends_itself=True)
+    caps = Caps(
+        paid=True, image=True, ends_itself=True,
+        hosts={
+            "": "data centres (secure cloud) and private hosts (community cloud)",
+            "verified": "data centres only (secure cloud)",
+            "datacenter": "data centres only (secure cloud)",
+        },
+    )  # fmt: skip
     title = "RunPod"
     url = "https://api.runpod.io"
     url_variable = "MIMIR_RUNPOD_URL"
@@ -65,15 +75,28 @@ class RunPod(Adapter):
     def offers(self, need: Need) -> list[Offer]:
         """A price is that of one GPU and of the disk."""
         found: list[Offer] = []
-        for cloud in CLOUDS:
+        secure = need.hosts.kind in ("verified", "datacenter")
+        for cloud in ("SECURE",) if secure else CLOUDS:
             found += self._offers(cloud, need)
         return found
 
+    def regions(self) -> list[str]:
+        answer = self._http.read("GET", "/v2/catalog/datacenters")
+        rows = answer.get("dataCenters") if isinstance(answer, dict) else None
+        if not isinstance(rows, list):
+            raise ProviderError("RunPod's list of data centres cannot be read: ask again")
+        return [str(row["id"]) for row in rows if isinstance(row, dict) and row.get("id")]
+
     def create(self, offer: Offer, boot: ContainerSpec, name: str) -> str:
         order = _order(offer, boot, name)
+        if boot.login is not None:
+            order["registry"] = self._keep_login(boot.login, name)
         try:
             pod = self._http.send("POST", "/v2/pods", json=order)
         except MimirError as error:
+            if boot.login is not None and not isinstance(error, UnknownOutcome):
+                with contextlib.suppress(MimirError):
+                    self.forget(name)
             if isinstance(error, Absent):
                 raise BadInput(f"{error}: something that the order names is not there") from error
             if isinstance(error, errors.Refused):
@@ -83,6 +106,28 @@ class RunPod(Adapter):
         if not isinstance(made, str) or not made:
             raise UnknownOutcome(f"RunPod accepted the order of {name} without naming a pod")
         return made
+
+    def forget(self, name: str) -> None:
+        """Delete the logins that were kept for this machine."""
+        answer = self._http.read("GET", "/v2/registries")
+        kept = answer.get("registries") if isinstance(answer, dict) else None
+        for each in kept if isinstance(kept, list) else ():
+            if isinstance(each, dict) and each.get("name") == name:
+                self._http.send("DELETE", f"/v2/registries/{_id(str(each.get('id')))}")
+
+    def _keep_login(self, login: Login, name: str) -> str:
+        """Give the login to the account under the machine's name; its id. No pod is ordered yet."""
+        body = {"name": name, "username": login.user, "password": login.password}
+        try:
+            made = self._http.send("POST", "/v2/registries", json=body)
+        except UnknownOutcome as error:
+            raise ProviderError(f"{error}: the login was not taken, and nothing ordered") from error
+        id = made.get("id") if isinstance(made, dict) else None
+        if not isinstance(id, str) or not id:
+            raise ProviderError(
+                "RunPod took the registry's login without an id: nothing is ordered"
+            )
+        return id
 
     def get(self, id: str) -> Instance | None:
         try:
@@ -102,7 +147,8 @@ class RunPod(Adapter):
     def logs(self, id: str, lines: int) -> list[str]:
         if lines < 1:
             return []
-        params = {"source": "container", "tail": min(lines, LOG_LINES)}
+        # Without `source` they are the container's and RunPod's own, such as a pull that fails.
+        params = {"tail": min(lines, LOG_LINES)}
         try:
             events = self._http.lines(
                 f"/v2/pods/{_id(id)}/logs", params=params, silence=LOG_SILENCE
@@ -118,6 +164,21 @@ class RunPod(Adapter):
             "token": "RUNPOD_API_KEY",
             "body": {"action": "terminate"},
         }
+
+    def billed(self, ids: Sequence[str], since: float, until: float) -> Mapping[str, float] | None:
+        params = {"startTime": _stamp(since), "endTime": _stamp(until), "bucketSize": "day"}
+        if len(ids) == 1:
+            params["podId"] = ids[0]
+        answer = self._http.read("GET", "/v2/billing/pods", params=params)
+        records = answer.get("records") if isinstance(answer, dict) else None
+        if not isinstance(records, list):
+            raise ProviderError("RunPod's bill cannot be read: ask again")
+        found: dict[str, float] = {}
+        for record in filter(lambda each: isinstance(each, dict), records):
+            pod, amount = str(record.get("podId")), record.get("totalAmount")
+            if pod in ids and isinstance(amount, int | float):
+                found[pod] = found.get(pod, 0.0) + amount
+        return found
 
     def checks(self) -> list[Check]:
         try:
@@ -164,7 +225,7 @@ class RunPod(Adapter):
             raise ProviderError("RunPod answered its catalogue without GPUs in it: ask again")
         disk = max(need.disk_gb, LEAST_DISK_GB) * DISK
         for row in rows:
-            offer = _offer(row, cloud, disk, f"{need.cuda}")
+            offer = _offer(row, cloud, disk, need)
             if (
                 offer is not None
                 and offer.memory_gb >= need.memory_gb
@@ -196,28 +257,38 @@ class RunPod(Adapter):
 
 
 def _order(offer: Offer, boot: ContainerSpec, name: str) -> dict[str, Any]:
+    places = {"dataCenterIds": offer.key["places"]} if offer.key.get("places") else {}
     if len(boot.env) > MOST_VARIABLES:
         raise BadInput(
             f"RunPod takes {MOST_VARIABLES} variables, and the machine would get {len(boot.env)}"
         )
-    return {
+    order = {
         "name": name,
         "image": boot.image,
         "gpu": {"id": offer.key["gpu"], "count": 1, "minCudaVersion": offer.key["cuda"]},
         "cloud": offer.key["cloud"],
+        **places,
         "disk": max(boot.disk_gb, LEAST_DISK_GB),
         # A plain string replaces docker's CMD and is given to the image's ENTRYPOINT, whatever
         # that is; written as JSON it replaces both.
         "args": json.dumps({"entrypoint": boot.command[:1], "cmd": boot.command[1:]}),
         "env": dict(boot.env),
     }
+    size = len(json.dumps(order).encode())
+    if size > errors.MOST_BYTES:
+        raise BadInput(
+            f"the order of {name} is {size:,} bytes, but RunPod takes {errors.MOST_BYTES:,}: give "
+            "the run fewer or shorter variables"
+        )
+    return order
 
 
-def _offer(row: Any, cloud: str, disk: float, cuda: str) -> Offer | None:
+def _offer(row: Any, cloud: str, disk: float, need: Need) -> Offer | None:
     """A row of the catalogue as an offer of this cloud; None if there is none now.
 
-    cuda: that the host's driver must know.
+    need: where it wants regions, the offer names the data centres for its order.
     """
+    wanted = need.hosts.regions
     try:
         price = float(row["price"][CLOUDS[cloud]])
         memory = float(row["memory"])
@@ -228,16 +299,26 @@ def _offer(row: Any, cloud: str, disk: float, cuda: str) -> Offer | None:
         places = [
             place["id"]
             for place in row.get("dataCenters") or ()
-            if place.get("availability") != "NONE"
+            if place.get("availability") != "NONE" and regions.within(place["id"], wanted)
         ]
+        if wanted and not places:
+            return None
+        shown = places if wanted else {place.split("-")[0] for place in places}
         return Offer(
             provider="runpod", id=f"{row['id']}/{cloud}",
             gpu=gpus.canonical(row["id"], memory), memory_gb=memory, price=price + disk,
-            region=", ".join(sorted({place.split("-")[0] for place in places})),
-            place=cloud, key={"gpu": row["id"], "cloud": cloud, "cuda": cuda},
+            region=", ".join(sorted(shown)), place=cloud, kind=CLOUDS[cloud],
+            key={
+                "gpu": row["id"], "cloud": cloud, "cuda": f"{need.cuda}",
+                **({"places": places} if wanted else {}),
+            },
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError):
         return None  # a row of a kind to come hides no other
+
+
+def _stamp(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def _is_pod(pod: Any) -> bool:
@@ -253,7 +334,7 @@ def _instance(pod: Any) -> Instance:
     return Instance(
         id=pod["id"], name=pod["name"], state=STATES.get(pod["status"], State.BROKEN),
         said=pod["status"], price=float(cost) if isinstance(cost, int | float) else None,
-        place=str(pod.get("cloud") or ""),
+        place=str(pod.get("cloud") or ""), region=str(pod.get("dataCenterId") or ""),
     )  # fmt: skip
 
 

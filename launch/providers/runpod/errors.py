@@ -6,17 +6,35 @@ from collections.abc import Iterator
 
 import httpx
 
-from launch.contract.errors import AuthFailed, BalanceEmpty, NoCapacity, ProviderError, RateLimited
+from launch.contract.errors import (
+    AccountLimit,
+    AuthFailed,
+    BalanceEmpty,
+    NoCapacity,
+    ProviderError,
+    RateLimited,
+)
+from launch.contract.pull import SYSTEM
 from launch.providers.http import Absent, body, retry_after
 from mimir.errors import BadInput, MimirError
 
 _NO_CAPACITY = re.compile(
-    r"no longer any instances available|no (instances?|machines?|gpus?|capacity)\b.*\bavailable"
-    r"|not enough (free )?(gpus?|machines?|capacity)|insufficient capacity|out of (stock|capacity)",
+    r"no longer any instances available"
+    r"|no (free )?(instances?|machines?|gpus?|capacity)\b.*\bavailable"
+    r"|not enough (free )?(gpus?|machines?|capacity)|insufficient (gpu )?(capacity|resources)"
+    r"|out of (stock|capacity)|not have the resources|try a different machine"
+    r"|please try again later",
     re.I,
 )
-_NO_MONEY = re.compile(r"insufficient (balance|funds|credit)|balance (is )?too low", re.I)
+_LIMIT = re.compile(r"spend(ing)? (limit|cap)|quota|limit of pods|too many pods", re.I)
+_NO_MONEY = re.compile(
+    r"(insufficient|not enough) (balance|funds|credit)|balance (is )?too low", re.I
+)
 _NOT_THIS_POOL = re.compile(r"\bpool\b|gpu type|data ?center|(secure|community) cloud", re.I)
+
+
+MOST_BYTES = 102_400
+"""Of a request, and of what templates make of it (RunPod's document of 2026-11; 413 beyond)."""
 
 
 class Refused(BadInput):
@@ -43,6 +61,8 @@ def explain(response: httpx.Response) -> MimirError:
         )
     if status == 404 and said.get("title"):
         return Absent(told)
+    if status == 400 and _LIMIT.search(words):
+        return AccountLimit(f"{told}: end other pods, or have the limit raised (console, Settings)")
     if status == 400 and _NO_CAPACITY.search(words):
         return NoCapacity(told)
     if status in (400, 422):
@@ -53,7 +73,8 @@ def explain(response: httpx.Response) -> MimirError:
 
 
 def log_lines(stream: list[str]) -> list[str]:
-    """The container's lines in a log, a stream of server-sent events (HTML standard)."""
+    """The lines of a log, a stream of server-sent events (HTML standard); RunPod's own are marked
+    as contract/pull.py says."""
     return [_line(data) for data in _data(stream)]
 
 
@@ -69,6 +90,8 @@ def _data(lines: list[str]) -> Iterator[str]:
 
 def _line(data: str) -> str:
     try:
-        return str(json.loads(data)["line"]).rstrip("\n")
-    except (ValueError, KeyError, TypeError):
+        event = json.loads(data)
+        mark = SYSTEM if event.get("source") == "system" else ""
+        return mark + str(event["line"]).rstrip("\n")
+    except (ValueError, KeyError, TypeError, AttributeError):
         return data

@@ -9,17 +9,20 @@ service:
 - `args` machines keep the image's entry point unless `onstart` names another.
 """
 
+import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from launch.contract import regions
 from launch.contract.cloud import PREFIX, ContainerSpec, Instance, State
 from launch.contract.errors import ProviderError, UnknownOutcome
 from launch.contract.offer import Need, Offer
 from launch.contract.provider import Caps, Check
+from launch.contract.pull import SYSTEM
 from launch.providers.adapter import Adapter
 from launch.providers.http import Absent
 from launch.providers.vastai import errors, market
@@ -39,6 +42,9 @@ ENV_LIMIT = 32768
 LOG_WITHIN = 15.0
 """Seconds for a log to appear where the service puts it; about nine are usual."""
 LOG_LIMIT = 4_000_000
+DAY = 86400
+CHARGES = 500
+"""Of one page: the most that the service gives."""
 LOW = 5.0
 """Dollars of credit below which `doctor` warns."""
 
@@ -48,7 +54,14 @@ class Vast(Adapter):
 
     name = "vastai"
     catalogue_name = ""  # its offers can be searched without a key
-    caps = Caps(paid=True, image=True, spot=True, ends_itself=True)
+    caps = Caps(
+        paid=True, image=True, spot=True, ends_itself=True, rates_hosts=True,
+        hosts={
+            "": "hosts that Vast.ai has verified, private ones too",
+            "any": "any host, also ones that nobody has verified",
+            "datacenter": "data centres that Vast.ai has verified",
+        },
+    )  # fmt: skip
     title = "Vast.ai"
     url = "https://console.vast.ai"
     url_variable = "MIMIR_VAST_URL"
@@ -63,6 +76,10 @@ class Vast(Adapter):
     def offers(self, need: Need) -> list[Offer]:
         answer = self._ask("POST", "/api/v0/bundles/", pace="search", json=market.search(need))
         return list(market.offers(self.name, answer, need))
+
+    def regions(self) -> list[str]:
+        """Its hosts are anywhere."""
+        return sorted(regions.COUNTRIES)
 
     def create(self, offer: Offer, boot: ContainerSpec, name: str) -> str:
         ask = _id(offer.key.get("ask"), "the offer")
@@ -117,13 +134,18 @@ class Vast(Adapter):
             return
 
     def logs(self, id: str, lines: int) -> list[str]:
+        """What the container printed, or else what the host's daemon says of its start."""
         path = f"/api/v0/instances/request_logs/{_id(id, 'the machine')}/"
-        try:
-            answer = self._ask("PUT", path, json={"tail": str(lines)}, pace="logs")
-        except Absent:
-            return []
-        url = answer.get("result_url")
-        return self._fetch(url).splitlines()[-lines:] if isinstance(url, str) and lines > 0 else []
+        for more, mark in (({}, ""), ({"daemon_logs": "true"}, SYSTEM)):
+            try:
+                answer = self._ask("PUT", path, json={"tail": str(lines), **more}, pace="logs")
+            except Absent:
+                return []
+            url = answer.get("result_url")
+            text = self._fetch(url) if isinstance(url, str) and lines > 0 else ""
+            if text.strip():
+                return [mark + line for line in text.splitlines()[-lines:]]
+        return []
 
     def ending(self) -> Mapping[str, Any] | None:
         return {
@@ -132,6 +154,29 @@ class Vast(Adapter):
             "token": "CONTAINER_API_KEY",
             "body": None,
         }
+
+    def billed(self, ids: Sequence[str], since: float, until: float) -> Mapping[str, float] | None:
+        """Charges by contract, all pages. The day of each end counts whole, so as not to cut it."""
+        day = {"gte": int(since // DAY * DAY), "lte": int((until // DAY + 1) * DAY)}
+        filters = json.dumps({"day": day, "type": {"in": ["instance"]}})
+        params: dict[str, Any] = {"select_filters": filters, "limit": CHARGES}
+        found: dict[str, float] = {}
+        for _ in range(PAGES):
+            answer = self._ask("GET", "/api/v0/charges/", pace="account", params=params)
+            rows = answer.get("results")
+            if not isinstance(rows, list):
+                raise ProviderError(
+                    "Vast.ai answered its charges without a list of them: ask again"
+                )
+            for row in filter(lambda each: isinstance(each, dict), rows):
+                id = str(row.get("source") or "").removeprefix("instance-")
+                if id in ids:
+                    found[id] = found.get(id, 0.0) + (errors.real(row.get("amount")) or 0.0)
+            token = answer.get("next_token")
+            if not token or token == params.get("after_token"):
+                return found
+            params["after_token"] = token
+        raise ProviderError("Vast.ai's list of charges has no end: ask again")
 
     def checks(self) -> list[Check]:
         """Key, credit, rights as far as the service tells them, and whether a list works."""
@@ -246,6 +291,10 @@ def _order(offer: Offer, boot: ContainerSpec, name: str) -> dict[str, Any]:
         "target_state": "running",
         "cancel_unavail": True,
     }
+    if boot.login is not None:  # as the arguments of `docker login`
+        order["image_login"] = (
+            f"-u {boot.login.user} -p {boot.login.password} {boot.login.registry}"
+        )
     if offer.spot:
         price = errors.real(offer.key.get("bid"))
         if price is None or not market.CENT <= price <= 128:

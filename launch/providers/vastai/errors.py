@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from launch.contract import pull
 from launch.contract.cloud import State
 from launch.contract.errors import (
     AuthFailed,
@@ -29,14 +30,16 @@ _PENALTY = 12.0
 """Seconds that a create which came too early costs, the longest penalty of the service."""
 _DAILY = 3600.0
 """Seconds for a spent quota of searches, which is full again at midnight UTC."""
-_NO_OFFER = re.compile(r"no_such_ask|invalid_price|is not your own")
+_NO_OFFER = re.compile(
+    r"no_such_ask|invalid_price|is not your own|already rented|no longer available|is not available"
+)
 _NO_INSTANCE = re.compile(r"no_such_instance|instance( \d+)? not found|invalid instance id")
 _NO_MONEY = re.compile(r"insufficient_credit|missing_billing|no_credit")
 _NO_KEY = re.compile(r"auth_error|invalid user key|api key not (provided|found)|unauthorized")
 _WRONG = re.compile(r"invalid_args|invalid_request|label_too_long|no_ssh_key_for_vm")
 _FAILED = re.compile(
-    r"oci runtime|error response from daemon|failed to create|pull access denied|"
-    r"manifest( for \S+)? (unknown|not found)|no space left on device|invalid reference format",
+    r"oci runtime|error response from daemon|failed to create|no space left on device|"
+    + pull.FAILED.pattern,
     re.IGNORECASE,
 )
 """status_msg of a container that will not start; the service goes on calling it loading."""
@@ -103,10 +106,11 @@ def state(row: Mapping[str, Any]) -> State:
 
 
 def said(row: Mapping[str, Any]) -> str:
-    """The service's own words for the state, with the reason where a container failed."""
+    """The service's own words for the state, with the host's message until it runs."""
     actual, current = _text(row.get("actual_status")) or "no status", _text(row.get("cur_state"))
     words = actual if current in ("", "running", actual) else f"{current} ({actual})"
-    return words + (f": {failure(row)}" if failure(row) else "")
+    message = failure(row) or (_text(row.get("status_msg")) if actual != "running" else "")
+    return words + (f": {message}" if message else "")
 
 
 def failure(row: Mapping[str, Any]) -> str:

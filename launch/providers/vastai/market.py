@@ -9,19 +9,14 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from launch.contract import regions
 from launch.contract.errors import ProviderError
 from launch.contract.offer import Need, Offer
 from launch.pricing import gpus
 from launch.providers.vastai.errors import number, real
 
-RELIABILITY = 0.95
-"""The least share of time, as the service measures it, that a host was there."""
-DOWN_MBIT = 100.0
-"""The least speed of a host's line down: the image takes five minutes with it."""
 IMAGE_GB = 4.0
 """What a machine fetches once: the image and packages, rounded up."""
-UP_GB_PER_HOUR = 10.0
-"""What a machine sends: the large preset's 0.33 GB every 2 minutes, our largest."""
 BID = 1.25
 """A bid, as a multiple of the least one that would do: at the least, the next bidder evicts."""
 CENT = 0.001
@@ -33,20 +28,28 @@ MOST_OFFERS = 1000
 """Offers of one search, cheapest first. Beyond it nothing was ever the best one."""
 _FIELDS = {"verified": "verification", "reliability": "reliability2"}
 """Where an offer shows what the search calls otherwise."""
+DATACENTER = 1
+"""The least hosting_type of a data centre that the service has looked at; private hosts have 0."""
 
 
 def search(need: Need) -> dict[str, Any]:
     """The body of the search. gpu_ram is in MiB, as nvidia-smi has it; duration in seconds."""
+    hosts = need.hosts
+    kinds: dict[str, Any] = {} if hosts.kind == "any" else {"verified": {"eq": True}}
+    if hosts.kind == "datacenter":
+        kinds["datacenter"] = {"eq": True}
+    if hosts.upload:
+        kinds["inet_up"] = {"gte": hosts.upload}
     return {
-        "verified": {"eq": True},
+        **kinds,
         "rentable": {"eq": True},
         "rented": {"eq": False},
         "num_gpus": {"eq": 1},
         "gpu_arch": {"eq": "nvidia"},
         "cpu_arch": {"eq": "amd64"},
-        "reliability": {"gte": RELIABILITY},
+        "reliability": {"gte": hosts.reliability},
         "cuda_max_good": {"gte": need.cuda},
-        "inet_down": {"gte": DOWN_MBIT},
+        "inet_down": {"gte": hosts.download},
         "disk_space": {"gte": _disk(need)},
         "duration": {"gte": max(need.hours, 1.0) * 3600.0},
         "gpu_ram": {"gte": _memory(need)},
@@ -76,7 +79,8 @@ def offers(provider: str, answer: Any, need: Need) -> Iterable[Offer]:
         if need.gpus and gpu not in need.gpus:
             continue
         for offer in _priced(provider, row, gpu, memory, need):
-            if offer.price <= need.max_price:
+            near = regions.within(offer.region, need.hosts.regions)
+            if near and offer.price <= need.max_price:
                 yield offer
 
 
@@ -104,7 +108,9 @@ def _priced(
     def offer(id: str, price: float, spot: bool, key: Mapping[str, Any]) -> Offer:
         return Offer(
             provider, id, gpu, round(memory, 1), round(price + beside, 5),
-            region=where, spot=spot, place=str(machine), key=key,
+            region=where, spot=spot, place=str(machine), kind=_kind(row), key=key,
+            host=str(machine), driver=str(row.get("driver_version") or "")[:32],
+            upload=max(0.0, real(row.get("inet_up")) or 0.0),
         )  # fmt: skip
 
     yield offer(str(ask), base, False, {"ask": ask})
@@ -114,10 +120,20 @@ def _priced(
         yield offer(f"{ask}-spot", price, True, {"ask": ask, "bid": price})
 
 
+def _kind(row: Mapping[str, Any]) -> str:
+    if _is_datacenter(row):
+        return "datacenter"
+    return str(row.get("verification") or "")
+
+
+def _is_datacenter(row: Mapping[str, Any]) -> bool:
+    return (real(row.get("hosting_type")) or 0.0) >= DATACENTER
+
+
 def _beside(row: Mapping[str, Any], need: Need) -> float:
     """$/h for the disk and the traffic; the image's is spread over the hours that are wanted."""
     disk = _disk(need) * (real(row.get("storage_cost")) or 0.0) / HOURS_A_MONTH
-    up = UP_GB_PER_HOUR * (real(row.get("inet_up_cost")) or 0.0)
+    up = need.upload_gb * (real(row.get("inet_up_cost")) or 0.0)
     down = IMAGE_GB * (real(row.get("inet_down_cost")) or 0.0) / max(need.hours, 1.0)
     return disk + up + down
 
@@ -140,6 +156,8 @@ def _meets(row: Mapping[str, Any], filters: Mapping[str, Any]) -> bool:
         if not isinstance(rule, dict):
             continue
         shown = row.get(_FIELDS.get(name, name))
+        if name == "datacenter":
+            shown = _is_datacenter(row)  # not shown is not promised
         if shown is None:
             continue
         if name == "verified":

@@ -1,4 +1,7 @@
-"""The launcher is killed at any moment, or there are several: one machine for one attempt."""
+"""The launcher is killed at any moment, or there are several: one machine for one attempt.
+
+Meanwhile the service may answer its order by a 5xx or not at all, with or without a machine made.
+"""
 
 import os
 import random
@@ -8,12 +11,20 @@ import pytest
 from launch.contract.cloud import parse_name
 from mimir.errors import BadInput
 from mimir.runs import notes
-from tests.clouds.e2e.world import UNHURRIED, World
+from tests.clouds.e2e.world import CREATE, UNHURRIED, World
 from tests.waiting import wait_for
 
 SEED = int(os.environ.get("MOMENTS", random.SystemRandom().randrange(2**32)))
 """Said when a test fails; as $MOMENTS it brings the same moments again."""
 SIGKILLED = -9
+ANSWERS = ("", "error", "error_after", "lost_after", "hang_up")
+"""Faults of the service's answer to an order, "" for none."""
+
+
+def submitted(world: World, run: str) -> None:
+    """Submit it; an order that is not answered is the watcher's."""
+    command = world.spawn(*world.submission(run))
+    assert command.wait() in (0, 75), command.said
 
 
 def recover(world: World, run: str) -> None:
@@ -23,12 +34,13 @@ def recover(world: World, run: str) -> None:
         try:
             status = world.status(run)
         except BadInput:
-            world.launch(*world.submission(run))
+            submitted(world, run)
             return False
-        if status.state in ("done", "failed", "stopped"):
+        assert status.state not in ("failed", "stopped"), world.story()
+        if status.state == "done":
             return True
         if status.attempt == 0 and notes.read_order(world.store, run, 1) is None:
-            world.launch(*world.submission(run))
+            submitted(world, run)
             return False
         world.launch("watch", run, "--once")
         return False
@@ -46,10 +58,12 @@ def counted(world: World, *words: str) -> int:
 
 def killed(world: World, words: tuple[str, ...], most: int, rng: random.Random) -> None:
     """Run a command that is killed at one of its requests, or within the moment before it."""
-    at, when = rng.randint(1, most), rng.choice(("before", "after"))
-    print(f"seed {SEED}: {words[:1]} killed {when} request {at} of {most}")
+    at, when, answer = rng.randint(1, most), rng.choice(("before", "after")), rng.choice(ANSWERS)
+    print(f"seed {SEED}: {words[:1]} killed {when} request {at} of {most}; create: {answer}")
+    if answer:
+        world.fake.fault(answer, **CREATE[world.provider])
     command = world.spawn(*words, KILL_AT=str(at), KILL_WHEN=when)
-    assert command.wait() in (SIGKILLED, 0), command.said
+    assert command.wait() in (SIGKILLED, 0, 75), command.said
 
 
 def killed_in_submit(world: World, times: int, rng: random.Random) -> None:

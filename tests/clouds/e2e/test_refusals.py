@@ -51,6 +51,8 @@ def test_a_refusal_in_unknown_words(runpod: World) -> None:
     assert "the request itself may be wrong" in last(said)
     assert "mounts.persistent is not possible here" in last(said)
     assert runpod.status("s").state == "failed"
+    said = runpod.launch(*runpod.submission("t", "--watch"), code=75)
+    assert "the request itself may be wrong" in last(said), "or there are no machines now"
 
 
 def test_no_money_stops_everything(runpod: World) -> None:

@@ -60,6 +60,12 @@ UNHURRIED = json.dumps(
 )  # fmt: skip
 """The limits as they are, for who counts attempts: on a slow machine, a launcher in a hurry gives
 up orders and attempts that do well."""
+CREATE: Mapping[str, dict[str, str]] = {
+    "runpod": {"method": "POST", "path": "^/v2/pods$"},
+    "vastai": {"path": r"/asks/\d+"},
+    "lambda": {"path": "/launch$"},
+}
+"""The request that makes a machine, for Service.fault."""
 SETTINGS = ("--batch", "4", "--dim", "16", "--heads", "2", "--layers", "1", "--device", "cpu")
 
 

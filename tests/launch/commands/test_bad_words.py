@@ -2,11 +2,11 @@
 
 import pytest
 
-from launch.commands import SUMMARY, TREE
+from launch.commands import SUMMARY, TREE, options
 from launch.ui import confirm
 from mimir import cli
 from mimir.errors import BadInput
-from mimir.runs.order import Plan
+from mimir.runs.order import Limits, Plan
 from mimir.runs.store import Store
 from tests.launch.conftest import Fake
 
@@ -44,6 +44,13 @@ def answer(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         (("submit", "smoke", "--store", "s4://b"), "did you mean s3://?"),
         (("submit", "smoke", "--data", "no.csv"), "no data file"),
         (("status", "NO"), "is not allowed"),
+        (("submit", "smoke", "--device", "cuda:x"), "a card is written as cuda:0 to cuda:63"),
+        (("submit", "smoke", "--device", "cuda:64"), "a card is written as cuda:0 to cuda:63"),
+        (("submit", "smoke", "--device", "gpu:1"), "must be one of auto, cpu, cuda"),
+        (
+            ("submit", "smoke", "--device", "cuda:1", "--provider", "local,lambda"),
+            "and a machine of lambda has only one: leave the number out",
+        ),
     ],
 )
 def test_bad_words(
@@ -55,6 +62,19 @@ def test_bad_words(
 ) -> None:
     monkeypatch.setenv("MIMIR_STORE", store.url)
     assert wanted in answer(capsys, *words)
+
+
+def test_a_budget_in_the_environment_counts_unless_another_is_said(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MIMIR_MAX_COST_MONTH", "50")
+    assert options.with_budgets(Limits(), -1, -1) == Limits(max_cost_month=50.0)
+    assert options.with_budgets(Limits(max_cost_month=7), -1, 9).max_cost_month == 7
+    assert options.with_budgets(Limits(), 0, 9) == Limits(max_cost_store=9)
+    monkeypatch.setenv("MIMIR_MAX_COST_MONTH", "50 dollars")
+    monkeypatch.setenv("MIMIR_STORE", store.url)
+    assert "$MIMIR_MAX_COST_MONTH is '50 dollars', but must" in answer(capsys, "submit", "smoke")
+    assert "max-cost-month is -5" in answer(capsys, "submit", "smoke", "--max-cost-month", "-5")
 
 
 def test_what_spot_changes_nothing_for_is_said(fake: Fake) -> None:

@@ -50,6 +50,12 @@ def test_a_dry_run_imports_no_torch_and_changes_nothing(world: World, bucket: st
             RUNPOD_API_KEY="account-key", MIMIR_RUNPOD_URL=fake.url,
             AWS_ACCESS_KEY_ID="an-id", AWS_SECRET_ACCESS_KEY="a-secret",
         )  # fmt: skip
+        fake.fault("unauthorized", times=9, path="/v2/pods")
+        _, refused = world.launch(
+            *DRY_RUN, code=78, MIMIR_STORE=bucket, LOADED="/dev/null",
+            RUNPOD_API_KEY="account-key", MIMIR_RUNPOD_URL=fake.url,
+            AWS_ACCESS_KEY_ID="an-id", AWS_SECRET_ACCESS_KEY="a-secret",
+        )  # fmt: skip
         methods = {exchange[0] for exchange in fake.requests}
         assert (methods, fake.ledger) == ({"GET"}, [])
     names = {name.partition(".")[0] for name in loaded.read_text().split("\n")}
@@ -59,3 +65,11 @@ def test_a_dry_run_imports_no_torch_and_changes_nothing(world: World, bucket: st
     assert plan["offers"][0]["gpu"] == "RTX 4090"
     assert plan["limits"]["max_cost"] == 0.5
     assert "RTX 4090" in err
+    assert {"key", "balance and quota"} <= {
+        check["name"].removeprefix("runpod ") for check in plan["checks"]
+    }
+    assert plan["hosts"]["kind"] == ""
+    assert 0 < plan["storage_gb"] < 1
+    assert plan["left_out"] == []
+    assert "fail      runpod key: " in refused
+    assert "nothing was ordered" in refused

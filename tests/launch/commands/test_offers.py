@@ -10,7 +10,7 @@ import pytest
 
 from launch.commands import SUMMARY, TREE
 from launch.contract.errors import AuthFailed, NoCapacity
-from launch.contract.offer import Need, Offer
+from launch.contract.offer import Hosts, Need, Offer
 from launch.pricing import catalogue, forecast, gpus, measured
 from launch.pricing.workload import GUIDE_ROWS, Workload
 from launch.providers import registry
@@ -32,6 +32,9 @@ class Fake:
 
     def configured(self) -> bool:
         return self.answer is not None
+
+    def regions(self) -> list[str]:
+        return ["EU-RO-1", "EUR-IS-1", "US-TX-3", "se"]
 
     def offers(self, need: Need) -> list[Offer]:
         self.asked.append(need)
@@ -75,7 +78,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> tuple
 def columns(out: str) -> list[list[str]]:
     """The table under the title."""
     lines = out.splitlines()[1:]
-    return [line.split() for line in lines if not line.startswith("left out")]
+    return [line.split() for line in lines if " left out" not in line]
 
 
 def test_offers_by_total_cost(clouds: dict[str, Fake], capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,7 +89,7 @@ def test_offers_by_total_cost(clouds: dict[str, Fake], capsys: pytest.CaptureFix
     assert [row[0] for row in rows] == ["vastai", "vastai", "runpod"]
     assert rows[0][:5] == ["vastai", "RTX", "4090", "24", "0.300"]
     assert "A100 80GB" in out
-    assert "left out (1): nothing is known of GTX 480" in out
+    assert "1 offer is left out, because GTX 480 with 2 GB is too small: " in out
     assert err == ""
     need = clouds["vastai"].asked[0]
     assert need.spot
@@ -102,6 +105,12 @@ def test_options_are_passed_on(clouds: dict[str, Fake], capsys: pytest.CaptureFi
     assert clouds["vastai"].asked == []
     need = clouds["runpod"].asked[0]
     assert (need.gpus, need.max_price, need.spot) == (("RTX 4090",), 0.7, False)
+    assert need.hosts == Hosts()
+    words = ("offers", *GUIDE, "--hosts", "datacenter", "--region", "EU,us-tx-3")
+    run(capsys, *words, "--min-reliability", "0.99", "--min-download", "0", "--min-upload", "50")
+    need = clouds["vastai"].asked[0]
+    assert need.hosts == Hosts("datacenter", ("eu", "us-tx-3"), 0.99, 0, 50)
+    assert 0.3 < need.upload_gb < 0.5, "the small preset's checkpoints, and not the large one's"
 
 
 def test_what_nobody_offers_says_what_is_needed(
@@ -136,6 +145,20 @@ def test_one_provider_down_hides_no_other(
         (("offers", "--provider", "lambda", *GUIDE), "no key here for lambda: set"),
         (("offers", "--max-price", "-1"), "must be 0 (no limit) or more"),
         (("offers", "--prise", "1"), "did you mean '--"),
+        (
+            ("offers", *GUIDE, "--region", "eu-ro-2"),
+            "no region 'eu-ro-2' at runpod or vastai; did you mean 'eu-ro-1'?",
+        ),
+        (
+            ("offers", *GUIDE, "--region", "se,mars"),
+            "no region 'mars' at runpod or vastai; known are EU-RO-1, EUR",
+        ),
+        (("offers", "--hosts", "verifed"), "must be one of any, verified, datacenter; did you"),
+        (
+            ("offers", "--min-reliability", "95"),
+            "min-reliability is 95.0, but must be a number from",
+        ),
+        (("offers", "--min-upload", "-3"), "min-upload is -3.0, but must be a number from 0"),
         (("estimate", "--epohcs", "1"), "did you mean '--epochs'?"),
         (("estimate", "--rows", "5"), "batch is 32, but there are only 5"),
         (("estimate", "--rows", "-5"), "must be a number of peptides"),

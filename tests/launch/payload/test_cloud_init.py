@@ -5,13 +5,14 @@ import re
 import shlex
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from launch.contract.cloud import ContainerSpec
+from launch.contract.cloud import ContainerSpec, Login
 from launch.payload import cloud_init
 from launch.providers.ssh import Pair
 from mimir.errors import BadInput
@@ -203,6 +204,35 @@ def test_what_fails_is_said_and_tried_again_by_the_unit(scene: Scene, verb: str,
     status, words = scene.run()
     assert status == 1
     assert said in words
+
+
+def test_an_image_that_has_another_name(scene: Scene) -> None:
+    """After three tries; the container is made of the name that was ordered."""
+    scene.docker(pull='case "$*" in *ghcr*) exit 0;; *) exit 1;; esac', wait="echo 0")
+    status, said = scene.run(replace(BOOT, image_elsewhere="ghcr.io/org/image:tag"))
+    assert status == 0, said
+    verbs = [call[0] for call in scene.calls("docker")]
+    assert verbs == ["info", "inspect", *["pull"] * 4, "tag", "create", "start", "wait"]
+    assert ["tag", "ghcr.io/org/image:tag", "org/image:tag"] in scene.calls("docker")
+    assert "ghcr.io/org/image:tag is taken" in said
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_registrys_login(scene: Scene, right: bool) -> None:
+    """By a file that goes when the image is there, never as an argument."""
+    login = Login("docker.io", "me", "token-of-a-person")
+    boot = replace(BOOT, login=login)
+    (file,) = [each for each in of(boot)["write_files"] if each["path"].endswith("/login")]
+    assert (file["permissions"], file["content"]) == ("0600", login.password)
+    (scene.folder / "login").write_text(file["content"])
+    test = '[ "$(cat)" = token-of-a-person ]' if right else "exit 1"
+    scene.docker(login=test, wait="echo 0")
+    status, said = scene.run(boot)
+    assert (status == 0) is right
+    assert ("the login is refused at docker.io" in said) is not right
+    assert ["login", "--username", "me", "--password-stdin", "docker.io"] in scene.calls("docker")
+    assert "token-of" not in (scene.folder / "calls").read_text() + said
+    assert (scene.folder / "login").exists() is not right
 
 
 def test_the_limit_counts_from_the_first_boot(scene: Scene) -> None:

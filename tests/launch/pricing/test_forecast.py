@@ -328,9 +328,8 @@ def test_what_machines_report_moves_a_forecast_by_little(
     assert (what.step_s, what.source) == (pytest.approx(factor * model), says)
     offers = [offer(gpu=gpu, memory_gb=16.0) for gpu in ("T4", "GTX 480")]
     ranked, left = judge(offers, work, known)
-    assert ([one.offer.gpu for one in ranked], [one.offer.gpu for one in left]) == (
-        ["T4"], ["GTX 480"],
-    )  # fmt: skip
+    assert ([one.offer.gpu for one in ranked], left) == (["T4", "GTX 480"], [])
+    assert ranked[1].forecast.source.startswith("not in the table")
 
 
 @pytest.fixture

@@ -26,6 +26,20 @@ from mimir.errors import BadInput
         ("A10 (24 GB PCIe)", "A10"),
         ("NVIDIA GH200 480GB", "GH200"),
         ("H200", "H200"),
+        ("NVIDIA RTX 2000 Ada Generation", "RTX 2000 Ada"),  # RunPod
+        ("NVIDIA RTX 4000 SFF Ada Generation", "RTX 4000 SFF Ada"),
+        ("NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition", "RTX PRO 6000 Max-Q"),
+        ("NVIDIA GeForce RTX 3080 Ti", "RTX 3080 Ti"),
+        ("RTX 4070S Ti", "RTX 4070 Ti SUPER"),  # Vast
+        ("Q RTX 8000", "Quadro RTX 8000"),
+        ("RTX 5880Ada", "RTX 5880 Ada"),
+        ("RTX 4090 48GB", "RTX 4090 48GB"),
+        ("RTX PRO 4500", "RTX PRO 4500"),
+        # a slice is never taken for the whole card
+        (
+            "NVIDIA RTX PRO 6000 Blackwell Server Edition MIG 1g.24gb",
+            "RTX PRO 6000 Blackwell Server Edition MIG 1g.24gb",
+        ),
         # unknown ones keep what tells them apart
         ("NVIDIA GeForce RTX 9090 ", "RTX 9090"),
         ("NVIDIA A100-SXM4-40GB MIG 1g.5gb", "A100-SXM4-40GB MIG 1g.5gb"),
@@ -35,6 +49,17 @@ from mimir.errors import BadInput
 )
 def test_canonical(written: str, meant: str) -> None:
     assert gpus.canonical(written) == meant
+
+
+def test_the_model_is_in_every_name_of_a_card() -> None:
+    for gpu in gpus.TABLE:
+        model = gpus.model(gpu.name)
+        assert model, gpu.name
+        for name in gpu.names:
+            if not name.startswith(("gpu_1x", "G4")) and "40" not in model:
+                assert model in name.lower().replace("ada", "").replace("s ti", " "), name
+    assert gpus.model("NVIDIA A100 80GB PCIe") == "a100"
+    assert gpus.model("Voodoo 9") == ""
 
 
 def test_memory_tells_the_two_a100s_apart() -> None:
@@ -47,7 +72,8 @@ def test_every_name_of_the_table_is_its_own() -> None:
     for gpu in gpus.TABLE:
         assert gpus.canonical(gpu.name) == gpu.name
         assert gpus.find(gpu.name) is gpu
-        assert gpu.memory_gb > 0 < gpu.fp32 < gpu.tensor
+        assert gpu.memory_gb > 0 < gpu.fp32 <= gpu.tensor
+        assert (gpu.fp32 < gpu.tensor) == (gpu.capability >= (7, 0)), "tensor cores"
     assert gpus.find("T4").half == "fp16"
     assert gpus.find("L4").half == "bf16"
 

@@ -10,10 +10,11 @@ from launch.contract.errors import AuthFailed
 from launch.contract.offer import Need, Offer
 from launch.pricing import market as offers
 from launch.pricing.forecast import COMPILER, Measured
-from launch.pricing.market import EVICTED_EVERY, collect, judge, rank
+from launch.pricing.gpus import TABLE
+from launch.pricing.market import EVICTED_EVERY, check_regions, collect, judge, left_out, rank
 from launch.pricing.workload import GUIDE_ROWS, Workload
 from mimir.config import load_preset
-from mimir.errors import StoreError
+from mimir.errors import BadInput, StoreError
 from tests.runs.memory import MemoryStore
 from tests.waiting import LIMIT, unless_it_hangs
 
@@ -27,6 +28,11 @@ class Cloud:
     name: str
     answer: list[Offer] | Exception
     asked: Need | None = None
+
+    def regions(self) -> list[str]:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return [each.region for each in self.answer]
 
     def offers(self, need: Need) -> list[Offer]:
         self.asked = need
@@ -115,18 +121,44 @@ def test_what_cannot_take_the_run_is_left_out_with_a_reason() -> None:
         [
             offer("1", "RTX 3080", 0.1, 10), offer("2", "GTX 480", 0.1, 64),
             offer("3", "V100", 0.1, 32), offer("4", "A100 80GB", 1.0, 80), offer("5", "", 0.1, 64),
+            offer("6", "GTX 481", 0.1, 0), offer("7", "RTX 3080", 0.2, 10),
         ],
         wide,
         image=image.of("ghcr.io/me/mimir:1"),
     )  # fmt: skip
-    assert [r.offer.id for r in ranked] == ["4"]
+    assert [r.offer.id for r in ranked] == ["4", "2"]
     reasons = {one.offer.id: one.why for one in left}
     assert "10 GB is too small" in reasons["1"]
     assert "--accumulate" in reasons["1"]
-    assert "nothing is known of GTX 480" in reasons["2"]
     assert "7.0) is too old" in reasons["3"]
-    assert "without a name" in reasons["5"]
+    assert "does not name its GPU" in reasons["5"]
+    assert "does not tell how much memory GTX 481 has" in reasons["6"]
     assert [r.offer.id for r in judge([offer("3", "V100", 0.1, 32)], wide)[0]]
+    groups = offers.grouped(left)
+    assert groups[0] == (2, reasons["1"])
+    assert left_out(groups).startswith(
+        f"5 offers are left out: 2 because {reasons['1']}; 1 because"
+    )
+    assert left_out(groups[:1]) == f"2 offers are left out, because {reasons['1']}"
+    assert left_out([]) == ""
+    assert "and others for 3 more reasons" in left_out([(1, str(n)) for n in range(9)])
+
+
+def test_a_gpu_that_is_not_in_the_table_comes_after_all_that_are() -> None:
+    """The cheapest, and a slice of a GPU, which is no whole one."""
+    slice_ = "RTX PRO 6000 Blackwell Server Edition MIG 1g.24gb"
+    found = [
+        offer("1", "RTX 9090", 0.01),
+        offer("2", slice_, 0.02),
+        offer("3", "H100 SXM", 9.0, 80),
+    ]
+    ranked, left = judge(found, LARGE)
+    assert ([r.offer.id for r in ranked], left) == (["3", "1", "2"], [])
+    assert [r.known for r in ranked] == [True, False, False]
+    slowest = max(r.hours for r in judge([offer(g.name, g.name, 1.0, 80) for g in TABLE], LARGE)[0])
+    assert ranked[1].hours == ranked[2].hours == pytest.approx(slowest)
+    assert ranked[1].forecast.source.startswith("not in the table, taken as slow as RTX")
+    assert ranked[1].as_json()["known"] is False
 
 
 def test_an_image_without_a_compiler_is_reckoned_as_slower() -> None:
@@ -143,7 +175,7 @@ def test_an_image_without_a_compiler_is_reckoned_as_slower() -> None:
 def test_rank_by_steps_left() -> None:
     one = offer("1", "RTX 4090", 0.5)
     config = load_preset("large")
-    whole, rest = (rank([one], config, steps)[0].hours for steps in (1_000_000, 1000))
+    whole, rest = (rank([one], config, steps)[0][0].hours for steps in (1_000_000, 1000))
     assert whole > 2 > 0.2 > rest > 0.13
 
 
@@ -152,7 +184,7 @@ def test_a_store_that_does_not_answer_costs_its_figures_only() -> None:
         def folders(self):  # type: ignore[no-untyped-def]
             raise StoreError("503 Slow Down")
 
-    assert rank([offer("1", "RTX 4090", 0.5)], load_preset("large"), 1000, Away())
+    assert rank([offer("1", "RTX 4090", 0.5)], load_preset("large"), 1000, Away())[0]
 
 
 def test_json_has_no_more_digits_than_it_is_worth() -> None:
@@ -164,3 +196,14 @@ def test_json_has_no_more_digits_than_it_is_worth() -> None:
 
 def test_waiting_is_bounded() -> None:
     assert offers.OFFERS_WITHIN <= 60
+
+
+def test_a_region_is_strange_only_if_all_were_asked() -> None:
+    here = [replace(offer("1", "T4", 0.1), region=name) for name in ("EU-RO-1", "US-DE-1")]
+    good, away = Cloud("a", here), Cloud("b", AuthFailed("no key"))
+    assert check_regions([good], ("eu", "us-de-1")) == ""
+    for word, hint in (("eu-rn-1", "did you mean 'eu-ro-1'"), ("mars", "known are EU-RO-1, US-")):
+        with pytest.raises(BadInput, match=f"there is no region '{word}' at a; {hint}"):
+            check_regions([good], ("eu", word))
+        assert "b's regions are not known now: no key" in check_regions([good, away], (word,))
+    assert check_regions([], ("mars",)) == check_regions([away], ()) == ""

@@ -102,15 +102,18 @@ def test_a_lost_answer_is_looked_up(desk: Desk) -> None:
 
 def test_an_answer_that_stays_lost(desk: Desk) -> None:
     desk.cloud.faults = [UnknownOutcome("timeout")]
-    with pytest.raises(UnknownOutcome, match=r"does not list it \(timeout\)"):
+    with pytest.raises(UnknownOutcome, match=r"does not list it yet \(timeout\)"):
         desk.provider.start(desk.spec())
     assert desk.cloud.created == [NAME]
     assert desk.left == ["run 1"]  # it may come up, and is turned away by its attempt's number
     assert desk.provider.adopt(desk.spec()) is None
     desk.cloud.make(offer(), NAME, 0.7)
+    assert desk.provider.adopt(desk.spec()) is None, "it costs more than its offer"
+    assert desk.cloud.alive() == []
+    desk.cloud.make(offer(), NAME, 0.52)
     found = desk.provider.adopt(desk.spec())
     assert found is not None
-    assert (found.id, found.price) == ("i1", 0.7)
+    assert (found.id, found.price) == ("i2", 0.52)
 
 
 @pytest.mark.parametrize(("price", "dear"), [(0.5, False), (0.525, False), (0.53, True)])
@@ -123,6 +126,32 @@ def test_dearer_than_offered(desk: Desk, price: float, dear: bool) -> None:
         assert desk.cloud.alive() == []
         return
     assert desk.provider.start(desk.spec()).price == price
+
+
+@pytest.mark.parametrize(
+    ("shown", "wanted", "kept"),
+    [
+        ("US-TX-3", ("eu",), False),
+        ("EU-RO-1", ("eu",), True),
+        ("US-TX-3", (), True),
+        ("", ("eu",), True),
+    ],
+)
+def test_a_machine_elsewhere_than_asked_is_ended(
+    desk: Desk, shown: str, wanted: tuple[str, ...], kept: bool
+) -> None:
+    def makes(offer: Offer, name: str) -> str:
+        id = desk.cloud.make(offer, name)
+        desk.cloud.machines[id] = replace(desk.cloud.machines[id], region=shown)
+        return id
+
+    desk.cloud.faults = [makes]
+    if kept:
+        assert desk.provider.start(desk.spec(regions=wanted)).id == "i1"
+        return
+    with pytest.raises(NoCapacity, match="in US-TX-3, which is none of eu; it is ended"):
+        desk.provider.start(desk.spec(regions=wanted))
+    assert desk.cloud.alive() == []
 
 
 def test_a_machine_that_is_not_shown_yet_is_taken(desk: Desk) -> None:
@@ -212,3 +241,31 @@ def test_a_state_of_gone_is_gone(desk: Desk) -> None:
     desk.provider.end(desk.spec(), its)
     desk.cloud.becomes("i1", State.SUSPENDED)
     assert desk.provider.alive(its) is True  # it may come back, and may cost
+
+
+@pytest.mark.parametrize(
+    ("line", "after", "state"),
+    [
+        ("system: toomanyrequests: …", 121.0, State.BROKEN),
+        ("system: toomanyrequests: …", 119.0, State.PENDING),
+        ("system: pulling", 121.0, State.PENDING),
+        ("toomanyrequests: …", 121.0, State.PENDING),
+    ],
+)
+def test_a_machine_whose_image_cannot_be_pulled_is_broken(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, line: str, after: float, state: State
+) -> None:
+    machine = desk.provider.start(desk.spec())
+    monkeypatch.setattr(desk.cloud, "logs", lambda id, lines: [line])
+    desk.cloud.becomes("i1", State.PENDING)
+    desk.clock.now += after
+    found = desk.provider.inspect(machine)
+    assert found is not None
+    assert found.state is state
+    assert ("toomanyrequests" in found.said) is (state is State.BROKEN)
+
+
+def test_what_the_account_keeps_for_a_machine_goes_with_it(desk: Desk) -> None:
+    machine = desk.provider.start(desk.spec())
+    desk.provider.end(desk.spec(), machine)
+    assert desk.cloud.forgotten == [NAME]

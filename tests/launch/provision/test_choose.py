@@ -11,13 +11,18 @@ from launch.pricing.market import Ranked
 from launch.pricing.workload import Workload
 from launch.providers import registry
 from launch.providers.local.provider import LocalProvider
-from launch.provision import choose
+from launch.provision import choose, failed_hosts
 from launch.provision.choose import RESERVE, SHORTEST_RENTAL, Found
+from launch.provision.order import order as order_one
 from mimir.config import Config
 from mimir.errors import BadInput, StoreError
+from mimir.runs import notes
+from mimir.runs.hosts import Hosts
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
 from mimir.runs.order import Expected, Limits, Order, Plan
+from mimir.runs.promised import Promised
+from mimir.runs.record import RunRecord, create_run
 from mimir.runs.status import Status
 from tests.launch.paper import CONFIG, START, Desk, attempt, offer, status
 
@@ -102,6 +107,43 @@ def test_where_a_machine_broke_is_taken_last(desk: Desk) -> None:
     known = status(left(1, "A", "failure"), left(2, "B", "eviction"))  # type: ignore[arg-type]
     found = find(desk, Limits(), known)
     assert [choice.offer.place for choice in found.choices if choice.offer] == ["B", "C", "A"]
+    # One that said itself that it is less than its offer, and that nobody has ended yet.
+    short = attempt(1, machine=Machine("runpod", START, place="A"), cause="host", exit_code=75)
+    found = find(desk, Limits(), status(short))
+    assert [choice.offer.place for choice in found.choices if choice.offer] == ["B", "C", "A"]
+
+
+def test_a_host_that_failed_another_run_is_taken_last_for_a_time(desk: Desk) -> None:
+    desk.cloud.market = [offer(0.5, "A", host="bad"), offer(1.0, "B", host="good")]
+    order = Order("runpod", Plan(("runpod",)), START, desk.cloud.market[0])
+    failed_hosts.remember(
+        desk.store, "other", attempt(1, order=order), Gone(START, "failure", "no sign"), desk.say
+    )
+    found = find(desk, Limits())
+    assert [choice.offer.place for choice in found.choices if choice.offer] == ["B", "A"]
+    assert choose.preferred(found.market, None)[0].offer.place == "B"
+    (said,) = found.market.problems
+    assert said == "1 host comes last, because a machine failed there lately (runpod bad: no sign)"
+    desk.clock.now += failed_hosts.REMEMBERED_FOR
+    found = find(desk, Limits())
+    assert [choice.offer.place for choice in found.choices if choice.offer] == ["A", "B"]
+    assert not found.market.problems
+
+
+def test_the_order_says_what_its_offer_promised(desk: Desk) -> None:
+    promising = {"gpu": "A100 80GB", "memory_gb": 80.0, "driver": "580.65", "upload": 800.0}
+    desk.cloud.market = [offer(0.5, **promising), offer(1.0, "B", upload=0.0)]  # type: ignore[arg-type]
+    first, second = find(desk, Limits()).choices
+    assert first.promised is not None
+    assert first.promised == Promised("a100", 80.0, "580.65", 30, first.promised.upload_mbit)
+    assert 0 < first.promised.upload_mbit < 1, "what the smoke preset's checkpoints need"
+    assert second.promised == Promised("4090", 24.0, "", 30, 0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("launch.provision.order.code_in_store.differs", lambda *_: "")
+        ordered = order_one(desk.store, "run", [first], Plan(("runpod",)), desk.say)
+    read = notes.read_order(desk.store, "run", ordered.attempt)
+    assert read is not None
+    assert read.promised == first.promised
 
 
 def test_an_image_chooses_its_machines_and_an_unknown_one_is_told(desk: Desk) -> None:
@@ -113,7 +155,9 @@ def test_an_image_chooses_its_machines_and_an_unknown_one_is_told(desk: Desk) ->
         return [r.offer.place for r in market.ranked], "; ".join(market.problems)
 
     assert places("") == (["A", "B"], "")
-    assert places("me/mimir:1") == (["B"], "")
+    ours, said = places("me/mimir:1")
+    assert ours == ["B"]
+    assert "V100 (compute capability 7.0) is too old for the image's CUDA" in said
     assert "nothing is known of the image theirs:2" in places("theirs:2")[1]
 
 
@@ -196,12 +240,39 @@ def test_nothing_to_be_had_says_where_and_why(desk: Desk) -> None:
     )
 
 
-def test_a_gpu_that_is_too_small_is_said(desk: Desk) -> None:
-    desk.cloud.market = [offer(0.1, gpu="T4", memory_gb=1.0), offer(0.1, "B", gpu="Voodoo 2")]
+def test_what_is_left_out_is_always_said(desk: Desk) -> None:
+    small = offer(0.1, gpu="T4", memory_gb=1.0)
+    desk.cloud.market = [small, replace(small, id="2"), offer(9.0, "C"), offer(0.5, "D")]
+    found = find(desk, Limits(max_price=2.0))
+    (said,) = found.market.problems
+    assert said.startswith("3 offers are left out: 2 because T4 with 1 GB is too small")
+    assert said.endswith("; 1 because they cost more than $2/h")
+    assert [count for count, _ in found.market.left] == [2, 1]
+    desk.cloud.market = [small]
+    assert "too small" in str(choose.nothing(Plan(("runpod",)), find(desk, Limits())))
+
+
+def test_a_gpu_that_is_not_in_the_table_is_taken_last(desk: Desk) -> None:
+    desk.cloud.market = [offer(0.1, "B", gpu="Voodoo 9"), offer(0.5, "A")]
     found = find(desk, Limits())
-    assert found.choices == ()
-    assert "too small" in found.market.problems[1] + found.market.problems[0]
-    assert "nothing is known of Voodoo 2" in " ".join(found.market.problems)
+    assert [choice.offer.place for choice in found.choices if choice.offer] == ["A", "B"]
+    assert found.cheapest is not None
+    assert found.cheapest.offer.place == "A"
+    limits = Limits(max_cost=0.5 * forecast().hours / 2)  # too little for either
+    found = find(desk, limits)
+    assert [choice.offer.place for choice in found.choices if choice.offer] == ["A", "B"]
+
+
+def test_a_limit_below_every_price_is_the_users_to_mend(desk: Desk) -> None:
+    desk.cloud.market = [offer(0.5), offer(0.7, "B")]
+    plan = Plan(("runpod",), Limits(max_price=0.01))
+    found = found_for(desk, plan)
+    with pytest.raises(BadInput, match=r"--max-price 0.01 is below the price of an .* \$0.500/h"):
+        choose.must_fit(plan, found)
+    with pytest.raises(NoCapacity, match="2 offers are left out, because they cost more"):
+        chosen(desk, plan.limits)
+    desk.cloud.market = [offer(0.5), offer(0.005, gpu="T4", memory_gb=1.0)]
+    choose.must_fit(plan, replace(found_for(desk, plan), market=choose.Market()))
 
 
 def test_a_gpu_that_nobody_offers_because_it_is_too_small(desk: Desk) -> None:
@@ -218,6 +289,60 @@ def chosen(desk: Desk, limits: Limits) -> object:
     plan = Plan(("runpod",), limits, steps=STEPS)
     known = status(attempt(1, order=Order("runpod", plan, START)), total_steps=None)
     return choose.choose(desk.store, plan, known, START, desk.say)
+
+
+def test_whose_machines_is_frozen_in_the_plan(desk: Desk) -> None:
+    plan = Plan(("runpod",), steps=STEPS, hosts=Hosts("datacenter", ("se",), 0.99, 200.0, 30.0))
+    desk.cloud.market = [offer(region="Sweden, SE")]
+    desk.order(1, plan=plan)
+    read = notes.read_order(desk.store, "run", 1)
+    assert read is not None
+    assert read.plan == plan
+    choose.choose(desk.store, read.plan, status(attempt(1, order=read)), START, desk.say)
+    assert desk.cloud.needs[-1].hosts == plan.hosts
+    desk.cloud.market = []
+    error = str(choose.nothing(plan, found_for(desk, replace(plan, hosts=Hosts("datacenter")))))
+    assert "runpod has no machine in se of datacenter hosts for this run" in error
+
+
+BUDGETS = [
+    (Limits(max_cost_month=3.0), 1.0, ""),
+    (Limits(max_cost_store=3.5), 1.5, ""),
+    (Limits(max_cost_month=9.0, max_cost_store=2.5), 0.5, ""),
+    (Limits(max_cost=0.7, max_cost_month=9.0), 0.7, ""),
+    (Limits(max_cost_month=2.0), 0.0, "the $2.00 for a month are used up or promised ($2.00)"),
+    (Limits(max_cost_store=1.0), 0.0, "the $1.00 for the store are used up or promised ($2.00)"),
+]
+
+
+@pytest.mark.parametrize(("limits", "left", "why"), BUDGETS)
+def test_budgets_of_all_runs_bound_the_next_order(
+    desk: Desk, limits: Limits, left: float, why: str
+) -> None:
+    other = replace(offer(1.0), id="other")
+    create_run(desk.store, RunRecord("other", "smoke", CONFIG.as_dict(), 0, START))
+    order = Order("runpod", Plan(("runpod",)), START - 2 * HOUR, other)
+    notes.record_order(desk.store, "other", 1, order)
+    notes.record_gone(desk.store, "other", 1, Gone(START, "over", "done"))
+    desk.cloud.market = [offer(0.5)]
+    found = find(desk, limits)
+    assert (found.budget.dollars, found.budget.why) == (pytest.approx(left), why)
+    if not why:
+        (choice,) = found.choices
+        hours = left / 0.5
+        assert choice.deadline == pytest.approx(START + HOUR * (hours - min(RESERVE, hours / 5)))
+        return
+    assert found.choices == ()
+    with pytest.raises(BadInput, match=r"nothing is ordered: the .* used up"):
+        choose.must_fit(Plan(("runpod",), limits), found)
+    with pytest.raises(UsedUp, match="used up or promised"):
+        chosen(desk, limits)
+
+
+def test_a_region_that_nobody_has_is_the_users_to_mend(desk: Desk) -> None:
+    desk.cloud.market = [offer(region="EU-RO-1")]
+    with pytest.raises(BadInput, match="there is no region 'mars' at runpod; known are EU-RO-1"):
+        found_for(desk, Plan(("runpod",), hosts=Hosts(regions=("mars",))))
 
 
 def test_a_keeper_is_told_what_there_is(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

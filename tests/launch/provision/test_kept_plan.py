@@ -1,6 +1,7 @@
 """What this computer keeps of a run whose machines hold keys that cannot be cut down."""
 
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,8 @@ def test_it_is_kept_where_it_is_needed_and_for_its_owner_alone(desk: Desk, state
 def test_what_was_ordered_here_counts_whatever_the_store_says(
     limits: Limits, hours: float, says: str
 ) -> None:
-    kept = KeptPlan(Plan(("runpod",), limits), "", ((START, 0.5), (START + HOUR, 0.7381)))
+    plan = Plan(("runpod",), limits, keys=KeySource(static=True))
+    kept = KeptPlan(plan, "", ((START, 0.5), (START + HOUR, 0.7381)))
     said = kept.used_up(START + hours * HOUR)
     assert (says in said) if says else not said
 
@@ -71,6 +73,61 @@ def test_what_a_person_does_not_say_is_not_taken_from_a_store_that_a_machine_wri
     assert kept_plan.before(URL, "run", CUT) == CUT
     kept_plan.keep(desk.store, "run", UNCUT, [desk.provider])
     assert kept_plan.before(URL, "run", forged) == UNCUT
+
+
+AWS = "s3://bucket/runs?region=eu-west-1"
+AWS_HOST = "s3://bucket/runs?endpoint=https://bucket.vpce-1.s3.eu-west-1.vpce.amazonaws.com"
+LOOKALIKE = "s3://bucket/runs?endpoint=https://notamazonaws.com"
+CEPH = "s3://bucket/runs?endpoint=https://s3.example.org"
+R2 = "s3://bucket/runs?endpoint=https://abc.eu.R2.cloudflarestorage.com"
+
+
+@pytest.mark.parametrize(
+    ("store", "role", "ordered_here", "believed"),
+    [
+        ("file:///runs", False, False, True),
+        (AWS, False, False, True),
+        (AWS_HOST, False, False, True),
+        (LOOKALIKE, False, False, False),
+        (CEPH, False, False, False),
+        (CEPH, True, False, True),
+        (CEPH, False, True, True),
+        (R2, False, False, False),
+        (R2, True, False, False),
+    ],
+)
+def test_an_order_is_believed_only_where_no_machine_may_have_written_it(
+    store: str, role: bool, ordered_here: bool, believed: bool, desk: Desk,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A machine that holds the user's own keys rewrites its order: that it never had them."""
+    monkeypatch.delenv("MIMIR_ROLE_ARN", raising=False)
+    if role:
+        monkeypatch.setenv("MIMIR_ROLE_ARN", "arn:aws:iam:::role/mimir")
+    desk.store.url = store
+    newest = Plan(("runpod",), Limits(max_cost=9.0), image="its own")
+    if ordered_here:  # and later by a person at another computer, with more money
+        kept_plan.keep(desk.store, "run", CUT, [desk.provider])
+    assert kept_plan.going_on(store, "run", newest) == (newest if believed else None)
+    assert bool(kept_plan.doubt(store, "run", newest)) is not believed
+    resumed = newest if believed else replace(newest, image="")
+    assert kept_plan.before(store, "run", newest) == resumed
+
+
+def test_where_keys_are_never_cut_down_what_was_ordered_here_counts_with_any_keys(
+    desk: Desk,
+) -> None:
+    """A run that trains on this computer has the user's own keys, and no stranger has them yet."""
+    desk.store.url = R2
+    here = Plan(("local",), Limits(max_hours=1.0))
+    kept_plan.keep(desk.store, "run", here, [])
+    forged = Plan(("docker",), image="evil")
+    assert kept_plan.going_on(R2, "run", forged) == here
+    assert kept_plan.before(R2, "run", forged) == here
+    kept_plan.note_order(R2, "run", START, None)
+    kept = kept_plan.governing(R2, "run")
+    assert kept is not None
+    assert kept.used_up(START + 5 * HOUR) == ""  # by the store's bill, as anywhere
 
 
 def test_a_run_that_was_edited_is_not_ordered(desk: Desk) -> None:

@@ -6,15 +6,24 @@ from dataclasses import replace
 
 import pytest
 
-from launch.contract.errors import BalanceEmpty, NoCapacity, NotGone, Unclear, UnknownOutcome
+from launch.contract.errors import (
+    AccountLimit,
+    BalanceEmpty,
+    NoCapacity,
+    NotGone,
+    Unclear,
+    UnknownOutcome,
+)
 from launch.contract.offer import Offer
+from launch.contract.provider import AttemptSpec, Machine
+from launch.payload import container
 from launch.provision import order as ordering
 from launch.provision.order import Choice, Ordered
 from launch.provision.plan import newest_plan, stop_asked
-from mimir.errors import BadInput, Corrupt, Fenced, StoreError
+from mimir.errors import Corrupt, Fenced, StoreError
 from mimir.runs import layout, notes, orders
 from mimir.runs.begin import raise_attempt
-from mimir.runs.notes import StopRequest
+from mimir.runs.notes import Gone, StopRequest
 from mimir.runs.order import Order, Plan
 from mimir.runs.status import derive, read_head
 from tests.launch.paper import START, Desk, offer
@@ -215,6 +224,9 @@ def test_none_to_be_had(desk: Desk) -> None:
     desk.cloud.faults = [NoCapacity("A"), NoCapacity("B")]
     with pytest.raises(NoCapacity, match=r"none of 2 offers.*: B"):
         order(desk, offer(0.5), offer(0.6))
+    desk.cloud.faults = [AccountLimit("the account's limit"), NoCapacity("B")]
+    with pytest.raises(NoCapacity, match=r"none of 2 offers.*: the account's limit"):
+        order(desk, offer(0.5), offer(0.6))
     desk.cloud.faults = [NoCapacity("A")]
     with pytest.raises(NoCapacity, match=r"^A$"):
         order(desk)
@@ -229,11 +241,11 @@ def test_a_refusal_that_may_mean_either_is_not_the_last_word(desk: Desk) -> None
 @pytest.mark.parametrize(
     ("refusals", "error"),
     [
-        ([Unclear("A"), Unclear("B")], BadInput), ([Unclear("A")], BadInput),
+        ([Unclear("A"), Unclear("B")], Unclear), ([Unclear("A")], Unclear),
         ([NoCapacity("A"), Unclear("B")], NoCapacity),
     ],
 )  # fmt: skip
-def test_only_if_all_orders_were_refused_so_the_request_is_wrong(
+def test_only_if_all_orders_were_refused_so_the_request_may_be_wrong(
     desk: Desk, refusals: list[Exception], error: type[Exception]
 ) -> None:
     offers = [offer(0.5 + n) for n in range(len(refusals))]
@@ -308,3 +320,35 @@ def test_an_order_reads_back(desk: Desk) -> None:
     for read in broken:
         with pytest.raises(Corrupt, match="an order"):
             read()
+
+
+@pytest.mark.parametrize(
+    ("why", "tried", "other"),
+    [
+        ("it is broken (toomanyrequests)", "", f"ghcr.io/{container.PUBLIC_IMAGE}"),
+        ("no matching manifest", f"ghcr.io/{container.PUBLIC_IMAGE}", container.PUBLIC_IMAGE),
+        ("no matching manifest", "my/own", ""), ("its machine is broken", "", ""),
+    ],
+)  # fmt: skip
+def test_an_image_that_could_not_be_pulled_has_another_name(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, why: str, tried: str, other: str
+) -> None:
+    images: list[str] = []
+    real = desk.provider.start
+
+    def start(spec: AttemptSpec) -> Machine:
+        images.append(spec.image)
+        return real(spec)
+
+    monkeypatch.setattr(desk.provider, "start", start)
+    first = order(desk)
+    machine = replace(first.machine, image=tried)
+    desk.store.delete(layout.machine_key("run", 1))
+    notes.record_machine(desk.store, "run", 1, machine)
+    desk.cloud.machines.clear()
+    notes.record_gone(desk.store, "run", 1, Gone(desk.clock(), "failure", why))
+    desk.clock.now += orders.RESERVED
+    desk.cloud.faults = [NoCapacity("none left")]
+    order(desk, offer(0.5), offer(0.6))
+    assert images == ["", other, other], "an offer that was refused in between changes nothing"
+    assert any("which is the same image" in line for line in desk.said) is bool(other)

@@ -5,6 +5,7 @@ import pytest
 from launch.pricing import budget
 from launch.provision.resume_plan import Words, renewed
 from mimir.errors import BadInput
+from mimir.runs.hosts import Hosts
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
 from mimir.runs.order import KeySource, Limits, Plan
@@ -12,8 +13,9 @@ from tests.launch.paper import attempt, status
 
 BOUNDS = Limits(max_price=1.0, max_cost=9.0, max_failures=5, max_attempts=4)
 RENTED = Plan(
-    ("runpod", "vastai"), BOUNDS, ("L4",), True, "an image", KeySource("arn:aws:iam::1:role/r"), 77
-)
+    ("runpod", "vastai"), BOUNDS, ("L4",), True, "an image", KeySource("arn:aws:iam::1:role/r"), 77,
+    Hosts("datacenter", ("eu",), 0.99),
+)  # fmt: skip
 LOCAL = Plan(("local",), Limits(max_hours=2.0), steps=77)
 KNOWN = status(attempt(1))
 
@@ -26,8 +28,10 @@ def test_what_is_said_counts_and_the_rest_stays() -> None:
     keys = KeySource(static=True)
     plan = renewed(RENTED, KNOWN, Words("vastai", ("T4",), False, "", keys, {"max_cost": 20.0}))
     assert plan == Plan(
-        ("vastai",), Limits(1.0, 0.0, 20.0, 5, 4), ("T4",), True, "", keys, 77
+        ("vastai",), Limits(1.0, 0.0, 20.0, 5, 4), ("T4",), True, "", keys, 77, RENTED.hosts
     )  # an image is the providers' own: others may not start it
+    anywhere = renewed(RENTED, KNOWN, Words(hosts={"regions": (), "download": 9.0}))
+    assert anywhere.hosts == Hosts("datacenter", (), 0.99, 9.0)
     assert renewed(RENTED, KNOWN, Words(image="mine")).image == "mine"
     assert renewed(RENTED, KNOWN, Words(limits={"max_failures": 0})).limits.max_failures == 0
 

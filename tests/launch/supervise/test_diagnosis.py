@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from launch.contract.cloud import State
-from launch.supervise.diagnosis import Diagnosis, Observation, diagnose, failures, without_progress
+from launch.supervise.diagnosis import (
+    Diagnosis,
+    Observation,
+    diagnose,
+    failures,
+    idle,
+    without_progress,
+)
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
 from mimir.runs.order import Order, Plan
@@ -57,6 +64,8 @@ RULES: dict[str, tuple[Observation, str, str]] = {
     "ended at its deadline": (at(exit_code=75, cause="deadline"), "lost", "over"),
     "ended by a signal": (at(exit_code=75, cause="signal"), "lost", "eviction"),
     "crashed": (at(exit_code=1), "lost", "failure"),
+    "not what was ordered": (at(exit_code=75, cause="host", from_step=None), "lost", "placement"),
+    "says so after it began": (at(exit_code=75, cause="host"), "lost", "failure"),
     "an outcome goes before a record of its end": (at(exit_code=1, gone=GONE), "lost", "failure"),
     "recorded as gone": (at(gone=GONE), "lost", "eviction"),
     "recorded as refused": (at(machine=None, gone=REFUSED), "lost", "refused"),
@@ -122,6 +131,24 @@ def test_the_machines_own_deadline_goes_before_its_orders() -> None:
     # A record of the machine lengthens nothing.
     longer = at(machine=replace(MACHINE, deadline=NOW + 9000))
     assert seen(replace(longer, order=ago(9000, NOW - 1801))) == ("lost", "failure")
+
+
+def test_machines_that_left_no_new_step_are_counted_whatever_ended_them() -> None:
+    def run(*attempts: tuple[int, str]) -> Status:
+        its = tuple(
+            AttemptStatus(
+                n + 1, None, "", order=replace(ORDER, step=step), gone=Gone(NOW, kind, "why")
+            )
+            for n, (step, kind) in enumerate(attempts)
+        )
+        return replace(STATUS, committed_step=5, attempts=its)
+
+    assert idle(run((0, "failure"), (0, "eviction"))) == 0, "HEAD went on since"
+    mixed = ((0, "over"), (5, "placement"), (5, "eviction"), (5, "over"), (5, "failure"))
+    assert idle(run(*mixed)) == 4
+    assert idle(run(*mixed, (5, "refused"))) == 4, "no machine"
+    assert idle(run(*mixed), since=4) == 2
+    assert idle(replace(run((5, "over")), attempts=(AttemptStatus(1, None, ""),))) == 0
 
 
 def test_no_new_step_in_two_attempts() -> None:

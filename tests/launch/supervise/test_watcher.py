@@ -14,13 +14,14 @@ from launch.contract.errors import (
     BalanceEmpty,
     NoCapacity,
     ProviderError,
+    Unclear,
     UnknownOutcome,
 )
 from launch.contract.offer import Offer
 from launch.contract.provider import Caps, Provider
 from launch.pricing.budget import UsedUp
 from launch.providers import registry
-from launch.provision import kept_plan, order
+from launch.provision import failed_hosts, kept_plan, order
 from launch.provision import terminate as closing
 from launch.provision.liveness import Watched
 from launch.provision.order import Choice, Say
@@ -249,6 +250,24 @@ def test_failures_are_counted_evictions_are_not(desk: Desk, kept: Kept) -> None:
     assert "attempt 6 is ordered" in kept.round(10).sentence
 
 
+def test_offers_that_are_not_what_they_promise_are_the_hosts_fault(desk: Desk, kept: Kept) -> None:
+    """Not a failure of the run; yet machines that leave nothing end it at last."""
+    kept.offers = [offer(host="h0")]
+    kept.submit()
+    for number in range(1, watcher.MOST_IDLE + 1):
+        why = f"the machine is less than what was ordered: try {number}"
+        desk.end(number, 75, "host", why)
+        kept.offers = [offer(host=f"h{number}")]
+        seen = kept.round(60)
+        assert desk.gone(number).kind == "placement"
+        assert NAMES[number] not in desk.cloud.alive()
+    assert seen.status.state == "failed"
+    assert seen.status.reason == f"{number} machines have left no new step, the last one: {why}"
+    known = failed_hosts.read(desk.store, desk.clock(), desk.say)
+    assert sorted(host for _, host in known) == [f"h{n}" for n in range(number)]
+    assert known["runpod", "h1"].run == "run"
+
+
 def test_no_new_step_in_two_attempts(desk: Desk, kept: Kept) -> None:
     kept.submit()
     desk.work(1, 5)
@@ -400,11 +419,14 @@ def test_a_keeper_leaves_a_persons_order_alone(desk: Desk, kept: Kept) -> None:
     assert desk.cloud.alive() == NAMES[2:3]
 
 
-def test_none_to_be_had_is_asked_again_ever_later(desk: Desk, kept: Kept) -> None:
+@pytest.mark.parametrize("refusal", [NoCapacity, Unclear])
+def test_none_to_be_had_is_asked_again_ever_later(
+    desk: Desk, kept: Kept, refusal: type[NoCapacity]
+) -> None:
     kept.submit()
     desk.work(1, 5)
     desk.cloud.machines.clear()
-    desk.cloud.faults = [NoCapacity("none left") for _ in range(50)]
+    desk.cloud.faults = [refusal("none left") for _ in range(50)]
     kept.offers = [offer(), offer(0.6), offer(0.7), offer(0.8)]
     rounds = [kept.round(25) for _ in range(80)]
     assert all(not seen.over for seen in rounds)
@@ -618,6 +640,34 @@ def test_over_means_that_no_machine_is_left(desk: Desk, kept: Kept) -> None:
     assert kept.round(deadlines.LISTED_WITHIN).over
     assert desk.cloud.alive() == []
     assert [desk.gone(number).kind for number in (1, 2)] == ["over", "over"]
+
+
+@pytest.mark.parametrize("state", ["done", "failed"])
+@pytest.mark.parametrize("came", [True, False])
+def test_what_was_ordered_after_the_end_is_looked_for_by_its_name(
+    desk: Desk, kept: Kept, state: str, came: bool
+) -> None:
+    """The order of attempt 2 was not answered, and attempt 1's keys put HEAD back to its end."""
+    kept.submit()
+    ended = replace(desk.work(1, 5).finish(state, "so it ended"), nonce="forged")
+    desk.store.put(
+        layout.head_key("run"), replace(ended, state="running", nonce="before").to_bytes()
+    )
+    desk.cloud.machines.clear()
+    desk.cloud.faults = [UnknownOutcome("timeout")]
+    kept.round()
+    if came:
+        desk.cloud.make(offer(), NAMES[2])
+    desk.store.put(layout.head_key("run"), ended.to_bytes())
+    seen = kept.round(deadlines.FINAL_LOG_WITHIN + deadlines.LISTED_WITHIN)
+    assert (seen.over, seen.acted, seen.status.attempt) == (True, True, 1)
+    assert desk.cloud.alive() == []
+    assert desk.gone(2).kind == ("over" if came else "refused")
+    again = kept.round()
+    if came and state != "done":  # nothing is sealed, and a machine bears out that HEAD is false
+        assert "attempt 3 is ordered" in again.sentence
+    else:
+        assert (again.over, again.acted) == (True, False)
 
 
 def test_a_young_order_of_a_run_that_is_over_is_waited_for(desk: Desk, kept: Kept) -> None:

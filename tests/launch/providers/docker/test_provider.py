@@ -251,10 +251,11 @@ def test_no_image(provider: DockerProvider, paper: Paper, spec: AttemptSpec) -> 
         provider.start(spec)
 
 
-def test_a_gpu_is_given(paper: Paper, spec: AttemptSpec) -> None:
+@pytest.mark.parametrize(("card", "given"), [(None, "all"), (1, "device=1")])
+def test_a_gpu_is_given(paper: Paper, spec: AttemptSpec, card: int | None, given: str) -> None:
     engine = Engine(paper, which=lambda name: f"/bin/{name}")
-    DockerProvider(engine, has_gpu=lambda: True).start(spec)
-    assert value(created(paper), "--gpus") == ["all"]
+    DockerProvider(engine, has_gpu=lambda: True).start(replace(spec, card=card))
+    assert value(created(paper), "--gpus") == [given]
 
 
 def test_somebody_elses_image_gets_our_code_from_the_store(

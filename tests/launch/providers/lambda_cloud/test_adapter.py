@@ -6,13 +6,14 @@ import httpx
 import pytest
 
 from launch.contract.errors import (
+    AccountLimit,
     AuthFailed,
     BalanceEmpty,
     NoCapacity,
     ProviderError,
     RateLimited,
 )
-from launch.contract.offer import Need
+from launch.contract.offer import Hosts, Need
 from launch.providers.lambda_cloud.adapter import Lambda
 from mimir.errors import BadInput
 from tests.clouds.fake_lambda import FakeLambda
@@ -37,12 +38,18 @@ def test_offers_are_single_amd64_gpus_where_they_are(cloud: Lambda) -> None:
         (Need(memory_gb=25), {"gpu_1x_a100_sxm4", "gpu_1x_h100_sxm5"}),
         (Need(max_price=1.99), {"gpu_1x_a10", "gpu_1x_a100_sxm4"}),
         (Need(gpus=("H100 SXM", "H100 PCIe")), {"gpu_1x_h100_sxm5"}),
+        (Need(hosts=Hosts("datacenter", ("europe-central-1",))), {"gpu_1x_h100_sxm5"}),
+        (Need(hosts=Hosts(regions=("eu",))), set()),
         (Need(disk_gb=2000), {"gpu_1x_h100_sxm5"}),
         (Need(memory_gb=100), set()),
     ],
 )
 def test_offers_meet_the_need(cloud: Lambda, need: Need, types: set[str]) -> None:
     assert {offer.key["type"] for offer in cloud.offers(need)} == types
+
+
+def test_regions_are_all_that_there_are(cloud: Lambda) -> None:
+    assert {"us-west-2", "europe-central-1"} < set(cloud.regions())
 
 
 @pytest.mark.parametrize(
@@ -61,7 +68,7 @@ def test_arm_machines_are_told_by_either_name(
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        ("no_capacity", NoCapacity), ("quota", NoCapacity), ("inactive", BalanceEmpty),
+        ("no_capacity", NoCapacity), ("quota", AccountLimit), ("inactive", BalanceEmpty),
         ("forbidden", AuthFailed), ("plain_429", RateLimited),
     ],
 )  # fmt: skip

@@ -57,6 +57,34 @@ def test_starts_the_worker_detached_with_its_options_and_a_private_log(state: Pa
     assert len(local.output(again, 5)) == 1, "an older attempt's output is not this one's"
 
 
+@pytest.mark.parametrize(
+    ("card", "visible", "given"),
+    [
+        (None, "", "None"),
+        (None, "2,3", "2,3"),
+        (1, "", "1"),
+        (1, "2,3", "3"),
+        (0, "GPU-ab", "GPU-ab"),
+    ],
+)
+def test_the_worker_sees_the_one_card_that_was_named(
+    card: int | None, visible: str, given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    local = provider("import os; print(os.environ.get('CUDA_VISIBLE_DEVICES'))")
+    machine = local.start(replace(SPEC, card=card))
+    wait_for(lambda: local.alive(machine) is False)
+    assert local.output(machine, 5) == [given]
+
+
+def test_a_card_that_is_hidden_here_is_no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    with pytest.raises(BadInput, match="cuda:2 is not there: CUDA_VISIBLE_DEVICES is '2,3' here"):
+        provider(PRINT).start(replace(SPEC, card=2))
+
+
 def test_the_deadline_is_an_option() -> None:
     spec = AttemptSpec("file:///s", "run", 1, deadline=12.5)
     assert spec.worker_options()[-2:] == ("--deadline", "12.5")

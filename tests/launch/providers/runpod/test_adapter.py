@@ -15,7 +15,7 @@ from launch.contract.errors import (
     RateLimited,
     Unclear,
 )
-from launch.contract.offer import Need, Offer
+from launch.contract.offer import Hosts, Need, Offer
 from launch.providers.runpod.adapter import RunPod
 from mimir.errors import BadInput
 from mimir.runs import codec
@@ -55,6 +55,44 @@ def test_offers_meet_the_need(cloud: RunPod, need: Need, left: set[str]) -> None
     assert {each.gpu for each in cloud.offers(need)} == left
 
 
+@pytest.mark.parametrize("kind", ["verified", "datacenter"])
+def test_verified_hosts_are_those_of_the_secure_cloud(
+    fake: FakeRunPod, cloud: RunPod, kind: str
+) -> None:
+    found = cloud.offers(Need(hosts=Hosts(kind)))
+    assert {each.kind for each in found} == {"secure"}
+    assert [each.query["cloud"] for each in fake.requests] == ["SECURE"]
+    cloud.create(found[0], boot(), NAME)
+    assert sent(fake, "POST")[0].body["cloud"] == "SECURE"
+    both = {each.kind for each in cloud.offers(Need(hosts=Hosts("any")))}
+    assert both == {"secure", "community"}
+
+
+def test_a_region_names_the_data_centres_of_the_order(fake: FakeRunPod, cloud: RunPod) -> None:
+    fake.stock[0]["centres"] = ["US-TX-3", "EU-RO-1", "EUR-IS-1"]
+    (one,) = {
+        each.key["gpu"]: each for each in cloud.offers(Need(hosts=Hosts(regions=("eu",))))
+    }.values()
+    assert (one.gpu, one.region, one.key["places"]) == ("RTX 4090", "EU-RO-1", ["EU-RO-1"])
+    number = cloud.create(one, boot(), NAME)
+    assert sent(fake, "POST")[0].body["dataCenterIds"] == ["EU-RO-1"]
+    shown = cloud.get(number)
+    assert shown is not None
+    assert shown.region == "EU-RO-1"
+    assert cloud.regions() == ["US-TX-3", "EU-RO-1", "EUR-IS-1"]
+
+
+def test_the_bill_of_pods(fake: FakeRunPod, cloud: RunPod) -> None:
+    first, second, third = (rent(cloud) for _ in range(3))
+    since = fake.clock.time()
+    fake.clock.advance(3600)
+    found = cloud.billed([first, third, "gone"], since, fake.clock.time())
+    assert found == {first: pytest.approx(0.3441, abs=1e-3), third: pytest.approx(0.3441, abs=1e-3)}
+    (only,) = cloud.billed([second], since, fake.clock.time()).items()
+    assert only[0] == second
+    assert fake.requests[-1].query["podId"] == second
+
+
 def test_a_row_of_a_kind_to_come_hides_no_other(fake: FakeRunPod, cloud: RunPod) -> None:
     rows = len(cloud.offers(Need()))
     fake.stock.append({"id": "new", "levels": {"secure": "HIGH", "community": "HIGH"}})
@@ -90,6 +128,12 @@ def test_a_small_disk_is_made_larger(fake: FakeRunPod, cloud: RunPod) -> None:
 def test_too_many_variables_are_not_sent(fake: FakeRunPod, cloud: RunPod) -> None:
     with pytest.raises(BadInput, match="50 variables"):
         rent(cloud, **{f"V{i}": "" for i in range(50)})
+    assert sent(fake, "POST") == []
+
+
+def test_too_large_an_order_is_not_sent(fake: FakeRunPod, cloud: RunPod) -> None:
+    with pytest.raises(BadInput, match=r"bytes, but RunPod takes 102,400"):
+        rent(cloud, A="x" * 102_400)
     assert sent(fake, "POST") == []
 
 

@@ -11,6 +11,7 @@ from launch.providers.runpod import adapter as runpod
 from launch.providers.runpod.adapter import RunPod
 from tests.clouds.fake_runpod import FakeRunPod
 from tests.clouds.machines import ROOT
+from tests.clouds.runpod_words import PULLING
 from tests.launch.providers.runpod.case import (
     NAME,
     PRINTS,
@@ -32,8 +33,8 @@ def test_from_order_to_end(fake: FakeRunPod, cloud: RunPod) -> None:
     assert (found.name, found.state, found.place) == (NAME, State.RUNNING, "COMMUNITY")
     assert found.price == pytest.approx(rental.price)
     assert cloud.instances() == [found]
-    wait_for(lambda: len(cloud.logs(id, 9)) == 2)
-    assert cloud.logs(id, 9) == ["one", "two"]
+    wait_for(lambda: len(cloud.logs(id, 9)) == 3)
+    assert cloud.logs(id, 9) == [f"system: {PULLING} image:tag", "one", "two"]
     assert cloud.logs(id, 1) == ["two"]
     assert cloud.logs(id, 0) == []
     cloud.terminate(id)
@@ -122,4 +123,4 @@ def test_a_log_that_stays_open_is_read(
     id = rent(cloud, *PRINTS)
     wait_for(lambda: len(fake.machines[id].output()) == 2)
     fake.log_held = 20.0
-    assert unless_it_hangs(lambda: cloud.logs(id, 9)) == ["one", "two"]
+    assert unless_it_hangs(lambda: cloud.logs(id, 9))[-2:] == ["one", "two"]

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import mimir.worker.self_terminate
-from launch.contract.cloud import ContainerSpec, State
+from launch.contract import pull
+from launch.contract.cloud import ContainerSpec, Login, State
 from launch.contract.errors import (
     AuthFailed,
     BalanceEmpty,
@@ -31,6 +32,23 @@ from tests.launch.providers.vastai.case import (
     up,
 )
 from tests.waiting import wait_for
+
+
+def test_the_bill_of_contracts_on_all_pages(service: FakeVast, cloud: Vast) -> None:
+    since, ids = service.clock.time(), []
+    for ask in (101, 102, 103):
+        ids.append(up(service, cloud, replace(ON_DEMAND, key={"ask": ask})))
+        service.clock.advance(10)
+    service.clock.advance(3600)
+    found = cloud.billed([ids[0], ids[2], "1"], since, service.clock.time())
+    assert found is not None
+    assert sorted(found) == sorted([ids[0], ids[2]])
+    assert all(dollars > 0 for dollars in found.values())
+    pages = sent(service, "GET", "/charges/")
+    assert [page.query.get("after_token") for page in pages] == [None, "2"]
+    day = json.loads(pages[0].query["select_filters"])["day"]
+    assert day["gte"] % 86400 == day["lte"] % 86400 == 0
+    assert day["gte"] <= since < day["lte"]
 
 
 def test_an_order_runs_its_command_whatever_the_entry_point(service: FakeVast, cloud: Vast) -> None:
@@ -173,12 +191,32 @@ def test_logs_come_from_where_the_service_puts_them(service: FakeVast, cloud: Va
 
 def test_a_log_that_does_not_come(service: FakeVast, cloud: Vast) -> None:
     id = up(service, cloud)
-    service.fault("no_log")
+    service.fault("no_log", times=2)  # the container's, and then the daemon's
     begin = service.clock.time()
     assert cloud.logs(id, 3) == []
-    assert service.clock.time() - begin < 20
+    assert service.clock.time() - begin < 40
     cloud.terminate(id)
     assert cloud.logs(id, 3) == []
+
+
+def test_the_daemon_tells_of_a_container_that_printed_nothing(
+    service: FakeVast, cloud: Vast
+) -> None:
+    service.fault("no_pull")
+    id = up(service, cloud)
+    lines = cloud.logs(id, 9)
+    assert lines[0] == "system: docker pull org/image:tag"
+    assert "pull rate limit" in pull.failure(lines)
+    found = cloud.get(id)
+    assert found is not None
+    assert (found.state, found.said[:24]) == (State.BROKEN, "loading: toomanyrequests")
+
+
+def test_a_registrys_login_goes_with_the_order(service: FakeVast, cloud: Vast) -> None:
+    login = Login("docker.io", "me", "token-of-a-person")
+    up(service, cloud, boot=replace(SLEEP, login=login))
+    (order,) = sent(service, "PUT", "/asks/")
+    assert order.body["image_login"] == "-u me -p token-of-a-person docker.io"
 
 
 # The document

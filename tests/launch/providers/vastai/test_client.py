@@ -1,7 +1,6 @@
 """The vendor's own client against the fake: it finds and ends what our adapter ordered.
 
-Wants `vastai` (PyPI) in an environment of its own, named by $MIMIR_VASTAI: its dependencies are
-pinned, so it does not live in ours. `make vastai-test` sees to that, and so does CI.
+Its dependencies are pinned, so it has an environment of its own (tests/clouds/client.sh).
 """
 
 import json
@@ -14,16 +13,12 @@ from typing import Any
 import pytest
 
 from launch.providers.vastai.adapter import Vast
+from tests.clouds.clients import CLIENTS, needs
 from tests.clouds.fake_vast import FakeVast
 from tests.launch.providers.vastai.case import NAME, SPOT, adapter, up
 from tests.waiting import LIMIT
 
-# Read here, for tests see none of the caller's settings.
-CLIENT = os.environ.get("MIMIR_VASTAI", "")
-CI = os.environ.get("MIMIR_CI", "") == "1"
-pytestmark = pytest.mark.skipif(
-    not (CLIENT or CI), reason="set MIMIR_VASTAI to the vendor's client, or `make vastai-test`"
-)
+pytestmark = needs("vastai")
 
 
 @pytest.fixture
@@ -41,7 +36,7 @@ def vastai(service: FakeVast, home: Path, *words: str) -> Any:
     # The options first: what follows --args is the container's.
     first = (*words[:2], "--url", service.url, "--api-key", service.token, "--raw")
     done = subprocess.run(
-        [CLIENT, *first, *words[2:]], capture_output=True, text=True, timeout=LIMIT,
+        [CLIENTS["vastai"], *first, *words[2:]], capture_output=True, text=True, timeout=LIMIT,
         env={"HOME": str(home), "PATH": os.defpath, "NO_PROXY": "*"}, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-500:]
@@ -70,3 +65,13 @@ def test_we_find_and_end_what_it_ordered(service: FakeVast, cloud: Vast, tmp_pat
     assert cloud.logs(found.id, 5) == ["from the client"]
     cloud.terminate(found.id)
     assert vastai(service, tmp_path, "show", "instances") == []
+
+
+def test_it_looks_into_its_account(service: FakeVast, cloud: Vast, tmp_path: Path) -> None:
+    """`show user` asks twice in a row."""
+    assert vastai(service, tmp_path, "show", "user")["id"] == 31
+    service.fault("no_pull")
+    id = up(service, cloud)
+    service.log_delay = 0.0
+    said = vastai(service, tmp_path, "logs", id, "--daemon-logs")
+    assert "pull rate limit" in said

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from launch.contract.errors import ProviderError, RateLimited
-from launch.contract.offer import Need, Offer
+from launch.contract.offer import Hosts, Need, Offer
 from launch.providers.vastai import market
 from launch.providers.vastai.adapter import Vast
 from mimir.runs import codec
@@ -18,7 +18,7 @@ from tests.launch.providers.vastai.case import sent
 def test_an_offer_costs_gpu_disk_and_traffic(service: FakeVast, cloud: Vast) -> None:
     service.asks = [ask(9, "RTX 4090", 24564, 0.4, 0.1, storage_cost=0.72, inet_up_cost=0.01,
                         inet_down_cost=0.02, geolocation="Sweden, SE")]  # fmt: skip
-    (offer,) = cloud.offers(Need(disk_gb=30, hours=4))
+    (offer,) = cloud.offers(Need(disk_gb=30, hours=4, upload_gb=10))
     # 30 GB of 0.72 $ a month, 10 GB up an hour, and 4 GB down once in 4 hours.
     assert offer.price == pytest.approx(0.4 + 0.03 + 0.1 + 0.02)
     assert (offer.id, offer.gpu, offer.place, offer.region) == (
@@ -91,6 +91,40 @@ def test_hosts_are_chosen_by_the_image_that_starts(service: FakeVast, cloud: Vas
     service.asks = [ask(1, "RTX 4090", 24564, 0.4, 0.1, cuda_max_good=12.9)]
     assert cloud.offers(Need(cuda=12.8))
     assert cloud.offers(Need(cuda=13.0)) == []
+
+
+KINDS = [
+    ask(1, "T4", 16000, 0.2, 0.1), ask(2, "T4", 16000, 0.2, 0.1, verification="unverified"),
+    ask(3, "T4", 16000, 0.2, 0.1, hosting_type=1, geolocation="Berlin, DE"),
+    ask(4, "T4", 16000, 0.2, 0.1, hosting_type=1, verification="unverified"),
+    ask(5, "T4", 16000, 0.2, 0.1, reliability=0.9, reliability2=0.9, inet_down=50.0, inet_up=20.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("hosts", "found"),
+    [
+        (Hosts(), {"1": "verified", "3": "datacenter"}),
+        (Hosts("verified"), {"1": "verified", "3": "datacenter"}),
+        (Hosts("datacenter"), {"3": "datacenter"}),
+        (Hosts("any"), dict.fromkeys("13", "") | {"2": "unverified", "4": "datacenter"}),
+        (Hosts(reliability=0.8, download=0), {"1": "", "3": "", "5": ""}),
+        (Hosts(reliability=0.8, download=0, upload=100), {"1": "", "3": ""}),
+        (Hosts(regions=("eu",)), {"1": "", "3": ""}),
+        (Hosts(regions=("de",)), {"3": ""}),
+        (Hosts(regions=("sweden", "us")), {"1": ""}),
+    ],
+)
+@pytest.mark.parametrize("fault", ["", "unfiltered"])
+def test_whose_machines_are_offered(
+    service: FakeVast, cloud: Vast, hosts: Hosts, found: dict[str, str], fault: str
+) -> None:
+    service.asks = KINDS
+    if fault:
+        service.fault(fault)
+    offers = cloud.offers(Need(hosts=hosts))
+    assert {each.id for each in offers} == set(found)
+    assert all(each.kind == found[each.id] for each in offers if found[each.id])
 
 
 @pytest.mark.parametrize("answer", ["html_200", "denied"])

@@ -1,6 +1,6 @@
 """A toy service's adapter: all that a new provider needs in launch/providers/ is such a module."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -50,6 +50,9 @@ class Toy(Adapter):
         rows = self._http.read("GET", "/offers")["offers"]
         return [Offer("toy", row["gpu"], row["gpu"], row["memory"], row["price"]) for row in rows]
 
+    def regions(self) -> list[str]:
+        return []
+
     def create(self, offer: Offer, boot: ContainerSpec, name: str) -> str:
         made = self._http.send("POST", "/boxes", json={"name": name, "env": dict(boot.env)})
         if not isinstance(made, dict) or not isinstance(made.get("id"), str):
@@ -72,6 +75,9 @@ class Toy(Adapter):
             found += map(_instance, page["boxes"])
             at = page.get("next")
         return [each for each in found if each.name.startswith(PREFIX)]
+
+    def billed(self, ids: Sequence[str], since: float, until: float) -> Mapping[str, float] | None:
+        return None
 
     def terminate(self, id: str) -> None:
         try:

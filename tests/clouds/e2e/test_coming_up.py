@@ -1,0 +1,60 @@
+"""Why a machine does not come up can be seen while it does not, and the next one gets there."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from launch.payload.container import PUBLIC_IMAGE
+from mimir.runs import notes
+from tests.clouds.e2e.world import World
+
+NOBODY_WAITS = json.dumps(
+    {"launch.provision.wait:SUBMIT_WAITS": 0.5, "launch.providers.pulls:PULLED_WITHIN": 0.0}
+)
+PASSWORD = "token-of-a-person"
+
+
+@pytest.mark.parametrize("provider", ["runpod", pytest.param("vastai", marks=pytest.mark.long)])
+def test_an_image_that_cannot_be_pulled(provider: str, make: Callable[[str], World]) -> None:
+    world = make(provider)
+    world.env["PATCHES"] = NOBODY_WAITS
+    world.fake.fault("no_pull")
+    world.launch(*world.submission("r"))
+    for command in ("status", "logs"):
+        said = world.launch(command, "r")
+        assert "You have reached your unauthenticated pull rate limit" in said
+        assert "set $MIMIR_REGISTRY_USER" in said
+    (told, *_) = json.loads(world.launch("status", "r", "--json"))["service"]
+    assert told.startswith(f"{provider} says of its machine: ")
+    said = world.launch("watch", "r", "--once")
+    assert f"{PUBLIC_IMAGE} could not be pulled: attempt 2 uses ghcr.io/{PUBLIC_IMAGE}" in said
+    world.until(lambda: world.begun("r", 2))
+    assert world.launch("status", "r").count("says of its machine") == 0
+    machine = notes.read_machine(world.store, "r", 2)
+    assert machine is not None
+    assert machine.image == f"ghcr.io/{PUBLIC_IMAGE}"
+    world.finish("r")
+    world.settled(1.0)
+    world.whole("r")
+
+
+def test_a_private_image(runpod: World) -> None:
+    """Its registry's login reaches RunPod, and nothing else; it is gone when the machine is."""
+    fake = runpod.fake
+    runpod.env |= {
+        "MIMIR_IMAGE": "private/image:1", "MIMIR_REGISTRY_USER": "me",
+        "MIMIR_REGISTRY_PASSWORD": PASSWORD,
+    }  # fmt: skip
+    fake.fault("capacity")
+    runpod.launch(*runpod.submission("r", "--watch"))
+    runpod.launch("watch", "r", "--once")
+    runpod.settled(1.0)
+    runpod.whole("r")
+    assert fake.logins == {}  # type: ignore[attr-defined]
+    held = [each for each in fake.requests if PASSWORD in json.dumps([each.body, each.answer])]
+    assert {each.path for each in held} == {"/v2/registries"}
+    assert len(held) == 2, "one for the offer that was gone, one for the next"
+    kept = [key for key in runpod.store.list("") if PASSWORD.encode() in runpod.store.get(key)]
+    assert kept == []
+    assert all(PASSWORD not in command.said for command in runpod.commands)
