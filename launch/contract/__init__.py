@@ -7,6 +7,7 @@ provider    Provider, Machine, AttemptSpec, Caps: what every provider offers
 cloud       Cloud: one service's HTTP, for providers that rent by the hour
 image       what a container image asks of a machine, and whether torch compiles in it
 offer       what is wanted of a machine, and what a service would rent
+pull        whether an image could be pulled, in registries' words
 regions     which words name a region
 errors      what a provider can answer, by what the caller does next
 state       where this computer keeps what belongs to its attempts

@@ -221,8 +221,8 @@ def test_estimate_of_what_submit_would_train(
     clouds: dict[str, Fake], capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, err = run(capsys, "estimate", "--gpu", "t4", "--epochs", "3")
-    assert out.startswith("small: 0.83M parameters, 20,999 training peptides, 656 steps")
-    assert "1,968 steps in all" in out
+    assert out.startswith("small: 0.83M parameters, 20,341 training peptides, 635 steps")
+    assert "1,905 steps in all" in out
     assert f"--rows {GUIDE_ROWS}" in err
 
 
