@@ -35,14 +35,7 @@ PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Seconds between tries to fetch something: a machine's network may come up after it."""
 APT_WITHIN = 240.0
 """Seconds for the compiler's 70 MB; training without it is slower, but not for ever."""
-APT = (
-    "-o",
-    "Acquire::Retries=2",
-    "-o",
-    "Acquire::http::Timeout=20",
-    "-o",
-    "DPkg::Lock::Timeout=60",
-)
+APT = ("Acquire::Retries=2", "Acquire::http::Timeout=20", "DPkg::Lock::Timeout=60")
 BEHIND = """\
 import importlib.machinery, importlib.util, os, sys
 sys.path.append({packages!r})

@@ -187,7 +187,7 @@ class Apt:
     @property
     def asked(self) -> list[str]:
         lines = self.log.read_text().splitlines() if self.log.exists() else []
-        return [re.sub(r"-q( -o\S+)* ", "", line) for line in lines]
+        return [re.sub(r"^-q( -o[A-Z]\w+(::\w+)+=\d+){3} ", "", line) for line in lines]
 
     def lack(self, environ: dict[str, str]) -> str:
         there = " ".join(self.asked)
