@@ -10,6 +10,7 @@ from pathlib import Path
 from launch.contract.provider import AttemptSpec, Check
 from launch.payload import credentials
 from launch.providers import registry
+from launch.supervise import timer
 from mimir.errors import MimirError
 from mimir.runs import probe
 from mimir.runs.order import KeySource
@@ -80,6 +81,7 @@ def _store(url: str, clock: Callable[[], float]) -> list[Check]:
             )
         )
         return checks
+    checks += _each("watch timer", lambda: [timer.check(store.url)], "warn")
     checks += _each("clock", lambda: [_clock(store, clock)], "warn")
     return checks + _each("machine keys", lambda: [_keys(store, clock)], "warn")
 

@@ -3,6 +3,7 @@
 import difflib
 import html
 import re
+import time
 from collections.abc import Iterable
 
 _UNSEEN = re.compile(
@@ -59,6 +60,14 @@ def duration(seconds: float) -> str:
 
 def _two_digits(number: float) -> str:
     return f"{number:.1f}" if number < 9.95 else f"{number:.0f}"
+
+
+def moment(seconds: float) -> str:
+    """A unix time as "2026-11-28 09:05 UTC"; one that no calendar holds as it is."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds:.0f} s after 1970"
 
 
 def countdown(seconds: float) -> str:

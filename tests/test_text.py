@@ -27,6 +27,11 @@ def test_a_duration_is_told_in_its_largest_unit(seconds: float, words: str) -> N
     assert text.duration(seconds) == words
 
 
+def test_a_moment_is_told_in_utc() -> None:
+    assert text.moment(1_800_000_000.0) == "2027-01-15 08:00 UTC"
+    assert text.moment(1e300).endswith("s after 1970")
+
+
 def test_a_countdown_does_not_go_below_zero() -> None:
     assert text.countdown(3723.9) == "1:02:03"
     assert text.countdown(-5) == "0:00:00"

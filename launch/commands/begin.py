@@ -2,7 +2,7 @@
 
 import json as json_text
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from launch.contract.errors import (
@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Start:
-    """An attempt to begin, and what to tell of it. store_option: --store as it was given."""
+    """An attempt to begin, and what to tell of it. store_option: --store as it was given.
+
+    notify: URL of the webhook that is told by who watches, "" for none. from_machine: the machine
+    gets it too, and tells it itself.
+    """
 
     store: "Store"
     name: str
@@ -37,6 +41,8 @@ class Start:
     store_option: str
     watch: bool
     json: bool
+    notify: str = field(default="", repr=False)
+    from_machine: bool = False
 
     def begin(self, known: "Status", found: "Found") -> int:
         """Order the machine, wait until the attempt has begun, follow it; the exit code."""
@@ -55,17 +61,22 @@ class Start:
             with Waiting() as waiting:
                 seen = await_beginning(self.store, ordered, waiting.tick)
         except KeyboardInterrupt:
-            say(f"stopped waiting; run {self.name} goes on by itself")
-            say(next_commands(self.name, self.store_option))
-            return 130
+            return self._interrupted(ordered)
+        except MimirError:
+            say(self._left(ordered))
+            raise
         for line in seen.lines:
             say(f"  | {line}")
         going = seen.kind in ("running", "waiting", "replaced")
         over = seen.kind == "ended" and seen.code == 0
-        kept = ordered.provider.caps.remote and seen.kind == "vanished"
-        if self.watch and (over or kept or seen.kind in ("running", "waiting")):
+        broke = ordered.provider.caps.remote and seen.kind in ("vanished", "lost")
+        # One that is less than its offer ends itself: with a watcher another one is ordered.
+        on = over or broke or seen.kind in ("running", "waiting", "short")
+        if self.watch and on:
             say(f"{seen.sentence}; Ctrl-C ends the following, not the run")
             return self._watch(ordered.attempt, remote=ordered.provider.caps.remote)
+        if broke:
+            seen = self._ended(ordered, seen)
         self._report(ordered, seen)
         if going and not self.json:
             print(next_commands(self.name, self.store_option))
@@ -75,16 +86,81 @@ class Start:
             say(f"once that is mended: {self._command('resume')}")
         return seen.code
 
+    def _ended(self, ordered: "Ordered", seen: "Beginning") -> "Beginning":
+        """What to tell of an attempt that did not begin, once its machine is ended.
+
+        Nobody watches the run, so no other machine is ordered; a watcher may do so.
+        """
+        from dataclasses import replace
+
+        from launch.provision.wait import end_machine
+        from launch.ui.terminal import say
+
+        try:
+            end_machine(self.store, ordered, "failure", seen.sentence)
+        except (MimirError, KeyboardInterrupt) as error:
+            say(str(error) or "interrupted", self._left(ordered))
+            return replace(seen, sentence=f"{seen.sentence}; its machine may still be there")
+        more = f"{seen.sentence}; its machine is ended, and seen to be gone"
+        return replace(seen, sentence=more)
+
+    def _interrupted(self, ordered: "Ordered") -> int:
+        """After Ctrl-C: end the machine or leave it, as the user says; the exit code."""
+        from launch.provision.wait import end_machine
+        from launch.ui.confirm import end_or_leave
+        from launch.ui.runs import machine_text, next_commands
+        from launch.ui.terminal import say
+        from mimir.runs.begin import end_attempt
+
+        remote = ordered.provider.caps.remote
+        if remote and end_or_leave(machine_text(ordered.machine)):
+            why = "ended by Ctrl-C before it began"
+            try:
+                end_machine(self.store, ordered, "over", why)
+                end_attempt(self.store, self.name, ordered.attempt, "stopped", why)
+            except (MimirError, KeyboardInterrupt) as error:
+                say(str(error) or "interrupted", self._left(ordered))
+            else:
+                say(
+                    f"the machine is ended, and seen to be gone; go on by {self._command('resume')}"
+                )
+            return 130
+        say(f"stopped waiting; run {self.name} goes on by itself")
+        if remote:
+            say(self._left(ordered))
+        say(next_commands(self.name, self.store_option))
+        return 130
+
+    def _left(self, ordered: "Ordered") -> str:
+        """What to know of a machine that nobody waits for any more."""
+        from launch.ui.runs import ending_command, machine_text
+
+        machine, caps = ordered.machine, ordered.provider.caps
+        if not caps.remote:
+            return f"the machine of attempt {ordered.attempt} is left as it is"
+        paid = ", and is paid for as long as it is there" if caps.paid else ""
+        ends = ending_command(machine.provider, machine.id, self.store_option)
+        how = f"this ends it: {ends}" if caps.paid else f"`{self._command('stop')}` ends it"
+        return (
+            f"the machine of attempt {ordered.attempt} is left ({machine_text(machine)}){paid}; "
+            f"if it never begins, `{self._command('watch')}` ends it, and {how}"
+        )
+
     def _order(self, known: "Status", found: "Found") -> "Ordered":
         from launch.providers import registry
         from launch.provision import kept_plan
         from launch.provision.order import give_up, order
         from launch.ui.terminal import say
+        from mimir.worker import webhook
 
         places = [registry.get(each) for each in self.plan.providers]
         try:
             kept_plan.keep(self.store, self.name, self.plan, places)
-            return order(self.store, self.name, found.choices, self.plan, say, after=known.attempt)
+            extra = {webhook.FROM_MACHINE: self.notify} if self.from_machine else {}
+            return order(
+                self.store, self.name, found.choices, self.plan, say, after=known.attempt,
+                extra=extra,
+            )  # fmt: skip
         except Fenced:
             raise
         except (MimirError, KeyboardInterrupt) as error:
@@ -125,20 +201,29 @@ class Start:
     def _watch(self, attempt: int, *, remote: bool) -> int:
         from launch.commands.following import exit_code, watch_log
         from launch.provision.liveness import Watched
+        from launch.supervise.notify import Notifier
         from launch.supervise.watcher import Watcher
         from launch.ui.terminal import say
 
         watcher = Watcher(self.store, say, watched=Watched())
+        notifier = Notifier(self.store, self.notify, say)
+
+        def keep() -> bool:
+            seen = watcher.round(self.name)
+            notifier.after(seen)
+            return seen.over
+
         followed = watch_log(
             self.store,
             self.name,
             attempt,
             self.store_option,
             sys.stderr if self.json else sys.stdout,
-            keep=(lambda: watcher.round(self.name).over) if remote else None,
+            keep=keep if remote else None,
         )
         if followed is None:
             return 130
+        notifier.ended(followed.status)
         code = exit_code(followed)
         if self.json:
             print(json_text.dumps({**followed.status.as_json(), "exit_code": code}, indent=2))

@@ -23,6 +23,7 @@ def logs(
     """
     from launch.provision import starting
     from launch.ui.runs import command
+    from launch.ui.still_paid import still_paid
     from launch.ui.terminal import say
     from mimir.runs.parts import read_parts
     from mimir.runs.status import derive
@@ -47,8 +48,10 @@ def logs(
         if not printed:
             say(f"attempt {wanted} of run {name} has printed nothing yet")
             say(*(starting.seen(found) if wanted == found.attempt else ()))
+        say(*(each.sentence for each in still_paid(found, store)))
         return 0
     followed = watch_log(opened, name, wanted, store, out)
     if followed is None:
         return 130
+    say(*(each.sentence for each in still_paid(followed.status, store)))
     return 0

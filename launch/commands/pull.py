@@ -2,6 +2,8 @@
 
 import json as json_text
 
+from mimir.errors import MimirError
+
 
 def pull(name: str, *, out: str = "", store: str = "", json: bool = False) -> None:
     """Fetch a run's model, metrics and log; of an unfinished run, its newest checkpoint.
@@ -20,8 +22,10 @@ def pull(name: str, *, out: str = "", store: str = "", json: bool = False) -> No
     from launch.commands.pull_folder import Folder
     from launch.download import collect
     from launch.ui.runs import command
+    from launch.ui.still_paid import still_paid
     from launch.ui.terminal import Transfers, say
     from mimir.runs.record import read_run
+    from mimir.runs.status import derive
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 
@@ -34,6 +38,12 @@ def pull(name: str, *, out: str = "", store: str = "", json: bool = False) -> No
     target.write(gift.files)
     for warning in gift.warnings:
         say(warning)
+    try:
+        paid = still_paid(derive(opened, name, opened.now()), store)
+    except MimirError as error:  # the files are there all the same
+        paid = ()
+        say(f"whether a machine of run {name} is still paid cannot be told: {error}")
+    say(*(each.sentence for each in paid))
     if json:
         body = {
             "run": name,
@@ -42,6 +52,7 @@ def pull(name: str, *, out: str = "", store: str = "", json: bool = False) -> No
             "out": str(folder.resolve()),
             "files": sorted(gift.files),
             "warnings": gift.warnings,
+            "still_paid": [each.as_json() for each in paid],
         }
         print(json_text.dumps(body, indent=2))
         return

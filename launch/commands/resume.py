@@ -30,6 +30,8 @@ def resume(
     take_over: bool = False,
     yes: bool = False,
     watch: bool = False,
+    notify: str = "",
+    notify_from_machine: bool = False,
     json: bool = False,
 ) -> int:
     """Go on with a run on a new machine, from its last checkpoint.
@@ -63,6 +65,10 @@ def resume(
         yes: do not ask before ordering a machine that costs money.
         watch: keep the run alive and follow its log until it ends; exit with 0 only if it is
             done.
+        notify: with --watch: URL of a webhook (Slack, Discord, ntfy) that is told how the run
+            ended (default: $MIMIR_NOTIFY); docs/notify.md.
+        notify_from_machine: the machine itself tells the webhook how this attempt ended, also
+            without --watch; its host and its service then learn the URL.
         json: print JSON.
 
     Example:
@@ -75,7 +81,9 @@ def resume(
     from launch.provision import choose, kept_plan
     from launch.provision.plan import newest_plan
     from launch.provision.resume_plan import Words, renewed
-    from launch.ui import confirm
+    from launch.supervise import timer
+    from launch.supervise.notify import from_machine, must_be_sent, url_of
+    from launch.ui import confirm, enforcement
     from launch.ui.terminal import say
     from mimir.config import Config
     from mimir.runs.record import read_run
@@ -83,6 +91,9 @@ def resume(
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 
+    must_be_sent(notify, watches=watch or notify_from_machine)
+    url = url_of(notify)
+    say(*from_machine(url, notify_from_machine))
     said = {"max_price": max_price, "max_hours": max_hours, "max_cost": max_cost,
             "max_attempts": max_sessions}  # fmt: skip
     said = {each: value for each, value in said.items() if value}
@@ -124,12 +135,16 @@ def resume(
     market = choose.ask(opened, plan, config, max(1, plan.steps - known.committed_step))
     plan = confirm.limited(plan, choose.preferred(market, known), choose.spent(known, now))
     found = choose.within(plan, market, known, opened.now())
-    for line in confirm.warnings(places, plan):
+    for line in (*enforcement.lines(places), *confirm.warnings(places, plan)):
         say(line)
+    if not watch:
+        say(*confirm.unwatched(places, timer.is_installed(opened.url)))
     for line in market.problems if found.choices else ():
         say(line)
     choose.must_fit(plan, found)
     if not found.choices:
         raise choose.nothing(plan, found)
-    confirm.agree(places, yes=yes)
-    return begin.Start(opened, name, plan, store, watch, json).begin(known, found)
+    confirm.agree(places, found, yes=yes)
+    return begin.Start(opened, name, plan, store, watch, json, url, notify_from_machine).begin(
+        known, found
+    )

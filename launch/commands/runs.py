@@ -2,18 +2,22 @@
 
 import json as json_text
 
+from mimir.text import one_line
+
 
 def runs(*, store: str = "", json: bool = False) -> None:
     """All runs of a store.
 
     Args:
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
-        json: print JSON: a list with `run`, `status` (null if unreadable) and `problem`.
+        json: print JSON: a list with `run`, `status` (null if unreadable), `problem` and
+            `still_paid` (machines of finished attempts that nobody has seen to be gone).
 
     Example:
         python -m launch runs
     """
     from launch.ui.runs import runs_table
+    from launch.ui.still_paid import still_paid
     from launch.ui.terminal import say
     from mimir.runs.status import list_runs, seal_if_done
     from mimir.runs.store import open_store
@@ -24,17 +28,21 @@ def runs(*, store: str = "", json: bool = False) -> None:
     for listed in found:
         if listed.status is not None:
             seal_if_done(opened, listed.status, listed.status.at)
+    paid = {each.run: still_paid(each.status, store) for each in found if each.status}
     if json:
         rows = [
             {
                 "run": listed.run,
                 "status": listed.status.as_json() if listed.status else None,
                 "problem": listed.problem,
+                "still_paid": [each.as_json() for each in paid.get(listed.run, ())],
             }
             for listed in found
         ]
         print(json_text.dumps(rows, indent=2))
     elif found:
         print(runs_table(found))
+        for each in (one for several in paid.values() for one in several):
+            print(one_line(each.sentence))
     else:
         say(f"there are no runs in {opened.url} yet: begin with `python -m launch submit`")

@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from mimir.runs.status import Status
     from mimir.runs.store import Store
 
+from mimir.text import one_line
+
 
 def status(name: str, *, store: str = "", json: bool = False) -> None:
     """How a run stands.
@@ -25,10 +27,10 @@ def status(name: str, *, store: str = "", json: bool = False) -> None:
     from launch.provision.billed import of_run
     from launch.supervise import diagnosis
     from launch.ui.runs import status_text
+    from launch.ui.still_paid import still_paid
     from mimir.runs.status import derive, seal_if_done
     from mimir.runs.store import open_store
     from mimir.submission import default_store
-    from mimir.text import one_line
 
     opened = open_store(store or default_store())
     found = derive(opened, name, opened.now())
@@ -38,14 +40,16 @@ def status(name: str, *, store: str = "", json: bool = False) -> None:
     if json:
         made = {**bill(found, found.at).as_json(), "billed": billed.as_json()}
         made["storage_gb"], made["storage_monthly"] = round(gb, 4), storage.monthly(opened.url, gb)
-        told = {"bill": made, "service": starting.seen(found)}
+        paid = [each.as_json() for each in still_paid(found, store)]
+        told = {"bill": made, "service": starting.seen(found), "still_paid": paid}
         print(json_text.dumps({**found.as_json(), **told}, indent=2))
     else:
         order = found.attempts[-1].order if found.attempts else None
         busy = found.silent and bool(diagnosis.busy(diagnosis.observe(found, order)))
         more = (("billed", billed.text()), ("storage", storage.text(opened.url, gb)))
         print(status_text(found, store, busy=busy, more=more))
-        for line in starting.seen(found):
+        paid_on = [each.sentence for each in still_paid(found, store)]
+        for line in (*starting.seen(found), *paid_on):
             print(one_line(line))
 
 

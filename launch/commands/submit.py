@@ -33,13 +33,18 @@ def submit(
     role: str = "",
     static_keys: bool = False,
     watch: bool = False,
+    notify: str = "",
+    notify_from_machine: bool = False,
     dry_run: bool = False,
     json: bool = False,
     **settings: object,
 ) -> int:
-    """Train a preset on a machine; the terminal may be closed at any time.
+    """Train a preset on a machine; the terminal may be closed once it has begun.
 
-    A name that exists with the same configuration goes on from its last checkpoint.
+    A name that exists with the same configuration goes on from its last checkpoint. A rented
+    machine that gives no sign within 25 minutes is ended; Ctrl-C before asks what to do with it.
+    Exits with 0 once it trains, 75 if it did not begin and may by `resume`, 78 if something must
+    be changed first.
 
     Args:
         preset: smoke, small, medium, large, or a YAML file of your own.
@@ -78,6 +83,10 @@ def submit(
         static_keys: hand your own keys to the machine all the same.
         watch: keep the run alive and follow its log until it ends; exit with 0 only if it is
             done.
+        notify: with --watch: URL of a webhook (Slack, Discord, ntfy) that is told how the run
+            ended (default: $MIMIR_NOTIFY); docs/notify.md.
+        notify_from_machine: the machine itself tells the webhook how this attempt ended, also
+            without --watch; its host and its service then learn the URL.
         dry_run: show the plan, ask the services for key, rights, balance and quota, and order
             nothing; exits with 78 if they would refuse.
         json: print JSON.
@@ -93,6 +102,8 @@ def submit(
     from launch.payload import code_in_store
     from launch.providers import registry
     from launch.provision import choose
+    from launch.supervise import timer
+    from launch.supervise.notify import from_machine, must_be_sent, url_of
     from launch.ui import confirm
     from launch.ui.terminal import say
     from mimir.runs.hosts import Hosts
@@ -101,6 +112,9 @@ def submit(
     from mimir.submission import default_store, enter, fresh_name, prepare
 
     options.check_settings(settings, submit)
+    must_be_sent(notify, watches=watch or notify_from_machine)
+    url = url_of(notify)
+    say(*from_machine(url, notify_from_machine))
     limits = options.limits_of(max_price, max_hours, max_cost, max_failures, max_sessions)
     limits = options.with_budgets(limits, max_cost_month, max_cost_store)
     names = registry.several(provider)
@@ -127,6 +141,8 @@ def submit(
     say(*(f"  {what:<9} {value}" for what, value in table))
     for line in confirm.warnings(places, plan):
         say(line)
+    if not watch:
+        say(*confirm.unwatched(places, timer.is_installed(opened.url)))
     for line in market.problems if found.choices else ():
         say(line)
     choose.must_fit(plan, found)
@@ -142,10 +158,12 @@ def submit(
             say(*(f"  {c.status:<9} {c.name}: {one_line(c.details)}" for c in checks))
             say("a dry run: nothing was ordered")
         return 0 if doctor.healthy(checks) else BAD_CONFIG
-    confirm.agree(places, yes=yes)
+    confirm.agree(places, found, yes=yes)
     with code_in_store.file() as wheel:
         enter(opened, name, job, wheel)
     known = options.check_free(opened, name, store)
     if known.attempt:
         say(f"run {name} is {known.state} and goes on from step {known.committed_step}")
-    return begin.Start(opened, name, plan, store, watch, json).begin(known, found)
+    return begin.Start(opened, name, plan, store, watch, json, url, notify_from_machine).begin(
+        known, found
+    )

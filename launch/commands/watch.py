@@ -4,7 +4,7 @@ import json as json_text
 import time
 from typing import TYPE_CHECKING
 
-from mimir.errors import INTERRUPTED
+from mimir.errors import INTERRUPTED, BadInput
 from mimir.text import one_line
 
 if TYPE_CHECKING:
@@ -14,7 +14,15 @@ ROUND_EVERY = 30.0
 """Seconds between rounds."""
 
 
-def watch(*names: str, once: bool = False, store: str = "", json: bool = False) -> int:
+def watch(
+    *names: str,
+    once: bool = False,
+    install: bool = False,
+    uninstall: bool = False,
+    notify: str = "",
+    store: str = "",
+    json: bool = False,
+) -> int:
     """Keep runs alive: end what broke, was taken away or is over, and go on elsewhere.
 
     A run goes on under the plan of its newest order (providers, limits). Any number of watchers
@@ -24,6 +32,11 @@ def watch(*names: str, once: bool = False, store: str = "", json: bool = False) 
     Args:
         names: of the runs (default: all of the store whose machines are somebody else's).
         once: one round, for cron; else until all these runs have ended.
+        install: have this computer run `watch --once` for the store every five minutes, by
+            systemd, launchd or crontab, with the keys that are set now; replaces an earlier one.
+        uninstall: remove that timer, and what it was given.
+        notify: URL of a webhook (Slack, Discord, ntfy) that is told once how each run ended, and
+            of a machine that is paid on (default: $MIMIR_NOTIFY); docs/notify.md.
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         json: print JSON: for each run of the last round `run`, `state`, `step`, `over`,
             `acted`, `sentence` and `problem`.
@@ -33,6 +46,7 @@ def watch(*names: str, once: bool = False, store: str = "", json: bool = False) 
     """
     from launch.provision.liveness import Watched
     from launch.supervise import watcher
+    from launch.supervise.notify import Notifier, url_of
     from launch.ui.terminal import Waiting, say
     from mimir.runs.record import read_run
     from mimir.runs.status import list_names
@@ -40,6 +54,12 @@ def watch(*names: str, once: bool = False, store: str = "", json: bool = False) 
     from mimir.submission import default_store
 
     opened = open_store(store or default_store())
+    if install or uninstall:
+        if names or once or (install and uninstall):
+            raise BadInput("--install and --uninstall are for the whole store: give one, alone")
+        _install(opened.url, notify) if install else _uninstall(opened.url)
+        return 0
+    notifier = Notifier(opened, url_of(notify), say)
     wanted = [str(name) for name in names]
     for name in set(wanted) - set(list_names(opened) if wanted else ()):
         read_run(opened, name)  # says what was meant
@@ -51,6 +71,8 @@ def watch(*names: str, once: bool = False, store: str = "", json: bool = False) 
     try:
         while True:
             seen, failed = watcher.rounds(keeper, lambda: wanted or concerned(), say)
+            for one in seen:
+                notifier.after(one)
             alive = [one for one in seen if not one.over]
             if not (seen or failed):
                 say(f"no run of {opened.url} has a machine of somebody else's to keep")
@@ -74,6 +96,33 @@ def watch(*names: str, once: bool = False, store: str = "", json: bool = False) 
         if seen and not told:
             print(f"all {len(seen)} runs have ended: nothing is left to keep")
     return INTERRUPTED if failed else 0
+
+
+def _install(store: str, notify: str) -> None:
+    import os
+
+    from launch.supervise import timer
+    from launch.supervise.notify import url_of
+    from mimir.worker import webhook
+
+    url = url_of(notify)
+    made = timer.install(store, {**os.environ, webhook.VARIABLE: url})
+    every = timer.EVERY // 60
+    print(f"{made.scheduler.title} runs `watch --once` for {store} every {every} minutes")
+    print(f"{made.scheduler.advice}; `python -m launch doctor` says whether it ran")
+    print(f"its rounds get {', '.join(made.variables)} as they are now, from {made.file}")
+    if "AWS_SESSION_TOKEN" in made.variables:
+        print(
+            "note: AWS_SESSION_TOKEN ends after some hours, and the rounds with it: use keys of "
+            "their own that stay, or a profile (AWS_PROFILE)"
+        )
+
+
+def _uninstall(store: str) -> None:
+    from launch.supervise import timer
+
+    found = timer.uninstall(store)
+    print("the timer is removed" if found else f"there was no timer for {store}")
 
 
 def _at_its_end(one: "Seen") -> str:

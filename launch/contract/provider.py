@@ -14,7 +14,7 @@ from mimir.errors import BadInput
 from mimir.runs import layout
 from mimir.runs.machine import Machine
 
-__all__ = ["Adopts", "AttemptSpec", "Caps", "Check", "Machine", "Provider"]
+__all__ = ["Adopts", "AttemptSpec", "Caps", "Check", "Machine", "Metered", "Provider"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Caps:
     cost no money, so keys are cut down for them too. max_sessions: machines that a run may use
     one after the other unless the user allows more, 0 for any number. runs_installed_code: its
     workers run the Mimir that is installed here, not the code that the run was submitted with.
+    service_ends: at what the service itself ends or stops a machine, "" for nothing.
     cards: its machine is this computer, of whose GPUs an attempt may be given one.
     hosts: who runs its machines, by Hosts.kind; "" for kinds that change nothing there.
     rates_hosts: it tells how reliable its hosts are and how fast their lines.
@@ -40,6 +41,7 @@ class Caps:
     foreign: bool = False
     max_sessions: int = 0
     runs_installed_code: bool = False
+    service_ends: str = ""
     hosts: Mapping[str, str] = field(default_factory=dict)
     rates_hosts: bool = False
     cards: bool = False
@@ -145,3 +147,12 @@ class Adopts(Protocol):
 
     def adopt(self, spec: AttemptSpec) -> Machine | None:
         """The attempt's machine, None if there is none."""
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """A provider whose machines cost money for some accounts and nothing for others."""
+
+    def priced(self, gpus: tuple[str, ...]) -> tuple[Sequence[Offer], str]:
+        """What it would start for these GPUs at a price, and how that is known; ((), "") for an
+        account to which its machines cost nothing."""

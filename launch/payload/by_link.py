@@ -17,7 +17,7 @@ from pathlib import Path
 
 from launch.contract import deadlines
 from launch.contract.cloud import ContainerSpec
-from launch.payload import container, key_link, loader
+from launch.payload import container, key_link, loader, shell_end
 from mimir.errors import BadInput
 from mimir.runs.store import Store
 
@@ -39,15 +39,15 @@ def of(store: Store, run: str, attempt: int, what: ContainerSpec) -> ContainerSp
             in S3.
         StoreError: the store does not take what is left in it.
     """
+    if not _shown("MIMIR_END", what.env.get("MIMIR_END", "")):
+        raise BadInput(f"the request by which a machine ends itself is over {LONGEST_VARIABLE}")
     content = json.dumps({"command": list(what.command), "env": dict(what.env)}).encode()
     link = key_link.leave(store, run, attempt, content, deadlines.KEYS_FETCHED_WITHIN)
     env = {name: value for name, value in what.env.items() if _shown(name, value)}
     env["MIMIR_SHA256"] = hashlib.sha256(content).hexdigest()
     parts = [link[at : at + PART] for at in range(0, len(link), PART)]
     env |= {f"MIMIR_LINK_{number}": part for number, part in enumerate(parts)}
-    command = _command()
-    if "MIMIR_END" in what.env and "MIMIR_END" not in env:
-        raise BadInput(f"the request by which a machine ends itself is over {LONGEST_VARIABLE}")
+    command = _command(what.env)
     if len(command) > LONGEST_COMMAND or len(env) > container.MOST_VARIABLES or len(parts) > 40:
         raise BadInput(
             f"a machine would get {len(env)} variables, and services take "
@@ -67,11 +67,11 @@ def _shown(name: str, value: str) -> bool:
     return name not in _LINKS and len(name) + 1 + len(value) <= LONGEST_VARIABLE
 
 
-def _command() -> str:
-    """The shell's words. Nothing differs between runs, so that a service may cache them."""
+def _command(env: Mapping[str, str]) -> str:
+    """The shell's words: where Python runs, the loader."""
     packed = base64.b64encode(zlib.compress(_bare(Path(loader.__file__)).encode(), 9)).decode()
     start = f"import base64,zlib;exec(zlib.decompress(base64.b64decode('{packed}')))"
-    return f'{container.NEEDS_PYTHON}exec python3 -c "{start}"'
+    return f'{shell_end.unless_python(env)}exec python3 -c "{start}"'
 
 
 class _Bare(ast.NodeTransformer):

@@ -22,7 +22,7 @@ from launch.contract import deadlines
 from launch.contract import image as images
 from launch.contract.cloud import ContainerSpec
 from launch.contract.provider import AttemptSpec
-from launch.payload import bootstrap, code_in_store, credentials, registry_login
+from launch.payload import bootstrap, code_in_store, credentials, registry_login, shell_end
 from mimir.errors import BadInput
 from mimir.runs.store import Store
 from mimir.worker import self_terminate as ending_module
@@ -33,16 +33,11 @@ PUBLIC_IMAGES = {
 }  # fmt: skip
 """Its two names: PyTorch publishes releases at GitHub's registry, then at Docker Hub
 (pytorch/test-infra#7870), which limits the pulls of all who share an address."""
-MOST_COMMAND, MOST_VARIABLES, MOST_TEXT = 1000, 50, 32_000
+MOST_COMMAND, MOST_VARIABLES, MOST_TEXT = 2500, 50, 32_000
 """Characters of the command; variables, and characters of all of them."""
 
 _PYTHON = 'python3 -c "import base64,os,zlib;exec(zlib.decompress(base64.b64decode(os.environ['
-NEEDS_PYTHON = (
-    "command -v python3 >/dev/null||{ echo mimir: the image has no python3;sleep 600;exit 78;};"
-)
-_HEAD = (
-    f"{NEEDS_PYTHON}p=;s=;trap 's=1;[ -z \"$p\" ]||kill -TERM $p' TERM INT;export MIMIR_WORK=$$;"
-)
+_HEAD = "p=;s=;trap 's=1;[ -z \"$p\" ]||kill -TERM $p' TERM INT;export MIMIR_WORK=$$;"
 # The file keeps the end for a restart. It holds the machine's own time, which is compared with no
 # other computer's. If that clock was set meanwhile, or no file can be written, the number counts.
 _LIMIT = (
@@ -95,7 +90,7 @@ def of(
         env["MIMIR_END"] = _json(ending)
     until = spec.deadline + deadlines.SHELL_OVERTIME
     seconds = max(1.0, until - store.now()) if spec.deadline else 0.0
-    script = _script(int(seconds))
+    script = shell_end.unless_python(env) + _script(int(seconds))
     _check(script, env)
     image = images.wanted(spec.image, environ).name
     return ContainerSpec(

@@ -28,6 +28,7 @@ from launch.payload import by_link, container, credentials, key_link
 from launch.providers.pulls import Pulls
 from mimir.errors import BadInput, MimirError, StoreError
 from mimir.runs.store import Store, open_store
+from mimir.worker import webhook
 
 LOOKS = (2.0, 5.0, 10.0, 20.0)
 """Seconds before each look at the list after a lost answer."""
@@ -89,6 +90,7 @@ class Rented:
                 "--store 's3://BUCKET/PREFIX?endpoint=…' (docs/store.md)"
             )
         self._secrets.learn_environment(spec.env)
+        self._secrets.learn(spec.env.get(webhook.FROM_MACHINE, "").partition("?")[0])
         with self._secrets.guard():
             return self._start(spec)
 

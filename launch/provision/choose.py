@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from launch.contract import image
 from launch.contract.errors import AuthFailed, NoCapacity, ProviderError
 from launch.contract.offer import Need
+from launch.contract.provider import Metered
 from launch.pricing import budget
 from launch.pricing.budget import HOUR, Remaining, UsedUp
 from launch.providers import registry
@@ -121,7 +122,12 @@ def ask(store: Store, plan: Plan, config: Config, steps: int) -> Market:
         BadInput: no GPU of the plan's can hold the run, or a region is none of any provider's.
     """
     clouds = [each for name in plan.providers if isinstance(each := registry.get(name), Rented)]
-    if not clouds:
+    metered = [
+        each.priced(plan.gpus)
+        for name in plan.providers
+        if isinstance(each := registry.get(name), Metered)
+    ]
+    if not clouds and not any(offers for offers, _ in metered):
         return Market()
     from launch.pricing import forecast, market
     from launch.pricing.workload import Workload  # with numpy, which most commands do without
@@ -138,6 +144,7 @@ def ask(store: Store, plan: Plan, config: Config, steps: int) -> Market:
     sellers = [cloud.cloud for cloud in clouds]
     unchecked = market.check_regions(sellers, plan.hosts.regions)
     had, problems = market.collect(sellers, need)
+    had += [offer for offers, _ in metered for offer in offers]
     if not had:
         _must_be_large_enough(work, plan.gpus)
     # A provider may know a GPU by a name that only its memory tells apart.
@@ -150,6 +157,7 @@ def ask(store: Store, plan: Plan, config: Config, steps: int) -> Market:
     groups = market.grouped(left)
     sentences = [problem.sentence for problem in problems]
     sentences += [each for each in (unchecked, starts.note) if each]
+    sentences += [sentence for _, sentence in metered if sentence]
     sentences += [market.left_out(groups)] if groups else []
     keyless = [problem for problem in problems if problem.exit_code == BAD_CONFIG]
     spent_by_all = ledger.read(store, store.now()) if ledger.needed(plan.limits) else Ledger()
@@ -162,8 +170,9 @@ def ask(store: Store, plan: Plan, config: Config, steps: int) -> Market:
         shown = "; ".join(f"{p} {host}: {failed[p, host].why}" for p, host in sorted(again)[:3])
         hosts = "1 host comes" if len(again) == 1 else f"{len(again)} hosts come"
         sentences.append(f"{hosts} last, because a machine failed there lately ({shown})")
+    locked = bool(clouds) and len(keyless) == len(clouds)
     return Market(
-        tuple(ranked), tuple(sentences), len(keyless) == len(clouds), need.memory_gb, tuple(groups),
+        tuple(ranked), tuple(sentences), locked, need.memory_gb, tuple(groups),
         0.0 if ranked else min((o.price for o in had if o.price > most), default=0.0),
         frozenset(failed), spent_by_all, need.disk_gb, work.upload_mbit,
     )  # fmt: skip
@@ -185,12 +194,12 @@ def within(plan: Plan, market: Market, status: Status | None, now: float) -> Fou
     fixed: list[Choice] = []
     by_name = {}
     for name in plan.providers:
-        provider = registry.get(name)
+        by_name[name] = provider = registry.get(name)
         if isinstance(provider, Rented):
-            by_name[name] = provider
-        else:
-            until = _deadline(left.hours, now)
-            fixed += [Choice(provider, offer, until) for offer in provider.choices(plan.gpus)]
+            continue
+        until = _deadline(left.hours, now)
+        free = [each for each in provider.choices(plan.gpus) if each is None or not each.price]
+        fixed += [Choice(provider, offer, until) for offer in free]
     worth = [r for r in market.ranked if left.hours_at(r.offer.price) >= SHORTEST_RENTAL]
     failed = _failed_places(status)
     # One that gets done within the limits goes before a cheaper one that does not.
@@ -203,7 +212,8 @@ def within(plan: Plan, market: Market, status: Status | None, now: float) -> Fou
         Choice(
             by_name[r.offer.provider], r.offer,
             _deadline(left.hours_at(r.offer.price), now), round(r.hours, 3),
-            promises.of(r.offer, market.disk_gb, market.upload_mbit), _expected(r),
+            promises.of(r.offer, market.disk_gb, market.upload_mbit),
+            Expected(r.forecast.step_s, r.forecast.measured),
         )
         for r in worth[:OFFERS_TRIED]
     ]  # fmt: skip
@@ -312,10 +322,6 @@ def _must_be_large_enough(work: "Workload", names: Sequence[str]) -> None:
 
 def _fits(ranked: "Ranked", left: Remaining) -> bool:
     return ranked.hours + RESERVE <= left.hours_at(ranked.offer.price)
-
-
-def _expected(ranked: "Ranked") -> Expected:
-    return Expected(ranked.forecast.step_s, ranked.forecast.measured)
 
 
 def _failed(

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from launch.contract import deadlines
 from launch.contract.cloud import State
-from launch.contract.errors import ProviderError
+from launch.contract.errors import AuthFailed, Misconfigured, ProviderError
 from launch.contract.provider import Machine, Provider
 from launch.providers import registry
 from launch.providers.rented import Rented
@@ -91,15 +91,25 @@ def state_of(
     machine: Machine, provider: Callable[[str], Provider] | None = None
 ) -> tuple[State | None, str]:
     """Its state by its provider, and the service's own word for it; None if nobody can tell now."""
+    state, said, _ = asked(machine, provider)
+    return state, said
+
+
+def asked(
+    machine: Machine, provider: Callable[[str], Provider] | None = None
+) -> tuple[State | None, str, str]:
+    """As state_of, and what a person must mend before its service answers from here, or ""."""
     try:
         place = (provider or registry.get)(machine.provider)
         if isinstance(place, Rented):
             found = place.inspect(machine)
-            return (found.state, found.said) if found else (State.GONE, "")
+            return (found.state, found.said, "") if found else (State.GONE, "", "")
         there = place.alive(machine)
+    except (AuthFailed, Misconfigured) as error:
+        return None, "", f"its machine can neither be seen nor ended from here: {error}"
     except (ProviderError, BadInput):
-        return None, ""
-    return (None if there is None else State.RUNNING if there else State.GONE), ""
+        return None, "", ""
+    return (None if there is None else State.RUNNING if there else State.GONE), "", ""
 
 
 def current(status: Status) -> Machine | None:

@@ -12,8 +12,9 @@ before the machine is ordered, so that a machine of an older order can no longer
 
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from launch.contract import deadlines, pull
 from launch.contract.errors import AccountLimit, NoCapacity, NotGone, Unclear, UnknownOutcome
@@ -70,6 +71,7 @@ def order(
     *,
     after: int | None = None,
     since: int = 0,
+    extra: Mapping[str, str] = MappingProxyType({}),
 ) -> Ordered:
     """Order the first of these machines that can be had; each try is an attempt of its own.
 
@@ -77,6 +79,7 @@ def order(
         after: the attempt that is replaced (default: the one at HEAD).
         since: the attempt that a person ordered, if this one goes on for it: what was asked
             since then holds (default: the first one that is begun here).
+        extra: variables of the worker beside its keys; they stand in no document.
 
     Raises:
         Fenced: somebody else has begun an attempt meanwhile, or the run was asked to stop.
@@ -101,7 +104,7 @@ def order(
         # Only over the attempt just refused: a person may have begun another one meanwhile.
         known = raise_attempt(store, run, intent, after=known, clock=clock)
         try:
-            return _order(store, run, known, choice, intent, say, clock)
+            return _order(store, run, known, choice, intent, say, clock, extra)
         except NoCapacity as error:
             say(f"not to be had: {error}")
             refusals.append(error)
@@ -133,7 +136,7 @@ def give_up(store: Store, run: str, reason: str, say: Say) -> None:
 
 def _order(
     store: Store, run: str, attempt: int, choice: Choice, intent: Order, say: Say,
-    clock: Callable[[], float],
+    clock: Callable[[], float], extra: Mapping[str, str],
 ) -> Ordered:  # fmt: skip
     provider, plan = choice.provider, intent.plan
     try:
@@ -141,7 +144,7 @@ def _order(
             end_attempt(store, run, attempt, "stopped", "asked to stop")
             raise Fenced(f"attempt {attempt} of run {run} is not begun: the run was asked to stop")
         spec = AttemptSpec(
-            store=store.url, run=run, attempt=attempt,
+            store=store.url, run=run, attempt=attempt, env=extra,
             image=plan.image or _image(store, run, attempt, intent, say),
             deadline=choice.deadline, offer=choice.offer, regions=plan.hosts.regions,
             card=plan.card, record=record_sha256(store, run),

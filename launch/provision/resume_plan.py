@@ -27,8 +27,8 @@ class Words:
 def renewed(before: Plan | None, known: Status, words: Words) -> Plan:
     """The plan of the next attempt, from that of the last order (None if there was none).
 
-    Where machines are rented, limits hold on: they count over all attempts of the run. Those of
-    a run on one's own computer were for that attempt.
+    Where machines are somebody else's, limits hold on: they count over all attempts of the run.
+    Those of a run on one's own computer were for that attempt.
 
     Raises:
         BadInput: a provider is unknown, a limit is no number of its kind.
@@ -37,6 +37,9 @@ def renewed(before: Plan | None, known: Status, words: Words) -> Plan:
     limits = Limits()
     if before is not None and _rents(providers) and _rents(before.providers):
         limits = before.limits
+    elif before is not None and _remote(providers) and _remote(before.providers):
+        # Sessions in a row are allowed one by one; hours and dollars count over all of them.
+        limits = replace(before.limits, max_attempts=0)
     return Plan(
         providers=providers,
         limits=replace(limits, **words.limits),  # type: ignore[arg-type]
@@ -70,3 +73,7 @@ def _image(before: Plan | None, known: Status, providers: tuple[str, ...]) -> st
 
 def _rents(providers: tuple[str, ...]) -> bool:
     return any(registry.get(name).caps.paid for name in providers)
+
+
+def _remote(providers: tuple[str, ...]) -> bool:
+    return any(registry.get(name).caps.remote for name in providers)

@@ -4,7 +4,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from launch.contract.errors import ProviderError, UnknownOutcome
+from launch.contract import deadlines
+from launch.contract.cloud import State
+from launch.contract.errors import NotGone, ProviderError, UnknownOutcome
 from launch.contract.provider import AttemptSpec
 from launch.providers import registry
 from launch.provision import liveness
@@ -24,11 +26,16 @@ from mimir.runs.begin import end_attempt
 from mimir.runs.head import ENDED
 from mimir.runs.notes import Gone, Outcome
 from mimir.runs.parts import read_parts
-from mimir.runs.status import Status, head_or_remembered
+from mimir.runs.status import AttemptStatus, Status, head_or_remembered
 from mimir.runs.store import Store
 
-SUBMIT_WAITS = 120.0
-"""Seconds to wait for an attempt to begin, before leaving it to itself."""
+LOCAL_BEGINS = 120.0
+"""Seconds to wait for an attempt to begin on this computer. One on somebody else's machine has
+deadlines.BEGIN_WITHIN, after which the machine is ended."""
+ASK_SERVICE = 5.0
+"""Seconds between looks at a machine of somebody else's: services limit their callers."""
+READ_STORE, READ_LOCAL = 1.0, 0.2
+"""Seconds between looks at the store, for a machine of somebody else's and for this computer's."""
 FIRST_HEARTBEAT = 20.0
 """Seconds for the first heartbeat of an attempt that has begun: what is wrong with its
 configuration or its device shows before it."""
@@ -39,9 +46,11 @@ LAST_LINES = 15
 class Beginning:
     """What was seen of an attempt after its order.
 
-    kind: running, ended, replaced (by a newer attempt), vanished (its machine is gone
-    without a word) or waiting (nothing yet). code: the exit code for it. lines: the last ones
-    of the log, where something went wrong.
+    kind: running, ended, short (ended, because its machine is less than what was ordered), replaced
+    (by a newer attempt), vanished (its machine is gone without a word), lost (on somebody else's
+    machine that broke, was taken away, or gave no sign in time; the machine is there) or waiting
+    (nothing yet, on this computer). code: the exit code for it. lines: the last ones of the log,
+    where something went wrong.
     """
 
     kind: str
@@ -87,31 +96,90 @@ def await_beginning(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Beginning:
-    """Wait until the attempt trains or has ended; `tick` is told what is waited for."""
-    began, claimed = clock(), 0.0
+    """Wait until the attempt trains, has ended or is lost; `tick` is told what is waited for.
+
+    A machine of somebody else's has BEGIN_WITHIN from its order, by the store's clock as for
+    `watch`, or by one's own if that stands still.
+
+    Raises:
+        StoreError: the store does not answer, and the time is over.
+    """
+    remote = ordered.provider.caps.remote
+    began, claimed, asked = clock(), 0.0, float("-inf")
+    state: State | None = None
+    said = ""
     while True:
         # In this order: a process that was gone before HEAD and outcome were read wrote no more.
-        gone = liveness.alive(ordered.machine) is False
+        if not remote or clock() - asked >= ASK_SERVICE:
+            asked = clock()
+            state, said = liveness.state_of(ordered.machine)
+        now = clock()
+        waited = now - began
         try:
-            seen = _seen(store, ordered, gone=gone)
+            seen = _seen(store, ordered, gone=state is State.GONE)
+            if remote:
+                waited = max(waited, store.now() - ordered.machine.started)
         except StoreDenied:
             raise
         except StoreError as error:
-            seen = None
+            if remote and waited > deadlines.BEGIN_WITHIN:
+                raise  # whether it works is not known, so it is not ended
             tick(f"the store does not answer ({error})")
-        if seen is not None and seen.kind not in ("waiting", "claimed"):
+            sleep(READ_STORE)
+            continue
+        if seen.kind not in ("waiting", "claimed"):
             return seen
-        now = clock()
-        if seen is not None and seen.kind == "claimed":
+        if seen.kind == "claimed":
             claimed = claimed or now
             tick(f"attempt {ordered.attempt} has begun")
             if now - claimed > FIRST_HEARTBEAT:
                 return Beginning("running", 0, f"attempt {ordered.attempt} has begun")
-        elif seen is not None:
+        elif remote:
+            if state in (State.BROKEN, State.SUSPENDED):
+                what = "is broken" if state is State.BROKEN else "was taken away"
+                return _lost(ordered, f"its machine {what}", said)
+            if waited > deadlines.BEGIN_WITHIN:
+                return _lost(ordered, f"it gave no sign within {waited / 60:.0f} min", said)
+            tick(_progress(ordered, state, said))
+        else:
             tick(f"waiting for attempt {ordered.attempt} to begin")
-        if now - began > SUBMIT_WAITS:
-            return _without_a_sign(ordered)
-        sleep(0.2)
+            if waited > LOCAL_BEGINS:
+                why = f"attempt {ordered.attempt} has given no sign within {LOCAL_BEGINS:.0f} s"
+                alone = f"{why}; its machine is there: see its log"
+                return Beginning("waiting", INTERRUPTED, alone)
+        sleep(READ_STORE if remote else READ_LOCAL)
+
+
+def end_machine(store: Store, ordered: Ordered, kind: str, why: str) -> None:
+    """End an attempt's machine, see that it is gone, and write that down.
+
+    kind and why: as mimir.runs.notes.Gone. A watcher goes on with the run.
+
+    Raises:
+        ProviderError: it may still run, and cost.
+        StoreError: it is gone, and that could not be written.
+    """
+    attempt = AttemptStatus(ordered.attempt, None, "", machine=ordered.machine)
+    if not close(store, ordered.run, attempt, Gone(store.now(), kind, why), registry.get):
+        raise NotGone(
+            f"{ordered.machine.provider} does not say from here whether the machine of attempt "
+            f"{ordered.attempt} is there: look at its console"
+        )
+
+
+def _progress(ordered: Ordered, state: State | None, said: str) -> str:
+    text = f"waiting for attempt {ordered.attempt} to begin"
+    word = said or (str(state) if state else "not known just now")
+    paid = ", paid" if ordered.provider.caps.paid else ""
+    most = f"{deadlines.BEGIN_WITHIN / 60:.0f} min"
+    return f"{text}: its machine is {word}{paid}; without a sign it is ended {most} after its order"
+
+
+def _lost(ordered: Ordered, why: str, said: str) -> Beginning:
+    shown = f" (its service says {said})" if said else ""
+    sentence = f"attempt {ordered.attempt} has not begun: {why}{shown}"
+    printed = ordered.provider.output(ordered.machine, LAST_LINES)
+    return Beginning("lost", INTERRUPTED, sentence, tuple(printed))
 
 
 def worker_code(code: int | None) -> int:
@@ -151,20 +219,8 @@ def _seen(store: Store, ordered: Ordered, *, gone: bool) -> Beginning:
     return Beginning("vanished", INTERRUPTED, sentence, lines)
 
 
-def _without_a_sign(ordered: Ordered) -> Beginning:
-    """As ordered where machines are somebody else's; amiss where they are this computer's."""
-    sentence = f"attempt {ordered.attempt} has given no sign within {SUBMIT_WAITS:.0f} s"
-    if not ordered.provider.caps.remote:
-        return Beginning("waiting", INTERRUPTED, f"{sentence}; its machine is there: see its log")
-    paid = ", paid for all the while" if ordered.provider.caps.paid else ""
-    return Beginning(
-        "waiting", 0,
-        f"{sentence}: a machine may take 20 minutes to come up{paid}; keep the run alive by "
-        "`watch`, which ends a machine that never begins and orders another",
-    )  # fmt: skip
-
-
 def _ended(store: Store, ordered: Ordered, outcome: Outcome) -> Beginning:
     sentence = f"attempt {ordered.attempt} has ended: {outcome.reason}"
     lines = () if outcome.exit_code == DONE else tail(store, ordered)
-    return Beginning("ended", worker_code(outcome.exit_code), sentence, lines)
+    kind = "short" if outcome.cause == "host" else "ended"
+    return Beginning(kind, worker_code(outcome.exit_code), sentence, lines)

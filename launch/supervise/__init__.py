@@ -4,6 +4,9 @@ watcher        keeps runs alive: acts on the diagnosis of each run
 diagnosis      what became of an attempt, by rules that are pure
 overtime       ends a machine after its deadline where a run cannot be read
 reaper         ends machines that work for no run
+timer          a timer of this computer that runs `watch --once`
+timed          one round, as that timer calls it
+notify         tells a webhook how runs end
 key_refresh    replaces a local machine's keys before they end
 log_follower   reads a run's log as it grows, over all attempts
 """

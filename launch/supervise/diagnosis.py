@@ -25,7 +25,8 @@ class Observation:
 
     state: of the machine, None if its provider could not be asked (or cannot tell). order: of
     the newest attempt, None if it was begun by hand. unchanged: seconds for which one has seen
-    the heartbeat stay as it is, None where only its age tells.
+    the heartbeat stay as it is, None where only its age tells. problem: what a person must mend
+    before the machine's provider answers from here, "" for nothing.
     """
 
     status: Status
@@ -34,6 +35,7 @@ class Observation:
     said: str
     now: float
     unchanged: float | None = None
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,11 @@ def observe(
 ) -> Observation:
     """Ask the provider of the newest attempt's machine, unless it is known to be gone."""
     machine = liveness.current(status)
-    state, said = None, ""
+    state, said, problem = None, "", ""
     if machine is not None and not status.attempts[-1].gone:
-        state, said = liveness.state_of(machine, provider)
+        state, said, problem = liveness.asked(machine, provider)
     attended = order if order is not None and order.attended else None
-    return Observation(status, attended, state, said, status.at, unchanged)
+    return Observation(status, attended, state, said, status.at, unchanged, problem)
 
 
 def look(

@@ -62,6 +62,4 @@ def _by_hand(attempt: AttemptStatus) -> str:
     machine: Machine | None = attempt.machine
     if machine is None or not machine.id:
         return ""
-    return (
-        f"; end it now by `{runs.PROG} reap --provider {machine.provider} --machine {machine.id}`"
-    )
+    return f"; end it now by `{runs.ending_command(machine.provider, machine.id)}`"

@@ -115,7 +115,7 @@ class Watcher:
         try:
             if found.kind in ("idle", "fine"):
                 self._refresh_keys(observed)
-                problem = liveness.without_key(status, self._provider)
+                problem = liveness.without_key(status, self._provider) or observed.problem
                 return self._seen(status, found.kind == "idle", False, found.why, problem)
             if found.kind == "unanswered":
                 return self._adopt_or_wait(observed, found)
@@ -132,7 +132,7 @@ class Watcher:
         except Fenced as error:
             return self._seen(status, False, False, str(error))
         except UsedUp as error:
-            return self._give_up(status, "stopped", f"{error}: {_more(run)}")
+            return self._give_up(status, "stopped", f"{error}: {more(run)}")
         except AuthFailed as error:
             # Not the run's end: another watcher may have the key that is missing here.
             return self._seen(status, False, False, str(error), str(error))
@@ -243,7 +243,7 @@ class Watcher:
         bounds = last.plan.limits
         why = budget.remaining(bounds, status, self._now()).why
         if why:
-            return "stopped", f"{why}: {_more(status.run)}"
+            return "stopped", f"{why}: {more(status.run)}"
         if bounds.max_failures and diagnosis.failures(status, since) >= bounds.max_failures:
             return (
                 "failed",
@@ -316,7 +316,8 @@ def _not_from_here(run: str, why: str, doubt: str) -> str:
     )
 
 
-def _more(run: str) -> str:
+def more(run: str) -> str:
+    """How the reason ends of a run whose limits are used up."""
     return f"go on by `{runs.command('resume', run)}` with more"
 
 

@@ -1,7 +1,9 @@
 """Texts for people. Nothing below imports it but commands and supervise.
 
-runs       what `status` and `runs` print of runs, attempts and machines
-offers     offers and estimates as tables
-confirm    the plan before money is spent, and the question
-terminal   progress on a terminal, plain lines elsewhere
+runs         what `status` and `runs` print of runs, attempts and machines
+offers       offers and estimates as tables
+enforcement  who enforces which limit, for the plan and each provider's page
+still_paid   machines that are paid for and work for nothing
+confirm      the plan before money is spent, and the question
+terminal     progress on a terminal, plain lines elsewhere
 """

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from launch.contract.provider import Provider
 from launch.pricing import storage
+from launch.providers import registry
 from launch.provision import kept_plan
 from launch.provision.choose import Found
+from launch.ui import enforcement
 from mimir.errors import BadInput
 from mimir.runs.hosts import Hosts
 from mimir.runs.order import Plan
@@ -90,7 +92,8 @@ def rows(
     choice = found.choices[0] if found.choices else None
     if choice is not None and choice.deadline:
         lines.append(("deadline", f"{(choice.deadline - now) / 3600:.1f} h after the order"))
-    return lines
+    ended = enforcement.lines([registry.get(each) for each in plan.providers])
+    return [*lines, *(("ended" if n == 0 else "", text) for n, text in enumerate(ended))]
 
 
 UNCUT = (
@@ -116,11 +119,25 @@ def warnings(providers: Sequence[Provider], plan: Plan) -> list[str]:
         *(f"note: {name} has no spot machines: --spot changes nothing there" for name in without),
         *(
             f"note: a machine of {provider.name} cannot end itself, and shutting it down does not "
-            "end the bill: keep `python -m launch watch` running (or call it from cron with "
-            "--once), or a run that ends while this computer is off is paid until then"
+            "end the bill: a run that ends while no computer of yours watches is paid until then"
             for provider in providers
             if provider.caps.paid and not provider.caps.ends_itself
         ),
+    ]
+
+
+def unwatched(providers: Sequence[Provider], timed: bool) -> list[str]:
+    """What to say where no computer is known to look after the run once `submit` has left.
+
+    timed: a timer of this computer runs `watch --once`.
+    """
+    names = ", ".join(each.name for each in providers if each.caps.paid)
+    if timed or not names:
+        return []
+    return [
+        f"note: nothing is known to watch a machine of {names} once this command has ended: say "
+        "--watch, keep `python -m launch watch` running, or install a timer by `python -m launch "
+        "watch --install`"
     ]
 
 
@@ -141,15 +158,21 @@ def as_json(job: Job, name: str, store: str, plan: Plan, found: Found) -> dict[s
             {**r.offer.as_json(), "hours": r.hours, "cost": r.cost, "source": r.forecast.source}
             for r in found.ranked
         ],
+        "ended_by": enforcement.lines([registry.get(each) for each in plan.providers]),
         "problems": list(found.market.problems),
         "left_out": [{"count": count, "why": why} for count, why in found.market.left],
         "config": job.config.as_dict(),
     }
 
 
-def agree(providers: Sequence[Provider], *, yes: bool) -> None:
-    """Ask before money is spent; BadInput unless the answer is yes."""
-    paid = [provider.name for provider in providers if provider.caps.paid]
+def agree(providers: Sequence[Provider], found: Found | None = None, *, yes: bool) -> None:
+    """Ask before money is spent; BadInput unless the answer is yes.
+
+    found: what may be ordered, for providers that cost some accounts money and others none.
+    """
+    priced = {each.offer.provider for each in (found.choices if found else ()) if each.offer
+              and each.offer.price}  # fmt: skip
+    paid = [each.name for each in providers if each.caps.paid or each.name in priced]
     if yes or not paid:
         return
     names = ", ".join(paid)
@@ -159,6 +182,20 @@ def agree(providers: Sequence[Provider], *, yes: bool) -> None:
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise BadInput("nothing was ordered")
+
+
+def end_or_leave(machine: str) -> bool:
+    """Whether the user, who pressed Ctrl-C, wants the machine ended. False without a terminal,
+    and for any other answer than yes."""
+    if not sys.stdin.isatty():
+        return False
+    print(f"\nEnd the machine ({machine})? Else it is left, and goes on. [y/N] ", end="",
+          file=sys.stderr)  # fmt: skip
+    sys.stderr.flush()
+    try:
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+    except KeyboardInterrupt:
+        return False
 
 
 def _limits(plan: Plan) -> list[str]:

@@ -19,6 +19,13 @@ def command(verb: str, name: str, store: str = "", *options: str) -> str:
     return " ".join(shlex.quote(word) for word in words)
 
 
+def ending_command(provider: str, id: str, store: str = "") -> str:
+    """The command line that ends one machine of a service, by its id there."""
+    words = ("reap", "--provider", provider, "--machine", id)
+    more = ("--store", store) if store else ()
+    return " ".join(shlex.quote(word) for word in (*PROG.split(), *words, *more))
+
+
 def next_commands(name: str, store: str = "") -> str:
     """What to do with a run that goes on."""
     lines = (

@@ -6,5 +6,6 @@ delivered        is the machine what was ordered?
 reporter         sends log, metrics and heartbeat to the store
 health           the container's health check
 tethered         a worker that ends with its parent, for Colab
+webhook          one message to a webhook of the user's
 self_terminate   ends the rented machine; its text travels alone, so it imports no Mimir
 """

@@ -37,7 +37,7 @@ from mimir.runs.record import read_run
 from mimir.runs.status import read_head
 from mimir.runs.store import Store, open_store
 from mimir.text import one_line
-from mimir.worker import delivered
+from mimir.worker import delivered, webhook
 
 STOP_POLL = 2.0
 """Seconds between looks at stop request and deadline."""
@@ -125,6 +125,7 @@ class Worker:
     def _start(self) -> "subprocess.Popen[bytes]":
         environment = dict(os.environ, PYTHONUNBUFFERED="1")
         environment.pop("MIMIR_PROGRESS", None)
+        environment.pop(webhook.FROM_MACHINE, None)
         if self._interactive:
             environment["MIMIR_PROGRESS"] = "bar"
             environment["COLUMNS"] = str(shutil.get_terminal_size((100, 24)).columns)
@@ -241,7 +242,20 @@ class Worker:
         written = code if code >= 0 else INTERRUPTED
         self._log.add(f"{time.strftime('%H:%M:%S')} attempt {self.attempt} ended: {reason}\n")
         self._record(written, reason)
+        self._notify(written, reason)
         return written if written in _PASSED_ON else INTERRUPTED
+
+    def _notify(self, code: int, reason: str) -> None:
+        """Tell the user's webhook how the attempt ended, where they let the machine do so."""
+        url = os.environ.get(webhook.FROM_MACHINE, "")
+        if not url or code == FENCED:
+            return
+        failed = code in (NON_FINITE, BAD_CONFIG)
+        event = "done" if code == DONE else "failed" if failed else "interrupted"
+        event = "stopped" if self._wish[1] == "stop" else event
+        body = webhook.message(event, self.run, reason, {"attempt": self.attempt})
+        if why := webhook.send(url, body):
+            self._tell(f"the webhook at {webhook.host(url)} was not told: {why}")
 
     def _record(self, code: int, reason: str) -> None:
         """Write the final log and outcome; retry for a while, as the store may be away."""

@@ -63,6 +63,7 @@ NONE = "[colab] No active sessions found on server.\n"
 STRUCK = "[colab] Pruned 1 stale local session(s).\n"
 LINE = "[{name}] {endpoint} | Hardware: T4 | Shape: Standard | Variant: GPU\n"
 USAGE = "Current balance: 0.00 compute units\nUsage rate: 0.00/hr\nActive assignments: 0\n"
+UNITS = "Current balance: 1,083.40 compute units\nUsage rate: 0.00/hr\nActive assignments: 0\n"
 DOWNLOAD_FAILED = (
     "[colab] Download failed: 500 Server Error: Internal Server Error for url: "
     "https://8080-x.colab.dev/api/contents/content/x?authuser=0&colab-runtime-proxy-token="

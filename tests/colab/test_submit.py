@@ -119,3 +119,37 @@ def test_a_refusal_is_one_sentence(place: Place, store: Store, launch: Launch) -
     )
     assert "Traceback" not in command.said
     assert place.endpoints == []
+
+
+def test_it_asks_and_shows_the_plan(place: Place, launch: Launch) -> None:
+    place.answer_always("usage", 0, said.UNITS)
+    command = launch("submit")
+    assert command.wait() == 78
+    assert "a machine of colab costs money: say --yes" in command.said
+    assert "colab T4" in command.said
+    assert "$0.200/h" in command.said
+    assert "$0.50 over all attempts" in command.said, "the default limit of what is rented"
+    assert "1083.40 compute units" in command.said
+    command = launch("submit", "--max-cost", "0.001", "--yes")
+    assert command.wait() == 78
+    assert "the limits are too small for the forecast" in command.said
+    command = launch("submit", "--max-price", "0.1", "--yes")
+    assert command.wait() == 75
+    assert "has no machine at up to $0.1/h" in command.said
+    assert made(place) == 0
+
+
+def test_its_sessions_have_a_deadline_and_a_bill(
+    place: Place,
+    store: Store,
+    launch: Launch,
+) -> None:
+    place.answer_always("usage", 0, said.UNITS)
+    command = launch("submit", "--max-cost", "1", "--yes")
+    machine = wait_for(lambda: notes.read_machine(store, "run", 1), lambda: command.said)
+    assert machine.price == 0.2
+    order = notes.read_order(store, "run", 1)
+    assert order is not None
+    # $1 at $0.20/h are five hours, but for what is kept back for the last checkpoint.
+    assert 4.8 * 3600 < order.deadline - order.time < 5 * 3600
+    assert machine.deadline == order.deadline

@@ -26,6 +26,7 @@ from launch.providers.registry import Row
 from launch.providers.rented import Rented
 from launch.provision import order as ordering
 from launch.provision.order import Choice
+from launch.provision.wait import Beginning
 from launch.supervise.watcher import Watcher, rounds
 from mimir import cli
 from mimir.config import load_preset
@@ -343,7 +344,9 @@ def standing(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground
     monkeypatch.setattr("launch.payload.key_link.revoke", lambda *_: None)
     monkeypatch.setattr("launch.payload.container.of", boot)
     monkeypatch.setattr("launch.payload.by_link.of", lambda store, run, attempt, what: what)
-    monkeypatch.setattr("launch.provision.wait.SUBMIT_WAITS", 0.0)
+    monkeypatch.setattr(
+        "launch.provision.wait.await_beginning", lambda *_: Beginning("running", 0, "as if it had")
+    )
     for module in ("head", "begin"):  # waiting for what will not change
         monkeypatch.setattr(f"mimir.runs.{module}.pauses", lambda rng, tries: iter([0.0] * tries))
     monkeypatch.setattr(registry, "ROWS", ROWS)

@@ -57,6 +57,8 @@ class Place:
         made = {name: Rented(cloud) for name, cloud in self.clouds.items()}
         real = registry.get
         monkeypatch.setattr(registry, "get", lambda name: made.get(name) or real(name))
+        timed = Check("watch timer", "ok", "it ran")
+        monkeypatch.setattr("launch.supervise.timer.check", lambda store: timed)
         monkeypatch.setattr("mimir.runs.s3_store.S3Store", Bucket)
         monkeypatch.setattr(doctor, "open_store", self._open)
         monkeypatch.setattr(credentials, "for_machine", self._mint)
@@ -95,7 +97,8 @@ def test_all_is_well(place: Place) -> None:
     place.programs = {"docker"}
     checks = place.examine()
     assert [(each.name, each.status) for each in checks] == [
-        ("python", "ok"), ("store", "ok"), ("store race", "ok"), ("clock", "ok"),
+        ("python", "ok"), ("store", "ok"), ("store race", "ok"), ("watch timer", "ok"),
+            ("clock", "ok"),
         ("machine keys", "ok"),
         ("engine", "ok"), ("colab", "warn"), ("runpod key", "ok"), ("vastai", "warn"),
         ("lambda", "warn"), ("ssh", "ok"),
@@ -195,10 +198,11 @@ def test_without_paramiko(place: Place, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_colabs_cli_is_asked_where_it_is(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    from launch.providers.colab.account import Account
     from launch.providers.colab.provider import ColabProvider
 
     said = Check("colab", "ok", "100 units")
-    monkeypatch.setattr(ColabProvider, "_account", lambda self: said)
+    monkeypatch.setattr(Account, "check", lambda self: said)
     assert place["colab"].status == "warn"
     place.programs = {"colab"}
     assert place["colab"] == said

@@ -18,6 +18,7 @@ from mimir.runs.promised import Promised
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.store import Store, Versioned
 from mimir.worker import supervisor as guarding
+from mimir.worker import webhook
 from mimir.worker.supervisor import Worker
 from tests.runs.memory import MemoryStore
 from tests.waiting import LIMIT
@@ -179,3 +180,36 @@ def test_a_request_to_stop_is_obeyed_by_one_signal() -> None:
     outcome = notes.read_outcome(store, RUN, 1)
     assert outcome is not None
     assert (outcome.reason, outcome.cause) == ("asked to stop: committed", "stop")
+
+
+@pytest.mark.parametrize(
+    ("program", "event"),
+    [
+        ("print('finished')", "done"),
+        ("import sys; print('no GPU'); sys.exit(78)", "failed"),
+        ("import sys; print('cut off'); sys.exit(75)", "interrupted"),
+        ("import sys; print('a newer attempt owns the run'); sys.exit(76)", None),
+    ],
+)
+def test_the_machine_tells_a_webhook_only_where_it_was_given_one(
+    program: str, event: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, str]] = []
+    said: list[bytes] = []
+    url = "https://hooks.example/sec-ret"
+
+    def send(where: str, body: dict[str, object]) -> str:
+        assert where == url
+        told.append((str(body["event"]), str(body["run"])))
+        return "it answers 500"
+
+    monkeypatch.setattr(webhook, "send", send)
+    guard(begun(MemoryStore()), program)
+    assert told == []
+    monkeypatch.setenv(webhook.FROM_MACHINE, url)
+    store = begun(MemoryStore())
+    guard(store, program, out=said.append)
+    assert told == ([(event, RUN)] if event else [])
+    assert notes.read_outcome(store, RUN, 1) is not None or event is None, "that comes first"
+    assert (b"hooks.example was not told: it answers 500" in b"".join(said)) is bool(event)
+    assert "sec-ret" not in str([said, *store.objects.items()])

@@ -28,6 +28,7 @@ from launch.contract.redaction import Secrets
 from launch.payload import container, credentials
 from launch.providers.colab import cell, errors, offers
 from launch.providers.colab import folder as colab_folder
+from launch.providers.colab.account import Account
 from launch.providers.colab.cli import ASSIGN, Cli
 from launch.providers.colab.offers import CPU, DEFAULT, accelerator
 from launch.providers.colab.session import Session
@@ -67,6 +68,7 @@ class ColabProvider:
     name = "colab"
     caps = Caps(
         paid=False, ends_itself=True, foreign=True, max_sessions=1,
+        service_ends="the session's own limit (hours, idling, units that are used up)",
         hosts={"": "Google's data centres"},
     )  # fmt: skip
 
@@ -86,15 +88,24 @@ class ColabProvider:
         self._opener, self._environ = opener, environ
         self._clock, self._sleep = clock, sleep
         self._secrets = Secrets()
+        self._account = Account(self._cli, self._secrets)
         self._seen: dict[str, float] = {}  # endpoint -> unix s of the last look that found it
 
     def choices(self, gpus: tuple[str, ...]) -> Sequence[Offer | None]:
-        """Colab's machines have no price to be ranked by: the wanted GPUs in its own order."""
-        found = offers.offers(gpus) if gpus else [None]
+        """The wanted GPUs in Colab's own order; with a price where the account has units."""
+        found = offers.offers(gpus) if gpus else [offers.offer(self._default())]
         if not found:
             known = ", ".join((*offers.ACCELERATORS, CPU))
             raise BadInput(f"Colab has no {' or '.join(gpus)}: name one of {known} by --gpu")
-        return found
+        return [self._account.priced(each, accelerator(each.gpu)) for each in found]
+
+    def priced(self, gpus: tuple[str, ...]) -> tuple[list[Offer], str]:
+        """As `Metered`: what sessions cost an account that has compute units."""
+        found = [each for each in self.choices(gpus) if each is not None and each.price]
+        return found, self._account.sentence() if found else ""
+
+    def _default(self) -> str:
+        return self._environ.get("MIMIR_COLAB_GPU", DEFAULT)
 
     def start(self, spec: AttemptSpec) -> Machine:
         """Make a session and begin the attempt there; returns when the cell runs.
@@ -107,8 +118,7 @@ class ColabProvider:
             UnknownOutcome: there may be a session that nobody knows the name of.
             ProviderError: the session could not be set up; it is ended.
         """
-        told = spec.offer.gpu if spec.offer else self._environ.get("MIMIR_COLAB_GPU", DEFAULT)
-        gpu = accelerator(told)
+        gpu = accelerator(spec.offer.gpu if spec.offer else self._default())
         if not spec.store.startswith("s3://"):
             raise BadInput(
                 f"a machine of Colab cannot reach the store {spec.store}: use an S3 bucket, "
@@ -121,7 +131,7 @@ class ColabProvider:
         name = machine_name(spec.run, spec.attempt)
         with self._secrets.guard():
             made = self.begin(colab_folder.of(spec), name, gpu, job)
-        return replace(made, deadline=spec.deadline)
+        return replace(made, deadline=spec.deadline, price=_price(spec))
 
     def begin(self, folder: Path, name: str, gpu: str, job: Mapping[str, object]) -> Machine:
         """A session of this name that runs a job ({"command", "env"}); raises as `start`."""
@@ -156,7 +166,8 @@ class ColabProvider:
         name = machine_name(spec.run, spec.attempt)
         if not endpoint or self._machine(name, endpoint, folder.parent).there() is False:
             return None
-        return replace(self._made(name, endpoint, folder), deadline=spec.deadline)
+        made = self._made(name, endpoint, folder)
+        return replace(made, deadline=spec.deadline, price=_price(spec))
 
     def _made(self, session: str, endpoint: str, folder: Path) -> Machine:
         details = {"endpoint": endpoint, "folder": folder.parent.name}
@@ -212,23 +223,7 @@ class ColabProvider:
         """For `doctor`: the CLI, the login, the balance. No session is made."""
         if not self._environ.get("COLAB_CLI_PATH") and shutil.which("colab") is None:
             return [Check("colab", "warn", "Google's CLI is not here: docs/colab.md says how")]
-        return [self._account()]
-
-    def _account(self) -> Check:
-        home = colab_folder.root() / "check"
-        try:
-            self._cli.furnish(home, "check")
-            self._cli.check(home)
-            said = self._cli.ask(home, "usage")
-        except MimirError as error:
-            return Check("colab", "fail", str(error))
-        finally:
-            shutil.rmtree(home, ignore_errors=True)
-        if said.code:
-            why = self._secrets.clean(str(errors.failure(said.text, "tell the balance")))
-            return Check("colab", "fail", why)
-        told = self._secrets.clean(errors.printed(said.text))
-        return Check("colab", "ok", ", ".join(told.splitlines()))
+        return [self._account.check()]
 
     def _new(self, home: Path, name: str, gpu: str) -> str:
         """Make a session; its endpoint."""
@@ -327,6 +322,10 @@ class ColabProvider:
     def _machine(self, name: str, endpoint: str, homes: Path) -> Session:
         """homes: not the session's folder, which its watch may delete meanwhile."""
         return Session(self._cli, name, endpoint, homes, self._sleep, self._clock)
+
+
+def _price(spec: AttemptSpec) -> float | None:
+    return (spec.offer.price if spec.offer else 0.0) or None
 
 
 def _is_here(machine: Machine) -> bool:

@@ -55,7 +55,7 @@ class RunPod(Adapter):
     name = "runpod"
     catalogue_name = "runpod"
     caps = Caps(
-        paid=True, image=True, ends_itself=True,
+        paid=True, image=True, ends_itself=True, service_ends="an empty balance",
         hosts={
             "": "data centres (secure cloud) and private hosts (community cloud)",
             "verified": "data centres only (secure cloud)",

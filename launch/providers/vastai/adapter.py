@@ -56,6 +56,7 @@ class Vast(Adapter):
     catalogue_name = ""  # its offers can be searched without a key
     caps = Caps(
         paid=True, image=True, spot=True, ends_itself=True, rates_hosts=True,
+        service_ends="an empty balance",
         hosts={
             "": "hosts that Vast.ai has verified, private ones too",
             "any": "any host, also ones that nobody has verified",

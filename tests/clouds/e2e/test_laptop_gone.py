@@ -89,13 +89,18 @@ def test_machines_hold_to_their_deadline(make: Callable[[str], World]) -> None:
         order(world)
         asked.append(len(world.fake.requests))
     assert "cannot end itself" in lamb.commands[0].said
+    for world in (*good, lamb):
+        said = world.commands[0].said
+        assert "a machine that never starts: only by a computer of yours that is on" in said
+        assert "nothing is known to watch a machine of" in said
     for world, before in zip(good, asked, strict=False):
         ends_itself(world, before)
     for world in refused:
         stops_working(world)
         world.fake.disarm()
     at_the_deadline(lamb)
-    assert len(lamb.fake.alive()) == 1
+    (idle,) = lamb.fake.alive()
+    assert f"{idle.id} ${idle.price:.2f}/h since" in lamb.launch("status", "r")
     for world in (*good, *refused, lamb):
         over_for_good(world)
 

@@ -46,9 +46,7 @@ def test_workers_that_die_unheard_are_counted(provider: str, make: Callable[[str
     """Each ends before it has claimed its attempt, and RunPod's machines then end themselves."""
     world = make(provider)
     world.acts = dict.fromkeys(range(1, 20), "dead")
-    world.env["PATCHES"] = json.dumps(
-        {"launch.contract.deadlines:BEGIN_WITHIN": 5.0, "launch.provision.wait:SUBMIT_WAITS": 1.0}
-    )
+    world.env["PATCHES"] = json.dumps({"launch.contract.deadlines:BEGIN_WITHIN": 5.0})
     command = world.spawn(*world.submission("r", "--watch", "--max-failures", "2"))
     assert command.wait() != 0
     assert world.status("r").state == "failed", world.story()
@@ -100,3 +98,18 @@ def test_replacements_that_die_unheard_are_counted(runpod: World) -> None:
     assert runpod.status("r").state == "failed"
     assert len(runpod.fake.ledger) == 3
     runpod.settled(1.0)
+
+
+def test_submit_ends_a_machine_that_gives_no_sign(runpod: World) -> None:
+    """It says what it waits for; the run goes on where somebody watches it."""
+    runpod.fake.fault("stuck")
+    runpod.env["PATCHES"] = json.dumps({"launch.contract.deadlines:BEGIN_WITHIN": 2.0})
+    said = runpod.launch(*runpod.submission("r"), code=75)
+    assert "its machine is PROVISIONING, paid" in said
+    assert "its machine is ended, and seen to be gone" in said
+    assert not runpod.fake.alive()
+    del runpod.env["PATCHES"]
+    runpod.finish("r")
+    assert len(runpod.fake.ledger) == 2
+    runpod.settled(1.0)
+    runpod.whole("r")

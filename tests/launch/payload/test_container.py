@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from launch.contract.cloud import ContainerSpec
 from launch.contract.image import PUBLIC
 from launch.contract.provider import AttemptSpec
 from launch.payload import container as boot
-from launch.payload import wheel
+from launch.payload import shell_end, wheel
 from mimir.errors import BadInput
 from mimir.runs import notes
 from mimir.runs.begin import raise_attempt
@@ -272,12 +273,75 @@ def test_what_does_not_begin_ends_its_machine_too(machine: Machine, store: Store
     assert machine.stop() == 75
 
 
-def test_no_python_no_end(machine: Machine, tmp_path: Path) -> None:
-    (tmp_path / "bin").mkdir()
+def image(folder: Path, *tools: str, python: str = "") -> str:
+    """PATH of an image with these tools, and a python3 that is this shell script."""
+    folder.mkdir()
+    for tool in tools:
+        (folder / tool).symlink_to(str(shutil.which(tool)))
+    if python:
+        (folder / "python3").write_text(f"#!/bin/sh\n{python}\n")
+        (folder / "python3").chmod(0o755)
+    return str(folder)
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+@pytest.mark.parametrize("tool", ["curl", "wget"])
+@pytest.mark.parametrize("python", ["", "exit 1", "echo old >&2; exit 127"])
+def test_an_image_that_cannot_run_python_ends_its_machine(
+    shell: str, tool: str, python: str, machine: Machine, tmp_path: Path
+) -> None:
+    path = image(tmp_path / "bin", tool, "sleep", python=python)
+    machine.start(machine.boot(), str(shutil.which(shell)), PATH=path)
+    machine.until(lambda: "has asked to be ended" in machine.log)
+    body = {"action": "terminate", "of": ["p-1"]}
+    assert machine.service.asked == [
+        ("POST", "/pods/p-1/action", f"Bearer {SECRETS[2]}", body)
+    ]  # fmt: skip
+    assert "the image has no python3 of 3.9 or newer that runs" in machine.log
+    assert SECRETS[2] not in machine.log
+    assert machine.stop() == 78
+
+
+@pytest.mark.parametrize("status", [302, 403])
+def test_a_shell_asks_again_where_it_is_refused(
+    status: int, machine: Machine, tmp_path: Path
+) -> None:
+    machine.service.status = status
+    path = image(tmp_path / "bin", "curl")
     (tmp_path / "bin" / "sleep").symlink_to("/bin/true")
-    process = machine.start(machine.boot(), "/bin/sh", PATH=str(tmp_path / "bin"))
-    assert process.wait(timeout=LIMIT) == 78
-    assert machine.log == "mimir: the image has no python3\n"
+    machine.start(machine.boot(), "/bin/sh", PATH=path)
+    machine.until(lambda: len(machine.service.asked) > 2)
+    assert {asked[1] for asked in machine.service.asked} == {"/pods/p-1/action"}
+
+
+def test_no_python_and_no_tool_no_end(machine: Machine, tmp_path: Path, store: Store) -> None:
+    path = image(tmp_path / "bin", "sleep")
+    process = machine.start(machine.boot(), "/bin/sh", PATH=path)
+    machine.until(lambda: "neither curl nor wget: it cannot end itself" in machine.log)
+    assert process.poll() is None, "it is not started again and again"
+    assert machine.stop() == 78
+    (tmp_path / "bin" / "sleep").unlink()
+    (tmp_path / "bin" / "sleep").symlink_to("/bin/true")
+    none = boot.of(store, AttemptSpec(store.url, "run", 1), "", None)
+    assert machine.start(none, "/bin/sh", PATH=path).wait(timeout=LIMIT) == 78
+
+
+def test_what_a_service_is_told_is_a_word_of_the_shell(tmp_path: Path) -> None:
+    """Whatever stands in the address or the body: nothing of it is a command."""
+    evil = "$(touch x)`touch x`\"';\\"
+    ending = {"method": "POST", "url": f"http://127.0.0.1/{evil}{{ID}}", "token": "KEY",
+              "body": {"a": evil, "of": "{ID}"}}  # fmt: skip
+    (tmp_path / "curl").write_text(
+        '#!/bin/sh\nfor w in "$@";do printf "%s\\n" "$w";done>>said\nkill $PPID\n'
+    )
+    (tmp_path / "curl").chmod(0o755)
+    script = shell_end.unless_python({"MIMIR_END": json.dumps(ending)})
+    env = {"PATH": str(tmp_path), "ID": "i 1", "KEY": "k"}
+    subprocess.run(["/bin/sh", "-c", script], env=env, cwd=tmp_path, check=False, timeout=LIMIT)
+    said = (tmp_path / "said").read_text().splitlines()
+    assert said[-1] == f"http://127.0.0.1/{evil}i 1"
+    assert json.loads(said[-2]) == {"a": evil, "of": "i 1"}
+    assert not (tmp_path / "x").exists()
 
 
 def test_without_a_key_of_its_own_it_just_ends(machine: Machine, store: Store) -> None:
@@ -289,9 +353,10 @@ def test_without_a_key_of_its_own_it_just_ends(machine: Machine, store: Store) -
 
 def test_what_a_service_takes(store: Store) -> None:
     spec = AttemptSpec(store.url, "run", 1, store.now() + 3600, {"LANG": "C"})
-    made = boot.of(store, spec, "https://s3/_keys/x?sig=y", {"url": "u"})
+    ending = {"method": "POST", "url": "u", "token": "T", "body": {}}
+    made = boot.of(store, spec, "https://s3/_keys/x?sig=y", ending)
     assert made.image == PUBLIC.name
-    assert len(made.command[-1]) < 1000
+    assert len(made.command[-1]) < boot.MOST_COMMAND
     assert "\n" not in made.command[-1]
     assert made.env["LANG"] == "C"
     assert made.env["MIMIR_KEYS_URL"] == "https://s3/_keys/x?sig=y"

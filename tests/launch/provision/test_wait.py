@@ -1,15 +1,19 @@
 """An attempt is raised before its machine is ordered, and watched until it begins."""
 
+import itertools
 import time
 
 import pytest
 
+from launch.contract import deadlines
+from launch.contract.cloud import State
 from launch.contract.errors import NoCapacity, NotGone, UnknownOutcome
 from launch.contract.provider import Caps
+from launch.provision import liveness
 from launch.provision import order as ordering
 from launch.provision import wait as attempts
 from launch.provision.order import Choice, Ordered
-from launch.provision.wait import await_beginning, retire
+from launch.provision.wait import await_beginning, end_machine, retire
 from mimir.errors import BadInput, Fenced, MimirError, StoreError
 from mimir.runs import layout, notes
 from mimir.runs.begin import raise_attempt
@@ -112,7 +116,7 @@ def test_claimed_but_busy_building(store: Store, fake: Fake, clock: Clock) -> No
     ordered = order(store, "run", fake, say)
     claim(store)
     assert wait(store, ordered, clock).kind == "running"
-    assert attempts.FIRST_HEARTBEAT <= clock.now - 1000 < attempts.FIRST_HEARTBEAT + 1
+    assert attempts.FIRST_HEARTBEAT <= clock.now - 1000 <= attempts.FIRST_HEARTBEAT + 1
 
 
 def test_ends_at_once(store: Store, fake: Fake, clock: Clock) -> None:
@@ -123,6 +127,17 @@ def test_ends_at_once(store: Store, fake: Fake, clock: Clock) -> None:
     seen = wait(store, ordered, clock)
     assert (seen.kind, seen.code, seen.lines) == ("ended", 78, ("one", "two"))
     assert "no GPU" in seen.sentence
+
+
+def test_a_machine_that_is_less_than_ordered_is_a_watchers_to_replace(
+    store: Store, fake: Fake, clock: Clock
+) -> None:
+    ordered = order(store, "run", fake, say)
+    fake.living = False
+    notes.record_outcome(store, "run", 1, Outcome(75, "a small disk", time.time(), 0, "host"))
+    seen = wait(store, ordered, clock)
+    assert (seen.kind, seen.code) == ("short", 75)
+    assert read_head(store, "run").state == "queued", "the run goes on"
 
 
 def test_a_crash_is_resumable(store: Store, fake: Fake, clock: Clock) -> None:
@@ -161,13 +176,94 @@ def test_no_sign(store: Store, fake: Fake, clock: Clock) -> None:
     fake.caps = Caps(paid=False)
     seen = wait(store, order(store, "run", fake, say), clock)
     assert (seen.kind, seen.code) == ("waiting", 75)
-    assert clock.now - 1000 > attempts.SUBMIT_WAITS
+    assert clock.now - 1000 > attempts.LOCAL_BEGINS
 
 
-def test_a_rented_machine_may_take_longer(store: Store, fake: Fake, clock: Clock) -> None:
-    seen = wait(store, order(store, "run", fake, say), clock)
-    assert (seen.kind, seen.code) == ("waiting", 0)
-    assert "paid for all the while; keep the run alive by `watch`" in seen.sentence
+def test_a_rented_machine_is_lost_after_as_long_as_for_watch(
+    store: Store, fake: Fake, clock: Clock
+) -> None:
+    said: list[str] = []
+    ordered = order(store, "run", fake, say)
+    seen = await_beginning(store, ordered, said.append, sleep=clock.sleep, clock=clock)
+    assert (seen.kind, seen.code, seen.lines) == ("lost", 75, ("what it printed",))
+    assert 0 <= clock.now - 1000 - deadlines.BEGIN_WITHIN <= 2
+    assert "gave no sign within 25 min" in seen.sentence
+    assert set(said) == {
+        "waiting for attempt 1 to begin: its machine is running, paid; without a sign it is ended "
+        "25 min after its order"
+    }
+    assert not fake.ended, "that is for who waits, or for a watcher"
+
+
+def test_the_time_is_counted_from_the_order(
+    store: Store, fake: Fake, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A laptop that was shut meanwhile counts no seconds of its own."""
+    ordered = order(store, "run", fake, say)
+    later = time.time() + deadlines.BEGIN_WITHIN + 1
+    monkeypatch.setattr(type(store), "now", lambda _: later)
+    assert wait(store, ordered, clock).kind == "lost"
+    assert clock.now == 1000
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (State.BROKEN, "its machine is broken (its service says OUT_OF_ORDER)"),
+        (State.SUSPENDED, "its machine was taken away (its service says OUT_OF_ORDER)"),
+    ],
+)
+def test_a_machine_that_breaks_while_it_comes_up(
+    state: State, words: str, store: Store, fake: Fake, clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    ordered = order(store, "run", fake, say)
+    monkeypatch.setattr(liveness, "state_of", lambda *_: (state, "OUT_OF_ORDER"))
+    seen = wait(store, ordered, clock)
+    assert seen.kind == "lost"
+    assert words in seen.sentence
+
+
+def test_the_service_is_not_asked_at_every_look(store: Store, fake: Fake, clock: Clock) -> None:
+    asked: list[float] = []
+    ordered = order(store, "run", fake, say)
+    fake.alive = lambda machine: not asked.append(clock.now)  # type: ignore[method-assign]
+    wait(store, ordered, clock)
+    gaps = [b - a for a, b in itertools.pairwise(asked)]
+    assert min(gaps) >= attempts.ASK_SERVICE
+
+
+def test_a_store_that_is_away_ends_no_machine(
+    store: Store, fake: Fake, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ordered = order(store, "run", fake, say)
+
+    def away(*_: object) -> None:
+        raise StoreError("it is away")
+
+    monkeypatch.setattr(attempts, "_seen", lambda *_, **__: away())
+    with pytest.raises(StoreError, match="it is away"):
+        wait(store, ordered, clock)
+    assert clock.now - 1000 > deadlines.BEGIN_WITHIN
+    assert not fake.ended
+
+
+def test_the_end_of_a_machine_is_seen_and_written(store: Store, fake: Fake) -> None:
+    ordered = order(store, "run", fake, say)
+    end_machine(store, ordered, "failure", "it gave no sign")
+    assert fake.ended == [ordered.machine]
+    gone = notes.read_gone(store, "run", 1)
+    assert (gone and gone.kind, gone and gone.why) == ("failure", "it gave no sign")
+
+
+def test_a_machine_that_cannot_be_ended_is_not_called_gone(store: Store, fake: Fake) -> None:
+    ordered = order(store, "run", fake, say)
+    fake.living = None
+    for paid in (True, False):
+        fake.caps = Caps(paid=paid, foreign=True)
+        with pytest.raises(NotGone):
+            end_machine(store, ordered, "failure", "it gave no sign")
+    assert notes.read_gone(store, "run", 1) is None
 
 
 def test_retire_ends_the_machine_and_writes_it_down(store: Store, fake: Fake) -> None:

@@ -12,6 +12,7 @@ from launch.contract.cloud import State
 from launch.contract.errors import (
     AuthFailed,
     BalanceEmpty,
+    Misconfigured,
     NoCapacity,
     ProviderError,
     Unclear,
@@ -876,3 +877,18 @@ def test_an_unknown_machine_is_nobodys_to_end(desk: Desk, kept: Kept) -> None:
     assert not closing.close(desk.store, "run", strange, over, registry.get)
     with pytest.raises(BadInput):
         registry.get("terminal")
+
+
+@pytest.mark.parametrize("error", [AuthFailed("the key is refused"), Misconfigured("no such CA")])
+def test_who_may_not_ask_after_a_machine_says_so(
+    desk: Desk, kept: Kept, error: ProviderError
+) -> None:
+    """A cron job that lost its key must not look healthy."""
+    kept.submit()
+    desk.work(1, 5)
+    assert kept.round().problem == ""
+    desk.cloud.get_fails = [error] * 9
+    seen, failed = rounds(kept.watcher, lambda: ["run"], desk.say)
+    assert failed == ["run"]
+    assert seen[0].sentence == "working"
+    assert f"can neither be seen nor ended from here: {error}" in desk.said[-1]

@@ -1,0 +1,72 @@
+"""Who enforces which limit of a machine: the machine itself, its service, or the user's computer.
+
+Said before an order, and as a table on each provider's page, both from the adapter's caps: a limit
+that only the limited machine enforces is none where that machine never starts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from launch.contract import deadlines
+from launch.contract.provider import Caps, Provider
+
+HEAD = ("limit", "the machine itself", "the service", "a computer of yours that is on")
+NOBODY = "no"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A limit, and what each of the three does at it; "" for nothing."""
+
+    what: str
+    machine: str
+    service: str
+    computer: str
+
+
+def limits(caps: Caps) -> tuple[Limit, ...]:
+    """The limits of a machine of such a provider that is somebody else's; () for one's own."""
+    if not caps.remote:
+        return ()
+    begin = f"{deadlines.BEGIN_WITHIN / 60:.0f} min"
+    overtime = f"{deadlines.WATCH_OVERTIME / 60:.0f} min"
+    waits = f"`submit` while it waits, else `watch`, {begin} after the order"
+    ends = "ends its work and itself" if caps.ends_itself else "ends its work; it is paid on"
+    made = [
+        Limit("the deadline, from --max-hours and --max-cost", ends, "", f"`watch`, at the latest "
+              f"{overtime} later" if caps.ends_itself else "`watch`"),
+        Limit("the end of the run", ends, "", "`watch`"),
+        Limit("a machine that never starts", "", "", waits),
+    ]  # fmt: skip
+    if caps.image:
+        alone = "ends itself, if the image has curl or GNU wget" if caps.ends_itself else ""
+        made.append(Limit("an image without Python 3.9", alone, "", waits))
+        unfit = "an image without torch, or with a Python before 3.11"
+        made.append(Limit(unfit, ends if caps.ends_itself else "", "", waits))
+    if caps.service_ends:
+        made.append(Limit(caps.service_ends, "", "ends or stops it", "`watch` goes on elsewhere"))
+    return tuple(made)
+
+
+def markdown(caps: Caps) -> str:
+    """The limits as a table for the provider's page."""
+    rows = [HEAD, ("---",) * len(HEAD)]
+    rows += [
+        (each.what, *(cell or NOBODY for cell in (each.machine, each.service, each.computer)))
+        for each in limits(caps)
+    ]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def lines(providers: Sequence[Provider]) -> list[str]:
+    """What to say of them before an order: a line for each limit, by whom it is enforced."""
+    said: list[str] = []
+    for provider in providers:
+        for each in limits(provider.caps):
+            who = [("the machine", each.machine), ("the service", each.service),
+                   ("a computer of yours that is on", each.computer)]  # fmt: skip
+            by = [f"{name} ({how})" for name, how in who if how]
+            only = "only by " if len(by) == 1 else "by "
+            name = f"{provider.name}: " if len(providers) > 1 else ""
+            said.append(f"{name}{each.what}: {only}{' and '.join(by)}")
+    return list(dict.fromkeys(said))

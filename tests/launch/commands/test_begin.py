@@ -1,0 +1,116 @@
+"""How submit and resume leave a machine that has given no sign of life yet."""
+
+import io
+import re
+
+import pytest
+
+from launch.commands.begin import Start
+from launch.contract.provider import Caps
+from launch.pricing.budget import Remaining
+from launch.provision import wait
+from launch.provision.choose import Found, Market
+from launch.provision.order import Choice
+from launch.provision.wait import Beginning
+from launch.ui import confirm
+from mimir.runs import notes
+from mimir.runs.order import Plan
+from mimir.runs.status import derive, read_head
+from mimir.runs.store import Store
+from tests.launch.conftest import Fake
+
+LOST = Beginning("lost", 75, "attempt 1 has not begun: it gave no sign within 25 min")
+
+
+def begun(store: Store, fake: Fake) -> int:
+    """The exit code of a `submit` to the fake."""
+    found = Found((Choice(fake),), (), Remaining(1.0, 1.0), Market())
+    start = Start(store, "run", Plan((fake.name,)), "", False, False)
+    return start.begin(derive(store, "run", store.now()), found)
+
+
+def ends_with(monkeypatch: pytest.MonkeyPatch, end: Beginning | BaseException) -> None:
+    def waited(*_: object) -> Beginning:
+        if isinstance(end, Beginning):
+            return end
+        raise end
+
+    monkeypatch.setattr(wait, "await_beginning", waited)
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, text: str, *, terminal: bool = True) -> None:
+    stdin = io.StringIO(text)
+    stdin.isatty = lambda: terminal  # type: ignore[method-assign]
+    monkeypatch.setattr("sys.stdin", stdin)
+
+
+def test_a_machine_without_a_sign_is_ended_and_the_run_lives(
+    store: Store, fake: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ends_with(monkeypatch, LOST)
+    assert begun(store, fake) == 75
+    said = "".join(capsys.readouterr())
+    assert "gave no sign within 25 min; its machine is ended, and seen to be gone" in said
+    assert "python -m launch resume run" in said
+    assert [each.id for each in fake.ended] == ["m1"]
+    gone = notes.read_gone(store, "run", 1)
+    assert gone is not None
+    assert gone.kind == "failure", "a watcher counts it, and orders the next"
+    assert read_head(store, "run").state == "queued"
+
+
+def test_one_that_cannot_be_ended_is_named(
+    store: Store, fake: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ends_with(monkeypatch, LOST)
+    fake.living = None
+    assert begun(store, fake) == 75
+    said = "".join(capsys.readouterr())
+    for words in (
+        "it cannot be reached", "is paid for as long as it is there",
+        "reap --provider fake --machine m1", "its machine may still be there",
+    ):  # fmt: skip
+        assert words in said
+    assert notes.read_gone(store, "run", 1) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "terminal", "ended"),
+    [("y\n", True, True), ("n\n", True, False), ("", True, False), ("y\n", False, False)],
+)
+def test_ctrl_c(
+    answer: str, terminal: bool, ended: bool, store: Store, fake: Fake,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    ends_with(monkeypatch, KeyboardInterrupt())
+    answers(monkeypatch, answer, terminal=terminal)
+    assert begun(store, fake) == 130
+    said = "".join(capsys.readouterr())
+    assert ("End the machine (fake m1)?" in said) is terminal
+    assert bool(fake.ended) is ended
+    assert (notes.read_gone(store, "run", 1) is not None) is ended
+    assert read_head(store, "run").state == ("stopped" if ended else "queued")
+    if not ended:
+        assert "is paid for as long as it is there" in said
+        assert "reap --provider fake --machine m1" in said
+
+
+def test_ctrl_c_asks_nothing_about_a_machine_of_this_computer(
+    store: Store, fake: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ends_with(monkeypatch, KeyboardInterrupt())
+    answers(monkeypatch, "y\n")
+    fake.caps = Caps(paid=False)
+    assert begun(store, fake) == 130
+    assert not fake.ended
+    assert re.search("stopped waiting; run run goes on by itself", capsys.readouterr().err)
+
+
+def test_a_second_ctrl_c_leaves_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, "")
+
+    def pressed() -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.stdin.readline", pressed)
+    assert confirm.end_or_leave("fake m1") is False
