@@ -173,7 +173,8 @@ def engine_of(preset: str, kernels: frozenset[str], data: "DeviceData", **change
     """An engine as a run has it, but for the widest batch, which stands in `CAPACITY`."""
 
     from mimir.config import load_preset
-    from mimir.training.engine import Engine, Machine
+    from mimir.training.engine import Engine
+    from mimir.training.machine import Machine
 
     config = load_preset(preset).with_settings({"epochs": 1, "graph_steps": GRAPH})
     machine = replace(Machine.choose(config), kernels=kernels, **changes)

@@ -132,11 +132,12 @@ def _on_paper(
     from mimir.submission import prepare
     from mimir.training import engine as engines
     from mimir.training import state as states
+    from mimir.training.machine import Machine
 
     job = prepare(preset, {"device": "cpu", "epochs": 1})
     peptides, cpu = load(job.data), torch.device("cpu")
     dtype = torch.float16 if capability < 80 else torch.bfloat16
-    machine = engines.Machine(cpu, dtype, compiled=True, fixed=True, fused=capability >= 80)
+    machine = Machine(cpu, dtype, compiled=True, fixed=True, fused=capability >= 80)
     padded = states.padded
     with (
         mock.patch.object(states, "padded", lambda size, device: padded(size, CUDA)),

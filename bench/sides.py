@@ -12,7 +12,7 @@ from mimir.data.pack import TRAIN, Peptides
 from mimir.model.batch import DeviceData
 from mimir.training.assemble import assemble
 from mimir.training.device import synchronize
-from mimir.training.engine import Machine
+from mimir.training.machine import Machine
 
 SIDES = ("ours", "eager", "compiled", "autocast", "base")
 

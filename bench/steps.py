@@ -19,7 +19,7 @@ from mimir.text import first_line, nearest
 if TYPE_CHECKING:  # help and refusals need no torch
     from bench.sides import Side
     from mimir.config import Config
-    from mimir.training.engine import Machine
+    from mimir.training.machine import Machine
 
 WARM_UP, GPU_WARM_UP, PLAIN_WARM_UP = 3, 64, 8
 """Steps before the first timed ones: lazily made buffers, compilation, capture of whole graphs. On
@@ -82,7 +82,7 @@ def main(
     from bench import sides as trainers
     from mimir.submission import prepare
     from mimir.training.device import usable
-    from mimir.training.engine import Machine
+    from mimir.training.machine import Machine
 
     wishes = {"device": device, "threads": threads}
     jobs = {name: prepare(name, wishes, data) for name in chosen}  # all are checked before any runs
@@ -129,7 +129,7 @@ def _preset(
     from bench import sides
     from bench.work import MatrixRates
     from mimir.data.pack import load
-    from mimir.training.engine import Machine
+    from mimir.training.machine import Machine
 
     machine = Machine.choose(config)
     peptides = load(packed)

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, replace
 
 from mimir.config import CHECKPOINT_COPIES, Config
 from mimir.errors import Corrupt, NotFound
+from mimir.runs import notes
+from mimir.runs.execution import Execution
 from mimir.runs.head import Head
 from mimir.runs.notes import newest_order, refused_before
 from mimir.runs.parts import read_metrics, read_parts
@@ -26,6 +28,9 @@ RECORD = "run.json"
 """The file by which a folder is known to be a run's."""
 MOST_LOG = 64 << 20
 """Characters of a log that are kept: a night of training has some two million."""
+
+NEWEST_ATTEMPTS = 50
+"""Attempts whose heartbeats are read for the report."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,8 @@ def collect(store: Store, record: RunRecord, begin: Begin, need: Need) -> Downlo
         from mimir.data.peptides import of_run
         from mimir.output.folder import Left, files_of
 
-        made = files_of(record, head, Left(content, samples, rows), of_run(store, record))
+        left = Left(content, samples, rows, _executions(store, head))
+        made = files_of(record, head, left, of_run(store, record))
         found = Download(True, head.step, made)
     files, warnings = dict(found.files), list(found.warnings)
     files["metrics.jsonl"] = "".join(json.dumps(row) + "\n" for row in rows).encode()
@@ -84,6 +90,16 @@ def collect(store: Store, record: RunRecord, begin: Begin, need: Need) -> Downlo
     body = {**asdict(record), "config_sha256": record.config_sha256}
     files[RECORD] = (visible(json.dumps(body, indent=2)) + "\n").encode()
     return replace(found, files=files, warnings=tuple(warnings))
+
+
+def _executions(store: Store, head: Head) -> dict[int, Execution]:
+    """How its attempts executed their steps, of those that told."""
+    found = {}
+    for attempt in dict(head.lineage[-NEWEST_ATTEMPTS:]):
+        beat = notes.unless_damaged(notes.read_heartbeat, store, head.run, attempt)
+        if beat is not None and beat.execution is not None:
+            found[attempt] = beat.execution
+    return found
 
 
 @dataclass(frozen=True)

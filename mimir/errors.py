@@ -12,12 +12,15 @@
     ├── Corrupt            75  bytes are not those that were committed: use an older copy
     ├── Fenced             76  a newer attempt owns the run: stop, do not restart
     ├── NonFinite          77  NaN or infinity in training: a person must look
+    ├── MachineUnfit       79  this machine is not what was forecast: go on on another
     └── Interrupted        75  asked to stop; the run goes on from its last checkpoint
 
 A message says what happened, what was expected, and what to do. The command line
 prints it as one sentence without a traceback and exits with `exit_code`.
 """
 
+HOST_UNFIT = 79
+"""Of the training process alone: the worker writes that its host fell short, and ends with 75."""
 DONE = 0
 INTERRUPTED = 75
 FENCED = 76
@@ -87,6 +90,12 @@ class NonFinite(MimirError):
     """Training produced NaN or infinity; nothing of it was committed."""
 
     exit_code = NON_FINITE
+
+
+class MachineUnfit(MimirError):
+    """The machine is too slow for what was ordered; the fault is its host's, not the run's."""
+
+    exit_code = HOST_UNFIT
 
 
 class Interrupted(MimirError):

@@ -11,7 +11,8 @@ from mimir.data.baselines import Baseline, Baselines
 from mimir.data.pack import KNOWN, TRAIN, VALIDATION
 from mimir.data.peptides import Peptides
 from mimir.model.batch import DeviceData
-from mimir.training.engine import Engine, Machine
+from mimir.training.engine import Engine
+from mimir.training.machine import Machine
 
 TARGETS = 3
 EXACT = Machine(torch.device("cpu"), torch.float32, compiled=False, fixed=False)

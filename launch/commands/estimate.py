@@ -42,8 +42,9 @@ def estimate(
         python -m launch estimate --preset large --rows 1003470
         python -m launch estimate --preset medium --gpu t4,l4 --json
     """
+    from launch.contract import image
     from launch.pricing import gpus
-    from launch.pricing.forecast import forecast
+    from launch.pricing.forecast import forecast, start_s
     from launch.providers.colab import sessions
     from launch.ui import offers as tables
 
@@ -53,11 +54,16 @@ def estimate(
     measured, said = step_times(work, store)
     notes += said
     names = wanted or (*sessions.COMMON, *(d for d in measured if d not in sessions.COMMON))
+    starts = image.wanted("")
+    notes += [starts.note] if starts.note else []
     prices, problems, said = _prices(names, work.upload_gb)
     notes += said
     lines = [
         tables.Line(what, prices.get(what.gpu))
-        for what in (forecast(work, name, measured) for name in names)
+        for what in (
+            forecast(work, name, measured, start_s=start_s(starts), compiled=starts.compiles)
+            for name in names
+        )
         if what is not None
     ]
     if json:

@@ -63,6 +63,7 @@ def offers(
         python -m launch offers --preset large --rows 1003470 --max-price 1.5
         python -m launch offers --gpu 4090,a100 --provider vastai --spot
     """
+    from launch.contract import image
     from launch.contract.offer import Hosts, Need
     from launch.pricing import gpus, market
     from launch.pricing.forecast import ROOM, need_gb
@@ -76,16 +77,17 @@ def offers(
     said_of_hosts = options.hosts_of(hosts, region, min_reliability, min_download, min_upload)
     chosen = Hosts(**said_of_hosts)  # type: ignore[arg-type]  # by name
     work, notes = training_of(preset, settings, data, rows)
+    starts = image.wanted("")
     need = Need(
         need_gb(work) / ROOM, wanted, max_price or float("inf"), spot, hosts=chosen,
-        upload_gb=work.upload_gb,
+        upload_gb=work.upload_gb, cuda=starts.cuda,
     )  # fmt: skip
     unchecked = market.check_regions(asked, chosen.regions)
-    notes += [unchecked] if unchecked else []
+    notes += [each for each in (starts.note, unchecked) if each]
     measured, said = step_times(work, store)
     notes += said
     found, problems = market.collect(asked, need)
-    ranked, left = market.judge(found, work, measured)
+    ranked, left = market.judge(found, work, measured, image=starts)
     listed, said = _catalogue(without_key, need)
     notes += said
     if not asked and not listed:

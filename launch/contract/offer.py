@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from launch.contract.image import PUBLIC
 from mimir.errors import BadInput
 from mimir.runs.hosts import Hosts
 from mimir.runs.order import Offer
@@ -16,6 +17,7 @@ class Need:
     gpus: names as launch/pricing/gpus.py writes them, () for any. spot: machines that may be taken
     away are welcome too. hours: how long it is wanted at least, where a service's machines
     have an end. hosts: whose machines. upload_gb: what it sends in an hour, where that costs.
+    cuda: least CUDA that a host's driver must know, as the image asks.
     """
 
     memory_gb: float = 0.0
@@ -26,6 +28,7 @@ class Need:
     hours: float = 0.0
     hosts: Hosts = field(default_factory=Hosts)
     upload_gb: float = 0.0
+    cuda: float = PUBLIC.cuda
 
     def __post_init__(self) -> None:
         if not (self.memory_gb >= 0 and self.max_price > 0 and self.hours >= 0):

@@ -28,7 +28,7 @@ REMEMBERED = 100
 _SIGNS = ("Signature", "Credential", "Token")
 """How the names of a signed link's secret parts end, with X-Amz- before them or not."""
 _PLAIN = ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
-_LINK = "MIMIR_KEYS_URL"
+_LINKS = ("MIMIR_KEYS_URL", "MIMIR_CODE_URL")
 
 _TOKENS = (
     re.compile(
@@ -88,7 +88,7 @@ class Secrets:
             *(
                 value
                 for name, value in env.items()
-                if name == _LINK or not (name.startswith("MIMIR_") or name in _PLAIN)
+                if name in _LINKS or not (name.startswith("MIMIR_") or name in _PLAIN)
             )
         )
 

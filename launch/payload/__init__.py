@@ -2,6 +2,8 @@
 
 container        what a machine starts: image, command, environment
 bootstrap        makes a worker of a third-party image; its text travels alone
+loader           fetches what a machine starts, by its digest; its text travels alone
+by_link          leaves that in the store, behind a signed link
 shell_end        ends a machine whose image cannot run Python
 cloud_init       the same for a virtual machine, as user data
 wheel            Mimir itself as a wheel

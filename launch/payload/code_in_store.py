@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from launch.contract import deadlines
 from launch.payload import wheel
 from mimir.runs import layout
 from mimir.runs.record import read_run
@@ -37,6 +38,18 @@ def of_run(store: Store, run: str) -> Stored:
         if key in store.list(key):
             return Stored(key, len(content), sha256)
         return store.put_content(key, path)
+
+
+def link(store: Store, stored: Stored) -> dict[str, str]:
+    """The variable by which a machine fetches the code with nothing but Python's own library.
+
+    A signed link, which is a secret; {} for a store that is a folder, where the machine reads it.
+    """
+    from mimir.runs.s3_store import S3Store  # imports boto3, a quarter of a second
+
+    if not isinstance(store, S3Store):
+        return {}
+    return {"MIMIR_CODE_URL": store.presign(stored.key, deadlines.KEYS_FETCHED_WITHIN)}
 
 
 def differs(store: Store, run: str) -> str:

@@ -3,8 +3,9 @@
     timeout … python3 launch/payload/bootstrap.py     becomes mimir.worker
     python3 mimir/worker/self_terminate.py               whatever became of it
 
-Both texts travel packed in variables, for Vast takes 4,096 characters of arguments in all. The
-command is the same for every run: what differs is in variables, none of which is a secret.
+Both texts travel packed in variables, for Vast takes 4,096 characters of arguments in all; where a
+service rents the machine out, by_link.py then leaves all of it in the store. The command is the
+same for every run: what differs is in variables, none of which is a secret for long.
 The worker's end is awaited with `wait`, because a shell that runs a command in its foreground
 does not hear the SIGTERM that asks for the last checkpoint.
 """
@@ -18,18 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from launch.contract import deadlines
+from launch.contract import image as images
 from launch.contract.cloud import ContainerSpec
 from launch.contract.provider import AttemptSpec
-from launch.payload import bootstrap, code_in_store, credentials, registry_login, shell_end, wheel
+from launch.payload import bootstrap, code_in_store, credentials, registry_login, shell_end
 from mimir.errors import BadInput
 from mimir.runs.store import Store
 from mimir.worker import self_terminate as ending_module
 
-PUBLIC_IMAGE = "pytorch/pytorch:2.9.1-cuda12.8-cudnn9-runtime"
-"""Of PyTorch's own images the one for most of the GPUs that are rented: torch's CUDA 12.8 builds
-from 2.8 to 2.10 have code for Volta (V100) up to Blackwell (B200, RTX 5090), before and after them
-either end is missing; CUDA 12 runs on drivers from 525. It has Python 3.11. Images are cached on
-hosts by tag, so it is a tag that stays. Chosen from PyTorch's release notes; not run on a GPU."""
+PUBLIC_IMAGE = images.PUBLIC.name
 PUBLIC_IMAGES = {
     PUBLIC_IMAGE: f"ghcr.io/{PUBLIC_IMAGE}", f"ghcr.io/{PUBLIC_IMAGE}": PUBLIC_IMAGE
 }  # fmt: skip
@@ -79,9 +77,10 @@ def of(
     env |= {
         "MIMIR_STORE": spec.store, "MIMIR_RUN": spec.run, "MIMIR_ATTEMPT": str(spec.attempt),
         "MIMIR_CODE": stored.key, "MIMIR_CODE_SHA256": stored.sha256,
-        "MIMIR_NEEDS": _json(wheel.NEEDS), "MIMIR_WORKER": _json(spec.worker_options()),
+        "MIMIR_WORKER": _json(spec.worker_options()), "MIMIR_COMPILER": "install",
         "MIMIR_BOOT": _packed(bootstrap.__file__), "MIMIR_ENDING": _packed(ending_module.__file__),
     }  # fmt: skip
+    env |= code_in_store.link(store, stored)
     region = getattr(store, "region", "")
     if region:
         env["AWS_DEFAULT_REGION"] = region
@@ -93,7 +92,7 @@ def of(
     seconds = max(1.0, until - store.now()) if spec.deadline else 0.0
     script = shell_end.unless_python(env) + _script(int(seconds))
     _check(script, env)
-    image = spec.image or default_image(environ)
+    image = images.wanted(spec.image, environ).name
     return ContainerSpec(
         image=image,
         command=("sh", "-c", script),
@@ -108,7 +107,7 @@ def of(
 
 def default_image(environ: Mapping[str, str] = os.environ) -> str:
     """The image of a rented machine where the user names none."""
-    return environ.get("MIMIR_IMAGE") or PUBLIC_IMAGE
+    return images.wanted("", environ).name
 
 
 def _script(most: int) -> str:

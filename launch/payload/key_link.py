@@ -20,11 +20,19 @@ LONGEST_LINK = 7 * 24 * 3600.0
 def hand_over(store: Store, run: str, attempt: int, keys: Credentials, seconds: float) -> str:
     """Put an attempt's keys into the store; a URL that gives them to anyone for `seconds`.
 
+    Raises as `leave`.
+    """
+    return leave(store, run, attempt, keys.text().encode(), seconds)
+
+
+def leave(store: Store, run: str, attempt: int, content: bytes, seconds: float) -> str:
+    """Put what an attempt's machine is to fetch into the store; a URL that gives it for `seconds`.
+
     The link is signed by this computer's keys, and ends with them if they end sooner.
 
     Raises:
         BadInput: the store is not in S3, or that life is not possible.
-        StoreError: the store does not take them.
+        StoreError: the store does not take it.
     """
     from mimir.runs.s3_store import S3Store  # imports boto3, a quarter of a second
 
@@ -33,12 +41,12 @@ def hand_over(store: Store, run: str, attempt: int, keys: Credentials, seconds: 
     if not 1 <= seconds <= LONGEST_LINK:
         raise BadInput(f"a link to keys cannot live for {seconds:g} s: 1 s to 7 days are possible")
     key = layout.handover_key(run, attempt, secrets.token_hex(16))
-    store.put(key, keys.text().encode())
+    store.put(key, content)
     return store.presign(key, seconds)
 
 
 def revoke(store: Store, run: str, attempt: int) -> None:
-    """Delete the keys that an attempt's machine has not fetched. Its link, if any, is dead then.
+    """Delete what an attempt's machine has not fetched. Its links, if any, are dead then.
 
     Raises:
         StoreError: the store does not say, or does not do it.

@@ -9,6 +9,7 @@ times make the same code the same digest wherever it is packed.
 import base64
 import hashlib
 import io
+import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,10 @@ NEEDS = {
 }
 """module -> requirement: what a worker imports beside torch. A test holds it to pyproject.toml;
 packaging is safetensors' own, which does not declare it."""
+PINS = Path(__file__).with_name("worker.txt")
+"""Versions of these and of all that they need, as they were tested: name==version, one a line."""
+NEEDED = "mimir/worker/needs.json"
+"""Where the wheel says what a worker imports, and in which versions."""
 _LEFT_OUT = {"__pycache__", "measurements"}
 """Folders: no code. A forecast is made on the laptop, and a new figure makes no new code."""
 _TIME = (1980, 1, 1, 0, 0, 0)
@@ -69,6 +74,13 @@ def _files() -> Iterator[tuple[str, bytes]]:
                 yield f"{name}/{place.as_posix()}", path.read_bytes()
     for path in sorted(PRESETS.glob("*.yaml")):
         yield f"mimir/jobs/{path.name}", path.read_bytes()
+    yield NEEDED, json.dumps({"needs": NEEDS, "pins": pins()}, indent=1).encode()
+
+
+def pins() -> dict[str, str]:
+    """The version of each package that a worker needs beside torch."""
+    lines = PINS.read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if "==" in line)
 
 
 def _metadata() -> str:

@@ -10,6 +10,7 @@ measured: expect a factor of two either way.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from launch.contract.image import Image
 from launch.pricing import gpus
 from launch.pricing.budget import HOUR
 from launch.pricing.gpus import Gpu
@@ -29,6 +30,12 @@ KERNELS, LAYER_KERNELS = 15, 42
 profiler counted 142 for three layers and 269 for six."""
 UNCOMPILED = 2.0
 """Times as many kernels without torch.compile."""
+FUSED_SINCE = (8, 0)
+"""Compute capability from which attention runs as one kernel of ours, where torch compiles
+(mimir/training/machine.py)."""
+UNFUSED_KERNELS, UNFUSED_PASSES = 10, 15
+"""What a layer's attention takes beside, where it does not: kernels, and times that all places of
+the batch are read or written (counted for the large preset: 240 MB in six layers)."""
 RUNTIME_GB = 2.0
 """CUDA's context, cuBLAS's workspaces, a validation's batch, and what the allocator wastes."""
 ROOM = 0.92
@@ -36,7 +43,8 @@ ROOM = 0.92
 START_UP = 8 * 60.0
 """Seconds from the order of a rented machine to its first step: boot and image 3 to 10 minutes,
 then compilation and capture about one."""
-
+COMPILER = 60.0
+"""Seconds more where a compiler has to be installed first: 70 MB of packages."""
 
 REPORTED_WITHIN = 4.0
 """A machine's own word for its speed counts within this factor of the roofline: default limits of
@@ -62,7 +70,8 @@ class Forecast:
     gpu: its name. step_s: s. source: "measured (…)", "model", or where what machines reported
     was cut "4 times the model (slower in run x)". steps and steps_per_epoch: of the run.
     validation_s: s of all validations. start_s: s before the first step. need_gb and
-    memory_gb: GPU memory that it needs and that there is.
+    memory_gb: GPU memory that it needs and that there is. measured: whether our own bench ran it
+    so on such a card; what machines reported may be a stranger's word.
     """
 
     gpu: str
@@ -74,6 +83,7 @@ class Forecast:
     start_s: float
     need_gb: float
     memory_gb: float
+    measured: bool = False
 
     @property
     def epoch_s(self) -> float:
@@ -102,6 +112,7 @@ def forecast(
     *,
     memory_gb: float = 0.0,
     start_s: float = START_UP,
+    compiled: bool = True,
 ) -> Forecast | None:
     """The forecast for a GPU by any of its names, or for a processor that was measured.
 
@@ -109,6 +120,7 @@ def forecast(
         measured: by canonical name, as launch/pricing/measured.py finds them.
         start_s: of a rented machine; a processor is held to be this computer's.
         memory_gb: what this machine's GPU has (default: the table's).
+        compiled: whether torch's compiler works there; what was measured, was measured with it.
 
     Returns:
         None if the GPU is not in the table and was not measured.
@@ -117,13 +129,20 @@ def forecast(
     gpu = gpus.get(gpus.canonical(name, memory_gb))
     if known is None and gpu is None:
         return None
+    benched = False
     if known is not None:
+        benched = not known.reported
         step_s, source = known.step_s, f"measured ({known.source})"
         if known.reported and gpu is not None:
             step_s, source = _believable(known, step_seconds(work, gpu))
+        if gpu is not None and not compiled and work.config.runtime.compile != "off":
+            step_s *= step_seconds(work, gpu, compiled=False) / step_seconds(work, gpu)
+            benched = False
+            source += ", without a compiler by the model"
     else:
         assert gpu is not None
-        step_s, source = step_seconds(work, gpu), "model"
+        step_s = step_seconds(work, gpu, compiled=compiled)
+        source = "model" if compiled else "model, without a compiler"
     return Forecast(
         gpu=gpu.name if gpu else name,
         step_s=step_s,
@@ -134,17 +153,20 @@ def forecast(
         start_s=start_s if gpu else 0.0,
         need_gb=need_gb(work) if gpu else 0.0,
         memory_gb=memory_gb or (gpu.memory_gb if gpu else float("inf")),
+        measured=benched,
     )
 
 
-def pessimistic(work: Workload, name: str, memory_gb: float, since: tuple[int, int]) -> Forecast:
+def pessimistic(work: Workload, name: str, memory_gb: float, image: Image) -> Forecast:
     """The forecast for a GPU that nothing is known of: as slow as the slowest card of the table.
 
-    name, memory_gb: as its service tells them. since: the oldest compute capability that counts.
+    name, memory_gb: as its service tells them. image: what runs there.
     """
-    cards = [gpu for gpu in gpus.TABLE if gpu.capability >= since]
-    slowest = max(cards, key=lambda gpu: step_seconds(work, gpu))
-    made = forecast(work, slowest.name, memory_gb=memory_gb)
+    cards = [gpu for gpu in gpus.TABLE if gpu.capability >= image.since]
+    slowest = max(cards, key=lambda gpu: step_seconds(work, gpu, compiled=image.compiles))
+    made = forecast(
+        work, slowest.name, memory_gb=memory_gb, start_s=start_s(image), compiled=image.compiles
+    )
     assert made is not None
     return replace(made, gpu=name, source=f"not in the table, taken as slow as {slowest.name}")
 
@@ -165,7 +187,12 @@ def _believable(known: Measured, model_s: float) -> tuple[float, str]:
     return known.step_s, f"measured ({known.source})"
 
 
-def step_seconds(work: Workload, gpu: Gpu) -> float:
+def start_s(image: Image) -> float:
+    """Seconds from the order of a machine with this image to its first step."""
+    return START_UP + COMPILER if image.installs else START_UP
+
+
+def step_seconds(work: Workload, gpu: Gpu, *, compiled: bool = True) -> float:
     """A roofline with its parts added up, not overlapped: a step on this GPU, in s.
 
     Operations over MATRIX of the peak, bytes over MEMORY of the memory's rate (Williams et al.
@@ -174,13 +201,18 @@ def step_seconds(work: Workload, gpu: Gpu) -> float:
     runtime, width = work.config.runtime, _width(work)
     peak = gpu.tensor if width == 2 else gpu.fp32
     slices = work.config.training.accumulate
-    kernels: float = KERNELS + LAYER_KERNELS * work.config.model.layers * slices
+    layers, traffic = work.config.model.layers * slices, work.traffic(width)
+    compiled = compiled and runtime.compile != "off"
+    kernels: float = KERNELS + LAYER_KERNELS * layers
+    if not compiled or gpu.capability < FUSED_SINCE:
+        kernels += UNFUSED_KERNELS * layers
+        traffic += UNFUSED_PASSES * layers * work.places * work.config.model.dim * width
     least = KERNEL_LAUNCH if runtime.graph_steps else EAGER_KERNEL
-    if runtime.compile == "off":
+    if not compiled:
         kernels *= UNCOMPILED
     return (
         work.flop / (peak * 1e12 * MATRIX)
-        + work.traffic(width) / (gpu.bandwidth * 1e9 * MEMORY)
+        + traffic / (gpu.bandwidth * 1e9 * MEMORY)
         + kernels * least
     )
 

@@ -145,10 +145,6 @@ TABLE: tuple[Gpu, ...] = (
     Gpu("B300", 270, 7700, 2250, 75, (10, 3), ("B300 SXM6 AC",)),
 )  # fmt: skip
 
-IMAGE_SINCE = (7, 0)
-"""The oldest compute capability that the public image (payload/container.py) can use. (Mimir's own
-image, with CUDA 13, begins at Turing, 7.5.)"""
-
 
 def canonical(service_name: str, memory_gb: float = 0.0) -> str:
     """The name that all of Mimir uses, e.g. of "NVIDIA GeForce RTX 4090": "RTX 4090".

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from launch.contract import regions
+from launch.contract.image import PUBLIC, Image
 from launch.contract.offer import Need, Offer
 from launch.pricing import gpus
 from launch.pricing.budget import HOUR
-from launch.pricing.forecast import Forecast, Measured, forecast, pessimistic
+from launch.pricing.forecast import Forecast, Measured, forecast, pessimistic, start_s
 from launch.pricing.workload import Workload
 from mimir.config import Config
 from mimir.errors import BadInput, MimirError, StoreError
@@ -147,7 +148,11 @@ def _some(known: Sequence[str]) -> str:
 
 
 def rank(
-    offers: Iterable[Offer], config: Config, steps: int, store: Store | None = None
+    offers: Iterable[Offer],
+    config: Config,
+    steps: int,
+    store: Store | None = None,
+    image: Image = PUBLIC,
 ) -> tuple[list[Ranked], list[LeftOut]]:
     """As `judge`, for so many more steps.
 
@@ -160,7 +165,7 @@ def rank(
         known = measured.find(config, store)
     except StoreError:
         known = measured.find(config)
-    return judge(offers, Workload.of_steps(config, steps), known)
+    return judge(offers, Workload.of_steps(config, steps), known, image=image)
 
 
 def judge(
@@ -168,7 +173,7 @@ def judge(
     work: Workload,
     measured: Mapping[str, Measured] | None = None,
     *,
-    since: tuple[int, int] = gpus.IMAGE_SINCE,
+    image: Image = PUBLIC,
 ) -> tuple[list[Ranked], list[LeftOut]]:
     """The offers by expected total cost, and those that cannot take the run.
 
@@ -179,16 +184,19 @@ def judge(
 
     Args:
         measured: step times by canonical name (launch/pricing/measured.py).
-        since: the oldest compute capability that what runs there can use.
+        image: what runs there; it decides which GPUs it can use, and how fast.
     """
     ranked: list[Ranked] = []
     left: list[LeftOut] = []
     # Without a model of the GPU nothing checks what machines reported of it: do not spend by that.
     safe = {n: one for n, one in (measured or {}).items() if not one.reported or gpus.get(n)}
     for offer in offers:
-        found = forecast(work, offer.gpu, safe, memory_gb=offer.memory_gb)
-        what = found or pessimistic(work, offer.gpu, offer.memory_gb, since)
-        why = _unfit(offer, what, since)
+        found = forecast(
+            work, offer.gpu, safe, memory_gb=offer.memory_gb, start_s=start_s(image),
+            compiled=image.compiles,
+        )  # fmt: skip
+        what = found or pessimistic(work, offer.gpu, offer.memory_gb, image)
+        why = _unfit(offer, what, image.since)
         if why:
             left.append(LeftOut(offer, why))
             continue

@@ -11,6 +11,7 @@ from launch.pricing.gpus import canonical
 from mimir.config import Config, load_preset
 from mimir.errors import BadInput, MimirError
 from mimir.runs import layout, notes
+from mimir.runs.execution import same_speed
 from mimir.runs.record import RunRecord, find_run
 from mimir.runs.status import SLOWEST, read_head
 from mimir.runs.store import Store
@@ -144,6 +145,8 @@ def _settled(store: Store, run: str, config: Config) -> Iterator[tuple[str, floa
     for attempt, began in head.lineage[-NEWEST_ATTEMPTS:]:
         pulse = notes.read_heartbeat(store, run, attempt)
         if pulse is None or not pulse.rate or pulse.rate < SLOWEST or not pulse.device:
+            continue
+        if not same_speed(pulse.execution, compiled=config.runtime.compile != "off"):
             continue
         if pulse.step - began >= SETTLED * config.training.log_every:
             yield canonical(pulse.device), pulse.rate, run

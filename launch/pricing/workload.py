@@ -111,6 +111,12 @@ class Workload:
             + 12.0 * size.layers * MAX_LENGTH * d * places
         )
 
+    @property
+    def places(self) -> int:
+        """Of one slice of a batch, empty ones included."""
+        training = self.config.training
+        return training.batch // training.accumulate * MAX_LENGTH
+
     def activations(self, width: int) -> float:
         """Bytes that the backward pass needs, for numbers of `width` bytes.
 
@@ -118,10 +124,9 @@ class Workload:
         arXiv:2205.05198, equation 1). Mimir packs most of its layers to N < B P rows, but keeps
         the residual stream in float32; the plain formula is kept as an upper bound.
         """
-        size, training = self.config.model, self.config.training
-        places = training.batch // training.accumulate * MAX_LENGTH
+        size = self.config.model
         per_place = 34 * size.dim + 5 * size.heads * MAX_LENGTH
-        return size.layers * places * per_place * width / 2
+        return size.layers * self.places * per_place * width / 2
 
     def traffic(self, width: int) -> float:
         """Bytes that a step moves to and from the GPU's memory.

@@ -21,10 +21,10 @@ from launch.contract.errors import (
     ProviderError,
     RateLimited,
     UnknownOutcome,
-)
+)  # fmt: skip
 from launch.contract.offer import Offer
 from launch.contract.provider import AttemptSpec, Check, Machine
-from launch.payload import container, credentials, key_link
+from launch.payload import by_link, container, credentials, key_link
 from launch.providers.machine_names import MachineNames, are_same
 from launch.providers.pulls import Pulls
 from mimir.errors import BadInput, MimirError, StoreError
@@ -104,27 +104,28 @@ class Rented:
                 f"{self.name} has a machine {name} that this store did not order: choose another "
                 "--name, or end it by `python -m launch reap`"
             )
-        link = key_link.hand_over(
-            store,
-            spec.run,
-            spec.attempt,
-            credentials.of_environment(spec.env),
-            deadlines.KEYS_FETCHED_WITHIN,
-        )
-        self._secrets.learn(link)
-        what = container.of(store, spec, link, self.cloud.ending())
-        if what.login is not None:
-            self._secrets.learn(what.login.password)
         try:
+            what = self._what(store, spec)
             number, price = self._create(spec, what, name)
         except UnknownOutcome:
             raise
         except BaseException:
-            # What went wrong decides what is done next; a key left over does not.
-            with contextlib.suppress(StoreError):
+            with contextlib.suppress(StoreError):  # what went wrong decides what is done next
                 key_link.revoke(store, spec.run, spec.attempt)
             raise
         return self._machine(spec, number, price, what.image)
+
+    def _what(self, store: Store, spec: AttemptSpec) -> ContainerSpec:
+        """What the machine starts; all that it needs lies in the store, behind signed links."""
+        keys, seconds = credentials.of_environment(spec.env), deadlines.KEYS_FETCHED_WITHIN
+        link = key_link.hand_over(store, spec.run, spec.attempt, keys, seconds)
+        self._secrets.learn(link)
+        whole = container.of(store, spec, link, self.cloud.ending())
+        if whole.login is not None:
+            self._secrets.learn(whole.login.password)
+        what = by_link.of(store, spec.run, spec.attempt, whole)
+        self._secrets.learn(by_link.link_in(what.env), whole.env.get("MIMIR_CODE_URL", ""))
+        return what
 
     def adopt(self, spec: AttemptSpec) -> Machine | None:
         """The attempt's machine if the service has it: its order was sent, its answer lost.

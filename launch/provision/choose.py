@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from launch.contract import image
 from launch.contract.errors import AuthFailed, NoCapacity, ProviderError
 from launch.contract.offer import Need
 from launch.contract.provider import Metered
@@ -18,7 +19,7 @@ from launch.provision.ledger import Ledger
 from launch.provision.order import Choice, Say
 from mimir.config import Config
 from mimir.errors import BAD_CONFIG, BadInput
-from mimir.runs.order import Plan
+from mimir.runs.order import Expected, Plan
 from mimir.runs.record import read_run
 from mimir.runs.status import Status
 from mimir.runs.store import Store
@@ -131,13 +132,14 @@ def ask(store: Store, plan: Plan, config: Config, steps: int) -> Market:
     from launch.pricing import forecast, market
     from launch.pricing.workload import Workload  # with numpy, which most commands do without
 
-    work = Workload.of_steps(config, steps)
+    work, starts = Workload.of_steps(config, steps), image.wanted(plan.image)
     need = Need(
         memory_gb=forecast.need_gb(work),
         gpus=plan.gpus,
         spot=plan.spot,
         hosts=plan.hosts,
         upload_gb=work.upload_gb,
+        cuda=starts.cuda,
     )
     sellers = [cloud.cloud for cloud in clouds]
     unchecked = market.check_regions(sellers, plan.hosts.regions)
@@ -149,10 +151,12 @@ def ask(store: Store, plan: Plan, config: Config, steps: int) -> Market:
     had = [o for o in had if not plan.gpus or o.gpu in plan.gpus]
     most = plan.limits.max_price or float("inf")
     dear = f"they cost more than ${most:g}/h"
-    ranked, left = market.rank((o for o in had if o.price <= most), config, steps, store)
+    affordable = (o for o in had if o.price <= most)
+    ranked, left = market.rank(affordable, config, steps, store, image=starts)
     left += [market.LeftOut(o, dear) for o in had if o.price > most]
     groups = market.grouped(left)
-    sentences = [problem.sentence for problem in problems] + ([unchecked] if unchecked else [])
+    sentences = [problem.sentence for problem in problems]
+    sentences += [each for each in (unchecked, starts.note) if each]
     sentences += [sentence for _, sentence in metered if sentence]
     sentences += [market.left_out(groups)] if groups else []
     keyless = [problem for problem in problems if problem.exit_code == BAD_CONFIG]
@@ -209,6 +213,7 @@ def within(plan: Plan, market: Market, status: Status | None, now: float) -> Fou
             by_name[r.offer.provider], r.offer,
             _deadline(left.hours_at(r.offer.price), now), round(r.hours, 3),
             promises.of(r.offer, market.disk_gb, market.upload_mbit),
+            Expected(r.forecast.step_s, r.forecast.measured),
         )
         for r in worth[:OFFERS_TRIED]
     ]  # fmt: skip

@@ -28,7 +28,7 @@ from mimir.runs import notes
 from mimir.runs.begin import end_attempt, raise_attempt
 from mimir.runs.collect import collect
 from mimir.runs.notes import Gone
-from mimir.runs.order import Order, Plan
+from mimir.runs.order import Expected, Order, Plan
 from mimir.runs.promised import Promised
 from mimir.runs.record import record_sha256
 from mimir.runs.status import head_or_remembered, read_head
@@ -51,7 +51,7 @@ class Ordered:
 class Choice:
     """A machine that may be ordered. deadline in unix s, 0 for none; estimate in hours.
 
-    promised: what its worker checks, None for nothing.
+    promised: what its worker checks, None for nothing. expected: what it compares its steps with.
     """
 
     provider: Provider
@@ -59,6 +59,7 @@ class Choice:
     deadline: float = 0.0
     estimate_hours: float | None = None
     promised: Promised | None = None
+    expected: Expected | None = None
 
 
 def order(
@@ -98,7 +99,7 @@ def order(
         intent = Order(
             choice.provider.name, plan, clock(), choice.offer, choice.deadline,
             choice.estimate_hours, since, max(looked, before), refused,
-            f"{platform.node()}:{os.getpid()}", promised=choice.promised,
+            f"{platform.node()}:{os.getpid()}", promised=choice.promised, expected=choice.expected,
         )  # fmt: skip
         # Only over the attempt just refused: a person may have begun another one meanwhile.
         known = raise_attempt(store, run, intent, after=known, clock=clock)

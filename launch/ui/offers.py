@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from launch.contract import image
 from launch.pricing import gpus
 from launch.pricing.catalogue import Price
 from launch.pricing.forecast import Forecast, forecast, need_gb, step_seconds
@@ -121,7 +122,7 @@ def estimate_text(work: Workload, lines: Sequence[Line]) -> str:
             f"${line.cost:.2f}" if line.cost is not None else "", what.source,
         ))  # fmt: skip
     words = [_title(work), table(rows)]
-    if any(line.what.source == "model" for line in lines):
+    if any(line.what.source.startswith("model") for line in lines):
         words.append(_of_the_model(work, lines))
     return "\n".join(words)
 
@@ -145,7 +146,7 @@ def _named(what: Forecast) -> str:
     if not what.fits:
         return f"{what.gpu} (too small: {what.need_gb:.1f} GB needed)"
     gpu = gpus.get(what.gpu)
-    old = gpu is not None and gpu.capability < gpus.IMAGE_SINCE
+    old = gpu is not None and gpu.capability < image.wanted("").since
     return f"{what.gpu} (too old for the image)" if old else what.gpu
 
 

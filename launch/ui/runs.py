@@ -54,6 +54,7 @@ def status_text(
         held_out = status_words(status.held_out())
         loss = f"{status.loss:.4f}" if status.loss is not None else "none yet"
         lines.append(f"  loss         {loss}{held_out}")
+    lines += [f"  steps        {status.execution.words}"] if status.execution else []
     if status.kept:
         steps = ", ".join(
             f"{kept.step}" + (" (best)" if kept.key == status.best else "") for kept in status.kept

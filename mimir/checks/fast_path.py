@@ -76,13 +76,19 @@ def _settled(fast: Engine, say: Callable[[str], None]) -> Engine:
         return fast
     for what, slower in _slower(fast):
         say(f"{what} {reason} on this machine; going on without it")
-        fast = slower()
+        fast = _because(slower(), f"{what} {reason}")
         found, failure = _tried(fast, before, steps)
         reason = failure or _difference(before, found, wanted)
         if not reason:
             return fast
     say(f"a captured graph {reason} on this machine; going on step by step, which is slow")
-    return eager
+    return _because(eager, f"a captured graph {reason}")
+
+
+def _because(slower: Engine, why: str) -> Engine:
+    """The engine, which tells from now on why it is not a faster one."""
+    slower.machine = replace(slower.machine, why=why)
+    return slower
 
 
 def _slower(fast: Engine) -> Iterator[tuple[str, Callable[[], Engine]]]:

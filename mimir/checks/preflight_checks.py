@@ -103,7 +103,7 @@ class PreflightChecks:
         self.engine = parity_checked(self.engine, slower.append)
         machine = self.engine.machine
         size = sum(span.stop - span.start for span in self.engine.state.spans)
-        kind = str(machine.dtype).removeprefix("torch.")
+        execution = self.engine.execution
         if machine.device.type == "cuda":
             name = shown = torch.cuda.get_device_name(machine.device)
         else:
@@ -111,13 +111,15 @@ class PreflightChecks:
             if config.runtime.device == "auto":
                 shown = "there is no GPU: training would run on the CPU"
         self.figures.update(
-            device=name, precision=kind, compiled=machine.compiled, parameters=size,
+            device=name, precision=execution.precision, compiled=machine.compiled,
+            fused=machine.fused, graph_steps=execution.graph_steps, parameters=size,
             threads=torch.get_num_threads(),
         )  # fmt: skip
-        compiled = ", compiled" if machine.compiled else ""
-        seen = f"{shown} ({size / 1e6:.2f}M parameters in {kind}{compiled})"
+        seen = f"{shown} ({size / 1e6:.2f}M parameters; {execution.words})"
         if slower:
             raise Doubt(f"{seen}; {slower[0]}")
+        if execution.why:
+            raise Doubt(f"{seen}; slower than forecasts count on")
         return seen
 
     def loop(self) -> str:

@@ -8,12 +8,13 @@ loss.png            the curve
 report.html         all of it at a glance, in one file
 tensorboard/        the same metrics as an event file
 
-Configuration and data are those that were submitted. Of what the machine wrote, only numbers and
-peptides come in.
+Configuration and data are those that were submitted. Of what the machine wrote, only numbers,
+peptides and bounded words on how it executed its steps come in.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from mimir import __version__
@@ -21,6 +22,7 @@ from mimir.config import Config
 from mimir.data.pack import Peptides
 from mimir.output import events, model_object, plot, report, vocabulary
 from mimir.output.quality import Quality, known_in
+from mimir.runs.execution import Execution
 from mimir.runs.head import Head
 from mimir.runs.record import RunRecord
 
@@ -33,12 +35,13 @@ class Left:
     """What a machine left of a run, checked.
 
     content: the object with the weights. samples: those that `model_object.samples_in` found in it.
-    rows: metrics, as `read_metrics` gives them.
+    rows: metrics, as `read_metrics` gives them. executions: by attempt, of those that told.
     """
 
     content: bytes
     samples: list[str]
     rows: list[dict[str, Any]]
+    executions: Mapping[int, Execution] = field(default_factory=dict)
 
 
 def files_of(record: RunRecord, head: Head, left: Left, peptides: Peptides) -> dict[str, bytes]:
@@ -63,7 +66,9 @@ def files_of(record: RunRecord, head: Head, left: Left, peptides: Peptides) -> d
             f">{record.name}_{n}\n{sample}\n" for n, sample in enumerate(samples, 1)
         ).encode(),
         "loss.png": curve,
-        "report.html": report.page(record, head, rows, peptides, samples, quality, curve),
+        "report.html": report.page(
+            record, head, rows, peptides, samples, quality, curve, left.executions
+        ),
         # A fixed name, so that a second pull replaces it: TensorBoard adds up a folder's files.
         f"tensorboard/events.out.tfevents.{int(record.created)}.{record.name}":
             events.event_file(rows),

@@ -1,13 +1,14 @@
 """Writes the report: one HTML file that can be attached to a paper or a message."""
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mimir import __version__
 from mimir.data.pack import Peptides
 from mimir.output.quality import Quality
 from mimir.runs import figures
+from mimir.runs.execution import Execution
 from mimir.runs.head import Head
 from mimir.runs.record import RunRecord
 from mimir.text import as_html
@@ -34,8 +35,12 @@ def page(
     samples: list[str],
     quality: Quality,
     curve: bytes,
+    executions: Mapping[int, Execution],
 ) -> bytes:
-    """The report of a finished run, self-contained, as UTF-8."""
+    """The report of a finished run, self-contained, as UTF-8.
+
+    executions: how attempts executed their steps, of those that told.
+    """
     last: dict[str, Any] = next(
         (row for row in reversed(rows) if row.get(figures.RANKING) is not None), {}
     )
@@ -58,6 +63,10 @@ def page(
         if isinstance(body, dict)
         for key, value in body.items()
     ]
+    attempts = [
+        (attempt, step, executions[attempt].words if attempt in executions else "–")
+        for attempt, step in head.lineage
+    ]
     picture = base64.b64encode(curve).decode()
     body = f"""<h1>{as_html(record.name)}</h1>
 <p>Preset {as_html(record.preset)}, {len(peptides):,} peptides, {len(peptides.vocabulary)}
@@ -72,7 +81,7 @@ composition entropy is what an honest model reaches; far below it would mean a l
 training data ({len(samples)} drawn).</p>
 <pre>{as_html(chr(10).join(samples[:20]))}</pre>
 <h2>Attempts</h2>
-{_table(("attempt", "went on from step"), head.lineage)}
+{_table(("attempt", "went on from step", "steps were executed"), attempts)}
 <h2>Settings</h2>
 {_table(("setting", "value"), settings)}
 <h2>Provenance</h2>

@@ -26,6 +26,8 @@
     owner                         the store's id, which its rented machines bear in their names
     machine                       machine.json: what the attempt runs on, its region and price
     notes, parts, status          what a run tells about itself while it runs
+    execution                     how an attempt executes its steps, and why no faster way
+    content                       content of any size, in parts
     figures                       the held-out figures: what each is called where it is shown
 
 Nothing here imports torch, a provider or the launcher.

@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypeVar
 
 from mimir.errors import BadInput, Corrupt, StoreError
 from mimir.runs import codec, layout
+from mimir.runs.execution import Execution
 from mimir.runs.head import ENDED, Head, find_head
 from mimir.runs.machine import Machine
 from mimir.runs.order import Order
@@ -47,6 +48,7 @@ class Heartbeat:
 
     device: the GPU's or the processor's name; rates of past runs forecast those to come.
     val: the ranking figure; figures: the others that `status` shows, not stored if there are none.
+    execution: how its steps are executed, once that is settled.
     """
 
     time: AnyTime
@@ -61,6 +63,7 @@ class Heartbeat:
     interval_s: Seconds = 15.0
     device: str = ""
     figures: dict[str, Measure] = field(default_factory=dict)
+    execution: Execution | None = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,8 @@ def write_heartbeat(store: Store, run: str, attempt: int, heartbeat: Heartbeat) 
     body = asdict(heartbeat)
     if not heartbeat.figures:
         del body["figures"]
+    if heartbeat.execution is None:
+        del body["execution"]
     store.put(layout.heartbeat_key(run, attempt), _encoded(body))
 
 

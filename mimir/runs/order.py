@@ -133,6 +133,17 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Expected:
+    """What the forecast counted on. step_s: seconds of a step there.
+
+    measured: on a card of that kind, by Mimir's own bench; else it is a model's, or reported.
+    """
+
+    step_s: Annotated[float, Between(1e-9, 1e6)]
+    measured: bool = False
+
+
+@dataclass(frozen=True)
 class Order:
     """One machine for one attempt. time and deadline in unix s by the store's clock.
 
@@ -142,7 +153,8 @@ class Order:
     attempt there was no request to stop when HEAD had gone past it, so that none can be there.
     refused: (first, last) of older attempts that never had a machine. by: who ordered it, for
     people. step, kept and lineage: what HEAD named when the order was written. promised: what the
-    worker checks before data moves, None where nothing was promised.
+    worker checks before data moves, expected: with what it compares its steps before it trains;
+    None where nothing was.
     """
 
     provider: str
@@ -159,6 +171,7 @@ class Order:
     kept: Checkpoints = ()
     lineage: tuple[tuple[Number, Step], ...] = ()
     promised: Promised | None = None
+    expected: Expected | None = None
 
     @property
     def attended(self) -> bool:
@@ -179,6 +192,7 @@ class Order:
             "by": self.by, "step": self.step, "kept": [asdict(each) for each in self.kept],
             "lineage": [list(each) for each in self.lineage],
             "promised": asdict(self.promised) if self.promised else None,
+            "expected": asdict(self.expected) if self.expected else None,
         }  # fmt: skip
 
     @classmethod

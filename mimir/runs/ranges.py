@@ -44,6 +44,17 @@ class OneOf:
 
 
 @dataclass(frozen=True)
+class Characters:
+    """A text of so many characters or fewer."""
+
+    most: int
+
+    def wrong(self, value: str) -> str:
+        """What the value must be, "" if it is."""
+        return "" if len(value) <= self.most else f"a text of at most {self.most} characters"
+
+
+@dataclass(frozen=True)
 class AtMost:
     """A list of so many values or fewer."""
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from mimir.errors import BAD_CONFIG, NON_FINITE, sentence
 from mimir.runs import final, layout, notes, orders
+from mimir.runs.execution import Execution
 from mimir.runs.figures import RANKING, from_heartbeat
 from mimir.runs.head import ENDED, Head, Kept, find_head
 from mimir.runs.machine import Machine
@@ -66,7 +67,8 @@ class Status:
     HEAD says. silent_s: seconds since the last sign of a running attempt, None if it has given
     none; beat: another one for each sign, "" without one. at: when it was asked for, in unix s by
     the store's clock, as created is. val: the held-out figure that ranks checkpoints; figures: the
-    others that a status shows. damage: what is wrong with what the run's machines wrote, which
+    others that a status shows. execution: how the newest attempt that gave a sign executes its
+    steps, None if it did not say. damage: what is wrong with what the run's machines wrote, which
     counts as not written then; "" if nothing is.
     """
 
@@ -91,6 +93,7 @@ class Status:
     best: str | None
     created: float
     figures: dict[str, float] = field(default_factory=dict)
+    execution: Execution | None = None
     damage: str = ""
     warning: str = ""
     sealed: bool = False
@@ -223,6 +226,7 @@ def derive(store: Store, run: str, now: float) -> Status:
         best=head.best,
         created=record.created,
         figures=from_heartbeat(latest.figures) if latest else {},
+        execution=latest.execution if latest else None,
         damage="; ".join([*unread, *(each.damage for each in attempts if each.damage)]),
         warning=_warning(written, sealed, order),
         sealed=sealed is not None,

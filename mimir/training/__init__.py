@@ -11,5 +11,9 @@ validation   held-out figures of the EMA weights, on fixed masks
 figures      computes the held-out figures that mimir.runs.figures lists
 checkpoint   the training state as safetensors bytes, and back
 committer    uploads and commits checkpoints in a thread
-device       which device, precision and compilation this machine gets
+machine      which device, precision and compilation a training gets, and why no faster one
+device       whether a GPU is here that torch can use
+driver       what NVIDIA's driver itself says
+compiler     whether torch's compiler works here
+trial_kernel  the smallest kernel, by which that is tried
 """

@@ -10,19 +10,29 @@ from mimir.data.peptides import of_run
 from mimir.model.batch import DeviceData
 from mimir.runs.record import RunRecord
 from mimir.runs.store import Store
-from mimir.training.engine import Engine, Machine
+from mimir.training.engine import Engine
+from mimir.training.machine import Machine
 
 
-def build(store: Store, record: RunRecord, config: Config) -> tuple[Engine, Peptides]:
-    """The engine at step 0, with the run's data resident on the device."""
+def build(
+    store: Store, record: RunRecord, config: Config, machine: Machine | None = None
+) -> tuple[Engine, Peptides]:
+    """The engine at step 0, with the run's data resident on the device.
+
+    machine: where to compute (default: the best device that is here).
+    """
     peptides = of_run(store, record)
-    return assemble(config, peptides), peptides
+    return on_machine(config, peptides, machine or Machine.choose(config)), peptides
 
 
 def assemble(config: Config, peptides: Peptides) -> Engine:
     """An engine at step 0 on the best device of this machine, which is set up for it."""
+    return on_machine(config, peptides, Machine.choose(config))
+
+
+def on_machine(config: Config, peptides: Peptides, machine: Machine) -> Engine:
+    """As `assemble`, on a machine that is chosen already."""
     torch.set_num_threads(config.runtime.threads or os.cpu_count() or 1)
-    machine = Machine.choose(config)
     if machine.device.type == "cuda":
         # Without it, cuBLAS may add in another order each time.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -39,11 +49,10 @@ def describe(engine: Engine, peptides: Peptides) -> str:
         device = torch.cuda.get_device_name(machine.device)
     elif config.runtime.device == "auto":
         device = "the CPU (no GPU is visible)"
-    own = f" with our kernels {', '.join(sorted(machine.kernels))}" if machine.kernels else ""
     return (
-        f"preset {config.preset}: {size / 1e6:.2f}M parameters on {device} in "
-        f"{str(machine.dtype).removeprefix('torch.')}{own}; {len(engine.data):,} training "
-        f"peptides, {len(peptides.vocabulary)} targets; {_mix(engine)}; step {engine.step:,} of "
+        f"preset {config.preset}: {size / 1e6:.2f}M parameters on {device}: "
+        f"{engine.execution.words}; {len(engine.data):,} training peptides, "
+        f"{len(peptides.vocabulary)} targets; {_mix(engine)}; step {engine.step:,} of "
         f"{engine.total:,}"
     )
 

@@ -1,48 +1,61 @@
-"""Finds out whether a GPU and torch's compiler can be used here, and if not, why.
+"""Finds out whether a GPU can be used here, and if not, why.
 
-torch answers `is_available() == False` both where there is no GPU and where the driver is
-older than the CUDA that torch was built with; only a warning tells the two apart. The first
-is a reason to train on the CPU, the second is one to mend: nobody rents a GPU for its CPU.
+torch answers `is_available() == False` both where there is no GPU and where one is there and
+fails; only a warning, or the driver itself, tells the two apart. The first is a reason to train
+on the CPU, the second is one to mend: nobody rents a GPU for its CPU.
 """
 
 import importlib.util
-import os
 import platform
 import re
-import shutil
 import warnings
 from pathlib import Path
 
 import torch
 
 from mimir.errors import BadInput
+from mimir.text import first_line
+from mimir.training import driver
+
+NO_DRIVER = re.compile(r"Found no NVIDIA driver|CUDA driver is a stub library")
+"""torch's warnings that mean that there is no GPU (c10/cuda/CUDAFunctions.cpp)."""
+INITIALISATION = re.compile(r"CUDA initialization: (.*?)(?: \(Triggered internally.*)?$", re.DOTALL)
+OTHERWISE = "mend the driver or take another machine, or train on the CPU by --device cpu"
 
 
 def usable() -> bool:
-    """Whether training can use a GPU.
+    """Whether training can use a GPU; False if there is none.
 
     Raises:
-        BadInput: a driver is there that is too old for this torch.
+        BadInput: there is one, and it fails, or this torch has no code for it or its driver.
+        torch.OutOfMemoryError: it is full.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = torch.cuda.is_available()
     if found:
+        _refuse_unknown_capability()
+        _refuse_failing()
         return True
     for warning in caught:
         _refuse_old_driver(str(warning.message))
+        _refuse_warned(str(warning.message))
+    why = driver.failure()
+    if why:
+        raise _unusable(why)
     return False
 
 
-def compiler(device: str) -> str:
-    """What torch.compile would build its code with on "cuda" or "cpu"; "" if it is not here.
+def why_cpu() -> str:
+    """Why there is no GPU for training where `usable` says that there is none; "" if unknown."""
+    built = torch.version.cuda is not None
+    return "" if built or not Path("/dev/nvidia0").exists() else "this torch has no code for GPUs"
 
-    Triton compiles a launcher in C for each kernel, and the CPU's kernels are C++.
-    """
-    variable, programs = ("CC", ("gcc", "clang")) if device == "cuda" else ("CXX", ("g++",))
-    given = os.environ.get(variable)
-    found = (shutil.which(name) for name in ((given,) if given else programs))
-    return next(filter(None, found), "")
+
+def first_use() -> None:
+    """Initialise CUDA, and compute one number on the GPU: what is broken may show only then."""
+    torch.cuda.init()
+    torch.ones(1, device="cuda").add_(1).cpu()
 
 
 def triton() -> bool:
@@ -74,6 +87,51 @@ def processor() -> str:
     except OSError:
         pass  # not Linux
     return platform.processor() or platform.machine()
+
+
+def _refuse_unknown_capability() -> None:
+    """Refuse a GPU that none of torch's code runs on.
+
+    Code for 8.6 runs on 8.6 to 8.9; PTX, which the driver compiles, on its capability and later.
+    """
+    try:
+        major, minor = torch.cuda.get_device_capability()
+        known = torch.cuda.get_arch_list()
+    except RuntimeError as error:
+        raise _unusable(first_line(error)) from None
+    codes = [re.fullmatch(r"(sm|compute)_(\d+)(\d)[a-z]?", each) for each in known]
+    fits = [
+        (int(code[2]), int(code[3])) <= (major, minor)
+        and (code[1] == "compute" or int(code[2]) == major)
+        for code in codes
+        if code
+    ]
+    if fits and not any(fits):
+        raise BadInput(
+            f"this PyTorch has no code for a GPU of compute capability {major}.{minor} "
+            f"({torch.cuda.get_device_name()}), only for {', '.join(known)}; use an image with "
+            "another PyTorch or another GPU, or train on the CPU by --device cpu"
+        )
+
+
+def _refuse_failing() -> None:
+    try:
+        first_use()
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise _unusable(first_line(error)) from None
+
+
+def _refuse_warned(text: str) -> None:
+    """Refuse what torch warns of, unless it says that there is no driver."""
+    match = INITIALISATION.search(text)
+    if match is not None and not NO_DRIVER.search(text):
+        raise _unusable(" ".join(match[1].split()))
+
+
+def _unusable(why: str) -> BadInput:
+    return BadInput(f"the GPU of this machine cannot be used: {why}; {OTHERWISE}")
 
 
 def _refuse_old_driver(text: str) -> None:

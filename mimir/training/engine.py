@@ -29,15 +29,14 @@ from mimir.model.batch import (
 from mimir.model.denoiser import Denoiser, initialise
 from mimir.model.explicit import Explicit
 from mimir.model.objective import mean_bound
-from mimir.training import device as gpu
+from mimir.runs.execution import Execution
 from mimir.training import own_kernels, update
+from mimir.training.machine import Machine
 from mimir.training.order import Order
 from mimir.training.state import TrainingState
 
 WARM_UP = 3
 """Steps at least before a capture: the libraries make their workspaces in the first ones."""
-WIDEST_HEAD = 128
-"""Width of a head that `mimir.model.kernels` was written for; a wider tile would spill."""
 PLANNED = 64
 """Steps planned at once on a CPU: small operations then cost a few microseconds a step."""
 
@@ -52,53 +51,6 @@ class Work:
     """One for each slice."""
     residues: Tensor
     """0-d: the step's."""
-
-
-@dataclass(frozen=True)
-class Machine:
-    """The device and what it is good at."""
-
-    device: torch.device
-    dtype: torch.dtype
-    compiled: bool
-    fixed: bool
-    """Shapes do not depend on the data, which graphs need and a GPU fills at no cost."""
-    fused: bool = False
-    """Attention by `mimir.model.kernels`."""
-    kernels: frozenset[str] = frozenset()
-    """Names in `config.KERNELS`; any but `update` make the pass that of `mimir.model.explicit`."""
-
-    @staticmethod
-    def choose(config: Config) -> "Machine":
-        """Resolve the `auto` settings of a configuration here.
-
-        Raises:
-            BadInput: a setting asks for what this machine has not.
-        """
-        wish = config.runtime
-        cuda = wish.device != "cpu" and gpu.usable()
-        if wish.device == "cuda" and not cuda:
-            raise BadInput("device is 'cuda', but no GPU is visible here; use --device cpu or auto")
-        if wish.precision != "auto":
-            name = wish.precision
-        elif cuda:
-            name = "bf16" if torch.cuda.get_device_capability()[0] >= 8 else "fp16"
-        else:
-            name = "fp32"
-        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[name]
-        compiled = wish.compile == "on" or (wish.compile == "auto" and cuda)
-        if compiled and not gpu.compiler("cuda" if cuda else "cpu"):
-            if wish.compile == "on":
-                raise BadInput(
-                    f"compile is 'on', but there is no {'C' if cuda else 'C++'} compiler here; "
-                    "install gcc and g++, or use --compile auto"
-                )
-            compiled = False
-        narrow = config.model.dim // config.model.heads <= WIDEST_HEAD
-        fused = cuda and compiled and narrow and gpu.triton()
-        device = torch.device("cuda" if cuda else "cpu")
-        kernels = own_kernels.chosen(config, dtype, fused)
-        return Machine(device, dtype, compiled, fixed=cuda, fused=fused, kernels=kernels)
 
 
 class Engine:
@@ -163,6 +115,11 @@ class Engine:
         # The loss scale of the pass that is written out: only float16 needs one.
         half = machine.dtype == torch.float16
         self._scale = self.state.scale if half else torch.ones((), device=device)
+
+    @property
+    def execution(self) -> Execution:
+        """How its steps are executed."""
+        return self.machine.execution(self.config.runtime.graph_steps)
 
     def resume(self, tensors: dict[str, Tensor]) -> None:
         """Go on from a checkpoint's tensors."""

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from mimir.errors import Interrupted, NonFinite, StoreError
+from mimir.runs.execution import Execution
 from mimir.runs.figures import RANKING
 from mimir.training import checkpoint
 from mimir.training import device as gpu
@@ -39,6 +40,7 @@ class ProgressSnapshot:
     device: str = ""
     figures: dict[str, float | None] = field(default_factory=dict)
     """Of the last validation."""
+    execution: Execution | None = None
 
 
 class Loop:
@@ -72,7 +74,7 @@ class Loop:
     ) -> None:
         self.engine, self.validation, self.committer = engine, validation, committer
         self.record, self.progress = record, progress
-        progress.device = gpu.name(engine.machine.device)
+        progress.device, progress.execution = gpu.name(engine.machine.device), engine.execution
         self._emit, self._say, self._stop = emit, say, stop
         self._samples, self._clock = samples, clock
         self._every = engine.config.training.eval_every or engine.steps_per_epoch
@@ -179,6 +181,7 @@ class Loop:
             "lr": float(state.rate),
             "steps_per_s": round(rate, 3),
             "tokens_per_s": round(progress.tokens_per_s, 1),
+            **self.engine.execution.as_row(),
             "time": round(time.time(), 3),
         })  # fmt: skip
         self._show()

@@ -13,20 +13,23 @@ from types import FrameType
 
 import torch
 
-from mimir.checks import dry_run
+from mimir.checks import dry_run, pace
 from mimir.checks.fast_path import parity_checked
 from mimir.config import Config
 from mimir.errors import DONE, INTERRUPTED, Interrupted, MimirError, NonFinite, StoreError
 from mimir.output import export
+from mimir.runs import notes
 from mimir.runs.commit import Attempt
 from mimir.runs.record import read_run
 from mimir.runs.store import Store, open_store
 from mimir.text import first_line
 from mimir.training import checkpoint
+from mimir.training import device as gpu
 from mimir.training.assemble import build, describe
 from mimir.training.committer import STORE_TIMEOUT as COMMIT_TIMEOUT
 from mimir.training.committer import Committer
 from mimir.training.loop import Loop, ProgressSnapshot, first_record
+from mimir.training.machine import Machine
 from mimir.training.validation import Validation
 from mimir.worker.reporter import Destination, Reporter, Terminal, stdout
 
@@ -78,9 +81,11 @@ def run_attempt(
     attempt = Attempt.claim(store, run, number, say=terminal.say)
     if attempt.ended:
         return attempt.ended
-    terminal.say(f"run {run}, attempt {number}: claimed")
     config = Config.from_dict(record.config)
-    engine, peptides = build(store, record, config)
+    machine = Machine.choose(config)
+    how = machine.execution(config.runtime.graph_steps).words
+    terminal.say(f"run {run}, attempt {number}: claimed; {gpu.name(machine.device)}: {how}")
+    engine, peptides = build(store, record, config, machine)
     progress = ProgressSnapshot()
     began = first_record(engine, peptides.digest, number)
 
@@ -95,6 +100,9 @@ def run_attempt(
     terminal.say(describe(engine, peptides))
     if found is None and config.runtime.preflight == "on":
         terminal.say(dry_run.dry_run_step(engine, began))
+    order = notes.read_order(store, run, number) if config.runtime.preflight == "on" else None
+    if order is not None and (seen := pace.compared(engine, began, order, store.now())):
+        terminal.say(seen)
     validation = Validation(peptides, engine.machine.device, config.training.eval_rows)
     reporter = Reporter(Destination(store, run, number), progress, terminal)
     committer = Committer(

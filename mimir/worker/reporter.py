@@ -101,7 +101,7 @@ class Reporter:
                 time=time.time(), step=now.step, total_steps=now.total, epoch=now.epoch,
                 rate=now.rate, loss=now.loss, val=now.val, pid=os.getpid(),
                 host=os.uname().nodename, interval_s=INTERVAL, device=now.device,
-                figures=for_heartbeat(now.figures),
+                figures=for_heartbeat(now.figures), execution=now.execution,
             ))  # fmt: skip
         except StoreError as error:
             self._complain(error)

@@ -140,12 +140,9 @@ def _processes() -> Iterator[tuple[int, list[bytes]]]:
 def write_down(environ: Mapping[str, str], why: str) -> bool:
     """Write <run>/a0001/unended.json into the store, if Mimir and its keys are here."""
     folder = Path(tempfile.gettempdir()) / f"mimir-{environ.get('MIMIR_CODE_SHA256', '')[:16]}"
-    for path in (
-        folder / "packages",
-        folder / "code",
-    ):  # as launch/payload/bootstrap.py lays them out
-        if path.is_dir():
-            sys.path.insert(0, str(path))
+    # As launch/payload/bootstrap.py lays them out.
+    sys.path.insert(0, str(folder / "code"))
+    sys.path.append(str(folder / "packages"))
     if (folder / "keys.json").exists():
         os.environ["MIMIR_CREDENTIALS_FILE"] = str(folder / "keys.json")
     try:

@@ -22,6 +22,7 @@ from mimir.errors import (
     BAD_CONFIG,
     DONE,
     FENCED,
+    HOST_UNFIT,
     INTERRUPTED,
     NON_FINITE,
     BadInput,
@@ -226,6 +227,8 @@ class Worker:
 
     def _end(self, code: int, killed: bool) -> int:
         why = self._wish[0]
+        if code == HOST_UNFIT:
+            code, self._wish = INTERRUPTED, (why, "host")
         if killed:
             reason = f"{why}; it did not end within {GRACE:.0f} s and was killed"
         elif code < 0:

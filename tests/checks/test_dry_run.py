@@ -11,8 +11,9 @@ from mimir.errors import Corrupt, NonFinite
 from mimir.runs.status import read_head
 from mimir.runs.store import Store, open_store
 from mimir.training import checkpoint
-from mimir.training.engine import Engine, Machine
+from mimir.training.engine import Engine
 from mimir.training.loop import first_record
+from mimir.training.machine import Machine
 from tests import toys
 from tests.e2e import jobs
 

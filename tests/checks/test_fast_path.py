@@ -9,7 +9,8 @@ import torch
 
 from mimir.checks import dry_run, fast_path
 from mimir.errors import NonFinite
-from mimir.training.engine import Engine, Machine
+from mimir.training.engine import Engine
+from mimir.training.machine import Machine
 from tests import toys
 
 
@@ -126,6 +127,7 @@ def test_kernels_that_fail_are_left_and_compilation_stays() -> None:
     (line,) = lines
     assert line.startswith("training with our kernels update fails (")
     assert line.endswith("on this machine; going on without it")
+    assert chosen.execution.why == line.partition(" on this machine")[0]
 
 
 def test_an_error_of_ours_is_no_reason_to_go_on() -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,24 @@ def test_samples_and_memory_and_dependencies(
     assert found(report, "memory").status == "warn"
     assert found(report, "dependencies").seen == "missing: pip install no-such-thing"
     assert not report.passed
+
+
+def test_a_slower_way_is_a_warning(
+    run: Callable[..., Report], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = preflight_checks.assemble
+
+    def slower(*inputs: Any) -> Engine:
+        engine = whole(*inputs)
+        engine.machine = replace(engine.machine, why="there is no C compiler")
+        return engine
+
+    monkeypatch.setattr(preflight_checks, "assemble", slower)
+    report = run()
+    assert report.passed
+    seen = found(report, "device")
+    assert seen.status == "warn"
+    assert "not compiled (there is no C compiler)); slower than forecasts count on" in seen.seen
 
 
 def test_data_without_held_out_peptides(

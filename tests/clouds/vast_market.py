@@ -52,6 +52,7 @@ def wrong(order: Any) -> str:
         (len(order.get("label") or "") > 256, "label_too_long"),
         (len(texts[0]) > 4048 or sum(map(len, texts)) > 4096, "onstart or args too long"),
         (sum(len(name) + len(text) for name, text in env.items()) > 32768, "env too long"),
+        (any(len(f"{name}={text}") > 256 for name, text in env.items()), "env: max_length is 256"),
         (not order.get("disk", 8) >= 8, "disk too small"),
     ):
         if fault:

@@ -343,6 +343,7 @@ def standing(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground
     monkeypatch.setattr("launch.payload.key_link.hand_over", lambda *_: "https://link")
     monkeypatch.setattr("launch.payload.key_link.revoke", lambda *_: None)
     monkeypatch.setattr("launch.payload.container.of", boot)
+    monkeypatch.setattr("launch.payload.by_link.of", lambda store, run, attempt, what: what)
     monkeypatch.setattr(
         "launch.provision.wait.await_beginning", lambda *_: Beginning("running", 0, "as if it had")
     )

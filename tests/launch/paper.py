@@ -154,6 +154,7 @@ class Desk:
         )
         monkeypatch.setattr("launch.payload.key_link.hand_over", self._leave)
         monkeypatch.setattr("launch.payload.key_link.revoke", self._take_back)
+        monkeypatch.setattr("launch.payload.by_link.of", lambda store, run, attempt, what: what)
         monkeypatch.setattr(
             "launch.payload.container.of", lambda *a, **k: ContainerSpec("an image", ("sh",), {})
         )

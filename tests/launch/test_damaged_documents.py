@@ -29,10 +29,11 @@ from mimir.errors import Corrupt, MimirError, OtherFormat
 from mimir.runs import final, layout, notes
 from mimir.runs.begin import raise_attempt
 from mimir.runs.commit import Attempt
+from mimir.runs.execution import Execution
 from mimir.runs.head import find_head
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone, Heartbeat, Outcome, StopRequest, Unended
-from mimir.runs.order import Limits, Order, Plan
+from mimir.runs.order import Expected, Limits, Order, Plan
 from mimir.runs.parts import PartWriter, read_parts
 from mimir.runs.record import RunRecord, create_run, read_run
 from mimir.runs.status import derive, list_runs, read_head
@@ -55,7 +56,10 @@ def trained(store: Store, name: str, now: float = START) -> Store:
     for number in (1, 2):
         plan = Plan(("runpod",), Limits(max_cost=5.0), ("RTX 4090",), steps=100)
         made = offer(key={"gpu": "NVIDIA"})
-        order = Order("runpod", plan, now, made, now + 9e4, 2.0, 1, 0, by="here:1")
+        expected = Expected(0.001, True)
+        order = Order(
+            "runpod", plan, now, made, now + 9e4, 2.0, 1, 0, by="here:1", expected=expected
+        )  # fmt: skip
         assert raise_attempt(store, name, order) == number
         where = f"mimir-{name}-a{number:04d}"
         machine = Machine(
@@ -71,8 +75,9 @@ def trained(store: Store, name: str, now: float = START) -> Store:
         metrics = PartWriter(store, layout.attempt_prefix(name, number), "metrics")
         metrics.flush("".join(json.dumps({**row, "norm": n}) + "\n" for n in range(3)))
         beat = Heartbeat(
-            now, 45, 100, 1.0, 2.0, 2.5, 2.4, 77, "host", 5.0, "RTX 4090", {"val_pairs": 2.0}
-        )
+            now, 45, 100, 1.0, 2.0, 2.5, 2.4, 77, "host", 5.0, "RTX 4090", {"val_pairs": 2.0},
+            Execution("cuda", "bf16", True, True, 8, ("norm",), "it is as fast as can be"),
+        )  # fmt: skip
         notes.write_heartbeat(store, name, number, beat)
     notes.record_outcome(store, name, 1, Outcome(75, "evicted", now, 40, "signal"))
     notes.record_unended(store, name, 1, Unended(now, "HTTP 403"))

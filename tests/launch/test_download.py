@@ -16,8 +16,11 @@ from mimir.config import load_preset
 from mimir.data.files import to_bytes
 from mimir.errors import BadInput, Corrupt, NotFound
 from mimir.output import model_object
+from mimir.runs import notes
 from mimir.runs.begin import raise_attempt
 from mimir.runs.commit import Attempt
+from mimir.runs.execution import Execution
+from mimir.runs.notes import Heartbeat
 from mimir.runs.parts import PartWriter
 from mimir.runs.record import read_run
 from mimir.runs.store import Store, open_store
@@ -67,6 +70,8 @@ def test_a_finished_run_is_made_into_files_here(store: Store, attempt: Attempt) 
     text = "".join(json.dumps(row) + "\n" for row in rows)
     bad = '{"step": NaN}\n{"step": 4, "val": NaN}\n' + "[" * 9000 + "\n" + '{"step": -1}\n{"st'
     PartWriter(store, "run/a0001", "metrics").flush(text + bad)
+    told = Execution("cuda", "bf16", compiled=True, why="<script>&")
+    notes.write_heartbeat(store, "run", 1, Heartbeat(0.0, 3, 4, execution=told))
     attempt.finish("done", reason=EVIL, model=attempt.put_model("evil.html", MODEL))
     found = fetch(store)
     assert found.finished
@@ -90,6 +95,7 @@ def test_a_finished_run_is_made_into_files_here(store: Store, attempt: Attempt) 
     page = found.files["report.html"].decode()
     assert "default-src 'none'" in page
     assert "50% valid, 100% unique" in page
+    assert "<td>bf16, compiled, no graphs (&lt;script&gt;&amp;)</td>" in page
     assert "<script" not in page
     assert [n for n, c in found.files.items() if b"\x1b" in c and not n.endswith("png")] == []
 

@@ -9,8 +9,9 @@ import torch
 from mimir.config import load_preset
 from mimir.model.batch import DeviceData
 from mimir.model.objective import evaluate
-from mimir.training.engine import Engine, Machine
+from mimir.training.engine import Engine
 from mimir.training.figures import per_residue
+from mimir.training.machine import Machine
 from mimir.training.validation import ema_weights
 from tests.learning.chain import Chain, Peptide
 

@@ -7,7 +7,8 @@ import torch
 from mimir.checks import fast_path
 from mimir.model.attention import HeadIndex, attention
 from mimir.model.batch import DeviceData
-from mimir.training.engine import Engine, Machine
+from mimir.training.engine import Engine
+from mimir.training.machine import Machine
 from tests import toys
 from tests.gpu import needs_gpu
 from tests.model.test_attention import layout_of

@@ -12,7 +12,10 @@ from mimir.errors import BadInput
 from mimir.model.batch import exact_batch, plan_training
 from mimir.model.denoiser import Denoiser, initialise
 from mimir.model.objective import bound, learning_rate, mean_bound
-from mimir.training.engine import Engine, Machine
+from mimir.training import compiler
+from mimir.training import device as gpu
+from mimir.training.engine import Engine
+from mimir.training.machine import Machine
 from tests import toys
 
 CPU = torch.device("cpu")
@@ -240,7 +243,8 @@ def test_the_machine_decides_what_is_auto(
     monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], dtype: torch.dtype
 ) -> None:
     token_labels: Callable[[], bool] = lambda: True  # noqa: E731
-    monkeypatch.setattr(torch.cuda, "is_available", token_labels)
+    monkeypatch.setattr(gpu, "usable", token_labels)
+    monkeypatch.setattr(compiler, "lack", lambda device: "")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
     ampere = capability >= (8, 0)
@@ -262,7 +266,7 @@ def test_the_machine_decides_what_is_auto(
     assert choose() == replace(wanted, fused=False)
     assert choose(device="cpu") == Machine(CPU, torch.float32, compiled=False, fixed=False)
     assert choose(precision="fp32", compile="off").dtype == torch.float32
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(gpu, "usable", lambda: False)
     assert choose() == Machine(CPU, torch.float32, compiled=False, fixed=False)
     with pytest.raises(BadInput, match="no GPU is visible"):
         choose(device="cuda")

@@ -78,8 +78,8 @@ def test_the_stored_documents_are_as_before_without_a_further_figure(store: Stor
     jobs.train(store, "run", steps=4)
     beat = json.loads(store.get(layout.heartbeat_key("run", 1)))
     assert sorted(beat) == [
-        "device", "epoch", "format", "host", "interval_s", "loss", "pid", "rate", "step", "time",
-        "total_steps", "val",
+        "device", "epoch", "execution", "format", "host", "interval_s", "loss", "pid", "rate",
+        "step", "time", "total_steps", "val",
     ]  # fmt: skip
     status = derive(store, "run", time.time())
     assert "figures" not in status.as_json()

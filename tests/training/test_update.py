@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from mimir.training import update
-from mimir.training.engine import Engine, Machine, Update
+from mimir.training.engine import Engine, Update
+from mimir.training.machine import Machine
 from mimir.training.state import TrainingState
 from tests import toys
 

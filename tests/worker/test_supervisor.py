@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import pytest
 
+from mimir.errors import HOST_UNFIT
 from mimir.runs import layout, notes
 from mimir.runs.begin import raise_attempt
 from mimir.runs.order import Order, Plan
@@ -135,6 +136,17 @@ def test_a_machine_that_is_not_what_was_ordered_moves_no_data(
     assert outcome.reason.startswith("the machine is less than what was ordered: its disk has ")
     log = list(store.list(f"{layout.attempt_prefix(RUN, 1)}/log/"))
     assert b"less than what was ordered" in store.get(log[0])
+
+
+def test_a_host_that_is_too_slow_is_no_failure_of_the_run() -> None:
+    """The training process finds that out (mimir/checks/pace.py)."""
+    slow = f"import sys; print('this machine is too slow'); sys.exit({HOST_UNFIT})"
+    store = begun(MemoryStore())
+    assert guard(store, slow) == 75
+    outcome = notes.read_outcome(store, RUN, 1)
+    assert outcome is not None
+    assert (outcome.exit_code, outcome.cause) == (75, "host")
+    assert outcome.reason == "this machine is too slow"
 
 
 def test_the_log_is_sent_while_the_clock_goes_back() -> None:

@@ -9,7 +9,6 @@ lie in a file that only their owner reads, neither in arguments nor in what the 
 import csv
 import io
 import ipaddress
-import json
 import os
 import platform
 import shutil
@@ -25,7 +24,7 @@ from launch.contract.errors import NoCapacity, NotGone, ProviderError, UnknownOu
 from launch.contract.offer import Offer
 from launch.contract.provider import AttemptSpec, Caps, Check, Machine
 from launch.contract.redaction import Secrets
-from launch.payload import bootstrap, code_in_store, credentials, wheel
+from launch.payload import bootstrap, code_in_store, credentials
 from launch.providers.docker.cli import PULL, Engine, Refused
 from mimir.errors import BadInput
 from mimir.runs import cards, layout
@@ -212,11 +211,7 @@ class DockerProvider:
             words += _run_bound(spec)
             words += ["--network", "none"] if ours else []
         if not ours:
-            stored = code_in_store.of_run(open_store(spec.store), spec.run)
-            environ |= {
-                "MIMIR_STORE": spec.store, "MIMIR_CODE": stored.key,
-                "MIMIR_CODE_SHA256": stored.sha256, "MIMIR_NEEDS": json.dumps(wheel.NEEDS),
-            }  # fmt: skip
+            environ |= self._code(spec)
         for name, value in environ.items():
             words += ["--env", f"{name}={value}"]
         for name in spec.env:
@@ -255,6 +250,17 @@ class DockerProvider:
         folder = _folder(spec)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         _credentials(spec).to_file(folder / "keys.json")
+
+    def _code(self, spec: AttemptSpec) -> dict[str, str]:
+        """The variables that name the run's code, which lies in what is mounted."""
+        store = open_store(spec.store)
+        stored = code_in_store.of_run(store, spec.run)
+        named = {"MIMIR_STORE": spec.store, "MIMIR_CODE": stored.key}
+        if spec.store.startswith("s3://"):
+            content = store.get(stored.key, size=stored.size, sha256=stored.sha256)
+            (_folder(spec) / "mimir.whl").write_bytes(content)
+            named["MIMIR_CODE_URL"] = f"file://{KEYS}/mimir.whl"
+        return {**named, "MIMIR_CODE_SHA256": stored.sha256}
 
     def _forget(self, spec: AttemptSpec) -> None:
         shutil.rmtree(_folder(spec), ignore_errors=True)

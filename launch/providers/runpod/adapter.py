@@ -30,15 +30,9 @@ from mimir.errors import BadInput, MimirError
 CLOUDS = {"SECURE": "secure", "COMMUNITY": "community"}
 """As orders name them -> as the catalogue's prices do."""
 STATES = {
-    "PROVISIONING": State.PENDING,
-    "STARTING": State.PENDING,
-    "RUNNING": State.RUNNING,
-    "EXITED": State.SUSPENDED,
-    "ERROR": State.BROKEN,
-    "TERMINATED": State.GONE,
-}
-CUDA = "12.0"
-"""Least CUDA of a host's driver: images with any CUDA 12 start on it."""
+    "PROVISIONING": State.PENDING, "STARTING": State.PENDING, "RUNNING": State.RUNNING,
+    "EXITED": State.SUSPENDED, "ERROR": State.BROKEN, "TERMINATED": State.GONE,
+}  # fmt: skip
 LEAST_DISK_GB = 20
 """Smaller disks were refused for some pods."""
 DISK = 0.10 / 730
@@ -227,7 +221,7 @@ class RunPod(Adapter):
     def _offers(self, cloud: str, need: Need) -> Iterator[Offer]:
         params = {
             "include": "AVAILABILITY", "product": "POD", "count": 1, "cloud": cloud,
-            "minCudaVersion": CUDA,
+            "minCudaVersion": f"{need.cuda}",
         }  # fmt: skip
         answer = self._http.read("GET", "/v2/catalog/gpus", params=params)
         rows = answer.get("gpus") if isinstance(answer, dict) else None
@@ -235,7 +229,7 @@ class RunPod(Adapter):
             raise ProviderError("RunPod answered its catalogue without GPUs in it: ask again")
         disk = max(need.disk_gb, LEAST_DISK_GB) * DISK
         for row in rows:
-            offer = _offer(row, cloud, disk, need.hosts.regions)
+            offer = _offer(row, cloud, disk, need)
             if (
                 offer is not None
                 and offer.memory_gb >= need.memory_gb
@@ -275,7 +269,7 @@ def _order(offer: Offer, boot: ContainerSpec, name: str) -> dict[str, Any]:
     order = {
         "name": name,
         "image": boot.image,
-        "gpu": {"id": offer.key["gpu"], "count": 1, "minCudaVersion": CUDA},
+        "gpu": {"id": offer.key["gpu"], "count": 1, "minCudaVersion": offer.key["cuda"]},
         "cloud": offer.key["cloud"],
         **places,
         "disk": max(boot.disk_gb, LEAST_DISK_GB),
@@ -293,11 +287,12 @@ def _order(offer: Offer, boot: ContainerSpec, name: str) -> dict[str, Any]:
     return order
 
 
-def _offer(row: Any, cloud: str, disk: float, wanted: tuple[str, ...]) -> Offer | None:
+def _offer(row: Any, cloud: str, disk: float, need: Need) -> Offer | None:
     """A row of the catalogue as an offer of this cloud; None if there is none now.
 
-    wanted: the regions that it may be in, () for any. Then it names the data centres for the order.
+    need: where it wants regions, the offer names the data centres for its order.
     """
+    wanted = need.hosts.regions
     try:
         price = float(row["price"][CLOUDS[cloud]])
         memory = float(row["memory"])
@@ -317,7 +312,10 @@ def _offer(row: Any, cloud: str, disk: float, wanted: tuple[str, ...]) -> Offer 
             provider="runpod", id=f"{row['id']}/{cloud}",
             gpu=gpus.canonical(row["id"], memory), memory_gb=memory, price=price + disk,
             region=", ".join(sorted(shown)), place=cloud, kind=CLOUDS[cloud],
-            key={"gpu": row["id"], "cloud": cloud, **({"places": places} if wanted else {})},
+            key={
+                "gpu": row["id"], "cloud": cloud, "cuda": f"{need.cuda}",
+                **({"places": places} if wanted else {}),
+            },
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError):
         return None  # a row of a kind to come hides no other

@@ -15,8 +15,6 @@ from launch.contract.offer import Need, Offer
 from launch.pricing import gpus
 from launch.providers.vastai.errors import number, real
 
-CUDA = 12.8
-"""What the image's torch is built for (payload/container.py); a host's driver must know it."""
 IMAGE_GB = 4.0
 """What a machine fetches once: the image and packages, rounded up."""
 BID = 1.25
@@ -50,7 +48,7 @@ def search(need: Need) -> dict[str, Any]:
         "gpu_arch": {"eq": "nvidia"},
         "cpu_arch": {"eq": "amd64"},
         "reliability": {"gte": hosts.reliability},
-        "cuda_max_good": {"gte": CUDA},
+        "cuda_max_good": {"gte": need.cuda},
         "inet_down": {"gte": hosts.download},
         "disk_space": {"gte": _disk(need)},
         "duration": {"gte": max(need.hours, 1.0) * 3600.0},

@@ -122,7 +122,8 @@ def main() -> NoReturn:
     keys, link = folder / "keys.json", os.environ["MIMIR_KEYS_URL"]
     if not keys.exists():
         bootstrap._take_keys(link, keys, (0.2, 0.5))
-        bootstrap._forget({**os.environ, "MIMIR_CREDENTIALS_FILE": str(keys)}, link)
+        own = {**os.environ, "MIMIR_CREDENTIALS_FILE": str(keys)}
+        bootstrap._forget(own, link, bootstrap._own_link(own))
     os.environ["MIMIR_CREDENTIALS_FILE"] = str(keys)
     words = json.loads(os.environ["MIMIR_WORKER"])
     options = dict(zip(words[::2], words[1::2], strict=True))

@@ -10,7 +10,8 @@ from tests.clouds.e2e.world import World
 
 BRIEF = {
     "launch.provision.choose:RESERVE": 0.0008, "launch.provision.choose:SHORTEST_RENTAL": 0.0012,
-    "launch.pricing.forecast:START_UP": 0.0, "launch.pricing.forecast:forecast(start_s)": 0.0,
+    "launch.pricing.forecast:START_UP": 0.0, "launch.pricing.forecast:COMPILER": 0.0,
+    "launch.pricing.forecast:forecast(start_s)": 0.0,
     "launch.contract.deadlines:SHELL_OVERTIME": 60.0, "launch.contract.deadlines:KILL_AFTER": 1,
     "launch.contract.deadlines:SILENT_FOR": 600.0,
 }  # fmt: skip

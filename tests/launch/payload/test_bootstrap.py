@@ -2,9 +2,10 @@
 
 import ast
 import hashlib
+import importlib.metadata
 import importlib.util
-import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
 from launch.payload import bootstrap, wheel
 from tests import ROOT
@@ -34,7 +36,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         "MIMIR_STORE": (tmp_path / "a store").as_uri(),
         "MIMIR_CODE": "code/w.whl",
         "MIMIR_CODE_SHA256": hashlib.sha256(content).hexdigest(),
-        "MIMIR_NEEDS": json.dumps(wheel.NEEDS),
     }
 
 
@@ -99,15 +100,167 @@ def test_what_is_lacking_is_installed_and_nothing_else(
         asked.append(words)
         return subprocess.CompletedProcess(words, 0, "")
 
-    real = importlib.util.find_spec
+    real, version = importlib.util.find_spec, bootstrap._version
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "fire" else real(name)
     )
+    lacking = ("fire", "termcolor")
+    monkeypatch.setattr(bootstrap, "_version", lambda n: "" if n in lacking else version(n))
     monkeypatch.setattr(subprocess, "run", run)
     _, env = became(place)
     at = asked[0].index("--target")
-    assert asked[0][at + 2 :] == [wheel.NEEDS["fire"]]
-    assert asked[0][at + 1] in env["PYTHONPATH"].split(os.pathsep)
+    assert asked[0][at + 2 :] == [f"{name}=={wheel.pins()[name]}" for name in lacking]
+    assert "--no-deps" in asked[0]
+    assert asked[0][at + 1] not in env["PYTHONPATH"].split(os.pathsep)
+
+
+def test_what_is_installed_lies_behind_the_images_own(
+    place: dict[str, str], tmp_path: Path
+) -> None:
+    """And the image's customization of Python still runs."""
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "sitecustomize.py").write_text("print('theirs runs')")
+    _, env = became({**place, "PYTHONPATH": str(theirs)})
+    packages = next((tmp_path / "tmp").glob("mimir-*")) / "packages"
+    for name in ("numpy", "only_ours"):
+        (packages / name).mkdir(parents=True)
+        (packages / name / "__init__.py").write_text("print('ours')")
+    code = "import numpy, only_ours; print(numpy.ones(1).sum())"
+    shown = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": env["PYTHONPATH"]},
+        capture_output=True, text=True, check=True,
+    ).stdout.split("\n")  # fmt: skip
+    assert shown[:3] == ["theirs runs", "ours", "1.0"]
+
+
+@pytest.mark.parametrize(
+    ("found", "refused"), [("1.25.2", True), ("0.9", True), ("1.26", False), ("2.4.6", False)]
+)
+def test_an_images_package_that_is_too_old_is_refused(
+    found: str, refused: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bootstrap, "_version", lambda name: found)
+    if not refused:
+        bootstrap._refuse_old(["numpy>=1.26", "packaging"])
+        return
+    with pytest.raises(SystemExit) as ended:
+        bootstrap._refuse_old(["packaging", "numpy>=1.26"])
+    assert ended.value.code == 78
+    assert f"the image has numpy {found}: Mimir needs numpy>=1.26" in capsys.readouterr().out
+
+
+def test_the_versions_are_those_that_are_tested_together() -> None:
+    """All that the needs need, and nothing else; in the versions of constraints.txt."""
+    tested = {}
+    for name in ("docker/requirements.lock", "constraints.txt"):
+        text = (ROOT / name).read_text().lower().replace("_", "-")
+        tested |= dict(re.findall(r"(?m)^([a-z][\w.-]*)==([\w.]+)", text))
+    pins = wheel.pins()
+    assert {name: tested[name] for name in pins} == pins
+    wanted, known = [Requirement(need).name for need in wheel.NEEDS.values()], set()
+    while wanted:
+        name = wanted.pop().lower().replace("_", "-")
+        if name in known:
+            continue
+        known.add(name)
+        for each in map(Requirement, importlib.metadata.requires(name) or ()):
+            if each.marker is None or each.marker.evaluate({"extra": ""}):
+                wanted.append(each.name)
+    assert set(pins) == known
+
+
+class Apt:
+    """A machine whose packages are a list. after: what it takes until a compiler works."""
+
+    def __init__(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, after: tuple[str, ...]
+    ) -> None:
+        self.log, self.after = tmp_path / "apt", after
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "apt-get").write_text(f"#!/bin/sh\necho $@ >> {self.log}\n{script}\n")
+        (tmp_path / "bin" / "apt-get").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/bin:/usr/bin")
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        monkeypatch.setattr(bootstrap, "_lack", self.lack)
+
+    @property
+    def asked(self) -> list[str]:
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return [re.sub(r"^-q( -o[A-Z]\w+(::\w+)+=\d+){3} ", "", line) for line in lines]
+
+    def lack(self, environ: dict[str, str]) -> str:
+        there = " ".join(self.asked)
+        lacking = [name for name in self.after if name not in there.split()]
+        return f"{lacking[0]} lacks" if lacking else ""
+
+
+PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}-dev"
+GCC = "install --yes --no-install-recommends gcc libc6-dev"
+HEADERS = f"install --yes --no-install-recommends {PYTHON}"
+
+
+@pytest.mark.parametrize(
+    ("after", "script", "asked", "said"),
+    [
+        ((), "exit 1", [], ""),
+        (("gcc",), "", ["update", GCC], "a C compiler was missing and is installed"),
+        (("gcc", PYTHON), "", ["update", GCC, HEADERS], "and is installed"),
+        (
+            ("gcc",), "echo 'E: no network'; exit 100", ["update"],
+            "gcc lacks, and it could not be installed (E: no network): slower training",
+        ),
+        (
+            ("other",), "", ["update", GCC, HEADERS],
+            "other lacks, and it could not be installed (apt-get did not help): slower training",
+        ),
+        (
+            ("gcc",), "exec sleep 100", ["update"],
+            "could not be installed (apt-get update took more than 0 s): slower training",
+        ),
+    ],
+)  # fmt: skip
+def test_a_compiler_is_installed_where_it_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    after: tuple[str, ...], script: str, asked: list[str], said: str,
+) -> None:  # fmt: skip
+    apt = Apt(tmp_path, monkeypatch, script, after)
+    if "sleep" in script:
+        monkeypatch.setattr(bootstrap, "APT_WITHIN", 0.0)
+    bootstrap._provide_compiler({})
+    assert apt.asked == asked
+    out = capsys.readouterr().out
+    assert said in out
+    assert len(out.splitlines()) == bool(said)
+
+
+def test_without_root_or_apt_the_lack_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    apt = Apt(tmp_path, monkeypatch, "", ("gcc",))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    bootstrap._provide_compiler({})
+    assert "gcc lacks, and it cannot be installed (this is not root)" in capsys.readouterr().out
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    bootstrap._provide_compiler({})
+    assert "(there is no apt-get): slower training" in capsys.readouterr().out
+    assert apt.asked == []
+
+
+def test_the_lack_is_what_the_wheels_own_code_finds(
+    place: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, env = became(place)
+    there = {"PYTHONPATH": env["PYTHONPATH"], "PATH": str(tmp_path)}
+    assert bootstrap._lack(there) == "there is no C compiler"
+    assert bootstrap._lack({**there, "PATH": "/usr/bin:/bin"}) == ""
+
+
+def test_code_comes_by_its_link(place: dict[str, str], tmp_path: Path) -> None:
+    lies = (tmp_path / "a store" / "code" / "w.whl").rename(tmp_path / "elsewhere")
+    words, _ = became({**place, "MIMIR_CODE_URL": lies.as_uri(), "MIMIR_STORE": "s3://b/p"})
+    assert words[:3] == [sys.executable, "-m", "mimir.worker"]
 
 
 def test_the_text_imports_nothing_that_an_image_may_lack() -> None:

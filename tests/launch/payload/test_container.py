@@ -19,6 +19,7 @@ import pytest
 
 from launch.contract import deadlines
 from launch.contract.cloud import ContainerSpec
+from launch.contract.image import PUBLIC
 from launch.contract.provider import AttemptSpec
 from launch.payload import container as boot
 from launch.payload import shell_end, wheel
@@ -59,6 +60,11 @@ def service() -> Iterator[Service]:
             found.asked.append(asked)
             self.send_response(found.status)
             self.send_header("Location", found.url + "/elsewhere")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            found.asked.append((self.command, self.path, self.headers["Authorization"], None))
+            self.send_response(200)
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
@@ -120,6 +126,7 @@ class Machine:
             "POD_KEY": SECRETS[2], "HOME": str(self.folder / "home"),
             "TMPDIR": str(self.folder / "tmp"), "MIMIR_END_PATIENCE": "0.2", "STAND_IN": "work",
         }  # fmt: skip
+        env = {"MIMIR_COMPILER": "never", **env}
         with (self.folder / "log").open("ab") as log:
             process = subprocess.Popen(
                 [shell, *what.command[1:]], env={**its, **what.env, **env}, stdout=log,
@@ -348,7 +355,7 @@ def test_what_a_service_takes(store: Store) -> None:
     spec = AttemptSpec(store.url, "run", 1, store.now() + 3600, {"LANG": "C"})
     ending = {"method": "POST", "url": "u", "token": "T", "body": {}}
     made = boot.of(store, spec, "https://s3/_keys/x?sig=y", ending)
-    assert made.image == boot.PUBLIC_IMAGE
+    assert made.image == PUBLIC.name
     assert len(made.command[-1]) < boot.MOST_COMMAND
     assert "\n" not in made.command[-1]
     assert made.env["LANG"] == "C"

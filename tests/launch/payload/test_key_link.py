@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import subprocess
 import sys
 import tempfile
 import urllib.error
@@ -16,13 +17,15 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from launch.contract.cloud import ContainerSpec
 from launch.contract.provider import AttemptSpec
-from launch.payload import bootstrap, code_in_store, container, key_link
+from launch.payload import bootstrap, by_link, code_in_store, container, key_link
 from launch.payload.credentials import Credentials
 from mimir.errors import BadInput
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.status import list_runs
 from mimir.runs.store import Store, open_store
+from mimir.worker import webhook
 
 KEYS = Credentials("AKIAPLANTED", "planted-secret", "planted-session", 1_800_000_000.0)
 
@@ -195,3 +198,55 @@ def test_a_network_that_comes_up_late(
         bootstrap.main([], env, pauses=(0.0, 0.0))
     assert ended.value.code == 75
     assert "cannot fetch this machine's keys (URLError)" in capsys.readouterr().out
+
+
+def test_what_a_machine_starts_is_left_in_the_store(
+    store: Store, machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a real shell: fetched once by its digest, and started again when the link is dead."""
+    keys = key_link.hand_over(store, "run", 1, KEYS, 7200)
+    told = {"MIMIR_KEYS_URL": keys, "LONG": "x" * 300, "SHORT": "here", "MIMIR_RUN": "run"}
+    whole = ContainerSpec("image", ("sh", "-c", "echo $SHORT $MIMIR_RUN ${#LONG} $WHOSE"), told)
+    small = by_link.of(store, "run", 1, whole)
+    assert all(len(f"{name}={value}") <= 256 for name, value in small.env.items())
+    assert (small.env["SHORT"], small.env["MIMIR_RUN"]) == ("here", "run")
+    assert keys not in str(small.env)
+    assert sum(map(len, small.command)) < 1600
+    link = by_link.link_in(small.env)
+    assert fetched(link)
+    env = {"PATH": os.environ["PATH"], "TMPDIR": str(machine), **small.env, "WHOSE": "its own"}
+
+    def shown() -> str:
+        done = subprocess.run(list(small.command), env=env, capture_output=True, text=True)
+        return done.stdout + done.stderr
+
+    assert shown() == "here run 300 its own\n"
+    assert {stat.S_IMODE(path.stat().st_mode) for path in machine.glob("mimir-*")} == {0o600}
+    key_link.revoke(store, "run", 1)
+    assert fetched(link) == b""
+    assert shown() == "here run 300 its own\n"
+
+
+def test_a_machine_forgets_both_of_its_links(
+    store: Store, machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = AttemptSpec(store.url, "run", 1, env=KEYS.environment())
+    whole = container.of(store, spec, key_link.hand_over(store, "run", 1, KEYS, 7200), None)
+    small = by_link.of(store, "run", 1, whole)
+    assert len(list(store.list("_keys/"))) == 2
+    start({**whole.env, **small.env}, monkeypatch)
+    assert list(store.list("_keys/")) == []
+
+
+def test_a_webhooks_address_is_in_the_order_and_not_in_the_store(store: Store) -> None:
+    whole = ContainerSpec("image", ("sh",), {webhook.FROM_MACHINE: "https://hook.test/secret"})
+    small = by_link.of(store, "run", 1, whole)
+    assert small.env[webhook.FROM_MACHINE] == "https://hook.test/secret"
+    assert b"hook.test" not in fetched(by_link.link_in(small.env))
+
+
+@pytest.mark.parametrize("name", ["MIMIR_END", webhook.FROM_MACHINE])
+def test_a_variable_that_must_be_there_at_once_is_never_too_long(store: Store, name: str) -> None:
+    whole = ContainerSpec("image", ("sh",), {name: "x" * 250})
+    with pytest.raises(BadInput, match=r"has more than the 2.. characters that an order takes"):
+        by_link.of(store, "run", 1, whole)

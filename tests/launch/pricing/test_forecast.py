@@ -5,12 +5,13 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from launch.pricing import measured
-from launch.pricing.forecast import RUNTIME_GB, Measured, forecast, need_gb
+from launch.pricing import gpus, measured
+from launch.pricing.forecast import RUNTIME_GB, Measured, forecast, need_gb, step_seconds
 from launch.pricing.market import judge
 from launch.pricing.workload import GUIDE_ROWS, Workload
 from mimir.config import Config, load_preset
@@ -18,6 +19,7 @@ from mimir.errors import BadInput
 from mimir.runs import notes
 from mimir.runs.begin import raise_attempt
 from mimir.runs.commit import Attempt
+from mimir.runs.execution import Execution
 from mimir.runs.notes import Heartbeat
 from mimir.runs.record import RunRecord, create_run
 from tests import ROOT
@@ -231,12 +233,19 @@ def test_a_wheel_brings_what_the_bench_measured(tmp_path: Path) -> None:
 
 
 def trained(
-    store: MemoryStore, name: str, config: Config, rate: float, step: int = 5000, device: str = ""
+    store: MemoryStore,
+    name: str,
+    config: Config,
+    rate: float,
+    step: int = 5000,
+    device: str = "",
+    execution: Execution | None = None,
 ) -> None:
     create_run(store, RunRecord(name, config.preset, config.as_dict(), 0, 1000.0))
     number = raise_attempt(store, name)
     Attempt.claim(store, name, number)
-    beat = Heartbeat(0.0, step, 9000, rate=rate, device=device or "NVIDIA A100-SXM4-40GB")
+    device = device or "NVIDIA A100-SXM4-40GB"
+    beat = Heartbeat(0.0, step, 9000, rate=rate, device=device, execution=execution)
     notes.write_heartbeat(store, name, number, beat)
 
 
@@ -256,6 +265,44 @@ def test_past_runs_of_the_store(memory: MemoryStore, tmp_path: Path) -> None:
     assert found["A100 40GB"].source.startswith("3 runs, newest ")
     assert found["T4"] == Measured(1 / 25.0, "run t4", reported=True)
     assert set(found) == {"A100 40GB", "T4"}
+
+
+@pytest.mark.parametrize("preset", ["small", "medium", "large"])
+def test_steps_without_a_compiler_take_longer(preset: str) -> None:
+    work, off = guide(preset), guide(preset, compile="off")
+    for gpu in ("T4", "RTX 4090", "H200"):
+        plain = forecast(work, gpu, compiled=False)
+        assert plain is not None
+        assert plain.source == "model, without a compiler"
+        assert plain.step_s == step(off, gpu) > 1.03 * step(work, gpu)
+        known = {gpu: Measured(0.01, "bench/results/x")}
+        scaled = forecast(work, gpu, known, compiled=False)
+        assert scaled is not None
+        assert scaled.step_s == pytest.approx(0.01 * plain.step_s / step(work, gpu))
+        assert scaled.source == "measured (bench/results/x), without a compiler by the model"
+        assert not scaled.measured
+        asked = forecast(off, gpu, known, compiled=False)
+        assert asked is not None
+        assert asked.step_s == 0.01, "what was measured so needs no factor"
+        assert asked.measured
+
+
+def test_attention_is_not_fused_on_older_cards() -> None:
+    """What that costs is in the forecast of a T4, and of no later card."""
+    turing, ampere = gpus.find("T4"), replace(gpus.find("T4"), capability=(8, 0))
+    work = guide("large")
+    more = step_seconds(work, turing) - step_seconds(work, ampere)
+    assert 1e-3 < more < 3e-3  # a T4's own was reckoned as 1.1 to 3 ms
+
+
+def test_a_rate_without_a_compiler_is_no_measure_of_one_with_it(
+    memory: MemoryStore, tmp_path: Path
+) -> None:
+    config = load_preset("large")
+    told = {"slow": Execution("cuda", "bf16"), "fast": Execution("cuda", "bf16", compiled=True)}
+    for name, execution in told.items():
+        trained(memory, name, config, 100.0, execution=execution)
+    assert measured.find(config, memory, tmp_path)["A100 40GB"].source == "run fast"
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from launch.contract import image
 from launch.contract.errors import AuthFailed
 from launch.contract.offer import Need, Offer
 from launch.pricing import market as offers
-from launch.pricing.forecast import Measured
+from launch.pricing.forecast import COMPILER, Measured
 from launch.pricing.gpus import TABLE
 from launch.pricing.market import EVICTED_EVERY, check_regions, collect, judge, left_out, rank
 from launch.pricing.workload import GUIDE_ROWS, Workload
@@ -123,7 +124,7 @@ def test_what_cannot_take_the_run_is_left_out_with_a_reason() -> None:
             offer("6", "GTX 481", 0.1, 0), offer("7", "RTX 3080", 0.2, 10),
         ],
         wide,
-        since=(7, 5),
+        image=image.of("ghcr.io/me/mimir:1"),
     )  # fmt: skip
     assert [r.offer.id for r in ranked] == ["4", "2"]
     reasons = {one.offer.id: one.why for one in left}
@@ -158,6 +159,17 @@ def test_a_gpu_that_is_not_in_the_table_comes_after_all_that_are() -> None:
     assert ranked[1].hours == ranked[2].hours == pytest.approx(slowest)
     assert ranked[1].forecast.source.startswith("not in the table, taken as slow as RTX")
     assert ranked[1].as_json()["known"] is False
+
+
+def test_an_image_without_a_compiler_is_reckoned_as_slower() -> None:
+    """And one where it has to be installed as starting later."""
+    had = [offer("1", "RTX 4090", 0.5)]
+    names = ("mine/mimir:1", image.PUBLIC.name, "theirs:1")
+    ours, public, unknown = (judge(had, LARGE, image=image.of(name))[0][0] for name in names)
+    assert public.hours - ours.hours == pytest.approx(COMPILER / 3600)
+    assert unknown.forecast.step_s > 1.1 * ours.forecast.step_s
+    assert unknown.forecast.source == "model, without a compiler"
+    assert unknown.cost > ours.cost
 
 
 def test_rank_by_steps_left() -> None:

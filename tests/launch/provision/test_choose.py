@@ -20,7 +20,7 @@ from mimir.runs import notes
 from mimir.runs.hosts import Hosts
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
-from mimir.runs.order import Limits, Order, Plan
+from mimir.runs.order import Expected, Limits, Order, Plan
 from mimir.runs.promised import Promised
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.status import Status
@@ -60,6 +60,8 @@ def test_without_limits_the_least_cost_comes_first_and_there_is_no_deadline(desk
     assert [choice.deadline for choice in found.choices] == [0.0, 0.0, 0.0]
     assert found.cheapest == found.ranked[0]
     assert found.choices[0].estimate_hours == round(found.ranked[0].hours, 3)
+    step_s = found.ranked[0].forecast.step_s
+    assert found.choices[0].expected == Expected(step_s, measured=False)
     assert not found.market.problems
 
 
@@ -142,6 +144,21 @@ def test_the_order_says_what_its_offer_promised(desk: Desk) -> None:
     read = notes.read_order(desk.store, "run", ordered.attempt)
     assert read is not None
     assert read.promised == first.promised
+
+
+def test_an_image_chooses_its_machines_and_an_unknown_one_is_told(desk: Desk) -> None:
+    desk.cloud.market = [offer(0.1, "A", gpu="V100"), offer(0.5, "B")]
+
+    def places(image: str) -> tuple[list[str], str]:
+        plan = Plan(("runpod",), Limits(), image=image)
+        market = choose.ask(desk.store, plan, CONFIG, STEPS)
+        return [r.offer.place for r in market.ranked], "; ".join(market.problems)
+
+    assert places("") == (["A", "B"], "")
+    ours, said = places("me/mimir:1")
+    assert ours == ["B"]
+    assert "V100 (compute capability 7.0) is too old for the image's CUDA" in said
+    assert "nothing is known of the image theirs:2" in places("theirs:2")[1]
 
 
 def test_so_many_are_tried(desk: Desk) -> None:

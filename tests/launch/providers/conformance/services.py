@@ -78,7 +78,7 @@ class ServiceHarness(Harness):
         self.store = MemoryStore()
         self.strangers = 0
         place.patch.setattr(self.service, "boot", self._boot)
-        place.patch.setattr(key_link, "hand_over", lambda *a: LINK)
+        place.patch.setattr(key_link, "leave", lambda *a: LINK)
         place.patch.setattr(key_link, "revoke", lambda *a: None)
         stored = Stored("code.whl", 1, "0" * 64)
         place.patch.setattr("launch.payload.code_in_store.of_run", lambda *a: stored)

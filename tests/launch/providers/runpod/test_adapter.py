@@ -100,6 +100,13 @@ def test_a_row_of_a_kind_to_come_hides_no_other(fake: FakeRunPod, cloud: RunPod)
     fake.requests.clear()  # it does not keep to the document
 
 
+def test_hosts_are_chosen_by_the_image_that_starts(fake: FakeRunPod, cloud: RunPod) -> None:
+    found = cloud.offers(Need(cuda=13.0))
+    assert {each.key["cuda"] for each in found} == {"13.0"}
+    cloud.create(found[0], boot("true"), NAME)
+    assert sent(fake, "POST")[-1].body["gpu"]["minCudaVersion"] == "13.0"
+
+
 def test_the_command_runs_whatever_the_entrypoint_of_the_image(
     fake: FakeRunPod, cloud: RunPod
 ) -> None:
@@ -109,6 +116,7 @@ def test_the_command_runs_whatever_the_entrypoint_of_the_image(
     assert fake.machines[id].output()[0] == "['two words', '\"'] b=c"
     order = sent(fake, "POST")[0].body
     assert order["disk"] == 30
+    assert order["gpu"]["minCudaVersion"] == "12.8"
     assert "ports" not in order
 
 

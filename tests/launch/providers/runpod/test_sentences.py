@@ -19,7 +19,8 @@ from launch.providers.runpod.adapter import RunPod
 from mimir.errors import BadInput
 from tests.launch.providers.sentences import Said, raised
 
-OFFER = Offer("runpod", "4090/SECURE", "RTX 4090", 24.0, 0.5, key={"gpu": "x", "cloud": "SECURE"})
+KEY_OF_OFFER = {"gpu": "x", "cloud": "SECURE", "cuda": "12.8"}
+OFFER = Offer("runpod", "4090/SECURE", "RTX 4090", 24.0, 0.5, key=KEY_OF_OFFER)
 
 
 def v2(status: int, detail: str, **more: Any) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def test_bid(least: float, on_demand: float, price: float | None) -> None:
     "wrong",
     [
         {"verification": "unverified"}, {"rentable": False}, {"rented": True}, {"num_gpus": 2},
-        {"reliability2": 0.94}, {"cuda_max_good": 12.1}, {"disk_space": 20.0},
+        {"reliability2": 0.94}, {"cuda_max_good": 12.7}, {"disk_space": 20.0},
         {"duration": 3 * 3600.0}, {"gpu_arch": "amd"}, {"cpu_arch": "arm64"}, {"inet_down": 20.0},
         {"gpu_ram": 8192}, {"dph_base": 0}, {"dph_base": "0.4"}, {"machine_id": None},
         {"dph_base": 5.0}, {"gpu_name": "RTX 3090"},
@@ -84,6 +84,13 @@ def test_the_search_asks_for_what_is_needed(service: FakeVast, cloud: Vast) -> N
     assert search.body["duration"] == {"gte": 5 * 3600}
     assert search.body["disk_space"] == {"gte": 50}
     assert search.body["allocated_storage"] == 50
+    assert search.body["cuda_max_good"] == {"gte": 12.8}
+
+
+def test_hosts_are_chosen_by_the_image_that_starts(service: FakeVast, cloud: Vast) -> None:
+    service.asks = [ask(1, "RTX 4090", 24564, 0.4, 0.1, cuda_max_good=12.9)]
+    assert cloud.offers(Need(cuda=12.8))
+    assert cloud.offers(Need(cuda=13.0)) == []
 
 
 KINDS = [

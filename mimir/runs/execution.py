@@ -1,0 +1,66 @@
+"""How an attempt's steps are executed on its machine: the fast way, or why not.
+
+A machine writes it into its heartbeat, so every field is typed and bounded. The same steps take
+up to twice as long without a compiler: whoever pays for them is told which way is taken.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from mimir.runs.ranges import AtMost, Between, Characters, OneOf
+
+WHY = 300
+"""Characters of the reason."""
+MANTISSA = {"fp32": 23, "fp16": 10, "bf16": 7}
+"""Bits by which metrics, whose columns are numbers, tell one precision from another."""
+
+Name = Annotated[str, Characters(32)]
+
+
+@dataclass(frozen=True)
+class Execution:
+    """device: "cuda" or "cpu". precision: of matrix products. compiled: by torch.compile.
+
+    fused: attention by our Triton kernels. graph_steps: steps of one CUDA graph, 0 without graphs.
+    kernels: names of further kernels of our own. why: why a faster way is not taken, "" if there
+    is none.
+    """
+
+    device: Annotated[str, OneOf(("cuda", "cpu"))]
+    precision: Annotated[str, OneOf(tuple(MANTISSA))]
+    compiled: bool = False
+    fused: bool = False
+    graph_steps: Annotated[int, Between(0, 10**6)] = 0
+    kernels: Annotated[tuple[Name, ...], AtMost(16)] = ()
+    why: Annotated[str, Characters(WHY)] = ""
+
+    @property
+    def words(self) -> str:
+        """For people, such as "bf16, compiled, fused attention, 8 steps a graph"."""
+        parts = [self.precision, "compiled" if self.compiled else "not compiled"]
+        if self.device == "cuda":
+            parts += ["fused attention"] if self.fused else []
+            parts += [f"our kernels {', '.join(self.kernels)}"] if self.kernels else []
+            parts.append(f"{self.graph_steps} steps a graph" if self.graph_steps else "no graphs")
+        return ", ".join(parts) + (f" ({self.why})" if self.why else "")
+
+    def as_row(self) -> dict[str, int]:
+        """As columns of metrics."""
+        return {
+            "compiled": int(self.compiled), "fused": int(self.fused),
+            "graph_steps": self.graph_steps, "mantissa_bits": MANTISSA[self.precision],
+        }  # fmt: skip
+
+
+def shortened(why: str) -> str:
+    """A reason as it may stand in an Execution."""
+    line = " ".join(why.split())
+    return line if len(line) <= WHY else line[: WHY - 1] + "…"
+
+
+def same_speed(one: Execution | None, compiled: bool) -> bool:
+    """Whether a rate that was measured so tells how fast steps are that are `compiled` or not.
+
+    None: a machine that does not tell; it is taken for one that does as it was asked.
+    """
+    return one is None or one.device == "cpu" or one.compiled == compiled

@@ -1,0 +1,109 @@
+"""Whether torch's compiler works here, tried and not guessed.
+
+Triton compiles a module for Python in C for each kernel that it launches, and torch's compiler
+does so in C++ on a CPU. A compiler on PATH is not enough: without the C library's headers or
+Python.h the first compiled step fails, minutes after the machine was paid for.
+"""
+
+import functools
+import importlib.util
+import os
+import shutil
+import subprocess
+import sysconfig
+import tempfile
+from pathlib import Path
+
+from mimir.text import first_line
+
+WITHIN = 120.0
+"""Seconds for a module of a few lines, on a machine that does much else."""
+_MODULE = """\
+#include <Python.h>
+#include <stdlib.h>
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "mimir_trial", NULL, -1, NULL};
+PyMODINIT_FUNC PyInit_mimir_trial(void) { return PyModule_Create(&definition); }
+"""
+
+
+def lack(device: str) -> str:
+    """Why torch.compile cannot work on "cuda" or "cpu", as one clause; "" if it can."""
+    return module_lack(device) or (_triton_fails() if device == "cuda" else "")
+
+
+def module_lack(device: str) -> str:
+    """Why no module for Python can be built for it, "" if one can. Imports no torch."""
+    program = _program(device)
+    if not program:
+        return f"there is no {'C' if device == 'cuda' else 'C++'} compiler"
+    return _module_fails(program)
+
+
+def _program(device: str) -> str:
+    """As Triton and torch look for it."""
+    variable, programs = ("CC", ("gcc", "clang")) if device == "cuda" else ("CXX", ("g++",))
+    given = os.environ.get(variable)
+    found = (shutil.which(name) for name in ((given,) if given else programs))
+    return next(filter(None, found), "")
+
+
+@functools.cache
+def _module_fails(program: str) -> str:
+    """Compile and load a module for Python; why that does not work, or ""."""
+    name = Path(program).name
+    with tempfile.TemporaryDirectory(prefix="mimir-") as folder:
+        source, made = Path(folder, "trial.c"), Path(folder, "mimir_trial.so")
+        source.write_text(_MODULE)
+        words = [
+            program,
+            str(source),
+            "-O0",
+            "-shared",
+            "-fPIC",
+            f"-I{_headers()}",
+            "-o",
+            str(made),
+        ]
+        try:
+            done = subprocess.run(
+                words, capture_output=True, text=True, timeout=WITHIN, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return f"{name} does not work ({type(error).__name__})"
+        if done.returncode:
+            return f"{name} cannot build what Triton needs ({_error(done.stderr)})"
+        try:
+            spec = importlib.util.spec_from_file_location("mimir_trial", made)
+            assert spec is not None
+            importlib.util.module_from_spec(spec)
+        except ImportError as error:
+            return f"what {name} builds cannot be loaded ({first_line(error)})"
+    return ""
+
+
+def _headers() -> str:
+    """Where Triton and torch look for Python.h."""
+    scheme = sysconfig.get_default_scheme()
+    # Debian's own scheme, in which nothing but what pip installs is.
+    return sysconfig.get_path("include", "posix_prefix" if scheme == "posix_local" else scheme)
+
+
+def _error(said: str) -> str:
+    """The line of a compiler's output that says what is wrong."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    wrong = next((line for line in lines if "error" in line), lines[0] if lines else "no reason")
+    return wrong.partition("error:")[2].strip() or wrong
+
+
+@functools.cache
+def _triton_fails() -> str:
+    """Compile, load and run a kernel on the GPU; why that does not work, or ""."""
+    if importlib.util.find_spec("triton") is None:
+        return "there is no Triton"
+    try:
+        from mimir.training.trial_kernel import run
+
+        run()
+    except Exception as error:  # noqa: BLE001 - whatever a compiler or driver comes up with
+        return f"Triton cannot run a kernel ({type(error).__name__}: {first_line(error)})"
+    return ""

@@ -1,0 +1,79 @@
+"""The device that a training computes on, and what it is good at."""
+
+from dataclasses import dataclass, field
+
+import torch
+
+from mimir.config import Config
+from mimir.errors import BadInput
+from mimir.runs.execution import Execution, shortened
+from mimir.training import compiler, own_kernels
+from mimir.training import device as gpu
+
+WIDEST_HEAD = 128
+"""Width of a head that `mimir.model.kernels` was written for; a wider tile would spill."""
+PRECISIONS = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The device and what it is good at."""
+
+    device: torch.device
+    dtype: torch.dtype
+    compiled: bool
+    fixed: bool
+    """Shapes do not depend on the data, which graphs need and a GPU fills at no cost."""
+    fused: bool = False
+    """Attention by `mimir.model.kernels`."""
+    kernels: frozenset[str] = frozenset()
+    """Names in `config.KERNELS`; any but `update` make the pass that of `mimir.model.explicit`."""
+    why: str = field(default="", compare=False)
+    """Why no faster way is taken, "" if there is none."""
+
+    @staticmethod
+    def choose(config: Config) -> "Machine":
+        """Resolve the `auto` settings of a configuration here.
+
+        Raises:
+            BadInput: a setting asks for what this machine has not.
+        """
+        wish = config.runtime
+        cuda = wish.device != "cpu" and gpu.usable()
+        if wish.device == "cuda" and not cuda:
+            raise BadInput("device is 'cuda', but no GPU is visible here; use --device cpu or auto")
+        if wish.precision != "auto":
+            name = wish.precision
+        elif cuda:
+            name = "bf16" if torch.cuda.get_device_capability()[0] >= 8 else "fp16"
+        else:
+            name = "fp32"
+        dtype = next(each for each, called in PRECISIONS.items() if called == name)
+        compiled = wish.compile == "on" or (wish.compile == "auto" and cuda)
+        why = "" if cuda or wish.device == "cpu" else gpu.why_cpu()
+        if compiled and (lack := compiler.lack("cuda" if cuda else "cpu")):
+            if wish.compile == "on":
+                raise BadInput(
+                    f"compile is 'on', but {lack}; install gcc, g++, the C library's headers and "
+                    "Python's (build-essential and python3-dev), or use --compile auto"
+                )
+            compiled, why = False, lack
+        narrow = config.model.dim // config.model.heads <= WIDEST_HEAD
+        fused = cuda and compiled and narrow and gpu.triton()
+        if compiled and cuda and not fused:
+            why = (
+                "fused attention needs a GPU of compute capability 8.0 or later"
+                if narrow
+                else f"fused attention takes heads of {WIDEST_HEAD} numbers at most"
+            )
+        device = torch.device("cuda" if cuda else "cpu")
+        kernels = own_kernels.chosen(config, dtype, fused)
+        return Machine(device, dtype, compiled, fixed=cuda, fused=fused, kernels=kernels, why=why)
+
+    def execution(self, graph_steps: int) -> Execution:
+        """How steps are executed, for people and for the store. graph_steps: as configured."""
+        cuda = self.device.type == "cuda"
+        return Execution(
+            self.device.type, PRECISIONS[self.dtype], self.compiled, self.fused,
+            graph_steps if cuda else 0, tuple(sorted(self.kernels)), shortened(self.why),
+        )  # fmt: skip
