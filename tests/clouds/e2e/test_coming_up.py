@@ -9,18 +9,18 @@ from launch.payload.container import PUBLIC_IMAGE
 from mimir.runs import notes
 from tests.clouds.e2e.world import World
 
-NOBODY_WAITS = json.dumps(
-    {"launch.provision.wait:SUBMIT_WAITS": 0.5, "launch.providers.pulls:PULLED_WITHIN": 0.0}
-)
+AT_ONCE = json.dumps({"launch.providers.pulls:PULLED_WITHIN": 0.0})
 PASSWORD = "token-of-a-person"
 
 
 @pytest.mark.parametrize("provider", ["runpod", pytest.param("vastai", marks=pytest.mark.long)])
 def test_an_image_that_cannot_be_pulled(provider: str, make: Callable[[str], World]) -> None:
     world = make(provider)
-    world.env["PATCHES"] = NOBODY_WAITS
     world.fake.fault("no_pull")
-    world.launch(*world.submission("r"))
+    submit = world.spawn(*world.submission("r"))
+    world.until(lambda: notes.read_machine(world.store, "r", 1))
+    submit.kill()  # which would end the machine
+    world.env["PATCHES"] = AT_ONCE
     for command in ("status", "logs"):
         said = world.launch(command, "r")
         assert "You have reached your unauthenticated pull rate limit" in said
