@@ -70,7 +70,9 @@ class Start:
         going = seen.kind in ("running", "waiting", "replaced")
         over = seen.kind == "ended" and seen.code == 0
         broke = ordered.provider.caps.remote and seen.kind in ("vanished", "lost")
-        if self.watch and (over or broke or seen.kind in ("running", "waiting")):
+        # One that is less than its offer ends itself: with a watcher another one is ordered.
+        on = over or broke or seen.kind in ("running", "waiting", "short")
+        if self.watch and on:
             say(f"{seen.sentence}; Ctrl-C ends the following, not the run")
             return self._watch(ordered.attempt, remote=ordered.provider.caps.remote)
         if broke:

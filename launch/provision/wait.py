@@ -46,10 +46,11 @@ LAST_LINES = 15
 class Beginning:
     """What was seen of an attempt after its order.
 
-    kind: running, ended, replaced (by a newer attempt), vanished (its machine is gone without a
-    word), lost (on somebody else's machine that broke, was taken away, or gave no sign in time;
-    the machine is there) or waiting (nothing yet, on this computer). code: the exit code for it.
-    lines: the last ones of the log, where something went wrong.
+    kind: running, ended, short (ended, because its machine is less than what was ordered), replaced
+    (by a newer attempt), vanished (its machine is gone without a word), lost (on somebody else's
+    machine that broke, was taken away, or gave no sign in time; the machine is there) or waiting
+    (nothing yet, on this computer). code: the exit code for it. lines: the last ones of the log,
+    where something went wrong.
     """
 
     kind: str
@@ -221,4 +222,5 @@ def _seen(store: Store, ordered: Ordered, *, gone: bool) -> Beginning:
 def _ended(store: Store, ordered: Ordered, outcome: Outcome) -> Beginning:
     sentence = f"attempt {ordered.attempt} has ended: {outcome.reason}"
     lines = () if outcome.exit_code == DONE else tail(store, ordered)
-    return Beginning("ended", worker_code(outcome.exit_code), sentence, lines)
+    kind = "short" if outcome.cause == "host" else "ended"
+    return Beginning(kind, worker_code(outcome.exit_code), sentence, lines)

@@ -224,8 +224,11 @@ class FakeRunPod(Service):
     def _billing(self, request: Request) -> Answer:
         """A record for each pod of the account, whatever the buckets: only its sum is imitated."""
         query, now = request.query, self.clock.time()
-        window = {"startTime": query["startTime"], "endTime": query["endTime"]}
-        records = [
+        window = {
+            "startTime": query.get("startTime") or stamp(now - 30 * 86400.0),
+            "endTime": query.get("endTime") or stamp(now),
+        }
+        records: list[dict[str, Any]] = [
             {
                 **window, "podId": each.id, "totalAmount": each.cost(now),
                 "gpuAmount": each.cost(now), "cpuAmount": 0.0, "diskAmount": 0.0,
@@ -237,7 +240,7 @@ class FakeRunPod(Service):
             name: sum(record[name] for record in records)
             for name in ("totalAmount", "gpuAmount", "cpuAmount", "diskAmount")
         }
-        query = {**window, "bucketSize": query["bucketSize"]}
+        query = {**window, "bucketSize": query.get("bucketSize", "day")}
         metadata = {
             "query": query, "recordCount": len(records), "uniquePodCount": len(records),
             "totals": totals,

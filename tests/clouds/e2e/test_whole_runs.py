@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -141,6 +142,41 @@ def test_from_submit_to_a_pulled_model_on_vast_where_it_is_outbid(
     assert command.wait() == 0, command.said
     whole(world, weights)
     assert len(world.fake.ledger) == 2
+
+
+SMI = """#!/bin/sh
+[ "$MIMIR_ATTEMPT" = 1 ] && card=3090 || card=4090
+echo "NVIDIA GeForce RTX $card, 24564, 580.65.06"
+"""
+
+
+def test_a_machine_that_is_not_what_was_ordered_costs_its_host_the_run(
+    vast: World, alone: Callable[[int], str]
+) -> None:
+    """Its worker finds another card than the one of the offer, and the next host is taken."""
+    world = real(vast)
+    tool = world.folder / "bin" / "nvidia-smi"
+    tool.parent.mkdir()
+    tool.write_text(SMI)
+    tool.chmod(0o755)
+    patient = world.fake.runs
+
+    def shown(argv: Sequence[str], env: Mapping[str, str]) -> list[str]:
+        path = f"PATH={tool.parent}:{Path(sys.executable).parent}:{os.defpath}"
+        return ["/usr/bin/env", path, *patient(argv, env)]
+
+    world.fake.runs = shown
+    world.launch(*submission(world, SHORT, "--gpu", "4090"))
+    whole(world, alone(SHORT))
+    first, second = world.status("r").attempts
+    assert first.gone is not None
+    assert (first.gone.kind, first.from_step) == ("placement", None)
+    assert "its GPU is NVIDIA GeForce RTX 3090, and not the 4090 that" in first.end
+    assert len(world.fake.ledger) == 2
+    hosts = [each.order.offer.host for each in (first, second) if each.order and each.order.offer]
+    assert hosts[0] != hosts[1]
+    known = json.loads(world.store.get("_launcher/failed_hosts.json"))["hosts"]
+    assert [each["host"] for each in known] == hosts[:1]
 
 
 @pytest.mark.long

@@ -129,6 +129,17 @@ def test_ends_at_once(store: Store, fake: Fake, clock: Clock) -> None:
     assert "no GPU" in seen.sentence
 
 
+def test_a_machine_that_is_less_than_ordered_is_a_watchers_to_replace(
+    store: Store, fake: Fake, clock: Clock
+) -> None:
+    ordered = order(store, "run", fake, say)
+    fake.living = False
+    notes.record_outcome(store, "run", 1, Outcome(75, "a small disk", time.time(), 0, "host"))
+    seen = wait(store, ordered, clock)
+    assert (seen.kind, seen.code) == ("short", 75)
+    assert read_head(store, "run").state == "queued", "the run goes on"
+
+
 def test_a_crash_is_resumable(store: Store, fake: Fake, clock: Clock) -> None:
     ordered = order(store, "run", fake, say)
     claim(store)

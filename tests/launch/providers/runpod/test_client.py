@@ -111,5 +111,6 @@ def test_we_find_and_end_what_it_ordered(fake: FakeRunPod, cloud: RunPod, ask: C
     wait_for(lambda: cloud.logs(id, 9)[-1:] == ["b"])
     cloud.terminate(id)
     ask("delete-registry", id=login)
+    assert [each["podId"] for each in ask("list-pod-billing")["records"]] == [id]
     assert ask("list-pods")["pods"] == []
     assert fake.logins == {}
