@@ -35,6 +35,7 @@ LOOKS = (2.0, 5.0, 10.0, 20.0)
 """Seconds before each look at the list after a lost answer."""
 SHOWN_WITHIN = (0.0, 2.0, 5.0)
 """Seconds before each look at a machine that was just made."""
+Made = tuple[str, float | None]
 GONE_WITHIN = 180.0
 """Seconds in which a machine that was ended must have gone."""
 PRICE_TOLERANCE = 1.05
@@ -211,9 +212,7 @@ class Rented:
     def _shown_to_people(self, instance: Instance) -> Instance:
         return replace(instance, said=self._secrets.clean(instance.said))
 
-    def _create(
-        self, spec: AttemptSpec, what: ContainerSpec, name: str
-    ) -> tuple[str, float | None]:
+    def _create(self, spec: AttemptSpec, what: ContainerSpec, name: str) -> "Made":
         """The id of the machine that was made, and the price that is asked for it if shown."""
         offer = spec.offer
         assert offer is not None
