@@ -28,7 +28,7 @@ SETTINGS = (
     "--eval-every=400", "--eval-rows=16", "--warmup-steps=2", "--checkpoint-steps=50",
     "--threads=1",
 )  # fmt: skip
-STEPS = 24 * 46
+STEPS = 24 * 45
 CONFINED = (
     "--read-only", "--tmpfs", "/tmp:exec", "--memory", "2g", "--cap-drop", "ALL",
     "--security-opt", "no-new-privileges", "--pids-limit", "256",
