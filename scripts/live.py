@@ -12,6 +12,7 @@ machine may be left; 130 after Ctrl-C.
 """
 
 import contextlib
+import functools
 import os
 import platform
 import re
@@ -52,7 +53,11 @@ CONSOLES = {
 LAUNCH = (sys.executable, "-m", "launch")
 MAX_COST, MAX_HOURS = "0.5", "2"
 """Of the run. The hours end one on a machine so cheap that half a dollar lasts a day."""
-OURS = ("--preset", "--name", "--provider", "--yes", "--watch", "--max-cost", "--max-hours")
+OURS = (
+    "preset", "name", "provider", "yes", "watch", "max-cost", "max-hours", "store", "dry-run",
+    "json",
+)  # fmt: skip
+"""Options of `submit` that belong to this script, or would hide from it what was ordered."""
 YIELDS = 90.0
 """Seconds for a command that was interrupted to end by itself."""
 ENDS_WITHIN = 900.0
@@ -86,9 +91,11 @@ class Transcript:
             clean = self._secrets.clean(line.rstrip())
             clean = clean.replace(f"{Path.home()}/", "~/")
             told = f"[{time.monotonic() - self._began:7.1f} s] {clean}"
-            self._file.write(told + "\n")
-            self._file.flush()
-            with contextlib.suppress(OSError):  # the terminal may be closed
+            # The disk may be full and the terminal closed, and a machine is ended all the same.
+            with contextlib.suppress(OSError):
+                self._file.write(told + "\n")
+                self._file.flush()
+            with contextlib.suppress(OSError):
                 print(told, flush=True)
 
     def close(self) -> None:
@@ -113,7 +120,8 @@ class Live:
     def interrupt(self, *_: object) -> None:
         """What SIGINT, SIGTERM and SIGHUP do, instead of ending this process: the command that runs
         is asked to end, once, and then the machine is ended."""
-        os.write(2, b"interrupted: wait, its machine is being ended\n")
+        with contextlib.suppress(OSError):
+            os.write(2, b"interrupted: wait, its machine is being ended\n")
         first, self.interrupted = not self.interrupted, True
         if first and self._heard:
             self._ask(self._heard)
@@ -190,10 +198,10 @@ class Live:
             if number:
                 time.sleep(PAUSE)
             if not stopped and self._try(self._known):
-                stopped = self._launch("stop", self.name) in (0, INTERRUPTED)
+                stopped = self._try(lambda: self._launch("stop", self.name)) in (0, INTERRUPTED)
             # Once a stop is on record, a watcher ends machines and orders none.
             if stopped and (number or not done):
-                self._launch("watch", self.name, "--once")
+                self._try(lambda: self._launch("watch", self.name, "--once"))
             left = self._try(self._left)
             # The service may show the machine of a lost answer late.
             until = until or time.monotonic() + deadlines.LISTED_WITHIN
@@ -206,7 +214,8 @@ class Live:
                 return False
             if self.provider != "colab":
                 for id in left or ():
-                    self._launch("reap", "--provider", self.provider, "--machine", id, "--yes")
+                    words = ("reap", "--provider", self.provider, "--machine", id, "--yes")
+                    self._try(functools.partial(self._launch, *words))
         which = f"MACHINE {', '.join(left)} IS" if left else "A MACHINE MAY BE"
         self.out.say(
             f"{which} LEFT, AND PAID: end it now at {CONSOLES[self.provider]}; its name begins "
@@ -220,7 +229,7 @@ class Live:
             return look()
         except Exception as error:  # noqa: BLE001 - told; a machine may be there, and is looked for
             self._secrets.scrub(error)
-            self.out.say(f"it could not be seen what is left: {sentence(error)}")
+            self.out.say(f"this failed, and is tried again: {sentence(error)}")
             return None
 
     def _left(self) -> list[str]:
@@ -271,8 +280,9 @@ def live(*, provider: str = "", options: str = "") -> int:
     except ValueError as error:
         raise BadInput(f"OPTIONS is {options!r}, which cannot be read ({error})") from error
     for word in words:
-        if word.partition("=")[0].replace("_", "-") in OURS:
-            raise BadInput(f"OPTIONS has {word}, which `make live` sets itself: leave it out")
+        name = word.partition("=")[0].replace("_", "-").removeprefix("--").removeprefix("no-")
+        if word.startswith("--") and name in OURS:
+            raise BadInput(f"OPTIONS has {word}, which `make live` decides itself: leave it out")
     url = default_store()
     if not url.startswith("s3://"):
         raise BadInput(

@@ -15,7 +15,7 @@ from mimir import cli
 from mimir.errors import MimirError
 from scripts import live
 from tests import ROOT
-from tests.clouds.e2e.world import KEY, KEYS, SETTINGS, World
+from tests.clouds.e2e.world import CREATE, KEY, KEYS, SETTINGS, World
 
 HURRIED = """
 import os, sys
@@ -74,23 +74,26 @@ def test_a_whole_run(runpod: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("provider", "fault"),
+    ("provider", "fault", "by"),
     [
-        ("runpod", "stuck"),
-        pytest.param("lambda", "", marks=pytest.mark.long),
-        pytest.param("vastai", "", marks=pytest.mark.long),
+        ("runpod", "stuck", signal.SIGINT),
+        pytest.param("runpod", "error_after", signal.SIGINT, marks=pytest.mark.long),
+        pytest.param("lambda", "", signal.SIGTERM, marks=pytest.mark.long),
+        pytest.param("vastai", "", signal.SIGHUP, marks=pytest.mark.long),
     ],
 )
-def test_it_is_interrupted(provider: str, fault: str, make: Callable[[str], World]) -> None:
-    """While its machine comes up, or trains. Nobody needs to ask twice, and it does no harm."""
+def test_it_is_interrupted(
+    provider: str, fault: str, by: signal.Signals, make: Callable[[str], World]
+) -> None:
+    """While its machine is ordered, comes up, or trains. To ask twice does no harm."""
     world = make(provider)
     world.steps, world.pace = 100_000, 0.1
     if fault:
-        world.fake.fault(fault)
+        world.fake.fault(fault, **(CREATE[provider] if fault == "error_after" else {}))
     process = began(world, PATCHES=STOP_WAITS)
     world.until(lambda: world.fake.alive() if fault else step(world) > 0)
     for _ in range(2):
-        process.send_signal(signal.SIGINT)
+        process.send_signal(by)
     said, _ = process.communicate()
     assert process.returncode == 130, said
     assert "is left; see for yourself" in transcript(world)
@@ -137,7 +140,8 @@ def test_a_machine_that_stays_is_said(
         (["--provider=runpod"], {"MIMIR_STORE": ""}, "reaches a bucket only"),
         (["--provider=runpod"], {"RUNPOD_API_KEY": ""}, "export RUNPOD_API_KEY="),
         (["--provider=runpod"], {"RUNPOD_API_KEY": "wrong-key"}, "runpod key"),
-        (["--provider=runpod", "--options=--max-cost 9"], {}, "leave it out"),
+        (["--provider=runpod", "--options=--max_cost=9"], {}, "leave it out"),
+        (["--provider=runpod", "--options=--no-watch"], {}, "leave it out"),
         (["--provider=runpod", "--options='"], {}, "cannot be read"),
         (["--provider=colab"], {}, "colab"),
     ],
