@@ -13,10 +13,11 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.engines import GRAPH, engine_of, random_data
 from mimir import cli
 from mimir.errors import BadInput
 from mimir.text import first_line
@@ -25,11 +26,6 @@ if TYPE_CHECKING:
     from mimir.model.batch import DeviceData
     from mimir.training.engine import Engine
 
-CAPACITY = {"small": 512, "medium": 896, "large": 1664}
-"""Rows that the widest batch of a million peptides of mean length 10.6 takes."""
-TARGETS = 748
-PEPTIDES = 20_000
-GRAPH = 8
 FIRST = ("ends", "norm", "wgrad", "gelu", "update", "branch")
 """What a wide model uses; a narrow one has `peptide` beside them."""
 
@@ -152,35 +148,6 @@ def _preset(
             yield "\n".join([head, *lines])
     cases.clear()
     torch.cuda.empty_cache()
-
-
-def random_data(device: Any) -> "DeviceData":
-    """Random peptides: mean length 10.6, deviation 4, as the real ones."""
-    import torch
-
-    from mimir.model.batch import DeviceData
-
-    rng = torch.Generator().manual_seed(0)
-    lengths = (torch.randn(PEPTIDES, generator=rng) * 4 + 10.6).round().clamp(4, 20).long()
-    starts = lengths.cumsum(0) - lengths
-    tokens = torch.randint(0, 20, (int(lengths.sum()) + 20,), generator=rng, dtype=torch.uint8)
-    labels = torch.randint(0, 2, (PEPTIDES,), generator=rng)
-    targets = torch.randint(0, TARGETS + 1, (PEPTIDES,), generator=rng)
-    return DeviceData(*(v.to(device) for v in (tokens, starts, lengths, labels, targets)))
-
-
-def engine_of(preset: str, kernels: frozenset[str], data: "DeviceData", **changes: Any) -> "Engine":
-    """An engine as a run has it, but for the widest batch, which stands in `CAPACITY`."""
-
-    from mimir.config import load_preset
-    from mimir.training.engine import Engine
-    from mimir.training.machine import Machine
-
-    config = load_preset(preset).with_settings({"epochs": 1, "graph_steps": GRAPH})
-    machine = replace(Machine.choose(config), kernels=kernels, **changes)
-    engine = Engine(config, data, TARGETS, machine)
-    engine._capacity = CAPACITY[preset]
-    return engine
 
 
 def _timed(case: Case, seconds: float) -> float:

@@ -123,12 +123,12 @@ def _weights(name: str) -> Iterator[tuple[str, Callable[[], object]]]:
 def _peptide() -> Iterator[tuple[str, Callable[[], object]]]:
     import torch
 
-    from bench import kernels
+    from bench import engines
     from mimir.model.fused import peptide
 
-    data = kernels.random_data(torch.device("cuda"))
+    data = engines.random_data(torch.device("cuda"))
     used = frozenset({"ends", "wgrad", "peptide"})
-    engine = kernels.engine_of("small", used, data, compiled=False)
+    engine = engines.engine_of("small", used, data, compiled=False)
     engine._begin_epoch(0)
     work = next(iter(engine._prepared(torch.zeros(1, dtype=torch.int64, device="cuda"))))
     pinned = peptide.WARPS, peptide.HIDDEN

@@ -143,3 +143,11 @@ def run(memory: MemoryStore) -> MemoryStore:
     """A store in memory with the run `r` in it."""
     begun(memory)
     return memory
+
+
+@pytest.fixture(params=["link", "folder"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How a folder's store takes names and versions: by link(), or by the renaming of a folder."""
+    if request.param == "folder":
+        without_links(monkeypatch)
+    return request.param

@@ -8,7 +8,6 @@ import pytest
 
 from mimir.errors import Conflict, Corrupt, MimirError
 from mimir.runs.file_store import FileStore
-from tests.runs.conftest import without_links
 from tests.runs.moments import overtaken, watched
 
 FILES = ("x", "1", "2", "3", "HEAD", ".body", "late")
@@ -42,14 +41,6 @@ PAIRS = [(where, name) for where, acts in ACTS.items() for name in acts]
 def swap(store: FileStore) -> None:
     found = store.read("run/HEAD")
     store.compare_and_swap("run/HEAD", b"mine", found.version if found else "1-x")
-
-
-@pytest.fixture(params=["link", "folder"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """How names are taken, which decides what else lies in the folder."""
-    if request.param == "folder":
-        without_links(monkeypatch)
-    return request.param
 
 
 @pytest.fixture(autouse=True)

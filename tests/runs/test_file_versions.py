@@ -11,19 +11,11 @@ from mimir.errors import Conflict, StoreError
 from mimir.runs import file_names
 from mimir.runs.file_folder import Name, open_folder
 from mimir.runs.file_store import FileStore
-from tests.runs.conftest import name_at, versions_at, without_links
+from tests.runs.conftest import name_at, versions_at
 from tests.runs.moments import Schedule, Sleeper, overtaken, watched
 from tests.waiting import unless_it_hangs
 
 KEY = "run/HEAD"
-
-
-@pytest.fixture(params=["link", "folder"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """How versions are taken: by link(), or by the renaming of a folder."""
-    if request.param == "folder":
-        without_links(monkeypatch)
-    return request.param
 
 
 @pytest.fixture(autouse=True)

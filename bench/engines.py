@@ -1,0 +1,44 @@
+"""Engines on synthetic peptides that are like the real ones, for the benchmarks of kernels."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mimir.model.batch import DeviceData
+    from mimir.training.engine import Engine
+
+CAPACITY = {"small": 512, "medium": 896, "large": 1664}
+"""Rows that the widest batch of a million peptides of mean length 10.6 takes."""
+TARGETS = 748
+PEPTIDES = 20_000
+GRAPH = 8
+"""Steps in a graph."""
+
+
+def random_data(device: Any) -> "DeviceData":
+    """Random peptides: mean length 10.6, deviation 4, as the real ones."""
+    import torch
+
+    from mimir.model.batch import DeviceData
+
+    rng = torch.Generator().manual_seed(0)
+    lengths = (torch.randn(PEPTIDES, generator=rng) * 4 + 10.6).round().clamp(4, 20).long()
+    starts = lengths.cumsum(0) - lengths
+    tokens = torch.randint(0, 20, (int(lengths.sum()) + 20,), generator=rng, dtype=torch.uint8)
+    labels = torch.randint(0, 2, (PEPTIDES,), generator=rng)
+    targets = torch.randint(0, TARGETS + 1, (PEPTIDES,), generator=rng)
+    return DeviceData(*(v.to(device) for v in (tokens, starts, lengths, labels, targets)))
+
+
+def engine_of(preset: str, kernels: frozenset[str], data: "DeviceData", **changes: Any) -> "Engine":
+    """An engine as a run has it, but for the widest batch, which stands in `CAPACITY`."""
+
+    from mimir.config import load_preset
+    from mimir.training.engine import Engine
+    from mimir.training.machine import Machine
+
+    config = load_preset(preset).with_settings({"epochs": 1, "graph_steps": GRAPH})
+    machine = replace(Machine.choose(config), kernels=kernels, **changes)
+    engine = Engine(config, data, TARGETS, machine)
+    engine._capacity = CAPACITY[preset]
+    return engine
