@@ -105,7 +105,7 @@ clients-test: $(VENV)/installed
 # The real service and real dollars, at most half of one; docs/guides/first-real-run.md. OPTIONS: more
 # of `submit`. Both are taken from the environment, where make puts them, because they hold quotes.
 live: $(VENV)/installed
-	@$(RUN) scripts/live.py --provider="$$PROVIDER" --options="$$OPTIONS"
+	@$(RUN) -m scripts.live --provider="$$PROVIDER" --options="$$OPTIONS"
 
 bench: $(VENV)/installed
 	$(RUN) -m bench.steps

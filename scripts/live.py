@@ -15,7 +15,6 @@ import contextlib
 import functools
 import os
 import platform
-import re
 import shlex
 import signal
 import subprocess
@@ -29,18 +28,17 @@ from typing import TypeVar
 import mimir
 from launch import doctor
 from launch.contract import deadlines
-from launch.contract.provider import Provider
 from launch.contract.redaction import Secrets
 from launch.providers import registry
 from launch.providers.rented import Rented
 from launch.supervise import reaper
 from mimir import cli
-from mimir.atomic_file import write
 from mimir.errors import INTERRUPTED, BadInput, MimirError, sentence
 from mimir.runs import layout, notes
 from mimir.runs.store import Store, open_store
 from mimir.submission import default_store, fresh_name
 from mimir.text import alternatives, nearest
+from scripts.transcript import Transcript, secrets_here
 
 ROOT = Path(__file__).resolve().parent.parent
 CONSOLES = {
@@ -66,43 +64,9 @@ PAUSE = 5.0
 """Seconds between looks whether a machine is left."""
 ROUNDS = 4
 """Times that the end of a machine is asked for."""
-SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|NOTIFY|CREDENTIAL")
-"""Variables whose value nobody may see."""
 
 
 Found = TypeVar("Found")
-
-
-class Transcript:
-    """What is said, on the screen and in a file, without secrets.
-
-    Each line is on the disk once it is said, so that a killed script leaves what it has.
-    """
-
-    def __init__(self, path: Path, secrets: Secrets) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path, self._secrets = path, secrets
-        self._file = path.open("x", encoding="utf-8")
-        self._began = time.monotonic()
-
-    def say(self, *lines: str) -> None:
-        """Lines, each with the seconds since the beginning in front of it."""
-        for line in lines:
-            clean = self._secrets.clean(line.rstrip())
-            clean = clean.replace(f"{Path.home()}/", "~/")
-            told = f"[{time.monotonic() - self._began:7.1f} s] {clean}"
-            # The disk may be full and the terminal closed, and a machine is ended all the same.
-            with contextlib.suppress(OSError):
-                self._file.write(told + "\n")
-                self._file.flush()
-            with contextlib.suppress(OSError):
-                print(told, flush=True)
-
-    def close(self) -> None:
-        """Clean the whole once more: a secret may have come over several lines."""
-        self._file.close()
-        text = self._secrets.clean(self.path.read_text(encoding="utf-8"))
-        write(self.path, text.encode())
 
 
 class Live:
@@ -293,7 +257,7 @@ def live(*, provider: str = "", options: str = "") -> int:
     if isinstance(found, Rented) and not found.cloud.configured():
         variable = found.cloud.key_variable
         raise BadInput(f"there is no key here: export {variable}=… (docs/guides/first-real-run.md)")
-    secrets = _secrets(found)
+    secrets = secrets_here(found)
     with secrets.guard():
         for check in doctor.services([provider]):
             if check.status == "fail" or (check.status == "warn" and check.name == "colab"):
@@ -330,24 +294,6 @@ def _told(run: Live, out: Transcript, secrets: Secrets) -> int:
         "the account's balance and the machines' ids are not: read it before you send it."
     )
     return code
-
-
-def _secrets(provider: Provider) -> Secrets:
-    """What must not stand in a transcript: keys of this computer for service, bucket and others."""
-    import botocore.session
-
-    secrets = Secrets()
-    for name, value in os.environ.items():
-        if SECRET.search(name):
-            secrets.learn_key(value.partition("://")[2].replace("?", " ") or value)
-    if isinstance(provider, Rented) and (key := getattr(provider.cloud, "key", None)):
-        secrets.learn_key(key())
-    with contextlib.suppress(Exception):  # `doctor` says what is wrong with a profile
-        found = botocore.session.get_session().get_credentials()
-        keys = found.get_frozen_credentials() if found else ()
-        for value in filter(None, keys):
-            secrets.learn_key(value)
-    return secrets
 
 
 if __name__ == "__main__":
