@@ -116,8 +116,12 @@ class Start:
         if remote and end_or_leave(machine_text(ordered.machine)):
             why = "ended by Ctrl-C before it began"
             try:
+                # First the run: to a watcher, one whose machine is gone lacks another machine.
+                try:
+                    end_attempt(self.store, self.name, ordered.attempt, "stopped", why)
+                except MimirError as error:
+                    say(f"run {self.name} is not stopped, a watcher may go on with it: {error}")
                 end_machine(self.store, ordered, "over", why)
-                end_attempt(self.store, self.name, ordered.attempt, "stopped", why)
             except (MimirError, KeyboardInterrupt) as error:
                 say(str(error) or "interrupted", self._left(ordered))
             else:

@@ -2,6 +2,7 @@
 
 import io
 import re
+from unittest import mock
 
 import pytest
 
@@ -13,6 +14,7 @@ from launch.provision.choose import Found, Market
 from launch.provision.order import Choice
 from launch.provision.wait import Beginning
 from launch.ui import confirm
+from mimir.errors import Fenced, MimirError, StoreError
 from mimir.runs import notes
 from mimir.runs.order import Plan
 from mimir.runs.status import derive, read_head
@@ -93,6 +95,33 @@ def test_ctrl_c(
     if not ended:
         assert "is paid for as long as it is there" in said
         assert "reap --provider fake --machine m1" in said
+
+
+def test_the_run_is_stopped_before_its_machine_is_ended(
+    store: Store, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A watcher that looks in between orders no other machine."""
+    ends_with(monkeypatch, KeyboardInterrupt())
+    answers(monkeypatch, "y\n")
+    states: list[str] = []
+    monkeypatch.setattr(fake, "end", lambda *_: states.append(read_head(store, "run").state))
+    assert begun(store, fake) == 130
+    assert states == ["stopped"]
+
+
+@pytest.mark.parametrize("error", [Fenced("another attempt"), StoreError("it is away")])
+def test_a_machine_that_is_to_be_ended_is_ended_whatever_becomes_of_the_run(
+    error: MimirError, store: Store, fake: Fake, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    ends_with(monkeypatch, KeyboardInterrupt())
+    answers(monkeypatch, "y\n")
+    monkeypatch.setattr("mimir.runs.begin.end_attempt", mock.Mock(side_effect=error))
+    assert begun(store, fake) == 130
+    assert [each.id for each in fake.ended] == ["m1"]
+    said = "".join(capsys.readouterr())
+    assert f"run run is not stopped, a watcher may go on with it: {error}" in said
+    assert "the machine is ended, and seen to be gone" in said
 
 
 def test_ctrl_c_asks_nothing_about_a_machine_of_this_computer(
