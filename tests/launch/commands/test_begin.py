@@ -2,24 +2,32 @@
 
 import io
 import re
+from collections.abc import Callable
 from unittest import mock
 
 import pytest
 
 from launch.commands.begin import Start
+from launch.contract import deadlines
+from launch.contract.errors import NoCapacity
+from launch.contract.offer import Offer
 from launch.contract.provider import Caps
 from launch.pricing.budget import Remaining
-from launch.provision import wait
+from launch.providers import registry
+from launch.provision import kept_plan, wait
 from launch.provision.choose import Found, Market
 from launch.provision.order import Choice
 from launch.provision.wait import Beginning
+from launch.supervise.watcher import Watcher
 from launch.ui import confirm
 from mimir.errors import Fenced, MimirError, StoreError
 from mimir.runs import notes
+from mimir.runs.commit import Attempt
 from mimir.runs.order import Plan
 from mimir.runs.status import derive, read_head
 from mimir.runs.store import Store
 from tests.launch.conftest import Fake
+from tests.launch.paper import Desk, offer
 
 LOST = Beginning("lost", 75, "attempt 1 has not begun: it gave no sign within 25 min")
 
@@ -143,3 +151,79 @@ def test_a_second_ctrl_c_leaves_the_machine(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr("sys.stdin.readline", pressed)
     assert confirm.end_or_leave("fake m1") is False
+
+
+def made(desk: Desk, patch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C comes when the service has made the machine and has not answered yet."""
+
+    def create(offer: Offer, name: str) -> str:
+        desk.cloud.make(offer, name)
+        raise KeyboardInterrupt
+
+    desk.cloud.faults = [create]
+
+
+def unanswered(desk: Desk, patch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C comes before the service has made anything; nobody here can tell."""
+    desk.cloud.faults = [mock.Mock(side_effect=KeyboardInterrupt)]
+
+
+def unreadable(desk: Desk, patch: pytest.MonkeyPatch) -> None:
+    """As made, and then the store does not say what was ordered."""
+    made(desk, patch)
+    patch.setattr(notes, "newest_order", mock.Mock(side_effect=StoreError("it is away")))
+
+
+def before(desk: Desk, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(kept_plan, "keep", mock.Mock(side_effect=KeyboardInterrupt))
+
+
+def refused(desk: Desk, patch: pytest.MonkeyPatch) -> None:
+    """The first offer is gone, and Ctrl-C comes before the next one is ordered."""
+    desk.cloud.faults = [NoCapacity("it is gone")]
+    patch.setattr("launch.ui.terminal.say", mock.Mock(side_effect=[KeyboardInterrupt, None]))
+
+
+MAY_BE = "interrupted while its machine was being ordered: there may be one"
+NONE = "interrupted before its machine was ordered"
+
+
+@pytest.mark.parametrize(
+    ("when", "reason"),
+    [(made, MAY_BE), (unanswered, MAY_BE), (unreadable, MAY_BE), (before, NONE), (refused, NONE)],
+    ids=["made", "unanswered", "unreadable", "before", "refused"],
+)
+def test_ctrl_c_while_the_order_is_placed(
+    when: Callable[[Desk, pytest.MonkeyPatch], None], reason: str, desk: Desk,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """What is said and written of a machine is true, and `watch` ends the one that was made."""
+    monkeypatch.setattr(registry, "get", lambda _: desk.provider)
+    found = Found((Choice(desk.provider, offer()),) * 2, (), Remaining(1.0, 1.0), Market())
+    start = Start(desk.store, "run", Plan(("runpod",)), "", False, False)
+    known = derive(desk.store, "run", desk.clock())
+    with monkeypatch.context() as patch:
+        when(desk, patch)
+        with pytest.raises(KeyboardInterrupt):
+            start.begin(known, found)
+    head = read_head(desk.store, "run")
+    assert (head.state, head.reason) == ("failed", reason)
+    said = capsys.readouterr().err
+    assert ("may be there, and be paid for: `python -m launch watch run --once`" in said) is (
+        reason == MAY_BE
+    )
+    desk.clock.now += deadlines.LISTED_WITHIN
+    assert Watcher(desk.store, desk.say, provider=registry.get).round("run").over
+    assert len(desk.cloud.created) <= 1
+    assert desk.cloud.alive() == []
+
+
+def test_ctrl_c_while_a_worker_of_this_computer_is_started(
+    store: Store, fake: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.caps = Caps(paid=False)
+    fake.at_start = mock.Mock(side_effect=KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        begun(store, fake)
+    assert "if it runs, it is turned away" in capsys.readouterr().err
+    assert MAY_BE in Attempt.claim(store, "run", 1).ended
