@@ -1,12 +1,14 @@
 """What resume counts of the machine that it replaces, without a machine."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from launch.commands import begin
 from launch.commands.resume import resume
+from launch.commands.submit import submit
 from launch.pricing.budget import HOUR
 from launch.providers import registry
 from mimir.errors import BadInput
@@ -61,6 +63,17 @@ def test_what_the_replaced_machine_was_allowed_is_not_spent(
     assert resume("run", store=desk.store.url, yes=True) == 1
     (status,) = known
     assert (status.attempts[0].gone is not None) == (then is is_gone_for_long)
+
+
+def test_nor_where_submit_goes_on_with_the_run(
+    desk: Desk, known: list[Status], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mimir.submission.enter", lambda *a, **k: None)
+    monkeypatch.setattr("launch.payload.code_in_store.file", nullcontext)
+    crashed(desk, Limits())
+    its = {"name": "run", "provider": "runpod", "max_cost_month": 9.0}
+    assert submit("smoke", store=desk.store.url, yes=True, **its) == 1  # type: ignore[arg-type]
+    assert len(known) == 1
 
 
 def test_a_refusal_names_what_nobody_has_seen_to_be_gone(desk: Desk, known: list[Status]) -> None:
