@@ -116,8 +116,12 @@ class Start:
         if remote and end_or_leave(machine_text(ordered.machine)):
             why = "ended by Ctrl-C before it began"
             try:
+                # First the run: to a watcher, one whose machine is gone lacks another machine.
+                try:
+                    end_attempt(self.store, self.name, ordered.attempt, "stopped", why)
+                except MimirError as error:
+                    say(f"run {self.name} is not stopped, a watcher may go on with it: {error}")
                 end_machine(self.store, ordered, "over", why)
-                end_attempt(self.store, self.name, ordered.attempt, "stopped", why)
             except (MimirError, KeyboardInterrupt) as error:
                 say(str(error) or "interrupted", self._left(ordered))
             else:
@@ -163,16 +167,49 @@ class Start:
             )  # fmt: skip
         except Fenced:
             raise
-        except (MimirError, KeyboardInterrupt) as error:
+        except KeyboardInterrupt:
+            self._end_interrupted(known)
+            raise
+        except MimirError as error:
             if self._is_watchers(error):
                 raise
-            reason = str(error) or "interrupted before its machine was ordered"
-            give_up(self.store, self.name, reason, say)
+            give_up(self.store, self.name, str(error), say)
             if isinstance(error, Unclear) and not self.watch:
-                raise BadInput(reason) from error
+                raise BadInput(str(error)) from error
             raise
 
-    def _is_watchers(self, error: BaseException) -> bool:
+    def _end_interrupted(self, known: "Status") -> None:
+        """After Ctrl-C before the order was answered: the run ends, a machine may be there."""
+        from launch.providers import registry
+        from launch.provision.order import give_up
+        from launch.ui.runs import command
+        from launch.ui.terminal import say
+
+        reason = "interrupted before its machine was ordered"
+        if self._may_have_machine(known):
+            reason = "interrupted while its machine was being ordered: there may be one"
+            caps = [registry.get(each).caps for each in self.plan.providers]
+            paid = ", and be paid for" if any(each.paid for each in caps) else ""
+            ends = command("watch", self.name, self.store_option, "--once")
+            say(
+                f"its machine was being ordered, and may be there{paid}: `{ends}` finds and ends "
+                "it (its service may take two minutes to list it)"
+                if any(each.remote for each in caps)
+                else "its worker was being started: if it runs, it is turned away"
+            )
+        give_up(self.store, self.name, reason, say)
+
+    def _may_have_machine(self, known: "Status") -> bool:
+        """Whether there is an order of this command's that is not known to have been refused."""
+        from mimir.runs import notes
+
+        try:
+            newest = notes.newest_order(self.store, self.name)
+            return newest > known.attempt and not notes.read_gone(self.store, self.name, newest)
+        except MimirError:
+            return True
+
+    def _is_watchers(self, error: MimirError) -> bool:
         """Whether a watcher goes on from this: the run is not ended for it.
 
         There may be a machine, which only the service's list tells in a while; or, with --watch,

@@ -213,7 +213,10 @@ def _seen(store: Store, ordered: Ordered, *, gone: bool) -> Beginning:
         sentence = f"run {run} is {head.state}" + (f": {head.reason}" if head.reason else "")
         return Beginning("ended", 0 if head.state == "done" else INTERRUPTED, sentence, lines)
     sentence = f"the machine of attempt {attempt} is gone without a word"
-    if head.state == "queued":
+    if head.state == "queued" and ordered.provider.caps.remote:
+        # It may have been taken away: the run is not over, and a watcher orders another machine.
+        sentence = f"attempt {attempt} has not begun: its machine is gone"
+    elif head.state == "queued":
         sentence = f"the worker of attempt {attempt} ended before it began"
         end_attempt(store, run, attempt, "failed", sentence)
     return Beginning("vanished", INTERRUPTED, sentence, lines)

@@ -39,6 +39,20 @@ def test_an_image_that_cannot_be_pulled(provider: str, make: Callable[[str], Wor
     world.whole("r")
 
 
+def test_a_machine_that_vanishes(runpod: World) -> None:
+    """Taken away while it pulls its image: who watches orders the next one."""
+    runpod.fake.fault("stuck")
+    laptop = runpod.spawn(*runpod.submission("r", "--watch"), patches=UNHURRIED)
+    runpod.until(lambda: notes.read_machine(runpod.store, "r", 1))
+    runpod.until(lambda: "waiting for attempt 1 to begin" in laptop.said)
+    runpod.fake.end(runpod.fake.ledger[0].id)
+    assert laptop.wait() == 0
+    assert "attempt 1 has not begun: its machine is gone" in laptop.said
+    runpod.settled(1.0)
+    runpod.whole("r")
+    assert runpod.status("r").attempt == 2
+
+
 def test_a_private_image(runpod: World) -> None:
     """Its registry's login reaches RunPod, and nothing else; it is gone when the machine is."""
     fake = runpod.fake

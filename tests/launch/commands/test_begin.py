@@ -2,22 +2,32 @@
 
 import io
 import re
+from collections.abc import Callable
+from unittest import mock
 
 import pytest
 
 from launch.commands.begin import Start
+from launch.contract import deadlines
+from launch.contract.errors import NoCapacity
+from launch.contract.offer import Offer
 from launch.contract.provider import Caps
 from launch.pricing.budget import Remaining
-from launch.provision import wait
+from launch.providers import registry
+from launch.provision import kept_plan, wait
 from launch.provision.choose import Found, Market
 from launch.provision.order import Choice
 from launch.provision.wait import Beginning
+from launch.supervise.watcher import Watcher
 from launch.ui import confirm
+from mimir.errors import Fenced, MimirError, StoreError
 from mimir.runs import notes
+from mimir.runs.commit import Attempt
 from mimir.runs.order import Plan
 from mimir.runs.status import derive, read_head
 from mimir.runs.store import Store
 from tests.launch.conftest import Fake
+from tests.launch.paper import Desk, offer
 
 LOST = Beginning("lost", 75, "attempt 1 has not begun: it gave no sign within 25 min")
 
@@ -95,6 +105,33 @@ def test_ctrl_c(
         assert "reap --provider fake --machine m1" in said
 
 
+def test_the_run_is_stopped_before_its_machine_is_ended(
+    store: Store, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A watcher that looks in between orders no other machine."""
+    ends_with(monkeypatch, KeyboardInterrupt())
+    answers(monkeypatch, "y\n")
+    states: list[str] = []
+    monkeypatch.setattr(fake, "end", lambda *_: states.append(read_head(store, "run").state))
+    assert begun(store, fake) == 130
+    assert states == ["stopped"]
+
+
+@pytest.mark.parametrize("error", [Fenced("another attempt"), StoreError("it is away")])
+def test_a_machine_that_is_to_be_ended_is_ended_whatever_becomes_of_the_run(
+    error: MimirError, store: Store, fake: Fake, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    ends_with(monkeypatch, KeyboardInterrupt())
+    answers(monkeypatch, "y\n")
+    monkeypatch.setattr("mimir.runs.begin.end_attempt", mock.Mock(side_effect=error))
+    assert begun(store, fake) == 130
+    assert [each.id for each in fake.ended] == ["m1"]
+    said = "".join(capsys.readouterr())
+    assert f"run run is not stopped, a watcher may go on with it: {error}" in said
+    assert "the machine is ended, and seen to be gone" in said
+
+
 def test_ctrl_c_asks_nothing_about_a_machine_of_this_computer(
     store: Store, fake: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,3 +151,79 @@ def test_a_second_ctrl_c_leaves_the_machine(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr("sys.stdin.readline", pressed)
     assert confirm.end_or_leave("fake m1") is False
+
+
+def made(desk: Desk, patch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C comes when the service has made the machine and has not answered yet."""
+
+    def create(offer: Offer, name: str) -> str:
+        desk.cloud.make(offer, name)
+        raise KeyboardInterrupt
+
+    desk.cloud.faults = [create]
+
+
+def unanswered(desk: Desk, patch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C comes before the service has made anything; nobody here can tell."""
+    desk.cloud.faults = [mock.Mock(side_effect=KeyboardInterrupt)]
+
+
+def unreadable(desk: Desk, patch: pytest.MonkeyPatch) -> None:
+    """As made, and then the store does not say what was ordered."""
+    made(desk, patch)
+    patch.setattr(notes, "newest_order", mock.Mock(side_effect=StoreError("it is away")))
+
+
+def before(desk: Desk, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(kept_plan, "keep", mock.Mock(side_effect=KeyboardInterrupt))
+
+
+def refused(desk: Desk, patch: pytest.MonkeyPatch) -> None:
+    """The first offer is gone, and Ctrl-C comes before the next one is ordered."""
+    desk.cloud.faults = [NoCapacity("it is gone")]
+    patch.setattr("launch.ui.terminal.say", mock.Mock(side_effect=[KeyboardInterrupt, None]))
+
+
+MAY_BE = "interrupted while its machine was being ordered: there may be one"
+NONE = "interrupted before its machine was ordered"
+
+
+@pytest.mark.parametrize(
+    ("when", "reason"),
+    [(made, MAY_BE), (unanswered, MAY_BE), (unreadable, MAY_BE), (before, NONE), (refused, NONE)],
+    ids=["made", "unanswered", "unreadable", "before", "refused"],
+)
+def test_ctrl_c_while_the_order_is_placed(
+    when: Callable[[Desk, pytest.MonkeyPatch], None], reason: str, desk: Desk,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """What is said and written of a machine is true, and `watch` ends the one that was made."""
+    monkeypatch.setattr(registry, "get", lambda _: desk.provider)
+    found = Found((Choice(desk.provider, offer()),) * 2, (), Remaining(1.0, 1.0), Market())
+    start = Start(desk.store, "run", Plan(("runpod",)), "", False, False)
+    known = derive(desk.store, "run", desk.clock())
+    with monkeypatch.context() as patch:
+        when(desk, patch)
+        with pytest.raises(KeyboardInterrupt):
+            start.begin(known, found)
+    head = read_head(desk.store, "run")
+    assert (head.state, head.reason) == ("failed", reason)
+    said = capsys.readouterr().err
+    assert ("may be there, and be paid for: `python -m launch watch run --once`" in said) is (
+        reason == MAY_BE
+    )
+    desk.clock.now += deadlines.LISTED_WITHIN
+    assert Watcher(desk.store, desk.say, provider=registry.get).round("run").over
+    assert len(desk.cloud.created) <= 1
+    assert desk.cloud.alive() == []
+
+
+def test_ctrl_c_while_a_worker_of_this_computer_is_started(
+    store: Store, fake: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.caps = Caps(paid=False)
+    fake.at_start = mock.Mock(side_effect=KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        begun(store, fake)
+    assert "if it runs, it is turned away" in capsys.readouterr().err
+    assert MAY_BE in Attempt.claim(store, "run", 1).ended

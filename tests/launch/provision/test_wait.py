@@ -147,12 +147,23 @@ def test_a_crash_is_resumable(store: Store, fake: Fake, clock: Clock) -> None:
     assert wait(store, ordered, clock).code == 75
 
 
-def test_dead_on_arrival(store: Store, fake: Fake, clock: Clock) -> None:
+@pytest.mark.parametrize(
+    ("caps", "state"),
+    [
+        (Caps(paid=False), "failed"),
+        (Caps(paid=True), "queued"),
+        (Caps(paid=False, foreign=True), "queued"),
+    ],
+    ids=["local", "paid", "foreign"],
+)
+def test_dead_on_arrival(caps: Caps, state: str, store: Store, fake: Fake, clock: Clock) -> None:
+    """A machine of somebody else's may have been taken away: its run goes on, by a watcher."""
+    fake.caps = caps
     ordered = order(store, "run", fake, say)
     fake.living = False
     seen = wait(store, ordered, clock)
     assert (seen.kind, seen.code, seen.lines) == ("vanished", 75, ("what it printed",))
-    assert read_head(store, "run").state == "failed"
+    assert read_head(store, "run").state == state
 
 
 def test_gone_after_the_claim_leaves_head_alone(store: Store, fake: Fake, clock: Clock) -> None:

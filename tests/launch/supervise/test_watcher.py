@@ -794,7 +794,7 @@ def test_a_head_that_no_order_bears_out_ends_its_machine(
     kept.round()
     desk.work(2, 9)
     desk.clock.now += orders.RESERVED
-    head = replace(read_head(desk.store, "run"), attempt=forged, nonce="forged")
+    head = replace(read_head(desk.store, "run").queued_at(forged), state="running", nonce="forged")
     desk.store.put(layout.head_key("run"), head.to_bytes())
     seen = kept.round()
     assert "attempt 3 is ordered" in seen.sentence
