@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mimir.errors import BadInput
+from mimir.runs.promised import GpuNames, words
+from mimir.runs.promised import key as _key
 from mimir.text import nearest
 
 
@@ -173,32 +175,43 @@ def find(name: str) -> Gpu:
     return found
 
 
-def model(name: str) -> str:
-    """The word of a card's name that all use who name it: "4090", "a100"; "" for an unknown one."""
-    found = get(name)
-    words = re.findall(r"[a-z0-9]+", found.name.lower()) if found else []
-    return next((word for word in words if re.search(r"\d", word)), "")
+def names(name: str) -> GpuNames | None:
+    """What the GPU of this name is called; None if the table has no such.
+
+    Kinds that differ in nothing but memory are not told apart: nvidia-smi calls a 4090 with 48 GB
+    as it calls one with 24.
+    """
+    gpu = get(name)
+    if gpu is None:
+        return None
+    model = next(word for word in words(gpu.name) if re.search(r"\d", word))
+    others = (
+        called
+        for other in TABLE
+        if _without_memory(other) != _without_memory(gpu)
+        for called in (other.name, *other.names)
+        if model in words(called)
+    )
+    return GpuNames((gpu.name, *gpu.names), model, tuple(others))
 
 
-def matching(words: str) -> tuple[str, ...]:
+def _without_memory(gpu: Gpu) -> str:
+    return re.sub(r" \d+GB$", "", gpu.name)
+
+
+def matching(wanted: str) -> tuple[str, ...]:
     """The canonical names that a user's words mean: "a100,4090" are three GPUs; () for "".
 
     Raises:
         BadInput: a word means none; the nearest name is given.
     """
     chosen: list[str] = []
-    for word in filter(None, (part.strip() for part in words.split(","))):
+    for word in filter(None, (part.strip() for part in wanted.split(","))):
         family = _family(word) or ((exact,) if (exact := get(word)) else ())
         if not family:
             raise BadInput(f"there is no GPU {word!r} in the table{_nearest(word)}")
         chosen += (gpu.name for gpu in family if gpu.name not in chosen)
     return tuple(chosen)
-
-
-def _key(name: str) -> str:
-    """What tells a name from others, whatever case, brand and punctuation it is written with."""
-    words = re.findall(r"[a-z0-9]+", name.lower())
-    return "".join(word for word in words if word not in ("nvidia", "geforce", "tesla"))
 
 
 def _family(word: str) -> tuple[Gpu, ...]:

@@ -14,7 +14,7 @@ def of(offer: Offer, disk_gb: float, upload_mbit: float) -> Promised:
     upload_mbit: what the run's checkpoints need. A host that promised less was taken knowingly.
     """
     return Promised(
-        model=gpus.model(offer.gpu),
+        gpu=gpus.names(offer.gpu),
         memory_gb=offer.memory_gb,
         driver=offer.driver,
         disk_gb=disk_gb,

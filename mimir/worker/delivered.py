@@ -51,15 +51,15 @@ def shortfalls(
 
 
 def _gpu(promised: Promised, say: Callable[[str], None]) -> list[str]:
-    if not (promised.model or promised.memory_gb or promised.driver):
+    if not (promised.gpu or promised.memory_gb or promised.driver):
         return []
     shown = _nvidia_smi(say)
     if shown is None:
         return []
     name, memory, driver = shown
     wrong = []
-    if promised.model and promised.model not in re.findall(r"[a-z0-9]+", name.lower()):
-        wrong.append(f"its GPU is {name}, and not the {promised.model.upper()} that was ordered")
+    if promised.gpu and not promised.gpu.fit(name):
+        wrong.append(f"its GPU is {name}, and not the {promised.gpu.names[0]} that was ordered")
     if 0 < memory < MEMORY * promised.memory_gb:
         wrong.append(f"its GPU has {memory:.1f} GB of {promised.memory_gb:g}")
     if _version(driver) < _version(promised.driver):

@@ -9,11 +9,14 @@ import pytest
 
 from mimir.errors import StoreError
 from mimir.runs import layout
-from mimir.runs.promised import Promised
+from mimir.runs.promised import GpuNames, Promised
 from mimir.worker import delivered
 from tests.runs.memory import MemoryStore
 
 Usage = namedtuple("Usage", "total used free")
+RTX_4090, RTX_3090 = GpuNames(("RTX 4090",), "4090"), GpuNames(("RTX 3090",), "3090")
+A100 = GpuNames(("A100 80GB", "A100X"), "a100")
+L40, L40S = GpuNames(("L40",), "l40"), GpuNames(("L40S",), "l40s")
 CARD = "NVIDIA GeForce RTX 4090, 24564, 580.65.06"
 
 
@@ -36,16 +39,21 @@ def short(promised: Promised, store: MemoryStore | None = None) -> tuple[list[st
 @pytest.mark.parametrize(
     ("promised", "shown", "wrong"),
     [
-        (Promised("4090", 24.0, "580.65.06"), CARD, ""),
-        (Promised("4090", 25.8, "580.126.1"), CARD, ""),
-        (Promised("a100", 40.0), "NVIDIA A100-SXM4-40GB, 40960, 535.1", ""),
-        (Promised("l40s", 48.0), "NVIDIA L40S, 46068, [N/A]", ""),
-        (Promised("", 24.0), "Some Card Of 2027, [N/A], 600.1", ""),
-        (Promised("3090", 24.0), CARD, "its GPU is NVIDIA GeForce RTX 4090, and not the 3090 that"),
-        (Promised("l40", 48.0), "NVIDIA L40S, 46068, 580.1", "and not the L40 that was ordered"),
-        (Promised("4090", 48.0), CARD, "its GPU has 25.8 GB of 48"),
+        (Promised(RTX_4090, 24.0, "580.65.06"), CARD, ""),
+        (Promised(RTX_4090, 25.8, "580.126.1"), CARD, ""),
+        (Promised(A100, 40.0), "NVIDIA A100-SXM4-40GB, 40960, 535.1", ""),
+        (Promised(A100, 80.0), "NVIDIA A100X, 81920, 535.1", ""),
+        (Promised(L40S, 48.0), "NVIDIA L40S, 46068, [N/A]", ""),
+        (Promised(None, 24.0), "Some Card Of 2027, [N/A], 600.1", ""),
         (
-            Promised("4090", 24.0, "590.10"),
+            Promised(RTX_3090, 24.0),
+            CARD,
+            "its GPU is NVIDIA GeForce RTX 4090, and not the RTX 3090",
+        ),
+        (Promised(L40, 48.0), "NVIDIA L40S, 46068, 580.1", "and not the L40 that was ordered"),
+        (Promised(RTX_4090, 48.0), CARD, "its GPU has 25.8 GB of 48"),
+        (
+            Promised(RTX_4090, 24.0, "590.10"),
             CARD,
             "its driver is 580.65.06, and was said to be 590.",
         ),
@@ -67,7 +75,7 @@ def test_a_gpu_that_nobody_shows_is_left_to_training(
     says: str, code: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     smi(tmp_path, monkeypatch, says, code)
-    found, (said,) = short(Promised("4090", 24.0))
+    found, (said,) = short(Promised(RTX_4090, 24.0))
     assert found == []
     assert told in said
 

@@ -174,7 +174,7 @@ def test_a_machine_that_is_not_what_was_ordered_costs_its_host_the_run(
     first, second = world.status("r").attempts
     assert first.gone is not None
     assert (first.gone.kind, first.from_step) == ("placement", None)
-    assert "its GPU is NVIDIA GeForce RTX 3090, and not the 4090 that" in first.end
+    assert "its GPU is NVIDIA GeForce RTX 3090, and not the RTX 4090 that" in first.end
     assert len(world.fake.ledger) == 2
     hosts = [each.order.offer.host for each in (first, second) if each.order and each.order.offer]
     assert hosts[0] != hosts[1]

@@ -4,6 +4,7 @@ import pytest
 
 from launch.pricing import gpus
 from mimir.errors import BadInput
+from mimir.worker import delivered
 
 
 @pytest.mark.parametrize(
@@ -51,15 +52,43 @@ def test_canonical(written: str, meant: str) -> None:
     assert gpus.canonical(written) == meant
 
 
-def test_the_model_is_in_every_name_of_a_card() -> None:
-    for gpu in gpus.TABLE:
-        model = gpus.model(gpu.name)
-        assert model, gpu.name
-        for name in gpu.names:
-            if not name.startswith(("gpu_1x", "G4")) and "40" not in model:
-                assert model in name.lower().replace("ada", "").replace("s ti", " "), name
-    assert gpus.model("NVIDIA A100 80GB PCIe") == "a100"
-    assert gpus.model("Voodoo 9") == ""
+SIZES = ({"A100 40GB", "A100 80GB"}, {"RTX 4090", "RTX 4090 48GB"})
+"""Kinds that often bear one name: only the memory tells which is which."""
+
+
+@pytest.mark.parametrize("ordered", gpus.TABLE, ids=lambda gpu: gpu.name)
+def test_a_card_is_known_by_each_of_its_names_and_by_no_others(ordered: gpus.Gpu) -> None:
+    """As a worker compares what nvidia-smi shows, and after it the memory."""
+    called = gpus.names(ordered.name)
+    assert called is not None
+    for other in gpus.TABLE:
+        sizes = sorted((other.memory_gb, ordered.memory_gb))
+        for name in (other.name, *other.names):
+            fits = called.fit(f"NVIDIA {name}")
+            if other is ordered:
+                assert fits, name
+            elif {other.name, ordered.name} in SIZES:
+                assert sizes[0] < delivered.MEMORY * sizes[1]
+            else:
+                assert not fits, name
+
+
+@pytest.mark.parametrize(
+    ("ordered", "shown", "fits"),
+    [
+        ("A100 80GB", "NVIDIA A100X", True),
+        ("A100 80GB", "NVIDIA A100-SXM-64GB-OF-2027", True),  # a name that nobody knows yet
+        ("RTX 4090 48GB", "NVIDIA GeForce RTX 4090", True),
+        ("RTX 3060", "NVIDIA GeForce RTX 3060 Ti", False),
+        ("RTX 3060", "NVIDIA GeForce RTX 3060 Lite Hash Rate", True),
+        ("H100 SXM", "NVIDIA H100 PCIe", False),
+    ],
+)
+def test_what_nvidia_smi_may_show(ordered: str, shown: str, fits: bool) -> None:
+    called = gpus.names(ordered)
+    assert called is not None
+    assert called.fit(shown) is fits
+    assert gpus.names("Voodoo 9") is None
 
 
 def test_memory_tells_the_two_a100s_apart() -> None:

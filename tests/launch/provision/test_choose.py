@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from launch.contract.errors import AuthFailed, NoCapacity
-from launch.pricing import market
+from launch.pricing import gpus, market
 from launch.pricing.budget import HOUR, UsedUp
 from launch.pricing.market import Ranked
 from launch.pricing.workload import Workload
@@ -135,9 +135,11 @@ def test_the_order_says_what_its_offer_promised(desk: Desk) -> None:
     desk.cloud.market = [offer(0.5, **promising), offer(1.0, "B", upload=0.0)]  # type: ignore[arg-type]
     first, second = find(desk, Limits()).choices
     assert first.promised is not None
-    assert first.promised == Promised("a100", 80.0, "580.65", 30, first.promised.upload_mbit)
+    assert first.promised == Promised(
+        gpus.names("A100 80GB"), 80.0, "580.65", 30, first.promised.upload_mbit
+    )
     assert 0 < first.promised.upload_mbit < 1, "what the smoke preset's checkpoints need"
-    assert second.promised == Promised("4090", 24.0, "", 30, 0.0)
+    assert second.promised == Promised(gpus.names("RTX 4090"), 24.0, "", 30, 0.0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("launch.provision.order.code_in_store.differs", lambda *_: "")
         ordered = order_one(desk.store, "run", [first], Plan(("runpod",)), desk.say)
