@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 RUN     = $(VENV)/bin/python
 
-.PHONY: demo test test-loaded test-long test-gpu gpu-proofs test-servers colab-test colab-live lint format bench
+.PHONY: demo test test-loaded test-long test-gpu gpu-proofs test-servers colab-test live lint format bench
 .PHONY: ledger bench-store bench-start simulate compare clients-test
 .PHONY: test-most test-policies clean help
 
@@ -19,7 +19,7 @@ help:
 	@echo "make test-servers  the tests that need an S3 server which enforces policies (root, apt)"
 	@echo "make colab-test    Google's own CLI against fakes of Colab's servers (Python 3.12)"
 	@echo "make clients-test  clients of Vast.ai, RunPod, Lambda against our fakes (pip and npm)"
-	@echo "make colab-live    two minutes on a real Colab machine, for a person with an account"
+	@echo "make live          a first run on a real service, at most \$$0.50: PROVIDER=runpod, vastai, lambda, colab"
 	@echo "make lint          ruff, mypy, and which way imports run"
 	@echo "make bench         step times beside the plain trainer's, into bench/results/"
 	@echo "make ledger        which kernels a step launches on which GPU, counted without one"
@@ -102,8 +102,10 @@ clients-test: $(VENV)/installed
 	$(RUN) -m pytest tests/launch/providers/vastai/test_client.py \
 	    tests/launch/providers/runpod/test_client.py tests/launch/providers/lambda_cloud/test_client.py
 
-colab-live: $(VENV)/installed
-	$(RUN) -m tests.colab.live
+# The real service and real dollars, at most half of one; docs/guides/first-real-run.md. OPTIONS: more
+# of `submit`. Both are taken from the environment, where make puts them, because they hold quotes.
+live: $(VENV)/installed
+	@$(RUN) -m scripts.live --provider="$$PROVIDER" --options="$$OPTIONS"
 
 bench: $(VENV)/installed
 	$(RUN) -m bench.steps

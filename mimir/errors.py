@@ -3,6 +3,7 @@
     MimirError
     ├── BadInput           78  the user changes something: a file, an option, a key
     │   ├── RunExists      78  this name is taken by a run with another configuration
+    │   ├── GpuUnusable    78  a driver to mend; of a rented machine, what MachineUnfit says
     │   └── OtherFormat    78  another Mimir wrote it: only that one may serve the run
     ├── StoreError         75  the store did not do what was asked; trying again may help
     │   ├── StoreDenied    78  credentials or permissions: trying again does not help
@@ -46,6 +47,14 @@ class RunExists(BadInput):
 
 class OtherFormat(BadInput):
     """A document is of a format that this Mimir does not read: it leaves the run as it is."""
+
+
+class GpuUnusable(BadInput):
+    """The GPU of this machine is not there or fails. what: the message without its remedy."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"{what}; {remedy}")
+        self.what = what
 
 
 class StoreError(MimirError):
@@ -93,7 +102,7 @@ class NonFinite(MimirError):
 
 
 class MachineUnfit(MimirError):
-    """The machine is too slow for what was ordered; the fault is its host's, not the run's."""
+    """The machine is less than what was ordered; the fault is its host's, not the run's."""
 
     exit_code = HOST_UNFIT
 

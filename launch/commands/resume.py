@@ -78,7 +78,7 @@ def resume(
 
     from launch.pricing import budget
     from launch.providers import registry
-    from launch.provision import choose, kept_plan
+    from launch.provision import choose, kept_plan, settle
     from launch.provision.plan import newest_plan
     from launch.provision.resume_plan import Words, renewed
     from launch.supervise import timer
@@ -108,6 +108,8 @@ def resume(
         options.check_not_done(known, store)
     else:
         known = options.check_free(opened, name, store)
+    if settle.run(opened, known):
+        known = derive(opened, name, opened.now())
     last = kept_plan.before(opened.url, name, newest_plan(opened, name, known.attempt))
     plan = renewed(last, known, words)
     limits = options.with_budgets(plan.limits, max_cost_month, max_cost_store)
@@ -132,7 +134,8 @@ def resume(
             "(they count over all attempts of the run)"
         )
     config = Config.from_dict(read_run(opened, name).config)
-    market = choose.ask(opened, plan, config, max(1, plan.steps - known.committed_step))
+    steps = max(1, plan.steps - known.committed_step)
+    market = choose.ask(opened, plan, config, steps, name)
     plan = confirm.limited(plan, choose.preferred(market, known), choose.spent(known, now))
     found = choose.within(plan, market, known, opened.now())
     for line in (*enforcement.lines(places), *confirm.warnings(places, plan)):

@@ -134,7 +134,7 @@ def submit(
     )  # fmt: skip
     name, now = name or fresh_name(preset), opened.now()
     options.check_name(opened, name, places, store)
-    market = choose.ask(opened, plan, job.config, job.steps)
+    market = choose.ask(opened, plan, job.config, job.steps, name)
     plan = confirm.limited(plan, choose.preferred(market, None))
     found = choose.within(plan, market, None, now)
     table = confirm.rows(job, name, opened.url, plan, found, now, places)

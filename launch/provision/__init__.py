@@ -6,6 +6,7 @@ resume_plan   the plan of a run that a person resumes
 choose        which offers to order now, within the limits
 promises      what an offer promises, for its worker to check
 billed        what the services bill for a run
+settle        machines that ended while nobody watched, asked after and written down
 ledger        what all runs of a store have cost
 failed_hosts  hosts that failed, of all runs of a store
 order         one order: order.json (mimir/runs/order.py), HEAD, one request, machine.json

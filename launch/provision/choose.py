@@ -95,7 +95,7 @@ def choose(store: Store, plan: Plan, status: Status, now: float, say: Say) -> Se
     if left.why:
         raise UsedUp(left.why)
     steps = max(1, steps_of(store, plan, status) - status.committed_step)
-    found = within(plan, ask(store, plan, config, steps), status, now)
+    found = within(plan, ask(store, plan, config, steps, status.run), status, now)
     if found.budget.why:
         raise UsedUp(found.budget.why)
     if found.choices:
@@ -115,10 +115,10 @@ def remaining(plan: Plan, status: Status | None, now: float) -> Remaining:
     return Remaining(limits.max_hours or float("inf"), limits.max_cost or float("inf"))
 
 
-def ask(store: Store, plan: Plan, config: Config, steps: int) -> Market:
-    """Ask all the plan's providers that rent for offers for `steps` more steps.
+def ask(store: Store, plan: Plan, config: Config, steps: int, going_on: str = "") -> Market:
+    """Ask all the plan's providers that rent for offers for `steps` more steps of a run.
 
-    Raises:
+    going_on: its name, as ledger.read's. Raises:
         BadInput: no GPU of the plan's can hold the run, or a region is none of any provider's.
     """
     clouds = [each for name in plan.providers if isinstance(each := registry.get(name), Rented)]
@@ -160,7 +160,8 @@ def ask(store: Store, plan: Plan, config: Config, steps: int) -> Market:
     sentences += [sentence for _, sentence in metered if sentence]
     sentences += [market.left_out(groups)] if groups else []
     keyless = [problem for problem in problems if problem.exit_code == BAD_CONFIG]
-    spent_by_all = ledger.read(store, store.now()) if ledger.needed(plan.limits) else Ledger()
+    counts = ledger.needed(plan.limits)
+    spent_by_all = ledger.read(store, store.now(), going_on) if counts else Ledger()
     if spent_by_all.unread:
         unread = ", ".join(spent_by_all.unread[:5])
         sentences.append(f"what these runs have cost cannot be read, and is not counted: {unread}")

@@ -2,35 +2,43 @@
 
 For budgets that are wider than a run. Every machine has an order, a record and an end under
 `<run>/launcher/`, where no machine can write; its rate is that of the order. A machine that is not
-known to be gone counts up to its deadline: what it was allowed is spent as far as others go.
+known to be gone counts up to its deadline: what it was allowed is spent as far as others go. Those
+whose work is over are asked after first (settle).
 """
 
 import calendar
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from launch.contract.provider import Provider
 from launch.pricing import budget
-from mimir.errors import MimirError
+from launch.provision import settle
+from mimir.errors import MimirError, sentence
 from mimir.runs import layout, notes
+from mimir.runs.notes import Gone
 from mimir.runs.order import Limits
 from mimir.runs.status import AttemptStatus
 from mimir.runs.store import Store
 
 AT_ONCE = 8
+SHOWN = 5
+"""Machines that are named."""
 
 
 @dataclass(frozen=True)
 class Ledger:
     """Dollars of all runs of a store. month: of this calendar month (UTC), total: of all times.
 
-    unread: runs whose objects could not be read, which may have cost more.
+    unread: runs whose objects could not be read, which may have cost more. unsettled: (run,
+    sentence) of machines whose work is over and which nobody has seen to be gone.
     """
 
     month: float = 0.0
     total: float = 0.0
     unread: tuple[str, ...] = ()
+    unsettled: tuple[tuple[str, str], ...] = ()
 
     def left(self, limits: Limits) -> tuple[float, str]:
         """Dollars that the store's budgets leave (inf without one), and which one is used up."""
@@ -41,8 +49,23 @@ class Ledger:
         ):
             if most and most - spent < found[0]:
                 why = f"the ${most:.2f} for {whose} are used up or promised (${spent:.2f})"
+                why += self._doubt()
                 found = max(0.0, most - spent), why if spent >= most else ""
         return found
+
+    def _doubt(self) -> str:
+        if not self.unsettled:
+            return ""
+        shown = "; ".join(sentence for _, sentence in self.unsettled[:SHOWN])
+        rest = len(self.unsettled) - SHOWN
+        more = f"; and {rest} more" if rest > 0 else ""
+        runs = dict.fromkeys(run for run, _ in self.unsettled[:SHOWN])
+        commands = ", ".join(f"`python -m launch watch {run} --once`" for run in runs)
+        return (
+            f", with machines that nobody has seen to be gone, which count until then ({shown}"
+            f"{more}). Where the key of their service is, this ends them and writes down that "
+            f"they are gone, and goes on with a run that is not over: {commands}"
+        )
 
 
 def needed(limits: Limits) -> bool:
@@ -50,23 +73,36 @@ def needed(limits: Limits) -> bool:
     return bool(limits.max_cost_month or limits.max_cost_store)
 
 
-def read(store: Store, now: float) -> Ledger:
-    """The ledger at `now`, unix s by the store's clock. StoreError if runs cannot be listed."""
+def read(
+    store: Store, now: float, going_on: str = "", provider: Callable[[str], Provider] | None = None
+) -> Ledger:
+    """The ledger at `now`, unix s by the store's clock. StoreError if runs cannot be listed.
+
+    going_on: a run whose newest machine is ended before another is ordered: it counts until now.
+    """
     names = [name for name in store.folders() if layout.is_run(name)]
     since = month_began(now)
     month = total = 0.0
-    unread = []
+    unread, unsettled = [], []
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        for name, spans in zip(
-            names, pool.map(lambda n: _of_run(store, n, now), names), strict=True
-        ):
-            if spans is None:
-                unread.append(name)
-                continue
-            for began, end, price in spans:
-                total += price * (end - began) / budget.HOUR
-                month += price * max(0.0, end - max(began, since)) / budget.HOUR
-    return Ledger(month, total, tuple(unread))
+        of_runs = list(pool.map(lambda name: _of_run(store, name), names))
+    for name, paid in zip(names, of_runs, strict=True):
+        if paid is None:
+            unread.append(name)
+            continue
+        newest, attempts = paid
+        for attempt in attempts:
+            gone, why = attempt.gone, ""
+            if gone is None:
+                gone, why = _settled(store, name, attempt, newest, now, provider)
+            if why:
+                unsettled.append((name, f"attempt {attempt.attempt} of run {name}: {why}"))
+            replaced = name == going_on and attempt.attempt == newest
+            began, end = _span(replace(attempt, gone=gone), now, replaced=replaced)
+            price = budget.price_of(attempt) or 0.0
+            total += price * (end - began) / budget.HOUR
+            month += price * max(0.0, end - max(began, since)) / budget.HOUR
+    return Ledger(month, total, tuple(unread), tuple(unsettled))
 
 
 def month_began(now: float) -> float:
@@ -75,18 +111,18 @@ def month_began(now: float) -> float:
     return float(calendar.timegm((then.tm_year, then.tm_mon, 1, 0, 0, 0)))
 
 
-def _of_run(store: Store, run: str, now: float) -> list[tuple[float, float, float]] | None:
+def _of_run(store: Store, run: str) -> tuple[int, list[AttemptStatus]] | None:
+    """The newest attempt that was ordered, and all that have or had a paid machine."""
     try:
-        return list(_spans(store, run, now))
+        keys = set(store.list(f"{layout.launcher_folder(run)}/a"))
+        numbers = sorted(filter(None, (layout.parse_order(run, key) for key in keys)))
+        return max(numbers, default=0), list(_paid(store, run, numbers, keys))
     except MimirError:
         return None  # told by name
 
 
-def _spans(store: Store, run: str, now: float) -> Iterator[tuple[float, float, float]]:
-    """(began, end, $/h) of each paid machine."""
-    folder = f"{layout.launcher_folder(run)}/"
-    keys = set(store.list(f"{folder}a"))
-    for number in filter(None, (layout.parse_order(run, key) for key in sorted(keys))):
+def _paid(store: Store, run: str, numbers: list[int], keys: set[str]) -> Iterator[AttemptStatus]:
+    for number in numbers:
         there = [k(run, number) in keys for k in (layout.gone_key, layout.machine_key)]
         gone = notes.read_gone(store, run, number) if there[0] else None
         if gone is not None and gone.kind == "refused":
@@ -94,12 +130,26 @@ def _spans(store: Store, run: str, now: float) -> Iterator[tuple[float, float, f
         order = notes.read_order(store, run, number)
         machine = notes.read_machine(store, run, number) if there[1] else None
         attempt = AttemptStatus(number, None, "", machine=machine, order=order, gone=gone)
-        price = budget.price_of(attempt)
-        if not price or order is None:
-            continue
-        began = order.time
-        paid_until = began + budget.seconds_of(attempt, now)
-        deadlines = [d for d in (order.deadline, machine.deadline if machine else 0.0) if d]
-        if gone is None and deadlines:
-            paid_until = max(paid_until, min(deadlines))
-        yield began, paid_until, price
+        if order is not None and budget.price_of(attempt):
+            yield attempt
+
+
+def _settled(
+    store: Store, run: str, attempt: AttemptStatus, newest: int, now: float,
+    provider: Callable[[str], Provider] | None,
+) -> tuple[Gone | None, str]:  # fmt: skip
+    try:
+        return settle.settle(store, run, attempt, newest, now, provider)
+    except MimirError as error:
+        return None, sentence(error)
+
+
+def _span(attempt: AttemptStatus, now: float, *, replaced: bool) -> tuple[float, float]:
+    """From when to when an attempt's machine is paid, or promised; unix s."""
+    order, machine = attempt.order, attempt.machine
+    assert order is not None
+    paid_until = order.time + budget.seconds_of(attempt, now)
+    deadlines = [d for d in (order.deadline, machine.deadline if machine else 0.0) if d]
+    if attempt.gone is None and deadlines and not replaced:
+        paid_until = max(paid_until, min(deadlines))
+    return order.time, paid_until

@@ -145,8 +145,8 @@ def diagnose(observed: Observation) -> Diagnosis:
     current = status.attempts[-1]
     if current.exit_code is not None:
         loss = {"deadline": "over", "signal": "eviction"}.get(current.cause, "failure")
-        if current.cause == "host" and current.from_step is None:
-            loss = "placement"  # the host's fault, and not the run's
+        if current.cause == "host" and current.from_step in (None, status.committed_step):
+            loss = "placement"  # the host's fault, and not the run's; `idle` bounds such claims
         return Diagnosis("lost", current.end, loss)
     if current.gone is not None:
         return Diagnosis("lost", current.gone.why, current.gone.kind)
@@ -205,9 +205,17 @@ def _since(why: str, observed: Observation) -> Diagnosis:
 def without_progress(status: Status, since: int = 0) -> bool:
     """Whether the last two attempts that began to train have left no new step.
 
-    since: the attempt that a person ordered; what was before it, they have seen.
+    One whose host was less than what was ordered may have claimed the run before that showed; it
+    says nothing of the run. since: the attempt that a person ordered; what was before it, they
+    have seen.
     """
-    begun = [a for a in status.attempts if a.from_step is not None and a.attempt >= since]
+    begun = [
+        a
+        for a in status.attempts
+        if a.from_step is not None
+        and a.attempt >= since
+        and not (a.gone and a.gone.kind == "placement")
+    ]
     return len(begun) >= 2 and begun[-2].from_step == status.committed_step
 
 

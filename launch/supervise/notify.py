@@ -103,7 +103,13 @@ class Notifier:
             where = webhook.host(self._url)
             self._say(f"the webhook at {where} was not told that {status.run} is {event}: {why}")
             return
-        claim.write_bytes(SENT)
+        try:
+            claim.write_bytes(SENT)
+        except OSError as error:
+            self._say(
+                f"that the webhook was told of {status.run} cannot be remembered, so it may be "
+                f"told again: {error.strerror}"
+            )
 
 
 def url_of(option: str) -> str:

@@ -3,7 +3,7 @@
 The only place that may end what the store has no record of, and only on a user's word. A service
 shows the machines of all stores of an account alike, so a machine's name tells its store, and what
 another store has ordered is foreign: whether it works for a run, only that store knows. So is what
-tells no store, unless this one has ordered just that attempt.
+tells no store, unless this one has it on record by its id: two stores may have a run of one name.
 """
 
 from collections.abc import Callable, Sequence
@@ -108,11 +108,8 @@ def _is_foreign(store: Store, provider: Rented, instance: Instance, own: str) ->
         return its != own
     place = parse_name(instance.name)
     assert place is not None
-    run, attempt = place
-    if store.read(layout.record_key(run)) is None:
-        return True
-    order = notes.read_order(store, run, attempt)
-    return order is None or order.provider != provider.name
+    machine = notes.read_machine(store, *place)
+    return machine is None or (machine.provider, machine.id) != (provider.name, instance.id)
 
 
 def _write_down(store: Store, stray: Stray, gone: Gone) -> None:
@@ -123,7 +120,8 @@ def _write_down(store: Store, stray: Stray, gone: Gone) -> None:
     if order is None or order.provider != stray.provider.name:
         return
     machine = notes.read_machine(store, stray.run, stray.attempt)
-    if machine is None or machine.id == stray.instance.id:
+    unknown = machine is None and owner_of(stray.instance.name) == owner.read(store) != ""
+    if unknown or (machine is not None and machine.id == stray.instance.id):
         terminate.forget_keys(store, stray.run, stray.attempt)
         notes.record_gone(store, stray.run, stray.attempt, gone)
 

@@ -10,9 +10,11 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import mimir
 from mimir import atomic_file
 from mimir.text import one_line
 
@@ -48,12 +50,20 @@ def last(file: Path) -> Round | None:
         return None
 
 
+def _environment(kept: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a round: those that were kept, but this very Mimir before any other."""
+    both = {**os.environ, **kept}
+    own = Path(mimir.__file__).resolve().parents[1]
+    paths = [str(own), *filter(None, both.get("PYTHONPATH", "").split(os.pathsep))]
+    return {**both, "PYTHONPATH": os.pathsep.join(paths)}
+
+
 def main(file: Path) -> int:
     """Make the round; its exit code."""
     told = json.loads(file.read_text(encoding="utf-8"))
     done = subprocess.run(
         [sys.executable, "-m", "launch", "watch", "--once"],
-        env={**os.environ, **told["environ"]}, stdin=subprocess.DEVNULL,
+        env=_environment(told["environ"]), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
     )  # fmt: skip
     text = done.stdout.decode(errors="replace")[-MOST_LOG:]

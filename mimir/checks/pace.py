@@ -1,9 +1,9 @@
 """Compares an attempt's steps with what was forecast for its machine, before hours are spent.
 
-A forecast by the roofline may be off by a factor of two, so a machine is refused only if it is
-slower than what was measured on such a card, or if the run no longer fits the time that its limits
-leave, which it did by the forecast. That is this host's fault, and not the run's: the next
-machine may do better. All else that is slower is told.
+A forecast by the roofline may be off by a factor of two, and no other machine of the kind would do
+better, so a machine is refused only by what was measured on such a card: if it is much slower, or
+if the run no longer fits the time that its limits leave, which it did by the forecast. That is this
+host's fault, and not the run's. All else that is slower is told.
 """
 
 import time
@@ -80,8 +80,13 @@ def verdict(step_s: float, expected: Expected, steps: int, left: float) -> str:
     if expected.measured and factor > REFUSED:
         raise MachineUnfit(f"this machine is too slow: {seen}; the run goes on elsewhere")
     if steps * step_s > left >= steps * expected.step_s:
-        raise MachineUnfit(
-            f"this machine is too slow for the run's limits: {seen}, so that {steps:,} steps take "
-            f"{duration(steps * step_s)} of {duration(max(0.0, left))}; the run goes on elsewhere"
+        seen += (
+            f", so that {steps:,} steps take {duration(steps * step_s)} of "
+            f"{duration(max(0.0, left))}"
         )
+        if expected.measured:
+            raise MachineUnfit(
+                f"this machine is too slow for the run's limits: {seen}; the run goes on elsewhere"
+            )
+        return f"slower than forecast: {seen}, which the run's limits leave"
     return f"slower than forecast: {seen}" if factor > TOLD else seen

@@ -72,6 +72,8 @@ def _split_pairs(
         return split
     split[_held_out(targets, wanted, Draws(seed, SPLIT_PAIRS))] = VALIDATION
     seen = np.flatnonzero(split == TRAIN)
+    if not len(seen):
+        return split
     # Peptides in an order of their own, so that it does not matter in which the rows come.
     distinct, which = np.unique(peptides.letters[seen], axis=0, return_inverse=True)
     lengths = (distinct < similar.END).sum(axis=1)

@@ -37,7 +37,7 @@ from mimir.runs.store import Store, Versioned, create_once
 
 T = TypeVar("T")
 
-FORMAT = 1
+FORMAT = 2
 """Of each document that is written here."""
 
 

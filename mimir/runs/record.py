@@ -17,7 +17,7 @@ from mimir.runs.ranges import Time
 from mimir.runs.store import Progress, Store, Stored, create_once
 from mimir.text import near
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)

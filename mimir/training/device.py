@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from mimir.errors import BadInput
+from mimir.errors import BadInput, GpuUnusable
 from mimir.text import first_line
 from mimir.training import driver
 
@@ -27,7 +27,8 @@ def usable() -> bool:
     """Whether training can use a GPU; False if there is none.
 
     Raises:
-        BadInput: there is one, and it fails, or this torch has no code for it or its driver.
+        GpuUnusable: there is one, and it fails, or its driver is too old.
+        BadInput: this torch has no code for it, which is the image's fault and no machine's.
         torch.OutOfMemoryError: it is full.
     """
     with warnings.catch_warnings(record=True) as caught:
@@ -130,8 +131,8 @@ def _refuse_warned(text: str) -> None:
         raise _unusable(" ".join(match[1].split()))
 
 
-def _unusable(why: str) -> BadInput:
-    return BadInput(f"the GPU of this machine cannot be used: {why}; {OTHERWISE}")
+def _unusable(why: str) -> GpuUnusable:
+    return GpuUnusable(f"the GPU of this machine cannot be used: {why}", OTHERWISE)
 
 
 def _refuse_old_driver(text: str) -> None:
@@ -141,8 +142,8 @@ def _refuse_old_driver(text: str) -> None:
         return
     number = int(match[1] or 0)
     known = f" (it goes up to CUDA {number // 1000}.{number % 1000 // 10})" if number else ""
-    raise BadInput(
+    raise GpuUnusable(
         f"the NVIDIA driver of this machine is too old{known}: this PyTorch needs CUDA "
-        f"{torch.version.cuda}; update the driver, use an image with an older CUDA, or train on "
-        "the CPU by --device cpu"
+        f"{torch.version.cuda}",
+        "update the driver, use an image with an older CUDA, or train on the CPU by --device cpu",
     )

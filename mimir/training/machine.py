@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 
 from mimir.config import Config
-from mimir.errors import BadInput
+from mimir.errors import BadInput, GpuUnusable
 from mimir.runs.execution import Execution, shortened
 from mimir.training import compiler, own_kernels
 from mimir.training import device as gpu
@@ -36,12 +36,16 @@ class Machine:
         """Resolve the `auto` settings of a configuration here.
 
         Raises:
-            BadInput: a setting asks for what this machine has not.
+            BadInput: a setting asks for what this machine has not, or its GPU fails.
         """
         wish = config.runtime
         cuda = wish.device != "cpu" and gpu.usable()
         if wish.device == "cuda" and not cuda:
-            raise BadInput("device is 'cuda', but no GPU is visible here; use --device cpu or auto")
+            what, remedy = (
+                "device is 'cuda', but no GPU is visible here",
+                "use --device cpu or auto",
+            )
+            raise GpuUnusable(what, remedy) if torch.version.cuda else BadInput(f"{what}; {remedy}")
         if wish.precision != "auto":
             name = wish.precision
         elif cuda:

@@ -16,7 +16,16 @@ import torch
 from mimir.checks import dry_run, pace
 from mimir.checks.fast_path import parity_checked
 from mimir.config import Config
-from mimir.errors import DONE, INTERRUPTED, Interrupted, MimirError, NonFinite, StoreError
+from mimir.errors import (
+    DONE,
+    INTERRUPTED,
+    GpuUnusable,
+    Interrupted,
+    MachineUnfit,
+    MimirError,
+    NonFinite,
+    StoreError,
+)
 from mimir.output import export
 from mimir.runs import notes
 from mimir.runs.commit import Attempt
@@ -82,7 +91,7 @@ def run_attempt(
     if attempt.ended:
         return attempt.ended
     config = Config.from_dict(record.config)
-    machine = Machine.choose(config)
+    machine = _machine(store, run, number, config)
     how = machine.execution(config.runtime.graph_steps).words
     terminal.say(f"run {run}, attempt {number}: claimed; {gpu.name(machine.device)}: {how}")
     engine, peptides = build(store, record, config, machine)
@@ -131,6 +140,31 @@ def run_attempt(
         committer.close()
         reporter.close()
     return f"run {run} is done: {how} at step {engine.step}"
+
+
+def _machine(store: Store, run: str, number: int, config: Config) -> Machine:
+    """The machine, as Machine.choose has it.
+
+    Raises:
+        MachineUnfit: it was rented for its GPU, which cannot be used: the next host's may work.
+        GpuUnusable: nobody rented it, so that a person must mend it.
+    """
+    try:
+        machine = Machine.choose(config)
+    except GpuUnusable as error:
+        if not _rented_for_gpu(store, run, number):
+            raise
+        raise MachineUnfit(f"{error.what}; the run goes on elsewhere") from None
+    # A torch without CUDA is the image's lack, and the first line of the log says so.
+    unseen = config.runtime.device == "auto" and machine.device.type == "cpu" and torch.version.cuda
+    if unseen and _rented_for_gpu(store, run, number):
+        raise MachineUnfit("no GPU is visible on this machine; the run goes on elsewhere")
+    return machine
+
+
+def _rented_for_gpu(store: Store, run: str, number: int) -> bool:
+    order = notes.read_order(store, run, number)
+    return order is not None and order.offer is not None and order.offer.memory_gb > 0
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,65 +1,54 @@
-"""What `make colab-live` does, with a `colab` that answers as recorded."""
+"""`make live PROVIDER=colab`, with a `colab` that answers as recorded."""
 
-from types import SimpleNamespace
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from launch.providers.colab import session
-from tests.colab import live, said
-from tests.colab.computer import Place
+from mimir.runs.store import Store, open_store
+from tests import ROOT
+from tests.clouds.e2e.test_live import HURRIED, SCRIPT
+from tests.colab.bucket import Bucket
+from tests.colab.computer import SECRET, Place
+from tests.colab.conftest import KEYS
+from tests.e2e import jobs
 from tests.waiting import wait_for
 
 
-@pytest.fixture(autouse=True)
-def _until_it_has_printed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It looks once, and not after some seconds, but as soon as there is something to see."""
-    now = [0.0]
-
-    def sleep(seconds: float) -> None:
-        now[0] += live.SECONDS
-        log = place.cli / "content" / f"{live.NAME}.log"
-        wait_for(lambda: log.exists() and "disk GB free" in log.read_text(), "its output")
-
-    monkeypatch.setattr(live, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+@pytest.fixture
+def store(server: Bucket, monkeypatch: pytest.MonkeyPatch) -> Store:
+    for name, value in {**KEYS, "AWS_ENDPOINT_URL_STS": server.url}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    return open_store(f"s3://runs/live?endpoint={server.url}&region=us-east-1")
 
 
-def test_it_runs_and_ends_its_session(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    assert live.main() == 0
-    out = capsys.readouterr().out
-    assert "ok: Current balance: 0.00 compute units" in out
-    assert "session gpu-t4-s-1: its cell runs" in out
-    assert "there: True; printed: ['python " in out
-    assert out.endswith("ended; there: False\nleft on this computer: nothing but a log\n")
-    assert place.endpoints == []
-
-
-def test_it_ends_its_session_after_a_ctrl_c(
-    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(live.ColabProvider, "output", interrupted)
-    assert live.main() == 130
-    assert capsys.readouterr().out.endswith("nothing but a log\n")
-    assert place.endpoints == []
-
-
-def test_a_session_that_stays_is_said(
-    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(session, "SESSION_GONE_WITHIN", 0.0)
-    place.answer_always("stop", 0, "[colab] Session 'x' not found.")
-    assert live.main() == 75
-    assert "Manage sessions" in capsys.readouterr().err
-    assert place.endpoints == ["gpu-t4-s-1"]
-
-
-def test_without_a_login_it_makes_no_session(
-    place: Place, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for command in ("usage", "new"):
-        place.answer(command, 1, said.NO_LOGIN)
-    assert live.main() == 78
-    assert "sign in once" in capsys.readouterr().err
+@pytest.mark.long
+def test_its_session_is_ended(place: Place, store: Store) -> None:
+    """The worker is the real one, in the cell; it is interrupted while it trains."""
+    role = ["--role", "arn:aws:iam::123456789012:role/mimir"]
+    data = ["--data", str(jobs.write_data(place.folder / "data.csv", 60))]
+    tiny = {**jobs.TINY, **jobs.ENDLESS, "device": "cpu"}
+    settings = [word for k, v in tiny.items() for word in (f"--{k.replace('_', '-')}", str(v))]
+    env = {
+        **os.environ, "MIMIR_STORE": store.url, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, HURRIED, str(place.folder), "--provider=colab",
+         f"--options={shlex.join([*role, *data, *settings])}"],
+        cwd=ROOT, text=True, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    heartbeat = "/a0001/heartbeat.json"
+    wait_for(lambda: any(key.endswith(heartbeat) for key in store.list("")), "its first sign")
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate()
+    assert process.returncode == 130, said
+    assert "is left; see for yourself" in said
+    (path,) = (place.folder / "build" / "live").glob("colab-*.txt")
+    assert [secret for secret in (SECRET, *KEYS.values()) if secret in path.read_text()] == []
     assert place.endpoints == []

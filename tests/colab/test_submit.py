@@ -134,8 +134,8 @@ def test_it_asks_and_shows_the_plan(place: Place, launch: Launch) -> None:
     assert command.wait() == 78
     assert "the limits are too small for the forecast" in command.said
     command = launch("submit", "--max-price", "0.1", "--yes")
-    assert command.wait() == 75
-    assert "has no machine at up to $0.1/h" in command.said
+    assert command.wait() == 78
+    assert "--max-price 0.1 is below the price of an hour" in command.said
     assert made(place) == 0
 
 

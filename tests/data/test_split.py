@@ -77,6 +77,13 @@ def test_a_group_larger_than_wanted_stays_in_train() -> None:
         assert (split == VALIDATION).sum() == 75
 
 
+def test_all_targets_may_be_held_out() -> None:
+    rows = Rows()
+    rows.targets[rows.labels == 1] = np.arange(PAIRS)
+    split = rows.split(0.1, 0.999, 0)
+    assert set(split[rows.labels == 1]) <= {VALIDATION, LEFT_OUT, TRAIN}
+
+
 @pytest.mark.parametrize("part", [0.0, 0.001])
 def test_nothing_wanted_nothing_held(part: float) -> None:
     assert not Rows().split(0.0, part, 0).any()

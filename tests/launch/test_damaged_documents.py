@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import resource
 import subprocess
 import sys
@@ -242,16 +243,19 @@ def test_each_kind_of_document_bears_its_format(kind: str) -> None:
     key, read = found[kind], READERS[kind]
     whole = store.get(key)
     assert read(store)
-    assert whole.count(b'"format":1') == 1
-    store.put(key, whole.replace(b'"format":1', b'"format":2'))
+    (known,) = re.findall(rb'"format":(\d+)', whole)
+    newer = int(known) + 1
+    store.put(key, whole.replace(b'"format":%s' % known, b'"format":%d' % newer))
     if kind == "000001.jsonl":
         assert read(store) == [(1, "")]
     else:
         its_own = kind in ("heartbeat.json", "unended.json", "outcome.json")
         refused = Corrupt if its_own else OtherFormat
-        with pytest.raises(refused, match=f"{kind} has format 2, this Mimir knows up to 1"):
+        with pytest.raises(
+            refused, match=f"{kind} has format {newer}, this Mimir knows up to {newer - 1}"
+        ):
             read(store)
-    store.put(key, whole.replace(b'"format":1', b'"form":1'))
+    store.put(key, whole.replace(b'"format":', b'"form":'))
     if kind == "000001.jsonl":
         assert read(store) == [(1, "")]
     else:
@@ -332,7 +336,7 @@ def test_commands_over_a_store_of_damage(elsewhere: World) -> None:
     (grown(world, "record") / "run.json").write_bytes(b"\xff")
     (grown(world, "lost") / "run.json").unlink()
     newer = grown(world, "newer") / "launcher" / "a0002" / "order.json"
-    newer.write_bytes(newer.read_bytes().replace(b'"format":1', b'"format":2'))
+    newer.write_bytes(newer.read_bytes().replace(b'"format":2', b'"format":3'))
     pipe = grown(world, "pipe") / "a0002" / "heartbeat.json"
     pipe.unlink()
     os.mkfifo(pipe)
@@ -352,7 +356,7 @@ def test_commands_over_a_store_of_damage(elsewhere: World) -> None:
         f"head/.HEAD.versions/{newest} has {HUGE} bytes where at most 1048576 are",
         f"huge/a0002/heartbeat.json has {HUGE} bytes",
         "lost: lost/run.json is missing",
-        "newer/launcher/a0002/order.json has format 2, this Mimir knows up to 1: it was written",
+        "newer/launcher/a0002/order.json has format 3, this Mimir knows up to 2: it was written",
         "heartbeat.json is no plain file",
         "record: record/run.json is not JSON",
     ):

@@ -56,7 +56,7 @@ def test_the_status_shows_it() -> None:
     ],
 )  # fmt: skip
 def test_what_a_machine_may_not_say(wrong: dict[str, Any]) -> None:
-    beat = {"format": 1, "time": 1.0, "step": 5, "total_steps": 50}
+    beat = {"format": notes.FORMAT, "time": 1.0, "step": 5, "total_steps": 50}
     good = {"device": "cuda", "precision": "bf16", "compiled": True}
     store, key = MemoryStore(), layout.heartbeat_key("r", 1)
     store.put(key, json.dumps({**beat, "execution": good}).encode())

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mimir.errors import BadInput, Corrupt, RunExists, StoreError
+from mimir.runs import record
 from mimir.runs.begin import raise_attempt
 from mimir.runs.commit import Attempt
 from mimir.runs.head import Head
@@ -156,7 +157,7 @@ def test_an_edited_or_newer_record_is_refused() -> None:
     with pytest.raises(Corrupt, match="edited"):
         RunRecord.from_bytes(json.dumps({**value, "config": {}}).encode())
     with pytest.raises(BadInput, match="newer Mimir"):
-        RunRecord.from_bytes(json.dumps({**value, "format": 2}).encode())
+        RunRecord.from_bytes(json.dumps({**value, "format": record.FORMAT + 1}).encode())
     with pytest.raises(Corrupt, match="surprise"):
         RunRecord.from_bytes(json.dumps({**value, "surprise": 2}).encode())
 

@@ -175,12 +175,12 @@ def test_an_attempt_ends_by_the_clock_of_the_store(run: MemoryStore) -> None:
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ({"format": 2}, "format 2.*newer Mimir, update"),
+        ({"format": notes.FORMAT + 1}, "format 3.*newer Mimir, update"),
         ({"time": 1, "step": 2, "total_steps": 3}, "no format number"),
-        ({"format": 1, "time": 1}, "lacks a field: step"),
-        ({"format": 1, "time": 1, "step": 2, "total_steps": 3, "new": 4}, "'new'"),
-        ({"format": 1, "time": 1, "step": True, "total_steps": 3}, "step is True"),
-        ({"format": 1, "time": -1, "step": -2, "total_steps": 3}, "step is -2"),
+        ({"format": notes.FORMAT, "time": 1}, "lacks a field: step"),
+        ({"format": notes.FORMAT, "time": 1, "step": 2, "total_steps": 3, "new": 4}, "'new'"),
+        ({"format": notes.FORMAT, "time": 1, "step": True, "total_steps": 3}, "step is True"),
+        ({"format": notes.FORMAT, "time": -1, "step": -2, "total_steps": 3}, "step is -2"),
     ],
 )
 def test_notes_that_are_none(run: MemoryStore, body: dict, says: str) -> None:

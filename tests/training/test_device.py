@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,25 +15,12 @@ from mimir.errors import BAD_CONFIG, BadInput
 from mimir.training import device as gpu
 from mimir.training import driver
 from mimir.training.machine import Machine
-
-# As c10/cuda/CUDAFunctions.cpp words it.
-OLD = (
-    "CUDA initialization: The NVIDIA driver on your system is too old (found version 12020). "
-    "Please update your GPU driver by downloading and installing a new version from the URL: …"
-)
-
-
-def _warning(text: str) -> Callable[[], bool]:
-    def unavailable() -> bool:
-        warnings.warn(text, UserWarning, stacklevel=2)
-        return False
-
-    return unavailable
+from tests.gpu import OLD, unavailable
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda"])
 def test_an_old_driver_is_one_sentence(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", _warning(OLD))
+    monkeypatch.setattr(torch.cuda, "is_available", unavailable(OLD))
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     config = load_preset("smoke").with_settings({"device": device})
     with pytest.raises(BadInput, match=r"too old \(it goes up to CUDA 12\.2\): .* CUDA 13\.0") as e:
@@ -43,14 +29,14 @@ def test_an_old_driver_is_one_sentence(monkeypatch: pytest.MonkeyPatch, device: 
 
 
 def test_an_old_driver_does_not_matter_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", _warning(OLD))
+    monkeypatch.setattr(torch.cuda, "is_available", unavailable(OLD))
     machine = Machine.choose(load_preset("smoke").with_settings({"device": "cpu"}))
     assert machine.device.type == "cpu"
 
 
 def test_no_driver_means_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        torch.cuda, "is_available", _warning("CUDA initialization: Found no NVIDIA driver on …")
+        torch.cuda, "is_available", unavailable("CUDA initialization: Found no NVIDIA driver on …")
     )
     monkeypatch.setattr(driver, "LIBRARY", "libnothing.so.1")
     assert not gpu.usable()
@@ -90,7 +76,7 @@ def test_a_gpu_that_is_asked_for_must_be_there(monkeypatch: pytest.MonkeyPatch) 
 def test_a_gpu_that_torch_says_fails_is_not_replaced_by_the_cpu(
     monkeypatch: pytest.MonkeyPatch, text: str, words: str, device: str
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", _warning(text))
+    monkeypatch.setattr(torch.cuda, "is_available", unavailable(text))
     with pytest.raises(BadInput, match=re.escape(words)) as refused:
         Machine.choose(load_preset("smoke").with_settings({"device": device}))
     assert "Triggered" not in str(refused.value)

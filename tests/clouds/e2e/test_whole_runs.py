@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from launch.contract.cloud import parse_name
 from mimir.runs.store import open_store
 from tests.clouds.e2e.conftest import PROVIDERS
 from tests.clouds.e2e.test_misbehaviour import CASES, MISBEHAVIOURS, happened, watch
@@ -107,7 +108,9 @@ def again(world: World, how: Callable[[Rental], None], times: int, rng: random.R
             rental = world.machine("r")
             if rental is None or rental.id in hit:
                 return None
-            number = int(rental.name.rpartition("-a")[2])
+            place = parse_name(rental.name)
+            assert place is not None
+            number = place[1]
             at_work = world.begun("r", number) and world.step("r") >= before + len(hit) % 2
             return rental if at_work else None
 

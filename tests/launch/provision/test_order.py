@@ -140,7 +140,8 @@ def test_a_stop_between_two_attempts_holds(
         done = real(*args)  # type: ignore[arg-type]
         store = desk.store
         store.put_if_absent(
-            layout.stop_key("run", asked), b'{"format":1,"time":1.0,"reason":"enough"}'
+            layout.stop_key("run", asked),
+            b'{"format":%d,"time":1.0,"reason":"enough"}' % notes.FORMAT,
         )
         return done
 

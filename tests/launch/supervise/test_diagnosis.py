@@ -65,7 +65,8 @@ RULES: dict[str, tuple[Observation, str, str]] = {
     "ended by a signal": (at(exit_code=75, cause="signal"), "lost", "eviction"),
     "crashed": (at(exit_code=1), "lost", "failure"),
     "not what was ordered": (at(exit_code=75, cause="host", from_step=None), "lost", "placement"),
-    "says so after it began": (at(exit_code=75, cause="host"), "lost", "failure"),
+    "found after it began": (at(exit_code=75, cause="host", from_step=5), "lost", "placement"),
+    "says so after new steps": (at(exit_code=75, cause="host"), "lost", "failure"),
     "an outcome goes before a record of its end": (at(exit_code=1, gone=GONE), "lost", "failure"),
     "recorded as gone": (at(gone=GONE), "lost", "eviction"),
     "recorded as refused": (at(machine=None, gone=REFUSED), "lost", "refused"),
@@ -168,6 +169,18 @@ def test_no_new_step_in_two_attempts() -> None:
     # Nor does what a person has seen before they resumed it.
     assert without_progress(run(0, 0, 0, 0), since=2)
     assert not without_progress(run(0, 0, 0, 0), since=3)
+
+
+def test_hosts_that_were_less_than_ordered_say_nothing_of_progress() -> None:
+    def run(*kinds: str) -> Status:
+        its = tuple(
+            AttemptStatus(n + 1, 5, "", gone=Gone(NOW, kind, "why")) for n, kind in enumerate(kinds)
+        )
+        return replace(STATUS, committed_step=5, attempts=its)
+
+    assert not without_progress(run("placement", "placement", "placement"))
+    assert not without_progress(run("placement", "failure", "placement"))
+    assert without_progress(run("failure", "placement", "eviction"))
 
 
 def test_only_what_broke_is_a_failure() -> None:

@@ -1,5 +1,6 @@
 """Each event of a run is told once, by whichever watcher sees it first."""
 
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -188,6 +189,21 @@ def test_two_watchers_at_once_tell_it_once(desk: Desk, kept: Kept, channel: Chan
 
     Notifier(desk.store, URL, desk.say, post=meanwhile, clock=desk.clock).after(seen)
     assert channel.events == ["done"]
+
+
+def test_a_full_disk_costs_the_memory_and_no_watcher(
+    desk: Desk, kept: Kept, channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.submit()
+    done(desk, kept)
+
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    notifier(desk, channel).after(kept.round(100))
+    assert channel.events == ["done"]
+    assert "cannot be remembered, so it may be told again: No space left" in desk.said[-1]
 
 
 @pytest.mark.parametrize("command", [submit, resume])

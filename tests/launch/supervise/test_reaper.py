@@ -63,11 +63,19 @@ def elsewhere(desk: Desk) -> None:
     key = layout.order_key("run", 1)
     desk.store.delete(key)
     notes.record_order(desk.store, "run", 1, replace(order, provider="vastai"))
+    desk.store.delete(layout.machine_key("run", 1))
+    notes.record_machine(desk.store, "run", 1, Machine("vastai", START, "i1"))
 
 
 def twice(desk: Desk) -> None:
     desk.begin()
     notes.record_machine(desk.store, "run", 1, Machine("runpod", START, "i7"))
+
+
+def replaced_twice(desk: Desk) -> None:
+    twice(desk)
+    desk.work(1)
+    raise_attempt(desk.store, "run")
 
 
 def on_its_way(desk: Desk) -> None:
@@ -120,11 +128,14 @@ def test_of_what_use_it_is(desk: Desk, make: Callable[[Desk], None], why: str) -
         (at_work, "mimir-run-a0001-o12345678", reaper.FOREIGN),  # another store's run of this name
         (done, "mimir-run-a0001-o12345678", reaper.FOREIGN),
         (at_work, "mimir-other-a0001-o12345678", reaper.FOREIGN),
-        (at_work, "mimir-run-a0001", ""),  # of an older Mimir: its order is here
+        (at_work, "mimir-run-a0001", ""),  # of an older Mimir: its id is on record
         (done, "mimir-run-a0001", "run run is failed"),
         (at_work, "mimir-run-a0002", reaper.FOREIGN),
         (at_work, "mimir-other-a0001", reaper.FOREIGN),
         (elsewhere, "mimir-run-a0001", reaper.FOREIGN),
+        (on_its_way, "mimir-run-a0001", reaper.FOREIGN),  # ordered here, and not known to be it
+        (twice, "mimir-run-a0001", reaper.FOREIGN),  # the attempt's machine is another one
+        (replaced_twice, "mimir-run-a0001", reaper.FOREIGN),
     ],
 )
 def test_whose_it_is(desk: Desk, make: Callable[[Desk], None], name: str, why: str) -> None:
@@ -206,6 +217,17 @@ def test_anothers_end_is_not_the_attempts(desk: Desk) -> None:
     assert reaper.end(desk.store, strays, desk.clock, desk.say) == (["i1"], [])
     assert desk.left == ["run 1"]
     assert notes.read_gone(desk.store, "run", 1) is None
+
+
+@pytest.mark.parametrize(("name", "its"), [(NAME, True), ("mimir-run-a0001", False)])
+def test_one_named_by_its_id_is_an_unanswered_orders_by_the_stores_id(
+    desk: Desk, name: str, its: bool
+) -> None:
+    on_its_way(desk)
+    desk.cloud.make(offer(), name)
+    stray = reaper.by_id(desk.provider, "i1")
+    assert reaper.end(desk.store, [stray], desk.clock, desk.say) == (["i1"], [])
+    assert (notes.read_gone(desk.store, "run", 1) is not None) == its
 
 
 def test_one_that_does_not_end_keeps_no_other(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

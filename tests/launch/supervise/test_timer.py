@@ -71,8 +71,8 @@ class Computer:
             if name.startswith(timer.PREFIXES):
                 monkeypatch.delenv(name)
         for name, value in {
-            **SECRETS, "HOME": str(folder), "PATH": str(tools), "STATE": str(self.state),
-            "REFUSE": str(folder / "refuse"),
+            **SECRETS, "PYTHONPATH": str(folder / "other code"), "HOME": str(folder),
+            "PATH": str(tools), "STATE": str(self.state), "REFUSE": str(folder / "refuse"),
             "XDG_STATE_HOME": str(folder / "my state"), "XDG_CONFIG_HOME": str(folder / "config"),
             "UNRELATED_TOKEN": "unrelated",
         }.items():  # fmt: skip
@@ -124,7 +124,14 @@ def test_what_it_installs_runs_a_round(
     assert not [secret for secret in SECRETS.values() if secret in everything]
     assert "has not run yet" in timer.check(computer.url).details
     bare = {"HOME": str(computer.folder), "PATH": os.defpath}
-    done = subprocess.run(computer.argv(), env=bare, check=False, timeout=LIMIT)
+    # Another Mimir stands first where the user's Python looks: it is not what was installed.
+    other = computer.folder / "other code" / "launch"
+    other.mkdir(parents=True)
+    (other / "__main__.py").write_text("raise SystemExit('another Mimir')")
+    (other / "__init__.py").touch()
+    done = subprocess.run(
+        computer.argv(), env=bare, cwd=computer.folder, check=False, timeout=LIMIT
+    )
     assert done.returncode == 0
     assert "no run of file:///" in timed.log(file).read_text()
     found = timer.check(computer.url)
