@@ -69,25 +69,27 @@ class Start:
             say(f"  | {line}")
         going = seen.kind in ("running", "waiting", "replaced")
         over = seen.kind == "ended" and seen.code == 0
-        broke = ordered.provider.caps.remote and seen.kind in ("vanished", "lost")
-        # One that is less than its offer ends itself: with a watcher another one is ordered.
+        caps = ordered.provider.caps
+        broke = caps.remote and seen.kind in ("vanished", "lost")
+        stays = caps.paid and not caps.ends_itself and seen.kind in ("ended", "short")
+        # One that is less than its offer is a watcher's to replace.
         on = over or broke or seen.kind in ("running", "waiting", "short")
         if self.watch and on:
             say(f"{seen.sentence}; Ctrl-C ends the following, not the run")
-            return self._watch(ordered.attempt, remote=ordered.provider.caps.remote)
-        if broke:
+            return self._watch(ordered.attempt, remote=caps.remote)
+        if broke or stays:
             seen = self._ended(ordered, seen)
         self._report(ordered, seen)
         if going and not self.json:
             print(next_commands(self.name, self.store_option))
-            if ordered.provider.caps.remote:
+            if caps.remote:
                 print(f"  keep it alive:   {self._command('watch')}")
         elif seen.code:
             say(f"once that is mended: {self._command('resume')}")
         return seen.code
 
     def _ended(self, ordered: "Ordered", seen: "Beginning") -> "Beginning":
-        """What to tell of an attempt that did not begin, once its machine is ended.
+        """What to tell of an attempt that is over or did not begin, once its machine is ended.
 
         Nobody watches the run, so no other machine is ordered; a watcher may do so.
         """
@@ -97,12 +99,25 @@ class Start:
         from launch.ui.terminal import say
 
         try:
-            end_machine(self.store, ordered, "failure", seen.sentence)
+            end_machine(self.store, ordered, self._loss(ordered, seen), seen.sentence)
         except (MimirError, KeyboardInterrupt) as error:
             say(str(error) or "interrupted", self._left(ordered))
             return replace(seen, sentence=f"{seen.sentence}; its machine may still be there")
         more = f"{seen.sentence}; its machine is ended, and seen to be gone"
         return replace(seen, sentence=more)
+
+    def _loss(self, ordered: "Ordered", seen: "Beginning") -> str:
+        """Gone.kind of its machine; of an attempt that has ended as `watch` would write it."""
+        from launch.supervise.diagnosis import Observation, diagnose
+        from mimir.runs.status import derive
+
+        if seen.kind in ("vanished", "lost"):
+            return "failure"
+        status = derive(self.store, self.name, self.store.now())
+        if status.attempt != ordered.attempt:
+            return "over"
+        order = status.attempts[-1].order
+        return diagnose(Observation(status, order, None, "", status.at)).loss or "over"
 
     def _interrupted(self, ordered: "Ordered") -> int:
         """After Ctrl-C: end the machine or leave it, as the user says; the exit code."""
@@ -147,7 +162,7 @@ class Start:
         how = f"this ends it: {ends}" if caps.paid else f"`{self._command('stop')}` ends it"
         return (
             f"the machine of attempt {ordered.attempt} is left ({machine_text(machine)}){paid}; "
-            f"if it never begins, `{self._command('watch')}` ends it, and {how}"
+            f"if it never begins or is over, `{self._command('watch')}` ends it, and {how}"
         )
 
     def _order(self, known: "Status", found: "Found") -> "Ordered":

@@ -11,7 +11,7 @@ from launch.commands.begin import Start
 from launch.contract import deadlines
 from launch.contract.errors import NoCapacity
 from launch.contract.offer import Offer
-from launch.contract.provider import Caps
+from launch.contract.provider import AttemptSpec, Caps
 from launch.pricing.budget import Remaining
 from launch.providers import registry
 from launch.provision import kept_plan, wait
@@ -23,19 +23,21 @@ from launch.ui import confirm
 from mimir.errors import Fenced, MimirError, StoreError
 from mimir.runs import notes
 from mimir.runs.commit import Attempt
+from mimir.runs.notes import Outcome
 from mimir.runs.order import Plan
 from mimir.runs.status import derive, read_head
 from mimir.runs.store import Store
 from tests.launch.conftest import Fake
 from tests.launch.paper import Desk, offer
 
+STAYS, ENDS_ITSELF = Caps(paid=True), Caps(paid=True, ends_itself=True)
 LOST = Beginning("lost", 75, "attempt 1 has not begun: it gave no sign within 25 min")
 
 
-def begun(store: Store, fake: Fake) -> int:
+def begun(store: Store, fake: Fake, *, watch: bool = False) -> int:
     """The exit code of a `submit` to the fake."""
     found = Found((Choice(fake),), (), Remaining(1.0, 1.0), Market())
-    start = Start(store, "run", Plan((fake.name,)), "", False, False)
+    start = Start(store, "run", Plan((fake.name,)), "", watch, False)
     return start.begin(derive(store, "run", store.now()), found)
 
 
@@ -82,6 +84,55 @@ def test_one_that_cannot_be_ended_is_named(
     ):  # fmt: skip
         assert words in said
     assert notes.read_gone(store, "run", 1) is None
+
+
+def ends_at_once(store: Store, fake: Fake, code: int, cause: str, state: str = "") -> None:
+    """The worker ends with this code, and its run in this state; "" if it did not claim it."""
+
+    def worked(spec: AttemptSpec) -> None:
+        if state:
+            Attempt.claim(store, "run", spec.attempt).finish(state, "why")
+        notes.record_outcome(store, "run", spec.attempt, Outcome(code, "why", 1.0, 0, cause))
+
+    fake.at_start = worked
+
+
+@pytest.mark.parametrize(
+    ("code", "cause", "state", "watch", "kind"),
+    [
+        (75, "host", "", False, "placement"),
+        (1, "", "", False, "failure"),
+        (75, "deadline", "", False, "over"),
+        (78, "", "failed", False, "over"),
+        (78, "", "failed", True, "over"),
+        (0, "", "done", False, "over"),
+    ],
+    ids=["short", "crash", "deadline", "bad", "bad, watched", "done"],
+)
+@pytest.mark.parametrize("caps", [STAYS, ENDS_ITSELF, Caps(paid=False)])
+def test_a_machine_that_cannot_end_itself_is_ended_after_its_attempt(
+    caps: Caps, code: int, cause: str, state: str, watch: bool, kind: str, store: Store,
+    fake: Fake, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """What is written of its end is what `watch` would have written."""
+    fake.caps = caps
+    ends_at_once(store, fake, code, cause, state)
+    assert begun(store, fake, watch=watch) == wait.worker_code(code)
+    gone = notes.read_gone(store, "run", 1)
+    ended = caps is STAYS
+    assert [each.id for each in fake.ended] == ["m1"] * ended
+    assert (gone.kind if gone else "") == kind * ended
+    said = "".join(capsys.readouterr())
+    assert ("why; its machine is ended, and seen to be gone" in said) is ended
+
+
+def test_one_that_is_watched_is_the_watchers_to_end(
+    store: Store, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends_at_once(store, fake, 75, "host")
+    monkeypatch.setattr(Start, "_watch", lambda *_, **__: 0)
+    assert begun(store, fake, watch=True) == 0
+    assert not fake.ended
 
 
 @pytest.mark.parametrize(
