@@ -239,9 +239,10 @@ def _command_help(path: str, function: Command) -> str:
             options.append((shown.upper(), described.get(name, "")))
         else:
             value = "" if parameter.annotation is bool else f" {shown.upper().replace('-', '_')}"
-            default = parameter.default
-            note = "" if default in ("", False, None) else f" (default: {default})"
-            options.append((f"--{shown}{value}", described.get(name, "") + note))
+            default, told = parameter.default, described.get(name, "")
+            said = default in ("", False, None) or "(default: " in told
+            note = "" if said else f" (default: {default})"
+            options.append((f"--{shown}{value}", told + note))
     lines = [text, "", "Usage: " + " ".join(usage) + (" [OPTIONS]" if options else "")]
     if options:
         lines += ["", "Options:"]

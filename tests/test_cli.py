@@ -249,6 +249,19 @@ def test_command_help(oven: Any) -> None:
     assert "--SETTING VALUE" in oven("tune", "--help").out
 
 
+def test_help_says_a_default_once() -> None:
+    def bake(dollars: float = -1.0) -> None:
+        """Bake.
+
+        Args:
+            dollars: for sugar (default: what the purse holds).
+        """
+
+    text = cli._command_help("oven bake", bake)
+    assert "for sugar (default: what the purse holds)" in text
+    assert "-1" not in text
+
+
 def leaves(tree: cli.Tree, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
     found = []
     for name, node in tree.items():

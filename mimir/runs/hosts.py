@@ -33,8 +33,7 @@ class Hosts:
 
     def __post_init__(self) -> None:
         if self.kind not in ("", *KINDS):
-            hint = nearest(self.kind, KINDS)
-            raise BadInput(f"hosts is {self.kind!r}, but must be one of {', '.join(KINDS)}{hint}")
+            raise BadInput(f"hosts is {self.kind!r}{nearest(self.kind, KINDS)}")
         if len(self.regions) > MOST_REGIONS:
             raise BadInput(f"--region has {len(self.regions)} names: {MOST_REGIONS} are taken")
         for name, value, most in (

@@ -137,7 +137,9 @@ def test_a_compiler_that_is_not_there(place: Place) -> None:
     told = docker(
         "run", "--rm", *OFFLINE, *place.mount, IMAGE, *train("fast"), "--compile=on", code=78
     )
-    assert told.splitlines()[-1].startswith("compile is 'on', but there is no C++ compiler; install")
+    assert told.splitlines()[-1].startswith(
+        "compile is 'on', but there is no C++ compiler; install"
+    )
 
 
 def test_a_store_that_cannot_be_written(place: Place) -> None:

@@ -153,7 +153,7 @@ def test_one_provider_down_hides_no_other(
             ("offers", *GUIDE, "--region", "se,mars"),
             "no region 'mars' at runpod or vastai; known are EU-RO-1, EUR",
         ),
-        (("offers", "--hosts", "verifed"), "must be one of any, verified, datacenter; did you"),
+        (("offers", "--hosts", "verifed"), "hosts is 'verifed'; did you mean 'verified'?"),
         (
             ("offers", "--min-reliability", "95"),
             "min-reliability is 95.0, but must be a number from",
