@@ -35,7 +35,7 @@ class Transcript:
             clean = self._secrets.clean(line.rstrip())
             clean = clean.replace(f"{Path.home()}/", "~/")
             told = f"[{time.monotonic() - self._began:7.1f} s] {clean}"
-            # The disk may be full and the terminal closed, and a machine is ended all the same.
+            # The disk may be full and the terminal closed, and a machine must still be ended.
             with contextlib.suppress(OSError):
                 self._file.write(told + "\n")
                 self._file.flush()

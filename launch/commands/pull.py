@@ -40,7 +40,7 @@ def pull(name: str, *, out: str = "", store: str = "", json: bool = False) -> No
         say(warning)
     try:
         paid = still_paid(derive(opened, name, opened.now()), store)
-    except MimirError as error:  # the files are there all the same
+    except MimirError as error:  # the files are there anyway
         paid = ()
         say(f"whether a machine of run {name} is still paid cannot be told: {error}")
     say(*(each.sentence for each in paid))

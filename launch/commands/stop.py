@@ -84,7 +84,7 @@ def await_end(
     """The run's status once the attempt has ended; None if it has not within a minute.
 
     An attempt whose machine is verified gone gets its outcome from here, for nobody else will
-    write it: a worker that comes up all the same finds it and only ends.
+    write it: a worker that still comes up finds it and only ends.
     """
     from launch.provision import liveness
     from mimir.runs import notes

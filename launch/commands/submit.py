@@ -80,7 +80,7 @@ def submit(
             one: its free sessions are not chained unless you say so).
         role: for an s3:// store, the ARN of a role whose keys, cut down to this attempt, the
             machine gets (default: $MIMIR_ROLE_ARN); this computer's own stay here.
-        static_keys: hand your own keys to the machine all the same.
+        static_keys: hand your own keys to the machine, not cut down to the attempt.
         watch: keep the run alive and follow its log until it ends; exit with 0 only if it is
             done.
         notify: with --watch: URL of a webhook (Slack, Discord, ntfy) that is told how the run

@@ -122,7 +122,7 @@ class Cloud(Protocol):
         """Order it under this name, by one request; the id.
 
         Raises:
-            NoCapacity: it is not to be had: another offer may be.
+            NoCapacity: it is not available; another offer may be.
             Leaked: refused, and yet there is an instance, which must be ended.
             UnknownOutcome: the answer was lost; there may be an instance of this name.
             AuthFailed, BalanceEmpty, RateLimited, BadInput (the request itself is wrong).

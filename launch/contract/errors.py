@@ -26,7 +26,7 @@ class ProviderError(MimirError):
 
 
 class NoCapacity(ProviderError):
-    """There is no such machine to be had now."""
+    """No such machine is available now."""
 
 
 class AccountLimit(NoCapacity):

@@ -156,8 +156,8 @@ def rank(
 ) -> tuple[list[Ranked], list[LeftOut]]:
     """As `judge`, for so many more steps.
 
-    What past runs of `store` measured counts before what is reckoned. A store that does not answer
-    costs their figures only.
+    What past runs of `store` measured counts before the model's estimate. A store that does not
+    answer costs their figures only.
     """
     from launch.pricing import measured
 

@@ -220,7 +220,7 @@ class Rented:
             number = self.cloud.create(offer, what, name)
         except Leaked as error:
             self._end(error.id, "")
-            raise NoCapacity(f"{error} (what it had made all the same is ended)") from error
+            raise NoCapacity(f"{error} (the machine that it made anyway is ended)") from error
         except UnknownOutcome as error:
             number = self._look_for(name, error)
         shown = self._shown(number)
@@ -314,7 +314,7 @@ class Rented:
                     f"machine {name} ({self.name} {number}) may still run, and cost: {error}"
                 ) from error
             except MimirError as error:
-                last = str(error)  # a 5xx may have ended it all the same: the look tells
+                last = str(error)  # a 5xx may have ended it: the look tells
             try:
                 found = self.cloud.get(number)
                 if found is None or found.state is State.GONE:

@@ -85,7 +85,7 @@ def choose(store: Store, plan: Plan, status: Status, now: float, say: Say) -> Se
     """What may be ordered for the next attempt of an existing run, best first; for a watcher.
 
     Raises:
-        NoCapacity: there is nothing to be had now.
+        NoCapacity: nothing is available now.
         AuthFailed: no key here is accepted by any provider of the plan; another watcher may have
             one.
         UsedUp: there is, but for more than the limits leave.

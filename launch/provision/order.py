@@ -83,7 +83,7 @@ def order(
 
     Raises:
         Fenced: somebody else has begun an attempt meanwhile, or the run was asked to stop.
-        NoCapacity: none was to be had. Unclear: all were refused in words that may mean a wrong
+        NoCapacity: none was available. Unclear: all were refused in words that may mean a wrong
             request.
         UnknownOutcome, NotGone: there may be a machine of the last attempt; it stays unanswered,
             so that a watcher finds the machine, or sees that there is none.
@@ -106,7 +106,7 @@ def order(
         try:
             return _order(store, run, known, choice, intent, say, clock, extra)
         except NoCapacity as error:
-            say(f"not to be had: {error}")
+            say(f"not available: {error}")
             refusals.append(error)
             looked = known - 1  # it was looked for before the provider was asked
     raise _none_of(refusals)
@@ -123,7 +123,7 @@ def _none_of(refusals: Sequence[NoCapacity]) -> NoCapacity:
         )
     if len(refusals) == 1:
         return last
-    return NoCapacity(f"none of {len(refusals)} offers was to be had; the last answer: {last}")
+    return NoCapacity(f"none of {len(refusals)} offers was available; the last answer: {last}")
 
 
 def give_up(store: Store, run: str, reason: str, say: Say) -> None:

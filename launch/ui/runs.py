@@ -160,7 +160,7 @@ def _attempts(status: Status) -> list[str]:
         (
             _numbers(several),
             f"from step {last.from_step}" if last.from_step is not None else "not begun",
-            "none was to be had" if len(several) > 1 else machine_text(last.machine),
+            "none was available" if len(several) > 1 else machine_text(last.machine),
             _end(last, status),
         )
         for several in _refusals_together(status.attempts)

@@ -252,7 +252,7 @@ def _read(pipe: IO[bytes], board: Board) -> None:
 
 def _must_be_free(session: Session, store: Store, status: Status) -> None:
     """BadInput if somebody else works on the run, or it has failed."""
-    wish = "tick take_over in the form to go on here all the same"
+    wish = "tick take_over in the form to go on here anyway"
     if status.state == "failed":
         raise BadInput(
             f"run {session.run} has failed ({text.one_line(status.reason)}): choose another "

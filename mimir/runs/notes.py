@@ -212,7 +212,7 @@ def remembered(store: Store, run: str) -> Head | None:
 def head_or_remembered(store: Store, run: str) -> tuple[Head, str] | None:
     """HEAD as far as it is one: (HEAD, ""), or what is remembered of it and why it is none.
 
-    A machine may write anything into HEAD, or delete it; what was ordered is ended all the same.
+    A machine may write anything into HEAD, or delete it; what was ordered is ended anyway.
 
     Returns:
         None if there is no HEAD, and no order either.

@@ -1,7 +1,7 @@
 """Tests whether a store refuses what it must refuse, when a run is created.
 
 Some S3 servers do not know If-None-Match or If-Match on writes; the worst of them accept the
-header and write all the same, so that two machines would both believe they own a run. Others
+header and write anyway, so that two machines would both believe they own a run. Others
 honour them one request at a time only. What is asked here is exactly what the commit rests on: by
 one writer (`conditions`), then by several at once (`race`).
 """

@@ -310,7 +310,7 @@ def _attempts(store: Store, run: str, head: Head, order: Order | None) -> tuple[
 
     def found(number: int) -> AttemptStatus:
         if number in refused:
-            why = "no machine was to be had"
+            why = "no machine was available"
             return AttemptStatus(number, None, why, gone=Gone(0.0, "refused", why))
         return _attempt(store, run, head, number)
 

@@ -310,7 +310,7 @@ def failure(status: int, code: str, message: str, suggestion: str = "") -> Answe
 
 
 def stock() -> dict[str, Any]:
-    """Types and where they are to be had: one with too many GPUs, one whose CPU is arm64."""
+    """Types and where they are available: one with too many GPUs, one whose CPU is arm64."""
     rows = (
         ("gpu_1x_a10", "A10 (24 GB PCIe)", 75, 1, 1400, ("us-west-2", "us-east-1")),
         ("gpu_1x_a100_sxm4", "A100 (40 GB SXM4)", 199, 1, 512, ("us-west-2",)),

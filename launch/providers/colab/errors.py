@@ -71,7 +71,7 @@ def version(text: str) -> tuple[int, ...]:
 def refusal(said: str, gpu: str) -> MimirError:
     """Why `colab new` made no session. gpu: Colab's name of what was asked for, "" for none.
 
-    UnknownOutcome where the request may have been carried out all the same.
+    UnknownOutcome where the request may still have been carried out.
     """
     outcome = re.search(r"'outcome': (\d+)", said)
     if "precondition failed" in said:

@@ -67,7 +67,7 @@ class Watch:
         while not self._over():
             sleep(1.0)
             if cell.poll() is not None and BEGUN not in printed(self.folder):
-                break  # the machine runs nothing, and costs all the same
+                break  # the machine runs nothing and still costs
             if time.monotonic() - looked < self.every:
                 continue
             looked = time.monotonic()

@@ -83,7 +83,7 @@ class Lambda(Adapter):
         self._folder = folder
 
     def offers(self, need: Need) -> list[Offer]:
-        """What it has where is a hint: a launch may be refused all the same."""
+        """What it has where is a hint: a launch may still be refused."""
         answer = self._http.read("GET", f"{API}/instance-types")
         return list(errors.offers(errors.data(answer, dict, "machine types"), need))
 

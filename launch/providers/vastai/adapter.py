@@ -4,7 +4,7 @@ The facts that shaped this adapter, of its documents as of August 2026; not test
 service:
 - a list is asked for at /api/v1/, pages of 25; /api/v0/ answers it with an error or with nothing;
 - an order without `price` is one on demand, whatever was searched for;
-- a refused order may name an instance all the same (new_contract);
+- a refused order may still name an instance (new_contract);
 - an outbid instance is stopped, keeps its disk, bills for it, and comes back by itself;
 - `args` machines keep the image's entry point unless `onstart` names another.
 """

@@ -74,7 +74,7 @@ def refusal(status: int, fields: Mapping[str, Any], wait: float | None = None) -
     if status == 401 or _NO_KEY.search(words):
         return AuthFailed(f"{shown}: $VAST_API_KEY is not a key of Vast.ai (any more)")
     if status == 410 or _NO_OFFER.search(words):
-        return NoCapacity(f"{shown}: this offer is not to be had any more")
+        return NoCapacity(f"{shown}: this offer is not available any more")
     if status == 404 and (code == "not_found" or _NO_INSTANCE.search(words)):
         return Absent(shown)
     if status == 403:

@@ -31,7 +31,7 @@ def ordered(world: World) -> list[str]:
 def test_offers_that_are_gone_when_they_are_ordered(runpod: World) -> None:
     runpod.fake.fault("capacity", times=100)
     said = runpod.launch(*runpod.submission("r"), code=75)
-    assert "offers was to be had" in last(said)
+    assert "offers was available" in last(said)
     assert 1 < len(ordered(runpod)) <= 8
     assert runpod.status("r").state == "failed"
     runpod.fake.disarm()

@@ -79,7 +79,7 @@ def test_what_leaked_is_ended_before_the_next_offer(desk: Desk) -> None:
         raise Leaked("no host", desk.cloud.make(offer, name))
 
     desk.cloud.faults = [leaks]
-    with pytest.raises(NoCapacity, match="all the same is ended"):
+    with pytest.raises(NoCapacity, match="that it made anyway is ended"):
         desk.provider.start(desk.spec())
     assert desk.cloud.terminated == ["i1"]
     assert desk.cloud.alive() == []

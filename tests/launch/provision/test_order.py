@@ -179,7 +179,7 @@ def test_the_next_offer_on_no_capacity(desk: Desk) -> None:
     assert ordered.attempt == 3
     assert ordered.machine.price == 0.7
     assert [desk.gone(number).kind for number in (1, 2)] == ["refused", "refused"]
-    assert desk.said == ["not to be had: none left", "not to be had: none left here"]
+    assert desk.said == ["not available: none left", "not available: none left here"]
     written = [notes.read_order(desk.store, "run", number) for number in (1, 2, 3)]
     assert [each.since for each in written if each] == [1, 1, 1]
 

@@ -186,7 +186,7 @@ def there(desk: Desk) -> None:
 
 
 def declared_over(desk: Desk) -> None:
-    """HEAD says so, and its worker gives signs all the same."""
+    """HEAD says so, and its worker still gives signs."""
     begun(desk)
     end_attempt(desk.store, "run", 1, "stopped", "asked to stop")
 
