@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from launch.contract import deadlines
-from launch.contract.cloud import State
+from launch.contract.cloud import Inspects, State
 from launch.contract.errors import AuthFailed, Misconfigured, ProviderError
 from launch.contract.provider import Machine, Provider
 from launch.providers import registry
@@ -101,7 +101,7 @@ def asked(
     """As state_of, and what a person must mend before its service answers from here, or ""."""
     try:
         place = (provider or registry.get)(machine.provider)
-        if isinstance(place, Rented):
+        if isinstance(place, Inspects):
             found = place.inspect(machine)
             return (found.state, found.said, "") if found else (State.GONE, "", "")
         there = place.alive(machine)
@@ -110,6 +110,16 @@ def asked(
     except (ProviderError, BadInput):
         return None, "", ""
     return (None if there is None else State.RUNNING if there else State.GONE), "", ""
+
+
+def stuck(machine: Machine) -> str:
+    """Why a machine that waits for its turn will not begin by itself; "" if it may."""
+    place = provider_of(machine)
+    try:
+        found = place.inspect(machine) if isinstance(place, Inspects) else None
+    except (ProviderError, BadInput):
+        return ""
+    return found.stuck if found else ""
 
 
 def current(status: Status) -> Machine | None:

@@ -17,7 +17,7 @@ from mimir.runs.execution import Execution
 from mimir.runs.figures import RANKING, from_heartbeat
 from mimir.runs.head import ENDED, Head, Kept, find_head
 from mimir.runs.machine import Machine
-from mimir.runs.notes import Gone, Sign
+from mimir.runs.notes import Gone, Sign, Started
 from mimir.runs.order import Order
 from mimir.runs.record import check_not_lost, find_run, read_run
 from mimir.runs.store import Store
@@ -40,7 +40,7 @@ class AttemptStatus:
     cause: who ended it, as Outcome.cause. unended: why its machine could not end itself, "" if
     it did not say so. order and machine: order.json and machine.json. gone: since when its
     machine is no more, and why. damage: what is wrong with what its machine wrote, which then
-    counts as not written; "" if nothing is.
+    counts as not written; "" if nothing is. started: since when a job that waited has been at it.
     """
 
     attempt: int
@@ -54,6 +54,7 @@ class AttemptStatus:
     order: Order | None = None
     gone: Gone | None = None
     damage: str = ""
+    started: Started | None = None
 
 
 @dataclass(frozen=True)
@@ -333,6 +334,8 @@ def _attempt(store: Store, run: str, head: Head, number: int) -> AttemptStatus:
         end = "never began" if from_step is None else "lost without a word"
     else:
         end = head.state if head.state in ENDED else ""
+    machine = notes.read_machine(store, run, number)
+    queues = machine is not None and machine.queues
     return AttemptStatus(
         attempt=number,
         from_step=from_step,
@@ -341,8 +344,9 @@ def _attempt(store: Store, run: str, head: Head, number: int) -> AttemptStatus:
         ended_at=ended_at,
         cause=outcome.cause if outcome else "",
         unended=unended.reason if unended else "",
-        machine=notes.read_machine(store, run, number),
+        machine=machine,
         order=notes.read_order(store, run, number),
         gone=gone,
         damage="; ".join(wrong),
+        started=notes.read_started(store, run, number) if queues else None,
     )

@@ -1,0 +1,209 @@
+"""The program that a batch job becomes: `python -m launch.cluster.job`.
+
+It opens the store, takes the attempt of this start (next_attempt), runs the worker as its child,
+hands on the signals of the cluster, and where the run shall go on asks Slurm to start the job
+again. Training has none of its rights. What was seen on Slurm 22.05 and decided its order:
+
+- a job that ends by itself within a preemption's grace is not started again: it must ask;
+- `scontrol requeue` brings a job back that a person has cancelled: ask first what becomes of it;
+- after `scontrol requeue` the job must stay until it is ended.
+"""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from types import FrameType
+
+from launch.cluster import next_attempt, worker_command
+from launch.contract.errors import ProviderError
+from launch.providers.slurm.options import SIGNALS
+from launch.providers.slurm.own_job import Fate, OwnJob
+from mimir import cli
+from mimir.errors import BAD_CONFIG, DONE, FENCED, INTERRUPTED, BadInput, MimirError, StoreError
+from mimir.runs import notes
+from mimir.runs.notes import StopRequest
+from mimir.runs.status import read_head
+from mimir.runs.store import Store, open_store
+
+ENDED_WITHIN = 600.0
+"""Seconds that a job waits to be ended after it asked to be started again."""
+ASK_TRIES = 12
+"""Questions to Slurm about the job's fate, five seconds apart, while its controller is away."""
+
+
+class Job:
+    """One start of a job.
+
+    Args:
+        own: the job as Slurm shows it.
+        url, run, first: the attempt that it was ordered for.
+        image: a container image that the worker runs in, "" for none.
+        out: takes sentences for the job's log.
+    """
+
+    def __init__(
+        self, own: OwnJob, url: str, run: str, first: int, record: str = "", image: str = "",
+        out: Callable[[str], None] = print, sleep: Callable[[float], None] = time.sleep,
+    ) -> None:  # fmt: skip
+        self._own, self._url, self._run, self._first = own, url, run, first
+        self._record, self._image, self._out, self._sleep = record, image, out, sleep
+        self._child: subprocess.Popen[bytes] | None = None
+        self._signalled = ""
+
+    def listen(self) -> None:
+        for name in SIGNALS:
+            signal.signal(getattr(signal, f"SIG{name}"), self._hear)
+
+    def work(self) -> int:
+        """Run this start to its end; the job's exit code."""
+        self._say(f"job {self._own.id} on {self._own.node}, start {self._own.restarts + 1}")
+        try:
+            store = self._open()
+            turn = next_attempt.take(store, self._run, self._first, self._own, self._say)
+        except MimirError as error:
+            self._say(str(error))
+            self._own.note(str(error))
+            return error.exit_code
+        if not turn.attempt:
+            self._say(turn.why)
+            self._end_chain()
+            return DONE
+        code = INTERRUPTED if self._signalled else self._train(turn)
+        return self._after(store, turn.attempt, code)
+
+    def _open(self) -> Store:
+        """The store, of which the run must be seen from this node."""
+        try:
+            store = open_store(self._url)
+            read_head(store, self._run)
+        except (BadInput, StoreError, OSError) as error:
+            raise BadInput(
+                f"node {self._own.node} does not reach the store {self._url} ({error}): choose a "
+                "folder that the nodes share, or an s3:// store that they reach"
+            ) from None
+        return store
+
+    def _train(self, turn: next_attempt.Turn) -> int:
+        words = worker_command.of(
+            self._url, self._run, turn.attempt, turn.deadline, self._record, self._image
+        )
+        self._say(f"attempt {turn.attempt} begins")
+        self._child = subprocess.Popen(words, stdin=subprocess.DEVNULL)
+        if self._signalled:  # between the look and the start
+            self._child.terminate()
+        code = self._child.wait()
+        self._say(f"attempt {turn.attempt} ended with {code}")
+        return code if code >= 0 else INTERRUPTED
+
+    def _after(self, store: Store, attempt: int, code: int) -> int:
+        fate = self._fate() if self._signalled else Fate.GOES
+        if fate is Fate.ENDED and code == INTERRUPTED:
+            self._stopped(store, attempt)
+            self._end_chain()
+            return code
+        if fate is Fate.RESTARTED:
+            self._say("its cluster starts the job again")
+            return code
+        try:
+            more, why = next_attempt.goes_on(store, self._run, attempt)
+        except MimirError as error:
+            self._say(f"whether run {self._run} goes on cannot be read: {error}")
+            return INTERRUPTED
+        if not more or code in (FENCED, BAD_CONFIG):
+            self._say(why or f"attempt {attempt} ended with {code}")
+            if code != FENCED:
+                self._end_chain()
+            return code
+        if fate is Fate.UNKNOWN:
+            self._say("Slurm does not tell whether the job was cancelled: it does not go on")
+            return code
+        return self._go_on(code)
+
+    def _go_on(self, code: int) -> int:
+        try:
+            waiting = self._own.others()
+        except (ProviderError, BadInput):
+            waiting = []
+        if waiting:
+            self._say(f"job {waiting[0]} of the chain goes on")
+            return code
+        for name in SIGNALS:  # Slurm's end of this start, which nothing here is to survive
+            signal.signal(getattr(signal, f"SIG{name}"), signal.SIG_DFL)
+        refused = self._own.requeue()
+        if refused:
+            sentence = (
+                f"Slurm does not start the job again ({refused}): go on by `resume`; for a site "
+                "that starts none again say --no-requeue --chain=N"
+            )
+            self._say(sentence)
+            self._own.note(sentence)
+            return code
+        self._say("asked to be started again")
+        self._sleep(ENDED_WITHIN)
+        return code
+
+    def _fate(self) -> Fate:
+        for _ in range(ASK_TRIES):
+            fate = self._own.fate()
+            if fate is not Fate.UNKNOWN:
+                return fate
+            self._sleep(5.0)
+        return Fate.UNKNOWN
+
+    def _stopped(self, store: Store, attempt: int) -> None:
+        """Write that a person has ended the job, so that the run counts as stopped."""
+        self._say("the job was cancelled: the run is stopped")
+        try:
+            if notes.stop_requested(store, self._run, attempt) is None:
+                notes.request_stop(
+                    store, self._run, StopRequest(store.now(), "its job was cancelled")
+                )
+        except MimirError as error:
+            self._say(f"that the run is stopped cannot be written: {error}")
+
+    def _end_chain(self) -> None:
+        """Cancel the jobs that wait behind this one, which would find nothing to do."""
+        try:
+            for number in self._own.others():
+                self._own.cancel(number)
+                self._say(f"job {number} of the chain is cancelled")
+        except (ProviderError, BadInput) as error:
+            self._say(f"what waits behind this job cannot be read: {error}")
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        first = not self._signalled
+        self._signalled = signal.Signals(number).name
+        if self._child is not None and self._child.poll() is None and first:
+            self._child.terminate()
+
+    def _say(self, sentence: str) -> None:
+        self._out(f"{time.strftime('%H:%M:%S')} mimir: {sentence}")
+
+
+def to_log(line: str) -> None:
+    print(line, flush=True)
+
+
+def work(*, store: str, run: str, attempt: int, record: str = "", image: str = "") -> int:
+    """Look after a run in a batch job, as its script does.
+
+    Args:
+        store: where the run lives.
+        run: name of the run.
+        attempt: that the job was ordered for.
+        record: SHA-256 of the run's run.json; empty: not known.
+        image: a container image that the worker runs in.
+
+    Example:
+        python -m launch.cluster.job --store file:///shared/runs --run demo --attempt 1
+    """
+    job = Job(OwnJob.here(), store, run, attempt, record, image, out=to_log)
+    job.listen()
+    return job.work()
+
+
+if __name__ == "__main__":
+    cli.run("python -m launch.cluster.job", work)
+    sys.exit()
