@@ -12,6 +12,7 @@ again. Training has none of its rights. What was seen on Slurm 22.05 and decided
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -51,6 +52,9 @@ class Job:
         self._record, self._image, self._out, self._sleep = record, image, out, sleep
         self._child: subprocess.Popen[bytes] | None = None
         self._signalled = ""
+        self._at: tuple[Store, int] | None = None
+        self._judging: threading.Thread | None = None
+        self._fate = Fate.GOES
 
     def listen(self) -> None:
         for name in SIGNALS:
@@ -70,6 +74,7 @@ class Job:
             self._say(turn.why)
             self._end_chain()
             return DONE
+        self._at = (store, turn.attempt)
         code = INTERRUPTED if self._signalled else self._train(turn)
         return self._after(store, turn.attempt, code)
 
@@ -98,9 +103,12 @@ class Job:
         return code if code >= 0 else INTERRUPTED
 
     def _after(self, store: Store, attempt: int, code: int) -> int:
-        fate = self._fate() if self._signalled else Fate.GOES
+        if self._judging is not None:
+            self._judging.join()
+        fate = self._fate
         if fate is Fate.ENDED and code == INTERRUPTED:
-            self._stopped(store, attempt)
+            self._say("the job was cancelled: the run is stopped")
+            self._stopped()
             self._end_chain()
             return code
         if fate is Fate.RESTARTED:
@@ -144,17 +152,21 @@ class Job:
         self._sleep(ENDED_WITHIN)
         return code
 
-    def _fate(self) -> Fate:
+    def _judge(self) -> None:
+        """What becomes of the job, and at once, because a cancelled one has little time, that the
+        run counts as stopped where a person has ended it."""
         for _ in range(ASK_TRIES):
-            fate = self._own.fate()
-            if fate is not Fate.UNKNOWN:
-                return fate
+            self._fate = self._own.fate()
+            if self._fate is not Fate.UNKNOWN:
+                break
             self._sleep(5.0)
-        return Fate.UNKNOWN
+        if self._fate is Fate.ENDED:
+            self._stopped()
 
-    def _stopped(self, store: Store, attempt: int) -> None:
-        """Write that a person has ended the job, so that the run counts as stopped."""
-        self._say("the job was cancelled: the run is stopped")
+    def _stopped(self) -> None:
+        if self._at is None:
+            return  # it has no attempt yet, and writes this once it has one
+        store, attempt = self._at
         try:
             if notes.stop_requested(store, self._run, attempt) is None:
                 notes.request_stop(
@@ -173,10 +185,13 @@ class Job:
             self._say(f"what waits behind this job cannot be read: {error}")
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
-        first = not self._signalled
+        if self._signalled:
+            return
         self._signalled = signal.Signals(number).name
-        if self._child is not None and self._child.poll() is None and first:
+        if self._child is not None and self._child.poll() is None:
             self._child.terminate()
+        self._judging = threading.Thread(target=self._judge, name="judge", daemon=True)
+        self._judging.start()
 
     def _say(self, sentence: str) -> None:
         self._out(f"{time.strftime('%H:%M:%S')} mimir: {sentence}")

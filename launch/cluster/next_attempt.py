@@ -14,9 +14,10 @@ from launch.pricing import budget
 from launch.providers.slurm.own_job import OwnJob
 from launch.supervise import limits
 from mimir.errors import BadInput, Fenced
-from mimir.runs import notes
+from mimir.runs import notes, started
 from mimir.runs.begin import end_attempt, raise_attempt
-from mimir.runs.notes import Gone, Started
+from mimir.runs.notes import Gone
+from mimir.runs.started import Started
 from mimir.runs.status import AttemptStatus, Status, derive
 from mimir.runs.store import Store
 
@@ -60,11 +61,11 @@ def take(
         return _end(store, run, current.attempt, "stopped", "asked to stop")
     by = f"job {own.id} on {own.node}, start {own.restarts + 1}"
     fresh = current.exit_code is None and current.gone is None
-    if fresh and notes.record_started(store, run, current.attempt, Started(store.now(), by)):
+    if fresh and started.record(store, run, current.attempt, Started(store.now(), by)):
         return Turn(current.attempt, deadline=_deadline(status, current, store.now()))
     if current.machine is not None and not own.restarts and (end := _ended_on_purpose(own)):
         return _end(store, run, current.attempt, "stopped", end)
-    gone = loss(current)
+    gone = _loss(store, run, current)
     notes.record_gone(store, run, current.attempt, gone)
     status = derive(store, run, store.now())
     assert current.order is not None
@@ -76,19 +77,10 @@ def take(
     assert current.machine is not None
     machine = replace(current.machine, id=own.id, started=intent.time)
     notes.record_machine(store, run, number, machine)
-    if not notes.record_started(store, run, number, Started(store.now(), by)):
+    if not started.record(store, run, number, Started(store.now(), by)):
         raise Fenced(f"attempt {number} of run {run} is run by another start of the job")
     begun = derive(store, run, store.now())
     return Turn(number, deadline=_deadline(begun, begun.attempts[-1], store.now()))
-
-
-def loss(attempt: AttemptStatus) -> Gone:
-    """How an attempt of a job that its cluster interrupted, or whose worker broke, is written."""
-    now = time.time()
-    if attempt.exit_code is None:
-        return Gone(now, "eviction", "its cluster started the job again")
-    kind = {"signal": "eviction", "deadline": "over"}.get(attempt.cause, "failure")
-    return Gone(now, kind, attempt.end)
 
 
 def goes_on(store: Store, run: str, attempt: int) -> tuple[bool, str]:
@@ -102,7 +94,7 @@ def goes_on(store: Store, run: str, attempt: int) -> tuple[bool, str]:
     if status.state in FINISHED:
         return False, f"run {run} is {status.state}"
     current = status.attempts[-1]
-    as_gone = replace(current, gone=replace(loss(current), time=store.now()))
+    as_gone = replace(current, gone=_loss(store, run, current))
     judged = replace(status, attempts=(*status.attempts[:-1], as_gone))
     assert current.order is not None
     ending = limits.ending(store, judged, current.order, MOST_IDLE)
@@ -110,6 +102,19 @@ def goes_on(store: Store, run: str, attempt: int) -> tuple[bool, str]:
         return True, ""
     turn = _end(store, run, attempt, *ending)
     return False, turn.why
+
+
+def _loss(store: Store, run: str, attempt: AttemptStatus) -> Gone:
+    """How an attempt of a job that its cluster interrupted, or whose worker broke, is written.
+
+    It took the run's hours until its last sign: then its job may have waited again.
+    """
+    if attempt.exit_code is None:
+        sign = notes.unless_damaged(notes.read_sign, store, run, attempt.attempt)
+        last = min(sign.written, store.now()) if sign else store.now()
+        return Gone(last, "eviction", "its cluster started the job again")
+    kind = {"signal": "eviction", "deadline": "over"}.get(attempt.cause, "failure")
+    return Gone(attempt.ended_at or store.now(), kind, attempt.end)
 
 
 def _own(

@@ -25,6 +25,7 @@
     final                         final.json: what a run left, sealed when it was first seen done
     owner                         the store's id, which its rented machines bear in their names
     machine                       machine.json: what the attempt runs on, its region and price
+    started                       that a job which waited has begun an attempt
     notes, parts, status          what a run tells about itself while it runs
     execution                     how an attempt executes its steps, and why no faster way
     content                       content of any size, in parts

@@ -108,18 +108,6 @@ class Gone:
 
 
 @dataclass(frozen=True)
-class Started:
-    """That a job which waited in a queue has begun the attempt, at `time` (unix s).
-
-    Whoever creates it runs the attempt: a job may be started twice, with its first process alive
-    on a node that its cluster has lost. by: which job, and where, for people.
-    """
-
-    time: Time
-    by: str = ""
-
-
-@dataclass(frozen=True)
 class Unended:
     """That an attempt's machine is done and could not end itself, so that it still costs money.
 
@@ -275,15 +263,6 @@ def record_gone(store: Store, run: str, attempt: int, gone: Gone) -> bool:
 
 def read_gone(store: Store, run: str, attempt: int) -> Gone | None:
     return _read(store, layout.gone_key(run, attempt), Gone)
-
-
-def record_started(store: Store, run: str, attempt: int, started: Started) -> bool:
-    """Take the right to run the attempt in a job; False if another start of a job has it."""
-    return create_once(store, layout.started_key(run, attempt), _encoded(asdict(started)))
-
-
-def read_started(store: Store, run: str, attempt: int) -> Started | None:
-    return _read(store, layout.started_key(run, attempt), Started)
 
 
 def record_unended(store: Store, run: str, attempt: int, unended: Unended) -> bool:

@@ -9,20 +9,19 @@ computer's time is compared with another's.
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from mimir.errors import BAD_CONFIG, NON_FINITE, sentence
 from mimir.runs import final, layout, notes, orders
+from mimir.runs import started as starts
 from mimir.runs.execution import Execution
 from mimir.runs.figures import RANKING, from_heartbeat
 from mimir.runs.head import ENDED, Head, Kept, find_head
 from mimir.runs.machine import Machine
-from mimir.runs.notes import Gone, Sign, Started
+from mimir.runs.notes import Gone, Sign
 from mimir.runs.order import Order
 from mimir.runs.record import check_not_lost, find_run, read_run
 from mimir.runs.store import Store
-
-T = TypeVar("T")
 
 DISPUTED = "disputed"
 """State of a run whose HEAD is not to be believed."""
@@ -54,7 +53,7 @@ class AttemptStatus:
     order: Order | None = None
     gone: Gone | None = None
     damage: str = ""
-    started: Started | None = None
+    started: starts.Started | None = None
 
 
 @dataclass(frozen=True)
@@ -335,7 +334,6 @@ def _attempt(store: Store, run: str, head: Head, number: int) -> AttemptStatus:
     else:
         end = head.state if head.state in ENDED else ""
     machine = notes.read_machine(store, run, number)
-    queues = machine is not None and machine.queues
     return AttemptStatus(
         attempt=number,
         from_step=from_step,
@@ -348,5 +346,5 @@ def _attempt(store: Store, run: str, head: Head, number: int) -> AttemptStatus:
         order=notes.read_order(store, run, number),
         gone=gone,
         damage="; ".join(wrong),
-        started=notes.read_started(store, run, number) if queues else None,
+        started=starts.read(store, run, number) if machine and machine.queues else None,
     )

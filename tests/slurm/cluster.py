@@ -3,7 +3,7 @@
 No systemd, no cgroups, no database, and nothing in /etc. What each setting is for:
 
 - `SlurmctldHost` must be the host's own name; each node has a port of its own on 127.0.0.1.
-- `AuthInfo=cred_expire` is also how long a requeued job must wait: 120 s by default.
+- `AuthInfo=cred_expire` is also how long a requeued job must wait: 120 s by default, 5 at least.
 - `proctrack/linuxproc` and `task/none` need no cgroup.
 - GPUs are empty regular files: a mere count is refused for the name `gpu`.
 - `preempt_send_user_signal` sends --signal at the beginning of a preemption's GraceTime; 23 and
@@ -32,7 +32,7 @@ ClusterName=mimir
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={port}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge/socket,cred_expire=2
+AuthInfo=socket={folder}/munge/socket,cred_expire=5
 CredType=cred/munge
 SlurmUser=root
 SlurmdUser=root
@@ -55,7 +55,7 @@ SelectTypeParameters=CR_Core
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SlurmctldParameters=preempt_send_user_signal
-KillWait=5
+KillWait=30
 MessageTimeout=4
 SlurmdTimeout=6
 MinJobAge=60
@@ -161,6 +161,10 @@ class Cluster:
         """Its slurmd is gone at once; what its jobs have started goes on."""
         self._running[node].kill()
         self._running.pop(node).wait()
+
+    def has_node(self, node: str) -> bool:
+        """Whether its slurmd runs."""
+        return node in self._running
 
     def idle(self) -> set[str]:
         lines = self.said("sinfo", "--noheader", "--Node", "--format=%N %t").splitlines()

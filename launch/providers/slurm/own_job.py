@@ -15,9 +15,9 @@ from mimir.runs.machine import Detail, Machine
 class Fate(StrEnum):
     """What becomes of a job that was signalled.
 
-    goes: it is told early, and may ask to be started again. restarted: Slurm ends it now, and
-    starts it again by itself. ended: Slurm ends it, and does not start it again: a person has
-    cancelled it. unknown: Slurm does not tell.
+    goes: it is told early, and may ask to be started again, which Slurm may refuse. restarted:
+    Slurm ends it now, and starts it again by itself. ended: Slurm ends it, and does not start it
+    again: a person has cancelled it. unknown: Slurm does not tell.
     """
 
     GOES = "goes"
@@ -63,7 +63,7 @@ class OwnJob:
         if code != 0 or "JobState" not in said:
             return Fate.UNKNOWN
         if said["JobState"] == "RUNNING":
-            return Fate.GOES if said.get("Requeue") != "0" else Fate.ENDED
+            return Fate.GOES
         # Slurm counts a restart when it begins to end the job for it.
         count = said.get("Restarts", "")
         again = count.isdigit() and int(count) > self.restarts

@@ -97,7 +97,7 @@ class SlurmProvider:
         return (None,)
 
     def checks(self) -> list[Check]:
-        if shutil.which("sbatch", path=self._environ.get("PATH")) is None:
+        if shutil.which("sbatch") is None:
             return [Check("slurm", "warn", NOT_HERE.format("sbatch"))]
         found = [Check("slurm", "ok", f"cluster {self._commands.cluster()}")]
         unread = sorted(name for name in self._environ if name.startswith("SBATCH_"))
