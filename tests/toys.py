@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from mimir.config import Config
-from mimir.data.alphabet import N_STANDARD
+from mimir.data.alphabet import N_STANDARD, encode
 from mimir.data.baselines import Baseline, Baselines
+from mimir.data.likeness import Described
 from mimir.data.pack import KNOWN, TRAIN, VALIDATION
 from mimir.data.peptides import Peptides
 from mimir.model.batch import DeviceData
@@ -45,11 +46,20 @@ def peptides(rows: int = 100, lengths: list[int] | None = None) -> Peptides:
         labels=labels,
         targets=targets,
         split=np.where(np.arange(rows) % 10 == 9, held, TRAIN).astype(np.uint8),
+        described=described(),
         vocabulary=tuple(f"P{number:05d}" for number in range(TARGETS)),
         baselines=Baselines(mark, mark, mark),
         digest="d" * 64,
         source="c" * 64,
     )
+
+
+def described() -> Described:
+    """Sequences of the targets: the first two are alike, the third is a protein apart."""
+    first, other = "MKVLWAACDEFGHIKLMNPQRSTVWY", "GGHHYYPPQQRRSSTTVVWW"
+    proteins = [encode(text) for text in (first, first[3:] + "MM", other)]
+    offsets = np.cumsum([0, *map(len, proteins)]).astype(np.int64)
+    return Described(np.concatenate(proteins), offsets, np.zeros((TARGETS, 0), np.float32))
 
 
 def device_data(data: Peptides | None = None) -> DeviceData:
