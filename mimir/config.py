@@ -97,10 +97,15 @@ class Objective:
     """Share of peptides shown with neither label nor target, for guidance."""
     target_dropout: float = 0.1
     """Share of the others shown without their target."""
+    composition: str = "on"
+    """on: a told target's composition is added to the logits (mimir/data/composition.py)."""
+    hidden_counts: float = 0.3
+    """Share of the pairs whose target is shown as one without pairs: by what resembles it alone."""
 
     def __post_init__(self) -> None:
         _need(20 <= self.timesteps <= 1000, "timesteps", self.timesteps, "from 20 to 1000")
-        for name in ("condition_dropout", "target_dropout"):
+        _need(self.composition in ("on", "off"), "composition", self.composition, "on or off")
+        for name in ("condition_dropout", "target_dropout", "hidden_counts"):
             _need(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
 
 

@@ -62,15 +62,16 @@ def described() -> Described:
     return Described(np.concatenate(proteins), offsets, np.zeros((TARGETS, 0), np.float32))
 
 
-def device_data(data: Peptides | None = None) -> DeviceData:
+def device_data(data: Peptides | None = None, **settings: Any) -> DeviceData:
     """The training peptides of a data set."""
     data = data or peptides()
-    return DeviceData.of(data, data.subset(TRAIN), torch.device("cpu"))
+    objective = config(**settings).objective
+    return DeviceData.of(data, data.subset(TRAIN), torch.device("cpu"), objective)
 
 
 def engine(machine: Machine = EXACT, data: Peptides | None = None, **settings: Any) -> Engine:
     """An engine at step 0."""
-    return Engine(config(**settings), device_data(data), TARGETS, machine)
+    return Engine(config(**settings), device_data(data, **settings), TARGETS, machine)
 
 
 def generator() -> torch.Generator:

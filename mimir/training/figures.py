@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from mimir.config import Objective
 from mimir.data.pack import KNOWN, VALIDATION, Peptides
 from mimir.model.batch import DeviceData
 from mimir.model.denoiser import Denoiser
@@ -36,11 +37,12 @@ class HeldOut:
         return sum(len(getattr(self, field.name)) for field in fields(self))
 
     @staticmethod
-    def of(peptides: Peptides, device: torch.device, rows: int) -> "HeldOut":
+    def of(peptides: Peptides, device: torch.device, rows: int, objective: Objective) -> "HeldOut":
         """At most `rows` of each kind, spread over the data's order."""
 
         def chosen(part: int, label: int) -> DeviceData:
-            return DeviceData.of(peptides, peptides.spread(part, label, rows), device)
+            spread = peptides.spread(part, label, rows)
+            return DeviceData.of(peptides, spread, device, objective)
 
         known = chosen(KNOWN, 1)
         # A rotation by half: another target, unless one target has more than half of the pairs.
