@@ -143,7 +143,8 @@ def test_the_hash_is_of_what_decides_the_weights() -> None:
         "target_dropout": 0.3, "lr": 0.5, "beta1": 0.5, "beta2": 0.5, "eps": 1e-3,
         "weight_decay": 0.7, "warmup_steps": 7, "final_lr": 0.7, "clip": 7.0, "ema": 0.7,
         "batch": 16, "epochs": 7, "max_steps": 7, "accumulate": 2, "seed": 7, "eval_every": 7,
-        "eval_rows": 7, "patience": 7, "log_every": 7, "pair_share": 0.1,
+        "eval_rows": 7, "patience": 7, "log_every": 7, "pair_share": 0.1, "composition": "off",
+        "hidden_counts": 0.1,
     }  # fmt: skip
     hashes = {base.with_settings({name: value}).sha256() for name, value in other.items()}
     assert len(hashes - {base.sha256()}) == len(other)
