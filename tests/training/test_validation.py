@@ -8,6 +8,7 @@ import torch
 from mimir.config import Objective
 from mimir.data.alphabet import N_LETTERS
 from mimir.data.pack import KNOWN, VALIDATION
+from mimir.data.split import SELECTION, SELECTION_KNOWN
 from mimir.model.batch import DeviceData, plan_evaluation
 from mimir.model.objective import evaluate
 from mimir.runs.figures import FIGURES
@@ -73,6 +74,39 @@ def test_figures_are_of_the_ema_weights_and_move_nothing() -> None:
     assert 2 < figures["val"] < 1.2 * math.log(N_LETTERS)
 
 
+@pytest.mark.parametrize(("label", "name"), [(1, "pairs of known targets"), (0, "background")])
+def test_one_half_selects_and_the_other_is_reported(label: int, name: str) -> None:
+    data = toys.peptides(600)
+    if not label:  # without pairs the background selects
+        data = replace(data, labels=data.labels * 0, targets=data.targets * 0 - 1,
+                       split=np.where(data.split == KNOWN, VALIDATION, data.split))  # fmt: skip
+    data, engine = toys.halved(data), trained()
+
+    def seen(changed: tuple[int, ...]) -> tuple[dict[str, float], float | None]:
+        """Both figures with other letters in some parts of the data."""
+        letters = np.repeat(np.isin(data.split, changed), data.lengths)
+        other = replace(data, tokens=np.where(letters, (data.tokens + 1) % 20, data.tokens))
+        validation = Validation(other, CPU, 1000, Objective())
+        assert validation.selection is not None
+        assert validation.selection.name == name
+        return validation.measure(engine, nothing), validation.select(engine)
+
+    reported, selected = seen(())
+    without_reported = seen((VALIDATION, KNOWN))
+    without_selection = seen((SELECTION, SELECTION_KNOWN))
+    assert without_reported[1] == selected != without_selection[1]
+    assert without_selection[0] == reported != without_reported[0]
+
+
+def test_pairs_of_unseen_targets_select_where_no_known_ones_do() -> None:
+    data = toys.peptides(300)
+    split = np.where(data.split == KNOWN, SELECTION, data.split).astype("u1")
+    validation = Validation(replace(data, split=split), CPU, 5, Objective())
+    assert validation.selection is not None
+    assert validation.selection.name == "pairs of unseen targets"
+    assert validation.passes == 2 * validation.held.passes + 12 * 5
+
+
 def test_a_limit_of_rows() -> None:
     validation = Validation(toys.peptides(400), CPU, 5, Objective())
     assert (len(validation.held.background), len(validation.held.known)) == (5, 5)
@@ -132,6 +166,8 @@ def test_nothing_held_out() -> None:
     validation = Validation(data, CPU, 100, Objective())
     figures = validation.measure(trained(), nothing)
     assert figures == dict.fromkeys(figure.key for figure in FIGURES)
+    assert validation.select(trained()) is None
+    assert validation.passes == 0
     assert validation.sentence(7, figures) == "validation at step 7:"
 
 
@@ -151,12 +187,15 @@ def test_the_poll_may_end_it() -> None:
 
 def test_the_sentence_names_figures_and_baselines() -> None:
     validation = Validation(toys.peptides(), CPU, 50, Objective())
-    values = (2.87, 2.8, 2.5, 2.6, 2.55)
+    values = (2.87, 2.885, 2.89, 2.8, 2.5, 2.6, 2.55)
     keys = [figure.key for figure in FIGURES]
     assert validation.sentence(40, dict(zip(keys, values, strict=True))) == (
         "validation at step 40: background 2.8700 nats per residue (composition 2.9000, order-2 "
-        "Markov 2.8900) pairs of unseen targets 2.8000 (composition 2.9000) of known targets "
-        "2.5000, with shuffled targets 2.6000, with none 2.5500 (composition 2.9000)"
+        "Markov 2.8900) pairs of unseen targets 2.8850, with shuffled targets 2.8900, with none "
+        "2.8000 (composition 2.9000, closed form of the targets 2.8800) of known targets 2.5000, "
+        "with shuffled targets 2.6000, with none 2.5500 (composition 2.9000, closed form of the "
+        "targets 2.8800); pairs of unseen targets: the model (2.8850) does not reach the closed "
+        "form (2.8800), which counts letters and learns nothing"
     )
 
 
