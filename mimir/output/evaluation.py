@@ -7,6 +7,7 @@ import torch
 
 from mimir.data.pack import Peptides
 from mimir.output import target_gain
+from mimir.output.condition import Condition
 from mimir.output.model_file import Opened
 from mimir.output.quality import Quality, known_in
 from mimir.output.sampling import Draw, sample
@@ -56,7 +57,7 @@ def measure(opened: Opened, peptides: Peptides, repeats: int, samples: int) -> d
         lengths = opened.vocabulary.lengths
         label = 1 if any(lengths.interacting) else 0
         histogram = lengths.interacting if label else lengths.background
-        drawn = sample(model, samples, Draw(label=label), histogram)
+        drawn = sample(model, samples, Draw(Condition(label)), histogram)
         quality = Quality.of(drawn, known_in(peptides))
         result["samples"] = {"drawn": len(drawn), **asdict(quality)}
     return result
