@@ -56,14 +56,6 @@ def peptides(rows: int = 100, lengths: list[int] | None = None) -> Peptides:
     )
 
 
-def described() -> Described:
-    """Sequences of the targets: the first two are alike, the third is a protein apart."""
-    first, other = "MKVLWAACDEFGHIKLMNPQRSTVWY", "GGHHYYPPQQRRSSTTVVWW"
-    proteins = [encode(text) for text in (first, first[3:] + "MM", other)]
-    offsets = np.cumsum([0, *map(len, proteins)]).astype(np.int64)
-    return Described(np.concatenate(proteins), offsets, np.zeros((TARGETS, 0), np.float32))
-
-
 def halved(data: Peptides) -> Peptides:
     """The same with every other held-out peptide of each kind in the half that selects."""
     split = data.split.copy()
@@ -72,6 +64,14 @@ def halved(data: Peptides) -> Peptides:
     ):  # fmt: skip
         split[data.subset(reported, label)[::2]] = selecting
     return replace(data, split=split)
+
+
+def described() -> Described:
+    """Sequences of the targets: the first two are alike, the third is a protein apart."""
+    first, other = "MKVLWAACDEFGHIKLMNPQRSTVWY", "GGHHYYPPQQRRSSTTVVWW"
+    proteins = [encode(text) for text in (first, first[3:] + "MM", other)]
+    offsets = np.cumsum([0, *map(len, proteins)]).astype(np.int64)
+    return Described(np.concatenate(proteins), offsets, np.zeros((TARGETS, 0), np.float32))
 
 
 def device_data(data: Peptides | None = None, **settings: Any) -> DeviceData:

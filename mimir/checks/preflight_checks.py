@@ -259,7 +259,7 @@ class PreflightChecks:
         """Steps, validations and the samples between them; the start is not in it."""
         training, runtime = self.config.training, self.config.runtime
         every = training.eval_every or self.engine.steps_per_epoch
-        device, objective = self.engine.machine.device, self.config.objective
+        objective, device = self.engine.config.objective, self.engine.machine.device
         whole = Validation(self.peptides, device, training.eval_rows, objective)
         one = whole.passes * self._timed(self._loss) / max(1, len(self._held))
         if runtime.sample_every:

@@ -91,8 +91,8 @@ class Selection:
         for part, label, name, repeats in SELECTING:
             chosen = peptides.spread(part, label, rows)
             if len(chosen):
-                data = DeviceData.of(peptides, chosen, device, objective)
-                return Selection(data, name, repeats)
+                held = DeviceData.of(peptides, chosen, device, objective)
+                return Selection(held, name, repeats)
         return None
 
     @property
