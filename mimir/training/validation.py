@@ -86,4 +86,4 @@ class Validation:
             mark = self.baselines.of(figure)
             if mark and figure.beside:
                 parts.append(figure.beside.format(**asdict(mark)))
-        return " ".join(parts)
+        return "; ".join([" ".join(parts), *self.baselines.unreached(values)])
