@@ -6,7 +6,8 @@
     peptides    that file                -> arrays
 
     proteins, pairs, windows   read by build: FASTA, known pairs, windows drawn from proteins
-    table, sidecar             the CSV as arrays, and the groups that lie beside it
+    columns, table, sidecar    the CSV as arrays, and the groups that lie beside it
+    scan, doubts               what is wrong with a CSV, and what is odd without being wrong
     groups, keys               which background rows belong together, found by k-mers
     similar, split             which peptides are near copies; what is held out, and what left out
     mix                        how many pairs a batch holds

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from mimir.atomic_file import OutFile
 from mimir.data import draw, files, sidecar
 from mimir.data.alphabet import BYTE_OF_ID, encode
+from mimir.data.columns import HEADER
 from mimir.data.groups import protein_clusters, renumbered
 from mimir.data.keys import NO_KEYS, Keys, window_keys
 from mimir.data.pairs import read_pairs
 from mimir.data.progress import Progress
 from mimir.data.proteins import Proteins, read_fasta, together
-from mimir.data.table import HEADER
 from mimir.data.windows import Windows, draw_windows, length_quota
 from mimir.errors import BadInput
 

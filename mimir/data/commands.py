@@ -79,7 +79,9 @@ def build(
 def verify(path: str, json: bool = False) -> None:
     """Check a data set CSV and say what is wrong, in which row and column.
 
-    Ends with exit code 78 if anything is wrong.
+    The columns sequence, label and target are found by their names, in any order; others are not
+    read. Notes name what breaks no rule and is doubtful: letters that are no protein's, targets
+    with few pairs. Ends with exit code 78 if anything is wrong.
 
     Example:
         python -m mimir data verify --path dataset.csv
@@ -161,8 +163,8 @@ def pack(
         f"{counts['left_out_pairs']:,} pairs that resemble held-out pairs",
         file=to,
     )
-    if info.note:
-        print(f"  note: {info.note}", file=to)
+    for note in info.notes:
+        print(f"  note: {note}", file=to)
     by = "protein clusters" if info.grouping == "sidecar" else "shared 7-mers (no sidecar)"
     print(f"  held out    whole groups, by {by}", file=to)
     for name, baseline in (

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.atomic_file import OutFile
-from mimir.data import files, sidecar
+from mimir.data import doubts, files, sidecar
 from mimir.data.alphabet import LETTERS
 from mimir.data.baselines import Baselines, measure
 from mimir.data.groups import renumbered, window_groups
@@ -17,7 +17,7 @@ from mimir.data.progress import Progress
 from mimir.data.similar import MOST_ALIGNED, Peptide
 from mimir.data.split import KNOWN, LEFT_OUT, TRAIN, VALIDATION, Parts, split_rows
 from mimir.data.table import Table, parse
-from mimir.data.verify import verify
+from mimir.data.verify import letters_by_label, not_read, verify
 from mimir.errors import BadInput
 
 __all__ = ["KNOWN", "TRAIN", "VALIDATION", "PackInfo", "Peptides", "load", "pack"]
@@ -35,8 +35,8 @@ class PackInfo:
     counts: dict[str, int]
     grouping: str
     baselines: Baselines
-    note: str = ""
-    """What was done less well than usual, or "" """
+    notes: tuple[str, ...] = ()
+    """What of the data is doubtful, was not read, or was done less well than usual."""
 
     def as_json(self) -> dict[str, Any]:
         """The same as a JSON object."""
@@ -118,14 +118,25 @@ def pack(
         }
         packed = files.to_bytes(tensors, record)
         target.write(packed)
-    pairs, note = int((table.labels == 1).sum()), ""
+    digest = files.sha256(packed)
+    notes = _notes(table, split)
+    return PackInfo(str(out), digest, len(packed), counts, grouping, baselines, notes)
+
+
+def _notes(table: Table, split: NDArray[np.uint8]) -> tuple[str, ...]:
+    notes = [not_read(table.ignored)] if table.ignored else []
+    letters = letters_by_label(table.tokens, table.offsets, table.labels)
+    notes += doubts.of_letters("background peptides", letters[0])
+    notes += doubts.of_letters("peptides of pairs", letters[1])
+    trained = np.bincount(table.targets[(table.labels == 1) & (split == TRAIN)])
+    notes += doubts.of_targets(trained[trained > 0], " training")
+    pairs = int((table.labels == 1).sum())
     if pairs > MOST_ALIGNED:
-        note = (
+        notes.append(
             f"of {pairs:,} pairs near copies are found by 6 letters in a row only: more than "
             f"{MOST_ALIGNED:,} are not compared letter by letter"
         )
-    digest = files.sha256(packed)
-    return PackInfo(str(out), digest, len(packed), counts, grouping, baselines, note)
+    return tuple(notes)
 
 
 def groups_of(table: Table) -> NDArray[np.int32]:
