@@ -3,6 +3,7 @@
     build       proteomes and pairs      -> CSV `sequence,label,target` and a sidecar of groups
     verify      CSV                      -> report that names row, line and column of what is wrong
     pack        CSV (and its sidecar)    -> one safetensors file with a split that does not leak
+    links       that file                -> whether what is held out is linked to what is trained
     peptides    that file                -> arrays
 
     proteins, pairs, windows   read by build: FASTA, known pairs, windows drawn from proteins

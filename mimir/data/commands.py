@@ -2,12 +2,14 @@
 
 import json as json_text
 import sys
+from pathlib import Path
 from typing import TextIO
 
 from mimir.atomic_file import STDOUT, path_of
 from mimir.data.baselines import Baseline
 from mimir.data.build import GUIDE_ROWS
 from mimir.data.build import build as build_data
+from mimir.data.links import verify_links
 from mimir.data.pack import pack as pack_data
 from mimir.data.verify import verify as verify_data
 from mimir.errors import BadInput
@@ -76,21 +78,36 @@ def build(
     print(f"  sha256      {info.csv_sha256}", file=to)
 
 
-def verify(path: str, json: bool = False) -> None:
-    """Check a data set CSV and say what is wrong, in which row and column.
+def verify(path: str, csv: str = "", json: bool = False) -> None:
+    """Check a data set CSV, or that nothing held out in a packed file is linked to training.
 
-    The columns sequence, label and target are found by their names, in any order; others are not
-    read. Notes name what breaks no rule and is doubtful: letters that are no protein's, targets
-    with few pairs. Ends with exit code 78 if anything is wrong.
+    Of a CSV it says what is wrong, in which row and column. The columns sequence, label and target
+    are found by their names, in any order; others are not read. Notes name what breaks no rule and
+    is doubtful: letters that are no protein's, targets with few pairs.
+
+    Of a packed file (.safetensors) it searches, by other and slower means than `pack`, for training
+    pairs that resemble a held-out pair, training windows that overlap one, targets and groups of
+    background in both parts.
+
+    Ends with exit code 78 if anything is wrong.
 
     Example:
         python -m mimir data verify --path dataset.csv
+        python -m mimir data verify --path dataset.safetensors --csv dataset.csv
 
     Args:
-        path: the CSV.
+        path: the CSV, or the packed file.
+        csv: of a packed file: the CSV that it was packed from. Its sidecar says which background
+            is of related proteins.
         json: print the report as JSON.
     """
-    report = verify_data(path_of(_text(path), "--path"))
+    checked = path_of(_text(path), "--path")
+    if checked.suffix == ".safetensors":
+        _verify_packed(checked, path_of(_text(csv), "--csv") if csv else None, json)
+        return
+    if csv:
+        raise BadInput("--csv belongs to a packed file: leave it out, or give a .safetensors")
+    report = verify_data(checked)
     if json:
         _print_json(report.as_json())
     else:
@@ -111,6 +128,37 @@ def verify(path: str, json: bool = False) -> None:
     if not report.ok:
         number = f"{report.problem_count:,} problem{'s' if report.problem_count > 1 else ''}"
         raise BadInput(f"{report.path} has {number}; correct the rows named above")
+
+
+def _verify_packed(path: Path, csv: Path | None, json: bool) -> None:
+    found = verify_links(path, csv)
+    if json:
+        _print_json(found.as_json())
+    else:
+        print(
+            f"{found.path}: {found.held_pairs:,} held-out pairs against {found.training_pairs:,} "
+            f"training pairs and {found.training_background:,} training windows"
+        )
+        print(f"  {found.pairs:,} training pairs resemble a held-out pair")
+        print(f"  {found.windows:,} training windows share 6 letters in a row with one")
+        print(f"  {found.targets:,} targets are in the wrong part")
+        if not any(each.startswith(found.grouped_by) for each in found.unchecked):
+            print(
+                f"  {found.groups:,} {found.grouped_by} have background in both parts "
+                f"({found.held_background:,} held-out windows)"
+            )
+        for each in found.unchecked:
+            print(f"  not checked: {each}")
+        for sentence in found.shown:
+            print(f"  {sentence}")
+        if found.count > len(found.shown):
+            print(f"  ... and {found.count - len(found.shown):,} more")
+    if found.count:
+        number = f"{found.count:,} link{'s' if found.count > 1 else ''}"
+        raise BadInput(
+            f"{found.path} has {number} between what is held out and what is trained; pack its CSV "
+            "again"
+        )
 
 
 def pack(
