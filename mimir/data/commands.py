@@ -19,9 +19,10 @@ __all__ = ["build", "pack", "verify"]
 
 
 def build(
-    human: str,
-    viral: str,
+    *,
     pairs: str,
+    human: str = "",
+    viral: str = "",
     out: str = "dataset.csv",
     rows: int = GUIDE_ROWS,
     seed: int = 0,
@@ -32,15 +33,16 @@ def build(
 
     The CSV has the columns sequence,label,target: all pairs with label 1, and windows of the
     proteins as background with label 0, half human and half viral, as long as the peptides of
-    the pairs. Beside it a sidecar says which rows must not be split apart.
+    the pairs. One of the two is enough. Beside it a sidecar says which rows must not be split
+    apart.
 
     Example:
         python -m mimir data build --human human.fasta.gz --viral viral.fasta.gz --pairs pairs.csv
 
     Args:
-        human: FASTA of human proteins, plain or gzip.
-        viral: FASTA of viral proteins, plain or gzip.
         pairs: CSV with the columns sequence and target.
+        human: FASTA of human proteins, or of another organism's, plain or gzip.
+        viral: FASTA of viral proteins, or of another organism's, plain or gzip.
         out: the CSV to write, `-` for standard output (without a sidecar).
         rows: rows of the CSV, pairs included.
         seed: another seed draws other windows.
@@ -50,8 +52,8 @@ def build(
     """
     prefixes = [part for part in _text(exclude_sources).split(",") if part.strip()]
     info = build_data(
-        path_of(_text(human), "--human"),
-        path_of(_text(viral), "--viral"),
+        path_of(_text(human), "--human") if human else None,
+        path_of(_text(viral), "--viral") if viral else None,
         path_of(_text(pairs), "--pairs"),
         _text(out),
         rows=rows,
@@ -68,13 +70,17 @@ def build(
         return
     left_out = f" ({info.pairs_excluded} left out)" if info.pairs_excluded else ""
     print(f"{info.path}: {info.rows:,} rows", file=to)
-    print(f"  background  {info.human:,} human and {info.viral:,} viral windows", file=to)
+    kinds = [(info.human, "human"), (info.viral, "viral")]
+    counted = " and ".join(f"{count:,} {kind}" for count, kind in kinds if count)
+    print(f"  background  {counted} windows", file=to)
     print(f"  pairs       {info.pairs:,} over {info.targets:,} targets{left_out}", file=to)
     print(
         f"  proteins    {info.proteins:,} in {info.clusters:,} clusters, the largest with "
         f"{info.largest_cluster:.1%} of the residues",
         file=to,
     )
+    for note in info.notes:
+        print(f"  note: {note}", file=to)
     print(f"  sha256      {info.csv_sha256}", file=to)
 
 
