@@ -10,6 +10,7 @@
     columns, table, sidecar    the CSV as arrays, and the groups that lie beside it
     scan, doubts               what is wrong with a CSV, and what is odd without being wrong
     groups, keys               which background rows belong together, found by k-mers
+    thin                       which pairs are left out beforehand
     similar, split             which peptides are near copies; what is held out, and what left out
     mix                        how many pairs a batch holds
     baselines                  what simple models reach on the held-out rows

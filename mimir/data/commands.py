@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TextIO
 
 from mimir.atomic_file import STDOUT, path_of
+from mimir.data import files
 from mimir.data.baselines import Baseline
 from mimir.data.build import GUIDE_ROWS
 from mimir.data.build import build as build_data
 from mimir.data.links import verify_links
 from mimir.data.pack import pack as pack_data
+from mimir.data.thin import Thinning
 from mimir.data.verify import verify as verify_data
 from mimir.errors import BadInput
 from mimir.text import size
@@ -173,6 +175,8 @@ def pack(
     validation: float = 0.01,
     validation_pairs: float = 0.1,
     seed: int = 0,
+    most_pairs_per_target: int = 0,
+    exclude_targets: str = "",
     json: bool = False,
 ) -> None:
     """Pack a data set CSV into the one file that training reads.
@@ -187,6 +191,10 @@ def pack(
         validation_pairs: part of the pairs to hold out as whole targets, and of those that are
             left as clusters of similar peptides.
         seed: another seed holds out other rows.
+        most_pairs_per_target: leave out pairs of targets that have more, chosen by the seed;
+            0: none.
+        exclude_targets: leave out the pairs of these targets: names split at ',', or a file with a
+            name in each line.
         json: print the result as JSON.
     """
     info = pack_data(
@@ -195,6 +203,7 @@ def pack(
         validation=validation,
         validation_pairs=validation_pairs,
         seed=seed,
+        thinning=Thinning(_names(_text(exclude_targets)), most_pairs_per_target),
     )
     to = _beside(out)
     if json:
@@ -217,6 +226,12 @@ def pack(
         f"{counts['left_out_pairs']:,} pairs that resemble held-out pairs",
         file=to,
     )
+    if counts["excluded_pairs"] or counts["capped_pairs"]:
+        print(
+            f"  not packed  {counts['excluded_pairs']:,} pairs of excluded targets, "
+            f"{counts['capped_pairs']:,} beyond {most_pairs_per_target} pairs per target",
+            file=to,
+        )
     for note in info.notes:
         print(f"  note: {note}", file=to)
     by = "protein clusters" if info.grouping == "sidecar" else "shared 7-mers (no sidecar)"
@@ -228,6 +243,15 @@ def pack(
     ):
         print(f"  yardsticks  {name}: {_shown(baseline)}", file=to)
     print(f"  sha256      {info.digest}", file=to)
+
+
+def _names(given: str) -> tuple[str, ...]:
+    """Names split at commas, or the lines of a file that is named."""
+    path = path_of(given, "--exclude-targets")
+    if given and path.is_file():
+        text = files.read(path, "file of targets").decode("utf-8-sig", "replace")
+        return tuple(line.strip() for line in text.splitlines() if line.strip())
+    return tuple(name.strip() for name in given.split(",") if name.strip())
 
 
 def _shown(baseline: Baseline | None) -> str:

@@ -17,6 +17,7 @@ from mimir.data.progress import Progress
 from mimir.data.similar import MOST_ALIGNED, Peptide
 from mimir.data.split import KNOWN, LEFT_OUT, TRAIN, VALIDATION, Parts, split_rows
 from mimir.data.table import Table, parse
+from mimir.data.thin import ALL_PAIRS, Thinning, thin
 from mimir.data.verify import letters_by_label, not_read, verify
 from mimir.errors import BadInput
 
@@ -51,6 +52,7 @@ def pack(
     validation: float = 0.01,
     validation_pairs: float = 0.1,
     seed: int = 0,
+    thinning: Thinning = ALL_PAIRS,
     progress: TextIO | None = None,
 ) -> PackInfo:
     """Pack a data set CSV into one safetensors file; the same inputs give the same bytes.
@@ -62,7 +64,7 @@ def pack(
     left, as clusters of similar peptides. Near copies of held-out pairs leave training, and so do
     windows that share 6 letters in a row with one. Groups of the background come from the sidecar
     that a build leaves beside its CSV (clusters of whole proteins); without one, windows are
-    grouped by shared 7-mers. A million rows take about 10 s.
+    grouped by shared 7-mers. A million rows take about 10 s. `thinning` leaves pairs out before.
 
     Raises BadInput if the CSV is not clean (the first problem is named), or if the sidecar
     belongs to another CSV.
@@ -88,6 +90,9 @@ def pack(
         grouping = "sequence" if groups is None else "sidecar"
         if groups is None:
             groups = groups_of(table)
+        thinned = thin(table, thinning, seed)
+        if len(thinned.kept) < len(table):
+            table, groups = table.take(thinned.kept), groups[thinned.kept]
 
         at.stage("splitting and measuring yardsticks")
         peptides = Peptide.of(table.tokens, table.offsets)
@@ -97,6 +102,7 @@ def pack(
 
         at.stage("writing")
         counts = _counts(table, split)
+        counts |= {"excluded_pairs": thinned.excluded, "capped_pairs": thinned.capped}
         record = {
             "alphabet": LETTERS,
             "counts": counts,

@@ -43,6 +43,21 @@ class Table:
         """Letters of each peptide, int64 [N]."""
         return np.diff(self.offsets)
 
+    def take(self, rows: NDArray[np.int64]) -> "Table":
+        """Some of the rows, ascending; the vocabulary keeps the targets that are left."""
+        lengths = self.lengths[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        stays = np.zeros(len(self), dtype=bool)
+        stays[rows] = True
+        left, targets = np.unique(self.targets[rows], return_inverse=True)
+        none = int((left < 0).sum())
+        return Table(
+            self.tokens[np.repeat(stays, self.lengths)], offsets, self.labels[rows],
+            (targets.reshape(-1) - none).astype(np.int32),
+            tuple(self.vocabulary[target] for target in left[none:].tolist()),
+            self.keys.take(rows), self.ignored,
+        )  # fmt: skip
+
 
 def parse(data: bytes) -> Table | None:
     """The table in the bytes of a CSV; None unless every constraint of a data set holds.
