@@ -342,6 +342,6 @@ TREE: cli.Tree = {
     "sample": sample,
     "evaluate": evaluate,
     "preflight": preflight,
-    "data": {"build": data.build, "verify": data.verify, "pack": data.pack},
+    "data": {name: getattr(data, name) for name in data.__all__},
 }
 SUMMARY = "Mimir trains a generator of short peptides, and loses nothing when the machine dies."

@@ -10,6 +10,7 @@ from mimir.data import files
 from mimir.data.baselines import Baseline
 from mimir.data.build import GUIDE_ROWS
 from mimir.data.build import build as build_data
+from mimir.data.fetch import fetch
 from mimir.data.links import verify_links
 from mimir.data.pack import pack as pack_data
 from mimir.data.thin import Thinning
@@ -17,7 +18,7 @@ from mimir.data.verify import verify as verify_data
 from mimir.errors import BadInput
 from mimir.text import size
 
-__all__ = ["build", "pack", "verify"]
+__all__ = ["build", "fetch", "pack", "verify"]
 
 
 def build(
