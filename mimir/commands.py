@@ -294,13 +294,16 @@ def evaluate(
     store: str = "",
     json: bool = False,
 ) -> None:
-    """Measure a model on all held-out peptides, beside the data's yardsticks.
+    """Measure a model on held-out peptides, beside the data's yardsticks.
+
+    Of what is held out, half selects the best weights in training. Reported here is the other half.
 
     Args:
         run: name of a run.
         model: instead of a run, a folder that `launch pull` made.
         data: the data set whose held-out part to use (default: the shipped sample, or the run's).
-        repeats: passes over the held-out peptides with other masks.
+        repeats: passes over the held-out peptides with other masks. What a target is worth is
+            measured from 12 on.
         samples: peptides to draw for validity, uniqueness and novelty; 0: none.
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         json: print JSON.

@@ -1,5 +1,6 @@
 """Small data sets, configurations and engines, the same at every call."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from mimir.data.alphabet import N_STANDARD
 from mimir.data.baselines import Baseline, Baselines
 from mimir.data.pack import KNOWN, TRAIN, VALIDATION
 from mimir.data.peptides import Peptides
+from mimir.data.split import SELECTION, SELECTION_KNOWN
 from mimir.model.batch import DeviceData
 from mimir.training.engine import Engine
 from mimir.training.machine import Machine
@@ -50,6 +52,16 @@ def peptides(rows: int = 100, lengths: list[int] | None = None) -> Peptides:
         digest="d" * 64,
         source="c" * 64,
     )
+
+
+def halved(data: Peptides) -> Peptides:
+    """The same with every other held-out peptide of each kind in the half that selects."""
+    split = data.split.copy()
+    for reported, label, selecting in (
+        (VALIDATION, 0, SELECTION), (VALIDATION, 1, SELECTION), (KNOWN, 1, SELECTION_KNOWN),
+    ):  # fmt: skip
+        split[data.subset(reported, label)[::2]] = selecting
+    return replace(data, split=split)
 
 
 def device_data(data: Peptides | None = None) -> DeviceData:

@@ -31,9 +31,9 @@ from mimir.submission import Job
 from mimir.training import checkpoint
 from mimir.training import device as gpu
 from mimir.training.assemble import assemble
-from mimir.training.figures import HeldOut, per_residue
+from mimir.training.figures import per_residue
 from mimir.training.loop import Loop, ProgressSnapshot, first_record
-from mimir.training.validation import REPEATS, Validation
+from mimir.training.validation import Validation
 
 TIMED_AFTER = 20
 HELD = 128
@@ -256,8 +256,8 @@ class PreflightChecks:
         """Steps, validations and the samples between them; the start is not in it."""
         training, runtime = self.config.training, self.config.runtime
         every = training.eval_every or self.engine.steps_per_epoch
-        held = HeldOut.of(self.peptides, self.engine.machine.device, training.eval_rows)
-        one = REPEATS * held.passes * self._timed(self._loss) / max(1, len(self._held))
+        whole = Validation(self.peptides, self.engine.machine.device, training.eval_rows)
+        one = whole.passes * self._timed(self._loss) / max(1, len(self._held))
         if runtime.sample_every:
             one += self._sampling_s / runtime.sample_every
         hours = (self.job.steps * self.step_s + self.job.steps / every * one) / 3600

@@ -190,7 +190,8 @@ def pack(
         out: the file to write, `-` for standard output.
         validation: part of the background rows to hold out.
         validation_pairs: part of the pairs to hold out as whole targets, and of those that are
-            left as clusters of similar peptides.
+            left as clusters of similar peptides. Half of what is held out selects the best
+            weights, the other half is reported.
         seed: another seed holds out other rows.
         most_pairs_per_target: leave out pairs of targets that have more, chosen by the seed;
             0: none.
@@ -216,12 +217,13 @@ def pack(
         f"  train       {counts['train_background']:,} background, {counts['train_pairs']:,} pairs",
         file=to,
     )
-    print(
-        f"  validation  {counts['validation_background']:,} background, "
-        f"{counts['validation_pairs']:,} pairs of unseen targets, "
-        f"{counts['validation_known']:,} of known ones",
-        file=to,
-    )
+    for half, use in (("selection", "select the best weights"), ("validation", "are reported")):
+        print(
+            f"  {half:<12}{counts[f'{half}_background']:,} background, "
+            f"{counts[f'{half}_pairs']:,} pairs of unseen targets, "
+            f"{counts[f'{half}_known']:,} of known ones: {use}",
+            file=to,
+        )
     print(
         f"  left out    {counts['left_out_background']:,} background, "
         f"{counts['left_out_pairs']:,} pairs that resemble held-out pairs",

@@ -19,7 +19,7 @@ from mimir.data.groups import WINDOW_K
 from mimir.data.peptides import Peptides, parse
 from mimir.data.progress import Progress
 from mimir.data.similar import IDENTITY, MOST_ALIGNED, WORD
-from mimir.data.split import KNOWN, LEFT_OUT, TRAIN
+from mimir.data.split import HELD_OUT, KNOWN, SELECTION_KNOWN, TRAIN
 from mimir.data.table import parse as parse_csv
 from mimir.errors import BadInput
 
@@ -77,7 +77,7 @@ def verify_links(path: Path, csv: Path | None = None, progress: TextIO | None = 
         group_names, grouped_by = _groups(peptides, grouping, csv)
         unchecked = [] if group_names else [f"{grouped_by}: give --csv, the CSV that was packed"]
         trained, pair = peptides.split == TRAIN, peptides.labels == 1
-        held = ~trained & (peptides.split != LEFT_OUT)
+        held = np.isin(peptides.split, HELD_OUT)
         held_pairs, pairs = np.flatnonzero(held & pair), np.flatnonzero(trained & pair)
         held_windows, windows = np.flatnonzero(held & ~pair), np.flatnonzero(trained & ~pair)
 
@@ -184,7 +184,7 @@ def _targets(
 ) -> Iterator[str]:
     """Unseen targets that are trained, and known targets that are not."""
     trained = set(peptides.targets[pairs].tolist())
-    known = peptides.split[held] == KNOWN
+    known = np.isin(peptides.split[held], (KNOWN, SELECTION_KNOWN))
     for target in sorted(set(peptides.targets[held[~known]].tolist()) & trained):
         yield f"target {peptides.vocabulary[target]} is held out as unseen, and is trained"
     for target in sorted(set(peptides.targets[held[known]].tolist()) - trained):

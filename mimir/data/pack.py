@@ -15,7 +15,16 @@ from mimir.data.groups import renumbered, window_groups
 from mimir.data.peptides import FORMAT, Peptides, load
 from mimir.data.progress import Progress
 from mimir.data.similar import MOST_ALIGNED, Peptide
-from mimir.data.split import KNOWN, LEFT_OUT, TRAIN, VALIDATION, Parts, split_rows
+from mimir.data.split import (
+    KNOWN,
+    LEFT_OUT,
+    SELECTION,
+    SELECTION_KNOWN,
+    TRAIN,
+    VALIDATION,
+    Parts,
+    split_rows,
+)
 from mimir.data.table import Table, parse
 from mimir.data.thin import ALL_PAIRS, Thinning, thin
 from mimir.data.verify import letters_by_label, not_read, verify
@@ -62,7 +71,8 @@ def pack(
     Whole groups of rows are held out until they make the part `validation` of the background,
     and the part `validation_pairs` of the pairs, as whole targets, and again of the pairs that are
     left, as clusters of similar peptides. Near copies of held-out pairs leave training, and so do
-    windows that share 6 letters in a row with one. Groups of the background come from the sidecar
+    windows that share 6 letters in a row with one. One half of each held-out set selects, the
+    other is reported, again by whole groups. Groups of the background come from the sidecar
     that a build leaves beside its CSV (clusters of whole proteins); without one, windows are
     grouped by shared 7-mers. A million rows take about 10 s. `thinning` leaves pairs out before.
 
@@ -157,14 +167,18 @@ def groups_of(table: Table) -> NDArray[np.int32]:
 
 
 def _counts(table: Table, split: NDArray[np.uint8]) -> dict[str, int]:
+    parts = {
+        "train": TRAIN, "selection": SELECTION, "validation": VALIDATION, "left_out": LEFT_OUT,
+    }  # fmt: skip
     kinds = {
         f"{name}_{kind}": int(((split == value) & (table.labels == label)).sum())
-        for name, value in (("train", TRAIN), ("validation", VALIDATION), ("left_out", LEFT_OUT))
+        for name, value in parts.items()
         for label, kind in enumerate(("background", "pairs"))
     }
     return {
         "rows": len(table), "residues": len(table.tokens), "targets": len(table.vocabulary),
-        **kinds, "validation_known": int((split == KNOWN).sum()),
+        **kinds, "selection_known": int((split == SELECTION_KNOWN).sum()),
+        "validation_known": int((split == KNOWN).sum()),
     }  # fmt: skip
 
 

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from mimir.data import files
 from mimir.data.alphabet import LETTERS, MAX_LENGTH, MIN_LENGTH, N_LETTERS
 from mimir.data.baselines import Baselines
-from mimir.data.split import KNOWN, LEFT_OUT, TRAIN
+from mimir.data.split import HELD_OUT, KNOWN, SELECTION_KNOWN, TRAIN
 from mimir.errors import BadInput, Corrupt
 from mimir.runs import codec
 from mimir.runs.ranges import Measure, Size
 from mimir.runs.record import RunRecord
 from mimir.runs.store import Store
 
-FORMAT = 2
+FORMAT = 3
 
 _DTYPES = {
     "tokens": np.uint8,
@@ -92,9 +92,9 @@ class Peptides:
         count = min(most, len(rows))
         return rows[np.arange(count) * len(rows) // max(1, count)]
 
-    def subset(self, split: int, label: int | None = None) -> NDArray[np.int64]:
-        """Rows of a part (see `split`), of one label if given; ascending, int64 [n]."""
-        chosen = self.split == split
+    def subset(self, split: int | tuple[int, ...], label: int | None = None) -> NDArray[np.int64]:
+        """Rows of a part or of some (see `split`), of one label if given; ascending, int64 [n]."""
+        chosen = np.isin(self.split, split)
         if label is not None:
             chosen &= self.labels == label
         return np.flatnonzero(chosen).astype(np.int64)
@@ -169,9 +169,9 @@ def _wrong(tensors: dict[str, NDArray[Any]], vocabulary: int) -> str:
     if tokens.max() >= N_LETTERS:
         return f"token {tokens.max()} is no letter"
     split = tensors["split"]
-    if labels.max() > 1 or split.max() > LEFT_OUT:
-        return f"labels must be 0 or 1, and split from 0 to {LEFT_OUT}"
-    if (labels[split == KNOWN] != 1).any():
+    if labels.max() > 1 or split.max() > max(HELD_OUT):
+        return f"labels must be 0 or 1, and split from 0 to {max(HELD_OUT)}"
+    if (labels[np.isin(split, (KNOWN, SELECTION_KNOWN))] != 1).any():
         return "background is among the held-out pairs"
     targets = tensors["targets"]
     if targets.min() < -1 or targets.max() >= vocabulary:

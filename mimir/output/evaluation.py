@@ -13,10 +13,13 @@ from mimir.output.sampling import Draw, sample
 from mimir.runs import figures
 from mimir.training.figures import MEASURES, HeldOut
 
+LEAST_REPEATS = 12
+"""Passes with other masks below which no interval is given: the masks' own noise is not in it."""
+
 
 def measure(opened: Opened, peptides: Peptides, repeats: int, samples: int) -> dict[str, Any]:
-    """NELBO of every held-out peptide, in nats per residue, what a target is worth, and the
-    quality of samples."""
+    """NELBO of every held-out peptide of the reported half, in nats per residue, what a target is
+    worth (from LEAST_REPEATS on), and the quality of samples."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = opened.model.to(device)
     held = HeldOut.of(peptides, device, len(peptides))
@@ -31,8 +34,11 @@ def measure(opened: Opened, peptides: Peptides, repeats: int, samples: int) -> d
             "markov2": mark.markov2 if mark else None,
             "peptides": found.peptides,
         }
-    result: dict[str, Any] = {"model": opened.source, "repeats": repeats, "nelbo": rows}
-    gain = target_gain.measure(held, model, timesteps, repeats)
+    result: dict[str, Any] = {
+        "model": opened.source, "half": "reported", "repeats": repeats, "nelbo": rows,
+    }  # fmt: skip
+    enough = repeats >= LEAST_REPEATS
+    gain = target_gain.measure(held, model, timesteps, repeats) if enough else None
     result["target"] = None if gain is None else asdict(gain)
     if samples:
         lengths = opened.vocabulary.lengths
@@ -46,7 +52,10 @@ def measure(opened: Opened, peptides: Peptides, repeats: int, samples: int) -> d
 
 def table(figures: dict[str, Any]) -> str:
     """What `measure` found, for people."""
-    lines = [figures["model"]]
+    lines = [
+        figures["model"],
+        "of what is held out, the half that is reported; the other half selects the best weights",
+    ]
     lines.append(
         f"{'nats per residue':<34}{'model':>9}{'composition':>13}{'order-2':>9}{'peptides':>10}"
     )
@@ -54,7 +63,7 @@ def table(figures: dict[str, Any]) -> str:
         marks = [row[key] for key in ("model", "composition", "markov2")]
         shown = [f"{mark:.4f}" if mark is not None else "–" for mark in marks]
         lines.append(f"{name:<34}{shown[0]:>9}{shown[1]:>13}{shown[2]:>9}{row['peptides']:>10,}")
-    lines += _target_lines(figures["target"])
+    lines += _target_lines(figures["target"], figures["repeats"])
     if found := figures.get("samples"):
         lines.append(
             f"{found['drawn']} samples: {found['valid']:.1%} valid, {found['unique']:.1%} unique, "
@@ -63,7 +72,12 @@ def table(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _target_lines(found: dict[str, Any] | None) -> list[str]:
+def _target_lines(found: dict[str, Any] | None, repeats: int) -> list[str]:
+    if repeats < LEAST_REPEATS:
+        return [
+            f"what a target is worth: not measured, its intervals need {LEAST_REPEATS} passes "
+            f"with other masks at least (--repeats is {repeats})"
+        ]
     if found is None:
         return ["what a target is worth: not measured, no pairs of two known targets are held out"]
 

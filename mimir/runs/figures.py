@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure, measured on peptides that are not trained on."""
+    """One figure, measured on peptides that are neither trained on nor select."""
 
     key: str
     """Its column in the metrics."""
@@ -38,7 +38,10 @@ class Figure:
 
 
 RANKING = "val"
-"""Key of the figure that ranks checkpoints and decides on early stopping."""
+"""Key of the figure that ranks checkpoints."""
+SELECTION = "selection"
+"""Column of the metrics with the figure that decides on early stopping: of held-out peptides that
+no other figure is of. It is no `Figure`, so that no report shows it."""
 
 FIGURES: tuple[Figure, ...] = (
     Figure(

@@ -2,7 +2,8 @@
 
 Background and pairs are measured apart, and of the pairs those of unseen targets, to which a model
 is told no target, and those of known targets. These are also measured with shuffled targets and
-with none: what lies between matched and untold is what the target is worth.
+with none: what lies between matched and untold is what the target is worth. All of these are of the
+half that is reported; the figure that selects the best weights is of the other half.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mimir.data.pack import KNOWN, VALIDATION, Peptides
+from mimir.data.split import SELECTION, SELECTION_KNOWN
 from mimir.model.batch import DeviceData
 from mimir.model.denoiser import Denoiser
 from mimir.model.objective import evaluate
@@ -19,7 +21,7 @@ from mimir.model.objective import evaluate
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The held-out peptides on a device."""
+    """The held-out peptides of the reported half on a device."""
 
     background: DeviceData
     pairs: DeviceData
@@ -52,6 +54,42 @@ class HeldOut:
             chosen(VALIDATION, 0), chosen(VALIDATION, 1), known,
             shuffled=replace(known, targets=turned), untold=replace(known, targets=none),
         )  # fmt: skip
+
+
+SELECTING = (
+    (SELECTION_KNOWN, 1, "pairs of known targets", 12),
+    (SELECTION, 1, "pairs of unseen targets", 12),
+    (SELECTION, 0, "background", 2),
+)
+"""What may select, the first that there is: part and label, its name, and passes with other masks.
+Pairs are what a model is for; they are few, so that they need more passes for a steady figure."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The held-out peptides whose NELBO selects the best weights. They are never reported."""
+
+    data: DeviceData
+    name: str
+    repeats: int
+
+    @staticmethod
+    def of(peptides: Peptides, device: torch.device, rows: int) -> "Selection | None":
+        """At most `rows` of the first kind that has any, each with its own target; else None."""
+        for part, label, name, repeats in SELECTING:
+            chosen = peptides.spread(part, label, rows)
+            if len(chosen):
+                return Selection(DeviceData.of(peptides, chosen, device), name, repeats)
+        return None
+
+    @property
+    def passes(self) -> int:
+        """Peptides that `measure` takes through the model."""
+        return self.repeats * len(self.data)
+
+    def measure(self, model: Denoiser, timesteps: int) -> float:
+        """NELBO in nats per residue."""
+        return per_residue(evaluate(model, self.data, timesteps, repeats=self.repeats), self.data)
 
 
 @dataclass(frozen=True)

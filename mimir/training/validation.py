@@ -2,6 +2,7 @@
 
 The baselines of the data (composition entropy, order-2 Markov) stand beside the figures. They
 show when more epochs gain nothing: background windows of proteins are nearly incompressible.
+Figures are of the half of the held-out peptides that is reported; what selects is of the other.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import torch
 from mimir.data.pack import Peptides
 from mimir.runs import figures
 from mimir.training.engine import Engine
-from mimir.training.figures import MEASURES, HeldOut
+from mimir.training.figures import MEASURES, HeldOut, Selection
 
 REPEATS = 2
 """Passes over the held-out peptides with other masks."""
@@ -41,6 +42,7 @@ class Validation:
 
     def __init__(self, peptides: Peptides, device: torch.device, rows: int) -> None:
         self.held = HeldOut.of(peptides, device, rows)
+        self.selection = Selection.of(peptides, device, rows)
         self.baselines = peptides.baselines
 
     def measure(self, engine: Engine, poll: Callable[[], None]) -> dict[str, Any]:
@@ -56,6 +58,18 @@ class Validation:
                 found = MEASURES[figure.key](self.held, engine.model, timesteps, REPEATS)
             values[figure.key] = found.value
         return values
+
+    def select(self, engine: Engine) -> float | None:
+        """The figure that selects, lower is better; None where no such peptides are held out."""
+        if self.selection is None:
+            return None
+        with ema_weights(engine):
+            return self.selection.measure(engine.model, engine.config.objective.timesteps)
+
+    @property
+    def passes(self) -> int:
+        """Peptides that one validation takes through the model."""
+        return REPEATS * self.held.passes + (self.selection.passes if self.selection else 0)
 
     def sentence(self, step: int, values: dict[str, Any]) -> str:
         """The figures for people."""

@@ -12,7 +12,7 @@ from mimir.data.alphabet import decode
 from mimir.data.build import build
 from mimir.data.pack import KNOWN, TRAIN, VALIDATION, PackInfo, groups_of, load, pack
 from mimir.data.peptides import FORMAT, Peptides
-from mimir.data.split import LEFT_OUT
+from mimir.data.split import HELD_OUT, LEFT_OUT, SELECTION, SELECTION_KNOWN
 from mimir.data.table import parse
 from mimir.errors import BadInput, Corrupt
 
@@ -62,13 +62,16 @@ def test_no_group_of_the_sidecar_is_on_both_sides(csv_path: Path) -> None:
     groups = sidecar.read(csv_path, peptides.source, len(peptides))
     assert groups is not None
     assert info.grouping == "sidecar"
-    sides = [set(groups[peptides.subset(side, 0)].tolist()) for side in (TRAIN, VALIDATION)]
+    held = peptides.subset(HELD_OUT, 0)
+    sides = [set(groups[rows].tolist()) for rows in (peptides.subset(TRAIN, 0), held)]
     assert sides[1]
     assert not sides[0] & sides[1]
     # 1000 background rows in groups of about ten, 40 pairs in groups of two.
-    assert 90 <= info.counts["validation_background"] <= 100
-    assert 6 <= info.counts["validation_pairs"] <= 8
-    assert sum(info.counts[f"validation_{kind}"] for kind in ("pairs", "known")) >= 7
+    counts = info.counts
+    assert 90 <= counts["validation_background"] + counts["selection_background"] <= 100
+    assert 6 <= counts["validation_pairs"] + counts["selection_pairs"] <= 8
+    for half, most in (("selection", 0.5), ("validation", 1)):
+        assert 0.4 <= counts[f"{half}_background"] / len(held) <= most
 
 
 def test_without_a_sidecar_no_7mer_and_no_target_or_peptide_is_on_both_sides(
@@ -83,7 +86,7 @@ def test_without_a_sidecar_no_7mer_and_no_target_or_peptide_is_on_both_sides(
         for a, b in zip(peptides.offsets[:-1], peptides.offsets[1:], strict=True)
     ]
 
-    def words(split: int) -> set[str]:
+    def words(*split: int) -> set[str]:
         return {
             texts[i][j : j + 7]
             for i in peptides.subset(split, label=0)
@@ -91,9 +94,11 @@ def test_without_a_sidecar_no_7mer_and_no_target_or_peptide_is_on_both_sides(
         }
 
     assert words(VALIDATION)
-    assert not words(TRAIN) & words(VALIDATION)
+    assert words(SELECTION)
+    assert not words(TRAIN) & words(VALIDATION, SELECTION)
+    assert not words(SELECTION) & words(VALIDATION)
     targets, named = peptides.targets, np.array(texts)
-    parts = (TRAIN, VALIDATION, KNOWN)
+    parts = (TRAIN, (VALIDATION, SELECTION), (KNOWN, SELECTION_KNOWN))
     train, held, known = (set(targets[peptides.subset(part, 1)].tolist()) for part in parts)
     assert held
     assert not train & held
@@ -157,7 +162,7 @@ def test_a_data_set_of_one_class_packs(tmp_path: Path) -> None:
 
 def test_subset(csv_path: Path) -> None:
     peptides = load(_pack(csv_path)[1])
-    parts = [peptides.subset(part) for part in (TRAIN, VALIDATION, KNOWN, LEFT_OUT)]
+    parts = [peptides.subset(part) for part in (TRAIN, *HELD_OUT, LEFT_OUT)]
     assert sorted(np.concatenate(parts).tolist()) == list(range(len(peptides)))
     pairs = peptides.subset(TRAIN, label=1)
     assert (peptides.labels[pairs] == 1).all()
@@ -186,7 +191,8 @@ def test_arrays_are_read_only_and_the_dataclass_frozen(csv_path: Path) -> None:
         ("labels", np.array([0, 2], dtype=np.uint8), "labels must be 0 or 1"),
         ("labels", np.array([0, 0], dtype=np.uint8), "a target without label 1"),
         ("split", np.array([0], dtype=np.uint8), "differ in length"),
-        ("split", np.array([0, 4], dtype=np.uint8), "split from 0 to 3"),
+        ("split", np.array([0, 6], dtype=np.uint8), "split from 0 to 5"),
+        ("split", np.array([5, 0], dtype=np.uint8), "background is among the held-out pairs"),
         ("split", np.array([2, 0], dtype=np.uint8), "background is among the held-out pairs"),
         ("targets", np.array([-1, 1], dtype=np.int16), "targets run from -1 to 1"),
         ("extra", np.zeros(1, dtype=np.uint8), "it holds extra"),

@@ -7,6 +7,7 @@ import torch
 
 from mimir.data.alphabet import N_LETTERS
 from mimir.data.pack import KNOWN, VALIDATION
+from mimir.data.split import SELECTION, SELECTION_KNOWN
 from mimir.model.batch import DeviceData
 from mimir.model.objective import evaluate
 from mimir.runs.figures import FIGURES
@@ -72,6 +73,39 @@ def test_figures_are_of_the_ema_weights_and_move_nothing() -> None:
     assert 2 < figures["val"] < 1.2 * math.log(N_LETTERS)
 
 
+@pytest.mark.parametrize(("label", "name"), [(1, "pairs of known targets"), (0, "background")])
+def test_one_half_selects_and_the_other_is_reported(label: int, name: str) -> None:
+    data = toys.peptides(600)
+    if not label:  # without pairs the background selects
+        data = replace(data, labels=data.labels * 0, targets=data.targets * 0 - 1,
+                       split=np.where(data.split == KNOWN, VALIDATION, data.split))  # fmt: skip
+    data, engine = toys.halved(data), trained()
+
+    def seen(changed: tuple[int, ...]) -> tuple[dict[str, float], float | None]:
+        """Both figures with other letters in some parts of the data."""
+        letters = np.repeat(np.isin(data.split, changed), data.lengths)
+        other = replace(data, tokens=np.where(letters, (data.tokens + 1) % 20, data.tokens))
+        validation = Validation(other, CPU, 1000)
+        assert validation.selection is not None
+        assert validation.selection.name == name
+        return validation.measure(engine, nothing), validation.select(engine)
+
+    reported, selected = seen(())
+    without_reported = seen((VALIDATION, KNOWN))
+    without_selection = seen((SELECTION, SELECTION_KNOWN))
+    assert without_reported[1] == selected != without_selection[1]
+    assert without_selection[0] == reported != without_reported[0]
+
+
+def test_pairs_of_unseen_targets_select_where_no_known_ones_do() -> None:
+    data = toys.peptides(300)
+    split = np.where(data.split == KNOWN, SELECTION, data.split).astype("u1")
+    validation = Validation(replace(data, split=split), CPU, 5)
+    assert validation.selection is not None
+    assert validation.selection.name == "pairs of unseen targets"
+    assert validation.passes == 2 * validation.held.passes + 12 * 5
+
+
 def test_a_limit_of_rows() -> None:
     validation = Validation(toys.peptides(400), CPU, 5)
     assert (len(validation.held.background), len(validation.held.known)) == (5, 5)
@@ -127,6 +161,8 @@ def test_nothing_held_out() -> None:
     validation = Validation(data, CPU, 100)
     figures = validation.measure(trained(), nothing)
     assert figures == dict.fromkeys(figure.key for figure in FIGURES)
+    assert validation.select(trained()) is None
+    assert validation.passes == 0
     assert validation.sentence(7, figures) == "validation at step 7:"
 
 
