@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.atomic_file import OutFile
-from mimir.data import doubts, draw, files, sidecar
+from mimir.data import doubts, draw, files, sidecar, target_sequences
 from mimir.data.alphabet import BYTE_OF_ID, N_LETTERS, encode
 from mimir.data.columns import HEADER
 from mimir.data.groups import protein_clusters, renumbered
@@ -27,8 +27,8 @@ MOST_ROWS = 100_000_000
 
 @dataclass(frozen=True)
 class BuildInfo:
-    """What a build wrote. `largest_cluster` is a part of all residues, 0..1. `notes`: what of the
-    inputs is doubtful."""
+    """What a build wrote. `sequences`: targets that are among the proteins. `largest_cluster` is a
+    part of all residues, 0..1. `notes`: what of the inputs is doubtful."""
 
     path: str
     rows: int
@@ -37,6 +37,7 @@ class BuildInfo:
     pairs: int
     peptides: int
     targets: int
+    sequences: int
     pairs_repeated: int
     pairs_excluded: int
     proteins: int
@@ -60,9 +61,10 @@ def build(
     exclude_sources: Sequence[str] = (),
     progress: TextIO | None = None,
 ) -> BuildInfo:
-    """Write the CSV `out` and its sidecar of groups; the same inputs give the same bytes.
+    """Write the CSV `out`, its sidecar of groups and the sequences of its targets, as FASTA; the
+    same inputs give the same bytes.
 
-    `-` is standard output, which has no sidecar.
+    `-` is standard output, which has neither sidecar nor sequences.
 
     All distinct pairs (label 1) and so many background windows (label 0, no target) that there
     are `rows` rows: half from human and half from viral proteins (an odd one human), or all from
@@ -78,7 +80,7 @@ def build(
     if not given:
         raise BadInput("no proteins to draw background from: give --human, --viral, or both")
     inputs = [*given, ("--pairs", pairs)]
-    target = OutFile(str(out), inputs, beside=[sidecar.ENDING])
+    target = OutFile(str(out), inputs, beside=[sidecar.ENDING, target_sequences.ENDING])
     with Progress("build", 6, progress) as at:
         at.stage("reading pairs and proteins")
         known = read_pairs(pairs, exclude_sources)
@@ -136,9 +138,11 @@ def build(
             np.unique([target for _, target in known.rows], return_counts=True)[1]
         )
 
-        at.stage("writing the groups")
+        at.stage("writing the groups and the targets")
+        sequences = target_sequences.fasta(targets, proteins)
         if not target.to_stdout:
             sidecar.write(target.path, digest, group[order])
+            target_sequences.leave(target.path, sequences)
     return BuildInfo(
         path=str(out),
         rows=rows,
@@ -147,6 +151,7 @@ def build(
         pairs=len(known.rows),
         peptides=int(positives.is_first().sum()),
         targets=len(targets),
+        sequences=sequences.count(">"),
         pairs_repeated=known.repeated,
         pairs_excluded=known.excluded,
         proteins=len(proteins),

@@ -12,6 +12,7 @@ from mimir.data.build import GUIDE_ROWS
 from mimir.data.build import build as build_data
 from mimir.data.fetch import fetch
 from mimir.data.links import verify_links
+from mimir.data.pack import PackInfo
 from mimir.data.pack import pack as pack_data
 from mimir.data.thin import Thinning
 from mimir.data.verify import verify as verify_data
@@ -37,7 +38,7 @@ def build(
     The CSV has the columns sequence,label,target: all pairs with label 1, and windows of the
     proteins as background with label 0, half human and half viral, as long as the peptides of
     the pairs. One of the two is enough. Beside it a sidecar says which rows must not be split
-    apart.
+    apart, and a FASTA file has the sequences of those targets that are among the proteins.
 
     Example:
         python -m mimir data build --human human.fasta.gz --viral viral.fasta.gz --pairs pairs.csv
@@ -66,7 +67,9 @@ def build(
     to = _beside(out)
     if to is sys.stderr:
         print(
-            "note: without its sidecar, `pack` groups the rows by their sequences", file=sys.stderr
+            "note: without its sidecar, `pack` groups the rows by their sequences, and knows no "
+            "sequences of targets",
+            file=sys.stderr,
         )
     if json:
         _print_json(info.as_json(), to)
@@ -77,6 +80,10 @@ def build(
     counted = " and ".join(f"{count:,} {kind}" for count, kind in kinds if count)
     print(f"  background  {counted} windows", file=to)
     print(f"  pairs       {info.pairs:,} over {info.targets:,} targets{left_out}", file=to)
+    print(
+        f"  sequences   of {info.sequences:,} targets; the others are not among the proteins",
+        file=to,
+    )
     print(
         f"  proteins    {info.proteins:,} in {info.clusters:,} clusters, the largest with "
         f"{info.largest_cluster:.1%} of the residues",
@@ -178,6 +185,8 @@ def pack(
     seed: int = 0,
     most_pairs_per_target: int = 0,
     exclude_targets: str = "",
+    targets_fasta: str = "",
+    target_features: str = "",
     json: bool = False,
 ) -> None:
     """Pack a data set CSV into the one file that training reads.
@@ -197,6 +206,11 @@ def pack(
             0: none.
         exclude_targets: leave out the pairs of these targets: names split at ',', or a file with a
             name in each line.
+        targets_fasta: sequences of the targets, FASTA, plain or gzip, named by accession (default:
+            the file that `build` leaves beside the CSV). Those that are missing are none.
+        target_features: instead of sequences, what decides which targets are alike: a safetensors
+            file with a tensor float32 [F] for each target, named by its accession, such as mean
+            embeddings of a protein language model.
         json: print the result as JSON.
     """
     info = pack_data(
@@ -206,6 +220,8 @@ def pack(
         validation_pairs=validation_pairs,
         seed=seed,
         thinning=Thinning(_names(_text(exclude_targets)), most_pairs_per_target),
+        targets_fasta=_optional(targets_fasta, "--targets-fasta"),
+        target_features=_optional(target_features, "--target-features"),
     )
     to = _beside(out)
     if json:
@@ -235,6 +251,7 @@ def pack(
             f"{counts['capped_pairs']:,} beyond {most_pairs_per_target} pairs per target",
             file=to,
         )
+    print(f"  targets     {_of_targets(info)}", file=to)
     for note in info.notes:
         print(f"  note: {note}", file=to)
     by = "protein clusters" if info.grouping == "sidecar" else "shared 7-mers (no sidecar)"
@@ -260,10 +277,29 @@ def _names(given: str) -> tuple[str, ...]:
 def _shown(baseline: Baseline | None) -> str:
     if baseline is None:
         return "none, as no such rows are held out"
+    form = baseline.closed_form
+    closed = "" if form is None else f", closed form of the targets {form:.4f}"
     return (
         f"uniform {baseline.uniform:.4f}, composition {baseline.unigram:.4f}, "
-        f"order-2 Markov {baseline.markov2:.4f} nats per residue"
+        f"order-2 Markov {baseline.markov2:.4f}{closed} nats per residue"
     )
+
+
+def _of_targets(info: PackInfo) -> str:
+    """What is known of the targets themselves."""
+    count = info.counts["targets"]
+    if info.features:
+        return f"{count:,}, alike by {info.features:,} features each"
+    without = count - info.sequences
+    if not info.sequences:
+        return f"{count:,}, none with a sequence: none can borrow from similar ones"
+    return f"{count:,}, {info.sequences:,} with a sequence" + (
+        f"; {without:,} without one cannot borrow from similar ones" if without else ""
+    )
+
+
+def _optional(value: object, option: str) -> Path | None:
+    return path_of(_text(value), option) if _text(value) else None
 
 
 def _text(value: object) -> str:

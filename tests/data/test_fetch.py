@@ -242,3 +242,4 @@ def test_build_reads_it(service: Service, tmp_path: Path) -> None:
     out = tmp_path / "d.csv"
     info = build(tmp_path / "a.fasta.gz", None, pairs, out, rows=100, progress=io.StringIO())
     assert (info.human, info.viral, info.proteins) == (99, 0, 50)
+    assert info.sequences == 1  # the target is found by the accession in UniProt's header
