@@ -17,8 +17,9 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-from launch.cluster import next_attempt, worker_command
+from launch.cluster import next_attempt
 from launch.contract.errors import ProviderError
+from launch.contract.provider import AttemptSpec
 from launch.providers.slurm.options import SIGNALS
 from launch.providers.slurm.own_job import Fate, OwnJob
 from mimir import cli
@@ -40,16 +41,15 @@ class Job:
     Args:
         own: the job as Slurm shows it.
         url, run, first: the attempt that it was ordered for.
-        image: a container image that the worker runs in, "" for none.
         out: takes sentences for the job's log.
     """
 
     def __init__(
-        self, own: OwnJob, url: str, run: str, first: int, record: str = "", image: str = "",
+        self, own: OwnJob, url: str, run: str, first: int, record: str = "",
         out: Callable[[str], None] = print, sleep: Callable[[float], None] = time.sleep,
     ) -> None:  # fmt: skip
         self._own, self._url, self._run, self._first = own, url, run, first
-        self._record, self._image, self._out, self._sleep = record, image, out, sleep
+        self._record, self._out, self._sleep = record, out, sleep
         self._child: subprocess.Popen[bytes] | None = None
         self._signalled = ""
         self._at: tuple[Store, int] | None = None
@@ -91,9 +91,10 @@ class Job:
         return store
 
     def _train(self, turn: next_attempt.Turn) -> int:
-        words = worker_command.of(
-            self._url, self._run, turn.attempt, turn.deadline, self._record, self._image
-        )
+        spec = AttemptSpec(
+            self._url, self._run, turn.attempt, turn.deadline, record=self._record
+        )  # fmt: skip
+        words = [sys.executable, "-m", "mimir.worker", *spec.worker_options()]
         self._say(f"attempt {turn.attempt} begins")
         self._child = subprocess.Popen(words, stdin=subprocess.DEVNULL)
         if self._signalled:  # between the look and the start
@@ -201,7 +202,7 @@ def to_log(line: str) -> None:
     print(line, flush=True)
 
 
-def work(*, store: str, run: str, attempt: int, record: str = "", image: str = "") -> int:
+def work(*, store: str, run: str, attempt: int, record: str = "") -> int:
     """Look after a run in a batch job, as its script does.
 
     Args:
@@ -209,12 +210,11 @@ def work(*, store: str, run: str, attempt: int, record: str = "", image: str = "
         run: name of the run.
         attempt: that the job was ordered for.
         record: SHA-256 of the run's run.json; empty: not known.
-        image: a container image that the worker runs in.
 
     Example:
         python -m launch.cluster.job --store file:///shared/runs --run demo --attempt 1
     """
-    job = Job(OwnJob.here(), store, run, attempt, record, image, out=to_log)
+    job = Job(OwnJob.here(), store, run, attempt, record, out=to_log)
     job.listen()
     return job.work()
 

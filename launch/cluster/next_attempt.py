@@ -15,10 +15,11 @@ from launch.providers.slurm.own_job import OwnJob
 from launch.supervise import limits
 from mimir.errors import BadInput, Fenced
 from mimir.runs import notes, started
+from mimir.runs.attempts import AttemptStatus
 from mimir.runs.begin import end_attempt, raise_attempt
 from mimir.runs.notes import Gone
 from mimir.runs.started import Started
-from mimir.runs.status import AttemptStatus, Status, derive
+from mimir.runs.status import Status, derive
 from mimir.runs.store import Store
 
 Say = Callable[[str], None]

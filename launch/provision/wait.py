@@ -22,11 +22,12 @@ from mimir.errors import (
     StoreError,
 )
 from mimir.runs import notes
+from mimir.runs.attempts import AttemptStatus
 from mimir.runs.begin import end_attempt
 from mimir.runs.head import ENDED
 from mimir.runs.notes import Gone, Outcome
 from mimir.runs.parts import read_parts
-from mimir.runs.status import AttemptStatus, Status, head_or_remembered
+from mimir.runs.status import Status, head_or_remembered
 from mimir.runs.store import Store
 
 LOCAL_BEGINS = 120.0
@@ -228,6 +229,8 @@ def _seen(store: Store, ordered: Ordered, *, gone: bool) -> Beginning:
         sentence = f"attempt {attempt} has not begun: its machine is gone"
     elif head.state == "queued":
         sentence = f"the worker of attempt {attempt} ended before it began"
+        if ordered.provider.caps.queues and lines:  # of a node that may not reach the store
+            sentence = f"the job of attempt {attempt} ended before it began: {lines[-1]}"
         end_attempt(store, run, attempt, "failed", sentence)
     return Beginning("vanished", INTERRUPTED, sentence, lines)
 

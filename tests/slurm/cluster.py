@@ -170,6 +170,11 @@ class Cluster:
         lines = self.said("sinfo", "--noheader", "--Node", "--format=%N %t").splitlines()
         return {name for name, state in map(str.split, lines) if state == "idle"}
 
+    def lost(self) -> set[str]:
+        """Nodes that do not answer, by the controller's word."""
+        lines = self.said("sinfo", "--noheader", "--Node", "--format=%N %t").splitlines()
+        return {name for name, state in map(str.split, lines) if state.startswith("down")}
+
     def run(
         self, *words: str, environ: Mapping[str, str] = os.environ, text: str = ""
     ) -> "subprocess.CompletedProcess[str]":

@@ -55,13 +55,19 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Store:
 
 
 class Ground:
-    """A cluster and a store for one test. gate: of its run's training."""
+    """A cluster and a store for one test, and a run in it. gate: of the run's training."""
 
-    def __init__(self, cluster: Cluster, folder: Path, data: Path, whole: Store) -> None:
+    def __init__(
+        self, cluster: Cluster, folder: Path, data: Path, whole: Store, run: str = ""
+    ) -> None:
         self.cluster, self.folder, self._data, self._whole = cluster, folder, data, whole
         self.store = open_store((folder / "runs").as_uri())
-        self.gate = Gate(folder / "gate")
-        self.run = folder.name
+        self.run = run or folder.name
+        self.gate = Gate(folder / f"gate-{self.run}")
+
+    def beside(self, run: str) -> "Ground":
+        """The same place for another run."""
+        return Ground(self.cluster, self.folder, self._data, self._whole, run)
 
     @property
     def provider(self) -> Any:

@@ -22,8 +22,8 @@ ANSWERS_WITHIN = 60.0
 OWN = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "SLURM_CONF")
 """What every command gets."""
 NOT_HERE = (
-    "there is no {} here: --provider slurm works on a login node of a cluster; from elsewhere say "
-    "`python -m launch on LOGIN …` (docs/guides/cluster.md)"
+    "there is no {} here: --provider slurm works on a login node of a cluster "
+    "(docs/guides/cluster.md)"
 )
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

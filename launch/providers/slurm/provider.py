@@ -68,7 +68,7 @@ class SlurmProvider:
 
     name = "slurm"
     caps = Caps(
-        paid=False, queues=True, image=True, runs_installed_code=True,
+        paid=False, queues=True, runs_installed_code=True,
         hosts={"": "nodes of your cluster"},
     )  # fmt: skip
 
