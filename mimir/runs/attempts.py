@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from mimir.errors import Corrupt, OtherFormat, StoreError
-from mimir.runs import codec, layout, notes
+from mimir.runs import codec, layout, notes, orders
 from mimir.runs.head import ENDED, Head
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
@@ -79,7 +79,7 @@ def read_attempts(
     """
     if head.attempt < 2:
         return tuple(_attempt(store, run, head, n) for n in range(1, head.attempt + 1))
-    refused = notes.refused_in(order, head.attempt) - dict(head.lineage).keys()
+    refused = orders.refused_in(order, head.attempt) - dict(head.lineage).keys()
     numbers = range(1, head.attempt + 1)
     kept = _kept(store, run, head) if head.attempt > WORTH else {}
     unread = [number for number in numbers if number not in refused and number not in kept]
