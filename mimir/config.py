@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from mimir import yaml_input
+from mimir import settings_input
 from mimir.errors import BadInput, Corrupt
-from mimir.setting_values import need, typed, within
+from mimir.settings_input import need, typed, within
 from mimir.text import nearest, size
 
 PRESETS = Path(__file__).resolve().parent / "jobs"
@@ -305,10 +305,10 @@ def load_preset(name: str) -> Config:
         raise BadInput(f"there is no preset file {name}")
     try:
         with path.open("rb") as file:
-            content = file.read(yaml_input.MOST_BYTES + 1)
+            content = file.read(settings_input.MOST_BYTES + 1)
     except OSError as error:
         raise BadInput(f"the preset file {path} cannot be read: {error.strerror}") from None
-    body = yaml_input.read(content, str(path))
+    body = settings_input.read(content, str(path))
     if not isinstance(body, dict) or not all(isinstance(v, dict) for v in body.values()):
         raise BadInput(f"{path} must map sections ({', '.join(SECTIONS)}) to settings")
     if "preset" in body:
