@@ -64,7 +64,7 @@ def settle(
     at_work |= sign is None and now - order.time <= deadlines.BEGIN_WITHIN
     if at_work and not (end or replaced or _is_over(store, run)):
         return None, ""
-    state, _, wrong = liveness.asked(machine, provider)
+    state, _, wrong, _ = liveness.asked(machine, provider)
     if state is not State.GONE:
         return None, wrong or (NO_ANSWER if state is None else STILL_THERE)
     until = now

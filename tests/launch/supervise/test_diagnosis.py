@@ -74,6 +74,13 @@ RULES: dict[str, tuple[Observation, str, str]] = {
     "unanswered": (replace(FINE, status=UNBORN, order=ago(119)), "unanswered", ""),
     "never answered": (replace(FINE, status=UNBORN, order=ago(120)), "lost", "refused"),
     "gone": (replace(FINE, state=State.GONE), "lost", "eviction"),
+    "gone, as its service took it": (
+        replace(at("queued", None, from_step=None), state=State.GONE, taken=True), "lost",
+        "eviction",
+    ),
+    "gone, and its service says that it ended": (
+        replace(FINE, state=State.GONE, taken=False), "lost", "failure"
+    ),
     "gone before it began": (
         replace(at("queued", None, from_step=None), state=State.GONE), "lost", "failure"
     ),
