@@ -24,7 +24,7 @@ from launch.providers.slurm.options import SIGNALS
 from launch.providers.slurm.own_job import Fate, OwnJob
 from mimir import cli
 from mimir.errors import BAD_CONFIG, DONE, FENCED, INTERRUPTED, BadInput, MimirError, StoreError
-from mimir.runs import notes
+from mimir.runs import notes, orders
 from mimir.runs.notes import StopRequest
 from mimir.runs.status import read_head
 from mimir.runs.store import Store, open_store
@@ -170,7 +170,7 @@ class Job:
         store, attempt = self._at
         try:
             if notes.stop_requested(store, self._run, attempt) is None:
-                notes.request_stop(
+                orders.request_stop(
                     store, self._run, StopRequest(store.now(), "its job was cancelled")
                 )
         except MimirError as error:

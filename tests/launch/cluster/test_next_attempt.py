@@ -15,8 +15,9 @@ from mimir.runs.begin import change, raise_attempt
 from mimir.runs.head import Kept, Register
 from mimir.runs.layout import checkpoint_key, head_key
 from mimir.runs.machine import Machine
-from mimir.runs.notes import Outcome, StopRequest, request_stop
+from mimir.runs.notes import Outcome, StopRequest
 from mimir.runs.order import Limits, Order, Plan
+from mimir.runs.orders import request_stop
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.status import derive, read_head
 from tests.launch.providers.slurm.paper import Paper
