@@ -13,7 +13,7 @@ from mimir.errors import Corrupt, NotFound
 from mimir.runs import notes
 from mimir.runs.execution import Execution
 from mimir.runs.head import Head
-from mimir.runs.notes import newest_order, refused_before
+from mimir.runs.orders import newest_order, refused_before
 from mimir.runs.parts import read_all, read_metrics
 from mimir.runs.record import RunRecord
 from mimir.runs.status import final_head

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
 from mimir.errors import Corrupt, OtherFormat, StoreError
-from mimir.runs import codec, layout, notes
+from mimir.runs import codec, layout, notes, orders
 from mimir.runs.head import ENDED, Head
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
@@ -79,7 +79,7 @@ def read_attempts(
         order: of HEAD's attempt.
         now: unix s by the store's clock.
     """
-    refused = notes.refused_in(order, head.attempt) - dict(head.lineage).keys()
+    refused = orders.refused_in(order, head.attempt) - dict(head.lineage).keys()
     numbers = range(1, head.attempt + 1)
     kept = _kept(store, run, head) if head.attempt > WORTH else {}
     unread = [number for number in numbers if number not in refused and number not in kept]

@@ -99,7 +99,7 @@ def read_head(store: Store, run: str) -> Head:
 def head_or_remembered(store: Store, run: str) -> tuple[Head, str]:
     """As read_head, but where HEAD is lost or none, and an attempt was ordered: what the newest
     order remembers of it, and a sentence that says what is wrong ("" for nothing)."""
-    return notes.head_or_remembered(store, run) or (read_head(store, run), "")
+    return orders.head_or_remembered(store, run) or (read_head(store, run), "")
 
 
 def final_head(store: Store, run: str, now: float) -> Head:
@@ -132,7 +132,7 @@ def derive(store: Store, run: str, now: float) -> Status:
         order = notes.read_order(store, run, head.attempt) if written != head else order
     if doubt:
         # Nothing of what it says counts but the checkpoints that it names.
-        head = head.queued_at(notes.newest_order(store, run))
+        head = head.queued_at(orders.newest_order(store, run))
         order = notes.read_order(store, run, head.attempt) if head.attempt else None
     with ThreadPoolExecutor(max_workers=2) as pool:
         stopping = pool.submit(notes.stop_requested, store, run, max(1, head.attempt))
