@@ -35,7 +35,7 @@ not checked; our own update stores such, too, and most of its instructions must 
 WIDE = 8
 PRODUCTS = {"mm": 0, "addmm": 1, "bmm": 0}
 """Products of a library, and which of their inputs are the factors: these two and the next."""
-FREE = ("empty", "new_empty", "detach", "lift_fresh", "alias", "_unsafe_view")
+FREE = ("empty", "empty_like", "new_empty", "detach", "lift_fresh", "alias", "_unsafe_view")
 """Operations that launch nothing."""
 Parts = dict[str, "list[Launch]"]
 
@@ -108,7 +108,7 @@ def _eager(parts: Parts, part: str = "not compiled") -> Any:
     Products of matrices are not computed: their results are zeros.
     """
     import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
     from torch.utils._pytree import tree_leaves
 
     from bench.gpu_on_paper import Launch
@@ -123,7 +123,8 @@ def _eager(parts: Parts, part: str = "not compiled") -> Any:
                 left, right = inputs[PRODUCTS[kind] : PRODUCTS[kind] + 2]
                 given = (more or {}).get("out")
                 if given is None:
-                    given = left.new_zeros(*left.shape[:-1], right.shape[-1])
+                    with _disable_current_modes():
+                        given = left.new_zeros(*left.shape[:-1], right.shape[-1])
                 flop = 2 * left.numel() * right.shape[-1]
                 name = f"{kind} {left.shape[-2]}x{left.shape[-1]}x{right.shape[-1]}"
             else:
