@@ -4,8 +4,8 @@ HEAD is the one object that both the launcher and a machine write. A machine of 
 write anything into it; the orders it cannot write. So HEAD at attempt N is believed only if
 attempt N was ordered and N+1 was not, or is being ordered just now. And each order remembers
 which checkpoints HEAD named when it was written: they are not collected before something newer
-was loaded by another attempt, and a worker tries them first if it finds HEAD below their step. A request to stop goes to the
-attempt that was ordered, whatever HEAD says.
+was loaded by another attempt, and a worker tries them first if it finds HEAD below their step. A
+request to stop goes to the attempt that was ordered, whatever HEAD says.
 """
 
 import os
