@@ -105,17 +105,27 @@ def test_a_stop_holds_for_launchers_elsewhere(stage: Made) -> None:
     assert it.ordered() == ["lr-000"]
 
 
-def test_a_stop_while_a_run_is_ordered_stops_that_run(stage: Made) -> None:
+@pytest.mark.parametrize("moment", ["before its order", "after its order"])
+def test_a_stop_while_a_run_is_ordered_stops_that_run(
+    stage: Made, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     it = stage()
     it.create()
-    keeper = it.start()
+    keeper = it.start(at_once=2)
+    asked: list[list[tuple[str, int]]] = []
 
-    def stop(spec: Any) -> None:
-        it.fake.at_start = lambda spec: None
-        end.stop(it.store, it.sweep, it.said.append)
+    def stop(*_: Any) -> tuple[None]:
+        if not asked:
+            asked.append([])
+            asked[0] += end.stop(it.store, it.sweep, it.said.append)[0]
+        return (None,)
 
-    it.fake.at_start = stop
+    if moment == "before its order":  # the stop finds no attempt that it could ask
+        monkeypatch.setattr(it.fake, "choices", stop)
+    else:
+        it.fake.at_start = stop
     keeper.round()
+    assert asked == [[] if moment == "before its order" else [("lr-000", 1)]]
     assert it.ordered() == ["lr-000"]
     assert notes.stop_requested(it.store, "lr-000", 1) is not None
     assert keeper.round().why
