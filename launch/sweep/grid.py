@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from launch.contract import redaction
-from mimir import yaml_input
+from mimir import settings_input
 from mimir.config import SETTINGS
 from mimir.errors import BadInput
 from mimir.runs.sweep import MOST_RUNS
@@ -208,11 +208,11 @@ def _rows(file: str) -> list[dict[str, Any]]:
     path = Path(file).expanduser()
     try:
         with path.open("rb") as opened:
-            content = opened.read(yaml_input.MOST_BYTES + 1)
+            content = opened.read(settings_input.MOST_BYTES + 1)
     except OSError as error:
         raise BadInput(f"the file {path} cannot be read: {error.strerror}") from None
     check_no_secret(content.decode(errors="replace"))
-    body = yaml_input.read(content, str(path))
+    body = settings_input.read(content, str(path))
     if not isinstance(body, list) or not body or not all(isinstance(row, dict) for row in body):
         raise BadInput(f"{path} must be a list of mappings, such as `- {{lr: 1e-3, dim: 64}}`")
     must_be_few(len(body))

@@ -24,9 +24,10 @@ from launch.ui import confirm
 from mimir.errors import BadInput, Fenced, StoreDenied, StoreError, StoreUnfit, sentence
 from mimir.runs import notes, sweep_state
 from mimir.runs.head import ENDED
+from mimir.runs.listing import Listed
 from mimir.runs.notes import StopRequest, request_stop
 from mimir.runs.order import Plan
-from mimir.runs.status import Listed, Status, derive
+from mimir.runs.status import Status, derive
 from mimir.runs.store import Store
 from mimir.runs.sweep import Member, Sweep
 

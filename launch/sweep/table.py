@@ -11,7 +11,8 @@ from typing import Any
 from launch.pricing.bill import bill
 from launch.ui.runs import state_text, table
 from mimir.runs.figures import FIGURES, RANKING
-from mimir.runs.status import Listed, Status
+from mimir.runs.listing import Listed
+from mimir.runs.status import Status
 from mimir.runs.sweep import Sweep
 from mimir.text import one_line
 

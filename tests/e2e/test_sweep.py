@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from mimir.runs import notes
-from mimir.runs.status import derive, list_names, read_head
+from mimir.runs.listing import list_names
+from mimir.runs.status import derive, read_head
 from mimir.runs.store import open_store
 from tests.e2e import jobs
 from tests.gates import Gate

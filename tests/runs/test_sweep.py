@@ -9,9 +9,10 @@ import pytest
 from mimir.config import Config, load_preset
 from mimir.errors import BadInput, Corrupt, OtherFormat, RunExists, StoreError
 from mimir.runs import layout, sweep, sweep_state
+from mimir.runs.listing import list_names
 from mimir.runs.order import Limits, Plan
 from mimir.runs.record import RunRecord, create_run, read_run
-from mimir.runs.status import derive, list_names
+from mimir.runs.status import derive
 from mimir.runs.store import Store
 from mimir.runs.sweep import Member, Sweep, create, read
 from mimir.runs.sweep_state import DELETED, GO, REMOVED, STOP, say

@@ -17,7 +17,8 @@ from launch.commands.runs import runs
 from launch.commands.sweep import sweep
 from mimir.errors import BadInput, RunExists
 from mimir.runs import layout, notes
-from mimir.runs.status import derive, list_names, read_head
+from mimir.runs.listing import list_names
+from mimir.runs.status import derive, read_head
 from mimir.runs.store import Store, open_store
 from tests.launch.conftest import ENDLESS, SETTINGS, World, write_data
 from tests.waiting import wait_for

@@ -6,10 +6,11 @@ import math
 from launch.sweep import table
 from launch.sweep.table import Row, as_csv, as_json, groups, rows, text
 from mimir.config import load_preset
+from mimir.runs.listing import Listed
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
 from mimir.runs.order import Order, Plan
-from mimir.runs.status import Listed, Status
+from mimir.runs.status import Status
 from mimir.runs.sweep import Member, Sweep
 from tests.launch.paper import START, attempt, offer, status
 
