@@ -7,9 +7,10 @@ from launch.providers import registry
 from launch.provision.order import Say
 from launch.sweep.keep import look
 from mimir.errors import BadInput, Corrupt, StoreError
-from mimir.runs import layout, notes, sweep_state
+from mimir.runs import layout, sweep_state
 from mimir.runs.head import ENDED
-from mimir.runs.notes import StopRequest, request_stop
+from mimir.runs.notes import StopRequest
+from mimir.runs.orders import newest_order, request_stop
 from mimir.runs.status import Status
 from mimir.runs.store import Store
 from mimir.runs.sweep import Sweep, find, read
@@ -43,7 +44,7 @@ def stop(store: Store, sweep: Sweep, say: Say) -> tuple[list[tuple[str, int]], l
 
 
 def _has_begun(store: Store, status: Status) -> bool:
-    return bool(status.attempt or notes.newest_order(store, status.run))
+    return bool(status.attempt or newest_order(store, status.run))
 
 
 def remove(

@@ -22,11 +22,12 @@ from launch.supervise.watcher import Seen, Watcher
 from launch.sweep.plan import share, with_limit
 from launch.ui import confirm
 from mimir.errors import BadInput, Fenced, StoreDenied, StoreError, StoreUnfit, sentence
-from mimir.runs import notes, sweep_state
+from mimir.runs import sweep_state
 from mimir.runs.head import ENDED
 from mimir.runs.listing import Listed
-from mimir.runs.notes import StopRequest, request_stop
+from mimir.runs.notes import StopRequest
 from mimir.runs.order import Plan
+from mimir.runs.orders import newest_order, request_stop
 from mimir.runs.status import Status, derive
 from mimir.runs.store import Store
 from mimir.runs.sweep import Member, Sweep
@@ -147,7 +148,7 @@ class Keeper:
         """Whether the run has begun, and it or a machine of it is not known to be over."""
         if status.state in ENDED:
             return status.run not in self._closed and not self._is_to_begin(status)
-        return bool(status.attempt or notes.newest_order(self._store, status.run))
+        return bool(status.attempt or newest_order(self._store, status.run))
 
     def _is_to_begin(self, status: Status) -> bool:
         """Whether the run has not begun, or has ended undone and is to begin again."""
