@@ -17,6 +17,7 @@ model_object  the object that export leaves, and its checks (no torch)
 folder        makes the files of a finished run from it, for `launch pull` (no torch)
 model_file    reads a model back, from a run or from a folder
 evaluation    held-out figures of a finished model
+ensemble      several models as one: the mean of their probabilities
 target_gain   what its target is worth to it, with intervals
 report        the HTML report (no torch)
 plot          the loss curve as a picture (no torch)
