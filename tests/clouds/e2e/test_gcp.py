@@ -44,7 +44,6 @@ def test_a_whole_run_over_two_evictions(gcp: World, alone: Callable[[int], str])
 
     def noticed(rental: Rental) -> None:
         fake(world).notice(rental.id)
-        world.gate.open(10**6)
         world.until(lambda: notes.read_outcome(world.store, "r", 2))
         fake(world).preempt(rental.id)
 
