@@ -14,10 +14,11 @@ from launch.supervise.diagnosis import (
     idle,
     without_progress,
 )
+from mimir.runs.attempts import AttemptStatus
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
 from mimir.runs.order import Order, Plan
-from mimir.runs.status import AttemptStatus, Status
+from mimir.runs.status import Status
 
 NOW = 100_000.0
 REFUSED = Gone(NOW, "refused", "sold out")
