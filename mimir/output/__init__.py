@@ -8,6 +8,9 @@ score         NELBO of given peptides under conditions, with standard errors
 score_sheet   its rows
 peptide_file  reads peptides, or names of targets, that a person gives (no torch)
 sheet         rows as CSV or as a table (no torch)
+samples       chooses among drawn peptides, and tells what is to be known of each
+likeness      how like real peptides a set is: composition, words, near copies (no torch)
+properties    charge, hydropathy and such, by Biopython (no torch)
 quality       are samples valid, distinct and new? (no torch)
 vocabulary    what the numbers in the weights mean (no torch)
 export        leaves weights and samples at the end of a run
