@@ -136,6 +136,8 @@ def texts(tokens: NDArray[np.uint8], offsets: NDArray[np.integer], rows: NDArray
 
 def distance(one: Sequence[float], other: Sequence[float]) -> float:
     """Largest difference of two empirical distributions (Kolmogorov-Smirnov), 0 to 1."""
+    if not one or not other:
+        return float(bool(one) != bool(other))
     a, b = np.sort(np.array(one)), np.sort(np.array(other))
     at = np.concatenate([a, b])
     below = np.searchsorted(a, at, side="right") / len(a)

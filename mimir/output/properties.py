@@ -6,8 +6,6 @@ Not for training: a machine that only trains does not have Biopython.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from Bio.SeqUtils.ProtParam import ProteinAnalysis
-
 from mimir.data.alphabet import STANDARD
 
 PH = 7.4
@@ -29,6 +27,8 @@ def of(sequence: str) -> Properties | None:
     """Of one peptide; None if it has another letter than the 20."""
     if not set(sequence) <= set(STANDARD):
         return None
+    from Bio.SeqUtils.ProtParam import ProteinAnalysis  # here, because a worker lacks it
+
     found = ProteinAnalysis(sequence)
     return Properties(
         round(float(found.charge_at_pH(PH)), 4), round(float(found.gravy()), 4),

@@ -1,9 +1,9 @@
-import subprocess
 import sys
 
 import pytest
 
-from mimir.output import properties
+from mimir.output import export, properties
+from tests import toys
 
 
 def test_known_peptides() -> None:
@@ -22,12 +22,11 @@ def test_known_peptides() -> None:
     assert properties.of_all(["ACDX", "KKKK"]) == [lysines]
 
 
-def test_what_trains_does_without_biopython() -> None:
+def test_what_trains_does_without_biopython(monkeypatch: pytest.MonkeyPatch) -> None:
     """A rented machine has what it needs to train, and no more."""
-    check = (
-        "import sys\n"
-        "import mimir.worker.attempt, mimir.output.export, mimir.checks.preflight_checks\n"
-        "import mimir.output.model_file, mimir.notebook.cells, mimir.commands\n"
-        "assert 'Bio' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", check], check=True)
+    monkeypatch.setitem(sys.modules, "Bio.SeqUtils.ProtParam", None)
+    data, engine = toys.peptides(), toys.engine()
+    with pytest.raises(ImportError):
+        properties.of("KKKK")
+    assert export.quality(engine, data)["samples_kl"] > 0
+    assert len(export.draw_told(engine, data, 2)) == 3
