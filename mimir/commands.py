@@ -161,6 +161,6 @@ TREE: cli.Tree = {
     "score": output.score,
     "evaluate": output.evaluate,
     "preflight": preflight,
-    "data": {"build": data.build, "verify": data.verify, "pack": data.pack},
+    "data": {name: getattr(data, name) for name in data.__all__},
 }
 SUMMARY = "Mimir trains a generator of short peptides, and loses nothing when the machine dies."

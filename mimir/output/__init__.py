@@ -2,6 +2,7 @@
 
 commands      sample, score, evaluate
 given         what their options name: model, data, condition
+told          targets as those options name them, and what a model is told of each
 condition     what a model is told of a peptide
 sampling      draws peptides from a model
 score         NELBO of given peptides under conditions, with standard errors
@@ -13,13 +14,14 @@ likeness      how like real peptides a set is: composition, words, near copies (
 properties    charge, hydropathy and such, by Biopython (no torch)
 quality       of samples, and the real peptides to compare them with (no torch)
 vocabulary    what the numbers in the weights mean (no torch)
+target_table  what a pulled model knows of targets beside its weights (no torch)
 export        leaves weights and samples at the end of a run
 model_object  the object that export leaves, and its checks (no torch)
 folder        makes the files of a finished run from it, for `launch pull` (no torch)
 model_file    reads a model back, from a run or from a folder
 evaluation    held-out figures of a finished model
 target_gain   what its target is worth to it, with intervals
-sample_tables figures of samples beside real and random peptides (no torch)
+sample_tables  figures of samples beside real and random peptides (no torch)
 histogram     two distributions as a small picture (no torch)
 report        the HTML report (no torch)
 plot          the loss curve as a picture (no torch)

@@ -10,7 +10,7 @@ from mimir.atomic_file import STDOUT, OutFile, path_of
 from mimir.console import bar
 from mimir.errors import BadInput
 from mimir.output import sheet
-from mimir.output.peptide_file import read_peptides, read_targets
+from mimir.output.peptide_file import read_peptides
 from mimir.text import alternatives
 
 MOST_PEPTIDES = 10_000_000  # of one command: they are held in memory, some hundred bytes each
@@ -22,6 +22,9 @@ def sample(
     model: str = "",
     n: int = 10,
     target: str = "",
+    target_sequence: str = "",
+    targets: str = "",
+    target_features: str = "",
     label: str = "",
     lengths: str = "data",
     min_length: int = 4,
@@ -51,9 +54,14 @@ def sample(
     Args:
         run: name of a run; unfinished ones are sampled from their newest checkpoint.
         model: instead of a run, a folder that `launch pull` made.
-        n: how many peptides.
+        n: how many peptides; of several targets for each.
         target: a target protein of the training data, as its UniProt accession; one without
-            training pairs counts as none, and only interacting peptides have one.
+            training pairs is told by similar targets, and only interacting peptides have one.
+        target_sequence: instead, the sequence of any protein, told by similar targets.
+        targets: instead, a file of targets: FASTA (those that the model knows by name are taken by
+            their name), or accessions: one a line, or CSV with a column `target`.
+        target_features: of a model that was trained with such a table: one with the targets that it
+            does not know, a tensor float32 for each accession (safetensors).
         label: interacting, background or any (default: interacting).
         lengths: data (as the target's training pairs, smoothed by five pairs as all pairs are; as
             all pairs without a target) or uniform.
@@ -79,13 +87,14 @@ def sample(
     Example:
         python -m mimir sample --run demo -n 10 --target P31947 --min-length 8 --max-length 12
     """
-    from mimir.output import given, samples
+    from mimir.output import given, samples, told
     from mimir.output.condition import labelled
     from mimir.output.quality import known_in
     from mimir.output.sampling import Draw, stream
     from mimir.output.score import Scorer
 
-    condition = labelled(label, target)
+    options = told.Options(target, target_sequence, targets, target_features)
+    condition = labelled(label, options.any)
     label = label or "interacting"
     for name, word, words in (("format", format, samples.FORMATS),
                               ("lengths", lengths, ("data", "uniform"))):  # fmt: skip
@@ -99,43 +108,48 @@ def sample(
     if novel and model and not data:
         raise BadInput("--novel with --model needs the training data: give --data FILE")
     inputs = [("--exclude", path_of(exclude, "--exclude"))] if exclude else []
-    target_file = OutFile(out or STDOUT, [*inputs, *given.read_by(run, model, store)])
+    read = [*inputs, *options.files, *given.read_by(run, model, store)]
+    target_file = OutFile(out or STDOUT, read)
     draw = Draw(
         condition, order=order, temperature=temperature, guidance=guidance,
         min_length=min_length, max_length=max_length, pattern=pattern, seed=seed,
     )  # fmt: skip
     excluded = frozenset(each.value for _, path in inputs for each in read_peptides(path))
     opened = given.open_model(run, model, store)
-    conditions = [given.condition_of(opened, label, target)]
+    asked = told.conditions(opened, label, options)
     peptides = given.peptides_of(run, data, store, opened) if run or data else None
     known = known_in(peptides) if novel and peptides else None
     wanted = samples.Wanted(unique, known, excluded)
     batches = []
-    with bar("sample", n * len(conditions), "peptide") as advance:
-        for condition in conditions:
+    with bar("sample", n * len(asked), "peptide") as advance:
+        for _, condition in asked:
             weights = opened.vocabulary.lengths.weights(condition.label, condition.target)
             histogram = weights if lengths == "data" else [1] * len(weights)
             drawn = stream(opened.model, replace(draw, condition=condition), histogram)
             batches.append(samples.choose(drawn, n, wanted, advance))
-    if short := n * len(conditions) - sum(map(len, batches)):
-        print(f"note: {short} of the {n * len(conditions)} peptides are not there that are wanted "
+    if short := n * len(asked) - sum(map(len, batches)):
+        print(f"note: {short} of the {n * len(asked)} peptides are not there that are wanted "
               "so; ask for fewer, or for other lengths", file=sys.stderr)  # fmt: skip
     pairs = given.training_pairs(peptides) if peptides else None
     sha256 = given.digest(opened.model)
-    options = {
+    settings = {
         "label": label, "lengths": lengths, "min_length": min_length, "max_length": max_length,
         "order": order, "temperature": temperature, "guidance": guidance, "pattern": pattern,
         "seed": seed,
     }  # fmt: skip
     found = []
-    passes = Scorer.passes(conditions[:1]) * sum(map(len, batches)) if repeats else 0
-    with bar("score", passes, "peptide") as advance:
-        for condition, chosen in zip(conditions, batches, strict=True):
+    passes = sum(
+        Scorer.passes([condition]) * len(chosen)
+        for (_, condition), chosen in zip(asked, batches, strict=True)
+    )
+    with bar("score", passes if repeats else 0, "peptide") as advance:
+        for (_, condition), chosen in zip(asked, batches, strict=True):
             sequences = [sequence for _, sequence in chosen]
             scores = None
             if repeats and chosen:
                 scores = Scorer(opened.model, sequences, repeats, advance).scores(condition)
-            header = samples.Header(opened.source, sha256, {"target": condition.name, **options})
+            named = options.settings(condition.name, opened.vocabulary.targets)
+            header = samples.Header(opened.source, sha256, condition.name, {**named, **settings})
             name = f"{run or Path(model).name}_{header.id}"
             rows = samples.rows_of(chosen, name, condition, label, scores, pairs, rank)
             found.append(samples.Batch(header, rows))
@@ -151,7 +165,9 @@ def score(
     run: str = "",
     model: str = "",
     target: str = "",
+    target_sequence: str = "",
     targets: str = "",
+    target_features: str = "",
     label: str = "",
     repeats: int = 12,
     json: bool = False,
@@ -171,8 +187,13 @@ def score(
         peptides: a file of peptides: one a line, FASTA, or CSV with a column `sequence`.
         run: name of a run; unfinished ones are taken from their newest checkpoint.
         model: instead of a run, a folder that `launch pull` made.
-        target: a target protein of the training data, as its UniProt accession.
-        targets: instead of one, a file of accessions: one a line, or CSV with a column `target`.
+        target: a target protein of the training data, as its UniProt accession; one without
+            training pairs is told by similar targets.
+        target_sequence: instead, the sequence of any protein, told by similar targets.
+        targets: instead of one, a file: FASTA (those that the model knows by name are taken by
+            their name), or accessions: one a line, or CSV with a column `target`.
+        target_features: of a model that was trained with such a table: one with the targets that it
+            does not know, a tensor float32 for each accession (safetensors).
         label: interacting, background or any (default: interacting).
         repeats: masks for each peptide and condition; more of them make smaller errors.
         json: print JSON.
@@ -183,7 +204,7 @@ def score(
     Example:
         python -m mimir score --run demo --peptides peptides.csv --target P31947
     """
-    from mimir.output import given
+    from mimir.output import given, told
     from mimir.output.score import Scorer
     from mimir.output.score_sheet import SHOWN, rows_of
 
@@ -192,16 +213,13 @@ def score(
         raise BadInput("give the peptides to score: --peptides FILE")
     if json and csv:
         raise BadInput("give either --json or --csv")
-    if target and targets:
-        raise BadInput("give either --target or --targets")
-    files = [("--peptides", path_of(peptides, "--peptides"))]
-    if targets:
-        files.append(("--targets", path_of(targets, "--targets")))
+    options = told.Options(target, target_sequence, targets, target_features)
+    files = [("--peptides", path_of(peptides, "--peptides")), *options.files]
     target_file = OutFile(out or STDOUT, [*files, *given.read_by(run, model, store)])
     entries = read_peptides(files[0][1])
-    names = [each.value for each in read_targets(files[1][1])] if targets else [target]
     opened = given.open_model(run, model, store)
-    conditions = [given.condition_of(opened, label, name) for name in names]
+    asked = told.conditions(opened, label, options)
+    names, conditions = [name for name, _ in asked], [condition for _, condition in asked]
     sequences = [each.value for each in entries]
     with bar("score", len(sequences) * Scorer.passes(conditions), "peptide") as advance:
         scorer = Scorer(opened.model, sequences, repeats, advance)

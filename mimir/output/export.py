@@ -15,7 +15,7 @@ from mimir.data.pack import Peptides
 from mimir.errors import Corrupt
 from mimir.model.denoiser import Denoiser
 from mimir.output import model_object, vocabulary
-from mimir.output.condition import Condition
+from mimir.output.condition import Condition, of_target
 from mimir.output.quality import Reference, best_covered
 from mimir.output.sampling import Draw, sample
 from mimir.runs.commit import Attempt
@@ -60,8 +60,9 @@ def draw_some(engine: Engine, peptides: Peptides, count: int) -> list[str]:
 
 def draw_told(engine: Engine, peptides: Peptides, count: int) -> dict[str, list[str]]:
     """So many peptides for each of the best-covered targets, by its name."""
+    composition = None if engine.data.composition is None else peptides.composition
     return {
-        name: _drawn(engine, peptides, Condition(1, target, name), count)
+        name: _drawn(engine, peptides, of_target(target, name, composition), count)
         for target in best_covered(peptides)
         for name in (peptides.vocabulary[target],)
     }

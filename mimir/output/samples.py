@@ -54,10 +54,11 @@ def choose(
 
 @dataclass(frozen=True)
 class Header:
-    """What reproduces samples: source and sha256 (hex) of the weights, and all options."""
+    """What reproduces samples: source and sha256 (hex) of the weights, the target, all options."""
 
     source: str
     model_sha256: str
+    target: str
     options: Mapping[str, object]
 
     @property
@@ -71,8 +72,9 @@ class Header:
 
     @property
     def id(self) -> str:
-        """8 hex digits of model and settings: other ones give other ids."""
-        return hashlib.sha256(f"{self.model_sha256} {self.settings}".encode()).hexdigest()[:8]
+        """8 hex digits of model, target and settings: other ones give other ids."""
+        named = f"{self.model_sha256} {self.target} {self.settings}"
+        return hashlib.sha256(named.encode()).hexdigest()[:8]
 
 
 def rows_of(

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from mimir.config import Objective
 from mimir.data.pack import Peptides
 from mimir.runs import figures
 from mimir.training.engine import Engine
@@ -38,11 +39,14 @@ class Validation:
 
     Args:
         rows: at most this many background peptides, and as many pairs.
+        objective: how the engine tells targets.
     """
 
-    def __init__(self, peptides: Peptides, device: torch.device, rows: int) -> None:
-        self.held = HeldOut.of(peptides, device, rows)
-        self.selection = Selection.of(peptides, device, rows)
+    def __init__(
+        self, peptides: Peptides, device: torch.device, rows: int, objective: Objective
+    ) -> None:
+        self.held = HeldOut.of(peptides, device, rows, objective)
+        self.selection = Selection.of(peptides, device, rows, objective)
         self.baselines = peptides.baselines
 
     def measure(self, engine: Engine, poll: Callable[[], None]) -> dict[str, Any]:
@@ -82,4 +86,4 @@ class Validation:
             mark = self.baselines.of(figure)
             if mark and figure.beside:
                 parts.append(figure.beside.format(**asdict(mark)))
-        return " ".join(parts)
+        return "; ".join([" ".join(parts), *self.baselines.unreached(values)])
