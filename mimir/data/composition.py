@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from mimir.data import likeness
 from mimir.data.alphabet import N_LETTERS
+from mimir.data.keys import gather
 from mimir.data.likeness import Described
 
 OWN = 60.0
@@ -29,6 +30,9 @@ SIMILAR = 300.0
 """Letters that all pairs count as, beside those of similar targets."""
 ALPHA = 1.0
 """Added to each letter's count in the composition of all training pairs."""
+
+MOST_WEIGHTS = 1 << 24
+"""Of one target for another, that are in memory at once: 128 MB. All of 4,096 targets."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +53,8 @@ class Composition:
         """From counts of the training pairs, int64 [V, 25], and what is known of the targets."""
         total = own.sum(axis=0) + ALPHA
         prior = total / total.sum()
-        weights = likeness.weights(described, described, _usable(own, described), same=True)
-        return Composition(own, _borrowed(weights, own, prior), prior, described)
+        borrowed = _borrowed(described, described, own, prior, same=True)
+        return Composition(own, borrowed, prior, described)
 
     def bias(self) -> NDArray[np.float64]:
         """log p(letter | target) - log p0 of all V targets with their own counts: [V, 25]."""
@@ -58,9 +62,7 @@ class Composition:
 
     def of_new(self, described: Described) -> NDArray[np.float64]:
         """The same for T other targets, from what is similar to them: float64 [T, 25]."""
-        usable = _usable(self.own, self.described)
-        weights = likeness.weights(described, self.described, usable, same=False)
-        borrowed = _borrowed(weights, self.own, self.prior)
+        borrowed = _borrowed(described, self.described, self.own, self.prior, same=False)
         return log_ratio(np.zeros_like(borrowed), borrowed, self.prior)
 
 
@@ -85,24 +87,23 @@ def letters_of(
         rows: which peptides count, int64 [n].
         targets: of all peptides.
     """
-    lengths = np.diff(offsets)
-    chosen = np.zeros(len(lengths), dtype=bool)
-    chosen[rows] = True
-    of = np.repeat(np.where(chosen, targets, -1), lengths).astype(np.int64)
-    cells = of[of >= 0] * N_LETTERS + tokens[of >= 0]
+    letters, new = gather(tokens, offsets, rows)
+    cells = np.repeat(targets[rows].astype(np.int64), np.diff(new)) * N_LETTERS + letters
     return np.bincount(cells, minlength=count * N_LETTERS).reshape(count, N_LETTERS)
 
 
-def _usable(own: NDArray[np.int64], described: Described) -> NDArray[np.bool_]:
-    """Which targets can be borrowed from."""
-    usable: NDArray[np.bool_] = (own.sum(axis=1) > 0) & described.known
-    return usable
-
-
 def _borrowed(
-    weights: NDArray[np.float64], own: NDArray[np.int64], prior: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    counts = weights @ own.astype(np.float64)
+    to: Described, trained: Described, own: NDArray[np.int64], prior: NDArray[np.float64],
+    same: bool,
+) -> NDArray[np.float64]:  # fmt: skip
+    """q / p0 of T targets, `same` as the V trained ones or others: float64 [T, 25]."""
+    usable = (own.sum(axis=1) > 0) & trained.known
+    counts = np.zeros((len(to), N_LETTERS))
+    size = max(1, MOST_WEIGHTS // max(1, len(trained)))
+    for begin in range(0, len(to), size) if usable.any() else ():
+        part = to.part(begin, min(begin + size, len(to)))
+        weights = likeness.weights(part, trained, usable, begin if same else None)
+        counts[begin : begin + size] = weights @ own.astype(np.float64)
     ratios: NDArray[np.float64] = (counts / prior + SIMILAR) / (
         counts.sum(axis=1, keepdims=True) + SIMILAR
     )

@@ -60,6 +60,12 @@ class Described:
             return np.ones(len(self), dtype=bool)
         return np.asarray(np.diff(self.offsets) >= WORD)
 
+    def part(self, begin: int, end: int) -> "Described":
+        """Targets begin … end - 1."""
+        offsets = self.offsets[begin : end + 1]
+        tokens = self.tokens[offsets[0] : offsets[-1]]
+        return Described(tokens, offsets - offsets[0], self.features[begin:end])
+
     def sequence(self, index: int) -> str:
         """A target's sequence; "" if there is none."""
         own = self.tokens[self.offsets[index] : self.offsets[index + 1]]
@@ -91,7 +97,7 @@ class Described:
 
 
 def weights(
-    to: Described, trained: Described, usable: NDArray[np.bool_], same: bool
+    to: Described, trained: Described, usable: NDArray[np.bool_], first: int | None
 ) -> NDArray[np.float64]:
     """How much each of T targets takes of each of V trained ones: float64 [T, V], 0 … 1.
 
@@ -99,13 +105,14 @@ def weights(
         to: T targets.
         trained: V targets.
         usable: bool [V]; the others weigh nothing.
-        same: `to` are the trained targets themselves, in order: none takes from itself.
+        first: `to` are trained targets themselves, from this one on: none takes from itself. None:
+            they are others.
     """
     by = _by_features if trained.width else _by_words
     found = by(to, trained, usable)
     found[:, ~usable] = 0.0
-    if same:
-        np.fill_diagonal(found, 0.0)
+    if first is not None:
+        np.fill_diagonal(found[:, first:], 0.0)
     return found
 
 
@@ -125,7 +132,9 @@ def _by_words(to: Described, trained: Described, usable: NDArray[np.bool_]) -> N
         holders = owner[np.repeat(begin[first:last], each) + within]
         shared = np.bincount(holders, minlength=len(trained))
         found[i] = shared / np.maximum(1, own_size + (last - first) - shared)
-    return np.minimum(1.0, STEEP * found**2)
+    found *= found  # in place, because this may be large
+    found *= STEEP
+    return np.minimum(1.0, found, out=found)
 
 
 def _words(described: Described) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:

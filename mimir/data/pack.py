@@ -110,6 +110,7 @@ def pack(
                 f"{csv_path} has {len(table.vocabulary)} targets; at most {_MAX_TARGETS} fit"
             )
         digest = files.sha256(data)
+        del data  # what follows takes as much again
 
         at.stage("grouping rows")
         groups = sidecar.read(csv_path, digest, len(table))
@@ -199,10 +200,7 @@ def groups_of(table: Table) -> NDArray[np.int32]:
     """Groups of the background by their letters, int32 [N]; 0 for pairs, which have none."""
     groups = np.zeros(len(table), dtype=np.int32)
     background = np.flatnonzero(table.labels == 0)
-    if len(background):
-        letters = np.repeat(table.labels == 0, table.lengths)
-        offsets = np.concatenate([[0], np.cumsum(table.lengths[background])]).astype(np.int64)
-        groups[background] = renumbered(window_groups(table.tokens[letters], offsets))
+    groups[background] = renumbered(window_groups(table.tokens, table.offsets, background))
     return groups
 
 

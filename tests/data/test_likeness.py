@@ -39,8 +39,8 @@ def test_weights_are_those_of_the_definition() -> None:
     new = [whole[:150], protein(4, 90), "", "AAAAA"]
     usable = np.array([True, True, False, True, True, True, True])
     known = described(*texts)
-    own = weights(known, known, usable, same=True)
-    others = weights(described(*new), known, usable, same=False)
+    own = weights(known, known, usable, first=0)
+    others = weights(described(*new), known, usable, first=None)
     for i, one in enumerate(texts):
         for j, other in enumerate(texts):
             expected = slow(one, other) if usable[j] and i != j else 0.0
@@ -57,7 +57,7 @@ def test_features_go_before_sequences() -> None:
     table = [[1.0, 0.0], [-1.0, 0.0], [1.0, 1.0], [-1.0, -1.0], [5.0, 0.0]]
     known = described(*["AAAAA"] * 5, features=table)
     usable = np.array([True] * 4 + [False])
-    found = weights(known, known, usable, same=True)
+    found = weights(known, known, usable, first=0)
     near = (2 * np.sqrt(0.5) - 1) ** 2
     assert found[0] == pytest.approx([0, 0, near, 0, 0])
     assert found[4] == pytest.approx([1, 0, near, 0, 0])
