@@ -13,8 +13,8 @@ from mimir.errors import Corrupt, NotFound
 from mimir.runs import notes
 from mimir.runs.execution import Execution
 from mimir.runs.head import Head
-from mimir.runs.notes import newest_order, refused_before
-from mimir.runs.parts import read_metrics, read_parts
+from mimir.runs.orders import newest_order, refused_before
+from mimir.runs.parts import read_all, read_metrics
 from mimir.runs.record import RunRecord
 from mimir.runs.status import final_head
 from mimir.runs.store import Store, Stored
@@ -170,7 +170,7 @@ def _log(store: Store, head: Head) -> tuple[str, bool]:
     silent = refused_before(store, head.run, newest) if newest > 1 else frozenset()
     for attempt in (n for n in range(1, newest + 1) if n not in silent):
         pieces.append(f"=== attempt {attempt}\n")
-        for _, text in read_parts(store, head.run, attempt, "log"):
+        for _, text in read_all(store, head.run, attempt, "log"):
             pieces.append(visible(text[:left]))
             left -= len(text)
             if left < 0:

@@ -18,7 +18,7 @@ from mimir.config import MOST, Config, load_preset
 from mimir.console import bar
 from mimir.data import sample_path
 from mimir.errors import BadInput, RunExists
-from mimir.runs import layout
+from mimir.runs import layout, newest
 from mimir.runs.probe import probe
 from mimir.runs.record import RunRecord, create_run, read_run
 from mimir.runs.store import Store
@@ -149,7 +149,10 @@ def enter(store: Store, name: str, job: Job, code: Path | None = None) -> RunRec
     )
     size = sum(path.stat().st_size for path in (job.data, code) if path)
     with bar("upload", size, "B") as advance:
-        return create_run(store, record, job.data, code, advance)
+        made = create_run(store, record, job.data, code, advance)
+    if found is None:
+        newest.add(store, newest.NewRun(name, made.preset, made.created))
+    return made
 
 
 def _differences(known: Config, wanted: Config) -> str:

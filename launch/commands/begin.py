@@ -216,10 +216,10 @@ class Start:
 
     def _may_have_machine(self, known: "Status") -> bool:
         """Whether there is an order of this command's that is not known to have been refused."""
-        from mimir.runs import notes
+        from mimir.runs import notes, orders
 
         try:
-            newest = notes.newest_order(self.store, self.name)
+            newest = orders.newest_order(self.store, self.name)
             return newest > known.attempt and not notes.read_gone(self.store, self.name, newest)
         except MimirError:
             return True

@@ -29,7 +29,8 @@ def stop(name: str, *, wait: bool = True, store: str = "", json: bool = False) -
     """
     from launch.ui.runs import command, verdict
     from launch.ui.terminal import Waiting, say
-    from mimir.runs.notes import StopRequest, request_stop
+    from mimir.runs.notes import StopRequest
+    from mimir.runs.orders import request_stop
     from mimir.runs.record import read_run
     from mimir.runs.status import derive, head_or_remembered
     from mimir.runs.store import open_store

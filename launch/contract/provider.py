@@ -29,6 +29,9 @@ class Caps:
     one after the other unless the user allows more, 0 for any number. runs_installed_code: its
     workers run the Mimir that is installed here, not the code that the run was submitted with.
     service_ends: at what the service itself ends or stops a machine, "" for nothing.
+    turns_off: a machine that shuts down is ended, and its timer shuts it down some minutes after
+    the deadline, whatever became of its container. service_deadline: what the service itself does
+    to a machine some minutes after the deadline, "" for nothing.
     cards: its machine is this computer, of whose GPUs an attempt may be given one.
     hosts: who runs its machines, by Hosts.kind; "" for kinds that change nothing there.
     rates_hosts: it tells how reliable its hosts are and how fast their lines.
@@ -42,6 +45,8 @@ class Caps:
     max_sessions: int = 0
     runs_installed_code: bool = False
     service_ends: str = ""
+    turns_off: bool = False
+    service_deadline: str = ""
     hosts: Mapping[str, str] = field(default_factory=dict)
     rates_hosts: bool = False
     cards: bool = False

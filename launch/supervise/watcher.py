@@ -31,7 +31,7 @@ from mimir.errors import (
     StoreUnfit,
     sentence,
 )
-from mimir.runs import notes
+from mimir.runs import notes, orders
 from mimir.runs.begin import end_attempt
 from mimir.runs.head import ENDED
 from mimir.runs.notes import Gone
@@ -96,7 +96,7 @@ class Watcher:
         one that was interrupted on one's own computer may have been given up on purpose."""
         try:
             kept = kept_plan.governing(self._store.url, run)
-            newest = notes.newest_order(self._store, run)
+            newest = orders.newest_order(self._store, run)
             plan = kept.plan if kept else newest_plan(self._store, run, newest)
             caps = [self._provider(name).caps for name in plan.providers] if plan else []
         except Exception:  # noqa: BLE001 - it cannot be read: its round says why

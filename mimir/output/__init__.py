@@ -2,6 +2,7 @@
 
 commands      sample, score, evaluate
 given         what their options name: model, data, condition
+told          targets as those options name them, and what a model is told of each
 condition     what a model is told of a peptide
 sampling      draws peptides from a model
 score         NELBO of given peptides under conditions, with standard errors
@@ -10,6 +11,7 @@ peptide_file  reads peptides, or names of targets, that a person gives (no torch
 sheet         rows as CSV or as a table (no torch)
 quality       are samples valid, distinct and new? (no torch)
 vocabulary    what the numbers in the weights mean (no torch)
+target_table  what a pulled model knows of targets beside its weights (no torch)
 export        leaves weights and samples at the end of a run
 model_object  the object that export leaves, and its checks (no torch)
 folder        makes the files of a finished run from it, for `launch pull` (no torch)

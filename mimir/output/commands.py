@@ -22,6 +22,9 @@ def sample(
     model: str = "",
     n: int = 10,
     target: str = "",
+    target_sequence: str = "",
+    targets: str = "",
+    target_features: str = "",
     label: str = "",
     min_length: int = 4,
     max_length: int = 20,
@@ -39,9 +42,14 @@ def sample(
     Args:
         run: name of a run; unfinished ones are sampled from their newest checkpoint.
         model: instead of a run, a folder that `launch pull` made.
-        n: how many peptides.
+        n: how many peptides; of several targets for each.
         target: a target protein of the training data, as its UniProt accession; one without
-            training pairs counts as none, and only interacting peptides have one.
+            training pairs is told by similar targets, and only interacting peptides have one.
+        target_sequence: instead, the sequence of any protein, told by similar targets.
+        targets: instead, a file of targets: FASTA (those that the model knows by name are taken by
+            their name), or accessions: one a line, or CSV with a column `target`.
+        target_features: of a model that was trained with such a table: one with the targets that it
+            does not know, a tensor float32 for each accession (safetensors).
         label: interacting, background or any (default: interacting).
         min_length: fewest residues.
         max_length: most residues.
@@ -57,48 +65,55 @@ def sample(
     Example:
         python -m mimir sample --run demo -n 10 --target P31947 --min-length 8 --max-length 12
     """
-    from mimir.output import given
+    from mimir.output import given, told
     from mimir.output.condition import labelled
     from mimir.output.sampling import Draw
     from mimir.output.sampling import sample as draw_peptides
 
-    condition = labelled(label, target)
+    options = told.Options(target, target_sequence, targets, target_features)
+    condition = labelled(label, options.any)
     label = label or "interacting"
     if format not in ("fasta", "csv", "json"):
         raise BadInput(f"format is {format!r}, but must be fasta, csv or json")
     cli.check_count("n", n, 1, MOST_PEPTIDES)
-    target_file = OutFile(out or STDOUT, given.read_by(run, model, store))
+    target_file = OutFile(out or STDOUT, [*options.files, *given.read_by(run, model, store)])
     draw = Draw(
         condition=condition, order=order, temperature=temperature, guidance=guidance,
         min_length=min_length, max_length=max_length, pattern=pattern, seed=seed,
     )  # fmt: skip
     opened = given.open_model(run, model, store)
-    condition = given.condition_of(opened, label, target)
+    conditions = [condition for _, condition in told.conditions(opened, label, options)]
     lengths = opened.vocabulary.lengths
     histogram = lengths.interacting if label != "background" else lengths.background
     if not any(histogram):
         histogram = lengths.background
-    draw = replace(draw, condition=condition)
-    with bar("sample", n, "peptide") as advance:
-        peptides = draw_peptides(opened.model, n, draw, histogram, advance)
-    text = _peptides(peptides, format, run or Path(model).name, condition.name, label)
+    peptides: list[tuple[str, str]] = []
+    with bar("sample", n * len(conditions), "peptide") as advance:
+        for condition in conditions:
+            draw = replace(draw, condition=condition)
+            drawn = draw_peptides(opened.model, n, draw, histogram, advance)
+            peptides += [(sequence, condition.name) for sequence in drawn]
+    text = _peptides(peptides, format, run or Path(model).name, label)
     target_file.write(text.encode())
     if out:
         print(f"{len(peptides)} peptides in {out} ({opened.source})", file=sys.stderr)
 
 
-def _peptides(peptides: list[str], format: str, name: str, target: str, label: str) -> str:
+def _peptides(peptides: list[tuple[str, str]], format: str, name: str, label: str) -> str:
+    """Peptides and their targets' names as a file's text."""
     if format == "json":
-        rows = [{"sequence": s, "target": target or None, "label": label} for s in peptides]
+        rows = [{"sequence": s, "target": t or None, "label": label} for s, t in peptides]
         return json_text.dumps(rows, indent=2) + "\n"
     if format == "csv":
         sheet = io.StringIO()
         writer = csv.writer(sheet, lineterminator="\n")
         writer.writerow(["sequence", "target", "label"])
-        writer.writerows([s, target, label] for s in peptides)
+        writer.writerows([s, t, label] for s, t in peptides)
         return sheet.getvalue()
-    about = f" target={target}" if target else ""
-    return "".join(f">{name}_{i + 1}{about} label={label}\n{s}\n" for i, s in enumerate(peptides))
+    return "".join(
+        f">{name}_{i + 1}{f' target={t}' if t else ''} label={label}\n{s}\n"
+        for i, (s, t) in enumerate(peptides)
+    )
 
 
 def score(
@@ -107,7 +122,9 @@ def score(
     run: str = "",
     model: str = "",
     target: str = "",
+    target_sequence: str = "",
     targets: str = "",
+    target_features: str = "",
     label: str = "",
     repeats: int = 12,
     json: bool = False,
@@ -127,8 +144,13 @@ def score(
         peptides: a file of peptides: one a line, FASTA, or CSV with a column `sequence`.
         run: name of a run; unfinished ones are taken from their newest checkpoint.
         model: instead of a run, a folder that `launch pull` made.
-        target: a target protein of the training data, as its UniProt accession.
-        targets: instead of one, a file of accessions: one a line, or CSV with a column `target`.
+        target: a target protein of the training data, as its UniProt accession; one without
+            training pairs is told by similar targets.
+        target_sequence: instead, the sequence of any protein, told by similar targets.
+        targets: instead of one, a file: FASTA (those that the model knows by name are taken by
+            their name), or accessions: one a line, or CSV with a column `target`.
+        target_features: of a model that was trained with such a table: one with the targets that it
+            does not know, a tensor float32 for each accession (safetensors).
         label: interacting, background or any (default: interacting).
         repeats: masks for each peptide and condition; more of them make smaller errors.
         json: print JSON.
@@ -139,8 +161,8 @@ def score(
     Example:
         python -m mimir score --run demo --peptides peptides.csv --target P31947
     """
-    from mimir.output import given
-    from mimir.output.peptide_file import read_peptides, read_targets
+    from mimir.output import given, told
+    from mimir.output.peptide_file import read_peptides
     from mimir.output.score import Scorer
     from mimir.output.score_sheet import SHOWN, rows_of
 
@@ -149,16 +171,13 @@ def score(
         raise BadInput("give the peptides to score: --peptides FILE")
     if json and csv:
         raise BadInput("give either --json or --csv")
-    if target and targets:
-        raise BadInput("give either --target or --targets")
-    files = [("--peptides", path_of(peptides, "--peptides"))]
-    if targets:
-        files.append(("--targets", path_of(targets, "--targets")))
+    options = told.Options(target, target_sequence, targets, target_features)
+    files = [("--peptides", path_of(peptides, "--peptides")), *options.files]
     target_file = OutFile(out or STDOUT, [*files, *given.read_by(run, model, store)])
     entries = read_peptides(files[0][1])
-    names = [each.value for each in read_targets(files[1][1])] if targets else [target]
     opened = given.open_model(run, model, store)
-    conditions = [given.condition_of(opened, label, name) for name in names]
+    asked = told.conditions(opened, label, options)
+    names, conditions = [name for name, _ in asked], [condition for _, condition in asked]
     sequences = [each.value for each in entries]
     with bar("score", len(sequences) * Scorer.passes(conditions), "peptide") as advance:
         scorer = Scorer(opened.model, sequences, repeats, advance)

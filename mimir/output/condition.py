@@ -18,11 +18,16 @@ LABELS = {"background": 0, "interacting": 1, "any": NO_LABEL}
 
 @dataclass(frozen=True)
 class Condition:
-    """label: one of `LABELS`. target: index of a trained target, or None. name: of the target."""
+    """label: one of `LABELS`. target: index of a trained target, or None. name: of the target.
+
+    bias: what is added to the logits of the 25 letters, which tells how the target's and similar
+    targets' peptides are made (`mimir.data.composition`); () for nothing.
+    """
 
     label: int = LABELS["interacting"]
     target: int | None = None
     name: str = ""
+    bias: tuple[float, ...] = ()
 
     def rows(self, model: Denoiser, count: int) -> tuple[Tensor, Tensor]:
         """Labels and targets of so many peptides, int64 [count] each, for `Denoiser.condition`."""
@@ -33,10 +38,21 @@ class Condition:
             torch.full((count,), target, device=device),
         )
 
+    def shift(self, model: Denoiser, count: int) -> Tensor | None:
+        """The bias of so many peptides, float32 [count, V]; None without."""
+        if not self.bias:
+            return None
+        return torch.tensor(self.bias, device=model.letter.device).expand(count, -1)
+
+    @property
+    def told(self) -> bool:
+        """Whether anything is told of a target."""
+        return self.target is not None or bool(self.bias)
+
     @property
     def untold(self) -> "Condition":
         """The same label without a target."""
-        return replace(self, target=None, name="")
+        return replace(self, target=None, name="", bias=())
 
 
 BACKGROUND = Condition(LABELS["background"])

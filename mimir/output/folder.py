@@ -3,6 +3,7 @@
 model.safetensors   EMA weights, float32
 config.json         the run's configuration
 vocabulary.json     letters, mask, labels, targets, lengths of the training peptides
+targets.safetensors the targets' sequences and the letters of their pairs (`target_table`)
 samples.fasta       some peptides
 loss.png            the curve
 report.html         all of it at a glance, in one file
@@ -20,7 +21,7 @@ from typing import Any
 from mimir import __version__
 from mimir.config import Config
 from mimir.data.pack import Peptides
-from mimir.output import events, model_object, plot, report, vocabulary
+from mimir.output import events, model_object, plot, report, target_table, vocabulary
 from mimir.output.quality import Quality, known_in
 from mimir.runs.execution import Execution
 from mimir.runs.head import Head
@@ -62,6 +63,7 @@ def files_of(record: RunRecord, head: Head, left: Left, peptides: Peptides) -> d
         "config.json": _json({"format": FORMAT, "mimir": __version__, "run": record.name,
                               "step": head.step, **config.as_dict()}),
         "vocabulary.json": _json(vocabulary.of(peptides).as_json()),
+        target_table.FILE: target_table.encode(peptides),
         "samples.fasta": "".join(
             f">{record.name}_{n}\n{sample}\n" for n, sample in enumerate(samples, 1)
         ).encode(),

@@ -11,7 +11,6 @@ from mimir.data.pack import load
 from mimir.data.peptides import Peptides, of_run
 from mimir.errors import BadInput
 from mimir.model.denoiser import Denoiser
-from mimir.output.condition import Condition, labelled
 from mimir.output.model_file import Opened, from_folder, from_run
 from mimir.runs.record import read_run
 from mimir.runs.store import open_store
@@ -52,25 +51,6 @@ def peptides_of(run: str, data: str, store: str, opened: Opened) -> Peptides:
     if peptides.vocabulary != opened.vocabulary.targets:
         raise BadInput("the data set's targets are not those that the model was trained with")
     return peptides
-
-
-def condition_of(opened: Opened, label: str, target: str) -> Condition:
-    """The condition of --label and --target; untrained targets become none, with a note.
-
-    Raises BadInput for an unknown label or target, or for both where they exclude each other.
-    """
-    condition = labelled(label, target)
-    if not target:
-        return condition
-    index = opened.trained_target(target)
-    if index is None:
-        print(
-            f"note: the model was trained on no pair of {target}: to it this is the same as no "
-            "target",
-            file=sys.stderr,
-        )
-        return condition
-    return Condition(condition.label, index, target)
 
 
 def digest(model: Denoiser) -> str:

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from mimir.config import CHECKPOINT_COPIES, Config
 from mimir.data import files
+from mimir.data.composition import Composition
 from mimir.data.peptides import Peptides, of_run
 from mimir.errors import BadInput, Corrupt, NotFound
 from mimir.model.denoiser import Denoiser
-from mimir.output import export, model_object, vocabulary
+from mimir.output import export, model_object, target_table, vocabulary
 from mimir.output.folder import FORMAT as FOLDER_FORMAT
 from mimir.runs import codec, final
 from mimir.runs.head import Head, Kept
@@ -29,6 +30,8 @@ class Opened:
     model: Denoiser
     config: Config
     vocabulary: vocabulary.Vocabulary
+    composition: Composition | None
+    """Of its targets, in the vocabulary's order; None if it was trained without."""
     source: str
     """For people: which state of which run this is."""
     warning: str = ""
@@ -43,7 +46,10 @@ class Opened:
         if name not in known:
             meant = near(name, known)
             hint = f"; near are {', '.join(meant)}" if meant else ""
-            raise BadInput(f"target {name!r} is not among the {len(known)} of this model{hint}")
+            raise BadInput(
+                f"target {name!r} is not among the {len(known)} of this model{hint}; another "
+                "protein can be given by --target-sequence"
+            )
         index = known.index(name)
         return index if self.vocabulary.pairs[index] else None
 
@@ -51,7 +57,7 @@ class Opened:
 def from_folder(folder: Path) -> Opened:
     """A pulled model. Raises BadInput if a file is missing, Corrupt if one is damaged."""
     found = {}
-    for name in (model_object.FILE, "config.json", "vocabulary.json"):
+    for name in (model_object.FILE, "config.json", "vocabulary.json", target_table.FILE):
         path = folder / name
         if not path.is_file():
             raise BadInput(f"{folder} holds no {name}; give the folder that `launch pull` made")
@@ -62,7 +68,16 @@ def from_folder(folder: Path) -> Opened:
     words = vocabulary.decode(found["vocabulary.json"], f"{folder}: vocabulary.json")
     config = Config.from_dict(body)
     model = export.denoiser(found[model_object.FILE], config, words.no_target)
-    return Opened(model, config, words, str(folder))
+    table = target_table.decode(
+        found[target_table.FILE], words.no_target, f"{folder}: {target_table.FILE}"
+    )
+    return Opened(model, config, words, _used(config, table), str(folder))
+
+
+def _used(config: Config, composition: Composition) -> Composition | None:
+    """The composition if the model was trained with it."""
+    told = config.objective.composition == "on" and composition.own.any()
+    return composition if told else None
 
 
 def from_run(store: Store, run: str) -> Opened:
@@ -85,7 +100,8 @@ def from_run(store: Store, run: str) -> Opened:
         model_object.samples_in(content, stored.key)
         words = vocabulary.of(peptides)
         model = export.denoiser(content, config, words.no_target)
-        return Opened(model, config, words, f"run {run}, finished")
+        composition = _used(config, peptides.composition)
+        return Opened(model, config, words, composition, f"run {run}, finished")
     except (Corrupt, NotFound) as error:
         if not head.kept:
             raise
@@ -107,7 +123,8 @@ def _from_checkpoint(store: Store, run: str, head: Head) -> Opened:
     words = vocabulary.of(peptides)
     model = export.denoiser(save(weights), config, words.no_target)
     state = "at its last checkpoint" if head.state == "done" else "unfinished"
-    return Opened(model, config, words, f"run {run}, {state}, at step {kept.step}", warning)
+    composition, source = _used(config, peptides.composition), f"run {run}, {state}, at step"
+    return Opened(model, config, words, composition, f"{source} {kept.step}", warning)
 
 
 def _newest(

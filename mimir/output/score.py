@@ -57,7 +57,7 @@ class Scores:
         With a target what it is worth; with a label alone what is gained over background, or for
         background and unlabelled peptides the likelihood itself.
         """
-        if condition.target is not None:
+        if condition.told:
             return self.over_untold.value
         return -self.nelbo.value if condition.label != 1 else self.over_background.value
 
@@ -95,7 +95,7 @@ class Scorer:
 
     def nelbos(self, condition: Condition) -> Array:
         """One estimate of the NELBO by each mask: float64 [N, repeats], nats."""
-        if condition.target is None:
+        if not condition.told:
             return self._kept(condition)
         return self._measured(condition)
 
@@ -167,6 +167,7 @@ class Masks:
             self.tokens[part].repeat_interleave(repeats, 0).to(device), valid.to(device),
             (rank < count[:, None]).to(device), count.to(device), length.to(device),
             ((count - 1) * model.timesteps // length + 1).to(device), label, target,
+            condition.shift(model, len(length)),
         ))  # fmt: skip
         with torch.no_grad():
             terms = bound(model, batch).to(torch.float64).cpu()

@@ -26,8 +26,10 @@
     owner                         the store's id, which its rented machines bear in their names
     machine                       machine.json: what the attempt runs on, its region and price
     notes, parts                  what a run tells about itself while it runs
+    joined                        the parts of an attempt that is over, as one object
     attempts, status              what the store says of its attempts, and of the run
     listing                       all runs of a store, in few requests each
+    newest                        newest_runs.json: those that were created last
     execution                     how an attempt executes its steps, and why no faster way
     content                       content of any size, in parts
     figures                       the held-out figures: what each is called where it is shown

@@ -11,10 +11,13 @@ The launcher's, written with the user's own rights, which no machine has:
     <run>/launcher/a0001/machine.json            created once
     <run>/launcher/a0001/gone.json               created once: the machine was seen to be no more
     <run>/launcher/a0001/stop.json               created once: a request to stop this attempt
+    <run>/launcher/a0001/log-joined              created once: a copy of the attempt's parts,
+    <run>/launcher/a0001/metrics-joined          when no more of them will come
     <run>/launcher/final.json                    created once: what the run left when it was done
     <run>/launcher/ended.json                    overwritten: a copy of what is known of attempts
                                                  that are over, so that they are read once
     _launcher/failed_hosts.json                  swapped: hosts that failed, of all runs
+    _launcher/newest_runs.json                   swapped: the runs that were created last
     _launcher/owner.json                         created once: the store's id
     _keys/<run>/a0001-<nonce>.json               a machine's keys on their way; no run's name
 
@@ -144,6 +147,10 @@ def failed_hosts_key() -> str:
     return f"{SHARED}/failed_hosts.json"
 
 
+def newest_runs_key() -> str:
+    return f"{SHARED}/newest_runs.json"
+
+
 def stop_key(run: str, attempt: int) -> str:
     return f"{launcher_prefix(run, attempt)}/stop.json"
 
@@ -190,6 +197,10 @@ def handover_key(run: str, attempt: int, nonce: str) -> str:
 
 def final_key(run: str) -> str:
     return f"{launcher_folder(run)}/final.json"
+
+
+def joined_key(run: str, attempt: int, kind: str) -> str:
+    return f"{launcher_prefix(run, attempt)}/{kind}-joined"
 
 
 def ended_key(run: str) -> str:

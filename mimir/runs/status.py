@@ -99,7 +99,7 @@ def read_head(store: Store, run: str) -> Head:
 def head_or_remembered(store: Store, run: str) -> tuple[Head, str]:
     """As read_head, but where HEAD is lost or none, and an attempt was ordered: what the newest
     order remembers of it, and a sentence that says what is wrong ("" for nothing)."""
-    return notes.head_or_remembered(store, run) or (read_head(store, run), "")
+    return orders.head_or_remembered(store, run) or (read_head(store, run), "")
 
 
 def final_head(store: Store, run: str, now: float) -> Head:
@@ -132,9 +132,12 @@ def derive(store: Store, run: str, now: float) -> Status:
         order = notes.read_order(store, run, head.attempt) if written != head else order
     if doubt:
         # Nothing of what it says counts but the checkpoints that it names.
-        head = head.queued_at(notes.newest_order(store, run))
+        head = head.queued_at(orders.newest_order(store, run))
         order = notes.read_order(store, run, head.attempt) if head.attempt else None
-    attempts = read_attempts(store, run, head, order, now)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        stopping = pool.submit(notes.stop_requested, store, run, max(1, head.attempt))
+        signs = pool.submit(_newest_sign, store, run, head)
+        attempts = read_attempts(store, run, head, order, now)
     current = attempts[-1] if attempts else None
     over = (current.exit_code, current.end) if current and current.exit_code is not None else None
     if over and not doubt and head.state not in ENDED:
@@ -143,8 +146,8 @@ def derive(store: Store, run: str, now: float) -> Status:
         if broken or again.attempt != head.attempt:
             return derive(store, run, now)
         head = again
-    stop = notes.stop_requested(store, run, head.attempt) if head.attempt else None
-    whose, sign, unread = _newest_sign(store, run, head)
+    stop = stopping.result() if head.attempt else None
+    whose, sign, unread = signs.result()
     state, reason = state_of(head, over, stopping=stop is not None)
     if doubt:
         state, reason = DISPUTED, doubt

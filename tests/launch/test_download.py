@@ -78,8 +78,8 @@ def test_a_finished_run_is_made_into_files_here(store: Store, attempt: Attempt) 
     created = int(read_run(store, "run").created)
     assert sorted(found.files) == [
         "config.json", "loss.png", "metrics.jsonl", "model.safetensors", "report.html",
-        "run.json", "run.log", "samples.fasta", f"tensorboard/events.out.tfevents.{created}.run",
-        "vocabulary.json",
+        "run.json", "run.log", "samples.fasta", "targets.safetensors",
+        f"tensorboard/events.out.tfevents.{created}.run", "vocabulary.json",
     ]  # fmt: skip
     assert found.files["model.safetensors"] == MODEL
     assert found.files["samples.fasta"] == b">run_1\nACDEFGHIK\n>run_2\nWYV\n"

@@ -78,3 +78,19 @@ def test_many_targets(
 def test_wrong_words_for_score(folder: str, some: str, changed: dict[str, Any], words: str) -> None:
     with pytest.raises(BadInput, match=words):
         commands.score(**{"model": folder, "peptides": some, **changed})
+
+
+def test_peptides_for_many_targets(
+    folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sequence = "MKVLWAACDEFGHIKLMNPQRSTVWY"
+    path = tmp_path / "t.fasta"
+    path.write_text(f">new\n{sequence}\n>P00001\nWWWWWWW\n")
+    commands.sample(model=folder, n=3, targets=str(path), format="csv")
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["target"] for row in rows] == ["new"] * 3 + ["P00001"] * 3
+    commands.sample(model=folder, n=3, target_sequence=sequence, format="csv")
+    alone = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["sequence"] for row in alone] == [row["sequence"] for row in rows[:3]]
+    with pytest.raises(BadInput, match="--targets"):
+        commands.sample(model=folder, targets=str(path), out=str(path))

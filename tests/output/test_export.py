@@ -7,7 +7,7 @@ from safetensors.torch import load, save
 
 from mimir.config import Config
 from mimir.errors import BadInput, Corrupt, Fenced
-from mimir.output import export, model_file, model_object, vocabulary
+from mimir.output import export, model_file, model_object, target_table, vocabulary
 from mimir.runs.begin import raise_attempt
 from mimir.runs.commit import Attempt
 from mimir.runs.status import read_head
@@ -38,6 +38,7 @@ def folder_of(engine: Engine, path: Path) -> Path:
     body = {"format": 1, "mimir": "0", "run": "r", "step": 11, **engine.config.as_dict()}
     (path / "config.json").write_text(json.dumps(body))
     (path / "vocabulary.json").write_text(json.dumps(vocabulary.of(data).as_json()))
+    (path / target_table.FILE).write_bytes(target_table.encode(data))
     return path
 
 
@@ -66,11 +67,15 @@ def test_an_unknown_target_is_refused_with_the_nearest(trained: Engine, tmp_path
     assert opened.trained_target("P00002") == 2
     with pytest.raises(BadInput, match=r"'P00004x' is not among the 3 of this model; near are P"):
         opened.trained_target("P00004x")
-    with pytest.raises(BadInput, match=r"of this model$"):
+    with pytest.raises(
+        BadInput, match=r"of this model; another protein can be given by --target-sequence$"
+    ):
         opened.trained_target("~~~")
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "vocabulary.json"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "config.json", "vocabulary.json", "targets.safetensors"]
+)
 def test_a_folder_without_a_file(trained: Engine, tmp_path: Path, name: str) -> None:
     folder = folder_of(trained, tmp_path / "m")
     (folder / name).unlink()
