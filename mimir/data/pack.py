@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.atomic_file import OutFile
-from mimir.data import doubts, files, likeness, sidecar, target_sequences
+from mimir.data import doubts, files, likeness, memory, sidecar, target_sequences
 from mimir.data.alphabet import LETTERS
 from mimir.data.baselines import Baselines, measure
 from mimir.data.composition import Composition, letters_of
@@ -101,6 +101,7 @@ def pack(
     fasta = targets_fasta or (beside if beside.exists() else None)
     with Progress("pack", 5, progress) as at:
         at.stage("reading the CSV")
+        memory.check(csv_path)
         data = files.read(csv_path, "data set CSV")
         table = parse(data)
         if table is None:

@@ -99,7 +99,7 @@ def shares_word(
     """Whether each, or each of some rows, has 6 letters in a row in common with one of `held`;
     bool [N] or [len(rows)]."""
     rows = np.arange(len(peptides)) if rows is None else rows
-    theirs = np.unique(words(held, WORD)[0])
+    theirs = words(held, WORD)[0]
     found = np.zeros(len(rows), dtype=bool)
     for first in range(0, len(rows), _BLOCK):
         key, owner = words(peptides.take(rows[first : first + _BLOCK]), WORD)
