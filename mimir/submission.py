@@ -192,17 +192,21 @@ def _differences(known: Config, wanted: Config) -> str:
 
 def _packed(csv: Path) -> Path:
     """The packed form of a CSV, from the cache if the content was packed before."""
+    from mimir.data import sidecar, target_sequences
     from mimir.data.pack import pack
     from mimir.data.peptides import FORMAT
-    from mimir.data.sidecar import path_of
 
     if not csv.is_file():
         raise BadInput(f"there is no data file {csv}; give a CSV or a packed .safetensors")
     content = csv.read_bytes()
-    digest = hashlib.sha256(f"format {FORMAT}, held out {HELD_OUT}\n".encode() + content)
-    sidecar = path_of(csv)
-    if sidecar.is_file():
-        digest.update(sidecar.read_bytes())
+    rows = max(1, content.count(b"\n") - 1)
+    digest = hashlib.sha256(f"format {FORMAT}, held out {HELD_OUT}\n".encode())
+    digest.update(content)
+    del content  # packing reads it again, and needs the room
+    for beside in (sidecar.path_of(csv), target_sequences.path_of(csv)):
+        if beside.is_file():  # both change what is packed
+            kind = beside.name.removeprefix(csv.name).encode()
+            digest.update(hashlib.sha256(kind + beside.read_bytes()).digest())
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mimir" / "packed"
     out = cache / f"{digest.hexdigest()[:32]}.safetensors"
     if out.is_file():
@@ -212,6 +216,5 @@ def _packed(csv: Path) -> Path:
     except OSError:
         out = Path(tempfile.mkdtemp(prefix="mimir-")) / out.name
     # A hundredth of a small data set would be too few peptides for a steady figure.
-    rows = max(1, content.count(b"\n") - 1)
     pack(csv, out, validation=max(0.01, min(0.1, HELD_OUT / rows)))
     return out

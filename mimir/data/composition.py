@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.data.alphabet import N_LETTERS
+from mimir.data.keys import gather
 from mimir.data.likeness import Described, Likeness
 
 OWN = 60.0
@@ -84,11 +85,8 @@ def letters_of(
         rows: which peptides count, int64 [n].
         targets: of all peptides.
     """
-    lengths = np.diff(offsets)
-    chosen = np.zeros(len(lengths), dtype=bool)
-    chosen[rows] = True
-    of = np.repeat(np.where(chosen, targets, -1), lengths).astype(np.int64)
-    cells = of[of >= 0] * N_LETTERS + tokens[of >= 0]
+    letters, new = gather(tokens, offsets, rows)
+    cells = np.repeat(targets[rows].astype(np.int64), np.diff(new)) * N_LETTERS + letters
     return np.bincount(cells, minlength=count * N_LETTERS).reshape(count, N_LETTERS)
 
 
