@@ -148,6 +148,7 @@ def _order(
             image=plan.image or _image(store, run, attempt, intent, say),
             deadline=choice.deadline, offer=choice.offer, regions=plan.hosts.regions,
             card=plan.card, record=record_sha256(store, run), sweep=read_run(store, run).sweep,
+            options=plan.options,
         )  # fmt: skip
         kept_plan.must_be_as_submitted(store.url, run, spec.record)
         spec = _with_keys(spec, provider, plan, say, clock)
@@ -221,6 +222,8 @@ def _with_keys(
 ) -> AttemptSpec:
     """The spec with the attempt's own keys; a rented machine's attempt ends before they do."""
     caps = provider.caps
+    if caps.queues:
+        return spec  # it may wait longer than any key lives, and has the account's own
     made = credentials.for_machine(spec, plan.keys, foreign=caps.remote, clock=clock)
     if made is None:
         return spec

@@ -13,6 +13,7 @@ The launcher's, written with the user's own rights, which no machine has:
 
     <run>/launcher/a0001/order.json              created once: the right to order one machine
     <run>/launcher/a0001/machine.json            created once
+    <run>/launcher/a0001/started.json            created once: a queued job has begun it
     <run>/launcher/a0001/gone.json               created once: the machine was seen to be no more
     <run>/launcher/a0001/stop.json               created once: a request to stop this attempt
     <run>/launcher/a0001/log-joined              created once: a copy of the attempt's parts,
@@ -178,6 +179,10 @@ def parse_order(run: str, key: str) -> int | None:
 
 def gone_key(run: str, attempt: int) -> str:
     return f"{launcher_prefix(run, attempt)}/gone.json"
+
+
+def started_key(run: str, attempt: int) -> str:
+    return f"{launcher_prefix(run, attempt)}/started.json"
 
 
 def unended_key(run: str, attempt: int) -> str:
