@@ -86,7 +86,8 @@ class AttemptSpec:
     image: a container image, for providers whose caps have it; "" for the provider's own.
     offer: the machine to rent, for providers that have offers. regions: where it may be, () for
     anywhere. card: which GPU of this computer, None for any. record: SHA-256 (hex) of run.json,
-    by which the worker knows that it reads what was submitted; "" if it is not told. options: as
+    by which the worker knows that it reads what was submitted; "" if it is not told. sweep: to
+    which the run belongs and whose data and code it reads, "" for none. options: as
     TakesOptions.settle has them.
     """
 
@@ -100,6 +101,7 @@ class AttemptSpec:
     regions: tuple[str, ...] = ()
     card: int | None = None
     record: str = ""
+    sweep: str = ""
     options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
