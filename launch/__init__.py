@@ -1,6 +1,7 @@
 """What runs on the laptop: choose a machine, submit, follow, stop, resume and pull runs.
 
     commands     the command line, one file per command
+    sweep        several runs that are submitted, kept and shown together
     supervise    what loops over time: watcher, diagnosis, reaper, logs
     ui           texts for people
     provision    the life of one attempt's machine

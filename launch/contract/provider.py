@@ -80,7 +80,8 @@ class AttemptSpec:
     image: a container image, for providers whose caps have it; "" for the provider's own.
     offer: the machine to rent, for providers that have offers. regions: where it may be, () for
     anywhere. card: which GPU of this computer, None for any. record: SHA-256 (hex) of run.json,
-    by which the worker knows that it reads what was submitted; "" if it is not told.
+    by which the worker knows that it reads what was submitted; "" if it is not told. sweep: to
+    which the run belongs and whose data and code it reads, "" for none.
     """
 
     store: str
@@ -93,6 +94,7 @@ class AttemptSpec:
     regions: tuple[str, ...] = ()
     card: int | None = None
     record: str = ""
+    sweep: str = ""
 
     def __post_init__(self) -> None:
         layout.attempt_prefix(self.run, self.attempt)

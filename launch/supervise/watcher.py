@@ -282,7 +282,7 @@ class Watcher:
         try:
             key_refresh.if_due(
                 machine, self._store.url, observed.status.run, observed.status.attempt,
-                order.plan.keys, self._now,
+                order.plan.keys, self._now, sweep=observed.status.sweep,
             )  # fmt: skip
         except (StoreError, BadInput) as error:
             self._say(f"the keys of run {observed.status.run} could not be replaced: {error}")

@@ -6,6 +6,7 @@ its features), through what is similar to it.
 """
 
 import sys
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +60,16 @@ class Options:
     def any(self) -> str:
         """One of those given, for messages; "" if none is."""
         return self.target or self.targets or (self.sequence and UNNAMED)
+
+    def settings(self, name: str, known: Container[str]) -> dict[str, str]:
+        """The options that name one of the targets again; `known` has those of the model."""
+        if self.sequence:
+            return {"target_sequence": self.sequence}
+        if not self.features and (name in known or not self.targets):
+            return {"target": name}
+        return {
+            "target": self.target, "targets": self.targets, "target_features": self.features,
+        }  # fmt: skip
 
 
 def conditions(opened: Opened, label: str, options: Options) -> list[tuple[str, Condition]]:
