@@ -19,7 +19,10 @@ export        leaves weights and samples at the end of a run
 model_object  the object that export leaves, and its checks (no torch)
 folder        makes the files of a finished run from it, for `launch pull` (no torch)
 model_file    reads a model back, from a run or from a folder
+interaction   does a model tell pairs that bind from others? as ROC-AUC
+benchmark     commands that ask this of public benchmarks
 evaluation    held-out figures of a finished model
+ensemble      several models as one: the mean of their probabilities
 target_gain   what its target is worth to it, with intervals
 sample_tables  figures of samples beside real and random peptides (no torch)
 histogram     two distributions as a small picture (no torch)

@@ -252,9 +252,11 @@ def evaluate(
     """Measure a model on held-out peptides, beside the data's yardsticks.
 
     Of what is held out, half selects the best weights in training. Reported here is the other half.
+    Several runs, such as the seeds of a sweep, are measured as one model: the mean of their
+    probabilities, with what each reaches alone beside it.
 
     Args:
-        run: name of a run.
+        run: name of a run, or several as A,B.
         model: instead of a run, a folder that `launch pull` made.
         data: the data set whose held-out part to use (default: the shipped sample, or the run's).
         repeats: passes over the held-out peptides with other masks. What a target is worth is
@@ -266,14 +268,20 @@ def evaluate(
     Example:
         python -m mimir evaluate --run demo
     """
-    from mimir.output import given
+    from mimir.output import ensemble, given
     from mimir.output.evaluation import measure, table
 
     cli.check_count("repeats", repeats, 1, 1000)
     cli.check_count("samples", samples, 0, MOST_PEPTIDES)
-    opened = given.open_model(run, model, store)
-    figures = measure(opened, given.peptides_of(run, data, store, opened), repeats, samples)
+    several = given.open_models(run, model, store)
+    opened = ensemble.of(several) if len(several) > 1 else several[0]
+    peptides = given.peptides_of(run.partition(",")[0], data, store, opened)
+    figures = measure(opened, peptides, repeats, samples)
+    if len(several) > 1:
+        figures["alone"] = ensemble.alone(several, peptides, repeats)
     if json:
         print(json_text.dumps(figures, indent=2))
         return
     print(table(figures))
+    if len(several) > 1:
+        print("\n".join(ensemble.lines(figures["alone"], len(several))))

@@ -107,7 +107,7 @@ def conditions(opened: Opened, label: str, options: Options) -> list[tuple[str, 
 
 def _by_name(opened: Opened, name: str, features: str) -> Condition:
     if features and name not in opened.vocabulary.targets:
-        width = _composition(opened).described.width
+        width = _composition(opened).likeness.width
         if not width:
             raise BadInput("this model compares targets by sequence: give --target-sequence")
         table = read_features(path_of(features, "--target-features"), [name], width)
@@ -126,7 +126,7 @@ def _by_name(opened: Opened, name: str, features: str) -> Condition:
 
 
 def _described(opened: Opened, proteins: Proteins) -> Described:
-    if width := _composition(opened).described.width:
+    if width := _composition(opened).likeness.width:
         raise BadInput(
             f"this model compares targets by {width} features each, not by sequence: give names, "
             "and --target-features with a row for each"
