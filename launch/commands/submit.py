@@ -50,7 +50,7 @@ def submit(
         preset: smoke, small, medium, large, or a YAML file of your own.
         name: name of the run (default: a fresh one).
         provider: where to train: local (this computer), docker (a container on it), or where
-            machines are rented: runpod, vastai, lambda, aws, several as A,B, or any.
+            machines are rented: runpod, vastai, lambda, aws, gcp, several as A,B, or any.
         gpu: a GPU to rent, such as "RTX 4090", several as A,B (default: the cheapest way).
         spot: rent machines that may be taken away, too.
         hosts: whose machines to rent: datacenter (data centres that the service vouches for; for

@@ -39,6 +39,7 @@ ROWS: dict[str, Row] = {
     "vastai": Row("launch.providers.vastai.adapter:Vast", rents=True, needs=_HTTPX),
     "lambda": Row("launch.providers.lambda_cloud.adapter:Lambda", rents=True, needs=_HTTPX),
     "aws": Row("launch.providers.aws.adapter:Aws", rents=True, needs="pip install boto3"),
+    "gcp": Row("launch.providers.gcp.adapter:Gcp", rents=True, needs=_HTTPX),
 }
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import torch
 
 from mimir.atomic_file import path_of
-from mimir.data.pack import load
+from mimir.data.pack import TRAIN, load
 from mimir.data.peptides import Peptides, of_run
 from mimir.errors import BadInput
 from mimir.model.denoiser import Denoiser
 from mimir.output import ensemble
+from mimir.output.likeness import Neighbours, texts
 from mimir.output.model_file import Opened, from_folder, from_run
 from mimir.runs.record import read_run
 from mimir.runs.store import open_store
@@ -73,3 +74,9 @@ def digest(model: Denoiser) -> str:
         found.update(name.encode())
         found.update(value.detach().cpu().contiguous().numpy().tobytes())
     return found.hexdigest()
+
+
+def training_pairs(peptides: Peptides) -> Neighbours:
+    """The training pairs, to which others are compared."""
+    rows = peptides.subset(TRAIN, 1)
+    return Neighbours(texts(peptides.tokens, peptides.offsets, rows))
