@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from mimir.config import MOST, Config, load_preset
@@ -22,6 +22,9 @@ from mimir.runs import layout, newest
 from mimir.runs.probe import probe
 from mimir.runs.record import RunRecord, create_run, read_run
 from mimir.runs.store import Store
+
+if TYPE_CHECKING:
+    from mimir.data.peptides import Peptides
 
 HELD_OUT = 2000
 """Background peptides wanted for validation, as far as a tenth of the data gives them."""
@@ -87,13 +90,34 @@ def prepare(preset: str, settings: Mapping[str, Any], data: str = "") -> Job:
     Raises:
         BadInput: what is wrong, where, and what to do.
     """
-    from mimir.data.mix import pairs_in_batch
-    from mimir.data.pack import TRAIN, load
-
     config = load_preset(preset).with_settings(settings)
+    return job_of(config, open_data(data))
+
+
+@dataclass(frozen=True)
+class Data:
+    """A packed data set, and the path that the user gave."""
+
+    given: Path
+    packed: Path
+    peptides: "Peptides"
+
+
+def open_data(data: str = "") -> Data:
+    """Open a data set, and pack it if it is a CSV. data and BadInput as `prepare`."""
+    from mimir.data.pack import load
+
     path = Path(data).expanduser() if data else sample_path()
     packed = path if path.suffix == ".safetensors" else _packed(path)
-    peptides = load(packed)
+    return Data(path, packed, load(packed))
+
+
+def job_of(config: Config, data: Data) -> Job:
+    """The job of a configuration; BadInput if it and the data do not fit together."""
+    from mimir.data.mix import pairs_in_batch
+    from mimir.data.pack import TRAIN
+
+    path, peptides = data.given, data.peptides
     rows = len(peptides.subset(TRAIN))
     if config.training.batch > rows:
         raise BadInput(
@@ -110,7 +134,7 @@ def prepare(preset: str, settings: Mapping[str, Any], data: str = "") -> Job:
         )
     pairs = len(peptides.subset(TRAIN, 1))
     mixed = pairs_in_batch(config.training.pair_share, config.training.batch, rows, pairs)
-    return Job(config, packed, len(peptides), steps, pairs, mixed)
+    return Job(config, data.packed, len(peptides), steps, pairs, mixed)
 
 
 def enter(store: Store, name: str, job: Job, code: Path | None = None) -> RunRecord:

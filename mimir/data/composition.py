@@ -19,10 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mimir.data import likeness
 from mimir.data.alphabet import N_LETTERS
 from mimir.data.keys import gather
-from mimir.data.likeness import Described
+from mimir.data.likeness import Described, Likeness
 
 OWN = 60.0
 """Letters that what is similar counts as, beside a target's own."""
@@ -30,9 +29,6 @@ SIMILAR = 300.0
 """Letters that all pairs count as, beside those of similar targets."""
 ALPHA = 1.0
 """Added to each letter's count in the composition of all training pairs."""
-
-MOST_WEIGHTS = 1 << 24
-"""Of one target for another, that are in memory at once: 128 MB. All of 4,096 targets."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,15 +42,16 @@ class Composition:
     own: NDArray[np.int64]
     borrowed: NDArray[np.float64]
     prior: NDArray[np.float64]
-    described: Described
+    likeness: Likeness
 
     @staticmethod
     def of(own: NDArray[np.int64], described: Described) -> "Composition":
         """From counts of the training pairs, int64 [V, 25], and what is known of the targets."""
         total = own.sum(axis=0) + ALPHA
         prior = total / total.sum()
-        borrowed = _borrowed(described, described, own, prior, same=True)
-        return Composition(own, borrowed, prior, described)
+        likeness = Likeness(described, _usable(own, described))
+        taken = likeness.borrowed_within(own.astype(np.float64))
+        return Composition(own, _smoothed(taken, prior), prior, likeness)
 
     def bias(self) -> NDArray[np.float64]:
         """log p(letter | target) - log p0 of all V targets with their own counts: [V, 25]."""
@@ -62,7 +59,8 @@ class Composition:
 
     def of_new(self, described: Described) -> NDArray[np.float64]:
         """The same for T other targets, from what is similar to them: float64 [T, 25]."""
-        borrowed = _borrowed(described, self.described, self.own, self.prior, same=False)
+        taken = self.likeness.borrowed(described, self.own.astype(np.float64))
+        borrowed = _smoothed(taken, self.prior)
         return log_ratio(np.zeros_like(borrowed), borrowed, self.prior)
 
 
@@ -92,19 +90,15 @@ def letters_of(
     return np.bincount(cells, minlength=count * N_LETTERS).reshape(count, N_LETTERS)
 
 
-def _borrowed(
-    to: Described, trained: Described, own: NDArray[np.int64], prior: NDArray[np.float64],
-    same: bool,
-) -> NDArray[np.float64]:  # fmt: skip
-    """q / p0 of T targets, `same` as the V trained ones or others: float64 [T, 25]."""
-    usable = (own.sum(axis=1) > 0) & trained.known
-    counts = np.zeros((len(to), N_LETTERS))
-    size = max(1, MOST_WEIGHTS // max(1, len(trained)))
-    for begin in range(0, len(to), size) if usable.any() else ():
-        part = to.part(begin, min(begin + size, len(to)))
-        weights = likeness.weights(part, trained, usable, begin if same else None)
-        counts[begin : begin + size] = weights @ own.astype(np.float64)
-    ratios: NDArray[np.float64] = (counts / prior + SIMILAR) / (
-        counts.sum(axis=1, keepdims=True) + SIMILAR
+def _usable(own: NDArray[np.int64], described: Described) -> NDArray[np.bool_]:
+    """Which targets can be borrowed from."""
+    usable: NDArray[np.bool_] = (own.sum(axis=1) > 0) & described.known
+    return usable
+
+
+def _smoothed(taken: NDArray[np.float64], prior: NDArray[np.float64]) -> NDArray[np.float64]:
+    """q / p0 of counts that are taken from similar targets, float64 [T, 25] each."""
+    ratios: NDArray[np.float64] = (taken / prior + SIMILAR) / (
+        taken.sum(axis=1, keepdims=True) + SIMILAR
     )
     return ratios
