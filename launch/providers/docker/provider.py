@@ -7,6 +7,7 @@ lie in a file that only their owner reads, neither in arguments nor in what the 
 """
 
 import csv
+import hashlib
 import io
 import ipaddress
 import os
@@ -33,6 +34,8 @@ from mimir.runs.store import open_store
 
 OWN_IMAGE = "mimir:latest"
 """What `make image` makes. $MIMIR_IMAGE or --image names another."""
+COMPILED = "/var/cache/mimir"
+"""Where a container finds what earlier ones have compiled on this computer's GPU."""
 KEYS = "/run/mimir"
 """Where the folder with the keys is in the container. The folder, for the file is replaced."""
 _KEYS = credentials.VARIABLES
@@ -201,6 +204,8 @@ class DockerProvider:
         if self._has_gpu():
             one = None if spec.card is None else cards.visible(spec.card, os.environ)
             words += ["--gpus", "all" if one is None else f"device={one}"]
+            words += _bound(_compiled(image, self._engine.inspect("image", image)), COMPILED)
+            environ["MIMIR_COMPILED"] = COMPILED
         if spec.store.startswith("s3://"):
             self._hand_over_keys(spec)
             words += _bound(_folder(spec), KEYS, "readonly")
@@ -284,6 +289,18 @@ def _limit(spec: AttemptSpec) -> list[str]:
     left = spec.deadline - open_store(spec.store).now()
     seconds = max(60.0, left + deadlines.SHELL_OVERTIME)
     return ["timeout", "--foreground", f"--kill-after={deadlines.KILL_AFTER}", f"{seconds:.0f}"]
+
+
+def _compiled(image: str, found: Mapping[str, Any] | None) -> Path:
+    """The folder of this computer in which containers of an image keep what they compile.
+
+    Each image has one of its own: what is in there is run by those that come later.
+    """
+    which = hashlib.sha256(str((found or {}).get("Id") or image).encode()).hexdigest()[:16]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = cache / "mimir" / "compiled-in-containers" / which
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
 
 
 def _run_bound(spec: AttemptSpec) -> list[str]:
