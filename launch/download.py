@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
-from mimir.config import CHECKPOINT_COPIES, Config
+from mimir.config import CHECKPOINT_COPIES, MODEL_COPIES, Config
 from mimir.errors import Corrupt, NotFound
 from mimir.runs import notes
 from mimir.runs.execution import Execution
@@ -78,7 +78,7 @@ def collect(store: Store, record: RunRecord, begin: Begin, need: Need) -> Downlo
         from mimir.data.peptides import of_run
         from mimir.output.folder import Left, files_of
 
-        left = Left(content, samples, rows, _executions(store, head))
+        left = Left(content, samples, rows, _executions(store, head), _price(store, head))
         made = files_of(record, head, left, of_run(store, record))
         found = Download(True, head.step, made)
     files, warnings = dict(found.files), list(found.warnings)
@@ -90,6 +90,12 @@ def collect(store: Store, record: RunRecord, begin: Begin, need: Need) -> Downlo
     body = {**asdict(record), "config_sha256": record.config_sha256}
     files[RECORD] = (visible(json.dumps(body, indent=2)) + "\n").encode()
     return replace(found, files=files, warnings=tuple(warnings))
+
+
+def _price(store: Store, head: Head) -> float | None:
+    """$/h of the machine that ended the run, as it was ordered; None without a price."""
+    order = notes.unless_damaged(notes.read_order, store, head.run, head.attempt)
+    return order.offer.price if order is not None and order.offer is not None else None
 
 
 def _executions(store: Store, head: Head) -> dict[int, Execution]:
@@ -126,12 +132,12 @@ def _model(
     record: RunRecord, head: Head, stored: Stored, fetch: _Fetch, bad: tuple[type[Exception], ...]
 ) -> tuple[bytes, list[str]]:
     """What the run left, and the samples in it."""
-    from mimir.output.model_object import samples_in
+    from mimir.output.model_object import read
 
     try:
-        Config.from_dict(record.config).check_size(stored.key, stored.size)
+        Config.from_dict(record.config).check_size(stored.key, stored.size, MODEL_COPIES)
         content = fetch(stored, "model")
-        return content, samples_in(content, stored.key)
+        return content, list(read(content, stored.key).samples)
     except bad as error:
         raise Corrupt(
             f"the model of run {head.run} cannot be used: {error}; its last checkpoint may "

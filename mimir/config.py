@@ -15,6 +15,7 @@ from typing import Any
 
 from mimir import yaml_input
 from mimir.errors import BadInput, Corrupt
+from mimir.setting_rules import need, short, within
 from mimir.text import nearest, size
 
 PRESETS = Path(__file__).resolve().parent / "jobs"
@@ -28,8 +29,11 @@ MOST_WEIGHTS = 2**31
 """In the matrices of a model: 77 GB in training, what one GPU holds."""
 MOST_ACTIVATIONS = 2**38
 """Numbers that the backward pass needs: half a terabyte at two bytes each."""
-CHECKPOINT_COPIES = 4
-"""Numbers that a checkpoint holds for each weight: itself, its average, two moments."""
+CHECKPOINT_COPIES = 5
+"""Numbers that a checkpoint holds for each weight: itself, its average, the best average, two
+moments."""
+MODEL_COPIES = 2
+"""Numbers that a finished model holds for each weight: the best average, and the last."""
 PLACES = 20
 """Residues of the longest peptide (mimir/data/alphabet.py)."""
 KERNELS = ("norm", "wgrad", "gelu", "ends", "peptide", "update", "branch")
@@ -45,25 +49,6 @@ NEEDED_KERNELS = {"peptide": {"ends", "wgrad"}, "branch": {"ends"}}
 """Kernels -> others without which they would do nothing."""
 
 
-def _need(holds: bool, name: str, value: object, rule: str) -> None:
-    if not holds:
-        raise BadInput(f"{name} is {_short(value)}, but must be {rule}")
-
-
-def _within(settings: object, least: float, most: float, *names: str) -> None:
-    for name in names:
-        value = getattr(settings, name)
-        _need(least <= value <= most, name, value, f"from {least} to {most}")
-
-
-def _short(value: object) -> str:
-    try:
-        shown = repr(value)
-    except ValueError:  # an integer of thousands of digits
-        return "a number of thousands of digits"
-    return shown if len(shown) <= 60 else shown[:60] + "…"
-
-
 @dataclass(frozen=True)
 class Model:
     dim: int = 128
@@ -73,11 +58,11 @@ class Model:
     """Width of the feed-forward layer, in multiples of dim."""
 
     def __post_init__(self) -> None:
-        _within(self, 1, 1 << 14, "dim")
-        _within(self, 1, 1024, "layers", "heads")
-        _within(self, 1, 64, "ffn")
-        _need(self.dim % (2 * self.heads) == 0, "dim", self.dim, f"a multiple of {2 * self.heads}")
-        _need(
+        within(self, 1, 1 << 14, "dim")
+        within(self, 1, 1024, "layers", "heads")
+        within(self, 1, 64, "ffn")
+        need(self.dim % (2 * self.heads) == 0, "dim", self.dim, f"a multiple of {2 * self.heads}")
+        need(
             self.matrices <= MOST_WEIGHTS, "dim", self.dim,
             f"smaller: with {self.layers} layers and ffn {self.ffn} the model has "
             f"{self.matrices:,} weights, and one GPU trains {MOST_WEIGHTS:,} at most",
@@ -99,9 +84,9 @@ class Objective:
     """Share of the others shown without their target."""
 
     def __post_init__(self) -> None:
-        _need(20 <= self.timesteps <= 1000, "timesteps", self.timesteps, "from 20 to 1000")
+        need(20 <= self.timesteps <= 1000, "timesteps", self.timesteps, "from 20 to 1000")
         for name in ("condition_dropout", "target_dropout"):
-            _need(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
+            need(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
 
 
 @dataclass(frozen=True)
@@ -113,7 +98,9 @@ class Optimizer:
     weight_decay: float = 0.01
     warmup_steps: int = 500
     final_lr: float = 0.02
-    """The cosine ends at this share of lr."""
+    """The cosine ends at this share of lr, and so does the cooldown."""
+    cooldown_steps: int = 1000
+    """Steps over which the rate falls to its end once `patience` has run out."""
     clip: float = 1.0
     """Largest norm of the gradient."""
     ema: float = 0.999
@@ -121,14 +108,15 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         # Weights are float32, where a number out of this range would be 0 or infinite.
-        _within(self, 1e-30, 1e30, "lr")
+        within(self, 1e-30, 1e30, "lr")
         for name in ("beta1", "beta2", "ema"):
-            _need(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
-        _within(self, 1e-30, 1, "eps")
-        _within(self, 0, 100, "weight_decay")
-        _within(self, 0, MOST, "warmup_steps")
-        _within(self, 0, 1, "final_lr")
-        _within(self, 1e-30, 1e30, "clip")
+            need(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
+        within(self, 1e-30, 1, "eps")
+        within(self, 0, 100, "weight_decay")
+        within(self, 0, MOST, "warmup_steps")
+        within(self, 1, MOST, "cooldown_steps")
+        within(self, 0, 1, "final_lr")
+        within(self, 1e-30, 1e30, "clip")
 
 
 @dataclass(frozen=True)
@@ -147,19 +135,18 @@ class Training:
     eval_rows: int = 4096
     """Validation peptides used while training (`evaluate` takes all)."""
     patience: int = 0
-    """Stop after this many validations without a better one; 0: never."""
+    """Validations without a better one after which the cooldown begins, which ends the run; 0:
+    it goes on to the end of its epochs."""
     log_every: int = 64
     """Steps that one row of the metrics sums up."""
 
     def __post_init__(self) -> None:
-        _within(self, 1, 1 << 24, "batch", "accumulate")
-        _within(self, 1, MOST, "epochs", "log_every", "eval_rows")
-        _within(self, 0, MOST, "max_steps", "eval_every", "patience")
-        _need(0 <= self.pair_share < 1, "pair_share", self.pair_share, "from 0 to below 1")
-        _need(0 <= self.seed < 2**63, "seed", self.seed, "from 0 to 2**63 - 1")
-        _need(
-            self.batch % self.accumulate == 0, "accumulate", self.accumulate, "a divisor of batch"
-        )
+        within(self, 1, 1 << 24, "batch", "accumulate")
+        within(self, 1, MOST, "epochs", "log_every", "eval_rows")
+        within(self, 0, MOST, "max_steps", "eval_every", "patience")
+        need(0 <= self.pair_share < 1, "pair_share", self.pair_share, "from 0 to below 1")
+        need(0 <= self.seed < 2**63, "seed", self.seed, "from 0 to 2**63 - 1")
+        need(self.batch % self.accumulate == 0, "accumulate", self.accumulate, "a divisor of batch")
 
 
 @dataclass(frozen=True)
@@ -191,16 +178,16 @@ class Runtime:
             ("preflight", ("on", "off")),
         ):
             value = getattr(self, name)
-            _need(value in allowed, name, value, "one of " + ", ".join(allowed))
+            need(value in allowed, name, value, "one of " + ", ".join(allowed))
         names = set(filter(None, self.kernels.split(",")))
         for name in names:
-            _need(name in KERNELS, "kernels", self.kernels, "some of " + ", ".join(KERNELS))
+            need(name in KERNELS, "kernels", self.kernels, "some of " + ", ".join(KERNELS))
         for name, others in NEEDED_KERNELS.items():
             rule = f"with {' and '.join(sorted(others))}, which {name} needs"
-            _need(name not in names or others <= names, "kernels", self.kernels, rule)
-        _within(self, 1e-3, 7 * 24 * 60, "checkpoint_minutes")
-        _within(self, 0, 1024, "threads", "graph_steps")
-        _within(self, 0, MOST, "checkpoint_steps", "sample_every")
+            need(name not in names or others <= names, "kernels", self.kernels, rule)
+        within(self, 1e-3, 7 * 24 * 60, "checkpoint_minutes")
+        within(self, 0, 1024, "threads", "graph_steps")
+        within(self, 0, MOST, "checkpoint_steps", "sample_every")
 
 
 SECTIONS: dict[str, type] = {
@@ -230,7 +217,7 @@ class Config:
         rows = training.batch // training.accumulate * PLACES
         # As launch/pricing/workload.py estimates them.
         numbers = model.layers * rows * (17 * model.dim + 5 * model.heads * PLACES // 2)
-        _need(
+        need(
             numbers <= MOST_ACTIVATIONS, "batch", training.batch,
             f"smaller, or accumulate larger: with dim {model.dim}, {model.layers} layers and "
             f"accumulate {training.accumulate} a step needs {numbers:,} numbers at once, and no "
@@ -240,13 +227,13 @@ class Config:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def check_size(self, key: str, count: int, copies: int = 1) -> None:
+    def check_size(self, key: str, count: int, copies: int) -> None:
         """Corrupt if an object of `count` bytes is larger than any of this configuration.
 
         So that a machine that names a huge one cannot fill the memory of whoever fetches it.
 
         Args:
-            copies: numbers for each weight: 1 in a model, CHECKPOINT_COPIES in a checkpoint.
+            copies: numbers for each weight: MODEL_COPIES or CHECKPOINT_COPIES.
         """
         # Beside the matrices: tables of at most 2**15 targets, and vectors, which are far smaller.
         weights = 2 * self.model.matrices + (1 << 16) * self.model.dim
@@ -305,7 +292,7 @@ def _typed(name: str, value: Any, kind: type) -> Any:
         try:
             return float(value)
         except OverflowError:
-            raise BadInput(f"{name} is {_short(value)}, which is too large") from None
+            raise BadInput(f"{name} is {short(value)}, which is too large") from None
     if kind is float and isinstance(value, str):  # YAML reads 1e-3 as text
         try:
             return float(value)
@@ -315,7 +302,7 @@ def _typed(name: str, value: Any, kind: type) -> Any:
         return "on" if value else "off"
     if not isinstance(value, kind) or isinstance(value, bool):
         wanted = {int: "a whole number", float: "a number", str: "a word"}[kind]
-        raise BadInput(f"{name} is {_short(value)}, but must be {wanted}")
+        raise BadInput(f"{name} is {short(value)}, but must be {wanted}")
     return value
 
 

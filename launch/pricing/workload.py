@@ -11,8 +11,9 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from mimir.config import Config
+from mimir.config import CHECKPOINT_COPIES, Config
 from mimir.data.alphabet import MAX_LENGTH, N_LETTERS, N_TOKENS
+from mimir.data.mix import steps_of
 from mimir.errors import BadInput
 
 GUIDE_ROWS = 1_003_470
@@ -75,10 +76,8 @@ class Workload:
 
     @property
     def steps(self) -> int:
-        """Optimizer steps of the whole run, without early stopping."""
-        training = self.config.training
-        steps = self.steps_per_epoch * training.epochs
-        return min(steps, training.max_steps) if training.max_steps else steps
+        """Optimizer steps of the whole run at most: without early stopping."""
+        return steps_of(self.config.training, self.rows)
 
     @property
     def parameters(self) -> int:
@@ -142,18 +141,19 @@ class Workload:
     def memory_gb(self, width: int) -> float:
         """GPU memory that is needed, in GB, runtime apart (forecast.RUNTIME_GB).
 
-        A weight: itself, its average, two moments and its gradient in float32, a copy while
-        steps are captured (16 bytes), and with 16-bit numbers weight and gradient once more.
+        A weight: itself, its average, the best average, two moments and its gradient in float32,
+        a copy of all but the gradient while steps are captured (20 bytes), and with 16-bit numbers
+        weight and gradient once more.
         Activations are held twice: by the graph of eight steps and by that of one.
         """
-        weight = 36 + (2 * width if width < 4 else 0)
+        weight = 44 + (2 * width if width < 4 else 0)
         data = self.rows * 2 * MAX_LENGTH
         return (weight * self.parameters + 2 * self.activations(width) + data) / GB
 
     @property
     def checkpoint_gb(self) -> float:
-        """Size of a checkpoint: weights, their average and two moments in float32."""
-        return 16.0 * self.parameters / GB
+        """Size of a checkpoint: weights, their average, the best one and two moments in float32."""
+        return 4.0 * CHECKPOINT_COPIES * self.parameters / GB
 
     @property
     def upload_gb(self) -> float:

@@ -1,12 +1,14 @@
 """The one object that a finished run leaves in its store: weights, and some samples.
 
-A safetensors file: the EMA weights in float32, and a record {format, samples} in its metadata. The
-machine that made it may be a stranger's, so it holds nothing but numbers and peptides. All else
-that `pull` puts beside it is made on the user's computer.
+A safetensors file: the best EMA weights in float32 by their parameters' names, the last ones with
+`last.` before the name, and a record {format, samples, best_step} in its metadata. The machine that
+made it may be a stranger's, so it holds nothing but numbers and peptides. All else that `pull` puts
+beside it is made on the user's computer.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,27 +17,36 @@ from mimir.data import files
 from mimir.data.alphabet import LETTERS, MAX_LENGTH
 from mimir.errors import Corrupt
 from mimir.runs import codec
+from mimir.runs.ranges import MOST_STEPS, Between
 
 FILE = "model.safetensors"
-FORMAT = 1
+FORMAT = 2
+LAST = "last."
+"""Before the names of the last weights."""
 MOST_SAMPLES = 1024
 
 
 @dataclass(frozen=True)
 class Record:
-    """What the object says beside its weights."""
+    """What the object says beside its weights.
+
+    best_step: of the best weights; -1 if nothing selected them, so that they are the last.
+    """
 
     samples: tuple[str, ...]
+    best_step: Annotated[int, Between(-1, MOST_STEPS)]
     format: int = FORMAT
 
 
-def encode(weights: Mapping[str, NDArray[np.float32]], samples: list[str]) -> bytes:
+def encode(
+    weights: Mapping[str, NDArray[np.float32]], samples: list[str], best_step: int = -1
+) -> bytes:
     """The object's bytes; equal weights and samples give equal bytes."""
-    return files.to_bytes(weights, {"format": FORMAT, "samples": samples})
+    return files.to_bytes(weights, {"format": FORMAT, "samples": samples, "best_step": best_step})
 
 
-def samples_in(content: bytes, where: str) -> list[str]:
-    """The samples, if the object is one of ours.
+def read(content: bytes, where: str) -> Record:
+    """What it says, if the object is one of ours.
 
     Raises:
         BadInput: it has another format.
@@ -43,11 +54,11 @@ def samples_in(content: bytes, where: str) -> list[str]:
     """
     tensors, record = files.from_bytes(content, where)
     codec.check_format(record, FORMAT, where)
-    samples = codec.typed(Record, record, f"{where}: its record").samples
+    told = codec.typed(Record, record, f"{where}: its record")
     if not tensors or any(array.dtype != np.float32 for array in tensors.values()):
         raise Corrupt(f"{where} holds something else than weights in float32")
-    if len(samples) > MOST_SAMPLES:
+    if len(told.samples) > MOST_SAMPLES:
         raise Corrupt(f"{where} names more than {MOST_SAMPLES} samples")
-    if not all(len(one) <= MAX_LENGTH and set(one) <= set(LETTERS) for one in samples):
+    if not all(len(one) <= MAX_LENGTH and set(one) <= set(LETTERS) for one in told.samples):
         raise Corrupt(f"{where} names samples that are no peptides")
-    return list(samples)
+    return told

@@ -53,7 +53,7 @@ def test_a_run_through_its_life(store: Store) -> None:
     assert sign is not None
     status = derive(store, "demo", sign.written + 5)
     assert (status.state, status.step, status.committed_step) == ("running", 150, 100)
-    assert (status.total_steps, status.epoch, status.loss, status.val) == (1000, 1.5, 2.5, 3.0)
+    assert (status.total_steps, status.epoch, status.loss, status.val) == (1000, 1.5, 2.5, None)
     assert status.eta_s == 85.0
     assert (status.silent, status.silent_s) == (False, 5.0)
     notes.record_outcome(store, "demo", 1, Outcome(75, "preempted", NOW, 100))
