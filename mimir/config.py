@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from mimir import yaml_input
+from mimir import settings_input
 from mimir.errors import BadInput, Corrupt
-from mimir.setting_rules import need, short, within
+from mimir.settings_input import need, typed, within
 from mimir.text import nearest, size
 
 PRESETS = Path(__file__).resolve().parent / "jobs"
@@ -82,10 +82,15 @@ class Objective:
     """Share of peptides shown with neither label nor target, for guidance."""
     target_dropout: float = 0.1
     """Share of the others shown without their target."""
+    composition: str = "on"
+    """on: a told target's composition is added to the logits (mimir/data/composition.py)."""
+    hidden_counts: float = 0.3
+    """Share of the pairs whose target is shown as one without pairs: by what resembles it alone."""
 
     def __post_init__(self) -> None:
         need(20 <= self.timesteps <= 1000, "timesteps", self.timesteps, "from 20 to 1000")
-        for name in ("condition_dropout", "target_dropout"):
+        need(self.composition in ("on", "off"), "composition", self.composition, "on or off")
+        for name in ("condition_dropout", "target_dropout", "hidden_counts"):
             need(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
 
 
@@ -262,7 +267,7 @@ class Config:
             if name not in _SECTION_OF:
                 raise BadInput(f"there is no setting {name!r}{nearest(name, sorted(SETTINGS))}")
             section = _SECTION_OF[name]
-            sections[section][name] = _typed(name, value, type(sections[section][name]))
+            sections[section][name] = typed(name, value, type(sections[section][name]))
         return Config(self.preset, **{n: cls(**sections[n]) for n, cls in SECTIONS.items()})
 
     @staticmethod
@@ -287,25 +292,6 @@ class Config:
         return config
 
 
-def _typed(name: str, value: Any, kind: type) -> Any:
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except OverflowError:
-            raise BadInput(f"{name} is {short(value)}, which is too large") from None
-    if kind is float and isinstance(value, str):  # YAML reads 1e-3 as text
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    if kind is str and isinstance(value, bool):  # as YAML reads on and off
-        return "on" if value else "off"
-    if not isinstance(value, kind) or isinstance(value, bool):
-        wanted = {int: "a whole number", float: "a number", str: "a word"}[kind]
-        raise BadInput(f"{name} is {short(value)}, but must be {wanted}")
-    return value
-
-
 def preset_names() -> list[str]:
     """Names of the shipped presets, smallest first."""
     order = {"smoke": 0, "small": 1, "medium": 2, "large": 3}
@@ -326,10 +312,10 @@ def load_preset(name: str) -> Config:
         raise BadInput(f"there is no preset file {name}")
     try:
         with path.open("rb") as file:
-            content = file.read(yaml_input.MOST_BYTES + 1)
+            content = file.read(settings_input.MOST_BYTES + 1)
     except OSError as error:
         raise BadInput(f"the preset file {path} cannot be read: {error.strerror}") from None
-    body = yaml_input.read(content, str(path))
+    body = settings_input.read(content, str(path))
     if not isinstance(body, dict) or not all(isinstance(v, dict) for v in body.values()):
         raise BadInput(f"{path} must map sections ({', '.join(SECTIONS)}) to settings")
     if "preset" in body:

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from mimir.config import Config
-from mimir.data.alphabet import N_STANDARD
+from mimir.data.alphabet import N_STANDARD, encode
 from mimir.data.baselines import Baseline, Baselines
+from mimir.data.likeness import Described
 from mimir.data.pack import KNOWN, TRAIN, VALIDATION
 from mimir.data.peptides import Peptides
 from mimir.data.split import SELECTION, SELECTION_KNOWN
@@ -47,6 +48,7 @@ def peptides(rows: int = 100, lengths: list[int] | None = None) -> Peptides:
         labels=labels,
         targets=targets,
         split=np.where(np.arange(rows) % 10 == 9, held, TRAIN).astype(np.uint8),
+        described=described(),
         vocabulary=tuple(f"P{number:05d}" for number in range(TARGETS)),
         baselines=Baselines(mark, mark, mark),
         digest="d" * 64,
@@ -64,15 +66,24 @@ def halved(data: Peptides) -> Peptides:
     return replace(data, split=split)
 
 
-def device_data(data: Peptides | None = None) -> DeviceData:
+def described() -> Described:
+    """Sequences of the targets: the first two are alike, the third is a protein apart."""
+    first, other = "MKVLWAACDEFGHIKLMNPQRSTVWY", "GGHHYYPPQQRRSSTTVVWW"
+    proteins = [encode(text) for text in (first, first[3:] + "MM", other)]
+    offsets = np.cumsum([0, *map(len, proteins)]).astype(np.int64)
+    return Described(np.concatenate(proteins), offsets, np.zeros((TARGETS, 0), np.float32))
+
+
+def device_data(data: Peptides | None = None, **settings: Any) -> DeviceData:
     """The training peptides of a data set."""
     data = data or peptides()
-    return DeviceData.of(data, data.subset(TRAIN), torch.device("cpu"))
+    objective = config(**settings).objective
+    return DeviceData.of(data, data.subset(TRAIN), torch.device("cpu"), objective)
 
 
 def engine(machine: Machine = EXACT, data: Peptides | None = None, **settings: Any) -> Engine:
     """An engine at step 0."""
-    return Engine(config(**settings), device_data(data), TARGETS, machine)
+    return Engine(config(**settings), device_data(data, **settings), TARGETS, machine)
 
 
 def generator() -> torch.Generator:

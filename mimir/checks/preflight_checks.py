@@ -127,7 +127,8 @@ class PreflightChecks:
         rows = self.peptides.spread(VALIDATION, 0, HELD)
         if not len(rows):
             rows = self.peptides.subset(TRAIN)[:HELD]
-        self._held = DeviceData.of(self.peptides, rows, engine.machine.device)
+        objective = engine.config.objective
+        self._held = DeviceData.of(self.peptides, rows, engine.machine.device, objective)
         self._before = self._loss()
         block = dry_run.block(engine)
         self._timed(lambda: engine.advance(block))  # claims memory; on a CPU, compiles
@@ -159,7 +160,9 @@ class PreflightChecks:
             return "enough" if engine.step >= target or late else ""
 
         loop = Loop(
-            engine, Validation(self.peptides, engine.machine.device, 1), None,
+            engine, Validation(
+                self.peptides, engine.machine.device, 1, engine.config.objective
+            ), None,
             first_record(engine, self.peptides.digest, 0), ProgressSnapshot(),
             emit=lambda row: None, say=lambda line: None, stop=stop, clock=self._clock,
         )  # fmt: skip
@@ -256,7 +259,8 @@ class PreflightChecks:
         """Steps, validations and the samples between them; the start is not in it."""
         training, runtime = self.config.training, self.config.runtime
         every = training.eval_every or self.engine.steps_per_epoch
-        whole = Validation(self.peptides, self.engine.machine.device, training.eval_rows)
+        objective, device = self.engine.config.objective, self.engine.machine.device
+        whole = Validation(self.peptides, device, training.eval_rows, objective)
         one = whole.passes * self._timed(self._loss) / max(1, len(self._held))
         if runtime.sample_every:
             one += self._sampling_s / runtime.sample_every

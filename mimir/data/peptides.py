@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from mimir.data import files
 from mimir.data.alphabet import LETTERS, MAX_LENGTH, MIN_LENGTH, N_LETTERS
 from mimir.data.baselines import Baselines
+from mimir.data.composition import Composition, letters_of
+from mimir.data.likeness import Described
 from mimir.data.split import HELD_OUT, KNOWN, SELECTION_KNOWN, TRAIN
 from mimir.errors import BadInput, Corrupt
 from mimir.runs import codec
@@ -26,6 +28,9 @@ _DTYPES = {
     "labels": np.uint8,
     "targets": np.int16,
     "split": np.uint8,
+    "target_tokens": np.uint8,
+    "target_offsets": np.int64,
+    "target_features": np.float32,
 }
 
 
@@ -55,7 +60,8 @@ class Peptides:
 
     `tokens` uint8 [R] (letters only, no mask), `offsets` int32 [N + 1], `labels` uint8 [N]
     (0 background, 1 pair), `targets` int16 [N] (index into `vocabulary`, -1 for background),
-    `split` uint8 [N] (as `split.split_rows`). `digest` is the SHA-256 (hex) of the packed file,
+    `split` uint8 [N] (as `split.split_rows`). `described` is what is known of the targets
+    themselves: sequences or features. `digest` is the SHA-256 (hex) of the packed file,
     `source` that of the CSV it was packed from.
     """
 
@@ -65,6 +71,7 @@ class Peptides:
     targets: NDArray[np.int16]
     split: NDArray[np.uint8]
     vocabulary: tuple[str, ...]
+    described: Described
     baselines: Baselines
     digest: str
     source: str
@@ -82,6 +89,13 @@ class Peptides:
         """Which names of `vocabulary` have training pairs, bool [V]; a model knows no others."""
         counts = np.bincount(self.targets[self.subset(TRAIN, 1)], minlength=len(self.vocabulary))
         return counts > 0
+
+    @cached_property
+    def composition(self) -> Composition:
+        """Letters of each target's training pairs, and of those of similar targets."""
+        rows = self.subset(TRAIN, 1)
+        own = letters_of(self.tokens, self.offsets, rows, self.targets, len(self.vocabulary))
+        return Composition.of(own, self.described)
 
     def spread(self, split: int, label: int, most: int) -> NDArray[np.int64]:
         """At most so many rows of a subset, int64, evenly spread over the order of the file.
@@ -139,9 +153,11 @@ def parse(data: bytes, where: Path | str) -> Peptides:
         raise Corrupt(f"{where} is damaged: {wrong}; pack its CSV again")
     for array in tensors.values():
         array.flags.writeable = False
+    parts = [tensors.pop(f"target_{name}") for name in ("tokens", "offsets", "features")]
     return Peptides(
         **tensors,
         vocabulary=told.targets,
+        described=Described(*parts),
         baselines=told.yardsticks,
         digest=files.sha256(data),
         source=told.csv_sha256,
@@ -153,7 +169,7 @@ def _wrong(tensors: dict[str, NDArray[Any]], vocabulary: int) -> str:
     if tensors.keys() != _DTYPES.keys():
         return f"it holds {', '.join(sorted(tensors)) or 'nothing'}, not {', '.join(_DTYPES)}"
     for name, dtype in _DTYPES.items():
-        if tensors[name].dtype != dtype or tensors[name].ndim != 1:
+        if tensors[name].dtype != dtype or tensors[name].ndim != 1 + (name == "target_features"):
             return f"{name} is {tensors[name].dtype} {tensors[name].shape}"
     tokens, offsets, labels = tensors["tokens"], tensors["offsets"], tensors["labels"]
     rows = len(labels)
@@ -178,4 +194,16 @@ def _wrong(tensors: dict[str, NDArray[Any]], vocabulary: int) -> str:
         return f"targets run from {targets.min()} to {targets.max()}, names are {vocabulary}"
     if ((targets >= 0) != (labels == 1)).any():
         return "a target without label 1, or the reverse"
-    return ""
+    return _wrong_described(tensors, vocabulary)
+
+
+def _wrong_described(tensors: dict[str, NDArray[Any]], vocabulary: int) -> str:
+    tokens, offsets = tensors["target_tokens"], tensors["target_offsets"]
+    features = tensors["target_features"]
+    if len(offsets) != vocabulary + 1 or len(features) != vocabulary:
+        return f"{len(offsets)} offsets and {len(features)} features for {vocabulary} targets"
+    if offsets[0] != 0 or offsets[-1] != len(tokens) or (np.diff(offsets) < 0).any():
+        return "the sequences of targets do not fit their offsets"
+    if len(tokens) and tokens.max() >= N_LETTERS:
+        return f"token {tokens.max()} of a target is no letter"
+    return "" if np.isfinite(features).all() else "a feature of a target is not a finite number"

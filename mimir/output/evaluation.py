@@ -22,7 +22,7 @@ def measure(opened: Opened, peptides: Peptides, repeats: int, samples: int) -> d
     worth (from LEAST_REPEATS on), and the quality of samples."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = opened.model.to(device)
-    held = HeldOut.of(peptides, device, len(peptides))
+    held = HeldOut.of(peptides, device, len(peptides), opened.config.objective)
     timesteps = opened.config.objective.timesteps
     rows = {}
     for figure in figures.FIGURES:

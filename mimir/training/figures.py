@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from mimir.config import Objective
 from mimir.data.pack import KNOWN, VALIDATION, Peptides
 from mimir.data.split import SELECTION, SELECTION_KNOWN
 from mimir.model.batch import DeviceData
@@ -38,11 +39,12 @@ class HeldOut:
         return sum(len(getattr(self, field.name)) for field in fields(self))
 
     @staticmethod
-    def of(peptides: Peptides, device: torch.device, rows: int) -> "HeldOut":
+    def of(peptides: Peptides, device: torch.device, rows: int, objective: Objective) -> "HeldOut":
         """At most `rows` of each kind, spread over the data's order."""
 
         def chosen(part: int, label: int) -> DeviceData:
-            return DeviceData.of(peptides, peptides.spread(part, label, rows), device)
+            spread = peptides.spread(part, label, rows)
+            return DeviceData.of(peptides, spread, device, objective)
 
         known = chosen(KNOWN, 1)
         # A rotation by half: another target, unless one target has more than half of the pairs.
@@ -74,12 +76,15 @@ class Selection:
     repeats: int
 
     @staticmethod
-    def of(peptides: Peptides, device: torch.device, rows: int) -> "Selection | None":
+    def of(
+        peptides: Peptides, device: torch.device, rows: int, objective: Objective
+    ) -> "Selection | None":
         """At most `rows` of the first kind that has any, each with its own target; else None."""
         for part, label, name, repeats in SELECTING:
             chosen = peptides.spread(part, label, rows)
             if len(chosen):
-                return Selection(DeviceData.of(peptides, chosen, device), name, repeats)
+                held = DeviceData.of(peptides, chosen, device, objective)
+                return Selection(held, name, repeats)
         return None
 
     @property

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from mimir.config import Objective
 from mimir.data.pack import Peptides
 from mimir.runs import figures
 from mimir.training.engine import Engine
@@ -41,11 +42,14 @@ class Validation:
 
     Args:
         rows: at most this many background peptides, and as many pairs.
+        objective: how the engine tells targets.
     """
 
-    def __init__(self, peptides: Peptides, device: torch.device, rows: int) -> None:
-        self.held = HeldOut.of(peptides, device, rows)
-        self.selection = Selection.of(peptides, device, rows)
+    def __init__(
+        self, peptides: Peptides, device: torch.device, rows: int, objective: Objective
+    ) -> None:
+        self.held = HeldOut.of(peptides, device, rows, objective)
+        self.selection = Selection.of(peptides, device, rows, objective)
         self.baselines = peptides.baselines
 
     def measure(self, engine: Engine, poll: Callable[[], None]) -> dict[str, Any]:

@@ -3,11 +3,13 @@ import io
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from mimir.data import files, sidecar
+from mimir.data import files, sidecar, target_sequences
 from mimir.data.alphabet import decode
 from mimir.data.build import build
 from mimir.data.pack import KNOWN, TRAIN, VALIDATION, PackInfo, groups_of, load, pack
@@ -24,10 +26,10 @@ def csv_path(inputs: SimpleNamespace) -> Path:
     return out
 
 
-def _pack(csv_path: Path, name: str = "d.safetensors", **options: float) -> tuple[PackInfo, Path]:
+def _pack(csv_path: Path, name: str = "d.safetensors", **options: Any) -> tuple[PackInfo, Path]:
     out = csv_path.parent / name
     arguments = {"validation": 0.1, "validation_pairs": 0.2, **options}
-    return pack(csv_path, out, progress=io.StringIO(), **arguments), out  # type: ignore[arg-type]
+    return pack(csv_path, out, progress=io.StringIO(), **arguments), out
 
 
 def test_every_row_comes_back(csv_path: Path) -> None:
@@ -230,4 +232,59 @@ def test_load_refuses_other_formats(tmp_path: Path, csv_path: Path) -> None:
         load(tmp_path / "none")
     out.write_bytes(out.read_bytes()[:-3])
     with pytest.raises(Corrupt, match="damaged"):
+        load(out)
+
+
+def test_targets_have_the_sequences_that_the_build_left(csv_path: Path) -> None:
+    info, out = _pack(csv_path)
+    assert info.sequences == 0, "no target is among these proteins"
+    names = load(out).vocabulary
+    fasta = csv_path.parent / "own.fasta"
+    fasta.write_text(f">{names[3]}\nMKVLAACD\n>X1\nWWWWW\n")
+    info, out = _pack(csv_path, targets_fasta=fasta)
+    described = load(out).described
+    assert info.sequences == 1
+    assert described.known.tolist() == [name == names[3] for name in names]
+    assert described.sequence(3) == "MKVLAACD"
+    fasta.rename(target_sequences.path_of(csv_path))
+    assert _pack(csv_path)[0].digest == info.digest
+
+
+def test_features_of_targets_are_packed_with_them(csv_path: Path) -> None:
+    names = load(_pack(csv_path)[1]).vocabulary
+    table = {name: np.full(3, i, np.float32) for i, name in enumerate(names)}
+    features = csv_path.parent / "f.safetensors"
+    save_file(table, features)
+    info, out = _pack(csv_path, target_features=features)
+    assert info.features == 3
+    assert load(out).described.features[:, 0].tolist() == list(range(len(names)))
+    del table[names[0]]
+    save_file(table, features)
+    with pytest.raises(BadInput, match=f"has no features of {names[0]};"):
+        _pack(csv_path, target_features=features)
+
+
+def test_what_is_held_out_has_no_say_in_a_composition(csv_path: Path) -> None:
+    peptides = load(_pack(csv_path)[1])
+    trained = peptides.subset(TRAIN, 1)
+    own = peptides.composition.own
+    assert own.sum() == peptides.lengths[trained].sum()
+    held = peptides.targets[peptides.subset(VALIDATION, 1)]
+    assert len(held)
+    assert not own[held].any()
+
+
+@pytest.mark.parametrize(
+    ("tensor", "value", "said"),
+    [
+        ("target_offsets", np.zeros(3, np.int64), "3 offsets and"),
+        ("target_tokens", np.array([1, 2], np.uint8), "do not fit their offsets"),
+        ("target_features", np.full((20, 1), np.nan, np.float32), "not a finite number"),
+    ],
+)
+def test_damaged_targets(csv_path: Path, tensor: str, value: Any, said: str) -> None:
+    _, out = _pack(csv_path)
+    tensors, record = files.from_bytes(out.read_bytes(), out)
+    out.write_bytes(files.to_bytes({**tensors, tensor: value}, record))
+    with pytest.raises(Corrupt, match=said):
         load(out)

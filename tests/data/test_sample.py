@@ -43,6 +43,13 @@ def test_the_sample_packs_with_its_groups(tmp_path: Path) -> None:
         f"{half}_{kind}" for half in ("selection", "validation") for kind in ("pairs", "known")
     ]
     assert min(counts[kind] for kind in kinds) > 100
+    assert (info.sequences, len(peptides.vocabulary)) == (639, 702)
+    unseen, known = info.baselines.pairs, info.baselines.known
+    # What similar targets tell of unseen ones, and their own pairs of known ones.
+    for baseline, gain in ((unseen, 0.005), (known, 0.05)):
+        assert baseline is not None
+        assert baseline.closed_form is not None
+        assert baseline.closed_form < baseline.unigram - gain
     background = info.baselines.background
     assert background is not None
     assert 2.8 < background.markov2 < background.unigram < background.uniform

@@ -41,7 +41,7 @@ def test_interrupted_after_every_step_and_resumed_in_a_disturbed_process(
 ) -> None:
     """With a share of pairs, best weights and early stopping, over the ends of many epochs: of the
     run (each 5 steps), of its pairs and of its background, which end inside a batch."""
-    settings = {"patience": 2, "cooldown_steps": 4, "lr": 0.5, "epochs": 30}
+    settings = {"patience": 2, "cooldown_steps": 4, "lr": 0.2, "final_lr": 0.9, "epochs": 30}
     steps = undisturbed(store, data, **settings)
     ended = jobs.final_state(store, "calm")
     best, cooldown = int(ended["loop.best_step"]), int(ended["loop.cooldown"])

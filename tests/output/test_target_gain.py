@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from mimir.config import Objective
 from mimir.data.pack import Peptides
 from mimir.output import target_gain
 from mimir.training.engine import Engine
@@ -15,8 +16,8 @@ from tests import toys
 CPU = torch.device("cpu")
 
 
-def held(data: Peptides) -> HeldOut:
-    return HeldOut.of(data, CPU, len(data))
+def held(data: Peptides, composition: str = "on") -> HeldOut:
+    return HeldOut.of(data, CPU, len(data), Objective(composition=composition))
 
 
 def test_a_ratio_of_sums_with_its_interval_over_groups() -> None:
@@ -34,7 +35,7 @@ def test_a_model_that_was_not_trained_gains_nothing() -> None:
     engine = toys.engine(data=data)
     with torch.no_grad():
         engine.model.target.zero_()
-    found = target_gain.measure(held(data), engine.model, 20, 2)
+    found = target_gain.measure(held(data, "off"), engine.model, 20, 2)
     assert found is not None
     assert (found.pairs, found.targets, found.repeats) == (20, 3, 2)
     for estimate, chance in ((found.gain, 0.0), (found.shuffled, 0.0), (found.choices, 0.5)):

@@ -31,7 +31,7 @@ class Training:
         self.data = data
         self.engine = toys.engine(data=data, **{**SETTINGS, **settings})
         self.record = first_record(self.engine, data.digest, 1)
-        self.validation = Validation(data, CPU, 4)
+        self.validation = Validation(data, CPU, 4, self.engine.config.objective)
         if worse_from:
             self.validation.select = (  # type: ignore[method-assign]
                 lambda engine: 2.5 + abs(engine.step - worse_from) / 100

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import torch
 
+from mimir.config import Objective
 from mimir.data.alphabet import N_LETTERS
 from mimir.data.pack import KNOWN, VALIDATION
 from mimir.data.split import SELECTION, SELECTION_KNOWN
-from mimir.model.batch import DeviceData
+from mimir.model.batch import DeviceData, plan_evaluation
 from mimir.model.objective import evaluate
 from mimir.runs.figures import FIGURES
 from mimir.training.figures import per_residue
@@ -52,7 +53,7 @@ def test_ema_weights_inside_live_ones_after(dtype: torch.dtype) -> None:
 
 def test_figures_are_of_the_ema_weights_and_move_nothing() -> None:
     engine, data = trained(), toys.peptides(200)
-    validation = Validation(data, CPU, 1000)
+    validation = Validation(data, CPU, 1000, Objective())
     assert len(validation.held.background) == len(data.subset(VALIDATION, 0))
     assert len(validation.held.known) == len(data.subset(KNOWN, 1)) > 0
     assert len(validation.held.pairs) == 0
@@ -85,7 +86,7 @@ def test_one_half_selects_and_the_other_is_reported(label: int, name: str) -> No
         """Both figures with other letters in some parts of the data."""
         letters = np.repeat(np.isin(data.split, changed), data.lengths)
         other = replace(data, tokens=np.where(letters, (data.tokens + 1) % 20, data.tokens))
-        validation = Validation(other, CPU, 1000)
+        validation = Validation(other, CPU, 1000, Objective())
         assert validation.selection is not None
         assert validation.selection.name == name
         return validation.measure(engine, nothing), validation.select(engine)
@@ -100,27 +101,31 @@ def test_one_half_selects_and_the_other_is_reported(label: int, name: str) -> No
 def test_pairs_of_unseen_targets_select_where_no_known_ones_do() -> None:
     data = toys.peptides(300)
     split = np.where(data.split == KNOWN, SELECTION, data.split).astype("u1")
-    validation = Validation(replace(data, split=split), CPU, 5)
+    validation = Validation(replace(data, split=split), CPU, 5, Objective())
     assert validation.selection is not None
     assert validation.selection.name == "pairs of unseen targets"
     assert validation.passes == 2 * validation.held.passes + 12 * 5
 
 
 def test_a_limit_of_rows() -> None:
-    validation = Validation(toys.peptides(400), CPU, 5)
+    validation = Validation(toys.peptides(400), CPU, 5, Objective())
     assert (len(validation.held.background), len(validation.held.known)) == (5, 5)
     assert validation.held.passes == 5 + 3 * 5
 
 
-def test_a_target_that_was_not_trained_is_none() -> None:
+@pytest.mark.parametrize("composition", ["on", "off"])
+def test_the_embedding_of_a_target_that_was_not_trained_is_none(composition: str) -> None:
     """In validation and wherever else peptides come to a model."""
     data = toys.peptides(300)
     split = np.where(data.targets == 1, VALIDATION, data.split).astype("u1")
-    validation = Validation(replace(data, split=split), CPU, 1000)
-    assert set(validation.held.pairs.targets.tolist()) == {toys.TARGETS}
-    assert set(validation.held.untold.targets.tolist()) == {toys.TARGETS}
-    for told in (validation.held.known, validation.held.shuffled):
-        assert set(told.targets.tolist()) == {0, 2}
+    objective = Objective(composition=composition)
+    validation = Validation(replace(data, split=split), CPU, 1000, objective)
+
+    def told(held: DeviceData) -> set[int]:
+        return set(plan_evaluation(held, 0, len(held), 0, 1, 20).target.tolist())
+
+    assert told(validation.held.pairs) == told(validation.held.untold) == {toys.TARGETS}
+    assert told(validation.held.known) == told(validation.held.shuffled) == {0, 2}
     engine = trained()
     before = validation.measure(engine, nothing)
     with torch.no_grad():
@@ -133,7 +138,7 @@ def test_a_target_that_was_not_trained_is_none() -> None:
 def test_a_limit_takes_rows_from_everywhere() -> None:
     """A file may be sorted: its first rows are no sample."""
     data = toys.peptides(400)
-    held = Validation(data, CPU, 5).held
+    held = Validation(data, CPU, 5, Objective()).held
     starts = held.background.starts.tolist()
     rows = data.subset(VALIDATION, 0)
     assert starts == [int(data.offsets[rows[place * len(rows) // 5]]) for place in range(5)]
@@ -145,7 +150,7 @@ def test_every_pair_is_told_another_target() -> None:
     rows = data.subset(KNOWN)
     targets = data.targets.copy()
     targets[rows] = np.arange(len(rows)) % 2
-    validation = Validation(replace(data, targets=targets), CPU, 1000)
+    validation = Validation(replace(data, targets=targets), CPU, 1000, Objective())
     assert len(rows) % 2 == 0
     own, told = validation.held.known.targets, validation.held.shuffled.targets
     assert bool((own != told).all())
@@ -158,7 +163,7 @@ def test_every_pair_is_told_another_target() -> None:
 
 def test_nothing_held_out() -> None:
     data = toys.peptides(lengths=[5] * 9)  # the tenth row would be the first one held out
-    validation = Validation(data, CPU, 100)
+    validation = Validation(data, CPU, 100, Objective())
     figures = validation.measure(trained(), nothing)
     assert figures == dict.fromkeys(figure.key for figure in FIGURES)
     assert validation.select(trained()) is None
@@ -176,12 +181,12 @@ def test_the_poll_may_end_it() -> None:
 
     low = engine.state.low.clone()
     with pytest.raises(KeyboardInterrupt):
-        Validation(toys.peptides(), CPU, 50).measure(engine, poll)
+        Validation(toys.peptides(), CPU, 50, Objective()).measure(engine, poll)
     assert torch.equal(engine.state.low, low)
 
 
 def test_the_sentence_names_figures_and_baselines() -> None:
-    validation = Validation(toys.halved(toys.peptides()), CPU, 50)
+    validation = Validation(toys.halved(toys.peptides()), CPU, 50, Objective())
     values = (2.87, 2.8, 2.5, 2.6, 2.55)
     keys = [figure.key for figure in FIGURES]
     found = dict(zip(keys, values, strict=True))
@@ -195,5 +200,5 @@ def test_the_sentence_names_figures_and_baselines() -> None:
 
 def test_per_residue_weighs_by_length() -> None:
     data = toys.peptides(lengths=[4, 20])
-    device_data = DeviceData.of(data, np.arange(2), CPU)
+    device_data = DeviceData.of(data, np.arange(2), CPU, Objective())
     assert per_residue(torch.tensor([8.0, 40.0]), device_data) == pytest.approx(48 / 24)
