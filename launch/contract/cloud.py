@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from launch.contract.offer import Need, Offer
 from launch.contract.provider import Caps, Check
@@ -71,7 +71,8 @@ class Instance:
     """A machine as its service shows it. said: the service's own word for its state.
 
     price: $/h now, None if it is not told. place: as Offer.place. region: as Offer.region, "" if
-    it is not told.
+    it is not told. taken: of one that is gone, whether the service itself took it away; None if
+    that is not told.
     """
 
     id: str
@@ -82,6 +83,7 @@ class Instance:
     address: str = ""
     place: str = ""
     region: str = ""
+    taken: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,14 @@ class Cloud(Protocol):
 
     def checks(self) -> list[Check]:
         """Keys, permissions, balance, quota: as far as reading tells. Nothing is rented."""
+
+
+@runtime_checkable
+class Partial(Protocol):
+    """A Cloud whose list of offers may lack some that the user could do something about."""
+
+    def left_out(self) -> Sequence[str]:
+        """What the last `offers` left out, a sentence each with what mends it."""
 
 
 def machine_name(run: str, attempt: int, owner: str = "") -> str:

@@ -8,8 +8,9 @@ the machine itself.
 from dataclasses import dataclass
 
 from mimir.errors import BadInput
+from mimir.runs.attempts import AttemptStatus
 from mimir.runs.order import Limits
-from mimir.runs.status import AttemptStatus, Status
+from mimir.runs.status import Status
 
 HOUR = 3600.0
 

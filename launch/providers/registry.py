@@ -38,6 +38,7 @@ ROWS: dict[str, Row] = {
     "runpod": Row("launch.providers.runpod.adapter:RunPod", rents=True, needs=_HTTPX),
     "vastai": Row("launch.providers.vastai.adapter:Vast", rents=True, needs=_HTTPX),
     "lambda": Row("launch.providers.lambda_cloud.adapter:Lambda", rents=True, needs=_HTTPX),
+    "aws": Row("launch.providers.aws.adapter:Aws", rents=True, needs="pip install boto3"),
 }
 
 

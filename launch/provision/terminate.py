@@ -13,8 +13,8 @@ from launch.providers import registry
 from launch.providers.rented import Rented
 from mimir.errors import StoreError
 from mimir.runs import notes, owner
+from mimir.runs.attempts import AttemptStatus
 from mimir.runs.notes import Gone
-from mimir.runs.status import AttemptStatus
 from mimir.runs.store import Store
 
 

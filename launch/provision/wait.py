@@ -22,11 +22,12 @@ from mimir.errors import (
     StoreError,
 )
 from mimir.runs import notes
+from mimir.runs.attempts import AttemptStatus
 from mimir.runs.begin import end_attempt
 from mimir.runs.head import ENDED
 from mimir.runs.notes import Gone, Outcome
 from mimir.runs.parts import read_parts
-from mimir.runs.status import AttemptStatus, Status, head_or_remembered
+from mimir.runs.status import Status, head_or_remembered
 from mimir.runs.store import Store
 
 LOCAL_BEGINS = 120.0

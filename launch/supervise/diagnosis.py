@@ -26,7 +26,7 @@ class Observation:
     state: of the machine, None if its provider could not be asked (or cannot tell). order: of
     the newest attempt, None if it was begun by hand. unchanged: seconds for which one has seen
     the heartbeat stay as it is, None where only its age tells. problem: what a person must mend
-    before the machine's provider answers from here, "" for nothing.
+    before the machine's provider answers from here, "" for nothing. taken: as Instance.taken.
     """
 
     status: Status
@@ -36,6 +36,7 @@ class Observation:
     now: float
     unchanged: float | None = None
     problem: str = ""
+    taken: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,11 @@ def observe(
 ) -> Observation:
     """Ask the provider of the newest attempt's machine, unless it is known to be gone."""
     machine = liveness.current(status)
-    state, said, problem = None, "", ""
+    state, said, problem, taken = liveness.Asked(None)
     if machine is not None and not status.attempts[-1].gone:
-        state, said, problem = liveness.asked(machine, provider)
+        state, said, problem, taken = liveness.asked(machine, provider)
     attended = order if order is not None and order.attended else None
-    return Observation(status, attended, state, said, status.at, unchanged, problem)
+    return Observation(status, attended, state, said, status.at, unchanged, problem, taken)
 
 
 def look(
@@ -153,6 +154,10 @@ def diagnose(observed: Observation) -> Diagnosis:
     if current.machine is None:
         return _since("its order was never answered", observed)
     said = f" ({observed.said})" if observed.said else ""
+    if observed.state is State.GONE and observed.taken is not None:  # its service says why
+        how = "was taken away" if observed.taken else "has ended"
+        loss = "eviction" if observed.taken else "failure"
+        return Diagnosis("lost", f"its machine {how}{said}", loss)
     if observed.state is State.GONE and current.from_step is None:
         # No eviction: a worker that cannot begin ends its machine, and so would the next ones.
         return Diagnosis("lost", f"its machine is gone, and it had not begun{said}", "failure")

@@ -54,6 +54,11 @@ class Notifier:
         self._post, self._clock = post, clock
         self._rests_until = float("-inf")
 
+    @property
+    def sends(self) -> bool:
+        """Whether anybody is told."""
+        return bool(self._url)
+
     def after(self, seen: "watcher.Seen") -> None:
         """Tell what a watcher's round has found out."""
         status = seen.status

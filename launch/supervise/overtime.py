@@ -12,9 +12,9 @@ from launch.provision import liveness, terminate
 from launch.ui import runs
 from mimir.errors import MimirError
 from mimir.runs import notes
+from mimir.runs.attempts import AttemptStatus
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
-from mimir.runs.status import AttemptStatus
 from mimir.runs.store import Store
 from mimir.text import duration
 

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 
 from launch.pricing import bill as cost
 from launch.provision import liveness
+from mimir.runs.attempts import AttemptStatus
 from mimir.runs.figures import status_words
+from mimir.runs.listing import Listed
 from mimir.runs.machine import Machine
-from mimir.runs.status import DISPUTED, AttemptStatus, Listed, Status
+from mimir.runs.status import DISPUTED, Status
 from mimir.text import duration, one_line
 
 PROG = "python -m launch"

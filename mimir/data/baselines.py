@@ -6,6 +6,7 @@ composition (2.90). A model far below these figures saw its validation rows in t
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from mimir.data.alphabet import N_LETTERS, N_STANDARD
 from mimir.data.composition import Composition
 from mimir.data.split import KNOWN, TRAIN, VALIDATION
-from mimir.runs.figures import Figure
+from mimir.errors import BadInput
+from mimir.runs.figures import FIGURES, Figure
 from mimir.runs.ranges import Measure, Size
 
 # Pseudo-counts: of each letter in the composition, and of the lower order's distribution in each
@@ -47,6 +49,28 @@ class Baselines:
     background: Baseline | None
     pairs: Baseline | None
     known: Baseline | None
+
+    def __post_init__(self) -> None:
+        for each in (self.pairs, self.known):
+            if each is not None and each.closed_form is None:
+                raise BadInput("the baselines of pairs lack their closed form")
+
+    def closed_form(self, figure: Figure) -> float | None:
+        """What a figure of told pairs is to reach; None beside any other."""
+        mark = self.of(figure) if figure.told else None
+        return mark.closed_form if mark else None
+
+    def unreached(self, values: Mapping[str, float | None]) -> list[str]:
+        """A sentence for each figure, by key, that is worse than its closed form."""
+        found = []
+        for figure in FIGURES:
+            value, form = values.get(figure.key), self.closed_form(figure)
+            if value is not None and form is not None and value > form:
+                found.append(
+                    f"{figure.name}: the model ({value:.4f}) does not reach the closed form "
+                    f"({form:.4f}), which counts letters and learns nothing"
+                )
+        return found
 
     def of(self, figure: Figure) -> Baseline | None:
         """What stands beside a held-out figure; None if nothing does."""

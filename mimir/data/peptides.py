@@ -20,7 +20,7 @@ from mimir.runs.ranges import Measure, Size
 from mimir.runs.record import RunRecord
 from mimir.runs.store import Store
 
-FORMAT = 3
+FORMAT = 4
 
 _DTYPES = {
     "tokens": np.uint8,

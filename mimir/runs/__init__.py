@@ -25,7 +25,9 @@
     final                         final.json: what a run left, sealed when it was first seen done
     owner                         the store's id, which its rented machines bear in their names
     machine                       machine.json: what the attempt runs on, its region and price
-    notes, parts, status          what a run tells about itself while it runs
+    notes, parts                  what a run tells about itself while it runs
+    attempts, status              what the store says of its attempts, and of the run
+    listing                       all runs of a store, in few requests each
     execution                     how an attempt executes its steps, and why no faster way
     content                       content of any size, in parts
     figures                       the held-out figures: what each is called where it is shown

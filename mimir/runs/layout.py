@@ -12,6 +12,8 @@ The launcher's, written with the user's own rights, which no machine has:
     <run>/launcher/a0001/gone.json               created once: the machine was seen to be no more
     <run>/launcher/a0001/stop.json               created once: a request to stop this attempt
     <run>/launcher/final.json                    created once: what the run left when it was done
+    <run>/launcher/ended.json                    overwritten: a copy of what is known of attempts
+                                                 that are over, so that they are read once
     _launcher/failed_hosts.json                  swapped: hosts that failed, of all runs
     _launcher/owner.json                         created once: the store's id
     _keys/<run>/a0001-<nonce>.json               a machine's keys on their way; no run's name
@@ -188,6 +190,10 @@ def handover_key(run: str, attempt: int, nonce: str) -> str:
 
 def final_key(run: str) -> str:
     return f"{launcher_folder(run)}/final.json"
+
+
+def ended_key(run: str) -> str:
+    return f"{launcher_folder(run)}/ended.json"
 
 
 def probe_key(run: str, nonce: str) -> str:

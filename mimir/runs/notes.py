@@ -92,6 +92,11 @@ class Outcome:
     step: Step
     cause: Annotated[str, OneOf(("", "deadline", "stop", "signal", "host"))] = ""
 
+    @property
+    def words(self) -> str:
+        """The reason, or the exit code where none was given."""
+        return self.reason or f"exit code {self.exit_code}"
+
 
 @dataclass(frozen=True)
 class Gone:

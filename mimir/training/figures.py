@@ -1,8 +1,9 @@
 """Computes each of the held-out figures that `mimir.runs.figures` lists.
 
-Background and pairs are measured apart, and of the pairs those of unseen targets, to which a model
-is told no target, and those of known targets. These are also measured with shuffled targets and
-with none: what lies between matched and untold is what the target is worth. All of these are of the
+Background and pairs are measured apart, and of the pairs those of unseen targets, of which a model
+is told what is similar to them, and those of known targets. Both are also measured with shuffled
+targets and with none: what lies between matched and untold is what the target is worth. All of
+these are of the
 half that is reported; the figure that selects the best weights is of the other half.
 """
 
@@ -26,7 +27,9 @@ class HeldOut:
 
     background: DeviceData
     pairs: DeviceData
-    """Of targets that are not trained: none is told."""
+    """Of targets that are not trained: what is told is how similar ones bind, if there are any."""
+    pairs_shuffled: DeviceData
+    pairs_untold: DeviceData
     known: DeviceData
     shuffled: DeviceData
     """The known ones, each with the target of another of them."""
@@ -46,15 +49,20 @@ class HeldOut:
             spread = peptides.spread(part, label, rows)
             return DeviceData.of(peptides, spread, device, objective)
 
-        known = chosen(KNOWN, 1)
-        # A rotation by half: another target, unless one target has more than half of the pairs.
-        order = torch.argsort(known.targets, stable=True)
-        turned = known.targets.clone()
-        turned[order] = known.targets[order].roll(max(1, len(order) // 2))
-        none = torch.full_like(known.targets, len(peptides.vocabulary))
+        def shuffled(data: DeviceData) -> DeviceData:
+            # A rotation by half: another target, unless one has more than half of the pairs.
+            order = torch.argsort(data.targets, stable=True)
+            turned = data.targets.clone()
+            turned[order] = data.targets[order].roll(max(1, len(order) // 2))
+            return replace(data, targets=turned)
+
+        def untold(data: DeviceData) -> DeviceData:
+            return replace(data, targets=torch.full_like(data.targets, len(peptides.vocabulary)))
+
+        unseen, known = chosen(VALIDATION, 1), chosen(KNOWN, 1)
         return HeldOut(
-            chosen(VALIDATION, 0), chosen(VALIDATION, 1), known,
-            shuffled=replace(known, targets=turned), untold=replace(known, targets=none),
+            chosen(VALIDATION, 0), unseen, shuffled(unseen), untold(unseen), known,
+            shuffled(known), untold(known),
         )  # fmt: skip
 
 
@@ -125,6 +133,8 @@ def _nelbo(name: str) -> Measure:
 MEASURES: dict[str, Measure] = {
     "val": _nelbo("background"),
     "val_pairs": _nelbo("pairs"),
+    "val_pairs_shuffled": _nelbo("pairs_shuffled"),
+    "val_pairs_untold": _nelbo("pairs_untold"),
     "val_known": _nelbo("known"),
     "val_known_shuffled": _nelbo("shuffled"),
     "val_known_untold": _nelbo("untold"),

@@ -94,4 +94,4 @@ class Validation:
         if selected is not None and self.selection is not None:
             so_far = ", the best so far" if best else ""
             parts.append(f"(selection by {self.selection.name}: {selected:.4f}{so_far})")
-        return " ".join(parts)
+        return "; ".join([" ".join(parts), *self.baselines.unreached(values)])

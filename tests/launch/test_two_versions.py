@@ -25,11 +25,12 @@ from mimir.runs import final, head, notes, parts, record
 from mimir.runs.collect import collect
 from mimir.runs.commit import Attempt
 from mimir.runs.head import Head
+from mimir.runs.listing import list_runs
 from mimir.runs.notes import Heartbeat, Outcome, StopRequest
 from mimir.runs.order import Limits, Plan
 from mimir.runs.parts import PartWriter, read_metrics
 from mimir.runs.record import RunRecord, create_run
-from mimir.runs.status import derive, list_runs
+from mimir.runs.status import derive
 from mimir.runs.store import Versioned
 from tests.launch.paper import CONFIG, START, Desk, offer
 from tests.runs.memory import MemoryStore

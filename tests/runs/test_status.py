@@ -9,11 +9,12 @@ from mimir.runs import notes, orders
 from mimir.runs.begin import end_attempt, raise_attempt
 from mimir.runs.commit import Attempt
 from mimir.runs.head import Head
+from mimir.runs.listing import list_names, list_runs
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone, Heartbeat, Outcome, StopRequest, Unended
 from mimir.runs.ranges import TEXT
 from mimir.runs.record import RunRecord, create_run
-from mimir.runs.status import DISPUTED, derive, list_names, list_runs, read_head
+from mimir.runs.status import DISPUTED, derive, read_head
 from mimir.runs.store import DOCUMENT, Store
 from tests.runs.damaged import wreck
 from tests.runs.memory import MemoryStore
