@@ -20,6 +20,7 @@ def sample(
     *,
     run: str = "",
     model: str = "",
+    last: bool = False,
     n: int = 10,
     target: str = "",
     label: str = "",
@@ -39,6 +40,7 @@ def sample(
     Args:
         run: name of a run; unfinished ones are sampled from their newest checkpoint.
         model: instead of a run, a folder that `launch pull` made.
+        last: take the weights of the last step, and not the best ones.
         n: how many peptides.
         target: a target protein of the training data, as its UniProt accession; one without
             training pairs counts as none, and only interacting peptides have one.
@@ -72,7 +74,7 @@ def sample(
         condition=condition, order=order, temperature=temperature, guidance=guidance,
         min_length=min_length, max_length=max_length, pattern=pattern, seed=seed,
     )  # fmt: skip
-    opened = given.open_model(run, model, store)
+    opened = given.open_model(run, model, store, last=last)
     condition = given.condition_of(opened, label, target)
     lengths = opened.vocabulary.lengths
     histogram = lengths.interacting if label != "background" else lengths.background
@@ -106,6 +108,7 @@ def score(
     peptides: str = "",
     run: str = "",
     model: str = "",
+    last: bool = False,
     target: str = "",
     targets: str = "",
     label: str = "",
@@ -127,6 +130,7 @@ def score(
         peptides: a file of peptides: one a line, FASTA, or CSV with a column `sequence`.
         run: name of a run; unfinished ones are taken from their newest checkpoint.
         model: instead of a run, a folder that `launch pull` made.
+        last: take the weights of the last step, and not the best ones.
         target: a target protein of the training data, as its UniProt accession.
         targets: instead of one, a file of accessions: one a line, or CSV with a column `target`.
         label: interacting, background or any (default: interacting).
@@ -157,7 +161,7 @@ def score(
     target_file = OutFile(out or STDOUT, [*files, *given.read_by(run, model, store)])
     entries = read_peptides(files[0][1])
     names = [each.value for each in read_targets(files[1][1])] if targets else [target]
-    opened = given.open_model(run, model, store)
+    opened = given.open_model(run, model, store, last=last)
     conditions = [given.condition_of(opened, label, name) for name in names]
     sequences = [each.value for each in entries]
     with bar("score", len(sequences) * Scorer.passes(conditions), "peptide") as advance:
@@ -182,6 +186,7 @@ def evaluate(
     *,
     run: str = "",
     model: str = "",
+    last: bool = False,
     data: str = "",
     repeats: int = 12,
     samples: int = 1000,
@@ -195,6 +200,7 @@ def evaluate(
     Args:
         run: name of a run.
         model: instead of a run, a folder that `launch pull` made.
+        last: take the weights of the last step, and not the best ones.
         data: the data set whose held-out part to use (default: the shipped sample, or the run's).
         repeats: passes over the held-out peptides with other masks. What a target is worth is
             measured from 12 on.
@@ -210,7 +216,7 @@ def evaluate(
 
     cli.check_count("repeats", repeats, 1, 1000)
     cli.check_count("samples", samples, 0, MOST_PEPTIDES)
-    opened = given.open_model(run, model, store)
+    opened = given.open_model(run, model, store, last=last)
     figures = measure(opened, given.peptides_of(run, data, store, opened), repeats, samples)
     if json:
         print(json_text.dumps(figures, indent=2))

@@ -18,14 +18,17 @@ from mimir.runs.store import open_store
 from mimir.submission import default_store, prepare, store_folder
 
 
-def open_model(run: str, model: str, store: str) -> Opened:
-    """The model of --run or --model, on the GPU where there is one; a warning goes to stderr."""
+def open_model(run: str, model: str, store: str, *, last: bool = False) -> Opened:
+    """The model of --run or --model, on the GPU where there is one; a warning goes to stderr.
+
+    last: with the weights of its last step, and not the best ones.
+    """
     if bool(run) == bool(model):
         raise BadInput("give either --run NAME or --model FOLDER")
     if model:
-        opened = from_folder(path_of(model, "--model"))
+        opened = from_folder(path_of(model, "--model"), last=last)
     else:
-        opened = from_run(open_store(store or default_store()), run)
+        opened = from_run(open_store(store or default_store()), run, last=last)
     if opened.warning:
         print(f"note: {opened.warning}; taken is {opened.source}", file=sys.stderr)
     opened.model.to("cuda" if torch.cuda.is_available() else "cpu")

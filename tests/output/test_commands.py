@@ -10,6 +10,7 @@ import pytest
 
 from mimir.errors import BadInput
 from mimir.output import commands
+from mimir.training import early_stop
 from tests import toys
 from tests.output.test_export import folder_of
 
@@ -78,3 +79,22 @@ def test_many_targets(
 def test_wrong_words_for_score(folder: str, some: str, changed: dict[str, Any], words: str) -> None:
     with pytest.raises(BadInput, match=words):
         commands.score(**{"model": folder, "peptides": some, **changed})
+
+
+def test_last_takes_the_weights_of_the_last_step(
+    some: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = toys.engine()
+    engine.advance(3)
+    early_stop.judge(engine, 2.0)
+    engine.advance(3)
+    folder = str(folder_of(engine, tmp_path / "m"))
+    digests = set()
+    for last, words in ((False, "best weights"), (True, "last weights")):
+        commands.score(model=folder, peptides=some, json=True, last=last)
+        said = json.loads(capsys.readouterr().out)
+        digests.add(said["model_sha256"])
+        assert said["model"] == f"{folder}, {words}"
+        commands.sample(model=folder, n=2, last=last, out=str(tmp_path / "samples.fasta"))
+        assert words in capsys.readouterr().err
+    assert len(digests) == 2
