@@ -13,11 +13,12 @@ from pathlib import Path
 
 from mimir.config import CHECKPOINT_COPIES, Config
 from mimir.data.alphabet import MAX_LENGTH, N_LETTERS, N_TOKENS
-from mimir.data.mix import steps_of
+from mimir.data.mix import expected_end, pairs_in_batch, steps_of
 from mimir.errors import BadInput
 
 GUIDE_ROWS = 1_003_470
-"""Peptides of the training guide's full data set, with these lengths and targets:"""
+"""Peptides of the training guide's full data set, with these pairs, lengths and targets:"""
+GUIDE_PAIRS = 3_470
 GUIDE_LENGTH, GUIDE_SPREAD, GUIDE_TARGETS = 10.6, 3.8, 804
 LABELS = 3
 """Interacting, not interacting, not told."""
@@ -30,8 +31,9 @@ GB = 1e9
 class Workload:
     """A configuration on a data set.
 
-    rows: training peptides. held_out: peptides that a validation may take. length and spread:
-    mean and deviation of the peptides' residues. targets: known target proteins.
+    rows: training peptides, of which `pairs` are pairs. held_out: peptides that a validation may
+    take. length and spread: mean and deviation of the peptides' residues. targets: known target
+    proteins.
     """
 
     config: Config
@@ -40,6 +42,7 @@ class Workload:
     length: float = GUIDE_LENGTH
     spread: float = GUIDE_SPREAD
     targets: int = GUIDE_TARGETS
+    pairs: int = 0
 
     def __post_init__(self) -> None:
         batch = self.config.training.batch
@@ -59,7 +62,7 @@ class Workload:
         lengths = peptides.lengths[chosen]
         return Workload(
             config, len(chosen), len(peptides) - len(chosen), float(lengths.mean()),
-            float(lengths.std()), len(peptides.vocabulary),
+            float(lengths.std()), len(peptides.vocabulary), len(peptides.subset(TRAIN, 1)),
         )  # fmt: skip
 
     @staticmethod
@@ -78,6 +81,13 @@ class Workload:
     def steps(self) -> int:
         """Optimizer steps of the whole run at most: without early stopping."""
         return steps_of(self.config.training, self.rows)
+
+    @property
+    def expected_end(self) -> int | None:
+        """Step at which early stopping is expected to end it; None if all steps are expected."""
+        training = self.config.training
+        mixed = pairs_in_batch(training.pair_share, training.batch, self.rows, self.pairs)
+        return expected_end(self.config, self.steps, self.steps_per_epoch, self.pairs, mixed)
 
     @property
     def parameters(self) -> int:

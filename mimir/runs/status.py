@@ -40,9 +40,10 @@ class Status:
     HEAD says. silent_s: seconds since the last sign of a running attempt, None if it has given
     none; beat: another one for each sign, "" without one. at: when it was asked for, in unix s by
     the store's clock, as created is. val: the held-out figure that comes first; figures: the
-    others that a status shows. execution: how the newest attempt that gave a sign executes its
-    steps, None if it did not say. damage: what is wrong with what the run's machines wrote, which
-    counts as not written then; "" if nothing is.
+    others that a status shows. expected_end: step at which patience ends the running attempt's
+    training if no later validation is better, None if it may not. execution: how the newest
+    attempt that gave a sign executes its steps, None if it did not say. damage: what is wrong with
+    what the run's machines wrote, which counts as not written then; "" if nothing is.
     """
 
     run: str
@@ -72,6 +73,7 @@ class Status:
     sealed: bool = False
     beat: str = ""
     at: float = 0.0
+    expected_end: int | None = None
 
     def held_out(self) -> dict[str, float]:
         """All known held-out figures by key."""
@@ -204,6 +206,7 @@ def told(
         figures=from_heartbeat(latest.figures) if latest else {},
         execution=latest.execution if latest else None,
         beat=sign.beat if sign and heartbeat else "",
+        expected_end=latest.expected_end if latest and running else None,
         at=now,
     )
 

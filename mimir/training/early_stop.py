@@ -36,3 +36,18 @@ def judge(engine: Engine, figure: float | None) -> bool:
         state.best_before.copy_(state.best_figure)
         engine.begin_cooldown()
     return False
+
+
+def expected_end(engine: Engine, evaluated: int, every: int) -> int | None:
+    """Step at which the run ends if no later validation is better; None if at its last anyway.
+
+    Args:
+        evaluated: step of the last validation, -1 before the first.
+        every: steps between validations.
+    """
+    patience = engine.config.training.patience
+    if not patience or evaluated < 0 or engine.cooldown >= 0 or int(engine.state.best_step) < 0:
+        return None
+    out = evaluated // every * every + (patience - int(engine.state.stale)) * every
+    end = out + engine.config.optimizer.cooldown_steps
+    return end if end < engine.total else None

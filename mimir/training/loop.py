@@ -43,6 +43,8 @@ class ProgressSnapshot:
     figures: dict[str, float | None] = field(default_factory=dict)
     """Of the last validation."""
     execution: Execution | None = None
+    expected_end: int | None = None
+    """Step at which patience ends the run if no later validation is better; None if it may not."""
 
 
 class Loop:
@@ -250,6 +252,7 @@ class Loop:
 
     def _show(self) -> None:
         progress, engine = self.progress, self.engine
+        progress.expected_end = early_stop.expected_end(engine, self.record.evaluated, self._every)
         progress.step, progress.total = engine.step, engine.end
         progress.epoch = engine.step / engine.steps_per_epoch
         progress.val = self.record.val

@@ -143,6 +143,20 @@ def test_without_anything_that_selects_the_last_weights_are_the_best() -> None:
     assert "the last weights are taken as the best" in training.end.sentence
 
 
+def test_where_patience_would_end_it_is_told_while_it_runs() -> None:
+    engine = toys.engine(patience=3, cooldown_steps=7, epochs=30)
+    assert early_stop.expected_end(engine, -1, 5) is None
+    engine.advance(5)
+    early_stop.judge(engine, 2.0)
+    assert early_stop.expected_end(engine, 5, 5) == 5 + 3 * 5 + 7
+    engine.advance(5)
+    early_stop.judge(engine, 2.1)
+    assert early_stop.expected_end(engine, 10, 5) == 5 + 3 * 5 + 7
+    engine.begin_cooldown()
+    assert early_stop.expected_end(engine, 10, 5) is None
+    assert engine.end == 17
+
+
 def test_judging_moves_no_address() -> None:
     engine: Engine = toys.engine()
     before = {name: value.data_ptr() for name, value in engine.state.tensors().items()}
