@@ -22,6 +22,8 @@ GUIDE_PAIRS = 3_470
 GUIDE_LENGTH, GUIDE_SPREAD, GUIDE_TARGETS = 10.6, 3.8, 804
 LABELS = 3
 """Interacting, not interacting, not told."""
+AT_ONCE = 512
+"""Held-out peptides of a forward pass (mimir/model/objective.py)."""
 WIDEST = 4.5
 """Deviations above the mean at which the widest batch of a run lies: shapes are fixed on a GPU."""
 GB = 1e9
@@ -186,3 +188,15 @@ class Workload:
         forward twice, and forward is a third of a step."""
         training = self.config.training
         return 2 * min(self.held_out, training.eval_rows) / training.batch / 3
+
+    @property
+    def validation_passes(self) -> int:
+        """Forward passes of all validations: each held-out peptide twice."""
+        held = min(self.held_out, self.config.training.eval_rows)
+        return self.validations * math.ceil(2 * held / AT_ONCE)
+
+    @property
+    def sampling_passes(self) -> int:
+        """Forward passes of the samples drawn while it trains: one for each residue's place."""
+        every = self.config.runtime.sample_every
+        return self.validations // every * MAX_LENGTH if every else 0

@@ -19,7 +19,7 @@ from launch.providers import registry
 from launch.providers.rented import Rented
 from launch.provision import liveness, terminate
 from mimir.errors import Corrupt, MimirError
-from mimir.runs import notes
+from mimir.runs import notes, orders
 from mimir.runs.attempts import AttemptStatus
 from mimir.runs.head import ENDED
 from mimir.runs.machine import Machine
@@ -86,7 +86,7 @@ def settle(
 
 def _is_over(store: Store, run: str) -> bool:
     try:
-        head = notes.head_or_remembered(store, run)
+        head = orders.head_or_remembered(store, run)
     except Corrupt:
         return False
     return head is not None and head[0].state in ENDED

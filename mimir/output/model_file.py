@@ -9,10 +9,11 @@ from torch import Tensor
 
 from mimir.config import CHECKPOINT_COPIES, MODEL_COPIES, Config
 from mimir.data import files
+from mimir.data.composition import Composition
 from mimir.data.peptides import Peptides, of_run
 from mimir.errors import BadInput, Corrupt, NotFound
 from mimir.model.denoiser import Denoiser
-from mimir.output import export, model_object, vocabulary
+from mimir.output import export, model_object, target_table, vocabulary
 from mimir.output.folder import FORMAT as FOLDER_FORMAT
 from mimir.runs import codec, final
 from mimir.runs.head import Head, Kept
@@ -30,6 +31,8 @@ class Opened:
     model: Denoiser
     config: Config
     vocabulary: vocabulary.Vocabulary
+    composition: Composition | None
+    """Of its targets, in the vocabulary's order; None if it was trained without."""
     source: str
     """For people: which weights of which state of which run these are."""
     warning: str = ""
@@ -44,7 +47,10 @@ class Opened:
         if name not in known:
             meant = near(name, known)
             hint = f"; near are {', '.join(meant)}" if meant else ""
-            raise BadInput(f"target {name!r} is not among the {len(known)} of this model{hint}")
+            raise BadInput(
+                f"target {name!r} is not among the {len(known)} of this model{hint}; another "
+                "protein can be given by --target-sequence"
+            )
         index = known.index(name)
         return index if self.vocabulary.pairs[index] else None
 
@@ -55,7 +61,7 @@ def from_folder(folder: Path, *, last: bool = False) -> Opened:
     last: the last weights, and not the best.
     """
     found = {}
-    for name in (model_object.FILE, "config.json", "vocabulary.json"):
+    for name in (model_object.FILE, "config.json", "vocabulary.json", target_table.FILE):
         path = folder / name
         if not path.is_file():
             raise BadInput(f"{folder} holds no {name}; give the folder that `launch pull` made")
@@ -66,7 +72,17 @@ def from_folder(folder: Path, *, last: bool = False) -> Opened:
     words = vocabulary.decode(found["vocabulary.json"], f"{folder}: vocabulary.json")
     config = Config.from_dict(body)
     model = export.denoiser(found[model_object.FILE], config, words.no_target, last=last)
-    return Opened(model, config, words, f"{folder}, {'last' if last else 'best'} weights")
+    table = target_table.decode(
+        found[target_table.FILE], words.no_target, f"{folder}: {target_table.FILE}"
+    )
+    source = f"{folder}, {'last' if last else 'best'} weights"
+    return Opened(model, config, words, _used(config, table), source)
+
+
+def _used(config: Config, composition: Composition) -> Composition | None:
+    """The composition if the model was trained with it."""
+    told = config.objective.composition == "on" and composition.own.any()
+    return composition if told else None
 
 
 def from_run(store: Store, run: str, *, last: bool = False) -> Opened:
@@ -88,11 +104,12 @@ def from_run(store: Store, run: str, *, last: bool = False) -> Opened:
         config, peptides = _submitted(store, run)
         config.check_size(stored.key, stored.size, MODEL_COPIES)
         content = store.get(stored.key, size=stored.size, sha256=stored.sha256)
-        told = model_object.read(content, stored.key)
+        told = model_object.record_in(content, stored.key)
         words = vocabulary.of(peptides)
         model = export.denoiser(content, config, words.no_target, last=last)
-        which = _which(told.best_step, last)
-        return Opened(model, config, words, f"run {run}, finished at step {head.step}, {which}")
+        composition = _used(config, peptides.composition)
+        source = f"run {run}, finished at step {head.step}, {_which(told.best_step, last)}"
+        return Opened(model, config, words, composition, source)
     except (Corrupt, NotFound) as error:
         if not head.kept:
             raise
@@ -121,8 +138,9 @@ def _from_checkpoint(store: Store, run: str, head: Head, last: bool) -> Opened:
     words = vocabulary.of(peptides)
     model = export.denoiser(save(weights), config, words.no_target)
     state = "at its last checkpoint" if head.state == "done" else "unfinished"
-    source = f"run {run}, {state}, at step {kept.step}, {_which(best_step, last)}"
-    return Opened(model, config, words, source, warning)
+    composition, source = _used(config, peptides.composition), f"run {run}, {state}, at step"
+    source += f" {kept.step}, {_which(best_step, last)}"
+    return Opened(model, config, words, composition, source, warning)
 
 
 def _newest(

@@ -8,24 +8,28 @@ fewer attempts, and is then made again from what it was made of.
 """
 
 import contextlib
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from mimir.errors import Corrupt, OtherFormat, StoreError
-from mimir.runs import codec, layout, notes
+from mimir.runs import codec, layout, notes, orders
+from mimir.runs import started as starts
 from mimir.runs.head import ENDED, Head
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
 from mimir.runs.order import Order
 from mimir.runs.ranges import ExitCode, Number, Time
+from mimir.runs.started import Started
 from mimir.runs.store import DOCUMENT, Store
+
+T = TypeVar("T")
 
 FORMAT = 1
 """Of ended.json."""
 AT_ONCE = 32
-"""Attempts that are read at once: a bucket is far away."""
+"""Objects that are read at once: a bucket is far away."""
 SETTLED = 600.0
 """Seconds after its machine was seen to be gone from which an attempt's objects are taken to be
 all there: a shared folder may hide a new name from another computer for a minute."""
@@ -42,7 +46,7 @@ class AttemptStatus:
     it did not say so. order and machine: order.json and machine.json; of an attempt that is over
     the order may lack what it remembers of HEAD and of refused attempts. gone: since when its
     machine is no more, and why. damage: what is wrong with what its machine wrote, which then
-    counts as not written; "" if nothing is.
+    counts as not written; "" if nothing is. started: since when a job that waited has been at it.
     """
 
     attempt: Number
@@ -56,6 +60,7 @@ class AttemptStatus:
     order: Order | None = None
     gone: Gone | None = None
     damage: str = ""
+    started: Started | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -77,16 +82,13 @@ def read_attempts(
         order: of HEAD's attempt.
         now: unix s by the store's clock.
     """
-    if head.attempt < 2:
-        return tuple(_attempt(store, run, head, n) for n in range(1, head.attempt + 1))
-    refused = notes.refused_in(order, head.attempt) - dict(head.lineage).keys()
+    refused = orders.refused_in(order, head.attempt) - dict(head.lineage).keys()
     numbers = range(1, head.attempt + 1)
     kept = _kept(store, run, head) if head.attempt > WORTH else {}
     unread = [number for number in numbers if number not in refused and number not in kept]
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        read = dict(
-            zip(unread, pool.map(lambda n: _attempt(store, run, head, n), unread), strict=True)
-        )
+        reading = {n: _Reading(pool, store, run, n) for n in unread}
+        read = {n: each.told(head) for n, each in reading.items()}
     over = [each for n, each in read.items() if n < head.attempt and _is_settled(each, now)]
     if len(over) >= WORTH:
         _keep(store, run, [*kept.values(), *over])
@@ -149,31 +151,50 @@ def _from_json(value: Mapping[str, Any], where: str) -> AttemptStatus:
     )  # fmt: skip
 
 
-def _attempt(store: Store, run: str, head: Head, number: int) -> AttemptStatus:
-    wrong: list[str] = []
-    ending = notes.unless_damaged(notes.read_end, store, run, number, wrong)
-    outcome, ended_at = ending or (None, None)
-    unended = notes.unless_damaged(notes.read_unended, store, run, number, wrong)
-    from_step = dict(head.lineage).get(number)
-    gone = notes.read_gone(store, run, number)
-    if outcome is not None:
-        end = outcome.words
-    elif gone is not None:
-        end = gone.why
-    elif number < head.attempt:
-        end = "never began" if from_step is None else "lost without a word"
-    else:
-        end = head.state if head.state in ENDED else ""
-    return AttemptStatus(
-        attempt=number,
-        from_step=from_step,
-        end=end,
-        exit_code=outcome.exit_code if outcome else None,
-        ended_at=ended_at,
-        cause=outcome.cause if outcome else "",
-        unended=unended.reason if unended else "",
-        machine=notes.read_machine(store, run, number),
-        order=notes.read_order(store, run, number),
-        gone=gone,
-        damage=codec.shortened("; ".join(wrong)),
-    )
+class _Reading:
+    """The five objects of an attempt, asked for at once."""
+
+    def __init__(self, pool: ThreadPoolExecutor, store: Store, run: str, number: int) -> None:
+        self._store, self._run, self._number = store, run, number
+        self._wrong: list[str] = []
+
+        def note(read: Callable[[Store, str, int], T | None]) -> Future[T | None]:
+            return pool.submit(read, store, run, number)
+
+        def machines(read: Callable[[Store, str, int], T | None]) -> Future[T | None]:
+            return pool.submit(notes.unless_damaged, read, store, run, number, self._wrong)
+
+        self._ending, self._unended = machines(notes.read_end), machines(notes.read_unended)
+        self._gone, self._machine = note(notes.read_gone), note(notes.read_machine)
+        self._order = note(notes.read_order)
+
+    def told(self, head: Head) -> AttemptStatus:
+        """Raises what reading one of the launcher's notes raised."""
+        number = self._number
+        outcome, ended_at = self._ending.result() or (None, None)
+        unended, gone = self._unended.result(), self._gone.result()
+        machine = self._machine.result()
+        queues = machine is not None and machine.queues
+        from_step = dict(head.lineage).get(number)
+        if outcome is not None:
+            end = outcome.words
+        elif gone is not None:
+            end = gone.why
+        elif number < head.attempt:
+            end = "never began" if from_step is None else "lost without a word"
+        else:
+            end = head.state if head.state in ENDED else ""
+        return AttemptStatus(
+            attempt=number,
+            from_step=from_step,
+            end=end,
+            exit_code=outcome.exit_code if outcome else None,
+            ended_at=ended_at,
+            cause=outcome.cause if outcome else "",
+            unended=unended.reason if unended else "",
+            machine=machine,
+            order=self._order.result(),
+            gone=gone,
+            damage=codec.shortened("; ".join(sorted(self._wrong))),
+            started=starts.read(self._store, self._run, number) if queues else None,
+        )

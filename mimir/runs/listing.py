@@ -80,16 +80,12 @@ def list_runs(store: Store, now: float) -> list[Listed]:
     A status of these has no `attempts`, unless more had to be looked at: `derive` tells all.
     """
 
-    def look(record: RunRecord) -> Status:
-        found = brief(store, record, now)
-        seal_if_done(store, found, now)
-        return found
-
-    return _listed(store, look)
+    return _listed(store, lambda record: brief(store, record, now))
 
 
 def brief(store: Store, record: RunRecord, now: float) -> Status:
     """The run's status as far as a table shows it; as `derive` if anything about it is unusual.
+    A run that is done is sealed.
 
     now: unix s by the store's clock.
     """
@@ -100,7 +96,12 @@ def brief(store: Store, record: RunRecord, now: float) -> Status:
     except Corrupt:
         head = None
     made = _brief(store, record, head, names, now) if head and _usual(head, names) else None
-    return made or derive(store, run, now)
+    if made is None:
+        made = derive(store, run, now)
+        seal_if_done(store, made, now)
+    elif head and made.state == "done" and not made.sealed:
+        final.seal(store, head, now)
+    return made
 
 
 def ended_for_good(store: Store, run: str, now: float) -> Status | None:

@@ -36,12 +36,13 @@ class Status:
 
     attempt: HEAD's, but of a disputed run the newest that was ordered. warning: what else is
     wrong with HEAD, in one sentence, or "". sealed: the run is done, and what it left is sealed.
-    step: what a running attempt's heartbeat says, else the committed one; committed_step: what
-    HEAD says. silent_s: seconds since the last sign of a running attempt, None if it has given
-    none; beat: another one for each sign, "" without one. at: when it was asked for, in unix s by
-    the store's clock, as created is. val: the held-out figure that comes first; figures: the
-    others that a status shows. expected_end: step at which patience ends the running attempt's
-    training if no later validation is better, None if it may not. execution: how the newest
+    sweep: to which it belongs, "" for none. step: what a running attempt's heartbeat says, else the
+    committed one; committed_step: what HEAD says. silent_s: seconds since the last sign of a
+    running attempt, None if it has given none; beat: another one for each sign, "" without one. at:
+    when it was asked for, in unix s by the store's clock, as created is. val: the held-out figure
+    that comes first; figures: the others that a status shows. expected_end: step at which patience
+    ends the running attempt's training if no later validation is better, None if it may not.
+    execution: how the newest
     attempt that gave a sign executes its steps, None if it did not say. damage: what is wrong with
     what the run's machines wrote, which counts as not written then; "" if nothing is.
     """
@@ -71,6 +72,7 @@ class Status:
     damage: str = ""
     warning: str = ""
     sealed: bool = False
+    sweep: str = ""
     beat: str = ""
     at: float = 0.0
     expected_end: int | None = None
@@ -101,7 +103,7 @@ def read_head(store: Store, run: str) -> Head:
 def head_or_remembered(store: Store, run: str) -> tuple[Head, str]:
     """As read_head, but where HEAD is lost or none, and an attempt was ordered: what the newest
     order remembers of it, and a sentence that says what is wrong ("" for nothing)."""
-    return notes.head_or_remembered(store, run) or (read_head(store, run), "")
+    return orders.head_or_remembered(store, run) or (read_head(store, run), "")
 
 
 def final_head(store: Store, run: str, now: float) -> Head:
@@ -134,9 +136,12 @@ def derive(store: Store, run: str, now: float) -> Status:
         order = notes.read_order(store, run, head.attempt) if written != head else order
     if doubt:
         # Nothing of what it says counts but the checkpoints that it names.
-        head = head.queued_at(notes.newest_order(store, run))
+        head = head.queued_at(orders.newest_order(store, run))
         order = notes.read_order(store, run, head.attempt) if head.attempt else None
-    attempts = read_attempts(store, run, head, order, now)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        stopping = pool.submit(notes.stop_requested, store, run, max(1, head.attempt))
+        signs = pool.submit(_newest_sign, store, run, head)
+        attempts = read_attempts(store, run, head, order, now)
     current = attempts[-1] if attempts else None
     over = (current.exit_code, current.end) if current and current.exit_code is not None else None
     if over and not doubt and head.state not in ENDED:
@@ -145,8 +150,8 @@ def derive(store: Store, run: str, now: float) -> Status:
         if broken or again.attempt != head.attempt:
             return derive(store, run, now)
         head = again
-    stop = notes.stop_requested(store, run, head.attempt) if head.attempt else None
-    whose, sign, unread = _newest_sign(store, run, head)
+    stop = stopping.result() if head.attempt else None
+    whose, sign, unread = signs.result()
     state, reason = state_of(head, over, stopping=stop is not None)
     if doubt:
         state, reason = DISPUTED, doubt
@@ -205,6 +210,7 @@ def told(
         created=record.created,
         figures=from_heartbeat(latest.figures) if latest else {},
         execution=latest.execution if latest else None,
+        sweep=record.sweep,
         beat=sign.beat if sign and heartbeat else "",
         expected_end=latest.expected_end if latest and running else None,
         at=now,

@@ -231,8 +231,11 @@ class Loop:
                 f"down to its end until step {self.engine.end:,}, which is the last"
             )
         if drawn:
-            shares = [f"{row[f'samples_{k}']:.0%} {k}" for k in ("valid", "unique", "novel")]
-            self._say(f"samples at step {step}: {' '.join(row['samples'])} ({', '.join(shares)})")
+            new, near = row["samples_novel"], row["samples_copies"]
+            self._say(
+                f"samples at step {step}: {' '.join(row['samples'])} ({new:.0%} new, {near:.0%} "
+                f"near copies, composition off by {row['samples_kl']:.3f} nats)"
+            )
         self._window = (self._clock(), step)  # the rate is that of training alone
 
     def _checkpoint(self) -> None:

@@ -27,7 +27,7 @@ from launch.supervise.watcher import Watcher, rounds
 from launch.ui import runs as shown
 from mimir.config import load_preset
 from mimir.errors import Corrupt, MimirError, OtherFormat
-from mimir.runs import final, layout, notes
+from mimir.runs import final, layout, notes, orders
 from mimir.runs.begin import raise_attempt
 from mimir.runs.commit import Attempt
 from mimir.runs.execution import Execution
@@ -92,7 +92,7 @@ def _stop(now: float) -> bytes:
     memory = MemoryStore()
     create_run(memory, RunRecord("r", "smoke", {}, 0, 1.0))
     raise_attempt(memory, "r")
-    notes.request_stop(memory, "r", StopRequest(now, "enough"))
+    orders.request_stop(memory, "r", StopRequest(now, "enough"))
     return memory.get(layout.stop_key("r", 1))
 
 

@@ -79,8 +79,8 @@ def test_a_finished_run_is_made_into_files_here(store: Store, attempt: Attempt) 
     created = int(read_run(store, "run").created)
     assert sorted(found.files) == [
         "config.json", "loss.png", "metrics.jsonl", "model.safetensors", "report.html",
-        "run.json", "run.log", "samples.fasta", f"tensorboard/events.out.tfevents.{created}.run",
-        "vocabulary.json",
+        "run.json", "run.log", "samples.fasta", "targets.safetensors",
+        f"tensorboard/events.out.tfevents.{created}.run", "vocabulary.json",
     ]  # fmt: skip
     assert found.files["model.safetensors"] == MODEL
     assert found.files["samples.fasta"] == b">run_1\nACDEFGHIK\n>run_2\nWYV\n"
@@ -95,7 +95,7 @@ def test_a_finished_run_is_made_into_files_here(store: Store, attempt: Attempt) 
     assert found.files["loss.png"].startswith(b"\x89PNG")
     page = found.files["report.html"].decode()
     assert "default-src 'none'" in page
-    assert "50% valid, 100% unique" in page
+    assert "100% not in the training data, 100% unique" in page
     assert "<td>bf16, compiled, no graphs (&lt;script&gt;&amp;)</td>" in page
     assert "<script" not in page
     assert [n for n, c in found.files.items() if b"\x1b" in c and not n.endswith("png")] == []

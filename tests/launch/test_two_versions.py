@@ -21,7 +21,7 @@ from launch.provision.liveness import Watched
 from launch.provision.order import Choice, order
 from launch.supervise.watcher import Watcher, rounds
 from mimir.errors import BadInput, Fenced, MimirError
-from mimir.runs import final, head, notes, parts, record
+from mimir.runs import final, head, notes, orders, parts, record
 from mimir.runs.collect import collect
 from mimir.runs.commit import Attempt
 from mimir.runs.head import Head
@@ -202,7 +202,7 @@ class Versions(RuleBasedStateMachine):
     @rule(build=BUILDS)
     def stop(self, build: str) -> None:
         with self.of(build):
-            notes.request_stop(self.store, "run", StopRequest(self.desk.clock(), "enough"))
+            orders.request_stop(self.store, "run", StopRequest(self.desk.clock(), "enough"))
 
     @rule(build=BUILDS)
     def sweep(self, build: str) -> None:

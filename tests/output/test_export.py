@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from safetensors.torch import load, save
 
 from mimir.config import MODEL_COPIES, Config
 from mimir.errors import BadInput, Corrupt, Fenced
-from mimir.output import export, model_file, model_object, vocabulary
+from mimir.output import export, model_file, model_object, target_table, vocabulary
 from mimir.runs.begin import raise_attempt
 from mimir.runs.commit import Attempt
 from mimir.runs.status import read_head
@@ -38,6 +39,7 @@ def folder_of(engine: Engine, path: Path) -> Path:
     body = {"format": 1, "mimir": "0", "run": "r", "step": 11, **engine.config.as_dict()}
     (path / "config.json").write_text(json.dumps(body))
     (path / "vocabulary.json").write_text(json.dumps(vocabulary.of(data).as_json()))
+    (path / target_table.FILE).write_bytes(target_table.encode(data))
     return path
 
 
@@ -100,11 +102,15 @@ def test_an_unknown_target_is_refused_with_the_nearest(trained: Engine, tmp_path
     assert opened.trained_target("P00002") == 2
     with pytest.raises(BadInput, match=r"'P00004x' is not among the 3 of this model; near are P"):
         opened.trained_target("P00004x")
-    with pytest.raises(BadInput, match=r"of this model$"):
+    with pytest.raises(
+        BadInput, match=r"of this model; another protein can be given by --target-sequence$"
+    ):
         opened.trained_target("~~~")
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "vocabulary.json"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "config.json", "vocabulary.json", "targets.safetensors"]
+)
 def test_a_folder_without_a_file(trained: Engine, tmp_path: Path, name: str) -> None:
     folder = folder_of(trained, tmp_path / "m")
     (folder / name).unlink()
@@ -140,7 +146,8 @@ def test_quality_counts_and_shows_a_few(trained: Engine) -> None:
     before = toys.tensors(trained)
     row = export.quality(trained, toys.peptides())
     assert len(row["samples"]) == 5
-    assert row["samples_valid"] == 1.0
+    assert 0 < row["samples_unique"] <= 1
+    assert row["samples_kl"] > 0
     assert 0 <= row["samples_novel"] <= 1
     after = toys.tensors(trained)
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -185,13 +192,14 @@ def test_a_run_opens_from_its_checkpoint_and_from_what_it_left(tmp_path: Path) -
     assert late.vocabulary == early.vocabulary
     one, two = early.model.state_dict(), late.model.state_dict()
     assert all(torch.equal(one[name], two[name]) for name in one)
-    assert "64 samples: 100% valid" in said[0]
+    assert re.match(r"256 samples: \d+% not in the training data, 100% unique", said[0])
 
     stored = read_head(run.store, "run").model
     assert stored is not None
     content = run.store.get(stored.key)
-    told = model_object.read(content, "it")
-    assert (len(told.samples), told.best_step) == (64, 3)
+    record = model_object.record_in(content, "it")
+    assert (len(record.samples), record.best_step) == (256, 3)
+    assert [len(some) for some in record.told.values()] == [64] * 5
     assert set(load(content)) == set(one) | {f"last.{name}" for name in one}
     run.config.check_size("model", len(content), MODEL_COPIES)
     last = model_file.from_run(run.store, "run", last=True)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from mimir.runs import layout, listing, notes
+from mimir.runs import layout, listing, notes, orders
 from mimir.runs.begin import end_attempt, raise_attempt
 from mimir.runs.commit import Attempt
 from mimir.runs.machine import Machine
@@ -51,7 +51,7 @@ def grown(store: CountingStore, name: str, kind: str, price: float | None = 1.0)
     if kind == "failed":
         end_attempt(store, name, 2, "failed", "so it is")
     if kind == "stopping":
-        notes.request_stop(store, name, notes.StopRequest(NOW))
+        orders.request_stop(store, name, notes.StopRequest(NOW))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -120,8 +120,8 @@ def test_attempts_without_an_outcome_are_told_apart(run: MemoryStore) -> None:
 
 def test_a_stop_belongs_to_its_attempt(run: MemoryStore) -> None:
     _claim(run)
-    assert notes.request_stop(run, "demo", StopRequest(NOW, "enough")) == 1
-    assert notes.request_stop(run, "demo", StopRequest(NOW + 1, "again")) == 1
+    assert orders.request_stop(run, "demo", StopRequest(NOW, "enough")) == 1
+    assert orders.request_stop(run, "demo", StopRequest(NOW + 1, "again")) == 1
     assert notes.stop_requested(run, "demo", 1) == StopRequest(NOW, "enough")
     status = derive(run, "demo", NOW)
     assert (status.state, status.stop_requested) == ("running", True)
@@ -144,18 +144,18 @@ def test_a_stop_follows_a_run_that_just_moved_on(run: MemoryStore, monkeypatch) 
         return version
 
     monkeypatch.setattr(run, "put_if_absent", moving)
-    assert notes.request_stop(run, "demo", StopRequest(NOW)) == 2
+    assert orders.request_stop(run, "demo", StopRequest(NOW)) == 2
     assert notes.stop_requested(run, "demo", 2) is not None
 
 
 def test_there_must_be_something_to_stop(run: MemoryStore) -> None:
     with pytest.raises(BadInput, match="no attempt yet"):
-        notes.request_stop(run, "demo", StopRequest(NOW))
+        orders.request_stop(run, "demo", StopRequest(NOW))
     with pytest.raises(BadInput, match="there is no run other"):
-        notes.request_stop(run, "other", StopRequest(NOW))
+        orders.request_stop(run, "other", StopRequest(NOW))
     _claim(run).finish("done")
     with pytest.raises(BadInput, match="is done"):
-        notes.request_stop(run, "demo", StopRequest(NOW))
+        orders.request_stop(run, "demo", StopRequest(NOW))
 
 
 def test_the_first_outcome_stays(run: MemoryStore) -> None:
@@ -206,7 +206,7 @@ def test_what_a_machine_wrote_wrong_counts_as_not_written(run: MemoryStore, body
     assert (found.state, found.silent_s, found.attempts[0].exit_code) == ("running", None, None)
     assert "a0001/heartbeat.json" in found.damage
     assert all(f"a0001/{n}.json" in found.attempts[0].damage for n in ("outcome", "unended"))
-    assert notes.request_stop(run, "demo", StopRequest(NOW)) == 1
+    assert orders.request_stop(run, "demo", StopRequest(NOW)) == 1
 
 
 NO_HEADS = {
@@ -246,7 +246,7 @@ def _put_right(store: Store, body: bytes) -> None:
     assert (found.kept, found.best) == (before.kept, before.kept[0].key)
     assert "demo/HEAD" in found.reason
     assert [one.status.state for one in list_runs(store, NOW) if one.status] == [DISPUTED]
-    assert notes.request_stop(store, "demo", StopRequest(NOW)) == 2
+    assert orders.request_stop(store, "demo", StopRequest(NOW)) == 2
     with pytest.raises(Corrupt):
         read_head(store, "demo")  # as a machine reads it
     assert raise_attempt(store, "demo", after=2) == 3
@@ -265,8 +265,10 @@ def test_a_head_of_another_format_is_left_as_it_is(run: MemoryStore) -> None:
     run.put(
         "demo/HEAD", newer := run.objects["demo/HEAD"].data.replace(b'"format":1', b'"format":2')
     )
-    for act in (derive, notes.request_stop, end_attempt):
-        more = {derive: (NOW,), notes.request_stop: (StopRequest(NOW),)}.get(act, (1, "failed", ""))
+    for act in (derive, orders.request_stop, end_attempt):
+        more = {derive: (NOW,), orders.request_stop: (StopRequest(NOW),)}.get(
+            act, (1, "failed", "")
+        )
         with pytest.raises(OtherFormat, match="demo/HEAD has format 2"):
             act(run, "demo", *more)
     with pytest.raises(OtherFormat):

@@ -68,7 +68,8 @@ class Aws(Adapter):
     name = errors.NAME
     catalogue_name = "aws"
     caps = Caps(
-        paid=True, image=True, spot=True, ends_itself=True, hosts={"": "AWS's own data centres"},
+        paid=True, image=True, spot=True, ends_itself=True, turns_off=True,
+        hosts={"": "AWS's own data centres"},
     )  # fmt: skip
     title = "AWS"
     url = ""

@@ -288,7 +288,7 @@ def _limit(spec: AttemptSpec) -> list[str]:
 
 def _run_bound(spec: AttemptSpec) -> list[str]:
     """The run's folder of a file store at its own path; the launcher's part, record, code and
-    data can only be read."""
+    data can only be read, and so can what its sweep shares."""
     folder = Path(unquote(urlsplit(spec.store).path)) / spec.run
     words = _bound(folder, str(folder))
     for key in (
@@ -298,6 +298,9 @@ def _run_bound(spec: AttemptSpec) -> list[str]:
         path = folder.parent / key
         if path.exists():  # a run that was begun without the launcher has no code there
             words += _bound(path, str(path), "readonly")
+    if spec.sweep:
+        shared = folder.parent / layout.sweep_folder(spec.sweep)
+        words += _bound(shared, str(shared), "readonly")
     return words
 
 

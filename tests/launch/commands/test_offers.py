@@ -201,7 +201,8 @@ def test_the_model_is_held_against_what_was_measured(
     out, _ = run(capsys, "estimate", "--preset", "large", *GUIDE)
     sources = {line.split()[0]: line for line in out.splitlines()}
     assert "measured (bench/results/gpu-h200.json)" in sources["H200"]
-    assert sources["B200"].endswith("model")
+    assert sources["B200"].endswith("model x 1.50, as measured on H200")
+    assert sources["T4"].endswith("  model")  # which takes another way
     assert "where one was, a step takes 1.5 times as long on H200 as by it" in out
     out, _ = run(capsys, "estimate", "--preset", "large", "--gpu", "h200", *GUIDE)
     assert "roofline" not in out
@@ -256,7 +257,8 @@ class Package(SimpleNamespace):
                 raise answer
             return answer
 
-        super().__init__(Catalog=lambda: SimpleNamespace(query=query))
+        listed = {"lambdalabs": SimpleNamespace(version="20261125-77")}
+        super().__init__(Catalog=lambda: SimpleNamespace(query=query, catalog=listed))
 
 
 def item(provider: str, name: str, gpu: str, price: float, memory: float = 24) -> SimpleNamespace:
@@ -285,9 +287,13 @@ def test_prices_of_the_catalogue(
     ]  # fmt: skip
     assert package.asked["provider"] == ["lambdalabs"]
     out, _ = run(capsys, "estimate", *GUIDE, "--gpu", "a10,4090")
-    assert "0.750 lambda (listed)" in out
+    assert "0.750 lambda (listed 2026-11-25)" in out
+    line = json.loads(run(capsys, "estimate", *GUIDE, "--gpu", "a10", "--json")[0])["gpus"][0]
+    assert (line["price_date"], line["plateau_steps"]) == ("2026-11-25", 5000)
+    assert line["plateau_cost"] == pytest.approx(0.75 * line["plateau_hours"], abs=1e-3)
+    assert 0 < line["start_hours"] < line["plateau_hours"] < line["hours"]
     out, _ = run(capsys, "offers", *GUIDE, "--provider", "lambda", "--max-price", "1")
-    assert "listed by gpuhunt's catalogue" in out
+    assert "listed by gpuhunt's catalogue of 2026-11-25" in out
     assert "0.750" in out
     assert "2.490" not in out
 
