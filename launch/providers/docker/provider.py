@@ -6,7 +6,6 @@ folder of its run is bound, what it only reads there read-only, and then there i
 lie in a file that only their owner reads, neither in arguments nor in what the engine shows.
 """
 
-import hashlib
 import ipaddress
 import os
 import platform
@@ -203,11 +202,13 @@ class DockerProvider:
         if self._has_gpu():
             one = None if spec.card is None else cards.visible(spec.card, os.environ)
             words += ["--gpus", "all" if one is None else f"device={one}"]
-            words += mounts.one(_compiled(image, self._engine.inspect("image", image)), COMPILED)
+            words += mounts.bound(
+                mounts.compiled(image, self._engine.inspect("image", image)), COMPILED
+            )
             environ["MIMIR_COMPILED"] = COMPILED
         if spec.store.startswith("s3://"):
             self._hand_over_keys(spec)
-            words += mounts.one(_folder(spec), KEYS, "readonly")
+            words += mounts.bound(_folder(spec), KEYS, "readonly")
             environ["MIMIR_CREDENTIALS_FILE"] = f"{KEYS}/keys.json"
             # A server on this computer's own loopback is not to be seen from a bridge.
             words += ["--network", "host"] if _is_loopback(spec.store) else []
@@ -288,18 +289,6 @@ def _limit(spec: AttemptSpec) -> list[str]:
     left = spec.deadline - open_store(spec.store).now()
     seconds = max(60.0, left + deadlines.SHELL_OVERTIME)
     return ["timeout", "--foreground", f"--kill-after={deadlines.KILL_AFTER}", f"{seconds:.0f}"]
-
-
-def _compiled(image: str, found: Mapping[str, Any] | None) -> Path:
-    """The folder of this computer in which containers of an image keep what they compile.
-
-    Each image has one of its own: what is in there is run by those that come later.
-    """
-    which = hashlib.sha256(str((found or {}).get("Id") or image).encode()).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "mimir" / "compiled-in-containers" / which
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder
 
 
 def _name(spec: AttemptSpec) -> str:
