@@ -167,7 +167,7 @@ def text(
             "ssh_keys": {"ed25519_private": host.private, "ed25519_public": host.public},
             "ssh_authorized_keys": list(visitors),
         }
-    script = _script(boot, turns_off)
+    script = _script(boot, turns_off, console=host is None)
     value |= {
         "write_files": [
             {"path": f"{FOLDER}/env", "permissions": "0600", "content": _env(boot), **private},
@@ -230,12 +230,13 @@ def _timer(boot: ContainerSpec, turns_off: str) -> str:
     return _TIMER.format(folder=FOLDER, seconds=seconds, off=turns_off)
 
 
-def _script(boot: ContainerSpec, turns_off: str) -> str:
+def _script(boot: ContainerSpec, turns_off: str, console: bool) -> str:
+    """console: nobody can log in, so that what happens is written to the machine's console too."""
     entrypoint, *rest = boot.command
     login = boot.login or Login("", "", "")
     return _SCRIPT.format(
-        console=_CONSOLE if turns_off else "",
-        off=f"{_LAST_LINES}{turns_off}" if turns_off else ":",
+        console=_CONSOLE if console else "",
+        off=(_LAST_LINES if console else "") + (turns_off or ":"),
         then="it turns the machine off" if turns_off
         else "the machine waits for the launcher to end it",
         elsewhere=shlex.quote(boot.image_elsewhere), user=shlex.quote(login.user),

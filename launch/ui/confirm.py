@@ -165,10 +165,14 @@ def as_json(job: Job, name: str, store: str, plan: Plan, found: Found) -> dict[s
     }
 
 
-def agree(providers: Sequence[Provider], found: Found | None = None, *, yes: bool) -> None:
+def agree(
+    providers: Sequence[Provider], found: Found | None = None, *, yes: bool,
+    what: str = "a machine",
+) -> None:  # fmt: skip
     """Ask before money is spent; BadInput unless the answer is yes.
 
-    found: what may be ordered, for providers that cost some accounts money and others none.
+    found: what may be ordered, for providers that cost some accounts money and others none. what:
+    is going to be ordered there.
     """
     priced = {each.offer.provider for each in (found.choices if found else ()) if each.offer
               and each.offer.price}  # fmt: skip
@@ -177,8 +181,8 @@ def agree(providers: Sequence[Provider], found: Found | None = None, *, yes: boo
         return
     names = ", ".join(paid)
     if not sys.stdin.isatty():
-        raise BadInput(f"a machine of {names} costs money: say --yes to order it")
-    print(f"Order a machine of {names}, which costs money? [y/N] ", end="", file=sys.stderr)
+        raise BadInput(f"{what} of {names} costs money: say --yes to order it")
+    print(f"Order {what} of {names}, which costs money? [y/N] ", end="", file=sys.stderr)
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise BadInput("nothing was ordered")

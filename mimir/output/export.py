@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,15 +15,18 @@ from mimir.data.pack import Peptides
 from mimir.errors import Corrupt
 from mimir.model.denoiser import Denoiser
 from mimir.output import model_object, vocabulary
-from mimir.output.condition import Condition
-from mimir.output.quality import Quality, known_in
+from mimir.output.condition import Condition, of_target
+from mimir.output.quality import Reference, best_covered
 from mimir.output.sampling import Draw, sample
 from mimir.runs.commit import Attempt
 from mimir.runs.store import Stored
 from mimir.training.engine import Engine
 from mimir.training.validation import ema_weights
 
-SAMPLES = 64
+SAMPLES = 256
+"""That a finished run leaves."""
+FEW = 64
+"""Drawn during training, and left for each of the best-covered targets."""
 
 
 def weights(engine: Engine) -> dict[str, NDArray[np.float32]]:
@@ -50,18 +54,38 @@ def denoiser(content: bytes, config: Config, targets: int) -> Denoiser:
 
 def draw_some(engine: Engine, peptides: Peptides, count: int) -> list[str]:
     """Peptides from the EMA weights, with the label "interacting" where the data has pairs."""
+    label = int(any(vocabulary.of(peptides).lengths.interacting))
+    return _drawn(engine, peptides, Condition(label), count)
+
+
+def draw_told(engine: Engine, peptides: Peptides, count: int) -> dict[str, list[str]]:
+    """So many peptides for each of the best-covered targets, by its name."""
+    composition = None if engine.data.composition is None else peptides.composition
+    return {
+        name: _drawn(engine, peptides, of_target(target, name, composition), count)
+        for target in best_covered(peptides)
+        for name in (peptides.vocabulary[target],)
+    }
+
+
+def _drawn(engine: Engine, peptides: Peptides, condition: Condition, count: int) -> list[str]:
     lengths = vocabulary.of(peptides).lengths
-    label = 1 if any(lengths.interacting) else 0
-    histogram = lengths.interacting if label else lengths.background
-    draw = Draw(Condition(label), seed=engine.config.training.seed)
+    weights = lengths.weights(condition.label, condition.target)
+    draw = Draw(condition, seed=engine.config.training.seed)
     with ema_weights(engine):
-        return sample(engine.model, count, draw, histogram)
+        return sample(engine.model, count, draw, weights)
+
+
+@lru_cache(maxsize=1)
+def reference(peptides: Peptides) -> Reference:
+    """What samples are compared with; of a million peptides it takes a second to make."""
+    return Reference(peptides)
 
 
 def quality(engine: Engine, peptides: Peptides) -> dict[str, Any]:
-    """Validity, uniqueness and novelty of a few samples, as columns of metrics."""
-    drawn = draw_some(engine, peptides, SAMPLES)
-    found = Quality.of(drawn, known_in(peptides))
+    """The quality of a few samples, as columns of metrics."""
+    drawn = draw_some(engine, peptides, FEW)
+    found = reference(peptides).quality(drawn)
     return {"samples": drawn[:5], **{f"samples_{k}": v for k, v in asdict(found).items()}}
 
 
@@ -74,10 +98,8 @@ def leave(
         Fenced: another attempt has the run by now.
     """
     drawn = draw_some(engine, peptides, SAMPLES)
-    found = Quality.of(drawn, known_in(peptides))
+    told = draw_told(engine, peptides, FEW)
     attempt.confirm()
-    say(
-        f"{len(drawn)} samples: {found.valid:.0%} valid, {found.unique:.0%} unique, "
-        f"{found.novel:.0%} not in the training data"
-    )
-    return attempt.put_model(model_object.FILE, model_object.encode(weights(engine), drawn))
+    say(f"{len(drawn)} samples: {reference(peptides).quality(drawn).sentence}")
+    content = model_object.encode(weights(engine), drawn, told)
+    return attempt.put_model(model_object.FILE, content)

@@ -22,7 +22,6 @@ from mimir import __version__
 from mimir.config import Config
 from mimir.data.pack import Peptides
 from mimir.output import events, model_object, plot, report, target_table, vocabulary
-from mimir.output.quality import Quality, known_in
 from mimir.runs.execution import Execution
 from mimir.runs.head import Head
 from mimir.runs.record import RunRecord
@@ -35,12 +34,12 @@ FORMAT = 1
 class Left:
     """What a machine left of a run, checked.
 
-    content: the object with the weights. samples: those that `model_object.samples_in` found in it.
+    content: the object with the weights. record: what `model_object.record_in` found in it.
     rows: metrics, as `read_metrics` gives them. executions: by attempt, of those that told.
     """
 
     content: bytes
-    samples: list[str]
+    record: model_object.Record
     rows: list[dict[str, Any]]
     executions: Mapping[int, Execution] = field(default_factory=dict)
 
@@ -54,8 +53,7 @@ def files_of(record: RunRecord, head: Head, left: Left, peptides: Peptides) -> d
         left: what its machine left.
         peptides: what it was trained on.
     """
-    samples, rows = left.samples, left.rows
-    quality = Quality.of(samples, known_in(peptides))
+    samples, rows = list(left.record.samples), left.rows
     curve = plot.loss_curve(rows, peptides.baselines.background)
     config = Config.from_dict(record.config)
     return {
@@ -69,7 +67,7 @@ def files_of(record: RunRecord, head: Head, left: Left, peptides: Peptides) -> d
         ).encode(),
         "loss.png": curve,
         "report.html": report.page(
-            record, head, rows, peptides, samples, quality, curve, left.executions
+            record, head, rows, peptides, left.record, curve, left.executions
         ),
         # A fixed name, so that a second pull replaces it: TensorBoard adds up a folder's files.
         f"tensorboard/events.out.tfevents.{int(record.created)}.{record.name}":

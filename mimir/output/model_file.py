@@ -97,7 +97,7 @@ def from_run(store: Store, run: str) -> Opened:
         config, peptides = _submitted(store, run)
         config.check_size(stored.key, stored.size)
         content = store.get(stored.key, size=stored.size, sha256=stored.sha256)
-        model_object.samples_in(content, stored.key)
+        model_object.record_in(content, stored.key)
         words = vocabulary.of(peptides)
         model = export.denoiser(content, config, words.no_target)
         composition = _used(config, peptides.composition)

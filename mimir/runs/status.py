@@ -36,13 +36,13 @@ class Status:
 
     attempt: HEAD's, but of a disputed run the newest that was ordered. warning: what else is
     wrong with HEAD, in one sentence, or "". sealed: the run is done, and what it left is sealed.
-    step: what a running attempt's heartbeat says, else the committed one; committed_step: what
-    HEAD says. silent_s: seconds since the last sign of a running attempt, None if it has given
-    none; beat: another one for each sign, "" without one. at: when it was asked for, in unix s by
-    the store's clock, as created is. val: the held-out figure that ranks checkpoints; figures: the
-    others that a status shows. execution: how the newest attempt that gave a sign executes its
-    steps, None if it did not say. damage: what is wrong with what the run's machines wrote, which
-    counts as not written then; "" if nothing is.
+    sweep: to which it belongs, "" for none. step: what a running attempt's heartbeat says, else the
+    committed one; committed_step: what HEAD says. silent_s: seconds since the last sign of a
+    running attempt, None if it has given none; beat: another one for each sign, "" without one. at:
+    when it was asked for, in unix s by the store's clock, as created is. val: the held-out figure
+    that ranks checkpoints; figures: the others that a status shows. execution: how the newest
+    attempt that gave a sign executes its steps, None if it did not say. damage: what is wrong with
+    what the run's machines wrote, which counts as not written then; "" if nothing is.
     """
 
     run: str
@@ -70,6 +70,7 @@ class Status:
     damage: str = ""
     warning: str = ""
     sealed: bool = False
+    sweep: str = ""
     beat: str = ""
     at: float = 0.0
 
@@ -208,6 +209,7 @@ def told(
         created=record.created,
         figures=from_heartbeat(latest.figures) if latest else {},
         execution=latest.execution if latest else None,
+        sweep=record.sweep,
         beat=sign.beat if sign and heartbeat else "",
         at=now,
     )

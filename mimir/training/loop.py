@@ -216,8 +216,11 @@ class Loop:
         self._emit(row)
         self._say(self.validation.sentence(step, figures))
         if drawn:
-            shares = [f"{row[f'samples_{k}']:.0%} {k}" for k in ("valid", "unique", "novel")]
-            self._say(f"samples at step {step}: {' '.join(row['samples'])} ({', '.join(shares)})")
+            new, near = row["samples_novel"], row["samples_copies"]
+            self._say(
+                f"samples at step {step}: {' '.join(row['samples'])} ({new:.0%} new, {near:.0%} "
+                f"near copies, composition off by {row['samples_kl']:.3f} nats)"
+            )
         self._window = (self._clock(), step)  # the rate is that of training alone
 
     def _checkpoint(self) -> None:

@@ -8,6 +8,7 @@ import argparse
 import os
 import signal
 import sys
+import time
 import traceback
 from types import FrameType
 
@@ -42,15 +43,20 @@ from mimir.training.machine import Machine
 from mimir.training.validation import Validation
 from mimir.worker.reporter import Destination, Reporter, Terminal, stdout
 
+TOGETHER = 2.0
+"""Seconds within which a second signal is the same wish: a terminal or a cluster signals all
+processes of a job, and the worker hands on what it got."""
+
 
 class Stop:
-    """Set by signals; polled by the loop. A second signal has its usual effect.
+    """Set by signals; polled by the loop. A later second signal has its usual effect.
 
     parent: the process that must live; it may be gone before this one can look.
     """
 
     def __init__(self, parent: int = 0) -> None:
         self.reason = ""
+        self._first = 0.0
         self._parent = parent or os.getppid()
 
     def listen(self) -> None:
@@ -58,8 +64,12 @@ class Stop:
             signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.reason = f"stopped by {signal.Signals(number).name}"
-        signal.signal(number, signal.SIG_DFL)
+        now = time.monotonic()
+        if not self.reason:
+            self.reason, self._first = f"stopped by {signal.Signals(number).name}", now
+        elif now - self._first > TOGETHER:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
     def __call__(self) -> str:
         if not self.reason and os.getppid() != self._parent:

@@ -94,7 +94,7 @@ def test_a_finished_run_is_made_into_files_here(store: Store, attempt: Attempt) 
     assert found.files["loss.png"].startswith(b"\x89PNG")
     page = found.files["report.html"].decode()
     assert "default-src 'none'" in page
-    assert "50% valid, 100% unique" in page
+    assert "100% not in the training data, 100% unique" in page
     assert "<td>bf16, compiled, no graphs (&lt;script&gt;&amp;)</td>" in page
     assert "<script" not in page
     assert [n for n, c in found.files.items() if b"\x1b" in c and not n.endswith("png")] == []

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -111,7 +112,8 @@ def test_quality_counts_and_shows_a_few(trained: Engine) -> None:
     before = toys.tensors(trained)
     row = export.quality(trained, toys.peptides())
     assert len(row["samples"]) == 5
-    assert row["samples_valid"] == 1.0
+    assert 0 < row["samples_unique"] <= 1
+    assert row["samples_kl"] > 0
     assert 0 <= row["samples_novel"] <= 1
     after = toys.tensors(trained)
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -154,12 +156,14 @@ def test_a_run_opens_from_its_checkpoint_and_from_what_it_left(tmp_path: Path) -
     assert late.vocabulary == early.vocabulary
     one, two = early.model.state_dict(), late.model.state_dict()
     assert all(torch.equal(one[name], two[name]) for name in one)
-    assert "64 samples: 100% valid" in said[0]
+    assert re.match(r"256 samples: \d+% not in the training data, 100% unique", said[0])
 
     stored = read_head(run.store, "run").model
     assert stored is not None
     content = run.store.get(stored.key)
-    assert len(model_object.samples_in(content, "it")) == 64
+    record = model_object.record_in(content, "it")
+    assert len(record.samples) == 256
+    assert [len(some) for some in record.told.values()] == [64] * 5
     assert set(load(content)) == set(one)
     assert not [key for key in run.store.list("run/") if key.endswith((".html", ".png", ".tar"))]
 

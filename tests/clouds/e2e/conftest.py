@@ -13,7 +13,7 @@ from tests.e2e import jobs
 from tests.servers.moto_server import serving
 
 PROVIDERS = ("runpod", "vastai", "lambda")
-ALL = (*PROVIDERS, "aws")
+ALL = (*PROVIDERS, "aws", "gcp")
 
 
 @pytest.fixture(scope="session")

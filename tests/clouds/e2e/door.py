@@ -47,6 +47,7 @@ import launch.providers.aws.account
 import launch.providers.aws.adapter
 import launch.providers.colab.provider
 import launch.providers.docker.provider
+import launch.providers.gcp.adapter
 import launch.providers.lambda_cloud.adapter
 import launch.providers.rented
 import launch.providers.runpod.adapter
@@ -94,6 +95,8 @@ HURRY: dict[str, Any] = {
     "launch.providers.aws.adapter:SHOWN_AFTER": (0.05, 0.1, 0.3),
     "launch.providers.aws.adapter:ASKED_AGAIN": (0.05, 0.1),
     "launch.providers.aws.errors:WAIT": 0.2,
+    "launch.providers.gcp.adapter:ASKED_AGAIN": (0.05, 0.1),
+    "launch.providers.gcp.errors:WAIT": 0.2,
     "launch.providers.vastai.adapter:SPACING": dict.fromkeys(
         launch.providers.vastai.adapter.SPACING, 0.0
     ),

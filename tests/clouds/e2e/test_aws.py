@@ -59,7 +59,6 @@ def test_an_eviction_with_notice_loses_nothing(aws: World, alone: Callable[[int]
 
     def noticed(rental: Rental) -> None:
         fake(world).notice(rental.id)
-        world.gate.open(10**6)
         world.until(lambda: notes.read_outcome(world.store, "r", 1))
 
     again(world, noticed, 1, random.Random(SEED))

@@ -35,6 +35,7 @@ from tests import ROOT
 from tests.clouds import documents
 from tests.clouds.e2e import stand_in
 from tests.clouds.fake_aws import FakeAws
+from tests.clouds.fake_gcp import FakeGcp
 from tests.clouds.fake_lambda import FakeLambda
 from tests.clouds.fake_runpod import FakeRunPod
 from tests.clouds.fake_vast import FakeVast
@@ -66,6 +67,7 @@ CREATE: Mapping[str, dict[str, str]] = {
     "vastai": {"path": r"/asks/\d+"},
     "lambda": {"path": "/launch$"},
     "aws": {"path": "/RunInstances$"},
+    "gcp": {"method": "POST", "path": "/instances$"},
 }
 """The request that makes a machine, for Service.fault."""
 SETTINGS = ("--batch", "4", "--dim", "16", "--heads", "2", "--layers", "1", "--device", "cpu")
@@ -81,6 +83,8 @@ def service(provider: str) -> Service:
         return vast
     if provider == "aws":
         return FakeAws(KEY)
+    if provider == "gcp":
+        return FakeGcp(KEY)
     fake = FakeLambda(KEY)
     fake.spacing = 0.0
     return fake
@@ -90,7 +94,7 @@ def environment(provider: str, fake: Service) -> dict[str, str]:
     """What makes the launcher talk to the fake."""
     if isinstance(fake, FakeAws):
         return {**fake.environ(), "AWS_SECRET_ACCESS_KEY": KEYS["aws_secret_access_key"]}
-    if isinstance(fake, FakeLambda):
+    if isinstance(fake, FakeLambda | FakeGcp):
         return fake.environ()
     word = {"runpod": "RUNPOD", "vastai": "VAST"}[provider]
     return {f"{word}_API_KEY": KEY, f"MIMIR_{word}_URL": fake.url}
@@ -319,4 +323,4 @@ def made(forks: Forks, provider: str, endpoint: str, data: Path) -> Iterator[Wor
         finally:
             world.close()
         assert documents.violations(provider, fake.requests) == []
-        assert not isinstance(fake, FakeAws) or fake.complaints() == []
+        assert not isinstance(fake, FakeAws | FakeGcp) or fake.complaints() == []

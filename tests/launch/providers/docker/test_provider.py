@@ -51,6 +51,14 @@ def value(words: list[str], option: str) -> list[str]:
     return [words[i + 1] for i, word in enumerate(words) if word == option]
 
 
+def test_a_run_of_a_sweep_can_read_what_its_runs_share(
+    provider: DockerProvider, paper: Paper, spec: AttemptSpec
+) -> None:
+    provider.start(replace(spec, store="file:///runs", sweep="lr"))
+    bound = value(created(paper), "--mount")
+    assert bound[-1] == "type=bind,source=/runs/_sweeps/lr,target=/runs/_sweeps/lr,readonly"
+
+
 def test_the_order(provider: DockerProvider, paper: Paper, spec: AttemptSpec) -> None:
     folder = (
         Path(spec.store.removeprefix("file://").replace("%20", " ").replace("%2C", ",")) / "first"
