@@ -94,14 +94,21 @@ def _together(draws: list[tuple[int, int, int]], most: int) -> Iterator[list[tup
         yield group
 
 
-def learning_rate(step: Tensor, settings: Optimizer, total: int) -> Tensor:
+def learning_rate(step: Tensor, settings: Optimizer, total: int, cooldown: Tensor) -> Tensor:
     """Linear warm-up, then a cosine down to `final_lr * lr`: float32, of the step's shape.
 
-    A function of the step alone (int64, the steps taken so far), so there is no schedule to save.
+    A cooldown leaves the cosine where it is, and goes down to the same end in a straight line of
+    `cooldown_steps` (Hägele et al. 2024, arXiv:2405.18392). A function of two numbers of steps
+    (int64), those taken so far and at which the cooldown began (0-d; -1: it has not), so there is
+    no schedule to save.
     """
-    done = (step + 1).to(torch.float64)
+    cooling = cooldown >= 0
+    done = (torch.where(cooling, torch.minimum(step, cooldown), step) + 1).to(torch.float64)
     warm = (done / max(1, settings.warmup_steps)).clamp(max=1.0)
     span = max(1, total - settings.warmup_steps)
     share = ((done - settings.warmup_steps) / span).clamp(0.0, 1.0)
     wave = 0.5 * (1 + torch.cos(math.pi * share))
-    return (settings.lr * warm * (settings.final_lr + (1 - settings.final_lr) * wave)).float()
+    rate = settings.lr * warm * (settings.final_lr + (1 - settings.final_lr) * wave)
+    cooled = ((step + 1 - cooldown).to(torch.float64) / settings.cooldown_steps).clamp(0.0, 1.0)
+    cooled = torch.where(cooling, cooled, torch.zeros_like(cooled))
+    return (rate + (settings.lr * settings.final_lr - rate) * cooled).float()

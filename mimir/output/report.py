@@ -14,6 +14,7 @@ from mimir.runs import figures
 from mimir.runs.execution import Execution
 from mimir.runs.head import Head
 from mimir.runs.record import RunRecord
+from mimir.runs.stopping import End
 from mimir.text import as_html
 
 _STYLE = (
@@ -40,13 +41,16 @@ def page(
     left: Record,
     curve: bytes,
     executions: Mapping[int, Execution],
+    end: End,
 ) -> bytes:
     """The report of a finished run, self-contained, as UTF-8.
 
-    left: its samples. executions: how attempts executed their steps, of those that told.
+    left: its samples. executions: how attempts executed their steps, of those that told. end: how
+    it ended.
     """
+    validated = [row for row in rows if row.get(figures.RANKING) is not None]
     last: dict[str, Any] = next(
-        (row for row in reversed(rows) if row.get(figures.RANKING) is not None), {}
+        (row for row in validated if row["step"] == end.best_step), (validated or [{}])[-1]
     )
     shown = [
         (figure, last.get(figure.key), peptides.baselines.of(figure)) for figure in figures.FIGURES
@@ -78,7 +82,8 @@ def page(
 <p>Preset {as_html(record.preset)}, {len(peptides):,} peptides, {len(peptides.vocabulary)}
 targets, {rows[-1]["step"] if rows else 0:,} steps in {len(head.lineage)} attempt(s).</p>
 <img alt="loss over steps" src="data:image/png;base64,{picture}">
-<h2>NELBO, nats per residue</h2>
+<p>The run {as_html(end.sentence)}.</p>
+<h2>NELBO of the {"best" if end.best_step >= 0 else "last"} weights, nats per residue</h2>
 {
         _table(
             (

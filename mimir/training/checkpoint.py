@@ -19,7 +19,7 @@ from mimir.runs import codec
 from mimir.runs.ranges import MOST_STEPS, Between, Measure, Number, Step
 from mimir.training.state import TrainingState
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,9 @@ class Record:
     evaluated: Annotated[int, Between(-1, MOST_STEPS)] = -1
     """Step of the last validation."""
     val: Measure | None = None
-    """Its figure: held-out NELBO of background peptides, nats per residue."""
-    best: Measure | None = None
-    """Lowest figure of the peptides that select."""
-    stale: Step = 0
-    """Validations since the best one."""
+    """Its figure that is shown: held-out NELBO of background peptides, nats per residue."""
+    selected: Measure | None = None
+    """Its figure that selects. Of the best one the tensors tell."""
     format: int = FORMAT
 
 

@@ -139,7 +139,7 @@ class Committer:
         def commit() -> Kept:
             if not self._before():
                 raise StoreError("the metrics before it could not be written")
-            return self._attempt.commit(step, content, snapshot.record.val)
+            return self._attempt.commit(step, content, snapshot.record.selected)
 
         what = f"checkpoint of step {step} not committed yet"
         # A newer state makes this one useless.

@@ -1,9 +1,9 @@
 """Holds all that training changes, in flat buffers.
 
-Weights, AdamW's moments and the EMA are one float32 vector each: clipping, the
-update, the EMA and a snapshot are then one kernel each, and a checkpoint's tensors are
-views. Nothing is created lazily: a state at step 0 has every tensor that one at step
-100,000 has.
+Weights, AdamW's moments, the EMA and the best EMA so far are one float32 vector each:
+clipping, the update, the EMA and a snapshot are then one kernel each, and a checkpoint's
+tensors are views. Nothing is created lazily: a state at step 0 has every tensor that one at
+step 100,000 has.
 """
 
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ class Told:
 
 
 class TrainingState:
-    """Master weights, moments, EMA and counters of one model.
+    """Master weights, moments, EMA, best EMA and counters of one model.
 
     Args:
         model: its parameters become views of a flat buffer of `dtype`; with float32 that
@@ -100,12 +100,23 @@ class TrainingState:
             value.data = self.low[span.start : span.stop].view(span.shape)
             value.grad = self.low_grad[span.start : span.stop].view(span.shape)
         self.ema.copy_(self.master)
+        self.best = self.ema.clone()
         self.refresh()
 
         def scalar(value: float, kind: torch.dtype) -> Tensor:
             return torch.tensor(value, dtype=kind, device=device)
 
         self.step = scalar(0, torch.int64)
+        self.best_step = scalar(-1, torch.int64)
+        """Step of the best validation, whose EMA `best` is; -1 before there is one."""
+        self.best_figure = scalar(0, torch.float64)
+        """What it found, in nats per residue."""
+        self.stale = scalar(0, torch.int64)
+        """Validations since the best one."""
+        self.best_before = scalar(0, torch.float64)
+        """`best_figure` when the cooldown began."""
+        self.cooldown = scalar(-1, torch.int64)
+        """Step at which the cooldown began, -1 before it does."""
         self.nonfinite = scalar(0, torch.int64)
         self.losses = torch.zeros(window, dtype=torch.float32, device=device)
         self.norms = torch.zeros(window, dtype=torch.float32, device=device)
@@ -152,6 +163,11 @@ class TrainingState:
         losses, norms = (part[torch.isfinite(part)] for part in row[2:].split(size))
         return Told(losses, norms, float(row[0]), int(row[1]))
 
+    @property
+    def best_or_last(self) -> Tensor:
+        """The averaged weights to be used: the best, or the last where nothing selects."""
+        return self.best if int(self.best_step) >= 0 else self.ema
+
     def refresh(self) -> None:
         """Bring the low-precision copy up to the master weights."""
         if self.low is not self.master:
@@ -162,6 +178,9 @@ class TrainingState:
         named = dict(self._vectors())
         named["adamw.step"] = self.updates
         named["loop.step"] = self.step
+        named["loop.best_step"], named["loop.best_figure"] = self.best_step, self.best_figure
+        named["loop.best_before"] = self.best_before
+        named["loop.stale"], named["loop.cooldown"] = self.stale, self.cooldown
         named["loop.nonfinite"] = self.nonfinite
         named["loop.losses"], named["loop.norms"] = self.losses, self.norms
         named["scaler.scale"], named["scaler.growth_tracker"] = self.scale, self.growth
@@ -171,6 +190,7 @@ class TrainingState:
         for prefix, vector in (
             ("model", self.master),
             ("ema", self.ema),
+            ("best", self.best),
             ("adamw.exp_avg", self.exp_avg),
             ("adamw.exp_avg_sq", self.exp_avg_sq),
         ):

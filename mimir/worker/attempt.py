@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 import traceback
+from dataclasses import replace
 from types import FrameType
 
 import torch
@@ -138,6 +139,8 @@ def run_attempt(
         committer.close()
         reporter.flush()
         # Under heartbeats still: an attempt that gives no sign at its end looks like a lost one.
+        ended = replace(loop.end, price=_price(store, run, number))
+        terminal.say(f"training {ended.sentence}")
         model = export.leave(attempt, engine, peptides, terminal.say)
         attempt.finish("done", how, model)
     except NonFinite as error:
@@ -171,6 +174,12 @@ def _machine(store: Store, run: str, number: int, config: Config) -> Machine:
     if unseen and _rented_for_gpu(store, run, number):
         raise MachineUnfit("no GPU is visible on this machine; the run goes on elsewhere")
     return machine
+
+
+def _price(store: Store, run: str, number: int) -> float | None:
+    """$/h of this machine as it was ordered; None if it has no price."""
+    order = notes.unless_damaged(notes.read_order, store, run, number)
+    return order.offer.price if order is not None and order.offer is not None else None
 
 
 def _rented_for_gpu(store: Store, run: str, number: int) -> bool:

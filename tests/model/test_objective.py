@@ -199,9 +199,25 @@ def test_evaluation_sums_the_terms_of_each_peptide() -> None:
     assert evaluate(model, data, 20).tolist() == pytest.approx(wanted, rel=1e-5)
 
 
+NEVER = torch.tensor(-1)
+
+
+@pytest.mark.parametrize("began", [0, 3, 40, 105])
+def test_a_cooldown_goes_straight_down_to_the_same_end(began: int) -> None:
+    settings = Optimizer(lr=0.01, warmup_steps=10, final_lr=0.1, cooldown_steps=5)
+    steps = torch.arange(111)
+    plain = learning_rate(steps, settings, 110, NEVER)
+    rate = learning_rate(steps, settings, 110, torch.tensor(began))
+    assert torch.equal(rate[:began], plain[:began])
+    start, end = plain[began].item(), 0.001
+    fall = [start + (end - start) * (i + 1) / 5 for i in range(5)]
+    assert rate[began : began + 5].tolist() == pytest.approx(fall[: 111 - began], rel=1e-5)
+    assert rate[began + 5 :].tolist() == pytest.approx([end] * (106 - began))
+
+
 def test_learning_rate() -> None:
     settings = Optimizer(lr=0.01, warmup_steps=10, final_lr=0.1)
-    rate = learning_rate(torch.arange(111), settings, 110)
+    rate = learning_rate(torch.arange(111), settings, 110, NEVER)
     assert rate.dtype == torch.float32
     assert rate[0].item() == pytest.approx(0.001)
     assert rate[9].item() == pytest.approx(0.01)
@@ -214,7 +230,7 @@ def test_learning_rate() -> None:
 
 @pytest.mark.parametrize(("warmup", "total"), [(0, 10), (50, 10), (10, 10), (0, 1)])
 def test_learning_rate_at_odd_ends(warmup: int, total: int) -> None:
-    rate = learning_rate(torch.arange(total), Optimizer(lr=0.01, warmup_steps=warmup), total)
+    rate = learning_rate(torch.arange(total), Optimizer(lr=0.01, warmup_steps=warmup), total, NEVER)
     assert bool(torch.isfinite(rate).all())
     assert bool((rate > 0).all())
     assert bool((rate <= 0.0100001).all())

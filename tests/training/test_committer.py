@@ -53,7 +53,7 @@ def claimed(store: Store) -> Attempt:
 
 
 def snapshot(step: int, value: float = 1.0) -> Snapshot:
-    record = Record(step, "a" * 64, "b" * 64, 1, "2", "cpu", val=2.5)
+    record = Record(step, "a" * 64, "b" * 64, 1, "2", "cpu", selected=2.5)
     return Snapshot(record, {"model.w": torch.full((3,), value)})
 
 
