@@ -181,7 +181,8 @@ def _words(described: Described) -> tuple[NDArray[np.uint64], NDArray[np.int64]]
     """Distinct words, and whose they are, ascending."""
     found = kmers(described.tokens, described.offsets, WORD)
     # A word has 20 bits.
-    both = np.unique((found.owner.astype(np.uint64) << np.uint64(20)) | found.key)
+    both = np.sort((found.owner.astype(np.uint64) << np.uint64(20)) | found.key)
+    both = both[np.diff(both, prepend=~both[:1]) != 0]  # np.unique takes ten times as long
     return both & np.uint64((1 << 20) - 1), (both >> np.uint64(20)).astype(np.int64)
 
 

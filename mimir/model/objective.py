@@ -12,14 +12,18 @@ model that knew the true distribution would reach exactly its entropy.
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from mimir.config import Optimizer
-from mimir.model.batch import Batch, DeviceData, exact_batch, plan_evaluation
+from mimir.model.batch import Batch, DeviceData, exact_batch, joined, plan_evaluation
 from mimir.model.denoiser import Denoiser
+
+TOGETHER = 4096
+"""Peptides of one forward pass of an evaluation on a GPU."""
 
 
 def bound(model: Denoiser, batch: Batch) -> Tensor:
@@ -39,27 +43,55 @@ def mean_bound(model: Denoiser, batch: Batch, residues: Tensor) -> Tensor:
 
 @torch.no_grad()
 def evaluate(
-    model: Denoiser, data: DeviceData, timesteps: int, *, repeats: int = 1, batch: int = 512
-) -> Tensor:
+    model: Denoiser, data: DeviceData, timesteps: int, *, repeats: int = 1, batch: int = 512,
+    at_once: int | None = None,
+) -> Tensor:  # fmt: skip
     """Estimated NELBO of every peptide of a data set with fixed noise: float64 [R], nats.
 
     The noise depends only on the order of the data, so two models, or one model with other
     targets, are compared on the same masks.
+
+    Args:
+        batch: peptides whose masks are drawn together.
+        at_once: peptides of a forward pass, of several draws (default: one draw's on a CPU;
+            TOGETHER on a GPU, where a pass costs what the host takes to start its kernels).
     """
+    device = data.starts.device
+    most = at_once or (TOGETHER if device.type == "cuda" else 1)
     total = torch.zeros(len(data), dtype=torch.float64)
-    for repeat in range(repeats):
-        for start in range(0, len(data), batch):
-            stop = min(start + batch, len(data))
-            plan = plan_evaluation(data, start, stop, repeat, repeats, timesteps)
-            prepared = exact_batch(plan)
-            terms = bound(model, prepared).to(torch.float64).cpu()
-            slot_of = prepared.layout.slot_of
-            assert prepared.layout.predict is not None
-            owner = torch.div(
-                slot_of[prepared.layout.predict], plan.tokens.shape[-1], rounding_mode="floor"
-            )
-            total[start:stop].index_add_(0, owner.cpu(), terms)
+    terms, rows = [], []
+    draws = [
+        (repeat, start, min(start + batch, len(data)))
+        for repeat in range(repeats)
+        for start in range(0, len(data), batch)
+    ]
+    for together in _together(draws, most):
+        plan = joined([
+            plan_evaluation(data, start, stop, repeat, repeats, timesteps)
+            for repeat, start, stop in together
+        ])  # fmt: skip
+        row = torch.cat([torch.arange(start, stop, device=device) for _, start, stop in together])
+        prepared = exact_batch(plan)
+        assert prepared.layout.predict is not None
+        slots = prepared.layout.slot_of[prepared.layout.predict]
+        terms.append(bound(model, prepared).to(torch.float64))
+        rows.append(row[torch.div(slots, plan.tokens.shape[-1], rounding_mode="floor")])
+    if terms:  # the sum on the host: on a GPU its order would differ from one time to the next
+        total.index_add_(0, torch.cat(rows).cpu(), torch.cat(terms).cpu())
     return total / repeats
+
+
+def _together(draws: list[tuple[int, int, int]], most: int) -> Iterator[list[tuple[int, int, int]]]:
+    """Draws (repeat, start, stop) in groups of `most` peptides, and of one draw at least."""
+    group: list[tuple[int, int, int]] = []
+    for draw in draws:
+        size = sum(stop - start for _, start, stop in (*group, draw))
+        if group and size > most:
+            yield group
+            group = []
+        group.append(draw)
+    if group:
+        yield group
 
 
 def learning_rate(step: Tensor, settings: Optimizer, total: int, cooldown: Tensor) -> Tensor:

@@ -50,10 +50,10 @@ def condition_of(opened: Opened, accession: str, protein: str) -> Condition | No
     The one place that maps a protein of a benchmark to a condition: by its accession. A condition
     made of its sequence (`protein`) belongs here too.
     """
-    known = opened.vocabulary.targets
-    if accession not in known or not opened.vocabulary.pairs[known.index(accession)]:
+    if accession not in opened.vocabulary.targets:
         return None
-    return Condition(LABELS["interacting"], known.index(accession), accession)
+    index = opened.trained_target(accession)
+    return None if index is None else Condition(LABELS["interacting"], index, accession)
 
 
 def separate(

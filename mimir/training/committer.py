@@ -133,6 +133,7 @@ class Committer:
     def _commit(self, snapshot: Snapshot) -> None:
         began = self._clock()
         content = snapshot.encode()
+        snapshot.release()
         step = snapshot.record.step
 
         def commit() -> Kept:

@@ -82,6 +82,8 @@ class Loop:
         self._emit, self._say, self._stop = emit, say, stop
         self._samples, self._clock = samples, clock
         self._every = engine.config.training.eval_every or engine.steps_per_epoch
+        # Of a mean peptide: a sum over all of them, which no row of metrics repeats.
+        self._residues = float(engine.data.lengths.sum()) / len(engine.data)
         self._committed_step = -1
         self._committed_at = clock()
         self._window = (clock(), engine.step)
@@ -170,27 +172,23 @@ class Loop:
 
     def _log(self) -> None:
         """One row of metrics, and the only regular question to the device."""
-        state, step = self.engine.state, self.engine.step
-        size = step % len(state.losses) or len(state.losses)
-        size = min(size, step)
-        losses, norms = state.losses[:size].cpu(), state.norms[:size].cpu()
-        # A skipped fp16 step has none.
-        losses, norms = losses[torch.isfinite(losses)], norms[torch.isfinite(norms)]
-        self._check_finite()
+        step = self.engine.step
+        told = self.engine.state.told(step)
+        losses, norms = told.losses, told.norms
+        self._refuse(told.nonfinite)
         now, (before, first) = self._clock(), self._window
         rate = (step - first) / max(1e-9, now - before)
         self._window = (now, step)
         progress = self.progress
         progress.loss = float(losses.double().mean()) if len(losses) else None
         progress.rate = rate if progress.rate is None else 0.7 * progress.rate + 0.3 * rate
-        residues = float(self.engine.data.lengths.sum()) / len(self.engine.data)
-        progress.tokens_per_s = rate * self.engine.config.training.batch * residues
+        progress.tokens_per_s = rate * self.engine.config.training.batch * self._residues
         self._emit({
             "step": step,
             "epoch": round(progress.epoch, 4),
             "loss": progress.loss,
             "norm": float(norms.double().mean()) if len(norms) else None,
-            "lr": float(state.rate),
+            "lr": told.rate,
             "steps_per_s": round(rate, 3),
             "tokens_per_s": round(progress.tokens_per_s, 1),
             **self.engine.execution.as_row(),
@@ -199,7 +197,10 @@ class Loop:
         self._show()
 
     def _check_finite(self) -> None:
-        if int(self.engine.state.nonfinite) > 0:
+        self._refuse(int(self.engine.state.nonfinite))
+
+    def _refuse(self, nonfinite: int) -> None:
+        if nonfinite > 0:
             raise NonFinite(
                 f"the loss or its gradient became NaN or infinite by step {self.engine.step}: "
                 "nothing of it was committed, the last good checkpoint stands; lower --lr or look "

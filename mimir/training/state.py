@@ -46,6 +46,17 @@ class Span:
     shape: torch.Size
 
 
+@dataclass(frozen=True)
+class Told:
+    """What the device says of the last steps: losses and norms that are finite (a skipped fp16
+    step has none), the learning rate, and how many steps were not finite."""
+
+    losses: Tensor
+    norms: Tensor
+    rate: float
+    nonfinite: int
+
+
 class TrainingState:
     """Master weights, moments, EMA, best EMA and counters of one model.
 
@@ -113,6 +124,9 @@ class TrainingState:
         self.growth = scalar(0, torch.int32)
 
         self.rate = scalar(settings.lr, torch.float32)
+        self.buffers: list[dict[str, Tensor]] = []
+        """Pinned memory of the host that checkpoints were copied to, and may be again. Only a
+        GPU's state keeps it: making it anew takes longer than the copy."""
         halves = [nn.Parameter(self.master[:border]), nn.Parameter(self.master[border:])]
         for half, part in zip(halves, (slice(0, border), slice(border, length)), strict=True):
             half.grad = self.grad[part]
@@ -140,6 +154,14 @@ class TrainingState:
                 "exp_avg": self.exp_avg[part],
                 "exp_avg_sq": self.exp_avg_sq[part],
             }
+
+    def told(self, steps: int) -> Told:
+        """What is logged of the last `steps` steps, at most the window: one copy to the host."""
+        size = min(steps % len(self.losses) or len(self.losses), steps)
+        scalars = torch.stack((self.rate, self.nonfinite.to(torch.float32)))
+        row = torch.cat((scalars, self.losses[:size], self.norms[:size])).cpu()
+        losses, norms = (part[torch.isfinite(part)] for part in row[2:].split(size))
+        return Told(losses, norms, float(row[0]), int(row[1]))
 
     @property
     def best_or_last(self) -> Tensor:

@@ -34,7 +34,7 @@ from mimir.runs.commit import Attempt
 from mimir.runs.record import read_run
 from mimir.runs.store import Store, open_store
 from mimir.text import first_line
-from mimir.training import checkpoint
+from mimir.training import checkpoint, compiler
 from mimir.training import device as gpu
 from mimir.training.assemble import build, describe
 from mimir.training.committer import STORE_TIMEOUT as COMMIT_TIMEOUT
@@ -201,6 +201,8 @@ def main(argv: list[str] | None = None) -> int:
     stop.listen()
     terminal = stdout()
     try:
+        if why := compiler.keep():
+            terminal.say(f"what is compiled is not kept for later attempts: {why}")
         store = open_store(words.store)
         number, patience, record = words.attempt, words.patience, words.record
         terminal.say(run_attempt(store, words.run, number, stop, terminal, patience, record))

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mimir.config import Optimizer
 from mimir.data.alphabet import MASK, MAX_LENGTH, N_LETTERS
+from mimir.model import objective
 from mimir.model.attention import Layout
 from mimir.model.batch import Batch, exact_batch, plan_evaluation
 from mimir.model.denoiser import Denoiser, initialise
@@ -170,7 +171,23 @@ def test_evaluation_repeats_itself_and_ignores_the_batch_size() -> None:
     for batch in (1, 7, len(data)):
         other = evaluate(model, data, 20, repeats=2, batch=batch)
         assert torch.allclose(one, other, rtol=1e-6, atol=1e-5)
+    for at_once in (1, 50, len(data), 100):  # as on a GPU: several draws in one pass
+        other = evaluate(model, data, 20, repeats=2, batch=17, at_once=at_once)
+        assert torch.allclose(one, other, rtol=1e-6, atol=1e-5)
     assert not torch.allclose(one, evaluate(model, data, 20, repeats=3), rtol=1e-3)
+
+
+def test_draws_are_taken_together_up_to_what_a_pass_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, data = model_of(), toys.device_data(toys.peptides(60))
+    passes: list[int] = []
+    inner = objective.exact_batch
+    monkeypatch.setattr(
+        objective, "exact_batch", lambda plan: (passes.append(len(plan.tokens)), inner(plan))[1]
+    )
+    for at_once, sizes in ((0, 6 * [len(data)]), (4 * len(data), [4 * len(data), 2 * len(data)])):
+        passes.clear()
+        evaluate(model, data, 20, repeats=6, at_once=at_once)
+        assert passes == sizes
 
 
 def test_evaluation_sums_the_terms_of_each_peptide() -> None:
