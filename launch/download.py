@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from mimir.config import CHECKPOINT_COPIES, Config
+from mimir.config import CHECKPOINT_COPIES, MODEL_COPIES, Config
 from mimir.errors import Corrupt, NotFound
 from mimir.runs import notes
 from mimir.runs.execution import Execution
@@ -82,7 +82,8 @@ def collect(store: Store, record: RunRecord, begin: Begin, need: Need) -> Downlo
         from mimir.data.peptides import of_run
         from mimir.output.folder import Left, files_of
 
-        everything = Left(*left, rows, _executions(store, head))
+        price = _price(store, head)
+        everything = Left(*left, rows, _executions(store, head), price)
         made = files_of(record, head, everything, of_run(store, record))
         found = Download(True, head.step, made)
     files, warnings = dict(found.files), list(found.warnings)
@@ -94,6 +95,12 @@ def collect(store: Store, record: RunRecord, begin: Begin, need: Need) -> Downlo
     body = {**asdict(record), "config_sha256": record.config_sha256}
     files[RECORD] = (visible(json.dumps(body, indent=2)) + "\n").encode()
     return replace(found, files=files, warnings=tuple(warnings))
+
+
+def _price(store: Store, head: Head) -> float | None:
+    """$/h of the machine that ended the run, as it was ordered; None without a price."""
+    order = notes.unless_damaged(notes.read_order, store, head.run, head.attempt)
+    return order.offer.price if order is not None and order.offer is not None else None
 
 
 def _executions(store: Store, head: Head) -> dict[int, Execution]:
@@ -133,7 +140,7 @@ def _model(
     from mimir.output.model_object import record_in
 
     try:
-        Config.from_dict(record.config).check_size(stored.key, stored.size)
+        Config.from_dict(record.config).check_size(stored.key, stored.size, MODEL_COPIES)
         content = fetch(stored, "model")
         return content, record_in(content, stored.key)
     except bad as error:

@@ -64,6 +64,8 @@ class Job:
     """Training pairs."""
     pairs_in_batch: int = 0
     """0: as they lie in the data."""
+    expected_end: int | None = None
+    """Step at which early stopping is expected to end it, as `data.mix.expected_end`."""
 
     @property
     def mix(self) -> str:
@@ -75,7 +77,7 @@ class Job:
         visits = self.pairs_in_batch * self.steps / self.pairs
         return (
             f"{self.pairs_in_batch} pairs in each batch: each of {self.pairs:,} is seen "
-            f"{visits:.1f} times"
+            f"{visits:.1f} times in all these steps"
         )
 
 
@@ -114,7 +116,7 @@ def open_data(data: str = "") -> Data:
 
 def job_of(config: Config, data: Data) -> Job:
     """The job of a configuration; BadInput if it and the data do not fit together."""
-    from mimir.data.mix import pairs_in_batch
+    from mimir.data.mix import expected_end, pairs_in_batch, steps_of
     from mimir.data.pack import TRAIN
 
     path, peptides = data.given, data.peptides
@@ -124,9 +126,7 @@ def job_of(config: Config, data: Data) -> Job:
             f"batch is {config.training.batch}, but {path} has only {rows} training peptides; "
             "use a smaller --batch or more data"
         )
-    steps = rows // config.training.batch * config.training.epochs
-    if config.training.max_steps:
-        steps = min(steps, config.training.max_steps)
+    steps = steps_of(config.training, rows)
     if steps > MOST:
         raise BadInput(
             f"epochs is {config.training.epochs}, which makes {steps:,} steps of {rows:,} "
@@ -134,7 +134,8 @@ def job_of(config: Config, data: Data) -> Job:
         )
     pairs = len(peptides.subset(TRAIN, 1))
     mixed = pairs_in_batch(config.training.pair_share, config.training.batch, rows, pairs)
-    return Job(config, data.packed, len(peptides), steps, pairs, mixed)
+    expected = expected_end(config, steps, rows // config.training.batch, pairs, mixed)
+    return Job(config, data.packed, len(peptides), steps, pairs, mixed, expected)
 
 
 def enter(store: Store, name: str, job: Job, code: Path | None = None) -> RunRecord:

@@ -110,6 +110,12 @@ def resume(
         options.check_not_done(known, store)
     else:
         known = options.check_free(opened, name, store)
+    if known.sweep:
+        say(
+            f"note: run {name} is of sweep {known.sweep}: what you say here of its limits counts "
+            f"for this run alone; `python -m launch sweep {known.sweep} --resume` keeps those of "
+            "the sweep"
+        )
     if settle.run(opened, known):
         known = derive(opened, name, opened.now())
     last = kept_plan.before(opened.url, name, newest_plan(opened, name, known.attempt))

@@ -77,7 +77,8 @@ class Forecast:
     was cut "4 times the model (slower in run x)". steps and steps_per_epoch: of the run.
     validation_s: s of all validations. start_s: s before the first step. need_gb and
     memory_gb: GPU memory that it needs and that there is. measured: whether our own bench ran it
-    so on such a card; what machines reported may be a stranger's word.
+    so on such a card; what machines reported may be a stranger's word. expected_end: step at which
+    early stopping is expected to end it, None if at the last one; hours are of all steps.
     """
 
     gpu: str
@@ -90,6 +91,7 @@ class Forecast:
     need_gb: float
     memory_gb: float
     measured: bool = False
+    expected_end: int | None = None
 
     @property
     def epoch_s(self) -> float:
@@ -110,6 +112,13 @@ class Forecast:
         """Hours of the machine, from its order to this step."""
         share = min(1.0, steps / self.steps)
         return share * self.train_hours + self.start_s / HOUR
+
+    @property
+    def expected_hours(self) -> float | None:
+        """As `hours`, if early stopping ends the run at `expected_end`."""
+        if self.expected_end is None:
+            return None
+        return self.train_hours * self.expected_end / self.steps + self.start_s / HOUR
 
     @property
     def fits(self) -> bool:
@@ -166,6 +175,7 @@ def forecast(
         need_gb=need_gb(work) if gpu else 0.0,
         memory_gb=memory_gb or (gpu.memory_gb if gpu else float("inf")),
         measured=benched,
+        expected_end=work.expected_end,
     )
 
 

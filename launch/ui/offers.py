@@ -14,8 +14,10 @@ from launch.pricing.plateau import Plateau
 from launch.pricing.workload import Workload
 from launch.providers.colab import sessions
 from launch.ui.runs import table
+from mimir.data.mix import VISITS
 from mimir.text import duration
 
+EXPECTED_FROM = f"a guess: each pair seen {VISITS:g} times, as in the one run in docs/lab.md"
 ROWS_SHOWN = 40
 """Offers in the table; the JSON has all."""
 
@@ -47,7 +49,10 @@ class Line:
         return {
             "gpu": what.gpu, "fits": what.fits, "need_gb": round(what.need_gb, 2),
             "step_ms": round(1e3 * what.step_s, 4), "epoch_s": round(what.epoch_s, 1),
-            "hours": round(what.hours, 3), "source": what.source,
+            "hours": round(what.hours, 3),
+            "expected_hours": None if what.expected_hours is None
+            else round(what.expected_hours, 3),
+            "source": what.source,
             "colab_free": sessions.free(what), "colab_pro": sessions.pro(what),
             "price": price.price if price else None,
             "provider": price.provider if price else None,
@@ -66,6 +71,7 @@ def header(work: Workload) -> dict[str, Any]:
         "preset": work.config.preset, "parameters": work.parameters, "rows": work.rows,
         "batch": work.config.training.batch, "epochs": work.config.training.epochs,
         "steps_per_epoch": work.steps_per_epoch, "steps": work.steps,
+        "expected_end": work.expected_end,
     }  # fmt: skip
 
 
@@ -76,6 +82,17 @@ def _title(work: Workload) -> str:
         f"peptides, {work.steps_per_epoch:,} steps an epoch in batches of {training.batch}, "
         f"{work.steps:,} steps in all"
     )
+
+
+def _expected(work: Workload) -> list[str]:
+    """What early stopping is expected to leave of the steps, for people; nothing if all."""
+    if work.expected_end is None:
+        return []
+    return [
+        f"Hours and cost are of all these steps, at most. Early stopping is expected to end the "
+        f"run at step {work.expected_end:,} or so ({work.expected_end / work.steps:.1%} of them), "
+        f"{EXPECTED_FROM}."
+    ]
 
 
 def offers_json(
@@ -114,6 +131,7 @@ def offers_text(
     if len(ranked) > ROWS_SHOWN:
         lines.append(f"and {len(ranked) - ROWS_SHOWN} more: --json has them all")
     lines += [left_out(grouped(left))] if left else []
+    lines += _expected(work)
     if listed:
         catalogue = [("PROVIDER", "GPU", "$/H", "HOURS", "COST", "FROM")]
         for price in listed:
@@ -131,17 +149,20 @@ def offers_text(
 
 def estimate_text(work: Workload, lines: Sequence[Line]) -> str:
     """The training guide's table, with today's figures."""
-    head = ("GPU", "MS/STEP", "EPOCH", "HOURS", "COLAB FREE", "COLAB PRO", "$/H", "COST")
+    head = (
+        "GPU", "MS/STEP", "EPOCH", "HOURS", "EXPECTED", "COLAB FREE", "COLAB PRO", "$/H", "COST",
+    )  # fmt: skip
     rows = [(*head, "TO PLATEAU", "FROM")]
     for line in lines:
         what, price = line.what, line.price
         rows.append((
             _named(what), f"{1e3 * what.step_s:.2f}", duration(what.epoch_s), _hours(what.hours),
+            "" if what.expected_hours is None else _hours(what.expected_hours),
             sessions.free(what), sessions.pro(what),
             f"{price.price:.3f} {price.words}" if price else "",
             f"${line.cost:.2f}" if line.cost is not None else "", _to_plateau(line), what.source,
         ))  # fmt: skip
-    words = [_title(work), table(rows)]
+    words = [_title(work), table(rows), *_expected(work)]
     plateau = next((line.plateau for line in lines if line.plateau), None)
     if plateau is not None:
         words.append(

@@ -141,6 +141,8 @@ def _progress(status: Status) -> str:
     parts = [f"step {_of_total(status)}"]
     if status.total_steps:
         parts[0] += f" ({status.step / status.total_steps:.0%})"
+    if status.expected_end is not None:
+        parts.append(f"ends at {status.expected_end} if no validation is better")
     if status.epoch is not None:
         parts.append(f"epoch {status.epoch:.2f}")
     if status.rate is not None:

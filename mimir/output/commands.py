@@ -20,6 +20,7 @@ def sample(
     *,
     run: str = "",
     model: str = "",
+    last: bool = False,
     n: int = 10,
     target: str = "",
     target_sequence: str = "",
@@ -54,6 +55,7 @@ def sample(
     Args:
         run: name of a run; unfinished ones are sampled from their newest checkpoint.
         model: instead of a run, a folder that `launch pull` made.
+        last: take the weights of the last step, and not the best ones.
         n: how many peptides; of several targets for each.
         target: a target protein of the training data, as its UniProt accession; one without
             training pairs is told by similar targets, and only interacting peptides have one.
@@ -115,7 +117,7 @@ def sample(
         min_length=min_length, max_length=max_length, pattern=pattern, seed=seed,
     )  # fmt: skip
     excluded = frozenset(each.value for _, path in inputs for each in read_peptides(path))
-    opened = given.open_model(run, model, store)
+    opened = given.open_model(run, model, store, last=last)
     asked = told.conditions(opened, label, options)
     peptides = given.peptides_of(run, data, store, opened) if run or data else None
     known = known_in(peptides) if novel and peptides else None
@@ -164,6 +166,7 @@ def score(
     peptides: str = "",
     run: str = "",
     model: str = "",
+    last: bool = False,
     target: str = "",
     target_sequence: str = "",
     targets: str = "",
@@ -187,6 +190,7 @@ def score(
         peptides: a file of peptides: one a line, FASTA, or CSV with a column `sequence`.
         run: name of a run; unfinished ones are taken from their newest checkpoint.
         model: instead of a run, a folder that `launch pull` made.
+        last: take the weights of the last step, and not the best ones.
         target: a target protein of the training data, as its UniProt accession; one without
             training pairs is told by similar targets.
         target_sequence: instead, the sequence of any protein, told by similar targets.
@@ -217,7 +221,7 @@ def score(
     files = [("--peptides", path_of(peptides, "--peptides")), *options.files]
     target_file = OutFile(out or STDOUT, [*files, *given.read_by(run, model, store)])
     entries = read_peptides(files[0][1])
-    opened = given.open_model(run, model, store)
+    opened = given.open_model(run, model, store, last=last)
     asked = told.conditions(opened, label, options)
     names, conditions = [name for name, _ in asked], [condition for _, condition in asked]
     sequences = [each.value for each in entries]
@@ -243,6 +247,7 @@ def evaluate(
     *,
     run: str = "",
     model: str = "",
+    last: bool = False,
     data: str = "",
     repeats: int = 12,
     samples: int = 1000,
@@ -258,6 +263,7 @@ def evaluate(
     Args:
         run: name of a run, or several as A,B.
         model: instead of a run, a folder that `launch pull` made.
+        last: take the weights of the last step, and not the best ones.
         data: the data set whose held-out part to use (default: the shipped sample, or the run's).
         repeats: passes over the held-out peptides with other masks. What a target is worth is
             measured from 12 on.
@@ -273,7 +279,7 @@ def evaluate(
 
     cli.check_count("repeats", repeats, 1, 1000)
     cli.check_count("samples", samples, 0, MOST_PEPTIDES)
-    several = given.open_models(run, model, store)
+    several = given.open_models(run, model, store, last=last)
     opened = ensemble.of(several) if len(several) > 1 else several[0]
     peptides = given.peptides_of(run.partition(",")[0], data, store, opened)
     figures = measure(opened, peptides, repeats, samples)

@@ -18,7 +18,8 @@ def svg(title: str, real: Sequence[float], samples: Sequence[float]) -> str:
 
     Whole numbers get a bin each. There is at least one value of each.
     """
-    edges = _edges(np.array([*real, *samples], dtype=np.float64))
+    values = np.array([*real, *samples], dtype=np.float64)
+    edges = _edges(values)
     shares = [np.histogram(one, edges)[0] / len(one) for one in (real, samples)]
     top = max(float(share.max()) for share in shares) or 1.0
     step = (WIDTH - 2 * _LEFT) / (len(edges) - 1)
@@ -37,7 +38,8 @@ def svg(title: str, real: Sequence[float], samples: Sequence[float]) -> str:
         f"V{floor - height(share):.1f}H{_LEFT + (at + 1) * step:.1f}"
         for at, share in enumerate(shares[1])
     )
-    ends = (f"{edges[0]:g}", f"{edges[-1]:g}")
+    whole = edges[-1] - values.max() == 1  # a bin for each number, named by it
+    ends = (f"{edges[0]:g}", f"{edges[-1] - whole:g}")
     return (
         f'<svg role="img" aria-label="{as_html(title)}" width="{WIDTH}" height="{HEIGHT}" '
         f'viewBox="0 0 {WIDTH} {HEIGHT}"><text x="{_LEFT}" y="13">{as_html(title)}</text>'

@@ -35,6 +35,7 @@
     execution                     how an attempt executes its steps, and why no faster way
     content                       content of any size, in parts
     figures                       the held-out figures: what each is called where it is shown
+    stopping                      how a training ended, and what more would have cost
 
 Nothing here imports torch, a provider or the launcher.
 """

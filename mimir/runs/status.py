@@ -40,7 +40,9 @@ class Status:
     committed one; committed_step: what HEAD says. silent_s: seconds since the last sign of a
     running attempt, None if it has given none; beat: another one for each sign, "" without one. at:
     when it was asked for, in unix s by the store's clock, as created is. val: the held-out figure
-    that ranks checkpoints; figures: the others that a status shows. execution: how the newest
+    that comes first; figures: the others that a status shows. expected_end: step at which patience
+    ends the running attempt's training if no later validation is better, None if it may not.
+    execution: how the newest
     attempt that gave a sign executes its steps, None if it did not say. damage: what is wrong with
     what the run's machines wrote, which counts as not written then; "" if nothing is.
     """
@@ -73,6 +75,7 @@ class Status:
     sweep: str = ""
     beat: str = ""
     at: float = 0.0
+    expected_end: int | None = None
 
     def held_out(self) -> dict[str, float]:
         """All known held-out figures by key."""
@@ -179,8 +182,6 @@ def told(
     running = state[0] == "running"
     # One from the future is as strange as an old one: a clock was set, or lies.
     age = abs(now - sign.written) if running and heartbeat and sign else None
-    measured = [kept.loss for kept in head.kept if kept.loss is not None]
-    val = latest.val if latest and latest.val is not None else measured[-1] if measured else None
     step = max(heartbeat.step, head.step) if running and heartbeat else head.step
     total = latest.total_steps if latest else None
     rate = latest.rate if latest and latest.rate and latest.rate > SLOWEST and running else None
@@ -196,7 +197,7 @@ def told(
         rate=rate,
         eta_s=(total - step) / rate if rate and total is not None else None,
         loss=latest.loss if latest else None,
-        val=val,
+        val=latest.val if latest else None,
         silent=age is not None
         and heartbeat is not None
         and age > SILENT_AFTER * heartbeat.interval_s,
@@ -211,6 +212,7 @@ def told(
         execution=latest.execution if latest else None,
         sweep=record.sweep,
         beat=sign.beat if sign and heartbeat else "",
+        expected_end=latest.expected_end if latest and running else None,
         at=now,
     )
 

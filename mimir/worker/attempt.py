@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 import traceback
+from dataclasses import replace
 from types import FrameType
 
 import torch
@@ -33,7 +34,7 @@ from mimir.runs.commit import Attempt
 from mimir.runs.record import read_run
 from mimir.runs.store import Store, open_store
 from mimir.text import first_line
-from mimir.training import checkpoint
+from mimir.training import checkpoint, compiler
 from mimir.training import device as gpu
 from mimir.training.assemble import build, describe
 from mimir.training.committer import STORE_TIMEOUT as COMMIT_TIMEOUT
@@ -138,6 +139,8 @@ def run_attempt(
         committer.close()
         reporter.flush()
         # Under heartbeats still: an attempt that gives no sign at its end looks like a lost one.
+        ended = replace(loop.end, price=_price(store, run, number))
+        terminal.say(f"training {ended.sentence}")
         model = export.leave(attempt, engine, peptides, terminal.say)
         attempt.finish("done", how, model)
     except NonFinite as error:
@@ -173,6 +176,12 @@ def _machine(store: Store, run: str, number: int, config: Config) -> Machine:
     return machine
 
 
+def _price(store: Store, run: str, number: int) -> float | None:
+    """$/h of this machine as it was ordered; None if it has no price."""
+    order = notes.unless_damaged(notes.read_order, store, run, number)
+    return order.offer.price if order is not None and order.offer is not None else None
+
+
 def _rented_for_gpu(store: Store, run: str, number: int) -> bool:
     order = notes.read_order(store, run, number)
     return order is not None and order.offer is not None and order.offer.memory_gb > 0
@@ -192,6 +201,8 @@ def main(argv: list[str] | None = None) -> int:
     stop.listen()
     terminal = stdout()
     try:
+        if why := compiler.keep():
+            terminal.say(f"what is compiled is not kept for later attempts: {why}")
         store = open_store(words.store)
         number, patience, record = words.attempt, words.patience, words.record
         terminal.say(run_attempt(store, words.run, number, stop, terminal, patience, record))

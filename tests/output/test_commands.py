@@ -12,6 +12,7 @@ import pytest
 from mimir.data.peptides import Peptides
 from mimir.errors import BadInput
 from mimir.output import commands, given, likeness
+from mimir.training import early_stop
 from tests import toys
 from tests.output.test_export import folder_of
 
@@ -228,3 +229,22 @@ def test_peptides_for_many_targets(
     assert [row["sequence"] for row in alone] == [row["sequence"] for row in rows[:3]]
     with pytest.raises(BadInput, match="--targets"):
         commands.sample(model=folder, targets=str(path), out=str(path))
+
+
+def test_last_takes_the_weights_of_the_last_step(
+    some: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = toys.engine()
+    engine.advance(3)
+    early_stop.judge(engine, 2.0)
+    engine.advance(3)
+    folder = str(folder_of(engine, tmp_path / "m"))
+    digests = set()
+    for last, words in ((False, "best weights"), (True, "last weights")):
+        commands.score(model=folder, peptides=some, json=True, last=last)
+        said = json.loads(capsys.readouterr().out)
+        digests.add(said["model_sha256"])
+        assert said["model"] == f"{folder}, {words}"
+        commands.sample(model=folder, n=2, last=last, out=str(tmp_path / "samples.fasta"))
+        assert words in capsys.readouterr().err
+    assert len(digests) == 2

@@ -40,6 +40,8 @@ def test_a_histogram_shows_shares() -> None:
     assert bars == [round(whole / 2, 1), round(whole / 4, 1), round(whole / 4, 1)]
     path = re.findall(r'class="drawn" d="([^"]+)"', page)[0]
     assert path.count("H") == 6  # a bin for each whole number
+    assert ">4</text>" in page
+    assert ">9</text>" in page
     assert "V20.0" in path  # all samples in one bin: the full height
     assert histogram.svg("x", [1.5], [1.5]).count("<rect") == 1
     assert histogram.svg("x", [-3.21, 4.4], [0.1]).count("<rect") == 2

@@ -104,6 +104,13 @@ class Ground:
         return self.cluster.said("squeue", "--noheader", f"--job={self.job()}",
                                  "--format=%N").strip()  # fmt: skip
 
+    def limit_soon(self) -> None:
+        """Move the job's time limit to the next minute but one."""
+        ran = self.cluster.said("squeue", "--noheader", f"--job={self.job()}", "--format=%M")
+        minutes = int(ran.strip().split(":")[-2])
+        limit = f"TimeLimit={minutes + 2}"
+        self.cluster.run("scontrol", "update", f"JobId={self.job()}", limit)
+
     def held_at(self, step: int, attempt: int) -> None:
         """Wait until this attempt is held at the step, which is committed then."""
         wait_for(

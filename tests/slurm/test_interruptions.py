@@ -54,12 +54,16 @@ def test_preempted_then_its_node_is_lost(ground: Ground) -> None:
 
 
 def test_time_limit(ground: Ground) -> None:
+    """Which is moved near once the run is held, so that no start is too slow for it."""
     ground.gate.open(5)
-    assert ground.order(f"{GPU} --time=1 --signal=USR1@15") == 0
+    assert ground.order(f"{GPU} --time=60 --signal=USR1@60") == 0
     ground.held_at(5, attempt=1)
-    wait_for(lambda: ground.status().attempt == 2, ground.told)
+    ground.limit_soon()
+    wait_for(lambda: ground.status().state == "interrupted", ground.told)
+    ground.cluster.run("scontrol", "update", f"JobId={ground.job()}", "TimeLimit=60")
     ground.gate.open()
     status = ground.over()
+    assert status.attempt == 2
     assert status.attempts[0].cause == "signal"
     assert status.attempts[0].machine.id == status.attempts[1].machine.id  # type: ignore[union-attr]
     ground.assert_undisturbed()

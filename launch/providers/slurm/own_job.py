@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from launch.contract.cloud import State
 from launch.contract.errors import ProviderError
+from launch.providers.slurm import states
 from launch.providers.slurm.commands import Commands, user
 from mimir.errors import BadInput
 from mimir.runs.machine import Detail, Machine
@@ -62,8 +64,14 @@ class OwnJob:
         said = dict(re.findall(r"(\w+)=(\S*)", out))
         if code != 0 or "JobState" not in said:
             return Fate.UNKNOWN
-        if said["JobState"] == "RUNNING":
-            return Fate.GOES
+        word = said["JobState"]
+        state = states.STATES.get(word, State.BROKEN)
+        if state is State.PENDING:
+            return Fate.RESTARTED
+        if state is State.BROKEN:
+            return Fate.UNKNOWN
+        if state is State.RUNNING and word != "COMPLETING":
+            return Fate.GOES  # also while its signal is on its way (SIGNALING)
         # Slurm counts a restart when it begins to end the job for it.
         count = said.get("Restarts", "")
         again = count.isdigit() and int(count) > self.restarts
@@ -89,7 +97,7 @@ class OwnJob:
     def others(self) -> list[str]:
         """Numbers of the jobs of the same name that wait behind this one. ProviderError."""
         found = self.commands.jobs(self.name)
-        return [job.id for job in found if job.id != self.id and job.state == "pending"]
+        return [job.id for job in found if job.id != self.id and job.state is State.PENDING]
 
     def cancel(self, number: str) -> None:
         self.commands.ask("scancel", number)
@@ -100,7 +108,7 @@ class OwnJob:
         ProviderError if Slurm does not tell.
         """
         ended = [job for job in self.commands.jobs(self.name)
-                 if job.id != self.id and job.state == "gone"]  # fmt: skip
+                 if job.id != self.id and job.state is State.GONE]  # fmt: skip
         return ended[-1].word if ended else ""
 
 

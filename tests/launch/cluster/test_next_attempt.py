@@ -207,6 +207,10 @@ def test_a_cancelled_job_ends_its_chain(word: str, state: str) -> None:
     ("said", "fate"),
     [
         ("JobState=RUNNING Requeue=1 Restarts=1", Fate.GOES),
+        ("JobState=SIGNALING Requeue=1 Restarts=1", Fate.GOES),
+        ("JobState=PENDING Requeue=1 Restarts=2", Fate.RESTARTED),
+        ("JobState=CANCELLED Requeue=1 Restarts=1", Fate.ENDED),
+        ("JobState=FROZEN Requeue=1 Restarts=1", Fate.UNKNOWN),
         ("JobState=COMPLETING Requeue=1 Restarts=2", Fate.RESTARTED),
         ("JobState=COMPLETING Requeue=1 Restarts=1", Fate.ENDED),
         ("nothing that is known", Fate.UNKNOWN),

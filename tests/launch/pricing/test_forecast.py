@@ -13,7 +13,7 @@ import pytest
 from launch.pricing import gpus, measured, plateau
 from launch.pricing.forecast import RUNTIME_GB, Measured, forecast, need_gb, step_seconds
 from launch.pricing.market import judge
-from launch.pricing.workload import GUIDE_ROWS, Workload
+from launch.pricing.workload import GUIDE_PAIRS, GUIDE_ROWS, Workload
 from mimir.config import Config, load_preset
 from mimir.errors import BadInput
 from mimir.runs import notes
@@ -110,7 +110,8 @@ def test_more_asks_for_more() -> None:
 
 
 def test_hours_are_steps_validations_and_the_start() -> None:
-    work = Workload(load_preset("large").with_settings({"max_steps": 1000}), 12_800, held_out=384)
+    config = load_preset("large").with_settings({"max_steps": 1000, "eval_every": 0})
+    work = Workload(config, 12_800, held_out=384)
     known = {"T4": Measured(0.5, "run x")}
     what = forecast(work, "Tesla T4", known, start_s=360.0)
     assert what is not None
@@ -120,6 +121,21 @@ def test_hours_are_steps_validations_and_the_start() -> None:
     assert what.train_hours == pytest.approx(((1000 + 10 * 2) * 0.5 + samples) / 3600)
     assert what.hours == pytest.approx(what.train_hours + 0.1)
     assert what.epoch_s == pytest.approx(102 * 0.5 + samples / 10)
+
+
+def test_the_expected_end_leaves_the_hours_of_all_steps_as_they_are() -> None:
+    whole = Workload(load_preset("small"), GUIDE_ROWS, pairs=GUIDE_PAIRS)
+    plain = forecast(replace(whole, pairs=0), "T4")
+    what = forecast(whole, "T4")
+    assert what is not None
+    assert plain is not None
+    assert (what.hours, what.steps) == (plain.hours, plain.steps)
+    assert plain.expected_hours is None
+    assert what.expected_end is not None
+    assert what.expected_hours == pytest.approx(
+        what.train_hours * what.expected_end / what.steps + what.start_s / 3600
+    )
+    assert what.expected_hours < what.hours
 
 
 def test_of_steps_are_so_many() -> None:
