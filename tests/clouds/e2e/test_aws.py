@@ -36,7 +36,7 @@ def fake(world: World) -> FakeAws:
 
 
 def test_a_whole_run_over_two_evictions(aws: World, alone: Callable[[int], str]) -> None:
-    """One without notice; at the other's the worker commits and ends its machine before AWS does."""
+    """One without notice; at the notice of the other, the worker commits and ends its machine."""
     world = real(aws)
     weights = alone(SHORT)
     command = world.spawn(*submission(world, SHORT, "--spot"))
