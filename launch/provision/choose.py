@@ -140,6 +140,7 @@ def ask(store: Store, plan: Plan, config: Config, steps: int, going_on: str = ""
         hosts=plan.hosts,
         upload_gb=work.upload_gb,
         cuda=starts.cuda,
+        store=store.url,
     )
     sellers = [cloud.cloud for cloud in clouds]
     unchecked = market.check_regions(sellers, plan.hosts.regions)
