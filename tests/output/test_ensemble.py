@@ -108,7 +108,8 @@ def test_runs_are_evaluated_as_one(
     options: dict[str, Any] = {"store": store.url, "repeats": 1, "samples": 5}
     commands.evaluate(run="lr-0,lr-1", **options)
     shown = capsys.readouterr().out
-    assert "mean of 2 models: run lr-0, finished; run lr-1, finished" in shown
+    assert "mean of 2 models: run lr-0, finished" in shown
+    assert "; run lr-1, finished" in shown
     assert "each of the 2 alone" in shown
     for runs, says in (
         ("lr-0,lr-0", "name each run once"), ("lr-0,", "name each run once"),
