@@ -4,7 +4,7 @@ import math
 
 from mimir.config import Config, Training
 
-VISITS = 8.0
+VISITS = 18.0
 """Times that each training pair is seen until the pairs' held-out figure is best, as far as is
 known: one run of `small` on the full data set (docs/lab.md, "when is the best?")."""
 
