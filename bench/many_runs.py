@@ -112,11 +112,12 @@ def _commands() -> dict[str, Callable[[], object]]:
 
 
 def _timed(store: Far, act: Callable[[], object]) -> dict[str, float]:
-    began, before = time.perf_counter(), len(store.requests)
+    began, used, before = time.perf_counter(), time.process_time(), len(store.requests)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         act()
     took = round(time.perf_counter() - began, 3)
-    return {"s": took, "requests": len(store.requests) - before}
+    cpu = round(time.process_time() - used, 3)
+    return {"s": took, "cpu_s": cpu, "requests": len(store.requests) - before}
 
 
 @contextlib.contextmanager

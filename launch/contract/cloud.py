@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
 from launch.contract.offer import Need, Offer
-from launch.contract.provider import Caps, Check
+from launch.contract.provider import Caps, Check, Machine
 from launch.contract.redaction import Secrets
 from mimir.runs import layout
 
@@ -71,8 +71,8 @@ class Instance:
     """A machine as its service shows it. said: the service's own word for its state.
 
     price: $/h now, None if it is not told. place: as Offer.place. region: as Offer.region, "" if
-    it is not told. taken: of one that is gone, whether the service itself took it away; None if
-    that is not told.
+    it is not told. stuck: why one that waits will not begin by itself, "" if it may. taken: of one
+    that is gone, whether the service itself took it away; None if that is not told.
     """
 
     id: str
@@ -83,6 +83,7 @@ class Instance:
     address: str = ""
     place: str = ""
     region: str = ""
+    stuck: str = ""
     taken: bool | None = None
 
 
@@ -93,6 +94,14 @@ class Leftover:
     kind: str
     name: str
     remove: str
+
+
+@runtime_checkable
+class Inspects(Protocol):
+    """A provider that tells the state of a machine, and not only whether it is there."""
+
+    def inspect(self, machine: Machine) -> Instance | None:
+        """The machine as it is now; None if there is none. ProviderError if nobody tells."""
 
 
 class Cloud(Protocol):

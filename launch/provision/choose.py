@@ -199,7 +199,8 @@ def within(plan: Plan, market: Market, status: Status | None, now: float) -> Fou
         by_name[name] = provider = registry.get(name)
         if isinstance(provider, Rented):
             continue
-        until = _deadline(left.hours, now)
+        # The hours of a job that waits are counted from its start, by itself.
+        until = 0.0 if provider.caps.queues else _deadline(left.hours, now)
         free = [each for each in provider.choices(plan.gpus) if each is None or not each.price]
         fixed += [Choice(provider, offer, until) for offer in free]
     worth = [r for r in market.ranked if left.hours_at(r.offer.price) >= SHORTEST_RENTAL]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from launch.contract import deadlines
-from launch.contract.cloud import State
+from launch.contract.cloud import Inspects, State
 from launch.contract.errors import AuthFailed, Misconfigured, ProviderError
 from launch.contract.provider import Machine, Provider
 from launch.providers import registry
@@ -110,7 +110,7 @@ def asked(machine: Machine, provider: Callable[[str], Provider] | None = None) -
     """What a machine's service says of it now."""
     try:
         place = (provider or registry.get)(machine.provider)
-        if isinstance(place, Rented):
+        if isinstance(place, Inspects):
             found = place.inspect(machine)
             if found is None:
                 return Asked(State.GONE)
@@ -122,6 +122,16 @@ def asked(machine: Machine, provider: Callable[[str], Provider] | None = None) -
     except (ProviderError, BadInput):
         return Asked(None)
     return Asked(None if there is None else State.RUNNING if there else State.GONE)
+
+
+def stuck(machine: Machine) -> str:
+    """Why a machine that waits for its turn will not begin by itself; "" if it may."""
+    place = provider_of(machine)
+    try:
+        found = place.inspect(machine) if isinstance(place, Inspects) else None
+    except (ProviderError, BadInput):
+        return ""
+    return found.stuck if found else ""
 
 
 def current(status: Status) -> Machine | None:

@@ -27,6 +27,7 @@ class Observation:
     the newest attempt, None if it was begun by hand. unchanged: seconds for which one has seen
     the heartbeat stay as it is, None where only its age tells. problem: what a person must mend
     before the machine's provider answers from here, "" for nothing. taken: as Instance.taken.
+    queues: the machine is a job that waits for its turn and goes on by itself.
     """
 
     status: Status
@@ -37,6 +38,7 @@ class Observation:
     unchanged: float | None = None
     problem: str = ""
     taken: bool | None = None
+    queues: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,10 @@ def observe(
     if machine is not None and not status.attempts[-1].gone:
         state, said, problem, taken = liveness.asked(machine, provider)
     attended = order if order is not None and order.attended else None
-    return Observation(status, attended, state, said, status.at, unchanged, problem, taken)
+    queues = machine is not None and machine.queues and not status.attempts[-1].gone
+    return Observation(
+        status, attended, state, said, status.at, unchanged, problem, taken, queues=queues
+    )
 
 
 def look(
@@ -106,6 +111,9 @@ def busy(observed: Observation) -> str:
     What `submit` and `resume` go by: an attempt is busy as long as `watch` does not call it lost.
     """
     status = observed.status
+    if observed.queues and status.state in (*LIVE, "interrupted") and observed.order is not None:
+        found = diagnose(observed)
+        return f"has a job: {found.why}" if found.kind == "fine" else ""
     if status.state not in LIVE or status.attempt == 0:
         return ""
     age = status.silent_s or 0.0
@@ -144,6 +152,8 @@ def diagnose(observed: Observation) -> Diagnosis:
     if status.attempt == 0:
         return _since("the launcher ended before attempt 1", observed)
     current = status.attempts[-1]
+    if observed.queues:
+        return _of_job(observed)
     if current.exit_code is not None:
         loss = {"deadline": "over", "signal": "eviction"}.get(current.cause, "failure")
         if current.cause == "host" and current.from_step in (None, status.committed_step):
@@ -178,6 +188,17 @@ def diagnose(observed: Observation) -> Diagnosis:
         return Diagnosis("lost", f"it has given no sign for {silent:.0f} min{said}", "failure")
     coming = sign == "starting" and observed.state is State.PENDING
     return Diagnosis("fine", sign + (said if coming else ""))
+
+
+def _of_job(observed: Observation) -> Diagnosis:
+    """Of a job that goes on by itself: only its cluster's word that it is gone ends it."""
+    said = observed.said or "its cluster does not answer"
+    if observed.state is State.GONE:
+        why = f": {observed.said}" if observed.said else ""
+        return Diagnosis("lost", f"its job is not on the cluster any more{why}", "over")
+    if observed.state is State.RUNNING and observed.status.state == "running":
+        return Diagnosis("fine", "working" if not observed.status.silent else "silent")
+    return Diagnosis("fine", said)
 
 
 def is_finishing(store: Store, observed: Observation, now: float) -> bool:

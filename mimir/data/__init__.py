@@ -20,6 +20,8 @@
     baselines                  what simple models reach on the held-out rows
     alphabet                   letters and token ids
     draw                       random numbers that no version of numpy changes
+    pepbenchmark               the interaction task of PepBenchmark
+    memory                     whether packing fits into this machine
     files, progress, commands  files with a record, bars, `python -m mimir data`
 
 No torch here. Importing this package imports none of the modules.

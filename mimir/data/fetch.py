@@ -46,6 +46,7 @@ def fetch(
     if named == STDOUT:
         raise BadInput("a record is written beside the proteins: give --out a file")
     target = OutFile(named, beside=uniprot.BESIDE)
+    print(f"fetch: {words} from {service}", file=sys.stderr)
     source = uniprot.fetch(
         words, target, service, tell=lambda sentence: print(f"fetch: {sentence}", file=sys.stderr)
     )

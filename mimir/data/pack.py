@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.atomic_file import OutFile
-from mimir.data import doubts, files, likeness, sidecar, target_sequences
+from mimir.data import doubts, files, likeness, memory, sidecar, target_sequences
 from mimir.data.alphabet import LETTERS
 from mimir.data.baselines import Baselines, measure
 from mimir.data.composition import Composition, letters_of
@@ -101,6 +101,7 @@ def pack(
     fasta = targets_fasta or (beside if beside.exists() else None)
     with Progress("pack", 5, progress) as at:
         at.stage("reading the CSV")
+        memory.check(csv_path)
         data = files.read(csv_path, "data set CSV")
         table = parse(data)
         if table is None:
@@ -110,6 +111,7 @@ def pack(
                 f"{csv_path} has {len(table.vocabulary)} targets; at most {_MAX_TARGETS} fit"
             )
         digest = files.sha256(data)
+        del data  # what follows takes as much again
 
         at.stage("grouping rows")
         groups = sidecar.read(csv_path, digest, len(table))
@@ -199,10 +201,7 @@ def groups_of(table: Table) -> NDArray[np.int32]:
     """Groups of the background by their letters, int32 [N]; 0 for pairs, which have none."""
     groups = np.zeros(len(table), dtype=np.int32)
     background = np.flatnonzero(table.labels == 0)
-    if len(background):
-        letters = np.repeat(table.labels == 0, table.lengths)
-        offsets = np.concatenate([[0], np.cumsum(table.lengths[background])]).astype(np.int64)
-        groups[background] = renumbered(window_groups(table.tokens[letters], offsets))
+    groups[background] = renumbered(window_groups(table.tokens, table.offsets, background))
     return groups
 
 

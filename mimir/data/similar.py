@@ -24,6 +24,8 @@ END = N_LETTERS
 MOST_ALIGNED = 50_000
 """Peptides that are compared letter by letter, which takes a minute for so many and grows with the
 square; of more, only shared words count."""
+_BLOCK = 1 << 16
+"""Peptides that are read at once."""
 _AT_ONCE = 1 << 19
 """Shifts of two peptides that are compared at once."""
 
@@ -39,10 +41,12 @@ class Peptide:
     def of(tokens: NDArray[np.uint8], offsets: NDArray[np.integer]) -> "Peptide":
         """From tokens[offsets[i] : offsets[i + 1]]: uint8 [R] and integer [N + 1]."""
         lengths = np.diff(offsets).astype(np.int64)
-        column = np.arange(MAX_LENGTH)
-        place = np.minimum(offsets[:-1, None] + column, max(0, len(tokens) - 1))
-        letters = np.where(column < lengths[:, None], tokens[place], END)
-        return Peptide(letters.astype(np.uint8), lengths)
+        letters = np.full((len(lengths), MAX_LENGTH), END, dtype=np.uint8)
+        for first in range(0, len(lengths), _BLOCK):
+            block = slice(first, first + _BLOCK)
+            own = tokens[offsets[first] : offsets[min(first + _BLOCK, len(lengths))]]
+            letters[block][np.arange(MAX_LENGTH) < lengths[block, None]] = own
+        return Peptide(letters, lengths)
 
     def take(self, rows: NDArray[np.generic]) -> "Peptide":
         """Some of them, by indices or mask."""
@@ -89,11 +93,17 @@ def resembles(peptides: Peptide, held: Peptide) -> NDArray[np.bool_]:
     return found
 
 
-def shares_word(peptides: Peptide, held: Peptide) -> NDArray[np.bool_]:
-    """Whether each has 6 letters in a row in common with one of `held`; bool [N]."""
-    (key, owner), (theirs, _) = words(peptides, WORD), words(held, WORD)
-    found = np.zeros(len(peptides), dtype=bool)
-    found[owner[np.isin(key, theirs)]] = True
+def shares_word(
+    peptides: Peptide, held: Peptide, rows: NDArray[np.integer] | None = None
+) -> NDArray[np.bool_]:
+    """Whether each, or each of some rows, has 6 letters in a row in common with one of `held`;
+    bool [N] or [len(rows)]."""
+    rows = np.arange(len(peptides)) if rows is None else rows
+    theirs = words(held, WORD)[0]
+    found = np.zeros(len(rows), dtype=bool)
+    for first in range(0, len(rows), _BLOCK):
+        key, owner = words(peptides.take(rows[first : first + _BLOCK]), WORD)
+        found[first + owner[np.isin(key, theirs)]] = True
     return found
 
 

@@ -15,6 +15,7 @@ from mimir.data.pairs import TARGET
 CHUNK = 1 << 22
 """Bytes that are parsed at once: arrays of eight bytes for each of them are made on the way."""
 
+_MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio
 _LF, _CR, _COMMA, _ZERO = 10, 13, 44, 48
 
 
@@ -23,8 +24,8 @@ class Table:
     """N peptides in file order.
 
     `tokens` uint8 [R], `offsets` int64 [N + 1], `labels` uint8 [N] (1 = pair), `targets` int32
-    [N] (index into `vocabulary`, sorted; -1 = none), `keys` of the peptides. `ignored` names the
-    columns that were not read.
+    [N] (index into `vocabulary`, sorted; -1 = none). `ignored` names the columns that were not
+    read.
     """
 
     tokens: NDArray[np.uint8]
@@ -32,7 +33,6 @@ class Table:
     labels: NDArray[np.uint8]
     targets: NDArray[np.int32]
     vocabulary: tuple[str, ...]
-    keys: Keys
     ignored: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -42,6 +42,11 @@ class Table:
     def lengths(self) -> NDArray[np.int64]:
         """Letters of each peptide, int64 [N]."""
         return np.diff(self.offsets)
+
+    def keys(self, rows: NDArray[np.int64]) -> Keys:
+        """Keys of some of the peptides."""
+        starts = self.offsets[rows]
+        return window_keys(self.tokens, starts, self.offsets[rows + 1] - starts)
 
     def take(self, rows: NDArray[np.int64]) -> "Table":
         """Some of the rows, ascending; the vocabulary keeps the targets that are left."""
@@ -55,7 +60,7 @@ class Table:
             self.tokens[np.repeat(stays, self.lengths)], offsets, self.labels[rows],
             (targets.reshape(-1) - none).astype(np.int32),
             tuple(self.vocabulary[target] for target in left[none:].tolist()),
-            self.keys.take(rows), self.ignored,
+            self.ignored,
         )  # fmt: skip
 
 
@@ -83,7 +88,7 @@ def parse(data: bytes) -> Table | None:
         parts.append(part)
     if not parts or not all(TARGET.fullmatch(name) for name in names):
         return None
-    tokens, lengths, labels, targets, hi, lo = (
+    tokens, lengths, labels, targets, hashes = (
         np.concatenate(arrays) for arrays in zip(*parts, strict=True)
     )
     parts.clear()
@@ -92,11 +97,8 @@ def parse(data: bytes) -> Table | None:
     order = np.array([names[name] for name in vocabulary], dtype=np.int64)
     rank = np.full(len(names) + 1, -1, dtype=np.int32)  # the last one is that of no target
     rank[order] = np.arange(len(names))
-    targets = rank[targets]
-    keys = Keys(hi, lo)
-    if _repeats(keys, labels, targets, len(vocabulary)):
-        return None
-    return Table(tokens, offsets, labels, targets, vocabulary, keys, ignored)
+    table = Table(tokens, offsets, labels, rank[targets], vocabulary, ignored)
+    return None if _repeats(table, hashes) else table
 
 
 def _chunks(data: bytes, start: int) -> Iterator[NDArray[np.uint8]]:
@@ -113,7 +115,8 @@ def _chunks(data: bytes, start: int) -> Iterator[NDArray[np.uint8]]:
 def _parse_rows(
     body: NDArray[np.uint8], columns: Columns, names: dict[str, int]
 ) -> tuple[NDArray[Any], ...] | None:
-    """Tokens, lengths, labels, targets as `names` counts them (which grows), and both key words."""
+    """Tokens, lengths, labels, targets as `names` counts them (which grows), and hashes of the
+    peptides, uint64."""
     ends = np.flatnonzero(body == _LF)
     commas = np.flatnonzero(body == _COMMA)
     rows, between = len(ends), columns.count - 1
@@ -145,16 +148,25 @@ def _parse_rows(
         name = body[target_at[row] : target_end[row]].tobytes().decode("latin-1")
         targets[row] = names.setdefault(name, len(names))
     keys = window_keys(tokens, firsts, lengths)
-    return tokens, lengths.astype(np.uint8), labels, targets, keys.hi, keys.lo
+    hashes = (keys.hi ^ (keys.lo * _MIX)) * _MIX
+    return tokens, lengths.astype(np.uint8), labels, targets, hashes ^ (hashes >> np.uint64(32))
 
 
-def _repeats(
-    keys: Keys, labels: NDArray[np.uint8], targets: NDArray[np.int32], vocabulary: int
-) -> bool:
-    """Whether a pair or a background peptide stands twice, or a background peptide is a pair's."""
-    same = keys.groups()
+def _repeats(table: Table, hashes: NDArray[np.uint64]) -> bool:
+    """Whether a pair or a background peptide stands twice, or a background peptide is a pair's.
+
+    `hashes` of the peptides: those that no other peptide has are told apart without their letters.
+    """
+    ordered = np.sort(hashes)
+    several = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    if not len(several):
+        return False
+    place = np.searchsorted(several, hashes)
+    place[place == len(several)] = 0
+    rows = np.flatnonzero(several[place] == hashes)
+    labels, same = table.labels[rows], table.keys(rows).groups()
     pairs, background = same[labels == 1], same[labels == 0]
-    whole = pairs * (vocabulary + 1) + targets[labels == 1]
+    whole = pairs * (len(table.vocabulary) + 1) + table.targets[rows][labels == 1]
     return (
         len(np.unique(whole)) < len(whole)
         or len(np.unique(background)) < len(background)

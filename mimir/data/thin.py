@@ -55,7 +55,7 @@ def thin(table: Table, thinning: Thinning, seed: int) -> Thinned:
     excluded = int((~stays).sum())
     if thinning.most:
         pairs = np.flatnonzero(stays & (table.labels == 1))
-        keys = table.keys.take(pairs)
+        keys = table.keys(pairs)
         pairs = pairs[np.lexsort((keys.lo, keys.hi, table.targets[pairs]))]
         words = Draws(seed, MOST_PAIRS).words(len(pairs))
         target = table.targets[pairs]

@@ -288,6 +288,8 @@ class _Fasta:
             return "the answer is no gzip, or is damaged"
         if self.broke_off:
             return f"the answer broke off after {self.bytes:,} bytes"
-        if not self.proteins or proteins not in (0, self.proteins):
+        if not self.proteins:
+            return "the answer holds no protein"
+        if proteins not in (0, self.proteins):
             return f"the answer holds {self.proteins:,} proteins, not {proteins:,}"
         return ""

@@ -112,7 +112,7 @@ def _count(table: Table) -> Counts:
     pairs = table.labels == 1
     return Counts(
         rows=len(table),
-        peptides=int(table.keys.take(pairs).is_first().sum()),
+        peptides=int(table.keys(np.flatnonzero(pairs)).is_first().sum()),
         pairs=np.bincount(table.targets[pairs], minlength=len(table.vocabulary)).astype(np.int64),
         lengths=lengths,
         letters=letters_by_label(table.tokens, table.offsets, table.labels),

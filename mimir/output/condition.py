@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from mimir.data.composition import Composition
 from mimir.errors import BadInput
 from mimir.model.denoiser import NO_LABEL, Denoiser
 from mimir.text import nearest
@@ -58,6 +59,12 @@ class Condition:
 BACKGROUND = Condition(LABELS["background"])
 OPEN = Condition(LABELS["any"])
 """Neither label nor target: the unconditional model."""
+
+
+def of_target(index: int, name: str, composition: Composition | None) -> Condition:
+    """Interacting, with a trained target; composition: that which the model was trained with."""
+    bias = () if composition is None else tuple(composition.bias()[index].tolist())
+    return Condition(target=index, name=name, bias=bias)
 
 
 def labelled(label: str, target: str) -> Condition:

@@ -22,7 +22,7 @@ from mimir.model import philox
 from mimir.model.batch import Plan, exact_batch
 from mimir.model.denoiser import Denoiser
 from mimir.model.objective import bound
-from mimir.output.condition import BACKGROUND, Condition
+from mimir.output.condition import BACKGROUND, LABELS, Condition
 
 REPEATS = 12
 _ROWS = 512
@@ -51,15 +51,17 @@ class Scores:
     over_untold: Figure
     over_background: Figure
 
-    def key(self, condition: Condition) -> Array:
+    def key(self, condition: Condition) -> Figure:
         """What peptides are ranked by, the highest first.
 
         With a target what it is worth; with a label alone what is gained over background, or for
-        background and unlabelled peptides the likelihood itself.
+        background and unlabelled peptides the likelihood itself, as the negative NELBO.
         """
         if condition.told:
-            return self.over_untold.value
-        return -self.nelbo.value if condition.label != 1 else self.over_background.value
+            return self.over_untold
+        if condition.label == LABELS["interacting"]:
+            return self.over_background
+        return Figure(-self.nelbo.value, self.nelbo.error)
 
 
 class Scorer:

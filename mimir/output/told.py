@@ -6,6 +6,7 @@ its features), through what is similar to it.
 """
 
 import sys
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +61,16 @@ class Options:
         """One of those given, for messages; "" if none is."""
         return self.target or self.targets or (self.sequence and UNNAMED)
 
+    def settings(self, name: str, known: Container[str]) -> dict[str, str]:
+        """The options that name one of the targets again; `known` has those of the model."""
+        if self.sequence:
+            return {"target_sequence": self.sequence}
+        if not self.features and (name in known or not self.targets):
+            return {"target": name}
+        return {
+            "target": self.target, "targets": self.targets, "target_features": self.features,
+        }  # fmt: skip
+
 
 def conditions(opened: Opened, label: str, options: Options) -> list[tuple[str, Condition]]:
     """The targets that the options name, and the condition of each; without any, ("", the label's).
@@ -96,7 +107,7 @@ def conditions(opened: Opened, label: str, options: Options) -> list[tuple[str, 
 
 def _by_name(opened: Opened, name: str, features: str) -> Condition:
     if features and name not in opened.vocabulary.targets:
-        width = _composition(opened).described.width
+        width = _composition(opened).likeness.width
         if not width:
             raise BadInput("this model compares targets by sequence: give --target-sequence")
         table = read_features(path_of(features, "--target-features"), [name], width)
@@ -115,7 +126,7 @@ def _by_name(opened: Opened, name: str, features: str) -> Condition:
 
 
 def _described(opened: Opened, proteins: Proteins) -> Described:
-    if width := _composition(opened).described.width:
+    if width := _composition(opened).likeness.width:
         raise BadInput(
             f"this model compares targets by {width} features each, not by sequence: give names, "
             "and --target-features with a row for each"

@@ -15,11 +15,13 @@ from typing import Any, TypeVar
 
 from mimir.errors import Corrupt, OtherFormat, StoreError
 from mimir.runs import codec, layout, notes, orders
+from mimir.runs import started as starts
 from mimir.runs.head import ENDED, Head
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
 from mimir.runs.order import Order
 from mimir.runs.ranges import ExitCode, Number, Time
+from mimir.runs.started import Started
 from mimir.runs.store import DOCUMENT, Store
 
 T = TypeVar("T")
@@ -44,7 +46,7 @@ class AttemptStatus:
     it did not say so. order and machine: order.json and machine.json; of an attempt that is over
     the order may lack what it remembers of HEAD and of refused attempts. gone: since when its
     machine is no more, and why. damage: what is wrong with what its machine wrote, which then
-    counts as not written; "" if nothing is.
+    counts as not written; "" if nothing is. started: since when a job that waited has been at it.
     """
 
     attempt: Number
@@ -58,6 +60,7 @@ class AttemptStatus:
     order: Order | None = None
     gone: Gone | None = None
     damage: str = ""
+    started: Started | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -152,7 +155,7 @@ class _Reading:
     """The five objects of an attempt, asked for at once."""
 
     def __init__(self, pool: ThreadPoolExecutor, store: Store, run: str, number: int) -> None:
-        self._number = number
+        self._store, self._run, self._number = store, run, number
         self._wrong: list[str] = []
 
         def note(read: Callable[[Store, str, int], T | None]) -> Future[T | None]:
@@ -170,6 +173,8 @@ class _Reading:
         number = self._number
         outcome, ended_at = self._ending.result() or (None, None)
         unended, gone = self._unended.result(), self._gone.result()
+        machine = self._machine.result()
+        queues = machine is not None and machine.queues
         from_step = dict(head.lineage).get(number)
         if outcome is not None:
             end = outcome.words
@@ -187,8 +192,9 @@ class _Reading:
             ended_at=ended_at,
             cause=outcome.cause if outcome else "",
             unended=unended.reason if unended else "",
-            machine=self._machine.result(),
+            machine=machine,
             order=self._order.result(),
             gone=gone,
             damage=codec.shortened("; ".join(sorted(self._wrong))),
+            started=starts.read(self._store, self._run, number) if queues else None,
         )

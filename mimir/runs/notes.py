@@ -44,9 +44,9 @@ class Heartbeat:
     """What a worker writes every `interval_s`. time: unix s by the clock of its machine, which
     is compared with no other; rate: optimizer steps/s.
 
-    device: the GPU's or the processor's name; rates of past runs forecast those to come.
-    val: the ranking figure; figures: the others that `status` shows, not stored if there are none.
-    execution: how its steps are executed, once that is settled.
+    device: the GPU's or the processor's name. val: the figure that comes first. Stored if there are
+    any: figures, the others that `status` shows; execution, how steps are executed; expected_end,
+    the step at which patience ends the run if no later validation is better.
     """
 
     time: AnyTime
@@ -62,6 +62,7 @@ class Heartbeat:
     device: str = ""
     figures: dict[str, Measure] = field(default_factory=dict)
     execution: Execution | None = None
+    expected_end: Step | None = None
 
 
 @dataclass(frozen=True)
@@ -131,11 +132,8 @@ class StopRequest:
 
 def write_heartbeat(store: Store, run: str, attempt: int, heartbeat: Heartbeat) -> None:
     """Overwrite the attempt's heartbeat."""
-    body = asdict(heartbeat)
-    if not heartbeat.figures:
-        del body["figures"]
-    if heartbeat.execution is None:
-        del body["execution"]
+    scarce = ("figures", "execution", "expected_end")
+    body = {name: value for name, value in asdict(heartbeat).items() if value or name not in scarce}
     store.put(layout.heartbeat_key(run, attempt), _encoded(body))
 
 

@@ -36,13 +36,15 @@ class Status:
 
     attempt: HEAD's, but of a disputed run the newest that was ordered. warning: what else is
     wrong with HEAD, in one sentence, or "". sealed: the run is done, and what it left is sealed.
-    step: what a running attempt's heartbeat says, else the committed one; committed_step: what
-    HEAD says. silent_s: seconds since the last sign of a running attempt, None if it has given
-    none; beat: another one for each sign, "" without one. at: when it was asked for, in unix s by
-    the store's clock, as created is. val: the held-out figure that ranks checkpoints; figures: the
-    others that a status shows. execution: how the newest attempt that gave a sign executes its
-    steps, None if it did not say. damage: what is wrong with what the run's machines wrote, which
-    counts as not written then; "" if nothing is.
+    sweep: to which it belongs, "" for none. step: what a running attempt's heartbeat says, else the
+    committed one; committed_step: what HEAD says. silent_s: seconds since the last sign of a
+    running attempt, None if it has given none; beat: another one for each sign, "" without one. at:
+    when it was asked for, in unix s by the store's clock, as created is. val: the held-out figure
+    that comes first; figures: the others that a status shows. expected_end: step at which patience
+    ends the running attempt's training if no later validation is better, None if it may not.
+    execution: how the newest
+    attempt that gave a sign executes its steps, None if it did not say. damage: what is wrong with
+    what the run's machines wrote, which counts as not written then; "" if nothing is.
     """
 
     run: str
@@ -70,8 +72,10 @@ class Status:
     damage: str = ""
     warning: str = ""
     sealed: bool = False
+    sweep: str = ""
     beat: str = ""
     at: float = 0.0
+    expected_end: int | None = None
 
     def held_out(self) -> dict[str, float]:
         """All known held-out figures by key."""
@@ -178,8 +182,6 @@ def told(
     running = state[0] == "running"
     # One from the future is as strange as an old one: a clock was set, or lies.
     age = abs(now - sign.written) if running and heartbeat and sign else None
-    measured = [kept.loss for kept in head.kept if kept.loss is not None]
-    val = latest.val if latest and latest.val is not None else measured[-1] if measured else None
     step = max(heartbeat.step, head.step) if running and heartbeat else head.step
     total = latest.total_steps if latest else None
     rate = latest.rate if latest and latest.rate and latest.rate > SLOWEST and running else None
@@ -195,7 +197,7 @@ def told(
         rate=rate,
         eta_s=(total - step) / rate if rate and total is not None else None,
         loss=latest.loss if latest else None,
-        val=val,
+        val=latest.val if latest else None,
         silent=age is not None
         and heartbeat is not None
         and age > SILENT_AFTER * heartbeat.interval_s,
@@ -208,7 +210,9 @@ def told(
         created=record.created,
         figures=from_heartbeat(latest.figures) if latest else {},
         execution=latest.execution if latest else None,
+        sweep=record.sweep,
         beat=sign.beat if sign and heartbeat else "",
+        expected_end=latest.expected_end if latest and running else None,
         at=now,
     )
 

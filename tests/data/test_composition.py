@@ -4,6 +4,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from mimir.data import likeness
 from mimir.data.alphabet import LETTERS, encode
 from mimir.data.composition import Composition, letters_of, log_ratio
 from tests.data.conftest import protein
@@ -34,7 +35,9 @@ def by_hand(letter: str, sequence: str, own: str, others: list[tuple[str, str]])
     return (own.count(letter) + 60 * q) / (len(own) + 60)
 
 
-def test_it_is_the_formula() -> None:
+@pytest.mark.parametrize("block", [likeness._BLOCK, 1])
+def test_it_is_the_formula(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(likeness, "_BLOCK", block)
     found = composition()
     table = found.bias() + np.log(found.prior)
     letters = ["".join(texts) for texts in PEPTIDES]

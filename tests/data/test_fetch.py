@@ -144,6 +144,8 @@ def test_a_body_that_broke_off_is_gone_on_with(service: Service, tmp_path: Path)
     service.answers = cut
     assert service.fetch(tmp_path / "a").sha256 == hashlib.sha256(BODY).hexdigest()
     assert service.ranges == ["", "bytes=1000-", "bytes=2500-"]
+    tags = [head.get("if-range") for path, _, head in service.asked if path.endswith("stream")]
+    assert tags == [None, TAG["ETag"], TAG["ETag"]]
     assert (tmp_path / "a").read_bytes() == BODY
 
 
@@ -185,7 +187,7 @@ def test_without_an_etag_it_begins_again(service: Service, tmp_path: Path) -> No
     (Answer(body=b"<html>Log in"), "50", ServiceError, "is no gzip, or is damaged"),
     (Answer(body=BODY[:1000] + BODY[1001:]), "50", ServiceError, "is no gzip, or is damaged"),
     (Answer(), "51", ServiceError, "the answer holds 50 proteins, not 51"),
-    (Answer(body=gzip.compress(b"")), "", ServiceError, "the answer holds 0 proteins"),
+    (Answer(body=gzip.compress(b"")), "", ServiceError, "the answer holds no protein"),
 ])  # fmt: skip
 def test_what_cannot_be_had_is_one_sentence(
     service: Service, tmp_path: Path, answer: Answer, total: str, kind: type[MimirError], says: str

@@ -67,7 +67,12 @@ def write_data(path: Path, rows: int) -> Path:
 
 def submit(store: Store, name: str, data: Path, **settings: object) -> None:
     """Create the run."""
-    enter(store, name, prepare("smoke", {**TINY, **settings}, str(data)))
+    submit_as(store, name, str(data), {**TINY, **settings})
+
+
+def submit_as(store: Store, name: str, data: str, settings: dict[str, Any]) -> None:
+    """Create the run with the preset's own settings but for these; data: "" for the sample."""
+    enter(store, name, prepare("smoke", settings, data))
 
 
 def kill(process: "subprocess.Popen[bytes]") -> None:

@@ -274,7 +274,14 @@ class Ground:
         return create(offer, boot, name)
 
     def mint(
-        self, url: str, run: str, attempt: int, life: float, how: How, clock: Any = time.time
+        self,
+        url: str,
+        run: str,
+        attempt: int,
+        life: float,
+        how: How,
+        clock: Any = time.time,
+        sweep: str = "",
     ) -> Credentials:
         """As launch.payload.credentials.mint."""
         self.minted.append((run, attempt))

@@ -101,8 +101,8 @@ def test_all_is_well(place: Place) -> None:
         ("python", "ok"), ("store", "ok"), ("store race", "ok"), ("watch timer", "ok"),
             ("clock", "ok"),
         ("machine keys", "ok"),
-        ("engine", "ok"), ("colab", "warn"), ("runpod key", "ok"), ("vastai", "warn"),
-        ("lambda", "warn"), ("aws", "warn"), ("gcp", "warn"), ("ssh", "ok"),
+        ("engine", "ok"), ("colab", "warn"), ("slurm", "warn"), ("runpod key", "ok"),
+        ("vastai", "warn"), ("lambda", "warn"), ("aws", "warn"), ("gcp", "warn"), ("ssh", "ok"),
     ]  # fmt: skip
     assert all(each.details for each in checks if each.name != "runpod key")
     assert doctor.healthy(checks)

@@ -18,7 +18,7 @@ def test_what_is_written_is_read_again() -> None:
     assert np.array_equal(found.bias(), data.composition.bias())
     wide = replace(data.described, features=np.ones((toys.TARGETS, 2), np.float32))
     content = target_table.encode(replace(data, described=wide))
-    assert target_table.decode(content, toys.TARGETS, "t").described.width == 2
+    assert target_table.decode(content, toys.TARGETS, "t").likeness.width == 2
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_a_run_through_its_life(store: Store) -> None:
     assert sign is not None
     status = derive(store, "demo", sign.written + 5)
     assert (status.state, status.step, status.committed_step) == ("running", 150, 100)
-    assert (status.total_steps, status.epoch, status.loss, status.val) == (1000, 1.5, 2.5, 3.0)
+    assert (status.total_steps, status.epoch, status.loss, status.val) == (1000, 1.5, 2.5, None)
     assert status.eta_s == 85.0
     assert (status.silent, status.silent_s) == (False, 5.0)
     notes.record_outcome(store, "demo", 1, Outcome(75, "preempted", NOW, 100))
@@ -319,3 +319,17 @@ def test_a_machine_that_could_not_end_itself_is_shown(run: MemoryStore) -> None:
     notes.record_gone(run, "demo", 1, Gone(11.0, "over", "it had ended"))
     first, second = derive(run, "demo", 12.0).attempts
     assert (first.gone is not None, first.unended, second.unended) == (True, "HTTP 403", "HTTP 403")
+
+
+def test_where_patience_would_end_a_run_is_shown_while_it_runs(store: Store) -> None:
+    _create(store)
+    attempt = _claim(store)
+    beat = Heartbeat(WRONG, 5000, 600_000, rate=10.0, loss=2.5, expected_end=13_000)
+    notes.write_heartbeat(store, "demo", 1, beat)
+    assert notes.read_heartbeat(store, "demo", 1) == beat
+    sign = notes.read_sign(store, "demo", 1)
+    assert sign is not None
+    assert derive(store, "demo", sign.written).expected_end == 13_000
+    attempt.commit(6000, b"x", 3.0)
+    attempt.finish("failed", "it broke")
+    assert derive(store, "demo", sign.written).expected_end is None

@@ -143,6 +143,7 @@ OWN_CLOCK = {
     "launch/providers/colab/provider.py", "launch/providers/colab/session.py",
     "launch/providers/docker/provider.py", "launch/providers/lambda_cloud/adapter.py",
     "launch/providers/local/provider.py", "launch/providers/rented.py",
+    "launch/providers/slurm/provider.py",
     "launch/supervise/key_refresh.py", "launch/supervise/notify.py",
     "launch/supervise/timed.py", "launch/supervise/timer.py", "mimir/runs/file_store.py",
     "mimir/runs/s3_clock.py", "mimir/training/loop.py", "mimir/worker/health.py",

@@ -1,0 +1,49 @@
+"""How much memory packing takes, by the size of the CSV, and whether this machine has it."""
+
+from pathlib import Path
+
+from mimir.errors import BadInput
+from mimir.text import size
+
+FIXED = 150_000_000
+PER_BYTE = 8
+"""Bytes of memory beside FIXED, and for each byte of a CSV: see tests/data/test_large.py."""
+GROUP = Path("/sys/fs/cgroup/memory.max")
+MEMINFO = Path("/proc/meminfo")
+
+
+def needed(csv_bytes: int) -> int:
+    """Bytes that packing a CSV of this size takes at most."""
+    return FIXED + PER_BYTE * csv_bytes
+
+
+def available() -> int | None:
+    """Bytes that a process can still take here; None if this system does not tell (macOS)."""
+    found = [
+        int(line.split()[1]) * 1024
+        for line in (_text(MEMINFO) or "").splitlines()
+        if line.startswith("MemAvailable:")
+    ]
+    limit = _text(GROUP).strip()
+    return min([*found, int(limit)] if limit.isdecimal() else found, default=None)
+
+
+def check(csv: Path) -> None:
+    """BadInput if packing a CSV takes more memory than is free. It need not exist."""
+    try:
+        length = csv.stat().st_size
+    except OSError:
+        return
+    need, have = needed(length), available()
+    if have is not None and need > have:
+        raise BadInput(
+            f"packing {csv} ({size(length)}) takes up to {size(need)} of memory, and {size(have)} "
+            "are free: close other programs, pack it on a larger machine, or use fewer rows"
+        )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
