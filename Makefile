@@ -5,7 +5,7 @@ VENV   ?= .venv
 RUN     = $(VENV)/bin/python
 
 .PHONY: demo test test-loaded test-long test-gpu gpu-proofs test-servers colab-test live lint format bench
-.PHONY: ledger ledger-check bench-store bench-start simulate compare clients-test
+.PHONY: ledger ledger-check bench-store bench-runs bench-start simulate compare clients-test
 .PHONY: test-most test-policies clean help
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make ledger        which kernels a step launches on which GPU, counted without one"
 	@echo "make ledger-check  its budgets: kernels, spills, width of accesses (CI)"
 	@echo "make bench-store   checkpoints: the loop's stall, and uploads beside boto3's own"
+	@echo "make bench-runs    the laptop's commands over a store of 500 runs, 50 ms a request"
 	@echo "make bench-start   how soon the laptop's commands answer"
 	@echo "make image         the container image (DEVICE=cpu without a GPU); docker/README.md"
 	@echo "make image-test    builds it for a CPU and tries it with a real engine (root)"
@@ -126,6 +127,9 @@ ledger-check: $(VENV)/installed
 
 bench-store: $(VENV)/installed
 	$(RUN) -m bench.store
+
+bench-runs: $(VENV)/installed
+	$(RUN) -m bench.many_runs
 
 bench-start: $(VENV)/installed
 	$(RUN) -m bench.start

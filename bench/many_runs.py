@@ -83,7 +83,8 @@ def measure(
             (first, asked), (again, later) = ((each["s"], each["requests"]) for each in shown[name])
             limit = f"   (limit {LIMITS[name]:.1f} s)" if name in LIMITS else ""
             print(
-                f"{name:<16} {first:6.2f} s, {asked} requests; again {again:6.2f} s, {later}{limit}"
+                f"{name:<16} {first:6.2f} s, {asked} requests; again {again:6.2f} s, {later}, "
+                f"processor {shown[name][1]['cpu_s']:.2f} s{limit}"
             )
     machine = results.machine(torch.device("cpu"), torch.get_num_threads())
     body = {

@@ -106,6 +106,8 @@ class Job:
     def _after(self, store: Store, attempt: int, code: int) -> int:
         if self._judging is not None:
             self._judging.join()
+        elif code == INTERRUPTED:
+            self._judge()  # Slurm's signal may have reached the training first
         fate = self._fate
         if fate is Fate.ENDED and code == INTERRUPTED:
             self._say("the job was cancelled: the run is stopped")

@@ -44,7 +44,7 @@ def stop(name: str, *, wait: bool = True, store: str = "", json: bool = False) -
         end = command("watch", name, store, "--once")
         say(f"{broken}; if its machine does not stop, `{end}` ends it")
     again = command("status", name, store)
-    if _take_off_queue(opened, name):
+    if take_off_queue(opened, name):
         found = derive(opened, name, opened.now())
         print(json_text.dumps(found.as_json(), indent=2) if json else verdict(found))
         if not json:
@@ -79,7 +79,7 @@ def stop(name: str, *, wait: bool = True, store: str = "", json: bool = False) -
     return 0
 
 
-def _take_off_queue(store: "Store", run: str) -> bool:
+def take_off_queue(store: "Store", run: str) -> bool:
     """Whether the run's job waited, and is no more on the queue: no worker would obey the request.
 
     ProviderError if it waits and cannot be shown to be gone.

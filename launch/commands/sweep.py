@@ -23,6 +23,7 @@ def sweep(
     resume: bool = False,
     stop: bool = False,
     remove: bool = False,
+    slurm: str = "",
     gpu: str = "",
     spot: bool = False,
     hosts: str = "",
@@ -69,6 +70,8 @@ def sweep(
         resume: begin what has not begun, failed or was stopped, and go on with the rest.
         stop: begin no more runs, and ask those that train to commit a checkpoint and stop.
         remove: delete the sweep with all its runs, once none of them is at work.
+        slurm: options for sbatch, as for submit (default: $MIMIR_SLURM; of an existing sweep, as
+            before).
         gpu: a GPU to rent, such as "RTX 4090", several as A,B (default: the cheapest way).
         spot: rent machines that may be taken away, too.
         hosts: whose machines to rent, as for submit.
@@ -126,7 +129,7 @@ def sweep(
         provider, options.gpus_of(gpu), spot, image, options.keys_of(role, static_keys),
         options.hosts_of(hosts, region, min_reliability, min_download, min_upload),
         {"max_price": max_price, "max_hours": max_hours}, max_failures, max_cost_month,
-        max_cost_store, at_once, max_cost,
+        max_cost_store, at_once, max_cost, slurm,
     )  # fmt: skip
     if is_new:
         options.check_settings(settings, sweep)

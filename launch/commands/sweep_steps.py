@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mimir.submission import Data
 
 ROUND_LOCAL, ROUND_REMOTE = 1.0, 30.0
-"""Seconds between rounds, where all runs are this computer's and where some are not."""
+"""Seconds between rounds, where all runs are this computer's and where a service is asked."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Said:
     max_cost_store: float
     at_once: int
     max_cost: float
+    slurm: str = ""
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,8 @@ def _work(
     places = [registry.get(name) for name in plan.providers]
     options.check_image(places, plan.image)
     options.check_store(places, store.url)
+    options.check_keys(places, plan.keys)
+    plan = replace(plan, options=options.settled(places, said.slurm, plan.options))
     plan = replace(plan, limits=options.with_sessions(plan.limits, places))
     if not 0 <= said.at_once <= MOST_RUNS:
         raise BadInput(f"at-once is {said.at_once}, but must be a number of runs")
@@ -254,7 +257,8 @@ def _keep(keeper: Any, work: Work, name: str) -> "Round":
     from launch.ui.terminal import Waiting
 
     queued = queues(work.places)
-    every = ROUND_REMOTE if any(each.caps.remote for each in work.places) else ROUND_LOCAL
+    asked = any(each.caps.remote or each.caps.queues for each in work.places)
+    every = ROUND_REMOTE if asked else ROUND_LOCAL
     with Waiting() as waiting:
         while True:
             seen: Round = keeper.round()
@@ -292,7 +296,8 @@ def show(store: "Store", sweep: "Sweep", csv: bool, json: bool) -> bool:
 
 def stop(store: "Store", sweep: "Sweep", store_option: str, json: bool) -> int:
     """Stop the sweep, wait for its runs' last checkpoints, and show how it stands."""
-    from launch.commands.stop import await_end
+    from launch.commands.stop import await_end, take_off_queue
+    from launch.contract.errors import ProviderError
     from launch.sweep import end
     from launch.ui.runs import command
     from launch.ui.terminal import Waiting, say
@@ -302,7 +307,12 @@ def stop(store: "Store", sweep: "Sweep", store_option: str, json: bool) -> int:
     try:
         with Waiting() as waiting:
             for run, attempt in asked:
-                if await_end(store, run, attempt, waiting.tick) is None:
+                try:
+                    gone = take_off_queue(store, run)
+                except ProviderError as error:  # told; the others are stopped
+                    say(f"run {run}: {error}")
+                    gone = False
+                if not gone and await_end(store, run, attempt, waiting.tick) is None:
                     failed.append(run)
     except KeyboardInterrupt:
         again = command("sweep", sweep.name, store_option)

@@ -12,14 +12,14 @@ from mimir.errors import BadInput
 
 @dataclass(frozen=True)
 class Plateau:
-    """steps: at which the selecting figure was best. source: where that is written down."""
+    """steps: at which pairs of known targets were best. source: where that is written down."""
 
     steps: int
     source: str
 
 
 MEASURED = {
-    "small": Plateau(5_000, "pair_share 0.33, one seed; docs/lab.md, 2026-11-28"),
+    "small": Plateau(5_000, "pair_share 0.33, no composition, one seed; docs/lab.md, 2026-11-28"),
 }
 """By preset, with the settings of the preset but for those that the source names."""
 

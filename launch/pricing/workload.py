@@ -22,8 +22,9 @@ GUIDE_PAIRS = 3_470
 GUIDE_LENGTH, GUIDE_SPREAD, GUIDE_TARGETS = 10.6, 3.8, 804
 LABELS = 3
 """Interacting, not interacting, not told."""
-AT_ONCE = 512
-"""Held-out peptides of a forward pass (mimir/model/objective.py)."""
+AT_ONCE, PAIR_PASSES = 4096, 8
+"""Held-out peptides of a forward pass on a GPU (mimir/model/objective.py), and passes of those that
+are few: six sets of pairs, and what selects."""
 WIDEST = 4.5
 """Deviations above the mean at which the widest batch of a run lies: shapes are fixed on a GPU."""
 GB = 1e9
@@ -191,9 +192,9 @@ class Workload:
 
     @property
     def validation_passes(self) -> int:
-        """Forward passes of all validations: each held-out peptide twice."""
+        """Forward passes of all validations on a GPU: each held-out peptide twice."""
         held = min(self.held_out, self.config.training.eval_rows)
-        return self.validations * math.ceil(2 * held / AT_ONCE)
+        return self.validations * (math.ceil(2 * held / AT_ONCE) + PAIR_PASSES)
 
     @property
     def sampling_passes(self) -> int:

@@ -335,7 +335,7 @@ class Rented:
     def _must_be(self, name: str, number: str) -> None:
         """_Misnamed if the service knows the machine by another name: a store may say any id."""
         found = self.cloud.get(number)
-        if found is None or are_same(found.name, name):
+        if found is None or found.state is State.GONE or are_same(found.name, name):
             return
         rate = f"${found.price:.3f}/h" if found.price is not None else "money"
         raise _Misnamed(

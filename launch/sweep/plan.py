@@ -49,7 +49,7 @@ class Cost:
 
 def queues(places: Sequence[Provider]) -> bool:
     """Whether jobs wait in a queue of their own there, so that all may be begun at once."""
-    return all(bool(getattr(place.caps, "queues", False)) for place in places)
+    return all(place.caps.queues for place in places)
 
 
 def listed(

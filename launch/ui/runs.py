@@ -225,6 +225,8 @@ def _end(attempt: AttemptStatus, status: Status) -> str:
 
 def _advice(status: Status, store: str, busy: bool) -> str:
     resume = command("resume", status.run, store)
+    if status.state == "interrupted" and busy:
+        return ""  # it goes on by itself
     if status.state in ("interrupted", "stopped", "failed", DISPUTED):
         return f"To go on from step {status.committed_step}: {resume}"
     if status.state == "done":

@@ -122,6 +122,11 @@ class Likeness:
         """Features of each target; 0 if sequences decide."""
         return self._trained.width
 
+    @property
+    def trained(self) -> Described:
+        """What is known of the trained targets."""
+        return self._trained
+
     def borrowed(self, to: Described, counts: NDArray[np.float64]) -> NDArray[np.float64]:
         """What T other targets take: float64 [T, K], weights times counts [V, K]."""
         return np.concatenate([counts[:0], *(w @ counts for _, w in self._blocks(to))])

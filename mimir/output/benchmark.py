@@ -33,8 +33,9 @@ def pepbenchmark(
 
     Args:
         folder: PepBenchData's folder PpI, which you supply: pep_fasta.csv, prot_fasta.csv,
-            label.csv and *_split.json. prot_accession.csv, with a column `feature` too, names the
-            proteins by the accessions that the model was trained with.
+            label.csv and *_split.json. prot_accession.csv, with a column `feature` too, may name
+            the proteins by the accessions that the model was trained with; others are found by
+            their sequences.
         run: name of a run; unfinished ones are taken from their newest checkpoint.
         model: instead of a run, a folder that `launch pull` made.
         data: with --model, the data set that it was trained on, for auc_new.
@@ -47,14 +48,15 @@ def pepbenchmark(
     """
     from mimir.data.pepbenchmark import read
     from mimir.output import given
-    from mimir.output.interaction import passes, separate
+    from mimir.output.interaction import by_condition, separate
 
     cli.check_count("repeats", repeats, 2, 10_000)
     task = read(path_of(folder, "FOLDER"))
     opened = given.open_model(run, model, store)
     trained = given.peptides_of(run, data, store, opened) if run or data else None
-    with bar("pepbenchmark", passes(opened, task), "peptide") as advance:
-        found = separate(opened, task, repeats, trained, advance)
+    told = by_condition(opened, task)
+    with bar("pepbenchmark", 2 * sum(map(len, told.values())), "peptide") as advance:
+        found = separate(opened, task, told, repeats, trained, advance)
     if json:
         body = {"model": opened.source, "repeats": repeats, "folds": [asdict(e) for e in found],
                 "splits": over_seeds(found)}  # fmt: skip

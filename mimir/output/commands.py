@@ -80,7 +80,7 @@ def sample(
         unique: no peptide twice.
         novel: no peptide of the training data.
         exclude: a file of peptides that are not wanted: one a line, FASTA, or CSV with `sequence`.
-        repeats: masks for each score, 2 at least; 0: no scores, which takes a tenth of the time.
+        repeats: masks for each score, 2 at least; 0: no scores, which is faster.
         data: the training data, for --novel and the nearest pair (default: the run's).
         format: fasta, csv or json.
         out: a file to write (default: `-`, standard output).

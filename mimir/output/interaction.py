@@ -4,21 +4,25 @@ The score of a peptide and a protein is what the protein is worth to the model: 
 target minus NELBO with it, an estimate of log p(peptide | target) - log p(peptide) in nats.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mimir.data import similar
-from mimir.data.alphabet import encode
+from mimir.data.alphabet import LETTERS, encode
 from mimir.data.draw import AT_RANDOM, Draws
+from mimir.data.likeness import WORD, Described
 from mimir.data.pack import TRAIN, Peptides
 from mimir.data.pepbenchmark import Fold, Task
 from mimir.data.similar import Peptide
-from mimir.output.condition import LABELS, Condition
+from mimir.output.condition import Condition, of_target
 from mimir.output.model_file import Opened
 from mimir.output.score import Scorer
+
+PROTEIN = re.compile(f"[{LETTERS}]{{{WORD},100000}}")
 
 
 @dataclass(frozen=True)
@@ -44,33 +48,73 @@ class Separation:
     auc_random: float | None
 
 
-def condition_of(opened: Opened, accession: str, protein: str) -> Condition | None:
-    """What the model is told of a protein; None if it knows nothing of it.
+def conditions_of(
+    opened: Opened, accessions: Sequence[str], proteins: Sequence[str]
+) -> list[Condition | None]:
+    """What the model is told of each protein; None if it knows nothing of it.
 
-    The one place that maps a protein of a benchmark to a condition: by its accession. A condition
-    made of its sequence (`protein`) belongs here too.
+    The one place that maps the proteins of a benchmark to conditions. A target of the training data
+    is known by its accession, or by its whole sequence; any other protein by what its sequence has
+    in common with theirs, where the model was trained with the composition of targets.
     """
-    if accession not in opened.vocabulary.targets:
-        return None
-    index = opened.trained_target(accession)
-    return None if index is None else Condition(LABELS["interacting"], index, accession)
+    names = opened.vocabulary.targets
+    place = {name: number for number, name in enumerate(names)}
+    whole: dict[str, int] = {}
+    new: dict[str, tuple[float, ...]] = {}
+    if opened.composition is not None and not opened.composition.likeness.width:
+        trained = opened.composition.likeness.trained
+        for number in range(len(trained)):
+            whole.setdefault(trained.sequence(number), number)
+        strange = [each for each in dict.fromkeys(proteins) if PROTEIN.fullmatch(each)]
+        letters = [encode(each) for each in strange]
+        ends = np.cumsum([0, *(len(each) for each in letters)])
+        tokens = np.concatenate([np.zeros(0, np.uint8), *letters])
+        all_of_them = Described(tokens, ends, np.zeros((len(strange), 0), np.float32))
+        bias = opened.composition.of_new(all_of_them)
+        new = {each: tuple(row) for each, row in zip(strange, bias.tolist(), strict=True)}
+    found: list[Condition | None] = []
+    for accession, protein in zip(accessions, proteins, strict=True):
+        known = place.get(accession, whole.get(protein) if protein else None)
+        if known is None:
+            condition = Condition(name=accession, bias=new.get(protein, ()))
+        else:
+            own = opened.trained_target(names[known])
+            condition = of_target(known, names[known], opened.composition)
+            condition = replace(condition, target=own)
+        found.append(condition if condition.target is not None or any(condition.bias) else None)
+    return found
+
+
+def by_condition(opened: Opened, task: Task) -> dict[Condition, list[int]]:
+    """Test rows that can be scored, by what the model is told of their protein, if it is told
+    anything. `separate` scores each of them twice."""
+    rows = np.flatnonzero(_tested(task) & task.usable).tolist()
+    conditions = conditions_of(
+        opened, [task.accessions[row] for row in rows], [task.proteins[row] for row in rows]
+    )
+    found: dict[Condition, list[int]] = {}
+    for row, condition in zip(rows, conditions, strict=True):
+        if condition is not None:
+            found.setdefault(condition, []).append(row)
+    return found
 
 
 def separate(
-    opened: Opened, task: Task, repeats: int, trained: Peptides | None = None,
-    progress: Callable[[int], None] = lambda done: None,
+    opened: Opened, task: Task, told_rows: Mapping[Condition, list[int]], repeats: int,
+    trained: Peptides | None = None, progress: Callable[[int], None] = lambda done: None,
 ) -> list[Separation]:  # fmt: skip
     """Every test set of a task, in its order.
 
     Args:
+        told_rows: as `by_condition`.
         repeats: masks for each peptide and condition.
         trained: what the model was trained on, if it is at hand.
-        progress: told how many (peptide, condition) were scored; `passes` says of how many.
+        progress: told how many peptides were scored under a condition.
     """
     usable = task.usable
     wanted = _tested(task) & usable
     score, told = np.zeros(len(wanted)), np.zeros(len(wanted), dtype=bool)
-    for condition, rows in _by_condition(opened, task, wanted).items():
+    for condition, rows in told_rows.items():
         scorer = Scorer(opened.model, [task.peptides[row] for row in rows], repeats, progress)
         untold, known = scorer.nelbos(condition.untold), scorer.nelbos(condition)
         score[rows], told[rows] = (untold - known).mean(axis=1), True
@@ -94,12 +138,6 @@ def separate(
     return [fold_of(fold) for fold in task.folds]
 
 
-def passes(opened: Opened, task: Task) -> int:
-    """How many (peptide, condition) `separate` scores."""
-    found = _by_condition(opened, task, _tested(task) & task.usable)
-    return 2 * sum(len(rows) for rows in found.values())
-
-
 def roc_auc(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> float | None:
     """Share of the (positive, negative) pairs in which the positive scores higher, ties as half
     (Mann & Whitney 1947); None without both."""
@@ -117,17 +155,6 @@ def _tested(task: Task) -> NDArray[np.bool_]:
     for fold in task.folds:
         tested[fold.rows] = True
     return tested
-
-
-def _by_condition(
-    opened: Opened, task: Task, wanted: NDArray[np.bool_]
-) -> dict[Condition, list[int]]:
-    found: dict[Condition, list[int]] = {}
-    for row in np.flatnonzero(wanted).tolist():
-        condition = condition_of(opened, task.accessions[row], task.proteins[row])
-        if condition is not None:
-            found.setdefault(condition, []).append(row)
-    return found
 
 
 def _seen(task: Task, wanted: NDArray[np.bool_], trained: Peptides) -> NDArray[np.bool_]:

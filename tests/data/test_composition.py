@@ -4,7 +4,6 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mimir.data import likeness
 from mimir.data.alphabet import LETTERS, encode
 from mimir.data.composition import Composition, letters_of, log_ratio
 from tests.data.conftest import protein
@@ -35,9 +34,7 @@ def by_hand(letter: str, sequence: str, own: str, others: list[tuple[str, str]])
     return (own.count(letter) + 60 * q) / (len(own) + 60)
 
 
-@pytest.mark.parametrize("block", [likeness._BLOCK, 1])
-def test_it_is_the_formula(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(likeness, "_BLOCK", block)
+def test_it_is_the_formula() -> None:
     found = composition()
     table = found.bias() + np.log(found.prior)
     letters = ["".join(texts) for texts in PEPTIDES]

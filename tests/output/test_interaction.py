@@ -2,19 +2,22 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mimir.data.alphabet import decode
+from mimir.data.alphabet import decode, encode
+from mimir.data.likeness import Described
 from mimir.data.pepbenchmark import read
+from mimir.data.proteins import Proteins
 from mimir.data.split import TRAIN
 from mimir.errors import BadInput
 from mimir.output import benchmark
-from mimir.output.condition import Condition
-from mimir.output.interaction import Separation, passes, roc_auc, separate
+from mimir.output.condition import Condition, of_target
+from mimir.output.interaction import Separation, by_condition, conditions_of, roc_auc, separate
 from mimir.output.model_file import Opened, from_folder
 from mimir.output.score import Scorer
 from tests import toys
@@ -72,8 +75,11 @@ def test_auc_is_the_share_of_choices_that_are_right() -> None:
 def test_rows_are_scored_by_what_their_protein_is_worth(opened: Opened, tmp_path: Path) -> None:
     task = read(write(tmp_path / "PpI"))
     done: list[int] = []
-    found = {(each.split, each.seed): each for each in separate(opened, task, 4, None, done.append)}
-    assert sum(done) == passes(opened, task) == 2 * 5
+    told = by_condition(opened, task)
+    found = {
+        (each.split, each.seed): each for each in separate(opened, task, told, 4, None, done.append)
+    }
+    assert sum(done) == 2 * sum(map(len, told.values())) == 2 * 5
     worth = []
     for peptide, _, accession, _ in ROWS[:4]:
         condition = Condition(1, opened.vocabulary.targets.index(accession), accession)
@@ -91,6 +97,27 @@ def test_rows_are_scored_by_what_their_protein_is_worth(opened: Opened, tmp_path
     assert unknown.seen is None
 
 
+def test_a_protein_is_known_by_accession_by_its_sequence_or_by_what_is_like_it(
+    opened: Opened,
+) -> None:
+    data = toys.peptides()
+    first, second = (data.described.sequence(number) for number in (0, 1))
+    told = replace(opened, composition=data.composition)
+    like = second[: len(second) // 2] + "W" * 30
+    found = conditions_of(
+        told, ["P00000", "", "Q1", "Q2", "Q3", ""], ["", first, like, "W" * 40, "MK?V", ""]
+    )
+    assert found[0] == found[1] == of_target(0, "P00000", data.composition)
+    assert found[2] is not None
+    assert found[2].target is None
+    proteins = Proteins(("",), encode(like), np.array([0, len(like)]))
+    wanted = data.composition.of_new(Described.of(("",), proteins))[0]
+    assert found[2].bias == pytest.approx(wanted.tolist())
+    assert found[3:] == [None, None, None]
+    alone = conditions_of(replace(opened, composition=None), ["P00001", "Q1"], ["", second])
+    assert alone == [Condition(1, 1, "P00001"), None]
+
+
 def test_peptides_that_the_model_was_trained_on_are_told_apart(
     opened: Opened, tmp_path: Path
 ) -> None:
@@ -102,7 +129,8 @@ def test_peptides_that_the_model_was_trained_on_are_told_apart(
         file.write("feature\n" + "\n".join([letters + "W", *(row[0] for row in ROWS[1:])]) + "\n")
     split = {"seed_0": {"test": [0, 1]}}
     (tmp_path / "PpI" / "a_split.json").write_text(json.dumps(split))
-    found = separate(opened, read(tmp_path / "PpI"), 2, trained)
+    task = read(tmp_path / "PpI")
+    found = separate(opened, task, by_condition(opened, task), 2, trained)
     assert [each.seen for each in found] == [1, 0, 1, 1, 1]
     assert found[0].auc in (0, 1)
     assert found[0].auc_new is None  # the one that binds was trained on

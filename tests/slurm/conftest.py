@@ -49,7 +49,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Store:
     """A store with run `whole`, which nothing has disturbed."""
     store = open_store(tmp_path_factory.mktemp("whole").as_uri())
-    jobs.submit(store, "whole", data)
+    with pytest.MonkeyPatch.context() as patch:  # not what an older Mimir has packed
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        jobs.submit(store, "whole", data)
     assert jobs.train(store, "whole")[0]
     return store
 

@@ -4,6 +4,9 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
+from launch.commands.status import status as show
 from launch.commands.stop import stop
 from launch.supervise import diagnosis
 from tests.slurm.conftest import FREE, GPU, SECRETS, Ground
@@ -20,7 +23,9 @@ def urgent(ground: Ground) -> str:
     ).stdout.strip()  # fmt: skip
 
 
-def test_preempted_then_its_node_is_lost(ground: Ground) -> None:
+def test_preempted_then_its_node_is_lost(
+    ground: Ground, capsys: pytest.CaptureFixture[str]
+) -> None:
     """With a process of the lost node that lives on: it is fenced, and nothing runs twice."""
     ground.gate.open(5)
     assert ground.order(FREE) == 0
@@ -32,6 +37,11 @@ def test_preempted_then_its_node_is_lost(ground: Ground) -> None:
     wait_for(lambda: ground.cluster.states(ground.name()) == ["PENDING"], ground.told)
     order = ground.status().attempts[-1].order
     assert "has a job" in diagnosis.busy(diagnosis.observe(ground.status(), order))
+    capsys.readouterr()
+    show(ground.run, store=ground.store.url)
+    told = capsys.readouterr().out
+    assert "it goes on by itself" in told
+    assert "To go on from step" not in told
     ground.gate.open(9)
     ground.cluster.run("scancel", other)
     ground.held_at(9, attempt=2)

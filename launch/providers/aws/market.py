@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from launch.contract import regions
 from launch.contract.errors import ProviderError
@@ -19,6 +20,7 @@ from launch.providers.aws import quotas
 from launch.providers.aws.account import PRICES, Account, held, named
 from launch.providers.aws.errors import NAME
 from launch.providers.aws.quotas import Quota
+from mimir.runs.s3_url import parse_url
 
 FAMILIES = ("g*", "p*")
 """Where EC2 has NVIDIA's GPUs; the service has no filter for a GPU."""
@@ -30,6 +32,9 @@ HEADROOM = 1.1
 away where its price rises above, so a run's limit of cost holds."""
 ADDRESS = 0.005
 """$/h of a public IPv4 address, which a machine needs to reach its store."""
+TO_INTERNET, TO_REGION = 0.09, 0.02
+"""$ a GB that leaves a region for the internet, or for another region: list prices of 2026, without
+the 100 GB that are free in a month. Into a bucket of the same region nothing is billed."""
 HOURS_A_MONTH = 730.0
 MONTHLY = re.compile(r"GB-Mo", re.I)
 
@@ -130,6 +135,7 @@ def offers(region: Region, need: Need) -> Iterator[Offer]:
         return
     disk = region.image.gb + need.disk_gb
     beside = disk * region.disk / HOURS_A_MONTH + ADDRESS
+    beside += need.upload_gb * upload_price(need.store, region.name)
     for kind in region.kinds:
         for zone in region.zones.get(kind.name, ()):
             subnet = region.subnets.get(zone)
@@ -149,6 +155,17 @@ def offers(region: Region, need: Need) -> Iterator[Offer]:
                     NAME, f"{kind.name}@{zone}{'-spot' if spot else ''}", kind.gpu, kind.memory_gb,
                     total, region=region.name, spot=spot, place=zone, kind="datacenter", key=key,
                 )  # fmt: skip
+
+
+def upload_price(store: str, region: str) -> float:
+    """$ a GB of a checkpoint on its way from a machine in this region to its store."""
+    if not store.startswith("s3://"):
+        return TO_INTERNET
+    bucket = parse_url(store)
+    host = urlsplit(bucket.endpoint).hostname or ".amazonaws.com"
+    if not host.endswith(".amazonaws.com"):
+        return TO_INTERNET
+    return 0.0 if bucket.region == region else TO_REGION
 
 
 def subnets(account: Account, region: str) -> dict[str, tuple[str, str]]:

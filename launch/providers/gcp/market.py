@@ -27,6 +27,9 @@ ALL_REGIONS = "GPUS_ALL_REGIONS"
 """GPUs of the whole project at once: 0 in a new one."""
 ADDRESS = 0.005
 """$/h of a public IPv4 address."""
+TO_INTERNET = 0.12
+"""$ a GB that leaves for the internet, which every S3 bucket is: Google's list price of 2026 in
+its premium network, for most places."""
 HOURS_A_MONTH = 730.0
 
 
@@ -74,7 +77,7 @@ def offers(stock: Stock, need: Need) -> Iterator[Offer]:
             if memory < need.memory_gb or (need.gpus and gpu not in need.gpus):
                 continue
             size = max(stock.image.gb, 10) + need.disk_gb
-            beside = size * disk / HOURS_A_MONTH + ADDRESS
+            beside = size * disk / HOURS_A_MONTH + ADDRESS + need.upload_gb * TO_INTERNET
             for spot in (False, True) if need.spot else (False,):
                 price = _price(stock.prices, row, card, region, spot)
                 if price is None or barred(stock.quotas, card, region, spot):

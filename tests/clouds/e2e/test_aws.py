@@ -35,42 +35,31 @@ def fake(world: World) -> FakeAws:
     return world.fake
 
 
-def test_a_whole_run_and_an_eviction_without_notice(
-    aws: World, alone: Callable[[int], str]
-) -> None:
-    world = real(aws)
-    weights = alone(SHORT)
-    command = world.spawn(*submission(world, SHORT, "--spot"))
-    again(world, lambda rental: fake(world).evict(rental.id), 1, random.Random(SEED))
-    assert command.wait() == 0, command.said
-    whole(world, weights)
-    assert [each.spot for each in world.fake.ledger] == [True, True]
-    first, _ = world.status("r").attempts
-    assert first.gone is not None
-    assert first.gone.kind == "eviction"
-    assert "Server.SpotInstanceTermination" in first.gone.why
-
-
-def test_an_eviction_with_notice_loses_nothing(aws: World, alone: Callable[[int], str]) -> None:
-    """The worker sees the notice, commits, and ends its machine before AWS does."""
+def test_a_whole_run_over_two_evictions(aws: World, alone: Callable[[int], str]) -> None:
+    """One without notice; at the notice of the other, the worker commits and ends its machine."""
     world = real(aws)
     weights = alone(SHORT)
     command = world.spawn(*submission(world, SHORT, "--spot"))
 
     def noticed(rental: Rental) -> None:
         fake(world).notice(rental.id)
-        world.until(lambda: notes.read_outcome(world.store, "r", 1))
+        world.until(lambda: notes.read_outcome(world.store, "r", 2))
 
-    again(world, noticed, 1, random.Random(SEED))
+    ways = iter((lambda rental: fake(world).evict(rental.id), noticed))
+    again(world, lambda rental: next(ways)(rental), 2, random.Random(SEED))
     assert command.wait() == 0, command.said
     whole(world, weights)
-    first, second = world.status("r").attempts
-    outcome = notes.read_outcome(world.store, "r", 1)
-    assert outcome is not None
-    assert (outcome.cause, outcome.step) == ("signal", second.from_step)
-    assert "AWS takes the machine away" in outcome.reason
+    assert [each.spot for each in world.fake.ledger] == [True] * 3
+    first, second, third = world.status("r").attempts
     assert first.gone is not None
     assert first.gone.kind == "eviction"
+    assert "Server.SpotInstanceTermination" in first.gone.why
+    outcome = notes.read_outcome(world.store, "r", 2)
+    assert outcome is not None
+    assert (outcome.cause, outcome.step) == ("signal", third.from_step), "nothing was lost"
+    assert "AWS takes the machine away" in outcome.reason
+    assert second.gone is not None
+    assert second.gone.kind == "eviction"
 
 
 SOON = {

@@ -35,6 +35,7 @@ def fake(world: World) -> FakeGcp:
     return world.fake
 
 
+@pytest.mark.long
 def test_a_whole_run_over_two_evictions(gcp: World, alone: Callable[[int], str]) -> None:
     """One without notice, and one with: there the worker commits before the machine goes."""
     world = real(gcp)

@@ -12,15 +12,18 @@ from typing import Any
 
 import pytest
 
+from launch.commands import stop as stopping
 from launch.commands.pull import pull
 from launch.commands.runs import runs
 from launch.commands.sweep import sweep
+from launch.contract.provider import Caps
+from launch.providers import registry
 from mimir.errors import BadInput, RunExists
 from mimir.runs import layout, notes
 from mimir.runs.listing import list_names
 from mimir.runs.status import derive, read_head
 from mimir.runs.store import Store, open_store
-from tests.launch.conftest import ENDLESS, SETTINGS, World, write_data
+from tests.launch.conftest import ENDLESS, SETTINGS, Fake, World, write_data
 from tests.waiting import wait_for
 
 GRID = "lr=1e-3,3e-4 seed=0..1"
@@ -188,3 +191,22 @@ def test_a_dry_run_orders_nothing(
     assert call(grid=grid, dry_run=True) == 0
     assert "4 runs" in capsys.readouterr().err
     assert not list(open_store((tmp_path / "store").as_uri()).list(""))
+
+
+def test_where_jobs_queue_all_are_begun_at_once(
+    call: Call, fake: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    monkeypatch.setitem(registry.ROWS, "fake", registry.ROWS["local"])
+    fake.caps = Caps(paid=False, queues=True)
+    assert call(grid="seed=0..3", provider="fake") == 0, "nobody needs to stay"
+    assert [spec.run for spec in fake.orders] == [f"lr-{n:03d}" for n in range(4)]
+    err = capsys.readouterr().err
+    assert "at once   all: they wait in its queue" in err
+    assert "this command begins the next runs" not in err
+    store = open_store((tmp_path / "store").as_uri())
+    monkeypatch.setattr(stopping, "take_off_queue", lambda store, run: taken.append(run) or True)
+    taken: list[str] = []
+    assert call(stop=True) == 0
+    assert taken == [f"lr-{n:03d}" for n in range(4)], "no worker would obey a request"
+    assert notes.stop_requested(store, "lr-003", 1) is not None

@@ -303,8 +303,9 @@ def test_pip_takes_the_wheel(tmp_path: Path) -> None:
 def test_the_needs_are_those_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = [*project["dependencies"], *project["optional-dependencies"]["train"]]
-    # httpx asks clouds for machines, biopython describes peptides: nothing that trains does that.
-    beside = ("torch", "httpx", "biopython")
+    # httpx asks clouds for machines and fetches data, gpuhunt has prices, biopython describes
+    # peptides: nothing that trains does that.
+    beside = ("torch", "httpx", "gpuhunt", "biopython")
     wanted = {need for need in declared if not need.startswith(beside)}
     assert wanted | {"packaging"} == set(wheel.NEEDS.values())
 
@@ -318,8 +319,9 @@ def test_the_needs_are_all_that_the_trainer_imports() -> None:
     }
     beside = imported - set(sys.stdlib_module_names) - {"mimir", "torch"}
     assert "Bio" in beside  # of samples and reports: tests/output/test_properties.py
-    # boto3 brings botocore and urllib3, torch triton; the others are there where a notebook is.
-    beside -= {"botocore", "urllib3", "triton", "IPython", "google", "Bio"}
+    # boto3 brings botocore and urllib3, torch triton; IPython and google are where a notebook is;
+    # httpx fetches data, Bio describes peptides: neither on a machine that trains.
+    beside -= {"botocore", "urllib3", "triton", "IPython", "google", "httpx", "Bio"}
     assert beside <= set(wheel.NEEDS)
 
 

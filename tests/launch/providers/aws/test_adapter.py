@@ -53,6 +53,23 @@ def test_offers_say_the_most_that_they_can_cost(service: FakeAws, cloud: Aws) ->
 
 
 @pytest.mark.parametrize(
+    ("store", "dollars"),
+    [
+        ("s3://b/p?region=us-east-1", 0.0),
+        ("s3://b/p?region=eu-west-1", 0.02),
+        ("s3://b/p", 0.02),
+        ("s3://b/p?endpoint=https://s3.us-east-1.amazonaws.com&region=us-east-1", 0.0),
+        ("s3://b/p?endpoint=https://x.r2.cloudflarestorage.com&region=us-east-1", 0.09),
+        ("file:///runs", 0.09),
+    ],
+)
+def test_a_price_holds_what_uploads_cost(cloud: Aws, store: str, dollars: float) -> None:
+    offers = {o.id: o.price for o in cloud.offers(Need(gpus=("L4",)))}
+    for offer in cloud.offers(Need(gpus=("L4",), upload_gb=10.0, store=store)):
+        assert offer.price - offers[offer.id] == pytest.approx(10.0 * dollars, abs=1e-4)
+
+
+@pytest.mark.parametrize(
     ("kind", "words"),
     [
         ("T4g", {"GpuInfo": {"Gpus": [{"Name": "T4g"}]}}),  # Arm, and a count that is not told

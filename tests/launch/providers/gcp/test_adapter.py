@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from launch.contract.cloud import ContainerSpec, State, machine_name
+from launch.contract.cloud import ContainerSpec, Instance, State, machine_name
 from launch.contract.errors import (
     AccountLimit,
     AuthFailed,
@@ -17,6 +17,7 @@ from launch.contract.errors import (
 from launch.contract.offer import Need, Offer
 from launch.providers.gcp import market, order
 from launch.providers.gcp.adapter import Gcp
+from launch.providers.rented import Rented
 from mimir.errors import MimirError
 from mimir.runs.hosts import Hosts
 from tests.clouds import discovery
@@ -127,6 +128,8 @@ def test_a_preemption_is_told_from_an_end(service: FakeGcp, cloud: Gcp) -> None:
     found = cloud.get(one)
     assert found is not None
     assert (found.state, found.taken) == (State.GONE, True)
+    rented = Rented(cloud, clock=service.clock.time, sleep=service.clock.advance)
+    rented.end_instance(Instance(one, "mimir-r-a0001", State.RUNNING))  # gone, though nameless
     cloud.terminate(two)
     assert cloud.get(two) is None
 
@@ -192,4 +195,4 @@ def test_the_discovery_document_holds_the_fake(service: FakeGcp, cloud: Gcp) -> 
     wrong = right._replace(body={**right.body, "shape": 1})
     assert ["there is no such field" in each for each in discovery.violations([wrong])] == [True]
     elsewhere = right._replace(path="/compute/v1/nowhere")
-    assert ["no such request" in each for each in discovery.violations([elsewhere])] == [True]
+    assert ["has such a request" in each for each in discovery.violations([elsewhere])] == [True]
