@@ -83,6 +83,8 @@ def test_it_ends_at_the_same_step_wherever_it_was_interrupted(data: Peptides, ho
         torn.engine._update = how
         with pytest.raises(Interrupted):
             torn.run(step)
+        if step == 6:
+            assert torch.equal(torn.engine.state.ema, state.best)
         torn = Training(data, 6).go_on(torn)
     torn.engine._update = how
     assert torn.run() == "stopped early"
