@@ -91,6 +91,7 @@ def order(
     """
     refusals: list[NoCapacity] = []
     clock = store.now
+    sweep = read_run(store, run).sweep  # a record of another build is refused before anything
     known = head_or_remembered(store, run)[0].attempt if after is None else after
     since = since or known + 1
     looked = 0
@@ -104,7 +105,7 @@ def order(
         # Only over the attempt just refused: a person may have begun another one meanwhile.
         known = raise_attempt(store, run, intent, after=known, clock=clock)
         try:
-            return _order(store, run, known, choice, intent, say, clock, extra)
+            return _order(store, run, known, choice, intent, say, clock, extra, sweep)
         except NoCapacity as error:
             say(f"not available: {error}")
             refusals.append(error)
@@ -136,7 +137,7 @@ def give_up(store: Store, run: str, reason: str, say: Say) -> None:
 
 def _order(
     store: Store, run: str, attempt: int, choice: Choice, intent: Order, say: Say,
-    clock: Callable[[], float], extra: Mapping[str, str],
+    clock: Callable[[], float], extra: Mapping[str, str], sweep: str,
 ) -> Ordered:  # fmt: skip
     provider, plan = choice.provider, intent.plan
     try:
@@ -147,7 +148,7 @@ def _order(
             store=store.url, run=run, attempt=attempt, env=extra,
             image=plan.image or _image(store, run, attempt, intent, say),
             deadline=choice.deadline, offer=choice.offer, regions=plan.hosts.regions,
-            card=plan.card, record=record_sha256(store, run), sweep=read_run(store, run).sweep,
+            card=plan.card, record=record_sha256(store, run), sweep=sweep,
             options=plan.options,
         )  # fmt: skip
         kept_plan.must_be_as_submitted(store.url, run, spec.record)
