@@ -2,8 +2,9 @@
 
 Each run is begun as `submit` begins one: by its order, which one launcher alone can create. So a
 run has one machine at a time, however many launchers keep the sweep. Which of them still may begin
-runs, the sweep's state tells (`mimir.runs.sweep_state`): it is looked at before each order, and
-again after it, when a stop that came in between is passed on to the run.
+runs, the sweep's state tells (`mimir.runs.sweep_state`): it is looked at before each order, again
+when its attempt is written but no machine is asked for, and after it, when a stop that came in
+between is passed on to the run.
 """
 
 import contextlib
@@ -170,8 +171,9 @@ class Keeper:
         try:
             limit = share(self._max_cost, statuses, len(self._sweep.members), now)
             begin(
-                self._store, self._sweep, member, status, with_limit(self._plan, limit), self._say
-            )
+                self._store, self._sweep, member, status, with_limit(self._plan, limit), self._say,
+                self._number,
+            )  # fmt: skip
         except (UnknownOutcome, NotGone, Fenced) as error:
             self._say(f"run {run}: {error}")  # its next round finds out
         except NoCapacity as error:
@@ -202,8 +204,12 @@ class Keeper:
                 request_stop(self._store, run, request)
 
 
-def begin(store: Store, sweep: Sweep, member: Member, status: Status, plan: Plan, say: Say) -> None:
+def begin(
+    store: Store, sweep: Sweep, member: Member, status: Status, plan: Plan, say: Say, number: int
+) -> None:
     """Order a machine for a run of the sweep that has none, as `submit` and `resume` do.
+
+    number: of the sweep's state that allows this.
 
     Raises:
         BadInput: it is at work already, or the limits are too small.
@@ -228,7 +234,7 @@ def begin(store: Store, sweep: Sweep, member: Member, status: Status, plan: Plan
         raise choose.nothing(plan, found)
     kept_plan.keep(store, run, plan, places)
     try:
-        order(store, run, found.choices, plan, say, after=status.attempt)
+        order(store, run, found.choices, plan, say, after=status.attempt, start=number)
     except (Fenced, UnknownOutcome, NotGone, NoCapacity):
         raise
     except (ProviderError, BadInput) as error:
