@@ -13,7 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from launch.contract.errors import NoCapacity, NotGone, ProviderError, UnknownOutcome
+from launch.contract.errors import (
+    AuthFailed,
+    BalanceEmpty,
+    Misconfigured,
+    NotGone,
+    ProviderError,
+    RateLimited,
+    UnknownOutcome,
+)
 from launch.providers import registry
 from launch.provision import choose, kept_plan, settle
 from launch.provision.order import Say, give_up, order
@@ -37,6 +45,8 @@ AT_ONCE = 8
 """Runs that are read at a time: a bucket is far away."""
 ASK_AGAIN = 60.0
 """Seconds before the next run is tried after one could not be begun for want of a machine."""
+FOR_A_PERSON = (AuthFailed, BalanceEmpty, Misconfigured)
+"""What waiting does not mend: it ends the command, and the run whose order it was."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +119,9 @@ class Keeper:
         """Look at all runs once, supervise those that have begun, begin the next.
 
         Raises:
-            StoreDenied, StoreUnfit, ProviderError: what keeps all runs from being begun.
+            StoreDenied, StoreUnfit, AuthFailed, BalanceEmpty, Misconfigured: what keeps all runs
+                from being begun until a person acts.
+            StoreError: the store did not answer; the next round may go on.
         """
         if why := self._ended():
             return Round(why=why)
@@ -176,15 +188,12 @@ class Keeper:
             )  # fmt: skip
         except (UnknownOutcome, NotGone, Fenced) as error:
             self._say(f"run {run}: {error}")  # its next round finds out
-        except NoCapacity as error:
-            self._say(f"run {run}: {error}")
-            self._not_before = self._clock() + ASK_AGAIN
-            return False
-        except (StoreDenied, StoreUnfit):
+        except (*FOR_A_PERSON, StoreDenied, StoreUnfit):
             raise
-        except StoreError as error:
+        except (ProviderError, StoreError) as error:
             self._say(f"run {run} could not be begun now: {error}")
-            self._not_before = self._clock() + ASK_AGAIN
+            asked = error.retry_after if isinstance(error, RateLimited) else 0.0
+            self._not_before = self._clock() + max(ASK_AGAIN, asked)
             return False
         except BadInput as error:
             if str(error) not in self._refused.values():
@@ -235,8 +244,6 @@ def begin(
     kept_plan.keep(store, run, plan, places)
     try:
         order(store, run, found.choices, plan, say, after=status.attempt, start=number)
-    except (Fenced, UnknownOutcome, NotGone, NoCapacity):
-        raise
-    except (ProviderError, BadInput) as error:
+    except (*FOR_A_PERSON, BadInput) as error:
         give_up(store, run, str(error), say)
         raise

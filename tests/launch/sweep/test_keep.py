@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from launch.contract.errors import AuthFailed, NoCapacity, UnknownOutcome
+from launch.contract.errors import (
+    AuthFailed,
+    BalanceEmpty,
+    Misconfigured,
+    NoCapacity,
+    ProviderError,
+    RateLimited,
+    UnknownOutcome,
+)
 from launch.provision.order import Choice, order
 from launch.sweep import end
 from launch.sweep.keep import ASK_AGAIN, Keeper, Round, look
@@ -211,11 +219,16 @@ def test_stop_and_resume_at_the_same_time(stage: Made) -> None:
         assert len(set(orders)) == len(orders)
 
 
-def test_no_machine_now_is_asked_for_again_later(stage: Made) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [NoCapacity("all rented"), RateLimited("too often", 2.0), ProviderError("error 500")],
+    ids=lambda error: type(error).__name__,
+)
+def test_no_machine_now_is_asked_for_again_later(stage: Made, error: ProviderError) -> None:
     it = stage()
     it.create()
     keeper = it.start(at_once=3)
-    it.fake.fails = NoCapacity("all rented")
+    it.fake.fails = error
     seen = keeper.round()
     assert len(it.fake.orders) == 1, "the others would get none either"
     it.fake.fails = None
@@ -237,11 +250,14 @@ def test_an_answer_that_is_lost_is_the_watchers(stage: Made) -> None:
     assert it.ordered() == ["lr-000"]
 
 
-def test_what_concerns_all_runs_ends_the_command_and_the_run(stage: Made) -> None:
+@pytest.mark.parametrize("kind", [AuthFailed, BalanceEmpty, Misconfigured])
+def test_what_concerns_all_runs_ends_the_command_and_the_run(
+    stage: Made, kind: type[ProviderError]
+) -> None:
     it = stage()
     it.create()
-    it.fake.fails = AuthFailed("the key is refused")
-    with pytest.raises(AuthFailed):
+    it.fake.fails = kind("a person must act")
+    with pytest.raises(kind):
         it.start(at_once=3).round()
     assert it.ordered() == ["lr-000"]
     assert it.status("lr-000").state == "failed"
