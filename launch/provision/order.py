@@ -202,9 +202,9 @@ def _must_be_allowed(store: Store, run: str, attempt: int, sweep: str, start: in
     if not removed and start in (0, state.number):
         return
     said = f"sweep {sweep} was stopped, removed or taken up by another launcher"
-    # Of a sweep that is deleted nothing is left to write to; one that goes on under another
-    # launcher keeps the attempt, which that launcher's watcher replaces.
-    if state.word in (sweep_state.STOP, sweep_state.REMOVED):
+    # Left unended, a watcher would go on with it under this launcher's limits. Of a sweep that is
+    # deleted nothing is left to write to.
+    if state.number and state.word != sweep_state.DELETED:
         end_attempt(store, run, attempt, "stopped", said)
     raise Fenced(f"attempt {attempt} of run {run} is not begun: {said}")
 

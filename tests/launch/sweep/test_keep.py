@@ -147,17 +147,19 @@ def test_what_is_said_before_the_order_orders_nothing(
         elif act == "remove":
             end.remove(it.store, "lr", it.said.append, lambda name: it.fake)
         elif not newer:
-            newer.append(it.start(at_once=2))
+            newer.append(it.start(at_once=2, again=True, max_cost=3.0))
         return (None,)
 
     monkeypatch.setattr(it.fake, "choices", meanwhile)
     assert keeper.round().why or act == "remove"
     assert it.ordered() == []
     assert keeper.round().why
-    if act == "stop":
+    if act != "remove":
         assert it.status("lr-000").state == "stopped"
     if newer:
         assert newer[0].round().alive == ("lr-000", "lr-001")
+        plans = [notes.read_order(it.store, "lr-000", attempt) for attempt in (1, 2)]
+        assert [plan.plan.limits.max_cost for plan in plans if plan] == [0.0, 1.0]
 
 
 def test_a_run_of_a_sweep_that_is_being_removed_gets_no_machine(stage: Made) -> None:
