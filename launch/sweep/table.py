@@ -10,7 +10,7 @@ from typing import Any
 
 from launch.pricing.bill import bill
 from launch.ui.runs import state_text, table
-from mimir.runs.figures import FIGURES, RANKING
+from mimir.runs.figures import FIGURES
 from mimir.runs.listing import Listed
 from mimir.runs.status import Status
 from mimir.runs.sweep import Sweep
@@ -25,7 +25,9 @@ class Row:
     """A run. figures: held-out ones by key, of its newest sign. settings: those that differ.
 
     status: None if it cannot be read, which `problem` says. dollars: None if it had no machine
-    with a price. best: no run of its kind (done, or none is) has a lower ranking figure.
+    with a price. selected: of its best checkpoint, the figure that selects; None without one. It
+    ranks the runs, as it is of held-out peptides that no reported figure is of. best: no run of
+    its kind (done, or none is) has a lower one.
     """
 
     run: str
@@ -35,6 +37,7 @@ class Row:
     figures: dict[str, float] = field(default_factory=dict)
     hours: float = 0.0
     dollars: float | None = None
+    selected: float | None = None
     best: bool = False
 
     @property
@@ -66,18 +69,21 @@ def rows(sweep: Sweep, looked: Sequence[Listed]) -> list[Row]:
                 member.run, sweep.values(member), status, listed.problem,
                 status.held_out() if status else {},
                 used.hours if used else 0.0, used.dollars if used else None,
+                _selected(status) if status else None,
             )
         )  # fmt: skip
     return _with_best(made)
 
 
+def _selected(status: Status) -> float | None:
+    return next((kept.loss for kept in status.kept if kept.key == status.best), None)
+
+
 def _with_best(made: list[Row]) -> list[Row]:
-    measured = [row for row in made if RANKING in row.figures]
-    ranked = [row for row in measured if _is_done(row)] or measured
-    if not ranked:
-        return made
-    least = min(row.figures[RANKING] for row in ranked)
-    best = {row.run for row in ranked if row.figures[RANKING] == least}
+    measured = [(row.selected, row) for row in made if row.selected is not None]
+    ranked = [each for each in measured if _is_done(each[1])] or measured
+    least = min((selected for selected, _ in ranked), default=None)
+    best = {row.run for selected, row in ranked if selected == least}
     return [replace(row, best=row.run in best) for row in made]
 
 
@@ -117,16 +123,15 @@ def text(sweep: Sweep, word: str, made: Sequence[Row]) -> str:
     head += [_figure_title(key) for key in keys] + (["COST"] if paid else [])
     lines = [head]
     for row in made:
-        cells = [row.run, *(_shown(row.settings[name]) for name in names), row.state, _step(row)]
-        for key in keys:
-            mark = " *" if row.best and key == RANKING else ""
-            cells.append(f"{row.figures[key]:.4f}{mark}" if key in row.figures else "")
+        cells = [row.run + (" *" if row.best else "")]
+        cells += [*(_shown(row.settings[name]) for name in names), row.state, _step(row)]
+        cells += [f"{row.figures[key]:.4f}" if key in row.figures else "" for key in keys]
         cells += [f"${row.dollars:.2f}" if row.dollars is not None else ""] if paid else []
         lines.append(cells)
     parts = [_summary(sweep, word, made), "", table(lines)]
     if any(row.best for row in made):
         among = "finished runs" if any(map(_is_done, made)) else "runs so far"
-        parts.append(f"* the best of the {among}")
+        parts.append(f"* the best of the {among}, by the held-out half that selects")
     if found := groups(made):
         parts += ["", _group_table(found, keys)]
     parts += [one_line(f"{row.run}: {row.problem}") for row in made if row.problem]

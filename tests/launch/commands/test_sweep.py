@@ -48,6 +48,7 @@ def test_a_sweep_to_its_end(
     assert "sweep     lr, 4 runs" in err
     assert "this command begins the next runs" in err
     assert "sweep lr: 4 done" in out
+    assert "lr-000 *" in out, "what a finished run leaves still ranks it"
     assert "3.1000 ± 0.0000" in out
     assert states(world.store) == {f"lr-{n:03d}": "done" for n in range(4)}
     for name, value in world.env.items():

@@ -6,6 +6,8 @@ import math
 from launch.sweep import table
 from launch.sweep.table import Row, as_csv, as_json, groups, rows, text
 from mimir.config import load_preset
+from mimir.runs import layout
+from mimir.runs.head import Kept
 from mimir.runs.listing import Listed
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
@@ -15,6 +17,8 @@ from mimir.runs.sweep import Member, Sweep
 from tests.launch.paper import START, attempt, offer, status
 
 VALUES = ((1e-3, 0, 2.90), (1e-3, 1, 2.94), (3e-4, 0, 2.80), (3e-4, 1, 2.70))
+SELECTED = {"lr-000": 3.05, "lr-001": 3.01, "lr-002": 2.95, "lr-003": 2.99}
+"""Whose order is another one than that of the reported figures."""
 
 
 def listed(*states: str) -> tuple[Sweep, list[Row]]:
@@ -38,7 +42,12 @@ def made(run: str, state: str, value: float) -> Status:
     order = Order("runpod", Plan(("runpod",)), START - 7200, offer(0.25))
     gone = Gone(START, "over", "done") if state != "running" else None
     its = attempt(1, order=order, machine=Machine("runpod", order.time, price=0.25), gone=gone)
-    return status(its, run=run, state=state, step=50, val=value, sweep="lr")
+    kept = tuple(
+        Kept(layout.checkpoint_key(run, 1, step, "abc123abc123"), step, 1, 10, "0" * 64, loss)
+        for step, loss in ((40, SELECTED[run]), (50, 4.0))
+    )
+    return status(its, run=run, state=state, step=50, val=value, sweep="lr", kept=kept,
+                  best=kept[0].key)  # fmt: skip
 
 
 def test_a_table_for_people() -> None:
@@ -56,19 +65,20 @@ def test_a_table_for_people() -> None:
         "of",
         "100",
         "2.9000",
-        "*",
         "$0.50",
     ]
-    assert "lr-003  0.0003  1     not begun" in lines[6]
-    assert "* the best of the finished runs" in lines
+    assert "lr-003    0.0003  1     not begun" in lines[6]
+    assert lines[4].startswith("lr-001 *  0.001 ")
+    assert "* the best of the finished runs, by the held-out half that selects" in lines
     assert lines[-1].split() == ["0.001", "2", "2.9200", "±", "0.0283"]
 
 
 def test_the_best_is_a_finished_run_if_there_is_one() -> None:
+    """By the half that selects: chosen by the reported one, its figure would be too good."""
     _, found = listed("done", "done", "running", "running")
-    assert [row.best for row in found] == [True, False, False, False]
+    assert [row.best for row in found] == [False, True, False, False]
     _, found = listed("running", "running", "running", "running")
-    assert [row.best for row in found] == [False, False, False, True]
+    assert [row.best for row in found] == [False, False, True, False]
     sweep, found = listed(*4 * ["not begun"])
     assert not any(row.best for row in found)
     assert "*" not in text(sweep, "", found)
