@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from launch.pricing import budget
 from launch.providers.slurm.own_job import OwnJob
+from launch.provision.plan import stop_asked
 from launch.supervise import limits
 from mimir.errors import BadInput, Fenced
 from mimir.runs import notes, started
@@ -74,6 +75,8 @@ def take(
         return _end(store, run, current.attempt, *ending)
     intent = replace(current.order, time=store.now(), by=by)
     number = raise_attempt(store, run, intent, after=current.attempt)
+    if stop_asked(store, run, intent.asked_from, number):  # of the old one, in the same moment
+        return _end(store, run, number, "stopped", "asked to stop")
     say(f"attempt {number} goes on: {gone.why}")
     assert current.machine is not None
     machine = replace(current.machine, id=own.id, started=intent.time)

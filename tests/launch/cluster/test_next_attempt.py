@@ -1,6 +1,7 @@
 """Which attempt a start of a job runs, and whether the run goes on: on a store alone."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -164,6 +165,22 @@ def test_a_request_to_stop_holds_for_what_waits() -> None:
     turn = site.take()
     assert turn.attempt == 0
     assert read_head(site.store, RUN).state == "stopped"
+
+
+def test_a_request_to_stop_is_not_lost_between_two_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is written to the old attempt just before the next one is raised."""
+    site = Site().launched()
+    site.take()
+    site.ended(1, step=3)
+
+    def late(*args: Any, **how: Any) -> int:
+        notes.record_stop(site.store, RUN, 1, StopRequest(site.store.now()))
+        return raise_attempt(*args, **how)
+
+    monkeypatch.setattr(next_attempt, "raise_attempt", late)
+    turn = site.take(restarts=1)
+    assert (turn.attempt, "asked to stop" in turn.why) == (0, True)
+    assert derive(site.store, RUN, site.now).state == "stopped"
 
 
 def test_hours_are_counted_from_the_start_of_the_job() -> None:
