@@ -243,6 +243,28 @@ def test_an_unreadable_newest_checkpoint_gives_way_to_the_one_before(tmp_path: P
         model_file.from_run(store, "run")
 
 
+@pytest.mark.parametrize(
+    "value",
+    [torch.tensor([1, 2]), torch.tensor(torch.nan), torch.tensor(5), torch.tensor(-2), None],
+    ids=["two", "NaN", "to come", "negative", "missing"],
+)
+def test_a_best_step_that_is_none(value: torch.Tensor | None) -> None:
+    named = {} if value is None else {"loop.best_step": value}
+    with pytest.raises(Corrupt, match=r"loop\.best_step"):
+        model_file._best_step(named, 4)
+
+
+def test_a_checkpoint_with_a_wrong_best_step_gives_way_to_the_one_before(tmp_path: Path) -> None:
+    run = Trained(tmp_path)
+    run.commit()
+    run.engine.advance(1)
+    run.engine.state.best_step = torch.tensor([1, 2])
+    run.commit()
+    found = model_file.from_run(run.store, "run")
+    assert found.source == "run run, unfinished, at step 4, best weights (step 3)"
+    assert "checkpoint of step 5 cannot be used: its loop.best_step" in found.warning
+
+
 def test_a_run_that_is_not_there() -> None:
     with pytest.raises(BadInput, match="nothing"):
         model_file.from_run(MemoryStore(), "nothing")
