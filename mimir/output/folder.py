@@ -61,7 +61,10 @@ def files_of(record: RunRecord, head: Head, left: Left, peptides: Peptides) -> d
     curve = plot.loss_curve(rows, peptides.baselines.background)
     config = Config.from_dict(record.config)
     steps = steps_of(config.training, len(peptides.subset(TRAIN)))
-    end = stopping.of_rows(rows, head.step, steps, config.optimizer.cooldown_steps, left.price)
+    end = stopping.of_rows(
+        rows, head.step, steps, config.training.patience, config.optimizer.cooldown_steps,
+        left.price,
+    )  # fmt: skip
     return {
         model_object.FILE: left.content,
         "config.json": _json({"format": FORMAT, "mimir": __version__, "run": record.name,
