@@ -4,7 +4,7 @@ Nothing of it is learned: it is a function of the data, and in training of (seed
 
 A limit: in training a peptide's own letters are left out of its target's counts, and not of those
 of similar targets. If these have the same peptide, it comes back through `borrowed`: in the sample
-for 127 of 2,106 training pairs, at most 7 % of what is borrowed. Held-out pairs are counted nowhere.
+for 127 of 2,106 training pairs, at most 7 % of what is borrowed. Held-out pairs count nowhere.
 """
 
 from dataclasses import dataclass
