@@ -71,7 +71,7 @@ def test_a_sweep_to_its_end(
     assert "SWEEP" in capsys.readouterr().out.splitlines()[0]
     pull("lr-003", out=str(world.folder / "out"))
     assert sweep("lr", remove=True, yes=True) == 0
-    assert not list(world.store.list(""))
+    assert list(world.store.list("")) == [layout.newest_runs_key()]
 
 
 def test_everything_is_killed_in_the_middle(world: World) -> None:
