@@ -100,7 +100,10 @@ class SlurmProvider:
     def checks(self) -> list[Check]:
         if shutil.which("sbatch") is None:
             return [Check("slurm", "warn", NOT_HERE.format("sbatch"))]
-        found = [Check("slurm", "ok", f"cluster {self._commands.cluster()}")]
+        try:
+            found = [Check("slurm", "ok", f"cluster {self._commands.cluster()}")]
+        except ProviderError as error:  # its commands are here, and no cluster: nothing is broken
+            return [Check("slurm", "warn", f"{error}; its jobs cannot be submitted from here")]
         unread = sorted(name for name in self._environ if name.startswith("SBATCH_"))
         if unread:
             names = ", ".join(unread)

@@ -1,7 +1,9 @@
 """What the provider says to Slurm, and what it makes of Slurm's words."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -172,3 +174,13 @@ def test_without_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadInput, match="there is no scontrol here: --provider slurm"):
         provider.settle("")
     assert [check.status for check in provider.checks()] == ["warn"]
+
+
+def test_commands_without_a_cluster(login: Login, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where only the packages are installed nothing is broken for who trains elsewhere."""
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    wrong = mock.Mock(side_effect=ProviderError("Slurm does not tell its name: no configuration"))
+    monkeypatch.setattr(login.provider._commands, "cluster", wrong)
+    (check,) = login.provider.checks()
+    assert check.status == "warn"
+    assert "cannot be submitted from here" in check.details
