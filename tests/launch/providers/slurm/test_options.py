@@ -104,12 +104,14 @@ def test_a_job_gets_variables_by_name_and_no_secret() -> None:
     environ = {
         "PATH": "/bin", "AWS_PROFILE": "cluster", "AWS_SECRET_ACCESS_KEY": "s", "SLURM_JOB_ID": "7",
         "https_proxy": "http://proxy:3128", "HTTPS_PROXY": "http://me:word@proxy:3128",
-        "MIMIR_SLURM_ENV": "MINE", "MINE": "yes", "OTHER": "no", "RUNPOD_API_KEY": "k",
+        "HTTP_PROXY": "http://token@proxy", "http_proxy": "token@proxy:1", "ALL_PROXY": "http://[bad",
+        "all_proxy": "http:/token@proxy", "no_proxy": "localhost,[::1]",
+        "MIMIR_SLURM_ENV": "MINE,HTTP_PROXY", "MINE": "yes", "OTHER": "no", "RUNPOD_API_KEY": "k",
     }  # fmt: skip
     found = environment.of_job(environ)
     assert found.pop("PYTHONPATH", "")
     assert found == {"PATH": "/bin", "AWS_PROFILE": "cluster", "https_proxy": "http://proxy:3128",
-                     "MINE": "yes"}  # fmt: skip
-    for name in ("WANDB_API_KEY", "SLURM_CONF", "a b"):
+                     "no_proxy": "localhost,[::1]", "MINE": "yes"}  # fmt: skip
+    for name in ("WANDB_API_KEY", "MIMIR_NOTIFY", "SLURM_CONF", "a b"):
         with pytest.raises(BadInput, match="MIMIR_SLURM_ENV"):
             environment.of_job({"MIMIR_SLURM_ENV": name})
