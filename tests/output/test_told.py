@@ -28,7 +28,7 @@ def opened(data: Peptides | None = None, composition: str = "on") -> Opened:
     data = data or toys.peptides()
     engine = toys.engine(data=data, composition=composition)
     table = data.composition if composition == "on" else None
-    return Opened(engine.model, engine.config, vocabulary.of(data), table, "toy")
+    return Opened(engine.model, engine.config, vocabulary.of(data), table, data.digest, "toy")
 
 
 def unseen() -> Peptides:
