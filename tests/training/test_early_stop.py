@@ -167,6 +167,9 @@ def test_where_patience_would_end_it_is_told_while_it_runs() -> None:
     engine.advance(5)
     early_stop.judge(engine, 2.1)
     assert early_stop.expected_end(engine, 10, 5) == 5 + 3 * 5 + 7
+    resumed = toys.engine(patience=3, cooldown_steps=7, epochs=30)
+    resumed.resume(toys.tensors(engine))
+    assert early_stop.expected_end(resumed, 10, 5) == 5 + 3 * 5 + 7
     engine.begin_cooldown()
     assert early_stop.expected_end(engine, 10, 5) is None
     assert engine.end == 17
