@@ -27,7 +27,8 @@ def random_data(device: Any) -> "DeviceData":
     tokens = torch.randint(0, 20, (int(lengths.sum()) + 20,), generator=rng, dtype=torch.uint8)
     labels = torch.randint(0, 2, (PEPTIDES,), generator=rng)
     targets = torch.randint(0, TARGETS + 1, (PEPTIDES,), generator=rng)
-    return DeviceData(*(v.to(device) for v in (tokens, starts, lengths, labels, targets)))
+    parts = [v.to(device) for v in (tokens, starts, lengths, labels, targets)]
+    return DeviceData(parts[0], parts[1], parts[2], parts[3], parts[4])
 
 
 def engine_of(preset: str, kernels: frozenset[str], data: "DeviceData", **changes: Any) -> "Engine":

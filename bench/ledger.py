@@ -144,7 +144,7 @@ def _on_paper(
         mock.patch.object(engines, "_compiled", lambda f, machine: _Written(f, paper, parts)),
         mock.patch.object(engines.Engine, "_widest", return_value=ROWS[preset]),
     ):
-        data = DeviceData.of(peptides, peptides.subset(TRAIN), cpu)
+        data = DeviceData.of(peptides, peptides.subset(TRAIN), cpu, job.config.objective)
         yield engines.Engine(job.config, data, TARGETS, machine)
 
 

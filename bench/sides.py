@@ -63,4 +63,4 @@ def build(name: str, config: Config, peptides: Peptides) -> Side:
 def work(config: Config, peptides: Peptides) -> StepCost:
     """What a step of this configuration has to compute on these training peptides."""
     rows = peptides.subset(TRAIN)
-    return StepCost.of(config, DeviceData.of(peptides, rows, torch.device("cpu")))
+    return StepCost.of(config, DeviceData.of(peptides, rows, torch.device("cpu"), config.objective))

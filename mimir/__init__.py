@@ -15,7 +15,7 @@
     commands     `python -m mimir`
     errors       the error tree
     text         words for people, shown safely
-    yaml_input   YAML that a user wrote
+    settings_input  YAML that a user wrote, and checks of its values
     console      what is printed, shown safely
     atomic_file  writes a file whole or not at all, and what --out names
     connections  why a connection could not be made

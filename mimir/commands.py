@@ -1,25 +1,16 @@
 """The commands of `python -m mimir`."""
 
-import csv
-import io
 import json as json_text
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mimir import cli
 from mimir.atomic_file import STDOUT, OutFile, path_of
-from mimir.console import bar, drawing
+from mimir.console import drawing
 from mimir.data import commands as data
-from mimir.errors import BadInput
-from mimir.text import nearest
-
-if TYPE_CHECKING:
-    from mimir.data.peptides import Peptides
-    from mimir.output.model_file import Opened
-
-MOST_PEPTIDES = 10_000_000  # of one command: they are held in memory, some hundred bytes each
+from mimir.output import commands as output
 
 
 def train(
@@ -163,184 +154,12 @@ def preflight(
     return DONE if report.passed else BAD_CONFIG
 
 
-def sample(
-    *,
-    run: str = "",
-    model: str = "",
-    n: int = 10,
-    target: str = "",
-    label: str = "",
-    min_length: int = 4,
-    max_length: int = 20,
-    order: str = "random",
-    temperature: float = 1.0,
-    guidance: float = 1.0,
-    pattern: str = "",
-    seed: int = 0,
-    format: str = "fasta",
-    out: str = "",
-    store: str = "",
-) -> None:
-    """Draw peptides from a trained model.
-
-    Args:
-        run: name of a run; unfinished ones are sampled from their newest checkpoint.
-        model: instead of a run, a folder that `launch pull` made.
-        n: how many peptides.
-        target: a target protein of the training data, as its UniProt accession; one without
-            training pairs counts as none, and only interacting peptides have one.
-        label: interacting, background or any (default: interacting).
-        min_length: fewest residues.
-        max_length: most residues.
-        order: random (the model's own distribution) or confidence (likelier, less diverse).
-        temperature: below 1 is more cautious, above 1 more adventurous.
-        guidance: above 1 exaggerates what label and target change.
-        pattern: fixed residues, with '.' where free, such as ..P..P..; sets the length.
-        seed: the same seed gives the same peptides.
-        format: fasta, csv or json.
-        out: a file to write (default: `-`, standard output).
-        store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
-
-    Example:
-        python -m mimir sample --run demo -n 10 --target P31947 --min-length 8 --max-length 12
-    """
-    from mimir.output.sampling import Draw
-    from mimir.output.sampling import sample as draw_peptides
-
-    labels = {"background": 0, "interacting": 1, "any": 2}
-    label = label or "interacting"
-    if label not in labels:
-        raise BadInput(f"label is {label!r}{nearest(label, labels)}")
-    if format not in ("fasta", "csv", "json"):
-        raise BadInput(f"format is {format!r}, but must be fasta, csv or json")
-    cli.check_count("n", n, 1, MOST_PEPTIDES)
-    target_file = OutFile(out or STDOUT, _read_by(run, model, store))
-    draw = Draw(
-        label=labels[label], order=order, temperature=temperature, guidance=guidance,
-        min_length=min_length, max_length=max_length, pattern=pattern, seed=seed,
-    )  # fmt: skip
-    if target and label != "interacting":
-        raise BadInput(
-            f"--target {target} with --label {label}: a target was only ever trained with "
-            "interacting peptides; leave one of the two out"
-        )
-    opened = _open(run, model, store)
-    index = opened.trained_target(target) if target else None
-    if target and index is None:
-        print(
-            f"note: the model was trained on no pair of {target}: peptides are drawn, and named, "
-            "as for no target",
-            file=sys.stderr,
-        )
-        target = ""
-    lengths = opened.vocabulary.lengths
-    histogram = lengths.interacting if label != "background" else lengths.background
-    if not any(histogram):
-        histogram = lengths.background
-    draw = Draw(**{**draw.__dict__, "target": index})
-    with bar("sample", n, "peptide") as advance:
-        peptides = draw_peptides(opened.model, n, draw, histogram, advance)
-    text = _peptides(peptides, format, run or Path(model).name, target, label)
-    target_file.write(text.encode())
-    if out:
-        print(f"{len(peptides)} peptides in {out} ({opened.source})", file=sys.stderr)
-
-
-def _read_by(run: str, model: str, store: str) -> list[tuple[str, Path]]:
-    from mimir.submission import default_store, store_folder
-
-    if run and (root := store_folder(store or default_store())):
-        return [("--store", root)]
-    folder = path_of(model, "--model")
-    return [("--model", each) for each in folder.iterdir()] if model and folder.is_dir() else []
-
-
-def _peptides(peptides: list[str], format: str, name: str, target: str, label: str) -> str:
-    if format == "json":
-        rows = [{"sequence": s, "target": target or None, "label": label} for s in peptides]
-        return json_text.dumps(rows, indent=2) + "\n"
-    if format == "csv":
-        sheet = io.StringIO()
-        writer = csv.writer(sheet, lineterminator="\n")
-        writer.writerow(["sequence", "target", "label"])
-        writer.writerows([s, target, label] for s in peptides)
-        return sheet.getvalue()
-    about = f" target={target}" if target else ""
-    return "".join(f">{name}_{i + 1}{about} label={label}\n{s}\n" for i, s in enumerate(peptides))
-
-
-def _open(run: str, model: str, store: str) -> "Opened":
-    from mimir.output.model_file import from_folder, from_run
-    from mimir.runs.store import open_store
-    from mimir.submission import default_store
-
-    if bool(run) == bool(model):
-        raise BadInput("give either --run NAME or --model FOLDER")
-    if model:
-        return from_folder(path_of(model, "--model"))
-    opened = from_run(open_store(store or default_store()), run)
-    if opened.warning:
-        print(f"note: {opened.warning}; taken is {opened.source}", file=sys.stderr)
-    return opened
-
-
-def evaluate(
-    *,
-    run: str = "",
-    model: str = "",
-    data: str = "",
-    repeats: int = 12,
-    samples: int = 1000,
-    store: str = "",
-    json: bool = False,
-) -> None:
-    """Measure a model on all held-out peptides, beside the data's yardsticks.
-
-    Args:
-        run: name of a run.
-        model: instead of a run, a folder that `launch pull` made.
-        data: the data set whose held-out part to use (default: the shipped sample, or the run's).
-        repeats: passes over the held-out peptides with other masks.
-        samples: peptides to draw for validity, uniqueness and novelty; 0: none.
-        store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
-        json: print JSON.
-
-    Example:
-        python -m mimir evaluate --run demo
-    """
-    from mimir.output.evaluation import measure, table
-
-    cli.check_count("repeats", repeats, 1, 1000)
-    cli.check_count("samples", samples, 0, MOST_PEPTIDES)
-    opened = _open(run, model, store)
-    figures = measure(opened, _peptides_of(run, data, store, opened), repeats, samples)
-    if json:
-        print(json_text.dumps(figures, indent=2))
-        return
-    print(table(figures))
-
-
-def _peptides_of(run: str, data: str, store: str, opened: "Opened") -> "Peptides":
-    from mimir.data.pack import load
-    from mimir.data.peptides import of_run
-    from mimir.runs.record import read_run
-    from mimir.runs.store import open_store
-    from mimir.submission import default_store, prepare
-
-    if run and not data:
-        opened_store = open_store(store or default_store())
-        return of_run(opened_store, read_run(opened_store, run))
-    peptides = load(prepare("smoke", {}, data).data)
-    if peptides.vocabulary != opened.vocabulary.targets:
-        raise BadInput("the data set's targets are not those that the model was trained with")
-    return peptides
-
-
 TREE: cli.Tree = {
     "train": train,
     "resume": resume,
-    "sample": sample,
-    "evaluate": evaluate,
+    "sample": output.sample,
+    "score": output.score,
+    "evaluate": output.evaluate,
     "preflight": preflight,
     "data": {"build": data.build, "verify": data.verify, "pack": data.pack},
 }

@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from mimir import yaml_input
+from mimir import settings_input
 from mimir.errors import BadInput, Corrupt
+from mimir.settings_input import need, typed, within
 from mimir.text import nearest, size
 
 PRESETS = Path(__file__).resolve().parent / "jobs"
@@ -45,25 +46,6 @@ NEEDED_KERNELS = {"peptide": {"ends", "wgrad"}, "branch": {"ends"}}
 """Kernels -> others without which they would do nothing."""
 
 
-def _need(holds: bool, name: str, value: object, rule: str) -> None:
-    if not holds:
-        raise BadInput(f"{name} is {_short(value)}, but must be {rule}")
-
-
-def _within(settings: object, least: float, most: float, *names: str) -> None:
-    for name in names:
-        value = getattr(settings, name)
-        _need(least <= value <= most, name, value, f"from {least} to {most}")
-
-
-def _short(value: object) -> str:
-    try:
-        shown = repr(value)
-    except ValueError:  # an integer of thousands of digits
-        return "a number of thousands of digits"
-    return shown if len(shown) <= 60 else shown[:60] + "…"
-
-
 @dataclass(frozen=True)
 class Model:
     dim: int = 128
@@ -73,11 +55,11 @@ class Model:
     """Width of the feed-forward layer, in multiples of dim."""
 
     def __post_init__(self) -> None:
-        _within(self, 1, 1 << 14, "dim")
-        _within(self, 1, 1024, "layers", "heads")
-        _within(self, 1, 64, "ffn")
-        _need(self.dim % (2 * self.heads) == 0, "dim", self.dim, f"a multiple of {2 * self.heads}")
-        _need(
+        within(self, 1, 1 << 14, "dim")
+        within(self, 1, 1024, "layers", "heads")
+        within(self, 1, 64, "ffn")
+        need(self.dim % (2 * self.heads) == 0, "dim", self.dim, f"a multiple of {2 * self.heads}")
+        need(
             self.matrices <= MOST_WEIGHTS, "dim", self.dim,
             f"smaller: with {self.layers} layers and ffn {self.ffn} the model has "
             f"{self.matrices:,} weights, and one GPU trains {MOST_WEIGHTS:,} at most",
@@ -97,11 +79,16 @@ class Objective:
     """Share of peptides shown with neither label nor target, for guidance."""
     target_dropout: float = 0.1
     """Share of the others shown without their target."""
+    composition: str = "on"
+    """on: a told target's composition is added to the logits (mimir/data/composition.py)."""
+    hidden_counts: float = 0.3
+    """Share of the pairs whose target is shown as one without pairs: by what resembles it alone."""
 
     def __post_init__(self) -> None:
-        _need(20 <= self.timesteps <= 1000, "timesteps", self.timesteps, "from 20 to 1000")
-        for name in ("condition_dropout", "target_dropout"):
-            _need(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
+        need(20 <= self.timesteps <= 1000, "timesteps", self.timesteps, "from 20 to 1000")
+        need(self.composition in ("on", "off"), "composition", self.composition, "on or off")
+        for name in ("condition_dropout", "target_dropout", "hidden_counts"):
+            need(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
 
 
 @dataclass(frozen=True)
@@ -121,14 +108,14 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         # Weights are float32, where a number out of this range would be 0 or infinite.
-        _within(self, 1e-30, 1e30, "lr")
+        within(self, 1e-30, 1e30, "lr")
         for name in ("beta1", "beta2", "ema"):
-            _need(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
-        _within(self, 1e-30, 1, "eps")
-        _within(self, 0, 100, "weight_decay")
-        _within(self, 0, MOST, "warmup_steps")
-        _within(self, 0, 1, "final_lr")
-        _within(self, 1e-30, 1e30, "clip")
+            need(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
+        within(self, 1e-30, 1, "eps")
+        within(self, 0, 100, "weight_decay")
+        within(self, 0, MOST, "warmup_steps")
+        within(self, 0, 1, "final_lr")
+        within(self, 1e-30, 1e30, "clip")
 
 
 @dataclass(frozen=True)
@@ -152,14 +139,12 @@ class Training:
     """Steps that one row of the metrics sums up."""
 
     def __post_init__(self) -> None:
-        _within(self, 1, 1 << 24, "batch", "accumulate")
-        _within(self, 1, MOST, "epochs", "log_every", "eval_rows")
-        _within(self, 0, MOST, "max_steps", "eval_every", "patience")
-        _need(0 <= self.pair_share < 1, "pair_share", self.pair_share, "from 0 to below 1")
-        _need(0 <= self.seed < 2**63, "seed", self.seed, "from 0 to 2**63 - 1")
-        _need(
-            self.batch % self.accumulate == 0, "accumulate", self.accumulate, "a divisor of batch"
-        )
+        within(self, 1, 1 << 24, "batch", "accumulate")
+        within(self, 1, MOST, "epochs", "log_every", "eval_rows")
+        within(self, 0, MOST, "max_steps", "eval_every", "patience")
+        need(0 <= self.pair_share < 1, "pair_share", self.pair_share, "from 0 to below 1")
+        need(0 <= self.seed < 2**63, "seed", self.seed, "from 0 to 2**63 - 1")
+        need(self.batch % self.accumulate == 0, "accumulate", self.accumulate, "a divisor of batch")
 
 
 @dataclass(frozen=True)
@@ -191,16 +176,16 @@ class Runtime:
             ("preflight", ("on", "off")),
         ):
             value = getattr(self, name)
-            _need(value in allowed, name, value, "one of " + ", ".join(allowed))
+            need(value in allowed, name, value, "one of " + ", ".join(allowed))
         names = set(filter(None, self.kernels.split(",")))
         for name in names:
-            _need(name in KERNELS, "kernels", self.kernels, "some of " + ", ".join(KERNELS))
+            need(name in KERNELS, "kernels", self.kernels, "some of " + ", ".join(KERNELS))
         for name, others in NEEDED_KERNELS.items():
             rule = f"with {' and '.join(sorted(others))}, which {name} needs"
-            _need(name not in names or others <= names, "kernels", self.kernels, rule)
-        _within(self, 1e-3, 7 * 24 * 60, "checkpoint_minutes")
-        _within(self, 0, 1024, "threads", "graph_steps")
-        _within(self, 0, MOST, "checkpoint_steps", "sample_every")
+            need(name not in names or others <= names, "kernels", self.kernels, rule)
+        within(self, 1e-3, 7 * 24 * 60, "checkpoint_minutes")
+        within(self, 0, 1024, "threads", "graph_steps")
+        within(self, 0, MOST, "checkpoint_steps", "sample_every")
 
 
 SECTIONS: dict[str, type] = {
@@ -230,7 +215,7 @@ class Config:
         rows = training.batch // training.accumulate * PLACES
         # As launch/pricing/workload.py estimates them.
         numbers = model.layers * rows * (17 * model.dim + 5 * model.heads * PLACES // 2)
-        _need(
+        need(
             numbers <= MOST_ACTIVATIONS, "batch", training.batch,
             f"smaller, or accumulate larger: with dim {model.dim}, {model.layers} layers and "
             f"accumulate {training.accumulate} a step needs {numbers:,} numbers at once, and no "
@@ -275,7 +260,7 @@ class Config:
             if name not in _SECTION_OF:
                 raise BadInput(f"there is no setting {name!r}{nearest(name, sorted(SETTINGS))}")
             section = _SECTION_OF[name]
-            sections[section][name] = _typed(name, value, type(sections[section][name]))
+            sections[section][name] = typed(name, value, type(sections[section][name]))
         return Config(self.preset, **{n: cls(**sections[n]) for n, cls in SECTIONS.items()})
 
     @staticmethod
@@ -300,25 +285,6 @@ class Config:
         return config
 
 
-def _typed(name: str, value: Any, kind: type) -> Any:
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except OverflowError:
-            raise BadInput(f"{name} is {_short(value)}, which is too large") from None
-    if kind is float and isinstance(value, str):  # YAML reads 1e-3 as text
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    if kind is str and isinstance(value, bool):  # as YAML reads on and off
-        return "on" if value else "off"
-    if not isinstance(value, kind) or isinstance(value, bool):
-        wanted = {int: "a whole number", float: "a number", str: "a word"}[kind]
-        raise BadInput(f"{name} is {_short(value)}, but must be {wanted}")
-    return value
-
-
 def preset_names() -> list[str]:
     """Names of the shipped presets, smallest first."""
     order = {"smoke": 0, "small": 1, "medium": 2, "large": 3}
@@ -339,10 +305,10 @@ def load_preset(name: str) -> Config:
         raise BadInput(f"there is no preset file {name}")
     try:
         with path.open("rb") as file:
-            content = file.read(yaml_input.MOST_BYTES + 1)
+            content = file.read(settings_input.MOST_BYTES + 1)
     except OSError as error:
         raise BadInput(f"the preset file {path} cannot be read: {error.strerror}") from None
-    body = yaml_input.read(content, str(path))
+    body = settings_input.read(content, str(path))
     if not isinstance(body, dict) or not all(isinstance(v, dict) for v in body.values()):
         raise BadInput(f"{path} must map sections ({', '.join(SECTIONS)}) to settings")
     if "preset" in body:

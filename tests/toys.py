@@ -1,15 +1,18 @@
 """Small data sets, configurations and engines, the same at every call."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from mimir.config import Config
-from mimir.data.alphabet import N_STANDARD
+from mimir.data.alphabet import N_STANDARD, encode
 from mimir.data.baselines import Baseline, Baselines
+from mimir.data.likeness import Described
 from mimir.data.pack import KNOWN, TRAIN, VALIDATION
 from mimir.data.peptides import Peptides
+from mimir.data.split import SELECTION, SELECTION_KNOWN
 from mimir.model.batch import DeviceData
 from mimir.training.engine import Engine
 from mimir.training.machine import Machine
@@ -45,22 +48,42 @@ def peptides(rows: int = 100, lengths: list[int] | None = None) -> Peptides:
         labels=labels,
         targets=targets,
         split=np.where(np.arange(rows) % 10 == 9, held, TRAIN).astype(np.uint8),
+        described=described(),
         vocabulary=tuple(f"P{number:05d}" for number in range(TARGETS)),
-        baselines=Baselines(mark, mark, mark),
+        baselines=Baselines(mark, *[replace(mark, closed_form=2.88)] * 2),
         digest="d" * 64,
         source="c" * 64,
     )
 
 
-def device_data(data: Peptides | None = None) -> DeviceData:
+def halved(data: Peptides) -> Peptides:
+    """The same with every other held-out peptide of each kind in the half that selects."""
+    split = data.split.copy()
+    for reported, label, selecting in (
+        (VALIDATION, 0, SELECTION), (VALIDATION, 1, SELECTION), (KNOWN, 1, SELECTION_KNOWN),
+    ):  # fmt: skip
+        split[data.subset(reported, label)[::2]] = selecting
+    return replace(data, split=split)
+
+
+def described() -> Described:
+    """Sequences of the targets: the first two are alike, the third is a protein apart."""
+    first, other = "MKVLWAACDEFGHIKLMNPQRSTVWY", "GGHHYYPPQQRRSSTTVVWW"
+    proteins = [encode(text) for text in (first, first[3:] + "MM", other)]
+    offsets = np.cumsum([0, *map(len, proteins)]).astype(np.int64)
+    return Described(np.concatenate(proteins), offsets, np.zeros((TARGETS, 0), np.float32))
+
+
+def device_data(data: Peptides | None = None, **settings: Any) -> DeviceData:
     """The training peptides of a data set."""
     data = data or peptides()
-    return DeviceData.of(data, data.subset(TRAIN), torch.device("cpu"))
+    objective = config(**settings).objective
+    return DeviceData.of(data, data.subset(TRAIN), torch.device("cpu"), objective)
 
 
 def engine(machine: Machine = EXACT, data: Peptides | None = None, **settings: Any) -> Engine:
     """An engine at step 0."""
-    return Engine(config(**settings), device_data(data), TARGETS, machine)
+    return Engine(config(**settings), device_data(data, **settings), TARGETS, machine)
 
 
 def generator() -> torch.Generator:

@@ -31,9 +31,9 @@ from mimir.submission import Job
 from mimir.training import checkpoint
 from mimir.training import device as gpu
 from mimir.training.assemble import assemble
-from mimir.training.figures import HeldOut, per_residue
+from mimir.training.figures import per_residue
 from mimir.training.loop import Loop, ProgressSnapshot, first_record
-from mimir.training.validation import REPEATS, Validation
+from mimir.training.validation import Validation
 
 TIMED_AFTER = 20
 HELD = 128
@@ -127,7 +127,8 @@ class PreflightChecks:
         rows = self.peptides.spread(VALIDATION, 0, HELD)
         if not len(rows):
             rows = self.peptides.subset(TRAIN)[:HELD]
-        self._held = DeviceData.of(self.peptides, rows, engine.machine.device)
+        objective = engine.config.objective
+        self._held = DeviceData.of(self.peptides, rows, engine.machine.device, objective)
         self._before = self._loss()
         block = dry_run.block(engine)
         self._timed(lambda: engine.advance(block))  # claims memory; on a CPU, compiles
@@ -159,7 +160,9 @@ class PreflightChecks:
             return "enough" if engine.step >= target or late else ""
 
         loop = Loop(
-            engine, Validation(self.peptides, engine.machine.device, 1), None,
+            engine, Validation(
+                self.peptides, engine.machine.device, 1, engine.config.objective
+            ), None,
             first_record(engine, self.peptides.digest, 0), ProgressSnapshot(),
             emit=lambda row: None, say=lambda line: None, stop=stop, clock=self._clock,
         )  # fmt: skip
@@ -256,8 +259,9 @@ class PreflightChecks:
         """Steps, validations and the samples between them; the start is not in it."""
         training, runtime = self.config.training, self.config.runtime
         every = training.eval_every or self.engine.steps_per_epoch
-        held = HeldOut.of(self.peptides, self.engine.machine.device, training.eval_rows)
-        one = REPEATS * held.passes * self._timed(self._loss) / max(1, len(self._held))
+        objective, device = self.engine.config.objective, self.engine.machine.device
+        whole = Validation(self.peptides, device, training.eval_rows, objective)
+        one = whole.passes * self._timed(self._loss) / max(1, len(self._held))
         if runtime.sample_every:
             one += self._sampling_s / runtime.sample_every
         hours = (self.job.steps * self.step_s + self.job.steps / every * one) / 3600

@@ -10,6 +10,8 @@
     groups, keys               which background rows belong together, found by k-mers
     similar, split             which peptides are near copies; what is held out, and what left out
     mix                        how many pairs a batch holds
+    target_sequences           sequences of the targets, beside the CSV
+    likeness, composition      which targets are alike, and the letters of their peptides
     baselines                  what simple models reach on the held-out rows
     alphabet                   letters and token ids
     draw                       random numbers that no version of numpy changes

@@ -6,15 +6,18 @@ composition (2.90). A model far below these figures saw its validation rows in t
 """
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mimir.data.alphabet import N_LETTERS, N_STANDARD
+from mimir.data.composition import Composition
 from mimir.data.split import KNOWN, TRAIN, VALIDATION
-from mimir.runs.figures import Figure
+from mimir.errors import BadInput
+from mimir.runs.figures import FIGURES, Figure
 from mimir.runs.ranges import Measure, Size
 
 # Pseudo-counts: of each letter in the composition, and of the lower order's distribution in each
@@ -28,12 +31,14 @@ _CONTEXTS = N_LETTERS + 1
 
 @dataclass(frozen=True)
 class Baseline:
-    """Cross-entropies in nats per residue over `residues` validation residues."""
+    """Cross-entropies in nats per residue over `residues` validation residues. closed_form: None
+    for background, which has no targets."""
 
     uniform: Measure
     unigram: Measure
     markov2: Measure
     residues: Size
+    closed_form: Measure | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,28 @@ class Baselines:
     background: Baseline | None
     pairs: Baseline | None
     known: Baseline | None
+
+    def __post_init__(self) -> None:
+        for each in (self.pairs, self.known):
+            if each is not None and each.closed_form is None:
+                raise BadInput("the baselines of pairs lack their closed form")
+
+    def closed_form(self, figure: Figure) -> float | None:
+        """What a figure of told pairs is to reach; None beside any other."""
+        mark = self.of(figure) if figure.told else None
+        return mark.closed_form if mark else None
+
+    def unreached(self, values: Mapping[str, float | None]) -> list[str]:
+        """A sentence for each figure, by key, that is worse than its closed form."""
+        found = []
+        for figure in FIGURES:
+            value, form = values.get(figure.key), self.closed_form(figure)
+            if value is not None and form is not None and value > form:
+                found.append(
+                    f"{figure.name}: the model ({value:.4f}) does not reach the closed form "
+                    f"({form:.4f}), which counts letters and learns nothing"
+                )
+        return found
 
     def of(self, figure: Figure) -> Baseline | None:
         """What stands beside a held-out figure; None if nothing does."""
@@ -60,6 +87,8 @@ def measure(
     offsets: NDArray[np.integer],
     labels: NDArray[np.uint8],
     split: NDArray[np.uint8],
+    targets: NDArray[np.integer],
+    composition: Composition,
 ) -> Baselines:
     """Baselines of N peptides.
 
@@ -74,9 +103,10 @@ def measure(
               Dirichlet posterior (MacKay & Peto, Natural Language Engineering 1995). Pairs are too
               few for that: theirs is smoothed by the background's markov2, each letter weighed by
               how much more frequent it is in pairs.
+    closed_form  of pairs: p(letter | target) of `composition`, with no model at all
 
     `tokens` uint8 [R], `offsets` [N + 1], `labels` (0: background) and `split` (as `split_rows`)
-    uint8 [N].
+    uint8 [N], `targets` integer [N], -1 where there is none.
     """
     lengths = np.diff(offsets)
     position = np.arange(len(tokens)) - np.repeat(offsets[:-1], lengths)
@@ -91,7 +121,16 @@ def measure(
 
     def judged(kind: int, part: int, model: "_Model | None") -> Baseline | None:
         judge = (held == part) & (label == kind)
-        return model.judge(tokens[judge], context[judge]) if model and judge.any() else None
+        if not model or not judge.any():
+            return None
+        found = model.judge(tokens[judge], context[judge])
+        if kind == 0:
+            return found
+        nats = -by_target[of[judge], tokens[judge]]
+        return replace(found, closed_form=round(float(nats.mean()), 6))
+
+    by_target = composition.bias() + np.log(composition.prior)
+    of = np.repeat(targets, lengths)
 
     background, pairs = counts(0), counts(1)
     prior = None if background is None else _Model.of(background)

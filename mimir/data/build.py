@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.atomic_file import OutFile
-from mimir.data import draw, files, sidecar
+from mimir.data import draw, files, sidecar, target_sequences
 from mimir.data.alphabet import BYTE_OF_ID, encode
 from mimir.data.groups import protein_clusters, renumbered
 from mimir.data.keys import NO_KEYS, Keys, window_keys
@@ -27,7 +27,8 @@ MOST_ROWS = 100_000_000
 
 @dataclass(frozen=True)
 class BuildInfo:
-    """What a build wrote. `largest_cluster` is a part of all residues, 0..1."""
+    """What a build wrote. `sequences`: targets that are among the proteins. `largest_cluster` is a
+    part of all residues, 0..1."""
 
     path: str
     rows: int
@@ -36,6 +37,7 @@ class BuildInfo:
     pairs: int
     peptides: int
     targets: int
+    sequences: int
     pairs_repeated: int
     pairs_excluded: int
     proteins: int
@@ -58,9 +60,10 @@ def build(
     exclude_sources: Sequence[str] = (),
     progress: TextIO | None = None,
 ) -> BuildInfo:
-    """Write the CSV `out` and its sidecar of groups; the same inputs give the same bytes.
+    """Write the CSV `out`, its sidecar of groups and the sequences of its targets, as FASTA; the
+    same inputs give the same bytes.
 
-    `-` is standard output, which has no sidecar.
+    `-` is standard output, which has neither sidecar nor sequences.
 
     All distinct pairs (label 1) and so many background windows (label 0, no target) that there
     are `rows` rows: half from human and half from viral proteins (an odd one human), with the
@@ -72,7 +75,7 @@ def build(
     if rows > MOST_ROWS:
         raise BadInput(f"rows is {rows}, but must be {MOST_ROWS:,} at most")
     inputs = [("--human", human), ("--viral", viral), ("--pairs", pairs)]
-    target = OutFile(str(out), inputs, beside=[sidecar.ENDING])
+    target = OutFile(str(out), inputs, beside=[sidecar.ENDING, target_sequences.ENDING])
     with Progress("build", 6, progress) as at:
         at.stage("reading pairs and proteins")
         known = read_pairs(pairs, exclude_sources)
@@ -118,9 +121,11 @@ def build(
         digest = files.sha256(csv)
         target.write(csv)
 
-        at.stage("writing the groups")
+        at.stage("writing the groups and the targets")
+        sequences = target_sequences.fasta(targets, proteins)
         if not target.to_stdout:
             sidecar.write(target.path, digest, group[order])
+            target_sequences.leave(target.path, sequences)
     return BuildInfo(
         path=str(out),
         rows=rows,
@@ -129,6 +134,7 @@ def build(
         pairs=len(known.rows),
         peptides=int(positives.is_first().sum()),
         targets=len(targets),
+        sequences=sequences.count(">"),
         pairs_repeated=known.repeated,
         pairs_excluded=known.excluded,
         proteins=len(proteins),

@@ -2,12 +2,14 @@
 
 import json as json_text
 import sys
+from pathlib import Path
 from typing import TextIO
 
 from mimir.atomic_file import STDOUT, path_of
 from mimir.data.baselines import Baseline
 from mimir.data.build import GUIDE_ROWS
 from mimir.data.build import build as build_data
+from mimir.data.pack import PackInfo
 from mimir.data.pack import pack as pack_data
 from mimir.data.verify import verify as verify_data
 from mimir.errors import BadInput
@@ -30,7 +32,8 @@ def build(
 
     The CSV has the columns sequence,label,target: all pairs with label 1, and windows of the
     proteins as background with label 0, half human and half viral, as long as the peptides of
-    the pairs. Beside it a sidecar says which rows must not be split apart.
+    the pairs. Beside it a sidecar says which rows must not be split apart, and a FASTA file has the
+    sequences of those targets that are among the proteins.
 
     Example:
         python -m mimir data build --human human.fasta.gz --viral viral.fasta.gz --pairs pairs.csv
@@ -59,7 +62,9 @@ def build(
     to = _beside(out)
     if to is sys.stderr:
         print(
-            "note: without its sidecar, `pack` groups the rows by their sequences", file=sys.stderr
+            "note: without its sidecar, `pack` groups the rows by their sequences, and knows no "
+            "sequences of targets",
+            file=sys.stderr,
         )
     if json:
         _print_json(info.as_json(), to)
@@ -68,6 +73,10 @@ def build(
     print(f"{info.path}: {info.rows:,} rows", file=to)
     print(f"  background  {info.human:,} human and {info.viral:,} viral windows", file=to)
     print(f"  pairs       {info.pairs:,} over {info.targets:,} targets{left_out}", file=to)
+    print(
+        f"  sequences   of {info.sequences:,} targets; the others are not among the proteins",
+        file=to,
+    )
     print(
         f"  proteins    {info.proteins:,} in {info.clusters:,} clusters, the largest with "
         f"{info.largest_cluster:.1%} of the residues",
@@ -117,6 +126,8 @@ def pack(
     validation: float = 0.01,
     validation_pairs: float = 0.1,
     seed: int = 0,
+    targets_fasta: str = "",
+    target_features: str = "",
     json: bool = False,
 ) -> None:
     """Pack a data set CSV into the one file that training reads.
@@ -129,8 +140,14 @@ def pack(
         out: the file to write, `-` for standard output.
         validation: part of the background rows to hold out.
         validation_pairs: part of the pairs to hold out as whole targets, and of those that are
-            left as clusters of similar peptides.
+            left as clusters of similar peptides. Half of what is held out selects the best
+            weights, the other half is reported.
         seed: another seed holds out other rows.
+        targets_fasta: sequences of the targets, FASTA, plain or gzip, named by accession (default:
+            the file that `build` leaves beside the CSV). Those that are missing are none.
+        target_features: instead of sequences, what decides which targets are alike: a safetensors
+            file with a tensor float32 [F] for each target, named by its accession, such as mean
+            embeddings of a protein language model.
         json: print the result as JSON.
     """
     info = pack_data(
@@ -139,6 +156,8 @@ def pack(
         validation=validation,
         validation_pairs=validation_pairs,
         seed=seed,
+        targets_fasta=_optional(targets_fasta, "--targets-fasta"),
+        target_features=_optional(target_features, "--target-features"),
     )
     to = _beside(out)
     if json:
@@ -150,12 +169,13 @@ def pack(
         f"  train       {counts['train_background']:,} background, {counts['train_pairs']:,} pairs",
         file=to,
     )
-    print(
-        f"  validation  {counts['validation_background']:,} background, "
-        f"{counts['validation_pairs']:,} pairs of unseen targets, "
-        f"{counts['validation_known']:,} of known ones",
-        file=to,
-    )
+    for half, use in (("selection", "select the best weights"), ("validation", "are reported")):
+        print(
+            f"  {half:<12}{counts[f'{half}_background']:,} background, "
+            f"{counts[f'{half}_pairs']:,} pairs of unseen targets, "
+            f"{counts[f'{half}_known']:,} of known ones: {use}",
+            file=to,
+        )
     print(
         f"  left out    {counts['left_out_background']:,} background, "
         f"{counts['left_out_pairs']:,} pairs that resemble held-out pairs",
@@ -163,6 +183,7 @@ def pack(
     )
     if info.note:
         print(f"  note: {info.note}", file=to)
+    print(f"  targets     {_of_targets(info)}", file=to)
     by = "protein clusters" if info.grouping == "sidecar" else "shared 7-mers (no sidecar)"
     print(f"  held out    whole groups, by {by}", file=to)
     for name, baseline in (
@@ -177,10 +198,29 @@ def pack(
 def _shown(baseline: Baseline | None) -> str:
     if baseline is None:
         return "none, as no such rows are held out"
+    form = baseline.closed_form
+    closed = "" if form is None else f", closed form of the targets {form:.4f}"
     return (
         f"uniform {baseline.uniform:.4f}, composition {baseline.unigram:.4f}, "
-        f"order-2 Markov {baseline.markov2:.4f} nats per residue"
+        f"order-2 Markov {baseline.markov2:.4f}{closed} nats per residue"
     )
+
+
+def _of_targets(info: PackInfo) -> str:
+    """What is known of the targets themselves."""
+    count = info.counts["targets"]
+    if info.features:
+        return f"{count:,}, alike by {info.features:,} features each"
+    without = count - info.sequences
+    if not info.sequences:
+        return f"{count:,}, none with a sequence: none can borrow from similar ones"
+    return f"{count:,}, {info.sequences:,} with a sequence" + (
+        f"; {without:,} without one cannot borrow from similar ones" if without else ""
+    )
+
+
+def _optional(value: object, option: str) -> Path | None:
+    return path_of(_text(value), option) if _text(value) else None
 
 
 def _text(value: object) -> str:

@@ -20,6 +20,7 @@ SPLIT_PAIRS = 5 << 8
 SPLIT_PEPTIDES = 6 << 8
 BOOTSTRAP = 7 << 8
 OTHER_TARGETS = 8 << 8
+SPLIT_HALVES = 9 << 8  # adds the number of the held-out set
 
 
 class Draws:

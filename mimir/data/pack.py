@@ -1,6 +1,6 @@
 """Packs a verified CSV into the one file that training reads."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -8,14 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.atomic_file import OutFile
-from mimir.data import files, sidecar
+from mimir.data import files, likeness, sidecar, target_sequences
 from mimir.data.alphabet import LETTERS
 from mimir.data.baselines import Baselines, measure
+from mimir.data.composition import Composition, letters_of
 from mimir.data.groups import renumbered, window_groups
+from mimir.data.likeness import Described
 from mimir.data.peptides import FORMAT, Peptides, load
 from mimir.data.progress import Progress
 from mimir.data.similar import MOST_ALIGNED, Peptide
-from mimir.data.split import KNOWN, LEFT_OUT, TRAIN, VALIDATION, Parts, split_rows
+from mimir.data.split import (
+    KNOWN,
+    LEFT_OUT,
+    SELECTION,
+    SELECTION_KNOWN,
+    TRAIN,
+    VALIDATION,
+    Parts,
+    split_rows,
+)
 from mimir.data.table import Table, parse
 from mimir.data.verify import verify
 from mimir.errors import BadInput
@@ -27,7 +38,8 @@ _MAX_TARGETS = 1 << 15
 
 @dataclass(frozen=True)
 class PackInfo:
-    """What was packed. `grouping` is "sidecar" or "sequence", see `pack`."""
+    """What was packed. `grouping` is "sidecar" or "sequence", see `pack`. sequences: targets with a
+    sequence; features: numbers that describe each target instead, 0 if none do."""
 
     path: str
     digest: str
@@ -35,6 +47,8 @@ class PackInfo:
     counts: dict[str, int]
     grouping: str
     baselines: Baselines
+    sequences: int
+    features: int
     note: str = ""
     """What was done less well than usual, or "" """
 
@@ -51,6 +65,8 @@ def pack(
     validation: float = 0.01,
     validation_pairs: float = 0.1,
     seed: int = 0,
+    targets_fasta: Path | None = None,
+    target_features: Path | None = None,
     progress: TextIO | None = None,
 ) -> PackInfo:
     """Pack a data set CSV into one safetensors file; the same inputs give the same bytes.
@@ -60,9 +76,14 @@ def pack(
     Whole groups of rows are held out until they make the part `validation` of the background,
     and the part `validation_pairs` of the pairs, as whole targets, and again of the pairs that are
     left, as clusters of similar peptides. Near copies of held-out pairs leave training, and so do
-    windows that share 6 letters in a row with one. Groups of the background come from the sidecar
+    windows that share 6 letters in a row with one. One half of each held-out set selects, the
+    other is reported, again by whole groups. Groups of the background come from the sidecar
     that a build leaves beside its CSV (clusters of whole proteins); without one, windows are
     grouped by shared 7-mers. A million rows take about 10 s.
+
+    Sequences of the targets come from `targets_fasta`, or from the file that a build leaves beside
+    its CSV; targets without one are allowed. `target_features` is a table as
+    `likeness.read_features` takes it, which then decides how alike targets are.
 
     Raises BadInput if the CSV is not clean (the first problem is named), or if the sidecar
     belongs to another CSV.
@@ -70,8 +91,13 @@ def pack(
     for name, part in (("validation", validation), ("validation_pairs", validation_pairs)):
         if not 0 <= part < 1:
             raise BadInput(f"{name} must be a part of the rows, from 0 to below 1, not {part}")
-    target = OutFile(str(out), [("--path", csv_path), ("--path", sidecar.path_of(csv_path))])
-    with Progress("pack", 4, progress) as at:
+    beside = target_sequences.path_of(csv_path)
+    inputs = [("--path", path) for path in (csv_path, sidecar.path_of(csv_path), beside)]
+    inputs += [("--targets-fasta", targets_fasta)] if targets_fasta else []
+    inputs += [("--target-features", target_features)] if target_features else []
+    target = OutFile(str(out), inputs)
+    fasta = targets_fasta or (beside if beside.exists() else None)
+    with Progress("pack", 5, progress) as at:
         at.stage("reading the CSV")
         data = files.read(csv_path, "data set CSV")
         table = parse(data)
@@ -89,11 +115,20 @@ def pack(
         if groups is None:
             groups = groups_of(table)
 
+        at.stage("reading targets")
+        described = _described(table.vocabulary, fasta, target_features)
+
         at.stage("splitting and measuring yardsticks")
         peptides = Peptide.of(table.tokens, table.offsets)
         parts = Parts(validation, validation_pairs)
         split = split_rows(peptides, table.labels, table.targets, groups, parts, seed)
-        baselines = measure(table.tokens, table.offsets, table.labels, split)
+        trained = np.flatnonzero((split == TRAIN) & (table.labels == 1))
+        count = len(table.vocabulary)
+        own = letters_of(table.tokens, table.offsets, trained, table.targets, count)
+        composition = Composition.of(own, described)
+        baselines = measure(
+            table.tokens, table.offsets, table.labels, split, table.targets, composition
+        )
 
         at.stage("writing")
         counts = _counts(table, split)
@@ -115,6 +150,9 @@ def pack(
             "labels": table.labels,
             "targets": table.targets.astype(np.int16),
             "split": split,
+            "target_tokens": described.tokens,
+            "target_offsets": described.offsets,
+            "target_features": described.features,
         }
         packed = files.to_bytes(tensors, record)
         target.write(packed)
@@ -125,7 +163,19 @@ def pack(
             f"{MOST_ALIGNED:,} are not compared letter by letter"
         )
     digest = files.sha256(packed)
-    return PackInfo(str(out), digest, len(packed), counts, grouping, baselines, note)
+    sequences = int((np.diff(described.offsets) > 0).sum())
+    return PackInfo(
+        str(out), digest, len(packed), counts, grouping, baselines, sequences, described.width, note
+    )
+
+
+def _described(names: tuple[str, ...], fasta: Path | None, features: Path | None) -> Described:
+    found = Described.none(len(names))
+    if fasta:
+        found = Described.of(names, target_sequences.read(fasta))
+    if features and names:
+        found = replace(found, features=likeness.read_features(features, names))
+    return found
 
 
 def groups_of(table: Table) -> NDArray[np.int32]:
@@ -140,14 +190,18 @@ def groups_of(table: Table) -> NDArray[np.int32]:
 
 
 def _counts(table: Table, split: NDArray[np.uint8]) -> dict[str, int]:
+    parts = {
+        "train": TRAIN, "selection": SELECTION, "validation": VALIDATION, "left_out": LEFT_OUT,
+    }  # fmt: skip
     kinds = {
         f"{name}_{kind}": int(((split == value) & (table.labels == label)).sum())
-        for name, value in (("train", TRAIN), ("validation", VALIDATION), ("left_out", LEFT_OUT))
+        for name, value in parts.items()
         for label, kind in enumerate(("background", "pairs"))
     }
     return {
         "rows": len(table), "residues": len(table.tokens), "targets": len(table.vocabulary),
-        **kinds, "validation_known": int((split == KNOWN).sum()),
+        **kinds, "selection_known": int((split == SELECTION_KNOWN).sum()),
+        "validation_known": int((split == KNOWN).sum()),
     }  # fmt: skip
 
 

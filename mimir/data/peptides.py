@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 from mimir.data import files
 from mimir.data.alphabet import LETTERS, MAX_LENGTH, MIN_LENGTH, N_LETTERS
 from mimir.data.baselines import Baselines
-from mimir.data.split import KNOWN, LEFT_OUT, TRAIN
+from mimir.data.composition import Composition, letters_of
+from mimir.data.likeness import Described
+from mimir.data.split import HELD_OUT, KNOWN, SELECTION_KNOWN, TRAIN
 from mimir.errors import BadInput, Corrupt
 from mimir.runs import codec
 from mimir.runs.ranges import Measure, Size
 from mimir.runs.record import RunRecord
 from mimir.runs.store import Store
 
-FORMAT = 2
+FORMAT = 4
 
 _DTYPES = {
     "tokens": np.uint8,
@@ -26,6 +28,9 @@ _DTYPES = {
     "labels": np.uint8,
     "targets": np.int16,
     "split": np.uint8,
+    "target_tokens": np.uint8,
+    "target_offsets": np.int64,
+    "target_features": np.float32,
 }
 
 
@@ -55,7 +60,8 @@ class Peptides:
 
     `tokens` uint8 [R] (letters only, no mask), `offsets` int32 [N + 1], `labels` uint8 [N]
     (0 background, 1 pair), `targets` int16 [N] (index into `vocabulary`, -1 for background),
-    `split` uint8 [N] (as `split.split_rows`). `digest` is the SHA-256 (hex) of the packed file,
+    `split` uint8 [N] (as `split.split_rows`). `described` is what is known of the targets
+    themselves: sequences or features. `digest` is the SHA-256 (hex) of the packed file,
     `source` that of the CSV it was packed from.
     """
 
@@ -65,6 +71,7 @@ class Peptides:
     targets: NDArray[np.int16]
     split: NDArray[np.uint8]
     vocabulary: tuple[str, ...]
+    described: Described
     baselines: Baselines
     digest: str
     source: str
@@ -83,6 +90,13 @@ class Peptides:
         counts = np.bincount(self.targets[self.subset(TRAIN, 1)], minlength=len(self.vocabulary))
         return counts > 0
 
+    @cached_property
+    def composition(self) -> Composition:
+        """Letters of each target's training pairs, and of those of similar targets."""
+        rows = self.subset(TRAIN, 1)
+        own = letters_of(self.tokens, self.offsets, rows, self.targets, len(self.vocabulary))
+        return Composition.of(own, self.described)
+
     def spread(self, split: int, label: int, most: int) -> NDArray[np.int64]:
         """At most so many rows of a subset, int64, evenly spread over the order of the file.
 
@@ -92,9 +106,9 @@ class Peptides:
         count = min(most, len(rows))
         return rows[np.arange(count) * len(rows) // max(1, count)]
 
-    def subset(self, split: int, label: int | None = None) -> NDArray[np.int64]:
-        """Rows of a part (see `split`), of one label if given; ascending, int64 [n]."""
-        chosen = self.split == split
+    def subset(self, split: int | tuple[int, ...], label: int | None = None) -> NDArray[np.int64]:
+        """Rows of a part or of some (see `split`), of one label if given; ascending, int64 [n]."""
+        chosen = np.isin(self.split, split)
         if label is not None:
             chosen &= self.labels == label
         return np.flatnonzero(chosen).astype(np.int64)
@@ -139,9 +153,11 @@ def parse(data: bytes, where: Path | str) -> Peptides:
         raise Corrupt(f"{where} is damaged: {wrong}; pack its CSV again")
     for array in tensors.values():
         array.flags.writeable = False
+    parts = [tensors.pop(f"target_{name}") for name in ("tokens", "offsets", "features")]
     return Peptides(
         **tensors,
         vocabulary=told.targets,
+        described=Described(*parts),
         baselines=told.yardsticks,
         digest=files.sha256(data),
         source=told.csv_sha256,
@@ -153,7 +169,7 @@ def _wrong(tensors: dict[str, NDArray[Any]], vocabulary: int) -> str:
     if tensors.keys() != _DTYPES.keys():
         return f"it holds {', '.join(sorted(tensors)) or 'nothing'}, not {', '.join(_DTYPES)}"
     for name, dtype in _DTYPES.items():
-        if tensors[name].dtype != dtype or tensors[name].ndim != 1:
+        if tensors[name].dtype != dtype or tensors[name].ndim != 1 + (name == "target_features"):
             return f"{name} is {tensors[name].dtype} {tensors[name].shape}"
     tokens, offsets, labels = tensors["tokens"], tensors["offsets"], tensors["labels"]
     rows = len(labels)
@@ -169,13 +185,25 @@ def _wrong(tensors: dict[str, NDArray[Any]], vocabulary: int) -> str:
     if tokens.max() >= N_LETTERS:
         return f"token {tokens.max()} is no letter"
     split = tensors["split"]
-    if labels.max() > 1 or split.max() > LEFT_OUT:
-        return f"labels must be 0 or 1, and split from 0 to {LEFT_OUT}"
-    if (labels[split == KNOWN] != 1).any():
+    if labels.max() > 1 or split.max() > max(HELD_OUT):
+        return f"labels must be 0 or 1, and split from 0 to {max(HELD_OUT)}"
+    if (labels[np.isin(split, (KNOWN, SELECTION_KNOWN))] != 1).any():
         return "background is among the held-out pairs"
     targets = tensors["targets"]
     if targets.min() < -1 or targets.max() >= vocabulary:
         return f"targets run from {targets.min()} to {targets.max()}, names are {vocabulary}"
     if ((targets >= 0) != (labels == 1)).any():
         return "a target without label 1, or the reverse"
-    return ""
+    return _wrong_described(tensors, vocabulary)
+
+
+def _wrong_described(tensors: dict[str, NDArray[Any]], vocabulary: int) -> str:
+    tokens, offsets = tensors["target_tokens"], tensors["target_offsets"]
+    features = tensors["target_features"]
+    if len(offsets) != vocabulary + 1 or len(features) != vocabulary:
+        return f"{len(offsets)} offsets and {len(features)} features for {vocabulary} targets"
+    if offsets[0] != 0 or offsets[-1] != len(tokens) or (np.diff(offsets) < 0).any():
+        return "the sequences of targets do not fit their offsets"
+    if len(tokens) and tokens.max() >= N_LETTERS:
+        return f"token {tokens.max()} of a target is no letter"
+    return "" if np.isfinite(features).all() else "a feature of a target is not a finite number"

@@ -3,6 +3,9 @@
 Of the background whole groups are held out. Of the pairs two sets are: all pairs of some targets,
 which a model then does not know; and, among the others, whole clusters of similar peptides, so that
 a model knows the target and not the peptide. What is left in training resembles neither.
+
+Each of these three sets is then halved, again by whole groups: one half selects (the best weights,
+when to stop), the other is reported. A figure by which something was selected flatters it.
 """
 
 from dataclasses import dataclass
@@ -11,16 +14,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.data import similar
-from mimir.data.draw import SPLIT_BACKGROUND, SPLIT_PAIRS, SPLIT_PEPTIDES, Draws
+from mimir.data.draw import (
+    SPLIT_BACKGROUND,
+    SPLIT_HALVES,
+    SPLIT_PAIRS,
+    SPLIT_PEPTIDES,
+    Draws,
+)
+from mimir.data.groups import components
 from mimir.data.similar import Peptide
 
 TRAIN = 0
 VALIDATION = 1
-"""Held-out background, and the pairs of targets that are not trained."""
+"""Held-out background, and the pairs of targets that are not trained: the half that is reported."""
 KNOWN = 2
-"""Held-out pairs of targets that are trained."""
+"""Held-out pairs of targets that are trained: the half that is reported."""
 LEFT_OUT = 3
 """Neither trained on nor held out: near copies of held-out pairs, and windows that overlap them."""
+SELECTION = 4
+"""As VALIDATION: the half that selects, and is never reported."""
+SELECTION_KNOWN = 5
+"""As KNOWN: the half that selects, and is never reported."""
+HELD_OUT = (VALIDATION, KNOWN, SELECTION, SELECTION_KNOWN)
+"""All that is kept from training to judge it."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +56,14 @@ def split_rows(
     parts: Parts,
     seed: int,
 ) -> NDArray[np.uint8]:
-    """TRAIN, VALIDATION, KNOWN or LEFT_OUT for each row, uint8 [N].
+    """TRAIN, LEFT_OUT, or one of HELD_OUT for each row, uint8 [N].
 
     Args:
         peptides: the rows, N.
         labels: uint8 [N], 1 for pairs.
         targets: integer [N], of pairs.
-        groups: int32 [N], of background rows, from 0: none is both in training and held out.
+        groups: int32 [N], of background rows, from 0: none is both in training and held out,
+            and none in both halves of what is held out.
     """
     split = np.full(len(labels), TRAIN, dtype=np.uint8)
     background, pairs = np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)
@@ -60,7 +77,39 @@ def split_rows(
         trained = background[split[background] == TRAIN]
         overlaps = similar.shares_word(peptides.take(trained), held_pairs)
         split[trained[overlaps]] = LEFT_OUT
+    _halve(split, peptides, labels, targets, groups, seed)
     return split
+
+
+def _halve(
+    split: NDArray[np.uint8],
+    peptides: Peptide,
+    labels: NDArray[np.uint8],
+    targets: NDArray[np.integer],
+    groups: NDArray[np.int32],
+    seed: int,
+) -> None:
+    """Give half of each held-out set to selection, in place; of an odd number the smaller half.
+
+    Groups of the background stay together, and so do pairs that are linked by a target or by a
+    chain of similar peptides.
+    """
+    sets = ((VALIDATION, 0, SELECTION), (VALIDATION, 1, SELECTION), (KNOWN, 1, SELECTION_KNOWN))
+    for number, (held, label, code) in enumerate(sets):
+        rows = np.flatnonzero((split == held) & (labels == label))
+        if len(rows) > 1:
+            linked = _linked(peptides.take(rows), targets[rows]) if label else groups[rows]
+            chosen = _held_out(linked, len(rows) // 2, Draws(seed, SPLIT_HALVES + number))
+            split[rows[chosen]] = code
+
+
+def _linked(peptides: Peptide, targets: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Smallest target that each pair is linked to, int64 [N], in whatever order pairs come."""
+    clusters = np.unique(similar.clusters(peptides), return_inverse=True)[1].reshape(-1)
+    count = int(targets.max()) + 1  # the nodes of targets come first, then those of clusters
+    nodes = components(count + int(clusters.max()) + 1, targets.astype(np.int64), count + clusters)
+    linked: NDArray[np.int64] = nodes[targets]
+    return linked
 
 
 def _split_pairs(

@@ -9,5 +9,6 @@ buffers      what it keeps
 fused        those kernels
 objective    the loss (NELBO), per residue and per peptide
 batch        which peptides and masks a step sees, as a function of (seed, step)
+composition  what a target's pairs are made of, as a bias of the logits
 philox       the counter-based random numbers behind that
 """

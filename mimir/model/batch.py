@@ -5,7 +5,8 @@ lies. Many steps are planned at once: on a CPU that spreads the cost of small op
 on a GPU it becomes part of the captured graph.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from mimir.data.alphabet import MASK, MAX_LENGTH
 from mimir.data.pack import Peptides
 from mimir.model import philox
 from mimir.model.attention import Layout
+from mimir.model.composition import Tables, letters_in
 from mimir.model.denoiser import NO_LABEL
 
 
@@ -35,20 +37,27 @@ class DeviceData:
     """int64 [R], 0 or 1."""
     targets: Tensor
     """int64 [R]; the number of targets stands for none."""
+    composition: Tables | None = None
+    """What the targets' pairs are made of; None: targets are told by their embedding alone."""
 
     @staticmethod
-    def of(peptides: Peptides, rows: NDArray[np.int64], device: torch.device) -> "DeviceData":
-        """The peptides in `rows` (int64 [R]) of a packed data set.
+    def of(
+        peptides: Peptides, rows: NDArray[np.int64], device: torch.device, objective: Objective
+    ) -> "DeviceData":
+        """The peptides in `rows` (int64 [R]) of a packed data set, as `objective` tells targets.
 
-        A target without training pairs becomes none: its embedding is still what chance made it.
+        Without a composition a target without training pairs becomes none here.
         """
+        tables = None
+        if objective.composition == "on" and peptides.trained_targets.any():
+            tables = Tables.of(peptides, device)
         # The arrays are read-only, which tensors cannot be: each is copied once.
         offsets = torch.tensor(peptides.offsets, dtype=torch.int64)
         chosen = torch.tensor(rows, dtype=torch.int64)
         none = len(peptides.vocabulary)
         # The last entry stands for background, whose target is -1.
-        known = np.append(np.where(peptides.trained_targets, np.arange(none), none), none)
-        targets = known[peptides.targets[rows]]
+        told = np.full(none, tables is not None) | peptides.trained_targets
+        targets = np.append(np.where(told, np.arange(none), none), none)[peptides.targets[rows]]
         return DeviceData(
             torch.cat(
                 [torch.tensor(peptides.tokens), torch.zeros(MAX_LENGTH, dtype=torch.uint8)]
@@ -57,6 +66,7 @@ class DeviceData:
             (offsets[1:] - offsets[:-1])[chosen].to(device),
             torch.tensor(peptides.labels, dtype=torch.int64)[chosen].to(device),
             torch.tensor(targets, dtype=torch.int64).to(device),
+            tables,
         )
 
     def __len__(self) -> int:
@@ -83,9 +93,11 @@ class Plan:
     """int64 [*S]; NO_LABEL where dropped."""
     target: Tensor
     """int64 [*S]; the number of targets where there is none or it is dropped."""
+    bias: Tensor | None = None
+    """float32 [*S, V]: added to the logits, 0 where no target is told; None: nothing is added."""
 
     def at(self, index: int | slice) -> "Plan":
-        return Plan(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+        return Plan(**_each(vars(self), lambda part: part[index]))
 
     def sliced(self, width: int) -> "Plan":
         """Plans [K, B] as [K * B / width, width]: views."""
@@ -97,6 +109,7 @@ class Plan:
         return Plan(
             rows(self.tokens), rows(self.valid), rows(self.masked), rows(self.count),
             rows(self.length), rows(self.timestep), rows(self.label), rows(self.target),
+            None if self.bias is None else rows(self.bias),
         )  # fmt: skip
 
 
@@ -105,6 +118,10 @@ def plan_training(
     none: int, pairs: int = 0,
 ) -> Plan:  # fmt: skip
     """The plans of some steps of one epoch: leading shape [K, batch].
+
+    With a composition, a pair's own letters are left out of its target's. For a share of the pairs
+    the target is shown as one without pairs would be: without its embedding and its own letters,
+    by what is similar alone.
 
     Args:
         order: int64 [R], the epoch's order of the data's rows.
@@ -127,9 +144,16 @@ def plan_training(
     plan = _plan(data, rows, level, noise.view(-1, batch, MAX_LENGTH), objective.timesteps)
     dropped = drop[..., 0] < int(objective.condition_dropout * 2**32)
     untargeted = dropped | (drop[..., 1] < int(objective.target_dropout * 2**32))
+    target, bias = torch.where(untargeted, none, data.targets[rows]), None
+    if data.composition is not None:
+        word = philox.words(seed, philox.HIDDEN, step, batch)
+        counted = torch.where(word < int(objective.hidden_counts * 2**32), none, target)
+        letters = letters_in(plan.tokens, plan.valid)
+        bias = data.composition.bias(target, counted, letters)
+        target = data.composition.identity[counted]
     return Plan(
         plan.tokens, plan.valid, plan.masked, plan.count, plan.length, plan.timestep,
-        torch.where(dropped, NO_LABEL, plan.label), torch.where(untargeted, none, plan.target),
+        torch.where(dropped, NO_LABEL, plan.label), target, bias,
     )  # fmt: skip
 
 
@@ -146,7 +170,11 @@ def plan_evaluation(
     shift = (offset + (repeat << 32) // repeats) & 0xFFFFFFFF
     noise = philox.words(repeat + 1, philox.EVAL_MASK, rows, MAX_LENGTH)
     level = (shift.view(-1) + (rows << 32) // len(data)) & 0xFFFFFFFF
-    return _plan(data, rows, level, noise, timesteps)
+    plan = _plan(data, rows, level, noise, timesteps)
+    if data.composition is None:
+        return plan
+    bias = data.composition.bias(plan.target, plan.target)
+    return replace(plan, target=data.composition.identity[plan.target], bias=bias)
 
 
 def _plan(
@@ -203,12 +231,19 @@ class Batch:
     """int64 [M]: the true token ids at the predicted rows."""
     weight: Tensor
     """float32 [M]: L / count of the peptide; 0 where there is nothing to predict."""
+    bias: Tensor | None = None
+    """float32 [B, V], or None, as in `Plan`."""
 
     def at(self, index: int) -> "Batch":
         """One of several batches of fixed shape: views."""
         own: dict[str, Any] = dict(vars(self))
         layout = own.pop("layout").at(index)
-        return Batch(layout=layout, **{name: value[index] for name, value in own.items()})
+        return Batch(layout=layout, **_each(own, lambda part: part[index]))
+
+
+def _each(parts: dict[str, Any], change: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+    """The parts, each changed but for those that are None."""
+    return {name: None if part is None else change(part) for name, part in parts.items()}
 
 
 def exact_batch(plan: Plan) -> Batch:
@@ -223,7 +258,7 @@ def exact_batch(plan: Plan) -> Batch:
     return Batch(
         torch.where(masked, MASK, tokens),
         Layout(slot_of, row_of, plan.valid, predict),
-        plan.timestep, plan.label, plan.target, tokens[predict], weight,
+        plan.timestep, plan.label, plan.target, tokens[predict], weight, plan.bias,
     )  # fmt: skip
 
 
@@ -252,6 +287,7 @@ def fixed_batch(plan: Plan, capacity: int) -> Batch:
         torch.where(masked, MASK, tokens),
         Layout(slot_of, row_of, plan.valid, None, real, starts, plan.length),
         plan.timestep, plan.label, plan.target, tokens, torch.where(masked, weight, 0.0),
+        plan.bias,
     )  # fmt: skip
 
 

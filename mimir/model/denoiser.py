@@ -149,20 +149,23 @@ class Denoiser(nn.Module):
         )  # fmt: skip
         return summed.float()
 
-    def forward(self, tokens: Tensor, condition: Tensor, layout: Layout) -> Tensor:
+    def forward(
+        self, tokens: Tensor, condition: Tensor, layout: Layout, bias: Tensor | None = None
+    ) -> Tensor:
         """float32 logits [M, V] (or [N, V]).
 
         Args:
             tokens: int64 [N], ids, MASK where masked.
             condition: float32 [B, D] of `condition`.
             layout: where the residues sit.
+            bias: float32 [B, V], added to the logits of each peptide's residues; None: nothing.
         """
         x = self.embed(tokens, condition, layout)
         attend = self.attend(layout)
         for i, block in enumerate(self.blocks):
             last = i == len(self.blocks) - 1
             x = block(x, attend, layout.predict if last else None)
-        return self.logits(x)
+        return self.logits(x, layout, bias)
 
     def embed(self, tokens: Tensor, condition: Tensor, layout: Layout) -> Tensor:
         """What the first block takes: float32 [N, D]; arguments as for `forward`."""
@@ -171,10 +174,14 @@ class Denoiser(nn.Module):
         letters: Tensor = _LookUp.apply(self.letter, tokens)
         return packed + letters.float()
 
-    def logits(self, x: Tensor) -> Tensor:
+    def logits(self, x: Tensor, layout: Layout, bias: Tensor | None) -> Tensor:
         """From what the last block returns: float32 [M, V] of [M, D]."""
         logits: Tensor = self.head(_norm(self.norm, x, self.head.weight.dtype))
-        return logits.float()
+        if bias is None:
+            return logits.float()
+        slot = layout.slot_of if layout.predict is None else layout.slot_of[layout.predict]
+        owner = torch.div(slot, MAX_LENGTH, rounding_mode="floor")
+        return logits.float() + bias.index_select(0, owner)
 
     def attend(self, layout: Layout) -> Attend:
         """Attention within the peptides of a layout: [N, 3 * H * d] to [N, H * d]."""

@@ -64,7 +64,7 @@ class EmbeddingAndHead:
         if "ends" not in self.kernels:
             with torch.enable_grad():
                 last = (x + added).requires_grad_()
-                logits = self.model.logits(last)
+                logits = self.model.logits(last, batch.layout, batch.bias)
                 terms = F.cross_entropy(logits, batch.token_labels, reduction="none")
                 loss = (terms * batch.weight).sum() / state.residues
             names = ("norm.weight", "norm.bias", "head.weight", "head.bias")
@@ -83,6 +83,7 @@ class EmbeddingAndHead:
             x, added, batch.token_labels, batch.weight, state.residues, state.scale,
             self.flat.weights, self.at, kept["head.x"], kept["head.y"], state.grad,
             kept["down.y"][self.layers - 1], state.head, state.losses, self._eps,
+            batch.layout.slot_of, batch.bias,
         )  # fmt: skip
         return state.loss
 

@@ -116,7 +116,7 @@ class Explicit:
             batch.token_labels, batch.weight, state.residues, state.scale, low, self._ends.at,
             self._blocks, state.x, state.qkv, state.pre,
             tuple(kept[name + ".x"] for name in LINEARS), kept["head.x"], kept["head.y"],
-            state.grad, state.head, state.losses, heads, self._eps,
+            state.grad, state.head, state.losses, heads, self._eps, batch.bias,
         )  # fmt: skip
         condition, embedding = low.new_empty(count, self.dim), new(count, 2, 32, self.dim)
         self._peptide.backward(

@@ -28,7 +28,7 @@ def bound(model: Denoiser, batch: Batch) -> Tensor:
     The sum over a peptide's residues is its estimate.
     """
     condition = model.condition(batch.timestep, batch.label, batch.target)
-    logits = model(batch.tokens, condition, batch.layout)
+    logits = model(batch.tokens, condition, batch.layout, batch.bias)
     return F.cross_entropy(logits, batch.token_labels, reduction="none") * batch.weight
 
 

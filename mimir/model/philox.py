@@ -17,7 +17,7 @@ _LOW = 0xFFFFFFFF
 
 # Stream numbers are part of the meaning of a run: never renumber.
 ORDER, TIME, MASK, COND, EVAL_TIME, EVAL_MASK, SAMPLE_ORDER, SAMPLE_TOKEN, INIT, LENGTH = range(10)
-PAIRS = 10
+PAIRS, HIDDEN = 10, 11
 
 Word = int | Tensor
 

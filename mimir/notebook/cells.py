@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from mimir import text, yaml_input
+from mimir import settings_input, text
 from mimir.config import Config, load_preset
 from mimir.errors import BAD_CONFIG, DONE, BadInput, Interrupted
 from mimir.notebook.live import Board, CellScreen, Screen
@@ -87,7 +87,7 @@ class Session:
                 f"options are {self.options!r}, but must be pairs such as --epochs 2 --lr 3e-4"
             )
         return {
-            name.removeprefix("--"): yaml_input.read(value, name)
+            name.removeprefix("--"): settings_input.read(value, name)
             for name, value in zip(words[::2], words[1::2], strict=True)
         }
 

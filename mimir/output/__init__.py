@@ -1,6 +1,13 @@
 """What comes out of a training.
 
+commands      sample, score, evaluate
+given         what their options name: model, data, condition
+condition     what a model is told of a peptide
 sampling      draws peptides from a model
+score         NELBO of given peptides under conditions, with standard errors
+score_sheet   its rows
+peptide_file  reads peptides, or names of targets, that a person gives (no torch)
+sheet         rows as CSV or as a table (no torch)
 quality       are samples valid, distinct and new? (no torch)
 vocabulary    what the numbers in the weights mean (no torch)
 export        leaves weights and samples at the end of a run

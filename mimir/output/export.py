@@ -14,6 +14,7 @@ from mimir.data.pack import Peptides
 from mimir.errors import Corrupt
 from mimir.model.denoiser import Denoiser
 from mimir.output import model_object, vocabulary
+from mimir.output.condition import Condition
 from mimir.output.quality import Quality, known_in
 from mimir.output.sampling import Draw, sample
 from mimir.runs.commit import Attempt
@@ -52,7 +53,7 @@ def draw_some(engine: Engine, peptides: Peptides, count: int) -> list[str]:
     lengths = vocabulary.of(peptides).lengths
     label = 1 if any(lengths.interacting) else 0
     histogram = lengths.interacting if label else lengths.background
-    draw = Draw(label=label, seed=engine.config.training.seed)
+    draw = Draw(Condition(label), seed=engine.config.training.seed)
     with ema_weights(engine):
         return sample(engine.model, count, draw, histogram)
 

@@ -54,9 +54,11 @@ def page(
             "–" if value is None else f"{value:.4f}",
             f"{mark.unigram:.4f}" if mark else "–",
             f"{mark.markov2:.4f}" if mark else "–",
+            f"{form:.4f}" if (form := peptides.baselines.closed_form(figure)) else "–",
         )
         for figure, value, mark in shown
     ]
+    short = "".join(f"<p>{as_html(one)}.</p>" for one in peptides.baselines.unreached(last))
     settings = [
         (key, str(value))
         for section, body in record.config.items()
@@ -73,7 +75,20 @@ def page(
 targets, {rows[-1]["step"] if rows else 0:,} steps in {len(head.lineage)} attempt(s).</p>
 <img alt="loss over steps" src="data:image/png;base64,{picture}">
 <h2>NELBO, nats per residue</h2>
-{_table(("", "what it is", "this model", "composition entropy", "order-2 Markov"), table)}
+{
+        _table(
+            (
+                "",
+                "what it is",
+                "this model",
+                "composition entropy",
+                "order-2 Markov",
+                "closed form of the targets",
+            ),
+            table,
+        )
+    }
+{short}
 <p>Background windows of proteins are nearly incompressible: a figure just below their
 composition entropy is what an honest model reaches; far below it would mean a leak.</p>
 <h2>Samples</h2>

@@ -1,15 +1,15 @@
 """Draws peptides from a model, one residue at a time in random order or by confidence.
 
-Revealing one residue at each pass has no factorisation error, and at 20 passes for any
-number of peptides it is cheap. In random order it samples the model's own distribution
-(Hoogeboom et al. 2022); by confidence it trades diversity for likelihood. Every choice is a
-function of (seed, peptide's number, pass), and probabilities are computed in float64: in
-float32 the tail is cut off, which works like a lower temperature (Zheng et al. 2024).
+Revealing one residue at each pass has no factorisation error. In random order it samples the
+model's own distribution (Hoogeboom et al. 2022); by confidence it trades diversity for likelihood.
+Every choice is a function of (seed, peptide's number, pass), and probabilities are computed in
+float64: in float32 the tail is cut off, which works like a lower temperature (Zheng et al. 2024).
+A pass computes only peptides that are not complete, and logits only where they are read.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -18,11 +18,13 @@ from mimir.data.alphabet import LETTERS, MASK, MAX_LENGTH, MIN_LENGTH, STANDARD
 from mimir.errors import BadInput
 from mimir.model import philox
 from mimir.model.attention import Layout
-from mimir.model.denoiser import NO_LABEL, Denoiser
+from mimir.model.denoiser import Denoiser
+from mimir.output.condition import OPEN, Condition
 
 CHUNK = 64
-"""Peptides of one pass. Always as many, for with other shapes matrix products round otherwise:
-a peptide must not depend on how many are asked for."""
+"""Peptides of the first chunk, which are computed together."""
+MOST_CHUNK = {"cpu": 128, "cuda": 8192}
+"""Later chunks double up to this. On a CPU larger ones gain nothing more (docs/lab.md)."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,11 @@ class Draw:
     """How to sample.
 
     order: "random" or "confidence". guidance g: log p = g log p(conditional) +
-    (1 - g) log p(unconditional);
-    1 is plain conditional sampling. pattern: fixed letters, '.' where free, or empty.
-    label: 0, 1 or 2 (unconditional). target: index, or None.
+    (1 - g) log p(unconditional); 1 is plain conditional sampling. pattern: fixed letters, '.' where
+    free, or empty.
     """
 
-    label: int = 1
-    target: int | None = None
+    condition: Condition = field(default_factory=Condition)
     order: str = "random"
     temperature: float = 1.0
     guidance: float = 1.0
@@ -70,7 +70,19 @@ class Draw:
                 )
 
 
-@torch.no_grad()
+def chunks(device: torch.device) -> Iterator[range]:
+    """The numbers of the peptides that are computed together, without end.
+
+    They do not depend on how many peptides are wanted: matrix products of other shapes round
+    otherwise, and peptide 7 is to be the same whether 10 or 10,000 are drawn.
+    """
+    start, size = 0, CHUNK
+    while True:
+        yield range(start, start + size)
+        start += size
+        size = min(MOST_CHUNK[device.type], start)
+
+
 def sample(
     model: Denoiser,
     count: int,
@@ -87,16 +99,26 @@ def sample(
         histogram: peptides of each length 0 … 20 to draw lengths from.
         progress: told how many peptides each chunk finished.
     """
-    device = model.letter.device
     out: list[str] = []
-    for start in range(0, count, CHUNK):
-        number = torch.arange(start, start + CHUNK)
+    drawn = stream(model, draw, histogram)
+    while len(out) < count:
+        chunk = next(drawn)[: count - len(out)]
+        out += chunk
+        progress(len(chunk))
+    return out
+
+
+def stream(model: Denoiser, draw: Draw, histogram: Sequence[int]) -> Iterator[list[str]]:
+    """Peptides chunk by chunk, without end; arguments as for `sample`."""
+    device = model.letter.device
+    for numbers in chunks(device):
+        number = torch.arange(numbers.start, numbers.stop)
         tokens, length = _blank(number, draw, histogram)
         tokens = _reveal(model, tokens.to(device), length.to(device), number.to(device), draw)
-        for row, size in zip(tokens.tolist(), length.tolist(), strict=True):
-            out.append("".join(LETTERS[i] for i in row[:size]))
-        progress(min(CHUNK, count - start))
-    return out[:count]
+        yield [
+            "".join(LETTERS[i] for i in row[:size])
+            for row, size in zip(tokens.tolist(), length.tolist(), strict=True)
+        ]
 
 
 def _blank(number: Tensor, draw: Draw, histogram: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -120,53 +142,66 @@ def _blank(number: Tensor, draw: Draw, histogram: Sequence[int]) -> tuple[Tensor
     return torch.full((len(number), MAX_LENGTH), MASK), length
 
 
+@torch.no_grad()
 def _reveal(model: Denoiser, tokens: Tensor, length: Tensor, number: Tensor, draw: Draw) -> Tensor:
-    column = torch.arange(MAX_LENGTH, device=tokens.device)
-    inside = column < length[:, None]
+    """Tokens int64 [n, P] with a letter instead of each mask."""
+    tokens = tokens.clone()
+    inside = torch.arange(MAX_LENGTH, device=tokens.device) < length[:, None]
     rank = philox.words(draw.seed, philox.SAMPLE_ORDER, number, MAX_LENGTH)
     luck = philox.uniform(philox.words(draw.seed, philox.SAMPLE_TOKEN, number, MAX_LENGTH))
-    conditional = (
-        torch.full_like(length, draw.label),
-        torch.full_like(length, model.targets if draw.target is None else draw.target),
-    )
-    unconditional = (torch.full_like(length, NO_LABEL), torch.full_like(length, model.targets))
     for turn in range(MAX_LENGTH):
         masked = inside & (tokens == MASK)
-        if not bool(masked.any()):
+        rows = masked.any(1).nonzero().view(-1)
+        if not len(rows):
             break
-        logits = _logits(model, tokens, length, masked, *conditional)
-        if draw.guidance != 1.0:
-            other = _logits(model, tokens, length, masked, *unconditional)
-            logits = draw.guidance * logits + (1 - draw.guidance) * other
-        # The best at 0, so that the coldest temperature does not send all to -inf.
-        logits = logits - logits.amax(-1, keepdim=True)
-        chance = torch.softmax(logits / draw.temperature, -1)  # [n, P, 20]
+        masked = masked[rows]
         if draw.order == "random":
-            key = torch.where(masked, rank, 1 << 32)
-            position = key.argmin(1)
+            position = torch.where(masked, rank[rows], 1 << 32).argmin(1)
+            chance = _chance(model, tokens[rows], length[rows], _one_hot(position), draw)
         else:
-            position = torch.where(masked, chance.amax(-1), -1.0).argmax(1)
-        ends = chance[torch.arange(len(position), device=position.device), position].cumsum(1)
-        pick = torch.searchsorted(ends, luck[:, turn : turn + 1] * ends[:, -1:], right=True)
-        pick = pick.clamp(max=len(STANDARD) - 1)
-        old = tokens.gather(1, position[:, None])
-        still = masked.any(1, keepdim=True)
-        tokens = tokens.scatter(1, position[:, None], torch.where(still, pick, old))
+            found = _chance(model, tokens[rows], length[rows], masked, draw)
+            best = torch.full(masked.shape, -1.0, dtype=found.dtype, device=found.device)
+            position = best.masked_scatter_(masked, found.amax(1)).argmax(1)
+            chance = found[_one_hot(position)[masked]]
+        ends = chance.cumsum(1)
+        pick = torch.searchsorted(ends, luck[rows, turn, None] * ends[:, -1:], right=True)
+        tokens[rows, position] = pick.view(-1).clamp(max=len(STANDARD) - 1)
     return tokens
 
 
+def _one_hot(position: Tensor) -> Tensor:
+    """bool [n, P]: True at one slot of each row, of int64 [n]."""
+    return torch.arange(MAX_LENGTH, device=position.device) == position[:, None]
+
+
+def _chance(model: Denoiser, tokens: Tensor, length: Tensor, wanted: Tensor, draw: Draw) -> Tensor:
+    """float64 [M, 20]: probabilities of the letters at each wanted slot, row after row."""
+    logits = _logits(model, tokens, length, wanted, draw.condition)
+    if draw.guidance != 1.0:
+        other = _logits(model, tokens, length, wanted, OPEN)
+        logits = draw.guidance * logits + (1 - draw.guidance) * other
+    # The best at 0, so that the coldest temperature does not send all to -inf.
+    logits = logits - logits.amax(-1, keepdim=True)
+    return torch.softmax(logits / draw.temperature, -1)
+
+
 def _logits(
-    model: Denoiser, tokens: Tensor, length: Tensor, masked: Tensor, label: Tensor, target: Tensor
+    model: Denoiser, tokens: Tensor, length: Tensor, wanted: Tensor, condition: Condition
 ) -> Tensor:
-    """float64 log-probabilities of the 20 standard letters at every slot: [n, P, 20]."""
+    """float64 log-probabilities of the 20 standard letters at each wanted slot: [M, 20].
+
+    Args:
+        tokens: int64 [n, P], MASK where masked.
+        length: int64 [n].
+        wanted: bool [n, P], slots below the length.
+    """
     inside = torch.arange(MAX_LENGTH, device=tokens.device) < length[:, None]
     flat = inside.view(-1)
     slot_of = flat.nonzero().view(-1)
-    layout = Layout(slot_of, (flat.cumsum(0) - 1).clamp(min=0), inside)
-    count = masked.sum(1).clamp(min=1)
-    timesteps = model.timesteps
-    condition = model.condition((count - 1) * timesteps // length + 1, label, target)
-    packed = model(tokens.view(-1)[slot_of], condition, layout)[:, : len(STANDARD)]
-    full = torch.zeros(len(flat), len(STANDARD), dtype=torch.float64, device=flat.device)
-    full[slot_of] = torch.log_softmax(packed.to(torch.float64), -1)
-    return full.view(*tokens.shape, len(STANDARD))
+    row_of = (flat.cumsum(0) - 1).clamp(min=0)
+    layout = Layout(slot_of, row_of, inside, row_of[wanted.view(-1)])
+    count = (inside & (tokens == MASK)).sum(1)
+    timestep = (count - 1) * model.timesteps // length + 1
+    told = model.condition(timestep, *condition.rows(model, len(tokens)))
+    found = model(tokens.view(-1)[slot_of], told, layout)[:, : len(STANDARD)]
+    return torch.log_softmax(found.to(torch.float64), -1)

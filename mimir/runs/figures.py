@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure, measured on peptides that are not trained on."""
+    """One figure, measured on peptides that are neither trained on nor select."""
 
     key: str
     """Its column in the metrics."""
@@ -30,6 +30,8 @@ class Figure:
     """That baseline in the log, a format of its fields; "" if the log leaves it out."""
     status: str = ""
     """What `status` calls it; "" if `status` does not show it."""
+    told: bool = False
+    """Whether each pair's own target is told: the closed form of its baseline is to be reached."""
 
     @property
     def label(self) -> str:
@@ -38,7 +40,10 @@ class Figure:
 
 
 RANKING = "val"
-"""Key of the figure that ranks checkpoints and decides on early stopping."""
+"""Key of the figure that ranks checkpoints."""
+SELECTION = "selection"
+"""Column of the metrics with the figure that decides on early stopping: of held-out peptides that
+no other figure is of. It is no `Figure`, so that no report shows it."""
 
 FIGURES: tuple[Figure, ...] = (
     Figure(
@@ -54,11 +59,28 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         key="val_pairs",
         name="pairs of unseen targets",
-        meaning="NELBO of pairs whose target was not trained: none is told",
-        line="pairs of unseen targets {value:.4f}",
+        meaning="NELBO of pairs whose target was not trained: told is how similar targets bind",
+        line="pairs of unseen targets {value:.4f},",
         colour="#2e7d32",
         baseline="pairs",
-        beside="(composition {unigram:.4f})",
+        told=True,
+    ),
+    Figure(
+        key="val_pairs_shuffled",
+        name="unseen, shuffled targets",
+        meaning="the same, each with the target of another: above the own if similarity tells",
+        line="with shuffled targets {value:.4f},",
+        colour="#9e9d24",
+        baseline="pairs",
+    ),
+    Figure(
+        key="val_pairs_untold",
+        name="unseen, no target",
+        meaning="the same without a target: what it is above the own is what similar ones tell",
+        line="with none {value:.4f}",
+        colour="#00838f",
+        baseline="pairs",
+        beside="(composition {unigram:.4f}, closed form of the targets {closed_form:.4f})",
     ),
     Figure(
         key="val_known",
@@ -67,6 +89,7 @@ FIGURES: tuple[Figure, ...] = (
         line="of known targets {value:.4f},",
         colour="#6a1b9a",
         baseline="known",
+        told=True,
     ),
     Figure(
         key="val_known_shuffled",
@@ -83,7 +106,7 @@ FIGURES: tuple[Figure, ...] = (
         line="with none {value:.4f}",
         colour="#ef6c00",
         baseline="known",
-        beside="(composition {unigram:.4f})",
+        beside="(composition {unigram:.4f}, closed form of the targets {closed_form:.4f})",
     ),
 )
 

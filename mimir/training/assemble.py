@@ -36,7 +36,8 @@ def on_machine(config: Config, peptides: Peptides, machine: Machine) -> Engine:
     if machine.device.type == "cuda":
         # Without it, cuBLAS may add in another order each time.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    data = DeviceData.of(peptides, peptides.subset(TRAIN), machine.device)
+    rows = peptides.subset(TRAIN)
+    data = DeviceData.of(peptides, rows, machine.device, config.objective)
     return Engine(config, data, len(peptides.vocabulary), machine)
 
 
@@ -52,9 +53,15 @@ def describe(engine: Engine, peptides: Peptides) -> str:
     return (
         f"preset {config.preset}: {size / 1e6:.2f}M parameters on {device}: "
         f"{engine.execution.words}; {len(engine.data):,} training peptides, "
-        f"{len(peptides.vocabulary)} targets; {_mix(engine)}; step {engine.step:,} of "
-        f"{engine.total:,}"
+        f"{len(peptides.vocabulary)} targets{_told(engine, peptides)}; {_mix(engine)}; step "
+        f"{engine.step:,} of {engine.total:,}"
     )
+
+
+def _told(engine: Engine, peptides: Peptides) -> str:
+    if engine.data.composition is None:
+        return " without their composition" if engine.config.objective.composition == "on" else ""
+    return f" with their composition ({int(peptides.described.known.sum())} comparable)"
 
 
 def _mix(engine: Engine) -> str:

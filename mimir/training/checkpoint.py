@@ -37,6 +37,7 @@ class Record:
     val: Measure | None = None
     """Its figure: held-out NELBO of background peptides, nats per residue."""
     best: Measure | None = None
+    """Lowest figure of the peptides that select."""
     stale: Step = 0
     """Validations since the best one."""
     format: int = FORMAT

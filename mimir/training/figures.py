@@ -1,8 +1,10 @@
 """Computes each of the held-out figures that `mimir.runs.figures` lists.
 
-Background and pairs are measured apart, and of the pairs those of unseen targets, to which a model
-is told no target, and those of known targets. These are also measured with shuffled targets and
-with none: what lies between matched and untold is what the target is worth.
+Background and pairs are measured apart, and of the pairs those of unseen targets, of which a model
+is told what is similar to them, and those of known targets. Both are also measured with shuffled
+targets and with none: what lies between matched and untold is what the target is worth. All of
+these are of the
+half that is reported; the figure that selects the best weights is of the other half.
 """
 
 from collections.abc import Callable
@@ -11,7 +13,9 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from mimir.config import Objective
 from mimir.data.pack import KNOWN, VALIDATION, Peptides
+from mimir.data.split import SELECTION, SELECTION_KNOWN
 from mimir.model.batch import DeviceData
 from mimir.model.denoiser import Denoiser
 from mimir.model.objective import evaluate
@@ -19,11 +23,13 @@ from mimir.model.objective import evaluate
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The held-out peptides on a device."""
+    """The held-out peptides of the reported half on a device."""
 
     background: DeviceData
     pairs: DeviceData
-    """Of targets that are not trained: none is told."""
+    """Of targets that are not trained: what is told is how similar ones bind, if there are any."""
+    pairs_shuffled: DeviceData
+    pairs_untold: DeviceData
     known: DeviceData
     shuffled: DeviceData
     """The known ones, each with the target of another of them."""
@@ -36,22 +42,67 @@ class HeldOut:
         return sum(len(getattr(self, field.name)) for field in fields(self))
 
     @staticmethod
-    def of(peptides: Peptides, device: torch.device, rows: int) -> "HeldOut":
+    def of(peptides: Peptides, device: torch.device, rows: int, objective: Objective) -> "HeldOut":
         """At most `rows` of each kind, spread over the data's order."""
 
         def chosen(part: int, label: int) -> DeviceData:
-            return DeviceData.of(peptides, peptides.spread(part, label, rows), device)
+            spread = peptides.spread(part, label, rows)
+            return DeviceData.of(peptides, spread, device, objective)
 
-        known = chosen(KNOWN, 1)
-        # A rotation by half: another target, unless one target has more than half of the pairs.
-        order = torch.argsort(known.targets, stable=True)
-        turned = known.targets.clone()
-        turned[order] = known.targets[order].roll(max(1, len(order) // 2))
-        none = torch.full_like(known.targets, len(peptides.vocabulary))
+        def shuffled(data: DeviceData) -> DeviceData:
+            # A rotation by half: another target, unless one has more than half of the pairs.
+            order = torch.argsort(data.targets, stable=True)
+            turned = data.targets.clone()
+            turned[order] = data.targets[order].roll(max(1, len(order) // 2))
+            return replace(data, targets=turned)
+
+        def untold(data: DeviceData) -> DeviceData:
+            return replace(data, targets=torch.full_like(data.targets, len(peptides.vocabulary)))
+
+        unseen, known = chosen(VALIDATION, 1), chosen(KNOWN, 1)
         return HeldOut(
-            chosen(VALIDATION, 0), chosen(VALIDATION, 1), known,
-            shuffled=replace(known, targets=turned), untold=replace(known, targets=none),
+            chosen(VALIDATION, 0), unseen, shuffled(unseen), untold(unseen), known,
+            shuffled(known), untold(known),
         )  # fmt: skip
+
+
+SELECTING = (
+    (SELECTION_KNOWN, 1, "pairs of known targets", 12),
+    (SELECTION, 1, "pairs of unseen targets", 12),
+    (SELECTION, 0, "background", 2),
+)
+"""What may select, the first that there is: part and label, its name, and passes with other masks.
+Pairs are what a model is for; they are few, so that they need more passes for a steady figure."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The held-out peptides whose NELBO selects the best weights. They are never reported."""
+
+    data: DeviceData
+    name: str
+    repeats: int
+
+    @staticmethod
+    def of(
+        peptides: Peptides, device: torch.device, rows: int, objective: Objective
+    ) -> "Selection | None":
+        """At most `rows` of the first kind that has any, each with its own target; else None."""
+        for part, label, name, repeats in SELECTING:
+            chosen = peptides.spread(part, label, rows)
+            if len(chosen):
+                held = DeviceData.of(peptides, chosen, device, objective)
+                return Selection(held, name, repeats)
+        return None
+
+    @property
+    def passes(self) -> int:
+        """Peptides that `measure` takes through the model."""
+        return self.repeats * len(self.data)
+
+    def measure(self, model: Denoiser, timesteps: int) -> float:
+        """NELBO in nats per residue."""
+        return per_residue(evaluate(model, self.data, timesteps, repeats=self.repeats), self.data)
 
 
 @dataclass(frozen=True)
@@ -82,6 +133,8 @@ def _nelbo(name: str) -> Measure:
 MEASURES: dict[str, Measure] = {
     "val": _nelbo("background"),
     "val_pairs": _nelbo("pairs"),
+    "val_pairs_shuffled": _nelbo("pairs_shuffled"),
+    "val_pairs_untold": _nelbo("pairs_untold"),
     "val_known": _nelbo("known"),
     "val_known_shuffled": _nelbo("shuffled"),
     "val_known_untold": _nelbo("untold"),

@@ -14,7 +14,7 @@ import torch
 
 from mimir.errors import Interrupted, NonFinite, StoreError
 from mimir.runs.execution import Execution
-from mimir.runs.figures import RANKING
+from mimir.runs.figures import RANKING, SELECTION
 from mimir.training import checkpoint
 from mimir.training import device as gpu
 from mimir.training.checkpoint import Record, Snapshot
@@ -197,15 +197,17 @@ class Loop:
     def _validate(self) -> None:
         self._check_finite()  # a validation may come between two rows of metrics
         figures = self.validation.measure(self.engine, self._poll)
+        self._poll()
+        selected = self.validation.select(self.engine)
         record, step = self.record, self.engine.step
         val = figures[RANKING]
-        better = val is not None and (record.best is None or val < record.best)
+        better = selected is not None and (record.best is None or selected < record.best)
         self.record = replace(
-            record, evaluated=step, val=val, best=val if better else record.best,
-            stale=0 if better or val is None else record.stale + 1,
+            record, evaluated=step, val=val, best=selected if better else record.best,
+            stale=0 if better or selected is None else record.stale + 1,
         )  # fmt: skip
         self.progress.val, self.progress.figures = val, figures
-        row: dict[str, Any] = {"step": step, **figures}
+        row: dict[str, Any] = {"step": step, **figures, SELECTION: selected}
         every = self.engine.config.runtime.sample_every
         drawn = self._samples and every and (step // self._every) % every == 0
         if self._samples and drawn:

@@ -2,6 +2,7 @@
 
 The baselines of the data (composition entropy, order-2 Markov) stand beside the figures. They
 show when more epochs gain nothing: background windows of proteins are nearly incompressible.
+Figures are of the half of the held-out peptides that is reported; what selects is of the other.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,10 +12,11 @@ from typing import Any
 
 import torch
 
+from mimir.config import Objective
 from mimir.data.pack import Peptides
 from mimir.runs import figures
 from mimir.training.engine import Engine
-from mimir.training.figures import MEASURES, HeldOut
+from mimir.training.figures import MEASURES, HeldOut, Selection
 
 REPEATS = 2
 """Passes over the held-out peptides with other masks."""
@@ -37,10 +39,14 @@ class Validation:
 
     Args:
         rows: at most this many background peptides, and as many pairs.
+        objective: how the engine tells targets.
     """
 
-    def __init__(self, peptides: Peptides, device: torch.device, rows: int) -> None:
-        self.held = HeldOut.of(peptides, device, rows)
+    def __init__(
+        self, peptides: Peptides, device: torch.device, rows: int, objective: Objective
+    ) -> None:
+        self.held = HeldOut.of(peptides, device, rows, objective)
+        self.selection = Selection.of(peptides, device, rows, objective)
         self.baselines = peptides.baselines
 
     def measure(self, engine: Engine, poll: Callable[[], None]) -> dict[str, Any]:
@@ -57,6 +63,18 @@ class Validation:
             values[figure.key] = found.value
         return values
 
+    def select(self, engine: Engine) -> float | None:
+        """The figure that selects, lower is better; None where no such peptides are held out."""
+        if self.selection is None:
+            return None
+        with ema_weights(engine):
+            return self.selection.measure(engine.model, engine.config.objective.timesteps)
+
+    @property
+    def passes(self) -> int:
+        """Peptides that one validation takes through the model."""
+        return REPEATS * self.held.passes + (self.selection.passes if self.selection else 0)
+
     def sentence(self, step: int, values: dict[str, Any]) -> str:
         """The figures for people."""
         parts = [f"validation at step {step}:"]
@@ -68,4 +86,4 @@ class Validation:
             mark = self.baselines.of(figure)
             if mark and figure.beside:
                 parts.append(figure.beside.format(**asdict(mark)))
-        return " ".join(parts)
+        return "; ".join([" ".join(parts), *self.baselines.unreached(values)])

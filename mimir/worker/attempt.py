@@ -112,7 +112,8 @@ def run_attempt(
     order = notes.read_order(store, run, number) if config.runtime.preflight == "on" else None
     if order is not None and (seen := pace.compared(engine, began, order, store.now())):
         terminal.say(seen)
-    validation = Validation(peptides, engine.machine.device, config.training.eval_rows)
+    rows = config.training.eval_rows
+    validation = Validation(peptides, engine.machine.device, rows, config.objective)
     reporter = Reporter(Destination(store, run, number), progress, terminal)
     committer = Committer(
         attempt, terminal.say, first=attempt.inherit, before=reporter.flush, timeout=timeout

@@ -3,18 +3,24 @@ import math
 import numpy as np
 import pytest
 
-from mimir.data.alphabet import encode
+from mimir.data.alphabet import N_LETTERS, encode
 from mimir.data.baselines import STRENGTH, Baselines, measure
+from mimir.data.composition import Composition
+from mimir.data.likeness import Described
 from mimir.runs import codec
 
 
 def _measure(*rows: tuple[str, int, int]) -> Baselines:
     offsets = np.concatenate([[0], np.cumsum([len(row[0]) for row in rows])])
+    trained = encode("".join(text for text, label, split in rows if (label, split) == (1, 0)))
+    own = np.bincount(trained, minlength=N_LETTERS)[None]
     return measure(
         encode("".join(row[0] for row in rows)),
         offsets,
         np.array([row[1] for row in rows], dtype=np.uint8),
         np.array([row[2] for row in rows], dtype=np.uint8),
+        np.array([row[1] - 1 for row in rows], dtype=np.int16),
+        Composition.of(own, Described.none(1)),
     )
 
 

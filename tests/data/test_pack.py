@@ -3,16 +3,18 @@ import io
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from mimir.data import files, sidecar
+from mimir.data import files, sidecar, target_sequences
 from mimir.data.alphabet import decode
 from mimir.data.build import build
 from mimir.data.pack import KNOWN, TRAIN, VALIDATION, PackInfo, groups_of, load, pack
 from mimir.data.peptides import FORMAT, Peptides
-from mimir.data.split import LEFT_OUT
+from mimir.data.split import HELD_OUT, LEFT_OUT, SELECTION, SELECTION_KNOWN
 from mimir.data.table import parse
 from mimir.errors import BadInput, Corrupt
 
@@ -24,10 +26,10 @@ def csv_path(inputs: SimpleNamespace) -> Path:
     return out
 
 
-def _pack(csv_path: Path, name: str = "d.safetensors", **options: float) -> tuple[PackInfo, Path]:
+def _pack(csv_path: Path, name: str = "d.safetensors", **options: Any) -> tuple[PackInfo, Path]:
     out = csv_path.parent / name
     arguments = {"validation": 0.1, "validation_pairs": 0.2, **options}
-    return pack(csv_path, out, progress=io.StringIO(), **arguments), out  # type: ignore[arg-type]
+    return pack(csv_path, out, progress=io.StringIO(), **arguments), out
 
 
 def test_every_row_comes_back(csv_path: Path) -> None:
@@ -62,13 +64,16 @@ def test_no_group_of_the_sidecar_is_on_both_sides(csv_path: Path) -> None:
     groups = sidecar.read(csv_path, peptides.source, len(peptides))
     assert groups is not None
     assert info.grouping == "sidecar"
-    sides = [set(groups[peptides.subset(side, 0)].tolist()) for side in (TRAIN, VALIDATION)]
+    held = peptides.subset(HELD_OUT, 0)
+    sides = [set(groups[rows].tolist()) for rows in (peptides.subset(TRAIN, 0), held)]
     assert sides[1]
     assert not sides[0] & sides[1]
     # 1000 background rows in groups of about ten, 40 pairs in groups of two.
-    assert 90 <= info.counts["validation_background"] <= 100
-    assert 6 <= info.counts["validation_pairs"] <= 8
-    assert sum(info.counts[f"validation_{kind}"] for kind in ("pairs", "known")) >= 7
+    counts = info.counts
+    assert 90 <= counts["validation_background"] + counts["selection_background"] <= 100
+    assert 6 <= counts["validation_pairs"] + counts["selection_pairs"] <= 8
+    for half, most in (("selection", 0.5), ("validation", 1)):
+        assert 0.4 <= counts[f"{half}_background"] / len(held) <= most
 
 
 def test_without_a_sidecar_no_7mer_and_no_target_or_peptide_is_on_both_sides(
@@ -83,7 +88,7 @@ def test_without_a_sidecar_no_7mer_and_no_target_or_peptide_is_on_both_sides(
         for a, b in zip(peptides.offsets[:-1], peptides.offsets[1:], strict=True)
     ]
 
-    def words(split: int) -> set[str]:
+    def words(*split: int) -> set[str]:
         return {
             texts[i][j : j + 7]
             for i in peptides.subset(split, label=0)
@@ -91,9 +96,11 @@ def test_without_a_sidecar_no_7mer_and_no_target_or_peptide_is_on_both_sides(
         }
 
     assert words(VALIDATION)
-    assert not words(TRAIN) & words(VALIDATION)
+    assert words(SELECTION)
+    assert not words(TRAIN) & words(VALIDATION, SELECTION)
+    assert not words(SELECTION) & words(VALIDATION)
     targets, named = peptides.targets, np.array(texts)
-    parts = (TRAIN, VALIDATION, KNOWN)
+    parts = (TRAIN, (VALIDATION, SELECTION), (KNOWN, SELECTION_KNOWN))
     train, held, known = (set(targets[peptides.subset(part, 1)].tolist()) for part in parts)
     assert held
     assert not train & held
@@ -157,7 +164,7 @@ def test_a_data_set_of_one_class_packs(tmp_path: Path) -> None:
 
 def test_subset(csv_path: Path) -> None:
     peptides = load(_pack(csv_path)[1])
-    parts = [peptides.subset(part) for part in (TRAIN, VALIDATION, KNOWN, LEFT_OUT)]
+    parts = [peptides.subset(part) for part in (TRAIN, *HELD_OUT, LEFT_OUT)]
     assert sorted(np.concatenate(parts).tolist()) == list(range(len(peptides)))
     pairs = peptides.subset(TRAIN, label=1)
     assert (peptides.labels[pairs] == 1).all()
@@ -186,7 +193,8 @@ def test_arrays_are_read_only_and_the_dataclass_frozen(csv_path: Path) -> None:
         ("labels", np.array([0, 2], dtype=np.uint8), "labels must be 0 or 1"),
         ("labels", np.array([0, 0], dtype=np.uint8), "a target without label 1"),
         ("split", np.array([0], dtype=np.uint8), "differ in length"),
-        ("split", np.array([0, 4], dtype=np.uint8), "split from 0 to 3"),
+        ("split", np.array([0, 6], dtype=np.uint8), "split from 0 to 5"),
+        ("split", np.array([5, 0], dtype=np.uint8), "background is among the held-out pairs"),
         ("split", np.array([2, 0], dtype=np.uint8), "background is among the held-out pairs"),
         ("targets", np.array([-1, 1], dtype=np.int16), "targets run from -1 to 1"),
         ("extra", np.zeros(1, dtype=np.uint8), "it holds extra"),
@@ -224,4 +232,59 @@ def test_load_refuses_other_formats(tmp_path: Path, csv_path: Path) -> None:
         load(tmp_path / "none")
     out.write_bytes(out.read_bytes()[:-3])
     with pytest.raises(Corrupt, match="damaged"):
+        load(out)
+
+
+def test_targets_have_the_sequences_that_the_build_left(csv_path: Path) -> None:
+    info, out = _pack(csv_path)
+    assert info.sequences == 0, "no target is among these proteins"
+    names = load(out).vocabulary
+    fasta = csv_path.parent / "own.fasta"
+    fasta.write_text(f">{names[3]}\nMKVLAACD\n>X1\nWWWWW\n")
+    info, out = _pack(csv_path, targets_fasta=fasta)
+    described = load(out).described
+    assert info.sequences == 1
+    assert described.known.tolist() == [name == names[3] for name in names]
+    assert described.sequence(3) == "MKVLAACD"
+    fasta.rename(target_sequences.path_of(csv_path))
+    assert _pack(csv_path)[0].digest == info.digest
+
+
+def test_features_of_targets_are_packed_with_them(csv_path: Path) -> None:
+    names = load(_pack(csv_path)[1]).vocabulary
+    table = {name: np.full(3, i, np.float32) for i, name in enumerate(names)}
+    features = csv_path.parent / "f.safetensors"
+    save_file(table, features)
+    info, out = _pack(csv_path, target_features=features)
+    assert info.features == 3
+    assert load(out).described.features[:, 0].tolist() == list(range(len(names)))
+    del table[names[0]]
+    save_file(table, features)
+    with pytest.raises(BadInput, match=f"has no features of {names[0]};"):
+        _pack(csv_path, target_features=features)
+
+
+def test_what_is_held_out_has_no_say_in_a_composition(csv_path: Path) -> None:
+    peptides = load(_pack(csv_path)[1])
+    trained = peptides.subset(TRAIN, 1)
+    own = peptides.composition.own
+    assert own.sum() == peptides.lengths[trained].sum()
+    held = peptides.targets[peptides.subset(VALIDATION, 1)]
+    assert len(held)
+    assert not own[held].any()
+
+
+@pytest.mark.parametrize(
+    ("tensor", "value", "said"),
+    [
+        ("target_offsets", np.zeros(3, np.int64), "3 offsets and"),
+        ("target_tokens", np.array([1, 2], np.uint8), "do not fit their offsets"),
+        ("target_features", np.full((20, 1), np.nan, np.float32), "not a finite number"),
+    ],
+)
+def test_damaged_targets(csv_path: Path, tensor: str, value: Any, said: str) -> None:
+    _, out = _pack(csv_path)
+    tensors, record = files.from_bytes(out.read_bytes(), out)
+    out.write_bytes(files.to_bytes({**tensors, tensor: value}, record))
+    with pytest.raises(Corrupt, match=said):
         load(out)

@@ -3,7 +3,8 @@ import io
 from pathlib import Path
 
 from mimir.data import sample_path, sidecar
-from mimir.data.pack import TRAIN, VALIDATION, load, pack
+from mimir.data.pack import TRAIN, load, pack
+from mimir.data.split import HELD_OUT
 from mimir.data.verify import verify
 
 
@@ -30,14 +31,25 @@ def test_the_sample_packs_with_its_groups(tmp_path: Path) -> None:
     out = tmp_path / "sample.safetensors"
     info = pack(sample_path(), out, progress=io.StringIO())
     assert info.grouping == "sidecar"
-    assert info.counts["validation_background"] == 200
+    counts = info.counts
+    assert counts["validation_background"] + counts["selection_background"] == 200
     peptides = load(out)
     groups = sidecar.read(sample_path(), peptides.source, len(peptides))
     assert groups is not None
-    sides = [set(groups[peptides.subset(part, 0)].tolist()) for part in (TRAIN, VALIDATION)]
+    sides = [set(groups[peptides.subset(part, 0)].tolist()) for part in (TRAIN, HELD_OUT)]
     assert not sides[0] & sides[1]
-    # Of each kind there is enough to show whether the model knows its targets.
-    assert min(info.counts[f"validation_{kind}"] for kind in ("pairs", "known")) > 200
+    # Of each kind and half there is enough to show whether the model knows its targets.
+    kinds = [
+        f"{half}_{kind}" for half in ("selection", "validation") for kind in ("pairs", "known")
+    ]
+    assert min(counts[kind] for kind in kinds) > 100
+    assert (info.sequences, len(peptides.vocabulary)) == (639, 702)
+    unseen, known = info.baselines.pairs, info.baselines.known
+    # What similar targets tell of unseen ones, and their own pairs of known ones.
+    for baseline, gain in ((unseen, 0.005), (known, 0.05)):
+        assert baseline is not None
+        assert baseline.closed_form is not None
+        assert baseline.closed_form < baseline.unigram - gain
     background = info.baselines.background
     assert background is not None
     assert 2.8 < background.markov2 < background.unigram < background.uniform

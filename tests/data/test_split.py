@@ -5,7 +5,17 @@ from mimir.data import similar
 from mimir.data.alphabet import N_STANDARD
 from mimir.data.draw import Draws
 from mimir.data.similar import Peptide
-from mimir.data.split import KNOWN, LEFT_OUT, TRAIN, VALIDATION, Parts, split_rows
+from mimir.data.split import (
+    HELD_OUT,
+    KNOWN,
+    LEFT_OUT,
+    SELECTION,
+    SELECTION_KNOWN,
+    TRAIN,
+    VALIDATION,
+    Parts,
+    split_rows,
+)
 
 BACKGROUND, PAIRS = 1500, 400
 
@@ -42,10 +52,11 @@ def test_nothing_that_is_trained_resembles_what_is_held_out() -> None:
     for seed in range(4):
         split = rows.split(0.1, 0.1, seed)
         background, pairs = rows.labels == 0, rows.labels == 1
-        held = rows.groups[background & (split == VALIDATION)]
+        held = rows.groups[background & np.isin(split, HELD_OUT)]
         assert not set(held) & set(rows.groups[background & (split == TRAIN)])
         assert 0.08 * BACKGROUND < len(held) <= 0.1 * BACKGROUND
-        unseen, known = pairs & (split == VALIDATION), pairs & (split == KNOWN)
+        unseen = pairs & np.isin(split, (VALIDATION, SELECTION))
+        known = pairs & np.isin(split, (KNOWN, SELECTION_KNOWN))
         trained = set(rows.targets[pairs & (split == TRAIN)])
         assert not trained & set(rows.targets[unseen])
         assert set(rows.targets[known]) <= trained
@@ -58,6 +69,38 @@ def test_nothing_that_is_trained_resembles_what_is_held_out() -> None:
         windows = rows.peptides.take(background & (split == TRAIN))
         assert not similar.shares_word(windows, judged).any()
         assert (background & (split == LEFT_OUT)).any()
+
+
+def test_halves_share_no_group_no_target_and_no_similar_peptide() -> None:
+    rows = Rows()
+    background, pairs = rows.labels == 0, rows.labels == 1
+    for seed in range(4):
+        split = rows.split(0.1, 0.2, seed)
+        for of, reported, selecting in (
+            (background, VALIDATION, SELECTION),
+            (pairs, VALIDATION, SELECTION),
+            (pairs, KNOWN, SELECTION_KNOWN),
+        ):
+            one, other = of & (split == reported), of & (split == selecting)
+            assert 0.25 < other.sum() / (one | other).sum() <= 0.5
+            if of is background:
+                assert not set(rows.groups[one]) & set(rows.groups[other])
+            else:
+                assert not set(rows.targets[one]) & set(rows.targets[other])
+                assert not similar.resembles(
+                    rows.peptides.take(one), rows.peptides.take(other)
+                ).any()
+
+
+def test_what_is_one_group_is_not_halved() -> None:
+    rows = Rows()
+    rows.groups[:] = 0
+    rows.targets[rows.labels == 1] = np.arange(PAIRS) % 2
+    for seed in range(4):
+        split = rows.split(0.0, 0.6, seed)
+        held = np.isin(split, (VALIDATION, SELECTION))
+        assert held.sum() == PAIRS / 2
+        assert (split[held] == VALIDATION).all()
 
 
 def test_the_seed_decides_and_the_order_of_rows_does_not() -> None:
@@ -74,14 +117,14 @@ def test_a_group_larger_than_wanted_stays_in_train() -> None:
     for seed in range(8):
         split = rows.split(0.05, 0.0, seed)
         assert split[:1400].sum() == 0
-        assert (split == VALIDATION).sum() == 75
+        assert np.isin(split, (VALIDATION, SELECTION)).sum() == 75
 
 
 def test_all_targets_may_be_held_out() -> None:
     rows = Rows()
     rows.targets[rows.labels == 1] = np.arange(PAIRS)
     split = rows.split(0.1, 0.999, 0)
-    assert set(split[rows.labels == 1]) <= {VALIDATION, LEFT_OUT, TRAIN}
+    assert set(split[rows.labels == 1]) <= {VALIDATION, SELECTION, LEFT_OUT, TRAIN}
 
 
 @pytest.mark.parametrize("part", [0.0, 0.001])

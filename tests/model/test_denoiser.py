@@ -113,7 +113,7 @@ def test_packed_equals_padded_reference(capacity: int | None) -> None:
     logits = reference.logits(
         torch.where(plan.masked, MASK, plan.tokens) * plan.valid, plan.valid, plan.timestep,
         plan.label, plan.target,
-    )  # fmt: skip
+    ) + plan.bias[:, None]  # fmt: skip
     weight = (plan.length / plan.count)[:, None].expand_as(plan.masked)
     masked = plan.masked
     loss = (F.cross_entropy(logits[masked], plan.tokens[masked], reduction="none")

@@ -7,12 +7,14 @@ from torch import Tensor
 
 from mimir.data.alphabet import MASK, MAX_LENGTH, STANDARD
 from mimir.errors import BadInput
-from mimir.model.denoiser import NO_LABEL, Denoiser
+from mimir.model.denoiser import Denoiser
 from mimir.output import sampling
+from mimir.output.condition import OPEN, Condition
 from mimir.output.sampling import Draw, sample
 from tests import toys
 
 FLAT = [0] * 4 + [1] * 17
+TOLD = Condition(1, 2)
 
 
 @pytest.fixture(scope="module")
@@ -76,56 +78,79 @@ def test_a_pattern_is_kept(model: Denoiser) -> None:
 
 
 def test_guidance_of_one_is_conditional_and_of_zero_untold(model: Denoiser) -> None:
-    conditional = Draw(label=1, target=2, seed=1)
+    conditional = Draw(condition=TOLD, seed=1)
     plain = sample(model, 50, conditional, FLAT)
-    assert sample(model, 50, Draw(label=1, target=2, seed=1, guidance=1.0), FLAT) == plain
-    unconditional = sample(model, 50, Draw(label=NO_LABEL, target=None, seed=1), FLAT)
-    assert sample(model, 50, Draw(label=1, target=2, seed=1, guidance=0.0), FLAT) == unconditional
+    assert sample(model, 50, Draw(condition=TOLD, seed=1, guidance=1.0), FLAT) == plain
+    unconditional = sample(model, 50, Draw(condition=OPEN, seed=1), FLAT)
+    assert sample(model, 50, Draw(condition=TOLD, seed=1, guidance=0.0), FLAT) == unconditional
     assert plain != unconditional
-    assert sample(model, 50, Draw(label=1, target=2, seed=1, guidance=3.0), FLAT) != plain
+    assert sample(model, 50, Draw(condition=TOLD, seed=1, guidance=3.0), FLAT) != plain
+
+
+class Spy:
+    """Remembers what the model was asked, and what it answered."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._straight = sampling._logits
+        monkeypatch.setattr(sampling, "_logits", self)
+
+    def __call__(self, model: Denoiser, tokens: Tensor, length: Tensor, wanted: Tensor,
+                 condition: Condition) -> Tensor:  # fmt: skip
+        logits = self._straight(model, tokens, length, wanted, condition)
+        self.asked.append((tokens.clone(), wanted, logits))
+        return logits
 
 
 @pytest.mark.parametrize("temperature", [1e-6, 1e-310])
 def test_cold_sampling_takes_the_likeliest_letter(
     model: Denoiser, temperature: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    straight, asked = sampling._logits, []
-
-    def spy(model: Denoiser, tokens: Tensor, *rest: Any) -> Tensor:
-        logits = straight(model, tokens, *rest)
-        asked.append((tokens.clone(), logits))
-        return logits
-
-    monkeypatch.setattr(sampling, "_logits", spy)
+    spy = Spy(monkeypatch)
     draw = Draw(temperature=temperature, min_length=6, max_length=6)
     drawn = sample(model, sampling.CHUNK, draw, FLAT)
     final = torch.tensor([[STANDARD.index(c) for c in s] for s in drawn])
-    assert len(asked) == 6
-    for turn, (tokens, logits) in enumerate(asked):
-        after = asked[turn + 1][0][:, :6] if turn < 5 else final
+    assert len(spy.asked) == 6
+    for turn, (tokens, wanted, logits) in enumerate(spy.asked):
+        after = spy.asked[turn + 1][0][:, :6] if turn < 5 else final
         changed = tokens[:, :6] != after
+        assert torch.equal(changed, wanted[:, :6])
         assert changed.sum(1).tolist() == [1] * sampling.CHUNK
-        assert torch.equal(after[changed], logits[:, :6].argmax(-1)[changed])
+        assert torch.equal(after[changed], logits.argmax(-1))
 
 
 def test_confidence_takes_the_surest_place_first(
     model: Denoiser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    straight, asked = sampling._logits, []
-
-    def spy(model: Denoiser, tokens: Tensor, *rest: Any) -> Tensor:
-        logits = straight(model, tokens, *rest)
-        asked.append((tokens.clone(), logits))
-        return logits
-
-    monkeypatch.setattr(sampling, "_logits", spy)
+    spy = Spy(monkeypatch)
     draw = Draw(order="confidence", min_length=7, max_length=7)
     sample(model, 8, draw, FLAT)
-    for (tokens, logits), (after, _) in itertools.pairwise(asked):
-        masked = tokens[:, :7] == MASK
-        sure = torch.where(masked, logits[:, :7].amax(-1), -torch.inf).argmax(1)
-        changed = (tokens != after)[:, :7]
+    for (tokens, wanted, logits), (after, _, _) in itertools.pairwise(spy.asked):
+        assert torch.equal(wanted[:, :7], tokens[:, :7] == MASK)
+        best = torch.full(wanted.shape, -torch.inf, dtype=torch.float64)
+        sure = best.masked_scatter(wanted, logits.amax(-1)).argmax(1)
+        changed = tokens != after
         assert torch.equal(changed.to(torch.uint8).argmax(1), sure)
+
+
+@pytest.mark.parametrize("order", ["random", "confidence"])
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_only_what_is_needed_is_computed(
+    model: Denoiser, order: str, guidance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No complete peptide; in random order one place of each."""
+    spy = Spy(monkeypatch)
+    draw = Draw(TOLD, order=order, guidance=guidance, pattern="A..C...")
+    drawn = sample(model, 5, draw, FLAT) + sample(model, 5, Draw(TOLD, order=order), FLAT)
+    assert all(len(s) >= 4 for s in drawn)
+    for tokens, wanted, logits in spy.asked:
+        assert bool((tokens[wanted] == MASK).all())
+        assert bool(wanted.any(1).all())
+        assert len(logits) == (len(tokens) if order == "random" else int(wanted.sum()))
+    passes = 2 if guidance != 1 else 1
+    fixed, free = spy.asked[: 5 * passes], spy.asked[5 * passes :]
+    assert [len(tokens) for tokens, _, _ in fixed] == [sampling.CHUNK] * len(fixed)
+    assert len(free[0][0]) == sampling.CHUNK > len(free[-1][0])
 
 
 def test_known_conditionals_are_followed(model: Denoiser, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +158,9 @@ def test_known_conditionals_are_followed(model: Denoiser, monkeypatch: pytest.Mo
     start, step = torch.tensor([0.3, 0.7]), torch.tensor([[0.9, 0.1], [0.4, 0.6]])
     joint = torch.einsum("a,ab,bc,cd->abcd", start, step, step, step)
 
-    def exact(model: Denoiser, tokens: Tensor, *rest: Any) -> Tensor:
+    def exact(
+        model: Denoiser, tokens: Tensor, length: Tensor, wanted: Tensor, *rest: Any
+    ) -> Tensor:
         out = torch.full((*tokens.shape, len(STANDARD)), -1e3, dtype=torch.float64)
         keys, which = tokens[:, :4].unique(dim=0, return_inverse=True)
         for number, key in enumerate(keys.tolist()):
@@ -147,7 +174,7 @@ def test_known_conditionals_are_followed(model: Denoiser, monkeypatch: pytest.Mo
                 share = seen.sum([i for i in range(4) if i != place])
                 log = (share / share.sum()).log().clamp(min=-1e3)
                 out[which == number, place, :2] = log
-        return out
+        return out[wanted]
 
     monkeypatch.setattr(sampling, "_logits", exact)
     count = 8_000
@@ -176,9 +203,9 @@ def test_the_model_is_told_the_timestep_of_training(
         return straight(*conditional)
 
     monkeypatch.setattr(model, "condition", spy)
-    sampling._logits(model, tokens, length, masked, torch.tensor([1, 0]), torch.tensor([2, 3]))
+    sampling._logits(model, tokens, length, masked, TOLD)
     # Of 20 steps the first that hide 4 of 5 and 5 of 8: ceil(13 * 5 / 20), ceil(11 * 8 / 20).
-    assert seen == [[13, 11], [1, 0], [2, 3]]
+    assert seen == [[13, 11], [1, 1], [2, 2]]
 
 
 @pytest.mark.parametrize(
@@ -205,5 +232,5 @@ def test_wrong_wishes(settings: dict[str, Any], words: str) -> None:
 def test_progress_and_nothing(model: Denoiser) -> None:
     conditional: list[int] = []
     sample(model, 600, Draw(), FLAT, conditional.append)
-    assert conditional == [64] * 9 + [24]
+    assert conditional == [64, 64, *[128] * 3, 88]
     assert sample(model, 0, Draw(), FLAT) == []

@@ -18,9 +18,9 @@ pytestmark = needs_gpu
 
 def ends(machine: Machine, steps: int, graph_steps: int) -> dict[str, torch.Tensor]:
     """The whole state after some steps."""
-    packed = toys.peptides(400)
-    data = DeviceData.of(packed, np.arange(len(packed)), machine.device)
-    engine = Engine(toys.config(graph_steps=graph_steps), data, toys.TARGETS, machine)
+    packed, config = toys.peptides(400), toys.config(graph_steps=graph_steps)
+    data = DeviceData.of(packed, np.arange(len(packed)), machine.device, config.objective)
+    engine = Engine(config, data, toys.TARGETS, machine)
     while engine.step < steps:
         engine.advance(steps - engine.step)
     return {name: value.cpu() for name, value in engine.state.tensors().items()}
@@ -84,7 +84,7 @@ def test_the_fast_mode_passes_the_parity_check() -> None:
     config = toys.config(dim=64, heads=4, batch=32, device="cuda")
     machine = Machine.choose(config)
     assert machine.compiled
-    data = DeviceData.of(packed, np.arange(len(packed)), machine.device)
+    data = DeviceData.of(packed, np.arange(len(packed)), machine.device, config.objective)
     lines: list[str] = []
     engine = Engine(config, data, toys.TARGETS, machine)
     assert fast_path.parity_checked(engine, lines.append) is engine, lines

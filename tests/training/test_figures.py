@@ -10,7 +10,7 @@ import pytest
 from launch.ui.runs import status_text
 from mimir.data.peptides import of_run
 from mimir.model.denoiser import Denoiser
-from mimir.output.evaluation import measure
+from mimir.output.evaluation import measure, table
 from mimir.output.folder import Left, files_of
 from mimir.output.model_file import from_run
 from mimir.runs import figures, layout, notes
@@ -63,6 +63,10 @@ def test_a_new_row_shows_in_metrics_log_report_evaluation_and_status(
     opened = from_run(store, "run")
     held = measure(opened, peptides, repeats=1, samples=0)
     assert held["nelbo"]["seven"]["model"] == 7.0
+    assert held["target"] is None
+    shown = table(held)
+    assert "the half that is reported" in shown
+    assert "its intervals need 12 passes with other masks at least (--repeats is 1)" in shown
     status = derive(store, "run", time.time())
     assert ", of seven 7.0000" in status_text(status)
     assert status.as_json()["figures"] == {"val_seven": 7.0}

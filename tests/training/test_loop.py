@@ -15,7 +15,7 @@ from tests import toys
 def loop_of(engine: Engine, rows: list[dict[str, Any]]) -> Loop:
     data = toys.peptides()
     return Loop(
-        engine, Validation(data, torch.device("cpu"), 100), None,
+        engine, Validation(data, torch.device("cpu"), 100, engine.config.objective), None,
         first_record(engine, data.digest, 1), ProgressSnapshot(), emit=rows.append,
         say=lambda line: None, stop=lambda: "",
     )  # fmt: skip

@@ -85,8 +85,9 @@ def _forward(
     low, x, qkv, pre, qkv_x, out_x, up_x, down_x, normed, logits, grad, partial, losses, rows,
     layers, eps, softness, at_letter, at_position, at_label, at_target, at_norm1, at_norm2, stride,
     at_norm, at_head, at_letters, at_qkv, at_out, at_up, at_down, weight_stride, at_qkv_bias,
-    at_out_bias, at_up_bias, at_down_bias, D: tl.constexpr, F: tl.constexpr, HEADS: tl.constexpr,
-    ROWS: tl.constexpr, BF: tl.constexpr, V: tl.constexpr, LINE: tl.constexpr, P: tl.constexpr,
+    at_out_bias, at_up_bias, at_down_bias, shift, D: tl.constexpr, F: tl.constexpr,
+    HEADS: tl.constexpr, ROWS: tl.constexpr, BF: tl.constexpr, V: tl.constexpr, LINE: tl.constexpr,
+    P: tl.constexpr, BIASED: tl.constexpr,
 ):  # fmt: skip
     W: tl.constexpr = D // HEADS
     kind = low.dtype.element_ty
@@ -148,7 +149,8 @@ def _forward(
         value += (total + _vector(side + at_down_bias, column)).to(kind).to(tl.float32)
     loss, back, to_weight, to_bias = predicted(
         value, inside, row, real, answers, weights, residues, tl.load(scale), low, normed, logits,
-        at_norm, at_norm + D, at_head, at_letters, eps, D, D, V, LINE,
+        at_norm, at_norm + D, at_head, at_letters, eps, D, D, V, LINE, shift, row * 0 + unit,
+        BIASED,
     )  # fmt: skip
     tl.store(grad + at, back, mask=mask)
     tl.store(partial + unit * D + column, to_weight)
@@ -237,7 +239,7 @@ def forward(
     target: Tensor, table: Tensor, answers: Tensor, weights: Tensor, residues: Tensor,
     scale: Tensor, low: Tensor, at: Starts, blocks: Blocks, x: Tensor, qkv: Tensor, pre: Tensor,
     inputs: tuple[Tensor, ...], normed: Tensor, logits: Tensor, grad: Tensor,
-    partial: Tensor, losses: Tensor, heads: int, eps: float,
+    partial: Tensor, losses: Tensor, heads: int, eps: float, bias: Tensor | None,
 ) -> None:  # fmt: skip
     """All of `embedding.embed`, the blocks and `head.head`.
 
@@ -251,8 +253,9 @@ def forward(
         low, x, qkv, pre, *inputs, normed, logits, grad, partial, losses, rows, layers, eps,
         (dim // heads) ** -0.5, at.letter, at.position, at.label, at.target, at.norm1, at.norm2,
         at.stride, at.norm, at.head, at.head_bias, *blocks.weights, blocks.stride, *blocks.biases,
-        D=dim, F=pre.shape[2], HEADS=heads, ROWS=ROWS, BF=min(HIDDEN, dim), V=len(LETTERS),
-        LINE=LINE, P=MAX_LENGTH, num_warps=WARPS, num_stages=2,
+        weights if bias is None else bias, D=dim, F=pre.shape[2], HEADS=heads, ROWS=ROWS,
+        BF=min(HIDDEN, dim), V=len(LETTERS), LINE=LINE, P=MAX_LENGTH, BIASED=bias is not None,
+        num_warps=WARPS, num_stages=2,
     )  # fmt: skip
 
 

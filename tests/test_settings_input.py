@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mimir import yaml_input
+from mimir import settings_input
 from mimir.errors import BadInput
 
 
@@ -18,8 +18,8 @@ from mimir.errors import BadInput
     ],
 )  # fmt: skip
 def test_plain_values(text: str, value: Any) -> None:
-    assert yaml_input.read(text, "own.yaml") == value
-    assert yaml_input.read(text.encode(), "own.yaml") == value
+    assert settings_input.read(text, "own.yaml") == value
+    assert settings_input.read(text.encode(), "own.yaml") == value
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_plain_values(text: str, value: Any) -> None:
 )  # fmt: skip
 def test_what_is_refused(text: str | bytes, words: str) -> None:
     with pytest.raises(BadInput, match=words.replace("|", r"\|")) as caught:
-        yaml_input.read(text, "own.yaml")
+        settings_input.read(text, "own.yaml")
     assert str(caught.value).startswith("own.yaml")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 200

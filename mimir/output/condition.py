@@ -1,0 +1,60 @@
+"""What a model is told of peptides that it draws or scores: an interaction label and a target.
+
+Sampling and scoring both take it from here, so a new kind of condition is added once.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from mimir.errors import BadInput
+from mimir.model.denoiser import NO_LABEL, Denoiser
+from mimir.text import nearest
+
+LABELS = {"background": 0, "interacting": 1, "any": NO_LABEL}
+"""Labels as commands name them."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """label: one of `LABELS`. target: index of a trained target, or None. name: of the target."""
+
+    label: int = LABELS["interacting"]
+    target: int | None = None
+    name: str = ""
+
+    def rows(self, model: Denoiser, count: int) -> tuple[Tensor, Tensor]:
+        """Labels and targets of so many peptides, int64 [count] each, for `Denoiser.condition`."""
+        device = model.letter.device
+        target = model.targets if self.target is None else self.target
+        return (
+            torch.full((count,), self.label, device=device),
+            torch.full((count,), target, device=device),
+        )
+
+    @property
+    def untold(self) -> "Condition":
+        """The same label without a target."""
+        return replace(self, target=None, name="")
+
+
+BACKGROUND = Condition(LABELS["background"])
+OPEN = Condition(LABELS["any"])
+"""Neither label nor target: the unconditional model."""
+
+
+def labelled(label: str, target: str) -> Condition:
+    """The condition of a label and of a target that is still to be looked up.
+
+    Raises BadInput for a label that there is not, or a target that is not "interacting".
+    """
+    label = label or "interacting"
+    if label not in LABELS:
+        raise BadInput(f"label is {label!r}{nearest(label, LABELS)}")
+    if target and label != "interacting":
+        raise BadInput(
+            f"--target {target} with --label {label}: a target was only ever trained with "
+            "interacting peptides; leave one of the two out"
+        )
+    return Condition(LABELS[label])
