@@ -141,13 +141,13 @@ def _race(
 ) -> list[dict[str, Any]]:
     """Rows of figures of all arms with one seed, which take turns."""
     engines = {}
-    validation = Validation(packed, torch.device("cpu"), base.training.eval_rows)
+    validation = Validation(packed, torch.device("cpu"), base.training.eval_rows, base.objective)
     for name in names:
         arm = ARMS[name]
         steps = peptides // arm.batch
         config = base.with_settings({
             "seed": seed, "batch": arm.batch, "lr": arm.lr, "max_steps": steps,
-            "warmup": max(1, steps * 300 // 4000),
+            "warmup_steps": max(1, steps * 300 // 4000),
         })  # fmt: skip
         engine = engines[name] = assemble(config, packed)
         if arm.muon:
