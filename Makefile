@@ -5,7 +5,7 @@ VENV   ?= .venv
 RUN     = $(VENV)/bin/python
 
 .PHONY: demo test test-loaded test-long test-gpu gpu-proofs test-servers colab-test live lint format bench
-.PHONY: ledger bench-store bench-start simulate compare clients-test
+.PHONY: ledger ledger-check bench-store bench-runs bench-start simulate compare clients-test
 .PHONY: test-most test-policies clean help
 
 help:
@@ -23,7 +23,9 @@ help:
 	@echo "make lint          ruff, mypy, and which way imports run"
 	@echo "make bench         step times beside the plain trainer's, into bench/results/"
 	@echo "make ledger        which kernels a step launches on which GPU, counted without one"
+	@echo "make ledger-check  its budgets: kernels, spills, width of accesses (CI)"
 	@echo "make bench-store   checkpoints: the loop's stall, and uploads beside boto3's own"
+	@echo "make bench-runs    the laptop's commands over a store of 500 runs, 50 ms a request"
 	@echo "make bench-start   how soon the laptop's commands answer"
 	@echo "make image         the container image (DEVICE=cpu without a GPU); docker/README.md"
 	@echo "make image-test    builds it for a CPU and tries it with a real engine (root)"
@@ -117,8 +119,17 @@ PRESETS   ?= large,small
 ledger: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(RUN) -W ignore -m bench.ledger --presets $(PRESETS) --capabilities $(GPUS) $(CHECK)
 
+# What CI holds: kernels of a step, no spills, no weights moved one by one; as a run has it, and with
+# all of our own kernels.
+ledger-check: $(VENV)/installed
+	$(MAKE) --no-print-directory ledger GPUS=90 PRESETS=large,small CHECK="--check --quiet"
+	$(MAKE) --no-print-directory ledger GPUS=90 PRESETS=large,small CHECK="--check --quiet --own"
+
 bench-store: $(VENV)/installed
 	$(RUN) -m bench.store
+
+bench-runs: $(VENV)/installed
+	$(RUN) -m bench.many_runs
 
 bench-start: $(VENV)/installed
 	$(RUN) -m bench.start

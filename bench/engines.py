@@ -19,7 +19,9 @@ def random_data(device: Any) -> "DeviceData":
     """Random peptides: mean length 10.6, deviation 4, as the real ones."""
     import torch
 
+    from mimir.data.alphabet import N_LETTERS
     from mimir.model.batch import DeviceData
+    from mimir.model.composition import Tables
 
     rng = torch.Generator().manual_seed(0)
     lengths = (torch.randn(PEPTIDES, generator=rng) * 4 + 10.6).round().clamp(4, 20).long()
@@ -28,7 +30,13 @@ def random_data(device: Any) -> "DeviceData":
     labels = torch.randint(0, 2, (PEPTIDES,), generator=rng)
     targets = torch.randint(0, TARGETS + 1, (PEPTIDES,), generator=rng)
     parts = [v.to(device) for v in (tokens, starts, lengths, labels, targets)]
-    return DeviceData(parts[0], parts[1], parts[2], parts[3], parts[4])
+    # As many of each letter as any peptide has, or more: its own are taken off.
+    counts = torch.randint(20, 70, (TARGETS + 1, N_LETTERS), generator=rng).float().to(device)
+    counts[-1] = 0
+    identity = torch.arange(TARGETS + 1, device=device)
+    prior = torch.full((N_LETTERS,), 1 / N_LETTERS, device=device)
+    tables = Tables(identity, counts, torch.ones_like(counts), prior)
+    return DeviceData(parts[0], parts[1], parts[2], parts[3], parts[4], tables)
 
 
 def engine_of(preset: str, kernels: frozenset[str], data: "DeviceData", **changes: Any) -> "Engine":

@@ -24,29 +24,34 @@ if TYPE_CHECKING:
 STEPS = 8
 """In one CUDA graph, as in training; figures are of one step."""
 ROWS = {"small": 512, "medium": 832, "large": 1664}
-"""Residues for which shapes are fixed, and TARGETS, as on the guide's full data set."""
-TARGETS = 748
+"""Residues for which shapes are fixed, as on the guide's full data set."""
 BUDGET = {"large": 253.0, "small": 152.0}
-"""Kernels that a step may launch on compute capability 9.0."""
-WIDE = {"ld": 8, "st": 16}
-"""Bytes that an instruction moves at least where all weights are loaded for the gradient's norm,
-and stored by the update. Its loads also include single
-numbers, whose width is not checked."""
-FREE = ("empty", "new_empty", "detach", "lift_fresh", "alias", "_unsafe_view")
+OWN_BUDGET = {"large": 96.0, "small": 12.0}
+"""Kernels that a step may launch on compute capability 9.0, and with all of our own."""
+BULK = (("measure", "ld", 8), ("apply", "st", 16))
+"""(part, kind, bytes): what an instruction moves at least where all weights are loaded for the
+gradient's norm, and stored by the update. Its loads also include single numbers, whose width is
+not checked; our own update stores such, too, and most of its instructions must be wide."""
+WIDE = 8
+PRODUCTS = {"mm": 0, "addmm": 1, "bmm": 0}
+"""Products of a library, and which of their inputs are the factors: these two and the next."""
+FREE = ("empty", "empty_like", "new_empty", "detach", "lift_fresh", "alias", "_unsafe_view")
 """Operations that launch nothing."""
 Parts = dict[str, "list[Launch]"]
 
 
 def main(
-    *, presets: str = "large,small", capabilities: str = "75,80,89,90,100", check: bool = False,
-    as_json: bool = False,
+    *, presets: str = "large,small", capabilities: str = "75,80,89,90,100", own: bool = False,
+    check: bool = False, quiet: bool = False, as_json: bool = False,
 ) -> int:  # fmt: skip
     """List the kernels of a training step, by compute capability and preset.
 
     Args:
         presets: small, medium and large, with commas between.
         capabilities: compute capabilities of GPUs, times ten, with commas between.
+        own: with all kernels of our own, which a run has off (runtime.kernels).
         check: end with exit code 1 where a step is above its budget.
+        quiet: print the sums only.
         as_json: print JSON.
 
     Example:
@@ -60,7 +65,8 @@ def main(
             if each not in right:
                 raise BadInput(f"{each!r} is none of {', '.join(right)}")
     if len(numbers) > 1:  # each GPU is believed in by one process
-        words = ["--presets", presets] + ["--check"] * check + ["--as-json"] * as_json
+        flags = [("--own", own), ("--check", check), ("--quiet", quiet), ("--as-json", as_json)]
+        words = ["--presets", presets, *(flag for flag, given in flags if given)]
         codes = [
             subprocess.run(
                 [sys.executable, "-m", "bench.ledger", "--capabilities", number, *words]
@@ -68,32 +74,41 @@ def main(
             for number in numbers
         ]
         return max(codes)
+    if own and any(int(number) < 80 for number in numbers):
+        raise BadInput("--own needs compute capability 8.0 or later: --capabilities 80,89,90,100")
     wrong: list[str] = []
     for name in names:
-        parts = step(name, int(numbers[0]))
-        print(_as_json(name, numbers[0], parts) if as_json else _table(name, numbers[0], parts))
+        parts = step(name, int(numbers[0]), own=own)
+        table = _sums(name, numbers[0], parts) + ([] if quiet else _launches(parts))
+        print(_as_json(name, numbers[0], parts) if as_json else "\n".join([*table, ""]))
         wrong += above(name, int(numbers[0]), parts)
     for sentence in wrong:
         print(f"above its budget: {sentence}", file=sys.stderr, flush=True)
     return int(check and bool(wrong))
 
 
-def step(preset: str, capability: int) -> Parts:
-    """The launches of STEPS steps of a preset, by part of the step."""
+def step(preset: str, capability: int, *, own: bool = False) -> Parts:
+    """The launches of STEPS steps of a preset, by part of the step.
+
+    own: with all of our own kernels that the preset takes.
+    """
     from bench.gpu_on_paper import Paper
 
     paper, parts = Paper(capability), Parts()
-    with _on_paper(preset, capability, paper, parts) as engine:
+    with _on_paper(preset, capability, paper, parts, own) as engine:
         engine._begin_epoch(0)
         with _eager(parts):
             engine._several(STEPS)
     return parts
 
 
-def _eager(parts: Parts) -> Any:
-    """A mode under which operations that are not compiled are added to a part of their own."""
+def _eager(parts: Parts, part: str = "not compiled") -> Any:
+    """A mode under which operations that are not compiled are added to a part of their own.
+
+    Products of matrices are not computed: their results are zeros.
+    """
     import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
     from torch.utils._pytree import tree_leaves
 
     from bench.gpu_on_paper import Launch
@@ -102,8 +117,18 @@ def _eager(parts: Parts) -> Any:
         def __torch_dispatch__(
             self, function: Any, types: Any, inputs: Any = (), more: Any = None
         ) -> Any:
-            given = function(*inputs, **(more or {}))
             name = str(function).removeprefix("aten.")
+            flop = 0
+            if (kind := name.partition(".")[0]) in PRODUCTS:
+                left, right = inputs[PRODUCTS[kind] : PRODUCTS[kind] + 2]
+                given = (more or {}).get("out")
+                if given is None:
+                    with _disable_current_modes():
+                        given = left.new_zeros(*left.shape[:-1], right.shape[-1])
+                flop = 2 * left.numel() * right.shape[-1]
+                name = f"{kind} {left.shape[-2]}x{left.shape[-1]}x{right.shape[-1]}"
+            else:
+                given = function(*inputs, **(more or {}))
             if not (function.is_view or name.partition(".")[0] in FREE):
                 tensors = [
                     each for each in tree_leaves((inputs, more, given))
@@ -111,7 +136,7 @@ def _eager(parts: Parts) -> Any:
                 ]  # fmt: skip
                 distinct = {(each.data_ptr(), each.shape): each for each in tensors}
                 moved = sum(each.numel() * each.element_size() for each in distinct.values())
-                parts.setdefault("not compiled", []).append(Launch(name, moved))
+                parts.setdefault(part, []).append(Launch(name, moved, flop))
             return given
 
     return Eager()  # type: ignore[no-untyped-call]
@@ -119,7 +144,7 @@ def _eager(parts: Parts) -> Any:
 
 @contextmanager
 def _on_paper(
-    preset: str, capability: int, paper: "Paper", parts: Parts
+    preset: str, capability: int, paper: "Paper", parts: Parts, own: bool
 ) -> Iterator["Engine"]:  # fmt: skip
     """An engine on the CPU whose compiled functions tell what they would launch on a GPU."""
     from unittest import mock
@@ -127,25 +152,46 @@ def _on_paper(
     import torch
 
     from bench.gpu_on_paper import CUDA
+    from mimir.config import KERNELS
     from mimir.data.pack import TRAIN, load
     from mimir.model.batch import DeviceData
     from mimir.submission import prepare
     from mimir.training import engine as engines
+    from mimir.training import own_kernels
     from mimir.training import state as states
     from mimir.training.machine import Machine
 
     job = prepare(preset, {"device": "cpu", "epochs": 1})
     peptides, cpu = load(job.data), torch.device("cpu")
     dtype = torch.float16 if capability < 80 else torch.bfloat16
-    machine = Machine(cpu, dtype, compiled=True, fixed=True, fused=capability >= 80)
-    padded = states.padded
+    kernels = frozenset(KERNELS if own else ())
+    machine = Machine(cpu, dtype, True, fixed=True, fused=capability >= 80, kernels=kernels)
+    padded, explicit, update = states.padded, own_kernels.explicit, own_kernels.update
+
+    def written_out(model: Any, state: Any, names: frozenset[str]) -> Callable[..., Any]:
+        return _counted(explicit(model, state, names), "written out", paper, parts)
+
     with (
         mock.patch.object(states, "padded", lambda size, device: padded(size, CUDA)),
         mock.patch.object(engines, "_compiled", lambda f, machine: _Written(f, paper, parts)),
         mock.patch.object(engines.Engine, "_widest", return_value=ROWS[preset]),
+        mock.patch.object(own_kernels, "explicit", written_out),
+        mock.patch.object(own_kernels, "update", _counted(update, "update", paper, parts)),
     ):
         data = DeviceData.of(peptides, peptides.subset(TRAIN), cpu, job.config.objective)
-        yield engines.Engine(job.config, data, TARGETS, machine)
+        yield engines.Engine(job.config, data, len(peptides.vocabulary), machine)
+
+
+def _counted(
+    function: Callable[..., Any], part: str, paper: "Paper", parts: Parts
+) -> Callable[..., Any]:
+    """A function that is not compiled: its launches, Triton's own too, are added to the part."""
+
+    def call(*inputs: Any) -> Any:
+        with _eager(parts, part), paper.launched(parts.setdefault(part, [])):
+            return function(*inputs)
+
+    return call
 
 
 class _Written:
@@ -205,23 +251,32 @@ def above(preset: str, capability: int, parts: Parts) -> list[str]:
     """What is above its budget, in sentences."""
     launches = [launch for part in parts.values() for launch in part]
     title, found = f"{preset} on {capability / 10}", []
-    if capability == 90 and preset in BUDGET and len(launches) / STEPS > BUDGET[preset]:
+    own = "update" in parts
+    budget = (OWN_BUDGET if own else BUDGET).get(preset) if capability == 90 else None
+    if budget is not None and len(launches) / STEPS > budget:
         found.append(
-            f"{title} launches {len(launches) / STEPS:.1f} kernels a step, more than "
-            f"{BUDGET[preset]:.0f}"
+            f"{title} launches {len(launches) / STEPS:.1f} kernels a step"
+            f"{' with our own' if own else ''}, more than {budget:.0f}"
         )
     for launch in dict.fromkeys(launches):
         if launch.code is not None and launch.code.spilled:
             found.append(f"{title}: {launch.name} spills {launch.code.spilled} bytes a thread")
-    for part, kind in (("measure", "ld"), ("apply", "st")):
+    for part, kind, least in () if own else BULK:
         bulk = max(parts[part], key=lambda launch: launch.moved)
         assert bulk.code is not None
-        narrow = sorted(width for width in bulk.code.accesses[kind] if width < WIDE[kind])
+        narrow = sorted(width for width in bulk.code.accesses[kind] if width < least)
         if narrow:
             found.append(
                 f"{title}: {bulk.name} moves all weights by {kind} instructions of "
-                f"{narrow[0]} bytes, not {WIDE[kind]}"
+                f"{narrow[0]} bytes, not {least}"
             )
+    if own:
+        bulk = max(parts["update"], key=lambda launch: launch.moved)
+        assert bulk.code is not None
+        for kind, widths in bulk.code.accesses.items():
+            wide = sum(count for width, count in widths.items() if width >= WIDE)
+            if 2 * wide <= widths.total():
+                found.append(f"{title}: {bulk.name} moves weights one by one ({kind})")
     return found
 
 
@@ -233,7 +288,7 @@ def _rows(parts: Parts) -> Iterator[tuple[str, float, "Launch"]]:
             yield part, counts[launch] / STEPS, launch
 
 
-def _table(preset: str, capability: str, parts: Parts) -> str:
+def _sums(preset: str, capability: str, parts: Parts) -> list[str]:
     title = f"{preset}, compute capability {int(capability) / 10}"
     total = sum(map(len, parts.values())) / STEPS
     lines = [f"{title}: {total:.1f} kernels a step", f"{'':<24}{'kernels':>8}{'MB':>9}{'GFLOP':>8}"]
@@ -243,9 +298,11 @@ def _table(preset: str, capability: str, parts: Parts) -> str:
             f"{part:<24}{len(launches) / STEPS:>8.2f}{moved / STEPS / 1e6:>9.2f}"
             f"{flop / STEPS / 1e9:>8.2f}"
         )
-    lines.append(
-        f"{'launches':>9}{'MB each':>9}{'regs':>6}{'spill':>6}{'shared':>8}  loads; stores"
-    )
+    return lines
+
+
+def _launches(parts: Parts) -> list[str]:
+    lines = [f"{'launches':>9}{'MB each':>9}{'regs':>6}{'spill':>6}{'shared':>8}  loads; stores"]
     for part, count, launch in _rows(parts):
         code = launch.code
         about = f"{'':>20}  "
@@ -256,7 +313,7 @@ def _table(preset: str, capability: str, parts: Parts) -> str:
             )
             about = f"{code.registers:>6}{code.spilled:>6}{code.shared:>8}  {widths}"
         lines.append(f"{count:>9.2f}{launch.moved / 1e6:>9.3f}{about}  {launch.name} ({part})")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _as_json(preset: str, capability: str, parts: Parts) -> str:

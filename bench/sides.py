@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from bench import huggingface
 from bench.baseline import CompiledTrainer, PlainTrainer
 from bench.work import StepCost
 from mimir.config import Config
@@ -14,7 +15,7 @@ from mimir.training.assemble import assemble
 from mimir.training.device import synchronize
 from mimir.training.machine import Machine
 
-SIDES = ("ours", "eager", "compiled", "autocast", "base")
+SIDES = ("ours", "eager", "compiled", "autocast", "huggingface", "base")
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,9 @@ class Side:
 
 def names(device: torch.device) -> tuple[str, ...]:
     """Who takes part. On a GPU ours also without compilation and captured graphs, and the plain
-    trainer also with autocast, and compiled."""
-    return ("ours", "base") if device.type == "cpu" else SIDES
+    trainer also with autocast, and compiled. Hugging Face's where it is installed."""
+    own = ("ours", "huggingface", "base") if device.type == "cpu" else SIDES
+    return tuple(name for name in own if name != "huggingface" or huggingface.installed())
 
 
 def build(name: str, config: Config, peptides: Peptides) -> Side:
@@ -45,6 +47,17 @@ def build(name: str, config: Config, peptides: Peptides) -> Side:
             synchronize(device)
 
         return Side(name, plain)
+    if name == "huggingface":
+        device = Machine.choose(config).device
+        dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
+        rows = peptides.subset(TRAIN)
+        other = huggingface.HuggingFaceTrainer(config, peptides, rows, str(device), dtype)
+
+        def library(steps: int) -> None:
+            other.run(steps)
+            synchronize(device)
+
+        return Side(name, library)
     if name == "eager":
         config = replace(config, runtime=replace(config.runtime, graph_steps=0, compile="off"))
     engine = assemble(config, peptides)

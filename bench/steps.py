@@ -54,8 +54,8 @@ def main(
         threads: CPU threads; 0: as many as there are cores.
         data: a CSV or a packed data set (default: the shipped sample).
         out: folder for the result (default: bench/results).
-        sides: ours, eager, compiled, autocast, base, with commas between (default: all that the
-            device has; base always takes part).
+        sides: ours, eager, compiled, autocast, huggingface, base, with commas between (default:
+            all that the device has, and are installed; base always takes part).
         memory: on or off: also measure peak memory, each side in a process of its own.
 
     Example:

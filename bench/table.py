@@ -10,6 +10,7 @@ _TITLES = {
     "eager": "Mimir, eager",
     "compiled": "plain trainer, compiled",
     "autocast": "plain trainer, autocast",
+    "huggingface": "Hugging Face's Trainer, BERT",
     "base": "plain trainer",
 }
 

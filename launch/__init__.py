@@ -1,6 +1,8 @@
 """What runs on the laptop: choose a machine, submit, follow, stop, resume and pull runs.
 
     commands     the command line, one file per command
+    sweep        several runs that are submitted, kept and shown together
+    cluster      what runs on a cluster's nodes, outside training
     supervise    what loops over time: watcher, diagnosis, reaper, logs
     ui           texts for people
     provision    the life of one attempt's machine

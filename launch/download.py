@@ -7,18 +7,22 @@ programs. Report, picture and event file are made from them here (mimir/output/f
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
 
-from mimir.config import CHECKPOINT_COPIES, Config
+from mimir.config import CHECKPOINT_COPIES, MODEL_COPIES, Config
 from mimir.errors import Corrupt, NotFound
 from mimir.runs import notes
 from mimir.runs.execution import Execution
 from mimir.runs.head import Head
-from mimir.runs.notes import newest_order, refused_before
-from mimir.runs.parts import read_metrics, read_parts
+from mimir.runs.orders import newest_order, refused_before
+from mimir.runs.parts import read_all, read_metrics
 from mimir.runs.record import RunRecord
 from mimir.runs.status import final_head
 from mimir.runs.store import Store, Stored
 from mimir.text import size, visible
+
+if TYPE_CHECKING:
+    from mimir.output.model_object import Record
 
 Begin = Callable[[str, int], Callable[[int], None]]
 """Called with what is fetched and its bytes; returns what to call with bytes done."""
@@ -59,27 +63,28 @@ def collect(store: Store, record: RunRecord, begin: Begin, need: Need) -> Downlo
         Corrupt: neither its model nor any of its checkpoints can be used.
     """
     fetch = _Fetch(store, begin, need)
-    found, samples = Download(False, 0, {}), list[str]()
+    found, left = Download(False, 0, {}), None
     # A run that goes on drops its older checkpoints: then HEAD names newer ones by now. What is
     # still missing at the third look has been lost.
     for bad in ((Corrupt,), (Corrupt,), (Corrupt, NotFound)):
         head = final_head(store, record.name, store.now())
         try:
             if head.model is not None:
-                content, samples = _model(record, head, head.model, fetch, bad)
+                left = _model(record, head, head.model, fetch, bad)
             else:
                 found = _checkpoint(record, head, fetch, bad)
             break
         except NotFound:
             continue
     rows = read_metrics(store, record.name, head)
-    if head.model is not None:
+    if head.model is not None and left is not None:
         # Here, because only a finished run needs numpy and matplotlib.
         from mimir.data.peptides import of_run
         from mimir.output.folder import Left, files_of
 
-        left = Left(content, samples, rows, _executions(store, head))
-        made = files_of(record, head, left, of_run(store, record))
+        price = _price(store, head)
+        everything = Left(*left, rows, _executions(store, head), price)
+        made = files_of(record, head, everything, of_run(store, record))
         found = Download(True, head.step, made)
     files, warnings = dict(found.files), list(found.warnings)
     files["metrics.jsonl"] = "".join(json.dumps(row) + "\n" for row in rows).encode()
@@ -90,6 +95,12 @@ def collect(store: Store, record: RunRecord, begin: Begin, need: Need) -> Downlo
     body = {**asdict(record), "config_sha256": record.config_sha256}
     files[RECORD] = (visible(json.dumps(body, indent=2)) + "\n").encode()
     return replace(found, files=files, warnings=tuple(warnings))
+
+
+def _price(store: Store, head: Head) -> float | None:
+    """$/h of the machine that ended the run, as it was ordered; None without a price."""
+    order = notes.unless_damaged(notes.read_order, store, head.run, head.attempt)
+    return order.offer.price if order is not None and order.offer is not None else None
 
 
 def _executions(store: Store, head: Head) -> dict[int, Execution]:
@@ -124,14 +135,14 @@ class _Fetch:
 
 def _model(
     record: RunRecord, head: Head, stored: Stored, fetch: _Fetch, bad: tuple[type[Exception], ...]
-) -> tuple[bytes, list[str]]:
+) -> "tuple[bytes, Record]":
     """What the run left, and the samples in it."""
-    from mimir.output.model_object import samples_in
+    from mimir.output.model_object import record_in
 
     try:
-        Config.from_dict(record.config).check_size(stored.key, stored.size)
+        Config.from_dict(record.config).check_size(stored.key, stored.size, MODEL_COPIES)
         content = fetch(stored, "model")
-        return content, samples_in(content, stored.key)
+        return content, record_in(content, stored.key)
     except bad as error:
         raise Corrupt(
             f"the model of run {head.run} cannot be used: {error}; its last checkpoint may "
@@ -170,7 +181,7 @@ def _log(store: Store, head: Head) -> tuple[str, bool]:
     silent = refused_before(store, head.run, newest) if newest > 1 else frozenset()
     for attempt in (n for n in range(1, newest + 1) if n not in silent):
         pieces.append(f"=== attempt {attempt}\n")
-        for _, text in read_parts(store, head.run, attempt, "log"):
+        for _, text in read_all(store, head.run, attempt, "log"):
             pieces.append(visible(text[:left]))
             left -= len(text)
             if left < 0:

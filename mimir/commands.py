@@ -10,6 +10,7 @@ from mimir import cli
 from mimir.atomic_file import STDOUT, OutFile, path_of
 from mimir.console import drawing
 from mimir.data import commands as data
+from mimir.output import benchmark
 from mimir.output import commands as output
 
 
@@ -161,6 +162,7 @@ TREE: cli.Tree = {
     "score": output.score,
     "evaluate": output.evaluate,
     "preflight": preflight,
-    "data": {"build": data.build, "verify": data.verify, "pack": data.pack},
+    "benchmark": {"pepbenchmark": benchmark.pepbenchmark},
+    "data": {name: getattr(data, name) for name in data.__all__},
 }
 SUMMARY = "Mimir trains a generator of short peptides, and loses nothing when the machine dies."

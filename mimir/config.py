@@ -29,8 +29,11 @@ MOST_WEIGHTS = 2**31
 """In the matrices of a model: 77 GB in training, what one GPU holds."""
 MOST_ACTIVATIONS = 2**38
 """Numbers that the backward pass needs: half a terabyte at two bytes each."""
-CHECKPOINT_COPIES = 4
-"""Numbers that a checkpoint holds for each weight: itself, its average, two moments."""
+CHECKPOINT_COPIES = 5
+"""Numbers that a checkpoint holds for each weight: itself, its average, the best average, two
+moments."""
+MODEL_COPIES = 2
+"""Numbers that a finished model holds for each weight: the best average, and the last."""
 PLACES = 20
 """Residues of the longest peptide (mimir/data/alphabet.py)."""
 KERNELS = ("norm", "wgrad", "gelu", "ends", "peptide", "update", "branch")
@@ -100,7 +103,9 @@ class Optimizer:
     weight_decay: float = 0.01
     warmup_steps: int = 500
     final_lr: float = 0.02
-    """The cosine ends at this share of lr."""
+    """The cosine ends at this share of lr, and so does the cooldown."""
+    cooldown_steps: int = 1000
+    """Steps over which the rate falls to its end once `patience` has run out."""
     clip: float = 1.0
     """Largest norm of the gradient."""
     ema: float = 0.999
@@ -114,6 +119,7 @@ class Optimizer:
         within(self, 1e-30, 1, "eps")
         within(self, 0, 100, "weight_decay")
         within(self, 0, MOST, "warmup_steps")
+        within(self, 1, MOST, "cooldown_steps")
         within(self, 0, 1, "final_lr")
         within(self, 1e-30, 1e30, "clip")
 
@@ -134,7 +140,8 @@ class Training:
     eval_rows: int = 4096
     """Validation peptides used while training (`evaluate` takes all)."""
     patience: int = 0
-    """Stop after this many validations without a better one; 0: never."""
+    """Validations without a better one after which the cooldown begins, which ends the run; 0:
+    it goes on to the end of its epochs."""
     log_every: int = 64
     """Steps that one row of the metrics sums up."""
 
@@ -225,13 +232,13 @@ class Config:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def check_size(self, key: str, count: int, copies: int = 1) -> None:
+    def check_size(self, key: str, count: int, copies: int) -> None:
         """Corrupt if an object of `count` bytes is larger than any of this configuration.
 
         So that a machine that names a huge one cannot fill the memory of whoever fetches it.
 
         Args:
-            copies: numbers for each weight: 1 in a model, CHECKPOINT_COPIES in a checkpoint.
+            copies: numbers for each weight: MODEL_COPIES or CHECKPOINT_COPIES.
         """
         # Beside the matrices: tables of at most 2**15 targets, and vectors, which are far smaller.
         weights = 2 * self.model.matrices + (1 << 16) * self.model.dim

@@ -10,6 +10,7 @@
     │   ├── StoreUnfit     78  the store cannot keep a promise that the commit rests on
     │   ├── Conflict       75  a conditional write met another version than it expected
     │   └── NotFound       75  no object under this key: use an older copy, or none
+    ├── ServiceError       75  a service gave no whole answer: trying again may help
     ├── Corrupt            75  bytes are not those that were committed: use an older copy
     ├── Fenced             76  a newer attempt owns the run: stop, do not restart
     ├── NonFinite          77  NaN or infinity in training: a person must look
@@ -81,6 +82,12 @@ class Conflict(StoreError):
 
 class NotFound(StoreError):
     """No object under this key. An answer of the store, not a failure: retrying is useless."""
+
+
+class ServiceError(MimirError):
+    """A service on the network cannot be reached, or does not give a whole answer."""
+
+    exit_code = INTERRUPTED
 
 
 class Corrupt(MimirError):

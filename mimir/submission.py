@@ -11,17 +11,20 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from mimir.config import MOST, Config, load_preset
 from mimir.console import bar
 from mimir.data import sample_path
 from mimir.errors import BadInput, RunExists
-from mimir.runs import layout
+from mimir.runs import layout, newest
 from mimir.runs.probe import probe
 from mimir.runs.record import RunRecord, create_run, read_run
 from mimir.runs.store import Store
+
+if TYPE_CHECKING:
+    from mimir.data.peptides import Peptides
 
 HELD_OUT = 2000
 """Background peptides wanted for validation, as far as a tenth of the data gives them."""
@@ -61,6 +64,8 @@ class Job:
     """Training pairs."""
     pairs_in_batch: int = 0
     """0: as they lie in the data."""
+    expected_end: int | None = None
+    """Step at which early stopping is expected to end it, as `data.mix.expected_end`."""
 
     @property
     def mix(self) -> str:
@@ -72,7 +77,7 @@ class Job:
         visits = self.pairs_in_batch * self.steps / self.pairs
         return (
             f"{self.pairs_in_batch} pairs in each batch: each of {self.pairs:,} is seen "
-            f"{visits:.1f} times"
+            f"{visits:.1f} times in all these steps"
         )
 
 
@@ -87,22 +92,41 @@ def prepare(preset: str, settings: Mapping[str, Any], data: str = "") -> Job:
     Raises:
         BadInput: what is wrong, where, and what to do.
     """
-    from mimir.data.mix import pairs_in_batch
-    from mimir.data.pack import TRAIN, load
-
     config = load_preset(preset).with_settings(settings)
+    return job_of(config, open_data(data))
+
+
+@dataclass(frozen=True)
+class Data:
+    """A packed data set, and the path that the user gave."""
+
+    given: Path
+    packed: Path
+    peptides: "Peptides"
+
+
+def open_data(data: str = "") -> Data:
+    """Open a data set, and pack it if it is a CSV. data and BadInput as `prepare`."""
+    from mimir.data.pack import load
+
     path = Path(data).expanduser() if data else sample_path()
     packed = path if path.suffix == ".safetensors" else _packed(path)
-    peptides = load(packed)
+    return Data(path, packed, load(packed))
+
+
+def job_of(config: Config, data: Data) -> Job:
+    """The job of a configuration; BadInput if it and the data do not fit together."""
+    from mimir.data.mix import expected_end, pairs_in_batch, steps_of
+    from mimir.data.pack import TRAIN
+
+    path, peptides = data.given, data.peptides
     rows = len(peptides.subset(TRAIN))
     if config.training.batch > rows:
         raise BadInput(
             f"batch is {config.training.batch}, but {path} has only {rows} training peptides; "
             "use a smaller --batch or more data"
         )
-    steps = rows // config.training.batch * config.training.epochs
-    if config.training.max_steps:
-        steps = min(steps, config.training.max_steps)
+    steps = steps_of(config.training, rows)
     if steps > MOST:
         raise BadInput(
             f"epochs is {config.training.epochs}, which makes {steps:,} steps of {rows:,} "
@@ -110,7 +134,8 @@ def prepare(preset: str, settings: Mapping[str, Any], data: str = "") -> Job:
         )
     pairs = len(peptides.subset(TRAIN, 1))
     mixed = pairs_in_batch(config.training.pair_share, config.training.batch, rows, pairs)
-    return Job(config, packed, len(peptides), steps, pairs, mixed)
+    expected = expected_end(config, steps, rows // config.training.batch, pairs, mixed)
+    return Job(config, data.packed, len(peptides), steps, pairs, mixed, expected)
 
 
 def enter(store: Store, name: str, job: Job, code: Path | None = None) -> RunRecord:
@@ -149,7 +174,10 @@ def enter(store: Store, name: str, job: Job, code: Path | None = None) -> RunRec
     )
     size = sum(path.stat().st_size for path in (job.data, code) if path)
     with bar("upload", size, "B") as advance:
-        return create_run(store, record, job.data, code, advance)
+        made = create_run(store, record, job.data, code, advance)
+    if found is None:
+        newest.add(store, newest.NewRun(name, made.preset, made.created))
+    return made
 
 
 def _differences(known: Config, wanted: Config) -> str:
@@ -165,17 +193,21 @@ def _differences(known: Config, wanted: Config) -> str:
 
 def _packed(csv: Path) -> Path:
     """The packed form of a CSV, from the cache if the content was packed before."""
+    from mimir.data import sidecar, target_sequences
     from mimir.data.pack import pack
     from mimir.data.peptides import FORMAT
-    from mimir.data.sidecar import path_of
 
     if not csv.is_file():
         raise BadInput(f"there is no data file {csv}; give a CSV or a packed .safetensors")
     content = csv.read_bytes()
-    digest = hashlib.sha256(f"format {FORMAT}, held out {HELD_OUT}\n".encode() + content)
-    sidecar = path_of(csv)
-    if sidecar.is_file():
-        digest.update(sidecar.read_bytes())
+    rows = max(1, content.count(b"\n") - 1)
+    digest = hashlib.sha256(f"format {FORMAT}, held out {HELD_OUT}\n".encode())
+    digest.update(content)
+    del content  # packing reads it again, and needs the room
+    for beside in (sidecar.path_of(csv), target_sequences.path_of(csv)):
+        if beside.is_file():  # both change what is packed
+            kind = beside.name.removeprefix(csv.name).encode()
+            digest.update(hashlib.sha256(kind + beside.read_bytes()).digest())
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mimir" / "packed"
     out = cache / f"{digest.hexdigest()[:32]}.safetensors"
     if out.is_file():
@@ -185,6 +217,5 @@ def _packed(csv: Path) -> Path:
     except OSError:
         out = Path(tempfile.mkdtemp(prefix="mimir-")) / out.name
     # A hundredth of a small data set would be too few peptides for a steady figure.
-    rows = max(1, content.count(b"\n") - 1)
     pack(csv, out, validation=max(0.01, min(0.1, HELD_OUT / rows)))
     return out

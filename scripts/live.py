@@ -34,7 +34,7 @@ from launch.providers.rented import Rented
 from launch.supervise import reaper
 from mimir import cli
 from mimir.errors import INTERRUPTED, BadInput, MimirError, sentence
-from mimir.runs import layout, notes
+from mimir.runs import layout, notes, orders
 from mimir.runs.store import Store, open_store
 from mimir.submission import default_store, fresh_name
 from mimir.text import alternatives, nearest
@@ -222,7 +222,7 @@ class Live:
         )
 
     def _attempts(self) -> range:
-        newest = notes.newest_order(self.store, self.name) if self._known() else 0
+        newest = orders.newest_order(self.store, self.name) if self._known() else 0
         return range(1, newest + 1)
 
 

@@ -103,8 +103,8 @@ RULES: list[tuple[str, Any]] = [
     ("final_lr", -0.1), ("clip", 0.0), ("clip", "inf"), ("clip", "nan"), ("ema", 1.0),
     ("batch", 0), ("epochs", 0), ("max_steps", -1), ("accumulate", 0), ("accumulate", 3),
     ("seed", -1), ("seed", 2**63), ("eval_every", -1), ("eval_rows", 0), ("patience", -1),
-    ("pair_share", -0.1), ("pair_share", 1.0), ("composition", "yes"), ("hidden_counts", 1.0),
-    ("hidden_counts", -0.1),
+    ("cooldown_steps", 0), ("pair_share", -0.1), ("pair_share", 1.0), ("composition", "yes"),
+    ("hidden_counts", 1.0), ("hidden_counts", -0.1),
     ("log_every", 0), ("device", "tpu"), ("precision", "fp8"), ("compile", "yes"),
     ("checkpoint_minutes", 0.0), ("checkpoint_minutes", "inf"), ("threads", -1),
     ("graph_steps", -1), ("checkpoint_steps", -1), ("sample_every", -1), ("preflight", "yes"),
@@ -143,8 +143,8 @@ def test_the_hash_is_of_what_decides_the_weights() -> None:
         "target_dropout": 0.3, "lr": 0.5, "beta1": 0.5, "beta2": 0.5, "eps": 1e-3,
         "weight_decay": 0.7, "warmup_steps": 7, "final_lr": 0.7, "clip": 7.0, "ema": 0.7,
         "batch": 16, "epochs": 7, "max_steps": 7, "accumulate": 2, "seed": 7, "eval_every": 7,
-        "eval_rows": 7, "patience": 7, "log_every": 7, "pair_share": 0.1, "composition": "off",
-        "hidden_counts": 0.1,
+        "eval_rows": 7, "patience": 7, "cooldown_steps": 7, "log_every": 7, "pair_share": 0.1,
+        "composition": "off", "hidden_counts": 0.1,
     }  # fmt: skip
     hashes = {base.with_settings({name: value}).sha256() for name, value in other.items()}
     assert len(hashes - {base.sha256()}) == len(other)

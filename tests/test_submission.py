@@ -58,6 +58,11 @@ def test_a_packed_file_is_taken_as_it_is_and_a_csv_packed_once(
         newer.setattr("mimir.data.peptides.FORMAT", 99)
         with pytest.raises(AssertionError, match="packed a second time"):
             prepare("smoke", TINY, str(data))
+    sequences = data.with_name(data.name + ".targets.fasta")
+    sequences.write_text(">P1\nACDEFGHIKL\n")
+    with pytest.raises(AssertionError, match="packed a second time"):
+        prepare("smoke", TINY, str(data))
+    sequences.unlink()
     data.write_text(data.read_text() + "ACDEFGHIKL,0,\n")
     with pytest.raises(AssertionError, match="packed a second time"):
         prepare("smoke", TINY, str(data))

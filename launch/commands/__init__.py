@@ -2,13 +2,14 @@
 
 Shared by several: `options` (options and their checks), `begin` (the attempt that submit and
 resume begin), `following` (a log on the screen), `training` (what offers and estimate ask about).
+`sweep_steps` is what `sweep` does.
 """
 
 from mimir import cli
 
 NAMES = (
     "submit", "status", "logs", "stop", "resume", "pull", "runs", "offers", "estimate", "watch",
-    "reap", "doctor",
+    "sweep", "reap", "doctor",
 )  # fmt: skip
 TREE: cli.Tree = {name: f"launch.commands.{name}:{name}" for name in NAMES}
 SUMMARY = "Submit trainings to machines, follow them, and fetch what they leave."

@@ -67,16 +67,16 @@ class Start:
             raise
         for line in seen.lines:
             say(f"  | {line}")
-        going = seen.kind in ("running", "waiting", "replaced")
+        going = seen.kind in ("running", "waiting", "replaced", "queued")
         over = seen.kind == "ended" and seen.code == 0
         caps = ordered.provider.caps
         broke = caps.remote and seen.kind in ("vanished", "lost")
         stays = caps.paid and not caps.ends_itself and seen.kind in ("ended", "short")
         # One that is less than its offer is a watcher's to replace.
-        on = over or broke or seen.kind in ("running", "waiting", "short")
+        on = over or broke or seen.kind in ("running", "waiting", "short", "queued")
         if self.watch and on:
             say(f"{seen.sentence}; Ctrl-C ends the following, not the run")
-            return self._watch(ordered.attempt, remote=caps.remote)
+            return self._watch(ordered.attempt, remote=caps.remote or caps.queues)
         if broke or stays:
             seen = self._ended(ordered, seen)
         self._report(ordered, seen)
@@ -216,10 +216,10 @@ class Start:
 
     def _may_have_machine(self, known: "Status") -> bool:
         """Whether there is an order of this command's that is not known to have been refused."""
-        from mimir.runs import notes
+        from mimir.runs import notes, orders
 
         try:
-            newest = notes.newest_order(self.store, self.name)
+            newest = orders.newest_order(self.store, self.name)
             return newest > known.attempt and not notes.read_gone(self.store, self.name, newest)
         except MimirError:
             return True

@@ -26,8 +26,10 @@ def estimate(
     """How long a preset would train on each kind of GPU, and what that would cost.
 
     Step times are measured ones where there are any (Mimir's own in bench/results/, past runs
-    of the store), else a model's, which may be off by a factor of two; the last column says
-    which. Prices are the lowest that the providers with a key here ask now.
+    of the store), else a model's, set right by the nearest card that was measured, which may still
+    be off by a factor of two; the last column says which. Prices are the lowest that the providers
+    with a key here ask now, else those that a public catalogue lists, with its date. TO PLATEAU is
+    what it takes up to the step after which the preset got no better, where that was measured.
 
     Args:
         preset: smoke, small, medium, large, or a YAML file of your own.
@@ -43,7 +45,7 @@ def estimate(
         python -m launch estimate --preset medium --gpu t4,l4 --json
     """
     from launch.contract import image
-    from launch.pricing import gpus
+    from launch.pricing import gpus, plateau
     from launch.pricing.forecast import forecast, start_s
     from launch.providers.colab import sessions
     from launch.ui import offers as tables
@@ -59,7 +61,7 @@ def estimate(
     prices, problems, said = _prices(names, work.upload_gb)
     notes += said
     lines = [
-        tables.Line(what, prices.get(what.gpu))
+        tables.Line(what, prices.get(what.gpu), plateau.of(work.config))
         for what in (
             forecast(work, name, measured, start_s=start_s(starts), compiled=starts.compiles)
             for name in names

@@ -33,10 +33,11 @@ def watch_log(
     store_option: str,
     out: TextIO | JsonLines,
     keep: Callable[[], bool] | None = None,
+    after: int = 0,
 ) -> "Followed | None":
     """Print the run's log to `out` until the run has ended; None after Ctrl-C, with a word.
 
-    keep: as Follower's.
+    keep, after: as Follower's.
     """
     from launch.supervise.log_follower import Follower
     from launch.ui.runs import command, verdict
@@ -47,7 +48,8 @@ def watch_log(
         out.flush()
 
     try:
-        followed = Follower(store, name, attempt, out=write, say=say, keep=keep).follow()
+        follower = Follower(store, name, attempt, out=write, say=say, keep=keep, after=after)
+        followed = follower.follow()
     except KeyboardInterrupt:
         say(
             "",

@@ -7,29 +7,34 @@ from mimir.errors import BadInput
 
 
 def logs(
-    name: str, *, follow: bool = False, attempt: int = 0, store: str = "", json: bool = False
-) -> int:
+    name: str, *, follow: bool = False, tail: int = 0, attempt: int = 0, store: str = "",
+    json: bool = False,
+) -> int:  # fmt: skip
     """Print a run's log, also after its machine is gone.
 
     Args:
         name: of the run.
         follow: go on until the run has ended; Ctrl-C ends the following, never the run.
+        tail: only so many lines from its end, read from the end; 0: all of it.
         attempt: number of an attempt; 0: the newest.
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         json: print each line as a JSON string, so that a program can read them one by one.
 
     Example:
         python -m launch logs first --follow
+        python -m launch logs first --tail 50
     """
     from launch.provision import starting
     from launch.ui.runs import command
     from launch.ui.still_paid import still_paid
     from launch.ui.terminal import say
-    from mimir.runs.parts import read_parts
+    from mimir.runs import parts
     from mimir.runs.status import derive
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 
+    if tail < 0:
+        raise BadInput(f"tail is {tail}, but must be 0 (all lines) or more")
     opened = open_store(store or default_store())
     found = derive(opened, name, opened.now())
     if found.attempt == 0:
@@ -40,17 +45,20 @@ def logs(
         )
     wanted = attempt or found.attempt
     out = JsonLines(sys.stdout) if json else sys.stdout
+    last = 0
+    if tail:
+        last, text = parts.tail(opened, name, wanted, tail)
+        out.write(text)
     if not follow:
-        printed = False
-        for _, text in read_parts(opened, name, wanted, "log"):
+        for number, text in () if tail else parts.read_all(opened, name, wanted, "log"):
             out.write(text)
-            printed = True
-        if not printed:
+            last = number
+        if not last:
             say(f"attempt {wanted} of run {name} has printed nothing yet")
             say(*(starting.seen(found) if wanted == found.attempt else ()))
         say(*(each.sentence for each in still_paid(found, store)))
         return 0
-    followed = watch_log(opened, name, wanted, store, out)
+    followed = watch_log(opened, name, wanted, store, out, after=last)
     if followed is None:
         return 130
     say(*(each.sentence for each in still_paid(followed.status, store)))

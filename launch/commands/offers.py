@@ -68,6 +68,7 @@ def offers(
     from launch.pricing import gpus, market
     from launch.pricing.forecast import ROOM, need_gb
     from launch.ui import offers as tables
+    from mimir.submission import default_store
 
     if not 0 <= max_price < float("inf"):
         raise BadInput(f"max-price is {max_price}, but must be 0 (no limit) or more")
@@ -80,7 +81,7 @@ def offers(
     starts = image.wanted("")
     need = Need(
         need_gb(work) / ROOM, wanted, max_price or float("inf"), spot, hosts=chosen,
-        upload_gb=work.upload_gb, cuda=starts.cuda,
+        upload_gb=work.upload_gb, cuda=starts.cuda, store=store or default_store(),
     )  # fmt: skip
     unchecked = market.check_regions(asked, chosen.regions)
     notes += [each for each in (starts.note, unchecked) if each]

@@ -157,10 +157,13 @@ def check_settings(settings: Mapping[str, object], command: Callable[..., Any]) 
 
     prepare() refuses such settings too, but it does not know the command's options.
     """
+    from launch.contract import one_gpu
     from mimir.config import SETTINGS
 
     own = [n for n, p in inspect.signature(command).parameters.items() if p.kind != p.VAR_KEYWORD]
-    for name in settings:
+    for name, value in settings.items():
+        if name in one_gpu.WORDS:
+            one_gpu.only(value if isinstance(value, int) else 2, f"--{name.replace('_', '-')}")
         if name not in SETTINGS:
             known = [word.replace("_", "-") for word in (*own, *SETTINGS)]
             shown = name.replace("_", "-")
@@ -182,6 +185,34 @@ def check_image(places: Sequence["Provider"], image: str) -> None:
             raise BadInput(
                 f"provider {place.name} starts no container, so that --image means nothing to it: "
                 "leave it out, or train by --provider docker"
+            )
+
+
+def settled(
+    places: Sequence["Provider"], words: str, before: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """The options of the provider that takes some, from --slurm and its other sources.
+
+    before: those of the run's last order. BadInput if none of the providers takes any, or if one
+    that queues is named beside another: its jobs go on by themselves, and nobody fails over.
+    """
+    from launch.contract.provider import TakesOptions
+
+    queueing = [place.name for place in places if place.caps.queues]
+    if queueing and len(places) > 1:
+        raise BadInput(f"--provider {queueing[0]} stands alone: its jobs go on by themselves")
+    taking = [place for place in places if isinstance(place, TakesOptions)]
+    if words and not taking:
+        raise BadInput("--slurm is for --provider slurm: leave it out")
+    return taking[0].settle(str(words), before) if taking else ()
+
+
+def check_keys(places: Sequence["Provider"], keys: "KeySource") -> None:
+    for place in places:
+        if place.caps.queues and (keys.role or keys.static):
+            raise BadInput(
+                f"a job of {place.name} gets no keys: it may wait longer than they live, and uses "
+                "the configuration of its account; leave --role and --static-keys out"
             )
 
 

@@ -17,6 +17,7 @@ def resume(
     min_upload: float = -1.0,
     device: str = "",
     image: str = "",
+    slurm: str = "",
     store: str = "",
     max_price: float = 0.0,
     max_hours: float = 0.0,
@@ -47,6 +48,7 @@ def resume(
         device: cuda:1 for the second GPU of this computer, for local and docker (default: as last
             time).
         image: a container image with Python and torch (default: that of last time).
+        slurm: options for sbatch, as for submit (default: those of last time).
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         max_price: rent nothing that costs more, in $/h (default, as of all limits that are not
             given: as last time where machines are rented).
@@ -108,6 +110,12 @@ def resume(
         options.check_not_done(known, store)
     else:
         known = options.check_free(opened, name, store)
+    if known.sweep:
+        say(
+            f"note: run {name} is of sweep {known.sweep}: what you say here of its limits counts "
+            f"for this run alone; `python -m launch sweep {known.sweep} --resume` keeps those of "
+            "the sweep"
+        )
     if settle.run(opened, known):
         known = derive(opened, name, opened.now())
     last = kept_plan.before(opened.url, name, newest_plan(opened, name, known.attempt))
@@ -120,6 +128,8 @@ def resume(
     elif plan.card is not None and not all(place.caps.cards for place in places):
         plan = replace(plan, card=None)
     options.check_image(places, image)
+    options.check_keys(places, plan.keys)
+    plan = replace(plan, options=options.settled(places, slurm, plan.options))
     options.check_store(places, opened.url)
     if not max_sessions:
         had = budget.machines(known)

@@ -45,7 +45,8 @@ def status(name: str, *, store: str = "", json: bool = False) -> None:
         print(json_text.dumps({**found.as_json(), **told}, indent=2))
     else:
         order = found.attempts[-1].order if found.attempts else None
-        busy = found.silent and bool(diagnosis.busy(diagnosis.observe(found, order)))
+        waits = found.state == "interrupted"  # a job that its cluster starts again
+        busy = (found.silent or waits) and bool(diagnosis.busy(diagnosis.observe(found, order)))
         more = (("billed", billed.text()), ("storage", storage.text(opened.url, gb)))
         print(status_text(found, store, busy=busy, more=more))
         paid_on = [each.sentence for each in still_paid(found, store)]

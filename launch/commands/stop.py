@@ -29,7 +29,8 @@ def stop(name: str, *, wait: bool = True, store: str = "", json: bool = False) -
     """
     from launch.ui.runs import command, verdict
     from launch.ui.terminal import Waiting, say
-    from mimir.runs.notes import StopRequest, request_stop
+    from mimir.runs.notes import StopRequest
+    from mimir.runs.orders import request_stop
     from mimir.runs.record import read_run
     from mimir.runs.status import derive, head_or_remembered
     from mimir.runs.store import open_store
@@ -43,6 +44,12 @@ def stop(name: str, *, wait: bool = True, store: str = "", json: bool = False) -
         end = command("watch", name, store, "--once")
         say(f"{broken}; if its machine does not stop, `{end}` ends it")
     again = command("status", name, store)
+    if take_off_queue(opened, name):
+        found = derive(opened, name, opened.now())
+        print(json_text.dumps(found.as_json(), indent=2) if json else verdict(found))
+        if not json:
+            print(f"its job is off the queue; to go on: {command('resume', name, store)}")
+        return 0
     if not wait:
         if json:
             print(json_text.dumps(derive(opened, name, opened.now()).as_json(), indent=2))
@@ -70,6 +77,34 @@ def stop(name: str, *, wait: bool = True, store: str = "", json: bool = False) -
     if status.state != "done":
         print(f"to go on: {command('resume', name, store)}")
     return 0
+
+
+def take_off_queue(store: "Store", run: str) -> bool:
+    """Whether the run's job waited, and is no more on the queue: no worker would obey the request.
+
+    ProviderError if it waits and cannot be shown to be gone.
+    """
+    from launch.contract.cloud import State
+    from launch.providers import registry
+    from launch.provision import liveness, terminate
+    from mimir.runs.begin import end_attempt
+    from mimir.runs.head import ENDED
+    from mimir.runs.notes import Gone
+    from mimir.runs.status import derive
+
+    status = derive(store, run, store.now())
+    current = status.attempts[-1] if status.attempts else None
+    provider = liveness.named(current.order.provider) if current and current.order else None
+    if current is None or provider is None or not provider.caps.queues:
+        return False
+    if current.machine is not None and liveness.state_of(current.machine)[0] is not State.PENDING:
+        return False
+    gone = Gone(store.now(), "over", "asked to stop while its job waited in the queue")
+    if not terminate.close(store, run, current, gone, registry.get):
+        return False
+    if status.state not in ENDED:
+        end_attempt(store, run, status.attempt, "stopped", "asked to stop")
+    return True
 
 
 def await_end(

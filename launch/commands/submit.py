@@ -20,6 +20,7 @@ def submit(
     min_download: float = 100.0,
     min_upload: float = 0.0,
     image: str = "",
+    slurm: str = "",
     store: str = "",
     data: str = "",
     yes: bool = False,
@@ -49,8 +50,9 @@ def submit(
     Args:
         preset: smoke, small, medium, large, or a YAML file of your own.
         name: name of the run (default: a fresh one).
-        provider: where to train: local (this computer), docker (a container on it), or where
-            machines are rented: runpod, vastai, lambda, several as A,B, or any.
+        provider: where to train: local (this computer), docker (a container on it), slurm (the
+            cluster of this login node), or where machines are rented: runpod, vastai, lambda, aws,
+            gcp, several as A,B, or any.
         gpu: a GPU to rent, such as "RTX 4090", several as A,B (default: the cheapest way).
         spot: rent machines that may be taken away, too.
         hosts: whose machines to rent: datacenter (data centres that the service vouches for; for
@@ -64,6 +66,8 @@ def submit(
         min_upload: least Mbit/s of its line up, where that is told; 0: any.
         image: a container image with Python and torch to train in (default: Mimir's own, or a
             public one with PyTorch where machines are rented).
+        slurm: options for sbatch, such as '--partition=gpu --gres=gpu:1 --time=4:00:00', or @FILE
+            (default: $MIMIR_SLURM; docs/guides/cluster.md).
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         data: a CSV (sequence,label,target) or a packed data set (default: the shipped sample).
         yes: do not ask before ordering a machine that costs money.
@@ -121,16 +125,19 @@ def submit(
     places = [registry.get(name) for name in names]
     limits = options.with_sessions(limits, places)
     options.check_image(places, image)
+    keys = options.keys_of(role, static_keys)
+    options.check_keys(places, keys)
     card = None
     if "device" in settings:
         settings["device"], card = options.card_of(settings["device"], places)
     chosen = options.hosts_of(hosts, region, min_reliability, min_download, min_upload)
     opened = open_store(store or default_store())
     options.check_store(places, opened.url)
+    words = options.settled(places, slurm)
     job = prepare(preset, settings, data)
     plan = Plan(
-        names, limits, options.gpus_of(gpu), spot, image, options.keys_of(role, static_keys),
-        job.steps, Hosts(**chosen), card,  # type: ignore[arg-type]  # by name
+        names, limits, options.gpus_of(gpu), spot, image, keys,
+        job.steps, Hosts(**chosen), card, words,  # type: ignore[arg-type]  # by name
     )  # fmt: skip
     name, now = name or fresh_name(preset), opened.now()
     options.check_name(opened, name, places, store)

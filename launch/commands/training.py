@@ -17,7 +17,7 @@ def training_of(
     preset: str, settings: dict[str, object], data: str, rows: int
 ) -> tuple["Workload", list[str]]:
     """The training, and what to say of it."""
-    from launch.pricing.workload import GUIDE_ROWS, Workload
+    from launch.pricing.workload import GUIDE_PAIRS, GUIDE_ROWS, Workload
     from mimir.config import load_preset
     from mimir.submission import prepare
 
@@ -26,7 +26,11 @@ def training_of(
     if rows and data:
         raise BadInput("--rows stands for data that is not here: give one of --data and --rows")
     if rows:
-        return Workload(load_preset(preset).with_settings(settings), rows, held_out=rows // 100), []
+        config, pairs = (
+            load_preset(preset).with_settings(settings),
+            rows * GUIDE_PAIRS // GUIDE_ROWS,
+        )
+        return Workload(config, rows, held_out=rows // 100, pairs=pairs), []
     job = prepare(preset, settings, data)
     sample = [f"the data is the shipped sample; the guide's full data set is --rows {GUIDE_ROWS}"]
     return Workload.of(job.config, job.data), [] if data else sample

@@ -47,9 +47,10 @@ def watch(
     from launch.provision.liveness import Watched
     from launch.supervise import watcher
     from launch.supervise.notify import Notifier, url_of
+    from launch.supervise.settled import Settled
     from launch.ui.terminal import Waiting, say
+    from mimir.runs.listing import list_names
     from mimir.runs.record import read_run
-    from mimir.runs.status import list_names
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 
@@ -64,13 +65,12 @@ def watch(
     for name in set(wanted) - set(list_names(opened) if wanted else ()):
         read_run(opened, name)  # says what was meant
     keeper = watcher.Watcher(opened, say, watched=None if once else Watched())
-
-    def concerned() -> list[str]:
-        return [name for name in list_names(opened) if keeper.concerned(name)]
+    settled = Settled(opened, keeper.concerned, whole=notifier.sends)
 
     try:
         while True:
-            seen, failed = watcher.rounds(keeper, lambda: wanted or concerned(), say)
+            seen, failed = watcher.rounds(keeper, lambda: wanted or settled.others(), say)
+            seen = sorted([*settled.over, *seen], key=lambda one: one.run)
             for one in seen:
                 notifier.after(one)
             alive = [one for one in seen if not one.over]

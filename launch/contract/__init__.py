@@ -5,6 +5,7 @@ Cloud: its HTTP, nothing more), and providers/rented.py makes a provider of it.
 
 provider    Provider, Machine, AttemptSpec, Caps: what every provider offers
 cloud       Cloud: one service's HTTP, for providers that rent by the hour
+one_gpu     that a run trains on one GPU
 image       what a container image asks of a machine, and whether torch compiles in it
 offer       what is wanted of a machine, and what a service would rent
 pull        whether an image could be pulled, in registries' words

@@ -9,10 +9,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from launch.contract.offer import Need, Offer
-from launch.contract.provider import Caps, Check
+from launch.contract.provider import Caps, Check, Machine
 from launch.contract.redaction import Secrets
 from mimir.runs import layout
 
@@ -71,7 +71,8 @@ class Instance:
     """A machine as its service shows it. said: the service's own word for its state.
 
     price: $/h now, None if it is not told. place: as Offer.place. region: as Offer.region, "" if
-    it is not told.
+    it is not told. stuck: why one that waits will not begin by itself, "" if it may. taken: of one
+    that is gone, whether the service itself took it away; None if that is not told.
     """
 
     id: str
@@ -82,6 +83,8 @@ class Instance:
     address: str = ""
     place: str = ""
     region: str = ""
+    stuck: str = ""
+    taken: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,14 @@ class Leftover:
     kind: str
     name: str
     remove: str
+
+
+@runtime_checkable
+class Inspects(Protocol):
+    """A provider that tells the state of a machine, and not only whether it is there."""
+
+    def inspect(self, machine: Machine) -> Instance | None:
+        """The machine as it is now; None if there is none. ProviderError if nobody tells."""
 
 
 class Cloud(Protocol):
@@ -164,6 +175,14 @@ class Cloud(Protocol):
 
     def checks(self) -> list[Check]:
         """Keys, permissions, balance, quota: as far as reading tells. Nothing is rented."""
+
+
+@runtime_checkable
+class Partial(Protocol):
+    """A Cloud whose list of offers may lack some that the user could do something about."""
+
+    def left_out(self) -> Sequence[str]:
+        """What the last `offers` left out, a sentence each with what mends it."""
 
 
 def machine_name(run: str, attempt: int, owner: str = "") -> str:

@@ -17,7 +17,8 @@ class Need:
     gpus: names as launch/pricing/gpus.py writes them, () for any. spot: machines that may be taken
     away are welcome too. hours: how long it is wanted at least, where a service's machines
     have an end. hosts: whose machines. upload_gb: what it sends in an hour, where that costs.
-    cuda: least CUDA that a host's driver must know, as the image asks.
+    cuda: least CUDA that a host's driver must know, as the image asks. store: URL of the run's
+    store, where that tells what uploads cost; "" if it is not known.
     """
 
     memory_gb: float = 0.0
@@ -29,6 +30,7 @@ class Need:
     hosts: Hosts = field(default_factory=Hosts)
     upload_gb: float = 0.0
     cuda: float = PUBLIC.cuda
+    store: str = ""
 
     def __post_init__(self) -> None:
         if not (self.memory_gb >= 0 and self.max_price > 0 and self.hours >= 0):

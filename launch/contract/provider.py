@@ -14,7 +14,9 @@ from mimir.errors import BadInput
 from mimir.runs import layout
 from mimir.runs.machine import Machine
 
-__all__ = ["Adopts", "AttemptSpec", "Caps", "Check", "Machine", "Metered", "Provider"]
+__all__ = [
+    "Adopts", "AttemptSpec", "Caps", "Check", "Machine", "Metered", "Provider", "TakesOptions",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,15 @@ class Caps:
     one after the other unless the user allows more, 0 for any number. runs_installed_code: its
     workers run the Mimir that is installed here, not the code that the run was submitted with.
     service_ends: at what the service itself ends or stops a machine, "" for nothing.
+    turns_off: a machine that shuts down is ended, and its timer shuts it down some minutes after
+    the deadline, whatever became of its container. service_deadline: what the service itself does
+    to a machine some minutes after the deadline, "" for nothing.
     cards: its machine is this computer, of whose GPUs an attempt may be given one.
     hosts: who runs its machines, by Hosts.kind; "" for kinds that change nothing there.
     rates_hosts: it tells how reliable its hosts are and how fast their lines.
+    queues: its machines are jobs that wait for their turn, for days perhaps, and that go on by
+    themselves after an interruption: nobody else orders the run's next attempt. They use the
+    account's own configuration: no keys are made for them.
     """
 
     paid: bool
@@ -42,9 +50,12 @@ class Caps:
     max_sessions: int = 0
     runs_installed_code: bool = False
     service_ends: str = ""
+    turns_off: bool = False
+    service_deadline: str = ""
     hosts: Mapping[str, str] = field(default_factory=dict)
     rates_hosts: bool = False
     cards: bool = False
+    queues: bool = False
 
     def whose(self, kind: str) -> str:
         """Who runs its machines if this kind of host is asked for, "" if it does not say."""
@@ -75,7 +86,9 @@ class AttemptSpec:
     image: a container image, for providers whose caps have it; "" for the provider's own.
     offer: the machine to rent, for providers that have offers. regions: where it may be, () for
     anywhere. card: which GPU of this computer, None for any. record: SHA-256 (hex) of run.json,
-    by which the worker knows that it reads what was submitted; "" if it is not told.
+    by which the worker knows that it reads what was submitted; "" if it is not told. sweep: to
+    which the run belongs and whose data and code it reads, "" for none. options: as
+    TakesOptions.settle has them.
     """
 
     store: str
@@ -88,6 +101,8 @@ class AttemptSpec:
     regions: tuple[str, ...] = ()
     card: int | None = None
     record: str = ""
+    sweep: str = ""
+    options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         layout.attempt_prefix(self.run, self.attempt)
@@ -147,6 +162,20 @@ class Adopts(Protocol):
 
     def adopt(self, spec: AttemptSpec) -> Machine | None:
         """The attempt's machine, None if there is none."""
+
+
+@runtime_checkable
+class TakesOptions(Protocol):
+    """A provider to which the user says more, in its own words."""
+
+    def settle(self, words: str, before: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """The options from these words and the user's settings, checked; nothing is started.
+
+        before: those of the run's last order, which hold where nothing is said.
+
+        Raises:
+            BadInput: it would refuse them, or is not there.
+        """
 
 
 @runtime_checkable

@@ -2,8 +2,9 @@
 
 cloud-init writes three files and starts a systemd unit; all else is in that unit's script, so
 that a reboot does the same again. The container has a name and is kept: started again it finds
-its disk as it was, as on the services that rent out containers. After its end the machine
-stays as it is, since turning it off does not end its bill: ending it is the launcher's.
+its disk as it was, as on the services that rent out containers. After its end the machine turns
+itself off where that ends its bill (TURN_OFF); a timer, which is armed before anything else is
+done, does so at the latest. Elsewhere it stays as it is, and ending it is the launcher's.
 Format: https://cloudinit.readthedocs.io/en/latest/reference/modules.html. Tested with the
 stand-ins under tests/clouds, not on the real service.
 """
@@ -11,6 +12,7 @@ stand-ins under tests/clouds, not on the real service.
 import re
 import shlex
 from dataclasses import dataclass, field
+from typing import Any
 
 from launch.contract import deadlines
 from launch.contract.cloud import ContainerSpec, Login
@@ -20,6 +22,8 @@ CONTAINER = "mimir"
 FOLDER = "/var/lib/mimir"
 LOG = f"{FOLDER}/log"
 """What the script says of its own; the container's output is in the engine's log."""
+TURN_OFF = "shutdown -h now"
+"""What turns a machine off, for services that end its bill then."""
 GPU_TRIES = 30
 """Looks for the GPU, ten seconds apart, before the script fails and is started again."""
 LARGEST = 1_000_000
@@ -53,13 +57,13 @@ _SCRIPT = """\
 set -u
 umask 077
 cd {folder} || exit 1
-say() {{ echo "$(date -u +%Y-%m-%dT%H:%M:%SZ) $*"; }}
+say() {{ echo "$(date -u +%Y-%m-%dT%H:%M:%SZ) $*"{console}; }}
 give_up() {{ say "$*"; exit 1; }}
 
 # Written once: a reboot gives no more time.
 [ -s until ] || echo $(({seconds} ? $(date +%s) + {seconds} : 0)) > until
 until=$(cat until)
-[ "$until" = 0 ] || [ "$until" -gt "$(date +%s)" ] || {{ say "its time is over"; exit 0; }}
+[ "$until" = 0 ] || [ "$until" -gt "$(date +%s)" ] || {{ say "its time is over"; {off}; exit 0; }}
 
 n=0
 until nvidia-smi -L; do
@@ -116,8 +120,17 @@ if [ $told = 124 ]; then
   code=$(docker wait {name}); told=$?
 fi
 [ $told = 0 ] || give_up "the engine went away; the container is started again if it did too"
-say "the container ended with $code; the machine waits for the launcher to end it"
+say "the container ended with $code; {then}"
+{off}
 """
+_CONSOLE = " | tee -a /dev/console"
+"""The service shows a machine's console also when it is gone."""
+_LAST_LINES = f"docker logs --tail 40 {CONTAINER} 2>&1{_CONSOLE}; "
+_TIMER = """\
+mkdir -p {folder}; cd {folder} || exit 1
+[ -s off ] || echo $(($(date +%s) + {seconds})) > off
+n=$(($(cat off) - $(date +%s))); [ $n -gt 1 ] || n=1
+systemd-run --no-block --on-active=$n {off}"""
 
 
 @dataclass(frozen=True)
@@ -128,12 +141,16 @@ class Pair:
     public: str
 
 
-def text(boot: ContainerSpec, host: Pair, visitors: tuple[str, ...]) -> str:
+def text(
+    boot: ContainerSpec, host: Pair | None = None, visitors: tuple[str, ...] = (), *,
+    turns_off: str = "",
+) -> str:  # fmt: skip
     """The user data of a machine that runs this.
 
     Args:
-        host: the machine's host key; the private half stands in the text.
+        host: the machine's host key, None for the image's own; the private half stands in the text.
         visitors: public keys that may log in, beside those that the service puts there.
+        turns_off: the command (TURN_OFF) that ends the machine's bill, "" where none does.
 
     Raises:
         BadInput: a variable cannot be handed over by a file of lines, or it is all too large.
@@ -141,13 +158,20 @@ def text(boot: ContainerSpec, host: Pair, visitors: tuple[str, ...]) -> str:
     import yaml
 
     private = {"owner": "root:root"}
-    value = {
-        "ssh_deletekeys": True,
-        "ssh_keys": {"ed25519_private": host.private, "ed25519_public": host.public},
-        "ssh_authorized_keys": list(visitors),
+    value: dict[str, Any] = {}
+    if turns_off and boot.seconds:
+        value["bootcmd"] = [["sh", "-c", _timer(boot, turns_off)]]  # at every boot, the first thing
+    if host is not None:
+        value |= {
+            "ssh_deletekeys": True,
+            "ssh_keys": {"ed25519_private": host.private, "ed25519_public": host.public},
+            "ssh_authorized_keys": list(visitors),
+        }
+    script = _script(boot, turns_off, console=host is None)
+    value |= {
         "write_files": [
             {"path": f"{FOLDER}/env", "permissions": "0600", "content": _env(boot), **private},
-            {"path": f"{FOLDER}/run", "permissions": "0700", "content": _script(boot), **private},
+            {"path": f"{FOLDER}/run", "permissions": "0700", "content": script, **private},
             *_login(boot.login),
             {
                 "path": f"/etc/systemd/system/{CONTAINER}.service", "permissions": "0644",
@@ -200,10 +224,21 @@ def _login(login: Login | None) -> list[dict[str, str]]:
     return [{**file, "content": login.password}]
 
 
-def _script(boot: ContainerSpec) -> str:
+def _timer(boot: ContainerSpec, turns_off: str) -> str:
+    """Turns the machine off whatever becomes of the rest, after the script's own end."""
+    seconds = round(boot.seconds) + deadlines.CONTAINER_GRACE + deadlines.KILL_AFTER
+    return _TIMER.format(folder=FOLDER, seconds=seconds, off=turns_off)
+
+
+def _script(boot: ContainerSpec, turns_off: str, console: bool) -> str:
+    """console: nobody can log in, so that what happens is written to the machine's console too."""
     entrypoint, *rest = boot.command
     login = boot.login or Login("", "", "")
     return _SCRIPT.format(
+        console=_CONSOLE if console else "",
+        off=(_LAST_LINES if console else "") + (turns_off or ":"),
+        then="it turns the machine off" if turns_off
+        else "the machine waits for the launcher to end it",
         elsewhere=shlex.quote(boot.image_elsewhere), user=shlex.quote(login.user),
         registry=shlex.quote(login.registry),
         folder=FOLDER, name=CONTAINER, grace=deadlines.CONTAINER_GRACE,

@@ -158,7 +158,7 @@ def for_machine(
         return None
     how: How = StaticKeys() if source.static else of_role(role)
     lifetime = spec.deadline - clock() if spec.deadline else NO_DEADLINE
-    return mint(spec.store, spec.run, spec.attempt, lifetime, how, clock)
+    return mint(spec.store, spec.run, spec.attempt, lifetime, how, clock, spec.sweep)
 
 
 def mint(
@@ -168,6 +168,7 @@ def mint(
     lifetime_s: float,
     how: How,
     clock: Callable[[], float] = time.time,
+    sweep: str = "",
 ) -> Credentials:
     """Keys for one attempt of a run in an S3 store, signed for by the laptop's own keys.
 
@@ -176,6 +177,7 @@ def mint(
         lifetime_s: seconds until the job's deadline; the keys outlive it by half an hour where
             STS allows that, else `warning` of the result says when they end.
         clock: unix seconds.
+        sweep: to which the run belongs, "" for none.
 
     Raises:
         BadInput: the store needs no keys, or STS cannot grant this.
@@ -187,7 +189,7 @@ def mint(
     bucket = parse_url(store_url)
     if isinstance(how, StaticKeys):
         return _own()
-    text = policy.of_attempt(bucket.name, bucket.prefix, run, attempt, how.partition)
+    text = policy.of_attempt(bucket.name, bucket.prefix, run, attempt, how.partition, sweep)
     wanted = lifetime_s + deadlines.KEYS_OUTLIVE
     seconds = int(min(max(wanted, SHORTEST_LIFE), how.longest_s))
     answer = _ask(bucket.endpoint, bucket.region, how, f"mimir-{run}-{attempt}"[:64], text, seconds)

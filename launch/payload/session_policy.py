@@ -1,6 +1,7 @@
 """What the keys of one attempt's worker may do.
 
     read       <run>/*
+               _sweeps/<sweep>/data/*, _sweeps/<sweep>/code/*   of the sweep that the run is of
     write      <run>/aNNNN/*, <run>/HEAD
     delete     <run>/aNNNN/*     never HEAD, never another attempt's checkpoints
                _keys/<run>/aNNNN-*    what handed these keys over, which they may not read
@@ -23,8 +24,12 @@ POLICY_LIMIT = 2048
 """Characters of a session policy that STS takes."""
 
 
-def of_attempt(bucket: str, prefix: str, run: str, attempt: int, partition: str = "aws") -> str:
+def of_attempt(
+    bucket: str, prefix: str, run: str, attempt: int, partition: str = "aws", sweep: str = ""
+) -> str:
     """The session policy of an attempt's worker as compact JSON, at most 2,048 characters.
+
+    sweep: to which the run belongs, "" for none.
 
     Raises:
         BadInput: the prefix is too long for it, or holds what a policy takes for a wildcard.
@@ -38,8 +43,10 @@ def of_attempt(bucket: str, prefix: str, run: str, attempt: int, partition: str 
     own = f"arn:{partition}:s3:::{bucket}"
     there = f"{own}/{root}{layout.check_run(run)}"
     mine = f"{own}/{root}{layout.attempt_prefix(run, attempt)}/*"
+    shared = f"{own}/{root}{layout.sweep_folder(sweep)}" if sweep else ""
+    readable = [f"{there}/*", *([f"{shared}/data/*", f"{shared}/code/*"] if sweep else [])]
     statements = [
-        {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{there}/*"},
+        {"Effect": "Allow", "Action": "s3:GetObject", "Resource": readable},
         {
             "Effect": "Allow",
             "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],

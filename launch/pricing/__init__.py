@@ -3,6 +3,7 @@
 workload    parameters, FLOPs and memory of a configuration
 gpus        the table of GPUs
 forecast    hours of a workload on a GPU: measured, or by a roofline model
+plateau     steps after which a preset got no better, as measured
 measured    step times from the bench and from past runs
 catalogue   prices without an account (gpuhunt)
 market      all providers' offers, ranked by the cost of the whole run

@@ -4,7 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from launch.pricing import budget
-from mimir.runs.status import AttemptStatus, Status
+from mimir.runs.attempts import AttemptStatus
+from mimir.runs.status import Status
 from mimir.text import duration
 
 

@@ -8,8 +8,9 @@ the machine itself.
 from dataclasses import dataclass
 
 from mimir.errors import BadInput
+from mimir.runs.attempts import AttemptStatus
 from mimir.runs.order import Limits
-from mimir.runs.status import AttemptStatus, Status
+from mimir.runs.status import Status
 
 HOUR = 3600.0
 
@@ -51,7 +52,11 @@ def seconds_of(attempt: AttemptStatus, now: float) -> float:
     """Seconds for which the attempt's machine has been paid, or may have been."""
     if attempt.gone is not None and attempt.gone.kind == "refused":
         return 0.0
-    if attempt.order is not None:
+    if attempt.machine is not None and attempt.machine.queues:
+        if attempt.started is None:
+            return 0.0  # it waits, which takes nothing
+        began = attempt.started.time
+    elif attempt.order is not None:
         began = attempt.order.time
     elif attempt.machine is not None:
         began = attempt.machine.started

@@ -1,10 +1,11 @@
-"""Prices of services that no key is here for, from gpuhunt's catalogue if it is installed.
+"""Prices of services that no key is here for, from gpuhunt's catalogue.
 
 The catalogue is a list that somebody else collects and serves (it needs the network): good for
-an idea of what a GPU costs, not for an order.
+an idea of what a GPU costs, not for an order. So each price bears the list's date.
 """
 
 import logging
+import re
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,18 +14,28 @@ from typing import Any
 
 from launch.pricing import gpus
 
-CATALOGUE_WITHIN = 20.0
+CATALOGUE_WITHIN = 10.0
 """Seconds for the download; the package itself sets no limit."""
 
 
 @dataclass(frozen=True)
 class Price:
-    """$/h of a machine with one such GPU on demand. listed: not offered now, only listed."""
+    """$/h of a machine with one such GPU on demand.
+
+    listed: not offered now, only listed. date: of the list, as 2026-11-28; "" if it has none.
+    """
 
     gpu: str
     price: float
     provider: str
     listed: bool = True
+    date: str = ""
+
+    @property
+    def words(self) -> str:
+        """Whose it is, and of when."""
+        of = f" {self.date}" if self.date else ""
+        return f"{self.provider} (listed{of})" if self.listed else self.provider
 
 
 def prices(wanted: Mapping[str, str], within: float = CATALOGUE_WITHIN) -> tuple[list[Price], str]:
@@ -45,13 +56,14 @@ def prices(wanted: Mapping[str, str], within: float = CATALOGUE_WITHIN) -> tuple
     if isinstance(answer[0], Exception):
         what = f"{type(answer[0]).__name__}: {answer[0]}"
         return [], f"gpuhunt's catalogue of prices could not be read ({what})"
-    return _lowest(answer[0], wanted), ""
+    items, dates = answer[0]
+    return _lowest(items, wanted, dates), ""
 
 
 def _package() -> ModuleType | None:
     try:
-        import gpuhunt  # type: ignore[import-not-found]  # nobody need have it
-    except ImportError:
+        import gpuhunt
+    except ImportError:  # `pip install --no-deps`
         return None
     found: ModuleType = gpuhunt
     return found
@@ -62,12 +74,22 @@ def _read(package: ModuleType, names: list[str], answer: list[Any]) -> None:
     logging.getLogger("gpuhunt").setLevel(logging.CRITICAL)
     try:
         catalogue = package.Catalog()
-        answer.append(catalogue.query(provider=names, min_gpu_count=1, max_gpu_count=1, spot=False))
+        items = catalogue.query(provider=names, min_gpu_count=1, max_gpu_count=1, spot=False)
+        answer.append((items, {name: _date(catalogue, name) for name in names}))
     except Exception as error:  # noqa: BLE001 - another's package: its failure is told, no more
         answer.append(error)
 
 
-def _lowest(items: Iterable[Any], wanted: Mapping[str, str]) -> list[Price]:
+def _date(catalogue: Any, name: str) -> str:
+    """The day on which a service's prices were collected: its versions begin with it."""
+    version = str(getattr(getattr(catalogue, "catalog", {}).get(name), "version", ""))
+    found = re.match(r"(20\d\d)(\d\d)(\d\d)", version)
+    return "-".join(found.groups()) if found else ""
+
+
+def _lowest(
+    items: Iterable[Any], wanted: Mapping[str, str], dates: Mapping[str, str]
+) -> list[Price]:
     found: dict[str, Price] = {}
     for item in items:
         provider = wanted.get(item.provider)
@@ -76,5 +98,6 @@ def _lowest(items: Iterable[Any], wanted: Mapping[str, str]) -> list[Price]:
             continue
         gpu = gpus.canonical(known.name, item.gpu_memory or 0.0)
         if gpu not in found or item.price < found[gpu].price:
-            found[gpu] = Price(gpu, float(item.price), provider)
+            date = dates.get(item.provider, "")
+            found[gpu] = Price(gpu, float(item.price), provider, date=date)
     return [found[name] for name in sorted(found)]

@@ -1,12 +1,14 @@
 """How long a training takes on a GPU: from measured steps where there are any, else a roofline.
 
-The roofline is a model and not a promise. On the training guide's rows for T4 and A100 (medium
+Where another card was measured, the model counts as much more or less as it was off there. It is a
+model and not a promise. On the training guide's rows for T4 and A100 (medium
 and large, which were themselves reckoned, for a plain trainer) it stays below the guide's upper
 figures, as it should: Mimir computes no padding and captures its steps in graphs. Its constants
 are set by the three presets on an H200, which it meets within a quarter; other GPUs have not been
 measured: expect a factor of two either way.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -46,6 +48,10 @@ then compilation and capture about one."""
 COMPILER = 60.0
 """Seconds more where a compiler has to be installed first: 70 MB of packages."""
 
+EAGER_PASS = (20, 25)
+"""Kernels of a forward pass that is not captured, as in validations and samples: of the whole, and
+of each layer."""
+
 REPORTED_WITHIN = 4.0
 """A machine's own word for its speed counts within this factor of the roofline: default limits of
 cost follow from it, and a stranger's machine may say anything."""
@@ -71,7 +77,8 @@ class Forecast:
     was cut "4 times the model (slower in run x)". steps and steps_per_epoch: of the run.
     validation_s: s of all validations. start_s: s before the first step. need_gb and
     memory_gb: GPU memory that it needs and that there is. measured: whether our own bench ran it
-    so on such a card; what machines reported may be a stranger's word.
+    so on such a card; what machines reported may be a stranger's word. expected_end: step at which
+    early stopping is expected to end it, None if at the last one; hours are of all steps.
     """
 
     gpu: str
@@ -84,6 +91,7 @@ class Forecast:
     need_gb: float
     memory_gb: float
     measured: bool = False
+    expected_end: int | None = None
 
     @property
     def epoch_s(self) -> float:
@@ -99,6 +107,18 @@ class Forecast:
     def hours(self) -> float:
         """Hours of the machine, from its order to the end."""
         return self.train_hours + self.start_s / HOUR
+
+    def hours_to(self, steps: int) -> float:
+        """Hours of the machine, from its order to this step."""
+        share = min(1.0, steps / self.steps)
+        return share * self.train_hours + self.start_s / HOUR
+
+    @property
+    def expected_hours(self) -> float | None:
+        """As `hours`, if early stopping ends the run at `expected_end`."""
+        if self.expected_end is None:
+            return None
+        return self.train_hours * self.expected_end / self.steps + self.start_s / HOUR
 
     @property
     def fits(self) -> bool:
@@ -141,19 +161,21 @@ def forecast(
             source += ", without a compiler by the model"
     else:
         assert gpu is not None
-        step_s = step_seconds(work, gpu, compiled=compiled)
-        source = "model" if compiled else "model, without a compiler"
+        times, source = _calibrated(work, gpu, measured or {})
+        step_s = times * step_seconds(work, gpu, compiled=compiled)
+        source += "" if compiled else ", without a compiler"
     return Forecast(
         gpu=gpu.name if gpu else name,
         step_s=step_s,
         source=source,
         steps=work.steps,
         steps_per_epoch=work.steps_per_epoch,
-        validation_s=work.validations * work.validation_steps * step_s,
+        validation_s=_validation_s(work, gpu, step_s),
         start_s=start_s if gpu else 0.0,
         need_gb=need_gb(work) if gpu else 0.0,
         memory_gb=memory_gb or (gpu.memory_gb if gpu else float("inf")),
         measured=benched,
+        expected_end=work.expected_end,
     )
 
 
@@ -169,6 +191,48 @@ def pessimistic(work: Workload, name: str, memory_gb: float, image: Image) -> Fo
     )
     assert made is not None
     return replace(made, gpu=name, source=f"not in the table, taken as slow as {slowest.name}")
+
+
+def _calibrated(work: Workload, gpu: Gpu, measured: Mapping[str, Measured]) -> tuple[float, str]:
+    """By what the model is multiplied for this GPU, and the source of the product.
+
+    By as much as it was off at the nearest card that our own bench measured, of those that take
+    the same way: with attention as one kernel, or without. What machines reported does not count,
+    for it would move the estimates of every other card.
+    """
+    known = [
+        (_distance(gpu, other), other, one.step_s / step_seconds(work, other))
+        for name, one in measured.items()
+        if (other := gpus.get(name)) is not None and not one.reported
+        if _fuses(other) == _fuses(gpu)
+    ]
+    if not known:
+        return 1.0, "model"
+    _, nearest, times = min(known, key=lambda each: (each[0], each[1].name))
+    return times, f"model x {times:.2f}, as measured on {nearest.name}"
+
+
+def _distance(one: Gpu, other: Gpu) -> float:
+    """How different two cards are: by the logarithms of what they can do."""
+    return abs(math.log(one.tensor / other.tensor)) + abs(math.log(one.bandwidth / other.bandwidth))
+
+
+def _fuses(gpu: Gpu) -> bool:
+    return gpu.capability >= FUSED_SINCE
+
+
+def _validation_s(work: Workload, gpu: Gpu | None, step_s: float) -> float:
+    """Seconds of all validations, and of the samples drawn beside them.
+
+    Each pass takes what it computes, or on a GPU, where it is not captured, what the host takes to
+    start its kernels, if that is longer.
+    """
+    computed = work.validations * work.validation_steps * step_s
+    if gpu is None:
+        return computed
+    whole, layer = EAGER_PASS
+    started = (whole + layer * work.config.model.layers) * EAGER_KERNEL
+    return max(computed, work.validation_passes * started) + work.sampling_passes * started
 
 
 def _believable(known: Measured, model_s: float) -> tuple[float, str]:
@@ -204,7 +268,7 @@ def step_seconds(work: Workload, gpu: Gpu, *, compiled: bool = True) -> float:
     layers, traffic = work.config.model.layers * slices, work.traffic(width)
     compiled = compiled and runtime.compile != "off"
     kernels: float = KERNELS + LAYER_KERNELS * layers
-    if not compiled or gpu.capability < FUSED_SINCE:
+    if not compiled or not _fuses(gpu):
         kernels += UNFUSED_KERNELS * layers
         traffic += UNFUSED_PASSES * layers * work.places * work.config.model.dim * width
     least = KERNEL_LAUNCH if runtime.graph_steps else EAGER_KERNEL

@@ -126,7 +126,7 @@ TABLE: tuple[Gpu, ...] = (
         "RTX PRO 6000", 96, 1597, 480, 120, (12, 0),
         (
             "RTX PRO 6000 Blackwell Server Edition", "RTX PRO 6000 Blackwell Workstation Edition",
-            "RTX PRO 6000 WS", "RTX PRO 6000 S", "G4",
+            "RTX PRO 6000 WS", "RTX PRO 6000 S", "RTX PRO Server 6000", "G4",
         ),
     ),
     Gpu("L40", 48, 864, 181, 90.5, (8, 9)),

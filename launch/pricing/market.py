@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from launch.contract import regions
+from launch.contract.cloud import Partial
 from launch.contract.image import PUBLIC, Image
 from launch.contract.offer import Need, Offer
 from launch.pricing import gpus
@@ -107,6 +108,8 @@ def collect(
             problems.append(answer)
         else:
             offers += answer
+            if isinstance(seller, Partial):
+                problems += [Problem(seller.name, each, 75) for each in seller.left_out()]
     return offers, problems
 
 

@@ -10,8 +10,9 @@ from launch.pricing.forecast import Measured
 from launch.pricing.gpus import canonical
 from mimir.config import Config, load_preset
 from mimir.errors import BadInput, MimirError
-from mimir.runs import layout, notes
+from mimir.runs import notes
 from mimir.runs.execution import same_speed
+from mimir.runs.newest import newest
 from mimir.runs.record import RunRecord, find_run
 from mimir.runs.status import SLOWEST, read_head
 from mimir.runs.store import Store
@@ -22,8 +23,12 @@ if not BENCH.is_dir():  # a checkout keeps them with the bench, a wheel inside t
 FILES = "[cg]pu-*.json"
 NEWEST_RUNS = 20
 """Runs of a store that are looked at: each costs some five requests."""
-NEWEST_ATTEMPTS = 50
+NEWEST_OF_PRESET = 60
+"""Runs of a preset of which it is looked up whether they have this size and batch."""
+NEWEST_ATTEMPTS = 8
 """Attempts of a run that are looked at."""
+AT_ONCE = 32
+"""Runs that are looked at at once."""
 SETTLED = 10
 """Rows of the metrics after which an attempt's rate counts: its first one holds the compilation,
 and each later one takes three tenths of what is left of that away."""
@@ -76,11 +81,10 @@ def from_runs(config: Config, store: Store) -> dict[str, Measured]:
 
     A run that cannot be read is passed over; StoreError if the store's runs cannot be listed.
     """
-    names = [name for name in store.folders() if layout.is_run(name)]
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        records = [r for r in pool.map(lambda n: _record(store, n), names) if r]
+    of_preset = [run for run in newest(store) if run.preset == config.preset][:NEWEST_OF_PRESET]
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        records = [r for r in pool.map(lambda run: _record(store, run.name), of_preset) if r]
         alike = [record for record in records if _of(record, config)]
-        alike.sort(key=lambda record: record.created, reverse=True)
         rates = [
             rate
             for rates in pool.map(lambda r: _rates(store, r.name, config), alike[:NEWEST_RUNS])

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from mimir.config import MODEL_COPIES
 from mimir.runs.retention import NEWEST
 from mimir.runs.s3_url import parse_url
 
@@ -14,7 +15,7 @@ GB = 1e9
 
 KEPT = NEWEST + 1
 """Checkpoints that stay: the newest and the best (mimir/runs/retention.py)."""
-WEIGHT = 4
+WEIGHT = 4 * MODEL_COPIES
 """Bytes of a weight in the model that a run leaves."""
 PRICES = (
     (".amazonaws.com", 0.023),

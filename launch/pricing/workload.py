@@ -11,15 +11,20 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from mimir.config import Config
+from mimir.config import CHECKPOINT_COPIES, Config
 from mimir.data.alphabet import MAX_LENGTH, N_LETTERS, N_TOKENS
+from mimir.data.mix import expected_end, pairs_in_batch, steps_of
 from mimir.errors import BadInput
 
 GUIDE_ROWS = 1_003_470
-"""Peptides of the training guide's full data set, with these lengths and targets:"""
+"""Peptides of the training guide's full data set, with these pairs, lengths and targets:"""
+GUIDE_PAIRS = 3_470
 GUIDE_LENGTH, GUIDE_SPREAD, GUIDE_TARGETS = 10.6, 3.8, 804
 LABELS = 3
 """Interacting, not interacting, not told."""
+AT_ONCE, PAIR_PASSES = 4096, 8
+"""Held-out peptides of a forward pass on a GPU (mimir/model/objective.py), and passes of those that
+are few: six sets of pairs, and what selects."""
 WIDEST = 4.5
 """Deviations above the mean at which the widest batch of a run lies: shapes are fixed on a GPU."""
 GB = 1e9
@@ -29,8 +34,9 @@ GB = 1e9
 class Workload:
     """A configuration on a data set.
 
-    rows: training peptides. held_out: peptides that a validation may take. length and spread:
-    mean and deviation of the peptides' residues. targets: known target proteins.
+    rows: training peptides, of which `pairs` are pairs. held_out: peptides that a validation may
+    take. length and spread: mean and deviation of the peptides' residues. targets: known target
+    proteins.
     """
 
     config: Config
@@ -39,6 +45,7 @@ class Workload:
     length: float = GUIDE_LENGTH
     spread: float = GUIDE_SPREAD
     targets: int = GUIDE_TARGETS
+    pairs: int = 0
 
     def __post_init__(self) -> None:
         batch = self.config.training.batch
@@ -58,7 +65,7 @@ class Workload:
         lengths = peptides.lengths[chosen]
         return Workload(
             config, len(chosen), len(peptides) - len(chosen), float(lengths.mean()),
-            float(lengths.std()), len(peptides.vocabulary),
+            float(lengths.std()), len(peptides.vocabulary), len(peptides.subset(TRAIN, 1)),
         )  # fmt: skip
 
     @staticmethod
@@ -75,10 +82,15 @@ class Workload:
 
     @property
     def steps(self) -> int:
-        """Optimizer steps of the whole run, without early stopping."""
+        """Optimizer steps of the whole run at most: without early stopping."""
+        return steps_of(self.config.training, self.rows)
+
+    @property
+    def expected_end(self) -> int | None:
+        """Step at which early stopping is expected to end it; None if all steps are expected."""
         training = self.config.training
-        steps = self.steps_per_epoch * training.epochs
-        return min(steps, training.max_steps) if training.max_steps else steps
+        mixed = pairs_in_batch(training.pair_share, training.batch, self.rows, self.pairs)
+        return expected_end(self.config, self.steps, self.steps_per_epoch, self.pairs, mixed)
 
     @property
     def parameters(self) -> int:
@@ -142,18 +154,19 @@ class Workload:
     def memory_gb(self, width: int) -> float:
         """GPU memory that is needed, in GB, runtime apart (forecast.RUNTIME_GB).
 
-        A weight: itself, its average, two moments and its gradient in float32, a copy while
-        steps are captured (16 bytes), and with 16-bit numbers weight and gradient once more.
+        A weight: itself, its average, the best average, two moments and its gradient in float32,
+        a copy of all but the gradient while steps are captured (20 bytes), and with 16-bit numbers
+        weight and gradient once more.
         Activations are held twice: by the graph of eight steps and by that of one.
         """
-        weight = 36 + (2 * width if width < 4 else 0)
+        weight = 44 + (2 * width if width < 4 else 0)
         data = self.rows * 2 * MAX_LENGTH
         return (weight * self.parameters + 2 * self.activations(width) + data) / GB
 
     @property
     def checkpoint_gb(self) -> float:
-        """Size of a checkpoint: weights, their average and two moments in float32."""
-        return 16.0 * self.parameters / GB
+        """Size of a checkpoint: weights, their average, the best one and two moments in float32."""
+        return 4.0 * CHECKPOINT_COPIES * self.parameters / GB
 
     @property
     def upload_gb(self) -> float:
@@ -176,3 +189,15 @@ class Workload:
         forward twice, and forward is a third of a step."""
         training = self.config.training
         return 2 * min(self.held_out, training.eval_rows) / training.batch / 3
+
+    @property
+    def validation_passes(self) -> int:
+        """Forward passes of all validations on a GPU: each held-out peptide twice."""
+        held = min(self.held_out, self.config.training.eval_rows)
+        return self.validations * (math.ceil(2 * held / AT_ONCE) + PAIR_PASSES)
+
+    @property
+    def sampling_passes(self) -> int:
+        """Forward passes of the samples drawn while it trains: one for each residue's place."""
+        every = self.config.runtime.sample_every
+        return self.validations // every * MAX_LENGTH if every else 0

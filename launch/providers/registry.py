@@ -35,9 +35,12 @@ ROWS: dict[str, Row] = {
     "local": Row("launch.providers.local.provider:LocalProvider"),
     "docker": Row("launch.providers.docker.provider:DockerProvider"),
     "colab": Row("launch.providers.colab.provider:ColabProvider"),
+    "slurm": Row("launch.providers.slurm.provider:SlurmProvider"),
     "runpod": Row("launch.providers.runpod.adapter:RunPod", rents=True, needs=_HTTPX),
     "vastai": Row("launch.providers.vastai.adapter:Vast", rents=True, needs=_HTTPX),
     "lambda": Row("launch.providers.lambda_cloud.adapter:Lambda", rents=True, needs=_HTTPX),
+    "aws": Row("launch.providers.aws.adapter:Aws", rents=True, needs="pip install boto3"),
+    "gcp": Row("launch.providers.gcp.adapter:Gcp", rents=True, needs=_HTTPX),
 }
 
 

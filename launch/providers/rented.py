@@ -144,28 +144,26 @@ class Rented:
         return self._machine(spec, found.id, found.price, "")
 
     def inspect(self, machine: Machine) -> Instance | None:
-        """The machine as its service shows it; None if there is none.
+        """The machine as its service shows it; None if there is none and nobody says why.
 
         One that does not come up is broken where the service's own log says that the image cannot
         be pulled: its state may say for ever that it is being made.
         """
-        found = self._there(machine)
-        if found is None:
+        found = self._looked_at(machine.id)
+        if found is None or (found.state is State.GONE and found.taken is None):
             return None
         why = self._pulls.failure(machine) if found.state is State.PENDING else ""
         if why:
             found = replace(found, state=State.BROKEN, said=f"{found.said}: {why}")
         return self._shown_to_people(found)
 
-    def _there(self, machine: Machine) -> Instance | None:
+    def _looked_at(self, id: str) -> Instance | None:
         with self._secrets.guard():
-            found = self.cloud.get(machine.id)
-        return None if found is None or found.state is State.GONE else found
+            return self.cloud.get(id)
 
     def by_id(self, id: str) -> Instance:
         """The machine with this id, whatever its name; BadInput if the service has none."""
-        with self._secrets.guard():
-            found = self.cloud.get(id)
+        found = self._looked_at(id)
         if found is None or found.state is State.GONE:
             raise BadInput(f"{self.name} has no machine {id}: look at its console")
         return self._shown_to_people(found)
@@ -182,7 +180,8 @@ class Rented:
 
     def alive(self, machine: Machine) -> bool | None:
         try:
-            return self._there(machine) is not None
+            found = self._looked_at(machine.id)
+            return found is not None and found.state is not State.GONE
         except (ProviderError, BadInput):
             return None
 
@@ -336,7 +335,7 @@ class Rented:
     def _must_be(self, name: str, number: str) -> None:
         """_Misnamed if the service knows the machine by another name: a store may say any id."""
         found = self.cloud.get(number)
-        if found is None or are_same(found.name, name):
+        if found is None or found.state is State.GONE or are_same(found.name, name):
             return
         rate = f"${found.price:.3f}/h" if found.price is not None else "money"
         raise _Misnamed(

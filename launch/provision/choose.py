@@ -140,6 +140,7 @@ def ask(store: Store, plan: Plan, config: Config, steps: int, going_on: str = ""
         hosts=plan.hosts,
         upload_gb=work.upload_gb,
         cuda=starts.cuda,
+        store=store.url,
     )
     sellers = [cloud.cloud for cloud in clouds]
     unchecked = market.check_regions(sellers, plan.hosts.regions)
@@ -198,17 +199,14 @@ def within(plan: Plan, market: Market, status: Status | None, now: float) -> Fou
         by_name[name] = provider = registry.get(name)
         if isinstance(provider, Rented):
             continue
-        until = _deadline(left.hours, now)
+        # A job that waits counts its hours from its start.
+        until = 0.0 if provider.caps.queues else _deadline(left.hours, now)
         free = [each for each in provider.choices(plan.gpus) if each is None or not each.price]
         fixed += [Choice(provider, offer, until) for offer in free]
     worth = [r for r in market.ranked if left.hours_at(r.offer.price) >= SHORTEST_RENTAL]
     failed = _failed_places(status)
     # One that gets done within the limits goes before a cheaper one that does not.
-    worth.sort(
-        key=lambda r: (
-            _failed(r, failed, market.failed), not r.known, not _fits(r, left)
-        )
-    )  # fmt: skip
+    worth.sort(key=lambda r: (_failed(r, failed, market.failed), not r.known, not _fits(r, left)))
     rented = [
         Choice(
             by_name[r.offer.provider], r.offer,

@@ -10,9 +10,9 @@ from typing import Annotated
 
 from mimir.errors import Conflict, MimirError
 from mimir.runs import codec, layout
+from mimir.runs.attempts import AttemptStatus
 from mimir.runs.notes import Gone
 from mimir.runs.ranges import AtMost, Time
-from mimir.runs.status import AttemptStatus
 from mimir.runs.store import Store
 
 FORMAT = 1

@@ -17,9 +17,9 @@ from launch.pricing import budget
 from launch.provision import settle
 from mimir.errors import MimirError, sentence
 from mimir.runs import layout, notes
+from mimir.runs.attempts import AttemptStatus
 from mimir.runs.notes import Gone
 from mimir.runs.order import Limits
-from mimir.runs.status import AttemptStatus
 from mimir.runs.store import Store
 
 AT_ONCE = 8

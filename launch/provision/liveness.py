@@ -6,9 +6,10 @@ the attempt's number in HEAD, whatever is said here.
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from launch.contract import deadlines
-from launch.contract.cloud import State
+from launch.contract.cloud import Inspects, State
 from launch.contract.errors import AuthFailed, Misconfigured, ProviderError
 from launch.contract.provider import Machine, Provider
 from launch.providers import registry
@@ -91,25 +92,46 @@ def state_of(
     machine: Machine, provider: Callable[[str], Provider] | None = None
 ) -> tuple[State | None, str]:
     """Its state by its provider, and the service's own word for it; None if nobody can tell now."""
-    state, said, _ = asked(machine, provider)
-    return state, said
+    answer = asked(machine, provider)
+    return answer.state, answer.said
 
 
-def asked(
-    machine: Machine, provider: Callable[[str], Provider] | None = None
-) -> tuple[State | None, str, str]:
-    """As state_of, and what a person must mend before its service answers from here, or ""."""
+class Asked(NamedTuple):
+    """state, said: as state_of. problem: what a person must mend before its service answers from
+    here, or "". taken: as Instance.taken."""
+
+    state: State | None
+    said: str = ""
+    problem: str = ""
+    taken: bool | None = None
+
+
+def asked(machine: Machine, provider: Callable[[str], Provider] | None = None) -> Asked:
+    """What a machine's service says of it now."""
     try:
         place = (provider or registry.get)(machine.provider)
-        if isinstance(place, Rented):
+        if isinstance(place, Inspects):
             found = place.inspect(machine)
-            return (found.state, found.said, "") if found else (State.GONE, "", "")
+            if found is None:
+                return Asked(State.GONE)
+            return Asked(found.state, found.said, taken=found.taken)
         there = place.alive(machine)
     except (AuthFailed, Misconfigured) as error:
-        return None, "", f"its machine can neither be seen nor ended from here: {error}"
+        why = f"its machine can neither be seen nor ended from here: {error}"
+        return Asked(None, problem=why)
     except (ProviderError, BadInput):
-        return None, "", ""
-    return (None if there is None else State.RUNNING if there else State.GONE), "", ""
+        return Asked(None)
+    return Asked(None if there is None else State.RUNNING if there else State.GONE)
+
+
+def stuck(machine: Machine) -> str:
+    """Why a machine that waits for its turn will not begin by itself; "" if it may."""
+    place = provider_of(machine)
+    try:
+        found = place.inspect(machine) if isinstance(place, Inspects) else None
+    except (ProviderError, BadInput):
+        return ""
+    return found.stuck if found else ""
 
 
 def current(status: Status) -> Machine | None:

@@ -30,7 +30,7 @@ from mimir.runs.collect import collect
 from mimir.runs.notes import Gone
 from mimir.runs.order import Expected, Order, Plan
 from mimir.runs.promised import Promised
-from mimir.runs.record import record_sha256
+from mimir.runs.record import read_run, record_sha256
 from mimir.runs.status import head_or_remembered, read_head
 from mimir.runs.store import Store
 
@@ -147,7 +147,8 @@ def _order(
             store=store.url, run=run, attempt=attempt, env=extra,
             image=plan.image or _image(store, run, attempt, intent, say),
             deadline=choice.deadline, offer=choice.offer, regions=plan.hosts.regions,
-            card=plan.card, record=record_sha256(store, run),
+            card=plan.card, record=record_sha256(store, run), sweep=read_run(store, run).sweep,
+            options=plan.options,
         )  # fmt: skip
         kept_plan.must_be_as_submitted(store.url, run, spec.record)
         spec = _with_keys(spec, provider, plan, say, clock)
@@ -221,6 +222,8 @@ def _with_keys(
 ) -> AttemptSpec:
     """The spec with the attempt's own keys; a rented machine's attempt ends before they do."""
     caps = provider.caps
+    if caps.queues:
+        return spec  # it may wait longer than any key lives, and has the account's own
     made = credentials.for_machine(spec, plan.keys, foreign=caps.remote, clock=clock)
     if made is None:
         return spec

@@ -1,6 +1,6 @@
 """A run's plan and what was asked of it, as its newest orders tell."""
 
-from mimir.runs import notes
+from mimir.runs import notes, orders
 from mimir.runs.notes import StopRequest
 from mimir.runs.order import Plan
 from mimir.runs.store import Store
@@ -12,7 +12,7 @@ def newest_plan(store: Store, run: str, attempt: int) -> Plan | None:
     An attempt that was begun by hand, by `mimir train` or in a notebook, has none.
     """
     # From the newest order: a machine may write any number into HEAD.
-    for number in range(min(attempt, notes.newest_order(store, run)), 0, -1):
+    for number in range(min(attempt, orders.newest_order(store, run)), 0, -1):
         order = notes.read_order(store, run, number)
         if order is not None and order.attended:
             return order.plan

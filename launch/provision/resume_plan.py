@@ -49,6 +49,7 @@ def renewed(before: Plan | None, known: Status, words: Words) -> Plan:
         keys=words.keys if words.keys != KeySource() or before is None else before.keys,
         steps=before.steps if before else 0,
         card=before.card if before else None,
+        options=before.options if before else (),
         hosts=replace(before.hosts if before else Hosts(), **words.hosts),
     )
 

@@ -19,12 +19,13 @@ from launch.providers import registry
 from launch.providers.rented import Rented
 from launch.provision import liveness, terminate
 from mimir.errors import Corrupt, MimirError
-from mimir.runs import notes
+from mimir.runs import notes, orders
+from mimir.runs.attempts import AttemptStatus
 from mimir.runs.head import ENDED
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone, Outcome
 from mimir.runs.order import Order
-from mimir.runs.status import AttemptStatus, Status
+from mimir.runs.status import Status
 from mimir.runs.store import Store
 
 NEVER_ANSWERED = "its order was never answered"
@@ -63,7 +64,7 @@ def settle(
     at_work |= sign is None and now - order.time <= deadlines.BEGIN_WITHIN
     if at_work and not (end or replaced or _is_over(store, run)):
         return None, ""
-    state, _, wrong = liveness.asked(machine, provider)
+    state, _, wrong, _ = liveness.asked(machine, provider)
     if state is not State.GONE:
         return None, wrong or (NO_ANSWER if state is None else STILL_THERE)
     until = now
@@ -85,7 +86,7 @@ def settle(
 
 def _is_over(store: Store, run: str) -> bool:
     try:
-        head = notes.head_or_remembered(store, run)
+        head = orders.head_or_remembered(store, run)
     except Corrupt:
         return False
     return head is not None and head[0].state in ENDED

@@ -1,8 +1,10 @@
 """What a service says of a machine that was ordered and has given no sign yet."""
 
+from launch.contract.cloud import State
+from launch.contract.provider import Provider
 from launch.contract.pull import advice
 from launch.provision import liveness
-from mimir.runs.head import LIVE
+from mimir.runs.head import ENDED, LIVE
 from mimir.runs.status import Status
 
 LINES = 12
@@ -17,6 +19,8 @@ def seen(status: Status) -> list[str]:
     """
     machine = liveness.current(status)
     provider = liveness.provider_of(machine)
+    if machine is not None and machine.queues and provider is not None:
+        return _of_job(status, provider)
     if (
         machine is None or provider is None or not provider.caps.remote
         or status.state not in LIVE or status.silent_s is not None
@@ -28,3 +32,19 @@ def seen(status: Status) -> list[str]:
     lines = provider.output(machine, LINES)
     tip = advice("\n".join((said, *lines)))
     return [*told, *(f"  | {line}" for line in lines), *([tip] if tip else [])]
+
+
+def _of_job(status: Status, provider: Provider) -> list[str]:
+    """Of a job that waits, for the first time or again, or is gone without an end on record."""
+    current = status.attempts[-1]
+    assert current.machine is not None
+    if status.state in ENDED or current.gone is not None:
+        return []
+    state, said = liveness.state_of(current.machine)
+    waits = state is State.PENDING
+    again = waits and status.state not in LIVE
+    told = [f"{provider.name} says: {said}" + ("; it goes on by itself" if again else "")]
+    if waits or (state is State.RUNNING and status.silent_s is not None):
+        return told if waits else []
+    lines = provider.output(current.machine, LINES) if current.exit_code is None else []
+    return [*(told if said else []), *(f"  | {line}" for line in lines)]

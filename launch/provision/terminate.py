@@ -13,8 +13,8 @@ from launch.providers import registry
 from launch.providers.rented import Rented
 from mimir.errors import StoreError
 from mimir.runs import notes, owner
+from mimir.runs.attempts import AttemptStatus
 from mimir.runs.notes import Gone
-from mimir.runs.status import AttemptStatus
 from mimir.runs.store import Store
 
 
@@ -43,7 +43,9 @@ def close(
         return False  # a terminal's, or a newer Mimir's
     place = provider(machine.provider)
     spec = AttemptSpec(store.url, run, attempt.attempt)
-    if place.caps.paid:
+    if place.caps.queues:
+        place.end(spec, machine)  # one that waits is taken off the queue
+    elif place.caps.paid:
         # Even if it seems to be gone: a list may be wrong, and ending it costs nothing.
         place.end(spec, machine)
         forget_keys(store, run, attempt.attempt)

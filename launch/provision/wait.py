@@ -22,11 +22,12 @@ from mimir.errors import (
     StoreError,
 )
 from mimir.runs import notes
+from mimir.runs.attempts import AttemptStatus
 from mimir.runs.begin import end_attempt
 from mimir.runs.head import ENDED
 from mimir.runs.notes import Gone, Outcome
 from mimir.runs.parts import read_parts
-from mimir.runs.status import AttemptStatus, Status, head_or_remembered
+from mimir.runs.status import Status, head_or_remembered
 from mimir.runs.store import Store
 
 LOCAL_BEGINS = 120.0
@@ -39,6 +40,8 @@ READ_STORE, READ_LOCAL = 1.0, 0.2
 FIRST_HEARTBEAT = 20.0
 """Seconds for the first heartbeat of an attempt that has begun: what is wrong with its
 configuration or its device shows before it."""
+SETTLES = 10.0
+"""Seconds that a job may take to begin where there is room, before it counts as queued."""
 LAST_LINES = 15
 
 
@@ -48,9 +51,9 @@ class Beginning:
 
     kind: running, ended, short (ended, because its machine is less than what was ordered), replaced
     (by a newer attempt), vanished (its machine is gone without a word), lost (on somebody else's
-    machine that broke, was taken away, or gave no sign in time; the machine is there) or waiting
-    (nothing yet, on this computer). code: the exit code for it. lines: the last ones of the log,
-    where something went wrong.
+    machine that broke, was taken away, or gave no sign in time; the machine is there), queued (a
+    job that waits for its turn) or waiting (nothing yet, on this computer). code: the exit code
+    for it. lines: the last ones of the log, where something went wrong.
     """
 
     kind: str
@@ -72,7 +75,7 @@ def retire(store: Store, status: Status, say: Say) -> None:
     provider = liveness.named(ordered.provider) if ordered else None
     if provider is None or current.gone is not None:
         return
-    if provider.caps.paid:
+    if provider.caps.paid or provider.caps.queues:
         gone = Gone(store.now(), "over", "a later attempt replaced it")
         try:
             close(store, status.run, current, gone, registry.get)
@@ -104,13 +107,13 @@ def await_beginning(
     Raises:
         StoreError: the store does not answer, and the time is over.
     """
-    remote = ordered.provider.caps.remote
+    remote, queues = ordered.provider.caps.remote, ordered.provider.caps.queues
     began, claimed, asked = clock(), 0.0, float("-inf")
     state: State | None = None
     said = ""
     while True:
         # In this order: a process that was gone before HEAD and outcome were read wrote no more.
-        if not remote or clock() - asked >= ASK_SERVICE:
+        if not (remote or queues) or clock() - asked >= ASK_SERVICE:
             asked = clock()
             state, said = liveness.state_of(ordered.machine)
         now = clock()
@@ -134,6 +137,13 @@ def await_beginning(
             tick(f"attempt {ordered.attempt} has begun")
             if now - claimed > FIRST_HEARTBEAT:
                 return Beginning("running", 0, f"attempt {ordered.attempt} has begun")
+        elif queues and state is State.PENDING:
+            if stuck := liveness.stuck(ordered.machine):
+                why = f"attempt {ordered.attempt} will not begin by itself: {said}"
+                return Beginning("queued", BAD_CONFIG, why if stuck in said else f"{why}: {stuck}")
+            if waited > SETTLES:
+                return Beginning("queued", DONE, f"attempt {ordered.attempt} is queued: {said}")
+            tick(f"attempt {ordered.attempt} is queued: {said}")
         elif remote:
             if state in (State.BROKEN, State.SUSPENDED):
                 what = "is broken" if state is State.BROKEN else "was taken away"
@@ -143,11 +153,12 @@ def await_beginning(
             tick(_progress(ordered, state, said))
         else:
             tick(f"waiting for attempt {ordered.attempt} to begin")
-            if waited > LOCAL_BEGINS:
-                why = f"attempt {ordered.attempt} has given no sign within {LOCAL_BEGINS:.0f} s"
+            within = deadlines.BEGIN_WITHIN if queues else LOCAL_BEGINS
+            if waited > within:
+                why = f"attempt {ordered.attempt} has given no sign within {within:.0f} s"
                 alone = f"{why}; its machine is there: see its log"
                 return Beginning("waiting", INTERRUPTED, alone)
-        sleep(READ_STORE if remote else READ_LOCAL)
+        sleep(READ_STORE if remote or queues else READ_LOCAL)
 
 
 def end_machine(store: Store, ordered: Ordered, kind: str, why: str) -> None:
@@ -218,6 +229,8 @@ def _seen(store: Store, ordered: Ordered, *, gone: bool) -> Beginning:
         sentence = f"attempt {attempt} has not begun: its machine is gone"
     elif head.state == "queued":
         sentence = f"the worker of attempt {attempt} ended before it began"
+        if ordered.provider.caps.queues and lines:  # of a node that may not reach the store
+            sentence = f"the job of attempt {attempt} ended before it began: {lines[-1]}"
         end_attempt(store, run, attempt, "failed", sentence)
     return Beginning("vanished", INTERRUPTED, sentence, lines)
 

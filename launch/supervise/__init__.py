@@ -1,7 +1,9 @@
 """What loops over time.
 
 watcher        keeps runs alive: acts on the diagnosis of each run
+settled        leaves out the runs for which nothing is left to do
 diagnosis      what became of an attempt, by rules that are pure
+limits         whether an interrupted run may go on
 overtime       ends a machine after its deadline where a run cannot be read
 reaper         ends machines that work for no run
 timer          a timer of this computer that runs `watch --once`

@@ -26,7 +26,8 @@ class Observation:
     state: of the machine, None if its provider could not be asked (or cannot tell). order: of
     the newest attempt, None if it was begun by hand. unchanged: seconds for which one has seen
     the heartbeat stay as it is, None where only its age tells. problem: what a person must mend
-    before the machine's provider answers from here, "" for nothing.
+    before the machine's provider answers from here, "" for nothing. taken: as Instance.taken.
+    queues: the machine is a job that waits for its turn and goes on by itself.
     """
 
     status: Status
@@ -36,6 +37,8 @@ class Observation:
     now: float
     unchanged: float | None = None
     problem: str = ""
+    taken: bool | None = None
+    queues: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,14 @@ def observe(
 ) -> Observation:
     """Ask the provider of the newest attempt's machine, unless it is known to be gone."""
     machine = liveness.current(status)
-    state, said, problem = None, "", ""
+    state, said, problem, taken = liveness.Asked(None)
     if machine is not None and not status.attempts[-1].gone:
-        state, said, problem = liveness.asked(machine, provider)
+        state, said, problem, taken = liveness.asked(machine, provider)
     attended = order if order is not None and order.attended else None
-    return Observation(status, attended, state, said, status.at, unchanged, problem)
+    queues = machine is not None and machine.queues and not status.attempts[-1].gone
+    return Observation(
+        status, attended, state, said, status.at, unchanged, problem, taken, queues=queues
+    )
 
 
 def look(
@@ -105,6 +111,9 @@ def busy(observed: Observation) -> str:
     What `submit` and `resume` go by: an attempt is busy as long as `watch` does not call it lost.
     """
     status = observed.status
+    if observed.queues and status.state in (*LIVE, "interrupted") and observed.order is not None:
+        found = diagnose(observed)
+        return f"has a job: {found.why}" if found.kind == "fine" else ""
     if status.state not in LIVE or status.attempt == 0:
         return ""
     age = status.silent_s or 0.0
@@ -143,6 +152,8 @@ def diagnose(observed: Observation) -> Diagnosis:
     if status.attempt == 0:
         return _since("the launcher ended before attempt 1", observed)
     current = status.attempts[-1]
+    if observed.queues:
+        return _of_job(observed)
     if current.exit_code is not None:
         loss = {"deadline": "over", "signal": "eviction"}.get(current.cause, "failure")
         if current.cause == "host" and current.from_step in (None, status.committed_step):
@@ -153,6 +164,10 @@ def diagnose(observed: Observation) -> Diagnosis:
     if current.machine is None:
         return _since("its order was never answered", observed)
     said = f" ({observed.said})" if observed.said else ""
+    if observed.state is State.GONE and observed.taken is not None:  # its service says why
+        how = "was taken away" if observed.taken else "has ended"
+        loss = "eviction" if observed.taken else "failure"
+        return Diagnosis("lost", f"its machine {how}{said}", loss)
     if observed.state is State.GONE and current.from_step is None:
         # No eviction: a worker that cannot begin ends its machine, and so would the next ones.
         return Diagnosis("lost", f"its machine is gone, and it had not begun{said}", "failure")
@@ -173,6 +188,17 @@ def diagnose(observed: Observation) -> Diagnosis:
         return Diagnosis("lost", f"it has given no sign for {silent:.0f} min{said}", "failure")
     coming = sign == "starting" and observed.state is State.PENDING
     return Diagnosis("fine", sign + (said if coming else ""))
+
+
+def _of_job(observed: Observation) -> Diagnosis:
+    """Of a job that goes on by itself: only its cluster's word that it is gone ends it."""
+    said = observed.said or "its cluster does not answer"
+    if observed.state is State.GONE:
+        why = f": {observed.said}" if observed.said else ""
+        return Diagnosis("lost", f"its job is not on the cluster any more{why}", "over")
+    if observed.state is State.RUNNING and observed.status.state == "running":
+        return Diagnosis("fine", "working" if not observed.status.silent else "silent")
+    return Diagnosis("fine", said)
 
 
 def is_finishing(store: Store, observed: Observation, now: float) -> bool:

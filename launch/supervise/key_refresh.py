@@ -24,10 +24,16 @@ SLACK = 60.0
 
 
 def refresh(
-    path: Path, store_url: str, run: str, attempt: int, lifetime_s: float, how: keys.How
+    path: Path,
+    store_url: str,
+    run: str,
+    attempt: int,
+    lifetime_s: float,
+    how: keys.How,
+    sweep: str = "",
 ) -> keys.Credentials:
     """Make new keys for the same attempt and put them into the worker's credentials file."""
-    credentials = keys.mint(store_url, run, attempt, lifetime_s, how)
+    credentials = keys.mint(store_url, run, attempt, lifetime_s, how, sweep=sweep)
     credentials.to_file(path)
     return credentials
 
@@ -40,10 +46,12 @@ def if_due(
     source: KeySource,
     clock: Callable[[], float],
     here: Callable[[], float] = time.time,
+    sweep: str = "",
 ) -> bool:
     """Replace the keys of an attempt's machine if they end soon; whether it was done.
 
     clock: the store's, which is that of its keys; here: this computer's, for its file's age.
+    sweep: to which the run belongs, "" for none.
     Nothing is done for a machine elsewhere, for keys that do not end or outlive the attempt's
     deadline by what `keys.mint` gives, and for one's own keys. Raises as `keys.mint`.
     """
@@ -63,5 +71,5 @@ def if_due(
     if ends - clock() > min(BEFORE, (ends - made) / 2):
         return False
     life = deadline - clock() if deadline else keys.NO_DEADLINE
-    refresh(path, store_url, run, attempt, life, keys.of_role(source.role))
+    refresh(path, store_url, run, attempt, life, keys.of_role(source.role), sweep)
     return True

@@ -41,6 +41,7 @@ class Follower:
         say: takes sentences about the following itself.
         keep: keeps the run alive (watcher); whether the run is over. Without it the
             following ends with the attempt.
+        after: the part of the log up to which it was printed already.
         clock: seconds that go on whatever the time is set to.
     """
 
@@ -53,6 +54,7 @@ class Follower:
         out: Callable[[str], None],
         say: Callable[[str], None],
         keep: Callable[[], bool] | None = None,
+        after: int = 0,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -60,7 +62,7 @@ class Follower:
         self._out, self._say, self._sleep, self._clock = out, say, sleep, clock
         self._keep = keep
         self._kept = float("-inf")
-        self._part = 0
+        self._part = after
         self._asked = float("-inf")
         self._ended_at = float("inf")
         self._watched = liveness.Watched(clock)

@@ -15,7 +15,7 @@ from pathlib import Path
 from launch.contract import state
 from launch.pricing import bill
 from launch.provision.order import Say
-from launch.supervise import watcher
+from launch.supervise import limits, watcher
 from launch.ui.runs import verdict
 from launch.ui.still_paid import StillPaid, still_paid
 from mimir.errors import BadInput, MimirError
@@ -54,6 +54,11 @@ class Notifier:
         self._post, self._clock = post, clock
         self._rests_until = float("-inf")
 
+    @property
+    def sends(self) -> bool:
+        """Whether anybody is told."""
+        return bool(self._url)
+
     def after(self, seen: "watcher.Seen") -> None:
         """Tell what a watcher's round has found out."""
         status = seen.status
@@ -74,7 +79,7 @@ class Notifier:
         """Tell how a run ended, if it has, and not long ago."""
         if not self._url or status.state not in ENDED or _age(status) > OLD:
             return
-        used_up = status.state == "stopped" and status.reason.endswith(watcher.more(status.run))
+        used_up = status.state == "stopped" and status.reason.endswith(limits.more(status.run))
         event = "over budget" if used_up else status.state
         self._tell(status, event, verdict(status))
 

@@ -11,10 +11,10 @@ from launch.contract.provider import Provider
 from launch.provision import liveness, terminate
 from launch.ui import runs
 from mimir.errors import MimirError
-from mimir.runs import notes
+from mimir.runs import notes, orders
+from mimir.runs.attempts import AttemptStatus
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
-from mimir.runs.status import AttemptStatus
 from mimir.runs.store import Store
 from mimir.text import duration
 
@@ -43,8 +43,8 @@ def end_overdue(
 
 
 def _at_work(store: Store, run: str) -> Iterator[AttemptStatus]:
-    newest = notes.newest_order(store, run)
-    refused = notes.refused_before(store, run, newest) if newest else frozenset()
+    newest = orders.newest_order(store, run)
+    refused = orders.refused_before(store, run, newest) if newest else frozenset()
     for number in (n for n in range(1, newest + 1) if n not in refused):
         gone = notes.read_gone(store, run, number)
         order = notes.read_order(store, run, number)

@@ -11,15 +11,14 @@ from dataclasses import dataclass, replace
 
 from launch.contract.errors import AuthFailed, BalanceEmpty, NotGone, ProviderError, UnknownOutcome
 from launch.contract.provider import Provider
-from launch.pricing import budget
 from launch.pricing.budget import UsedUp
 from launch.providers import registry
 from launch.provision import choose as choosing
 from launch.provision import failed_hosts, kept_plan, liveness, terminate
 from launch.provision.liveness import Watched
 from launch.provision.order import Choice, Say, order
-from launch.provision.plan import newest_plan, stop_asked
-from launch.supervise import diagnosis, key_refresh
+from launch.provision.plan import newest_plan
+from launch.supervise import diagnosis, key_refresh, limits
 from launch.supervise.diagnosis import Diagnosis, Observation, diagnose, look, observe
 from launch.supervise.overtime import end_overdue
 from launch.ui import runs
@@ -31,7 +30,7 @@ from mimir.errors import (
     StoreUnfit,
     sentence,
 )
-from mimir.runs import notes
+from mimir.runs import notes, orders
 from mimir.runs.begin import end_attempt
 from mimir.runs.head import ENDED
 from mimir.runs.notes import Gone
@@ -96,7 +95,7 @@ class Watcher:
         one that was interrupted on one's own computer may have been given up on purpose."""
         try:
             kept = kept_plan.governing(self._store.url, run)
-            newest = notes.newest_order(self._store, run)
+            newest = orders.newest_order(self._store, run)
             plan = kept.plan if kept else newest_plan(self._store, run, newest)
             caps = [self._provider(name).caps for name in plan.providers] if plan else []
         except Exception:  # noqa: BLE001 - it cannot be read: its round says why
@@ -132,7 +131,7 @@ class Watcher:
         except Fenced as error:
             return self._seen(status, False, False, str(error))
         except UsedUp as error:
-            return self._give_up(status, "stopped", f"{error}: {more(run)}")
+            return self._give_up(status, "stopped", f"{error}: {limits.more(run)}")
         except AuthFailed as error:
             # Not the run's end: another watcher may have the key that is missing here.
             return self._seen(status, False, False, str(error), str(error))
@@ -237,26 +236,15 @@ class Watcher:
         """(state, reason) if the run shall not go on."""
         if last is None:
             return "failed", "its order cannot be read, so that nobody knows what it may cost"
-        since = last.since
-        if status.attempt and stop_asked(self._store, status.run, last.asked_from, status.attempt):
-            return "stopped", "asked to stop"
-        bounds = last.plan.limits
-        why = budget.remaining(bounds, status, self._now()).why
-        if why:
-            return "stopped", f"{why}: {more(status.run)}"
-        if bounds.max_failures and diagnosis.failures(status, since) >= bounds.max_failures:
-            return (
-                "failed",
-                f"{bounds.max_failures} of its machines or workers broke, the last one: "
-                f"{status.attempts[-1].end}",
-            )
-        if diagnosis.without_progress(status, since):
+        if self._provider(last.provider).caps.queues:
+            # Its cluster starts it again; where it does not, somebody has ended it on purpose.
+            end = status.attempts[-1].end if status.attempts else "it never began"
+            return "stopped", f"{end}; go on by `{runs.command('resume', status.run)}`"
+        ending = limits.ending(self._store, status, last, MOST_IDLE)
+        if ending is None and diagnosis.without_progress(status, last.since):
             last_end = status.attempts[-1].end
             return "failed", f"two attempts have left no new step, the last one: {last_end}"
-        if (idle := diagnosis.idle(status, since)) >= MOST_IDLE:
-            last_end = status.attempts[-1].end
-            return "failed", f"{idle} machines have left no new step, the last one: {last_end}"
-        return None
+        return ending
 
     def _give_up(self, judged: Status, state: str, reason: str) -> Seen:
         """End the run at the attempt that was judged, or at one that was refused since then."""
@@ -282,7 +270,7 @@ class Watcher:
         try:
             key_refresh.if_due(
                 machine, self._store.url, observed.status.run, observed.status.attempt,
-                order.plan.keys, self._now,
+                order.plan.keys, self._now, sweep=observed.status.sweep,
             )  # fmt: skip
         except (StoreError, BadInput) as error:
             self._say(f"the keys of run {observed.status.run} could not be replaced: {error}")
@@ -314,11 +302,6 @@ def _not_from_here(run: str, why: str, doubt: str) -> str:
         f"its orders: go on where it was submitted, or by `{runs.command('resume', run)}`, which "
         "takes neither keys nor image from them"
     )
-
-
-def more(run: str) -> str:
-    """How the reason ends of a run whose limits are used up."""
-    return f"go on by `{runs.command('resume', run)}` with more"
 
 
 def rounds(

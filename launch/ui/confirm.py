@@ -70,6 +70,7 @@ def rows(
         ("preset", job.config.preset),
         ("data", f"{job.peptides:,} peptides"),
         ("steps", f"{job.steps:,} ({training.epochs} epochs in batches of {training.batch})"),
+        *([("", _expected(job))] if job.expected_end else []),
         ("", job.mix),
         ("store", store),
         ("storage", f"about {storage.text(store, kept_gb(job))} when it is done"),
@@ -85,7 +86,8 @@ def rows(
             (
                 "offer" if n == 0 else "",
                 f"{offer.provider} {offer.gpu}{kind} {where}, ${offer.price:.3f}/h, "
-                f"about {ranked.hours:.1f} h, ${ranked.cost:.2f} ({ranked.forecast.source})",
+                f"about {ranked.hours:.1f} h, ${ranked.cost:.2f} ({ranked.forecast.source})"
+                + _shorter(job, ranked),
             )
         )
     lines += [("limit", text) for text in _limits(plan)]
@@ -94,6 +96,28 @@ def rows(
         lines.append(("deadline", f"{(choice.deadline - now) / 3600:.1f} h after the order"))
     ended = enforcement.lines([registry.get(each) for each in plan.providers])
     return [*lines, *(("ended" if n == 0 else "", text) for n, text in enumerate(ended))]
+
+
+def _expected(job: Job) -> str:
+    from mimir.data.mix import VISITS
+
+    return (
+        f"at most; early stopping is expected to end the run at step {job.expected_end:,} or so "
+        f"(a guess: each pair seen {VISITS:g} times, as in the one run in docs/lab.md); hours, "
+        "cost and limits are of all steps"
+    )
+
+
+def _shorter(job: Job, ranked: "Ranked") -> str:
+    """Hours and dollars if early stopping ends the run where it is expected to, for people."""
+    hours = _expected_hours(job, ranked)
+    if hours is None:
+        return ""
+    return f"; expected {hours:.1f} h, ${ranked.offer.price * hours:.2f}"
+
+
+def _expected_hours(job: Job, ranked: "Ranked") -> float | None:
+    return replace(ranked.forecast, expected_end=job.expected_end).expected_hours
 
 
 UNCUT = (
@@ -147,6 +171,7 @@ def as_json(job: Job, name: str, store: str, plan: Plan, found: Found) -> dict[s
         "preset": job.config.preset,
         "peptides": job.peptides,
         "steps": job.steps,
+        "expected_end": job.expected_end,
         "pairs": job.pairs,
         "pairs_in_batch": job.pairs_in_batch,
         "store": store,
@@ -155,7 +180,13 @@ def as_json(job: Job, name: str, store: str, plan: Plan, found: Found) -> dict[s
         "limits": plan.limits.as_json(),
         "hosts": plan.hosts.as_json(),
         "offers": [
-            {**r.offer.as_json(), "hours": r.hours, "cost": r.cost, "source": r.forecast.source}
+            {
+                **r.offer.as_json(),
+                "hours": r.hours,
+                "cost": r.cost,
+                "source": r.forecast.source,
+                "expected_hours": _expected_hours(job, r),
+            }
             for r in found.ranked
         ],
         "ended_by": enforcement.lines([registry.get(each) for each in plan.providers]),
@@ -165,10 +196,14 @@ def as_json(job: Job, name: str, store: str, plan: Plan, found: Found) -> dict[s
     }
 
 
-def agree(providers: Sequence[Provider], found: Found | None = None, *, yes: bool) -> None:
+def agree(
+    providers: Sequence[Provider], found: Found | None = None, *, yes: bool,
+    what: str = "a machine",
+) -> None:  # fmt: skip
     """Ask before money is spent; BadInput unless the answer is yes.
 
-    found: what may be ordered, for providers that cost some accounts money and others none.
+    found: what may be ordered, for providers that cost some accounts money and others none. what:
+    is going to be ordered there.
     """
     priced = {each.offer.provider for each in (found.choices if found else ()) if each.offer
               and each.offer.price}  # fmt: skip
@@ -177,8 +212,8 @@ def agree(providers: Sequence[Provider], found: Found | None = None, *, yes: boo
         return
     names = ", ".join(paid)
     if not sys.stdin.isatty():
-        raise BadInput(f"a machine of {names} costs money: say --yes to order it")
-    print(f"Order a machine of {names}, which costs money? [y/N] ", end="", file=sys.stderr)
+        raise BadInput(f"{what} of {names} costs money: say --yes to order it")
+    print(f"Order {what} of {names}, which costs money? [y/N] ", end="", file=sys.stderr)
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise BadInput("nothing was ordered")

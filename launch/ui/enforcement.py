@@ -30,16 +30,22 @@ def limits(caps: Caps) -> tuple[Limit, ...]:
         return ()
     begin = f"{deadlines.BEGIN_WITHIN / 60:.0f} min"
     overtime = f"{deadlines.WATCH_OVERTIME / 60:.0f} min"
+    off = "turns itself off after the deadline, if it boots" if caps.turns_off else ""
     waits = f"`submit` while it waits, else `watch`, {begin} after the order"
     ends = "ends its work and itself" if caps.ends_itself else "ends its work; it is paid on"
     made = [
-        Limit("the deadline, from --max-hours and --max-cost", ends, "", f"`watch`, at the latest "
+        Limit("the deadline, from --max-hours and --max-cost", ends, caps.service_deadline,
+              f"`watch`, at the latest "
               f"{overtime} later" if caps.ends_itself else "`watch`"),
         Limit("the end of the run", ends, "", "`watch`"),
-        Limit("a machine that never starts", "", "", waits),
+        Limit("a machine that never starts", off, caps.service_deadline, waits),
     ]  # fmt: skip
+    if off or caps.service_deadline:
+        hangs = f"`watch`, {deadlines.SILENT_FOR / 60:.0f} min after its last sign"
+        made.append(Limit("a machine that hangs", "", caps.service_deadline, hangs))
     if caps.image:
         alone = "ends itself, if the image has curl or GNU wget" if caps.ends_itself else ""
+        alone = "ends itself" if caps.turns_off else alone
         made.append(Limit("an image without Python 3.9", alone, "", waits))
         unfit = "an image without torch, or with a Python before 3.11"
         made.append(Limit(unfit, ends if caps.ends_itself else "", "", waits))

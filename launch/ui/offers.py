@@ -6,14 +6,18 @@ from typing import Any
 
 from launch.contract import image
 from launch.pricing import gpus
+from launch.pricing.budget import HOUR
 from launch.pricing.catalogue import Price
 from launch.pricing.forecast import Forecast, forecast, need_gb, step_seconds
 from launch.pricing.market import LeftOut, Problem, Ranked, grouped, left_out
+from launch.pricing.plateau import Plateau
 from launch.pricing.workload import Workload
 from launch.providers.colab import sessions
 from launch.ui.runs import table
+from mimir.data.mix import VISITS
 from mimir.text import duration
 
+EXPECTED_FROM = f"a guess: each pair seen {VISITS:g} times, as in the one run in docs/lab.md"
 ROWS_SHOWN = 40
 """Offers in the table; the JSON has all."""
 
@@ -24,22 +28,40 @@ class Line:
 
     what: Forecast
     price: Price | None
+    plateau: Plateau | None = None
 
     @property
     def cost(self) -> float | None:
         return None if self.price is None else self.price.price * self.what.hours
+
+    @property
+    def plateau_hours(self) -> float | None:
+        """Of the machine, up to the step at which the preset was best; None if not measured."""
+        return self.what.hours_to(self.plateau.steps) if self.plateau else None
+
+    @property
+    def plateau_cost(self) -> float | None:
+        hours = self.plateau_hours
+        return None if self.price is None or hours is None else self.price.price * hours
 
     def as_json(self) -> dict[str, Any]:
         what, price = self.what, self.price
         return {
             "gpu": what.gpu, "fits": what.fits, "need_gb": round(what.need_gb, 2),
             "step_ms": round(1e3 * what.step_s, 4), "epoch_s": round(what.epoch_s, 1),
-            "hours": round(what.hours, 3), "source": what.source,
+            "hours": round(what.hours, 3),
+            "expected_hours": None if what.expected_hours is None
+            else round(what.expected_hours, 3),
+            "source": what.source,
             "colab_free": sessions.free(what), "colab_pro": sessions.pro(what),
             "price": price.price if price else None,
             "provider": price.provider if price else None,
             "listed": price.listed if price else None,
-            "cost": round(self.cost, 4) if self.cost is not None else None,
+            "price_date": price.date if price else None,
+            "cost": _rounded(self.cost), "start_hours": round(what.start_s / HOUR, 3),
+            "plateau_steps": self.plateau.steps if self.plateau else None,
+            "plateau_hours": _rounded(self.plateau_hours),
+            "plateau_cost": _rounded(self.plateau_cost),
         }  # fmt: skip
 
 
@@ -49,6 +71,7 @@ def header(work: Workload) -> dict[str, Any]:
         "preset": work.config.preset, "parameters": work.parameters, "rows": work.rows,
         "batch": work.config.training.batch, "epochs": work.config.training.epochs,
         "steps_per_epoch": work.steps_per_epoch, "steps": work.steps,
+        "expected_end": work.expected_end,
     }  # fmt: skip
 
 
@@ -59,6 +82,17 @@ def _title(work: Workload) -> str:
         f"peptides, {work.steps_per_epoch:,} steps an epoch in batches of {training.batch}, "
         f"{work.steps:,} steps in all"
     )
+
+
+def _expected(work: Workload) -> list[str]:
+    """What early stopping is expected to leave of the steps, for people; nothing if all."""
+    if work.expected_end is None:
+        return []
+    return [
+        f"Hours and cost are of all these steps, at most. Early stopping is expected to end the "
+        f"run at step {work.expected_end:,} or so ({work.expected_end / work.steps:.1%} of them), "
+        f"{EXPECTED_FROM}."
+    ]
 
 
 def offers_json(
@@ -97,6 +131,7 @@ def offers_text(
     if len(ranked) > ROWS_SHOWN:
         lines.append(f"and {len(ranked) - ROWS_SHOWN} more: --json has them all")
     lines += [left_out(grouped(left))] if left else []
+    lines += _expected(work)
     if listed:
         catalogue = [("PROVIDER", "GPU", "$/H", "HOURS", "COST", "FROM")]
         for price in listed:
@@ -105,26 +140,56 @@ def offers_text(
                 cost = f"${what.hours * price.price:.2f}"
                 figures = (f"{price.price:.3f}", _hours(what.hours), cost)
                 catalogue.append((price.provider, price.gpu, *figures, what.source))
-        lines += ["listed by gpuhunt's catalogue, where there is no key here:", table(catalogue)]
+        dates = sorted({price.date for price in listed if price.date})
+        of = f" of {dates[0]}" if dates else ""
+        title = f"listed by gpuhunt's catalogue{of}, where there is no key here:"
+        lines += [title, table(catalogue)]
     return "\n".join(lines)
 
 
 def estimate_text(work: Workload, lines: Sequence[Line]) -> str:
     """The training guide's table, with today's figures."""
-    rows = [("GPU", "MS/STEP", "EPOCH", "HOURS", "COLAB FREE", "COLAB PRO", "$/H", "COST", "FROM")]
+    head = (
+        "GPU", "MS/STEP", "EPOCH", "HOURS", "EXPECTED", "COLAB FREE", "COLAB PRO", "$/H", "COST",
+    )  # fmt: skip
+    rows = [(*head, "TO PLATEAU", "FROM")]
     for line in lines:
         what, price = line.what, line.price
         rows.append((
             _named(what), f"{1e3 * what.step_s:.2f}", duration(what.epoch_s), _hours(what.hours),
+            "" if what.expected_hours is None else _hours(what.expected_hours),
             sessions.free(what), sessions.pro(what),
-            f"{price.price:.3f} {price.provider}" + (" (listed)" if price.listed else "")
-            if price else "",
-            f"${line.cost:.2f}" if line.cost is not None else "", what.source,
+            f"{price.price:.3f} {price.words}" if price else "",
+            f"${line.cost:.2f}" if line.cost is not None else "", _to_plateau(line), what.source,
         ))  # fmt: skip
-    words = [_title(work), table(rows)]
+    words = [_title(work), table(rows), *_expected(work)]
+    plateau = next((line.plateau for line in lines if line.plateau), None)
+    if plateau is not None:
+        words.append(
+            f"to plateau: {plateau.steps:,} of the {work.steps:,} steps, after which the held-out "
+            f"figure got no better ({plateau.source})"
+        )
+    started = max((line.what.start_s for line in lines), default=0.0)
+    if started:
+        words.append(
+            f"hours and cost include {duration(started)} of a rented machine's start: boot, image, "
+            "compilation"
+        )
     if any(line.what.source.startswith("model") for line in lines):
         words.append(_of_the_model(work, lines))
     return "\n".join(words)
+
+
+def _to_plateau(line: Line) -> str:
+    """Hours, and dollars where there is a price; "" where it was not measured."""
+    hours, cost = line.plateau_hours, line.plateau_cost
+    if hours is None:
+        return ""
+    return f"{_hours(hours)} h" + (f", ${cost:.2f}" if cost is not None else "")
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
 
 
 def _of_the_model(work: Workload, lines: Sequence[Line]) -> str:

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 
 from launch.pricing import bill as cost
 from launch.provision import liveness
+from mimir.runs.attempts import AttemptStatus
 from mimir.runs.figures import status_words
+from mimir.runs.listing import Listed
 from mimir.runs.machine import Machine
-from mimir.runs.status import DISPUTED, AttemptStatus, Listed, Status
+from mimir.runs.status import DISPUTED, Status
 from mimir.text import duration, one_line
 
 PROG = "python -m launch"
@@ -45,10 +47,11 @@ def status_text(
     busy: `resume` would not replace its attempt yet, unless it is told to. more: (what, value) of
     further lines, those without a value left out.
     """
-    title = f"{status.run}: {_state(status)}"
+    title = f"{status.run}: {state_text(status)}"
     if status.reason:
         title += f" ({status.reason})"
     lines = [title, f"  preset       {status.preset}", f"  progress     {_progress(status)}"]
+    lines += [f"  sweep        {status.sweep}"] if status.sweep else []
     lines += [f"  warning      {status.warning}"] if status.warning else []
     if status.loss is not None or status.val is not None:
         held_out = status_words(status.held_out())
@@ -80,24 +83,28 @@ def verdict(status: Status) -> str:
 
 def runs_table(runs: Sequence[Listed]) -> str:
     """All runs of a store, one a line."""
-    rows = [("NAME", "PRESET", "STATE", "STEP", "LOSS", "HELD-OUT", "ATTEMPTS", "AGE")]
+    swept = any(listed.status and listed.status.sweep for listed in runs)
+    head = ("NAME", "PRESET", "STATE", "STEP", "LOSS", "HELD-OUT", "ATTEMPTS", "AGE")
+    rows = [(*head, *(("SWEEP",) if swept else ()))]
     problems = []
     for listed in runs:
         status = listed.status
         if status is None:
-            rows.append((listed.run, "?", "damaged", "", "", "", "", ""))
+            damaged = (listed.run, "?", "damaged", *("" for _ in head[3:]))
+            rows.append((*damaged, *(("",) if swept else ())))
             problems.append(one_line(f"{listed.run}: {listed.problem}"))
             continue
         rows.append(
             (
                 status.run,
                 status.preset,
-                _state(status),
+                state_text(status),
                 _of_total(status),
                 _figure(status.loss),
                 _figure(status.val),
                 str(status.attempt),
                 duration(max(0.0, status.at - status.created)),
+                *((status.sweep,) if swept else ()),
             )
         )
         wrong = (status.reason if status.state == DISPUTED else "", status.damage)
@@ -115,7 +122,8 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _state(status: Status) -> str:
+def state_text(status: Status) -> str:
+    """The state of a run, with what else must be known of it."""
     return f"{_undamaged(status)}, damaged" if status.damage else _undamaged(status)
 
 
@@ -133,6 +141,8 @@ def _progress(status: Status) -> str:
     parts = [f"step {_of_total(status)}"]
     if status.total_steps:
         parts[0] += f" ({status.step / status.total_steps:.0%})"
+    if status.expected_end is not None:
+        parts.append(f"ends at {status.expected_end} if no validation is better")
     if status.epoch is not None:
         parts.append(f"epoch {status.epoch:.2f}")
     if status.rate is not None:
@@ -215,6 +225,8 @@ def _end(attempt: AttemptStatus, status: Status) -> str:
 
 def _advice(status: Status, store: str, busy: bool) -> str:
     resume = command("resume", status.run, store)
+    if status.state == "interrupted" and busy:
+        return ""  # it goes on by itself
     if status.state in ("interrupted", "stopped", "failed", DISPUTED):
         return f"To go on from step {status.committed_step}: {resume}"
     if status.state == "done":

@@ -9,9 +9,10 @@ from typing import Any
 
 from launch.pricing import budget
 from launch.ui.runs import command, ending_command, machine_text
+from mimir.runs.attempts import AttemptStatus
 from mimir.runs.head import ENDED
 from mimir.runs.machine import Machine
-from mimir.runs.status import AttemptStatus, Status
+from mimir.runs.status import Status
 from mimir.text import moment
 
 

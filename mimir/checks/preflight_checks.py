@@ -26,7 +26,6 @@ from mimir.errors import Interrupted
 from mimir.model.batch import DeviceData
 from mimir.model.objective import evaluate
 from mimir.output import export
-from mimir.output.quality import Quality, known_in
 from mimir.submission import Job
 from mimir.training import checkpoint
 from mimir.training import device as gpu
@@ -45,6 +44,8 @@ AFTERWARDS = 12
 POLL_EVERY = 32
 """Steps between looks at the clock on a GPU: whole graphs."""
 PREFLIGHT_SAMPLES = 64
+LEAST_UNIQUE = 0.5
+"""Share of different ones among these, below which the sampler does not work."""
 PACKAGES = ("torch", "numpy", "safetensors", "PyYAML", "tqdm", "fire", "boto3", "matplotlib",
          "tensorboard")  # fmt: skip
 TIGHT = 0.9
@@ -238,11 +239,11 @@ class PreflightChecks:
         began = self._clock()
         drawn = export.draw_some(self.engine, self.peptides, PREFLIGHT_SAMPLES)
         self._sampling_s = self._clock() - began
-        found = Quality.of(drawn, known_in(self.peptides))
-        self.figures.update(samples=drawn[:5], samples_valid=found.valid)
-        seen = f"{found.valid:.0%} of {len(drawn)} are 4 to 20 of the 20 letters"
-        if found.valid < 1:
-            raise Unfit(f"{seen}: the sampler does not work here")
+        found = export.reference(self.peptides).quality(drawn)
+        self.figures.update(samples=drawn[:5], samples_unique=found.unique, samples_kl=found.kl)
+        seen = f"{found.unique:.0%} of {len(drawn)} are different"
+        if found.unique < LEAST_UNIQUE:
+            raise Unfit(f"{seen}: the sampler repeats itself, it does not work here")
         return f"{seen}, such as {' '.join(drawn[:3])}"
 
     def memory(self) -> str:

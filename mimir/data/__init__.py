@@ -1,13 +1,18 @@
 """Peptide data: build a data set, verify anybody's, pack it into one file, load that file.
 
+    fetch       UniProt                  -> proteomes, as FASTA with a record of their source
     build       proteomes and pairs      -> CSV `sequence,label,target` and a sidecar of groups
     verify      CSV                      -> report that names row, line and column of what is wrong
     pack        CSV (and its sidecar)    -> one safetensors file with a split that does not leak
+    links       that file                -> whether what is held out is linked to what is trained
     peptides    that file                -> arrays
 
+    uniprot                    the service that fetch asks
     proteins, pairs, windows   read by build: FASTA, known pairs, windows drawn from proteins
-    table, sidecar             the CSV as arrays, and the groups that lie beside it
+    columns, table, sidecar    the CSV as arrays, and the groups that lie beside it
+    scan, doubts               what is wrong with a CSV, and what is odd without being wrong
     groups, keys               which background rows belong together, found by k-mers
+    thin                       which pairs are left out beforehand
     similar, split             which peptides are near copies; what is held out, and what left out
     mix                        how many pairs a batch holds
     target_sequences           sequences of the targets, beside the CSV
@@ -15,6 +20,8 @@
     baselines                  what simple models reach on the held-out rows
     alphabet                   letters and token ids
     draw                       random numbers that no version of numpy changes
+    pepbenchmark               the interaction task of PepBenchmark
+    memory                     whether packing fits into this machine
     files, progress, commands  files with a record, bars, `python -m mimir data`
 
 No torch here. Importing this package imports none of the modules.

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mimir.data.alphabet import N_LETTERS, N_STANDARD
 from mimir.data.composition import Composition
+from mimir.data.keys import gather
 from mimir.data.split import KNOWN, TRAIN, VALIDATION
 from mimir.errors import BadInput
 from mimir.runs.figures import FIGURES, Figure
@@ -27,6 +28,8 @@ STRENGTH = 1000.0
 
 _START = N_LETTERS
 _CONTEXTS = N_LETTERS + 1
+_BLOCK = 1 << 16
+"""Peptides whose letters are counted at once."""
 
 
 @dataclass(frozen=True)
@@ -108,29 +111,27 @@ def measure(
     `tokens` uint8 [R], `offsets` [N + 1], `labels` (0: background) and `split` (as `split_rows`)
     uint8 [N], `targets` integer [N], -1 where there is none.
     """
-    lengths = np.diff(offsets)
-    position = np.arange(len(tokens)) - np.repeat(offsets[:-1], lengths)
-    before = np.where(position >= 1, np.roll(tokens, 1), _START)
-    before2 = np.where(position >= 2, np.roll(tokens, 2), _START)
-    context = before2.astype(np.int64) * _CONTEXTS + before
-    label, held = np.repeat(labels, lengths), np.repeat(split, lengths)
+    by_target = composition.bias() + np.log(composition.prior)
+
+    def rows_of(kind: int, part: int) -> NDArray[np.int64]:
+        return np.flatnonzero((split == part) & (labels == kind))
 
     def counts(kind: int) -> NDArray[np.float64] | None:
-        fit = (held == TRAIN) & (label == kind)
-        return _counts(tokens[fit], context[fit]) if fit.any() else None
+        rows = rows_of(kind, TRAIN)
+        blocks = [rows[begin : begin + _BLOCK] for begin in range(0, len(rows), _BLOCK)]
+        found = (_counts(*_in_context(tokens, offsets, block)[:2]) for block in blocks)
+        return sum(found, np.zeros(())) if blocks else None
 
     def judged(kind: int, part: int, model: "_Model | None") -> Baseline | None:
-        judge = (held == part) & (label == kind)
-        if not model or not judge.any():
+        rows = rows_of(kind, part)
+        if not model or not len(rows):
             return None
-        found = model.judge(tokens[judge], context[judge])
+        letters, context, lengths = _in_context(tokens, offsets, rows)
+        found = model.judge(letters, context)
         if kind == 0:
             return found
-        nats = -by_target[of[judge], tokens[judge]]
+        nats = -by_target[np.repeat(targets[rows], lengths), letters]
         return replace(found, closed_form=round(float(nats.mean()), 6))
-
-    by_target = composition.bias() + np.log(composition.prior)
-    of = np.repeat(targets, lengths)
 
     background, pairs = counts(0), counts(1)
     prior = None if background is None else _Model.of(background)
@@ -140,6 +141,18 @@ def measure(
         pairs=judged(1, VALIDATION, told),
         known=judged(1, KNOWN, told),
     )
+
+
+def _in_context(
+    tokens: NDArray[np.uint8], offsets: NDArray[np.integer], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+    """Letters of some rows and the two letters before each, [n]; the lengths of the rows."""
+    letters, new = gather(tokens, offsets, rows)
+    lengths = np.diff(new)
+    position = np.arange(len(letters)) - np.repeat(new[:-1], lengths)
+    before = np.where(position >= 1, np.roll(letters, 1), _START)
+    before2 = np.where(position >= 2, np.roll(letters, 2), _START)
+    return letters, before2.astype(np.int64) * _CONTEXTS + before, lengths
 
 
 def _counts(tokens: NDArray[np.uint8], context: NDArray[np.int64]) -> NDArray[np.float64]:

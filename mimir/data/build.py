@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.atomic_file import OutFile
-from mimir.data import draw, files, sidecar, target_sequences
-from mimir.data.alphabet import BYTE_OF_ID, encode
+from mimir.data import doubts, draw, files, sidecar, target_sequences
+from mimir.data.alphabet import BYTE_OF_ID, N_LETTERS, encode
+from mimir.data.columns import HEADER
 from mimir.data.groups import protein_clusters, renumbered
 from mimir.data.keys import NO_KEYS, Keys, window_keys
 from mimir.data.pairs import read_pairs
 from mimir.data.progress import Progress
-from mimir.data.proteins import Proteins, read_fasta, together
-from mimir.data.table import HEADER
+from mimir.data.proteins import NO_PROTEINS, Proteins, read_fasta, together
 from mimir.data.windows import Windows, draw_windows, length_quota
 from mimir.errors import BadInput
 
@@ -28,7 +28,7 @@ MOST_ROWS = 100_000_000
 @dataclass(frozen=True)
 class BuildInfo:
     """What a build wrote. `sequences`: targets that are among the proteins. `largest_cluster` is a
-    part of all residues, 0..1."""
+    part of all residues, 0..1. `notes`: what of the inputs is doubtful."""
 
     path: str
     rows: int
@@ -44,6 +44,7 @@ class BuildInfo:
     clusters: int
     largest_cluster: float
     csv_sha256: str
+    notes: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
         """The same as a JSON object."""
@@ -51,8 +52,8 @@ class BuildInfo:
 
 
 def build(
-    human: Path,
-    viral: Path,
+    human: Path | None,
+    viral: Path | None,
     pairs: Path,
     out: Path | str,
     rows: int = GUIDE_ROWS,
@@ -66,20 +67,26 @@ def build(
     `-` is standard output, which has neither sidecar nor sequences.
 
     All distinct pairs (label 1) and so many background windows (label 0, no target) that there
-    are `rows` rows: half from human and half from viral proteins (an odd one human), with the
-    length distribution of the pairs, distinct, and none equal to a peptide of a pair.
-    `human` and `viral` are FASTA, plain or gzip; `pairs` is a CSV (see `read_pairs`).
+    are `rows` rows: half from human and half from viral proteins (an odd one human), or all from
+    the one that is given, with the length distribution of the pairs, distinct, and none equal to a
+    peptide of a pair. `human` and `viral` are FASTA, plain or gzip, of any organisms: the names say
+    where the halves come from; `pairs` is a CSV (see `read_pairs`).
 
     10.5 million residues and a million rows take about 9 s and 0.6 GB. Raises BadInput.
     """
     if rows > MOST_ROWS:
         raise BadInput(f"rows is {rows}, but must be {MOST_ROWS:,} at most")
-    inputs = [("--human", human), ("--viral", viral), ("--pairs", pairs)]
+    given = [(option, path) for option, path in (("--human", human), ("--viral", viral)) if path]
+    if not given:
+        raise BadInput("no proteins to draw background from: give --human, --viral, or both")
+    inputs = [*given, ("--pairs", pairs)]
     target = OutFile(str(out), inputs, beside=[sidecar.ENDING, target_sequences.ENDING])
     with Progress("build", 6, progress) as at:
         at.stage("reading pairs and proteins")
         known = read_pairs(pairs, exclude_sources)
-        proteins = together(first := read_fasta(human), second := read_fasta(viral))
+        read = {option: read_fasta(path) for option, path in given}
+        first, second = (read.get(option, NO_PROTEINS) for option in ("--human", "--viral"))
+        proteins = together(first, second)
         background = rows - len(known.rows)
         if background < 2:
             raise BadInput(
@@ -97,7 +104,7 @@ def build(
         peptide_starts = np.concatenate([[0], np.cumsum(peptide_lengths)[:-1]]).astype(np.int64)
         peptide_tokens = np.concatenate(peptides)
         positives = window_keys(peptide_tokens, peptide_starts, peptide_lengths)
-        n_viral = background // 2
+        n_viral = background // 2 if human and viral else background * bool(viral)
         taken = [(positives, peptide_lengths)]
         of_human = _draw(first, peptide_lengths, background - n_viral, seed, draw.HUMAN, taken)
         human_keys = window_keys(first.tokens, of_human.starts, of_human.lengths)
@@ -121,6 +128,16 @@ def build(
         digest = files.sha256(csv)
         target.write(csv)
 
+        notes = [
+            note
+            for option, each in read.items()
+            for note in doubts.of_letters(f"the proteins of {option}", _letters(each.tokens))
+        ]
+        notes += doubts.of_letters("peptides of pairs", _letters(peptide_tokens))
+        notes += doubts.of_targets(
+            np.unique([target for _, target in known.rows], return_counts=True)[1]
+        )
+
         at.stage("writing the groups and the targets")
         sequences = target_sequences.fasta(targets, proteins)
         if not target.to_stdout:
@@ -141,7 +158,12 @@ def build(
         clusters=int((weight > 0).sum()),
         largest_cluster=round(float(weight.max() / weight.sum()), 4),
         csv_sha256=digest,
+        notes=tuple(notes),
     )
+
+
+def _letters(tokens: NDArray[np.uint8]) -> NDArray[np.int64]:
+    return np.bincount(tokens, minlength=N_LETTERS).astype(np.int64)
 
 
 def _draw(

@@ -6,22 +6,27 @@ from pathlib import Path
 from typing import TextIO
 
 from mimir.atomic_file import STDOUT, path_of
+from mimir.data import files
 from mimir.data.baselines import Baseline
 from mimir.data.build import GUIDE_ROWS
 from mimir.data.build import build as build_data
+from mimir.data.fetch import fetch
+from mimir.data.links import verify_links
 from mimir.data.pack import PackInfo
 from mimir.data.pack import pack as pack_data
+from mimir.data.thin import Thinning
 from mimir.data.verify import verify as verify_data
 from mimir.errors import BadInput
 from mimir.text import size
 
-__all__ = ["build", "pack", "verify"]
+__all__ = ["build", "fetch", "pack", "verify"]
 
 
 def build(
-    human: str,
-    viral: str,
+    *,
     pairs: str,
+    human: str = "",
+    viral: str = "",
     out: str = "dataset.csv",
     rows: int = GUIDE_ROWS,
     seed: int = 0,
@@ -32,16 +37,16 @@ def build(
 
     The CSV has the columns sequence,label,target: all pairs with label 1, and windows of the
     proteins as background with label 0, half human and half viral, as long as the peptides of
-    the pairs. Beside it a sidecar says which rows must not be split apart, and a FASTA file has the
-    sequences of those targets that are among the proteins.
+    the pairs. One of the two is enough. Beside it a sidecar says which rows must not be split
+    apart, and a FASTA file has the sequences of those targets that are among the proteins.
 
     Example:
         python -m mimir data build --human human.fasta.gz --viral viral.fasta.gz --pairs pairs.csv
 
     Args:
-        human: FASTA of human proteins, plain or gzip.
-        viral: FASTA of viral proteins, plain or gzip.
         pairs: CSV with the columns sequence and target.
+        human: FASTA of human proteins, or of another organism's, plain or gzip.
+        viral: FASTA of viral proteins, or of another organism's, plain or gzip.
         out: the CSV to write, `-` for standard output (without a sidecar).
         rows: rows of the CSV, pairs included.
         seed: another seed draws other windows.
@@ -51,8 +56,8 @@ def build(
     """
     prefixes = [part for part in _text(exclude_sources).split(",") if part.strip()]
     info = build_data(
-        path_of(_text(human), "--human"),
-        path_of(_text(viral), "--viral"),
+        path_of(_text(human), "--human") if human else None,
+        path_of(_text(viral), "--viral") if viral else None,
         path_of(_text(pairs), "--pairs"),
         _text(out),
         rows=rows,
@@ -71,7 +76,9 @@ def build(
         return
     left_out = f" ({info.pairs_excluded} left out)" if info.pairs_excluded else ""
     print(f"{info.path}: {info.rows:,} rows", file=to)
-    print(f"  background  {info.human:,} human and {info.viral:,} viral windows", file=to)
+    kinds = [(info.human, "human"), (info.viral, "viral")]
+    counted = " and ".join(f"{count:,} {kind}" for count, kind in kinds if count)
+    print(f"  background  {counted} windows", file=to)
     print(f"  pairs       {info.pairs:,} over {info.targets:,} targets{left_out}", file=to)
     print(
         f"  sequences   of {info.sequences:,} targets; the others are not among the proteins",
@@ -82,22 +89,41 @@ def build(
         f"{info.largest_cluster:.1%} of the residues",
         file=to,
     )
+    for note in info.notes:
+        print(f"  note: {note}", file=to)
     print(f"  sha256      {info.csv_sha256}", file=to)
 
 
-def verify(path: str, json: bool = False) -> None:
-    """Check a data set CSV and say what is wrong, in which row and column.
+def verify(path: str, csv: str = "", json: bool = False) -> None:
+    """Check a data set CSV, or that nothing held out in a packed file is linked to training.
+
+    Of a CSV it says what is wrong, in which row and column. The columns sequence, label and target
+    are found by their names, in any order; others are not read. Notes name what breaks no rule and
+    is doubtful: letters that are no protein's, targets with few pairs.
+
+    Of a packed file (.safetensors) it searches, by other and slower means than `pack`, for training
+    pairs that resemble a held-out pair, training windows that overlap one, targets and groups of
+    background in both parts.
 
     Ends with exit code 78 if anything is wrong.
 
     Example:
         python -m mimir data verify --path dataset.csv
+        python -m mimir data verify --path dataset.safetensors --csv dataset.csv
 
     Args:
-        path: the CSV.
+        path: the CSV, or the packed file.
+        csv: of a packed file: the CSV that it was packed from. Its sidecar says which background
+            is of related proteins.
         json: print the report as JSON.
     """
-    report = verify_data(path_of(_text(path), "--path"))
+    checked = path_of(_text(path), "--path")
+    if checked.suffix == ".safetensors":
+        _verify_packed(checked, path_of(_text(csv), "--csv") if csv else None, json)
+        return
+    if csv:
+        raise BadInput("--csv belongs to a packed file: leave it out, or give a .safetensors")
+    report = verify_data(checked)
     if json:
         _print_json(report.as_json())
     else:
@@ -120,12 +146,45 @@ def verify(path: str, json: bool = False) -> None:
         raise BadInput(f"{report.path} has {number}; correct the rows named above")
 
 
+def _verify_packed(path: Path, csv: Path | None, json: bool) -> None:
+    found = verify_links(path, csv)
+    if json:
+        _print_json(found.as_json())
+    else:
+        print(
+            f"{found.path}: {found.held_pairs:,} held-out pairs against {found.training_pairs:,} "
+            f"training pairs and {found.training_background:,} training windows"
+        )
+        print(f"  {found.pairs:,} training pairs resemble a held-out pair")
+        print(f"  {found.windows:,} training windows share 6 letters in a row with one")
+        print(f"  {found.targets:,} targets are in the wrong part")
+        if not any(each.startswith(found.grouped_by) for each in found.unchecked):
+            print(
+                f"  {found.groups:,} {found.grouped_by} have background in both parts "
+                f"({found.held_background:,} held-out windows)"
+            )
+        for each in found.unchecked:
+            print(f"  not checked: {each}")
+        for sentence in found.shown:
+            print(f"  {sentence}")
+        if found.count > len(found.shown):
+            print(f"  ... and {found.count - len(found.shown):,} more")
+    if found.count:
+        number = f"{found.count:,} link{'s' if found.count > 1 else ''}"
+        raise BadInput(
+            f"{found.path} has {number} between what is held out and what is trained; pack its CSV "
+            "again"
+        )
+
+
 def pack(
     path: str,
     out: str = "dataset.safetensors",
     validation: float = 0.01,
     validation_pairs: float = 0.1,
     seed: int = 0,
+    most_pairs_per_target: int = 0,
+    exclude_targets: str = "",
     targets_fasta: str = "",
     target_features: str = "",
     json: bool = False,
@@ -143,6 +202,10 @@ def pack(
             left as clusters of similar peptides. Half of what is held out selects the best
             weights, the other half is reported.
         seed: another seed holds out other rows.
+        most_pairs_per_target: leave out pairs of targets that have more, chosen by the seed;
+            0: none.
+        exclude_targets: leave out the pairs of these targets: names split at ',', or a file with a
+            name in each line.
         targets_fasta: sequences of the targets, FASTA, plain or gzip, named by accession (default:
             the file that `build` leaves beside the CSV). Those that are missing are none.
         target_features: instead of sequences, what decides which targets are alike: a safetensors
@@ -156,6 +219,7 @@ def pack(
         validation=validation,
         validation_pairs=validation_pairs,
         seed=seed,
+        thinning=Thinning(_names(_text(exclude_targets)), most_pairs_per_target),
         targets_fasta=_optional(targets_fasta, "--targets-fasta"),
         target_features=_optional(target_features, "--target-features"),
     )
@@ -181,9 +245,15 @@ def pack(
         f"{counts['left_out_pairs']:,} pairs that resemble held-out pairs",
         file=to,
     )
-    if info.note:
-        print(f"  note: {info.note}", file=to)
+    if counts["excluded_pairs"] or counts["capped_pairs"]:
+        print(
+            f"  not packed  {counts['excluded_pairs']:,} pairs of excluded targets, "
+            f"{counts['capped_pairs']:,} beyond {most_pairs_per_target} pairs per target",
+            file=to,
+        )
     print(f"  targets     {_of_targets(info)}", file=to)
+    for note in info.notes:
+        print(f"  note: {note}", file=to)
     by = "protein clusters" if info.grouping == "sidecar" else "shared 7-mers (no sidecar)"
     print(f"  held out    whole groups, by {by}", file=to)
     for name, baseline in (
@@ -193,6 +263,15 @@ def pack(
     ):
         print(f"  yardsticks  {name}: {_shown(baseline)}", file=to)
     print(f"  sha256      {info.digest}", file=to)
+
+
+def _names(given: str) -> tuple[str, ...]:
+    """Names split at commas, or the lines of a file that is named."""
+    path = path_of(given, "--exclude-targets")
+    if given and path.is_file():
+        text = files.read(path, "file of targets").decode("utf-8-sig", "replace")
+        return tuple(line.strip() for line in text.splitlines() if line.strip())
+    return tuple(name.strip() for name in given.split(",") if name.strip())
 
 
 def _shown(baseline: Baseline | None) -> str:

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mimir.data import likeness
 from mimir.data.alphabet import N_LETTERS
-from mimir.data.likeness import Described
+from mimir.data.keys import gather
+from mimir.data.likeness import Described, Likeness
 
 OWN = 60.0
 """Letters that what is similar counts as, beside a target's own."""
@@ -42,15 +42,16 @@ class Composition:
     own: NDArray[np.int64]
     borrowed: NDArray[np.float64]
     prior: NDArray[np.float64]
-    described: Described
+    likeness: Likeness
 
     @staticmethod
     def of(own: NDArray[np.int64], described: Described) -> "Composition":
         """From counts of the training pairs, int64 [V, 25], and what is known of the targets."""
         total = own.sum(axis=0) + ALPHA
         prior = total / total.sum()
-        weights = likeness.weights(described, described, _usable(own, described), same=True)
-        return Composition(own, _borrowed(weights, own, prior), prior, described)
+        likeness = Likeness(described, _usable(own, described))
+        taken = likeness.borrowed_within(own.astype(np.float64))
+        return Composition(own, _smoothed(taken, prior), prior, likeness)
 
     def bias(self) -> NDArray[np.float64]:
         """log p(letter | target) - log p0 of all V targets with their own counts: [V, 25]."""
@@ -58,9 +59,8 @@ class Composition:
 
     def of_new(self, described: Described) -> NDArray[np.float64]:
         """The same for T other targets, from what is similar to them: float64 [T, 25]."""
-        usable = _usable(self.own, self.described)
-        weights = likeness.weights(described, self.described, usable, same=False)
-        borrowed = _borrowed(weights, self.own, self.prior)
+        taken = self.likeness.borrowed(described, self.own.astype(np.float64))
+        borrowed = _smoothed(taken, self.prior)
         return log_ratio(np.zeros_like(borrowed), borrowed, self.prior)
 
 
@@ -85,11 +85,8 @@ def letters_of(
         rows: which peptides count, int64 [n].
         targets: of all peptides.
     """
-    lengths = np.diff(offsets)
-    chosen = np.zeros(len(lengths), dtype=bool)
-    chosen[rows] = True
-    of = np.repeat(np.where(chosen, targets, -1), lengths).astype(np.int64)
-    cells = of[of >= 0] * N_LETTERS + tokens[of >= 0]
+    letters, new = gather(tokens, offsets, rows)
+    cells = np.repeat(targets[rows].astype(np.int64), np.diff(new)) * N_LETTERS + letters
     return np.bincount(cells, minlength=count * N_LETTERS).reshape(count, N_LETTERS)
 
 
@@ -99,11 +96,9 @@ def _usable(own: NDArray[np.int64], described: Described) -> NDArray[np.bool_]:
     return usable
 
 
-def _borrowed(
-    weights: NDArray[np.float64], own: NDArray[np.int64], prior: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    counts = weights @ own.astype(np.float64)
-    ratios: NDArray[np.float64] = (counts / prior + SIMILAR) / (
-        counts.sum(axis=1, keepdims=True) + SIMILAR
+def _smoothed(taken: NDArray[np.float64], prior: NDArray[np.float64]) -> NDArray[np.float64]:
+    """q / p0 of counts that are taken from similar targets, float64 [T, 25] each."""
+    ratios: NDArray[np.float64] = (taken / prior + SIMILAR) / (
+        taken.sum(axis=1, keepdims=True) + SIMILAR
     )
     return ratios

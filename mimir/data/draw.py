@@ -21,6 +21,9 @@ SPLIT_PEPTIDES = 6 << 8
 BOOTSTRAP = 7 << 8
 OTHER_TARGETS = 8 << 8
 SPLIT_HALVES = 9 << 8  # adds the number of the held-out set
+MOST_PAIRS = 16 << 8
+RANDOM_PEPTIDES = 17 << 8
+AT_RANDOM = 18 << 8
 
 
 class Draws:

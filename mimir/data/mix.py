@@ -1,4 +1,12 @@
-"""How many pairs a batch holds."""
+"""How many pairs a batch holds, and how many steps a training takes."""
+
+import math
+
+from mimir.config import Config, Training
+
+VISITS = 18.0
+"""Times that each training pair is seen until the pairs' held-out figure is best, as far as is
+known: one run of `small` on the full data set (docs/lab.md, "when is the best?")."""
 
 
 def pairs_in_batch(share: float, batch: int, rows: int, pairs: int) -> int:
@@ -10,3 +18,27 @@ def pairs_in_batch(share: float, batch: int, rows: int, pairs: int) -> int:
     if not share or not 0 < pairs < rows or batch < 2:
         return 0
     return min(max(1, round(share * batch)), batch - 1)
+
+
+def steps_of(training: Training, rows: int) -> int:
+    """Steps of a training on so many peptides, if it does not end early."""
+    steps = rows // training.batch * training.epochs
+    return min(steps, training.max_steps) if training.max_steps else steps
+
+
+def expected_end(config: Config, steps: int, epoch: int, pairs: int, mixed: int) -> int | None:
+    """Step at which early stopping is expected to end a training; None if it is expected not to.
+
+    A guess from VISITS, which says nothing of other data and other sizes of model.
+
+    Args:
+        steps: as `steps_of`, of which `epoch` are one epoch.
+        pairs, mixed: training pairs, and of them in each batch, as `pairs_in_batch`.
+    """
+    training = config.training
+    if not training.patience or not mixed:
+        return None
+    every = training.eval_every or epoch
+    best = math.ceil(VISITS * pairs / mixed / every) * every
+    end = best + training.patience * every + config.optimizer.cooldown_steps
+    return end if end < steps else None

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.atomic_file import OutFile
-from mimir.data import files, likeness, sidecar, target_sequences
+from mimir.data import doubts, files, likeness, memory, sidecar, target_sequences
 from mimir.data.alphabet import LETTERS
 from mimir.data.baselines import Baselines, measure
 from mimir.data.composition import Composition, letters_of
@@ -28,7 +28,8 @@ from mimir.data.split import (
     split_rows,
 )
 from mimir.data.table import Table, parse
-from mimir.data.verify import verify
+from mimir.data.thin import ALL_PAIRS, Thinning, thin
+from mimir.data.verify import letters_by_label, not_read, verify
 from mimir.errors import BadInput
 
 __all__ = ["KNOWN", "TRAIN", "VALIDATION", "PackInfo", "Peptides", "load", "pack"]
@@ -49,8 +50,8 @@ class PackInfo:
     baselines: Baselines
     sequences: int
     features: int
-    note: str = ""
-    """What was done less well than usual, or "" """
+    notes: tuple[str, ...] = ()
+    """What of the data is doubtful, was not read, or was done less well than usual."""
 
     def as_json(self) -> dict[str, Any]:
         """The same as a JSON object."""
@@ -65,6 +66,7 @@ def pack(
     validation: float = 0.01,
     validation_pairs: float = 0.1,
     seed: int = 0,
+    thinning: Thinning = ALL_PAIRS,
     targets_fasta: Path | None = None,
     target_features: Path | None = None,
     progress: TextIO | None = None,
@@ -79,7 +81,7 @@ def pack(
     windows that share 6 letters in a row with one. One half of each held-out set selects, the
     other is reported, again by whole groups. Groups of the background come from the sidecar
     that a build leaves beside its CSV (clusters of whole proteins); without one, windows are
-    grouped by shared 7-mers. A million rows take about 10 s.
+    grouped by shared 7-mers. A million rows take about 10 s. `thinning` leaves pairs out before.
 
     Sequences of the targets come from `targets_fasta`, or from the file that a build leaves beside
     its CSV; targets without one are allowed. `target_features` is a table as
@@ -99,6 +101,7 @@ def pack(
     fasta = targets_fasta or (beside if beside.exists() else None)
     with Progress("pack", 5, progress) as at:
         at.stage("reading the CSV")
+        memory.check(csv_path)
         data = files.read(csv_path, "data set CSV")
         table = parse(data)
         if table is None:
@@ -108,12 +111,16 @@ def pack(
                 f"{csv_path} has {len(table.vocabulary)} targets; at most {_MAX_TARGETS} fit"
             )
         digest = files.sha256(data)
+        del data  # what follows takes as much again
 
         at.stage("grouping rows")
         groups = sidecar.read(csv_path, digest, len(table))
         grouping = "sequence" if groups is None else "sidecar"
         if groups is None:
             groups = groups_of(table)
+        thinned = thin(table, thinning, seed)
+        if len(thinned.kept) < len(table):
+            table, groups = table.take(thinned.kept), groups[thinned.kept]
 
         at.stage("reading targets")
         described = _described(table.vocabulary, fasta, target_features)
@@ -132,6 +139,7 @@ def pack(
 
         at.stage("writing")
         counts = _counts(table, split)
+        counts |= {"excluded_pairs": thinned.excluded, "capped_pairs": thinned.capped}
         record = {
             "alphabet": LETTERS,
             "counts": counts,
@@ -156,17 +164,28 @@ def pack(
         }
         packed = files.to_bytes(tensors, record)
         target.write(packed)
-    pairs, note = int((table.labels == 1).sum()), ""
-    if pairs > MOST_ALIGNED:
-        note = (
-            f"of {pairs:,} pairs near copies are found by 6 letters in a row only: more than "
-            f"{MOST_ALIGNED:,} are not compared letter by letter"
-        )
     digest = files.sha256(packed)
     sequences = int((np.diff(described.offsets) > 0).sum())
     return PackInfo(
-        str(out), digest, len(packed), counts, grouping, baselines, sequences, described.width, note
-    )
+        str(out), digest, len(packed), counts, grouping, baselines, sequences, described.width,
+        _notes(table, split),
+    )  # fmt: skip
+
+
+def _notes(table: Table, split: NDArray[np.uint8]) -> tuple[str, ...]:
+    notes = [not_read(table.ignored)] if table.ignored else []
+    letters = letters_by_label(table.tokens, table.offsets, table.labels)
+    notes += doubts.of_letters("background peptides", letters[0])
+    notes += doubts.of_letters("peptides of pairs", letters[1])
+    trained = np.bincount(table.targets[(table.labels == 1) & (split == TRAIN)])
+    notes += doubts.of_targets(trained[trained > 0], " training")
+    pairs = int((table.labels == 1).sum())
+    if pairs > MOST_ALIGNED:
+        notes.append(
+            f"of {pairs:,} pairs near copies are found by 6 letters in a row only: more than "
+            f"{MOST_ALIGNED:,} are not compared letter by letter"
+        )
+    return tuple(notes)
 
 
 def _described(names: tuple[str, ...], fasta: Path | None, features: Path | None) -> Described:
@@ -182,10 +201,7 @@ def groups_of(table: Table) -> NDArray[np.int32]:
     """Groups of the background by their letters, int32 [N]; 0 for pairs, which have none."""
     groups = np.zeros(len(table), dtype=np.int32)
     background = np.flatnonzero(table.labels == 0)
-    if len(background):
-        letters = np.repeat(table.labels == 0, table.lengths)
-        offsets = np.concatenate([[0], np.cumsum(table.lengths[background])]).astype(np.int64)
-        groups[background] = renumbered(window_groups(table.tokens[letters], offsets))
+    groups[background] = renumbered(window_groups(table.tokens, table.offsets, background))
     return groups
 
 

@@ -28,6 +28,9 @@ class Proteins:
         return len(self.names)
 
 
+NO_PROTEINS = Proteins((), np.zeros(0, dtype=np.uint8), np.zeros(1, dtype=np.int64))
+
+
 def together(first: Proteins, second: Proteins) -> Proteins:
     """The proteins of both, the first's in front."""
     return Proteins(

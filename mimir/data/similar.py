@@ -19,13 +19,15 @@ WORD = 6
 """Letters that are equal at least."""
 IDENTITY = 0.6
 """Part of the overlap that is equal at least."""
-LAST_SHIFT = MAX_LENGTH - WORD
 END = N_LETTERS
 """In `Peptide.letters`, beyond the end."""
-MOST_ALIGNED = 20_000
-"""Peptides that are compared letter by letter, which takes minutes for so many and grows with the
+MOST_ALIGNED = 50_000
+"""Peptides that are compared letter by letter, which takes a minute for so many and grows with the
 square; of more, only shared words count."""
-_BLOCK = 1024
+_BLOCK = 1 << 16
+"""Peptides that are read at once."""
+_AT_ONCE = 1 << 19
+"""Shifts of two peptides that are compared at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +41,12 @@ class Peptide:
     def of(tokens: NDArray[np.uint8], offsets: NDArray[np.integer]) -> "Peptide":
         """From tokens[offsets[i] : offsets[i + 1]]: uint8 [R] and integer [N + 1]."""
         lengths = np.diff(offsets).astype(np.int64)
-        column = np.arange(MAX_LENGTH)
-        place = np.minimum(offsets[:-1, None] + column, max(0, len(tokens) - 1))
-        letters = np.where(column < lengths[:, None], tokens[place], END)
-        return Peptide(letters.astype(np.uint8), lengths)
+        letters = np.full((len(lengths), MAX_LENGTH), END, dtype=np.uint8)
+        for first in range(0, len(lengths), _BLOCK):
+            block = slice(first, first + _BLOCK)
+            own = tokens[offsets[first] : offsets[min(first + _BLOCK, len(lengths))]]
+            letters[block][np.arange(MAX_LENGTH) < lengths[block, None]] = own
+        return Peptide(letters, lengths)
 
     def take(self, rows: NDArray[np.generic]) -> "Peptide":
         """Some of them, by indices or mask."""
@@ -74,7 +78,7 @@ def clusters(peptides: Peptide) -> NDArray[np.int64]:
         left.append(owner[:-1][same].astype(np.int64))
         right.append(owner[1:][same].astype(np.int64))
     if len(peptides) <= MOST_ALIGNED:
-        for one, other in _aligned(peptides, peptides, range(LAST_SHIFT + 1)):
+        for one, other in _aligned(peptides, peptides):
             left.append(one)
             right.append(other)
     return components(len(peptides), np.concatenate(left), np.concatenate(right))
@@ -84,16 +88,22 @@ def resembles(peptides: Peptide, held: Peptide) -> NDArray[np.bool_]:
     """Whether each peptide is similar to one of `held` or more, bool [N]."""
     found = shares_word(peptides, held) | _short_within(peptides, held)
     if len(peptides) <= MOST_ALIGNED:
-        for one, _ in _aligned(peptides, held, range(-LAST_SHIFT, LAST_SHIFT + 1)):
+        for one, _ in _aligned(peptides, held):
             found[one] = True
     return found
 
 
-def shares_word(peptides: Peptide, held: Peptide) -> NDArray[np.bool_]:
-    """Whether each has 6 letters in a row in common with one of `held`; bool [N]."""
-    (key, owner), (theirs, _) = words(peptides, WORD), words(held, WORD)
-    found = np.zeros(len(peptides), dtype=bool)
-    found[owner[np.isin(key, theirs)]] = True
+def shares_word(
+    peptides: Peptide, held: Peptide, rows: NDArray[np.integer] | None = None
+) -> NDArray[np.bool_]:
+    """Whether each, or each of some rows, has 6 letters in a row in common with one of `held`;
+    bool [N] or [len(rows)]."""
+    rows = np.arange(len(peptides)) if rows is None else rows
+    theirs = words(held, WORD)[0]
+    found = np.zeros(len(rows), dtype=bool)
+    for first in range(0, len(rows), _BLOCK):
+        key, owner = words(peptides.take(rows[first : first + _BLOCK]), WORD)
+        found[first + owner[np.isin(key, theirs)]] = True
     return found
 
 
@@ -108,27 +118,61 @@ def _short_within(peptides: Peptide, held: Peptide) -> NDArray[np.bool_]:
     return found
 
 
-def _aligned(
-    one: Peptide, other: Peptide, shifts: range
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Pairs of indices that are similar when `one` is ahead by one of the shifts."""
-    theirs = _one_hot(other)
-    for start in range(0, len(one), _BLOCK):
-        block = one.take(np.arange(start, min(start + _BLOCK, len(one))))
-        ours = _one_hot(block)
-        for shift in shifts:
-            late, early = max(0, shift), max(0, -shift)
-            width = MAX_LENGTH - abs(shift)
-            a = ours[:, late : late + width].reshape(len(block), -1)
-            b = theirs[:, early : early + width].reshape(len(other), -1)
-            equal = a @ b.T
-            row, column = np.nonzero(equal >= WORD)
-            overlap = np.minimum(block.lengths[row] - late, other.lengths[column] - early)
-            near = equal[row, column] >= IDENTITY * overlap
-            yield row[near] + start, column[near]
+def _aligned(one: Peptide, other: Peptide) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Indices of those that are similar when shifted against each other; some come repeatedly.
+
+    Two letters in a row are then equal somewhere: if no two of m equal letters were neighbours, the
+    overlap would have 2 m - 1 letters at least, and m could be 60 % of it only up to m = 3. So only
+    shifts that put two such letters on each other are looked at.
+    """
+    seeds, theirs = _Seeds.of(one), _Seeds.of(other).by_key()
+    first = np.searchsorted(theirs.key, np.arange(N_LETTERS**2 + 1))
+    count = np.diff(first)[seeds.key]
+    last = np.cumsum(count)
+    width = 3 * MAX_LENGTH
+    room = np.full((len(other), width), END + 1, dtype=np.uint8)  # which equals no letter of `one`
+    inside = room[:, MAX_LENGTH : 2 * MAX_LENGTH]
+    inside[:] = np.where(other.letters == END, END + 1, other.letters)
+    shifted = np.lib.stride_tricks.sliding_window_view(room, MAX_LENGTH, axis=1)
+    begin = 0
+    while begin < len(seeds.key):
+        before = int(last[begin] - count[begin])
+        end = max(begin + 1, int(np.searchsorted(last, before + _AT_ONCE, side="right")))
+        ours = np.repeat(np.arange(begin, end), count[begin:end])
+        within = np.arange(len(ours)) - np.repeat(
+            last[begin:end] - count[begin:end] - before, count[begin:end]
+        )
+        its = first[seeds.key[ours]] + within
+        row, column = seeds.owner[ours], theirs.owner[its]
+        shift = seeds.place[ours] - theirs.place[its]
+        overlap = np.minimum(
+            one.lengths[row] - np.maximum(shift, 0), other.lengths[column] + np.minimum(shift, 0)
+        )
+        enough = overlap >= WORD
+        if one is other:  # each two of them once
+            enough &= row < column
+        row, column, shift, overlap = row[enough], column[enough], shift[enough], overlap[enough]
+        equal = (one.letters[row] == shifted[column, MAX_LENGTH - shift]).sum(axis=1)
+        near = (equal >= WORD) & (equal >= IDENTITY * overlap)
+        yield row[near], column[near]
+        begin = end
 
 
-def _one_hot(peptides: Peptide) -> NDArray[np.float32]:
-    """float32 [N, 20, 25]: zeros beyond the end."""
-    hot: NDArray[np.float32] = peptides.letters[:, :, None] == np.arange(N_LETTERS)
-    return hot.astype(np.float32)
+@dataclass(frozen=True, eq=False)
+class _Seeds:
+    """Each two letters in a row of some peptides: int64 [M] each."""
+
+    key: NDArray[np.int64]
+    owner: NDArray[np.int64]
+    place: NDArray[np.int64]
+
+    @staticmethod
+    def of(peptides: Peptide) -> "_Seeds":
+        owner, place = np.nonzero(np.arange(1, MAX_LENGTH) < peptides.lengths[:, None])
+        letters = peptides.letters.astype(np.int64)
+        return _Seeds(letters[owner, place] * N_LETTERS + letters[owner, place + 1], owner, place)
+
+    def by_key(self) -> "_Seeds":
+        """The same in the order of their keys."""
+        order = np.argsort(self.key, kind="stable")
+        return _Seeds(self.key[order], self.owner[order], self.place[order])

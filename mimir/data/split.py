@@ -8,6 +8,7 @@ Each of these three sets is then halved, again by whole groups: one half selects
 when to stop), the other is reported. A figure by which something was selected flatters it.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,8 @@ SELECTION_KNOWN = 5
 """As KNOWN: the half that selects, and is never reported."""
 HELD_OUT = (VALIDATION, KNOWN, SELECTION, SELECTION_KNOWN)
 """All that is kept from training to judge it."""
+
+_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def split_rows(
         split[pairs] = _split_pairs(peptides.take(pairs), targets[pairs], parts.pairs, seed)
         held_pairs = peptides.take(pairs[np.isin(split[pairs], (VALIDATION, KNOWN))])
         trained = background[split[background] == TRAIN]
-        overlaps = similar.shares_word(peptides.take(trained), held_pairs)
+        overlaps = similar.shares_word(peptides, held_pairs, trained)
         split[trained[overlaps]] = LEFT_OUT
     _halve(split, peptides, labels, targets, groups, seed)
     return split
@@ -149,7 +152,7 @@ def _held_out(groups: NDArray[np.integer], wanted: int, draws: Draws) -> NDArray
     order = np.argsort(hashes, kind="stable")
     chosen = np.zeros(int(numbers[-1]) + 1, dtype=bool)
     left = wanted
-    for number, size in zip(numbers[order].tolist(), sizes[order].tolist(), strict=True):
+    for number, size in _in_order(numbers, sizes, order):
         if left == 0:
             break
         if size <= left:
@@ -157,3 +160,12 @@ def _held_out(groups: NDArray[np.integer], wanted: int, draws: Draws) -> NDArray
             left -= size
     held: NDArray[np.bool_] = chosen[groups]
     return held
+
+
+def _in_order(
+    numbers: NDArray[np.integer], sizes: NDArray[np.integer], order: NDArray[np.integer]
+) -> Iterator[tuple[int, int]]:
+    """Numbers and sizes of groups, a block at a time: there may be millions."""
+    for begin in range(0, len(order), _BLOCK):
+        block = order[begin : begin + _BLOCK]
+        yield from zip(numbers[block].tolist(), sizes[block].tolist(), strict=True)

@@ -27,10 +27,10 @@ def path_of(csv_path: Path) -> Path:
 
 
 def fasta(names: Iterable[str], proteins: Proteins) -> str:
-    """FASTA of those proteins that bear one of the names, in the names' order."""
+    """FASTA of those proteins whose accession is one of the names, in the names' order."""
     place: dict[str, int] = {}
     for number, name in enumerate(proteins.names):
-        place.setdefault(name, number)
+        place.setdefault(accession(name), number)
     lines = []
     for name in names:
         if name in place:

@@ -5,7 +5,7 @@ lies. Many steps are planned at once: on a CPU that spreads the cost of small op
 on a GPU it becomes part of the captured graph.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -111,6 +111,16 @@ class Plan:
             rows(self.length), rows(self.timestep), rows(self.label), rows(self.target),
             None if self.bias is None else rows(self.bias),
         )  # fmt: skip
+
+
+def joined(plans: Sequence[Plan]) -> Plan:
+    """Plans of peptides, one after the other."""
+    first = plans[0]
+    fields: dict[str, Any] = {
+        name: None if value is None else torch.cat([vars(plan)[name] for plan in plans])
+        for name, value in vars(first).items()
+    }
+    return first if len(plans) == 1 else Plan(**fields)
 
 
 def plan_training(

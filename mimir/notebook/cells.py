@@ -308,7 +308,7 @@ def checklist(session: Session, report: dict[str, Any] | None) -> str:
     seen = {c["name"]: c for c in report["checks"]} if report else {}
     trained = [row for row in rows if row.get("loss") is not None]
     held = [row for row in rows if row.get(RANKING) is not None]
-    drawn = [row for row in rows if row.get("samples_valid") is not None and row.get("samples")]
+    drawn = [row for row in rows if row.get("samples_novel") is not None and row.get("samples")]
     newest = head.newest()
     size = f"{text.size(record.data.size)} in the store" if record.data else ""
     at_once = "checked when the run began" if head.step else ""
@@ -327,8 +327,8 @@ def checklist(session: Session, report: dict[str, Any] | None) -> str:
             for name, key, part in (("training", "loss", trained), ("held out", RANKING, held))
             if part
         )),
-        _tick(bool(drawn) and drawn[-1]["samples_valid"] == 1, "Samples are valid",
-              f"{drawn[-1]['samples_valid']:.0%}: {' '.join(drawn[-1]['samples'][:3])}"
+        _tick(bool(drawn) and drawn[-1]["samples_novel"] > 0.5, "Samples are new",
+              f"{drawn[-1]['samples_novel']:.0%}: {' '.join(drawn[-1]['samples'][:3])}"
               if drawn else _seen(seen, "samples", "none drawn yet")),
     ]  # fmt: skip
     return "\n".join(lines)

@@ -1,7 +1,5 @@
 """The commands that use a trained model: sample, score and evaluate."""
 
-import csv
-import io
 import json as json_text
 import sys
 from dataclasses import replace
@@ -12,6 +10,8 @@ from mimir.atomic_file import STDOUT, OutFile, path_of
 from mimir.console import bar
 from mimir.errors import BadInput
 from mimir.output import sheet
+from mimir.output.peptide_file import read_peptides
+from mimir.text import alternatives
 
 MOST_PEPTIDES = 10_000_000  # of one command: they are held in memory, some hundred bytes each
 
@@ -20,9 +20,14 @@ def sample(
     *,
     run: str = "",
     model: str = "",
+    last: bool = False,
     n: int = 10,
     target: str = "",
+    target_sequence: str = "",
+    targets: str = "",
+    target_features: str = "",
     label: str = "",
+    lengths: str = "data",
     min_length: int = 4,
     max_length: int = 20,
     order: str = "random",
@@ -30,26 +35,53 @@ def sample(
     guidance: float = 1.0,
     pattern: str = "",
     seed: int = 0,
+    rank: bool = False,
+    unique: bool = False,
+    novel: bool = False,
+    exclude: str = "",
+    repeats: int = 12,
+    data: str = "",
     format: str = "fasta",
     out: str = "",
     store: str = "",
 ) -> None:
-    """Draw peptides from a trained model.
+    """Draw peptides from a trained model, with what is to be known of each.
+
+    score: what the target adds to the likelihood, in nats, as by `score` (without a target: what is
+    gained over background), with its standard error; charge at pH 7.4, gravy (hydropathy), pi;
+    nearest: the training pair that is most alike, with its identity (equal letters without gaps,
+    over the letters of the longer one). Model and settings stand with them and reproduce them.
 
     Args:
         run: name of a run; unfinished ones are sampled from their newest checkpoint.
         model: instead of a run, a folder that `launch pull` made.
-        n: how many peptides.
+        last: take the weights of the last step, and not the best ones.
+        n: how many peptides; of several targets for each.
         target: a target protein of the training data, as its UniProt accession; one without
-            training pairs counts as none, and only interacting peptides have one.
+            training pairs is told by similar targets, and only interacting peptides have one.
+        target_sequence: instead, the sequence of any protein, told by similar targets.
+        targets: instead, a file of targets: FASTA (those that the model knows by name are taken by
+            their name), or accessions: one a line, or CSV with a column `target`.
+        target_features: of a model that was trained with such a table: one with the targets that it
+            does not know, a tensor float32 for each accession (safetensors).
         label: interacting, background or any (default: interacting).
+        lengths: data (as the target's training pairs, smoothed by five pairs as all pairs are; as
+            all pairs without a target) or uniform.
         min_length: fewest residues.
         max_length: most residues.
         order: random (the model's own distribution) or confidence (likelier, less diverse).
         temperature: below 1 is more cautious, above 1 more adventurous.
-        guidance: above 1 exaggerates what label and target change.
+        guidance: above 1 exaggerates what label and target change: more of the target's motifs, but
+            a composition unlike its peptides'. Below 1 weakens it: where a target has few training
+            pairs, held-out ones are likelier at 0.6 than at 1 (docs/guides/sampling.md).
         pattern: fixed residues, with '.' where free, such as ..P..P..; sets the length.
         seed: the same seed gives the same peptides.
+        rank: the best score first.
+        unique: no peptide twice.
+        novel: no peptide of the training data.
+        exclude: a file of peptides that are not wanted: one a line, FASTA, or CSV with `sequence`.
+        repeats: masks for each score, 2 at least; 0: no scores, which is faster.
+        data: the training data, for --novel and the nearest pair (default: the run's).
         format: fasta, csv or json.
         out: a file to write (default: `-`, standard output).
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
@@ -57,48 +89,76 @@ def sample(
     Example:
         python -m mimir sample --run demo -n 10 --target P31947 --min-length 8 --max-length 12
     """
-    from mimir.output import given
+    from mimir.output import given, samples, told
     from mimir.output.condition import labelled
-    from mimir.output.sampling import Draw
-    from mimir.output.sampling import sample as draw_peptides
+    from mimir.output.quality import known_in
+    from mimir.output.sampling import Draw, stream
+    from mimir.output.score import Scorer
 
-    condition = labelled(label, target)
+    options = told.Options(target, target_sequence, targets, target_features)
+    condition = labelled(label, options.any)
     label = label or "interacting"
-    if format not in ("fasta", "csv", "json"):
-        raise BadInput(f"format is {format!r}, but must be fasta, csv or json")
+    for name, word, words in (("format", format, samples.FORMATS),
+                              ("lengths", lengths, ("data", "uniform"))):  # fmt: skip
+        if word not in words:
+            raise BadInput(f"{name} is {word!r}, but must be {alternatives(words)}")
     cli.check_count("n", n, 1, MOST_PEPTIDES)
-    target_file = OutFile(out or STDOUT, given.read_by(run, model, store))
+    if repeats:
+        cli.check_count("repeats", repeats, 2, 10_000)
+    elif rank:
+        raise BadInput("--rank needs scores: leave out --repeats 0")
+    if novel and model and not data:
+        raise BadInput("--novel with --model needs the training data: give --data FILE")
+    inputs = [("--exclude", path_of(exclude, "--exclude"))] if exclude else []
+    read = [*inputs, *options.files, *given.read_by(run, model, store)]
+    target_file = OutFile(out or STDOUT, read)
     draw = Draw(
-        condition=condition, order=order, temperature=temperature, guidance=guidance,
+        condition, order=order, temperature=temperature, guidance=guidance,
         min_length=min_length, max_length=max_length, pattern=pattern, seed=seed,
     )  # fmt: skip
-    opened = given.open_model(run, model, store)
-    condition = given.condition_of(opened, label, target)
-    lengths = opened.vocabulary.lengths
-    histogram = lengths.interacting if label != "background" else lengths.background
-    if not any(histogram):
-        histogram = lengths.background
-    draw = replace(draw, condition=condition)
-    with bar("sample", n, "peptide") as advance:
-        peptides = draw_peptides(opened.model, n, draw, histogram, advance)
-    text = _peptides(peptides, format, run or Path(model).name, condition.name, label)
-    target_file.write(text.encode())
+    excluded = frozenset(each.value for _, path in inputs for each in read_peptides(path))
+    opened = given.open_model(run, model, store, last=last)
+    asked = told.conditions(opened, label, options)
+    peptides = given.peptides_of(run, data, store, opened) if run or data else None
+    known = known_in(peptides) if novel and peptides else None
+    wanted = samples.Wanted(unique, known, excluded)
+    batches = []
+    with bar("sample", n * len(asked), "peptide") as advance:
+        for _, condition in asked:
+            weights = opened.vocabulary.lengths.weights(condition.label, condition.target)
+            histogram = weights if lengths == "data" else [1] * len(weights)
+            drawn = stream(opened.model, replace(draw, condition=condition), histogram)
+            batches.append(samples.choose(drawn, n, wanted, advance))
+    if short := n * len(asked) - sum(map(len, batches)):
+        print(f"note: {short} of the {n * len(asked)} peptides are not there that are wanted "
+              "so; ask for fewer, or for other lengths", file=sys.stderr)  # fmt: skip
+    pairs = given.training_pairs(peptides) if peptides else None
+    sha256 = given.digest(opened.model)
+    settings = {
+        "label": label, "lengths": lengths, "min_length": min_length, "max_length": max_length,
+        "order": order, "temperature": temperature, "guidance": guidance, "pattern": pattern,
+        "seed": seed,
+    }  # fmt: skip
+    found = []
+    passes = sum(
+        Scorer.passes([condition]) * len(chosen)
+        for (_, condition), chosen in zip(asked, batches, strict=True)
+    )
+    with bar("score", passes if repeats else 0, "peptide") as advance:
+        for (_, condition), chosen in zip(asked, batches, strict=True):
+            sequences = [sequence for _, sequence in chosen]
+            scores = None
+            if repeats and chosen:
+                scores = Scorer(opened.model, sequences, repeats, advance).scores(condition)
+            named = options.settings(condition.name, opened.vocabulary.targets)
+            header = samples.Header(opened.source, sha256, condition.name, {**named, **settings})
+            name = f"{run or Path(model).name}_{header.id}"
+            rows = samples.rows_of(chosen, name, condition, label, scores, pairs, rank)
+            found.append(samples.Batch(header, rows))
+    target_file.write(samples.rendered(found, format).encode())
     if out:
-        print(f"{len(peptides)} peptides in {out} ({opened.source})", file=sys.stderr)
-
-
-def _peptides(peptides: list[str], format: str, name: str, target: str, label: str) -> str:
-    if format == "json":
-        rows = [{"sequence": s, "target": target or None, "label": label} for s in peptides]
-        return json_text.dumps(rows, indent=2) + "\n"
-    if format == "csv":
-        sheet = io.StringIO()
-        writer = csv.writer(sheet, lineterminator="\n")
-        writer.writerow(["sequence", "target", "label"])
-        writer.writerows([s, target, label] for s in peptides)
-        return sheet.getvalue()
-    about = f" target={target}" if target else ""
-    return "".join(f">{name}_{i + 1}{about} label={label}\n{s}\n" for i, s in enumerate(peptides))
+        count = sum(map(len, batches))
+        print(f"{count} peptides in {out} ({opened.source})", file=sys.stderr)
 
 
 def score(
@@ -106,8 +166,11 @@ def score(
     peptides: str = "",
     run: str = "",
     model: str = "",
+    last: bool = False,
     target: str = "",
+    target_sequence: str = "",
     targets: str = "",
+    target_features: str = "",
     label: str = "",
     repeats: int = 12,
     json: bool = False,
@@ -127,8 +190,14 @@ def score(
         peptides: a file of peptides: one a line, FASTA, or CSV with a column `sequence`.
         run: name of a run; unfinished ones are taken from their newest checkpoint.
         model: instead of a run, a folder that `launch pull` made.
-        target: a target protein of the training data, as its UniProt accession.
-        targets: instead of one, a file of accessions: one a line, or CSV with a column `target`.
+        last: take the weights of the last step, and not the best ones.
+        target: a target protein of the training data, as its UniProt accession; one without
+            training pairs is told by similar targets.
+        target_sequence: instead, the sequence of any protein, told by similar targets.
+        targets: instead of one, a file: FASTA (those that the model knows by name are taken by
+            their name), or accessions: one a line, or CSV with a column `target`.
+        target_features: of a model that was trained with such a table: one with the targets that it
+            does not know, a tensor float32 for each accession (safetensors).
         label: interacting, background or any (default: interacting).
         repeats: masks for each peptide and condition; more of them make smaller errors.
         json: print JSON.
@@ -139,8 +208,7 @@ def score(
     Example:
         python -m mimir score --run demo --peptides peptides.csv --target P31947
     """
-    from mimir.output import given
-    from mimir.output.peptide_file import read_peptides, read_targets
+    from mimir.output import given, told
     from mimir.output.score import Scorer
     from mimir.output.score_sheet import SHOWN, rows_of
 
@@ -149,16 +217,13 @@ def score(
         raise BadInput("give the peptides to score: --peptides FILE")
     if json and csv:
         raise BadInput("give either --json or --csv")
-    if target and targets:
-        raise BadInput("give either --target or --targets")
-    files = [("--peptides", path_of(peptides, "--peptides"))]
-    if targets:
-        files.append(("--targets", path_of(targets, "--targets")))
+    options = told.Options(target, target_sequence, targets, target_features)
+    files = [("--peptides", path_of(peptides, "--peptides")), *options.files]
     target_file = OutFile(out or STDOUT, [*files, *given.read_by(run, model, store)])
     entries = read_peptides(files[0][1])
-    names = [each.value for each in read_targets(files[1][1])] if targets else [target]
-    opened = given.open_model(run, model, store)
-    conditions = [given.condition_of(opened, label, name) for name in names]
+    opened = given.open_model(run, model, store, last=last)
+    asked = told.conditions(opened, label, options)
+    names, conditions = [name for name, _ in asked], [condition for _, condition in asked]
     sequences = [each.value for each in entries]
     with bar("score", len(sequences) * Scorer.passes(conditions), "peptide") as advance:
         scorer = Scorer(opened.model, sequences, repeats, advance)
@@ -182,6 +247,7 @@ def evaluate(
     *,
     run: str = "",
     model: str = "",
+    last: bool = False,
     data: str = "",
     repeats: int = 12,
     samples: int = 1000,
@@ -191,10 +257,13 @@ def evaluate(
     """Measure a model on held-out peptides, beside the data's yardsticks.
 
     Of what is held out, half selects the best weights in training. Reported here is the other half.
+    Several runs, such as the seeds of a sweep, are measured as one model: the mean of their
+    probabilities, with what each reaches alone beside it.
 
     Args:
-        run: name of a run.
+        run: name of a run, or several as A,B.
         model: instead of a run, a folder that `launch pull` made.
+        last: take the weights of the last step, and not the best ones.
         data: the data set whose held-out part to use (default: the shipped sample, or the run's).
         repeats: passes over the held-out peptides with other masks. What a target is worth is
             measured from 12 on.
@@ -205,14 +274,20 @@ def evaluate(
     Example:
         python -m mimir evaluate --run demo
     """
-    from mimir.output import given
+    from mimir.output import ensemble, given
     from mimir.output.evaluation import measure, table
 
     cli.check_count("repeats", repeats, 1, 1000)
     cli.check_count("samples", samples, 0, MOST_PEPTIDES)
-    opened = given.open_model(run, model, store)
-    figures = measure(opened, given.peptides_of(run, data, store, opened), repeats, samples)
+    several = given.open_models(run, model, store, last=last)
+    opened = ensemble.of(several) if len(several) > 1 else several[0]
+    peptides = given.peptides_of(run.partition(",")[0], data, store, opened)
+    figures = measure(opened, peptides, repeats, samples)
+    if len(several) > 1:
+        figures["alone"] = ensemble.alone(several, peptides, repeats)
     if json:
         print(json_text.dumps(figures, indent=2))
         return
     print(table(figures))
+    if len(several) > 1:
+        print("\n".join(ensemble.lines(figures["alone"], len(several))))

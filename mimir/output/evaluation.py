@@ -6,10 +6,10 @@ from typing import Any
 import torch
 
 from mimir.data.pack import Peptides
-from mimir.output import target_gain
-from mimir.output.condition import Condition
+from mimir.output import sample_tables, target_gain
+from mimir.output.condition import Condition, of_target
 from mimir.output.model_file import Opened
-from mimir.output.quality import Quality, known_in
+from mimir.output.quality import Reference, best_covered
 from mimir.output.sampling import Draw, sample
 from mimir.runs import figures
 from mimir.training.figures import MEASURES, HeldOut
@@ -54,13 +54,28 @@ def measure(opened: Opened, peptides: Peptides, repeats: int, samples: int) -> d
     values = {figure.key: rows[figure.name]["model"] for figure in figures.FIGURES}
     result["unreached"] = peptides.baselines.unreached(values)
     if samples:
-        lengths = opened.vocabulary.lengths
-        label = 1 if any(lengths.interacting) else 0
-        histogram = lengths.interacting if label else lengths.background
-        drawn = sample(model, samples, Draw(Condition(label)), histogram)
-        quality = Quality.of(drawn, known_in(peptides))
-        result["samples"] = {"drawn": len(drawn), **asdict(quality)}
+        result["samples"] = _samples(opened, peptides, samples)
     return result
+
+
+def _samples(opened: Opened, peptides: Peptides, count: int) -> dict[str, Any]:
+    """Figures of so many samples without a target, and of a fifth as many of each target."""
+    lengths = opened.vocabulary.lengths
+
+    def drawn(condition: Condition, count: int) -> list[str]:
+        weights = lengths.weights(condition.label, condition.target)
+        return sample(opened.model, count, Draw(condition), weights)
+
+    untold = drawn(Condition(int(any(lengths.interacting))), count)
+    told = {
+        name: drawn(of_target(target, name, opened.composition), max(1, count // 5))
+        for target in best_covered(peptides)
+        for name in (peptides.vocabulary[target],)
+    }
+    return {
+        "drawn": count, **asdict(Reference(peptides).quality(untold)),
+        "tables": sample_tables.tables(peptides, untold, told).as_json(),
+    }  # fmt: skip
 
 
 def table(figures: dict[str, Any]) -> str:
@@ -84,9 +99,10 @@ def table(figures: dict[str, Any]) -> str:
     lines += _target_lines(figures["target"], figures["repeats"])
     if found := figures.get("samples"):
         lines.append(
-            f"{found['drawn']} samples: {found['valid']:.1%} valid, {found['unique']:.1%} unique, "
-            f"{found['novel']:.1%} not in the training data"
+            f"{found['drawn']} samples: {found['unique']:.1%} unique, {found['novel']:.1%} not in "
+            "the training data"
         )
+        lines += sample_tables.lines(found["tables"])
     return "\n".join(lines)
 
 

@@ -1,8 +1,9 @@
 """Makes the files of a finished run on the user's computer, from weights, samples and metrics.
 
-model.safetensors   EMA weights, float32
+model.safetensors   best EMA weights, float32, and with `last.` before their names the last ones
 config.json         the run's configuration
 vocabulary.json     letters, mask, labels, targets, lengths of the training peptides
+targets.safetensors the targets' sequences and the letters of their pairs (`target_table`)
 samples.fasta       some peptides
 loss.png            the curve
 report.html         all of it at a glance, in one file
@@ -19,9 +20,10 @@ from typing import Any
 
 from mimir import __version__
 from mimir.config import Config
-from mimir.data.pack import Peptides
-from mimir.output import events, model_object, plot, report, vocabulary
-from mimir.output.quality import Quality, known_in
+from mimir.data.mix import steps_of
+from mimir.data.pack import TRAIN, Peptides
+from mimir.output import events, model_object, plot, report, target_table, vocabulary
+from mimir.runs import stopping
 from mimir.runs.execution import Execution
 from mimir.runs.head import Head
 from mimir.runs.record import RunRecord
@@ -34,14 +36,16 @@ FORMAT = 1
 class Left:
     """What a machine left of a run, checked.
 
-    content: the object with the weights. samples: those that `model_object.samples_in` found in it.
-    rows: metrics, as `read_metrics` gives them. executions: by attempt, of those that told.
+    content: the object with the weights. record: what `model_object.record_in` found in it.
+    rows: metrics, as `read_metrics` gives them. executions: by attempt, of those that told. price:
+    $/h of the last machine, None if it has none.
     """
 
     content: bytes
-    samples: list[str]
+    record: model_object.Record
     rows: list[dict[str, Any]]
     executions: Mapping[int, Execution] = field(default_factory=dict)
+    price: float | None = None
 
 
 def files_of(record: RunRecord, head: Head, left: Left, peptides: Peptides) -> dict[str, bytes]:
@@ -53,21 +57,23 @@ def files_of(record: RunRecord, head: Head, left: Left, peptides: Peptides) -> d
         left: what its machine left.
         peptides: what it was trained on.
     """
-    samples, rows = left.samples, left.rows
-    quality = Quality.of(samples, known_in(peptides))
+    samples, rows = list(left.record.samples), left.rows
     curve = plot.loss_curve(rows, peptides.baselines.background)
     config = Config.from_dict(record.config)
+    steps = steps_of(config.training, len(peptides.subset(TRAIN)))
+    end = stopping.of_rows(rows, head.step, steps, config.optimizer.cooldown_steps, left.price)
     return {
         model_object.FILE: left.content,
         "config.json": _json({"format": FORMAT, "mimir": __version__, "run": record.name,
                               "step": head.step, **config.as_dict()}),
         "vocabulary.json": _json(vocabulary.of(peptides).as_json()),
+        target_table.FILE: target_table.encode(peptides),
         "samples.fasta": "".join(
             f">{record.name}_{n}\n{sample}\n" for n, sample in enumerate(samples, 1)
         ).encode(),
         "loss.png": curve,
         "report.html": report.page(
-            record, head, rows, peptides, samples, quality, curve, left.executions
+            record, head, rows, peptides, left.record, curve, left.executions, end
         ),
         # A fixed name, so that a second pull replaces it: TensorBoard adds up a folder's files.
         f"tensorboard/events.out.tfevents.{int(record.created)}.{record.name}":

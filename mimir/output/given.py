@@ -7,29 +7,45 @@ from pathlib import Path
 import torch
 
 from mimir.atomic_file import path_of
-from mimir.data.pack import load
+from mimir.data.pack import TRAIN, load
 from mimir.data.peptides import Peptides, of_run
 from mimir.errors import BadInput
 from mimir.model.denoiser import Denoiser
-from mimir.output.condition import Condition, labelled
+from mimir.output import ensemble
+from mimir.output.likeness import Neighbours, texts
 from mimir.output.model_file import Opened, from_folder, from_run
 from mimir.runs.record import read_run
 from mimir.runs.store import open_store
 from mimir.submission import default_store, prepare, store_folder
 
 
-def open_model(run: str, model: str, store: str) -> Opened:
-    """The model of --run or --model, on the GPU where there is one; a warning goes to stderr."""
+def open_model(run: str, model: str, store: str, *, last: bool = False) -> Opened:
+    """The model of --run or --model, on the GPU where there is one; a warning goes to stderr.
+
+    last: with the weights of its last step, and not the best ones.
+    """
     if bool(run) == bool(model):
         raise BadInput("give either --run NAME or --model FOLDER")
     if model:
-        opened = from_folder(path_of(model, "--model"))
+        opened = from_folder(path_of(model, "--model"), last=last)
     else:
-        opened = from_run(open_store(store or default_store()), run)
+        opened = from_run(open_store(store or default_store()), run, last=last)
     if opened.warning:
         print(f"note: {opened.warning}; taken is {opened.source}", file=sys.stderr)
     opened.model.to("cuda" if torch.cuda.is_available() else "cpu")
     return opened
+
+
+def open_models(runs: str, model: str, store: str, *, last: bool = False) -> list[Opened]:
+    """As `open_model`, of several runs as A,B; BadInput if one is named twice, or they were trained
+    on different data."""
+    if "," not in runs:
+        return [open_model(runs, model, store, last=last)]
+    names = [name.strip() for name in runs.split(",")]
+    if model or "" in names or len(set(names)) < len(names):
+        raise BadInput(f"--run {runs}: name each run once, with commas between, and no --model")
+    ensemble.must_share_data(open_store(store or default_store()), names)
+    return [open_model(name, "", store, last=last) for name in names]
 
 
 def read_by(run: str, model: str, store: str) -> list[tuple[str, Path]]:
@@ -54,25 +70,6 @@ def peptides_of(run: str, data: str, store: str, opened: Opened) -> Peptides:
     return peptides
 
 
-def condition_of(opened: Opened, label: str, target: str) -> Condition:
-    """The condition of --label and --target; untrained targets become none, with a note.
-
-    Raises BadInput for an unknown label or target, or for both where they exclude each other.
-    """
-    condition = labelled(label, target)
-    if not target:
-        return condition
-    index = opened.trained_target(target)
-    if index is None:
-        print(
-            f"note: the model was trained on no pair of {target}: to it this is the same as no "
-            "target",
-            file=sys.stderr,
-        )
-        return condition
-    return Condition(condition.label, index, target)
-
-
 def digest(model: Denoiser) -> str:
     """SHA-256 (hex) of the weights by name, the same for a run and for the folder pulled of it."""
     found = hashlib.sha256()
@@ -80,3 +77,9 @@ def digest(model: Denoiser) -> str:
         found.update(name.encode())
         found.update(value.detach().cpu().contiguous().numpy().tobytes())
     return found.hexdigest()
+
+
+def training_pairs(peptides: Peptides) -> Neighbours:
+    """The training pairs, to which others are compared."""
+    rows = peptides.subset(TRAIN, 1)
+    return Neighbours(texts(peptides.tokens, peptides.offsets, rows))

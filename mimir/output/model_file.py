@@ -3,15 +3,17 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from mimir.config import CHECKPOINT_COPIES, Config
+from mimir.config import CHECKPOINT_COPIES, MODEL_COPIES, Config
 from mimir.data import files
+from mimir.data.composition import Composition
 from mimir.data.peptides import Peptides, of_run
 from mimir.errors import BadInput, Corrupt, NotFound
 from mimir.model.denoiser import Denoiser
-from mimir.output import export, model_object, vocabulary
+from mimir.output import export, model_object, target_table, vocabulary
 from mimir.output.folder import FORMAT as FOLDER_FORMAT
 from mimir.runs import codec, final
 from mimir.runs.head import Head, Kept
@@ -24,13 +26,15 @@ from mimir.training import checkpoint
 
 @dataclass(frozen=True)
 class Opened:
-    """A model with the EMA weights, and what its numbers mean."""
+    """A model with the best EMA weights, or the last ones, and what its numbers mean."""
 
     model: Denoiser
     config: Config
     vocabulary: vocabulary.Vocabulary
+    composition: Composition | None
+    """Of its targets, in the vocabulary's order; None if it was trained without."""
     source: str
-    """For people: which state of which run this is."""
+    """For people: which weights of which state of which run these are."""
     warning: str = ""
     """A sentence on what newer could not be used, or ""."""
 
@@ -43,15 +47,21 @@ class Opened:
         if name not in known:
             meant = near(name, known)
             hint = f"; near are {', '.join(meant)}" if meant else ""
-            raise BadInput(f"target {name!r} is not among the {len(known)} of this model{hint}")
+            raise BadInput(
+                f"target {name!r} is not among the {len(known)} of this model{hint}; another "
+                "protein can be given by --target-sequence"
+            )
         index = known.index(name)
         return index if self.vocabulary.pairs[index] else None
 
 
-def from_folder(folder: Path) -> Opened:
-    """A pulled model. Raises BadInput if a file is missing, Corrupt if one is damaged."""
+def from_folder(folder: Path, *, last: bool = False) -> Opened:
+    """A pulled model. Raises BadInput if a file is missing, Corrupt if one is damaged.
+
+    last: the last weights, and not the best.
+    """
     found = {}
-    for name in (model_object.FILE, "config.json", "vocabulary.json"):
+    for name in (model_object.FILE, "config.json", "vocabulary.json", target_table.FILE):
         path = folder / name
         if not path.is_file():
             raise BadInput(f"{folder} holds no {name}; give the folder that `launch pull` made")
@@ -61,14 +71,26 @@ def from_folder(folder: Path) -> Opened:
         body.pop(name, None)
     words = vocabulary.decode(found["vocabulary.json"], f"{folder}: vocabulary.json")
     config = Config.from_dict(body)
-    model = export.denoiser(found[model_object.FILE], config, words.no_target)
-    return Opened(model, config, words, str(folder))
+    model = export.denoiser(found[model_object.FILE], config, words.no_target, last=last)
+    table = target_table.decode(
+        found[target_table.FILE], words.no_target, f"{folder}: {target_table.FILE}"
+    )
+    source = f"{folder}, {'last' if last else 'best'} weights"
+    return Opened(model, config, words, _used(config, table), source)
 
 
-def from_run(store: Store, run: str) -> Opened:
-    """The model of a run: what it left if it is done, else the EMA of its newest checkpoint.
+def _used(config: Config, composition: Composition) -> Composition | None:
+    """The composition if the model was trained with it."""
+    told = config.objective.composition == "on" and composition.own.any()
+    return composition if told else None
+
+
+def from_run(store: Store, run: str, *, last: bool = False) -> Opened:
+    """The model of a run: what it left if it is done, else what its newest checkpoint holds.
 
     What cannot be used is passed over for the newest that can, with a warning.
+
+    last: the last averaged weights, and not the best so far.
 
     Raises:
         BadInput: there is no such run, or it has no checkpoint yet.
@@ -76,38 +98,49 @@ def from_run(store: Store, run: str) -> Opened:
     """
     head = final.read(store, run) or read_head(store, run)
     if head.model is None:
-        return _from_checkpoint(store, run, head)
+        return _from_checkpoint(store, run, head, last)
     stored = head.model
     try:
         config, peptides = _submitted(store, run)
-        config.check_size(stored.key, stored.size)
+        config.check_size(stored.key, stored.size, MODEL_COPIES)
         content = store.get(stored.key, size=stored.size, sha256=stored.sha256)
-        model_object.samples_in(content, stored.key)
+        told = model_object.record_in(content, stored.key)
         words = vocabulary.of(peptides)
-        model = export.denoiser(content, config, words.no_target)
-        return Opened(model, config, words, f"run {run}, finished")
+        model = export.denoiser(content, config, words.no_target, last=last)
+        composition = _used(config, peptides.composition)
+        source = f"run {run}, finished at step {head.step}, {_which(told.best_step, last)}"
+        return Opened(model, config, words, composition, source)
     except (Corrupt, NotFound) as error:
         if not head.kept:
             raise
         warning = f"the model of run {run} cannot be used: {error}"
-    found = _from_checkpoint(store, run, head)
+    found = _from_checkpoint(store, run, head, last)
     return replace(found, warning="; ".join(filter(None, (warning, found.warning))))
 
 
-def _from_checkpoint(store: Store, run: str, head: Head) -> Opened:
+def _which(best_step: int, last: bool) -> str:
+    """Which weights these are, for people."""
+    return "last weights" if last or best_step < 0 else f"best weights (step {best_step})"
+
+
+def _from_checkpoint(store: Store, run: str, head: Head, last: bool) -> Opened:
     if not head.kept:
         raise BadInput(f"run {run} has no checkpoint yet; see `python -m launch status {run}`")
     config, peptides = _submitted(store, run)
     kept, tensors, warning = _newest(store, head, config, peptides.digest)
+    best_step = int(tensors.get("loop.best_step", torch.tensor(-1)))
+    prefix = "ema." if last or best_step < 0 else "best."
     weights = {
-        name.removeprefix("ema."): value
+        name.removeprefix(prefix): value
         for name, value in tensors.items()
-        if name.startswith("ema.")
+        if name.startswith(prefix)
     }
     words = vocabulary.of(peptides)
     model = export.denoiser(save(weights), config, words.no_target)
     state = "at its last checkpoint" if head.state == "done" else "unfinished"
-    return Opened(model, config, words, f"run {run}, {state}, at step {kept.step}", warning)
+    composition, source = _used(config, peptides.composition), f"run {run}, {state}, at step"
+    source += f" {kept.step}, {_which(best_step, last)}"
+    return Opened(model, config, words, composition, source, warning)
 
 
 def _newest(

@@ -203,5 +203,6 @@ def _logits(
     count = (inside & (tokens == MASK)).sum(1)
     timestep = (count - 1) * model.timesteps // length + 1
     told = model.condition(timestep, *condition.rows(model, len(tokens)))
-    found = model(tokens.view(-1)[slot_of], told, layout)[:, : len(STANDARD)]
+    shift = condition.shift(model, len(tokens))
+    found = model(tokens.view(-1)[slot_of], told, layout, shift)[:, : len(STANDARD)]
     return torch.log_softmax(found.to(torch.float64), -1)

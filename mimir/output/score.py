@@ -22,7 +22,7 @@ from mimir.model import philox
 from mimir.model.batch import Plan, exact_batch
 from mimir.model.denoiser import Denoiser
 from mimir.model.objective import bound
-from mimir.output.condition import BACKGROUND, Condition
+from mimir.output.condition import BACKGROUND, LABELS, Condition
 
 REPEATS = 12
 _ROWS = 512
@@ -51,15 +51,17 @@ class Scores:
     over_untold: Figure
     over_background: Figure
 
-    def key(self, condition: Condition) -> Array:
+    def key(self, condition: Condition) -> Figure:
         """What peptides are ranked by, the highest first.
 
         With a target what it is worth; with a label alone what is gained over background, or for
-        background and unlabelled peptides the likelihood itself.
+        background and unlabelled peptides the likelihood itself, as the negative NELBO.
         """
-        if condition.target is not None:
-            return self.over_untold.value
-        return -self.nelbo.value if condition.label != 1 else self.over_background.value
+        if condition.told:
+            return self.over_untold
+        if condition.label == LABELS["interacting"]:
+            return self.over_background
+        return Figure(-self.nelbo.value, self.nelbo.error)
 
 
 class Scorer:
@@ -95,7 +97,7 @@ class Scorer:
 
     def nelbos(self, condition: Condition) -> Array:
         """One estimate of the NELBO by each mask: float64 [N, repeats], nats."""
-        if condition.target is None:
+        if not condition.told:
             return self._kept(condition)
         return self._measured(condition)
 
@@ -167,6 +169,7 @@ class Masks:
             self.tokens[part].repeat_interleave(repeats, 0).to(device), valid.to(device),
             (rank < count[:, None]).to(device), count.to(device), length.to(device),
             ((count - 1) * model.timesteps // length + 1).to(device), label, target,
+            condition.shift(model, len(length)),
         ))  # fmt: skip
         with torch.no_grad():
             terms = bound(model, batch).to(torch.float64).cpu()

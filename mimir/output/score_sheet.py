@@ -26,7 +26,8 @@ def rows_of(
         targets: as the user named them, "" for none.
         conditions, found: of each of them.
     """
-    keys = np.stack([one.key(told) for one, told in zip(found, conditions, strict=True)], axis=1)
+    pairs = zip(found, conditions, strict=True)
+    keys = np.stack([scores.key(told).value for scores, told in pairs], axis=1)
     of_peptide, of_target = ranks(keys), ranks(keys.T).T
     rows = []
     for column, (scores, name) in enumerate(zip(found, targets, strict=True)):

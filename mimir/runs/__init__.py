@@ -13,6 +13,7 @@
     layout                        what lies where under <store>/<run>/
     codec, ranges                 JSON as one encoding; bounded, typed documents with a format
     record                        run.json: the frozen job
+    sweep, sweep_state            the list of a sweep's runs; whether more of them are to be begun
     head, begin, commit           HEAD, the one mutable object, and the only ways to change it:
                                   from outside, and by who holds an attempt
     retention                     which checkpoints are kept
@@ -25,10 +26,16 @@
     final                         final.json: what a run left, sealed when it was first seen done
     owner                         the store's id, which its rented machines bear in their names
     machine                       machine.json: what the attempt runs on, its region and price
-    notes, parts, status          what a run tells about itself while it runs
+    started                       that a job which waited has begun an attempt
+    notes, parts                  what a run tells about itself while it runs
+    joined                        the parts of an attempt that is over, as one object
+    attempts, status              what the store says of its attempts, and of the run
+    listing                       all runs of a store, in few requests each
+    newest                        newest_runs.json: those that were created last
     execution                     how an attempt executes its steps, and why no faster way
     content                       content of any size, in parts
     figures                       the held-out figures: what each is called where it is shown
+    stopping                      how a training ended, and what more would have cost
 
 Nothing here imports torch, a provider or the launcher.
 """

@@ -77,7 +77,7 @@ def _put_right(register: Register, head: Head, after: int | None, now: float) ->
     HEAD is right, or if somebody is about to raise it.
     """
     store, run = register.store, head.run
-    number, broken = notes.newest_order(store, run), register.broken
+    number, broken = orders.newest_order(store, run), register.broken
     if (number == head.attempt and not broken) or after not in (None, head.attempt, number):
         raise Fenced(
             f"run {run} is at attempt {number} and no longer at {after}: somebody else has begun "
@@ -123,7 +123,9 @@ def _register(
 ) -> Register:
     """The launcher's: a HEAD that is none may be replaced by it."""
     key = layout.head_key(run)
-    return Register(store, key, sleep=sleep, rng=rng, stand_in=lambda: notes.remembered(store, run))
+    return Register(
+        store, key, sleep=sleep, rng=rng, stand_in=lambda: orders.remembered(store, run)
+    )
 
 
 def _must_go_on(head: Head) -> None:

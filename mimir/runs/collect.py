@@ -15,7 +15,7 @@ import logging
 from collections.abc import Callable
 
 from mimir.errors import StoreError
-from mimir.runs import layout, notes
+from mimir.runs import layout, notes, orders
 from mimir.runs.head import Head, find_head
 from mimir.runs.store import Store
 
@@ -63,5 +63,5 @@ def _remembered(store: Store, head: Head) -> set[str]:
         if any(kept.attempt > number and kept.step > order.step for kept in head.kept):
             break
         keys |= {kept.key for kept in order.kept}
-        refused |= notes.refused_in(order, number)
+        refused |= orders.refused_in(order, number)
     return keys

@@ -40,10 +40,11 @@ class Figure:
 
 
 RANKING = "val"
-"""Key of the figure that ranks checkpoints."""
+"""Key of the figure that heartbeats and progress lines show."""
 SELECTION = "selection"
-"""Column of the metrics with the figure that decides on early stopping: of held-out peptides that
-no other figure is of. It is no `Figure`, so that no report shows it."""
+"""Column of the metrics with the figure that selects the best weights and decides on early
+stopping: of held-out peptides that no other figure is of. It is no `Figure`, so that no report
+shows it."""
 
 FIGURES: tuple[Figure, ...] = (
     Figure(

@@ -57,7 +57,8 @@ def seal(store: Store, head: Head, now: float) -> Head:
         return head
     body = codec.sealed(asdict(Final(now, head)), FORMAT)
     with contextlib.suppress(StoreError):  # e.g. keys that only read
-        create_once(store, layout.final_key(run), body)
+        if create_once(store, layout.final_key(run), body):
+            return head
     return read(store, run) or head
 
 

@@ -48,7 +48,7 @@ ENDED = ("done", "failed", "stopped")
 
 @dataclass(frozen=True)
 class Kept:
-    """A committed checkpoint. `loss` is the held-out loss that ranks it, None if not measured."""
+    """A committed checkpoint. `loss` is the figure that selects, None if it was not measured."""
 
     key: str
     step: Step

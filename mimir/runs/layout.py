@@ -4,15 +4,25 @@
     <run>/HEAD                                   compare-and-swap only
     <run>/code/<sha256>-<file>                   by content; the file name stays, because pip
     <run>/data/<sha256>-<file>                   refuses a wheel under another name
+    _sweeps/<sweep>.json                         created once: the runs of a sweep
+    _sweeps/<sweep>/code/<sha256>-<file>         what its runs have instead of copies of their own
+    _sweeps/<sweep>/data/<sha256>-<file>
+    _sweeps/<sweep>/state.json                   swapped: whether its runs are to be begun
 
 The launcher's, written with the user's own rights, which no machine has:
 
     <run>/launcher/a0001/order.json              created once: the right to order one machine
     <run>/launcher/a0001/machine.json            created once
+    <run>/launcher/a0001/started.json            created once: a queued job has begun it
     <run>/launcher/a0001/gone.json               created once: the machine was seen to be no more
     <run>/launcher/a0001/stop.json               created once: a request to stop this attempt
+    <run>/launcher/a0001/log-joined              created once: a copy of the attempt's parts,
+    <run>/launcher/a0001/metrics-joined          when no more of them will come
     <run>/launcher/final.json                    created once: what the run left when it was done
+    <run>/launcher/ended.json                    overwritten: a copy of what is known of attempts
+                                                 that are over, so that they are read once
     _launcher/failed_hosts.json                  swapped: hosts that failed, of all runs
+    _launcher/newest_runs.json                   swapped: the runs that were created last
     _launcher/owner.json                         created once: the store's id
     _keys/<run>/a0001-<nonce>.json               a machine's keys on their way; no run's name
 
@@ -40,9 +50,12 @@ from mimir.errors import BadInput
 
 HANDOVER = "_keys"
 SHARED = "_launcher"
+SWEEPS = "_sweeps"
 """Folders of a store that are no runs."""
 OWNER = f"{SHARED}/owner.json"
 _RUN = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
+_SWEEP = re.compile(r"[a-z0-9][a-z0-9_-]{0,35}")
+"""Shorter than a run's name, which has the number of the run behind it."""
 _ORDER = re.compile(r"a(\d{4,9})/order\.json", re.ASCII)
 _CHECKPOINT = re.compile(r"a(\d{4,9})/s(\d{8,13})-[0-9a-f]{1,32}\.safetensors", re.ASCII)
 _MODEL = re.compile(r"a\d{4,9}/model-[0-9a-f]+-[A-Za-z0-9_+-][A-Za-z0-9._+-]*", re.ASCII)
@@ -61,6 +74,49 @@ def check_run(run: str) -> str:
             "beginning with a letter or digit"
         )
     return run
+
+
+def check_sweep(sweep: str) -> str:
+    """The name itself, or BadInput if it is not a legal name of a sweep."""
+    if not _SWEEP.fullmatch(sweep):
+        raise BadInput(
+            f"sweep name {sweep!r} is not allowed: use 1 to 36 of a-z, 0-9, '-' and '_', "
+            "beginning with a letter or digit"
+        )
+    return sweep
+
+
+def sweep_key(sweep: str) -> str:
+    return f"{sweep_folder(sweep)}.json"
+
+
+def parse_sweep(key: str) -> str | None:
+    """The sweep of such a key, or None for any other key."""
+    name = key.removeprefix(f"{SWEEPS}/").removesuffix(".json")
+    legal = _SWEEP.fullmatch(name) is not None
+    return name if legal and key == sweep_key(name) else None
+
+
+def sweep_folder(sweep: str) -> str:
+    """`_sweeps/<sweep>`, without a trailing slash: what its runs share."""
+    return f"{SWEEPS}/{check_sweep(sweep)}"
+
+
+def sweep_state_key(sweep: str) -> str:
+    return f"{sweep_folder(sweep)}/state.json"
+
+
+def sweep_data_key(sweep: str, sha256: str, file: str) -> str:
+    return f"{sweep_folder(sweep)}/data/{sha256}-{_file(file)}"
+
+
+def sweep_code_key(sweep: str, sha256: str, file: str) -> str:
+    return f"{sweep_folder(sweep)}/code/{sha256}-{_file(file)}"
+
+
+def sweep_run(sweep: str, number: int) -> str:
+    """The name of a sweep's run, counted from 0."""
+    return check_run(f"{check_sweep(sweep)}-{number:03d}")
 
 
 def record_key(run: str) -> str:
@@ -125,6 +181,10 @@ def gone_key(run: str, attempt: int) -> str:
     return f"{launcher_prefix(run, attempt)}/gone.json"
 
 
+def started_key(run: str, attempt: int) -> str:
+    return f"{launcher_prefix(run, attempt)}/started.json"
+
+
 def unended_key(run: str, attempt: int) -> str:
     return f"{attempt_prefix(run, attempt)}/unended.json"
 
@@ -140,6 +200,10 @@ def upload_key(run: str, attempt: int) -> str:
 
 def failed_hosts_key() -> str:
     return f"{SHARED}/failed_hosts.json"
+
+
+def newest_runs_key() -> str:
+    return f"{SHARED}/newest_runs.json"
 
 
 def stop_key(run: str, attempt: int) -> str:
@@ -188,6 +252,14 @@ def handover_key(run: str, attempt: int, nonce: str) -> str:
 
 def final_key(run: str) -> str:
     return f"{launcher_folder(run)}/final.json"
+
+
+def joined_key(run: str, attempt: int, kind: str) -> str:
+    return f"{launcher_prefix(run, attempt)}/{kind}-joined"
+
+
+def ended_key(run: str) -> str:
+    return f"{launcher_folder(run)}/ended.json"
 
 
 def probe_key(run: str, nonce: str) -> str:

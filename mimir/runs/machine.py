@@ -58,6 +58,11 @@ class Machine:
         value = self.details.get(name)
         return value if isinstance(value, int) and not isinstance(value, bool) else None
 
+    @property
+    def queues(self) -> bool:
+        """Whether it is a job that may wait in a queue, which takes none of a run's hours."""
+        return self.details.get("queues") is True
+
     def as_json(self) -> dict[str, Any]:
         """Plain JSON: all fields, with the details beside them."""
         known = {n: getattr(self, n) for n in (each.name for each in fields(self))}

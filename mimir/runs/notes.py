@@ -14,10 +14,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, TypeVar
 
-from mimir.errors import BadInput, Corrupt, StoreError
+from mimir.errors import Corrupt
 from mimir.runs import codec, layout
 from mimir.runs.execution import Execution
-from mimir.runs.head import ENDED, Head, find_head
 from mimir.runs.machine import Machine
 from mimir.runs.order import Order
 from mimir.runs.ranges import (
@@ -32,7 +31,6 @@ from mimir.runs.ranges import (
     Step,
     Time,
 )
-from mimir.runs.retention import best_of
 from mimir.runs.store import Store, Versioned, create_once
 
 T = TypeVar("T")
@@ -46,9 +44,9 @@ class Heartbeat:
     """What a worker writes every `interval_s`. time: unix s by the clock of its machine, which
     is compared with no other; rate: optimizer steps/s.
 
-    device: the GPU's or the processor's name; rates of past runs forecast those to come.
-    val: the ranking figure; figures: the others that `status` shows, not stored if there are none.
-    execution: how its steps are executed, once that is settled.
+    device: the GPU's or the processor's name. val: the figure that comes first. Stored if there are
+    any: figures, the others that `status` shows; execution, how steps are executed; expected_end,
+    the step at which patience ends the run if no later validation is better.
     """
 
     time: AnyTime
@@ -64,6 +62,7 @@ class Heartbeat:
     device: str = ""
     figures: dict[str, Measure] = field(default_factory=dict)
     execution: Execution | None = None
+    expected_end: Step | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +90,11 @@ class Outcome:
     time: Time
     step: Step
     cause: Annotated[str, OneOf(("", "deadline", "stop", "signal", "host"))] = ""
+
+    @property
+    def words(self) -> str:
+        """The reason, or the exit code where none was given."""
+        return self.reason or f"exit code {self.exit_code}"
 
 
 @dataclass(frozen=True)
@@ -128,11 +132,8 @@ class StopRequest:
 
 def write_heartbeat(store: Store, run: str, attempt: int, heartbeat: Heartbeat) -> None:
     """Overwrite the attempt's heartbeat."""
-    body = asdict(heartbeat)
-    if not heartbeat.figures:
-        del body["figures"]
-    if heartbeat.execution is None:
-        del body["execution"]
+    scarce = ("figures", "execution", "expected_end")
+    body = {name: value for name, value in asdict(heartbeat).items() if value or name not in scarce}
     store.put(layout.heartbeat_key(run, attempt), _encoded(body))
 
 
@@ -188,74 +189,6 @@ def read_order(store: Store, run: str, attempt: int) -> Order | None:
     return None if value is None else Order.from_json(value, key)
 
 
-def newest_order(store: Store, run: str) -> int:
-    """The newest attempt that was ordered, 0 if there is none."""
-    keys = store.list(f"{layout.launcher_folder(run)}/a")
-    return max((n for key in keys if (n := layout.parse_order(run, key))), default=0)
-
-
-def remembered(store: Store, run: str) -> Head | None:
-    """HEAD as the newest order remembers it, at its attempt; None if there is no order.
-
-    Its seq is the order's time: more than any number of changes.
-    """
-    number = newest_order(store, run)
-    order = read_order(store, run, number) if number else None
-    if order is None:
-        return None
-    return Head(
-        run, number, seq=int(order.time), step=order.step, kept=order.kept,
-        best=best_of(order.kept), lineage=order.lineage,
-    )  # fmt: skip
-
-
-def head_or_remembered(store: Store, run: str) -> tuple[Head, str] | None:
-    """HEAD as far as it is one: (HEAD, ""), or what is remembered of it and why it is none.
-
-    A machine may write anything into HEAD, or delete it; what was ordered is ended anyway.
-
-    Returns:
-        None if there is no HEAD, and no order either.
-
-    Raises:
-        OtherFormat: HEAD is another Mimir's.
-        Corrupt: HEAD is none, and no attempt was ordered.
-    """
-    key = layout.head_key(run)
-    try:
-        found = find_head(store, run)
-    except Corrupt as error:
-        head, wrong = remembered(store, run), str(error)
-        if head is None:
-            raise
-        wrong = wrong if key in wrong else f"{key}: {wrong}"
-    else:
-        if found is not None:
-            return found, ""
-        head, wrong = remembered(store, run), f"{key} is missing"
-        if head is None:
-            return None
-    return head, f"{wrong}; what counts is what the order of attempt {head.attempt} remembers"
-
-
-def refused_before(store: Store, run: str, attempt: int) -> frozenset[int]:
-    """Older attempts of which the attempt's order says that there never was a machine.
-
-    Orders carry their numbers on, so that nobody has to read each of hundreds of refusals.
-    """
-    try:
-        return refused_in(read_order(store, run, attempt), attempt)
-    except Corrupt:
-        return frozenset()  # then they are read one by one
-
-
-def refused_in(order: Order | None, attempt: int) -> frozenset[int]:
-    """As `refused_before`, of an order that was read. attempt: that it is of."""
-    ranges = order.refused if order else ()
-    known = [n for first, last in ranges for n in range(max(1, first), min(last, attempt) + 1)]
-    return frozenset(known) - {attempt}
-
-
 def record_gone(store: Store, run: str, attempt: int, gone: Gone) -> bool:
     """Write that the attempt's machine was verified gone; False if that was written already."""
     return create_once(store, layout.gone_key(run, attempt), _encoded(asdict(gone)))
@@ -291,34 +224,13 @@ def unless_damaged(
         return None
 
 
-def request_stop(store: Store, run: str, request: StopRequest) -> int:
-    """Ask the run's attempt to stop; the attempt asked. BadInput if there is nothing to stop."""
-    for _ in range(8):
-        before = _head(store, run)
-        if before.attempt == 0:
-            raise BadInput(f"run {run} has no attempt yet: there is nothing to stop")
-        if before.state in ENDED:
-            raise BadInput(f"run {run} is {before.state}: there is nothing to stop")
-        # A machine may write any number into HEAD; what is at work is what was ordered.
-        known = store.read(layout.order_key(run, before.attempt)) is not None
-        attempt = before.attempt if known else newest_order(store, run)
-        if attempt == 0:
-            raise BadInput(f"no attempt of run {run} was ordered: there is nothing to stop")
-        create_once(store, layout.stop_key(run, attempt), _encoded(asdict(request)))
-        if _head(store, run).attempt == before.attempt:
-            return attempt
-    raise StoreError(f"run {run} changes attempts faster than it can be asked to stop; try again")
+def record_stop(store: Store, run: str, attempt: int, request: StopRequest) -> bool:
+    """Write that the attempt is to stop; False if it was asked before."""
+    return create_once(store, layout.stop_key(run, attempt), _encoded(asdict(request)))
 
 
 def stop_requested(store: Store, run: str, attempt: int) -> StopRequest | None:
     return _read(store, layout.stop_key(run, attempt), StopRequest)
-
-
-def _head(store: Store, run: str) -> Head:
-    found = head_or_remembered(store, run)
-    if found is None:
-        raise BadInput(f"there is no run {run} in {store.url}: check the name and the store")
-    return found[0]
 
 
 def _encoded(body: dict[str, Any]) -> bytes:

@@ -100,7 +100,8 @@ class Plan:
     providers: where, in no order for those that rent (the cheapest offer counts). gpus: names,
     () for any. spot: machines that may be taken away, too. image: a container image, "" for the
     provider's own. steps: of the whole run, 0 if that is not known. hosts: whose machines. card:
-    which of this computer's GPUs, counted from 0; None for what the worker takes.
+    which of this computer's GPUs, counted from 0; None for what the worker takes. options: in the
+    provider's own words, for one that takes some.
     """
 
     providers: tuple[str, ...]
@@ -112,13 +113,14 @@ class Plan:
     steps: Step = 0
     hosts: Hosts = field(default_factory=Hosts)
     card: Card | None = None
+    options: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         return {
             "providers": list(self.providers), "limits": self.limits.as_json(),
             "gpus": list(self.gpus), "spot": self.spot, "image": self.image,
             "role": self.keys.role, "static_keys": self.keys.static, "steps": self.steps,
-            "hosts": self.hosts.as_json(), "card": self.card,
+            "hosts": self.hosts.as_json(), "card": self.card, "options": list(self.options),
         }  # fmt: skip
 
     @classmethod

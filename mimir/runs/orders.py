@@ -4,16 +4,19 @@ HEAD is the one object that both the launcher and a machine write. A machine of 
 write anything into it; the orders it cannot write. So HEAD at attempt N is believed only if
 attempt N was ordered and N+1 was not, or is being ordered just now. And each order remembers
 which checkpoints HEAD named when it was written: they are not collected before something newer
-was loaded by another attempt, and a worker tries them first if it finds HEAD below their step.
+was loaded by another attempt, and a worker tries them first if it finds HEAD below their step. A
+request to stop goes to the attempt that was ordered, whatever HEAD says.
 """
 
 import os
 import platform
 from dataclasses import replace
 
-from mimir.runs import notes
-from mimir.runs.head import ENDED, Head
+from mimir.errors import BadInput, Corrupt, StoreError
+from mimir.runs import layout, notes
+from mimir.runs.head import ENDED, Head, find_head
 from mimir.runs.order import Order, Plan
+from mimir.runs.retention import best_of
 from mimir.runs.store import Store
 
 RESERVED = 120.0
@@ -81,3 +84,97 @@ def shortfall(head: Head, order: Order | None) -> str:
         f"{head.attempt} was ordered: checkpoints are damaged, or a machine has put HEAD back; "
         "those that it named then are kept, and the next attempt tries them first"
     )
+
+
+def newest_order(store: Store, run: str) -> int:
+    """The newest attempt that was ordered, 0 if there is none."""
+    keys = store.list(f"{layout.launcher_folder(run)}/a")
+    return max((n for key in keys if (n := layout.parse_order(run, key))), default=0)
+
+
+def remembered(store: Store, run: str) -> Head | None:
+    """HEAD as the newest order remembers it, at its attempt; None if there is no order.
+
+    Its seq is the order's time: more than any number of changes.
+    """
+    number = newest_order(store, run)
+    order = notes.read_order(store, run, number) if number else None
+    if order is None:
+        return None
+    return Head(
+        run, number, seq=int(order.time), step=order.step, kept=order.kept,
+        best=best_of(order.kept), lineage=order.lineage,
+    )  # fmt: skip
+
+
+def head_or_remembered(store: Store, run: str) -> tuple[Head, str] | None:
+    """HEAD as far as it is one: (HEAD, ""), or what is remembered of it and why it is none.
+
+    A machine may write anything into HEAD, or delete it; what was ordered is ended anyway.
+
+    Returns:
+        None if there is no HEAD, and no order either.
+
+    Raises:
+        OtherFormat: HEAD is another Mimir's.
+        Corrupt: HEAD is none, and no attempt was ordered.
+    """
+    key = layout.head_key(run)
+    try:
+        found = find_head(store, run)
+    except Corrupt as error:
+        head, wrong = remembered(store, run), str(error)
+        if head is None:
+            raise
+        wrong = wrong if key in wrong else f"{key}: {wrong}"
+    else:
+        if found is not None:
+            return found, ""
+        head, wrong = remembered(store, run), f"{key} is missing"
+        if head is None:
+            return None
+    return head, f"{wrong}; what counts is what the order of attempt {head.attempt} remembers"
+
+
+def refused_before(store: Store, run: str, attempt: int) -> frozenset[int]:
+    """Older attempts of which the attempt's order says that there never was a machine.
+
+    Orders carry their numbers on, so that nobody has to read each of hundreds of refusals.
+    """
+    try:
+        return refused_in(notes.read_order(store, run, attempt), attempt)
+    except Corrupt:
+        return frozenset()  # then they are read one by one
+
+
+def refused_in(order: Order | None, attempt: int) -> frozenset[int]:
+    """As `refused_before`, of an order that was read. attempt: that it is of."""
+    ranges = order.refused if order else ()
+    known = [n for first, last in ranges for n in range(max(1, first), min(last, attempt) + 1)]
+    return frozenset(known) - {attempt}
+
+
+def request_stop(store: Store, run: str, request: notes.StopRequest) -> int:
+    """Ask the run's attempt to stop; the attempt asked. BadInput if there is nothing to stop."""
+    for _ in range(8):
+        before = _head(store, run)
+        if before.attempt == 0:
+            raise BadInput(f"run {run} has no attempt yet: there is nothing to stop")
+        if before.state in ENDED:
+            raise BadInput(f"run {run} is {before.state}: there is nothing to stop")
+        # A machine may write any number into HEAD; what is at work is what was ordered.
+        known = store.read(layout.order_key(run, before.attempt)) is not None
+        attempt = before.attempt if known else newest_order(store, run)
+        if attempt == 0:
+            raise BadInput(f"no attempt of run {run} was ordered: there is nothing to stop")
+        notes.record_stop(store, run, attempt, request)
+        if _head(store, run).attempt == before.attempt:
+            return attempt
+    raise StoreError(f"run {run} changes attempts faster than it can be asked to stop; try again")
+
+
+def _head(store: Store, run: str) -> Head:
+    found = head_or_remembered(store, run)
+    if found is None:
+        raise BadInput(f"there is no run {run} in {store.url}: check the name and the store")
+    return found[0]

@@ -9,15 +9,16 @@ printed, and has none.
 """
 
 import logging
+import math
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from typing import Any
 
 from mimir.errors import Conflict, Corrupt, StoreDenied, StoreError, StoreUnfit
-from mimir.runs import codec, layout
+from mimir.runs import codec, joined, layout
 from mimir.runs.head import Head
 from mimir.runs.ranges import FLOAT32, MOST_STEPS
 from mimir.runs.store import DOCUMENT, Store
@@ -27,7 +28,7 @@ FORMAT = 1
 KINDS = {"log": ".txt", "metrics": ".jsonl"}
 PART = DOCUMENT // 8
 """Characters of a part at most: with its escapes it is still a small object."""
-AHEAD = 32
+AHEAD = 64
 """Parts that are fetched before the first of them is used."""
 MOST_METRICS = 256 << 20
 """Characters of a run's metrics that are read: a row has some 250."""
@@ -36,8 +37,8 @@ _COLUMN = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _PEPTIDE = re.compile(r"[A-Z]{1,20}")
 # An outage of the store must not eat the machine's memory; a day of log is far below this.
 LIMIT = 16 << 20
-READERS = 8
-_PART = re.compile(r"(\d{6,9})\.(?:txt|jsonl)", re.ASCII)
+READERS = 32
+_PART = re.compile(r"(\d{6}|[1-9]\d{6,8})(\.txt|\.jsonl)", re.ASCII)
 _log = logging.getLogger(__name__)
 
 
@@ -118,7 +119,7 @@ class PartWriter:
 
     def _send(self, data: bytes) -> None:
         if self._number is None:
-            self._number = max((n for n, _ in _numbered(self._store, self._folder)), default=0)
+            self._number = max(_numbers(self._store, self._folder, self._suffix), default=0)
         while True:
             key = f"{self._folder}{self._number + 1:06d}{self._suffix}"
             try:
@@ -144,12 +145,24 @@ def read_parts(
     What is none of our parts, because it is too large or does not bear our format, is left out
     with a warning; in a log the sentence stands in its place.
     """
-    folder = f"{layout.attempt_prefix(run, attempt)}/{kind}/"
-    wanted = [(number, key) for number, key in _numbered(store, folder) if number > after]
+    wanted = [number for number in numbers(store, run, attempt, kind) if number > after]
+    return read_these(store, run, attempt, kind, wanted)
 
-    def text(part: tuple[int, str]) -> str:
+
+def numbers(store: Store, run: str, attempt: int, kind: str) -> list[int]:
+    """The numbers of the attempt's parts, in order."""
+    return _numbers(store, _folder(run, attempt, kind), KINDS[kind])
+
+
+def read_these(
+    store: Store, run: str, attempt: int, kind: str, wanted: Sequence[int]
+) -> Iterator[tuple[int, str]]:
+    """As `read_parts`, of the parts with these numbers."""
+    folder = _folder(run, attempt, kind)
+
+    def text(number: int) -> str:
         try:
-            return _text(store, part[1], kind)
+            return _text(store, f"{folder}{number:06d}{KINDS[kind]}", kind)
         except Corrupt as error:
             _log.warning("%s", error)
             return f"[{error}]\n" if kind == "log" else ""
@@ -159,8 +172,43 @@ def read_parts(
     with ThreadPoolExecutor(READERS) as pool:
         for at in range(0, len(wanted), AHEAD):
             part = wanted[at : at + AHEAD]
-            for (number, _), body in zip(part, pool.map(text, part), strict=True):
-                yield number, body
+            yield from zip(part, pool.map(text, part), strict=True)
+
+
+def read_all(store: Store, run: str, attempt: int, kind: str) -> Iterator[tuple[int, str]]:
+    """As `read_parts`, of an attempt that may be over: from one object where that was made."""
+    joined_parts = joined.read(store, run, attempt, kind)
+    if joined_parts is not None:
+        yield from joined_parts
+        return
+    joiner = joined.Joiner(store, run, attempt, kind)
+    for number, text in read_parts(store, run, attempt, kind):
+        joiner.add(number, text)
+        yield number, text
+    joiner.finish()
+
+
+def tail(store: Store, run: str, attempt: int, lines: int) -> tuple[int, str]:
+    """The number of the log's last part, 0 if there is none, and its last `lines` lines.
+
+    Read from the end, so that a long log takes few requests.
+    """
+    found = joined.read(store, run, attempt, "log")
+    if found is None:
+        found, left, missing = [], numbers(store, run, attempt, "log"), lines + 1
+        while left and missing > 0:
+            # As many as hold these lines if they are like those that were read.
+            each = (lines + 1 - missing) / len(found) if found else 1.0
+            count = max(READERS, min(len(left), math.ceil(missing / max(each, 0.1))))
+            found = [*read_these(store, run, attempt, "log", left[-count:]), *found]
+            left = left[:-count]
+            missing = lines + 1 - sum(text.count("\n") for _, text in found)
+    text = "".join(text for _, text in found)
+    return (found[-1][0] if found else 0), "".join(text.splitlines(keepends=True)[-lines:])
+
+
+def _folder(run: str, attempt: int, kind: str) -> str:
+    return f"{layout.attempt_prefix(run, attempt)}/{kind}/"
 
 
 def _text(store: Store, key: str, kind: str) -> str:
@@ -189,7 +237,7 @@ def read_metrics(store: Store, run: str, head: Head) -> list[dict[str, Any]]:
     steps = [step for _, step in head.lineage[:0:-1]]
     limits = [*reversed([*accumulate(steps, min)]), None]
     for (attempt, _), limit in zip(head.lineage, limits, strict=False):
-        for _, text in read_parts(store, run, attempt, "metrics"):
+        for _, text in read_all(store, run, attempt, "metrics"):
             taken += len(text)
             if taken > MOST_METRICS:
                 raise Corrupt(f"the metrics of run {run} have more than {MOST_METRICS:,} letters")
@@ -231,8 +279,10 @@ def _are_peptides(value: Any) -> bool:
     )
 
 
-def _numbered(store: Store, folder: str) -> Iterator[tuple[int, str]]:
-    """(number, key) of the parts in a folder, by number; what is named otherwise is no part."""
-    for key in store.list(folder):
-        if found := _PART.fullmatch(key[len(folder) :]):
-            yield int(found[1]), key
+def _numbers(store: Store, folder: str, suffix: str) -> list[int]:
+    """The numbers of the parts in a folder, in order; what is named otherwise is no part."""
+    names = (key[len(folder) :] for key in store.list(folder))
+    found = (
+        int(match[1]) for name in names if (match := _PART.fullmatch(name)) if match[2] == suffix
+    )
+    return sorted(set(found))

@@ -6,6 +6,7 @@ by submitting again.
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,15 @@ from mimir.runs.ranges import Time
 from mimir.runs.store import Progress, Store, Stored, create_once
 from mimir.text import near
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
 class RunRecord:
     """A job as it was submitted. `created` in unix seconds; `config` is plain JSON.
 
-    data and code are filled in by `create_run`; `probe` is what `probe.probe` returned.
+    data and code are filled in by `create_run`, but for a run of a sweep, which has those of the
+    sweep; `probe` is what `probe.probe` returned. sweep: to which the run belongs, "" for none.
     """
 
     name: str
@@ -35,9 +37,12 @@ class RunRecord:
     data: Stored | None = None
     code: Stored | None = None
     probe: dict[str, Any] = field(default_factory=dict)
+    sweep: str = ""
 
     def __post_init__(self) -> None:
         layout.check_run(self.name)
+        if self.sweep:
+            layout.check_sweep(self.sweep)
         if not 0 <= self.seed < 2**63:
             raise BadInput(f"seed {self.seed} is not allowed: give one from 0 to 2^63 - 1")
         try:
@@ -61,8 +66,9 @@ class RunRecord:
         record = codec.typed(cls, value, where)
         if record.config_sha256 != promised:
             raise Corrupt(f"{where}: the configuration is not the one submitted; it was edited")
+        whose = layout.sweep_folder(record.sweep) if record.sweep else record.name
         for stored, folder in ((record.data, "data"), (record.code, "code")):
-            ours = f"{record.name}/{folder}/{stored.sha256}-" if stored else ""
+            ours = f"{whose}/{folder}/{stored.sha256}-" if stored else ""
             if stored and not stored.key.startswith(ours):
                 raise Corrupt(f"{where}: {stored.key!r} is no {folder} of this run")
         return record
@@ -84,14 +90,14 @@ def create_run(
     name = record.name
     wanted = replace(
         record,
-        data=_described(data, name, layout.data_key) if data else record.data,
-        code=_described(code, name, layout.code_key) if code else record.code,
+        data=described(data, name, layout.data_key) if data else record.data,
+        code=described(code, name, layout.code_key) if code else record.code,
     )
     existing = find_run(store, name)
     if existing is None:
         for path, content in ((data, wanted.data), (code, wanted.code)):
-            if path and content and content.key not in store.list(content.key):
-                _check_same(store.put_content(content.key, path, progress), content, path)
+            if path and content:
+                put_once(store, content, path, progress)
         if create_once(store, layout.record_key(name), wanted.to_bytes()):
             existing = wanted
         else:
@@ -144,7 +150,14 @@ def find_run(store: Store, name: str) -> RunRecord | None:
     return record
 
 
-def _described(path: Path, run: str, key: Any) -> Stored:
+def put_once(store: Store, content: Stored, path: Path, progress: Progress | None) -> None:
+    """Store a file's content as described, unless it is there. BadInput if the file changed."""
+    if content.key not in store.list(content.key):
+        _check_same(store.put_content(content.key, path, progress), content, path)
+
+
+def described(path: Path, owner: str, key: Callable[[str, str, str], str]) -> Stored:
+    """What a file's content is once it is stored. owner: of whom `key` makes a key."""
     sha256, size = hashlib.sha256(), 0
     try:
         with path.open("rb") as file:
@@ -153,7 +166,7 @@ def _described(path: Path, run: str, key: Any) -> Stored:
                 size += len(block)
     except OSError as error:
         raise BadInput(f"cannot read {path}: {error.strerror}") from error
-    return Stored(key(run, sha256.hexdigest(), path.name), size, sha256.hexdigest())
+    return Stored(key(owner, sha256.hexdigest(), path.name), size, sha256.hexdigest())
 
 
 def _check_same(stored: Stored, described: Stored, path: Path) -> None:
@@ -167,7 +180,7 @@ def _differences(existing: RunRecord, wanted: RunRecord) -> list[str]:
         for key in sorted(existing.config.keys() | wanted.config.keys())
         if existing.config.get(key, ...) != wanted.config.get(key, ...)
     ]
-    differing += [name for name in ("preset", "seed") if _differ(existing, wanted, name)]
+    differing += [name for name in ("preset", "seed", "sweep") if _differ(existing, wanted, name)]
     if wanted.data and (not existing.data or existing.data.sha256 != wanted.data.sha256):
         differing.append("data")
     return differing

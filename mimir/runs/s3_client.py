@@ -74,7 +74,7 @@ def _connect(
     shared: dict[str, Any] = {
         "signature_version": "s3v4",
         "read_timeout": read_timeout,
-        "max_pool_connections": 16,
+        "max_pool_connections": 32,  # as many requests as a listing of runs has at once
         "tcp_keepalive": True,
         # R2 and older MinIO refuse the trailing checksums that boto3 sends since 1.36.
         "request_checksum_calculation": "when_required" if endpoint else "when_supported",

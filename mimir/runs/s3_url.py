@@ -7,6 +7,7 @@ from mimir.errors import BadInput
 from mimir.runs.store import check_key
 
 _OPTIONS = ("endpoint", "region", "addressing")
+_GOOGLE = ".storage.googleapis.com"
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,12 @@ class Bucket:
                 raise BadInput(
                     "endpoint in the store URL must not hold a user name or secret: "
                     "give credentials by environment or credentials file"
+                )
+            if f".{parts.hostname}".endswith(_GOOGLE):
+                raise BadInput(
+                    "Google Cloud Storage cannot hold a store: its S3 endpoint offers no "
+                    "conditional writes, on which a run's HEAD rests; use a bucket of a "
+                    "server that keeps them (docs/store.md), which Google's machines reach too"
                 )
             object.__setattr__(self, "endpoint", self.endpoint.rstrip("/"))
 

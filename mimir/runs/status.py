@@ -6,23 +6,20 @@ still commit is decided by HEAD and nothing else. Ages are by the store's own cl
 computer's time is compared with another's.
 """
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
-from typing import Any, TypeVar
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
-from mimir.errors import BAD_CONFIG, NON_FINITE, sentence
-from mimir.runs import final, layout, notes, orders
+from mimir.errors import BAD_CONFIG, NON_FINITE
+from mimir.runs import final, notes, orders
+from mimir.runs.attempts import AttemptStatus, read_attempts
 from mimir.runs.execution import Execution
 from mimir.runs.figures import RANKING, from_heartbeat
 from mimir.runs.head import ENDED, Head, Kept, find_head
-from mimir.runs.machine import Machine
-from mimir.runs.notes import Gone, Sign
+from mimir.runs.notes import Sign
 from mimir.runs.order import Order
-from mimir.runs.record import check_not_lost, find_run, read_run
+from mimir.runs.record import RunRecord, check_not_lost, read_run
 from mimir.runs.store import Store
-
-T = TypeVar("T")
 
 DISPUTED = "disputed"
 """State of a run whose HEAD is not to be believed."""
@@ -33,43 +30,21 @@ SILENT_AFTER = 4.0
 
 
 @dataclass(frozen=True)
-class AttemptStatus:
-    """One attempt. end: "" while it may be working, else one sentence; ended_at: when that was
-    written, in unix s by the store's clock.
-
-    cause: who ended it, as Outcome.cause. unended: why its machine could not end itself, "" if
-    it did not say so. order and machine: order.json and machine.json. gone: since when its
-    machine is no more, and why. damage: what is wrong with what its machine wrote, which then
-    counts as not written; "" if nothing is.
-    """
-
-    attempt: int
-    from_step: int | None
-    end: str
-    exit_code: int | None = None
-    ended_at: float | None = None
-    cause: str = ""
-    unended: str = ""
-    machine: Machine | None = None
-    order: Order | None = None
-    gone: Gone | None = None
-    damage: str = ""
-
-
-@dataclass(frozen=True)
 class Status:
     """state: queued, running, interrupted, done, failed, stopped, or disputed if HEAD is none or
     not to be believed (reason says why); rate in steps/s.
 
     attempt: HEAD's, but of a disputed run the newest that was ordered. warning: what else is
     wrong with HEAD, in one sentence, or "". sealed: the run is done, and what it left is sealed.
-    step: what a running attempt's heartbeat says, else the committed one; committed_step: what
-    HEAD says. silent_s: seconds since the last sign of a running attempt, None if it has given
-    none; beat: another one for each sign, "" without one. at: when it was asked for, in unix s by
-    the store's clock, as created is. val: the held-out figure that ranks checkpoints; figures: the
-    others that a status shows. execution: how the newest attempt that gave a sign executes its
-    steps, None if it did not say. damage: what is wrong with what the run's machines wrote, which
-    counts as not written then; "" if nothing is.
+    sweep: to which it belongs, "" for none. step: what a running attempt's heartbeat says, else the
+    committed one; committed_step: what HEAD says. silent_s: seconds since the last sign of a
+    running attempt, None if it has given none; beat: another one for each sign, "" without one. at:
+    when it was asked for, in unix s by the store's clock, as created is. val: the held-out figure
+    that comes first; figures: the others that a status shows. expected_end: step at which patience
+    ends the running attempt's training if no later validation is better, None if it may not.
+    execution: how the newest
+    attempt that gave a sign executes its steps, None if it did not say. damage: what is wrong with
+    what the run's machines wrote, which counts as not written then; "" if nothing is.
     """
 
     run: str
@@ -97,8 +72,10 @@ class Status:
     damage: str = ""
     warning: str = ""
     sealed: bool = False
+    sweep: str = ""
     beat: str = ""
     at: float = 0.0
+    expected_end: int | None = None
 
     def held_out(self) -> dict[str, float]:
         """All known held-out figures by key."""
@@ -106,28 +83,11 @@ class Status:
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON values; without `figures` if there are none."""
-        attempts = [
-            {
-                **asdict(each),
-                "machine": each.machine.as_json() if each.machine else None,
-                "order": each.order.as_json() if each.order else None,
-            }
-            for each in self.attempts
-        ]
-        body = {**asdict(self), "attempts": attempts}
+        body = {**asdict(self), "attempts": [each.as_json() for each in self.attempts]}
         del body["beat"], body["at"]
         if not self.figures:
             del body["figures"]
         return body
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A line of `list`: a run's status, or the sentence that says why it cannot be read."""
-
-    run: str
-    status: Status | None
-    problem: str = ""
 
 
 def read_head(store: Store, run: str) -> Head:
@@ -143,7 +103,7 @@ def read_head(store: Store, run: str) -> Head:
 def head_or_remembered(store: Store, run: str) -> tuple[Head, str]:
     """As read_head, but where HEAD is lost or none, and an attempt was ordered: what the newest
     order remembers of it, and a sentence that says what is wrong ("" for nothing)."""
-    return notes.head_or_remembered(store, run) or (read_head(store, run), "")
+    return orders.head_or_remembered(store, run) or (read_head(store, run), "")
 
 
 def final_head(store: Store, run: str, now: float) -> Head:
@@ -176,37 +136,60 @@ def derive(store: Store, run: str, now: float) -> Status:
         order = notes.read_order(store, run, head.attempt) if written != head else order
     if doubt:
         # Nothing of what it says counts but the checkpoints that it names.
-        head = head.queued_at(notes.newest_order(store, run))
+        head = head.queued_at(orders.newest_order(store, run))
         order = notes.read_order(store, run, head.attempt) if head.attempt else None
-    attempts = _attempts(store, run, head, order)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        stopping = pool.submit(notes.stop_requested, store, run, max(1, head.attempt))
+        signs = pool.submit(_newest_sign, store, run, head)
+        attempts = read_attempts(store, run, head, order, now)
     current = attempts[-1] if attempts else None
-    over = current is not None and current.exit_code is not None
+    over = (current.exit_code, current.end) if current and current.exit_code is not None else None
     if over and not doubt and head.state not in ENDED:
         # A worker that brings its run to an end writes HEAD first: it may just have done so.
         again, broken = head_or_remembered(store, run)
         if broken or again.attempt != head.attempt:
             return derive(store, run, now)
         head = again
-    stop = notes.stop_requested(store, run, head.attempt) if head.attempt else None
-    whose, sign, unread = _newest_sign(store, run, head)
-    latest = sign.heartbeat if sign else None
-    heartbeat = latest if whose == head.attempt else None
-    state, reason = _state(head, current if over else None, stopping=stop is not None)
+    stop = stopping.result() if head.attempt else None
+    whose, sign, unread = signs.result()
+    state, reason = state_of(head, over, stopping=stop is not None)
     if doubt:
         state, reason = DISPUTED, doubt
-    running = state == "running"
+    made = told(record, head, (state, reason), sign, now, its_own=whose == head.attempt)
+    return replace(
+        made,
+        stop_requested=stop is not None,
+        attempts=attempts,
+        damage="; ".join([*unread, *(each.damage for each in attempts if each.damage)]),
+        warning=_warning(written, sealed, order),
+        sealed=sealed is not None,
+    )
+
+
+def told(
+    record: RunRecord, head: Head, state: tuple[str, str], sign: Sign | None, now: float,
+    *, its_own: bool = True,
+) -> Status:  # fmt: skip
+    """What record, HEAD and a heartbeat say of a run; no attempts, no stop, no damage.
+
+    Args:
+        state: the run's, and its reason.
+        sign: of the newest attempt that gave one; its_own: whether that is HEAD's.
+        now: unix s by the store's clock.
+    """
+    latest = sign.heartbeat if sign else None
+    heartbeat = latest if its_own else None
+    running = state[0] == "running"
     # One from the future is as strange as an old one: a clock was set, or lies.
     age = abs(now - sign.written) if running and heartbeat and sign else None
-    measured = [kept.loss for kept in head.kept if kept.loss is not None]
-    val = latest.val if latest and latest.val is not None else measured[-1] if measured else None
     step = max(heartbeat.step, head.step) if running and heartbeat else head.step
     total = latest.total_steps if latest else None
     rate = latest.rate if latest and latest.rate and latest.rate > SLOWEST and running else None
     return Status(
-        run=run,
+        run=record.name,
         preset=record.preset,
-        state=state,
-        reason=reason,
+        state=state[0],
+        reason=state[1],
         step=step,
         committed_step=head.step,
         total_steps=total,
@@ -214,23 +197,22 @@ def derive(store: Store, run: str, now: float) -> Status:
         rate=rate,
         eta_s=(total - step) / rate if rate and total is not None else None,
         loss=latest.loss if latest else None,
-        val=val,
+        val=latest.val if latest else None,
         silent=age is not None
         and heartbeat is not None
         and age > SILENT_AFTER * heartbeat.interval_s,
         silent_s=age,
-        stop_requested=stop is not None,
+        stop_requested=False,
         attempt=head.attempt,
-        attempts=attempts,
+        attempts=(),
         kept=head.kept,
         best=head.best,
         created=record.created,
         figures=from_heartbeat(latest.figures) if latest else {},
         execution=latest.execution if latest else None,
-        damage="; ".join([*unread, *(each.damage for each in attempts if each.damage)]),
-        warning=_warning(written, sealed, order),
-        sealed=sealed is not None,
+        sweep=record.sweep,
         beat=sign.beat if sign and heartbeat else "",
+        expected_end=latest.expected_end if latest and running else None,
         at=now,
     )
 
@@ -246,42 +228,17 @@ def _warning(head: Head, sealed: Head | None, order: Order | None) -> str:
     )
 
 
-def list_names(store: Store) -> list[str]:
-    """The names of all runs of a store, damaged ones too.
+def state_of(head: Head, over: tuple[int, str] | None, *, stopping: bool) -> tuple[str, str]:
+    """The run's state and its reason.
 
-    What else lies there is none: Mimir's own folders, foreign ones, files.
+    over: exit code and end of the attempt at HEAD, if its worker has written how it ended.
     """
-    return [listed.run for listed in _listed(store, lambda run: None)]
-
-
-def list_runs(store: Store, now: float) -> list[Listed]:
-    """All runs of a store by name. One run that cannot be read does not hide the others."""
-    return _listed(store, lambda run: derive(store, run, now))
-
-
-def _listed(store: Store, look_at: Callable[[str], Status | None]) -> list[Listed]:
-    runs = []
-    for name in store.folders():
-        if not layout.is_run(name):
-            continue
-        try:
-            if find_run(store, name) is not None:
-                runs.append(Listed(name, look_at(name)))
-            elif store.read(layout.head_key(name)) is not None:
-                missing = layout.record_key(name)
-                runs.append(Listed(name, None, f"{missing} is missing: restore it"))
-        except Exception as error:  # noqa: BLE001 - told in the run's place; the others are shown
-            runs.append(Listed(name, None, sentence(error)))
-    return runs
-
-
-def _state(head: Head, over: AttemptStatus | None, *, stopping: bool) -> tuple[str, str]:
-    """over: the attempt at HEAD, if its worker has written how it ended."""
     if head.state in ENDED or over is None:
         return head.state, head.reason
-    if over.exit_code in (NON_FINITE, BAD_CONFIG):
-        return "failed", over.end
-    return ("stopped" if stopping else "interrupted"), over.end
+    exit_code, end = over
+    if exit_code in (NON_FINITE, BAD_CONFIG):
+        return "failed", end
+    return ("stopped" if stopping else "interrupted"), end
 
 
 def _newest_sign(store: Store, run: str, head: Head) -> tuple[int, Sign | None, list[str]]:
@@ -296,53 +253,3 @@ def _newest_sign(store: Store, run: str, head: Head) -> tuple[int, Sign | None, 
         if latest is not None:
             return attempt, latest, wrong
     return 0, None, wrong
-
-
-def _attempts(store: Store, run: str, head: Head, order: Order | None) -> tuple[AttemptStatus, ...]:
-    """All attempts; read at once, for each takes five requests and a bucket is far away.
-
-    Those that never had a machine are not read, if the newest order knows them: hours without
-    capacity leave hundreds.
-    """
-    if head.attempt < 2:
-        return tuple(_attempt(store, run, head, n) for n in range(1, head.attempt + 1))
-    refused = notes.refused_in(order, head.attempt) - dict(head.lineage).keys()
-
-    def found(number: int) -> AttemptStatus:
-        if number in refused:
-            why = "no machine was available"
-            return AttemptStatus(number, None, why, gone=Gone(0.0, "refused", why))
-        return _attempt(store, run, head, number)
-
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        return tuple(pool.map(found, range(1, head.attempt + 1)))
-
-
-def _attempt(store: Store, run: str, head: Head, number: int) -> AttemptStatus:
-    wrong: list[str] = []
-    ending = notes.unless_damaged(notes.read_end, store, run, number, wrong)
-    outcome, ended_at = ending or (None, None)
-    unended = notes.unless_damaged(notes.read_unended, store, run, number, wrong)
-    from_step = dict(head.lineage).get(number)
-    gone = notes.read_gone(store, run, number)
-    if outcome is not None:
-        end = outcome.reason or f"exit code {outcome.exit_code}"
-    elif gone is not None:
-        end = gone.why
-    elif number < head.attempt:
-        end = "never began" if from_step is None else "lost without a word"
-    else:
-        end = head.state if head.state in ENDED else ""
-    return AttemptStatus(
-        attempt=number,
-        from_step=from_step,
-        end=end,
-        exit_code=outcome.exit_code if outcome else None,
-        ended_at=ended_at,
-        cause=outcome.cause if outcome else "",
-        unended=unended.reason if unended else "",
-        machine=notes.read_machine(store, run, number),
-        order=notes.read_order(store, run, number),
-        gone=gone,
-        damage="; ".join(wrong),
-    )

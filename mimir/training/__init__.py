@@ -3,10 +3,11 @@
 assemble     an engine from a run record or a configuration
 engine       one training step, eager or captured as a CUDA graph
 order        which peptides each step takes
-state        weights, moments and moving average in flat vectors
+state        weights, moments, moving average and the best one so far, in flat vectors
 own_kernels  kernels that a run asks for by name, and what they replace
 update       clipping, AdamW and the learning rate
 loop         steps, validation, logging, and when to checkpoint or stop
+early_stop   keeps the best averaged weights, and ends a run that no longer improves
 validation   held-out figures of the EMA weights, on fixed masks
 figures      computes the held-out figures that mimir.runs.figures lists
 checkpoint   the training state as safetensors bytes, and back

@@ -19,7 +19,7 @@ from mimir.runs import codec
 from mimir.runs.ranges import MOST_STEPS, Between, Measure, Number, Step
 from mimir.training.state import TrainingState
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,9 @@ class Record:
     evaluated: Annotated[int, Between(-1, MOST_STEPS)] = -1
     """Step of the last validation."""
     val: Measure | None = None
-    """Its figure: held-out NELBO of background peptides, nats per residue."""
-    best: Measure | None = None
-    """Lowest figure of the peptides that select."""
-    stale: Step = 0
-    """Validations since the best one."""
+    """Its figure that is shown: held-out NELBO of background peptides, nats per residue."""
+    selected: Measure | None = None
+    """Its figure that selects. Of the best one the tensors tell."""
     format: int = FORMAT
 
 
@@ -51,6 +49,8 @@ class Snapshot:
     tensors: dict[str, Tensor]
     ready: Any = None
     """A CUDA event after which the copy is complete, or None."""
+    home: list[dict[str, Tensor]] | None = None
+    """Where its tensors are kept for the next copy; None if nobody keeps them."""
 
     def encode(self) -> bytes:
         """The object's bytes. Raises NonFinite if a tensor holds NaN or infinity."""
@@ -65,19 +65,32 @@ class Snapshot:
                 )
         return save(self.tensors, {"mimir": canonical_json(asdict(self.record))})
 
+    def release(self) -> None:
+        """It is done with: the next copy may be made where it lies."""
+        if self.home is not None:
+            self.home.append(self.tensors)
+
 
 def take(state: TrainingState, record: Record) -> Snapshot:
     """Copy the state to the host. On a GPU the copy is queued, and training goes on at once."""
     live = state.tensors()
     if not state.master.is_cuda:
         return Snapshot(record, {name: value.clone() for name, value in live.items()})
-    copies = {}
-    for name, value in live.items():
-        buffer = torch.empty(value.shape, dtype=value.dtype, pin_memory=True)
-        copies[name] = buffer.copy_(value, non_blocking=True)
+    copies = _copied(live, state.buffers)
     event = torch.cuda.Event()
     event.record()
-    return Snapshot(record, copies, event)
+    return Snapshot(record, copies, event, state.buffers)
+
+
+def _copied(live: dict[str, Tensor], kept: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Copies on the host, in memory that was released or else in new memory."""
+    copies = kept.pop() if kept else {
+        name: torch.empty(value.shape, dtype=value.dtype, pin_memory=value.is_cuda)
+        for name, value in live.items()
+    }  # fmt: skip
+    for name, value in live.items():
+        copies[name].copy_(value, non_blocking=True)
+    return copies
 
 
 def decode(

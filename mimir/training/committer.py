@@ -133,12 +133,13 @@ class Committer:
     def _commit(self, snapshot: Snapshot) -> None:
         began = self._clock()
         content = snapshot.encode()
+        snapshot.release()
         step = snapshot.record.step
 
         def commit() -> Kept:
             if not self._before():
                 raise StoreError("the metrics before it could not be written")
-            return self._attempt.commit(step, content, snapshot.record.val)
+            return self._attempt.commit(step, content, snapshot.record.selected)
 
         what = f"checkpoint of step {step} not committed yet"
         # A newer state makes this one useless.

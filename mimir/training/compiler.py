@@ -1,4 +1,4 @@
-"""Whether torch's compiler works here, tried and not guessed.
+"""Whether torch's compiler works here, tried and not guessed, and where its results are kept.
 
 Triton compiles a module for Python in C for each kernel that it launches, and torch's compiler
 does so in C++ on a CPU. A compiler on PATH is not enough: without the C library's headers or
@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sysconfig
 import tempfile
+from collections.abc import MutableMapping
 from pathlib import Path
 
 from mimir.text import first_line
@@ -24,6 +25,34 @@ _MODULE = """\
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "mimir_trial", NULL, -1, NULL};
 PyMODINIT_FUNC PyInit_mimir_trial(void) { return PyModule_Create(&definition); }
 """
+
+
+KEPT = "MIMIR_COMPILED"
+"""Variable with the folder in which what is compiled is kept."""
+
+
+def keep(environ: MutableMapping[str, str] = os.environ) -> str:
+    """Have torch and Triton keep what they compile on this computer's own disk.
+
+    A later attempt here, also of another run, finds it. The folder is the user's own and of nobody
+    else, and never in a store: torch runs what it finds there, so that it is code. Variables that
+    are set already (TORCHINDUCTOR_CACHE_DIR, TRITON_CACHE_DIR) hold.
+
+    Returns:
+        Why nothing is kept, as one clause; "" if it is.
+    """
+    cache = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = Path(environ.get(KEPT) or cache / "mimir" / "compiled")
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        status = folder.stat()
+    except OSError as error:
+        return f"{folder} cannot be used ({error.strerror})"
+    if status.st_uid != os.getuid() or status.st_mode & 0o022 or not os.access(folder, os.W_OK):
+        return f"{folder} is not this user's alone to write"
+    environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / "torch"))
+    environ.setdefault("TRITON_CACHE_DIR", str(folder / "triton"))
+    return ""
 
 
 def lack(device: str) -> str:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mimir.config import Config, Optimizer
 from mimir.data.alphabet import MAX_LENGTH
+from mimir.data.mix import steps_of
 from mimir.errors import BadInput
 from mimir.model.batch import (
     Batch,
@@ -75,9 +76,8 @@ class Engine:
         self.pairs = self._rows.pairs
         """Pairs in each batch; 0: as they lie in the data."""
         self.steps_per_epoch = self._rows.steps
-        self.total = self.steps_per_epoch * training.epochs
-        if training.max_steps:
-            self.total = min(self.total, training.max_steps)
+        self.total = steps_of(training, len(data))
+        """Steps, if it does not end early."""
         device = machine.device
         self.model = Denoiser(config.model, config.objective.timesteps, targets)
         initialise(self.model, training.seed)
@@ -89,6 +89,8 @@ class Engine:
         self._weights = [named[span.name] for span in self.state.spans]
         self.step = 0
         """The host's copy of the number of steps taken."""
+        self.cooldown = -1
+        """The host's copy of the step at which the cooldown began."""
         used = self.steps_per_epoch * training.batch
         self.order = torch.zeros(used, dtype=torch.int64, device=device)
         self._epoch = -1
@@ -121,10 +123,22 @@ class Engine:
         """How its steps are executed."""
         return self.machine.execution(self.config.runtime.graph_steps)
 
+    @property
+    def end(self) -> int:
+        """The run's last step: that of its epochs, or of the cooldown once that has begun."""
+        if self.cooldown < 0:
+            return self.total
+        return min(self.total, self.cooldown + self.config.optimizer.cooldown_steps)
+
+    def begin_cooldown(self) -> None:
+        """From the next step on the learning rate goes down to its end, and the run to its own."""
+        self.cooldown = self.step
+        self.state.cooldown.fill_(self.step)
+
     def resume(self, tensors: dict[str, Tensor]) -> None:
         """Go on from a checkpoint's tensors."""
         self.state.load(tensors)
-        self.step = int(self.state.step)
+        self.step, self.cooldown = int(self.state.step), int(self.state.cooldown)
         self._epoch = -1
 
     def advance(self, steps: int) -> None:

@@ -2,7 +2,8 @@
 
 At each boundary in this order: a row of metrics, a validation, a checkpoint, a look at
 whether to stop. The order is part of a run's meaning: a checkpoint holds the validation of
-its own step, so that early stopping resumes exactly too.
+its own step, so that early stopping resumes exactly too. Validations come at steps that follow
+from the configuration, and at the run's last one.
 """
 
 import time
@@ -15,7 +16,8 @@ import torch
 from mimir.errors import Interrupted, NonFinite, StoreError
 from mimir.runs.execution import Execution
 from mimir.runs.figures import RANKING, SELECTION
-from mimir.training import checkpoint
+from mimir.runs.stopping import End
+from mimir.training import checkpoint, early_stop
 from mimir.training import device as gpu
 from mimir.training.checkpoint import Record, Snapshot
 from mimir.training.committer import Committer
@@ -41,6 +43,8 @@ class ProgressSnapshot:
     figures: dict[str, float | None] = field(default_factory=dict)
     """Of the last validation."""
     execution: Execution | None = None
+    expected_end: int | None = None
+    """Step at which patience ends the run if no later validation is better; None if it may not."""
 
 
 class Loop:
@@ -78,15 +82,25 @@ class Loop:
         self._emit, self._say, self._stop = emit, say, stop
         self._samples, self._clock = samples, clock
         self._every = engine.config.training.eval_every or engine.steps_per_epoch
+        # Of a mean peptide: a sum over all of them, which no row of metrics repeats.
+        self._residues = float(engine.data.lengths.sum()) / len(engine.data)
         self._committed_step = -1
         self._committed_at = clock()
         self._window = (clock(), engine.step)
 
     @property
     def finished(self) -> bool:
-        patience = self.engine.config.training.patience
-        early = patience > 0 and self.record.stale >= patience
-        return self.engine.step >= self.engine.total or early
+        return self.engine.step >= self.engine.end
+
+    @property
+    def end(self) -> End:
+        """How training ended, or would if it ended now."""
+        engine, state = self.engine, self.engine.state
+        return End(
+            engine.step, engine.total, engine.cooldown, int(state.best_step),
+            float(state.best_figure), float(state.best_before), self.record.selected,
+            self.progress.rate,
+        )  # fmt: skip
 
     def run(self) -> str:
         """Train. Returns why it ended: "finished" or "stopped early".
@@ -115,20 +129,20 @@ class Loop:
     def _until_boundary(self) -> int:
         step, log = self.engine.step, self.engine.config.training.log_every
         by_steps = self.engine.config.runtime.checkpoint_steps or log
-        ends = [self.engine.total] + [(step // n + 1) * n for n in (log, self._every, by_steps)]
+        ends = [self.engine.end] + [(step // n + 1) * n for n in (log, self._every, by_steps)]
         # On a CPU a step may take seconds: look at signals and clocks after each.
         return 1 if self.engine.machine.device.type == "cpu" else min(ends) - step
 
     def _boundary(self) -> None:
         step, config = self.engine.step, self.engine.config
         self.progress.step, self.progress.epoch = step, step / self.engine.steps_per_epoch
-        if step % config.training.log_every == 0 or step == self.engine.total:
+        if step % config.training.log_every == 0 or self.finished:
             self._log()
-        if step % self._every == 0 or step == self.engine.total:
+        if step % self._every == 0 or self.finished:
             self._validate()
         by_steps = config.runtime.checkpoint_steps
         late = self._clock() - self._committed_at >= config.runtime.checkpoint_minutes * 60
-        if step < self.engine.total and (late or (by_steps and step % by_steps == 0)):
+        if not self.finished and (late or (by_steps and step % by_steps == 0)):
             self._checkpoint()
 
     def _poll(self) -> None:
@@ -158,27 +172,23 @@ class Loop:
 
     def _log(self) -> None:
         """One row of metrics, and the only regular question to the device."""
-        state, step = self.engine.state, self.engine.step
-        size = step % len(state.losses) or len(state.losses)
-        size = min(size, step)
-        losses, norms = state.losses[:size].cpu(), state.norms[:size].cpu()
-        # A skipped fp16 step has none.
-        losses, norms = losses[torch.isfinite(losses)], norms[torch.isfinite(norms)]
-        self._check_finite()
+        step = self.engine.step
+        told = self.engine.state.told(step)
+        losses, norms = told.losses, told.norms
+        self._refuse(told.nonfinite)
         now, (before, first) = self._clock(), self._window
         rate = (step - first) / max(1e-9, now - before)
         self._window = (now, step)
         progress = self.progress
         progress.loss = float(losses.double().mean()) if len(losses) else None
         progress.rate = rate if progress.rate is None else 0.7 * progress.rate + 0.3 * rate
-        residues = float(self.engine.data.lengths.sum()) / len(self.engine.data)
-        progress.tokens_per_s = rate * self.engine.config.training.batch * residues
+        progress.tokens_per_s = rate * self.engine.config.training.batch * self._residues
         self._emit({
             "step": step,
             "epoch": round(progress.epoch, 4),
             "loss": progress.loss,
             "norm": float(norms.double().mean()) if len(norms) else None,
-            "lr": float(state.rate),
+            "lr": told.rate,
             "steps_per_s": round(rate, 3),
             "tokens_per_s": round(progress.tokens_per_s, 1),
             **self.engine.execution.as_row(),
@@ -187,7 +197,10 @@ class Loop:
         self._show()
 
     def _check_finite(self) -> None:
-        if int(self.engine.state.nonfinite) > 0:
+        self._refuse(int(self.engine.state.nonfinite))
+
+    def _refuse(self, nonfinite: int) -> None:
+        if nonfinite > 0:
             raise NonFinite(
                 f"the loss or its gradient became NaN or infinite by step {self.engine.step}: "
                 "nothing of it was committed, the last good checkpoint stands; lower --lr or look "
@@ -201,11 +214,9 @@ class Loop:
         selected = self.validation.select(self.engine)
         record, step = self.record, self.engine.step
         val = figures[RANKING]
-        better = selected is not None and (record.best is None or selected < record.best)
-        self.record = replace(
-            record, evaluated=step, val=val, best=selected if better else record.best,
-            stale=0 if better or selected is None else record.stale + 1,
-        )  # fmt: skip
+        cooling = self.engine.cooldown
+        better = early_stop.judge(self.engine, selected)
+        self.record = replace(record, evaluated=step, val=val, selected=selected)
         self.progress.val, self.progress.figures = val, figures
         row: dict[str, Any] = {"step": step, **figures, SELECTION: selected}
         every = self.engine.config.runtime.sample_every
@@ -213,10 +224,19 @@ class Loop:
         if self._samples and drawn:
             row.update(self._samples())
         self._emit(row)
-        self._say(self.validation.sentence(step, figures))
+        self._say(self.validation.sentence(step, figures, selected, better))
+        if self.engine.cooldown != cooling:
+            self._say(
+                f"none of the last {self.engine.config.training.patience} validations was better "
+                f"than that of step {int(self.engine.state.best_step):,}: the learning rate goes "
+                f"down to its end until step {self.engine.end:,}, which is the last"
+            )
         if drawn:
-            shares = [f"{row[f'samples_{k}']:.0%} {k}" for k in ("valid", "unique", "novel")]
-            self._say(f"samples at step {step}: {' '.join(row['samples'])} ({', '.join(shares)})")
+            new, near = row["samples_novel"], row["samples_copies"]
+            self._say(
+                f"samples at step {step}: {' '.join(row['samples'])} ({new:.0%} new, {near:.0%} "
+                f"near copies, composition off by {row['samples_kl']:.3f} nats)"
+            )
         self._window = (self._clock(), step)  # the rate is that of training alone
 
     def _checkpoint(self) -> None:
@@ -236,7 +256,8 @@ class Loop:
 
     def _show(self) -> None:
         progress, engine = self.progress, self.engine
-        progress.step, progress.total = engine.step, engine.total
+        progress.expected_end = early_stop.expected_end(engine, self.record.evaluated, self._every)
+        progress.step, progress.total = engine.step, engine.end
         progress.epoch = engine.step / engine.steps_per_epoch
         progress.val = self.record.val
 

@@ -67,6 +67,6 @@ def update(state: TrainingState, loss: torch.Tensor, settings: Optimizer, total:
     own = adamw.State(
         state.low_grad, state.master, state.low, state.ema, state.exp_avg, state.exp_avg_sq,
         state.step, (state.updates, state._updates_too), state.rate, state.nonfinite, state.losses,
-        state.norms, state.border,
+        state.norms, state.cooldown, state.border,
     )  # fmt: skip
     adamw.update(own, loss, settings, total)

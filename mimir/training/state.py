@@ -1,9 +1,9 @@
 """Holds all that training changes, in flat buffers.
 
-Weights, AdamW's moments and the EMA are one float32 vector each: clipping, the
-update, the EMA and a snapshot are then one kernel each, and a checkpoint's tensors are
-views. Nothing is created lazily: a state at step 0 has every tensor that one at step
-100,000 has.
+Weights, AdamW's moments, the EMA and the best EMA so far are one float32 vector each:
+clipping, the update, the EMA and a snapshot are then one kernel each, and a checkpoint's
+tensors are views. Nothing is created lazily: a state at step 0 has every tensor that one at
+step 100,000 has.
 """
 
 from collections.abc import Iterator
@@ -46,8 +46,19 @@ class Span:
     shape: torch.Size
 
 
+@dataclass(frozen=True)
+class Told:
+    """What the device says of the last steps: losses and norms that are finite (a skipped fp16
+    step has none), the learning rate, and how many steps were not finite."""
+
+    losses: Tensor
+    norms: Tensor
+    rate: float
+    nonfinite: int
+
+
 class TrainingState:
-    """Master weights, moments, EMA and counters of one model.
+    """Master weights, moments, EMA, best EMA and counters of one model.
 
     Args:
         model: its parameters become views of a flat buffer of `dtype`; with float32 that
@@ -89,12 +100,23 @@ class TrainingState:
             value.data = self.low[span.start : span.stop].view(span.shape)
             value.grad = self.low_grad[span.start : span.stop].view(span.shape)
         self.ema.copy_(self.master)
+        self.best = self.ema.clone()
         self.refresh()
 
         def scalar(value: float, kind: torch.dtype) -> Tensor:
             return torch.tensor(value, dtype=kind, device=device)
 
         self.step = scalar(0, torch.int64)
+        self.best_step = scalar(-1, torch.int64)
+        """Step of the best validation, whose EMA `best` is; -1 before there is one."""
+        self.best_figure = scalar(0, torch.float64)
+        """What it found, in nats per residue."""
+        self.stale = scalar(0, torch.int64)
+        """Validations since the best one."""
+        self.best_before = scalar(0, torch.float64)
+        """`best_figure` when the cooldown began."""
+        self.cooldown = scalar(-1, torch.int64)
+        """Step at which the cooldown began, -1 before it does."""
         self.nonfinite = scalar(0, torch.int64)
         self.losses = torch.zeros(window, dtype=torch.float32, device=device)
         self.norms = torch.zeros(window, dtype=torch.float32, device=device)
@@ -102,6 +124,9 @@ class TrainingState:
         self.growth = scalar(0, torch.int32)
 
         self.rate = scalar(settings.lr, torch.float32)
+        self.buffers: list[dict[str, Tensor]] = []
+        """Pinned memory of the host that checkpoints were copied to, and may be again. Only a
+        GPU's state keeps it: making it anew takes longer than the copy."""
         halves = [nn.Parameter(self.master[:border]), nn.Parameter(self.master[border:])]
         for half, part in zip(halves, (slice(0, border), slice(border, length)), strict=True):
             half.grad = self.grad[part]
@@ -130,6 +155,19 @@ class TrainingState:
                 "exp_avg_sq": self.exp_avg_sq[part],
             }
 
+    def told(self, steps: int) -> Told:
+        """What is logged of the last `steps` steps, at most the window: one copy to the host."""
+        size = min(steps % len(self.losses) or len(self.losses), steps)
+        scalars = torch.stack((self.rate, self.nonfinite.to(torch.float32)))
+        row = torch.cat((scalars, self.losses[:size], self.norms[:size])).cpu()
+        losses, norms = (part[torch.isfinite(part)] for part in row[2:].split(size))
+        return Told(losses, norms, float(row[0]), int(row[1]))
+
+    @property
+    def best_or_last(self) -> Tensor:
+        """The averaged weights to be used: the best, or the last where nothing selects."""
+        return self.best if int(self.best_step) >= 0 else self.ema
+
     def refresh(self) -> None:
         """Bring the low-precision copy up to the master weights."""
         if self.low is not self.master:
@@ -140,6 +178,9 @@ class TrainingState:
         named = dict(self._vectors())
         named["adamw.step"] = self.updates
         named["loop.step"] = self.step
+        named["loop.best_step"], named["loop.best_figure"] = self.best_step, self.best_figure
+        named["loop.best_before"] = self.best_before
+        named["loop.stale"], named["loop.cooldown"] = self.stale, self.cooldown
         named["loop.nonfinite"] = self.nonfinite
         named["loop.losses"], named["loop.norms"] = self.losses, self.norms
         named["scaler.scale"], named["scaler.growth_tracker"] = self.scale, self.growth
@@ -149,6 +190,7 @@ class TrainingState:
         for prefix, vector in (
             ("model", self.master),
             ("ema", self.ema),
+            ("best", self.best),
             ("adamw.exp_avg", self.exp_avg),
             ("adamw.exp_avg_sq", self.exp_avg_sq),
         ):

@@ -64,7 +64,7 @@ def measure(state: TrainingState, settings: Optimizer, total: int) -> Measures:
     """The numbers of a step's update, from the gradient in `low_grad`; changes nothing.
 
     Args:
-        total: steps of the run, for the learning rate.
+        total: steps of the run without a cooldown, for the learning rate.
     """
     half = state.low.dtype == torch.float16
     norm = torch.linalg.vector_norm(state.low_grad.float())
@@ -74,7 +74,7 @@ def measure(state: TrainingState, settings: Optimizer, total: int) -> Measures:
     updates = state.updates + 1
     if half:
         updates = torch.where(overflow, state.updates, updates)
-    rate = learning_rate(state.step, settings, total)
+    rate = learning_rate(state.step, settings, total, state.cooldown)
     return Measures(
         norm=norm,
         overflow=overflow,
@@ -134,7 +134,7 @@ def unfused(state: TrainingState, loss: Tensor, settings: Optimizer, total: int)
 
     Args:
         loss: 0-d float32, of the step.
-        total: steps of the run, for the learning rate.
+        total: steps of the run without a cooldown, for the learning rate.
     """
     half = state.low.dtype == torch.float16
     if state.low_grad is not state.grad:
@@ -143,7 +143,7 @@ def unfused(state: TrainingState, loss: Tensor, settings: Optimizer, total: int)
         state.grad.mul_(state.scale.reciprocal())
     norm = torch.linalg.vector_norm(state.grad)
     state.grad.mul_((settings.clip / (norm + 1e-6)).clamp(max=1.0))
-    state.rate.copy_(learning_rate(state.step, settings, total))
+    state.rate.copy_(learning_rate(state.step, settings, total, state.cooldown))
     if half:
         overflow = ~torch.isfinite(norm)
         state.adamw.found_inf = overflow.to(torch.float32)  # type: ignore[attr-defined]

@@ -23,11 +23,14 @@ REPEATS = 2
 
 
 @contextmanager
-def ema_weights(engine: Engine) -> Iterator[None]:
-    """The engine's model holds the EMA weights inside, the live ones again after."""
+def ema_weights(engine: Engine, *, best: bool = False) -> Iterator[None]:
+    """The engine's model holds the EMA weights inside, the live ones again after.
+
+    best: those of the best validation, and not of now.
+    """
     state = engine.state
     kept = state.low.clone()
-    state.low.copy_(state.ema)
+    state.low.copy_(state.best_or_last if best else state.ema)
     try:
         yield
     finally:
@@ -75,8 +78,10 @@ class Validation:
         """Peptides that one validation takes through the model."""
         return REPEATS * self.held.passes + (self.selection.passes if self.selection else 0)
 
-    def sentence(self, step: int, values: dict[str, Any]) -> str:
-        """The figures for people."""
+    def sentence(
+        self, step: int, values: dict[str, Any], selected: float | None, best: bool
+    ) -> str:
+        """The figures for people. selected: what `select` found; best: whether it is the lowest."""
         parts = [f"validation at step {step}:"]
         for figure in figures.FIGURES:
             value = values[figure.key]
@@ -86,4 +91,7 @@ class Validation:
             mark = self.baselines.of(figure)
             if mark and figure.beside:
                 parts.append(figure.beside.format(**asdict(mark)))
+        if selected is not None and self.selection is not None:
+            so_far = ", the best so far" if best else ""
+            parts.append(f"(selection by {self.selection.name}: {selected:.4f}{so_far})")
         return "; ".join([" ".join(parts), *self.baselines.unreached(values)])

@@ -4,6 +4,7 @@ supervisor       `python -m mimir.worker`: claims the attempt, starts training, 
 attempt          the training process that the supervisor starts (this one imports torch)
 delivered        is the machine what was ordered?
 reporter         sends log, metrics and heartbeat to the store
+notices          a cloud's notice that it takes the machine away
 health           the container's health check
 tethered         a worker that ends with its parent, for Colab
 webhook          one message to a webhook of the user's

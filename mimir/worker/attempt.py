@@ -8,7 +8,9 @@ import argparse
 import os
 import signal
 import sys
+import time
 import traceback
+from dataclasses import replace
 from types import FrameType
 
 import torch
@@ -32,7 +34,7 @@ from mimir.runs.commit import Attempt
 from mimir.runs.record import read_run
 from mimir.runs.store import Store, open_store
 from mimir.text import first_line
-from mimir.training import checkpoint
+from mimir.training import checkpoint, compiler
 from mimir.training import device as gpu
 from mimir.training.assemble import build, describe
 from mimir.training.committer import STORE_TIMEOUT as COMMIT_TIMEOUT
@@ -42,15 +44,20 @@ from mimir.training.machine import Machine
 from mimir.training.validation import Validation
 from mimir.worker.reporter import Destination, Reporter, Terminal, stdout
 
+TOGETHER = 2.0
+"""Seconds within which a second signal is the same wish: a terminal or a cluster signals all
+processes of a job, and the worker hands on what it got."""
+
 
 class Stop:
-    """Set by signals; polled by the loop. A second signal has its usual effect.
+    """Set by signals; polled by the loop. A later second signal has its usual effect.
 
     parent: the process that must live; it may be gone before this one can look.
     """
 
     def __init__(self, parent: int = 0) -> None:
         self.reason = ""
+        self._first = 0.0
         self._parent = parent or os.getppid()
 
     def listen(self) -> None:
@@ -58,8 +65,12 @@ class Stop:
             signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.reason = f"stopped by {signal.Signals(number).name}"
-        signal.signal(number, signal.SIG_DFL)
+        now = time.monotonic()
+        if not self.reason:
+            self.reason, self._first = f"stopped by {signal.Signals(number).name}", now
+        elif now - self._first > TOGETHER:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
     def __call__(self) -> str:
         if not self.reason and os.getppid() != self._parent:
@@ -128,6 +139,8 @@ def run_attempt(
         committer.close()
         reporter.flush()
         # Under heartbeats still: an attempt that gives no sign at its end looks like a lost one.
+        ended = replace(loop.end, price=_price(store, run, number))
+        terminal.say(f"training {ended.sentence}")
         model = export.leave(attempt, engine, peptides, terminal.say)
         attempt.finish("done", how, model)
     except NonFinite as error:
@@ -163,6 +176,12 @@ def _machine(store: Store, run: str, number: int, config: Config) -> Machine:
     return machine
 
 
+def _price(store: Store, run: str, number: int) -> float | None:
+    """$/h of this machine as it was ordered; None if it has no price."""
+    order = notes.unless_damaged(notes.read_order, store, run, number)
+    return order.offer.price if order is not None and order.offer is not None else None
+
+
 def _rented_for_gpu(store: Store, run: str, number: int) -> bool:
     order = notes.read_order(store, run, number)
     return order is not None and order.offer is not None and order.offer.memory_gb > 0
@@ -182,6 +201,8 @@ def main(argv: list[str] | None = None) -> int:
     stop.listen()
     terminal = stdout()
     try:
+        if why := compiler.keep():
+            terminal.say(f"what is compiled is not kept for later attempts: {why}")
         store = open_store(words.store)
         number, patience, record = words.attempt, words.patience, words.record
         terminal.say(run_attempt(store, words.run, number, stop, terminal, patience, record))

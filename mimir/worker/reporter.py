@@ -102,6 +102,7 @@ class Reporter:
                 rate=now.rate, loss=now.loss, val=now.val, pid=os.getpid(),
                 host=os.uname().nodename, interval_s=INTERVAL, device=now.device,
                 figures=for_heartbeat(now.figures), execution=now.execution,
+                expected_end=now.expected_end,
             ))  # fmt: skip
         except StoreError as error:
             self._complain(error)
@@ -178,6 +179,9 @@ def line_of(progress: ProgressSnapshot) -> str:
         if progress.tokens_per_s:
             parts.append(f"{progress.tokens_per_s:.0f} tokens/s")
         parts.append(f"ETA {countdown((progress.total - progress.step) / progress.rate)}")
+        if progress.expected_end is not None:
+            left = countdown((progress.expected_end - progress.step) / progress.rate)
+            parts.append(f"or {left} if no validation is better")
     return "  ".join(parts)
 
 

@@ -37,7 +37,7 @@ from mimir.runs.record import read_run
 from mimir.runs.status import read_head
 from mimir.runs.store import Store, open_store
 from mimir.text import one_line
-from mimir.worker import delivered, webhook
+from mimir.worker import delivered, notices, webhook
 
 STOP_POLL = 2.0
 """Seconds between looks at stop request and deadline."""
@@ -145,6 +145,8 @@ class Worker:
         """Wait for the child's end; True if it had to be killed."""
         ended = threading.Event()
         threading.Thread(target=self._talk, args=(ended,), name="talk", daemon=True).start()
+        watched = notices.Notices(lambda why: self._settle(why, "signal"), self._note)
+        threading.Thread(target=watched.watch, args=(ended,), name="notices", daemon=True).start()
         try:
             while True:
                 try:
@@ -282,6 +284,11 @@ class Worker:
                     return
                 time.sleep(pause)
                 pause *= 2
+
+    def _note(self, line: str) -> None:
+        """Tell it, and have it in the log."""
+        self._log.add(f"{time.strftime('%H:%M:%S')} {line}\n")
+        self._tell(line)
 
     def _tell(self, line: str) -> None:
         self._out(one_line(line).encode() + b"\n")

@@ -57,7 +57,7 @@ def test_all_is_well(run: Callable[..., Report]) -> None:
     assert report.table().splitlines()[-1] == "preflight of preset smoke passed"
     figures = json.loads(json.dumps(report.as_json()))["figures"]
     assert figures["held_after"] < figures["held_before"] - 0.01
-    assert (figures["steps"], figures["exact"], figures["samples_valid"]) == (20, True, 1.0)
+    assert (figures["steps"], figures["exact"], figures["samples_unique"]) == (20, True, 1.0)
     assert figures["checkpoint_bytes"] > 10_000
     assert 0 < figures["memory_peak"] < figures["memory_total"]
     total, step_s = figures["steps_total"], figures["step_s"]
@@ -148,11 +148,13 @@ def test_a_machine_that_rounds_as_it_likes(
 def test_samples_and_memory_and_dependencies(
     run: Callable[..., Report], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "draw_some", lambda *words: ["ACDX", "ACDE"])
+    monkeypatch.setattr(export, "draw_some", lambda *words: ["ACDE"] * 3)
     monkeypatch.setattr(dry_run, "memory", lambda device: dry_run.Memory(95, 100))
     monkeypatch.setattr(preflight_checks, "PACKAGES", ("torch", "no-such-thing"))
     report = run()
-    assert found(report, "samples").seen.startswith("50% of 2")
+    assert found(report, "samples").seen.startswith(
+        "33% of 3 are different: the sampler repeats itself"
+    )
     assert found(report, "memory").status == "warn"
     assert found(report, "dependencies").seen == "missing: pip install no-such-thing"
     assert not report.passed

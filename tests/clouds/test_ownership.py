@@ -25,7 +25,8 @@ from tests.runs.memory import MemoryStore
 
 LEFT = {
     "runpod": "registry login mimir-run-a0001-o12345678: delete it", "vastai": "nothing of ours",
-    "lambda": "SSH key mimir: delete it",
+    "lambda": "SSH key mimir: delete it", "aws": "security group sg-",
+    "gcp": "nothing of ours",
 }  # fmt: skip
 STORES = ("s3://a/runs", "s3://b/runs")
 

@@ -1,4 +1,4 @@
-"""A virtual machine at a fake Lambda: processes of this computer, in a folder for a root.
+"""A virtual machine at a fake Lambda or AWS: processes of this computer, in a folder for a root.
 
 cloud-init is imitated as far as our user data uses it: files are written, runcmd is run, the
 host key goes to a real sshd if this computer has one. `docker` there talks to an engine (here)
@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -28,16 +29,19 @@ import yaml
 from tests.clouds import vm_programs
 from tests.clouds.machines import Machine
 
-KNOWN = {"ssh_deletekeys", "ssh_keys", "ssh_authorized_keys", "write_files", "runcmd"}
-_ABSOLUTE = re.compile(r"(?<![\w/.])/(var/lib/mimir|etc/systemd/system|var/log)\b")
+KNOWN = {
+    "ssh_deletekeys", "ssh_keys", "ssh_authorized_keys", "bootcmd", "write_files", "runcmd"
+}  # fmt: skip
+_ABSOLUTE = re.compile(r"(?<![\w/.])/(var/lib/mimir|etc/systemd/system|var/log|dev/console)\b")
 
 
 class VirtualMachine:
-    """What one order of Lambda's starts.
+    """What one order of a virtual machine starts.
 
     Args:
         runs: makes the argv that a container really starts of the one that was ordered.
         keys: public keys of the account that may log in.
+        settings: variables that each container has without any order: where its service is.
         address: the loopback address of its sshd.
     """
 
@@ -49,6 +53,7 @@ class VirtualMachine:
         keys: Sequence[str],
         address: str,
         port: int,
+        settings: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.complaints: list[str] = []
         self.containers: dict[str, Machine] = {}
@@ -57,7 +62,7 @@ class VirtualMachine:
         self.has_gpu = True
         self.folder = folder
         self.root = folder / "root"
-        self._runs = runs
+        self._runs, self._settings = runs, settings
         self._where = (address, port)
         self._sshd: subprocess.Popen[bytes] | None = None
         self._engine: _Engine | None = None
@@ -65,7 +70,7 @@ class VirtualMachine:
         self.root.mkdir(parents=True)
         vm_programs.install(folder, self.root)
         self._write(value)
-        self._init(value.get("runcmd", []))
+        self._init(value.get("bootcmd", []), value.get("runcmd", []))
         self._ssh(value, [*keys, *value.get("ssh_authorized_keys", [])])
         self._vm = Machine(
             ["sh", str(folder / "init")],
@@ -113,6 +118,11 @@ class VirtualMachine:
         for container in self.containers.values():
             container.stop(grace)
 
+    @property
+    def turned_off(self) -> bool:
+        """Whether something in it has asked for its end."""
+        return (self.folder / "off").exists()
+
     def reboot(self) -> None:
         self.stop(grace=5.0)
         self.start()
@@ -136,11 +146,18 @@ class VirtualMachine:
             line for log in logs if log.exists() for line in log.read_text().splitlines()
         ] + self._vm.output()
 
+    def console(self) -> list[str]:
+        """What its console shows, and what its containers printed."""
+        path = self.root / "dev/console"
+        shown = path.read_text(errors="replace").splitlines() if path.exists() else []
+        return shown or self.output()
+
     def create(self, name: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
         """Make a container; its output goes to a file of its own."""
         self.containers[name] = Machine(
-            self._runs(argv, env), env, self.folder / f"container-{name}", restarts=False
-        )
+            self._runs(argv, env), {**env, **self._settings}, self.folder / f"container-{name}",
+            restarts=False,
+        )  # fmt: skip
 
     def _checked(self, user_data: str) -> dict[str, Any]:
         if not user_data.startswith("#cloud-config\n"):
@@ -171,15 +188,20 @@ class VirtualMachine:
             path.write_text(each["content"] if whole else self._inside(each["content"]))
             path.chmod(int(each.get("permissions", "0644"), 8))
 
-    def _init(self, runcmd: Sequence[Any]) -> None:
-        lines = [each if isinstance(each, str) else shlex.join(each) for each in runcmd]
-        (self.root / "var/log").mkdir(parents=True, exist_ok=True)
+    def _init(self, bootcmd: Sequence[Any], runcmd: Sequence[Any]) -> None:
+        first, lines = (
+            [each if isinstance(each, str) else shlex.join(each) for each in commands]
+            for commands in (bootcmd, runcmd)
+        )
+        for folder in ("var/log", "dev"):
+            (self.root / folder).mkdir(parents=True, exist_ok=True)
         log = self.root / "var/log/cloud-init-output.log"
         vm_programs.program(
             self.folder / "init",
             "#!/bin/sh\n"
-            f"if [ -e {self.root}/booted ]; then systemctl boot; else\n"
-            f"touch {self.root}/booted\n{{\necho Cloud-init runs\n"
+            + self._inside("\n".join(first))
+            + f"\nif [ -e {self.root}/booted ]; then systemctl boot; else\n"
+            + f"touch {self.root}/booted\n{{\necho Cloud-init runs\n"
             + self._inside("\n".join(lines))
             + f"\n}} >{log} 2>&1\nfi\nexec sleep 1000000\n",
         )

@@ -51,6 +51,13 @@ case "$1" in
 esac
 """
 
+_SYSTEMD_RUN = """\
+#!/bin/sh
+[ "$1" = --no-block ] || exit 1
+n=${2#--on-active=}; shift 2
+( sleep "$n"; exec "$@" ) >/dev/null 2>&1 </dev/null &
+"""
+
 _SSHD = """\
 ListenAddress {address}:{port}
 HostKey {folder}/host
@@ -74,7 +81,8 @@ def install(folder: Path, root: Path) -> None:
         "nvidia-smi": f"#!/bin/sh\n[ -s {folder}/gpu ] && echo 'GPU 0: Fake' || exit 9\n",
         # What must not reach this computer's own.
         "apt-get": "#!/bin/sh\nexit 1\n",
-        "shutdown": "#!/bin/sh\nexit 1\n",
+        "shutdown": f"#!/bin/sh\ntouch {folder}/off\n",
+        "systemd-run": _SYSTEMD_RUN,
     }
     (folder / "bin").mkdir(parents=True)
     for name, text in words.items():

@@ -6,13 +6,15 @@ from types import SimpleNamespace
 import pytest
 
 from mimir.data import commands
+from mimir.data.draw import Draws
+from mimir.data.verify import verify
 from mimir.errors import BadInput
 
 
 def _build(inputs: SimpleNamespace, **options: object) -> str:
     out = str(inputs.folder / "d.csv")
-    given = {"rows": 540, **options}
-    commands.build(str(inputs.human), str(inputs.viral), str(inputs.pairs), out, **given)  # type: ignore[arg-type]
+    proteins = {"human": str(inputs.human), "viral": str(inputs.viral)}
+    commands.build(pairs=str(inputs.pairs), out=out, **{"rows": 540, **proteins, **options})  # type: ignore[arg-type]
     return out
 
 
@@ -31,6 +33,37 @@ def test_build_verify_pack_say_what_they_did(
     assert "540 peptides" in text
     assert "by protein clusters" in text
     assert "order-2 Markov" in text
+
+
+def test_one_proteome_is_enough(
+    inputs: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for other, kind in (("viral", "human"), ("human", "viral")):
+        out = _build(inputs, **{other: ""})
+        assert f"background  500 {kind} windows" in capsys.readouterr().out
+        assert verify(Path(out)).background == 500
+    with pytest.raises(BadInput, match="give --human, --viral, or both"):
+        _build(inputs, human="", viral="")
+
+
+def test_doubtful_data_is_noted_by_every_command(
+    inputs: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bases = "".join("ACGT"[i] for i in Draws(5, 5).below(4, 9000).tolist())
+    inputs.viral.write_text(f">V\n{bases}\n")
+    out = _build(inputs)
+    said = capsys.readouterr().out
+    assert "note: the proteins of --viral look like DNA or RNA: 100% of their letters" in said
+    assert "20 of 20 targets have fewer than 5 pairs" in said
+    inputs.human.write_text(inputs.viral.read_text())
+    _build(inputs)
+    capsys.readouterr()
+    commands.verify(out)
+    assert "note: background peptides look like DNA or RNA: 100%" in capsys.readouterr().out
+    commands.pack(out, str(inputs.folder / "d.safetensors"))
+    said = capsys.readouterr().out
+    assert "note: background peptides look like DNA or RNA: 100%" in said
+    assert "targets have fewer than 5 training pairs" in said
 
 
 def test_json(inputs: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:

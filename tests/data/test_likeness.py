@@ -5,7 +5,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from mimir.data.alphabet import encode
-from mimir.data.likeness import Described, read_features, weights
+from mimir.data.likeness import Described, Likeness, read_features
 from mimir.data.proteins import Proteins
 from mimir.errors import BadInput
 from tests.data.conftest import protein
@@ -25,7 +25,7 @@ def slow(one: str, other: str) -> float:
     return min(1.0, 1000 * (len(sets[0] & sets[1]) / union) ** 2) if union else 0.0
 
 
-def test_weights_are_those_of_the_definition() -> None:
+def test_weights_are_those_of_the_definition(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = protein(1, 400)
     texts = [
         whole,
@@ -39,16 +39,22 @@ def test_weights_are_those_of_the_definition() -> None:
     new = [whole[:150], protein(4, 90), "", "AAAAA"]
     usable = np.array([True, True, False, True, True, True, True])
     known = described(*texts)
-    own = weights(known, known, usable, same=True)
-    others = weights(described(*new), known, usable, same=False)
+    likeness = Likeness(known, usable)
+    own, others = likeness.weights(known), likeness.weights(described(*new))
     for i, one in enumerate(texts):
         for j, other in enumerate(texts):
-            expected = slow(one, other) if usable[j] and i != j else 0.0
+            expected = slow(one, other) if usable[j] else 0.0
             assert own[i, j] == pytest.approx(expected), (i, j)
     for i, one in enumerate(new):
         expected_row = [slow(one, other) * usable[j] for j, other in enumerate(texts)]
         assert others[i] == pytest.approx(expected_row)
     assert 0 < own[0, 1] < 1, "a weight that is neither of the ends is seen"
+    # In blocks, and of itself none takes.
+    counts = np.arange(14.0).reshape(7, 2)
+    monkeypatch.setattr("mimir.data.likeness._BLOCK", 3)
+    assert likeness.borrowed(known, counts) == pytest.approx(own @ counts)
+    np.fill_diagonal(own, 0.0)
+    assert likeness.borrowed_within(counts) == pytest.approx(own @ counts)
     assert known.known.tolist() == [True, True, True, False, False, True, True]
 
 
@@ -57,9 +63,9 @@ def test_features_go_before_sequences() -> None:
     table = [[1.0, 0.0], [-1.0, 0.0], [1.0, 1.0], [-1.0, -1.0], [5.0, 0.0]]
     known = described(*["AAAAA"] * 5, features=table)
     usable = np.array([True] * 4 + [False])
-    found = weights(known, known, usable, same=True)
+    found = Likeness(known, usable).weights(known)
     near = (2 * np.sqrt(0.5) - 1) ** 2
-    assert found[0] == pytest.approx([0, 0, near, 0, 0])
+    assert found[0] == pytest.approx([1, 0, near, 0, 0])
     assert found[4] == pytest.approx([1, 0, near, 0, 0])
 
 

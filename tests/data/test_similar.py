@@ -40,8 +40,8 @@ def test_what_is_similar(one: str, other: str, wanted: bool) -> None:
 
 
 def test_clusters_and_copies_are_those_of_a_plain_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Peptides of four letters, so that many are alike; in blocks that do not fit their number."""
-    monkeypatch.setattr(similar, "_BLOCK", 16)
+    """Peptides of four letters, so that many are alike; a few at once."""
+    monkeypatch.setattr(similar, "_AT_ONCE", 64)
     sizes = Draws(1, 1).below(17, 70) + 4
     letters = Draws(1, 2).below(4, int(sizes.sum())).tolist()
     words = ["".join(STANDARD[letters.pop()] for _ in range(size)) for size in sizes.tolist()]

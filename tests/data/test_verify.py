@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from mimir.data import table
 from mimir.data.draw import Draws
-from mimir.data.table import parse
-from mimir.data.verify import _Scan, verify
+from mimir.data.scan import Scan
+from mimir.data.verify import verify
 from mimir.errors import BadInput
 
 CLEAN = (
@@ -51,8 +52,11 @@ def test_no_final_newline_is_accepted(tmp_path: Path) -> None:
         ("sequence,label,target\n", "line 1: there is a header but no rows"),
         ("sequence,label\nACDE,0\n", "line 1, column target: the header lacks target"),
         ("ACDE,0,\n", "the header lacks sequence and label and target"),
-        ("label,sequence,target\n0,ACDE,\n", "line 1: the header is 'label,sequence,target'"),
-        ("\ufeff" + CLEAN, "line 1: a byte order mark"),
+        ("sequence,label,target,label\n", "line 1: the header names label twice"),
+        (
+            'sequence,"label,target\nACDE,0,\n',
+            "line 1: the header 'sequence,\"label,target' cannot",
+        ),
         (CLEAN + "ACJE,0,\n", "row 6 (line 7), column sequence: 'J' at position 3 is not one"),
         (CLEAN + "acde,0,\n", "column sequence: 'a' at position 1 is not one of "),
         (CLEAN + "ACD,0,\n", "row 6 (line 7), column sequence: 3 letters; there must be 4 to 20"),
@@ -75,11 +79,10 @@ def test_no_final_newline_is_accepted(tmp_path: Path) -> None:
         ),
         (CLEAN.encode() + b"ACDE,1,P\xff\n", "row 6 (line 7), column target: byte 0xff is not UTF"),
         (CLEAN.encode() + b"AC\xe9E,0,\n", "row 6 (line 7), column sequence: byte 0xe9"),
-        (CLEAN.replace("\n", "\r\n"), "line 1: CR LF where lines should end in LF alone"),
-        (CLEAN.replace("\n", "\r"), "line 1: a lone CR"),
-        (CLEAN + "ACDE,0,\r\n", "row 6 (line 7): CR LF"),
-        (CLEAN + '"ACDE",0,\n', "row 6 (line 7), column sequence: quoted fields are not read"),
-        (CLEAN + 'ACDE,1,"P1"\n', "row 6 (line 7), column target: quoted fields"),
+        (CLEAN.replace("\n", "\r"), "line 1: a CR that ends no line"),
+        (CLEAN + "ACDE,0,\rACDG,0,\n", "row 6 (line 7): a CR that ends no line"),
+        (CLEAN + 'ACDE,1,"P,1"\n', "row 6 (line 7), column target: 'P,1' is not"),
+        (CLEAN + '"ACDE"W,0,\n', "row 6 (line 7): the line cannot be read: "),
         (CLEAN + "ACDE,0\n", "row 6 (line 7): 2 fields instead of 3"),
         (CLEAN + "ACDE,0,,\n", "row 6 (line 7): 4 fields instead of 3"),
         (CLEAN + "\n", "row 6 (line 7): the line is empty"),
@@ -89,6 +92,53 @@ def test_each_kind_of_problem(tmp_path: Path, data: str | bytes, expected: str) 
     found = _problems(tmp_path, data)
     assert len(found) == 1
     assert expected in found[0]
+
+
+OTHER_FORMS = {
+    "CR LF": CLEAN.replace("\n", "\r\n").encode(),
+    "mixed ends": CLEAN.replace("\n", "\r\n", 3).encode(),
+    "byte order mark": b"\xef\xbb\xbf" + CLEAN.encode(),
+    "quoted": "".join(f'"{line}"\n' for line in CLEAN.replace(",", '","').split()).encode(),
+    "other order": b"label,target,sequence\r\n" + b"".join(
+        b"%s,%s,%s\r\n" % (label, target, sequence)
+        for sequence, label, target in (line.split(b",") for line in CLEAN.encode().split()[1:])
+    ),
+    "more columns": b"note,sequence,label,x,target\n" + b"".join(
+        b"\xe9 %d,%s,%s,,%s\n" % (row, *line.split(b","))
+        for row, line in enumerate(CLEAN.encode().split()[1:])
+    ),
+    "more columns, quoted": b"sequence,label,target,note\n" + b"".join(
+        b'%s,"two\nlines, and \"\"words\"\" \xe9"\n' % line for line in CLEAN.encode().split()[1:]
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("chunk", [1, table.CHUNK])
+@pytest.mark.parametrize("name", OTHER_FORMS)
+def test_columns_are_found_by_name_in_any_form_of_csv(
+    tmp_path: Path, name: str, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "CHUNK", chunk)
+    data = OTHER_FORMS[name]
+    plain, found = table.parse(CLEAN.encode()), table.parse(data)
+    assert plain is not None
+    assert found is not None
+    for part in ("tokens", "offsets", "labels", "targets"):
+        assert getattr(found, part).tolist() == getattr(plain, part).tolist()
+        assert getattr(found, part).dtype == getattr(plain, part).dtype
+    assert found.vocabulary == plain.vocabulary
+    assert Scan(data).found == 0
+    path = tmp_path / "d.csv"
+    path.write_bytes(data)
+    notes = [note for note in verify(path).notes if note.startswith("not read")]
+    wanted = {"more columns": ["not read: columns note, x"], "more columns, quoted": [
+        "not read: column note"]}  # fmt: skip
+    assert notes == wanted.get(name, [])
+
+
+def test_lines_are_counted_where_a_field_has_several() -> None:
+    scan = Scan(OTHER_FORMS["more columns, quoted"] + b"AC,0,,x\n")
+    assert [(problem.row, problem.line) for problem in scan.problems] == [(6, 12)]
 
 
 def test_one_row_can_have_several_problems(tmp_path: Path) -> None:
@@ -122,30 +172,29 @@ def test_missing_file(tmp_path: Path) -> None:
 
 
 def test_the_fast_and_the_explaining_half_agree() -> None:
-    """Whatever one byte is changed to: `parse` refuses exactly what `_Scan` finds wrong."""
-    clean = CLEAN.encode()
-    alphabet = b'AJa01,\n\r"P \xff'
+    """Whatever one byte is changed to: `parse` refuses exactly what `Scan` finds wrong."""
     seen = set()
-    for at in range(len(clean)):
-        for byte in alphabet:
+    forms = (CLEAN.encode(), OTHER_FORMS["more columns, quoted"][:94], OTHER_FORMS["other order"])
+    for clean, at in ((form, at) for form in forms for at in range(len(form))):
+        for byte in b'AJa01,\n\r"P \xff':
             for data in (
                 clean[:at] + bytes([byte]) + clean[at + 1 :],
                 clean[:at] + bytes([byte]) + clean[at:],
                 clean[:at] + clean[at + 1 :],
             ):
-                refused = parse(data) is None
-                assert refused == (_Scan(data).found > 0), data
-                seen.add(refused)
-    assert seen == {True, False}
+                refused = table.parse(data) is None
+                assert refused == (Scan(data).found > 0), data
+                seen.add((clean, refused))
+    assert len(seen) == 2 * len(forms)
 
 
 def test_a_large_clean_file_is_parsed_row_by_row_alike() -> None:
     draws = Draws(1, 1)
     words = {"".join("ACDEFGHIKL"[i] for i in draws.below(10, 9).tolist()) for _ in range(300)}
     rows = [f"{word},1,T{i % 7}" if i % 3 else f"{word},0," for i, word in enumerate(sorted(words))]
-    table = parse(("sequence,label,target\n" + "\n".join(rows) + "\n").encode())
-    assert table is not None
-    assert len(table) == len(rows)
-    assert table.labels.tolist() == [int(row.split(",")[1]) for row in rows]
-    names = [table.vocabulary[t] if t >= 0 else "" for t in table.targets.tolist()]
+    parsed = table.parse(("sequence,label,target\n" + "\n".join(rows) + "\n").encode())
+    assert parsed is not None
+    assert len(parsed) == len(rows)
+    assert parsed.labels.tolist() == [int(row.split(",")[1]) for row in rows]
+    names = [parsed.vocabulary[t] if t >= 0 else "" for t in parsed.targets.tolist()]
     assert names == [row.split(",")[2] for row in rows]

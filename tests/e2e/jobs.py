@@ -13,6 +13,7 @@ from unittest import mock
 import torch
 
 from mimir.config import Config
+from mimir.data import target_sequences
 from mimir.errors import Interrupted
 from mimir.runs.begin import raise_attempt
 from mimir.runs.parts import read_metrics
@@ -41,7 +42,10 @@ What must be done before a run ends is held by a gate instead (tests/gates.py)."
 
 
 def write_data(path: Path, rows: int) -> Path:
-    """A data set of `rows` peptides, a third of them pairs, the same at every call."""
+    """A data set of `rows` peptides, a third of them pairs, the same at every call.
+
+    Beside it lie sequences of the first three of its targets, two of which are alike.
+    """
     lines, seen, state = ["sequence,label,target"], set(), 12345
     while len(lines) <= rows:
         letters = []
@@ -55,12 +59,20 @@ def write_data(path: Path, rows: int) -> Path:
         paired = len(lines) % 3 == 0
         lines.append(f"{word},1,P{10000 + len(lines) % 5}" if paired else f"{word},0,")
     path.write_text("\n".join(lines) + "\n")
+    proteins = (LETTERS * 2, LETTERS + "WWWW", "HHHHGGGGYYYY")
+    fasta = "".join(f">P{10000 + i}\n{one}\n" for i, one in enumerate(proteins))
+    target_sequences.path_of(path).write_text(fasta)
     return path
 
 
 def submit(store: Store, name: str, data: Path, **settings: object) -> None:
     """Create the run."""
-    enter(store, name, prepare("smoke", {**TINY, **settings}, str(data)))
+    submit_as(store, name, str(data), {**TINY, **settings})
+
+
+def submit_as(store: Store, name: str, data: str, settings: dict[str, Any]) -> None:
+    """Create the run with the preset's own settings but for these; data: "" for the sample."""
+    enter(store, name, prepare("smoke", settings, data))
 
 
 def kill(process: "subprocess.Popen[bytes]") -> None:

@@ -30,7 +30,7 @@ from launch.provision.wait import Beginning
 from launch.supervise.watcher import Watcher, rounds
 from mimir import cli
 from mimir.config import load_preset
-from mimir.runs import layout, notes, order
+from mimir.runs import layout, notes, order, orders
 from mimir.runs.commit import Attempt
 from mimir.runs.notes import Heartbeat, Outcome, Unended
 from mimir.runs.order import KeySource, Limits, Plan
@@ -206,7 +206,7 @@ class Ground:
         return [name for name, place in places.items() if place and place[0] == run]
 
     def newest(self, run: str) -> int:
-        return notes.newest_order(self.store, run)
+        return orders.newest_order(self.store, run)
 
     def beat(self, run: str, attempt: int, step: int = 15) -> None:
         pulse = Heartbeat(time.time(), step, 100, rate=20.0, loss=3.0, device="RTX 4090")
@@ -274,7 +274,14 @@ class Ground:
         return create(offer, boot, name)
 
     def mint(
-        self, url: str, run: str, attempt: int, life: float, how: How, clock: Any = time.time
+        self,
+        url: str,
+        run: str,
+        attempt: int,
+        life: float,
+        how: How,
+        clock: Any = time.time,
+        sweep: str = "",
     ) -> Credentials:
         """As launch.payload.credentials.mint."""
         self.minted.append((run, attempt))

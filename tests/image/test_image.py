@@ -44,7 +44,7 @@ def test_a_run_samples_and_evaluates(undisturbed: tuple[Place, str]) -> None:
         "run", "--rm", *OFFLINE, *place.mount, IMAGE,
         "sample", "--run", "whole", "-n", "3", "--format", "csv",
     )  # fmt: skip
-    assert told.splitlines()[0] == "sequence,target,label"
+    assert told.splitlines()[0].startswith("id,sequence,target,label,score,")
     assert len(told.splitlines()) == 4
     told = docker(
         "run", "--rm", *OFFLINE, *place.mount, IMAGE,

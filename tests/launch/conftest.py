@@ -72,13 +72,18 @@ class World:
         return found
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def write_data(path: Path) -> Path:
+    """A data set of 16 peptides."""
     letters = "ACDEFGHIKLMNPQRSTVWY"
     rows = ["sequence,label,target"]
     rows += [f"{letters[i]}{letters[j]}ACDE{letters[-1 - i]},0," for i in range(8) for j in (1, 5)]
-    data = tmp_path / "data.csv"
-    data.write_text("\n".join(rows) + "\n")
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    data = write_data(tmp_path / "data.csv")
     store = open_store((tmp_path / "store").as_uri())
     mine = {
         "MIMIR_STORE": store.url,

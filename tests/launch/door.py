@@ -17,7 +17,7 @@ STAND_IN = (sys.executable, "-m", "tests.launch.stand_in")
 def main() -> None:
     # A shell that starts the tests in the background has Ctrl-C ignored for all of them.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if sys.argv[1] in ("submit", "resume") and "STAND_IN" in os.environ:
+    if sys.argv[1] in ("submit", "resume", "sweep") and "STAND_IN" in os.environ:
         import launch.providers.local.provider
 
         launch.providers.local.provider.COMMAND = STAND_IN

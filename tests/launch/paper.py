@@ -15,12 +15,13 @@ from launch.payload import credentials
 from launch.providers.rented import Rented
 from mimir.config import Config, load_preset
 from mimir.runs import codec, layout, notes, owner
+from mimir.runs.attempts import AttemptStatus
 from mimir.runs.begin import raise_attempt
 from mimir.runs.commit import Attempt
 from mimir.runs.notes import Gone, Heartbeat, Outcome
 from mimir.runs.order import Order, Plan
 from mimir.runs.record import RunRecord, create_run
-from mimir.runs.status import AttemptStatus, Status
+from mimir.runs.status import Status
 from mimir.runs.store import Store
 from tests.launch.conftest import Clock
 from tests.runs.memory import MemoryStore

@@ -53,7 +53,8 @@ class Place:
         self.programs: set[str] = set()
         self.minted: list[AttemptSpec] = []
         self.denied: MimirError | None = None
-        self.clouds["vastai"].key = self.clouds["lambda"].key = False
+        for name, cloud in self.clouds.items():
+            cloud.key = name == "runpod"
         made = {name: Rented(cloud) for name, cloud in self.clouds.items()}
         real = registry.get
         monkeypatch.setattr(registry, "get", lambda name: made.get(name) or real(name))
@@ -100,8 +101,8 @@ def test_all_is_well(place: Place) -> None:
         ("python", "ok"), ("store", "ok"), ("store race", "ok"), ("watch timer", "ok"),
             ("clock", "ok"),
         ("machine keys", "ok"),
-        ("engine", "ok"), ("colab", "warn"), ("runpod key", "ok"), ("vastai", "warn"),
-        ("lambda", "warn"), ("ssh", "ok"),
+        ("engine", "ok"), ("colab", "warn"), ("slurm", "warn"), ("runpod key", "ok"),
+        ("vastai", "warn"), ("lambda", "warn"), ("aws", "warn"), ("gcp", "warn"), ("ssh", "ok"),
     ]  # fmt: skip
     assert all(each.details for each in checks if each.name != "runpod key")
     assert doctor.healthy(checks)

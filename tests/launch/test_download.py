@@ -12,7 +12,7 @@ import pytest
 from launch import download
 from launch.commands.pull_folder import Folder
 from launch.download import Download, collect
-from mimir.config import load_preset
+from mimir.config import CHECKPOINT_COPIES, MODEL_COPIES, load_preset
 from mimir.data.files import to_bytes
 from mimir.errors import BadInput, Corrupt, NotFound
 from mimir.output import model_object
@@ -27,6 +27,7 @@ from mimir.runs.store import Store, open_store
 from mimir.submission import enter, prepare
 
 WEIGHTS = {"w": np.ones((2, 3), np.float32)}
+TOLD = {"format": 2, "best_step": -1}
 MODEL = model_object.encode(WEIGHTS, ["ACDEFGHIK", "WYV"])
 EVIL = "<script>alert(1)</script>\x1b[2J\u202e"
 
@@ -78,8 +79,8 @@ def test_a_finished_run_is_made_into_files_here(store: Store, attempt: Attempt) 
     created = int(read_run(store, "run").created)
     assert sorted(found.files) == [
         "config.json", "loss.png", "metrics.jsonl", "model.safetensors", "report.html",
-        "run.json", "run.log", "samples.fasta", f"tensorboard/events.out.tfevents.{created}.run",
-        "vocabulary.json",
+        "run.json", "run.log", "samples.fasta", "targets.safetensors",
+        f"tensorboard/events.out.tfevents.{created}.run", "vocabulary.json",
     ]  # fmt: skip
     assert found.files["model.safetensors"] == MODEL
     assert found.files["samples.fasta"] == b">run_1\nACDEFGHIK\n>run_2\nWYV\n"
@@ -94,7 +95,7 @@ def test_a_finished_run_is_made_into_files_here(store: Store, attempt: Attempt) 
     assert found.files["loss.png"].startswith(b"\x89PNG")
     page = found.files["report.html"].decode()
     assert "default-src 'none'" in page
-    assert "50% valid, 100% unique" in page
+    assert "100% not in the training data, 100% unique" in page
     assert "<td>bf16, compiled, no graphs (&lt;script&gt;&amp;)</td>" in page
     assert "<script" not in page
     assert [n for n, c in found.files.items() if b"\x1b" in c and not n.endswith("png")] == []
@@ -195,9 +196,9 @@ def test_a_damaged_model(
     [
         (b"#!/bin/sh\nrm -rf ~\n", "no safetensors file"),
         (b"", "no safetensors file"),
-        (to_bytes({"w": np.ones(3, np.float64)}, {"format": 1, "samples": []}), "float32"),
-        (to_bytes({}, {"format": 1, "samples": []}), "float32"),
-        *((to_bytes(WEIGHTS, {"format": 1, "samples": bad}), "samples") for bad in (
+        (to_bytes({"w": np.ones(3, np.float64)}, {**TOLD, "samples": []}), "float32"),
+        (to_bytes({}, {**TOLD, "samples": []}), "float32"),
+        *((to_bytes(WEIGHTS, {**TOLD, "samples": bad}), "samples") for bad in (
             "ACDE", [EVIL], [["ACDE"]], ["A" * 21], [1], ["ACDE"] * 1025, None, {"a": 1},
         )),
     ],
@@ -212,9 +213,9 @@ def test_a_model_that_is_something_else(
 
 
 def test_a_model_of_another_format(store: Store, attempt: Attempt) -> None:
-    content = to_bytes(WEIGHTS, {"format": 2, "samples": []})
+    content = to_bytes(WEIGHTS, {"format": 3, "samples": []})
     attempt.finish("done", model=attempt.put_model(model_object.FILE, content))
-    with pytest.raises(BadInput, match="has format 2"):
+    with pytest.raises(BadInput, match="has format 3"):
         fetch(store)
 
 
@@ -236,10 +237,11 @@ def test_the_bound_on_sizes_is_that_of_the_configuration(name: str) -> None:
 
     config = load_preset(name)
     weights = Workload(config, 1_003_470, targets=1 << 15).parameters
-    config.check_size("model", 4 * weights + 100_000)
-    config.check_size("checkpoint", 16 * weights + 100_000, 4)
-    with pytest.raises(Corrupt, match="at most"):
-        config.check_size("model", 12 * weights + (1 << 25))
+    config.check_size("model", 8 * weights + 100_000, MODEL_COPIES)
+    config.check_size("checkpoint", 20 * weights + 100_000, CHECKPOINT_COPIES)
+    for copies in (MODEL_COPIES, CHECKPOINT_COPIES):
+        with pytest.raises(Corrupt, match="at most"):
+            config.check_size("one", 3 * 4 * copies * weights + (1 << 25), copies)
 
 
 def test_a_long_log_is_cut_off_aloud(

@@ -21,15 +21,16 @@ from launch.provision.liveness import Watched
 from launch.provision.order import Choice, order
 from launch.supervise.watcher import Watcher, rounds
 from mimir.errors import BadInput, Fenced, MimirError
-from mimir.runs import final, head, notes, parts, record
+from mimir.runs import final, head, notes, orders, parts, record
 from mimir.runs.collect import collect
 from mimir.runs.commit import Attempt
 from mimir.runs.head import Head
+from mimir.runs.listing import list_runs
 from mimir.runs.notes import Heartbeat, Outcome, StopRequest
 from mimir.runs.order import Limits, Plan
 from mimir.runs.parts import PartWriter, read_metrics
 from mimir.runs.record import RunRecord, create_run
-from mimir.runs.status import derive, list_runs
+from mimir.runs.status import derive
 from mimir.runs.store import Versioned
 from tests.launch.paper import CONFIG, START, Desk, offer
 from tests.runs.memory import MemoryStore
@@ -201,7 +202,7 @@ class Versions(RuleBasedStateMachine):
     @rule(build=BUILDS)
     def stop(self, build: str) -> None:
         with self.of(build):
-            notes.request_stop(self.store, "run", StopRequest(self.desk.clock(), "enough"))
+            orders.request_stop(self.store, "run", StopRequest(self.desk.clock(), "enough"))
 
     @rule(build=BUILDS)
     def sweep(self, build: str) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mimir.config import Optimizer
 from mimir.data.alphabet import MASK, MAX_LENGTH, N_LETTERS
+from mimir.model import objective
 from mimir.model.attention import Layout
 from mimir.model.batch import Batch, exact_batch, plan_evaluation
 from mimir.model.denoiser import Denoiser, initialise
@@ -170,7 +171,23 @@ def test_evaluation_repeats_itself_and_ignores_the_batch_size() -> None:
     for batch in (1, 7, len(data)):
         other = evaluate(model, data, 20, repeats=2, batch=batch)
         assert torch.allclose(one, other, rtol=1e-6, atol=1e-5)
+    for at_once in (1, 50, len(data), 100):  # as on a GPU: several draws in one pass
+        other = evaluate(model, data, 20, repeats=2, batch=17, at_once=at_once)
+        assert torch.allclose(one, other, rtol=1e-6, atol=1e-5)
     assert not torch.allclose(one, evaluate(model, data, 20, repeats=3), rtol=1e-3)
+
+
+def test_draws_are_taken_together_up_to_what_a_pass_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, data = model_of(), toys.device_data(toys.peptides(60))
+    passes: list[int] = []
+    inner = objective.exact_batch
+    monkeypatch.setattr(
+        objective, "exact_batch", lambda plan: (passes.append(len(plan.tokens)), inner(plan))[1]
+    )
+    for at_once, sizes in ((0, 6 * [len(data)]), (4 * len(data), [4 * len(data), 2 * len(data)])):
+        passes.clear()
+        evaluate(model, data, 20, repeats=6, at_once=at_once)
+        assert passes == sizes
 
 
 def test_evaluation_sums_the_terms_of_each_peptide() -> None:
@@ -182,9 +199,25 @@ def test_evaluation_sums_the_terms_of_each_peptide() -> None:
     assert evaluate(model, data, 20).tolist() == pytest.approx(wanted, rel=1e-5)
 
 
+NEVER = torch.tensor(-1)
+
+
+@pytest.mark.parametrize("began", [0, 3, 40, 105])
+def test_a_cooldown_goes_straight_down_to_the_same_end(began: int) -> None:
+    settings = Optimizer(lr=0.01, warmup_steps=10, final_lr=0.1, cooldown_steps=5)
+    steps = torch.arange(111)
+    plain = learning_rate(steps, settings, 110, NEVER)
+    rate = learning_rate(steps, settings, 110, torch.tensor(began))
+    assert torch.equal(rate[:began], plain[:began])
+    start, end = plain[began].item(), 0.001
+    fall = [start + (end - start) * (i + 1) / 5 for i in range(5)]
+    assert rate[began : began + 5].tolist() == pytest.approx(fall[: 111 - began], rel=1e-5)
+    assert rate[began + 5 :].tolist() == pytest.approx([end] * (106 - began))
+
+
 def test_learning_rate() -> None:
     settings = Optimizer(lr=0.01, warmup_steps=10, final_lr=0.1)
-    rate = learning_rate(torch.arange(111), settings, 110)
+    rate = learning_rate(torch.arange(111), settings, 110, NEVER)
     assert rate.dtype == torch.float32
     assert rate[0].item() == pytest.approx(0.001)
     assert rate[9].item() == pytest.approx(0.01)
@@ -197,7 +230,7 @@ def test_learning_rate() -> None:
 
 @pytest.mark.parametrize(("warmup", "total"), [(0, 10), (50, 10), (10, 10), (0, 1)])
 def test_learning_rate_at_odd_ends(warmup: int, total: int) -> None:
-    rate = learning_rate(torch.arange(total), Optimizer(lr=0.01, warmup_steps=warmup), total)
+    rate = learning_rate(torch.arange(total), Optimizer(lr=0.01, warmup_steps=warmup), total, NEVER)
     assert bool(torch.isfinite(rate).all())
     assert bool((rate > 0).all())
     assert bool((rate <= 0.0100001).all())

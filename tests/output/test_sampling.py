@@ -1,3 +1,4 @@
+import copy
 import itertools
 from typing import Any
 
@@ -5,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from mimir.data.alphabet import MASK, MAX_LENGTH, STANDARD
+from mimir.data.alphabet import MASK, MAX_LENGTH, N_LETTERS, STANDARD
 from mimir.errors import BadInput
 from mimir.model.denoiser import Denoiser
 from mimir.output import sampling
-from mimir.output.condition import OPEN, Condition
+from mimir.output.condition import BACKGROUND, OPEN, Condition
 from mimir.output.sampling import Draw, sample
 from tests import toys
 
@@ -102,6 +103,23 @@ class Spy:
         return logits
 
 
+def test_a_composition_shifts_what_is_drawn(model: Denoiser) -> None:
+    """A model that knows nothing draws the letters as its condition's bias has them."""
+    flat = copy.deepcopy(model)
+    with torch.no_grad():
+        flat.head.weight.zero_()
+        flat.head.bias.zero_()
+    bias = tuple(0.1 * (i % 7) for i in range(N_LETTERS))
+    drawn = "".join(sample(flat, 300, Draw(Condition(bias=bias)), FLAT))
+    chance = torch.softmax(torch.tensor(bias[: len(STANDARD)]), 0) * len(drawn)
+    seen = torch.tensor([float(drawn.count(letter)) for letter in STANDARD])
+    assert float(((seen - chance) ** 2 / chance).sum()) < 44, "chi-square of 19, 0.1 %"
+    assert float(((seen - len(drawn) / 20) ** 2 / (len(drawn) / 20)).sum()) > 60
+    # Without it the unconditional model is drawn from: guidance 0.
+    plain = sample(flat, 20, Draw(OPEN), FLAT)
+    assert sample(flat, 20, Draw(Condition(bias=bias), guidance=0.0), FLAT) == plain
+
+
 @pytest.mark.parametrize("temperature", [1e-6, 1e-310])
 def test_cold_sampling_takes_the_likeliest_letter(
     model: Denoiser, temperature: float, monkeypatch: pytest.MonkeyPatch
@@ -186,6 +204,67 @@ def test_known_conditionals_are_followed(model: Denoiser, monkeypatch: pytest.Mo
         square += (found - wanted) ** 2 / wanted
     # Chi-square with 15 degrees of freedom: above 37.7 once in a thousand seeds.
     assert square < 37.7
+
+
+def exact_pairs(model: Denoiser, draw: Draw) -> Tensor:
+    """Probability of the letters at the two free places of "A.C.", float64 [20, 20], by enumeration
+    of both orders: p ~ (p(told)^g p(untold)^(1 - g))^(1 / temperature) at each place."""
+    sizes = torch.full((21,), 4)
+    seen = torch.full((21, MAX_LENGTH), MASK)
+    seen[:, 0], seen[:, 2] = STANDARD.index("A"), STANDARD.index("C")
+
+    def chance(tokens: Tensor, place: int) -> Tensor:
+        wanted = (torch.arange(MAX_LENGTH) == place).repeat(len(tokens), 1)
+        with torch.no_grad():
+            told, other = (
+                sampling._logits(model, tokens, sizes[: len(tokens)], wanted, condition)
+                for condition in (draw.condition, OPEN)
+            )
+        mixed = (draw.guidance * told + (1 - draw.guidance) * other) / draw.temperature
+        return mixed.exp() / mixed.exp().sum(1, keepdim=True)
+
+    orders, first = {}, {}
+    for one, other in ((1, 3), (3, 1)):
+        begin = chance(seen[:1], one)[0]
+        then = seen[:20].clone()
+        then[:, one] = torch.arange(20)
+        both = begin[:, None] * chance(then, other)  # [letter at `one`, letter at `other`]
+        orders[one] = both if one == 1 else both.t()
+        first[one] = float(begin.max())
+    if draw.order == "confidence":
+        return orders[1 if first[1] >= first[3] else 3]
+    return (orders[1] + orders[3]) / 2
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {}, {"guidance": 0.6}, {"guidance": 2.0}, {"temperature": 0.7}, {"order": "confidence"},
+        {"condition": Condition(1, 1, bias=(1.0, -1.0, 0.5, *[0.0] * 22)), "guidance": 1.5},
+    ],
+)  # fmt: skip
+def test_samples_follow_the_exact_distribution(model: Denoiser, settings: dict[str, Any]) -> None:
+    draw = Draw(**{"condition": TOLD, "pattern": "A.C.", "seed": 8, **settings})
+    truth = exact_pairs(model, draw)
+    assert float(truth.sum()) == pytest.approx(1)
+    count = 4000
+    found = torch.zeros(20, 20, dtype=torch.float64)
+    for each in sample(model, count, draw, FLAT):
+        found[STANDARD.index(each[1]), STANDARD.index(each[3])] += 1
+    wanted = count * truth
+    often = wanted >= 5  # the rare ones count together
+    pairs = [*zip(found[often].tolist(), wanted[often].tolist(), strict=True)]
+    pairs.append((float(found[~often].sum()), float(wanted[~often].sum())))
+    square = sum((a - b) ** 2 / max(b, 1.0) for a, b in pairs)
+    # Chi-square by its normal approximation (Wilson & Hilferty 1931): above once in 10,000 seeds.
+    degrees = len(pairs) - 1
+    normal = ((square / degrees) ** (1 / 3) - (1 - 2 / (9 * degrees))) / (2 / (9 * degrees)) ** 0.5
+    assert degrees > 20
+    assert normal < 3.72
+    others = exact_pairs(model, Draw(condition=BACKGROUND, pattern="A.C."))
+    apart = sum((a - b) ** 2 / max(b, 1.0) for a, b in zip(
+        found[often].tolist(), (count * others)[often].tolist(), strict=True))  # fmt: skip
+    assert apart > 2 * square  # the test would see another condition
 
 
 def test_the_model_is_told_the_timestep_of_training(

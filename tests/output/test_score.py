@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mimir.data.alphabet import MASK, MAX_LENGTH, STANDARD
+from mimir.data.alphabet import MASK, MAX_LENGTH, N_LETTERS, STANDARD
 from mimir.model.denoiser import Denoiser
 from mimir.output.condition import BACKGROUND, OPEN, Condition
 from mimir.output.peptide_file import Entry
@@ -16,6 +16,7 @@ from mimir.output.score_sheet import rows_of
 from tests import toys
 
 TOLD = Condition(1, 2, "P00002")
+SHIFTED = Condition(1, None, "new", tuple(0.1 * (i % 7) - 0.3 for i in range(N_LETTERS)))
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def exact(model: Denoiser, sequence: str, condition: Condition) -> float:
     return total
 
 
-@pytest.mark.parametrize("condition", [TOLD, BACKGROUND, OPEN])
+@pytest.mark.parametrize("condition", [TOLD, BACKGROUND, OPEN, SHIFTED])
 def test_a_score_is_the_exact_bound_within_its_error(model: Denoiser, condition: Condition) -> None:
     some = peptides(25, high=7)
     truth = np.array([exact(model, each, condition) for each in some])
@@ -86,9 +87,12 @@ def test_differences_are_of_the_same_masks(model: Denoiser) -> None:
     # Independent masks would give the errors' squares added up.
     apart = np.hypot(told.nelbo.error, untold.nelbo.error)
     assert (told.over_untold.error < apart).mean() > 0.8
-    assert told.key(TOLD) is told.over_untold.value
-    assert untold.key(TOLD.untold) is untold.over_background.value
-    assert (background.key(BACKGROUND) == -background.nelbo.value).all()
+    assert told.key(TOLD) is told.over_untold
+    assert untold.key(TOLD.untold) is untold.over_background
+    shifted = scorer.scores(SHIFTED)
+    assert shifted.key(SHIFTED) is shifted.over_untold
+    assert (shifted.over_untold.value != 0).all()
+    assert (background.key(BACKGROUND).value == -background.nelbo.value).all()
 
 
 def test_a_score_does_not_depend_on_what_else_is_scored(model: Denoiser) -> None:

@@ -4,8 +4,9 @@ import hashlib
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 from mimir.errors import Conflict, NotFound
 from mimir.runs.store import (
@@ -17,6 +18,8 @@ from mimir.runs.store import (
     too_large,
     verify,
 )
+
+T = TypeVar("T")
 
 
 class MemoryStore:
@@ -94,3 +97,53 @@ class MemoryStore:
 
     def delete(self, key: str) -> None:
         self.objects.pop(check_key(key), None)
+
+
+class CountingStore(MemoryStore):
+    """Counts requests as a bucket has them: a listing takes one for each thousand names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: list[str] = []
+
+    def asked(self, what: str) -> None:
+        """A request; overridden by who makes each take its time."""
+        self.requests.append(what)
+
+    def read(self, key: str, *, limit: int = DOCUMENT) -> Versioned | None:
+        self.asked(f"read {key}")
+        return super().read(key, limit=limit)
+
+    def get(self, key: str, **how: Any) -> bytes:
+        self.asked(f"get {key}")
+        return super().get(key, **how)
+
+    def put(self, key: str, data: bytes) -> None:
+        self.asked(f"put {key}")
+        super().put(key, data)
+
+    def put_if_absent(self, key: str, data: bytes) -> str:
+        self.asked(f"put {key}")
+        return super().put_if_absent(key, data)
+
+    def compare_and_swap(self, key: str, data: bytes, version: str) -> str:
+        self.asked(f"put {key}")
+        return super().compare_and_swap(key, data, version)
+
+    def list(self, prefix: str) -> Iterator[str]:
+        return self._pages(f"list {prefix}", super().list(prefix))
+
+    def folders(self) -> Iterator[str]:
+        return self._pages("folders", super().folders())
+
+    def _pages(self, what: str, names: Iterable[str]) -> Iterator[str]:
+        self.asked(what)
+        for number, name in enumerate(names):
+            if number and number % 1000 == 0:
+                self.asked(what)
+            yield name
+
+    def count(self, act: Callable[[], T]) -> tuple[T, int]:
+        """What `act` gives, and the requests that it took."""
+        before = len(self.requests)
+        return act(), len(self.requests) - before

@@ -65,7 +65,7 @@ def test_a_head_that_was_never_ordered(store: MemoryStore, number: int, state: s
     status = derive(store, "r", NOW)
     assert (status.state, status.attempt, len(status.attempts)) == (DISPUTED, 2, 2)
     assert f"names attempt {number}, which was never ordered" in status.reason
-    assert notes.request_stop(store, "r", notes.StopRequest(NOW)) == 2 if state != "done" else True
+    assert orders.request_stop(store, "r", notes.StopRequest(NOW)) == 2 if state != "done" else True
     assert raised(store, after=2) == 3
     assert (head(store).attempt, head(store).state, head(store).step) == (3, "queued", 10)
 
@@ -121,5 +121,5 @@ def test_without_orders_nothing_is_believed(store: MemoryStore) -> None:
         store.delete(layout.order_key("r", number))
     assert derive(store, "r", NOW).state == DISPUTED
     with pytest.raises(BadInput, match="no attempt of run r was ordered"):
-        notes.request_stop(store, "r", notes.StopRequest(NOW))
+        orders.request_stop(store, "r", notes.StopRequest(NOW))
     assert raised(store) == 1

@@ -167,7 +167,8 @@ def test_what_is_no_column_is_left_out(column: str) -> None:
 def test_what_is_no_part_is_left_out(memory) -> None:
     PartWriter(memory, "r/a0001", "log").flush("one\n")
     PartWriter(memory, "r/a0001", "metrics").flush('{"step":1}\n')
-    for name in ("٠٠٠٠٠٢.txt", "2.txt", "000003.txt.exe", "9" * 5000 + ".txt", "x/000004.txt"):
+    names = ["٠٠٠٠٠٢.txt", "2.txt", "000003.txt.exe", "9" * 5000 + ".txt", "x/000004.txt"]
+    for name in (*names, "0000001.txt", "000007.jsonl"):
         memory.put(f"r/a0001/log/{name}", b"foreign")
     memory.put("r/a0001/metrics/000002.jsonl", b'{"step":2}\n')  # bears no format
     huge = b"x" * (DOCUMENT + 1)

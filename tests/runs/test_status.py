@@ -9,11 +9,12 @@ from mimir.runs import notes, orders
 from mimir.runs.begin import end_attempt, raise_attempt
 from mimir.runs.commit import Attempt
 from mimir.runs.head import Head
+from mimir.runs.listing import list_names, list_runs
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone, Heartbeat, Outcome, StopRequest, Unended
 from mimir.runs.ranges import TEXT
 from mimir.runs.record import RunRecord, create_run
-from mimir.runs.status import DISPUTED, derive, list_names, list_runs, read_head
+from mimir.runs.status import DISPUTED, derive, read_head
 from mimir.runs.store import DOCUMENT, Store
 from tests.runs.damaged import wreck
 from tests.runs.memory import MemoryStore
@@ -53,7 +54,7 @@ def test_a_run_through_its_life(store: Store) -> None:
     assert sign is not None
     status = derive(store, "demo", sign.written + 5)
     assert (status.state, status.step, status.committed_step) == ("running", 150, 100)
-    assert (status.total_steps, status.epoch, status.loss, status.val) == (1000, 1.5, 2.5, 3.0)
+    assert (status.total_steps, status.epoch, status.loss, status.val) == (1000, 1.5, 2.5, None)
     assert status.eta_s == 85.0
     assert (status.silent, status.silent_s) == (False, 5.0)
     notes.record_outcome(store, "demo", 1, Outcome(75, "preempted", NOW, 100))
@@ -119,8 +120,8 @@ def test_attempts_without_an_outcome_are_told_apart(run: MemoryStore) -> None:
 
 def test_a_stop_belongs_to_its_attempt(run: MemoryStore) -> None:
     _claim(run)
-    assert notes.request_stop(run, "demo", StopRequest(NOW, "enough")) == 1
-    assert notes.request_stop(run, "demo", StopRequest(NOW + 1, "again")) == 1
+    assert orders.request_stop(run, "demo", StopRequest(NOW, "enough")) == 1
+    assert orders.request_stop(run, "demo", StopRequest(NOW + 1, "again")) == 1
     assert notes.stop_requested(run, "demo", 1) == StopRequest(NOW, "enough")
     status = derive(run, "demo", NOW)
     assert (status.state, status.stop_requested) == ("running", True)
@@ -143,18 +144,18 @@ def test_a_stop_follows_a_run_that_just_moved_on(run: MemoryStore, monkeypatch) 
         return version
 
     monkeypatch.setattr(run, "put_if_absent", moving)
-    assert notes.request_stop(run, "demo", StopRequest(NOW)) == 2
+    assert orders.request_stop(run, "demo", StopRequest(NOW)) == 2
     assert notes.stop_requested(run, "demo", 2) is not None
 
 
 def test_there_must_be_something_to_stop(run: MemoryStore) -> None:
     with pytest.raises(BadInput, match="no attempt yet"):
-        notes.request_stop(run, "demo", StopRequest(NOW))
+        orders.request_stop(run, "demo", StopRequest(NOW))
     with pytest.raises(BadInput, match="there is no run other"):
-        notes.request_stop(run, "other", StopRequest(NOW))
+        orders.request_stop(run, "other", StopRequest(NOW))
     _claim(run).finish("done")
     with pytest.raises(BadInput, match="is done"):
-        notes.request_stop(run, "demo", StopRequest(NOW))
+        orders.request_stop(run, "demo", StopRequest(NOW))
 
 
 def test_the_first_outcome_stays(run: MemoryStore) -> None:
@@ -205,7 +206,7 @@ def test_what_a_machine_wrote_wrong_counts_as_not_written(run: MemoryStore, body
     assert (found.state, found.silent_s, found.attempts[0].exit_code) == ("running", None, None)
     assert "a0001/heartbeat.json" in found.damage
     assert all(f"a0001/{n}.json" in found.attempts[0].damage for n in ("outcome", "unended"))
-    assert notes.request_stop(run, "demo", StopRequest(NOW)) == 1
+    assert orders.request_stop(run, "demo", StopRequest(NOW)) == 1
 
 
 NO_HEADS = {
@@ -245,7 +246,7 @@ def _put_right(store: Store, body: bytes) -> None:
     assert (found.kept, found.best) == (before.kept, before.kept[0].key)
     assert "demo/HEAD" in found.reason
     assert [one.status.state for one in list_runs(store, NOW) if one.status] == [DISPUTED]
-    assert notes.request_stop(store, "demo", StopRequest(NOW)) == 2
+    assert orders.request_stop(store, "demo", StopRequest(NOW)) == 2
     with pytest.raises(Corrupt):
         read_head(store, "demo")  # as a machine reads it
     assert raise_attempt(store, "demo", after=2) == 3
@@ -264,8 +265,10 @@ def test_a_head_of_another_format_is_left_as_it_is(run: MemoryStore) -> None:
     run.put(
         "demo/HEAD", newer := run.objects["demo/HEAD"].data.replace(b'"format":1', b'"format":2')
     )
-    for act in (derive, notes.request_stop, end_attempt):
-        more = {derive: (NOW,), notes.request_stop: (StopRequest(NOW),)}.get(act, (1, "failed", ""))
+    for act in (derive, orders.request_stop, end_attempt):
+        more = {derive: (NOW,), orders.request_stop: (StopRequest(NOW),)}.get(
+            act, (1, "failed", "")
+        )
         with pytest.raises(OtherFormat, match="demo/HEAD has format 2"):
             act(run, "demo", *more)
     with pytest.raises(OtherFormat):
@@ -316,3 +319,17 @@ def test_a_machine_that_could_not_end_itself_is_shown(run: MemoryStore) -> None:
     notes.record_gone(run, "demo", 1, Gone(11.0, "over", "it had ended"))
     first, second = derive(run, "demo", 12.0).attempts
     assert (first.gone is not None, first.unended, second.unended) == (True, "HTTP 403", "HTTP 403")
+
+
+def test_where_patience_would_end_a_run_is_shown_while_it_runs(store: Store) -> None:
+    _create(store)
+    attempt = _claim(store)
+    beat = Heartbeat(WRONG, 5000, 600_000, rate=10.0, loss=2.5, expected_end=13_000)
+    notes.write_heartbeat(store, "demo", 1, beat)
+    assert notes.read_heartbeat(store, "demo", 1) == beat
+    sign = notes.read_sign(store, "demo", 1)
+    assert sign is not None
+    assert derive(store, "demo", sign.written).expected_end == 13_000
+    attempt.commit(6000, b"x", 3.0)
+    attempt.finish("failed", "it broke")
+    assert derive(store, "demo", sign.written).expected_end is None

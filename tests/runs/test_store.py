@@ -222,6 +222,7 @@ def test_a_denied_create_stays_denied(memory, monkeypatch) -> None:
         ("s3://", "no bucket"),
         ("s3://bucket?endpont=http://x", "endpont"),
         ("s3://bucket?endpoint=localhost:9000", "not a web address"),
+        ("s3://bucket?endpoint=https://storage.googleapis.com", "no conditional writes"),
         ("s3://bucket?addressing=dns", "path or virtual"),
         ("s3://bucket/../x", "not allowed"),
     ],

@@ -10,7 +10,7 @@ from mimir.training.checkpoint import Record, decode, take
 from tests import ROOT, toys
 
 CONFIG, DATA = "a" * 64, "b" * 64
-RECORD = Record(5, CONFIG, DATA, 2, "2.0", "cpu", evaluated=4, val=2.9, best=2.8, stale=1)
+RECORD = Record(5, CONFIG, DATA, 2, "2.0", "cpu", evaluated=4, val=2.9, selected=2.8)
 
 
 def trained() -> toys.Engine:
@@ -51,8 +51,25 @@ def test_a_snapshot_does_not_follow_training() -> None:
     assert take(engine.state, RECORD).encode() != content
 
 
+def test_memory_that_was_released_takes_the_next_copy() -> None:
+    """As on a GPU, whose pinned memory is slow to make."""
+    engine = trained()
+    live, kept = engine.state.tensors(), engine.state.buffers
+    snapshot = checkpoint.Snapshot(RECORD, checkpoint._copied(live, kept), home=kept)
+    content = snapshot.encode()
+    assert content == take(engine.state, RECORD).encode()
+    other = checkpoint._copied(live, kept)  # while the first is still being encoded
+    assert all(other[name] is not snapshot.tensors[name] for name in live)
+    snapshot.release()
+    engine.advance(3)
+    again = checkpoint.Snapshot(RECORD, checkpoint._copied(live, kept), home=kept)
+    assert all(again.tensors[name] is snapshot.tensors[name] for name in live)
+    assert again.encode() == take(engine.state, RECORD).encode() != content
+    assert not kept
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("vector", ["master", "ema", "exp_avg", "exp_avg_sq"])
+@pytest.mark.parametrize("vector", ["master", "ema", "best", "exp_avg", "exp_avg_sq"])
 def test_what_is_not_finite_is_never_committed(vector: str, value: float) -> None:
     engine = trained()
     with torch.no_grad():
@@ -79,7 +96,7 @@ def test_of_another_run() -> None:
 
 def test_of_another_format() -> None:
     content = take(trained().state, replace(RECORD, format=99)).encode()
-    with pytest.raises(Corrupt, match="format 99, this Mimir knows up to 1"):
+    with pytest.raises(Corrupt, match="format 99, this Mimir knows up to 2"):
         decode(content, CONFIG, DATA)
 
 

@@ -1,6 +1,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def claimed(store: Store) -> Attempt:
 
 
 def snapshot(step: int, value: float = 1.0) -> Snapshot:
-    record = Record(step, "a" * 64, "b" * 64, 1, "2", "cpu", val=2.5)
+    record = Record(step, "a" * 64, "b" * 64, 1, "2", "cpu", selected=2.5)
     return Snapshot(record, {"model.w": torch.full((3,), value)})
 
 
@@ -82,6 +83,16 @@ def test_a_commit_lands(bench: Bench) -> None:
     assert bench.steps() == [3]
     assert read_head(bench.store, RUN).kept[0].loss == 2.5
     assert "checkpoint of step 3 committed" in bench.said[-1]
+
+
+def test_what_is_encoded_is_released_even_while_the_store_fails(bench: Bench) -> None:
+    kept: list[dict[str, torch.Tensor]] = []
+    bench.store.failures = 3
+    made = replace(snapshot(3), home=kept)
+    bench.committer.put(made)
+    assert bench.committer.drain(LIMIT)
+    assert kept == [made.tensors]
+    assert bench.steps() == [3]
 
 
 def test_a_failing_store_is_tried_again(bench: Bench) -> None:

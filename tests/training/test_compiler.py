@@ -116,3 +116,29 @@ def test_without_a_compiler_a_gpu_trains_uncompiled_and_says_why(
     assert slow.words == "bf16, not compiled, 8 steps a graph (there is no C compiler)"
     asked = Machine.choose(load_preset("smoke").with_settings({"compile": "off"})).execution(8)
     assert asked.words == "bf16, not compiled, 8 steps a graph"
+
+
+def test_what_is_compiled_is_kept_on_ones_own_disk(tmp_path: Path) -> None:
+    environ = {"XDG_CACHE_HOME": str(tmp_path)}
+    assert compiler.keep(environ) == ""
+    folder = tmp_path / "mimir" / "compiled"
+    assert environ["TORCHINDUCTOR_CACHE_DIR"] == str(folder / "torch")
+    assert environ["TRITON_CACHE_DIR"] == str(folder / "triton")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    given = {"MIMIR_COMPILED": str(tmp_path / "own"), "TRITON_CACHE_DIR": "/elsewhere"}
+    assert compiler.keep(given) == ""
+    assert given["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "own" / "torch")
+    assert given["TRITON_CACHE_DIR"] == "/elsewhere"
+
+
+@pytest.mark.parametrize("why", ["others may write it", "it is a file"])
+def test_what_others_may_write_is_never_run(tmp_path: Path, why: str) -> None:
+    folder = tmp_path / "compiled"
+    if why == "it is a file":
+        folder.touch()
+    else:
+        folder.mkdir()
+        folder.chmod(0o777)
+    environ = {compiler.KEPT: str(folder)}
+    assert str(folder) in compiler.keep(environ)
+    assert list(environ) == [compiler.KEPT]

@@ -20,6 +20,8 @@ from tests import toys
 
 CPU = torch.device("cpu")
 
+NEVER = torch.tensor(-1)
+
 
 def reference(engine: Engine, steps: int) -> tuple[dict[str, Any], dict[str, Any], list[float]]:
     """The same training by torch's AdamW, a tensor for each parameter: weights, average, losses."""
@@ -47,7 +49,7 @@ def reference(engine: Engine, steps: int) -> tuple[dict[str, Any], dict[str, Any
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip, foreach=False)
         for group in adamw.param_groups:
-            group["lr"] = float(learning_rate(torch.tensor(step), settings, engine.total))
+            group["lr"] = float(learning_rate(torch.tensor(step), settings, engine.total, NEVER))
         adamw.step()
         decay = min(settings.ema, (2 + step) / (11 + step))
         for name, value in named.items():

@@ -13,6 +13,7 @@ from mimir.model.denoiser import Denoiser
 from mimir.output.evaluation import measure, table
 from mimir.output.folder import Left, files_of
 from mimir.output.model_file import from_run
+from mimir.output.model_object import Record
 from mimir.runs import figures, layout, notes
 from mimir.runs.figures import FIGURES, Figure
 from mimir.runs.notes import Heartbeat
@@ -58,7 +59,7 @@ def test_a_new_row_shows_in_metrics_log_report_evaluation_and_status(
     assert any(line.startswith("validation") and "seven is 7.0" in line for line in lines)
     record, head = read_run(store, "run"), read_head(store, "run")
     peptides = of_run(store, record)
-    page = files_of(record, head, Left(b"", [], rows), peptides)["report.html"]
+    page = files_of(record, head, Left(b"", Record(()), rows), peptides)["report.html"]
     assert "<td>held-out seven</td><td>always 7</td><td>7.0000</td>" in page.decode()
     opened = from_run(store, "run")
     held = measure(opened, peptides, repeats=1, samples=0)

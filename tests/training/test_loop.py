@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mimir.errors import NonFinite
 from mimir.training.engine import Engine
@@ -42,6 +43,44 @@ def test_a_skipped_fp16_step_leaves_numbers_in_the_metrics() -> None:
     assert training[1]["loss"] is None
     assert training[1]["norm"] is None
     assert all(0 < training[i]["loss"] < 10 for i in (0, 2))
+
+
+class Asked(TorchDispatchMode):
+    """Counts what makes the host wait for a GPU: numbers that are read, and copies to the host."""
+
+    WAITS = ("aten._local_scalar_dense", "aten.nonzero", "aten.sum", "aten.cat")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, inputs: Any = (), more: Any = None
+    ) -> Any:
+        name = str(function).rpartition(".")[0]
+        # What is read or summed up after it was copied is on the host already.
+        if name in self.WAITS and "aten.cat" not in self.seen:
+            self.seen.append(name)
+        return function(*inputs, **(more or {}))
+
+
+def test_a_row_of_metrics_is_one_copy_from_the_device() -> None:
+    engine = toys.engine(log_every=4, max_steps=8)
+    rows: list[dict[str, Any]] = []
+    loop = loop_of(engine, rows)
+    engine.advance(4)
+    with Asked() as asked:
+        loop._log()
+    assert asked.seen == ["aten.cat"], "something was asked of the device beside the packed row"
+    (row,) = rows
+    state = engine.state
+    assert row["lr"] == float(state.rate)
+    assert row["loss"] == float(state.losses[:4].double().mean())
+    assert row["norm"] == float(state.norms[:4].double().mean())
+    lengths = engine.data.lengths
+    each = 1e-3 * row["steps_per_s"] + 0.2
+    batch = engine.config.training.batch
+    assert abs(row["tokens_per_s"] / batch / lengths.double().mean() - row["steps_per_s"]) < each
 
 
 def test_the_gauge_says_what_the_loop_runs_on() -> None:

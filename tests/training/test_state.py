@@ -39,7 +39,7 @@ def test_a_state_at_step_0_has_every_tensor() -> None:
     trained.advance(3)
     assert toys.tensors(fresh).keys() == toys.tensors(trained).keys()
     names = {span.name for span in fresh.state.spans}
-    for prefix in ("model", "ema", "adamw.exp_avg", "adamw.exp_avg_sq"):
+    for prefix in ("model", "ema", "best", "adamw.exp_avg", "adamw.exp_avg_sq"):
         assert {f"{prefix}.{name}" for name in names} <= toys.tensors(fresh).keys()
 
 
@@ -50,7 +50,12 @@ def test_everything_moves_but_what_must_not() -> None:
     engine.advance(5)
     after = toys.tensors(engine)
     still = {name for name in before if torch.equal(before[name], after[name])}
-    assert still == {"loop.nonfinite", "scaler.scale", "scaler.growth_tracker"}
+    # Only validations move the best weights and what leads to early stopping.
+    judged = {f"best.{span.name}" for span in engine.state.spans}
+    judged |= {f"loop.{name}" for name in (
+        "best_step", "best_figure", "best_before", "stale", "cooldown",
+    )}  # fmt: skip
+    assert still == {"loop.nonfinite", "scaler.scale", "scaler.growth_tracker", *judged}
 
 
 def test_load_puts_everything_back_in_place() -> None:

@@ -16,10 +16,14 @@ def fused(state: TrainingState, loss: torch.Tensor, settings: Any, total: int) -
     update.apply(state, update.measure(state, settings, total), loss, settings)
 
 
-def trained(dtype: torch.dtype, how: Update, bad: set[int], **settings: Any) -> Engine:
-    """Nine steps; the gradients of the steps in `bad` are not finite."""
+def trained(
+    dtype: torch.dtype, how: Update, bad: set[int], cooldown: int = -1, **settings: Any
+) -> Engine:
+    """Nine steps; the gradients of the steps in `bad` are not finite, a cooldown may begin."""
     machine = Machine(torch.device("cpu"), dtype, compiled=False, fixed=True)
-    engine = toys.engine(machine, log_every=9, eps=1e-4, weight_decay=0.3, **settings)
+    settings = {"log_every": 9, "eps": 1e-4, "weight_decay": 0.3, "cooldown_steps": 4, **settings}
+    engine = toys.engine(machine, **settings)
+    engine.state.cooldown.fill_(cooldown)
 
     def spoilt(state: TrainingState, loss: torch.Tensor, *rest: Any) -> None:
         if int(state.step) in bad:
@@ -31,13 +35,14 @@ def trained(dtype: torch.dtype, how: Update, bad: set[int], **settings: Any) -> 
     return engine
 
 
-@pytest.mark.parametrize("clip", [1.0, 0.05])
+@pytest.mark.parametrize(("clip", "cooldown"), [(1.0, -1), (0.05, 3)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_both_ways_are_one_update(dtype: torch.dtype, clip: float) -> None:
+def test_both_ways_are_one_update(dtype: torch.dtype, clip: float, cooldown: int) -> None:
     # Without bad steps of fp16 the scale would never be seen to matter.
     bad = {2, 5} if dtype == torch.float16 else set()
-    one = trained(dtype, update.unfused, bad, clip=clip).state.tensors()
-    other = trained(dtype, fused, bad, clip=clip).state.tensors()
+    unfused = trained(dtype, update.unfused, bad, cooldown, clip=clip).state
+    one, other = unfused.tensors(), trained(dtype, fused, bad, cooldown, clip=clip).state.tensors()
+    assert (float(unfused.rate) < 0.03 * toys.TINY["lr"]) == (cooldown >= 0)
     near = 1e-5 if dtype == torch.float32 else 2e-3
     for name, value in one.items():
         assert torch.allclose(value, other[name], atol=near, rtol=1e-3), name

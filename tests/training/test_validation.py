@@ -168,7 +168,7 @@ def test_nothing_held_out() -> None:
     assert figures == dict.fromkeys(figure.key for figure in FIGURES)
     assert validation.select(trained()) is None
     assert validation.passes == 0
-    assert validation.sentence(7, figures) == "validation at step 7:"
+    assert validation.sentence(7, figures, None, False) == "validation at step 7:"
 
 
 def test_the_poll_may_end_it() -> None:
@@ -186,16 +186,18 @@ def test_the_poll_may_end_it() -> None:
 
 
 def test_the_sentence_names_figures_and_baselines() -> None:
-    validation = Validation(toys.peptides(), CPU, 50, Objective())
+    validation = Validation(toys.halved(toys.peptides()), CPU, 50, Objective())
     values = (2.87, 2.885, 2.89, 2.8, 2.5, 2.6, 2.55)
     keys = [figure.key for figure in FIGURES]
-    assert validation.sentence(40, dict(zip(keys, values, strict=True))) == (
+    found = dict(zip(keys, values, strict=True))
+    assert validation.sentence(40, found, 2.45, True) == (
         "validation at step 40: background 2.8700 nats per residue (composition 2.9000, order-2 "
         "Markov 2.8900) pairs of unseen targets 2.8850, with shuffled targets 2.8900, with none "
         "2.8000 (composition 2.9000, closed form of the targets 2.8800) of known targets 2.5000, "
         "with shuffled targets 2.6000, with none 2.5500 (composition 2.9000, closed form of the "
-        "targets 2.8800); pairs of unseen targets: the model (2.8850) does not reach the closed "
-        "form (2.8800), which counts letters and learns nothing"
+        "targets 2.8800) (selection by pairs of known targets: 2.4500, the best so far); pairs of "
+        "unseen targets: the model (2.8850) does not reach the closed form (2.8800), which counts "
+        "letters and learns nothing"
     )
 
 

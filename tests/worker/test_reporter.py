@@ -112,6 +112,9 @@ def test_progress_as_a_line() -> None:
         "step 500/2000  epoch 1.50  loss 2.9100  val 2.9000  2.0 steps/s  680 tokens/s  ETA 0:12:30"
     )
     assert line_of(ProgressSnapshot(total=10)) == "step 0/10  epoch 0.00"
+    full = full_progress()
+    full.expected_end = 700
+    assert line_of(full).endswith("ETA 0:12:30  or 0:01:40 if no validation is better")
 
 
 def test_lines_come_now_and_then() -> None:

@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 
 from mimir.errors import HOST_UNFIT
-from mimir.runs import layout, notes
+from mimir.runs import layout, notes, orders
 from mimir.runs.begin import raise_attempt
 from mimir.runs.order import Order, Plan
 from mimir.runs.promised import Promised
@@ -174,7 +174,7 @@ def test_a_request_to_stop_is_obeyed_by_one_signal() -> None:
 
     def stop(chunk: bytes) -> None:
         if b"training" in chunk:
-            notes.request_stop(store, RUN, notes.StopRequest(1.0))
+            orders.request_stop(store, RUN, notes.StopRequest(1.0))
 
     assert guard(store, OBEDIENT, out=stop) == 75
     outcome = notes.read_outcome(store, RUN, 1)

@@ -6,8 +6,6 @@ folder of its run is bound, what it only reads there read-only, and then there i
 lie in a file that only their owner reads, neither in arguments nor in what the engine shows.
 """
 
-import csv
-import io
 import ipaddress
 import os
 import platform
@@ -16,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from launch.contract import deadlines, state
 from launch.contract.cloud import machine_name
@@ -25,14 +23,17 @@ from launch.contract.offer import Offer
 from launch.contract.provider import AttemptSpec, Caps, Check, Machine
 from launch.contract.redaction import Secrets
 from launch.payload import bootstrap, code_in_store, credentials
+from launch.providers.docker import mounts
 from launch.providers.docker.cli import PULL, Engine, Refused
 from mimir.errors import BadInput
-from mimir.runs import cards, layout
+from mimir.runs import cards
 from mimir.runs.s3_url import parse_url
 from mimir.runs.store import open_store
 
 OWN_IMAGE = "mimir:latest"
 """What `make image` makes. $MIMIR_IMAGE or --image names another."""
+COMPILED = "/var/cache/mimir"
+"""Where a container finds what earlier ones have compiled on this computer's GPU."""
 KEYS = "/run/mimir"
 """Where the folder with the keys is in the container. The folder, for the file is replaced."""
 _KEYS = credentials.VARIABLES
@@ -201,14 +202,18 @@ class DockerProvider:
         if self._has_gpu():
             one = None if spec.card is None else cards.visible(spec.card, os.environ)
             words += ["--gpus", "all" if one is None else f"device={one}"]
+            words += mounts.bound(
+                mounts.compiled(image, self._engine.inspect("image", image)), COMPILED
+            )
+            environ["MIMIR_COMPILED"] = COMPILED
         if spec.store.startswith("s3://"):
             self._hand_over_keys(spec)
-            words += _bound(_folder(spec), KEYS, "readonly")
+            words += mounts.bound(_folder(spec), KEYS, "readonly")
             environ["MIMIR_CREDENTIALS_FILE"] = f"{KEYS}/keys.json"
             # A server on this computer's own loopback is not to be seen from a bridge.
             words += ["--network", "host"] if _is_loopback(spec.store) else []
         else:
-            words += _run_bound(spec)
+            words += mounts.of_run(spec)
             words += ["--network", "none"] if ours else []
         if not ours:
             environ |= self._code(spec)
@@ -284,28 +289,6 @@ def _limit(spec: AttemptSpec) -> list[str]:
     left = spec.deadline - open_store(spec.store).now()
     seconds = max(60.0, left + deadlines.SHELL_OVERTIME)
     return ["timeout", "--foreground", f"--kill-after={deadlines.KILL_AFTER}", f"{seconds:.0f}"]
-
-
-def _run_bound(spec: AttemptSpec) -> list[str]:
-    """The run's folder of a file store at its own path; the launcher's part, record, code and
-    data can only be read."""
-    folder = Path(unquote(urlsplit(spec.store).path)) / spec.run
-    words = _bound(folder, str(folder))
-    for key in (
-        layout.launcher_folder(spec.run), layout.record_key(spec.run),
-        layout.code_folder(spec.run), layout.data_folder(spec.run),
-    ):  # fmt: skip
-        path = folder.parent / key
-        if path.exists():  # a run that was begun without the launcher has no code there
-            words += _bound(path, str(path), "readonly")
-    return words
-
-
-def _bound(source: Path, target: str, *options: str) -> list[str]:
-    line = io.StringIO()
-    fields = ("type=bind", f"source={source}", f"target={target}", *options)
-    csv.writer(line, lineterminator="").writerow(fields)
-    return ["--mount", line.getvalue()]
 
 
 def _name(spec: AttemptSpec) -> str:

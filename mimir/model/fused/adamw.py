@@ -31,9 +31,10 @@ def _sine(x):
 
 
 @triton.jit
-def _measure(gradient, sums, scalars, step, updates, size, tiles, LR: tl.constexpr,
-             WARM: tl.constexpr, SPAN: tl.constexpr, FINAL: tl.constexpr, EMA: tl.constexpr,
-             LOG1: tl.constexpr, LOG2: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+def _measure(gradient, sums, scalars, step, cooldown, updates, size, tiles, LR: tl.constexpr,
+             WARM: tl.constexpr, SPAN: tl.constexpr, FINAL: tl.constexpr, COOL: tl.constexpr,
+             EMA: tl.constexpr, LOG1: tl.constexpr, LOG2: tl.constexpr,
+             BLOCK: tl.constexpr):  # fmt: skip
     program = tl.program_id(0)
     total = tl.zeros((BLOCK,), tl.float32)
     for tile in range(tiles):
@@ -44,7 +45,8 @@ def _measure(gradient, sums, scalars, step, updates, size, tiles, LR: tl.constex
     if program == 0:
         # As `objective.learning_rate`, in float64.
         one = tl.full((), 1.0, tl.float64)
-        done = (tl.load(step) + 1).to(tl.float64)
+        now, began = tl.load(step), tl.load(cooldown)
+        done = (tl.where(began >= 0, tl.minimum(now, began), now) + 1).to(tl.float64)
         start = tl.full((), WARM, tl.float64)
         warm = tl.minimum(done / tl.maximum(start, one), one)
         share = (done - start) / tl.full((), SPAN, tl.float64)
@@ -52,6 +54,9 @@ def _measure(gradient, sums, scalars, step, updates, size, tiles, LR: tl.constex
         wave = 0.5 * (1 - _sine(tl.full((), 3.141592653589793, tl.float64) * (share - 0.5)))
         final = tl.full((), FINAL, tl.float64)
         rate = tl.full((), LR, tl.float64) * warm * (final + (1 - final) * wave)
+        cooled = (now + 1 - began).to(tl.float64) / tl.full((), COOL, tl.float64)
+        cooled = tl.where(began >= 0, tl.minimum(tl.maximum(cooled, one - one), one), one - one)
+        rate = rate + (tl.full((), LR, tl.float64) * final - rate) * cooled
         count = tl.load(updates) + 1
         own = count.to(tl.float64)
         first = one - tl.exp2(tl.full((), LOG1, tl.float64) * own)
@@ -122,6 +127,7 @@ class State:
     nonfinite: Tensor
     losses: Tensor
     norms: Tensor
+    cooldown: Tensor
     border: int
 
 
@@ -134,17 +140,18 @@ def update(state: State, loss: Tensor, settings: Optimizer, total: int) -> None:
 
     Args:
         loss: 0-d float32, of the step.
-        total: steps of the run, for the learning rate.
+        total: steps of the run without a cooldown, for the learning rate.
     """
     size = len(state.gradient)
     sums = state.master.new_empty(SUMS)
     scalars = state.master.new_empty(8)
     warm = settings.warmup_steps
     _measure[(SUMS,)](
-        state.gradient, sums, scalars, state.step, state.updates[0], size,
+        state.gradient, sums, scalars, state.step, state.cooldown, state.updates[0], size,
         -(-size // (SUMS * SUMMED)), LR=settings.lr, WARM=float(warm),
-        SPAN=float(max(1, total - warm)), FINAL=settings.final_lr, EMA=settings.ema,
-        LOG1=_log2(settings.beta1), LOG2=_log2(settings.beta2), BLOCK=SUMMED, num_warps=4,
+        SPAN=float(max(1, total - warm)), FINAL=settings.final_lr,
+        COOL=float(settings.cooldown_steps), EMA=settings.ema, LOG1=_log2(settings.beta1),
+        LOG2=_log2(settings.beta2), BLOCK=SUMMED, num_warps=4,
     )  # fmt: skip
     tiles = -(-size // (PROGRAMS * BLOCK))
     _apply[(-(-size // (tiles * BLOCK)),)](

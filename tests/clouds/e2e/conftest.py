@@ -13,6 +13,7 @@ from tests.e2e import jobs
 from tests.servers.moto_server import serving
 
 PROVIDERS = ("runpod", "vastai", "lambda")
+ALL = (*PROVIDERS, "aws", "gcp")
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +63,6 @@ def vast(make: Callable[[str], World]) -> World:
     return make("vastai")
 
 
-@pytest.fixture(params=PROVIDERS)
+@pytest.fixture(params=ALL)
 def world(request: pytest.FixtureRequest, make: Callable[[str], World]) -> World:
     return make(request.param)

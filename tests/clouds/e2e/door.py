@@ -43,8 +43,11 @@ import launch.payload.cloud_init
 import launch.payload.container
 import launch.pricing.forecast
 import launch.pricing.measured
+import launch.providers.aws.account
+import launch.providers.aws.adapter
 import launch.providers.colab.provider
 import launch.providers.docker.provider
+import launch.providers.gcp.adapter
 import launch.providers.lambda_cloud.adapter
 import launch.providers.rented
 import launch.providers.runpod.adapter
@@ -89,6 +92,11 @@ HURRY: dict[str, Any] = {
     "launch.providers.rented:LOOKS": (0.05, 0.1, 0.3, 0.6),
     "launch.providers.rented:SHOWN_WITHIN": (0.0, 0.1, 0.3),
     "launch.providers.rented:GONE_WITHIN": 15.0,
+    "launch.providers.aws.adapter:SHOWN_AFTER": (0.05, 0.1, 0.3),
+    "launch.providers.aws.adapter:ASKED_AGAIN": (0.05, 0.1),
+    "launch.providers.aws.errors:WAIT": 0.2,
+    "launch.providers.gcp.adapter:ASKED_AGAIN": (0.05, 0.1),
+    "launch.providers.gcp.errors:WAIT": 0.2,
     "launch.providers.vastai.adapter:SPACING": dict.fromkeys(
         launch.providers.vastai.adapter.SPACING, 0.0
     ),
@@ -102,6 +110,7 @@ environment, PATCHES is JSON of the same kind."""
 
 def main() -> None:
     """Fork a process for each order, until there are no more."""
+    launch.providers.aws.account._loader().load_service_model("ec2", "service-2")
     for line in sys.stdin:
         order = json.loads(line)
         if "wait" in order:

@@ -61,10 +61,58 @@ LAMBDA: dict[str, Faults] = {
     "terminate lost": (("hang_up", {"path": TERMINATE}),),
     "SSH key of this name is another's": (("duplicate_key", {}),),
 }
+RUN, END, LOOK, ROWS = "/RunInstances$", "/TerminateInstances$", "InstanceId.1", "Filter.1.Name"
+DESCRIBE = "/DescribeInstances$"
+AWS: dict[str, Faults] = {
+    "timeout after an order that succeeded": (("lost_after", {"path": RUN}),),
+    "500 after an order that succeeded": (("error_after", {"path": RUN}),),
+    "order hangs up, nothing made": (("hang_up", {"path": RUN}),),
+    "answer torn": (("torn", {"path": RUN}),),
+    "success without an id": (("nameless", {"path": RUN}),),
+    "no capacity": (("code", {"path": RUN, "code": "InsufficientInstanceCapacity"}),),
+    "price rose": (("code", {"path": RUN, "code": "SpotMaxPriceTooLow"}),),
+    "quota reached": (("code", {"path": RUN, "code": "MaxSpotInstanceCountExceeded"}),),
+    "not in this zone": (("code", {"path": RUN, "code": "Unsupported"}),),
+    "throttled look": (("code", {"path": DESCRIBE, "code": "RequestLimitExceeded"}),),
+    "not found at first": (("lag", {"path": RUN, "looks": 2}),),
+    "stuck": (("stuck", {}),),
+    "unknown status": (("odd_status", {}),),
+    "list fails": (("error", {"path": DESCRIBE, "query": ROWS}),),
+    "list of nothing": (("null_list", {"path": DESCRIBE, "query": ROWS}),),
+    "look fails": (("html_403", {"path": DESCRIBE, "query": LOOK}),),
+    "terminate 500, done": (("error_after", {"path": END}),),
+    "terminate lost": (("hang_up", {"path": END}),),
+}
+INSERT: dict[str, Any] = {"method": "POST", "path": "/instances$"}
+ROW: dict[str, Any] = {"method": "GET", "path": "/zones/[^/]+/instances/[^/]+$"}
+OUT: dict[str, Any] = {"method": "DELETE", "path": "/instances/"}
+GCP: dict[str, Faults] = {
+    "timeout after an order that succeeded": (("lost_after", INSERT),),
+    "500 after an order that succeeded": (("error_after", INSERT),),
+    "order hangs up, nothing made": (("hang_up", INSERT),),
+    "success without an operation": (("nameless", INSERT),),
+    "no capacity, told by the operation": (("fails", {**INSERT, "code": "STOCKOUT"}),),
+    "quota, told by the operation": (("fails", {**INSERT, "code": "QUOTA_EXCEEDED"}),),
+    "stuck": (("stuck", INSERT),),
+    "unknown status": (("odd_status", INSERT),),
+    "a zone out of reach": (("unreachable", {"path": "/aggregated/instances"}),),
+    "list of nothing": (("null_list", {"path": "/aggregated/instances"}),),
+    "look fails": (("error", ROW),),
+    "HTML 403 on a look": (("html_403", ROW),),
+    "delete 500, done": (("error_after", OUT),),
+    "delete lost": (("hang_up", OUT),),
+    "429 in plain text": (("plain_429", {"method": "GET"}),),
+}
 LOST = ("lost_after", {"method": "POST", "path": "^/v2/pods$"})
 """After which the list is asked for what there may be."""
 TORN = {"list torn": (LOST, *RUNPOD["list torn"]), "list fails": (LOST, *RUNPOD["list fails"])}
-MISBEHAVIOURS = {"runpod": {**RUNPOD, **TORN}, "vastai": VAST, "lambda": LAMBDA}
+MISBEHAVIOURS = {
+    "runpod": {**RUNPOD, **TORN},
+    "vastai": VAST,
+    "lambda": LAMBDA,
+    "aws": AWS,
+    "gcp": GCP,
+}
 SOON = {
     ("runpod", "timeout after a create that succeeded"),
     ("vastai", "error with an instance id in it"), ("lambda", "success without an id"),

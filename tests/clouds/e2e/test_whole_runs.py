@@ -14,7 +14,7 @@ import pytest
 
 from launch.contract.cloud import parse_name
 from mimir.runs.store import open_store
-from tests.clouds.e2e.conftest import PROVIDERS
+from tests.clouds.e2e.conftest import ALL
 from tests.clouds.e2e.test_misbehaviour import CASES, MISBEHAVIOURS, happened, watch
 from tests.clouds.e2e.world import World
 from tests.clouds.fake_vast import FakeVast
@@ -183,7 +183,7 @@ def test_a_machine_that_is_not_what_was_ordered_costs_its_host_the_run(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("provider", ALL)
 def test_killed_at_ten_moments(
     provider: str, make: Callable[[str], World], alone: Callable[[int], str]
 ) -> None:

@@ -34,6 +34,8 @@ from mimir.runs.store import Store, open_store
 from tests import ROOT
 from tests.clouds import documents
 from tests.clouds.e2e import stand_in
+from tests.clouds.fake_aws import FakeAws
+from tests.clouds.fake_gcp import FakeGcp
 from tests.clouds.fake_lambda import FakeLambda
 from tests.clouds.fake_runpod import FakeRunPod
 from tests.clouds.fake_vast import FakeVast
@@ -64,6 +66,8 @@ CREATE: Mapping[str, dict[str, str]] = {
     "runpod": {"method": "POST", "path": "^/v2/pods$"},
     "vastai": {"path": r"/asks/\d+"},
     "lambda": {"path": "/launch$"},
+    "aws": {"path": "/RunInstances$"},
+    "gcp": {"method": "POST", "path": "/instances$"},
 }
 """The request that makes a machine, for Service.fault."""
 SETTINGS = ("--batch", "4", "--dim", "16", "--heads", "2", "--layers", "1", "--device", "cpu")
@@ -77,6 +81,10 @@ def service(provider: str) -> Service:
         vast = FakeVast(KEY)
         vast.spacing = {}
         return vast
+    if provider == "aws":
+        return FakeAws(KEY)
+    if provider == "gcp":
+        return FakeGcp(KEY)
     fake = FakeLambda(KEY)
     fake.spacing = 0.0
     return fake
@@ -84,7 +92,9 @@ def service(provider: str) -> Service:
 
 def environment(provider: str, fake: Service) -> dict[str, str]:
     """What makes the launcher talk to the fake."""
-    if isinstance(fake, FakeLambda):
+    if isinstance(fake, FakeAws):
+        return {**fake.environ(), "AWS_SECRET_ACCESS_KEY": KEYS["aws_secret_access_key"]}
+    if isinstance(fake, FakeLambda | FakeGcp):
         return fake.environ()
     word = {"runpod": "RUNPOD", "vastai": "VAST"}[provider]
     return {f"{word}_API_KEY": KEY, f"MIMIR_{word}_URL": fake.url}
@@ -313,3 +323,4 @@ def made(forks: Forks, provider: str, endpoint: str, data: Path) -> Iterator[Wor
         finally:
             world.close()
         assert documents.violations(provider, fake.requests) == []
+        assert not isinstance(fake, FakeAws | FakeGcp) or fake.complaints() == []

@@ -21,7 +21,7 @@ from launch.provision.wait import Beginning
 from launch.supervise.watcher import Watcher
 from launch.ui import confirm
 from mimir.errors import Fenced, MimirError, StoreError
-from mimir.runs import notes
+from mimir.runs import notes, orders
 from mimir.runs.commit import Attempt
 from mimir.runs.notes import Outcome
 from mimir.runs.order import Plan
@@ -222,7 +222,7 @@ def unanswered(desk: Desk, patch: pytest.MonkeyPatch) -> None:
 def unreadable(desk: Desk, patch: pytest.MonkeyPatch) -> None:
     """As made, and then the store does not say what was ordered."""
     made(desk, patch)
-    patch.setattr(notes, "newest_order", mock.Mock(side_effect=StoreError("it is away")))
+    patch.setattr(orders, "newest_order", mock.Mock(side_effect=StoreError("it is away")))
 
 
 def before(desk: Desk, patch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,10 @@ def test_lines_as_json(world: World) -> None:
     assert [json.loads(line) for line in told.splitlines()] == plain.splitlines()
     followed, _ = world.launch("logs", "run", "--follow", "--json")
     assert followed == told
+    for more in ((), ("--follow",)):
+        ended, _ = world.launch("logs", "run", "--tail", "2", *more)
+        assert ended.splitlines() == plain.splitlines()[-2:]
+    assert "tail is -1" in world.launch("logs", "run", "--tail", "-1", code=78)[1]
 
 
 def test_ctrl_c_ends_the_following_and_not_the_run(world: World) -> None:

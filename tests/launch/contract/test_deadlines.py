@@ -137,10 +137,13 @@ def test_watch_resume_and_submit_agree_about_a_machine_at_each_minute(
 
 OWN_CLOCK = {
     # What a computer dates for people, or compares with its own clock alone.
-    "launch/doctor.py", "launch/payload/credentials.py", "launch/providers/colab/folder.py",
+    "launch/doctor.py", "launch/payload/credentials.py",
+    "launch/providers/aws/market.py", "launch/providers/gcp/token.py",
+    "launch/providers/colab/folder.py",
     "launch/providers/colab/provider.py", "launch/providers/colab/session.py",
     "launch/providers/docker/provider.py", "launch/providers/lambda_cloud/adapter.py",
     "launch/providers/local/provider.py", "launch/providers/rented.py",
+    "launch/providers/slurm/provider.py",
     "launch/supervise/key_refresh.py", "launch/supervise/notify.py",
     "launch/supervise/timed.py", "launch/supervise/timer.py", "mimir/runs/file_store.py",
     "mimir/runs/s3_clock.py", "mimir/training/loop.py", "mimir/worker/health.py",

@@ -303,8 +303,10 @@ def test_pip_takes_the_wheel(tmp_path: Path) -> None:
 def test_the_needs_are_those_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = [*project["dependencies"], *project["optional-dependencies"]["train"]]
-    # httpx asks clouds for machines: only the launcher does that.
-    wanted = {need for need in declared if not need.startswith(("torch", "httpx"))}
+    # httpx asks clouds for machines and fetches data, gpuhunt has prices, biopython describes
+    # peptides: nothing that trains does that.
+    beside = ("torch", "httpx", "gpuhunt", "biopython")
+    wanted = {need for need in declared if not need.startswith(beside)}
     assert wanted | {"packaging"} == set(wheel.NEEDS.values())
 
 
@@ -316,8 +318,11 @@ def test_the_needs_are_all_that_the_trainer_imports() -> None:
         for name in _named(node)
     }
     beside = imported - set(sys.stdlib_module_names) - {"mimir", "torch"}
-    # boto3 brings botocore and urllib3, torch triton; the others are there where a notebook is.
-    assert beside - {"botocore", "urllib3", "triton", "IPython", "google"} <= set(wheel.NEEDS)
+    assert "Bio" in beside  # of samples and reports: tests/output/test_properties.py
+    # boto3 brings botocore and urllib3, torch triton; IPython and google are where a notebook is;
+    # httpx fetches data, Bio describes peptides: neither on a machine that trains.
+    beside -= {"botocore", "urllib3", "triton", "IPython", "google", "httpx", "Bio"}
+    assert beside <= set(wheel.NEEDS)
 
 
 def _named(node: ast.AST) -> list[str]:

@@ -83,6 +83,25 @@ def test_the_policy(action: str, key: str, allowed: bool) -> None:
     assert allows(session_policy.of_attempt("b", "p", "ours", 2), action, key) is allowed
 
 
+@pytest.mark.parametrize(
+    ("action", "key", "allowed"),
+    [
+        ("s3:GetObject", "b/p/ours/run.json", True),
+        ("s3:GetObject", "b/p/_sweeps/lr/data/x", True),
+        ("s3:GetObject", "b/p/_sweeps/lr/code/x", True),
+        ("s3:GetObject", "b/p/_sweeps/lr/state.json", False),
+        ("s3:GetObject", "b/p/_sweeps/lr.json", False),
+        ("s3:GetObject", "b/p/_sweeps/lrx/data/x", False),
+        ("s3:GetObject", "b/p/ours2/run.json", False),
+        ("s3:PutObject", "b/p/_sweeps/lr/data/x", False),
+        ("s3:DeleteObject", "b/p/_sweeps/lr/data/x", False),
+    ],
+)
+def test_a_run_of_a_sweep_reads_what_its_runs_share(action: str, key: str, allowed: bool) -> None:
+    text = session_policy.of_attempt("b", "p", "ours", 2, sweep="lr")
+    assert allows(text, action, key) is allowed
+
+
 def test_listing_is_bound_to_the_run() -> None:
     text = session_policy.of_attempt("b", "", "ours", 2)
     assert allows(text, "s3:ListBucket", "b", "ours/a0001/log/")
@@ -93,6 +112,8 @@ def test_listing_is_bound_to_the_run() -> None:
 
 
 def test_the_policy_fits_into_what_sts_takes() -> None:
+    longest = session_policy.of_attempt("b" * 63, "p" * 60, "r" * 41, 99999, sweep="s" * 36)
+    assert len(longest) <= 2048
     assert len(session_policy.of_attempt("b" * 63, "p" * 100, "r" * 41, 99999)) <= 2048
     with pytest.raises(BadInput, match="shorter prefix"):
         session_policy.of_attempt("b" * 63, "p" * 300, "r" * 41, 1)
@@ -305,7 +326,7 @@ def test_own_keys_leave_this_computer_only_on_the_users_word(
 ) -> None:
     asked: list[object] = []
 
-    def mint(url: str, run: str, attempt: int, life: float, way: object, clock: object) -> str:
+    def mint(url: str, run: str, attempt: int, life: float, way: object, *rest: object) -> str:
         asked.append((url, run, attempt, life, type(way)))
         return "made"
 

@@ -22,8 +22,8 @@ from launch.contract.provider import AttemptSpec
 from launch.payload import bootstrap, by_link, code_in_store, container, key_link
 from launch.payload.credentials import Credentials
 from mimir.errors import BadInput
+from mimir.runs.listing import list_runs
 from mimir.runs.record import RunRecord, create_run
-from mimir.runs.status import list_runs
 from mimir.runs.store import Store, open_store
 from mimir.worker import webhook
 

@@ -8,10 +8,11 @@ import pytest
 from launch.pricing.budget import HOUR, Remaining, Spent, price_of, remaining, seconds_of, spent
 from mimir.errors import BadInput
 from mimir.runs import codec
+from mimir.runs.attempts import AttemptStatus
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
 from mimir.runs.order import Limits, Offer, Order, Plan
-from mimir.runs.status import AttemptStatus, Status
+from mimir.runs.status import Status
 
 NOW = 100 * HOUR
 STATUS = Status(

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from launch.pricing import gpus, measured
+from launch.pricing import gpus, measured, plateau
 from launch.pricing.forecast import RUNTIME_GB, Measured, forecast, need_gb, step_seconds
 from launch.pricing.market import judge
-from launch.pricing.workload import GUIDE_ROWS, Workload
+from launch.pricing.workload import GUIDE_PAIRS, GUIDE_ROWS, Workload
 from mimir.config import Config, load_preset
 from mimir.errors import BadInput
 from mimir.runs import notes
@@ -110,20 +110,89 @@ def test_more_asks_for_more() -> None:
 
 
 def test_hours_are_steps_validations_and_the_start() -> None:
-    work = Workload(load_preset("large").with_settings({"max_steps": 1000}), 12_800, held_out=384)
+    config = load_preset("large").with_settings({"max_steps": 1000, "eval_every": 0})
+    work = Workload(config, 12_800, held_out=384)
     known = {"T4": Measured(0.5, "run x")}
     what = forecast(work, "Tesla T4", known, start_s=360.0)
     assert what is not None
     assert (what.gpu, what.source) == ("T4", "measured (run x)")
-    # 10 validations of 384 peptides, twice and forward only: two steps' worth each
-    assert what.train_hours == pytest.approx((1000 + 10 * 2) * 0.5 / 3600)
+    # 10 validations of 384 peptides, twice and forward only: two steps' worth each; five samples
+    samples = 5 * 20 * (20 + 25 * 6) * 15e-6
+    assert what.train_hours == pytest.approx(((1000 + 10 * 2) * 0.5 + samples) / 3600)
     assert what.hours == pytest.approx(what.train_hours + 0.1)
-    assert what.epoch_s == pytest.approx(102 * 0.5)
+    assert what.epoch_s == pytest.approx(102 * 0.5 + samples / 10)
+
+
+def test_the_expected_end_leaves_the_hours_of_all_steps_as_they_are() -> None:
+    whole = Workload(load_preset("small"), GUIDE_ROWS, pairs=GUIDE_PAIRS)
+    plain = forecast(replace(whole, pairs=0), "T4")
+    what = forecast(whole, "T4")
+    assert what is not None
+    assert plain is not None
+    assert (what.hours, what.steps) == (plain.hours, plain.steps)
+    assert plain.expected_hours is None
+    assert what.expected_end is not None
+    assert what.expected_hours == pytest.approx(
+        what.train_hours * what.expected_end / what.steps + what.start_s / 3600
+    )
+    assert what.expected_hours < what.hours
 
 
 def test_of_steps_are_so_many() -> None:
     for steps in (1, 149, 150, 1_175_850):
         assert Workload.of_steps(load_preset("large"), steps).steps == steps
+
+
+def test_the_model_is_set_right_by_the_nearest_card_that_goes_the_same_way() -> None:
+    work = guide("large")
+    by = {"H200": 0.8, "L4": 2.0, "V100": 3.0}
+    known = {name: Measured(times * step(work, name), "bench") for name, times in by.items()}
+    for name, nearest in (
+        ("H100 SXM", "H200"), ("A100 80GB", "H200"), ("RTX 3090", "L4"), ("T4", "V100"),
+    ):  # fmt: skip
+        what = forecast(work, name, known)
+        assert what is not None
+        assert what.step_s == pytest.approx(by[nearest] * step(work, name)), name
+        assert what.source == f"model x {by[nearest]:.2f}, as measured on {nearest}"
+        assert not what.measured
+    # Without attention as one kernel, a card says nothing of one with it; nor does a stranger.
+    for other in ({"V100": known["V100"]}, {"H200": replace(known["H200"], reported=True)}):
+        what = forecast(work, "H100 SXM", other)
+        assert what is not None
+        assert (what.source, what.step_s) == ("model", step(work, "H100 SXM"))
+
+
+def test_validations_and_samples_wait_for_the_host_where_steps_are_short() -> None:
+    settings = {"max_steps": 4000, "eval_every": 1000, "sample_every": 2, "eval_rows": 4096}
+    config = load_preset("large").with_settings(settings)
+    work = Workload(config, 1_003_470, held_out=10_000)
+    assert (work.validations, work.validation_passes, work.sampling_passes) == (4, 40, 40)
+    started = (20 + 25 * 6) * 15e-6
+    for step_s, passes in ((1e-4, (40 + 40) * started), (1.0, 4 * 64 / 3 + 40 * started)):
+        what = forecast(work, "H200", {"H200": Measured(step_s, "bench")})
+        assert what is not None
+        assert what.validation_s == pytest.approx(passes)
+    own = forecast(work, "Ryzen", {"Ryzen": Measured(1.0, "bench")})
+    assert own is not None
+    assert own.validation_s == pytest.approx(4 * 64 / 3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps"), [({}, 5_000), ({"batch": 64}, None), ({"dim": 256}, None)]
+)
+def test_the_plateau_is_of_the_preset_as_it_was_measured(
+    settings: dict[str, int], steps: int | None
+) -> None:
+    found = plateau.of(load_preset("small").with_settings(settings))
+    assert (found.steps if found else None) == steps
+    assert plateau.of(load_preset("large")) is None
+
+
+def test_hours_to_a_step_include_the_start() -> None:
+    what = forecast(guide("small"), "H200", {"H200": Measured(1e-3, "bench")}, start_s=360.0)
+    assert what is not None
+    assert what.hours_to(what.steps // 2) == pytest.approx(0.1 + what.train_hours / 2, rel=1e-4)
+    assert what.hours_to(10 * what.steps) == what.hours
 
 
 def test_fits_by_what_this_machine_has() -> None:

@@ -176,7 +176,7 @@ def test_rank_by_steps_left() -> None:
     one = offer("1", "RTX 4090", 0.5)
     config = load_preset("large")
     whole, rest = (rank([one], config, steps)[0][0].hours for steps in (1_000_000, 1000))
-    assert whole > 2 > 0.2 > rest > 0.13
+    assert whole > 1.9 > 0.2 > rest > 0.13
 
 
 def test_a_store_that_does_not_answer_costs_its_figures_only() -> None:

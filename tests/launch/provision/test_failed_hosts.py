@@ -5,9 +5,9 @@ import pytest
 from launch.provision import failed_hosts
 from mimir.errors import Conflict
 from mimir.runs import layout
+from mimir.runs.attempts import AttemptStatus
 from mimir.runs.notes import Gone
 from mimir.runs.order import Order, Plan
-from mimir.runs.status import AttemptStatus
 from tests.launch.paper import START, attempt, offer
 from tests.runs.memory import MemoryStore
 

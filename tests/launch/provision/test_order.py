@@ -155,7 +155,7 @@ def test_a_stop_between_two_attempts_holds(
 
 def test_a_stop_between_two_offers_holds(desk: Desk) -> None:
     def refuse(offer: Offer, name: str) -> str:
-        notes.request_stop(desk.store, "run", StopRequest(1.0))
+        orders.request_stop(desk.store, "run", StopRequest(1.0))
         raise NoCapacity("none left")
 
     desk.cloud.faults = [refuse]
@@ -167,7 +167,7 @@ def test_a_stop_between_two_offers_holds(desk: Desk) -> None:
 
 def test_a_person_who_resumes_has_answered_the_older_stop(desk: Desk) -> None:
     raise_attempt(desk.store, "run")
-    notes.request_stop(desk.store, "run", StopRequest(1.0))
+    orders.request_stop(desk.store, "run", StopRequest(1.0))
     assert order(desk, after=1).attempt == 2
     assert stop_asked(desk.store, "run", 2, 2) is None
     assert stop_asked(desk.store, "run", 1, 2) is not None
@@ -193,7 +193,7 @@ def test_orders_carry_on_which_attempts_never_had_a_machine(desk: Desk) -> None:
     spans = [(), ((1, 1),), ((1, 2),), ((1, 3),), ((1, 3),), ((1, 3), (5, 5))]
     assert [each.refused for each in read] == spans
     assert [each.looked for each in read] == [0, 0, 1, 2, 2, 4]
-    assert notes.refused_before(desk.store, "run", 6) == {1, 2, 3, 5}
+    assert orders.refused_before(desk.store, "run", 6) == {1, 2, 3, 5}
     found = derive(desk.store, "run", START).attempts
     assert [each.gone is not None for each in found] == [True, True, True, False, True, False]
 
@@ -204,7 +204,7 @@ def test_an_order_that_says_nonsense_of_others_is_damaged(desk: Desk, refused: o
     key = layout.order_key("run", 1)
     value = {**json.loads(desk.store.get(key)), "refused": refused}
     desk.store.put(key, json.dumps(value).encode())
-    assert notes.refused_before(desk.store, "run", 1) == frozenset()
+    assert orders.refused_before(desk.store, "run", 1) == frozenset()
     with pytest.raises(Corrupt, match=r"a0001/order\.json: refused"):
         notes.read_order(desk.store, "run", 1)
 

@@ -12,11 +12,12 @@ from launch.pricing.budget import HOUR
 from launch.providers import registry
 from launch.provision import ledger, settle
 from mimir.runs import layout, notes
+from mimir.runs.attempts import AttemptStatus
 from mimir.runs.begin import end_attempt, raise_attempt
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone, Unended
 from mimir.runs.order import Limits
-from mimir.runs.status import AttemptStatus, derive
+from mimir.runs.status import derive
 from tests.launch.paper import START, Desk, named, offer
 
 DAYS = 25 * 24 * HOUR

@@ -14,10 +14,11 @@ from launch.supervise.diagnosis import (
     idle,
     without_progress,
 )
+from mimir.runs.attempts import AttemptStatus
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
 from mimir.runs.order import Order, Plan
-from mimir.runs.status import AttemptStatus, Status
+from mimir.runs.status import Status
 
 NOW = 100_000.0
 REFUSED = Gone(NOW, "refused", "sold out")
@@ -73,6 +74,13 @@ RULES: dict[str, tuple[Observation, str, str]] = {
     "unanswered": (replace(FINE, status=UNBORN, order=ago(119)), "unanswered", ""),
     "never answered": (replace(FINE, status=UNBORN, order=ago(120)), "lost", "refused"),
     "gone": (replace(FINE, state=State.GONE), "lost", "eviction"),
+    "gone, as its service took it": (
+        replace(at("queued", None, from_step=None), state=State.GONE, taken=True), "lost",
+        "eviction",
+    ),
+    "gone, and its service says that it ended": (
+        replace(FINE, state=State.GONE, taken=False), "lost", "failure"
+    ),
     "gone before it began": (
         replace(at("queued", None, from_step=None), state=State.GONE), "lost", "failure"
     ),

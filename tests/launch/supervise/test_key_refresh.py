@@ -39,7 +39,10 @@ class Place:
         self.skew = skew
         monkeypatch.setattr(credentials, "mint", self._mint)
 
-    def _mint(self, url: str, run: str, attempt: int, life: float, how: How) -> Credentials:
+    def _mint(
+        self, url: str, run: str, attempt: int, life: float, how: How, *, sweep: str
+    ) -> Credentials:
+        assert sweep == "lr"
         self.asked.append((url, run, attempt, life, how))
         ends = self.now + min(
             max(life + deadlines.KEYS_OUTLIVE, credentials.SHORTEST_LIFE), self.longest
@@ -55,8 +58,9 @@ class Place:
     def look(self) -> bool:
         before = self.file.read_text() if self.file.exists() else ""
         done = key_refresh.if_due(
-            self.machine, URL, "run", 3, self.source, lambda: self.now, lambda: self.now + self.skew
-        )
+            self.machine, URL, "run", 3, self.source, lambda: self.now,
+            lambda: self.now + self.skew, "lr",
+        )  # fmt: skip
         if done:
             os.utime(self.file, (self.now + self.skew,) * 2)
         assert done == (before != (self.file.read_text() if self.file.exists() else ""))
@@ -146,7 +150,7 @@ def test_ones_own_keys_and_keys_without_end_stay(place: Place) -> None:
 def test_what_sts_says_is_raised_and_the_old_keys_stay(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def denied(*args: object) -> Credentials:
+    def denied(*args: object, **more: object) -> Credentials:
         raise StoreDenied("your own credentials have expired")
 
     monkeypatch.setattr(credentials, "mint", denied)

@@ -329,7 +329,7 @@ def test_a_limit_that_leaves_too_little_ends_the_run(desk: Desk, kept: Kept) -> 
 def test_a_stop_ends_the_run(desk: Desk, kept: Kept) -> None:
     kept.submit()
     desk.work(1, 5)
-    notes.request_stop(desk.store, "run", StopRequest(1.0))
+    orders.request_stop(desk.store, "run", StopRequest(1.0))
     assert not kept.round().over  # the worker commits
     desk.cloud.machines.clear()
     seen = kept.round()
@@ -342,7 +342,7 @@ def test_a_stop_that_comes_while_a_replacement_is_chosen(desk: Desk, kept: Kept)
     kept.submit()
     desk.work(1, 5)
     desk.cloud.machines.clear()
-    kept.at_choice = lambda: notes.request_stop(desk.store, "run", StopRequest(1.0)) and None
+    kept.at_choice = lambda: orders.request_stop(desk.store, "run", StopRequest(1.0)) and None
     seen = kept.round()
     assert "asked to stop" in seen.sentence
     assert len(desk.cloud.created) == 1
@@ -354,7 +354,7 @@ def test_a_keeper_that_died_between_a_stop_and_its_order(desk: Desk, kept: Kept)
     """The stop is written to attempt 1, and HEAD is at 2 already."""
     kept.submit()
     desk.work(1, 5)
-    notes.request_stop(desk.store, "run", StopRequest(1.0))
+    orders.request_stop(desk.store, "run", StopRequest(1.0))
     desk.begin(since=1)
     seen = kept.round(deadlines.LISTED_WITHIN)
     assert (seen.over, seen.sentence) == (True, "asked to stop")
@@ -486,7 +486,7 @@ def test_a_stop_that_is_asked_among_refusals(desk: Desk, kept: Kept) -> None:
     for _ in range(4):
         desk.cloud.faults = [NoCapacity("none left") for _ in kept.offers]
         kept.round(watcher.ASK_AGAIN_LONGEST)
-    asked = notes.request_stop(desk.store, "run", StopRequest(1.0))
+    asked = orders.request_stop(desk.store, "run", StopRequest(1.0))
     desk.begin(since=1, looked=asked - 2)  # another watcher, which died before it looked
     seen = kept.round(deadlines.LISTED_WITHIN)
     assert (seen.over, seen.sentence) == (True, "asked to stop")

@@ -1,13 +1,23 @@
 """What the plan says before money is spent."""
 
+import re
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from launch.pricing.budget import Remaining
+from launch.pricing.forecast import forecast
+from launch.pricing.market import Ranked
+from launch.pricing.workload import Workload
 from launch.providers import registry
+from launch.provision.choose import Found, Market
 from launch.ui import confirm
+from mimir.config import load_preset
 from mimir.runs.hosts import Hosts
-from mimir.runs.order import Plan
+from mimir.runs.order import Offer, Plan
+from mimir.submission import Job
 
 PLACES = [registry.get(name) for name in ("local", "runpod", "vastai", "lambda")]
 
@@ -46,3 +56,38 @@ def test_what_a_service_does_not_tell_is_said(asked: dict[str, Any], noted: bool
     lines = confirm.warnings(PLACES, Plan(("any",), hosts=Hosts(**asked)))
     noting = [line.split()[1] for line in lines if "--min-reliability" in line]
     assert noting == (["runpod", "lambda"] if noted else [])
+
+
+OFFER = Offer("runpod", "x", "H200", 141.0, 2.0)
+
+
+def ranked(job: Job) -> Ranked:
+    what = forecast(Workload.of_steps(job.config, job.steps), "H200")
+    assert what is not None
+    return Ranked(OFFER, what, what.hours, OFFER.price * what.hours)
+
+
+def test_ceiling_and_expected_end_stand_side_by_side(tmp_path: Path) -> None:
+    packed = tmp_path / "data"
+    packed.write_bytes(b"x" * 1000)
+    job = Job(load_preset("small"), packed, 10**6, 627_160, 2600, 11, 13_000)
+    found = Found((), (ranked(job),), Remaining(9.0, 9.0), Market())
+    rows = confirm.rows(job, "run", "file:///s", Plan(("runpod",)), found, 0.0)
+    text = "\n".join(f"{what} {value}" for what, value in rows)
+    assert "steps 627,160 (20 epochs in batches of 32)" in text
+    assert (
+        "at most; early stopping is expected to end the run at step 13,000 or so (a guess: " in text
+    )
+    offer = next(value for what, value in rows if what == "offer")
+    hours, cost = (float(part) for part in re.findall(r"expected ([\d.]+) h, \$([\d.]+)", offer)[0])
+    assert 0 < hours < found.ranked[0].hours
+    assert cost < found.ranked[0].cost
+    body = confirm.as_json(job, "run", "file:///s", Plan(("runpod",)), found)
+    assert (body["steps"], body["expected_end"]) == (627_160, 13_000)
+    assert body["offers"][0]["expected_hours"] < body["offers"][0]["hours"]
+    # The limit that a run gets by itself is that of all its steps.
+    limits = confirm.limited(Plan(("runpod",)), found.ranked).limits
+    assert limits.max_cost == round(max(confirm.LEAST, confirm.SPARE * found.ranked[0].cost), 2)
+    without = replace(job, expected_end=None)
+    rows = confirm.rows(without, "run", "file:///s", Plan(("runpod",)), found, 0.0)
+    assert "expected" not in "\n".join(value for _, value in rows)

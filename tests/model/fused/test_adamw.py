@@ -13,11 +13,13 @@ from mimir.training import own_kernels
 from tests.training.test_update import fused, trained
 
 adamw.SUMS, adamw.PROGRAMS = 2, 2  # the interpreter takes milliseconds for each program
-for clip, dtype, bad in (
-    (0.05, torch.float32, set()), (1.0, torch.bfloat16, set()), (1.0, torch.float32, {8}),
+for clip, dtype, bad, cooldown in (
+    (0.05, torch.float32, set(), 3), (1.0, torch.bfloat16, set(), -1),
+    (1.0, torch.float32, {8}, -1),
 ):
-    one = trained(dtype, fused, bad, clip=clip).state
-    other = trained(dtype, own_kernels.update, bad, clip=clip).state
+    one = trained(dtype, fused, bad, cooldown, clip=clip).state
+    other = trained(dtype, own_kernels.update, bad, cooldown, clip=clip).state
+    assert torch.allclose(other.rate, one.rate, rtol=1e-6, atol=0)
     assert int(other.nonfinite) == int(one.nonfinite) == len(bad)
     if bad:
         continue

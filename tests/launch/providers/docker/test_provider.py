@@ -51,6 +51,14 @@ def value(words: list[str], option: str) -> list[str]:
     return [words[i + 1] for i, word in enumerate(words) if word == option]
 
 
+def test_a_run_of_a_sweep_can_read_what_its_runs_share(
+    provider: DockerProvider, paper: Paper, spec: AttemptSpec
+) -> None:
+    provider.start(replace(spec, store="file:///runs", sweep="lr"))
+    bound = value(created(paper), "--mount")
+    assert bound[-1] == "type=bind,source=/runs/_sweeps/lr,target=/runs/_sweeps/lr,readonly"
+
+
 def test_the_order(provider: DockerProvider, paper: Paper, spec: AttemptSpec) -> None:
     folder = (
         Path(spec.store.removeprefix("file://").replace("%20", " ").replace("%2C", ",")) / "first"
@@ -256,6 +264,18 @@ def test_a_gpu_is_given(paper: Paper, spec: AttemptSpec, card: int | None, given
     engine = Engine(paper, which=lambda name: f"/bin/{name}")
     DockerProvider(engine, has_gpu=lambda: True).start(replace(spec, card=card))
     assert value(created(paper), "--gpus") == [given]
+    # What it compiles is there for the next container of this image, and for no other's.
+    kept = Path.home() / ".cache" / "mimir" / "compiled-in-containers"
+    (folder,) = kept.iterdir()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert f"type=bind,source={folder},target=/var/cache/mimir" in value(created(paper), "--mount")
+    assert "MIMIR_COMPILED=/var/cache/mimir" in value(created(paper), "--env")
+    paper.images["other"] = {
+        "Id": "sha256:1",
+        "Config": {"Labels": {"org.opencontainers.image.title": "mimir"}},
+    }
+    DockerProvider(engine, has_gpu=lambda: True).start(replace(spec, run="second", image="other"))
+    assert len(list(kept.iterdir())) == 2
 
 
 def test_somebody_elses_image_gets_our_code_from_the_store(

@@ -1,0 +1,5 @@
+"""What runs on a cluster's nodes and login node, with the user's own rights and outside training.
+
+job            the program that a batch job becomes: looks after the run's attempts, one at a time
+next_attempt   which attempt a job's start runs, and whether the run may go on after it
+"""

@@ -1,0 +1,9 @@
+"""Amazon EC2: virtual machines that end themselves by shutting down (docs/providers/aws.md).
+
+adapter   the Cloud: orders, looks, ends
+order     the one request that makes a machine
+market    what a region would rent now, and for how much
+quotas    how many vCPUs the account may have at once
+account   whose keys, which regions, requests that are tried again or sent once
+errors    what AWS's refusals mean
+"""

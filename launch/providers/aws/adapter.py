@@ -1,0 +1,324 @@
+"""AWS EC2: virtual machines with one GPU, on demand or spot.
+
+The facts that shaped this adapter, of AWS's documents and of boto3's own model; not tested on the
+real service:
+- a machine that shuts down terminates (InstanceInitiatedShutdownBehavior), so that a healthy one
+  ends its own bill without any key; nothing at EC2 ends one that hangs;
+- an order has a token, by which the service makes one machine however often it is asked;
+- what was just made may not be found for some seconds;
+- a terminated machine stays listed for about an hour, with the reason for its end;
+- everything is of one region, so a machine's id here is "region/i-…".
+"""
+
+import base64
+import contextlib
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import httpx
+
+from launch.contract import regions
+from launch.contract.cloud import PREFIX, ContainerSpec, Instance, Leftover, State
+from launch.contract.errors import (
+    AccountLimit,
+    AuthFailed,
+    NoCapacity,
+    ProviderError,
+    RateLimited,
+    UnknownOutcome,
+)
+from launch.contract.offer import Need, Offer
+from launch.contract.provider import Caps, Check
+from launch.providers.adapter import Adapter
+from launch.providers.aws import doctor, errors, market, order
+from launch.providers.aws.account import Account, check_region, held, named, whole
+from launch.providers.http import Absent
+from mimir.errors import BadInput, MimirError
+
+GROUP = "mimir"
+"""The security group of all our machines, one a region: nothing may come in."""
+PAGE = 500
+"""Machines of a page."""
+SHOWN_AFTER = (1.0, 2.0, 4.0, 8.0)
+"""Seconds before each further look at a machine that is not found: it may just have been made."""
+ASKED_AGAIN = (2.0, 5.0)
+"""Seconds before an order without an answer is asked for again, by the same token."""
+STATES = {
+    "pending": State.PENDING,
+    "running": State.RUNNING,
+    "shutting-down": State.BROKEN,
+    "stopping": State.SUSPENDED,
+    "stopped": State.SUSPENDED,
+    "terminated": State.GONE,
+}
+TAKEN = {
+    "Server.SpotInstanceTermination": True,
+    "Server.SpotInstanceShutdown": True,
+    "Client.InstanceInitiatedShutdown": False,
+    "Server.InternalError": False,
+}
+"""Reasons for a machine's end: whether the service took it away. A person's act is neither."""
+
+
+class Aws(Adapter):
+    """A Cloud. `transport` is for others: boto3 has its own."""
+
+    name = errors.NAME
+    catalogue_name = "aws"
+    caps = Caps(
+        paid=True, image=True, spot=True, ends_itself=True, turns_off=True,
+        hosts={"": "AWS's own data centres"},
+    )  # fmt: skip
+    title = "AWS"
+    url = ""
+    url_variable = "MIMIR_AWS_URL"
+    key_variable = "MIMIR_AWS_PROFILE"
+    key_advice = (
+        "set MIMIR_AWS_PROFILE to a profile of ~/.aws/config, or to `environment` for the keys in "
+        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (docs/providers/aws.md)"
+    )
+
+    def __init__(
+        self,
+        *,
+        environ: Mapping[str, str] | None = None,
+        transport: httpx.BaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        given = {} if environ is None else {"environ": environ}
+        super().__init__(transport=transport, clock=clock, sleep=sleep, **given)
+        self._opened: Account | None = None
+        self._left_out: tuple[str, ...] = ()
+
+    def offers(self, need: Need) -> list[Offer]:
+        """What has a price, a network, an image and a quota. One region that fails hides no other.
+
+        Raises:
+            AccountLimit, NoCapacity: there is nothing, and why.
+        """
+        asked = [r for r in self.regions() if regions.within(r, need.hosts.regions)]
+        found = self._account.each(asked, lambda region: market.look(self._account, region, need))
+        answered = [each for each in found.values() if isinstance(each, market.Region)]
+        failed = {r: each for r, each in found.items() if isinstance(each, MimirError)}
+        if failed and not answered:
+            raise next(iter(failed.values()))
+        priced = [offer for each in answered for offer in market.offers(each, need)]
+        made = [offer for offer in priced if offer.price <= need.max_price]
+        said = [f"{region}: {error}" for region, error in failed.items()]
+        said += market.problems(answered, need.spot)
+        self._left_out = tuple(said) if priced else ()
+        if not priced and said:
+            kind = AccountLimit if any("quota" in each for each in said) else NoCapacity
+            raise kind(f"AWS rents this account no such machine now: {'; '.join(said[:3])}")
+        return made
+
+    def left_out(self) -> Sequence[str]:
+        """As Partial.left_out."""
+        return self._left_out
+
+    def regions(self) -> list[str]:
+        return self._account.regions()
+
+    def create(self, offer: Offer, boot: ContainerSpec, name: str) -> str:
+        """As Cloud.create. An order without an answer is asked for again, by the same token: EC2
+        gives what it made before, and makes nothing twice."""
+        region = check_region(str(offer.key.get("region") or ""))
+        group = self._group(region, str(offer.key.get("network") or ""))
+        wanted = order.order(offer, boot, name, group)
+        lost: UnknownOutcome | None = None
+        for pause in (0.0, *ASKED_AGAIN):
+            self._sleep(pause)
+            try:
+                return self._made_by(self._account.send("ec2", region, "run_instances", **wanted),
+                                     region, name)  # fmt: skip
+            except UnknownOutcome as error:
+                lost = error
+            except (ProviderError, BadInput) as error:
+                if lost is None:
+                    raise
+                # The order before may yet be carried out, whatever is said of this one.
+                raise UnknownOutcome(f"{lost}; asked again: {error}") from error
+        assert lost is not None
+        raise lost
+
+    @staticmethod
+    def _made_by(answer: Mapping[str, Any], region: str, name: str) -> str:
+        rows = answer.get("Instances")
+        id = str(rows[0].get("InstanceId") or "") if isinstance(rows, list) and rows else ""
+        if not id:
+            raise UnknownOutcome(f"AWS accepted the order of {name} without naming a machine")
+        return f"{region}/{id}"
+
+    def get(self, id: str) -> Instance | None:
+        """One that was just made may be unknown for some seconds, so None takes several looks."""
+        region, number = _parts(id)
+        for pause in (0.0, *SHOWN_AFTER):
+            self._sleep(pause)
+            try:
+                rows = self._rows(region, InstanceIds=[number])
+            except Absent:
+                continue
+            for row in rows:
+                if row.get("InstanceId") == number:
+                    return self._with_volumes(self._instance(region, row))
+        return None
+
+    def instances(self) -> list[Instance]:
+        """Of all regions, or an error: those that are gone are left out."""
+        filters = [
+            named([f"{PREFIX}*"], "tag:Name"),
+            named(["pending", "running", "shutting-down", "stopping", "stopped"],
+                  "instance-state-name"),
+        ]  # fmt: skip
+
+        def listed(region: str) -> list[Instance]:
+            rows = self._rows(region, Filters=filters, MaxResults=PAGE)
+            return [self._instance(region, row) for row in rows]
+
+        found = whole(self._account.each(self.regions(), listed))
+        return [one for each in found for one in each if one.name.startswith(PREFIX)]
+
+    def terminate(self, id: str) -> None:
+        region, number = _parts(id)
+        with contextlib.suppress(Absent):
+            self._account.send("ec2", region, "terminate_instances", InstanceIds=[number])
+
+    def logs(self, id: str, lines: int) -> list[str]:
+        """The end of the machine's console, which has the last lines of its container too."""
+        region, number = _parts(id)
+        try:
+            answer = self._account.read("ec2", region, "get_console_output", InstanceId=number)
+        except Absent:
+            return []
+        text = str(answer.get("Output") or "")  # boto3 has decoded it, if it was base64
+        with contextlib.suppress(ValueError):
+            text = base64.b64decode(text, validate=True).decode(errors="replace") or text
+        return text.splitlines()[-lines:] if lines > 0 else []
+
+    def ending(self) -> Mapping[str, Any] | None:
+        """None: a machine ends itself by turning itself off (launch/payload/cloud_init.py)."""
+        return None
+
+    def leftovers(self) -> list[Leftover]:
+        """Our security groups, and disks of ours that no machine has any more."""
+        found: list[Leftover] = []
+        asked = self._account.each(self.regions(), self._left_in)
+        for each in whole(asked):
+            found += each
+        return found
+
+    def _left_in(self, region: str) -> list[Leftover]:
+        groups = self._account.pages(
+            "ec2", region, "describe_security_groups", "SecurityGroups",
+            Filters=[named([GROUP], "group-name")],
+        )  # fmt: skip
+        disks = self._volumes(region, named([f"{PREFIX}*"], "tag:Name"),
+                              named(["available", "error"], "status"))  # fmt: skip
+        found = []
+        for word, noun, names in (
+            ("security-group --group-id", "security group", [str(g["GroupId"]) for g in groups]),
+            ("volume --volume-id", "disk", disks),
+        ):
+            found += [
+                Leftover(noun, name, f"aws ec2 delete-{word} {name} --region {region}")
+                for name in names
+            ]
+        return found
+
+    def billed(self, ids: Sequence[str], since: float, until: float) -> Mapping[str, float] | None:
+        """None: bills by machine need Cost Explorer's resource data, which accounts must switch on
+        and which comes a day late."""
+        return None
+
+    def checks(self) -> list[Check]:
+        """Keys, rights, networks, quotas, as far as reading and dry runs tell."""
+        return doctor.checks(self._account, self.offers, self.left_out)
+
+    @property
+    def _account(self) -> Account:
+        if self._opened is None:
+            profile = self.key()
+            if not profile:
+                raise AuthFailed(f"there is no key for AWS: {self.key_advice}")
+            self._opened = Account(profile, self._environ, self._base, self.secrets, self._sleep)
+        return self._opened
+
+    def _rows(self, region: str, **params: Any) -> list[dict[str, Any]]:
+        rows = self._account.pages("ec2", region, "describe_instances", "Reservations", **params)
+        return [each for row in rows for each in held(row, "Instances")]
+
+    def _instance(self, region: str, row: Mapping[str, Any]) -> Instance:
+        if not isinstance(row.get("InstanceId"), str) or not row["InstanceId"]:
+            raise ProviderError("AWS's answer holds a machine without an id: try again later")
+        said = str(row.get("State", {}).get("Name") or "")
+        state = STATES.get(said, State.BROKEN)
+        reason = row.get("StateReason") or {}
+        code = str(reason.get("Code") or "")
+        if code and state is not State.RUNNING:
+            said += f", {code}: {reason.get('Message') or 'no reason'}"[: errors.MOST_WORDS]
+        name = next((t.get("Value") for t in row.get("Tags") or () if t.get("Key") == "Name"), "")
+        return Instance(
+            f"{region}/{row['InstanceId']}", str(name or ""), state, said,
+            address=str(row.get("PublicIpAddress") or ""),
+            place=str(row.get("Placement", {}).get("AvailabilityZone") or ""), region=region,
+            taken=TAKEN.get(code) if state is State.GONE else None,
+        )  # fmt: skip
+
+    def _with_volumes(self, found: Instance) -> Instance:
+        """A terminated machine is gone with its disk, which costs as long as it is there."""
+        if found.state is not State.GONE or not found.name.startswith(PREFIX):
+            return found
+        left = self._volumes(found.region, named([found.name], "tag:Name"))
+        if not left:
+            return found
+        return Instance(
+            found.id, found.name, State.BROKEN, f"{found.said}; its disk {left[0]} is still there",
+            place=found.place, region=found.region,
+        )  # fmt: skip
+
+    def _volumes(self, region: str, *filters: Mapping[str, Any]) -> list[str]:
+        rows = self._account.pages(
+            "ec2", region, "describe_volumes", "Volumes", Filters=list(filters)
+        )
+        return [str(row["VolumeId"]) for row in rows]
+
+    def _group(self, region: str, network: str) -> str:
+        """The network's security group of ours, made if it is not there."""
+        wanted = [named([GROUP], "group-name"), named([network], "vpc-id")]
+
+        def there() -> str:
+            rows = self._account.pages(
+                "ec2", region, "describe_security_groups", "SecurityGroups", Filters=wanted
+            )
+            return str(rows[0]["GroupId"]) if rows else ""
+
+        found = there()
+        if found:
+            return found
+        try:
+            made = self._account.send(
+                "ec2", region, "create_security_group", GroupName=GROUP, VpcId=network,
+                Description="Machines of Mimir: nothing may come in",
+            )  # fmt: skip
+            return str(made["GroupId"])
+        except (AuthFailed, RateLimited):
+            raise
+        except MimirError as error:  # somebody else was faster, or the answer was lost
+            found = there()
+            if not found:
+                raise ProviderError(
+                    f"AWS made no security group {GROUP} in {region} ({error}): nothing was "
+                    "ordered; try again"
+                ) from error
+            return found
+
+
+def _parts(id: str) -> tuple[str, str]:
+    """(region, id there) of a machine's id."""
+    region, _, number = id.partition("/")
+    if not re.fullmatch(r"i-[0-9a-f]{1,40}", number):
+        raise BadInput(f"{id!r} is not the id of a machine at AWS: it is REGION/i-…")
+    return check_region(region), number

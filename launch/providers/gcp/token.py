@@ -1,0 +1,68 @@
+"""An access token for Google's APIs, renewed before it ends.
+
+As Google's own libraries find credentials (google-auth: GOOGLE_APPLICATION_CREDENTIALS, or what
+`gcloud auth application-default login` left), or a token that the user has made already.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from launch.contract.errors import AuthFailed, Misconfigured
+from launch.contract.redaction import Secrets
+from mimir.connections import BAD_CHARACTERS, sendable
+
+VARIABLE = "CLOUDSDK_AUTH_ACCESS_TOKEN"
+"""gcloud's own variable for a token; it ends within the hour."""
+SCOPES = ("https://www.googleapis.com/auth/compute",
+          "https://www.googleapis.com/auth/cloud-billing.readonly")  # fmt: skip
+RENEWED = 600.0
+"""Seconds before its end at which a token is renewed."""
+ADVICE = (
+    "sign in by `gcloud auth application-default login`, or have GOOGLE_APPLICATION_CREDENTIALS "
+    "name a service account's key file"
+)
+
+
+class Token:
+    """A token that is made when it is first asked for."""
+
+    def __init__(
+        self, environ: Mapping[str, str], secrets: Secrets, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._environ, self._secrets, self._clock = environ, secrets, clock
+        self._found: Any = None
+
+    def get(self) -> str:
+        """The token.
+
+        Raises:
+            AuthFailed: there are no credentials, or Google does not take them.
+            Misconfigured: google-auth is not installed.
+        """
+        given = self._environ.get(VARIABLE, "").strip()
+        if given:
+            if not sendable(given):
+                raise AuthFailed(f"${VARIABLE} holds {BAD_CHARACTERS}: copy it again")
+            return given
+        try:
+            import google.auth
+            import google.auth.exceptions
+            import google.auth.transport.requests as transport
+        except ImportError as error:
+            raise Misconfigured(
+                f"Google's credentials cannot be read here ({error}): pip install "
+                f"'mimir-peptides[gcp]', or put a token into ${VARIABLE}"
+            ) from error
+        try:
+            if self._found is None:
+                self._found, _ = google.auth.default(scopes=SCOPES)
+            ends = self._found.expiry
+            if not self._found.valid or (
+                ends is not None and ends.timestamp() - self._clock() < RENEWED
+            ):
+                self._found.refresh(transport.Request())
+        except google.auth.exceptions.GoogleAuthError as error:
+            words = self._secrets.clean(str(error)).splitlines()[0][:200]
+            raise AuthFailed(f"Google gets no credentials from here ({words}): {ADVICE}") from None
+        return str(self._found.token)

@@ -1,0 +1,236 @@
+"""Begins a sweep's runs, as many at a time as are wanted, and supervises those that have begun.
+
+Each run is begun as `submit` begins one: by its order, which one launcher alone can create. So a
+run has one machine at a time, however many launchers keep the sweep. Which of them still may begin
+runs, the sweep's state tells (`mimir.runs.sweep_state`): it is looked at before each order, and
+again after it, when a stop that came in between is passed on to the run.
+"""
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from launch.contract.errors import NoCapacity, NotGone, ProviderError, UnknownOutcome
+from launch.providers import registry
+from launch.provision import choose, kept_plan, settle
+from launch.provision.order import Say, give_up, order
+from launch.provision.wait import retire
+from launch.supervise import diagnosis, watcher
+from launch.supervise.watcher import Seen, Watcher
+from launch.sweep.plan import share, with_limit
+from launch.ui import confirm
+from mimir.errors import BadInput, Fenced, StoreDenied, StoreError, StoreUnfit, sentence
+from mimir.runs import sweep_state
+from mimir.runs.head import ENDED
+from mimir.runs.listing import Listed
+from mimir.runs.notes import StopRequest
+from mimir.runs.order import Plan
+from mimir.runs.orders import newest_order, request_stop
+from mimir.runs.status import Status, derive
+from mimir.runs.store import Store
+from mimir.runs.sweep import Member, Sweep
+
+AT_ONCE = 8
+"""Runs that are read at a time: a bucket is far away."""
+ASK_AGAIN = 60.0
+"""Seconds before the next run is tried after one could not be begun for want of a machine."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What was seen, and is left.
+
+    alive: runs that have begun and not ended. waiting: those that have not begun. refused:
+    (run, why) of those that could not be begun or read. why: because of what this launcher must
+    begin no more, "" for nothing.
+    """
+
+    alive: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()
+    why: str = ""
+
+    @property
+    def over(self) -> bool:
+        return bool(self.why) or not (self.alive or self.waiting)
+
+
+def look(
+    store: Store, sweep: Sweep, known: Mapping[str, Status] = MappingProxyType({})
+) -> list[Listed]:
+    """All runs of the sweep, in the order of its list; one that cannot be read hides no other.
+
+    known: statuses that do not change any more; those runs are not read again.
+    """
+    now = store.now()
+
+    def one(member: Member) -> Listed:
+        if member.run in known:
+            return Listed(member.run, known[member.run])
+        try:
+            return Listed(member.run, derive(store, member.run, now))
+        except (StoreDenied, StoreUnfit):
+            raise
+        except Exception as error:  # noqa: BLE001 - told in the run's place
+            return Listed(member.run, None, sentence(error))
+
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        return list(pool.map(one, sweep.members))
+
+
+class Keeper:
+    """Keeps a sweep under one start of it.
+
+    Args:
+        plan: of each run, without the limit of its cost. at_once: runs at a time; max_cost:
+            dollars over all, 0 for no limit.
+        number: of the state that allows this start.
+        again: begin runs anew that have failed or were stopped, once each.
+        clock: seconds that go on whatever the time is set to.
+    """
+
+    def __init__(
+        self, store: Store, sweep: Sweep, plan: Plan, *, at_once: int, max_cost: float,
+        number: int, say: Say, supervisor: Watcher, clock: Callable[[], float], again: bool = False,
+    ) -> None:  # fmt: skip
+        self._store, self._sweep, self._plan, self._say = store, sweep, plan, say
+        self._at_once, self._max_cost, self._number = at_once, max_cost, number
+        self._watcher, self._clock = supervisor, clock
+        self._again = {member.run for member in sweep.members} if again else set[str]()
+        self._refused: dict[str, str] = {}
+        self._closed: set[str] = set()
+        self._finished: dict[str, Status] = {}
+        self._not_before = float("-inf")
+
+    def round(self) -> Round:
+        """Look at all runs once, supervise those that have begun, begin the next.
+
+        Raises:
+            StoreDenied, StoreUnfit, ProviderError: what keeps all runs from being begun.
+        """
+        if why := self._ended():
+            return Round(why=why)
+        looked = look(self._store, self._sweep, self._finished)
+        found = {each.run: each.status for each in looked if each.status is not None}
+        unread = {each.run: each.problem for each in looked if each.status is None}
+        begun = [run for run, status in found.items() if self._is_watchers(status)]
+        seen, failed = watcher.rounds(self._watcher, lambda: begun, self._say)
+        for one in seen:
+            self._note(one)
+        alive = [one.run for one in seen if not one.over]
+        alive += [run for run in failed if run in begun and run not in alive]
+        waiting = [
+            run for run, status in found.items()
+            if run not in begun and run not in self._refused and self._is_to_begin(status)
+        ]  # fmt: skip
+        for run in list(waiting):
+            if len(alive) >= self._at_once or self._clock() < self._not_before:
+                break
+            if why := self._ended():
+                return Round(tuple(alive), tuple(waiting), why=why)
+            if self._begin(run, found[run], list(found.values())):
+                alive.append(run)
+            if run in self._refused or run in alive:
+                waiting.remove(run)
+        return Round(tuple(alive), tuple(waiting), tuple({**unread, **self._refused}.items()))
+
+    def _ended(self) -> str:
+        """Why this start is over, "" if it is not."""
+        state = sweep_state.read(self._store, self._sweep.name)
+        if state.number == self._number:
+            return ""
+        words = {sweep_state.STOP: "stopped", sweep_state.GO: "taken up by another launcher"}
+        return f"sweep {self._sweep.name} was {words.get(state.word, 'removed')}"
+
+    def _is_watchers(self, status: Status) -> bool:
+        """Whether the run has begun, and it or a machine of it is not known to be over."""
+        if status.state in ENDED:
+            return status.run not in self._closed and not self._is_to_begin(status)
+        return bool(status.attempt or newest_order(self._store, status.run))
+
+    def _is_to_begin(self, status: Status) -> bool:
+        """Whether the run has not begun, or has ended undone and is to begin again."""
+        if status.state in ENDED:
+            return status.state != "done" and status.run in self._again
+        return status.attempt == 0
+
+    def _note(self, one: Seen) -> None:
+        if one.over:
+            self._closed.add(one.run)
+        if one.over and one.status.state == "done":
+            # Its machine was just seen to be gone: as of then is what it cost.
+            self._finished[one.run] = derive(self._store, one.run, self._store.now())
+
+    def _begin(self, run: str, status: Status, statuses: Sequence[Status]) -> bool:
+        """Begin the run; whether it has a machine now, or may have one."""
+        (member,) = (each for each in self._sweep.members if each.run == run)
+        now = self._store.now()
+        try:
+            limit = share(self._max_cost, statuses, len(self._sweep.members), now)
+            begin(
+                self._store, self._sweep, member, status, with_limit(self._plan, limit), self._say
+            )
+        except (UnknownOutcome, NotGone, Fenced) as error:
+            self._say(f"run {run}: {error}")  # its next round finds out
+        except NoCapacity as error:
+            self._say(f"run {run}: {error}")
+            self._not_before = self._clock() + ASK_AGAIN
+            return False
+        except (StoreDenied, StoreUnfit):
+            raise
+        except StoreError as error:
+            self._say(f"run {run} could not be begun now: {error}")
+            self._not_before = self._clock() + ASK_AGAIN
+            return False
+        except BadInput as error:
+            if str(error) not in self._refused.values():
+                self._say(f"run {run} is not begun: {error}")
+            self._refused[run] = str(error)
+            return False
+        self._again.discard(run)
+        if self._ended():
+            self._pass_on(run)
+        return True
+
+    def _pass_on(self, run: str) -> None:
+        """The sweep was stopped while the run was ordered: so is the run."""
+        if sweep_state.read(self._store, self._sweep.name).word != sweep_state.GO:
+            request = StopRequest(self._store.now(), "the sweep was stopped")
+            with contextlib.suppress(BadInput):  # it has ended already
+                request_stop(self._store, run, request)
+
+
+def begin(store: Store, sweep: Sweep, member: Member, status: Status, plan: Plan, say: Say) -> None:
+    """Order a machine for a run of the sweep that has none, as `submit` and `resume` do.
+
+    Raises:
+        BadInput: it is at work already, or the limits are too small.
+        MimirError: as `launch.provision.order.order`.
+    """
+    run = member.run
+    if settle.run(store, status):
+        status = derive(store, run, store.now())
+    last = status.attempts[-1].order if status.attempts else None
+    if sign := diagnosis.busy(diagnosis.observe(status, last)):
+        raise Fenced(f"attempt {status.attempt} {sign}")
+    retire(store, status, say)
+    plan = replace(plan, steps=member.steps)
+    places = [registry.get(name) for name in plan.providers]
+    steps = max(1, member.steps - status.committed_step)
+    market = choose.ask(store, plan, sweep.config(member), steps, run)
+    spent = choose.spent(status, store.now())
+    plan = confirm.limited(plan, choose.preferred(market, status), spent)
+    found = choose.within(plan, market, status, store.now())
+    choose.must_fit(plan, found)
+    if not found.choices:
+        raise choose.nothing(plan, found)
+    kept_plan.keep(store, run, plan, places)
+    try:
+        order(store, run, found.choices, plan, say, after=status.attempt)
+    except (Fenced, UnknownOutcome, NotGone, NoCapacity):
+        raise
+    except (ProviderError, BadInput) as error:
+        give_up(store, run, str(error), say)
+        raise

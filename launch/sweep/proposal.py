@@ -1,0 +1,119 @@
+"""What a sweep is going to order, shown before money is spent."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from launch.contract.provider import Provider
+from launch.pricing import storage
+from launch.provision.choose import Found
+from launch.sweep.plan import Cost, queues
+from launch.ui import confirm, enforcement
+from mimir.runs.order import Plan
+from mimir.runs.store import Store
+from mimir.runs.sweep import Sweep
+from mimir.submission import Data
+
+SHOWN = 8
+"""Values of a setting that are shown."""
+
+
+def rows(
+    store: Store, sweep: Sweep, data: Data | None, plan: Plan, places: Sequence[Provider],
+    total: Cost, at_once: int, max_cost: float, limit: float, left: int,
+) -> list[tuple[str, str]]:  # fmt: skip
+    """(what, value) for each line. limit: of each run, $; left: runs that are not finished."""
+    count = len(sweep.members)
+    lines = [("sweep", f"{sweep.name}, {count} runs" + (f", {left} to do" if left < count else ""))]
+    for name in sweep.differing():
+        values = list(dict.fromkeys(str(sweep.values(each)[name]) for each in sweep.members))
+        more = f", … ({len(values)} in all)" if len(values) > SHOWN else ""
+        lines.append((name, ", ".join(values[:SHOWN]) + more))
+    steps = sorted({member.steps for member in sweep.members})
+    span = f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}"
+    lines += [
+        ("presets", ", ".join(sweep.bases)),
+        ("steps", f"{span} each"),
+        *([("data", f"{len(data.peptides):,} peptides")] if data else []),
+        ("store", store.url),
+        *([("storage", f"about {storage.text(store.url, gb(sweep, data))} when all are done")]
+          if data else []),
+        ("provider", ", ".join(plan.providers)),
+        ("at once", "all: they wait in its queue" if at_once >= count and queues(places)
+         else f"{at_once} of them"),
+        *(("hosts", text) for text in confirm.hosts(places, plan)),
+    ]  # fmt: skip
+    lines += _money(total, places, at_once, max_cost, limit, left)
+    ended = enforcement.lines(places)
+    return [*lines, *(("ended" if n == 0 else "", text) for n, text in enumerate(ended))]
+
+
+def _money(
+    total: Cost, places: Sequence[Provider], at_once: int, max_cost: float, limit: float, left: int
+) -> list[tuple[str, str]]:
+    lines = []
+    ranked = [found.ranked[0] for found in total.found if found.ranked]
+    for n, best in enumerate(ranked[: confirm.OFFERS_SHOWN]):
+        offer = best.offer
+        lines.append(
+            ("offer" if n == 0 else "",
+             f"{offer.provider} {offer.gpu}, ${offer.price:.3f}/h, about {best.hours:.1f} h and "
+             f"${best.cost:.2f} a run ({best.forecast.source})")
+        )  # fmt: skip
+    if ranked:
+        lines.append(
+            ("in all", f"about {total.hours:.1f} h of machines, {total.hours / at_once:.1f} h at "
+             f"{at_once} a time, ${total.dollars:.2f}")
+        )  # fmt: skip
+    elif not any(place.caps.paid for place in places):
+        lines.append(
+            ("in all", "costs nothing; `python -m mimir preflight` measures a run's hours")
+        )
+    if max_cost:
+        lines.append(("limit", f"${max_cost:.2f} for all, ${limit:.2f} for each of {left} runs"))
+    elif ranked:
+        most = f"{confirm.SPARE:g} times its forecast"
+        lines.append(("limit", f"each run {most}, at least ${confirm.LEAST:.2f}; none for all"))
+    return lines
+
+
+def gb(sweep: Sweep, data: Data) -> float:
+    """GB of the store that the sweep keeps at its end."""
+    from launch.pricing.workload import Workload  # with numpy
+
+    once = data.packed.stat().st_size
+    own = [
+        storage.planned_gb(Workload.of_steps(sweep.config(member), member.steps), 0)
+        for member in sweep.members
+    ]
+    return sum(own) + once / 1e9
+
+
+def notes(places: Sequence[Provider], at_once: int, count: int) -> list[str]:
+    """What the user must know of who begins the next runs."""
+    if at_once >= count or queues(places):
+        return []
+    off = "ended, or this computer off" if any(each.caps.remote for each in places) else "ended"
+    return [
+        f"note: this command begins the next runs as others end. With it {off}, runs that have "
+        "begun go on, and the next ones are not begun until `sweep --resume`"
+    ]
+
+
+def as_json(
+    store: Store, sweep: Sweep, plan: Plan, total: Cost, at_once: int, max_cost: float, limit: float
+) -> dict[str, Any]:
+    return {
+        "sweep": sweep.name, "store": store.url, "provider": ",".join(plan.providers),
+        "at_once": at_once, "max_cost": max_cost, "run_max_cost": limit,
+        "hours": total.hours, "dollars": total.dollars, "problems": list(total.problems),
+        "limits": plan.limits.as_json(), "hosts": plan.hosts.as_json(),
+        "runs": [
+            {"run": member.run, "settings": sweep.values(member), "steps": member.steps}
+            for member in sweep.members
+        ],
+    }  # fmt: skip
+
+
+def first(total: Cost) -> Found | None:
+    """What may be ordered, for the question whether it costs money."""
+    return total.found[0] if total.found else None

@@ -1,0 +1,236 @@
+"""One table of all runs of a sweep, for people, as JSON and as CSV."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import fmean, stdev
+from typing import Any
+
+from launch.pricing.bill import bill
+from launch.ui.runs import state_text, table
+from mimir.runs.figures import FIGURES, RANKING
+from mimir.runs.listing import Listed
+from mimir.runs.status import Status
+from mimir.runs.sweep import Sweep
+from mimir.text import one_line
+
+SEED = "seed"
+NOT_BEGUN = "not begun"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run. figures: held-out ones by key, of its newest sign. settings: those that differ.
+
+    status: None if it cannot be read, which `problem` says. dollars: None if it had no machine
+    with a price. best: no run of its kind (done, or none is) has a lower ranking figure.
+    """
+
+    run: str
+    settings: dict[str, Any]
+    status: Status | None
+    problem: str = ""
+    figures: dict[str, float] = field(default_factory=dict)
+    hours: float = 0.0
+    dollars: float | None = None
+    best: bool = False
+
+    @property
+    def state(self) -> str:
+        if self.status is None:
+            return "damaged"
+        begun = self.status.attempt or self.status.state != "queued"
+        return state_text(self.status) if begun else NOT_BEGUN
+
+
+@dataclass(frozen=True)
+class Group:
+    """Finished runs that differ in their seed only. figures: (mean, standard deviation) by key,
+    the second None of fewer than two runs."""
+
+    settings: dict[str, Any]
+    runs: int
+    figures: dict[str, tuple[float, float | None]]
+
+
+def rows(sweep: Sweep, looked: Sequence[Listed]) -> list[Row]:
+    """The runs in the order of the list."""
+    made = []
+    for member, listed in zip(sweep.members, looked, strict=True):
+        status = listed.status
+        used = bill(status, status.at) if status else None
+        made.append(
+            Row(
+                member.run, sweep.values(member), status, listed.problem,
+                status.held_out() if status else {},
+                used.hours if used else 0.0, used.dollars if used else None,
+            )
+        )  # fmt: skip
+    return _with_best(made)
+
+
+def _with_best(made: list[Row]) -> list[Row]:
+    measured = [row for row in made if RANKING in row.figures]
+    ranked = [row for row in measured if _is_done(row)] or measured
+    if not ranked:
+        return made
+    least = min(row.figures[RANKING] for row in ranked)
+    best = {row.run for row in ranked if row.figures[RANKING] == least}
+    return [replace(row, best=row.run in best) for row in made]
+
+
+def groups(made: Sequence[Row]) -> list[Group]:
+    """Mean and spread over seeds, [] where the seed does not differ."""
+    if not made or SEED not in made[0].settings:
+        return []
+    kinds: dict[str, list[Row]] = {}
+    for row in made:
+        if _is_done(row):
+            kinds.setdefault(repr(_without_seed(row.settings)), []).append(row)
+    return [_group(several) for several in kinds.values()]
+
+
+def _group(several: list[Row]) -> Group:
+    figures = {}
+    for key in dict.fromkeys(key for row in several for key in row.figures):
+        values = [row.figures[key] for row in several if key in row.figures]
+        figures[key] = fmean(values), stdev(values) if len(values) > 1 else None
+    return Group(_without_seed(several[0].settings), len(several), figures)
+
+
+def _without_seed(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name != SEED}
+
+
+def _is_done(row: Row) -> bool:
+    return row.status is not None and row.status.state == "done"
+
+
+def text(sweep: Sweep, word: str, made: Sequence[Row]) -> str:
+    """The table for people. word: what was last said of the sweep, "" for nothing special."""
+    keys = _keys(made)
+    names = list(made[0].settings) if made else []
+    paid = any(row.dollars is not None for row in made)
+    head = ["RUN", *(_title(name) for name in names), "STATE", "STEP"]
+    head += [_figure_title(key) for key in keys] + (["COST"] if paid else [])
+    lines = [head]
+    for row in made:
+        cells = [row.run, *(_shown(row.settings[name]) for name in names), row.state, _step(row)]
+        for key in keys:
+            mark = " *" if row.best and key == RANKING else ""
+            cells.append(f"{row.figures[key]:.4f}{mark}" if key in row.figures else "")
+        cells += [f"${row.dollars:.2f}" if row.dollars is not None else ""] if paid else []
+        lines.append(cells)
+    parts = [_summary(sweep, word, made), "", table(lines)]
+    if any(row.best for row in made):
+        among = "finished runs" if any(map(_is_done, made)) else "runs so far"
+        parts.append(f"* the best of the {among}")
+    if found := groups(made):
+        parts += ["", _group_table(found, keys)]
+    parts += [one_line(f"{row.run}: {row.problem}") for row in made if row.problem]
+    return "\n".join(parts)
+
+
+def _summary(sweep: Sweep, word: str, made: Sequence[Row]) -> str:
+    counted: dict[str, int] = {}
+    for row in made:
+        state = row.status.state if row.status and row.state != NOT_BEGUN else row.state
+        counted[state] = counted.get(state, 0) + 1
+    states = ", ".join(f"{count} {state}" for state, count in counted.items())
+    total = _total(made)
+    money = f"; ${total:.2f} so far" if total is not None else ""
+    money += f" of ${sweep.max_cost:.2f}" if total is not None and sweep.max_cost else ""
+    return f"sweep {sweep.name}{f' ({word})' if word else ''}: {states}{money}"
+
+
+def _group_table(found: Sequence[Group], keys: Sequence[str]) -> str:
+    names = list(found[0].settings)
+    head = [*(_title(name) for name in names), "RUNS", *(_figure_title(key) for key in keys)]
+    lines = [head]
+    for group in found:
+        cells = [*(_shown(group.settings[name]) for name in names), str(group.runs)]
+        lines.append([*cells, *(_spread(group.figures.get(key)) for key in keys)])
+    return "mean and standard deviation over seeds of finished runs\n" + table(lines)
+
+
+def as_json(sweep: Sweep, word: str, made: Sequence[Row]) -> dict[str, Any]:
+    """Plain values. spread is None of fewer than two runs."""
+    return {
+        "sweep": sweep.name, "state": word, "at_once": sweep.at_once, "max_cost": sweep.max_cost,
+        "dollars": _total(made),
+        "runs": [
+            {
+                "run": row.run, "settings": row.settings, "state": row.state,
+                "step": row.status.step if row.status else None,
+                "total_steps": row.status.total_steps if row.status else None,
+                "figures": row.figures, "hours": row.hours, "dollars": row.dollars,
+                "best": row.best, "problem": row.problem,
+            }
+            for row in made
+        ],
+        "groups": [
+            {
+                "settings": group.settings, "runs": group.runs,
+                "figures": {
+                    key: {"mean": mean, "spread": spread}
+                    for key, (mean, spread) in group.figures.items()
+                },
+            }
+            for group in groups(made)
+        ],
+    }  # fmt: skip
+
+
+def as_csv(made: Sequence[Row]) -> str:
+    """A line for each run, with full precision."""
+    names = list(made[0].settings) if made else []
+    keys = _keys(made)
+    sheet = io.StringIO()
+    writer = csv.writer(sheet, lineterminator="\n")
+    writer.writerow(["run", *names, "state", "step", *keys, "hours", "dollars", "best"])
+    for row in made:
+        step = row.status.step if row.status else ""
+        values = [row.settings[name] for name in names]
+        figures = [row.figures.get(key, "") for key in keys]
+        dollars = "" if row.dollars is None else row.dollars
+        writer.writerow([row.run, *values, row.state, step, *figures, row.hours, dollars, row.best])
+    return sheet.getvalue()
+
+
+def _keys(made: Iterable[Row]) -> list[str]:
+    """Figures that some run has, in the order in which they are listed elsewhere."""
+    had = {key for row in made for key in row.figures}
+    return [figure.key for figure in FIGURES if figure.key in had]
+
+
+def _total(made: Iterable[Row]) -> float | None:
+    dollars = [row.dollars for row in made if row.dollars is not None]
+    return math.fsum(dollars) if dollars else None
+
+
+def _step(row: Row) -> str:
+    if row.status is None:
+        return ""
+    total = row.status.total_steps
+    return f"{row.status.step}" + (f" of {total}" if total else "")
+
+
+def _spread(value: tuple[float, float | None] | None) -> str:
+    if value is None:
+        return ""
+    return f"{value[0]:.4f}" + (f" ± {value[1]:.4f}" if value[1] is not None else "")
+
+
+def _title(name: str) -> str:
+    return name.replace("_", "-").upper()
+
+
+def _figure_title(key: str) -> str:
+    (figure,) = (each for each in FIGURES if each.key == key)
+    return (figure.status or figure.name).upper()
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

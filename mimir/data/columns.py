@@ -1,0 +1,105 @@
+"""Finds the columns of a data set CSV by their names, and takes quotes away."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mimir.text import visible
+
+COLUMNS = ("sequence", "label", "target")
+"""In any order, among others."""
+HEADER = ",".join(COLUMNS) + "\n"
+"""As a build writes it."""
+_BOM = b"\xef\xbb\xbf"
+_ERRORS = "surrogateescape"
+"""Makes a byte that is no UTF-8 a lone surrogate, which stands in no name, and a byte again."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """places: of `COLUMNS` among the `count` columns. rows_at: first byte below the header.
+
+    ignored: names of the others.
+    """
+
+    places: tuple[int, int, int]
+    count: int
+    rows_at: int
+    ignored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NoColumns:
+    """Why a header cannot be used, and which columns it lacks."""
+
+    message: str
+    missing: tuple[str, ...] = ()
+
+
+def find(data: bytes) -> Columns | NoColumns:
+    """Where the columns stand, by the first line of a CSV; a byte order mark is passed over."""
+    start = len(_BOM) if data.startswith(_BOM) else 0
+    end = data.find(b"\n", start)
+    end = len(data) if end < 0 else end
+    line = data[start:end].removesuffix(b"\r").decode("utf-8", _ERRORS)
+    wanted = f"it must name {', '.join(COLUMNS)}, in any order"
+    shown = repr(visible(line[:80]))
+    try:
+        rows = list(csv.reader([line], strict=True))
+    except csv.Error as error:
+        return NoColumns(f"the header {shown} cannot be read ({error}); {wanted}")
+    names = [name.strip() for name in rows[0]] if rows else []
+    missing = tuple(name for name in COLUMNS if name not in names)
+    if missing:
+        return NoColumns(
+            f"the header lacks {' and '.join(missing)}: it is {shown}; {wanted}", missing
+        )
+    twice = [name for name, count in Counter(names).items() if count > 1 and name in COLUMNS]
+    if twice:
+        return NoColumns(f"the header names {twice[0]} twice: it is {shown}; {wanted}")
+    sequence, label, target = (names.index(name) for name in COLUMNS)
+    ignored = tuple(name for name in names if name not in COLUMNS)
+    return Columns((sequence, label, target), len(names), min(end + 1, len(data)), ignored)
+
+
+def rows(data: bytes, columns: Columns) -> Iterator[tuple[int, list[str] | str]]:
+    """Each row: the line on which it begins, and its fields, or why it cannot be read.
+
+    By the rules of CSV, slowly. A byte that is no UTF-8 is a lone surrogate in its field.
+    """
+    text = data[columns.rows_at :].decode("utf-8", _ERRORS)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    while True:
+        line = reader.line_num + 2
+        try:
+            yield line, next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield line, str(error)
+
+
+def unquoted(data: bytes, columns: Columns) -> bytes | None:
+    """The three columns of a CSV that has quotes, as a CSV without; None if a row does not allow
+    it, and is wrong anyway."""
+    lines = [HEADER]
+    for _, row in rows(data, columns):
+        if isinstance(row, str) or len(row) != columns.count:
+            return None
+        fields = [row[place] for place in columns.places]
+        if any(mark in field for field in fields for mark in ',"\r\n'):
+            return None
+        lines.append(",".join(fields) + "\n")
+    return "".join(lines).encode("utf-8", _ERRORS)
+
+
+def lone_cr(data: bytes) -> int:
+    """Where a CR stands that ends no line; -1 if none does."""
+    if data.count(b"\r") == data.count(b"\r\n"):
+        return -1
+    at = data.find(b"\r")
+    while data[at + 1 : at + 2] == b"\n":
+        at = data.find(b"\r", at + 1)
+    return at

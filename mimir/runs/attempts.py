@@ -1,0 +1,200 @@
+"""Reads the attempts of a run, those that are over for good only once.
+
+An attempt takes five requests, and a run on spot machines may have hundreds. What the store says
+of an attempt whose machine was seen to be gone does not change any more, so the laptop that reads
+it writes it down, many in one object (ended.json), beside the launcher's own notes, where no
+machine can write. That object is a copy: it may be lost, or be overwritten by one that holds
+fewer attempts, and is then made again from what it was made of.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeVar
+
+from mimir.errors import Corrupt, OtherFormat, StoreError
+from mimir.runs import codec, layout, notes, orders
+from mimir.runs import started as starts
+from mimir.runs.head import ENDED, Head
+from mimir.runs.machine import Machine
+from mimir.runs.notes import Gone
+from mimir.runs.order import Order
+from mimir.runs.ranges import ExitCode, Number, Time
+from mimir.runs.started import Started
+from mimir.runs.store import DOCUMENT, Store
+
+T = TypeVar("T")
+
+FORMAT = 1
+"""Of ended.json."""
+AT_ONCE = 32
+"""Objects that are read at once: a bucket is far away."""
+SETTLED = 600.0
+"""Seconds after its machine was seen to be gone from which an attempt's objects are taken to be
+all there: a shared folder may hide a new name from another computer for a minute."""
+WORTH = 8
+"""Attempts that are over and not in ended.json yet, from which on it is written anew."""
+
+
+@dataclass(frozen=True)
+class AttemptStatus:
+    """One attempt. end: "" while it may be working, else one sentence; ended_at: when that was
+    written, in unix s by the store's clock.
+
+    cause: who ended it, as Outcome.cause. unended: why its machine could not end itself, "" if
+    it did not say so. order and machine: order.json and machine.json; of an attempt that is over
+    the order may lack what it remembers of HEAD and of refused attempts. gone: since when its
+    machine is no more, and why. damage: what is wrong with what its machine wrote, which then
+    counts as not written; "" if nothing is. started: since when a job that waited has been at it.
+    """
+
+    attempt: Number
+    from_step: int | None
+    end: str
+    exit_code: ExitCode | None = None
+    ended_at: Time | None = None
+    cause: str = ""
+    unended: str = ""
+    machine: Machine | None = None
+    order: Order | None = None
+    gone: Gone | None = None
+    damage: str = ""
+    started: Started | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            **asdict(self),
+            "machine": self.machine.as_json() if self.machine else None,
+            "order": self.order.as_json() if self.order else None,
+        }
+
+
+def read_attempts(
+    store: Store, run: str, head: Head, order: Order | None, now: float
+) -> tuple[AttemptStatus, ...]:
+    """All attempts up to HEAD's; what is over for good is written down to be read once.
+
+    Those that never had a machine are not read, if the newest order knows them: hours without
+    capacity leave hundreds.
+
+    Args:
+        order: of HEAD's attempt.
+        now: unix s by the store's clock.
+    """
+    refused = orders.refused_in(order, head.attempt) - dict(head.lineage).keys()
+    numbers = range(1, head.attempt + 1)
+    kept = _kept(store, run, head) if head.attempt > WORTH else {}
+    unread = [number for number in numbers if number not in refused and number not in kept]
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        reading = {n: _Reading(pool, store, run, n) for n in unread}
+        read = {n: each.told(head) for n, each in reading.items()}
+    over = [each for n, each in read.items() if n < head.attempt and _is_settled(each, now)]
+    if len(over) >= WORTH:
+        _keep(store, run, [*kept.values(), *over])
+    return tuple(_refused(n) if n in refused else kept.get(n) or read[n] for n in numbers)
+
+
+def _refused(number: int) -> AttemptStatus:
+    why = "no machine was available"
+    return AttemptStatus(number, None, why, gone=Gone(0.0, "refused", why))
+
+
+def _is_settled(attempt: AttemptStatus, now: float) -> bool:
+    """Whether nobody will write of this attempt any more."""
+    return attempt.gone is not None and now - attempt.gone.time > SETTLED
+
+
+def _kept(store: Store, run: str, head: Head) -> dict[int, AttemptStatus]:
+    """What ended.json says, by attempt. One that cannot be read is made again: it is a copy."""
+    key = layout.ended_key(run)
+    try:
+        found = store.read(key)
+        body = codec.unsealed(found.data, FORMAT, key) if found else {"attempts": ()}
+        made = [_from_json(codec.child({"": each}, "", key), key) for each in body["attempts"]]
+    except (Corrupt, OtherFormat, KeyError, TypeError):
+        return {}
+    lineage = dict(head.lineage)
+    return {
+        each.attempt: replace(each, from_step=lineage.get(each.attempt))
+        for each in made
+        if each.attempt < head.attempt
+    }
+
+
+def _keep(store: Store, run: str, attempts: Iterable[AttemptStatus]) -> None:
+    """Write them down, the oldest ones if not all have room."""
+    made: list[dict[str, Any]] = []
+    room = DOCUMENT - 1024
+    for attempt in sorted(attempts, key=lambda each: each.attempt):
+        body = _to_json(attempt)
+        room -= len(codec.encode(body))
+        if room < 0:
+            break
+        made.append(body)
+    with contextlib.suppress(StoreError):  # e.g. keys that only read; then they are read again
+        store.put(layout.ended_key(run), codec.sealed({"attempts": made}, FORMAT))
+
+
+def _to_json(attempt: AttemptStatus) -> dict[str, Any]:
+    # What an order remembers of HEAD grows with the attempts, and only the newest one's counts.
+    order = attempt.order and replace(attempt.order, kept=(), lineage=(), refused=())
+    return replace(attempt, order=order, from_step=None).as_json()
+
+
+def _from_json(value: Mapping[str, Any], where: str) -> AttemptStatus:
+    machine, order = (codec.child(value, name, where) for name in ("machine", "order"))
+    return codec.typed(
+        AttemptStatus, value, where,
+        machine=Machine.from_json(machine, where) if machine else None,
+        order=Order.from_json(order, where) if order else None,
+    )  # fmt: skip
+
+
+class _Reading:
+    """The five objects of an attempt, asked for at once."""
+
+    def __init__(self, pool: ThreadPoolExecutor, store: Store, run: str, number: int) -> None:
+        self._store, self._run, self._number = store, run, number
+        self._wrong: list[str] = []
+
+        def note(read: Callable[[Store, str, int], T | None]) -> Future[T | None]:
+            return pool.submit(read, store, run, number)
+
+        def machines(read: Callable[[Store, str, int], T | None]) -> Future[T | None]:
+            return pool.submit(notes.unless_damaged, read, store, run, number, self._wrong)
+
+        self._ending, self._unended = machines(notes.read_end), machines(notes.read_unended)
+        self._gone, self._machine = note(notes.read_gone), note(notes.read_machine)
+        self._order = note(notes.read_order)
+
+    def told(self, head: Head) -> AttemptStatus:
+        """Raises what reading one of the launcher's notes raised."""
+        number = self._number
+        outcome, ended_at = self._ending.result() or (None, None)
+        unended, gone = self._unended.result(), self._gone.result()
+        machine = self._machine.result()
+        queues = machine is not None and machine.queues
+        from_step = dict(head.lineage).get(number)
+        if outcome is not None:
+            end = outcome.words
+        elif gone is not None:
+            end = gone.why
+        elif number < head.attempt:
+            end = "never began" if from_step is None else "lost without a word"
+        else:
+            end = head.state if head.state in ENDED else ""
+        return AttemptStatus(
+            attempt=number,
+            from_step=from_step,
+            end=end,
+            exit_code=outcome.exit_code if outcome else None,
+            ended_at=ended_at,
+            cause=outcome.cause if outcome else "",
+            unended=unended.reason if unended else "",
+            machine=machine,
+            order=self._order.result(),
+            gone=gone,
+            damage=codec.shortened("; ".join(sorted(self._wrong))),
+            started=starts.read(self._store, self._run, number) if queues else None,
+        )

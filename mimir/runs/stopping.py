@@ -1,0 +1,88 @@
+"""Says how a training ended: what its last steps bought, and what more would have cost."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mimir.runs.figures import SELECTION
+from mimir.text import duration
+
+
+@dataclass(frozen=True)
+class End:
+    """How a training ended, by the figure that selects (nats per residue, lower is better).
+
+    step: the last. total: the last there would have been without early stopping. cooldown: step at
+    which the cooldown began, -1 if it did not. best_step and best: of the best validation; -1 and
+    0 if nothing selected. before: the best figure when the cooldown began. last: the last figure.
+    rate: steps/s. price: $/h of the machine, None if it is not known.
+    """
+
+    step: int
+    total: int
+    cooldown: int
+    best_step: int
+    best: float
+    before: float
+    last: float | None
+    rate: float | None = None
+    price: float | None = None
+
+    @property
+    def sentence(self) -> str:
+        """One line for the log and the report."""
+        return "; ".join(filter(None, (self._ending, self._bought, self._best)))
+
+    @property
+    def _ending(self) -> str:
+        if self.step >= self.total:
+            return f"went all its {self.total:,} steps"
+        left = self.total - self.step
+        ended = f"ended early at step {self.step:,} of {self.total:,}"
+        if not self.rate:
+            return ended
+        seconds = left / self.rate
+        dollars = "" if self.price is None else f" and ${self.price * seconds / 3600:.2f}"
+        return f"{ended}: the other {left:,} would have taken {duration(seconds)} more{dollars}"
+
+    @property
+    def _bought(self) -> str:
+        if self.best_step < 0:
+            return ""
+        if self.cooldown >= 0 and self.best_step > self.cooldown:
+            return (
+                f"the cooldown's {self.step - self.cooldown:,} steps bought "
+                f"{self.before - self.best:.4f} nats per residue"
+            )
+        if self.best_step >= self.step:
+            return "its last validation is its best, so that more epochs may buy more"
+        return f"the last {self.step - self.best_step:,} steps bought nothing"
+
+    @property
+    def _best(self) -> str:
+        if self.best_step < 0:
+            return "no held-out peptides select, so that the last weights are taken as the best"
+        last = "" if self.last is None else f", and {self.last:.4f} at the end"
+        return f"the best weights are those of step {self.best_step:,} ({self.best:.4f}{last})"
+
+
+def of_rows(
+    rows: Sequence[dict[str, Any]], step: int, total: int, cooldown_steps: int, price: float | None
+) -> End:
+    """How a run ended, from its metrics.
+
+    Args:
+        rows: as `parts.read_metrics` gives them.
+        step, total: the last, and the last there would have been without early stopping.
+        price: $/h of its machine.
+    """
+    seen = [(row[SELECTION], row["step"]) for row in rows if row.get(SELECTION) is not None]
+    rates = [row["steps_per_s"] for row in rows if row.get("steps_per_s")]
+    cooldown = step - cooldown_steps if step < total else -1
+    best, best_step = min(seen, default=(0.0, -1))
+    before = min((figure for figure, at in seen if at <= cooldown), default=best)
+    return End(
+        step, total, cooldown, best_step, best, before, seen[-1][0] if seen else None,
+        statistics.median(rates) if rates else None, price,
+    )  # fmt: skip

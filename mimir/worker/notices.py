@@ -1,0 +1,120 @@
+"""Watches a cloud's notice that it is about to take this machine away.
+
+$MIMIR_NOTICES names whose machine it is; without it nobody is asked.
+
+    aws   the instance metadata service (IMDSv2): spot/instance-action is 404 until, two minutes
+          before the end, it names the action. A rebalance recommendation may come earlier; it says
+          that the risk has grown, and not that the machine goes.
+          https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
+    gcp   the metadata server: instance/preempted becomes TRUE, 30 seconds before the end.
+          https://cloud.google.com/compute/docs/instances/create-use-preemptible
+
+Tested with the stand-ins under tests/clouds, not on the real services.
+"""
+
+import json
+import os
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+
+from mimir.text import one_line
+
+VARIABLE = "MIMIR_NOTICES"
+EVERY = 5.0
+"""Seconds between looks: AWS advises so."""
+ASKING = 2.0
+"""Seconds that an answer from beside the machine may take."""
+TOKEN_LIVES = 21600
+"""Seconds for which a token of AWS's metadata service is asked for: the most that it gives."""
+MOST = 10_000
+"""Bytes of an answer that are read."""
+AWS = "http://169.254.169.254"
+AWS_VARIABLE = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
+"""The AWS SDKs' own name for another address of the metadata service."""
+GOOGLE = "metadata.google.internal"
+GOOGLE_VARIABLE = "GCE_METADATA_HOST"
+"""Google's own libraries' name for another host."""
+
+Told = Callable[[str], None]
+
+
+class Notices:
+    """Looks for one machine's notices.
+
+    Args:
+        take: is told once why the machine goes; the attempt should end now.
+        warn: is told once that the machine may go soon.
+    """
+
+    def __init__(self, take: Told, warn: Told, environ: Mapping[str, str] = os.environ) -> None:
+        self._take, self._warn, self._environ = take, warn, environ
+        self._look = {"aws": self._aws, "gcp": self._google}.get(environ.get(VARIABLE, ""))
+        self._token, self._until = "", 0.0
+        self._warned = False
+        # What stands between this machine and the internet knows no metadata.
+        self._open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+
+    def watch(self, ended: threading.Event) -> None:
+        """Look until there is a notice or the event is set; never raises."""
+        if self._look is None:
+            return
+        missing = False
+        while True:
+            try:
+                if self._look():
+                    return
+                missing = False
+            except (OSError, ValueError) as error:
+                if not missing:
+                    self._warn(
+                        "whether this machine is to be taken away cannot be asked "
+                        f"({type(error).__name__}); it is asked again"
+                    )
+                missing = True
+            if ended.wait(EVERY):
+                return
+
+    def _aws(self) -> bool:
+        base = self._environ.get(AWS_VARIABLE) or AWS
+        if time.monotonic() >= self._until:
+            lives = {"X-aws-ec2-metadata-token-ttl-seconds": str(TOKEN_LIVES)}
+            self._token = self._ask(f"{base}/latest/api/token", lives, "PUT") or ""
+            self._until = time.monotonic() + TOKEN_LIVES / 2
+        token = {"X-aws-ec2-metadata-token": self._token}
+        said = self._ask(f"{base}/latest/meta-data/spot/instance-action", token)
+        if said is not None:
+            action = json.loads(said)
+            what = action.get("action") if isinstance(action, dict) else said
+            when = f" at {action['time']}" if isinstance(action, dict) and "time" in action else ""
+            self._take(one_line(f"AWS takes the machine away{when} ({what})"))
+            return True
+        advice = f"{base}/latest/meta-data/events/recommendations/rebalance"
+        if not self._warned and self._ask(advice, token) is not None:
+            self._warned = True
+            self._warn("AWS says that this machine is likelier than others to be taken away soon")
+        return False
+
+    def _google(self) -> bool:
+        host = self._environ.get(GOOGLE_VARIABLE) or GOOGLE
+        url = f"http://{host}/computeMetadata/v1/instance/preempted"
+        if (self._ask(url, {"Metadata-Flavor": "Google"}) or "").strip().upper() != "TRUE":
+            return False
+        self._take("Google takes the machine away within 30 s")
+        return True
+
+    def _ask(self, url: str, headers: Mapping[str, str], method: str = "GET") -> str | None:
+        """What it says, None for 404; OSError for no answer and for any other refusal."""
+        request = urllib.request.Request(url, headers=dict(headers), method=method)
+        try:
+            with self._open(request, timeout=ASKING) as answer:
+                said: str = answer.read(MOST).decode(errors="replace")
+                return said
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            if error.code == 401:
+                self._until = 0.0  # the token has ended
+            raise

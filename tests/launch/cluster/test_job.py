@@ -1,0 +1,63 @@
+"""What a job does when its worker has ended: on a store alone, with Slurm's word on paper."""
+
+import pytest
+
+from launch.cluster import job as jobs
+from launch.cluster.job import Job
+from launch.providers.slurm.own_job import Fate, OwnJob
+from mimir.runs.status import derive
+from tests.launch.cluster.test_next_attempt import RUN, Site
+
+
+class Slurm:
+    """Sets what Slurm says; what was asked of it."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.fate, self.requeued, self.said = Fate.GOES, 0, list[str]()
+        patch.setattr(OwnJob, "fate", lambda own: self.fate)
+        patch.setattr(OwnJob, "requeue", lambda own: self._requeue())
+        patch.setattr(jobs.signal, "signal", lambda *_: None)
+
+    def _requeue(self) -> str:
+        self.requeued += 1
+        return ""
+
+
+@pytest.mark.parametrize(
+    ("fate", "requeued", "state"),
+    [
+        (Fate.GOES, 1, "interrupted"),
+        (Fate.RESTARTED, 0, "interrupted"),
+        (Fate.ENDED, 0, "stopped"),
+        (Fate.UNKNOWN, 0, "interrupted"),
+    ],
+)
+def test_only_a_job_that_goes_on_asks_to_be_started_again(
+    monkeypatch: pytest.MonkeyPatch, fate: Fate, requeued: int, state: str
+) -> None:
+    """Also where the signal has reached the worker first: one that a person has cancelled would
+    come back to life."""
+    slurm, site = Slurm(monkeypatch), Site().launched()
+    slurm.fate = fate
+    monkeypatch.setattr(jobs, "open_store", lambda url: site.store)
+
+    def train(job: Job, turn: object) -> int:
+        site.ended(1, step=4)
+        return 75
+
+    monkeypatch.setattr(Job, "_train", train)
+    made = Job(site.own(), "memory://", RUN, 1, out=slurm.said.append, sleep=lambda _: None)
+    assert made.work() == 75
+    assert slurm.requeued == requeued
+    assert derive(site.store, RUN, site.now).state == state
+
+
+def test_a_store_that_the_node_does_not_reach_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    slurm, site = Slurm(monkeypatch), Site()
+    noted: list[str] = []
+    monkeypatch.setattr(OwnJob, "note", lambda own, sentence: noted.append(sentence))
+    url = "file:///nowhere/that/is"
+    made = Job(site.own(), url, RUN, 1, out=slurm.said.append, sleep=lambda _: None)
+    assert made.work() == 78
+    assert f"node gpu1 does not reach the store {url}" in noted[0]
+    assert noted[0] in slurm.said[-1]

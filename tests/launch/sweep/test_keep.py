@@ -1,0 +1,247 @@
+"""What a launcher begins of a sweep, round after round, on paper."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from launch.contract.errors import AuthFailed, NoCapacity, UnknownOutcome
+from launch.sweep import end
+from launch.sweep.keep import ASK_AGAIN, Keeper, Round, look
+from mimir.errors import BadInput
+from mimir.runs import layout, notes, sweep_state
+from tests.launch.sweep.conftest import Stage
+from tests.runs.actors import Killed
+from tests.runs.mortal import Mortal
+
+Made = Callable[[], Stage]
+
+
+def test_so_many_at_a_time_until_all_are_done(stage: Made) -> None:
+    it = stage()
+    it.create()
+    keeper = it.start(at_once=2)
+    seen = keeper.round()
+    assert (seen.alive, seen.waiting) == (("lr-000", "lr-001"), ("lr-002",))
+    assert keeper.round() == seen, "it waits"
+    it.work("lr-001", "done")
+    seen = keeper.round()
+    assert (seen.alive, seen.waiting) == (("lr-000", "lr-002"), ())
+    assert it.ordered() == ["lr-000", "lr-001", "lr-002"]
+    assert not seen.over
+    it.work("lr-000", "done")
+    it.work("lr-002", "done")
+    assert keeper.round().over
+    assert all(it.status(each.run).state == "done" for each in it.sweep.members)
+    assert len(it.fake.ended) == 3, "each machine is seen to be gone"
+
+
+def test_a_run_that_failed_gives_its_place_and_comes_again_by_resume(stage: Made) -> None:
+    it = stage()
+    it.create()
+    keeper = it.start()
+    keeper.round()
+    it.work("lr-000", "failed")
+    seen = keeper.round()
+    assert (seen.alive, seen.waiting) == (("lr-001",), ("lr-002",))
+    it.work("lr-001", "stopped")
+    keeper.round()
+    it.work("lr-002", "done")
+    assert keeper.round().over
+    again = it.start(at_once=3, again=True)
+    assert again.round().alive == ("lr-000", "lr-001")
+    assert it.status("lr-000").attempt == 2
+    it.work("lr-000", "failed")
+    it.work("lr-001", "done")
+    assert again.round().over, "once each"
+    assert it.ordered() == ["lr-000", "lr-001", "lr-002", "lr-000", "lr-001"]
+
+
+def test_killed_at_any_moment_of_its_beginning(stage: Made) -> None:
+    """Submitting again ends with one machine for each run, whenever it was cut off before."""
+
+    def submit(it: Stage, store: Any) -> None:
+        it.create(store)
+        it.start(at_once=3, store=store).round()
+
+    whole = stage()
+    counted = Mortal(whole.store)
+    submit(whole, counted)
+    assert counted.moments > 100
+    assert whole.ordered() == ["lr-000", "lr-001", "lr-002"]
+    drawn = random.Random(5).sample(range(counted.moments), 30)
+    for moment in sorted({*drawn, counted.moments - 1}):
+        it = stage()
+        with pytest.raises(Killed):
+            submit(it, Mortal(it.store, moment))
+        it.create()
+        keeper = it.start(at_once=3)
+        for _ in range(4):
+            keeper.round()
+            # An order without an answer is looked for until its service would have listed it.
+            it.clock.now += 300
+        attempts = {each.run: it.status(each.run).attempt for each in it.sweep.members}
+        assert all(1 <= number <= 2 for number in attempts.values()), f"{moment}: {attempts}"
+        assert len(set(map(str, it.fake.orders))) == len(it.fake.orders), f"{moment}: twice"
+        for run, number in attempts.items():
+            machine = notes.read_machine(it.store, run, number)
+            assert machine is not None, f"moment {moment}: {run} has no machine"
+        runs = [name for name in it.store.folders() if layout.is_run(name)]
+        assert runs == list(attempts)
+
+
+def test_a_stop_holds_for_launchers_elsewhere(stage: Made) -> None:
+    it = stage()
+    it.create()
+    keeper = it.start()
+    keeper.round()
+    it.work("lr-000")
+    asked, failed = end.stop(it.store, it.sweep, it.said.append)
+    assert (asked, failed) == ([("lr-000", 1)], [])
+    seen = keeper.round()
+    assert seen == Round(why="sweep lr was stopped")
+    assert seen.over
+    assert it.ordered() == ["lr-000"]
+
+
+@pytest.mark.parametrize("moment", ["before its order", "after its order"])
+def test_a_stop_while_a_run_is_ordered_stops_that_run(
+    stage: Made, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = stage()
+    it.create()
+    keeper = it.start(at_once=2)
+    asked: list[list[tuple[str, int]]] = []
+
+    def stop(*_: Any) -> tuple[None]:
+        if not asked:
+            asked.append([])
+            asked[0] += end.stop(it.store, it.sweep, it.said.append)[0]
+        return (None,)
+
+    if moment == "before its order":  # the stop finds no attempt that it could ask
+        monkeypatch.setattr(it.fake, "choices", stop)
+    else:
+        it.fake.at_start = stop
+    keeper.round()
+    assert asked == [[] if moment == "before its order" else [("lr-000", 1)]]
+    assert it.ordered() == ["lr-000"]
+    assert notes.stop_requested(it.store, "lr-000", 1) is not None
+    assert keeper.round().why
+
+
+def test_a_newer_launcher_takes_the_sweep_over(stage: Made) -> None:
+    it = stage()
+    it.create()
+    first = it.start()
+    first.round()
+    second = it.start(at_once=2)
+    assert first.round().why == "sweep lr was taken up by another launcher"
+    assert second.round().alive == ("lr-000", "lr-001")
+
+
+def test_stop_and_resume_at_the_same_time(stage: Made) -> None:
+    """Whichever comes last counts, nothing is begun twice, and a stopped sweep begins nothing."""
+    for seed in range(25):
+        it, rng = stage(), random.Random(seed)
+        it.create()
+        keepers: list[Keeper] = [it.start(at_once=2)]
+        for _ in range(12):
+            act = rng.choice(("stop", "resume", "round", "round", "done"))
+            if act == "stop":
+                end.stop(it.store, it.sweep, it.said.append)
+            elif act == "resume":
+                keepers.append(it.start(at_once=2, again=True))
+            elif act == "round":
+                before = len(it.fake.orders)
+                word = sweep_state.read(it.store, "lr").word
+                seen = rng.choice(keepers).round()
+                assert word == "go" or len(it.fake.orders) == before, f"seed {seed}"
+                assert len(seen.alive) <= 2, f"seed {seed}"
+            else:
+                live = [
+                    each.run for each in look(it.store, it.sweep)
+                    if each.status and each.status.attempt and each.status.state == "queued"
+                ]  # fmt: skip
+                if live:
+                    it.work(rng.choice(live), rng.choice(("done", "stopped")))
+        keepers.append(it.start(at_once=3, again=True))
+        for _ in range(6):
+            keepers[-1].round()
+            for each in look(it.store, it.sweep):
+                if each.status and each.status.attempt and each.status.state == "queued":
+                    it.work(each.run, "done")
+        assert keepers[-1].round().over
+        states = [it.status(each.run).state for each in it.sweep.members]
+        assert states == ["done"] * 3, f"seed {seed}: {states}"
+        orders = [(spec.run, spec.attempt) for spec in it.fake.orders]
+        assert len(set(orders)) == len(orders)
+
+
+def test_no_machine_now_is_asked_for_again_later(stage: Made) -> None:
+    it = stage()
+    it.create()
+    keeper = it.start(at_once=3)
+    it.fake.fails = NoCapacity("all rented")
+    seen = keeper.round()
+    assert len(it.fake.orders) == 1, "the others would get none either"
+    it.fake.fails = None
+    keeper.round()
+    assert len(it.fake.orders) == 1, "not at once"
+    it.clock.now += 2 * ASK_AGAIN
+    seen = keeper.round()
+    assert set(seen.alive) == {"lr-000", "lr-001", "lr-002"}
+
+
+def test_an_answer_that_is_lost_is_the_watchers(stage: Made) -> None:
+    it = stage()
+    it.create()
+    it.fake.fails = UnknownOutcome("timeout")
+    keeper = it.start()
+    assert keeper.round().alive == ("lr-000",)
+    it.fake.fails = None
+    assert keeper.round().alive == ("lr-000",)
+    assert it.ordered() == ["lr-000"]
+
+
+def test_what_concerns_all_runs_ends_the_command_and_the_run(stage: Made) -> None:
+    it = stage()
+    it.create()
+    it.fake.fails = AuthFailed("the key is refused")
+    with pytest.raises(AuthFailed):
+        it.start(at_once=3).round()
+    assert it.ordered() == ["lr-000"]
+    assert it.status("lr-000").state == "failed"
+    it.fake.fails = None
+    assert len(it.start(at_once=3, again=True).round().alive) == 3
+
+
+def test_what_concerns_one_run_leaves_the_others(stage: Made) -> None:
+    it = stage()
+    it.create()
+    it.store.put("lr-001/run.json", b"{")
+
+    def fails(spec: Any) -> None:
+        it.fake.fails = BadInput("no room") if spec.run == "lr-000" else None
+
+    it.fake.at_start = fails
+    seen = it.start(at_once=3).round()
+    assert seen.alive == ("lr-002",)
+    assert dict(seen.refused)["lr-000"] == "no room"
+    assert "run.json" in dict(seen.refused)["lr-001"]
+
+
+def test_the_runs_share_the_limit(stage: Made) -> None:
+    it = stage()
+    it.create()
+    keeper = it.start(at_once=2, max_cost=6.0)
+    keeper.round()
+    order = notes.read_order(it.store, "lr-000", 1)
+    assert order is not None
+    assert order.plan.limits.max_cost == 2.0
+    it.work("lr-000", "done")  # at no cost
+    keeper.round()
+    order = notes.read_order(it.store, "lr-002", 1)
+    assert order is not None
+    assert order.plan.limits.max_cost == 3.0

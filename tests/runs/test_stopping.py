@@ -1,0 +1,53 @@
+from dataclasses import replace
+
+import pytest
+
+from mimir.runs.stopping import End, of_rows
+
+EARLY = End(12_000, 620_000, 11_000, 6000, 2.8115, 2.8115, 2.8202, rate=40.0, price=0.5)
+
+
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        (
+            EARLY,
+            "ended early at step 12,000 of 620,000: the other 608,000 would have taken 4.2 h more "
+            "and $2.11; the last 6,000 steps bought nothing; the best weights are those of step "
+            "6,000 (2.8115, and 2.8202 at the end)",
+        ),
+        (replace(EARLY, price=None), "would have taken 4.2 h more; the last"),
+        (replace(EARLY, rate=None), "ended early at step 12,000 of 620,000; the last"),
+        (
+            replace(EARLY, best_step=12_000, best=2.8015, last=2.8015),
+            "; the cooldown's 1,000 steps bought 0.0100 nats per residue; the best weights are",
+        ),
+        (
+            replace(EARLY, total=12_000, cooldown=-1),
+            "went all its 12,000 steps; the last 6,000 steps bought nothing; the best",
+        ),
+        (
+            replace(EARLY, total=12_000, cooldown=-1, best_step=12_000),
+            "its last validation is its best, so that more epochs may buy more",
+        ),
+        (
+            replace(EARLY, total=12_000, cooldown=-1, best_step=-1, last=None),
+            "went all its 12,000 steps; no held-out peptides select, so that the last weights are",
+        ),
+    ],
+)
+def test_one_line(end: End, words: str) -> None:
+    assert words in end.sentence
+
+
+def test_the_metrics_tell_the_same() -> None:
+    figures = {1000: 2.9, 2000: 2.8, 3000: 2.82, 4000: 2.81, 5000: 2.79}
+    rows = [{"step": step, "val": 2.9, "selection": figure} for step, figure in figures.items()]
+    rows.insert(1, {"step": 64, "loss": 2.0, "steps_per_s": 40.0})
+    rows.append({"step": 5000, "val": None, "selection": None})
+    assert of_rows(rows, 5000, 9000, 1000, 0.5) == End(
+        5000, 9000, 4000, 5000, 2.79, 2.8, 2.79, 40.0, 0.5
+    )
+    whole = of_rows(rows, 5000, 5000, 1000, None)
+    assert (whole.cooldown, whole.best_step) == (-1, 5000)
+    assert of_rows([], 10, 10, 5, None).best_step == -1

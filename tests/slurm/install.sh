@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Sees to it that there is Slurm (slurmctld, slurmd, munge), which tests/slurm starts on this
+# computer by itself. Without it, those tests are skipped. Nothing is started here.
+set -euo pipefail
+PATH=$PATH:/usr/sbin
+command -v slurmctld >/dev/null && command -v slurmd >/dev/null && command -v munged >/dev/null && exit 0
+if [ "${MIMIR_CI:-}" != 1 ] || [ "$(id -u)" != 0 ]; then
+  echo "tests/slurm: Slurm is missing: apt-get install slurmctld slurmd slurm-client munge" >&2
+  exit 1
+fi
+apt-get -qq update
+# RUNLEVEL: Debian's packages start their services otherwise, where there is an init.
+RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
+  slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge >/dev/null
+command -v slurmctld >/dev/null
