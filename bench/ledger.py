@@ -28,9 +28,11 @@ ROWS = {"small": 512, "medium": 832, "large": 1664}
 BUDGET = {"large": 253.0, "small": 152.0}
 OWN_BUDGET = {"large": 96.0, "small": 12.0}
 """Kernels that a step may launch on compute capability 9.0, and with all of our own."""
-BULK = (("measure", "ld", 8), ("apply", "st", 16))
+BULK = (("measure", "ld", 4), ("apply", "st", 16))
 """(part, kind, bytes): what an instruction moves at least where all weights are loaded for the
-gradient's norm, and stored by the update. Its loads also include single numbers, whose width is
+gradient's norm, and stored by the update. How the norm's sum is split, and so how wide its loads
+are, depends on the number of weights: 8 bytes with the guide's 748 targets, 4 with the sample's
+703. The update's loads also include single numbers, whose width is
 not checked; our own update stores such, too, and most of its instructions must be wide."""
 WIDE = 8
 PRODUCTS = {"mm": 0, "addmm": 1, "bmm": 0}

@@ -134,14 +134,9 @@ def ask(store: Store, plan: Plan, config: Config, steps: int, going_on: str = ""
 
     work, starts = Workload.of_steps(config, steps), image.wanted(plan.image)
     need = Need(
-        memory_gb=forecast.need_gb(work),
-        gpus=plan.gpus,
-        spot=plan.spot,
-        hosts=plan.hosts,
-        upload_gb=work.upload_gb,
-        cuda=starts.cuda,
-        store=store.url,
-    )
+        memory_gb=forecast.need_gb(work), gpus=plan.gpus, spot=plan.spot, hosts=plan.hosts,
+        upload_gb=work.upload_gb, cuda=starts.cuda, store=store.url,
+    )  # fmt: skip
     sellers = [cloud.cloud for cloud in clouds]
     unchecked = market.check_regions(sellers, plan.hosts.regions)
     had, problems = market.collect(sellers, need)

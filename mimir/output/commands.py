@@ -81,7 +81,8 @@ def sample(
         novel: no peptide of the training data.
         exclude: a file of peptides that are not wanted: one a line, FASTA, or CSV with `sequence`.
         repeats: masks for each score, 2 at least; 0: no scores, which is faster.
-        data: the training data, for --novel and the nearest pair (default: the run's).
+        data: the training data, for --novel and the nearest pair (default: the run's). Another
+            data set or another split of it is refused.
         format: fasta, csv or json.
         out: a file to write (default: `-`, standard output).
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
@@ -264,7 +265,9 @@ def evaluate(
         run: name of a run, or several as A,B.
         model: instead of a run, a folder that `launch pull` made.
         last: take the weights of the last step, and not the best ones.
-        data: the data set whose held-out part to use (default: the shipped sample, or the run's).
+        data: the data set that the model was trained on, whose held-out part is used (default: the
+            run's, or of --model the shipped sample). Another one, or another split of it, is
+            refused: it may hold out what was trained.
         repeats: passes over the held-out peptides with other masks. What a target is worth is
             measured from 12 on.
         samples: peptides to draw for validity, uniqueness and novelty; 0: none.

@@ -17,12 +17,15 @@ pytestmark = needs_gpu
 
 
 def ends(machine: Machine, steps: int, graph_steps: int) -> dict[str, torch.Tensor]:
-    """The whole state after some steps."""
-    packed, config = toys.peptides(400), toys.config(graph_steps=graph_steps)
+    """The whole state after some steps; after the first eight a cooldown begins."""
+    packed = toys.peptides(400)
+    config = toys.config(graph_steps=graph_steps, cooldown_steps=10)
     data = DeviceData.of(packed, np.arange(len(packed)), machine.device, config.objective)
     engine = Engine(config, data, toys.TARGETS, machine)
     while engine.step < steps:
-        engine.advance(steps - engine.step)
+        engine.advance(min(8, steps - engine.step))
+        if engine.step == 8:
+            engine.begin_cooldown()
     return {name: value.cpu() for name, value in engine.state.tensors().items()}
 
 

@@ -11,6 +11,7 @@ from mimir.data.pack import KNOWN, VALIDATION
 from mimir.data.peptides import Peptides
 from mimir.errors import Interrupted
 from mimir.runs.figures import SELECTION
+from mimir.runs.stopping import of_rows
 from mimir.training import checkpoint, early_stop, update
 from mimir.training.engine import Engine, Update
 from mimir.training.loop import Loop, ProgressSnapshot, first_record
@@ -83,6 +84,8 @@ def test_it_ends_at_the_same_step_wherever_it_was_interrupted(data: Peptides, ho
         torn.engine._update = how
         with pytest.raises(Interrupted):
             torn.run(step)
+        if step == 6:
+            assert torch.equal(torn.engine.state.ema, state.best)
         torn = Training(data, 6).go_on(torn)
     torn.engine._update = how
     assert torn.run() == "stopped early"
@@ -116,6 +119,18 @@ def test_the_cooldown_may_still_find_the_best(data: Peptides) -> None:
     assert (int(state.best_step), training.engine.step) == (12, 13)
     assert not torch.equal(state.best, state.ema)
     assert "the cooldown's 4 steps bought 0.2000 nats per residue" in training.end.sentence
+
+
+@pytest.mark.parametrize("steps", [12, 10, 9])
+def test_the_metrics_tell_of_the_end_what_the_state_does(data: Peptides, steps: int) -> None:
+    """Also where the epochs' end cuts the cooldown short, or comes before it."""
+    training = Training(data, 0, max_steps=steps, epochs=10)
+    figures = iter([2.6, 2.7, 2.8, 2.4])
+    training.validation.select = lambda engine: next(figures)  # type: ignore[method-assign]
+    assert training.run() == "finished"
+    told = of_rows(training.rows, steps, steps, 2, 4, None)
+    assert (told.cooldown, told.best_step) == (training.end.cooldown, training.end.best_step)
+    assert told.sentence == training.end.sentence
 
 
 def test_selection_never_reads_the_half_that_is_reported(data: Peptides) -> None:

@@ -145,9 +145,9 @@ OWN_CLOCK = {
     "launch/providers/local/provider.py", "launch/providers/rented.py",
     "launch/providers/slurm/provider.py",
     "launch/supervise/key_refresh.py", "launch/supervise/notify.py",
-    "launch/supervise/timed.py", "launch/supervise/timer.py", "mimir/runs/file_store.py",
-    "mimir/runs/s3_clock.py", "mimir/training/loop.py", "mimir/worker/health.py",
-    "mimir/worker/reporter.py", "mimir/worker/self_terminate.py",
+    "launch/supervise/timed.py", "launch/supervise/timer.py", "mimir/data/uniprot.py",
+    "mimir/runs/file_store.py", "mimir/runs/s3_clock.py", "mimir/training/loop.py",
+    "mimir/worker/health.py", "mimir/worker/reporter.py", "mimir/worker/self_terminate.py",
 }  # fmt: skip
 
 
