@@ -17,7 +17,7 @@ from tests.learning.chain import Chain, Peptide
 
 TARGETS = 6
 SHARPNESS = 1.0
-BRIEF, FULL = (2000, 1.12), (10_000, 1.02)
+BRIEF, FULL = (2000, 1.12), (10_000, 1.025)
 """Steps, and how far above the best possible the loss may be. 10,000 steps take six minutes on
 two cores, so that they are not in every run of the tests: `make test-long`."""
 
