@@ -41,6 +41,10 @@ LONGEST_WAIT = 60.0
 """Seconds between two tries, whatever the service asks for."""
 MOST_BYTES = 8 << 30
 """Of a download. All of Swiss-Prot is under 100 MB as gzip."""
+MOST_REFUSAL = 64 << 10
+"""Bytes of a refusal that are read for what it says."""
+AT_ONCE = 1 << 20
+"""Bytes that are unpacked at once: a piece of gzip may hold a thousand times its size."""
 _WITHIN = httpx.Timeout(30.0, read=180.0)  # the first byte of a large answer takes a while
 _PROTEOME = re.compile(r"UP[0-9]{9,11}")
 
@@ -241,11 +245,11 @@ class _Download:
         if code in (408, 416, 429) or code >= 500:
             asked = answer.headers.get("retry-after", "")
             raise _Passing(f"{self._host} answers {code}", float(asked) if asked.isdecimal() else 0)
-        answer.read()
+        body = next(answer.iter_raw(MOST_REFUSAL), b"")
         try:
-            said = "; ".join(map(str, answer.json()["messages"]))
-        except (ValueError, KeyError, TypeError):
-            said = answer.text
+            said = "; ".join(map(str, json.loads(body)["messages"]))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            said = body.decode(errors="replace")
         raise BadInput(
             f"{self._host} refuses the query {self._query} ({code}): {one_line(said)[:300]}"
         )
@@ -270,15 +274,15 @@ class _Fasta:
         before = self.proteins
         while piece and not self._damaged:
             try:
-                text = self._gzip.decompress(piece)
+                text = self._gzip.decompress(piece, AT_ONCE)
             except zlib.error:
                 self._damaged = True
                 break
             self.proteins += (self._last + text).count(b"\n>")
             self._last = text[-1:] or self._last
-            piece = self._gzip.unused_data
-            if piece:  # gzip may have several members
-                self._gzip = zlib.decompressobj(wbits=31)
+            piece = self._gzip.unconsumed_tail
+            if self._gzip.eof and (piece := self._gzip.unused_data):
+                self._gzip = zlib.decompressobj(wbits=31)  # gzip may have several members
         return self.proteins - before
 
     def wrong(self, proteins: int) -> str:

@@ -33,6 +33,8 @@ class Opened:
     vocabulary: vocabulary.Vocabulary
     composition: Composition | None
     """Of its targets, in the vocabulary's order; None if it was trained without."""
+    data_sha256: str
+    """Digest of the packed data that it was trained on; "" if a folder does not tell it."""
     source: str
     """For people: which weights of which state of which run these are."""
     warning: str = ""
@@ -67,6 +69,7 @@ def from_folder(folder: Path, *, last: bool = False) -> Opened:
             raise BadInput(f"{folder} holds no {name}; give the folder that `launch pull` made")
         found[name] = files.read(path, name)
     body = codec.unsealed(found["config.json"], FOLDER_FORMAT, f"{folder}: config.json")
+    digest = str(body.pop("data_sha256", ""))
     for name in ("mimir", "run", "step"):
         body.pop(name, None)
     words = vocabulary.decode(found["vocabulary.json"], f"{folder}: vocabulary.json")
@@ -76,7 +79,7 @@ def from_folder(folder: Path, *, last: bool = False) -> Opened:
         found[target_table.FILE], words.no_target, f"{folder}: {target_table.FILE}"
     )
     source = f"{folder}, {'last' if last else 'best'} weights"
-    return Opened(model, config, words, _used(config, table), source)
+    return Opened(model, config, words, _used(config, table), digest, source)
 
 
 def _used(config: Config, composition: Composition) -> Composition | None:
@@ -109,7 +112,7 @@ def from_run(store: Store, run: str, *, last: bool = False) -> Opened:
         model = export.denoiser(content, config, words.no_target, last=last)
         composition = _used(config, peptides.composition)
         source = f"run {run}, finished at step {head.step}, {_which(told.best_step, last)}"
-        return Opened(model, config, words, composition, source)
+        return Opened(model, config, words, composition, peptides.digest, source)
     except (Corrupt, NotFound) as error:
         if not head.kept:
             raise
@@ -127,8 +130,7 @@ def _from_checkpoint(store: Store, run: str, head: Head, last: bool) -> Opened:
     if not head.kept:
         raise BadInput(f"run {run} has no checkpoint yet; see `python -m launch status {run}`")
     config, peptides = _submitted(store, run)
-    kept, tensors, warning = _newest(store, head, config, peptides.digest)
-    best_step = int(tensors.get("loop.best_step", torch.tensor(-1)))
+    kept, tensors, best_step, warning = _newest(store, head, config, peptides.digest)
     prefix = "ema." if last or best_step < 0 else "best."
     weights = {
         name.removeprefix(prefix): value
@@ -140,23 +142,36 @@ def _from_checkpoint(store: Store, run: str, head: Head, last: bool) -> Opened:
     state = "at its last checkpoint" if head.state == "done" else "unfinished"
     composition, source = _used(config, peptides.composition), f"run {run}, {state}, at step"
     source += f" {kept.step}, {_which(best_step, last)}"
-    return Opened(model, config, words, composition, source, warning)
+    return Opened(model, config, words, composition, peptides.digest, source, warning)
 
 
 def _newest(
     store: Store, head: Head, config: Config, data_sha256: str
-) -> tuple[Kept, dict[str, Tensor], str]:
-    """The newest checkpoint that can be read, with a warning if that is not the newest one."""
+) -> tuple[Kept, dict[str, Tensor], int, str]:
+    """The newest checkpoint that can be read: its place in HEAD, its tensors, the step of its best
+    weights (-1: none), and a warning if it is not the newest one."""
     wrong = ""
     for kept in reversed(head.kept):
         try:
             config.check_size(kept.key, kept.size, CHECKPOINT_COPIES)
             content = store.get(kept.key, size=kept.size, sha256=kept.sha256)
-            return kept, checkpoint.decode(content, config.sha256(), data_sha256)[1], wrong
+            tensors = checkpoint.decode(content, config.sha256(), data_sha256)[1]
+            return kept, tensors, _best_step(tensors, kept.step), wrong
         except (Corrupt, NotFound) as error:
             # A commit may have replaced what HEAD named a moment ago.
             wrong = wrong or f"checkpoint of step {kept.step} cannot be used: {error}"
     raise Corrupt(f"no checkpoint of run {head.run} can be read: the newest, {wrong}; restore one")
+
+
+def _best_step(tensors: dict[str, Tensor], step: int) -> int:
+    """Step of a checkpoint's best weights, -1 if it has none. Corrupt if it is no such step."""
+    found = tensors.get("loop.best_step")
+    if found is None or found.shape != () or found.dtype != torch.int64:
+        raise Corrupt("its loop.best_step is not one 64-bit integer")
+    best = int(found)
+    if not -1 <= best <= step:
+        raise Corrupt(f"its loop.best_step is {best}, but must be from -1 to {step}")
+    return best
 
 
 def _submitted(store: Store, run: str) -> tuple[Config, Peptides]:

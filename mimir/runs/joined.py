@@ -38,12 +38,17 @@ def read(store: Store, run: str, attempt: int, kind: str) -> list[tuple[int, str
 
 
 class Joiner:
-    """Takes the parts of an attempt as they are read, and writes them down as one at the end."""
+    """Takes the parts of an attempt as they are read, and writes them down as one at the end.
+
+    Make it before the parts are listed.
+    """
 
     def __init__(self, store: Store, run: str, attempt: int, kind: str) -> None:
         self._store, self._run, self._attempt, self._kind = store, run, attempt, kind
         self._texts: list[tuple[int, bytes]] = []
         self._size = 0
+        # Before the parts are listed: a reader may take hours, in which the attempt writes more.
+        self._over = self._is_over()
 
     def add(self, number: int, text: str) -> None:
         """The next part."""
@@ -56,7 +61,7 @@ class Joiner:
 
     def finish(self) -> None:
         """All parts were added: write them down, if they are many and no more will come."""
-        if len(self._texts) >= WORTH and self._size <= MOST and self._is_over():
+        if len(self._texts) >= WORTH and self._size <= MOST and self._over:
             key = layout.joined_key(self._run, self._attempt, self._kind)
             with contextlib.suppress(StoreError):  # somebody else's is the same; or read-only keys
                 self._store.put_if_absent(key, _joined(self._texts))

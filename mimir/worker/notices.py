@@ -12,6 +12,7 @@ $MIMIR_NOTICES names whose machine it is; without it nobody is asked.
 Tested with the stand-ins under tests/clouds, not on the real services.
 """
 
+import http.client
 import json
 import os
 import threading
@@ -67,7 +68,7 @@ class Notices:
                 if self._look():
                     return
                 missing = False
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
                 if not missing:
                     self._warn(
                         "whether this machine is to be taken away cannot be asked "
@@ -106,7 +107,7 @@ class Notices:
         return True
 
     def _ask(self, url: str, headers: Mapping[str, str], method: str = "GET") -> str | None:
-        """What it says, None for 404; OSError for no answer and for any other refusal."""
+        """What it says, None for 404; OSError or HTTPException for no answer or a refusal."""
         request = urllib.request.Request(url, headers=dict(headers), method=method)
         try:
             with self._open(request, timeout=ASKING) as answer:

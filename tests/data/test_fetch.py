@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import threading
+import tracemalloc
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -199,6 +200,37 @@ def test_what_cannot_be_had_is_one_sentence(
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "a").exists()
     assert not (tmp_path / "a.source.json").exists()
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000, len(BODY)])
+@pytest.mark.parametrize("at_once", [3, 1 << 20])
+def test_proteins_are_counted_in_pieces(
+    monkeypatch: pytest.MonkeyPatch, at_once: int, size: int
+) -> None:
+    monkeypatch.setattr(uniprot, "AT_ONCE", at_once)
+    seen = uniprot._Fasta()
+    pieces = [BODY[at : at + size] for at in range(0, len(BODY), size)]
+    assert sum(map(seen.feed, pieces)) == 50
+    assert seen.wrong(50) == ""
+
+
+def test_a_small_piece_that_unpacks_to_much_takes_no_memory() -> None:
+    piece = gzip.compress(b">a\n" + bytes(64 << 20), 1)
+    seen = uniprot._Fasta()
+    tracemalloc.start()
+    try:
+        assert seen.feed(piece) == 1
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+    assert seen.wrong(1) == ""
+
+
+def test_a_refusal_that_is_large_is_not_read_whole(service: Service, tmp_path: Path) -> None:
+    """It names more bytes than it sends: who waits for all of them sees the connection end."""
+    service.answers = [Answer(400, b"no" * uniprot.MOST_REFUSAL, cut=uniprot.MOST_REFUSAL + 1)]
+    with pytest.raises(BadInput, match=r"\(400\): nono"):
+        service.fetch(tmp_path / "a")
 
 
 def test_no_network(service: Service, tmp_path: Path) -> None:

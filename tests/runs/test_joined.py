@@ -62,6 +62,17 @@ def test_what_may_grow_or_is_no_gain_is_not_joined(
     assert KEY not in store.objects
 
 
+def test_an_attempt_that_ends_while_it_is_read_is_not_joined(store: CountingStore) -> None:
+    """Its parts were listed when it could still write more of them."""
+    store.delete(layout.gone_key("r", 1))
+    reader = read_all(store, "r", 1, "log")
+    next(reader)
+    PartWriter(store, "r/a0001", "log").flush("the last words\n")
+    notes.record_gone(store, "r", 1, Gone(NOW - SETTLED - 1, "over", "it had ended"))
+    assert len(list(reader)) == MANY - 1
+    assert list(read_all(store, "r", 1, "log"))[-1] == (MANY + 1, "the last words\n")
+
+
 @pytest.mark.parametrize(
     "spoil",
     [

@@ -81,6 +81,26 @@ def test_a_token_that_ended_is_asked_for_again(metadata: Metadata) -> None:
     wait_for(lambda: taken)
 
 
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        Answer(7),
+        Answer(200, "no size", {"Transfer-Encoding": "chunked"}),
+        Answer(200, "{"),
+        Answer(200, "[" * notices.MOST),
+    ],
+    ids=["no status", "no chunk", "no JSON", "deep"],
+)
+def test_garbage_ends_no_watch(metadata: Metadata, garbage: Answer) -> None:
+    metadata.said["/latest/api/token"] = Answer(200, "t0k", content_type="text/plain")
+    metadata.said[SPOT] = garbage
+    taken, warned, _ = watching("aws", metadata.host)
+    wait_for(lambda: sum(r.path == SPOT for r in metadata.asked) > 2)
+    assert (taken, len(warned)) == ([], 1)
+    metadata.said[SPOT] = Answer(200, {"action": "stop"})
+    wait_for(lambda: taken)
+
+
 def test_google_tells_in_one_word(metadata: Metadata) -> None:
     metadata.said[GOOGLE] = Answer(200, "FALSE", content_type="text/plain")
     taken, _, _ = watching("gcp", metadata.host)

@@ -6,6 +6,7 @@ As Google's own libraries find credentials (google-auth: GOOGLE_APPLICATION_CRED
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC
 from typing import Any
 
 from launch.contract.errors import AuthFailed, Misconfigured
@@ -32,6 +33,7 @@ class Token:
     ) -> None:
         self._environ, self._secrets, self._clock = environ, secrets, clock
         self._found: Any = None
+        self._http: Any = None
 
     def get(self) -> str:
         """The token.
@@ -57,11 +59,12 @@ class Token:
         try:
             if self._found is None:
                 self._found, _ = google.auth.default(scopes=SCOPES)
-            ends = self._found.expiry
+                self._http = transport.Request()
+            ends = self._found.expiry  # in UTC, without saying so
             if not self._found.valid or (
-                ends is not None and ends.timestamp() - self._clock() < RENEWED
+                ends is not None and ends.replace(tzinfo=UTC).timestamp() - self._clock() < RENEWED
             ):
-                self._found.refresh(transport.Request())
+                self._found.refresh(self._http)
         except google.auth.exceptions.GoogleAuthError as error:
             words = self._secrets.clean(str(error)).splitlines()[0][:200]
             raise AuthFailed(f"Google gets no credentials from here ({words}): {ADVICE}") from None
