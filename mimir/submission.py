@@ -196,12 +196,13 @@ def _packed(csv: Path) -> Path:
     from mimir.data import sidecar, target_sequences
     from mimir.data.pack import pack
     from mimir.data.peptides import FORMAT
+    from mimir.data.split import RULES
 
     if not csv.is_file():
         raise BadInput(f"there is no data file {csv}; give a CSV or a packed .safetensors")
     content = csv.read_bytes()
     rows = max(1, content.count(b"\n") - 1)
-    digest = hashlib.sha256(f"format {FORMAT}, held out {HELD_OUT}\n".encode())
+    digest = hashlib.sha256(f"format {FORMAT}, split {RULES}, held out {HELD_OUT}\n".encode())
     digest.update(content)
     del content  # packing reads it again, and needs the room
     for beside in (sidecar.path_of(csv), target_sequences.path_of(csv)):

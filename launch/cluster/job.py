@@ -53,7 +53,9 @@ class Job:
         self._child: subprocess.Popen[bytes] | None = None
         self._signalled = ""
         self._at: tuple[Store, int] | None = None
-        self._judging: threading.Thread | None = None
+        self._judging: list[threading.Thread] = []
+        self._asking = threading.Lock()
+        self._heard = 0
         self._fate = Fate.GOES
 
     def listen(self) -> None:
@@ -104,18 +106,11 @@ class Job:
         return code if code >= 0 else INTERRUPTED
 
     def _after(self, store: Store, attempt: int, code: int) -> int:
-        if self._judging is not None:
-            self._judging.join()
-        elif code == INTERRUPTED:
-            self._judge()  # Slurm's signal may have reached the training first
-        fate = self._fate
-        if fate is Fate.ENDED and code == INTERRUPTED:
-            self._say("the job was cancelled: the run is stopped")
-            self._stopped()
-            self._end_chain()
-            return code
-        if fate is Fate.RESTARTED:
-            self._say("its cluster starts the job again")
+        if code == INTERRUPTED and not self._judging:
+            self._judge(self._heard)  # Slurm's signal may have reached the training first
+        fate = self._judged()
+        if fate is Fate.RESTARTED or (fate is Fate.ENDED and code == INTERRUPTED):
+            self._leave(fate)
             return code
         try:
             more, why = next_attempt.goes_on(store, self._run, attempt)
@@ -127,9 +122,6 @@ class Job:
             if code != FENCED:
                 self._end_chain()
             return code
-        if fate is Fate.UNKNOWN:
-            self._say("Slurm does not tell whether the job was cancelled: it does not go on")
-            return code
         return self._go_on(code)
 
     def _go_on(self, code: int) -> int:
@@ -140,8 +132,13 @@ class Job:
         if waiting:
             self._say(f"job {waiting[0]} of the chain goes on")
             return code
+        self._judge(self._heard)  # it may have been cancelled since the signal, or have had none
         for name in SIGNALS:  # Slurm's end of this start, which nothing here is to survive
             signal.signal(getattr(signal, f"SIG{name}"), signal.SIG_DFL)
+        fate = self._judged()
+        if fate is not Fate.GOES:
+            self._leave(fate)
+            return code
         refused = self._own.requeue()
         if refused:
             sentence = (
@@ -155,16 +152,40 @@ class Job:
         self._sleep(ENDED_WITHIN)
         return code
 
-    def _judge(self) -> None:
+    def _judge(self, heard: int) -> None:
         """What becomes of the job, and at once, because a cancelled one has little time, that the
-        run counts as stopped where a person has ended it."""
-        for _ in range(ASK_TRIES):
-            self._fate = self._own.fate()
-            if self._fate is not Fate.UNKNOWN:
-                break
-            self._sleep(5.0)
-        if self._fate is Fate.ENDED:
+        run counts as stopped where a person has ended it.
+
+        heard: signals until now. Of several only the newest need be asked for, and its answer
+        stays.
+        """
+        with self._asking:
+            for _ in range(ASK_TRIES):
+                if heard < self._heard:
+                    return
+                self._fate = self._own.fate()
+                if self._fate is not Fate.UNKNOWN:
+                    break
+                self._sleep(5.0)
+            if self._fate is Fate.ENDED:
+                self._stopped()
+
+    def _judged(self) -> Fate:
+        """What becomes of the job, once each signal until now is judged."""
+        for each in self._judging:
+            each.join()
+        return self._fate
+
+    def _leave(self, fate: Fate) -> None:
+        """What is left to do for a job that does not ask to be started again."""
+        if fate is Fate.ENDED:
+            self._say("the job was cancelled: the run is stopped")
             self._stopped()
+            self._end_chain()
+        elif fate is Fate.RESTARTED:
+            self._say("its cluster starts the job again")
+        else:
+            self._say("Slurm does not tell whether the job was cancelled: it does not go on")
 
     def _stopped(self) -> None:
         if self._at is None:
@@ -188,13 +209,18 @@ class Job:
             self._say(f"what waits behind this job cannot be read: {error}")
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
-        if self._signalled:
-            return
-        self._signalled = signal.Signals(number).name
-        if self._child is not None and self._child.poll() is None:
-            self._child.terminate()
-        self._judging = threading.Thread(target=self._judge, name="judge", daemon=True)
-        self._judging.start()
+        """Ends the worker at the first signal; asks at each one what becomes of the job, because a
+        person may cancel it while the worker writes its last checkpoint."""
+        if not self._signalled:
+            self._signalled = signal.Signals(number).name
+            if self._child is not None and self._child.poll() is None:
+                self._child.terminate()
+        self._heard += 1
+        judge = threading.Thread(
+            target=self._judge, args=(self._heard,), name="judge", daemon=True
+        )  # fmt: skip
+        judge.start()
+        self._judging.append(judge)
 
     def _say(self, sentence: str) -> None:
         self._out(f"{time.strftime('%H:%M:%S')} mimir: {sentence}")

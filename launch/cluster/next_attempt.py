@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from launch.pricing import budget
 from launch.providers.slurm.own_job import OwnJob
+from launch.provision.plan import stop_asked
 from launch.supervise import limits
 from mimir.errors import BadInput, Fenced
 from mimir.runs import notes, started
@@ -64,7 +65,8 @@ def take(
     fresh = current.exit_code is None and current.gone is None
     if fresh and started.record(store, run, current.attempt, Started(store.now(), by)):
         return Turn(current.attempt, deadline=_deadline(status, current, store.now()))
-    if current.machine is not None and not own.restarts and (end := _ended_on_purpose(own)):
+    chained = current.machine is not None and not own.restarts
+    if chained and (end := _ended_on_purpose(own, current)):
         return _end(store, run, current.attempt, "stopped", end)
     gone = _loss(store, run, current)
     notes.record_gone(store, run, current.attempt, gone)
@@ -74,6 +76,8 @@ def take(
         return _end(store, run, current.attempt, *ending)
     intent = replace(current.order, time=store.now(), by=by)
     number = raise_attempt(store, run, intent, after=current.attempt)
+    if stop_asked(store, run, intent.asked_from, number):  # of the old one, in the same moment
+        return _end(store, run, number, "stopped", "asked to stop")
     say(f"attempt {number} goes on: {gone.why}")
     assert current.machine is not None
     machine = replace(current.machine, id=own.id, started=intent.time)
@@ -145,13 +149,19 @@ def _own(
     return current
 
 
-def _ended_on_purpose(own: OwnJob) -> str:
-    """Of a chain: a sentence if the job before this one was cancelled, or nobody knows its end."""
+def _ended_on_purpose(own: OwnJob, last: AttemptStatus) -> str:
+    """Of a chain: a sentence if the job before this one was cancelled, or nobody knows its end.
+
+    last: the attempt of that job, to which no request to stop was written. Slurm forgets a job
+    minutes after its end (MinJobAge), and the next may wait for longer. The store still tells: an
+    attempt that ended by itself has an outcome, and the job of one that was cancelled has asked
+    it to stop.
+    """
     word = own.last_end()
-    if word and not word.startswith(_CANCELLED):
-        return ""
-    if word:
+    if word.startswith(_CANCELLED):
         return "a job of its chain was cancelled, which ends all of them"
+    if word or last.exit_code is not None:
+        return ""
     return "how the job before this one ended is not known any more"
 
 

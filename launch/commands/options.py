@@ -216,6 +216,16 @@ def check_keys(places: Sequence["Provider"], keys: "KeySource") -> None:
             )
 
 
+def check_notify(places: Sequence["Provider"], from_machine: bool) -> None:
+    for place in places:
+        if place.caps.queues and from_machine:
+            raise BadInput(
+                f"a job of {place.name} gets no webhook's URL, because what it is given lies in "
+                "its cluster's files: leave --notify-from-machine out, and say --watch with "
+                "--notify"
+            )
+
+
 def check_store(places: Sequence["Provider"], url: str) -> None:
     for place in places:
         if place.caps.remote and not url.startswith("s3://"):

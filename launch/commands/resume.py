@@ -95,7 +95,7 @@ def resume(
 
     must_be_sent(notify, watches=watch or notify_from_machine)
     url = url_of(notify)
-    say(*from_machine(url, notify_from_machine))
+    note = from_machine(url, notify_from_machine)
     said = {"max_price": max_price, "max_hours": max_hours, "max_cost": max_cost,
             "max_attempts": max_sessions}  # fmt: skip
     said = {each: value for each, value in said.items() if value}
@@ -129,6 +129,8 @@ def resume(
         plan = replace(plan, card=None)
     options.check_image(places, image)
     options.check_keys(places, plan.keys)
+    options.check_notify(places, notify_from_machine)
+    say(*note)
     plan = replace(plan, options=options.settled(places, slurm, plan.options))
     options.check_store(places, opened.url)
     if not max_sessions:

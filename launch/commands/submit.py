@@ -118,7 +118,7 @@ def submit(
     options.check_settings(settings, submit)
     must_be_sent(notify, watches=watch or notify_from_machine)
     url = url_of(notify)
-    say(*from_machine(url, notify_from_machine))
+    note = from_machine(url, notify_from_machine)
     limits = options.limits_of(max_price, max_hours, max_cost, max_failures, max_sessions)
     limits = options.with_budgets(limits, max_cost_month, max_cost_store)
     names = registry.several(provider)
@@ -127,6 +127,8 @@ def submit(
     options.check_image(places, image)
     keys = options.keys_of(role, static_keys)
     options.check_keys(places, keys)
+    options.check_notify(places, notify_from_machine)
+    say(*note)
     card = None
     if "device" in settings:
         settings["device"], card = options.card_of(settings["device"], places)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from launch.commands import options
-from mimir.errors import INTERRUPTED, BadInput
+from mimir.errors import INTERRUPTED, BadInput, StoreDenied, StoreError, StoreUnfit
 
 if TYPE_CHECKING:
     from launch.contract.provider import Provider
@@ -261,12 +261,19 @@ def _keep(keeper: Any, work: Work, name: str) -> "Round":
     every = ROUND_REMOTE if asked else ROUND_LOCAL
     with Waiting() as waiting:
         while True:
-            seen: Round = keeper.round()
-            if seen.over or (queued and not seen.waiting):
-                return seen
+            try:
+                seen: Round = keeper.round()
+            except (StoreDenied, StoreUnfit):
+                raise
+            except StoreError as error:  # paid machines need their supervisor: it is asked again
+                text = f"sweep {name} could not be looked at, and is looked at again: {error}"
+            else:
+                if seen.over or (queued and not seen.waiting):
+                    return seen
+                shown = ", ".join(seen.alive[:3]) + (", …" if len(seen.alive) > 3 else "")
+                begun = f"{len(seen.alive)} begun ({shown})"
+                text = f"sweep {name}: {begun}, {len(seen.waiting)} not begun"
             until = time.monotonic() + every
-            shown = ", ".join(seen.alive[:3]) + (", …" if len(seen.alive) > 3 else "")
-            text = f"sweep {name}: {len(seen.alive)} begun ({shown}), {len(seen.waiting)} not begun"
             while time.monotonic() < until:
                 waiting.tick(text)
                 time.sleep(0.5)

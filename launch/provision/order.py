@@ -23,8 +23,8 @@ from launch.contract.provider import AttemptSpec, Machine, Provider
 from launch.payload import code_in_store, container, credentials
 from launch.provision import kept_plan, terminate
 from launch.provision.plan import stop_asked
-from mimir.errors import Corrupt, Fenced, MimirError, StoreError
-from mimir.runs import notes
+from mimir.errors import BadInput, Corrupt, Fenced, MimirError, StoreError
+from mimir.runs import notes, sweep_state
 from mimir.runs.begin import end_attempt, raise_attempt
 from mimir.runs.collect import collect
 from mimir.runs.notes import Gone
@@ -72,6 +72,7 @@ def order(
     after: int | None = None,
     since: int = 0,
     extra: Mapping[str, str] = MappingProxyType({}),
+    start: int = 0,
 ) -> Ordered:
     """Order the first of these machines that can be had; each try is an attempt of its own.
 
@@ -80,9 +81,12 @@ def order(
         since: the attempt that a person ordered, if this one goes on for it: what was asked
             since then holds (default: the first one that is begun here).
         extra: variables of the worker beside its keys; they stand in no document.
+        start: number of the sweep's state that allows this order (`mimir.runs.sweep_state`); 0:
+            it is allowed unless the sweep is being removed.
 
     Raises:
-        Fenced: somebody else has begun an attempt meanwhile, or the run was asked to stop.
+        Fenced: somebody else has begun an attempt meanwhile, the run or its sweep was asked to
+            stop, or the sweep is being removed.
         NoCapacity: none was available. Unclear: all were refused in words that may mean a wrong
             request.
         UnknownOutcome, NotGone: there may be a machine of the last attempt; it stays unanswered,
@@ -105,7 +109,7 @@ def order(
         # Only over the attempt just refused: a person may have begun another one meanwhile.
         known = raise_attempt(store, run, intent, after=known, clock=clock)
         try:
-            return _order(store, run, known, choice, intent, say, clock, extra, sweep)
+            return _order(store, run, known, choice, intent, say, clock, extra, sweep, start)
         except NoCapacity as error:
             say(f"not available: {error}")
             refusals.append(error)
@@ -137,7 +141,7 @@ def give_up(store: Store, run: str, reason: str, say: Say) -> None:
 
 def _order(
     store: Store, run: str, attempt: int, choice: Choice, intent: Order, say: Say,
-    clock: Callable[[], float], extra: Mapping[str, str], sweep: str,
+    clock: Callable[[], float], extra: Mapping[str, str], sweep: str, start: int,
 ) -> Ordered:  # fmt: skip
     provider, plan = choice.provider, intent.plan
     try:
@@ -160,6 +164,8 @@ def _order(
             other = code_in_store.differs(store, run)
             if other:
                 say(other)
+        if sweep:
+            _must_be_allowed(store, run, attempt, sweep, start)
         machine = provider.start(spec)
     except (UnknownOutcome, NotGone, KeyboardInterrupt):
         # There may be a machine: only its list tells.
@@ -183,6 +189,24 @@ def _order(
     except (StoreError, Corrupt) as error:  # a machine may have made HEAD unreadable
         say(f"what older attempts left could not be removed now: {error}")
     return ordered
+
+
+def _must_be_allowed(store: Store, run: str, attempt: int, sweep: str, start: int) -> None:
+    """Fenced if the sweep was stopped, removed or taken up by another launcher meanwhile.
+
+    It is read after the attempt was raised: whoever stops or removes the sweep writes that first
+    and looks at the attempts afterwards, so one of the two always sees the other.
+    """
+    state = sweep_state.read(store, sweep)
+    removed = state.word in (sweep_state.REMOVED, sweep_state.DELETED)
+    if not removed and start in (0, state.number):
+        return
+    said = f"sweep {sweep} was stopped, removed or taken up by another launcher"
+    # Left unended, a watcher would go on with it under this launcher's limits. Of a sweep that is
+    # deleted nothing is left to write to.
+    if state.number and state.word != sweep_state.DELETED:
+        end_attempt(store, run, attempt, "stopped", said)
+    raise Fenced(f"attempt {attempt} of run {run} is not begun: {said}")
 
 
 def _image(store: Store, run: str, attempt: int, intent: Order, say: Say) -> str:
@@ -244,15 +268,18 @@ def _with_keys(
 
 
 def _turn_back_if_late(store: Store, ordered: Ordered, clock: Callable[[], float]) -> None:
-    """End a machine that came after its replacement."""
+    """End a machine that came after its replacement, or whose run is removed or unreadable."""
     run, attempt = ordered.run, ordered.attempt
-    if read_head(store, run).attempt == attempt:
-        return
+    why, found = "it came after its replacement was ordered", f"run {run} went on without"
+    try:
+        if read_head(store, run).attempt == attempt:
+            return
+    except (BadInput, Corrupt) as error:  # nobody could supervise it
+        why, found = f"its run cannot be read: {error}", f"run {run} cannot be read ({error}) at"
     ordered.provider.end(AttemptSpec(store.url, run, attempt), ordered.machine)
     terminate.forget_keys(store, run, attempt)
-    why = "it came after its replacement was ordered"
     notes.record_gone(store, run, attempt, Gone(clock(), "over", why))
-    raise Fenced(f"run {run} went on without attempt {attempt}: its machine is ended")
+    raise Fenced(f"{found} attempt {attempt}: its machine is ended")
 
 
 def _note_refusal(

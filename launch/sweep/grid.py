@@ -29,6 +29,9 @@ KNOWN = ("preset", *SETTINGS)
 """What may differ between runs."""
 DECADE = 10.0
 """A range of decimals over so much or more is drawn from by its logarithm."""
+IN_VAIN = 100
+"""Draws, for each point that is known, without a new one: the last of n equally likely points is
+then missed once in e^100 times."""
 _WHOLE = re.compile(r"[-+]?[0-9]{1,18}")
 _SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD|API_KEY|ACCESS_KEY", re.I)
 
@@ -185,10 +188,18 @@ def _drawn(axes: Mapping[str, Values], draws: int, seed: str) -> list[dict[str, 
         raise BadInput(f"--random {draws} asks for more different runs than the grid has")
     rng = random.Random(int.from_bytes(hashlib.sha256(seed.encode()).digest()))
     points: list[dict[str, Any]] = []
+    in_vain = 0
     while len(points) < draws:
         point = {name: _draw(values, rng) for name, values in axes.items()}
+        in_vain += 1
         if point not in points:
             points.append(point)
+            in_vain = 0
+        elif in_vain >= IN_VAIN * max(1, len(points)):
+            raise BadInput(
+                f"--random {draws} asks for more different runs than the grid has: {len(points)} "
+                "were found, as ranges are drawn from in four digits: widen them, or draw fewer"
+            )
     return points
 
 

@@ -2,8 +2,9 @@
 
 Each run is begun as `submit` begins one: by its order, which one launcher alone can create. So a
 run has one machine at a time, however many launchers keep the sweep. Which of them still may begin
-runs, the sweep's state tells (`mimir.runs.sweep_state`): it is looked at before each order, and
-again after it, when a stop that came in between is passed on to the run.
+runs, the sweep's state tells (`mimir.runs.sweep_state`): it is looked at before each order, again
+when its attempt is written but no machine is asked for, and after it, when a stop that came in
+between is passed on to the run.
 """
 
 import contextlib
@@ -12,7 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from launch.contract.errors import NoCapacity, NotGone, ProviderError, UnknownOutcome
+from launch.contract.errors import (
+    AuthFailed,
+    BalanceEmpty,
+    Misconfigured,
+    NotGone,
+    ProviderError,
+    RateLimited,
+    UnknownOutcome,
+)
 from launch.providers import registry
 from launch.provision import choose, kept_plan, settle
 from launch.provision.order import Say, give_up, order
@@ -36,6 +45,8 @@ AT_ONCE = 8
 """Runs that are read at a time: a bucket is far away."""
 ASK_AGAIN = 60.0
 """Seconds before the next run is tried after one could not be begun for want of a machine."""
+FOR_A_PERSON = (AuthFailed, BalanceEmpty, Misconfigured)
+"""What waiting does not mend: it ends the command, and the run whose order it was."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +119,9 @@ class Keeper:
         """Look at all runs once, supervise those that have begun, begin the next.
 
         Raises:
-            StoreDenied, StoreUnfit, ProviderError: what keeps all runs from being begun.
+            StoreDenied, StoreUnfit, AuthFailed, BalanceEmpty, Misconfigured: what keeps all runs
+                from being begun until a person acts.
+            StoreError: the store did not answer; the next round may go on.
         """
         if why := self._ended():
             return Round(why=why)
@@ -170,19 +183,17 @@ class Keeper:
         try:
             limit = share(self._max_cost, statuses, len(self._sweep.members), now)
             begin(
-                self._store, self._sweep, member, status, with_limit(self._plan, limit), self._say
-            )
+                self._store, self._sweep, member, status, with_limit(self._plan, limit), self._say,
+                self._number,
+            )  # fmt: skip
         except (UnknownOutcome, NotGone, Fenced) as error:
             self._say(f"run {run}: {error}")  # its next round finds out
-        except NoCapacity as error:
-            self._say(f"run {run}: {error}")
-            self._not_before = self._clock() + ASK_AGAIN
-            return False
-        except (StoreDenied, StoreUnfit):
+        except (*FOR_A_PERSON, StoreDenied, StoreUnfit):
             raise
-        except StoreError as error:
+        except (ProviderError, StoreError) as error:
             self._say(f"run {run} could not be begun now: {error}")
-            self._not_before = self._clock() + ASK_AGAIN
+            asked = error.retry_after if isinstance(error, RateLimited) else 0.0
+            self._not_before = self._clock() + max(ASK_AGAIN, asked)
             return False
         except BadInput as error:
             if str(error) not in self._refused.values():
@@ -202,8 +213,12 @@ class Keeper:
                 request_stop(self._store, run, request)
 
 
-def begin(store: Store, sweep: Sweep, member: Member, status: Status, plan: Plan, say: Say) -> None:
+def begin(
+    store: Store, sweep: Sweep, member: Member, status: Status, plan: Plan, say: Say, number: int
+) -> None:
     """Order a machine for a run of the sweep that has none, as `submit` and `resume` do.
+
+    number: of the sweep's state that allows this.
 
     Raises:
         BadInput: it is at work already, or the limits are too small.
@@ -228,9 +243,7 @@ def begin(store: Store, sweep: Sweep, member: Member, status: Status, plan: Plan
         raise choose.nothing(plan, found)
     kept_plan.keep(store, run, plan, places)
     try:
-        order(store, run, found.choices, plan, say, after=status.attempt)
-    except (Fenced, UnknownOutcome, NotGone, NoCapacity):
-        raise
-    except (ProviderError, BadInput) as error:
+        order(store, run, found.choices, plan, say, after=status.attempt, start=number)
+    except (*FOR_A_PERSON, BadInput) as error:
         give_up(store, run, str(error), say)
         raise

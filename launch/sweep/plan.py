@@ -20,7 +20,7 @@ from launch.provision import choose
 from mimir.config import Config, Optimizer, load_preset
 from mimir.errors import BadInput
 from mimir.runs import layout
-from mimir.runs.head import LIVE
+from mimir.runs.head import ENDED
 from mimir.runs.order import Plan
 from mimir.runs.status import Status
 from mimir.runs.store import Store
@@ -125,13 +125,19 @@ def _finished(status: Status) -> bool:
 
 
 def must_hold(limit: float, statuses: Sequence[Status], max_cost: float) -> None:
-    """BadInput if a run works under a higher limit than the share: the sum might exceed."""
+    """BadInput if a run goes on under a higher limit than the share: the sum might exceed.
+
+    One that was interrupted does too: whoever watches it orders its next machine as the last one.
+    """
     for status in statuses:
-        order = status.attempts[-1].order if status.attempts else None
-        most = order.plan.limits.max_cost if order else 0.0
-        if limit and status.state in LIVE and most > limit:
+        if not limit or not status.attempts or status.state in ENDED:
+            continue
+        last = status.attempts[-1]
+        most = last.order.plan.limits.max_cost if last.order else 0.0
+        if most > limit or (not most and budget.price_of(last)):
+            under = f"under a limit of ${most:.2f}, which" if most else "without a limit, which"
             raise BadInput(
-                f"run {status.run} works under a limit of ${most:.2f}, which is more than its "
+                f"run {status.run} works {under} is more than its "
                 f"share ${limit:.2f} of --max-cost {max_cost:g}: say a higher one, or stop the "
                 f"sweep first by `python -m launch sweep {status.sweep} --stop`"
             )

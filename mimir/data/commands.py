@@ -102,8 +102,8 @@ def verify(path: str, csv: str = "", json: bool = False) -> None:
     is doubtful: letters that are no protein's, targets with few pairs.
 
     Of a packed file (.safetensors) it searches, by other and slower means than `pack`, for training
-    pairs that resemble a held-out pair, training windows that overlap one, targets and groups of
-    background in both parts.
+    pairs that resemble a held-out pair, training windows that overlap one, selection pairs that
+    resemble a reported pair, targets and groups of background in both parts.
 
     Ends with exit code 78 if anything is wrong.
 
@@ -156,6 +156,10 @@ def _verify_packed(path: Path, csv: Path | None, json: bool) -> None:
             f"training pairs and {found.training_background:,} training windows"
         )
         print(f"  {found.pairs:,} training pairs resemble a held-out pair")
+        print(
+            f"  {found.halves:,} selection pairs resemble a reported pair "
+            f"({found.selection_pairs:,} and {found.reported_pairs:,} pairs)"
+        )
         print(f"  {found.windows:,} training windows share 6 letters in a row with one")
         print(f"  {found.targets:,} targets are in the wrong part")
         if not any(each.startswith(found.grouped_by) for each in found.unchecked):
@@ -172,8 +176,8 @@ def _verify_packed(path: Path, csv: Path | None, json: bool) -> None:
     if found.count:
         number = f"{found.count:,} link{'s' if found.count > 1 else ''}"
         raise BadInput(
-            f"{found.path} has {number} between what is held out and what is trained; pack its CSV "
-            "again"
+            f"{found.path} has {number} between what is trained, what selects and what is "
+            "reported; pack its CSV again"
         )
 
 

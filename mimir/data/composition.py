@@ -11,7 +11,8 @@ SIMILAR were chosen by looking at held-out pairs of three splits; the figures ar
 
 What a model is given is log p(letter | target) - log p0(letter), added to its logits. It is
 computed from ratios to p0, which are exactly 1 where nothing is known: a target without pairs and
-without relatives adds exactly 0.
+without relatives adds exactly 0. In training a peptide is left out of own, not of counts: see
+`mimir.model.composition`.
 """
 
 from dataclasses import dataclass

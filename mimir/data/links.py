@@ -1,4 +1,4 @@
-"""Proves that nothing held out in a packed file is linked to what is trained.
+"""Proves that in a packed file no held-out row is linked to training, nor its halves to each other.
 
 Packing decides this with sorted integers and seeds (`similar`, `groups`). Here the same definitions
 are checked again by other means: words are looked up as text, and peptides are laid beside each
@@ -19,11 +19,17 @@ from mimir.data.groups import WINDOW_K
 from mimir.data.peptides import Peptides, parse
 from mimir.data.progress import Progress
 from mimir.data.similar import IDENTITY, MOST_ALIGNED, WORD
-from mimir.data.split import HELD_OUT, KNOWN, SELECTION_KNOWN, TRAIN
+from mimir.data.split import HELD_OUT, KNOWN, SELECTION, SELECTION_KNOWN, TRAIN, VALIDATION
 from mimir.data.table import parse as parse_csv
 from mimir.errors import BadInput
 
 LINKS_SHOWN = 20
+_REPORTED, _SELECTION = (VALIDATION, KNOWN), (SELECTION, SELECTION_KNOWN)
+_PARTS = {
+    TRAIN: "training",
+    **dict.fromkeys(_REPORTED, "held out, reported"),
+    **dict.fromkeys(_SELECTION, "held out, selection"),
+}
 _BLOCK = 1 << 16
 """Rows that are made text at once."""
 
@@ -32,19 +38,23 @@ _BLOCK = 1 << 16
 class Links:
     """What was compared, and what was found: `shown` are the first 20 links, as sentences.
 
-    pairs: training pairs that are linked to a held-out one. windows: training windows that share a
-    word with a held-out pair. targets: those of unseen pairs that are trained, and those of known
-    pairs that are not. groups: in both parts of the background, by `grouped_by`. unchecked: what
-    could not be compared.
+    selection_pairs, reported_pairs: the halves of `held_pairs`. pairs: training pairs that are
+    linked to a held-out one. halves: selection pairs that are linked to a reported one. windows:
+    training windows that share a word with a held-out pair. targets: those of unseen pairs that are
+    trained, those of known pairs that are not, and those in both halves. groups: in both parts of
+    the background, by `grouped_by`. unchecked: what could not be compared.
     """
 
     path: str
     digest: str
     held_pairs: int
+    selection_pairs: int
+    reported_pairs: int
     training_pairs: int
     held_background: int
     training_background: int
     pairs: int
+    halves: int
     windows: int
     targets: int
     groups: int
@@ -55,7 +65,7 @@ class Links:
     @property
     def count(self) -> int:
         """Links in all."""
-        return self.pairs + self.windows + self.targets + self.groups
+        return self.pairs + self.halves + self.windows + self.targets + self.groups
 
     def as_json(self) -> dict[str, Any]:
         """The same as a JSON object, with `ok`: no link was found."""
@@ -63,14 +73,15 @@ class Links:
 
 
 def verify_links(path: Path, csv: Path | None = None, progress: TextIO | None = None) -> Links:
-    """Search a packed file for links between what is held out and what is trained.
+    """Search a packed file for links between what is held out and what is trained, and between
+    the held-out pairs that select and those that are reported.
 
     csv: what it was packed from. Its sidecar says which background rows are of related proteins,
     which the packed file does not. A million rows and 3,600 pairs take half a minute.
 
     Raises BadInput and Corrupt as `peptides.load`, and BadInput if it was packed from another CSV.
     """
-    with Progress("verify", 4, progress) as at:
+    with Progress("verify", 5, progress) as at:
         at.stage("reading")
         data = files.read(path, "packed data set")
         peptides, grouping = parse(data, path), str(files.record_of(data, str(path))["grouping"])
@@ -82,20 +93,20 @@ def verify_links(path: Path, csv: Path | None = None, progress: TextIO | None = 
         held_windows, windows = np.flatnonzero(held & ~pair), np.flatnonzero(trained & ~pair)
 
         at.stage(f"comparing {len(held_pairs):,} held-out and {len(pairs):,} training pairs")
-        similar: dict[int, str] = {}
-        if (peptides.labels == 1).sum() <= MOST_ALIGNED:
-            similar |= dict(_aligned(peptides, held_pairs, pairs))
-        else:
+        if pair.sum() > MOST_ALIGNED:
             unchecked.append(
                 f"pairs letter by letter: there are more than {MOST_ALIGNED:,}, which packing does "
                 "not compare either"
             )
-        similar |= dict(_within(peptides, held_pairs, pairs))
-        similar |= dict(_shared(peptides, held_pairs, pairs))
+        similar = _similar(peptides, held_pairs, pairs)
+        selection = np.flatnonzero(np.isin(peptides.split, _SELECTION) & pair)
+        reported = np.flatnonzero(np.isin(peptides.split, _REPORTED) & pair)
+        at.stage(f"comparing {len(selection):,} selection and {len(reported):,} reported pairs")
+        halves = _similar(peptides, reported, selection)
         at.stage(f"searching {len(windows):,} training windows")
         overlapping = dict(_shared(peptides, held_pairs, windows))
         at.stage("comparing targets and groups")
-        targets = list(_targets(peptides, held_pairs, pairs))
+        targets = list(_targets(peptides, held_pairs, pairs, selection, reported))
         both: set[str] = set()
         if group_names:
             theirs = set(group_names(held_windows))
@@ -103,11 +114,14 @@ def verify_links(path: Path, csv: Path | None = None, progress: TextIO | None = 
     groups = [f"{name}: background of both parts" for name in sorted(both)]
     return Links(
         path=str(path), digest=peptides.digest,
-        held_pairs=len(held_pairs), training_pairs=len(pairs),
+        held_pairs=len(held_pairs), selection_pairs=len(selection), reported_pairs=len(reported),
+        training_pairs=len(pairs),
         held_background=len(held_windows), training_background=len(windows),
-        pairs=len(similar), windows=len(overlapping), targets=len(targets), groups=len(groups),
+        pairs=len(similar), halves=len(halves), windows=len(overlapping), targets=len(targets),
+        groups=len(groups),
         grouped_by=grouped_by, unchecked=tuple(unchecked),
-        shown=tuple([*similar.values(), *overlapping.values(), *targets, *groups][:LINKS_SHOWN]),
+        shown=tuple([*similar.values(), *halves.values(), *overlapping.values(), *targets,
+                     *groups][:LINKS_SHOWN]),
     )  # fmt: skip
 
 
@@ -126,6 +140,18 @@ def _words(text: str, size: int) -> list[str]:
     return [text[at : at + size] for at in range(len(text) - size + 1)]
 
 
+def _similar(
+    peptides: Peptides, held: NDArray[np.integer], rows: NDArray[np.integer]
+) -> dict[int, str]:
+    """Pairs that are near copies of a held-out one, by row; by letters if there are few enough."""
+    found: dict[int, str] = {}
+    if (peptides.labels == 1).sum() <= MOST_ALIGNED:
+        found |= dict(_aligned(peptides, held, rows))
+    found |= dict(_within(peptides, held, rows))
+    found |= dict(_shared(peptides, held, rows))
+    return found
+
+
 def _shared(
     peptides: Peptides, held: NDArray[np.integer], rows: NDArray[np.integer]
 ) -> Iterator[tuple[int, str]]:
@@ -134,7 +160,7 @@ def _shared(
     for row, text in _texts(peptides, rows):
         common = [word for word in _words(text, WORD) if word in of]
         if common:
-            yield _link(row, text, *of[common[0]], f"share {common[0]}")
+            yield _link(peptides, row, text, *of[common[0]], f"share {common[0]}")
 
 
 def _within(
@@ -150,7 +176,7 @@ def _within(
                     if word in of:
                         pair = (of[word], word), (row, text)
                         one, other = pair if ours_is_short else pair[::-1]
-                        yield _link(*one, *other, "lie one within the other")
+                        yield _link(peptides, *one, *other, "lie one within the other")
 
 
 def _aligned(
@@ -171,24 +197,35 @@ def _aligned(
             equal = (grid[:, begin:end] == letters[begin - shift : end - shift]).sum(axis=1)
             overlap = np.minimum(end, lengths) - begin
             for at in np.flatnonzero((equal >= WORD) & (equal >= IDENTITY * overlap)).tolist():
-                yield _link(*ours[at], row, text, f"are equal in {equal[at]} of {overlap[at]}")
+                yield _link(
+                    peptides, *ours[at], row, text, f"are equal in {equal[at]} of {overlap[at]}"
+                )
 
 
-def _link(row: int, text: str, held_row: int, held_text: str, how: str) -> tuple[int, str]:
-    held = f"row {held_row + 1} ({held_text}, held out)"
-    return row, f"row {row + 1} ({text}, training) and {held} {how}"
+def _link(
+    peptides: Peptides, row: int, text: str, held_row: int, held_text: str, how: str
+) -> tuple[int, str]:
+    part, held = (_PARTS[int(peptides.split[each])] for each in (row, held_row))
+    return row, f"row {row + 1} ({text}, {part}) and row {held_row + 1} ({held_text}, {held}) {how}"
 
 
 def _targets(
-    peptides: Peptides, held: NDArray[np.integer], pairs: NDArray[np.integer]
-) -> Iterator[str]:
-    """Unseen targets that are trained, and known targets that are not."""
-    trained = set(peptides.targets[pairs].tolist())
+    peptides: Peptides, held: NDArray[np.integer], pairs: NDArray[np.integer],
+    selection: NDArray[np.integer], reported: NDArray[np.integer],
+) -> Iterator[str]:  # fmt: skip
+    """Unseen targets that are trained, known targets that are not, and targets in both halves."""
+
+    def of(rows: NDArray[np.integer]) -> set[int]:
+        return set(peptides.targets[rows].tolist())
+
     known = np.isin(peptides.split[held], (KNOWN, SELECTION_KNOWN))
-    for target in sorted(set(peptides.targets[held[~known]].tolist()) & trained):
-        yield f"target {peptides.vocabulary[target]} is held out as unseen, and is trained"
-    for target in sorted(set(peptides.targets[held[known]].tolist()) - trained):
-        yield f"target {peptides.vocabulary[target]} is held out as known, and is not trained"
+    for found, what in (
+        (of(held[~known]) & of(pairs), "is held out as unseen, and is trained"),
+        (of(held[known]) - of(pairs), "is held out as known, and is not trained"),
+        (of(selection) & of(reported), "selects, and is reported"),
+    ):
+        for target in sorted(found):
+            yield f"target {peptides.vocabulary[target]} {what}"
 
 
 def _groups(

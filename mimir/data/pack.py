@@ -79,9 +79,11 @@ def pack(
     and the part `validation_pairs` of the pairs, as whole targets, and again of the pairs that are
     left, as clusters of similar peptides. Near copies of held-out pairs leave training, and so do
     windows that share 6 letters in a row with one. One half of each held-out set selects, the
-    other is reported, again by whole groups. Groups of the background come from the sidecar
-    that a build leaves beside its CSV (clusters of whole proteins); without one, windows are
-    grouped by shared 7-mers. A million rows take about 10 s. `thinning` leaves pairs out before.
+    other is reported, again by whole groups: no selection pair resembles a reported one.
+
+    Groups of the background come from the sidecar that a build leaves beside its CSV (clusters of
+    whole proteins); without one, windows are grouped by shared 7-mers. A million rows take about
+    10 s. `thinning` leaves pairs out before.
 
     Sequences of the targets come from `targets_fasta`, or from the file that a build leaves beside
     its CSV; targets without one are allowed. `target_features` is a table as

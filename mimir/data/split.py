@@ -5,7 +5,8 @@ which a model then does not know; and, among the others, whole clusters of simil
 a model knows the target and not the peptide. What is left in training resembles neither.
 
 Each of these three sets is then halved, again by whole groups: one half selects (the best weights,
-when to stop), the other is reported. A figure by which something was selected flatters it.
+when to stop), the other is reported. A figure by which something was selected flatters it. Both
+sets of pairs are halved together, so that no pair that selects resembles one that is reported.
 """
 
 from collections.abc import Iterator
@@ -38,6 +39,9 @@ SELECTION_KNOWN = 5
 """As KNOWN: the half that selects, and is never reported."""
 HELD_OUT = (VALIDATION, KNOWN, SELECTION, SELECTION_KNOWN)
 """All that is kept from training to judge it."""
+
+RULES = 2
+"""Which rules split: raise it with each change, so no cache serves a split of older ones."""
 
 _BLOCK = 1 << 16
 
@@ -94,16 +98,56 @@ def _halve(
 ) -> None:
     """Give half of each held-out set to selection, in place; of an odd number the smaller half.
 
-    Groups of the background stay together, and so do pairs that are linked by a target or by a
-    chain of similar peptides.
+    Groups of the background stay together, and so do pairs of both sets that are linked by a target
+    or by a chain of similar peptides: else what selects would hold near copies of what is reported.
     """
-    sets = ((VALIDATION, 0, SELECTION), (VALIDATION, 1, SELECTION), (KNOWN, 1, SELECTION_KNOWN))
-    for number, (held, label, code) in enumerate(sets):
-        rows = np.flatnonzero((split == held) & (labels == label))
-        if len(rows) > 1:
-            linked = _linked(peptides.take(rows), targets[rows]) if label else groups[rows]
-            chosen = _held_out(linked, len(rows) // 2, Draws(seed, SPLIT_HALVES + number))
-            split[rows[chosen]] = code
+    rows = np.flatnonzero((split == VALIDATION) & (labels == 0))
+    if len(rows):
+        chosen = _held_out(groups[rows], len(rows) // 2, Draws(seed, SPLIT_HALVES))
+        split[rows[chosen]] = SELECTION
+    rows = np.flatnonzero(np.isin(split, (VALIDATION, KNOWN)) & (labels == 1))
+    if len(rows):
+        linked = _linked(peptides.take(rows), targets[rows])
+        known = split[rows] == KNOWN
+        chosen = _half_of_both(linked, known, Draws(seed, SPLIT_HALVES + 1))
+        split[rows[chosen]] = np.where(known[chosen], SELECTION_KNOWN, SELECTION)
+
+
+def _half_of_both(
+    groups: NDArray[np.integer], known: NDArray[np.bool_], draws: Draws
+) -> NDArray[np.bool_]:
+    """True for the rows of whole groups that make at most half of either set, in hash order.
+
+    Where groups are so large that nothing of a set is chosen, the first group is added that has
+    rows of it, unless no row of one of the sets would be left.
+
+    Args:
+        groups: integer [N], not negative.
+        known: bool [N], which of the two sets each row is of.
+    """
+    numbers, which = np.unique(groups, return_inverse=True)
+    which = which.reshape(-1)
+    sizes = np.stack([np.bincount(which, ~known), np.bincount(which, known)], axis=1).astype(int)
+    # Word i of the stream belongs to group number i, whatever other groups there are.
+    hashes = draws.words(int(numbers[-1]) + 1)[numbers]
+    # Those with unseen pairs come first: the others are small, and fill up what is left.
+    order = np.lexsort((hashes, sizes[:, 0] == 0))
+    total, taken = sizes.sum(axis=0), np.zeros(2, dtype=int)
+    chosen = np.zeros(len(numbers), dtype=bool)
+
+    def take(group: int, most: NDArray[np.integer]) -> None:
+        if (taken + sizes[group] <= most).all():
+            chosen[group] = True
+            taken[:] += sizes[group]
+
+    for group in order:
+        take(group, total // 2)
+    for held in (0, 1):
+        for group in order[~chosen[order] & (sizes[order, held] > 0)]:
+            if not taken[held]:
+                take(group, np.maximum(total - 1, 0))
+    result: NDArray[np.bool_] = chosen[which]
+    return result
 
 
 def _linked(peptides: Peptide, targets: NDArray[np.integer]) -> NDArray[np.int64]:

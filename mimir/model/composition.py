@@ -1,6 +1,10 @@
 """The composition of a told target as a bias of the logits (`mimir.data.composition`), on a device.
 
 Nothing of it is learned: it is a function of the data, and in training of (seed, step) too.
+
+A limit: in training a peptide's own letters are left out of its target's counts, and not of those
+of similar targets. If these have the same peptide, it comes back through `borrowed`: in the sample
+for 127 of 2,106 training pairs, at most 7 % of what is borrowed. Held-out pairs count nowhere.
 """
 
 from dataclasses import dataclass

@@ -38,7 +38,7 @@ def pepbenchmark(
             their sequences.
         run: name of a run; unfinished ones are taken from their newest checkpoint.
         model: instead of a run, a folder that `launch pull` made.
-        data: with --model, the data set that it was trained on, for auc_new.
+        data: with --model, the data set that it was trained on, for auc_new; another is refused.
         repeats: masks for each peptide and condition.
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         json: print JSON.

@@ -19,7 +19,8 @@ LABELS = {"background": 0, "interacting": 1, "any": NO_LABEL}
 
 @dataclass(frozen=True)
 class Condition:
-    """label: one of `LABELS`. target: index of a trained target, or None. name: of the target.
+    """label: one of `LABELS`. target: index of a trained target, or None. name: of the target that
+    was asked for, "" if none was; also where the model knows nothing of it.
 
     bias: what is added to the logits of the 25 letters, which tells how the target's and similar
     targets' peptides are made (`mimir.data.composition`); () for nothing.

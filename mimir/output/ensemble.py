@@ -75,8 +75,8 @@ def of(several: Sequence[Opened]) -> Opened:
             raise BadInput(f"{other.source} knows other targets than {first.source}")
     model = Ensemble([each.model for each in several])
     source = f"mean of {len(several)} models: {'; '.join(each.source for each in several)}"
-    joined = cast(Denoiser, model)
-    return Opened(joined, first.config, first.vocabulary, first.composition, source)
+    joined, digest = cast(Denoiser, model), first.data_sha256
+    return Opened(joined, first.config, first.vocabulary, first.composition, digest, source)
 
 
 def must_share_data(store: Store, runs: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """Makes the files of a finished run on the user's computer, from weights, samples and metrics.
 
 model.safetensors   best EMA weights, float32, and with `last.` before their names the last ones
-config.json         the run's configuration
+config.json         the run's configuration, and the SHA-256 of the packed data it was trained on
 vocabulary.json     letters, mask, labels, targets, lengths of the training peptides
 targets.safetensors the targets' sequences and the letters of their pairs (`target_table`)
 samples.fasta       some peptides
@@ -61,11 +61,15 @@ def files_of(record: RunRecord, head: Head, left: Left, peptides: Peptides) -> d
     curve = plot.loss_curve(rows, peptides.baselines.background)
     config = Config.from_dict(record.config)
     steps = steps_of(config.training, len(peptides.subset(TRAIN)))
-    end = stopping.of_rows(rows, head.step, steps, config.optimizer.cooldown_steps, left.price)
+    end = stopping.of_rows(
+        rows, head.step, steps, config.training.patience, config.optimizer.cooldown_steps,
+        left.price,
+    )  # fmt: skip
     return {
         model_object.FILE: left.content,
         "config.json": _json({"format": FORMAT, "mimir": __version__, "run": record.name,
-                              "step": head.step, **config.as_dict()}),
+                              "step": head.step,
+                              "data_sha256": peptides.digest, **config.as_dict()}),
         "vocabulary.json": _json(vocabulary.of(peptides).as_json()),
         target_table.FILE: target_table.encode(peptides),
         "samples.fasta": "".join(

@@ -59,14 +59,21 @@ def read_by(run: str, model: str, store: str) -> list[tuple[str, Path]]:
 def peptides_of(run: str, data: str, store: str, opened: Opened) -> Peptides:
     """The data of --data, else those of the run, else the shipped sample.
 
-    Raises BadInput if they have other targets than the model.
+    Raises BadInput unless they are, packed, the bytes that the model was trained on: another split
+    of the same CSV holds out what the model was trained on.
     """
     if run and not data:
         opened_store = open_store(store or default_store())
         return of_run(opened_store, read_run(opened_store, run))
     peptides = load(prepare("smoke", {}, data).data)
-    if peptides.vocabulary != opened.vocabulary.targets:
-        raise BadInput("the data set's targets are not those that the model was trained with")
+    if peptides.digest != opened.data_sha256:
+        wanted = opened.data_sha256[:12] or "not told by its config.json; pull the run again"
+        raise BadInput(
+            f"{data or 'the shipped sample'} is not the data set that the model was trained on "
+            f"(SHA-256 of the packed file {peptides.digest[:12]}, the model's {wanted}), and may "
+            "hold out what was trained: give --data the packed file that was trained on, or --run "
+            "without --data"
+        )
     return peptides
 
 

@@ -33,6 +33,8 @@ class Opened:
     vocabulary: vocabulary.Vocabulary
     composition: Composition | None
     """Of its targets, in the vocabulary's order; None if it was trained without."""
+    data_sha256: str
+    """Digest of the packed data that it was trained on; "" if a folder does not tell it."""
     source: str
     """For people: which weights of which state of which run these are."""
     warning: str = ""
@@ -67,6 +69,7 @@ def from_folder(folder: Path, *, last: bool = False) -> Opened:
             raise BadInput(f"{folder} holds no {name}; give the folder that `launch pull` made")
         found[name] = files.read(path, name)
     body = codec.unsealed(found["config.json"], FOLDER_FORMAT, f"{folder}: config.json")
+    digest = str(body.pop("data_sha256", ""))
     for name in ("mimir", "run", "step"):
         body.pop(name, None)
     words = vocabulary.decode(found["vocabulary.json"], f"{folder}: vocabulary.json")
@@ -76,7 +79,7 @@ def from_folder(folder: Path, *, last: bool = False) -> Opened:
         found[target_table.FILE], words.no_target, f"{folder}: {target_table.FILE}"
     )
     source = f"{folder}, {'last' if last else 'best'} weights"
-    return Opened(model, config, words, _used(config, table), source)
+    return Opened(model, config, words, _used(config, table), digest, source)
 
 
 def _used(config: Config, composition: Composition) -> Composition | None:
@@ -109,7 +112,7 @@ def from_run(store: Store, run: str, *, last: bool = False) -> Opened:
         model = export.denoiser(content, config, words.no_target, last=last)
         composition = _used(config, peptides.composition)
         source = f"run {run}, finished at step {head.step}, {_which(told.best_step, last)}"
-        return Opened(model, config, words, composition, source)
+        return Opened(model, config, words, composition, peptides.digest, source)
     except (Corrupt, NotFound) as error:
         if not head.kept:
             raise
@@ -139,7 +142,7 @@ def _from_checkpoint(store: Store, run: str, head: Head, last: bool) -> Opened:
     state = "at its last checkpoint" if head.state == "done" else "unfinished"
     composition, source = _used(config, peptides.composition), f"run {run}, {state}, at step"
     source += f" {kept.step}, {_which(best_step, last)}"
-    return Opened(model, config, words, composition, source, warning)
+    return Opened(model, config, words, composition, peptides.digest, source, warning)
 
 
 def _newest(

@@ -6,6 +6,7 @@ In plain files and before a CSV's header, lines that begin with `#` are comments
 
 import csv
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from mimir.data import files
 from mimir.data.alphabet import LETTERS, MAX_LENGTH, MIN_LENGTH, STANDARD
 from mimir.errors import BadInput
 from mimir.text import nearest
+
+_HEADERS = ("peptide", "peptides", "sequences", "seq", "seqs")
+"""What other programs call a column of peptides, in letters that are residues too."""
 
 
 @dataclass(frozen=True)
@@ -65,26 +69,55 @@ def _entries(path: Path, column: str) -> list[Entry]:
         text = files.read(path, "file").decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadInput(f"{path} is no text in UTF-8 (byte {error.start + 1})") from None
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
+    whole = list(io.StringIO(text, newline=""))
+    lines = [(number, line.strip()) for number, line in enumerate(whole, 1)]
     lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
     if not lines:
         return []
-    first = lines[0][1]
-    if first.startswith(">"):
+    first, line = lines[0]
+    if line.startswith(">"):
         return _fasta(path, lines)
-    names = [name.strip().lower() for name in first.split(",")]
+    rows = _rows(path, whole, first)
+    first, header = next(rows, (first, []))
+    if not header:
+        return []
+    names = [name.strip().lower() for name in header]
     if column in names:
-        return _csv(path, lines, names.index(column))
+        return _csv(path, rows, names.index(column))
     if len(names) > 1:
         hint = nearest(column, names)
-        raise BadInput(f"{path}, line {lines[0][0]}: there is no column {column!r}{hint}")
+        raise BadInput(f"{path}, line {first}: there is no column {column!r}{hint}")
+    if column == "sequence" and names[0] in _HEADERS:
+        raise BadInput(
+            f"{path}, line {first}: {names[0]!r} may be a header or a peptide; write 'sequence' "
+            "in its place if it is a header, or on a line above it if it is a peptide"
+        )
     return [Entry(line, "", f"{path}, line {number}") for number, line in lines]
 
 
-def _csv(path: Path, lines: list[tuple[int, str]], at: int) -> list[Entry]:
+def _rows(path: Path, lines: list[str], first: int) -> Iterator[tuple[int, list[str]]]:
+    """Rows of a CSV without blank ones, each with the line on which it begins.
+
+    Args:
+        lines: of the file, with their ends.
+        first: number of the header's line, from 1.
+    """
+    reader = csv.reader(lines[first - 1 :], strict=True)
+    while True:
+        line = first + reader.line_num
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise BadInput(f"{path}, line {line}: this is no row of a CSV: {error}") from None
+        if any(cell.strip() for cell in cells):
+            yield line, cells
+
+
+def _csv(path: Path, rows: Iterator[tuple[int, list[str]]], at: int) -> list[Entry]:
     found = []
-    for number, line in lines[1:]:
-        cells = next(csv.reader(io.StringIO(line)))
+    for number, cells in rows:
         if len(cells) <= at:
             raise BadInput(
                 f"{path}, line {number}: there are {len(cells)} columns, fewer than in the header"

@@ -48,7 +48,8 @@ def page(
     left: its samples. executions: how attempts executed their steps, of those that told. end: how
     it ended.
     """
-    validated = [row for row in rows if row.get(figures.RANKING) is not None]
+    keys = [figures.SELECTION, *(figure.key for figure in figures.FIGURES)]
+    validated = [row for row in rows if any(row.get(key) is not None for key in keys)]
     last: dict[str, Any] = next(
         (row for row in validated if row["step"] == end.best_step), (validated or [{}])[-1]
     )

@@ -54,10 +54,11 @@ class Scores:
     def key(self, condition: Condition) -> Figure:
         """What peptides are ranked by, the highest first.
 
-        With a target what it is worth; with a label alone what is gained over background, or for
-        background and unlabelled peptides the likelihood itself, as the negative NELBO.
+        With a target what it is worth, which is 0 if the model knows nothing of it; with a label
+        alone what is gained over background, or for background and unlabelled peptides the
+        likelihood itself, as the negative NELBO.
         """
-        if condition.told:
+        if condition.told or condition.name:
             return self.over_untold
         if condition.label == LABELS["interacting"]:
             return self.over_background
@@ -85,7 +86,8 @@ class Scorer:
     @staticmethod
     def passes(conditions: Sequence[Condition]) -> int:
         """Conditions that have to be scored for these: with those that they are compared to."""
-        return len({each for one in conditions for each in (one, one.untold, BACKGROUND)})
+        scored = {one if one.told else one.untold for one in conditions}
+        return len({*scored, *(one.untold for one in conditions), BACKGROUND})
 
     def scores(self, condition: Condition) -> Scores:
         """Under a condition."""
@@ -98,7 +100,7 @@ class Scorer:
     def nelbos(self, condition: Condition) -> Array:
         """One estimate of the NELBO by each mask: float64 [N, repeats], nats."""
         if not condition.told:
-            return self._kept(condition)
+            return self._kept(condition.untold)
         return self._measured(condition)
 
     def _kept(self, condition: Condition) -> Array:

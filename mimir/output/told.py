@@ -75,7 +75,8 @@ class Options:
 def conditions(opened: Opened, label: str, options: Options) -> list[tuple[str, Condition]]:
     """The targets that the options name, and the condition of each; without any, ("", the label's).
 
-    A target of which the model knows nothing is told as none, with a note on stderr.
+    A target of which the model knows nothing is told as none, with a note on stderr; the condition
+    keeps its name.
 
     Raises BadInput if a file or a sequence is not what it should be, a name is not known, the model
     cannot compare targets in the way that is asked for, or the label is another than interacting.
@@ -119,7 +120,7 @@ def _by_name(opened: Opened, name: str, features: str) -> Condition:
         place = opened.vocabulary.targets.index(name)
         bias = tuple(opened.composition.bias()[place].tolist())
     if index is None and not any(bias):
-        return _none(f"the model was trained on no pair of {name}, nor of a target like it")
+        return _none(name, f"the model was trained on no pair of {name}, nor of a target like it")
     if index is None:
         _note(f"the model was trained on no pair of {name}: told is how similar targets bind")
     return Condition(target=index, name=name, bias=bias)
@@ -137,7 +138,7 @@ def _described(opened: Opened, proteins: Proteins) -> Described:
 def _new(opened: Opened, name: str, described: Described) -> Condition:
     bias = tuple(_composition(opened).of_new(described)[0].tolist())
     if not any(bias):
-        return _none(f"no target that the model was trained on is like {name}")
+        return _none(name, f"no target that the model was trained on is like {name}")
     return Condition(name=name, bias=bias)
 
 
@@ -150,9 +151,9 @@ def _composition(opened: Opened) -> Composition:
     return opened.composition
 
 
-def _none(why: str) -> Condition:
+def _none(name: str, why: str) -> Condition:
     _note(f"{why}: to it this is the same as no target")
-    return Condition()
+    return Condition(name=name)
 
 
 def _note(text: str) -> None:

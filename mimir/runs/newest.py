@@ -23,6 +23,8 @@ from mimir.runs.store import Store
 FORMAT = 1
 MOST = 400
 """Runs that are remembered: of several presets."""
+MOST_AT_ONCE = 100
+"""Of those that are created together, so that one sweep does not push out all other runs."""
 TRIES = 5
 AT_ONCE = 32
 _log = logging.getLogger(__name__)
@@ -58,18 +60,30 @@ def newest(store: Store) -> tuple[NewRun, ...]:
     return made
 
 
-def add(store: Store, run: NewRun) -> None:
-    """Remember a run that was created just now. What goes wrong is logged: nothing rests on it."""
+def add(store: Store, *runs: NewRun) -> None:
+    """Remember runs that were created just now, those that begin first in front; again, nothing.
+
+    Of many only the first MOST_AT_ONCE are. What goes wrong is logged: nothing rests on it.
+    """
+    runs = runs[:MOST_AT_ONCE]
+    if not runs:
+        return
+    names = {run.name for run in runs}
+    shown = f"run {runs[0].name}" + (f" and {len(runs) - 1} more" if runs[1:] else "")
     try:
         for _ in range(TRIES):
             found, version = _read(store)
             known = _records(store) if found is None else found
-            with contextlib.suppress(Conflict):
-                _write(store, [run, *(each for each in known if each.name != run.name)], version)
+            others = (each for each in known if each.name not in names)
+            made = sorted([*runs, *others], key=lambda run: run.created, reverse=True)[:MOST]
+            if found is not None and made == list(found):
                 return
-        _log.warning("run %s is not in the list of newest runs: many write it at once", run.name)
+            with contextlib.suppress(Conflict):
+                _write(store, made, version)
+                return
+        _log.warning("%s: not in the list of newest runs, as many write it at once", shown)
     except MimirError as error:
-        _log.warning("run %s is not in the list of newest runs: %s", run.name, error)
+        _log.warning("%s: not in the list of newest runs: %s", shown, error)
 
 
 def _read(store: Store) -> tuple[tuple[NewRun, ...] | None, str]:

@@ -68,21 +68,39 @@ class End:
 
 
 def of_rows(
-    rows: Sequence[dict[str, Any]], step: int, total: int, cooldown_steps: int, price: float | None
-) -> End:
+    rows: Sequence[dict[str, Any]], step: int, total: int, patience: int, cooldown_steps: int,
+    price: float | None,
+) -> End:  # fmt: skip
     """How a run ended, from its metrics.
 
     Args:
         rows: as `parts.read_metrics` gives them.
         step, total: the last, and the last there would have been without early stopping.
+        patience: validations without a better one after which the cooldown began; 0: it did not.
         price: $/h of its machine.
     """
     seen = [(row[SELECTION], row["step"]) for row in rows if row.get(SELECTION) is not None]
     rates = [row["steps_per_s"] for row in rows if row.get("steps_per_s")]
-    cooldown = step - cooldown_steps if step < total else -1
+    cooldown = step - cooldown_steps if step < total else _cooldown(seen, total, patience)
     best, best_step = min(seen, default=(0.0, -1))
     before = min((figure for figure, at in seen if at <= cooldown), default=best)
     return End(
         step, total, cooldown, best_step, best, before, seen[-1][0] if seen else None,
         statistics.median(rates) if rates else None, price,
     )  # fmt: skip
+
+
+def _cooldown(seen: Sequence[tuple[float, int]], total: int, patience: int) -> int:
+    """Step at which the cooldown of a run that went all its steps began, -1 if it did not.
+
+    By the rule of `mimir.training.early_stop.judge`.
+
+    Args:
+        seen: figure and step of each validation.
+    """
+    best, stale = float("inf"), 0
+    for figure, step in seen:
+        best, stale = (figure, 0) if figure < best else (best, stale + 1)
+        if 0 < patience <= stale and step < total:
+            return step
+    return -1

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from mimir.config import Config
 from mimir.errors import BadInput, Corrupt, RunExists
-from mimir.runs import codec, layout, sweep_state
+from mimir.runs import codec, layout, newest, sweep_state
 from mimir.runs.order import Plan
 from mimir.runs.ranges import AtMost, Between, Time
 from mimir.runs.record import RunRecord, create_run, described, find_run, put_once
@@ -174,8 +174,8 @@ def create(
 
 def create_runs(store: Store, sweep: Sweep) -> None:
     """Create those runs of the sweep that are missing. RunExists as `create`."""
-    for member in sweep.members:
-        create_run(store, sweep.record(member))
+    made = [create_run(store, sweep.record(member)) for member in sweep.members]
+    newest.add(store, *(newest.NewRun(run.name, run.preset, run.created) for run in made))
 
 
 def check_same_list(store: Store, existing: Sweep, wanted: Sweep) -> None:

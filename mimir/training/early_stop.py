@@ -29,9 +29,11 @@ def judge(engine: Engine, figure: float | None) -> bool:
         state.best_step.fill_(engine.step)
         state.best_figure.fill_(figure)
         state.stale.zero_()
+        engine.best_step, engine.stale = engine.step, 0
         return True
     state.stale.add_(1)
-    exhausted = 0 < patience <= int(state.stale)
+    engine.stale = int(state.stale)
+    exhausted = 0 < patience <= engine.stale
     if exhausted and engine.cooldown < 0 and engine.step < engine.total:
         state.best_before.copy_(state.best_figure)
         engine.begin_cooldown()
@@ -41,13 +43,15 @@ def judge(engine: Engine, figure: float | None) -> bool:
 def expected_end(engine: Engine, evaluated: int, every: int) -> int | None:
     """Step at which the run ends if no later validation is better; None if at its last anyway.
 
+    Each row of metrics asks for it, so it reads the engine's copies and nothing from the device.
+
     Args:
         evaluated: step of the last validation, -1 before the first.
         every: steps between validations.
     """
     patience = engine.config.training.patience
-    if not patience or evaluated < 0 or engine.cooldown >= 0 or int(engine.state.best_step) < 0:
+    if not patience or evaluated < 0 or engine.cooldown >= 0 or engine.best_step < 0:
         return None
-    out = evaluated // every * every + (patience - int(engine.state.stale)) * every
+    out = evaluated // every * every + (patience - engine.stale) * every
     end = out + engine.config.optimizer.cooldown_steps
     return end if end < engine.total else None

@@ -91,6 +91,8 @@ class Engine:
         """The host's copy of the number of steps taken."""
         self.cooldown = -1
         """The host's copy of the step at which the cooldown began."""
+        self.best_step, self.stale = -1, 0
+        """The host's copies of the step of the best validation, and of how many came since."""
         used = self.steps_per_epoch * training.batch
         self.order = torch.zeros(used, dtype=torch.int64, device=device)
         self._epoch = -1
@@ -139,6 +141,7 @@ class Engine:
         """Go on from a checkpoint's tensors."""
         self.state.load(tensors)
         self.step, self.cooldown = int(self.state.step), int(self.state.cooldown)
+        self.best_step, self.stale = int(self.state.best_step), int(self.state.stale)
         self._epoch = -1
 
     def advance(self, steps: int) -> None:

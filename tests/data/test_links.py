@@ -14,7 +14,7 @@ from mimir.data.build import build
 from mimir.data.links import Links
 from mimir.data.pack import pack
 from mimir.data.peptides import load
-from mimir.data.split import KNOWN, TRAIN, VALIDATION
+from mimir.data.split import KNOWN, SELECTION, SELECTION_KNOWN, TRAIN, VALIDATION
 from mimir.errors import BadInput
 
 
@@ -71,6 +71,15 @@ def a_copy_with_gaps(rows: Rows) -> None:
     ours[2:] = held
 
 
+def a_word_in_both_halves(rows: Rows) -> None:
+    held = rows.letters(rows.row(VALIDATION, 1, lambda size: size >= 6))
+    rows.letters(rows.row(SELECTION_KNOWN, 1, lambda size: size >= 6))[-6:] = held[:6]
+
+
+def a_target_in_both_halves(rows: Rows) -> None:
+    rows.targets[rows.row(SELECTION, 1)] = rows.targets[rows.row(VALIDATION, 1)]
+
+
 def a_short_within_a_held_out(rows: Rows) -> None:
     held = rows.letters(rows.row(VALIDATION, 1, lambda size: size >= 6))
     ours = rows.letters(rows.row(TRAIN, 1, lambda size: size < 6))
@@ -96,6 +105,8 @@ def a_group(rows: Rows) -> None:
 
 @pytest.mark.parametrize(("plant", "kind", "says"), [
     (a_word, "pairs", "share "), (a_copy_with_gaps, "pairs", "are equal in 6 of 9"),
+    (a_word_in_both_halves, "halves", ", reported) share "),
+    (a_target_in_both_halves, "targets", "selects, and is reported"),
     (a_short_within_a_held_out, "pairs", "lie one within the other"),
     (a_window, "windows", "share "), (a_target, "targets", "as unseen, and is trained"),
     (a_known_target_that_is_not, "targets", "as known, and is not trained"),
@@ -111,7 +122,7 @@ def test_each_kind_of_link_is_found(
     found = _found(path, csv_path)
     assert getattr(found, kind) == found.count == 1
     assert says in found.shown[0]
-    with pytest.raises(BadInput, match="has 1 link between what is held out and what is trained"):
+    with pytest.raises(BadInput, match="has 1 link between what is trained, what selects and what"):
         commands.verify(str(path), str(csv_path))
     assert found.shown[0] in capsys.readouterr().out
 
@@ -120,6 +131,8 @@ def test_what_pack_makes_has_no_links(csv_path: Path, capsys: pytest.CaptureFixt
     path = _packed(csv_path)
     found = _found(path, csv_path)
     assert (found.count, found.unchecked, found.digest) == (0, (), load(path).digest)
+    assert found.held_pairs == found.selection_pairs + found.reported_pairs
+    assert min(found.selection_pairs, found.reported_pairs) > 2
     assert min(found.held_pairs, found.held_background, found.training_pairs) > 5
     commands.verify(str(path))
     assert "not checked: protein clusters: give --csv" in capsys.readouterr().out

@@ -2,9 +2,9 @@ import csv
 import io
 from pathlib import Path
 
-from mimir.data import sample_path, sidecar
+from mimir.data import sample_path, sidecar, similar
 from mimir.data.pack import TRAIN, load, pack
-from mimir.data.split import HELD_OUT
+from mimir.data.split import HELD_OUT, KNOWN, SELECTION, SELECTION_KNOWN, VALIDATION
 from mimir.data.verify import verify
 
 
@@ -43,6 +43,12 @@ def test_the_sample_packs_with_its_groups(tmp_path: Path) -> None:
         f"{half}_{kind}" for half in ("selection", "validation") for kind in ("pairs", "known")
     ]
     assert min(counts[kind] for kind in kinds) > 100
+    all_of = similar.Peptide.of(peptides.tokens, peptides.offsets)
+    selection, reported = (
+        all_of.take(peptides.subset(parts, 1))
+        for parts in ((SELECTION, SELECTION_KNOWN), (VALIDATION, KNOWN))
+    )
+    assert not similar.resembles(selection, reported).any()
     assert (info.sequences, len(peptides.vocabulary)) == (639, 702)
     unseen, known = info.baselines.pairs, info.baselines.known
     # What similar targets tell of unseen ones, and their own pairs of known ones.

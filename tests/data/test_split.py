@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mimir.data import similar
+from mimir.data import similar, split
 from mimir.data.alphabet import N_STANDARD
 from mimir.data.draw import Draws
 from mimir.data.similar import Peptide
@@ -74,6 +74,7 @@ def test_nothing_that_is_trained_resembles_what_is_held_out() -> None:
 def test_halves_share_no_group_no_target_and_no_similar_peptide() -> None:
     rows = Rows()
     background, pairs = rows.labels == 0, rows.labels == 1
+    between_sets = False
     for seed in range(4):
         split = rows.split(0.1, 0.2, seed)
         for of, reported, selecting in (
@@ -83,13 +84,32 @@ def test_halves_share_no_group_no_target_and_no_similar_peptide() -> None:
         ):
             one, other = of & (split == reported), of & (split == selecting)
             assert 0.25 < other.sum() / (one | other).sum() <= 0.5
-            if of is background:
-                assert not set(rows.groups[one]) & set(rows.groups[other])
-            else:
-                assert not set(rows.targets[one]) & set(rows.targets[other])
-                assert not similar.resembles(
-                    rows.peptides.take(one), rows.peptides.take(other)
-                ).any()
+        one, other = background & (split == VALIDATION), background & (split == SELECTION)
+        assert not set(rows.groups[one]) & set(rows.groups[other])
+        one = pairs & np.isin(split, (VALIDATION, KNOWN))
+        other = pairs & np.isin(split, (SELECTION, SELECTION_KNOWN))
+        assert not set(rows.targets[one]) & set(rows.targets[other])
+        assert not similar.resembles(rows.peptides.take(one), rows.peptides.take(other)).any()
+        unseen = rows.peptides.take(pairs & np.isin(split, (VALIDATION, SELECTION)))
+        known = rows.peptides.take(pairs & np.isin(split, (KNOWN, SELECTION_KNOWN)))
+        between_sets |= bool(similar.resembles(known, unseen).any())
+    assert between_sets, "near copies lie in different sets, which may lie in different halves"
+
+
+@pytest.mark.parametrize(("sizes", "halves"), [
+    # (unseen, known) of each group, and what is chosen of the two sets
+    ([(2, 1), (1, 2)], [(1, 2), (2, 1)]),  # neither is at most half of both sets
+    ([(3, 3)], [(0, 0)]), ([(3, 0)], [(0, 0)]), ([(9, 9), (1, 1)], [(1, 1)]),
+    ([(5, 1), (5, 0)], [(5, 0)]),
+])  # fmt: skip
+def test_a_giant_group_leaves_both_halves_a_row_where_it_can(
+    sizes: list[tuple[int, int]], halves: list[tuple[int, int]]
+) -> None:
+    groups = np.repeat(np.arange(len(sizes)), [sum(size) for size in sizes])
+    known = np.concatenate([np.repeat([False, True], size) for size in sizes])
+    for seed in range(4):
+        chosen = split._half_of_both(groups, known, Draws(seed, 1))
+        assert ((chosen & ~known).sum(), (chosen & known).sum()) in halves
 
 
 def test_what_is_one_group_is_not_halved() -> None:

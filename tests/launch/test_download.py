@@ -90,7 +90,10 @@ def test_a_finished_run_is_made_into_files_here(store: Store, attempt: Attempt) 
     ]  # fmt: skip
     assert found.files["run.log"] == b"=== attempt 1\nhello \\u001b]52;c;x\\u0007\n"
     assert json.loads(found.files["run.json"])["name"] == "run"
-    assert json.loads(found.files["config.json"])["model"]["dim"] == 16
+    settings, data = json.loads(found.files["config.json"]), read_run(store, "run").data
+    assert settings["model"]["dim"] == 16
+    assert data is not None
+    assert settings["data_sha256"] == data.sha256
     assert json.loads(found.files["vocabulary.json"])["lengths"]["background"][7] > 0
     assert found.files["loss.png"].startswith(b"\x89PNG")
     page = found.files["report.html"].decode()

@@ -17,7 +17,7 @@ from tests.learning.chain import Chain, Peptide
 
 TARGETS = 6
 SHARPNESS = 1.0
-BRIEF, FULL = (2000, 1.12), (10_000, 1.02)
+BRIEF, FULL = (2000, 1.12), (10_000, 1.025)
 """Steps, and how far above the best possible the loss may be. 10,000 steps take six minutes on
 two cores, so that they are not in every run of the tests: `make test-long`."""
 
@@ -61,12 +61,11 @@ def test_small_comes_close_to_the_best_possible(steps: int, limit: float) -> Non
     chain = Chain(TARGETS, seed=1, sharpness=SHARPNESS)
     known, held = draw(chain, 40_000), draw(chain, 1000)
     best = sum(chain.nats(p) for p in held) / sum(len(p.tokens) for p in held)
-    config = load_preset("small").with_settings(
-        {
-            "max_steps": steps, "epochs": 1000, "lr": 1.2e-3, "warmup_steps": 200, "ema": 0.99,
-            "pair_share": 0.0,  # what is measured is half pairs, as the data is
-        }  # fmt: skip
-    )
+    settings = {
+        "max_steps": steps, "epochs": 1000, "lr": 1.2e-3, "warmup_steps": 200, "ema": 0.99,
+        "pair_share": 0.0,  # what is measured is half pairs, as the data is
+    }  # fmt: skip
+    config = load_preset("small").with_settings(settings)
     engine = Engine(config, device_data(known), TARGETS, Machine.choose(config))
     while engine.step < engine.total:
         engine.advance(engine.total - engine.step)

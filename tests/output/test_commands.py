@@ -229,6 +229,13 @@ def test_peptides_for_many_targets(
     assert [row["sequence"] for row in alone] == [row["sequence"] for row in rows[:3]]
     with pytest.raises(BadInput, match="--targets"):
         commands.sample(model=folder, targets=str(path), out=str(path))
+    # The model knows nothing of either: the peptides are the same, but not what they are for.
+    path.write_text(f">one\n{'Y' * 8}\n>other\n{'H' * 8}\n")
+    commands.sample(model=folder, n=3, targets=str(path), format="csv")
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["target"] for row in rows] == ["one"] * 3 + ["other"] * 3
+    assert len({row["id"] for row in rows}) == 6
+    assert {row["score"] for row in rows} == {"0.0000"}
 
 
 def test_last_takes_the_weights_of_the_last_step(

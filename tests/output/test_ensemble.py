@@ -1,5 +1,6 @@
 """Several models as one."""
 
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from mimir.config import Config
+from mimir.data.pack import pack
 from mimir.errors import BadInput
 from mimir.model.denoiser import Denoiser
 from mimir.model.objective import evaluate
@@ -26,7 +28,9 @@ DATA = toys.peptides(200)
 def opened(name: str = "", **settings: Any) -> Opened:
     engine = toys.engine(data=DATA, **settings)
     engine.advance(10)
-    return Opened(engine.model, engine.config, vocabulary.of(DATA), None, name or "a model")
+    return Opened(
+        engine.model, engine.config, vocabulary.of(DATA), None, DATA.digest, name or "a model"
+    )
 
 
 def held(config: Config) -> HeldOut:
@@ -118,3 +122,7 @@ def test_runs_are_evaluated_as_one(
     ):  # fmt: skip
         with pytest.raises(BadInput, match=says):
             commands.evaluate(run=runs, **options)
+    split = str(tmp_path / "split.safetensors")
+    pack(data, split, validation=0.1, seed=1, progress=io.StringIO())
+    with pytest.raises(BadInput, match="is not the data set that the model was trained on"):
+        commands.evaluate(run="lr-0,lr-1", data=split, **options)

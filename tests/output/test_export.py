@@ -36,7 +36,8 @@ def folder_of(engine: Engine, path: Path) -> Path:
     data = toys.peptides()
     path.mkdir()
     (path / "model.safetensors").write_bytes(model_object.encode(export.weights(engine), []))
-    body = {"format": 1, "mimir": "0", "run": "r", "step": 11, **engine.config.as_dict()}
+    body = {"format": 1, "mimir": "0", "run": "r", "step": 11}
+    body |= {"data_sha256": data.digest, **engine.config.as_dict()}
     (path / "config.json").write_text(json.dumps(body))
     (path / "vocabulary.json").write_text(json.dumps(vocabulary.of(data).as_json()))
     (path / target_table.FILE).write_bytes(target_table.encode(data))
@@ -91,6 +92,7 @@ def test_a_folder_opens_as_the_model_that_was_trained(trained: Engine, tmp_path:
     opened = model_file.from_folder(folder_of(trained, tmp_path / "m"))
     assert opened.config == trained.config
     assert opened.vocabulary.targets == ("P00000", "P00001", "P00002")
+    assert opened.data_sha256 == toys.peptides().digest
     device_data = toys.device_data()
     with ema_weights(trained):
         wanted = evaluate(trained.model, device_data, 20)
@@ -190,6 +192,7 @@ def test_a_run_opens_from_its_checkpoint_and_from_what_it_left(tmp_path: Path) -
     assert late.source == "run run, finished at step 4, best weights (step 3)"
     assert late.config == early.config == run.config
     assert late.vocabulary == early.vocabulary
+    assert late.data_sha256 == early.data_sha256 == run.peptides.digest
     one, two = early.model.state_dict(), late.model.state_dict()
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert re.match(r"256 samples: \d+% not in the training data, 100% unique", said[0])

@@ -132,6 +132,13 @@ def test_rows_rank_peptides_and_targets(model: Denoiser) -> None:
         better = first["over_untold"] > second["over_untold"]
         assert (first["target_rank"], second["target_rank"]) == ((1, 2) if better else (2, 1))
         assert first["nelbo_per_residue"] == first["nelbo"] / len(each)
+    unknown = Condition(name="unknown")
+    assert Scorer.passes([*conditions, unknown]) == Scorer.passes(conditions)
+    rows = rows_of(entries, ["P00002", "unknown"], [TOLD, unknown],
+                   [found[0], scorer.scores(unknown)])  # fmt: skip
+    for row in rows[:3]:
+        assert row["target_rank"] == (1 if row["over_untold"] >= 0 else 2)
+    assert [row["over_untold"] for row in rows[3:]] == [0.0] * 3
     (row,) = rows_of(entries[:1], [""], [TOLD.untold], [Scorer(model, some[:1]).scores(OPEN)])
     assert (row["target"], row["target_rank"]) == (None, None)
 

@@ -28,7 +28,7 @@ def opened(data: Peptides | None = None, composition: str = "on") -> Opened:
     data = data or toys.peptides()
     engine = toys.engine(data=data, composition=composition)
     table = data.composition if composition == "on" else None
-    return Opened(engine.model, engine.config, vocabulary.of(data), table, "toy")
+    return Opened(engine.model, engine.config, vocabulary.of(data), table, data.digest, "toy")
 
 
 def unseen() -> Peptides:
@@ -68,8 +68,10 @@ def test_an_unseen_target_is_told_by_what_is_similar(capsys: pytest.CaptureFixtu
     assert "told is how similar targets bind" in capsys.readouterr().err
     # The same protein given as letters: it does not matter whether it is in the data.
     assert one(model, sequence=ALIKE.lower()).bias == pytest.approx(found.bias)
-    for options in ({"target": "P00002"}, {"sequence": APART}):
-        assert one(model, **options) == Condition(), "none, and the same as none"
+    for options, name in (({"target": "P00002"}, "P00002"), ({"sequence": APART}, "sequence")):
+        found = one(model, **options)
+        assert found == Condition(name=name), "nothing is told, but the name is kept"
+        assert not found.told
         assert "to it this is the same as no target" in capsys.readouterr().err
 
 
@@ -83,7 +85,7 @@ def test_many_targets_of_a_file(tmp_path: Path) -> None:
     assert found[1][1].target is None
     new = Described.of([""], target_sequences.single(ALIKE))
     assert found[1][1].bias == pytest.approx(data.composition.of_new(new)[0])
-    assert found[2][1] == Condition()
+    assert found[2][1] == Condition(name="other")
     path.write_text("target\nP00002\nP00001\n")
     listed = conditions(model, "", Options(targets=str(path)))
     assert listed == [(n, one(model, target=n)) for n in ("P00002", "P00001")]

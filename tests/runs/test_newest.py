@@ -1,6 +1,7 @@
 """The newest runs are known without reading every run, whatever becomes of the list."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -33,8 +34,24 @@ def test_runs_come_newest_first(store: CountingStore, monkeypatch: pytest.Monkey
     found, took = store.count(lambda: newest.newest(store))
     assert found == tuple(made[:9:-1])
     assert took == 1
-    newest.add(store, made[20])  # removed, and created anew
-    assert newest.newest(store)[:2] == (made[20], made[39])
+    anew = replace(made[20], created=2000.0)  # removed, and created again
+    newest.add(store, anew)
+    assert newest.newest(store)[:2] == (anew, made[39])
+
+
+def test_a_sweep_is_added_at_once_and_hides_no_other(
+    store: CountingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(newest, "MOST_AT_ONCE", 3)
+    older = _create(store, 1)
+    several = [NewRun(f"lr-{number:03d}", "smoke", 2000.0) for number in range(5)]
+    assert store.count(lambda: newest.add(store, *several))[1] == 2, "one read, one swap"
+    assert newest.newest(store) == (*several[:3], older)
+    later = _create(store, 2000)
+    before = store.read(KEY)
+    newest.add(store, *several)  # its sweep goes on
+    assert store.read(KEY) == before
+    assert newest.newest(store)[0] == later
 
 
 @pytest.mark.parametrize("bodies", [None, b"{", b'{"format":2,"runs":[],"nonce":""}'])
@@ -80,4 +97,4 @@ def test_nothing_rests_on_it(
     broken: Callable[..., None] = fails
     setattr(store, {"swap": "compare_and_swap", "read": "read"}[spoil], broken)
     newest.add(store, NewRun("run2", "smoke", 1002.0))
-    assert "run2 is not in the list of newest runs: it is away" in caplog.text
+    assert "run2: not in the list of newest runs: it is away" in caplog.text

@@ -45,9 +45,12 @@ def test_the_metrics_tell_the_same() -> None:
     rows = [{"step": step, "val": 2.9, "selection": figure} for step, figure in figures.items()]
     rows.insert(1, {"step": 64, "loss": 2.0, "steps_per_s": 40.0})
     rows.append({"step": 5000, "val": None, "selection": None})
-    assert of_rows(rows, 5000, 9000, 1000, 0.5) == End(
+    assert of_rows(rows, 5000, 9000, 2, 1000, 0.5) == End(
         5000, 9000, 4000, 5000, 2.79, 2.8, 2.79, 40.0, 0.5
     )
-    whole = of_rows(rows, 5000, 5000, 1000, None)
-    assert (whole.cooldown, whole.best_step) == (-1, 5000)
-    assert of_rows([], 10, 10, 5, None).best_step == -1
+    for patience, cooldown in ((0, -1), (3, -1), (2, 4000), (1, 3000)):
+        whole = of_rows(rows, 5000, 5000, patience, 2000, None)
+        assert (whole.cooldown, whole.best_step) == (cooldown, 5000)
+        assert whole.before == (2.79 if cooldown < 0 else 2.8)
+    assert of_rows(rows[:-2], 4000, 4000, 2, 1000, None).cooldown == -1, "at the last step"
+    assert of_rows([], 10, 10, 2, 5, None).best_step == -1

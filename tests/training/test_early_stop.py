@@ -11,6 +11,7 @@ from mimir.data.pack import KNOWN, VALIDATION
 from mimir.data.peptides import Peptides
 from mimir.errors import Interrupted
 from mimir.runs.figures import SELECTION
+from mimir.runs.stopping import of_rows
 from mimir.training import checkpoint, early_stop, update
 from mimir.training.engine import Engine, Update
 from mimir.training.loop import Loop, ProgressSnapshot, first_record
@@ -120,6 +121,18 @@ def test_the_cooldown_may_still_find_the_best(data: Peptides) -> None:
     assert "the cooldown's 4 steps bought 0.2000 nats per residue" in training.end.sentence
 
 
+@pytest.mark.parametrize("steps", [12, 10, 9])
+def test_the_metrics_tell_of_the_end_what_the_state_does(data: Peptides, steps: int) -> None:
+    """Also where the epochs' end cuts the cooldown short, or comes before it."""
+    training = Training(data, 0, max_steps=steps, epochs=10)
+    figures = iter([2.6, 2.7, 2.8, 2.4])
+    training.validation.select = lambda engine: next(figures)  # type: ignore[method-assign]
+    assert training.run() == "finished"
+    told = of_rows(training.rows, steps, steps, 2, 4, None)
+    assert (told.cooldown, told.best_step) == (training.end.cooldown, training.end.best_step)
+    assert told.sentence == training.end.sentence
+
+
 def test_selection_never_reads_the_half_that_is_reported(data: Peptides) -> None:
     """Other peptides there: the same best weights at the same step, and other figures."""
     reported = np.repeat(np.isin(data.split, (VALIDATION, KNOWN)), data.lengths)
@@ -154,6 +167,9 @@ def test_where_patience_would_end_it_is_told_while_it_runs() -> None:
     engine.advance(5)
     early_stop.judge(engine, 2.1)
     assert early_stop.expected_end(engine, 10, 5) == 5 + 3 * 5 + 7
+    resumed = toys.engine(patience=3, cooldown_steps=7, epochs=30)
+    resumed.resume(toys.tensors(engine))
+    assert early_stop.expected_end(resumed, 10, 5) == 5 + 3 * 5 + 7
     engine.begin_cooldown()
     assert early_stop.expected_end(engine, 10, 5) is None
     assert engine.end == 17

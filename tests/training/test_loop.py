@@ -1,5 +1,6 @@
 """What the loop makes of numbers that are none; its exactness is tested end to end."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mimir.errors import NonFinite
+from mimir.training import early_stop
 from mimir.training.engine import Engine
 from mimir.training.loop import Loop, ProgressSnapshot, first_record
 from mimir.training.validation import Validation
@@ -50,27 +52,32 @@ class Asked(TorchDispatchMode):
 
     WAITS = ("aten._local_scalar_dense", "aten.nonzero", "aten.sum", "aten.cat")
 
-    def __init__(self) -> None:
+    def __init__(self, engine: Engine) -> None:
         super().__init__()
         self.seen: list[str] = []
+        self._device = {each.data_ptr() for each in engine.state.tensors().values()}
 
     def __torch_dispatch__(
         self, function: Any, types: Any, inputs: Any = (), more: Any = None
     ) -> Any:
         name = str(function).rpartition(".")[0]
         # What is read or summed up after it was copied is on the host already.
-        if name in self.WAITS and "aten.cat" not in self.seen:
+        direct = any(isinstance(x, torch.Tensor) and x.data_ptr() in self._device for x in inputs)
+        if name in self.WAITS and (direct or "aten.cat" not in self.seen):
             self.seen.append(name)
         return function(*inputs, **(more or {}))
 
 
 def test_a_row_of_metrics_is_one_copy_from_the_device() -> None:
-    engine = toys.engine(log_every=4, max_steps=8)
+    engine = toys.engine(log_every=4, max_steps=8, eval_every=1, patience=2, cooldown_steps=1)
     rows: list[dict[str, Any]] = []
     loop = loop_of(engine, rows)
     engine.advance(4)
-    with Asked() as asked:
+    early_stop.judge(engine, 2.0)
+    loop.record = replace(loop.record, evaluated=4)
+    with Asked(engine) as asked:
         loop._log()
+    assert loop.progress.expected_end == 7
     assert asked.seen == ["aten.cat"], "something was asked of the device beside the packed row"
     (row,) = rows
     state = engine.state

@@ -24,9 +24,11 @@ NAMES = (
     *CA_FILES,
 )  # fmt: skip
 """Settings of the account that a node has too. No key is among them."""
-_SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSW|CREDENTIAL|AUTH|COOKIE", re.I)
+_SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSW|CREDENTIAL|AUTH|COOKIE|NOTIFY|WEBHOOK", re.I)
 _ALLOWED = ("MIMIR_CREDENTIALS_FILE", "AWS_SHARED_CREDENTIALS_FILE")
 """Names of files that hold secrets, and no secrets."""
+_NO_PROXY = ("NO_PROXY", "no_proxy")
+"""Lists of hosts, and no proxy."""
 
 
 def of_job(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -45,10 +47,10 @@ def of_job(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
             )
         if name.startswith(("SLURM_", "SBATCH_", "PMIX_", "PMI_")):
             raise BadInput(f"${MORE} names {name}, which is Slurm's own: leave it out")
-    found = {name: environ[name] for name in (*NAMES, *more) if environ.get(name)}
-    for name in PROXIES:
-        if environ.get(name) and not _has_password(environ[name]):
-            found[name] = environ[name]
+    found = {name: environ[name] for name in (*NAMES, *more, *PROXIES) if environ.get(name)}
+    for name in set(PROXIES) - set(_NO_PROXY):
+        if not _is_plain(found.get(name, "")):
+            del found[name]
     root = Path(mimir.__file__).resolve().parents[1]
     if root.name not in ("site-packages", "dist-packages"):  # a checkout that is not installed
         path = os.pathsep.join(filter(None, (str(root), environ.get("PYTHONPATH"))))
@@ -58,5 +60,10 @@ def of_job(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     return {name: value for name, value in found.items() if "\n" not in value}
 
 
-def _has_password(url: str) -> bool:
-    return bool(urlsplit(url if "://" in url else f"//{url}").password)
+def _is_plain(proxy: str) -> bool:
+    """Whether it can be read, and names no user, who may be a token, and no password."""
+    try:
+        urlsplit(proxy if "://" in proxy else f"//{proxy}")
+    except ValueError:
+        return False
+    return "@" not in proxy

@@ -31,6 +31,24 @@ _OURS = {
     "--batch": "",
 }  # fmt: skip
 """What Mimir says to sbatch itself, or what one job that is found by its name cannot have."""
+_READ = ("--partition -p", "--time -t", "--signal", "--dependency -d")
+_COUNTED = (
+    "--nodes -N", "--ntasks -n", "--ntasks-per-node", "--gpus -G", "--gpus-per-node",
+    "--gpus-per-task", "--gpus-per-socket", "--ntasks-per-gpu",
+)  # fmt: skip
+_KNOWN = (
+    *_OURS, *(each.split()[0] for each in (*_READ, *_COUNTED)),
+    "--gres", "--requeue", "--no-requeue", "--chain",
+)  # fmt: skip
+_FLAGS = (
+    "--consolidate-segments", "--contiguous", "--exclusive", "--help", "--hold", "--ignore-pbs",
+    "--nice", "--no-kill", "--no-requeue", "--oom-kill-step", "--overcommit", "--oversubscribe",
+    "--propagate", "--quiet", "--reboot", "--requeue", "--resv-ports", "--share", "--spread-job",
+    "--spread-segments", "--stepmgr", "--usage", "--use-min-nodes", "--verbose", "--version",
+    "--x11",
+)  # fmt: skip
+"""Of sbatch: what takes no value, or one after "=" alone. The word after it is none of its own."""
+_SHORT_FLAGS = "HOQVhksv"
 
 
 @dataclass(frozen=True)
@@ -79,16 +97,16 @@ def given(words: str, environ: Mapping[str, str] = os.environ) -> tuple[str, ...
 
 
 def parse(words: Sequence[str]) -> Options:
-    """BadInput, naming it, for an option that Mimir sets itself or that asks for several GPUs."""
+    """BadInput, naming it, for an option that Mimir sets itself or that asks for several GPUs, and
+    for what sbatch might read otherwise than Mimir does."""
+    _must_be_options(words)
     parser = _Parser(prog="sbatch", add_help=False, allow_abbrev=False)
     for name, short in _OURS.items():
         flags = [name, short] if short else [name]
         parser.add_argument(*flags, dest=name, nargs="?", const="", default=None)
-    for name in ("--partition -p", "--time -t", "--signal", "--dependency -d"):
+    for name in _READ:
         parser.add_argument(*name.split())
-    counted = ("--nodes -N", "--ntasks -n", "--ntasks-per-node", "--gpus -G", "--gpus-per-node",
-               "--gpus-per-task", "--gpus-per-socket", "--ntasks-per-gpu")  # fmt: skip
-    for name in counted:
+    for name in _COUNTED:
         parser.add_argument(*name.split(), dest=name.split()[0])
     parser.add_argument("--gres", action="append", default=[])
     parser.add_argument("--requeue", action="store_true")
@@ -98,7 +116,7 @@ def parse(words: Sequence[str]) -> Options:
     for name in _OURS:
         if getattr(found, name) is not None:
             raise BadInput(f"{name} is what Mimir says to sbatch itself: leave it out")
-    for name in (each.split()[0] for each in counted):
+    for name in (each.split()[0] for each in _COUNTED):
         value = getattr(found, name)
         if value is not None:
             one_gpu.only(_last_number(value, name), f"{name}={value}")
@@ -116,6 +134,30 @@ def parse(words: Sequence[str]) -> Options:
         _without_chain(words), found.partition or "", seconds(found.time) if found.time else None,
         signal, lead or LEAD, bool(lead), not found.no_requeue, found.chain,
     )  # fmt: skip
+
+
+def _must_be_options(words: Sequence[str]) -> None:
+    """BadInput for a word that is neither an option nor its value, for an abbreviation of what
+    Mimir reads, and for several short options in one word: nothing of these would be checked."""
+    takes = False
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if not word.startswith("-") or word in ("-", "--"):
+            if not takes or word == "--":
+                raise BadInput(
+                    f"{word!r} is no option of sbatch, which would take it as the job's script: "
+                    "leave it out (--slurm @FILE reads the #SBATCH lines of a script)"
+                )
+            takes = False
+        elif word.startswith("--"):
+            full = [each for each in _KNOWN if each.startswith(name)]
+            if full and name not in full:
+                raise BadInput(f"{name} is short for {' or '.join(full)}: write it in full")
+            takes = not equals and not any(flag.startswith(name) for flag in _FLAGS)
+        elif word[1] in _SHORT_FLAGS and len(word) > 2:
+            raise BadInput(f"{word} is several options in one word: write each as one of its own")
+        else:
+            takes = len(word) == 2 and word[1] not in _SHORT_FLAGS
 
 
 def seconds(text: str) -> float | None:

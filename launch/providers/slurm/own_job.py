@@ -116,3 +116,15 @@ def machine(commands: Commands, number: str, name: str, now: float) -> Machine:
     """A job as the machine of an attempt. ProviderError if the cluster does not tell its name."""
     details: dict[str, Detail] = {"cluster": commands.cluster(), "user": user(), "queues": True}
     return Machine("slurm", now, id=number, name=name, details=details)
+
+
+def must_be_here(commands: Commands, job: Machine) -> None:
+    """ProviderError for the job of another cluster or user, of which `squeue` here shows nothing,
+    as of one that has ended; and if the cluster does not tell its name."""
+    cluster, own = job.detail("cluster"), job.detail("user")
+    here, me = commands.cluster(), user()
+    if cluster != here or own not in (me, str(os.getuid())):
+        raise ProviderError(
+            f"job {job.id} is user {own}'s on cluster {cluster}, and this is user {me} on cluster "
+            f"{here}: look at it and end it from there"
+        )

@@ -34,6 +34,7 @@ from launch.providers.machine_names import MachineNames
 from launch.providers.slurm import environment, options, script
 from launch.providers.slurm.commands import NOT_HERE, Commands
 from launch.providers.slurm.own_job import machine as of_job
+from launch.providers.slurm.own_job import must_be_here
 from launch.providers.slurm.partitions import Partitions
 from launch.providers.slurm.states import Job
 from mimir.errors import BadInput, MimirError
@@ -99,7 +100,10 @@ class SlurmProvider:
     def checks(self) -> list[Check]:
         if shutil.which("sbatch") is None:
             return [Check("slurm", "warn", NOT_HERE.format("sbatch"))]
-        found = [Check("slurm", "ok", f"cluster {self._commands.cluster()}")]
+        try:
+            found = [Check("slurm", "ok", f"cluster {self._commands.cluster()}")]
+        except ProviderError as error:  # its commands are here, and no cluster: nothing is broken
+            return [Check("slurm", "warn", f"{error}; its jobs cannot be submitted from here")]
         unread = sorted(name for name in self._environ if name.startswith("SBATCH_"))
         if unread:
             names = ", ".join(unread)
@@ -176,11 +180,9 @@ class SlurmProvider:
     def inspect(self, machine: Machine) -> Instance | None:
         """The job as Slurm shows it, also one that has ended lately; None if there is none.
 
-        ProviderError if Slurm does not tell, or is not that of the job.
+        ProviderError if Slurm does not tell, or the job is another cluster's or user's.
         """
-        here, there = self._commands.cluster(), machine.detail("cluster")
-        if there and there != here:
-            raise ProviderError(f"job {machine.id} is on cluster {there}, and this is {here}")
+        must_be_here(self._commands, machine)
         jobs = self._commands.jobs(machine.name)
         order = (State.RUNNING, State.BROKEN, State.SUSPENDED, State.PENDING)
         ranked = sorted(jobs, key=lambda job: order.index(job.state) if job.state in order else 9)
@@ -198,6 +200,10 @@ class SlurmProvider:
     def end(self, spec: AttemptSpec, machine: Machine) -> None:
         """Also takes it off the queue. All jobs of the name: a chain has several."""
         self._must_be_ours(spec, machine)
+        try:
+            must_be_here(self._commands, machine)
+        except ProviderError as error:
+            raise NotGone(f"{error}; job {machine.id} is not ended") from None
         until = self._clock() + self._grace
         while (left := self._left(machine)) != [] and self._clock() < until:
             for job in left or []:

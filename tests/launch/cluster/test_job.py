@@ -1,10 +1,13 @@
 """What a job does when its worker has ended: on a store alone, with Slurm's word on paper."""
 
+import signal
+
 import pytest
 
 from launch.cluster import job as jobs
 from launch.cluster.job import Job
 from launch.providers.slurm.own_job import Fate, OwnJob
+from mimir.runs import notes
 from mimir.runs.status import derive
 from tests.launch.cluster.test_next_attempt import RUN, Site
 
@@ -49,6 +52,43 @@ def test_only_a_job_that_goes_on_asks_to_be_started_again(
     made = Job(site.own(), "memory://", RUN, 1, out=slurm.said.append, sleep=lambda _: None)
     assert made.work() == 75
     assert slurm.requeued == requeued
+    assert derive(site.store, RUN, site.now).state == state
+
+
+def _signal(job: Job) -> None:
+    job._hear(signal.SIGTERM, None)
+    job._judged()
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["unheard", "a second signal"])
+@pytest.mark.parametrize(
+    ("code", "fate", "state"),
+    [(75, Fate.ENDED, "stopped"), (1, Fate.ENDED, "stopped"), (75, Fate.UNKNOWN, "interrupted"),
+     (75, Fate.RESTARTED, "interrupted")],
+)  # fmt: skip
+def test_what_becomes_of_a_job_is_asked_again_before_it_is_started_again(
+    monkeypatch: pytest.MonkeyPatch, code: int, fate: Fate, state: str, again: bool
+) -> None:
+    """A person may cancel it after the early signal, while the last checkpoint is written, and a
+    worker that breaks had no signal at all."""
+    slurm, site = Slurm(monkeypatch), Site().launched()
+    monkeypatch.setattr(jobs, "open_store", lambda url: site.store)
+
+    def train(job: Job, turn: object) -> int:
+        if code == 75:
+            _signal(job)
+        slurm.fate = fate
+        if again:
+            _signal(job)
+            asked = notes.stop_requested(site.store, RUN, 1)
+            assert (asked is not None) == (state == "stopped"), "it has little time"
+        site.ended(1, code, cause="signal" if code == 75 else "", step=4)
+        return code
+
+    monkeypatch.setattr(Job, "_train", train)
+    made = Job(site.own(), "memory://", RUN, 1, out=slurm.said.append, sleep=lambda _: None)
+    assert made.work() == code
+    assert slurm.requeued == 0
     assert derive(site.store, RUN, site.now).state == state
 
 

@@ -1,6 +1,7 @@
 """Which attempt a start of a job runs, and whether the run goes on: on a store alone."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -166,6 +167,22 @@ def test_a_request_to_stop_holds_for_what_waits() -> None:
     assert read_head(site.store, RUN).state == "stopped"
 
 
+def test_a_request_to_stop_is_not_lost_between_two_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is written to the old attempt just before the next one is raised."""
+    site = Site().launched()
+    site.take()
+    site.ended(1, step=3)
+
+    def late(*args: Any, **how: Any) -> int:
+        notes.record_stop(site.store, RUN, 1, StopRequest(site.store.now()))
+        return raise_attempt(*args, **how)
+
+    monkeypatch.setattr(next_attempt, "raise_attempt", late)
+    turn = site.take(restarts=1)
+    assert (turn.attempt, "asked to stop" in turn.why) == (0, True)
+    assert derive(site.store, RUN, site.now).state == "stopped"
+
+
 def test_hours_are_counted_from_the_start_of_the_job() -> None:
     """And not from its order: a job may wait for days."""
     site = Site(max_hours=2.0).launched()
@@ -187,20 +204,39 @@ def test_hours_are_counted_from_the_start_of_the_job() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "state"),
-    [("CANCELLED", "stopped"), ("TIMEOUT", ""), ("NODE_FAIL", ""), ("", "stopped")],
-)
-def test_a_cancelled_job_ends_its_chain(word: str, state: str) -> None:
+    ("word", "code", "cause", "state"),
+    [
+        ("CANCELLED", 75, "signal", "stopped"), ("TIMEOUT", None, "", ""),
+        ("NODE_FAIL", None, "", ""), ("", None, "", "stopped"), ("", 75, "signal", ""),
+        ("", 75, "deadline", ""), ("", 1, "", ""),
+    ],
+)  # fmt: skip
+def test_a_cancelled_job_ends_its_chain(
+    word: str, code: int | None, cause: str, state: str
+) -> None:
+    """Where Slurm has forgotten the job, as it does within minutes, the store tells."""
     site = Site().launched()
     site.take()
+    if code is not None:
+        site.ended(1, code, cause, step=3)
     if word:
         site.paper.jobs[site.id]["word"] = word
     else:
-        del site.paper.jobs[site.id]  # nobody knows any more how it ended
+        del site.paper.jobs[site.id]
     following = site.paper.add(site.name) if word else "77"
     turn = site.take(id=following)
     assert turn.attempt == (0 if state else 2)
-    assert read_head(site.store, RUN).state == (state or "queued")
+    assert derive(site.store, RUN, site.now).state == (state or "queued")
+
+
+def test_a_job_that_was_asked_to_stop_ends_its_chain_also_when_it_is_forgotten() -> None:
+    site = Site().launched()
+    site.take()
+    request_stop(site.store, RUN, StopRequest(site.store.now(), "its job was cancelled"))
+    site.ended(1, step=3)
+    del site.paper.jobs[site.id]
+    assert site.take(id="77").attempt == 0
+    assert derive(site.store, RUN, site.now).state == "stopped"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from mimir.runs.order import Limits, Plan
 from mimir.runs.store import Store
 from tests.launch.conftest import Fake
 
+FROM_JOB = ("--provider", "slurm", "--notify-from-machine", "--notify", "https://hooks.example/x")
+
 
 def answer(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     with pytest.raises(SystemExit) as ended:
@@ -51,6 +53,8 @@ def answer(capsys: pytest.CaptureFixture[str], *words: str) -> str:
             ("submit", "smoke", "--device", "cuda:1", "--provider", "local,lambda"),
             "and a machine of lambda has only one: leave the number out",
         ),
+        (("submit", "smoke", *FROM_JOB), "leave --notify-from-machine out"),
+        (("resume", "run", *FROM_JOB), "leave --notify-from-machine out"),
     ],
 )
 def test_bad_words(

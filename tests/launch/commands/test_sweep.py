@@ -8,17 +8,20 @@ import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from launch.commands import stop as stopping
+from launch.commands import sweep_steps
 from launch.commands.pull import pull
 from launch.commands.runs import runs
 from launch.commands.sweep import sweep
 from launch.contract.provider import Caps
 from launch.providers import registry
-from mimir.errors import BadInput, RunExists
+from launch.sweep.keep import Round
+from mimir.errors import BadInput, RunExists, StoreDenied, StoreError, StoreUnfit
 from mimir.runs import layout, notes
 from mimir.runs.listing import list_names
 from mimir.runs.status import derive, read_head
@@ -68,7 +71,7 @@ def test_a_sweep_to_its_end(
     assert "SWEEP" in capsys.readouterr().out.splitlines()[0]
     pull("lr-003", out=str(world.folder / "out"))
     assert sweep("lr", remove=True, yes=True) == 0
-    assert not list(world.store.list(""))
+    assert list(world.store.list("")) == [layout.newest_runs_key()]
 
 
 def test_everything_is_killed_in_the_middle(world: World) -> None:
@@ -210,3 +213,27 @@ def test_where_jobs_queue_all_are_begun_at_once(
     assert call(stop=True) == 0
     assert taken == [f"lr-{n:03d}" for n in range(4)], "no worker would obey a request"
     assert notes.stop_requested(store, "lr-003", 1) is not None
+
+
+def test_a_store_that_does_not_answer_does_not_end_the_supervision(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keep(*errors: Exception) -> Round:
+        all_of: list[Exception | Round] = [*errors, Round(alive=("lr-000",)), Round()]
+        answers = iter(all_of)
+
+        def answer() -> Round:
+            found = next(answers)
+            if isinstance(found, Exception):
+                raise found
+            return found
+
+        keeper, work = SimpleNamespace(round=answer), SimpleNamespace(places=[fake])
+        return sweep_steps._keep(keeper, work, "lr")  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sweep_steps, "ROUND_LOCAL", 0.0)
+    monkeypatch.setattr(sweep_steps, "ROUND_REMOTE", 0.0)
+    assert keep(StoreError("timeout"), StoreError("timeout")).over
+    for kind in (StoreDenied, StoreUnfit):
+        with pytest.raises(kind):
+            keep(kind("a person must act"))

@@ -115,9 +115,25 @@ def test_a_launcher_that_slept_before_its_request_orders_nothing(
     assert desk.gone(1).kind == "refused"
 
 
-def test_a_machine_that_comes_after_its_replacement_is_ended(desk: Desk) -> None:
+def _remove(desk: Desk) -> None:
+    for key in list(desk.store.list("run/")):
+        desk.store.delete(key)
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        lambda desk: raise_attempt(desk.store, "run"),
+        _remove,
+        lambda desk: desk.store.put(layout.head_key("run"), b"none"),
+    ],
+    ids=["replaced", "removed", "unreadable"],
+)
+def test_a_machine_that_comes_too_late_is_ended(
+    desk: Desk, meanwhile: Callable[[Desk], object]
+) -> None:
     def create(offer: Offer, name: str) -> str:
-        raise_attempt(desk.store, "run")
+        meanwhile(desk)
         return desk.cloud.make(offer, name)
 
     desk.cloud.faults = [create]

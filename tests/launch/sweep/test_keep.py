@@ -6,10 +6,19 @@ from typing import Any
 
 import pytest
 
-from launch.contract.errors import AuthFailed, NoCapacity, UnknownOutcome
+from launch.contract.errors import (
+    AuthFailed,
+    BalanceEmpty,
+    Misconfigured,
+    NoCapacity,
+    ProviderError,
+    RateLimited,
+    UnknownOutcome,
+)
+from launch.provision.order import Choice, order
 from launch.sweep import end
 from launch.sweep.keep import ASK_AGAIN, Keeper, Round, look
-from mimir.errors import BadInput
+from mimir.errors import BadInput, Fenced
 from mimir.runs import layout, notes, sweep_state
 from tests.launch.sweep.conftest import Stage
 from tests.runs.actors import Killed
@@ -105,30 +114,63 @@ def test_a_stop_holds_for_launchers_elsewhere(stage: Made) -> None:
     assert it.ordered() == ["lr-000"]
 
 
-@pytest.mark.parametrize("moment", ["before its order", "after its order"])
-def test_a_stop_while_a_run_is_ordered_stops_that_run(
-    stage: Made, moment: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stop_while_a_run_is_ordered_stops_that_run(stage: Made) -> None:
     it = stage()
     it.create()
     keeper = it.start(at_once=2)
-    asked: list[list[tuple[str, int]]] = []
+    asked: list[tuple[str, int]] = []
 
-    def stop(*_: Any) -> tuple[None]:
-        if not asked:
-            asked.append([])
-            asked[0] += end.stop(it.store, it.sweep, it.said.append)[0]
-        return (None,)
+    def stop(spec: Any) -> None:
+        asked.extend(end.stop(it.store, it.sweep, it.said.append)[0])
 
-    if moment == "before its order":  # the stop finds no attempt that it could ask
-        monkeypatch.setattr(it.fake, "choices", stop)
-    else:
-        it.fake.at_start = stop
+    it.fake.at_start = stop
     keeper.round()
-    assert asked == [[] if moment == "before its order" else [("lr-000", 1)]]
+    assert asked == [("lr-000", 1)]
     assert it.ordered() == ["lr-000"]
     assert notes.stop_requested(it.store, "lr-000", 1) is not None
     assert keeper.round().why
+
+
+@pytest.mark.parametrize("act", ["stop", "remove", "take over"])
+def test_what_is_said_before_the_order_orders_nothing(
+    stage: Made, act: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While machines are looked for, nobody can see yet that a run is about to be begun."""
+    it = stage()
+    it.create()
+    keeper = it.start(at_once=2)
+    newer: list[Keeper] = []
+
+    def meanwhile(*_: Any) -> tuple[None]:
+        if act == "stop":
+            assert end.stop(it.store, it.sweep, it.said.append) == ([], [])
+        elif act == "remove":
+            end.remove(it.store, "lr", it.said.append, lambda name: it.fake)
+        elif not newer:
+            newer.append(it.start(at_once=2, again=True, max_cost=3.0))
+        return (None,)
+
+    monkeypatch.setattr(it.fake, "choices", meanwhile)
+    assert keeper.round().why or act == "remove"
+    assert it.ordered() == []
+    assert keeper.round().why
+    if act != "remove":
+        assert it.status("lr-000").state == "stopped"
+    if newer:
+        assert newer[0].round().alive == ("lr-000", "lr-001")
+        plans = [notes.read_order(it.store, "lr-000", attempt) for attempt in (1, 2)]
+        assert [plan.plan.limits.max_cost for plan in plans if plan] == [0.0, 1.0]
+
+
+def test_a_run_of_a_sweep_that_is_being_removed_gets_no_machine(stage: Made) -> None:
+    """Nor by hand or from a watcher, who have no number of their own."""
+    it = stage()
+    it.create()
+    sweep_state.say(it.store, "lr", sweep_state.REMOVED)
+    with pytest.raises(Fenced, match="removed"):
+        order(it.store, "lr-000", [Choice(it.fake)], it.plan, it.said.append)
+    assert it.ordered() == []
+    assert it.status("lr-000").state == "stopped", "so that the removal can go on"
 
 
 def test_a_newer_launcher_takes_the_sweep_over(stage: Made) -> None:
@@ -179,11 +221,16 @@ def test_stop_and_resume_at_the_same_time(stage: Made) -> None:
         assert len(set(orders)) == len(orders)
 
 
-def test_no_machine_now_is_asked_for_again_later(stage: Made) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [NoCapacity("all rented"), RateLimited("too often", 2.0), ProviderError("error 500")],
+    ids=lambda error: type(error).__name__,
+)
+def test_no_machine_now_is_asked_for_again_later(stage: Made, error: ProviderError) -> None:
     it = stage()
     it.create()
     keeper = it.start(at_once=3)
-    it.fake.fails = NoCapacity("all rented")
+    it.fake.fails = error
     seen = keeper.round()
     assert len(it.fake.orders) == 1, "the others would get none either"
     it.fake.fails = None
@@ -205,11 +252,14 @@ def test_an_answer_that_is_lost_is_the_watchers(stage: Made) -> None:
     assert it.ordered() == ["lr-000"]
 
 
-def test_what_concerns_all_runs_ends_the_command_and_the_run(stage: Made) -> None:
+@pytest.mark.parametrize("kind", [AuthFailed, BalanceEmpty, Misconfigured])
+def test_what_concerns_all_runs_ends_the_command_and_the_run(
+    stage: Made, kind: type[ProviderError]
+) -> None:
     it = stage()
     it.create()
-    it.fake.fails = AuthFailed("the key is refused")
-    with pytest.raises(AuthFailed):
+    it.fake.fails = kind("a person must act")
+    with pytest.raises(kind):
         it.start(at_once=3).round()
     assert it.ordered() == ["lr-000"]
     assert it.status("lr-000").state == "failed"

@@ -64,9 +64,11 @@ def test_a_run_that_cannot_be(rows: list[dict[str, Any]], says: str, data: Data)
         made(rows, data, batch=4) if "batch" not in rows[0] else made(rows, data)
 
 
-def ran(run: str, state: str, hours: float, price: float = 1.0, gone: bool = True) -> Status:
-    """A run whose one machine was ordered so many hours ago."""
-    order = Order("runpod", Plan(("runpod",), Limits(max_cost=2.0)), START - hours * HOUR,
+def ran(
+    run: str, state: str, hours: float, price: float = 1.0, gone: bool = True, most: float = 2.0
+) -> Status:
+    """A run whose one machine was ordered so many hours ago, and may cost so many dollars."""
+    order = Order("runpod", Plan(("runpod",), Limits(max_cost=most)), START - hours * HOUR,
                   offer(price))  # fmt: skip
     end = Gone(START, "over", "done") if gone else None
     its = attempt(1, order=order, machine=Machine("runpod", order.time, price=price), gone=end)
@@ -107,11 +109,21 @@ def test_launchers_that_look_at_any_moments_keep_the_limit_together() -> None:
         assert known == sorted(known), f"seed {seed}: shares only grow"
 
 
-def test_a_lowered_limit_needs_a_stop_first() -> None:
-    running = ran("lr-001", "running", 0.1, gone=False)
-    plans.must_hold(2.0, [running], 20.0)
+@pytest.mark.parametrize("state", ["queued", "running", "interrupted", "disputed"])
+def test_a_lowered_limit_needs_a_stop_first(state: str) -> None:
+    """An evicted run is interrupted, and goes on under its old limit like the others."""
+    alive = ran("lr-001", state, 0.1, gone=state == "interrupted")
+    plans.must_hold(2.0, [alive, ran("lr-002", "stopped", 0.1)], 20.0)
+    plans.must_hold(0.0, [alive], 0.0)
     with pytest.raises(BadInput, match=r"lr-001 works under a limit of \$2.00.*sweep lr --stop"):
-        plans.must_hold(1.5, [running], 15.0)
+        plans.must_hold(1.5, [alive], 15.0)
+    plans.must_hold(1.5, [ran("lr-001", "failed", 0.1), status(state="queued")], 15.0)
+
+
+def test_a_paid_run_without_a_limit_is_above_any() -> None:
+    with pytest.raises(BadInput, match=r"lr-001 works without a limit.*sweep lr --stop"):
+        plans.must_hold(9.0, [ran("lr-001", "running", 0.1, most=0.0)], 90.0)
+    plans.must_hold(9.0, [ran("lr-001", "running", 0.1, price=0.0, most=0.0)], 90.0)
 
 
 @pytest.fixture

@@ -37,6 +37,13 @@ def test_slurms_ways_to_write_a_time(text: str, seconds: float | None) -> None:
         ("--no-requeue --chain=3 --dependency=afterok:1", "singleton"),
         ("--signal=KILL@60", "--signal=KILL"), ("--signal=B:TERM@x", "--signal"),
         ("--time=soon", "no time"), ("--time", "expected one argument"), ("'open", "quote"),
+        ("job.sh --partition=gpu", "'job.sh' is no option"), ("--hold job.sh", "no option"),
+        ("--mem=8G job.sh", "no option"), ("-p gpu job.sh", "no option"),
+        ("-A -- -a 0-3", "no option"),
+        ("-N1 job.sh", "no option"), ("-s job.sh", "no option"), ("--exclusiv job.sh", "no option"),
+        ("--arra=0-3", "--array: write it in full"), ("--gre=gpu:2", "in full"),
+        ("--gpu=2", "in full"), ("--tim 9:00", "in full"), ("--requ", "in full"),
+        ("-Ha 0-3", "several options"), ("-sN2", "several options"),
     ],
 )  # fmt: skip
 def test_what_is_refused(text: str, said: str) -> None:
@@ -45,7 +52,9 @@ def test_what_is_refused(text: str, said: str) -> None:
 
 
 def test_the_rest_is_passed_on_as_it_is() -> None:
-    words = ("--account", "physics", "--qos=long", "--gres=gpu:h100:1", "-C", "a100&nvlink", "-N1")
+    words = ("--account", "physics", "--qos=long", "--gres=gpu:h100:1", "-C", "a100&nvlink", "-N1",
+             "--exclusive", "-s", "--nice=5", "--gpus", "1", "--mem", "8G", "-p", "gpu",
+             "--wait-all-nodes=1")  # fmt: skip
     found = options.parse((*words, "--no-requeue", "--chain", "4"))
     assert found.words == (*words, "--no-requeue")
     assert (found.chain, found.requeue, found.signal) == (4, False, "TERM")
@@ -95,12 +104,14 @@ def test_a_job_gets_variables_by_name_and_no_secret() -> None:
     environ = {
         "PATH": "/bin", "AWS_PROFILE": "cluster", "AWS_SECRET_ACCESS_KEY": "s", "SLURM_JOB_ID": "7",
         "https_proxy": "http://proxy:3128", "HTTPS_PROXY": "http://me:word@proxy:3128",
-        "MIMIR_SLURM_ENV": "MINE", "MINE": "yes", "OTHER": "no", "RUNPOD_API_KEY": "k",
+        "HTTP_PROXY": "http://token@proxy", "http_proxy": "token@proxy:1", "ALL_PROXY": "http://[bad",
+        "all_proxy": "http:/token@proxy", "no_proxy": "localhost,[::1]",
+        "MIMIR_SLURM_ENV": "MINE,HTTP_PROXY", "MINE": "yes", "OTHER": "no", "RUNPOD_API_KEY": "k",
     }  # fmt: skip
     found = environment.of_job(environ)
     assert found.pop("PYTHONPATH", "")
     assert found == {"PATH": "/bin", "AWS_PROFILE": "cluster", "https_proxy": "http://proxy:3128",
-                     "MINE": "yes"}  # fmt: skip
-    for name in ("WANDB_API_KEY", "SLURM_CONF", "a b"):
+                     "no_proxy": "localhost,[::1]", "MINE": "yes"}  # fmt: skip
+    for name in ("WANDB_API_KEY", "MIMIR_NOTIFY", "SLURM_CONF", "a b"):
         with pytest.raises(BadInput, match="MIMIR_SLURM_ENV"):
             environment.of_job({"MIMIR_SLURM_ENV": name})

@@ -1,6 +1,9 @@
 """What the provider says to Slurm, and what it makes of Slurm's words."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -12,7 +15,7 @@ from launch.providers.slurm.commands import Commands
 from launch.providers.slurm.provider import SlurmProvider
 from mimir.errors import BadInput
 from mimir.runs.store import open_store
-from tests.launch.providers.slurm.paper import Paper
+from tests.launch.providers.slurm.paper import DOWN, Paper
 
 
 class Login:
@@ -98,12 +101,29 @@ def test_a_job_serves_later_attempts_and_no_other_run(login: Login) -> None:
     assert not login.paper.jobs
 
 
-def test_another_cluster_is_not_asked(login: Login) -> None:
+@pytest.mark.parametrize(
+    ("detail", "said"), [("cluster", "on cluster other"), ("user", "user other's")]
+)
+def test_a_job_of_another_cluster_or_user_does_not_count_as_ended(
+    login: Login, detail: str, said: str
+) -> None:
+    """Of both, squeue here shows nothing, as of a job that has ended."""
     machine = login.provider.start(login.spec())
-    login.provider._commands._cluster = "elsewhere"
-    assert login.provider.alive(machine) is None
-    with pytest.raises(ProviderError, match="on cluster paper, and this is elsewhere"):
-        login.provider.inspect(machine)
+    login.paper.jobs.clear()
+    theirs = replace(machine, details={**machine.details, detail: "other"})
+    assert login.provider.alive(theirs) is None
+    with pytest.raises(ProviderError, match=said):
+        login.provider.inspect(theirs)
+    with pytest.raises(NotGone, match=f"{said}.*is not ended"):
+        login.provider.end(login.spec(), theirs)
+    assert login.provider.inspect(machine) is None
+
+
+def test_a_job_is_not_gone_where_slurm_does_not_tell_its_name(login: Login) -> None:
+    machine = login.provider.start(login.spec())
+    login.provider._commands._cluster, login.paper.always = "", {"scontrol": DOWN}
+    with pytest.raises(NotGone, match=r"does not tell its name.*is not ended"):
+        login.provider.end(login.spec(), machine)
 
 
 @pytest.mark.parametrize("word", [*states.STATES, "FROZEN", ""])
@@ -154,3 +174,13 @@ def test_without_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadInput, match="there is no scontrol here: --provider slurm"):
         provider.settle("")
     assert [check.status for check in provider.checks()] == ["warn"]
+
+
+def test_commands_without_a_cluster(login: Login, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where only the packages are installed nothing is broken for who trains elsewhere."""
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    wrong = mock.Mock(side_effect=ProviderError("Slurm does not tell its name: no configuration"))
+    monkeypatch.setattr(login.provider._commands, "cluster", wrong)
+    (check,) = login.provider.checks()
+    assert check.status == "warn"
+    assert "cannot be submitted from here" in check.details
