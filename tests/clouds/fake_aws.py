@@ -293,7 +293,7 @@ class FakeAws(Service):
         if spot and most and float(most) < price:
             self._here_end(id[1], region)
             return self._refused(400, "SpotMaxPriceTooLow", "Your Spot request price is too low.")
-        self._rent(request, f"{region}/{id[1]}", price, spot)
+        self._rent(request, f"{self.account}/{region}/{id[1]}", price, spot)
         lag = self.take("lag", request)
         self._hidden[id[1]] = int(lag["looks"]) if lag else 0
         if self.take("nameless", request) is not None:
@@ -333,9 +333,9 @@ class FakeAws(Service):
         if self.take("kept", request) is not None:
             return Answer(200, "<R><instancesSet/></R>", content_type=XML)
         known = {rental.id for rental in self.ledger}
-        if f"{region}/{number}" not in known:
+        if f"{self.account}/{region}/{number}" not in known:
             return self._unknown(number)
-        rental = self.rental(f"{region}/{number}")
+        rental = self.rental(f"{self.account}/{region}/{number}")
         rental.shown.setdefault("reason", "Client.UserInitiatedShutdown")
         if self.take("disk_left", request) is not None:
             rental.shown["disk"] = self.clock.time()
@@ -353,7 +353,7 @@ class FakeAws(Service):
         for row in root.iter("item"):
             id = row.find("instanceId")
             if id is not None and row.find("instanceState") is not None:
-                self._show(row, f"{region}/{id.text}")
+                self._show(row, f"{self.account}/{region}/{id.text}")
                 if self.take("nameless_row", request) is not None:
                     row.remove(id)
         return Answer(200, ET.tostring(root, encoding="unicode"), content_type=XML)
@@ -386,7 +386,7 @@ class FakeAws(Service):
         return Answer(200, f"<R><volumeSet>{items}</volumeSet></R>", content_type=XML)
 
     def _GetConsoleOutput(self, request: Request, region: str) -> Answer:
-        id = f"{region}/{request.query['InstanceId']}"
+        id = f"{self.account}/{region}/{request.query['InstanceId']}"
         machine: Any = self.machines.get(id)
         if machine is None:
             return self._unknown(request.query["InstanceId"])
@@ -398,14 +398,14 @@ class FakeAws(Service):
 
     def _metadata(self, request: Request) -> Answer:
         """IMDSv2, as far as notices need it: a token by PUT, then what is to come, or 404."""
-        _, _, region, number, *path = request.path.split("/")
+        _, _, _, region, number, *path = request.path.split("/")
         what = "/".join(path)
         if request.method == "PUT" and what == "latest/api/token":
             return Answer(200, "imds-token", content_type="text/plain")
         if request.headers.get("x-aws-ec2-metadata-token") != "imds-token":
             return Answer(401, "Unauthorized", content_type="text/plain")
         with self.lock:
-            shown = self.rental(f"{region}/{number}").shown
+            shown = self.rental(f"{self.account}/{region}/{number}").shown
             if what == "latest/meta-data/spot/instance-action" and "action" in shown:
                 return Answer(200, {"action": "terminate", "time": "2026-11-28T00:02:00Z"})
             if what.endswith("events/recommendations/rebalance") and "rebalance" in shown:
@@ -423,7 +423,7 @@ class FakeAws(Service):
     def _end(self, id: str) -> None:
         rental = self.rental(id)
         if rental.ended is None:
-            region, _, number = id.partition("/")
+            _, region, number = id.split("/")
             self._here_end(number, region)
         super().end(id)
 

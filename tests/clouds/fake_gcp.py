@@ -113,7 +113,7 @@ class FakeGcp(Service):
         return _refused(status, text)
 
     def answer(self, request: Request) -> Answer:
-        found = re.fullmatch(r"/metadata/([^/]+/[^/]+)/computeMetadata/v1/instance/preempted",
+        found = re.fullmatch(r"/metadata/(.+)/computeMetadata/v1/instance/preempted",
                              request.path)  # fmt: skip
         if found is None:
             return super().answer(request)
@@ -162,15 +162,17 @@ class FakeGcp(Service):
             return Answer(200, found)
         rows = [
             {"kind": "compute#operation", "operationType": "compute.instances.preempted",
-             "targetLink": f"https://…/zones/{zone}/instances/{id.partition('/')[2]}"}
-            for id in self.preempted if id.startswith(f"{zone}/")
+             "targetLink": f"https://…/zones/{zone}/instances/{id.rpartition('/')[2]}"}
+            for id in self.preempted if id.startswith(f"{PROJECT}/{zone}/")
         ]  # fmt: skip
         return self._page(request, "compute#operationList", "items", rows)
 
     def _instances(self, request: Request, zone: str, more: list[str]) -> Answer:
         if not more:
             return self._insert(request, zone)
-        found = next((r for r in self.ledger if r.id == f"{zone}/{more[0]}" and not r.ended), None)
+        found = next(
+            (r for r in self.ledger if r.id == f"{PROJECT}/{zone}/{more[0]}" and not r.ended), None
+        )
         if found is None:
             where = f"projects/{PROJECT}/zones/{zone}/instances/{more[0]}"
             return _refused(404, f"The resource '{where}' was not found")
@@ -192,7 +194,7 @@ class FakeGcp(Service):
         name = body["name"]
         if not re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", name):
             return _refused(400, f"Invalid value for field 'resource.name': '{name}'")
-        if any(r.id == f"{zone}/{name}" and not r.ended for r in self.ledger):
+        if any(r.id == f"{PROJECT}/{zone}/{name}" and not r.ended for r in self.ledger):
             where = f"projects/{PROJECT}/zones/{zone}/instances/{name}"
             return _refused(409, f"The resource '{where}' already exists")
         operation = self._new_operation(zone, "insert")
@@ -210,7 +212,7 @@ class FakeGcp(Service):
         return Answer(200, operation)
 
     def _rent(self, request: Request, zone: str, body: dict[str, Any]) -> None:
-        now, id = self.clock.time(), f"{zone}/{body['name']}"
+        now, id = self.clock.time(), f"{PROJECT}/{zone}/{body['name']}"
         spot = body["scheduling"]["provisioningModel"] == "SPOT"
         rental = Rental(id, body["labels"]["mimir-name"], 0.5, now, spot)
         rental.bill(0.25 if spot else 0.9, now)
@@ -296,7 +298,7 @@ class FakeGcp(Service):
         return Answer(200, {"kind": kind, **({key: rows} if rows else {})})
 
     def _shown(self, rental: Rental) -> dict[str, Any]:
-        zone, _, name = rental.id.partition("/")
+        _, zone, name = rental.id.split("/")
         return {
             "kind": "compute#instance", "name": name, "zone": f"https://…/zones/{zone}",
             "status": rental.shown["status"],

@@ -5,6 +5,7 @@ that rents: $MIMIR_AWS_PROFILE says which keys are meant.
 """
 
 import functools
+import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -51,6 +52,18 @@ class Account:
         self._lock = threading.Lock()
         self._clients: dict[tuple[str, str], Any] = {}
         self._session: Any = None
+        self._number = ""
+
+    @property
+    def number(self) -> str:
+        """The account's number, asked for once. It needs no right that an account can refuse."""
+        if not self._number:
+            answer = self.read("sts", self.home, "get_caller_identity")
+            found = str(answer.get("Account") or "")
+            if not re.fullmatch("[0-9]{12}", found):
+                raise ProviderError("AWS's answer holds no number of an account: try again later")
+            self._number = found
+        return self._number
 
     def regions(self) -> list[str]:
         """Those that are used: named by the user, else all that the account has opted in to."""

@@ -7,7 +7,8 @@ real service:
 - an order has a token, by which the service makes one machine however often it is asked;
 - what was just made may not be found for some seconds;
 - a terminated machine stays listed for about an hour, with the reason for its end;
-- everything is of one region, so a machine's id here is "region/i-…".
+- everything is of one account and one region, so a machine's id here is "account/region/i-…":
+  another account would say of it that it is gone.
 """
 
 import base64
@@ -126,14 +127,15 @@ class Aws(Adapter):
         """As Cloud.create. An order without an answer is asked for again, by the same token: EC2
         gives what it made before, and makes nothing twice."""
         region = check_region(str(offer.key.get("region") or ""))
+        account = self._account.number  # asked before there is a machine whose id needs it
         group = self._group(region, str(offer.key.get("network") or ""))
         wanted = order.order(offer, boot, name, group)
         lost: UnknownOutcome | None = None
         for pause in (0.0, *ASKED_AGAIN):
             self._sleep(pause)
             try:
-                return self._made_by(self._account.send("ec2", region, "run_instances", **wanted),
-                                     region, name)  # fmt: skip
+                answer = self._account.send("ec2", region, "run_instances", **wanted)
+                return f"{account}/{region}/{_made_by(answer, name)}"
             except UnknownOutcome as error:
                 lost = error
             except (ProviderError, BadInput) as error:
@@ -144,17 +146,9 @@ class Aws(Adapter):
         assert lost is not None
         raise lost
 
-    @staticmethod
-    def _made_by(answer: Mapping[str, Any], region: str, name: str) -> str:
-        rows = answer.get("Instances")
-        id = str(rows[0].get("InstanceId") or "") if isinstance(rows, list) and rows else ""
-        if not id:
-            raise UnknownOutcome(f"AWS accepted the order of {name} without naming a machine")
-        return f"{region}/{id}"
-
     def get(self, id: str) -> Instance | None:
         """One that was just made may be unknown for some seconds, so None takes several looks."""
-        region, number = _parts(id)
+        region, number = self._parts(id)
         for pause in (0.0, *SHOWN_AFTER):
             self._sleep(pause)
             try:
@@ -163,7 +157,7 @@ class Aws(Adapter):
                 continue
             for row in rows:
                 if row.get("InstanceId") == number:
-                    return self._with_volumes(self._instance(region, row))
+                    return self._with_volumes(self._instance(self._account.number, region, row))
         return None
 
     def instances(self) -> list[Instance]:
@@ -174,21 +168,23 @@ class Aws(Adapter):
                   "instance-state-name"),
         ]  # fmt: skip
 
+        account = self._account.number
+
         def listed(region: str) -> list[Instance]:
             rows = self._rows(region, Filters=filters, MaxResults=PAGE)
-            return [self._instance(region, row) for row in rows]
+            return [self._instance(account, region, row) for row in rows]
 
         found = whole(self._account.each(self.regions(), listed))
         return [one for each in found for one in each if one.name.startswith(PREFIX)]
 
     def terminate(self, id: str) -> None:
-        region, number = _parts(id)
+        region, number = self._parts(id)
         with contextlib.suppress(Absent):
             self._account.send("ec2", region, "terminate_instances", InstanceIds=[number])
 
     def logs(self, id: str, lines: int) -> list[str]:
         """The end of the machine's console, which has the last lines of its container too."""
-        region, number = _parts(id)
+        region, number = self._parts(id)
         try:
             answer = self._account.read("ec2", region, "get_console_output", InstanceId=number)
         except Absent:
@@ -250,7 +246,7 @@ class Aws(Adapter):
         rows = self._account.pages("ec2", region, "describe_instances", "Reservations", **params)
         return [each for row in rows for each in held(row, "Instances")]
 
-    def _instance(self, region: str, row: Mapping[str, Any]) -> Instance:
+    def _instance(self, account: str, region: str, row: Mapping[str, Any]) -> Instance:
         if not isinstance(row.get("InstanceId"), str) or not row["InstanceId"]:
             raise ProviderError("AWS's answer holds a machine without an id: try again later")
         said = str(row.get("State", {}).get("Name") or "")
@@ -261,7 +257,7 @@ class Aws(Adapter):
             said += f", {code}: {reason.get('Message') or 'no reason'}"[: errors.MOST_WORDS]
         name = next((t.get("Value") for t in row.get("Tags") or () if t.get("Key") == "Name"), "")
         return Instance(
-            f"{region}/{row['InstanceId']}", str(name or ""), state, said,
+            f"{account}/{region}/{row['InstanceId']}", str(name or ""), state, said,
             address=str(row.get("PublicIpAddress") or ""),
             place=str(row.get("Placement", {}).get("AvailabilityZone") or ""), region=region,
             taken=TAKEN.get(code) if state is State.GONE else None,
@@ -284,6 +280,19 @@ class Aws(Adapter):
             "ec2", region, "describe_volumes", "Volumes", Filters=list(filters)
         )
         return [str(row["VolumeId"]) for row in rows]
+
+    def _parts(self, id: str) -> tuple[str, str]:
+        """(region, id there) of a machine's id. AuthFailed if it is of another account."""
+        account, _, rest = id.partition("/")
+        region, _, number = rest.partition("/")
+        if not re.fullmatch(r"i-[0-9a-f]{1,40}", number):
+            raise BadInput(f"{id!r} is not the id of a machine at AWS: it is ACCOUNT/REGION/i-…")
+        if account != self._account.number:
+            raise AuthFailed(
+                f"machine {id!r} is not in AWS account {self._account.number}, so nothing is known "
+                "of it: look at $MIMIR_AWS_PROFILE"
+            )
+        return check_region(region), number
 
     def _group(self, region: str, network: str) -> str:
         """The network's security group of ours, made if it is not there."""
@@ -316,9 +325,10 @@ class Aws(Adapter):
             return found
 
 
-def _parts(id: str) -> tuple[str, str]:
-    """(region, id there) of a machine's id."""
-    region, _, number = id.partition("/")
-    if not re.fullmatch(r"i-[0-9a-f]{1,40}", number):
-        raise BadInput(f"{id!r} is not the id of a machine at AWS: it is REGION/i-…")
-    return check_region(region), number
+def _made_by(answer: Mapping[str, Any], name: str) -> str:
+    """EC2's id of the machine that an order made."""
+    rows = answer.get("Instances")
+    number = str(rows[0].get("InstanceId") or "") if isinstance(rows, list) and rows else ""
+    if not number:
+        raise UnknownOutcome(f"AWS accepted the order of {name} without naming a machine")
+    return number

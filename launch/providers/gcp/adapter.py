@@ -9,7 +9,8 @@ real service:
 - a name is one machine in its zone, and a request id one order;
 - what is deleted, by us, by the deadline or by a preemption, is not found any more; operations tell
   for some days that a machine was preempted;
-- everything is of one zone, so a machine's id here is "zone/name".
+- everything is of one project and one zone, so a machine's id here is "project/zone/name": another
+  project would say of it that it is gone.
 """
 
 import os
@@ -23,6 +24,7 @@ import httpx
 from launch.contract.cloud import PREFIX, ContainerSpec, Instance, Leftover, State
 from launch.contract.errors import (
     AccountLimit,
+    AuthFailed,
     NoCapacity,
     ProviderError,
     UnknownOutcome,
@@ -129,10 +131,10 @@ class Gcp(Adapter):
             assert lost is not None
             raise lost
         self._finished(operation, zone, name)
-        return f"{zone}/{wanted['name']}"
+        return self._id(zone, wanted["name"])
 
     def get(self, id: str) -> Instance | None:
-        zone, own = _parts(id)
+        zone, own = self._parts(id)
         try:
             row = self._project.compute.read(
                 "GET", self._project.path(f"zones/{zone}/instances/{own}")
@@ -150,7 +152,7 @@ class Gcp(Adapter):
         return [each for each in found if each.name.startswith(PREFIX)]
 
     def terminate(self, id: str) -> None:
-        zone, own = _parts(id)
+        zone, own = self._parts(id)
         try:
             self._project.compute.send(
                 "DELETE", self._project.path(f"zones/{zone}/instances/{own}")
@@ -160,7 +162,7 @@ class Gcp(Adapter):
 
     def logs(self, id: str, lines: int) -> list[str]:
         """The end of the machine's serial console, while it is there."""
-        zone, own = _parts(id)
+        zone, own = self._parts(id)
         try:
             answer = self._project.compute.read(
                 "GET", self._project.path(f"zones/{zone}/instances/{own}/serialPort")
@@ -240,7 +242,7 @@ class Gcp(Adapter):
         filters = {"filter": 'operationType="compute.instances.preempted"'}
         for row in self._project.rows(f"zones/{zone}/operations", filters):
             if _last(row.get("targetLink")) == own:
-                return Instance(f"{zone}/{own}", "", State.GONE, "preempted by Google",
+                return Instance(self._id(zone, own), "", State.GONE, "preempted by Google",
                                 place=zone, region=zone.rpartition("-")[0], taken=True)  # fmt: skip
         return None
 
@@ -255,9 +257,26 @@ class Gcp(Adapter):
         labels = row.get("labels") or {}
         near = (row.get("networkInterfaces") or [{}])[0].get("accessConfigs") or [{}]
         return Instance(
-            f"{zone}/{own}", str(labels.get(order.LABEL) or own), state, said,
+            self._id(zone, own), str(labels.get(order.LABEL) or own), state, said,
             address=str(near[0].get("natIP") or ""), place=zone, region=zone.rpartition("-")[0],
         )  # fmt: skip
+
+    def _id(self, zone: str, own: str) -> str:
+        return f"{self._project.id}/{zone}/{own}"
+
+    def _parts(self, id: str) -> tuple[str, str]:
+        """(zone, name there) of a machine's id. AuthFailed if it is of another project."""
+        self._project.path("")  # there is a project
+        project, _, rest = id.partition("/")
+        zone, _, own = rest.partition("/")
+        if not _ID.fullmatch(own):
+            raise BadInput(f"{id!r} is not the id of a machine at Google: it is PROJECT/ZONE/NAME")
+        if project != self._project.id:
+            raise AuthFailed(
+                f"machine {id!r} is not in Google's project {self._project.id}, so nothing is "
+                "known of it: look at $MIMIR_GCP_PROJECT"
+            )
+        return checked(zone), own
 
     def _stock(self) -> market.Stock:
         types: dict[str, list[Mapping[str, Any]]] = {}
@@ -286,11 +305,3 @@ def _last(link: object) -> str:
 
 def _after(link: object) -> str:
     return str(link or "").rpartition("/projects/")[2]
-
-
-def _parts(id: str) -> tuple[str, str]:
-    """(zone, name there) of a machine's id."""
-    zone, _, own = id.partition("/")
-    if not _ID.fullmatch(own):
-        raise BadInput(f"{id!r} is not the id of a machine at Google: it is ZONE/NAME")
-    return checked(zone), own

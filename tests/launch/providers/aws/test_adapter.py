@@ -88,7 +88,7 @@ def test_an_order_is_one_machine(service: FakeAws, cloud: Aws) -> None:
     """The fake complains of an order that EC2 would not take, or that we must never send."""
     offer = spot(cloud)
     id = cloud.create(offer, SLEEP, NAME)
-    assert re.fullmatch(r"us-east-1/i-[0-9a-f]+", id)
+    assert re.fullmatch(rf"{service.account}/us-east-1/i-[0-9a-f]+", id)
     (sent,) = ordered(service.requests)
     assert sent.query["InstanceMarketOptions.SpotOptions.SpotInstanceType"] == "one-time"
     assert sent.query["ImageId"] == offer.key["image"] == IMAGE, "frozen in the order's record"
@@ -145,9 +145,21 @@ def test_a_machine_that_is_not_found_yet_is_not_gone(service: FakeAws, cloud: Aw
     found = cloud.get(id)
     assert found is not None
     assert found.state is State.RUNNING
-    assert cloud.get("us-east-1/i-0123456789abcdef0") is None
-    with pytest.raises(BadInput, match="REGION/i-"):
-        cloud.get("i-0123456789abcdef0")
+    assert cloud.get(f"{service.account}/us-east-1/i-0123456789abcdef0") is None
+    with pytest.raises(BadInput, match="ACCOUNT/REGION/i-"):
+        cloud.get("us-east-1/i-0123456789abcdef0")
+
+
+def test_another_account_says_nothing_of_a_machine(service: FakeAws, cloud: Aws) -> None:
+    """The machine runs, and costs: it must not be taken for gone."""
+    id = cloud.create(spot(cloud), SLEEP, NAME)
+    service.account = "111111111111"
+    other = adapter(service)
+    for ask in (other.get, other.terminate, lambda id: other.logs(id, 1)):
+        with pytest.raises(AuthFailed, match=f"{id}' is not in AWS account 111111111111"):
+            ask(id)
+    asked = [each.path.rpartition("/")[2] for each in service.requests]
+    assert asked.count("GetCallerIdentity") == 2, "once for each account"
 
 
 def test_an_eviction_is_told_by_its_reason(service: FakeAws, cloud: Aws) -> None:

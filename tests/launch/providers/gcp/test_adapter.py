@@ -18,10 +18,10 @@ from launch.contract.offer import Need, Offer
 from launch.providers.gcp import market, order
 from launch.providers.gcp.adapter import Gcp
 from launch.providers.rented import Rented
-from mimir.errors import MimirError
+from mimir.errors import BadInput, MimirError
 from mimir.runs.hosts import Hosts
 from tests.clouds import discovery
-from tests.clouds.fake_gcp import STOCKOUT, FakeGcp
+from tests.clouds.fake_gcp import PROJECT, STOCKOUT, FakeGcp
 from tests.clouds.server import Exchange
 from tests.launch.providers.gcp.conftest import adapter
 
@@ -170,10 +170,23 @@ def test_what_the_user_must_mend(
 )  # fmt: skip
 def test_wrong_settings(service: FakeGcp, environ: dict[str, str], said: str) -> None:
     cloud = adapter(service, **environ)
-    for ask in (cloud.instances, lambda: cloud.get(f"us-central1-a/{order.own_name(NAME)}")):
+    for ask in (cloud.instances, lambda: cloud.get(f"{PROJECT}/us-central1-a/mimir-r")):
         with pytest.raises(MimirError, match=said) as caught:
             ask()  # type: ignore[operator]
         assert caught.value.exit_code == 78
+
+
+def test_another_project_says_nothing_of_a_machine(service: FakeGcp, cloud: Gcp) -> None:
+    """The machine runs, and costs: it must not be taken for gone."""
+    id = cloud.create(spot(cloud), SLEEP, NAME)
+    other = adapter(service, MIMIR_GCP_PROJECT="another")
+    before = len(service.requests)
+    for ask in (other.get, other.terminate, lambda id: other.logs(id, 1)):
+        with pytest.raises(AuthFailed, match=f"{id}' is not in Google's project another"):
+            ask(id)
+    assert len(service.requests) == before
+    with pytest.raises(BadInput, match="PROJECT/ZONE/NAME"):
+        cloud.get("us-central1-a/mimir-r")
 
 
 def test_quotas_are_told_before_an_order(service: FakeGcp, cloud: Gcp) -> None:
