@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from mimir.data.alphabet import MASK, MAX_LENGTH, N_LETTERS, STANDARD
+from mimir.model.batch import Batch
 from mimir.model.denoiser import Denoiser
+from mimir.output import score
 from mimir.output.condition import BACKGROUND, OPEN, Condition
 from mimir.output.peptide_file import Entry
 from mimir.output.sampling import _logits
@@ -147,8 +149,30 @@ def test_ranks() -> None:
     assert ranks(np.array([1.0, 3.0, 2.0, 3.0])).tolist() == [4, 1, 3, 2]
 
 
-def test_masks_are_uniform_over_counts_and_places(model: Denoiser) -> None:
-    """The estimate with a model that is uniform: each residue costs ln 25, whatever is masked."""
+def test_masks_are_uniform_over_counts_and_places(
+    model: Denoiser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In as many repeats as there are residues each count comes once; each place as often."""
+    some = peptides(300, low=6, high=6)
+    monkeypatch.setattr(score, "bound", lambda model, batch: torch.ones(len(batch.token_labels)))
+    counts = Scorer(model, some, 6).nelbos(TOLD)
+    assert (np.sort(counts, axis=1) == np.arange(1, 7)).all()
+
+    def places(model: Denoiser, batch: Batch) -> torch.Tensor:
+        assert batch.layout.predict is not None
+        return 10.0 ** (batch.layout.slot_of[batch.layout.predict] % MAX_LENGTH)
+
+    monkeypatch.setattr(score, "bound", places)
+    digits = Scorer(model, some, 6).nelbos(TOLD).sum(1).astype(int)
+    hidden = np.array([[int(digit) for digit in str(each)[::-1]] for each in digits])
+    assert hidden.shape == (300, 6)
+    assert (hidden.sum(1) == 21).all()
+    # A place is hidden in c of 6 with chance c / 6: variance 35 / 36 of the six counts together.
+    assert (abs(hidden.mean(0) - 3.5) < 4 * np.sqrt(35 / 36 / 300)).all()
+
+
+def test_a_uniform_model_costs_ln_25(model: Denoiser) -> None:
+    """Each residue costs ln 25, whatever is masked."""
     del model
     flat = Denoiser(toys.config().model, 20, 3)
     with torch.no_grad():
