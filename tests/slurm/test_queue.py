@@ -15,6 +15,7 @@ from launch.commands.submit import submit
 from launch.contract.cloud import State
 from launch.provision import liveness
 from launch.supervise.watcher import Watcher
+from mimir.data import target_sequences
 from mimir.errors import BadInput
 from mimir.runs.listing import list_names
 from mimir.runs.store import open_store
@@ -181,6 +182,8 @@ def test_an_ordinary_user(ground: Ground, data: Path, readable_python: Path) -> 
     home.mkdir()
     content = home / "peptides.csv"
     content.write_bytes(data.read_bytes())
+    sequences = target_sequences.path_of
+    sequences(content).write_bytes(sequences(data).read_bytes())
     subprocess.run(["chown", "-R", "games:games", str(home)], check=True)
     tiny = [f"--{name.replace('_', '-')}={value}" for name, value in jobs.TINY.items()]
     as_her = ("setpriv", "--reuid=games", "--regid=games", "--clear-groups")
