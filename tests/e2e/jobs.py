@@ -65,6 +65,12 @@ def write_data(path: Path, rows: int) -> Path:
     return path
 
 
+def copy_data(data: Path, to: Path) -> None:
+    """Copy a data set with its sequences: without them it trains to other weights."""
+    to.write_bytes(data.read_bytes())
+    target_sequences.path_of(to).write_bytes(target_sequences.path_of(data).read_bytes())
+
+
 def submit(store: Store, name: str, data: Path, **settings: object) -> None:
     """Create the run."""
     submit_as(store, name, str(data), {**TINY, **settings})

@@ -17,7 +17,7 @@ from urllib.request import urlopen
 import pytest
 
 from mimir.runs.store import Store, open_store
-from tests.e2e.jobs import ROOT, model_sha256, write_data
+from tests.e2e.jobs import ROOT, copy_data, model_sha256, write_data
 from tests.gates import HOOK, Gate
 from tests.waiting import LIMIT, wait_for
 
@@ -115,7 +115,7 @@ def place(tmp_path: Path, rows: Path) -> Iterator[Place]:
 
 def _place(folder: Path, rows: Path) -> Place:
     folder.mkdir()
-    (folder / "data.csv").write_bytes(rows.read_bytes())
+    copy_data(rows, folder / "data.csv")
     folder.chmod(0o777)  # the image's user is nobody on this machine
     return Place(folder)
 

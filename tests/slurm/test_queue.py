@@ -15,7 +15,6 @@ from launch.commands.submit import submit
 from launch.contract.cloud import State
 from launch.provision import liveness
 from launch.supervise.watcher import Watcher
-from mimir.data import target_sequences
 from mimir.errors import BadInput
 from mimir.runs.listing import list_names
 from mimir.runs.store import open_store
@@ -181,9 +180,7 @@ def test_an_ordinary_user(ground: Ground, data: Path, readable_python: Path) -> 
     home = ground.folder / "home"
     home.mkdir()
     content = home / "peptides.csv"
-    content.write_bytes(data.read_bytes())
-    sequences = target_sequences.path_of
-    sequences(content).write_bytes(sequences(data).read_bytes())
+    jobs.copy_data(data, content)
     subprocess.run(["chown", "-R", "games:games", str(home)], check=True)
     tiny = [f"--{name.replace('_', '-')}={value}" for name, value in jobs.TINY.items()]
     as_her = ("setpriv", "--reuid=games", "--regid=games", "--clear-groups")
