@@ -4,6 +4,7 @@ registry   a row per provider: name and class
 rented     a Provider over a service's adapter: one order, verified end
 adapter    what the adapters share: settings, key, one HTTP client
 machine_names   which machines are this store's, by their names
+asked_again   asks again for an order whose answer was lost, where a token makes that safe
 http       HTTP that sends an order once and names failures by the error tree
 failures   what an HTTP client raises, as an error of the tree
 pulls      why an image was not pulled, read from a service's logs now and then

@@ -33,6 +33,7 @@ from launch.contract.errors import (
 from launch.contract.offer import Need, Offer
 from launch.contract.provider import Caps, Check
 from launch.providers.adapter import Adapter
+from launch.providers.asked_again import asked_again
 from launch.providers.aws import doctor, errors, market, order
 from launch.providers.aws.account import Account, check_region, held, named, whole
 from launch.providers.http import Absent
@@ -44,8 +45,6 @@ PAGE = 500
 """Machines of a page."""
 SHOWN_AFTER = (1.0, 2.0, 4.0, 8.0)
 """Seconds before each further look at a machine that is not found: it may just have been made."""
-ASKED_AGAIN = (2.0, 5.0)
-"""Seconds before an order without an answer is asked for again, by the same token."""
 STATES = {
     "pending": State.PENDING,
     "running": State.RUNNING,
@@ -130,21 +129,11 @@ class Aws(Adapter):
         account = self._account.number  # asked before there is a machine whose id needs it
         group = self._group(region, str(offer.key.get("network") or ""))
         wanted = order.order(offer, boot, name, group)
-        lost: UnknownOutcome | None = None
-        for pause in (0.0, *ASKED_AGAIN):
-            self._sleep(pause)
-            try:
-                answer = self._account.send("ec2", region, "run_instances", **wanted)
-                return f"{account}/{region}/{_made_by(answer, name)}"
-            except UnknownOutcome as error:
-                lost = error
-            except (ProviderError, BadInput) as error:
-                if lost is None:
-                    raise
-                # The order before may yet be carried out, whatever is said of this one.
-                raise UnknownOutcome(f"{lost}; asked again: {error}") from error
-        assert lost is not None
-        raise lost
+
+        def send() -> str:
+            return _made_by(self._account.send("ec2", region, "run_instances", **wanted), name)
+
+        return f"{account}/{region}/{asked_again(send, self._sleep)}"
 
     def get(self, id: str) -> Instance | None:
         """One that was just made may be unknown for some seconds, so None takes several looks."""

@@ -32,6 +32,7 @@ from launch.contract.errors import (
 from launch.contract.offer import Need, Offer
 from launch.contract.provider import Caps, Check
 from launch.providers.adapter import Adapter
+from launch.providers.asked_again import asked_again
 from launch.providers.gcp import errors, market, order, prices
 from launch.providers.gcp.project import Project, checked
 from launch.providers.gcp.token import Token
@@ -44,8 +45,6 @@ FAMILY = (
 )
 """Google's Deep Learning VM: driver, Docker, NVIDIA's part of it. From Google's documents; not
 tried on the real service."""
-ASKED_AGAIN = (2.0, 5.0)
-"""Seconds before an order without an answer is asked for again, under the same request id."""
 WAIT_WITHIN, WAIT_TIMES = 130.0, 4
 """Seconds that Google holds a wait for an operation (two minutes), and how often it is asked."""
 _ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
@@ -115,21 +114,10 @@ class Gcp(Adapter):
         wanted = order.order(offer, boot, name)
         path = self._project.path(f"zones/{zone}/instances")
         params = {"requestId": order.request_id(name, zone)}
-        lost: UnknownOutcome | None = None
-        for pause in (0.0, *ASKED_AGAIN):
-            self._sleep(pause)
-            try:
-                operation = self._project.compute.send("POST", path, json=wanted, params=params)
-                break
-            except UnknownOutcome as error:
-                lost = error
-            except (ProviderError, BadInput) as error:
-                if lost is None:
-                    raise
-                raise UnknownOutcome(f"{lost}; asked again: {error}") from error
-        else:
-            assert lost is not None
-            raise lost
+        compute = self._project.compute
+        operation = asked_again(
+            lambda: compute.send("POST", path, json=wanted, params=params), self._sleep
+        )
         self._finished(operation, zone, name)
         return self._id(zone, wanted["name"])
 

@@ -61,7 +61,7 @@ class Project:
 
         def whole(more: Mapping[str, Any]) -> dict[str, Any]:
             answer = self.compute.read("GET", path, params=more)
-            # Google leaves out what is empty; what has a kind is a list all the same.
+            # Google leaves out what is empty; what has a kind is a list, too.
             if isinstance(answer, dict) and "kind" in answer:
                 return {"items": [], **answer}
             raise ProviderError(f"Google's answer is no list of {rest}: try again later")

@@ -74,10 +74,6 @@ class Commands:
         """
         return [job for job in self._queue(f"--name={name}") if job.name == name]
 
-    def all_jobs(self) -> list[Job]:
-        """All of the user's jobs."""
-        return self._queue()
-
     def _queue(self, *which: str) -> list[Job]:
         code, out, err = self.ask(
             "squeue", "--noheader", "--states=all", f"--user={os.getuid()}", "--sort=i",

@@ -69,7 +69,7 @@ class SlurmHarness(Harness):
 
     def listed(self) -> list[str]:
         return sorted(
-            job.name for job in self.provider._commands.all_jobs()
+            job.name for job in self.provider._commands._queue()
             if job.name.startswith("mimir-") and job.state is not State.GONE
         )  # fmt: skip
 
