@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import results
+from bench.numbers import between_commas
 from mimir import cli
 from mimir.config import Config, Optimizer
 from mimir.data.pack import Peptides, load
@@ -112,7 +113,7 @@ def main(
     for name in chosen:
         if name not in ARMS:
             raise BadInput(f"there is no arm {name!r}{nearest(name, list(ARMS))}")
-    numbers = _numbers(seeds)
+    numbers = between_commas("seeds", seeds)
     job = prepare(preset, {"device": "cpu", "threads": threads, "compile": "off"}, data)
     torch.set_num_threads(threads)
     packed = load(job.data)
@@ -126,14 +127,6 @@ def main(
     }  # fmt: skip
     path = results.save(result, Path(out) if out else results.FOLDER, "quality")
     print(f"written: {path}")
-
-
-def _numbers(seeds: Any) -> list[int]:
-    words = seeds if isinstance(seeds, tuple | list) else str(seeds).split(",")
-    try:
-        return [int(word) for word in words]
-    except ValueError:
-        raise BadInput(f"seeds is {seeds!r}, but must be numbers between commas") from None
 
 
 def _race(

@@ -20,10 +20,10 @@ import torch
 from numpy.typing import NDArray
 
 from bench import results
+from bench.numbers import between_commas
 from mimir import cli
 from mimir.data.pack import load, pack
 from mimir.data.peptides import Peptides
-from mimir.errors import BadInput
 from mimir.model.batch import DeviceData
 from mimir.model.objective import evaluate
 from mimir.output import target_gain
@@ -103,7 +103,7 @@ def main(
     Example:
         python -m bench.targets --csv dataset.csv
     """
-    numbers = _numbers(splits)
+    numbers = between_commas("splits", splits)
     with tempfile.TemporaryDirectory() as folder:
         packed = []
         for number in numbers:
@@ -132,14 +132,6 @@ def main(
     print(f"written: {results.save(result, Path(out) if out else results.FOLDER, 'targets')}")
     if not all(limit.holds for limit in limits):
         raise SystemExit(1)
-
-
-def _numbers(given: Any) -> list[int]:
-    words = given if isinstance(given, tuple | list) else str(given).split(",")
-    try:
-        return [int(word) for word in words]
-    except ValueError:
-        raise BadInput(f"splits is {given!r}, but must be numbers between commas") from None
 
 
 def _trained(preset: str, data: str, split: int, arm: str, steps: int) -> Measured:
