@@ -2,7 +2,7 @@
 
 Two files with hashes: what both images install, and what CUDA's torch brings with it. The image
 for a CPU takes the first, and torch's CPU build from elsewhere. A third file has the versions that
-a worker installs in somebody else's image. It requires `uv`.
+a worker installs in somebody else's image. It needs `uv`.
 """
 
 import re

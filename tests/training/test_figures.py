@@ -61,7 +61,7 @@ def test_a_new_row_shows_in_metrics_log_report_evaluation_and_status(
     peptides = of_run(store, record)
     page = files_of(record, head, Left(b"", Record(()), rows), peptides)["report.html"]
     assert "<td>held-out seven</td><td>always 7</td><td>7.0000</td>" in page.decode()
-    # Data without background, of which nothing is held out, has the other figures all the same.
+    # Data without background, of which nothing is held out, still has the other figures.
     left = Left(b"", Record(()), [{**row, "val": None} for row in rows])
     assert "<td>7.0000</td>" in files_of(record, head, left, peptides)["report.html"].decode()
     opened = from_run(store, "run")
