@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from launch.contract.cloud import State
 from launch.contract.errors import ProviderError
@@ -128,3 +129,10 @@ def must_be_here(commands: Commands, job: Machine) -> None:
             f"job {job.id} is user {own}'s on cluster {cluster}, and this is user {me} on cluster "
             f"{here}: look at it and end it from there"
         )
+
+
+def end_of(log: Path, most: int = 1_000_000) -> str:
+    """The last `most` bytes of a job's log as text; no more is read, however long it is."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - most))
+        return file.read(most).decode(errors="replace")

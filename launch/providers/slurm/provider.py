@@ -33,8 +33,8 @@ from launch.contract.redaction import Secrets
 from launch.providers.machine_names import MachineNames
 from launch.providers.slurm import environment, options, script
 from launch.providers.slurm.commands import NOT_HERE, Commands
+from launch.providers.slurm.own_job import end_of, must_be_here
 from launch.providers.slurm.own_job import machine as of_job
-from launch.providers.slurm.own_job import must_be_here
 from launch.providers.slurm.partitions import Partitions
 from launch.providers.slurm.states import Job
 from mimir.errors import BadInput, MimirError
@@ -234,7 +234,7 @@ class SlurmProvider:
         try:
             found = (state.folder() / "slurm").glob(f"{machine.name}.*.out")
             newest = max(found, key=lambda path: path.stat().st_mtime, default=None)
-            text = newest.read_bytes()[-1_000_000:].decode(errors="replace") if newest else ""
+            text = end_of(newest) if newest else ""
         except OSError:
             return []
         return self._secrets.clean("\n".join(text.splitlines()[-lines:])).splitlines()

@@ -10,7 +10,7 @@ import pytest
 from launch.contract.cloud import State
 from launch.contract.errors import NotGone, ProviderError
 from launch.contract.provider import AttemptSpec
-from launch.providers.slurm import states
+from launch.providers.slurm import own_job, states
 from launch.providers.slurm.commands import Commands
 from launch.providers.slurm.provider import SlurmProvider
 from mimir.errors import BadInput
@@ -184,3 +184,11 @@ def test_commands_without_a_cluster(login: Login, monkeypatch: pytest.MonkeyPatc
     (check,) = login.provider.checks()
     assert check.status == "warn"
     assert "cannot be submitted from here" in check.details
+
+
+def test_of_a_long_log_only_the_end_is_read(tmp_path: Path) -> None:
+    log = tmp_path / "job.out"
+    log.write_bytes(b"x" * 5000 + b"\nthe end\n")
+    assert own_job.end_of(log, 100).splitlines()[-1] == "the end"
+    assert len(own_job.end_of(log, 100)) == 100
+    assert len(own_job.end_of(log)) == 5009
