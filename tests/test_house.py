@@ -1,6 +1,7 @@
 """The structure that README and docstrings promise: sizes, places, and what a new thing costs."""
 
 import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -61,6 +62,19 @@ def test_a_preset_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert config.preset_names() == ["mine"]
     made = config.load_preset("mine")
     assert (made.preset, made.model.dim, made.training.epochs) == ("mine", 64, 3)
+
+
+def test_what_the_tests_set_is_there() -> None:
+    """A constant module:NAME, which the tests' launcher has with another value, was not moved."""
+    form = re.compile(r"""["']((?:launch|mimir)\.[\w.]+):([A-Z_]+)\b""")
+    named = {name for path in ROOT.glob("tests/**/*.py") for name in form.findall(path.read_text())}
+    assert ("launch.contract.deadlines", "BEGIN_WITHIN") in named
+    gone = [
+        f"{module}:{name}"
+        for module, name in sorted(named)
+        if not hasattr(importlib.import_module(module), name)
+    ]
+    assert not gone
 
 
 def test_nothing_that_is_read_can_run() -> None:

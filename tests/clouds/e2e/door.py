@@ -93,9 +93,8 @@ HURRY: dict[str, Any] = {
     "launch.providers.rented:SHOWN_WITHIN": (0.0, 0.1, 0.3),
     "launch.providers.rented:GONE_WITHIN": 15.0,
     "launch.providers.aws.adapter:SHOWN_AFTER": (0.05, 0.1, 0.3),
-    "launch.providers.aws.adapter:ASKED_AGAIN": (0.05, 0.1),
     "launch.providers.aws.errors:WAIT": 0.2,
-    "launch.providers.gcp.adapter:ASKED_AGAIN": (0.05, 0.1),
+    "launch.providers.asked_again:PAUSES": (0.05, 0.1),
     "launch.providers.gcp.errors:WAIT": 0.2,
     "launch.providers.vastai.adapter:SPACING": dict.fromkeys(
         launch.providers.vastai.adapter.SPACING, 0.0
