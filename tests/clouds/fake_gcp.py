@@ -10,6 +10,7 @@ import uuid
 from typing import Any
 
 from launch.providers.gcp.prices import SERVICE
+from tests.clouds import gcp_rights
 from tests.clouds.service import COMMON_FAULTS, Answer, Rental, Request, Service
 from tests.clouds.virtual_machine import VirtualMachine
 
@@ -53,7 +54,7 @@ class FakeGcp(Service):
     """The service.
 
     quotas: region ("" for the project) -> metric -> (limit, usage). page_size: rows of a page, 0
-    for what is asked for. preempted: names that the service took away.
+    for what is asked for. preempted: names that the service took away. rights: of who asks.
     """
 
     FAULTS = FAULTS
@@ -65,6 +66,7 @@ class FakeGcp(Service):
         }
         self.page_size = 0
         self.preempted: list[str] = []
+        self.rights = frozenset(gcp_rights.page())
         self.vms: dict[str, VirtualMachine] = {}
         self._orders: dict[str, dict[str, Any]] = {}
         self._operations: dict[str, dict[str, Any]] = {}
@@ -126,10 +128,16 @@ class FakeGcp(Service):
         if request.token != self.token:
             return _refused(401, "Request had invalid authentication credentials.")
         self._settle()
+        lacking = gcp_rights.wanted(request) - self.rights
+        if lacking:
+            return _refused(403, f"Required '{min(lacking)}' permission for 'projects/{PROJECT}'")
         told = self.take("reason", request)
         if told is not None:
             return _refused(told["status"], told.get("text", "no"), told["reason"])
         if request.path == f"/v1/services/{SERVICE}/skus":
+            if request.headers.get("x-goog-user-project") != PROJECT:
+                text = "The cloudbilling.googleapis.com API requires a quota project"
+                return _refused(403, text, "accessNotConfigured")
             return Answer(200, {"skus": [_sku(*each) for each in _listed()]})
         path = request.path.removeprefix("/compute/v1/projects/")
         project, _, rest = path.partition("/")
