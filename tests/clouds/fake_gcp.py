@@ -10,7 +10,7 @@ import uuid
 from typing import Any
 
 from launch.providers.gcp.prices import SERVICE
-from tests.clouds import gcp_rights
+from tests.clouds import gcp_rights, gcp_tokens
 from tests.clouds.service import COMMON_FAULTS, Answer, Rental, Request, Service
 from tests.clouds.virtual_machine import VirtualMachine
 
@@ -55,6 +55,7 @@ class FakeGcp(Service):
 
     quotas: region ("" for the project) -> metric -> (limit, usage). page_size: rows of a page, 0
     for what is asked for. preempted: names that the service took away. rights: of who asks.
+    minted: what was claimed for each access token that Google's libraries got.
     """
 
     FAULTS = FAULTS
@@ -67,6 +68,7 @@ class FakeGcp(Service):
         self.page_size = 0
         self.preempted: list[str] = []
         self.rights = frozenset(gcp_rights.page())
+        self.minted: list[dict[str, Any]] = []
         self.vms: dict[str, VirtualMachine] = {}
         self._orders: dict[str, dict[str, Any]] = {}
         self._operations: dict[str, dict[str, Any]] = {}
@@ -118,7 +120,8 @@ class FakeGcp(Service):
         found = re.fullmatch(r"/metadata/(.+)/computeMetadata/v1/instance/preempted",
                              request.path)  # fmt: skip
         if found is None:
-            return super().answer(request)
+            about_tokens = gcp_tokens.answer(request, self.token, self.minted)
+            return about_tokens or super().answer(request)
         assert request.headers.get("metadata-flavor") == "Google"
         with self.lock:
             gone = "preempted" in self.rental(found[1]).shown
@@ -280,7 +283,7 @@ class FakeGcp(Service):
             rows = [row for row in rows if wanted is None or re.fullmatch(wanted[1], row["name"])]
         if self.take("null_list", request) is not None:
             return Answer(200, {"kind": "compute#list"})
-        size = self.page_size or int(request.query["maxResults"])
+        size = self.page_size or int(request.query.get("maxResults", 500))
         at = int(request.query.get("pageToken", 0))
         shown = rows[at : at + size]
         if kind == "instances" and shown and self.take("nameless_row", request) is not None:
