@@ -102,7 +102,8 @@ class Reporter:
                 rate=now.rate, loss=now.loss, val=now.val, pid=os.getpid(),
                 host=os.uname().nodename, interval_s=INTERVAL, device=now.device,
                 figures=for_heartbeat(now.figures), execution=now.execution,
-                expected_end=now.expected_end,
+                expected_end=now.expected_end, checkpoint_s=now.checkpoint_s,
+                commit_s=now.commit_s,
             ))  # fmt: skip
         except StoreError as error:
             self._complain(error)
