@@ -63,8 +63,9 @@ def status_text(
             f"{kept.step}" + (" (best)" if kept.key == status.best else "") for kept in status.kept
         )
         lines.append(f"  checkpoints  steps {steps}{_shortened(status)}")
-    bill = cost.line(cost.bill(status, status.at))
-    lines += [f"  cost         {bill}"] if bill else []
+    bill = cost.bill(status, status.at)
+    lines += [f"  cost         {cost.line(bill)}"] if cost.line(bill) else []
+    lines += [f"  evictions    {cost.evicted(bill)}"] if bill.evictions else []
     lines += [f"  {what:<12} {value}" for what, value in more if value]
     lines += _attempts(status)
     lines += [f"  damaged      {status.damage}"] if status.damage else []
