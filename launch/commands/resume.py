@@ -147,7 +147,7 @@ def resume(
         )
     config = Config.from_dict(read_run(opened, name).config)
     steps = max(1, plan.steps - known.committed_step)
-    market = choose.ask(opened, plan, config, steps, name)
+    market = choose.ask(opened, plan, config, steps, name, known)
     plan = confirm.limited(plan, choose.preferred(market, known), choose.spent(known, now))
     found = choose.within(plan, market, known, opened.now())
     for line in (*enforcement.lines(places), *confirm.warnings(places, plan)):

@@ -34,6 +34,8 @@ class Caps:
     turns_off: a machine that shuts down is ended, and its timer shuts it down some minutes after
     the deadline, whatever became of its container. service_deadline: what the service itself does
     to a machine some minutes after the deadline, "" for nothing.
+    egress: what the service asks for checkpoints on their way to a store, and what would cost less,
+    in one sentence; "" for nothing.
     cards: its machine is this computer, of whose GPUs an attempt may be given one.
     hosts: who runs its machines, by Hosts.kind; "" for kinds that change nothing there.
     rates_hosts: it tells how reliable its hosts are and how fast their lines.
@@ -52,6 +54,7 @@ class Caps:
     service_ends: str = ""
     turns_off: bool = False
     service_deadline: str = ""
+    egress: str = ""
     hosts: Mapping[str, str] = field(default_factory=dict)
     rates_hosts: bool = False
     cards: bool = False

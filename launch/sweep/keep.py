@@ -234,7 +234,7 @@ def begin(
     plan = replace(plan, steps=member.steps)
     places = [registry.get(name) for name in plan.providers]
     steps = max(1, member.steps - status.committed_step)
-    market = choose.ask(store, plan, sweep.config(member), steps, run)
+    market = choose.ask(store, plan, sweep.config(member), steps, run, status)
     spent = choose.spent(status, store.now())
     plan = confirm.limited(plan, choose.preferred(market, status), spent)
     found = choose.within(plan, market, status, store.now())

@@ -62,9 +62,10 @@ def status_text(
         steps = ", ".join(
             f"{kept.step}" + (" (best)" if kept.key == status.best else "") for kept in status.kept
         )
-        lines.append(f"  checkpoints  steps {steps}")
-    bill = cost.line(cost.bill(status, status.at))
-    lines += [f"  cost         {bill}"] if bill else []
+        lines.append(f"  checkpoints  steps {steps}{_shortened(status)}")
+    bill = cost.bill(status, status.at)
+    lines += [f"  cost         {cost.line(bill)}"] if cost.line(bill) else []
+    lines += [f"  evictions    {cost.evicted(bill)}"] if bill.evictions else []
     lines += [f"  {what:<12} {value}" for what, value in more if value]
     lines += _attempts(status)
     lines += [f"  damaged      {status.damage}"] if status.damage else []
@@ -153,6 +154,18 @@ def _progress(status: Status) -> str:
     if status.state in ("queued", "running") and status.committed_step != status.step:
         parts.append(f"committed {status.committed_step}")
     return ", ".join(parts)
+
+
+def _shortened(status: Status) -> str:
+    """That checkpoints come closer together than the run was given, and why; "" else."""
+    if status.checkpoint_s is None:
+        return ""
+    if status.commit_s is None:
+        return f"; one every {duration(status.checkpoint_s)}, until its time to the store is known"
+    return (
+        f"; one every {duration(status.checkpoint_s)}, because one takes "
+        f"{duration(status.commit_s)} to the store, longer than the notice of an eviction allows"
+    )
 
 
 def _of_total(status: Status) -> str:

@@ -1,6 +1,6 @@
 """Reads the attempts of a run, those that are over for good only once.
 
-An attempt takes five requests, and a run on spot machines may have hundreds. What the store says
+An attempt takes six requests, and a run on spot machines may have hundreds. What the store says
 of an attempt whose machine was seen to be gone does not change any more, so the laptop that reads
 it writes it down, many in one object (ended.json), beside the launcher's own notes, where no
 machine can write. That object is a copy: it may be lost, or be overwritten by one that holds
@@ -20,7 +20,7 @@ from mimir.runs.head import ENDED, Head
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
 from mimir.runs.order import Order
-from mimir.runs.ranges import ExitCode, Number, Time
+from mimir.runs.ranges import ExitCode, Number, Rate, Seconds, Step, Time
 from mimir.runs.started import Started
 from mimir.runs.store import DOCUMENT, Store
 
@@ -38,6 +38,20 @@ WORTH = 8
 
 
 @dataclass(frozen=True)
+class Worked:
+    """How far an attempt had come when it gave its last sign, as its machine says.
+
+    written: unix s by the store's clock. step, rate: as in Heartbeat. training_s: how long it had
+    trained by then.
+    """
+
+    written: Time
+    step: Step
+    rate: Rate | None = None
+    training_s: Seconds | None = None
+
+
+@dataclass(frozen=True)
 class AttemptStatus:
     """One attempt. end: "" while it may be working, else one sentence; ended_at: when that was
     written, in unix s by the store's clock.
@@ -47,6 +61,7 @@ class AttemptStatus:
     the order may lack what it remembers of HEAD and of refused attempts. gone: since when its
     machine is no more, and why. damage: what is wrong with what its machine wrote, which then
     counts as not written; "" if nothing is. started: since when a job that waited has been at it.
+    worked: None if it gave no sign.
     """
 
     attempt: Number
@@ -61,6 +76,7 @@ class AttemptStatus:
     gone: Gone | None = None
     damage: str = ""
     started: Started | None = None
+    worked: Worked | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -152,7 +168,7 @@ def _from_json(value: Mapping[str, Any], where: str) -> AttemptStatus:
 
 
 class _Reading:
-    """The five objects of an attempt, asked for at once."""
+    """The six objects of an attempt, asked for at once."""
 
     def __init__(self, pool: ThreadPoolExecutor, store: Store, run: str, number: int) -> None:
         self._store, self._run, self._number = store, run, number
@@ -167,6 +183,8 @@ class _Reading:
         self._ending, self._unended = machines(notes.read_end), machines(notes.read_unended)
         self._gone, self._machine = note(notes.read_gone), note(notes.read_machine)
         self._order = note(notes.read_order)
+        # What is wrong with a heartbeat, the run's status says; here it is good for a cost only.
+        self._sign = pool.submit(notes.unless_damaged, notes.read_sign, store, run, number)
 
     def told(self, head: Head) -> AttemptStatus:
         """Raises what reading one of the launcher's notes raised."""
@@ -175,6 +193,8 @@ class _Reading:
         unended, gone = self._unended.result(), self._gone.result()
         machine = self._machine.result()
         queues = machine is not None and machine.queues
+        sign = self._sign.result()
+        beat = sign.heartbeat if sign else None
         from_step = dict(head.lineage).get(number)
         if outcome is not None:
             end = outcome.words
@@ -197,4 +217,7 @@ class _Reading:
             gone=gone,
             damage=codec.shortened("; ".join(sorted(self._wrong))),
             started=starts.read(self._store, self._run, number) if queues else None,
+            worked=Worked(sign.written, beat.step, beat.rate, beat.training_s)
+            if sign and beat
+            else None,
         )

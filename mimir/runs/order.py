@@ -61,7 +61,10 @@ class Offer:
     disk, fees. place: the failure domain, what to avoid after a failure there (a machine, a data
     centre, a region). kind: of its host, in the service's word. host: the one computer that it is
     on, "" if that is not told. driver: NVIDIA's version there, upload: Mbit/s of its line, as the
-    service tells them. key: what the adapter needs to order it, plain JSON without secrets.
+    service tells them. egress: what of the price is for checkpoints on their way to the store.
+    outbid: how often in an hour the market's price of a spot machine has risen above the most that
+    its order allows, None where no prices of the past are told. key: what the adapter needs to
+    order it, plain JSON without secrets.
     """
 
     provider: str
@@ -76,6 +79,8 @@ class Offer:
     host: str = ""
     driver: str = ""
     upload: Annotated[float, Between(0, 1e9)] = 0.0
+    egress: Price = 0.0
+    outbid: Annotated[float, Between(0, 1e6)] | None = None
     key: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:

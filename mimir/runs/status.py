@@ -43,7 +43,9 @@ class Status:
     that comes first; figures: the others that a status shows. expected_end: step at which patience
     ends the running attempt's training if no later validation is better, None if it may not.
     execution: how the newest
-    attempt that gave a sign executes its steps, None if it did not say. damage: what is wrong with
+    attempt that gave a sign executes its steps, None if it did not say. commit_s: what a running
+    attempt's commits take; checkpoint_s: the seconds between its checkpoints, where they are fewer
+    than the run was given, None else. damage: what is wrong with
     what the run's machines wrote, which counts as not written then; "" if nothing is.
     """
 
@@ -76,6 +78,8 @@ class Status:
     beat: str = ""
     at: float = 0.0
     expected_end: int | None = None
+    checkpoint_s: float | None = None
+    commit_s: float | None = None
 
     def held_out(self) -> dict[str, float]:
         """All known held-out figures by key."""
@@ -213,6 +217,8 @@ def told(
         sweep=record.sweep,
         beat=sign.beat if sign and heartbeat else "",
         expected_end=latest.expected_end if latest and running else None,
+        checkpoint_s=latest.checkpoint_s if latest and running else None,
+        commit_s=latest.commit_s if latest and running else None,
         at=now,
     )
 
