@@ -15,7 +15,8 @@ from mimir.runs import layout
 from mimir.runs.machine import Machine
 
 __all__ = [
-    "Adopts", "AttemptSpec", "Caps", "Check", "Machine", "Metered", "Provider", "TakesOptions",
+    "Adopts", "AttemptSpec", "Caps", "Check", "ImageFiles", "Machine", "Metered", "Provider",
+    "TakesOptions",
 ]  # fmt: skip
 
 
@@ -175,6 +176,18 @@ class TakesOptions(Protocol):
 
         Raises:
             BadInput: it would refuse them, or is not there.
+        """
+
+
+@runtime_checkable
+class ImageFiles(Protocol):
+    """A provider whose images are files or folders, and not names at a registry."""
+
+    def image_file(self, image: str) -> str:
+        """The path by which its machines find the image.
+
+        Raises:
+            BadInput: there is no such file, or none that they could start.
         """
 
 

@@ -150,7 +150,9 @@ def _order(
             raise Fenced(f"attempt {attempt} of run {run} is not begun: the run was asked to stop")
         spec = AttemptSpec(
             store=store.url, run=run, attempt=attempt, env=extra,
-            image=plan.image or _image(store, run, attempt, intent, say),
+            image=plan.image or (
+                "" if provider.caps.queues else _image(store, run, attempt, intent, say)
+            ),
             deadline=choice.deadline, offer=choice.offer, regions=plan.hosts.regions,
             card=plan.card, record=record_sha256(store, run), sweep=sweep,
             options=plan.options,
@@ -160,7 +162,7 @@ def _order(
         # Read HEAD again before money is spent: this computer may have been suspended since then.
         if read_head(store, run).attempt != attempt:
             raise Fenced(f"run {run} went on without attempt {attempt}: nothing was ordered")
-        if provider.caps.runs_installed_code:
+        if provider.caps.runs_installed_code and not spec.image:
             other = code_in_store.differs(store, run)
             if other:
                 say(other)

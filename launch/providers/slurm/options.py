@@ -136,6 +136,19 @@ def parse(words: Sequence[str]) -> Options:
     )  # fmt: skip
 
 
+def without_own(words: Sequence[str]) -> list[str]:
+    """The words without what Mimir says to sbatch from what was parsed of it."""
+    kept, skip = [], False
+    for word in words:
+        if skip:
+            skip = False
+        elif word == "--signal":
+            skip = True
+        elif not (word in ("--requeue", "--no-requeue") or word.startswith("--signal=")):
+            kept.append(word)
+    return kept
+
+
 def _must_be_options(words: Sequence[str]) -> None:
     """BadInput for a word that is neither an option nor its value, for an abbreviation of what
     Mimir reads, and for several short options in one word: nothing of these would be checked."""

@@ -111,7 +111,8 @@ def test_a_job_gets_variables_by_name_and_no_secret() -> None:
     found = environment.of_job(environ)
     assert found.pop("PYTHONPATH", "")
     assert found == {"PATH": "/bin", "AWS_PROFILE": "cluster", "https_proxy": "http://proxy:3128",
-                     "no_proxy": "localhost,[::1]", "MINE": "yes"}  # fmt: skip
+                     "no_proxy": "localhost,[::1]", "MINE": "yes",
+                     "MIMIR_SLURM_ENV": "MINE,HTTP_PROXY"}  # fmt: skip
     for name in ("WANDB_API_KEY", "MIMIR_NOTIFY", "SLURM_CONF", "a b"):
         with pytest.raises(BadInput, match="MIMIR_SLURM_ENV"):
             environment.of_job({"MIMIR_SLURM_ENV": name})
