@@ -31,13 +31,15 @@ _OURS = {
     "--batch": "",
 }  # fmt: skip
 """What Mimir says to sbatch itself, or what one job that is found by its name cannot have."""
+_NO_JOB = {"--help": "-h", "--usage": "", "--version": "-V"}
+"""With what sbatch prints something and submits nothing."""
 _READ = ("--partition -p", "--time -t", "--signal", "--dependency -d")
 _COUNTED = (
     "--nodes -N", "--ntasks -n", "--ntasks-per-node", "--gpus -G", "--gpus-per-node",
     "--gpus-per-task", "--gpus-per-socket", "--ntasks-per-gpu",
 )  # fmt: skip
 _KNOWN = (
-    *_OURS, *(each.split()[0] for each in (*_READ, *_COUNTED)),
+    *_OURS, *_NO_JOB, *(each.split()[0] for each in (*_READ, *_COUNTED)),
     "--gres", "--requeue", "--no-requeue", "--chain",
 )  # fmt: skip
 _FLAGS = (
@@ -101,6 +103,8 @@ def parse(words: Sequence[str]) -> Options:
     for what sbatch might read otherwise than Mimir does."""
     _must_be_options(words)
     parser = _Parser(prog="sbatch", add_help=False, allow_abbrev=False)
+    for name, short in _NO_JOB.items():
+        parser.add_argument(*filter(None, (name, short)), dest=name, action="store_true")
     for name, short in _OURS.items():
         flags = [name, short] if short else [name]
         parser.add_argument(*flags, dest=name, nargs="?", const="", default=None)
@@ -116,6 +120,9 @@ def parse(words: Sequence[str]) -> Options:
     for name in _OURS:
         if getattr(found, name) is not None:
             raise BadInput(f"{name} is what Mimir says to sbatch itself: leave it out")
+    for name in _NO_JOB:
+        if getattr(found, name):
+            raise BadInput(f"with {name} sbatch submits no job: leave it out")
     for name in (each.split()[0] for each in _COUNTED):
         value = getattr(found, name)
         if value is not None:

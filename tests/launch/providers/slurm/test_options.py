@@ -43,7 +43,10 @@ def test_slurms_ways_to_write_a_time(text: str, seconds: float | None) -> None:
         ("-N1 job.sh", "no option"), ("-s job.sh", "no option"), ("--exclusiv job.sh", "no option"),
         ("--arra=0-3", "--array: write it in full"), ("--gre=gpu:2", "in full"),
         ("--gpu=2", "in full"), ("--tim 9:00", "in full"), ("--requ", "in full"),
-        ("-Ha 0-3", "several options"), ("-sN2", "several options"),
+        ("--help", "submits no job"), ("-h", "--help"), ("--usage", "submits no job"),
+        ("--hold --version", "submits no job"), ("-V", "--version"), ("--vers", "in full"),
+        ("--help=x", "--help"), ("--parsable --parsable", "--parsable"), ("-W", "--wait"),
+        ("--test-only", "--test-only"), ("-Ha 0-3", "several options"), ("-sN2", "several options"),
     ],
 )  # fmt: skip
 def test_what_is_refused(text: str, said: str) -> None:
