@@ -89,7 +89,8 @@ class AttemptSpec:
     anywhere. card: which GPU of this computer, None for any. record: SHA-256 (hex) of run.json,
     by which the worker knows that it reads what was submitted; "" if it is not told. sweep: to
     which the run belongs and whose data and code it reads, "" for none. options: as
-    TakesOptions.settle has them.
+    TakesOptions.settle has them. behind: name of jobs after whose end it may begin, for a provider
+    that queues; "" for none.
     """
 
     store: str
@@ -104,6 +105,7 @@ class AttemptSpec:
     record: str = ""
     sweep: str = ""
     options: tuple[str, ...] = ()
+    behind: str = ""
 
     def __post_init__(self) -> None:
         layout.attempt_prefix(self.run, self.attempt)

@@ -68,6 +68,22 @@ class Options:
     lead_given: bool
     requeue: bool
     chain: int
+    dependency: str
+
+    def behind(self, jobs: Sequence[str]) -> list[str]:
+        """The words for a job that may begin after the end of these, however they end.
+
+        BadInput for a --dependency of the user's own that cannot be joined to that.
+        """
+        if not jobs:
+            return []
+        if "?" in self.dependency:
+            raise BadInput(
+                f"--dependency={self.dependency} holds alternatives, to which the sweep's own "
+                "--at-once cannot be added: leave one of the two out"
+            )
+        own = "singleton" if self.chain else self.dependency
+        return [f"--dependency={','.join(filter(None, (own, 'afterany:' + ':'.join(jobs))))}"]
 
     def lead_within(self, limit: float | None) -> int:
         """The lead for this limit in seconds, None for no limit; BadInput if it is too long."""
@@ -140,6 +156,7 @@ def parse(words: Sequence[str]) -> Options:
     return Options(
         _without_chain(words), found.partition or "", seconds(found.time) if found.time else None,
         signal, lead or LEAD, bool(lead), not found.no_requeue, found.chain,
+        found.dependency or "",
     )  # fmt: skip
 
 

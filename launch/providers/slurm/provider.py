@@ -149,6 +149,8 @@ class SlurmProvider:
             return found
         asked = options.parse(spec.options)
         limit = self._partitions().limit(asked)
+        jobs = self._commands.jobs(spec.behind) if spec.behind else []
+        before = [job.id for job in jobs if job.state is not State.GONE]
         env = {**environment.of_job(self._environ), **_without_keys(spec.env)}
         folder = state.folder() / "slurm"
         try:
@@ -164,6 +166,7 @@ class SlurmProvider:
             "--requeue" if asked.requeue else "--no-requeue",
             f"--signal=B:{asked.signal}@{asked.lead_within(limit)}",
             *(["--dependency=singleton"] if asked.chain else []), *options.without_own(asked.words),
+            *asked.behind(before),
         ]  # fmt: skip
         numbers: list[str] = []
         for _ in range(max(1, asked.chain)):

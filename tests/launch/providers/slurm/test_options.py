@@ -103,6 +103,25 @@ def test_where_they_come_from(tmp_path: Path) -> None:
         options.given(f"@{tmp_path}/none", environ)
 
 
+@pytest.mark.parametrize(
+    ("text", "jobs", "words"),
+    [
+        ("", (), []),
+        ("", ("7",), ["--dependency=afterany:7"]),
+        ("-d afterok:3", ("7", "8"), ["--dependency=afterok:3,afterany:7:8"]),
+        ("--no-requeue --chain=2", ("7",), ["--dependency=singleton,afterany:7"]),
+        ("--dependency=afterok:3", (), []),
+    ],
+)
+def test_a_job_behind_others(text: str, jobs: tuple[str, ...], words: list[str]) -> None:
+    assert parsed(text).behind(jobs) == words
+
+
+def test_alternatives_cannot_be_joined_to_what_a_lane_waits_for() -> None:
+    with pytest.raises(BadInput, match="holds alternatives"):
+        parsed("--dependency=afterok:3?afterok:4").behind(("7",))
+
+
 def test_a_job_gets_variables_by_name_and_no_secret() -> None:
     environ = {
         "PATH": "/bin", "AWS_PROFILE": "cluster", "AWS_SECRET_ACCESS_KEY": "s", "SLURM_JOB_ID": "7",
