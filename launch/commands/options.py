@@ -179,13 +179,19 @@ def check_name(store: "Store", name: str, places: Sequence["Provider"], store_op
         check_free(store, name, store_option)
 
 
-def check_image(places: Sequence["Provider"], image: str) -> None:
+def check_image(places: Sequence["Provider"], image: str) -> str:
+    """The image as these places find it; BadInput if one of them does not start it."""
+    from launch.contract.provider import ImageFiles
+
     for place in places:
         if image and not place.caps.image:
             raise BadInput(
                 f"provider {place.name} starts no container, so that --image means nothing to it: "
                 "leave it out, or train by --provider docker"
             )
+        if image and isinstance(place, ImageFiles):
+            return place.image_file(image)  # it stands alone
+    return image
 
 
 def settled(

@@ -141,7 +141,7 @@ def _work(
     from mimir.runs.sweep import MOST_RUNS
 
     places = [registry.get(name) for name in plan.providers]
-    options.check_image(places, plan.image)
+    plan = replace(plan, image=options.check_image(places, plan.image))
     options.check_store(places, store.url)
     options.check_keys(places, plan.keys)
     plan = replace(plan, options=options.settled(places, said.slurm, plan.options))

@@ -73,6 +73,7 @@ def order(
     since: int = 0,
     extra: Mapping[str, str] = MappingProxyType({}),
     start: int = 0,
+    behind: str = "",
 ) -> Ordered:
     """Order the first of these machines that can be had; each try is an attempt of its own.
 
@@ -83,6 +84,7 @@ def order(
         extra: variables of the worker beside its keys; they stand in no document.
         start: number of the sweep's state that allows this order (`mimir.runs.sweep_state`); 0:
             it is allowed unless the sweep is being removed.
+        behind: as AttemptSpec.behind.
 
     Raises:
         Fenced: somebody else has begun an attempt meanwhile, the run or its sweep was asked to
@@ -109,7 +111,9 @@ def order(
         # Only over the attempt just refused: a person may have begun another one meanwhile.
         known = raise_attempt(store, run, intent, after=known, clock=clock)
         try:
-            return _order(store, run, known, choice, intent, say, clock, extra, sweep, start)
+            return _order(
+                store, run, known, choice, intent, say, clock, extra, sweep, start, behind
+            )
         except NoCapacity as error:
             say(f"not available: {error}")
             refusals.append(error)
@@ -142,6 +146,7 @@ def give_up(store: Store, run: str, reason: str, say: Say) -> None:
 def _order(
     store: Store, run: str, attempt: int, choice: Choice, intent: Order, say: Say,
     clock: Callable[[], float], extra: Mapping[str, str], sweep: str, start: int,
+    behind: str,
 ) -> Ordered:  # fmt: skip
     provider, plan = choice.provider, intent.plan
     try:
@@ -150,17 +155,19 @@ def _order(
             raise Fenced(f"attempt {attempt} of run {run} is not begun: the run was asked to stop")
         spec = AttemptSpec(
             store=store.url, run=run, attempt=attempt, env=extra,
-            image=plan.image or _image(store, run, attempt, intent, say),
+            image=plan.image or (
+                "" if provider.caps.queues else _image(store, run, attempt, intent, say)
+            ),
             deadline=choice.deadline, offer=choice.offer, regions=plan.hosts.regions,
             card=plan.card, record=record_sha256(store, run), sweep=sweep,
-            options=plan.options,
+            options=plan.options, behind=behind,
         )  # fmt: skip
         kept_plan.must_be_as_submitted(store.url, run, spec.record)
         spec = _with_keys(spec, provider, plan, say, clock)
         # Read HEAD again before money is spent: this computer may have been suspended since then.
         if read_head(store, run).attempt != attempt:
             raise Fenced(f"run {run} went on without attempt {attempt}: nothing was ordered")
-        if provider.caps.runs_installed_code:
+        if provider.caps.runs_installed_code and not spec.image:
             other = code_in_store.differs(store, run)
             if other:
                 say(other)
