@@ -7,7 +7,11 @@ next_attempt   which attempt a job's start runs, and whether the run may go on a
 From a laptop:
 login          an SSH connection to a login node, as the user's own `ssh` would make it
 known_hosts    whom it may be
+shell          runs scripts there
 remote         runs Mimir's commands there, and streams them
+setup          installs Mimir there
+install        does so on the login node; its text travels alone
+probe          asks a compute node, by a job, what it sees
 """
 
 RECEIVES = "--words-from-stdin"

@@ -11,7 +11,6 @@ import base64
 import json
 import os
 import re
-import shlex
 import signal
 import sys
 import threading
@@ -22,6 +21,7 @@ from typing import Any
 
 from launch.cluster import RECEIVES
 from launch.cluster.login import Connection
+from launch.cluster.shell import command
 from launch.providers import ssh
 from mimir.errors import INTERRUPTED, BadInput, ServiceError
 
@@ -40,22 +40,6 @@ mimir="$HOME/{INSTALLED}/bin/mimir"
 [ -x "$mimir" ] && exec "$mimir" {RECEIVES}
 echo "mimir: absent"
 """
-
-
-def shell(script: str) -> str:
-    """A command line that runs a script of sh below a login shell, whatever shell the user has.
-
-    Standard output and input are the script's own; what the profile prints goes to standard error.
-    """
-    inner = 'exec >&3 3>&- <&4 4<&-; script=$MIMIR_SCRIPT; unset MIMIR_SCRIPT; eval "$script"'
-    text = (
-        f"exec 3>&1 4<&0\nexport MIMIR_SCRIPT={shlex.quote(script)}\n"
-        "shell=$(command -v bash) || shell=sh\n"
-        f'exec "$shell" -lc {shlex.quote(inner)} >&2 </dev/null\n'
-    )
-    coded = base64.b64encode(text.encode()).decode()
-    # Quotes and words that mean the same to sh, csh and fish.
-    return f"exec sh -c 'eval \"$(printf %s {coded} | base64 -d)\"'"
 
 
 def coded(words: Sequence[str]) -> bytes:
@@ -128,7 +112,7 @@ class _Command:
                 size = os.get_terminal_size(sys.stdout.fileno())
                 term = os.environ.get("TERM", "dumb")
                 self._channel.get_pty(term, size.columns, size.lines)
-            self._channel.exec_command(shell(_START))
+            self._channel.exec_command(command(_START))
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise ServiceError(f"{self._where} runs no command: {error}") from None
         copying = [
