@@ -17,7 +17,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from mimir import console
+from mimir import __version__, console
 from mimir.errors import BAD_CONFIG, BadInput, MimirError
 from mimir.text import nearest, one_line
 
@@ -42,13 +42,13 @@ def main(prog: str, summary: str, tree: Tree, argv: Sequence[str] | None = None)
     or 130 after Ctrl-C. Errors are one line on stderr that begins with `prog`.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    _exit(prog, lambda: _run(prog, summary, tree, words))
+    end_with(prog, lambda: _run(prog, summary, tree, words))
 
 
 def run(prog: str, command: Command, argv: Sequence[str] | None = None) -> NoReturn:
     """As `main`, for a program that is one command."""
     words = list(sys.argv[1:] if argv is None else argv)
-    _exit(prog, lambda: _call(prog, command, words))
+    end_with(prog, lambda: _call(prog, command, words))
 
 
 def check_count(name: str, value: int, least: int, most: int) -> None:
@@ -57,7 +57,8 @@ def check_count(name: str, value: int, least: int, most: int) -> None:
         raise BadInput(f"{name} is {value}, but must be from {least} to {most:,}")
 
 
-def _exit(prog: str, body: Callable[[], int]) -> NoReturn:
+def end_with(prog: str, body: Callable[[], int]) -> NoReturn:
+    """Exit with what the body returns; its errors and its output are shown as `main` shows them."""
     with console.safe_output():
         code = _code(prog, body)
     sys.exit(code)
@@ -86,6 +87,9 @@ def _code(prog: str, body: Callable[[], int]) -> int:
 def _run(prog: str, summary: str, tree: Tree, words: list[str]) -> int:
     node: Command | Tree = tree
     path = [prog]
+    if words[:1] == ["--version"]:
+        print(f"mimir {__version__}")
+        return 0
     while isinstance(node, Mapping):
         if not words or words[0] in ("--help", "-h", "help"):
             print(_group_help(" ".join(path), summary, node))
@@ -257,6 +261,8 @@ def _command_help(path: str, function: Command) -> str:
             )
             lines += [" " * (width + 2) + line for line in wrapped[1:]]
     if examples:
+        if not path.startswith("python "):  # the console script, which has all commands
+            examples = [re.sub(r"\bpython -m (launch|mimir)\b", "mimir", each) for each in examples]
         lines += ["", "Example:", *(f"  {line}" for line in examples)]
     return "\n".join(lines)
 
