@@ -161,7 +161,8 @@ def test_a_machine_that_is_lost_is_ended_and_replaced(
     assert desk.left == ["run 2"], "its keys, fetched or not, are no more"
     assert desk.cloud.alive() == NAMES[2:3]
     gone, known = notes.read_gone_and_known(desk.store, "run", 1)
-    assert gone is not None and gone.kind == ("failure" if state is State.BROKEN else "eviction")
+    assert gone is not None
+    assert gone.kind == ("failure" if state is State.BROKEN else "eviction")
     assert known["machine"]["id"] == "i1", "who reads the end needs no other object"
     written = notes.read_order(desk.store, "run", 2)
     assert written is not None
