@@ -45,9 +45,10 @@ def watch(
         python -m launch watch first --once
     """
     from launch.provision.liveness import Watched
-    from launch.supervise import watcher
     from launch.supervise.notify import Notifier, url_of
+    from launch.supervise.rounds import rounds
     from launch.supervise.settled import Settled
+    from launch.supervise.watcher import Watcher
     from launch.ui.terminal import Waiting, say
     from mimir.runs.listing import list_names
     from mimir.runs.record import read_run
@@ -64,12 +65,12 @@ def watch(
     wanted = [str(name) for name in names]
     for name in set(wanted) - set(list_names(opened) if wanted else ()):
         read_run(opened, name)  # says what was meant
-    keeper = watcher.Watcher(opened, say, watched=None if once else Watched())
+    keeper = Watcher(opened, say, watched=None if once else Watched())
     settled = Settled(opened, keeper.concerned, whole=notifier.sends)
 
     try:
         while True:
-            seen, failed = watcher.rounds(keeper, lambda: wanted or settled.others(), say)
+            seen, failed = rounds(keeper, lambda: wanted or settled.others(), say)
             seen = sorted([*settled.over, *seen], key=lambda one: one.run)
             for one in seen:
                 notifier.after(one)
