@@ -208,7 +208,7 @@ def test_one_comes_between_the_requests_of_another(scene: Scene, one: str, other
 
     counted = Overtaken(scene.store, None, lambda: None)
     act(one, counted)
-    for moment in range(0, counted.moments, 3 if "watch" in (one, other) or one == other else 1):
+    for moment in range(0, counted.moments, 3 if "watch" in (one, other) or one == other else 2):
         scene.again()
         act(one, Overtaken(scene.store, moment, lambda: act(other, scene.store)))
         scene.finish()
