@@ -6,6 +6,8 @@ import re
 import time
 from collections.abc import Iterable
 
+from mimir.errors import BadInput
+
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls but tab and line feed: ESC moves the cursor, CSI too
     "\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f"  # order of writing, line separators
@@ -68,6 +70,18 @@ def moment(seconds: float) -> str:
         return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
     except (OverflowError, ValueError, OSError):
         return f"{seconds:.0f} s after 1970"
+
+
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_SPAN = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?) ?(s|m|min|h|d|w)")
+
+
+def span(text: str, what: str) -> float:
+    """Seconds of "90m", "6h", "1.5h", "30d" or "2w"; BadInput, naming `what`, for another text."""
+    found = _SPAN.fullmatch(text.strip().lower())
+    if not found:
+        raise BadInput(f"{what} is {text!r}, but must be a time such as 90m, 6h, 30d or 2w")
+    return float(found[1]) * _UNITS[found[2]]
 
 
 def countdown(seconds: float) -> str:

@@ -9,7 +9,7 @@ from mimir import cli
 
 NAMES = (
     "submit", "status", "logs", "stop", "resume", "pull", "runs", "offers", "estimate", "watch",
-    "sweep", "reap", "doctor",
+    "sweep", "rm", "prune", "reap", "doctor",
 )  # fmt: skip
 TREE: cli.Tree = {
     **{name: f"launch.commands.{name}:{name}" for name in NAMES},

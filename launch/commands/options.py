@@ -144,7 +144,11 @@ def check_free(store: "Store", name: str, store_option: str) -> "Status":
 
 def check_not_done(status: "Status", store_option: str) -> None:
     from launch.ui.runs import command
+    from mimir.runs.head import REMOVED
 
+    if status.state == REMOVED:
+        rm = command("rm", status.run, store_option)
+        raise BadInput(f"run {status.run} is being removed: finish that by `{rm}`")
     if status.state == "done":
         pull = command("pull", status.run, store_option)
         raise BadInput(

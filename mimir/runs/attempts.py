@@ -100,7 +100,7 @@ def read_attempts(
         now: unix s by the store's clock.
     """
     refused = orders.refused_in(order, head.attempt) - dict(head.lineage).keys()
-    numbers = range(1, head.attempt + 1)
+    numbers = range((order.earlier if order else 0) + 1, head.attempt + 1)
     kept = _kept(store, run, head) if head.attempt > WORTH else {}
     unread = [number for number in numbers if number not in refused and number not in kept]
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:

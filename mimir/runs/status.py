@@ -15,7 +15,7 @@ from mimir.runs import final, notes, orders
 from mimir.runs.attempts import AttemptStatus, read_attempts
 from mimir.runs.execution import Execution
 from mimir.runs.figures import RANKING, from_heartbeat
-from mimir.runs.head import ENDED, Head, Kept, find_head
+from mimir.runs.head import ENDED, REMOVED, Head, Kept, find_head
 from mimir.runs.notes import Sign
 from mimir.runs.order import Order
 from mimir.runs.record import RunRecord, check_not_lost, read_run
@@ -131,7 +131,7 @@ def derive(store: Store, run: str, now: float) -> Status:
     head = written
     with ThreadPoolExecutor(max_workers=3) as pool:
         sealing = pool.submit(final.read, store, run)
-        following = pool.submit(notes.read_order, store, run, head.attempt + 1)
+        following = pool.submit(orders.following, store, head)
         order = notes.read_order(store, run, head.attempt) if head.attempt else None
         sealed = sealing.result()
         doubt = broken or orders.doubt(store, head, order, following.result(), now)
@@ -228,6 +228,8 @@ def _warning(head: Head, sealed: Head | None, order: Order | None) -> str:
         return orders.shortfall(head, order)
     if head.nonce == sealed.nonce:
         return ""
+    if head.state == REMOVED:
+        return f"it is being removed: finish that by `python -m launch rm {head.run}`"
     return (
         f"HEAD of run {head.run} was changed after the run was seen done: what it was then counts, "
         "and what a machine has written since does not"
