@@ -15,7 +15,8 @@ from mimir.runs import layout
 from mimir.runs.machine import Machine
 
 __all__ = [
-    "Adopts", "AttemptSpec", "Caps", "Check", "Machine", "Metered", "Provider", "TakesOptions",
+    "Adopts", "AttemptSpec", "Caps", "Check", "Machine", "Metered", "OnThisComputer", "Provider",
+    "TakesOptions",
 ]  # fmt: skip
 
 
@@ -175,6 +176,18 @@ class TakesOptions(Protocol):
 
         Raises:
             BadInput: it would refuse them, or is not there.
+        """
+
+
+@runtime_checkable
+class OnThisComputer(Protocol):
+    """A provider whose machine is this computer, so that whether it can start is known at once."""
+
+    def must_work(self) -> None:
+        """Try whether an attempt could start; nothing is started.
+
+        Raises:
+            BadInput: it could not; the sentence says what to mend.
         """
 
 
