@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from mimir import __version__, console
-from mimir.errors import BAD_CONFIG, BadInput, MimirError
+from mimir.errors import BAD_CONFIG, OPTIONAL, BadInput, MimirError, MissingPackage
 from mimir.text import nearest, one_line
 
 Command = Callable[..., Any]
@@ -26,6 +26,15 @@ Tree = Mapping[str, "Command | str | Tree"]
 """Commands by name. A text is "module:function", which is imported when it is needed."""
 
 SHORT = {"-v": "--verbose", "-y": "--yes", "-f": "--follow", "-h": "--help", "-n": "--n"}
+SYNONYMS = {
+    "ls": "runs", "list": "runs", "ps": "runs", "show": "status", "cost": "status",
+    "run": "submit", "cancel": "stop", "kill": "stop", "down": "stop",
+    "download": "pull", "fetch": "pull", "continue": "resume", "generate": "sample",
+    "log": "logs", "tail": "logs", "prices": "offers", "eval": "evaluate",
+}  # fmt: skip
+"""What other tools call a command: whoever writes it is told the name that it has here."""
+ONE_NAME = frozenset(("name", "run", "run_name"))
+"""Options that name a run. A command has one of them and takes the others for it."""
 _KINDS = {int: "a whole number", float: "a number"}
 _LIMIT = {int: 2**63, float: math.inf}
 _HELD = {int: "less than 2^63", float: "a finite number"}
@@ -39,7 +48,8 @@ def main(prog: str, summary: str, tree: Tree, argv: Sequence[str] | None = None)
     """Run the command that the words name, and exit.
 
     The exit code is what the command returns (None: 0), the `exit_code` of a MimirError,
-    or 130 after Ctrl-C. Errors are one line on stderr that begins with `prog`.
+    130 after Ctrl-C, or 1 with a traceback for a fault of Mimir's own. Errors are one line on
+    stderr that begins with `prog`.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     end_with(prog, lambda: _run(prog, summary, tree, words))
@@ -71,6 +81,12 @@ def _code(prog: str, body: Callable[[], int]) -> int:
     except MimirError as error:
         print(f"{prog}: {one_line(error)}", file=sys.stderr)
         code = error.exit_code
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in OPTIONAL:
+            raise
+        print(f"{prog}: {MissingPackage(missing)}", file=sys.stderr)
+        code = BAD_CONFIG
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
         code = 130
@@ -97,6 +113,8 @@ def _run(prog: str, summary: str, tree: Tree, words: list[str]) -> int:
         word = words.pop(0)
         if word not in node:
             where = " ".join(path)
+            if (same := SYNONYMS.get(word)) in node:
+                raise BadInput(f"{word} is called {same} here: `{where} {same}`")
             raise BadInput(
                 f"there is no command {word!r}{nearest(word, node)} (see `{where} --help`)"
             )
@@ -151,6 +169,8 @@ def _checked(path: str, function: Command, words: list[str]) -> list[str]:
             continue
         name, joined, value = word[2:].partition("=")
         name = name.replace("-", "_")
+        if name in ONE_NAME and name not in named:
+            name = next((own for own in named if own in ONE_NAME), name)
         parameter = named.get(name)
         if parameter is None and name.removeprefix("no_") in named:
             name, parameter, joined, value = name[3:], named[name[3:]], "=", "False"
@@ -244,7 +264,9 @@ def _command_help(path: str, function: Command) -> str:
         else:
             value = "" if parameter.annotation is bool else f" {shown.upper().replace('-', '_')}"
             default, told = parameter.default, described.get(name, "")
-            said = default in ("", False, None) or "(default: " in told
+            # By type: 0 is a default like any other number, and equals False.
+            said = default is None or isinstance(default, bool) or default == ""
+            said = said or "(default: " in told
             note = "" if said else f" (default: {default})"
             options.append((f"--{shown}{value}", told + note))
     lines = [text, "", "Usage: " + " ".join(usage) + (" [OPTIONS]" if options else "")]

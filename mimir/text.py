@@ -28,6 +28,13 @@ def near(word: str, known: Iterable[str]) -> list[str]:
     return difflib.get_close_matches(word, list(known), n=3, cutoff=CUTOFF)
 
 
+NEVER_MEANT = frozenset(
+    ("stop", "resume", "reap", "rm", "prune", "remove", "take-over", "yes", "static-keys")
+)
+"""Names that end, delete, pay for or hand out something: nobody who wrote another word is told
+that one of them was meant."""
+
+
 def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
     """`; did you mean 'x'?`, or the list of what is known when nothing is near.
 
@@ -37,7 +44,7 @@ def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
         prefix: stands before each name, such as "--".
     """
     names = list(known)
-    close = near(word, names)
+    close = near(word, (name for name in names if name not in NEVER_MEANT))
     if close:
         return f"; did you mean {prefix + close[0]!r}?"
     return f"; known are {', '.join(prefix + name for name in names)}" if names else ""

@@ -183,6 +183,25 @@ def check_name(store: "Store", name: str, places: Sequence["Provider"], store_op
         check_free(store, name, store_option)
 
 
+def check_works(places: Sequence["Provider"]) -> None:
+    """BadInput if this computer is named and could not train, before anything is made."""
+    from launch.contract.provider import OnThisComputer
+
+    for place in places:
+        if isinstance(place, OnThisComputer):
+            place.must_work()
+
+
+def check_gpu(places: Sequence["Provider"], gpu: Sequence[str]) -> None:
+    """BadInput if a GPU to rent is named for a place that rents none."""
+    for place in places:
+        if gpu and place.caps.cards:
+            raise BadInput(
+                f"--gpu names a GPU to rent, and provider {place.name} trains on this computer's "
+                "own: leave it out, or name one of several cards by --device cuda:1"
+            )
+
+
 def check_image(places: Sequence["Provider"], image: str) -> str:
     """The image as these places find it; BadInput if one of them does not start it."""
     from launch.contract.provider import ImageFiles

@@ -141,6 +141,8 @@ def _work(
     from mimir.runs.sweep import MOST_RUNS
 
     places = [registry.get(name) for name in plan.providers]
+    options.check_gpu(places, said.gpus)
+    options.check_works(places)
     plan = replace(plan, image=options.check_image(places, plan.image))
     options.check_store(places, store.url)
     options.check_keys(places, plan.keys)

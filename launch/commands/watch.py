@@ -83,7 +83,7 @@ def watch(
             with Waiting() as waiting:
                 until = time.monotonic() + ROUND_EVERY
                 while time.monotonic() < until:
-                    waiting.tick(f"{len(alive)} of {len(seen)} runs alive: " + _brief(alive))
+                    waiting.tick(_counted(alive, seen, bool(failed)))
                     time.sleep(0.5)
     except KeyboardInterrupt:
         say("stopped watching; runs go on by themselves as long as their machines do")
@@ -132,6 +132,13 @@ def _at_its_end(one: "Seen") -> str:
     from mimir.runs.head import ENDED
 
     return verdict(one.status) if one.over and one.status.state in ENDED else ""
+
+
+def _counted(alive: "list[Seen]", seen: "list[Seen]", failed: bool) -> str:
+    """The line between two rounds. failed: a run, or the store, could not be read."""
+    unread = "the store, or a run in it, could not be read; trying again" if failed else ""
+    counted = f"{len(alive)} of {len(seen)} runs alive: {_brief(alive)}" if seen else ""
+    return "; ".join(filter(None, (counted, unread)))
 
 
 def _brief(alive: "list[Seen]") -> str:

@@ -15,7 +15,8 @@ from mimir.runs import layout
 from mimir.runs.machine import Machine
 
 __all__ = [
-    "Adopts", "AttemptSpec", "Caps", "Check", "ImageFiles", "Machine", "Metered", "Provider",
+    "Adopts", "AttemptSpec", "Caps", "Check", "ImageFiles", "Machine", "Metered", "OnThisComputer",
+    "Provider",
     "TakesOptions",
 ]  # fmt: skip
 
@@ -193,6 +194,18 @@ class ImageFiles(Protocol):
 
         Raises:
             BadInput: there is no such file, or none that they could start.
+        """
+
+
+@runtime_checkable
+class OnThisComputer(Protocol):
+    """A provider whose machine is this computer, so that whether it can start is known at once."""
+
+    def must_work(self) -> None:
+        """Try whether an attempt could start; nothing is started.
+
+        Raises:
+            BadInput: it could not; the sentence says what to mend.
         """
 
 

@@ -16,10 +16,10 @@ from typing import Any
 
 from launch.contract.errors import ProviderError
 from launch.payload.cloud_init import Pair
-from mimir.errors import BadInput
+from mimir.errors import OPTIONAL, BadInput
 
 KIND = "ssh-ed25519"
-INSTALL = "pip install 'paramiko>=3.4' (or Mimir with its extra `ssh`)"
+INSTALL = f"`python -m pip install '{OPTIONAL['paramiko']}'`"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from mimir.runs.attempts import AttemptStatus, read_attempts
 from mimir.runs.execution import Execution
 from mimir.runs.figures import RANKING, from_heartbeat
 from mimir.runs.head import ENDED, REMOVED, Head, Kept, find_head
-from mimir.runs.notes import Sign
+from mimir.runs.notes import Heartbeat, Sign
 from mimir.runs.order import Order
 from mimir.runs.record import RunRecord, check_not_lost, read_run
 from mimir.runs.store import Store
@@ -197,7 +197,7 @@ def told(
         step=step,
         committed_step=head.step,
         total_steps=total,
-        epoch=latest.epoch if latest else None,
+        epoch=_epoch(latest, step),
         rate=rate,
         eta_s=(total - step) / rate if rate and total is not None else None,
         loss=latest.loss if latest else None,
@@ -221,6 +221,13 @@ def told(
         commit_s=latest.commit_s if latest and running else None,
         at=now,
     )
+
+
+def _epoch(beat: Heartbeat | None, step: int) -> float | None:
+    """The epoch of a step, by a heartbeat that may tell that of another one."""
+    if beat is None or (beat.step == 0 and step > 0):
+        return None
+    return beat.epoch * step / beat.step if step != beat.step else beat.epoch
 
 
 def _warning(head: Head, sealed: Head | None, order: Order | None) -> str:
