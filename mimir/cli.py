@@ -12,6 +12,7 @@ import inspect
 import math
 import os
 import re
+import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -113,7 +114,7 @@ def loaded(node: "Command | str | Tree") -> "Command | Tree":
 
 def _call(path: str, function: Command, words: list[str]) -> int:
     if any(word in ("--help", "-h") for word in words):
-        print(_command_help(path, function))
+        print(command_help(path, function))
         return 0
     import fire  # here, because help needs none of it
 
@@ -224,7 +225,8 @@ def _group_help(path: str, summary: str, tree: Tree) -> str:
     return "\n".join([*lines, "", f"`{path} COMMAND --help` tells more, with an example."])
 
 
-def _command_help(path: str, function: Command) -> str:
+def command_help(path: str, function: Command) -> str:
+    """What `--help` prints, as wide as the terminal is. path: the words before the options."""
     text, described, examples = _sections(inspect.getdoc(function) or "")
     usage, options = [path], []
     for name, parameter in inspect.signature(function).parameters.items():
@@ -245,20 +247,44 @@ def _command_help(path: str, function: Command) -> str:
             options.append((f"--{shown}{value}", told + note))
     lines = [text, "", "Usage: " + " ".join(usage) + (" [OPTIONS]" if options else "")]
     if options:
-        lines += ["", "Options:"]
-        width = min(30, max(len(option) for option, _ in options) + 2)
-        for option, words in options:
-            wrapped = textwrap.wrap(words, 96 - width) or [""]
-            head = f"  {option:<{width}}"
-            lines += (
-                [head + wrapped[0]]
-                if len(option) < width
-                else [head, " " * width + "  " + wrapped[0]]
-            )
-            lines += [" " * (width + 2) + line for line in wrapped[1:]]
+        lines += ["", "Options:", *_columns(options)]
     if examples:
         lines += ["", "Example:", *(f"  {line}" for line in examples)]
+    if "settings" in inspect.signature(function).parameters:
+        lines += ["", "Settings (those of a preset; each by itself is an option too):"]
+        lines += _columns([(f"--{name.replace('_', '-')}", told) for name, told in _settings()])
     return "\n".join(lines)
+
+
+def _settings() -> list[tuple[str, str]]:
+    """Each setting's name, and its meaning with the value that a preset gives it."""
+    from mimir import config, settings_input  # here, because most commands have none
+
+    presets = {name: config.load_preset(name) for name in config.preset_names()}
+    found = []
+    for section, kind in config.SECTIONS.items():
+        for name, meaning in settings_input.explained(kind).items():
+            values = {key: getattr(getattr(of, section), name) for key, of in presets.items()}
+            shown = ", ".join(f"{key}: {value}" for key, value in values.items())
+            if len(set(values.values())) == 1:
+                value = next(iter(values.values()))
+                shown = f"default: {'none' if value == '' else value}"
+            found.append((name, f"{meaning} ({shown})"))
+    return found
+
+
+def _columns(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Names on the left and what they mean on the right, wrapped to the terminal's width."""
+    lines = []
+    most = max(40, min(100, shutil.get_terminal_size((98, 24)).columns)) - 2
+    width = min(30, max(len(name) for name, _ in rows) + 2)
+    for name, words in rows:
+        wrapped = textwrap.wrap(words, max(20, most - width)) or [""]
+        head = f"  {name:<{width}}"
+        fits = len(name) < width
+        lines += [head + wrapped[0]] if fits else [head, " " * (width + 2) + wrapped[0]]
+        lines += [" " * (width + 2) + line for line in wrapped[1:]]
+    return lines
 
 
 def _sections(doc: str) -> tuple[str, dict[str, str], list[str]]:

@@ -234,7 +234,7 @@ def test_group_help(oven: Any) -> None:
     assert "er" in oven("deep", "-h").out
 
 
-def test_command_help(oven: Any) -> None:
+def testcommand_help(oven: Any) -> None:
     result = oven("bake", "--help")
     assert result.code == 0
     for part in (
@@ -257,7 +257,7 @@ def test_help_says_a_default_once() -> None:
             dollars: for sugar (default: what the purse holds).
         """
 
-    text = cli._command_help("oven bake", bake)
+    text = cli.command_help("oven bake", bake)
     assert "for sugar (default: what the purse holds)" in text
     assert "-1" not in text
 
