@@ -118,13 +118,18 @@ def _call(path: str, function: Command, words: list[str]) -> int:
         return 0
     import fire  # here, because help needs none of it
 
-    command = _checked(path, function, words)
+    command = check_words(path, function, words)
     result = fire.Fire(function, command=command, name=path, serialize=lambda _: None)
     return result if isinstance(result, int) else 0
 
 
-def _checked(path: str, function: Command, words: list[str]) -> list[str]:
-    """The words in a form that Fire cannot misread, or BadInput."""
+def check_words(path: str, function: Command, words: list[str]) -> list[str]:
+    """The words in a form that Fire cannot misread.
+
+    Raises:
+        BadInput: an option that the command does not have, a word too many or too few, a value
+            of another kind.
+    """
     parameters = inspect.signature(function).parameters
     named = {n: p for n, p in parameters.items() if p.kind != p.VAR_KEYWORD}
     free = len(named) < len(parameters)

@@ -301,7 +301,7 @@ def test_the_examples_of_mimir_are_accepted() -> None:
         for line in cli._sections(inspect.getdoc(function) or "")[2]:
             words = shlex.split(line)
             assert words[: 3 + len(path)] == ["python", "-m", "mimir", *path]
-            cli._checked(" ".join(path), function, words[3 + len(path) :])
+            cli.check_words(" ".join(path), function, words[3 + len(path) :])
 
 
 def test_without_names_in_reach() -> None:
