@@ -83,7 +83,7 @@ class Objective:
     """T of the linear schedule: at t of T, ceil(t L / T) residues of L are masked."""
     condition_dropout: float = 0.1
     """Share of peptides shown with neither label nor target, for guidance."""
-    target_dropout: float = 0.1
+    target_dropout: float = 0.3
     """Share of the others shown without their target."""
     composition: str = "on"
     """on: a told target's composition is added to the logits (mimir/data/composition.py)."""
