@@ -18,6 +18,7 @@
                                   from outside, and by who holds an attempt
     tombstone, remove             what stays of a removed run, and its removal
     retention                     which checkpoints are kept
+    notice                        whether a checkpoint fits into a spot machine's notice
     collect                       deletes what an abandoned attempt left behind
     cards                         which of a computer's GPUs trains
     hosts                         whose machines a plan takes
