@@ -63,14 +63,19 @@ def step(world: World) -> int:
     return world.step(place[0]) if place else -1
 
 
-def test_a_whole_run(runpod: World) -> None:
-    process = began(runpod)
+@pytest.mark.parametrize(
+    "provider",
+    ["runpod", *(pytest.param(name, marks=pytest.mark.long) for name in ("aws", "gcp"))],
+)
+def test_a_whole_run(provider: str, make: Callable[[str], World]) -> None:
+    world = make(provider)
+    process = began(world)
     said, _ = process.communicate()
     assert process.returncode == 0, said
-    assert "is left; see for yourself: https://console.runpod.io/pods" in transcript(runpod)
-    assert len(list((runpod.folder / "build" / "live").glob("*/model.safetensors"))) == 1
-    assert len(runpod.fake.ledger) == 1
-    runpod.settled(0.5)
+    assert f"is left; see for yourself: {live.CONSOLES[provider]}" in transcript(world)
+    assert len(list((world.folder / "build" / "live").glob("*/model.safetensors"))) == 1
+    assert len(world.fake.ledger) == 1
+    world.settled(0.5)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +85,8 @@ def test_a_whole_run(runpod: World) -> None:
         pytest.param("runpod", "error_after", signal.SIGINT, marks=pytest.mark.long),
         pytest.param("lambda", "", signal.SIGTERM, marks=pytest.mark.long),
         pytest.param("vastai", "", signal.SIGHUP, marks=pytest.mark.long),
+        pytest.param("aws", "", signal.SIGINT, marks=pytest.mark.long),
+        pytest.param("gcp", "stuck", signal.SIGTERM, marks=pytest.mark.long),
     ],
 )
 def test_it_is_interrupted(
@@ -140,6 +147,8 @@ def test_a_machine_that_stays_is_said(
         (["--provider=runpod"], {"MIMIR_STORE": ""}, "reaches a bucket only"),
         (["--provider=runpod"], {"RUNPOD_API_KEY": ""}, "export RUNPOD_API_KEY="),
         (["--provider=runpod"], {"RUNPOD_API_KEY": "wrong-key"}, "runpod key"),
+        (["--provider=aws"], {}, "export MIMIR_AWS_PROFILE="),
+        (["--provider=gcp"], {}, "export MIMIR_GCP_PROJECT="),
         (["--provider=runpod", "--options=--max_cost=9"], {}, "leave it out"),
         (["--provider=runpod", "--options=--no-watch"], {}, "leave it out"),
         (["--provider=runpod", "--options='"], {}, "cannot be read"),
