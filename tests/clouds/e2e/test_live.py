@@ -11,9 +11,11 @@ import pytest
 
 from launch.contract.cloud import parse_name
 from launch.contract.redaction import Secrets
+from launch.providers import registry
 from mimir import cli
 from mimir.errors import MimirError
 from scripts import live
+from scripts.transcript import secrets_here
 from tests import ROOT
 from tests.clouds.e2e.world import CREATE, KEY, KEYS, SETTINGS, World
 
@@ -106,6 +108,24 @@ def test_it_is_interrupted(
     assert "is left; see for yourself" in transcript(world)
     assert len(world.fake.ledger) == 1
     world.settled(0.5)
+
+
+@pytest.mark.parametrize(
+    ("provider", "variable", "shown"),
+    [
+        ("runpod", "RUNPOD_API_KEY", False),
+        ("aws", "MIMIR_AWS_PROFILE", True),
+        ("gcp", "MIMIR_GCP_PROJECT", True),
+    ],
+)
+def test_a_profile_and_a_project_are_no_secrets(
+    provider: str, variable: str, shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv(variable, "some-words-of-mine")
+    registry.get.cache_clear()
+    secrets = secrets_here(registry.get(provider))
+    assert ("some-words-of-mine" in secrets.clean("of some-words-of-mine/us-1")) is shown
 
 
 @pytest.mark.parametrize("problem", ["", "the list fails"])
