@@ -17,7 +17,7 @@ from mimir.errors import MimirError
 from scripts import live
 from scripts.transcript import secrets_here
 from tests import ROOT
-from tests.clouds.e2e.world import CREATE, KEY, KEYS, SETTINGS, World
+from tests.clouds.e2e.world import CREATE, KEY, KEYS, SETTINGS, UNHURRIED, World
 
 HURRIED = """
 import os, sys
@@ -39,7 +39,7 @@ live.PAUSE, deadlines.LISTED_WITHIN = 0.1, 3.0
 cli.run("make live", live.live)
 """
 """The script as it is, but for where it writes; its launchers are in a hurry."""
-STOP_WAITS = json.dumps({"launch.commands.stop:STOP_WAITS": 2.0})
+STOP_WAITS = json.dumps({"launch.commands.stop:STOP_WAITS": 2.0, **json.loads(UNHURRIED)})
 SECRETS = (KEY, *KEYS.values(), "hooks-of-mine")
 
 
@@ -71,7 +71,7 @@ def step(world: World) -> int:
 )
 def test_a_whole_run(provider: str, make: Callable[[str], World]) -> None:
     world = make(provider)
-    process = began(world)
+    process = began(world, PATCHES=UNHURRIED)
     said, _ = process.communicate()
     assert process.returncode == 0, said
     assert f"is left; see for yourself: {live.CONSOLES[provider]}" in transcript(world)
