@@ -52,6 +52,8 @@ CODES = {
 }  # fmt: skip
 """Statuses of refusals; 400 for all others."""
 ON_DEMAND = {"g4dn.xlarge": 0.526, "g5.xlarge": 1.006, "g6.xlarge": 0.805, "g6.2xlarge": 0.978}
+JUMP = 2.0
+"""By how much a price that jumps is higher, for an hour."""
 SPOT = 0.4
 """A spot price as a share of that on demand; it differs a little between zones."""
 QUOTAS = {
@@ -82,6 +84,7 @@ class FakeAws(Service):
     """The service: an account of its own in each.
 
     zones, prices: what the market is made of. quotas: (code, name) -> vCPUs, in all regions.
+    jumps: zone's letter -> how often its spot prices have doubled for an hour in the last days.
     spot_role: whether the account has the role that spot machines need. networks: whether its
     regions have a default network. tokens: what was ordered
     by each, with its answer. identity: id of the key. policy: what the key may do.
@@ -92,6 +95,7 @@ class FakeAws(Service):
     def __init__(self, token: str = "account-key") -> None:
         self.prices = dict(ON_DEMAND)
         self.quotas = dict(QUOTAS)
+        self.jumps: dict[str, int] = {}
         self.spot_role = self.networks = True
         self.identity = "AKIATESTTESTTEST"
         self.policy = aws_rights.least()
@@ -281,10 +285,13 @@ class FakeAws(Service):
         kinds = [v for k, v in request.query.items() if k.startswith("InstanceType.")]
         items = "".join(
             f"<item><instanceType>{kind}</instanceType><productDescription>Linux/UNIX"
-            f"</productDescription><spotPrice>{self.spot_price(kind, zone):.6f}</spotPrice>"
-            f"<timestamp>2026-11-28T00:00:00.000Z</timestamp><availabilityZone>{region}{zone}"
-            "</availabilityZone></item>"
+            f"</productDescription><spotPrice>{self.spot_price(kind, zone) * times:.6f}</spotPrice>"
+            f"<timestamp>2026-11-27T{hour:02}:00:00.000Z</timestamp><availabilityZone>{region}"
+            f"{zone}</availabilityZone></item>"
             for kind in kinds for zone in "abcdef" if kind in self.prices
+            # The newest first, as EC2 has it.
+            for hour, times in [*((2 * n, n % 2 * (JUMP - 1) + 1)
+                                  for n in range(2 * self.jumps.get(zone, 0), 0, -1)), (0, 1.0)]
         )  # fmt: skip
         text = f"<R><spotPriceHistorySet>{items}</spotPriceHistorySet><nextToken/></R>"
         return Answer(200, text, content_type=XML)

@@ -13,6 +13,7 @@ from typing import Any
 from launch.contract.errors import AuthFailed, Misconfigured, ProviderError
 from launch.contract.redaction import Secrets
 from mimir.connections import BAD_CHARACTERS, sendable, to_mend
+from mimir.errors import OPTIONAL
 
 VARIABLE = "CLOUDSDK_AUTH_ACCESS_TOKEN"
 """gcloud's own variable for a token; it ends within the hour."""
@@ -55,8 +56,8 @@ class Token:
             import google.auth.transport.requests as transport
         except ImportError as error:
             raise Misconfigured(
-                f"Google's credentials cannot be read here ({error}): pip install "
-                f"'mimir-peptides[gcp]', or put a token into ${VARIABLE}"
+                f"Google's credentials cannot be read here ({error}): "
+                f"`python -m pip install '{OPTIONAL['google']}'`, or put a token into ${VARIABLE}"
             ) from error
         try:
             if self._found is None:

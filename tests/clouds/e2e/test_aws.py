@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mimir.runs import notes
+from mimir.runs import notes, parts
 from tests.clouds.e2e.test_laptop_gone import BRIEF, SECONDS
 from tests.clouds.e2e.test_whole_runs import (
     LONG,
@@ -35,13 +35,20 @@ def fake(world: World) -> FakeAws:
     return world.fake
 
 
+def logged(world: World, attempt: int) -> str:
+    return "".join(text for _, text in parts.read_all(world.store, "r", attempt, "log"))
+
+
 def test_a_whole_run_over_two_evictions(aws: World, alone: Callable[[int], str]) -> None:
-    """One without notice; at the notice of the other, the worker commits and ends its machine."""
+    """One without notice. The other is told to be at risk first, where training goes on; at its
+    notice, the worker commits and ends its machine."""
     world = real(aws)
     weights = alone(SHORT)
     command = world.spawn(*submission(world, SHORT, "--spot"))
 
     def noticed(rental: Rental) -> None:
+        fake(world).notice(rental.id, kind="rebalance")
+        world.until(lambda: "a checkpoint is committed now" in logged(world, 2))
         fake(world).notice(rental.id)
         world.until(lambda: notes.read_outcome(world.store, "r", 2))
 
