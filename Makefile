@@ -19,7 +19,7 @@ help:
 	@echo "make test-servers  the tests that need an S3 server which enforces policies (root, apt)"
 	@echo "make colab-test    Google's own CLI against fakes of Colab's servers (Python 3.12)"
 	@echo "make clients-test  clients of Vast.ai, RunPod, Lambda, Google against our fakes (pip and npm)"
-	@echo "make live          a first run on a real service, at most \$$0.50: PROVIDER=runpod, vastai, lambda, colab"
+	@echo "make live          a first run on a real service, at most \$$0.50: PROVIDER=runpod, vastai, lambda, aws, gcp, colab"
 	@echo "make lint          ruff, mypy, and which way imports run"
 	@echo "make bench         step times beside the plain trainer's, into bench/results/"
 	@echo "make ledger        which kernels a step launches on which GPU, counted without one"
