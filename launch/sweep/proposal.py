@@ -38,13 +38,20 @@ def rows(
         *([("storage", f"about {storage.text(store.url, gb(sweep, data))} when all are done")]
           if data else []),
         ("provider", ", ".join(plan.providers)),
-        ("at once", "all: they wait in its queue" if at_once >= count and queues(places)
-         else f"{at_once} of them"),
+        ("at once", _at_once(places, at_once, count)),
         *(("hosts", text) for text in confirm.hosts(places, plan)),
     ]  # fmt: skip
     lines += _money(total, places, at_once, max_cost, limit, left)
     ended = enforcement.lines(places)
     return [*lines, *(("ended" if n == 0 else "", text) for n, text in enumerate(ended))]
+
+
+def _at_once(places: Sequence[Provider], at_once: int, count: int) -> str:
+    if not queues(places):
+        return f"{at_once} of them"
+    if at_once >= count:
+        return "all: they wait in its queue"
+    return f"{at_once} of them: all wait in its queue, in {at_once} lanes, one behind the other"
 
 
 def _money(

@@ -248,6 +248,17 @@ def agree(
         raise BadInput("nothing was ordered")
 
 
+def agree_to_delete(what: str, *, yes: bool) -> None:
+    """Ask before something is deleted; BadInput unless the answer is yes."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise BadInput(f"{what} would be deleted: say --yes")
+    print(f"Delete {what}? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise BadInput("nothing was deleted")
+
+
 def end_or_leave(machine: str) -> bool:
     """Whether the user, who pressed Ctrl-C, wants the machine ended. False without a terminal,
     and for any other answer than yes."""

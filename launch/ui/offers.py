@@ -214,9 +214,15 @@ def _of_the_model(work: Workload, lines: Sequence[Line]) -> str:
     ]
     ratios = [(what.gpu, what.step_s / step_seconds(work, gpu)) for what, gpu in known if gpu]
     if not ratios:
-        return "model: a roofline, not measured on any GPU; expect a factor of two either way"
-    told = ", ".join(f"{ratio:.2g} times as long on {gpu}" for gpu, ratio in ratios)
-    return f"model: a roofline, not measured there; where one was, a step takes {told} as by it"
+        return (
+            '"model" rows are roofline estimates, not measured on any GPU: expect a factor of two '
+            "either way"
+        )
+    told = " and ".join(f"{ratio:.2g}x the estimate on {gpu}" for gpu, ratio in ratios)
+    return (
+        f'"model" rows are roofline estimates. Where we measured, real steps took {told}; '
+        '"model x" rows are corrected by the nearest of these'
+    )
 
 
 def _named(what: Forecast) -> str:

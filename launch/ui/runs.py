@@ -7,6 +7,7 @@ from launch.pricing import bill as cost
 from launch.provision import liveness
 from mimir.runs.attempts import AttemptStatus
 from mimir.runs.figures import status_words
+from mimir.runs.head import REMOVED
 from mimir.runs.listing import Listed
 from mimir.runs.machine import Machine
 from mimir.runs.status import DISPUTED, Status
@@ -242,6 +243,8 @@ def _advice(status: Status, store: str, busy: bool) -> str:
         return ""  # it goes on by itself
     if status.state in ("interrupted", "stopped", "failed", DISPUTED):
         return f"To go on from step {status.committed_step}: {resume}"
+    if status.state == REMOVED:
+        return f"To finish its removal: {command('rm', status.run, store)}"
     if status.state == "done":
         return f"To fetch the model: {command('pull', status.run, store)}"
     if status.attempt == 0:

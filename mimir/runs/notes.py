@@ -195,13 +195,32 @@ def read_order(store: Store, run: str, attempt: int) -> Order | None:
     return None if value is None else Order.from_json(value, key)
 
 
-def record_gone(store: Store, run: str, attempt: int, gone: Gone) -> bool:
-    """Write that the attempt's machine was verified gone; False if that was written already."""
-    return create_once(store, layout.gone_key(run, attempt), _encoded(asdict(gone)))
+def record_gone(
+    store: Store, run: str, attempt: int, gone: Gone, known: dict[str, Any] | None = None
+) -> bool:
+    """Write that the attempt's machine was verified gone; False if that was written already.
+
+    known: what else is known of the attempt, as mimir.runs.attempts writes it.
+    """
+    body = {**asdict(gone), **({"attempt": known} if known else {})}
+    return create_once(store, layout.gone_key(run, attempt), _encoded(body))
 
 
 def read_gone(store: Store, run: str, attempt: int) -> Gone | None:
-    return _read(store, layout.gone_key(run, attempt), Gone)
+    return read_gone_and_known(store, run, attempt)[0]
+
+
+def read_gone_and_known(
+    store: Store, run: str, attempt: int
+) -> tuple[Gone | None, dict[str, Any]]:  # fmt: skip
+    """As read_gone, with what was known of the attempt then; {} if that was not written."""
+    key = layout.gone_key(run, attempt)
+    value = _value(store, key)
+    if value is None:
+        return None, {}
+    known = codec.child(value, "attempt", key)
+    value.pop("attempt", None)
+    return codec.typed(Gone, value, key), known
 
 
 def record_unended(store: Store, run: str, attempt: int, unended: Unended) -> bool:

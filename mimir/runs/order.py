@@ -158,10 +158,11 @@ class Order:
     this one itself; 0 where no watcher looks after it. What was asked and what broke since then
     counts for this attempt too. looked: up to this
     attempt there was no request to stop when HEAD had gone past it, so that none can be there.
-    refused: (first, last) of older attempts that never had a machine. by: who ordered it, for
-    people. step, kept and lineage: what HEAD named when the order was written. promised: what the
-    worker checks before data moves, expected: with what it compares its steps before it trains;
-    None where nothing was.
+    refused: (first, last) of older attempts that never had a machine. earlier: attempts up to this
+    one were those of a removed run of the same name. by: who ordered it, for people. step, kept
+    and lineage: what HEAD named when the order was written. promised: what the worker checks
+    before data moves, expected: with what it compares its steps before it trains; None where
+    nothing was.
     """
 
     provider: str
@@ -179,6 +180,7 @@ class Order:
     lineage: tuple[tuple[Number, Step], ...] = ()
     promised: Promised | None = None
     expected: Expected | None = None
+    earlier: NumberOrNone = 0
 
     @property
     def attended(self) -> bool:
@@ -200,6 +202,7 @@ class Order:
             "lineage": [list(each) for each in self.lineage],
             "promised": asdict(self.promised) if self.promised else None,
             "expected": asdict(self.expected) if self.expected else None,
+            **({"earlier": self.earlier} if self.earlier else {}),
         }  # fmt: skip
 
     @classmethod

@@ -15,8 +15,8 @@ from mimir.runs import final, notes, orders
 from mimir.runs.attempts import AttemptStatus, read_attempts
 from mimir.runs.execution import Execution
 from mimir.runs.figures import RANKING, from_heartbeat
-from mimir.runs.head import ENDED, Head, Kept, find_head
-from mimir.runs.notes import Sign
+from mimir.runs.head import ENDED, REMOVED, Head, Kept, find_head
+from mimir.runs.notes import Heartbeat, Sign
 from mimir.runs.order import Order
 from mimir.runs.record import RunRecord, check_not_lost, read_run
 from mimir.runs.store import Store
@@ -131,7 +131,7 @@ def derive(store: Store, run: str, now: float) -> Status:
     head = written
     with ThreadPoolExecutor(max_workers=3) as pool:
         sealing = pool.submit(final.read, store, run)
-        following = pool.submit(notes.read_order, store, run, head.attempt + 1)
+        following = pool.submit(orders.following, store, head)
         order = notes.read_order(store, run, head.attempt) if head.attempt else None
         sealed = sealing.result()
         doubt = broken or orders.doubt(store, head, order, following.result(), now)
@@ -197,7 +197,7 @@ def told(
         step=step,
         committed_step=head.step,
         total_steps=total,
-        epoch=latest.epoch if latest else None,
+        epoch=_epoch(latest, step),
         rate=rate,
         eta_s=(total - step) / rate if rate and total is not None else None,
         loss=latest.loss if latest else None,
@@ -223,11 +223,20 @@ def told(
     )
 
 
+def _epoch(beat: Heartbeat | None, step: int) -> float | None:
+    """The epoch of a step, by a heartbeat that may tell that of another one."""
+    if beat is None or (beat.step == 0 and step > 0):
+        return None
+    return beat.epoch * step / beat.step if step != beat.step else beat.epoch
+
+
 def _warning(head: Head, sealed: Head | None, order: Order | None) -> str:
     if sealed is None:
         return orders.shortfall(head, order)
     if head.nonce == sealed.nonce:
         return ""
+    if head.state == REMOVED:
+        return f"it is being removed: finish that by `python -m launch rm {head.run}`"
     return (
         f"HEAD of run {head.run} was changed after the run was seen done: what it was then counts, "
         "and what a machine has written since does not"

@@ -191,7 +191,8 @@ class Loop:
         progress = self.progress
         progress.loss = float(losses.double().mean()) if len(losses) else None
         progress.rate = rate if progress.rate is None else 0.7 * progress.rate + 0.3 * rate
-        progress.tokens_per_s = rate * self.engine.config.training.batch * self._residues
+        residues = self.engine.config.training.batch * self._residues
+        progress.tokens_per_s = progress.rate * residues  # smoothed like the steps beside it
         self._emit({
             "step": step,
             "epoch": round(progress.epoch, 4),
@@ -199,7 +200,7 @@ class Loop:
             "norm": float(norms.double().mean()) if len(norms) else None,
             "lr": told.rate,
             "steps_per_s": round(rate, 3),
-            "tokens_per_s": round(progress.tokens_per_s, 1),
+            "tokens_per_s": round(rate * residues, 1),
             **self.engine.execution.as_row(),
             "time": round(time.time(), 3),
         })  # fmt: skip

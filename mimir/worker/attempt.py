@@ -73,7 +73,8 @@ class Stop:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if not self.reason:
-            self.reason, self._first = f"stopped by {signal.Signals(number).name}", now
+            name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+            self.reason, self._first = f"stopped by {name}", now
         elif now - self._first > TOGETHER:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)

@@ -121,7 +121,7 @@ class Terminal:
 
     def __init__(self, out: TextIO, clock: float = 0.0) -> None:
         self._out = out
-        self._lined = clock
+        self._lined, self._step = clock, -1
         self._bar: Any = None
         self._interactive = os.environ.get("MIMIR_PROGRESS") == "bar"
 
@@ -141,11 +141,14 @@ class Terminal:
         try:
             if self._interactive:
                 self._draw(progress)
-            elif progress.rate and time.monotonic() - self._lined >= LINE_EVERY:
-                self._lined = time.monotonic()
+            elif progress.rate and progress.step != self._step and self._due():
+                self._lined, self._step = time.monotonic(), progress.step
                 self.say(line_of(progress))
         except OSError:
             self._interactive = False
+
+    def _due(self) -> bool:
+        return time.monotonic() - self._lined >= LINE_EVERY
 
     def close(self) -> None:
         if self._bar is not None:

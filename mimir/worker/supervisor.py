@@ -72,6 +72,7 @@ class Worker:
         self._child: subprocess.Popen[bytes] | None = None
         self._out, self._interactive = out, interactive
         self._ahead = 0.0  # the store's clock before this process's monotonic one, in s
+        self._signal = signal.SIGTERM
         self._wish = ("", "")  # why the attempt is to end, and its cause as in Outcome
         self._asked_at = 0.0
         self._unasked = threading.Lock()
@@ -215,13 +216,21 @@ class Worker:
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         # At once: whoever takes the machine away gives it half a minute.
-        self._settle(f"{signal.Signals(number).name} from outside", "signal")
+        why, again = f"{signal.Signals(number).name} from outside", ""
+        if number == signal.SIGINT:
+            # To the child as what it is, which a terminal has sent it already.
+            self._signal, why, again = signal.SIGINT, "Ctrl-C", "; again: ends without it"
+        if self._interactive and not self._wish[0]:
+            said = f"{why}: commits a checkpoint, then ends{again}"
+            # Not from here: the handler may have interrupted a write to the same stream.
+            threading.Thread(target=self._tell, args=(said,), daemon=True).start()
+        self._settle(why, "signal")
 
     def _ask(self, child: "subprocess.Popen[bytes]") -> None:
         """Ask the child to end, once: to a second signal it has no answer."""
         if self._unasked.acquire(blocking=False):
             self._asked_at = time.monotonic()
-            child.terminate()
+            child.send_signal(self._signal)
 
     def _carry(self, pipe: IO[bytes]) -> None:
         """Pass the child's bytes on; finished lines go to the log, the progress bar does not."""

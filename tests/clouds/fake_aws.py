@@ -3,7 +3,8 @@
 moto answers most of EC2 by botocore's own model. Here are added: tokens that make an order one
 machine (within its zone), refusals with the right status, lost answers, a lag after create, spot
 prices, prices on demand, quotas, the Deep Learning image, the checks of an order that moto leaves
-out, an end by shutting down, evictions with their notices, and the machines' metadata service.
+out, an end by shutting down, evictions with their notices, the machines' metadata service, and
+rights: the key has those of docs/providers/aws.md, so that whatever runs here runs on these.
 A fake that keeps to the model is no proof that the service does.
 """
 
@@ -23,6 +24,7 @@ from typing import Any
 
 from moto.server import ThreadedMotoServer
 
+from tests.clouds import aws_rights
 from tests.clouds.server import Exchange
 from tests.clouds.service import COMMON_FAULTS, Answer, Rental, Request, Service
 from tests.clouds.virtual_machine import VirtualMachine
@@ -85,7 +87,7 @@ class FakeAws(Service):
     jumps: zone's letter -> how often its spot prices have doubled for an hour in the last days.
     spot_role: whether the account has the role that spot machines need. networks: whether its
     regions have a default network. tokens: what was ordered
-    by each, with its answer. identity: id of the key.
+    by each, with its answer. identity: id of the key. policy: what the key may do.
     """
 
     FAULTS = FAULTS
@@ -96,6 +98,7 @@ class FakeAws(Service):
         self.jumps: dict[str, int] = {}
         self.spot_role = self.networks = True
         self.identity = "AKIATESTTESTTEST"
+        self.policy = aws_rights.least()
         self.tokens: dict[tuple[str, str], tuple[Any, Answer]] = {}
         self.account = f"{random.randrange(10**11, 10**12)}"
         self.vms: dict[str, VirtualMachine] = {}
@@ -197,6 +200,9 @@ class FakeAws(Service):
         scope = request.headers.get("authorization", "")
         if f"Credential={self.identity}/" not in scope:
             return self._refused(401, "AuthFailure", "AWS was not able to validate the key")
+        lacking = self._lacking(request)
+        if lacking is not None:
+            return self._denied(lacking)
         armed = self.take("code", request)
         if armed is not None:
             code = armed["code"]
@@ -206,6 +212,31 @@ class FakeAws(Service):
         _, _, region, action = request.path.split("/")
         own = getattr(self, f"_{action}", None)
         return own(request, region) if own else self._pass_on()
+
+    def _lacking(self, request: Request) -> aws_rights.Demand | None:
+        """What the request needs and the policy does not allow."""
+        _, service, region, action = request.path.split("/")
+        id = f"{self.account}/{region}/{request.query.get('InstanceId.1', '')}"
+        tags: dict[str, str] = {}
+        for rental in self.ledger:
+            if rental.id == id:
+                tags = rental.shown["tags"]
+        wanted = aws_rights.demands(service, action, region, self.account, request.query, tags)
+        return aws_rights.refused(self.policy, wanted)
+
+    def _denied(self, lacking: aws_rights.Demand) -> Answer:
+        """As each service words it: EC2 has its own code, XML has "AccessDenied"."""
+        service, as_json, _ = self._here.now
+        code = "AccessDeniedException" if as_json else "AccessDenied"
+        text = (
+            f"User: arn:aws:iam::{self.account}:user/mimir is not authorized to perform: "
+            f"{lacking.action} on resource: {lacking.resource} because no identity-based policy "
+            f"allows the {lacking.action} action"
+        )
+        if service == "ec2":
+            code = "UnauthorizedOperation"
+            text = f"You are not authorized to perform this operation. {text}"
+        return self._refused(400 if as_json else 403, code, text)
 
     # What moto has not
 
@@ -310,12 +341,12 @@ class FakeAws(Service):
 
     def _rent(self, request: Request, id: str, price: float, spot: bool) -> None:
         q, now = request.query, self.clock.time()
-        name = next(
-            q[k.replace(".Key", ".Value")]
+        tags = {
+            v: q[k.replace(".Key", ".Value")]
             for k, v in q.items()
-            if k.startswith("TagSpecification.1.Tag.") and v == "Name"
-        )
-        rental = Rental(id, name, price, now, spot)
+            if re.fullmatch(r"TagSpecification\.1\.Tag\.\d+\.Key", k)
+        }
+        rental = Rental(id, tags["Name"], price, now, spot, shown={"tags": tags})
         rental.bill(price, now)
         self.ledger.append(rental)
         if self.take("odd_status", request) is not None:

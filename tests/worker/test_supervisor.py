@@ -1,5 +1,6 @@
 """The guardian's own work: what it must do whatever store and clock do."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -182,6 +183,26 @@ def test_a_request_to_stop_is_obeyed_by_one_signal() -> None:
     outcome = notes.read_outcome(store, RUN, 1)
     assert outcome is not None
     assert (outcome.reason, outcome.cause) == ("asked to stop: committed", "stop")
+
+
+def test_ctrl_c_in_a_terminal_is_answered_at_once_as_what_it_is() -> None:
+    store, said = begun(MemoryStore()), bytearray()
+
+    def hear(chunk: bytes) -> None:
+        said.extend(chunk)
+        if b"training" in chunk:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    program = OBEDIENT.replace("SIGTERM", "SIGINT").replace("time.sleep(1)", "pass")
+    made = Guarded(store, RUN, 1, out=hear, interactive=True)
+    made.program = program
+    assert made.work() == 75
+    answer = b"Ctrl-C: commits a checkpoint, then ends; again: ends without it\n"
+    wait_for(lambda: answer in bytes(said))
+    outcome = notes.read_outcome(store, RUN, 1)
+    assert outcome is not None
+    assert outcome.reason.startswith("Ctrl-C: ")
+    assert outcome.cause == "signal"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import pytest
 
 from launch.commands import SUMMARY, TREE, options
+from launch.providers.docker.cli import Engine, Refused
 from launch.ui import confirm
 from mimir import cli
 from mimir.errors import BadInput
@@ -53,6 +54,10 @@ def answer(capsys: pytest.CaptureFixture[str], *words: str) -> str:
             ("submit", "smoke", "--device", "cuda:1", "--provider", "local,lambda"),
             "and a machine of lambda has only one: leave the number out",
         ),
+        (("list",), "list is called runs here: `python -m launch runs`"),
+        (("submit", "smoke", "--gpu", "H100"), "--gpu names a GPU to rent, and provider local"),
+        (("submit", "smoke", "--provider", "docker", "--gpu", "H100"), "and provider docker"),
+        (("resume", "run", "--gpu", "H100"), "--gpu names a GPU to rent, and provider local"),
         (("submit", "smoke", *FROM_JOB), "leave --notify-from-machine out"),
         (("resume", "run", *FROM_JOB), "leave --notify-from-machine out"),
     ],
@@ -79,6 +84,27 @@ def test_a_budget_in_the_environment_counts_unless_another_is_said(
     monkeypatch.setenv("MIMIR_STORE", store.url)
     assert "$MIMIR_MAX_COST_MONTH is '50 dollars', but must" in answer(capsys, "submit", "smoke")
     assert "max-cost-month is -5" in answer(capsys, "submit", "smoke", "--max-cost-month", "-5")
+
+
+@pytest.mark.parametrize("words", [
+    ("submit", "smoke"), ("submit", "smoke", "--dry-run"), ("resume", "run"),
+    ("sweep", "many", "--grid", "seed=0..1", "--preset", "smoke"),
+])  # fmt: skip
+def test_what_could_not_train_is_refused_before_anything_is_made(
+    words: tuple[str, ...], store: Store, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def dead(self: Engine, *words: str, **how: object) -> str:
+        raise Refused("it is out of disk")
+
+    monkeypatch.setattr(Engine, "ask", dead)
+    monkeypatch.setenv("MIMIR_STORE", store.url)
+    before = list(store.list(""))
+    with pytest.raises(SystemExit) as ended:
+        cli.main("python -m launch", SUMMARY, TREE, (*words, "--provider", "docker"))
+    assert ended.value.code == 78
+    assert "engine cannot be used: it is out of disk" in capsys.readouterr().err
+    assert list(store.list("")) == before
 
 
 def test_what_spot_changes_nothing_for_is_said(fake: Fake) -> None:
