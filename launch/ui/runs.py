@@ -8,7 +8,6 @@ from launch.provision import liveness
 from mimir.runs.attempts import AttemptStatus
 from mimir.runs.figures import status_words
 from mimir.runs.head import REMOVED
-from mimir.runs.listing import Listed
 from mimir.runs.machine import Machine
 from mimir.runs.status import DISPUTED, Status
 from mimir.text import duration, one_line
@@ -81,37 +80,6 @@ def verdict(status: Status) -> str:
     return one_line(f"run {status.run} is {status.state} at step {_of_total(status)}{why}") + (
         f"; {took}" if took else ""
     )
-
-
-def runs_table(runs: Sequence[Listed]) -> str:
-    """All runs of a store, one a line."""
-    swept = any(listed.status and listed.status.sweep for listed in runs)
-    head = ("NAME", "PRESET", "STATE", "STEP", "LOSS", "HELD-OUT", "ATTEMPTS", "AGE")
-    rows = [(*head, *(("SWEEP",) if swept else ()))]
-    problems = []
-    for listed in runs:
-        status = listed.status
-        if status is None:
-            damaged = (listed.run, "?", "damaged", *("" for _ in head[3:]))
-            rows.append((*damaged, *(("",) if swept else ())))
-            problems.append(one_line(f"{listed.run}: {listed.problem}"))
-            continue
-        rows.append(
-            (
-                status.run,
-                status.preset,
-                state_text(status),
-                _of_total(status),
-                _figure(status.loss),
-                _figure(status.val),
-                str(status.attempt),
-                duration(max(0.0, status.at - status.created)),
-                *((status.sweep,) if swept else ()),
-            )
-        )
-        wrong = (status.reason if status.state == DISPUTED else "", status.damage)
-        problems += [one_line(f"{listed.run}: {each}") for each in wrong if each]
-    return "\n".join([table(rows), *problems])
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
