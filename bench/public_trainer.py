@@ -106,15 +106,15 @@ def measure(
                 times[name].append(side(steps))
             shown = ", ".join(f"{n} {1e3 * t[-1][1] / steps:.1f} ms" for n, t in times.items())
             print(f"block {block + 1} of {blocks}: {shown} of the processor a step", flush=True)
-    body = {
+    cpu, wall = _ratio(times, 1), _ratio(times, 0)
+    body: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": results.machine(torch.device("cpu"), 1), "load_average": load_before,
         "public": {"name": "pmall/pepgen", "revision": _revision(theirs)}, "preset": preset,
         "batch": job.config.training.batch, "steps": steps,
         **{name: [list(each) for each in taken] for name, taken in times.items()},
-        "ratio_cpu": _ratio(times, 1), "ratio_wall": _ratio(times, 0),
+        "ratio_cpu": cpu, "ratio_wall": wall,
     }  # fmt: skip
-    cpu, wall = body["ratio_cpu"], body["ratio_wall"]
     print(
         f"ours is {cpu['median']:.2f} times as fast by the processor's time ({cpu['min']:.2f} to "
         f"{cpu['max']:.2f}), {wall['median']:.2f} by the clock"
