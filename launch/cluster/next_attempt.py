@@ -16,7 +16,7 @@ from launch.provision.plan import stop_asked
 from launch.supervise import limits
 from mimir.errors import BadInput, Fenced
 from mimir.runs import notes, started
-from mimir.runs.attempts import AttemptStatus
+from mimir.runs.attempts import AttemptStatus, record_gone
 from mimir.runs.begin import end_attempt, raise_attempt
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
@@ -72,7 +72,7 @@ def take(
     if chained and (end := _ended_on_purpose(own, current)):
         return _end(store, run, current.attempt, "stopped", end)
     gone = _loss(store, run, current)
-    notes.record_gone(store, run, current.attempt, gone)
+    record_gone(store, run, current, gone)
     status = derive(store, run, store.now())
     assert current.order is not None
     if ending := limits.ending(store, status, current.order, MOST_IDLE):

@@ -125,6 +125,8 @@ def submit(
     names = registry.several(provider)
     places = [registry.get(name) for name in names]
     limits = options.with_sessions(limits, places)
+    options.check_gpu(places, gpu)
+    options.check_works(places)
     image = options.check_image(places, image)
     keys = options.keys_of(role, static_keys)
     options.check_keys(places, keys)

@@ -141,6 +141,8 @@ def _work(
     from mimir.runs.sweep import MOST_RUNS
 
     places = [registry.get(name) for name in plan.providers]
+    options.check_gpu(places, said.gpus)
+    options.check_works(places)
     plan = replace(plan, image=options.check_image(places, plan.image))
     options.check_store(places, store.url)
     options.check_keys(places, plan.keys)
@@ -335,15 +337,10 @@ def stop(store: "Store", sweep: "Sweep", store_option: str, json: bool) -> int:
 def remove(store: "Store", name: str, yes: bool) -> int:
     """Remove the sweep, after asking."""
     from launch.sweep import end
+    from launch.ui.confirm import agree_to_delete
     from launch.ui.terminal import say
 
-    if not yes:
-        if not sys.stdin.isatty():
-            raise BadInput(f"sweep {name} would be deleted with all its runs: say --yes")
-        question = f"Delete sweep {name} with all its runs? [y/N] "
-        print(question, end="", file=sys.stderr, flush=True)
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise BadInput("nothing was deleted")
+    agree_to_delete(f"sweep {name} with all its runs", yes=yes)
     count = end.remove(store, name, say)
     print(f"sweep {name} is removed, {count} objects")
     return 0

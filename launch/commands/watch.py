@@ -47,9 +47,10 @@ def watch(
         python -m launch watch first --once
     """
     from launch.provision.liveness import Watched
-    from launch.supervise import watcher
     from launch.supervise.notify import Notifier, url_of
+    from launch.supervise.rounds import rounds
     from launch.supervise.settled import Settled
+    from launch.supervise.watcher import Watcher
     from launch.sweep.begin_next import BeginNext
     from launch.ui.terminal import Waiting, say
     from mimir.runs.listing import list_names
@@ -67,13 +68,13 @@ def watch(
     wanted = [str(name) for name in names]
     for name in set(wanted) - set(list_names(opened) if wanted else ()):
         read_run(opened, name)  # says what was meant
-    keeper = watcher.Watcher(opened, say, watched=None if once else Watched())
+    keeper = Watcher(opened, say, watched=None if once else Watched())
     settled = Settled(opened, keeper.concerned, whole=notifier.sends)
     nexts = BeginNext(opened, say, keeper)
 
     try:
         while True:
-            seen, failed = watcher.rounds(keeper, lambda: wanted or settled.others(), say)
+            seen, failed = rounds(keeper, lambda: wanted or settled.others(), say)
             left, stuck = ([], []) if wanted else nexts.round()
             failed += stuck
             seen = sorted([*settled.over, *seen], key=lambda one: one.run)
@@ -88,7 +89,7 @@ def watch(
             with Waiting() as waiting:
                 until = time.monotonic() + ROUND_EVERY
                 while time.monotonic() < until:
-                    waiting.tick(f"{len(alive)} of {len(seen)} runs alive: " + _brief(alive))
+                    waiting.tick(_counted(alive, seen, bool(failed)))
                     time.sleep(0.5)
     except KeyboardInterrupt:
         say("stopped watching; runs go on by themselves as long as their machines do")
@@ -137,6 +138,13 @@ def _at_its_end(one: "Seen") -> str:
     from mimir.runs.head import ENDED
 
     return verdict(one.status) if one.over and one.status.state in ENDED else ""
+
+
+def _counted(alive: "list[Seen]", seen: "list[Seen]", failed: bool) -> str:
+    """The line between two rounds. failed: a run, or the store, could not be read."""
+    unread = "the store, or a run in it, could not be read; trying again" if failed else ""
+    counted = f"{len(alive)} of {len(seen)} runs alive: {_brief(alive)}" if seen else ""
+    return "; ".join(filter(None, (counted, unread)))
 
 
 def _brief(alive: "list[Seen]") -> str:

@@ -15,7 +15,8 @@ from mimir.runs import layout
 from mimir.runs.machine import Machine
 
 __all__ = [
-    "Adopts", "AttemptSpec", "Caps", "Check", "ImageFiles", "Machine", "Metered", "Provider",
+    "Adopts", "AttemptSpec", "Caps", "Check", "ImageFiles", "Machine", "Metered", "OnThisComputer",
+    "Provider",
     "TakesOptions",
 ]  # fmt: skip
 
@@ -35,6 +36,8 @@ class Caps:
     turns_off: a machine that shuts down is ended, and its timer shuts it down some minutes after
     the deadline, whatever became of its container. service_deadline: what the service itself does
     to a machine some minutes after the deadline, "" for nothing.
+    egress: what the service asks for checkpoints on their way to a store, and what would cost less,
+    in one sentence; "" for nothing.
     cards: its machine is this computer, of whose GPUs an attempt may be given one.
     hosts: who runs its machines, by Hosts.kind; "" for kinds that change nothing there.
     rates_hosts: it tells how reliable its hosts are and how fast their lines.
@@ -53,6 +56,7 @@ class Caps:
     service_ends: str = ""
     turns_off: bool = False
     service_deadline: str = ""
+    egress: str = ""
     hosts: Mapping[str, str] = field(default_factory=dict)
     rates_hosts: bool = False
     cards: bool = False
@@ -190,6 +194,18 @@ class ImageFiles(Protocol):
 
         Raises:
             BadInput: there is no such file, or none that they could start.
+        """
+
+
+@runtime_checkable
+class OnThisComputer(Protocol):
+    """A provider whose machine is this computer, so that whether it can start is known at once."""
+
+    def must_work(self) -> None:
+        """Try whether an attempt could start; nothing is started.
+
+        Raises:
+            BadInput: it could not; the sentence says what to mend.
         """
 
 

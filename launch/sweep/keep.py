@@ -26,7 +26,8 @@ from launch.providers import registry
 from launch.provision import choose, kept_plan, settle
 from launch.provision.order import Say, give_up, order
 from launch.provision.wait import retire
-from launch.supervise import diagnosis, watcher
+from launch.supervise import diagnosis
+from launch.supervise.rounds import rounds
 from launch.supervise.watcher import Seen, Watcher
 from launch.sweep.plan import queues, share, with_limit
 from launch.ui import confirm
@@ -131,7 +132,7 @@ class Keeper:
         found = {each.run: each.status for each in looked if each.status is not None}
         unread = {each.run: each.problem for each in looked if each.status is None}
         begun = [run for run, status in found.items() if self._is_watchers(status)]
-        seen, failed = watcher.rounds(self._watcher, lambda: begun, self._say)
+        seen, failed = rounds(self._watcher, lambda: begun, self._say)
         for one in seen:
             self._note(one)
         alive = [one.run for one in seen if not one.over]
@@ -256,7 +257,7 @@ def begin(
     plan = replace(plan, steps=member.steps)
     places = [registry.get(name) for name in plan.providers]
     steps = max(1, member.steps - status.committed_step)
-    market = choose.ask(store, plan, sweep.config(member), steps, run)
+    market = choose.ask(store, plan, sweep.config(member), steps, run, status)
     spent = choose.spent(status, store.now())
     plan = confirm.limited(plan, choose.preferred(market, status), spent)
     found = choose.within(plan, market, status, store.now())

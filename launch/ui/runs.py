@@ -7,6 +7,7 @@ from launch.pricing import bill as cost
 from launch.provision import liveness
 from mimir.runs.attempts import AttemptStatus
 from mimir.runs.figures import status_words
+from mimir.runs.head import REMOVED
 from mimir.runs.listing import Listed
 from mimir.runs.machine import Machine
 from mimir.runs.status import DISPUTED, Status
@@ -62,9 +63,10 @@ def status_text(
         steps = ", ".join(
             f"{kept.step}" + (" (best)" if kept.key == status.best else "") for kept in status.kept
         )
-        lines.append(f"  checkpoints  steps {steps}")
-    bill = cost.line(cost.bill(status, status.at))
-    lines += [f"  cost         {bill}"] if bill else []
+        lines.append(f"  checkpoints  steps {steps}{_shortened(status)}")
+    bill = cost.bill(status, status.at)
+    lines += [f"  cost         {cost.line(bill)}"] if cost.line(bill) else []
+    lines += [f"  evictions    {cost.evicted(bill)}"] if bill.evictions else []
     lines += [f"  {what:<12} {value}" for what, value in more if value]
     lines += _attempts(status)
     lines += [f"  damaged      {status.damage}"] if status.damage else []
@@ -155,6 +157,18 @@ def _progress(status: Status) -> str:
     return ", ".join(parts)
 
 
+def _shortened(status: Status) -> str:
+    """That checkpoints come closer together than the run was given, and why; "" else."""
+    if status.checkpoint_s is None:
+        return ""
+    if status.commit_s is None:
+        return f"; one every {duration(status.checkpoint_s)}, until its time to the store is known"
+    return (
+        f"; one every {duration(status.checkpoint_s)}, because one takes "
+        f"{duration(status.commit_s)} to the store, longer than the notice of an eviction allows"
+    )
+
+
 def _of_total(status: Status) -> str:
     return f"{status.step}" + (f" of {status.total_steps}" if status.total_steps else "")
 
@@ -229,6 +243,8 @@ def _advice(status: Status, store: str, busy: bool) -> str:
         return ""  # it goes on by itself
     if status.state in ("interrupted", "stopped", "failed", DISPUTED):
         return f"To go on from step {status.committed_step}: {resume}"
+    if status.state == REMOVED:
+        return f"To finish its removal: {command('rm', status.run, store)}"
     if status.state == "done":
         return f"To fetch the model: {command('pull', status.run, store)}"
     if status.attempt == 0:

@@ -16,7 +16,9 @@
     sweep, sweep_state            the list of a sweep's runs; whether more of them are to be begun
     head, begin, commit           HEAD, the one mutable object, and the only ways to change it:
                                   from outside, and by who holds an attempt
+    tombstone, remove             what stays of a removed run, and its removal
     retention                     which checkpoints are kept
+    notice                        whether a checkpoint fits into a spot machine's notice
     collect                       deletes what an abandoned attempt left behind
     cards                         which of a computer's GPUs trains
     hosts                         whose machines a plan takes

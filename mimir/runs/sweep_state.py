@@ -18,8 +18,8 @@ from mimir.runs.ranges import Between, OneOf, Time
 from mimir.runs.store import Store
 
 FORMAT = 1
-GO, STOP, REMOVED, DELETED = "go", "stop", "removed", "deleted"
-"""removed: nobody begins a run any more; deleted: nor is a machine of it left, so all may go."""
+GO, STOP, REMOVED = "go", "stop", "removed"
+"""removed: nobody begins a run any more, and all of them are being removed."""
 TRIES = 20
 """Of a swap that meets others: people type these commands."""
 
@@ -39,7 +39,7 @@ class State:
     """What was last said of a sweep. number: of how many such words; 0 before the first. terms:
     of the start that it allows."""
 
-    word: Annotated[str, OneOf((GO, STOP, REMOVED, DELETED))] = GO
+    word: Annotated[str, OneOf((GO, STOP, REMOVED))] = GO
     number: Annotated[int, Between(0, 10**9)] = 0
     time: Time = 0.0
     nonce: str = ""
@@ -57,7 +57,7 @@ def must_not_be_removed(store: Store, sweep: str) -> None:
 
 
 def _must_stay(sweep: str, state: State) -> None:
-    if state.word in (REMOVED, DELETED):
+    if state.word == REMOVED:
         raise BadInput(
             f"sweep {sweep} is being removed: finish that by "
             f"`python -m launch sweep {sweep} --remove`"

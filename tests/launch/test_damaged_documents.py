@@ -23,7 +23,8 @@ from launch.pricing import bill, measured
 from launch.provision import choose
 from launch.provision.liveness import Watched
 from launch.supervise import reaper
-from launch.supervise.watcher import Watcher, rounds
+from launch.supervise.rounds import rounds
+from launch.supervise.watcher import Watcher
 from launch.ui import runs as shown
 from mimir.config import load_preset
 from mimir.errors import Corrupt, MimirError, OtherFormat

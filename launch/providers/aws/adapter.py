@@ -70,6 +70,9 @@ class Aws(Adapter):
     caps = Caps(
         paid=True, image=True, spot=True, ends_itself=True, turns_off=True,
         hosts={"": "AWS's own data centres"},
+        egress="free into a bucket of the machine's own region (--region, or region= in the "
+        f"store's URL), ${market.TO_REGION} a GB to AWS's other regions, ${market.TO_INTERNET} "
+        "elsewhere; fewer checkpoints (--checkpoint-minutes) cost less",
     )  # fmt: skip
     title = "AWS"
     url = ""

@@ -58,6 +58,8 @@ class Gcp(Adapter):
     caps = Caps(
         paid=True, image=True, spot=True, service_deadline="deletes it, within 30 min after",
         hosts={"": "Google's own data centres"},
+        egress=f"every S3 bucket lies outside Google's network, ${market.TO_INTERNET} a GB from "
+        "all of its regions; fewer checkpoints (--checkpoint-minutes) cost less",
     )  # fmt: skip
     title = "Google Cloud"
     url = "https://compute.googleapis.com"
