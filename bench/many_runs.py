@@ -24,6 +24,7 @@ from mimir import cli
 from mimir.config import load_preset
 from mimir.errors import BadInput
 from mimir.runs import newest, notes
+from mimir.runs.attempts import AttemptStatus, record_gone
 from mimir.runs.begin import end_attempt, raise_attempt
 from mimir.runs.commit import Attempt
 from mimir.runs.machine import Machine
@@ -31,6 +32,7 @@ from mimir.runs.notes import Gone, Heartbeat, Outcome
 from mimir.runs.order import Offer, Order, Plan
 from mimir.runs.parts import PartWriter
 from mimir.runs.record import RunRecord, create_run
+from mimir.runs.store import Store
 from tests.runs.memory import CountingStore
 
 LIMITS = {"runs": 8.0, "status": 1.5, "logs --tail 50": 1.0}
@@ -164,17 +166,29 @@ def _trained(store: Far, name: str, state: str, attempts: int) -> None:
         beat = Heartbeat(now, 1000 * number, 10**6, rate=800.0, loss=2.9, device="RTX 4090")
         notes.write_heartbeat(store, name, number, beat)
         if number < attempts:
-            notes.record_outcome(store, name, number, Outcome(75, "taken away", now, 1000 * number))
-            notes.record_gone(store, name, number, Gone(now - 3600, "eviction", "taken away"))
+            outcome = Outcome(75, "taken away", now, 1000 * number)
+            notes.record_outcome(store, name, number, outcome)
+            _gone(store, name, number, outcome, Gone(now - 3600, "eviction", "taken away"))
     if state == "running":
         return
     if state == "done":
         claimed.finish("done")
     code = {"done": 0, "failed": 77, "interrupted": 75}[state]
-    notes.record_outcome(store, name, attempts, Outcome(code, "so it ended", now, 1000 * attempts))
-    notes.record_gone(store, name, attempts, Gone(now - 3600, "over", "it had ended"))
+    outcome = Outcome(code, "so it ended", now, 1000 * attempts)
+    notes.record_outcome(store, name, attempts, outcome)
+    _gone(store, name, attempts, outcome, Gone(now - 3600, "over", "it had ended"))
     if state == "failed":
         end_attempt(store, name, attempts, "failed", "so it ended")
+
+
+def _gone(store: Store, name: str, number: int, outcome: Outcome, gone: Gone) -> None:
+    """As the launcher that has ended the attempt's machine writes it."""
+    attempt = AttemptStatus(
+        number, None, outcome.words, outcome.exit_code, outcome.time,
+        machine=notes.read_machine(store, name, number),
+        order=notes.read_order(store, name, number),
+    )  # fmt: skip
+    record_gone(store, name, attempt, gone)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,9 @@ def train(
 ) -> int:
     """Train here, in this terminal; a run of this name goes on where it stopped.
 
-    Ctrl-C commits a checkpoint and ends; the same command, or `resume`, goes on. Whoever
-    trains the run elsewhere at the moment is fenced off and loses nothing that was committed.
+    Ctrl-C commits a checkpoint and ends; the same command, or `python -m mimir resume NAME`, goes
+    on. Whoever trains the run elsewhere at the moment is fenced off and loses nothing that was
+    committed.
 
     Args:
         preset: smoke, small, medium, large, or a YAML file of your own.

@@ -91,6 +91,18 @@ def moment(seconds: float) -> str:
         return f"{seconds:.0f} s after 1970"
 
 
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_SPAN = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?) ?(s|m|min|h|d|w)")
+
+
+def span(text: str, what: str) -> float:
+    """Seconds of "90m", "6h", "1.5h", "30d" or "2w"; BadInput, naming `what`, for another text."""
+    found = _SPAN.fullmatch(text.strip().lower())
+    if not found:
+        raise BadInput(f"{what} is {text!r}, but must be a time such as 90m, 6h, 30d or 2w")
+    return float(found[1]) * _UNITS[found[2]]
+
+
 def countdown(seconds: float) -> str:
     """A remaining time as H:MM:SS; "0:00:00" when it is over."""
     left = max(0, int(seconds))

@@ -304,7 +304,7 @@ def test_group_help(oven: Any) -> None:
     assert "er" in oven("deep", "-h").out
 
 
-def test_command_help(oven: Any) -> None:
+def testcommand_help(oven: Any) -> None:
     result = oven("bake", "--help")
     assert result.code == 0
     for part in (
@@ -330,7 +330,7 @@ def test_help_says_a_default_once() -> None:
             note: to print.
         """
 
-    text = cli._command_help("oven bake", bake)
+    text = cli.command_help("oven bake", bake)
     assert "of the plum. (default: 0)" in text  # 0 equals False, and is a default all the same
     assert text.count("default") == 2
     assert "for sugar (default: what the purse holds)" in text
@@ -376,7 +376,7 @@ def test_the_examples_of_mimir_are_accepted() -> None:
         for line in cli._sections(inspect.getdoc(function) or "")[2]:
             words = shlex.split(line)
             assert words[: 3 + len(path)] == ["python", "-m", "mimir", *path]
-            cli._checked(" ".join(path), function, words[3 + len(path) :])
+            cli.check_words(" ".join(path), function, words[3 + len(path) :])
 
 
 def test_without_names_in_reach() -> None:

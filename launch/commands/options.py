@@ -144,7 +144,11 @@ def check_free(store: "Store", name: str, store_option: str) -> "Status":
 
 def check_not_done(status: "Status", store_option: str) -> None:
     from launch.ui.runs import command
+    from mimir.runs.head import REMOVED
 
+    if status.state == REMOVED:
+        rm = command("rm", status.run, store_option)
+        raise BadInput(f"run {status.run} is being removed: finish that by `{rm}`")
     if status.state == "done":
         pull = command("pull", status.run, store_option)
         raise BadInput(
@@ -198,13 +202,19 @@ def check_gpu(places: Sequence["Provider"], gpu: Sequence[str]) -> None:
             )
 
 
-def check_image(places: Sequence["Provider"], image: str) -> None:
+def check_image(places: Sequence["Provider"], image: str) -> str:
+    """The image as these places find it; BadInput if one of them does not start it."""
+    from launch.contract.provider import ImageFiles
+
     for place in places:
         if image and not place.caps.image:
             raise BadInput(
                 f"provider {place.name} starts no container, so that --image means nothing to it: "
                 "leave it out, or train by --provider docker"
             )
+        if image and isinstance(place, ImageFiles):
+            return place.image_file(image)  # it stands alone
+    return image
 
 
 def settled(

@@ -44,9 +44,14 @@ def prices(wanted: Mapping[str, str], within: float = CATALOGUE_WITHIN) -> tuple
     Args:
         wanted: our providers' names by the catalogue's own (Cloud.catalogue_name).
     """
-    package = _package()
-    if package is None or not wanted:
+    if not wanted:
         return [], ""
+    package = _package()
+    if package is None:
+        return [], (
+            "what services without a key here ask is not shown, because gpuhunt, whose catalogue "
+            "lists it, is not installed: pip install gpuhunt"
+        )
     answer: list[Any] = []
     thread = threading.Thread(target=_read, args=(package, list(wanted), answer), daemon=True)
     thread.start()

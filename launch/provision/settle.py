@@ -20,7 +20,7 @@ from launch.providers.rented import Rented
 from launch.provision import liveness, terminate
 from mimir.errors import Corrupt, MimirError
 from mimir.runs import notes, orders
-from mimir.runs.attempts import AttemptStatus
+from mimir.runs.attempts import AttemptStatus, record_gone
 from mimir.runs.head import ENDED
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone, Outcome
@@ -80,7 +80,7 @@ def settle(
     kind, why = _loss(end[0] if end else None, replaced, begun=sign is not None)
     gone = Gone(max(order.time, min(until, now)), kind, why)
     terminate.forget_keys(store, run, attempt.attempt)
-    notes.record_gone(store, run, attempt.attempt, gone)
+    record_gone(store, run, attempt, gone)
     return notes.read_gone(store, run, attempt.attempt), ""
 
 

@@ -13,7 +13,7 @@ from launch.providers import registry
 from launch.providers.rented import Rented
 from mimir.errors import StoreError
 from mimir.runs import notes, owner
-from mimir.runs.attempts import AttemptStatus
+from mimir.runs.attempts import AttemptStatus, record_gone
 from mimir.runs.notes import Gone
 from mimir.runs.store import Store
 
@@ -55,7 +55,7 @@ def close(
             return False  # on another computer, and costs nothing
         if alive:
             place.end(spec, machine)
-    notes.record_gone(store, run, attempt.attempt, gone)
+    record_gone(store, run, attempt, gone)
     return True
 
 

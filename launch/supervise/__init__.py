@@ -1,6 +1,7 @@
 """What loops over time.
 
 watcher        keeps runs alive: acts on the diagnosis of each run
+rounds         a round over all runs, whose objects are read ahead
 settled        leaves out the runs for which nothing is left to do
 diagnosis      what became of an attempt, by rules that are pure
 limits         whether an interrupted run may go on

@@ -25,9 +25,7 @@ from launch.ui import runs
 from mimir.errors import (
     BadInput,
     Fenced,
-    StoreDenied,
     StoreError,
-    StoreUnfit,
     sentence,
 )
 from mimir.runs import notes, orders
@@ -45,6 +43,9 @@ attempt, and every look at the run reads them all."""
 MOST_IDLE = 6
 """Machines in a row that may leave no new step, those included that are not counted as failures:
 offers that were not what they promised, evictions before the first checkpoint, deadlines."""
+
+FRESH = 10.0
+"""Seconds after which what was read of a run is read again before anything is done about it."""
 
 Choose = Callable[[Store, Plan, Status, float, Say], Sequence[Choice]]
 
@@ -102,13 +103,21 @@ class Watcher:
             return True
         return any(each.remote for each in caps)
 
-    def round(self, run: str) -> Seen:
+    def read(self, run: str) -> Status:
+        """The run's status, for a round of it soon; several threads may ask at once."""
+        return derive(self._store, run, self._now())
+
+    def round(self, run: str, read: Status | None = None) -> Seen:
         """Look at the run once, and do what is to be done.
+
+        Args:
+            read: its status if that was read already; an old one is read again.
 
         Raises:
             MimirError: of the store; what a provider says is told and tried again next time.
         """
-        observed = self._observe(run)
+        young = read is not None and abs(self._now() - read.at) <= FRESH
+        observed = self._observe(read if read is not None and young else self.read(run))
         found = diagnose(observed)
         status = observed.status
         try:
@@ -140,9 +149,9 @@ class Watcher:
         except ProviderError as error:
             return self._seen(status, False, False, str(error))
 
-    def _observe(self, run: str) -> Observation:
-        status = derive(self._store, run, self._now())
-        last = notes.read_order(self._store, run, max(1, status.attempt))
+    def _observe(self, status: Status) -> Observation:
+        run, attempts = status.run, status.attempts
+        last = attempts[-1].order if attempts else notes.read_order(self._store, run, 1)
         kept = kept_plan.governing(self._store.url, run)
         if last is not None and kept is not None:  # what the store says may be a machine's
             last = replace(last, plan=kept.plan)
@@ -151,7 +160,7 @@ class Watcher:
             return observe(status, last, self._provider, unchanged)
         seen = look(self._store, status, last, self._provider, sleep=self._sleep, clock=self._clock)
         # While it was watched, somebody may have begun another attempt, whose order is another one.
-        return seen if seen.status.attempt == status.attempt else self._observe(run)
+        return seen if seen.status.attempt == status.attempt else self._observe(self.read(run))
 
     def _adopt_or_wait(self, observed: Observation, found: Diagnosis) -> Seen:
         status = observed.status
@@ -302,30 +311,3 @@ def _not_from_here(run: str, why: str, doubt: str) -> str:
         f"its orders: go on where it was submitted, or by `{runs.command('resume', run)}`, which "
         "takes neither keys nor image from them"
     )
-
-
-def rounds(
-    watcher: Watcher, names: Callable[[], Sequence[str]], say: Say
-) -> tuple[list[Seen], list[str]]:
-    """A round over all runs; what was seen, and the names of those that a person must look after.
-
-    Whatever one of them does, the others are looked at.
-    """
-    seen: list[Seen] = []
-    failed: list[str] = []
-    try:
-        listed = names()
-    except (StoreDenied, StoreUnfit):
-        raise
-    except StoreError as error:
-        say(f"the runs could not be listed: {error}")
-        return seen, ["all"]
-    for name in listed:
-        try:
-            seen.append(watcher.round(name))
-        except Exception as error:  # noqa: BLE001 - told; the others must be kept
-            say(f"run {name} could not be looked at: {sentence(error)}")
-            failed.append(name)
-            if not isinstance(error, StoreError) and (told := watcher.end_overdue(name)):
-                say(told)
-    return seen, failed + [one.run for one in seen if one.problem]

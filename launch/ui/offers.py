@@ -131,6 +131,7 @@ def offers_text(
     if len(ranked) > ROWS_SHOWN:
         lines.append(f"and {len(ranked) - ROWS_SHOWN} more: --json has them all")
     lines += [left_out(grouped(left))] if left else []
+    lines += _taken(ranked)
     lines += _expected(work)
     if listed:
         catalogue = [("PROVIDER", "GPU", "$/H", "HOURS", "COST", "FROM")]
@@ -145,6 +146,18 @@ def offers_text(
         title = f"listed by gpuhunt's catalogue{of}, where there is no key here:"
         lines += [title, table(catalogue)]
     return "\n".join(lines)
+
+
+def _taken(ranked: Sequence[Ranked]) -> list[str]:
+    """What the hours of spot machines hold for evictions, by the first of them."""
+    first = next((one for one in ranked[:ROWS_SHOWN] if one.evictions), None)
+    if first is None or first.evictions is None:
+        return []
+    return [
+        "Hours and cost of spot machines hold what evictions are expected to cost; of "
+        f"{first.offer.provider} {first.offer.gpu} {first.offer.place or first.offer.region}: "
+        f"{first.evictions.words(first.offer.price)}."
+    ]
 
 
 def estimate_text(work: Workload, lines: Sequence[Line]) -> str:
@@ -201,9 +214,15 @@ def _of_the_model(work: Workload, lines: Sequence[Line]) -> str:
     ]
     ratios = [(what.gpu, what.step_s / step_seconds(work, gpu)) for what, gpu in known if gpu]
     if not ratios:
-        return "model: a roofline, not measured on any GPU; expect a factor of two either way"
-    told = ", ".join(f"{ratio:.2g} times as long on {gpu}" for gpu, ratio in ratios)
-    return f"model: a roofline, not measured there; where one was, a step takes {told} as by it"
+        return (
+            '"model" rows are roofline estimates, not measured on any GPU: expect a factor of two '
+            "either way"
+        )
+    told = " and ".join(f"{ratio:.2g}x the estimate on {gpu}" for gpu, ratio in ratios)
+    return (
+        f'"model" rows are roofline estimates. Where we measured, real steps took {told}; '
+        '"model x" rows are corrected by the nearest of these'
+    )
 
 
 def _named(what: Forecast) -> str:

@@ -1,10 +1,11 @@
 """Reads the attempts of a run, those that are over for good only once.
 
-An attempt takes five requests, and a run on spot machines may have hundreds. What the store says
-of an attempt whose machine was seen to be gone does not change any more, so the laptop that reads
-it writes it down, many in one object (ended.json), beside the launcher's own notes, where no
-machine can write. That object is a copy: it may be lost, or be overwritten by one that holds
-fewer attempts, and is then made again from what it was made of.
+An attempt takes six requests, and a run on spot machines may have hundreds. What the store says
+of an attempt whose machine was seen to be gone does not change any more. So whoever writes that it
+is gone writes what is known of the attempt into the same object (gone.json), and who reads many of
+them writes them down in one (ended.json), both beside the launcher's own notes, where no machine
+can write. These are copies: ended.json may be lost, or be overwritten by one that holds fewer
+attempts, and is then made again from what it was made of.
 """
 
 import contextlib
@@ -20,7 +21,7 @@ from mimir.runs.head import ENDED, Head
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
 from mimir.runs.order import Order
-from mimir.runs.ranges import ExitCode, Number, Time
+from mimir.runs.ranges import ExitCode, Number, Rate, Seconds, Step, Time
 from mimir.runs.started import Started
 from mimir.runs.store import DOCUMENT, Store
 
@@ -38,6 +39,20 @@ WORTH = 8
 
 
 @dataclass(frozen=True)
+class Worked:
+    """How far an attempt had come when it gave its last sign, as its machine says.
+
+    written: unix s by the store's clock. step, rate: as in Heartbeat. training_s: how long it had
+    trained by then.
+    """
+
+    written: Time
+    step: Step
+    rate: Rate | None = None
+    training_s: Seconds | None = None
+
+
+@dataclass(frozen=True)
 class AttemptStatus:
     """One attempt. end: "" while it may be working, else one sentence; ended_at: when that was
     written, in unix s by the store's clock.
@@ -47,6 +62,7 @@ class AttemptStatus:
     the order may lack what it remembers of HEAD and of refused attempts. gone: since when its
     machine is no more, and why. damage: what is wrong with what its machine wrote, which then
     counts as not written; "" if nothing is. started: since when a job that waited has been at it.
+    worked: None if it gave no sign.
     """
 
     attempt: Number
@@ -61,6 +77,7 @@ class AttemptStatus:
     gone: Gone | None = None
     damage: str = ""
     started: Started | None = None
+    worked: Worked | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -83,16 +100,31 @@ def read_attempts(
         now: unix s by the store's clock.
     """
     refused = orders.refused_in(order, head.attempt) - dict(head.lineage).keys()
-    numbers = range(1, head.attempt + 1)
+    numbers = range((order.earlier if order else 0) + 1, head.attempt + 1)
     kept = _kept(store, run, head) if head.attempt > WORTH else {}
     unread = [number for number in numbers if number not in refused and number not in kept]
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        reading = {n: _Reading(pool, store, run, n) for n in unread}
-        read = {n: each.told(head) for n, each in reading.items()}
+        older = {
+            n: pool.submit(notes.read_gone_and_known, store, run, n)
+            for n in unread
+            if n < head.attempt
+        }
+        reading = [_newest(pool, store, run, n, order) for n in unread if n == head.attempt]
+        reading += [_older(pool, store, run, n, *end.result()) for n, end in older.items()]
+        read = {each.number: each.told(head) for each in reading}
     over = [each for n, each in read.items() if n < head.attempt and _is_settled(each, now)]
     if len(over) >= WORTH:
         _keep(store, run, [*kept.values(), *over])
     return tuple(_refused(n) if n in refused else kept.get(n) or read[n] for n in numbers)
+
+
+def record_gone(store: Store, run: str, attempt: AttemptStatus, gone: Gone) -> bool:
+    """As notes.record_gone, with what is known of the attempt, so that it is read in one request.
+
+    What its worker writes from now on is read too, as long as there is no outcome yet.
+    """
+    known = _to_json(replace(attempt, gone=None))
+    return notes.record_gone(store, run, attempt.attempt, gone, known)
 
 
 def _refused(number: int) -> AttemptStatus:
@@ -151,50 +183,90 @@ def _from_json(value: Mapping[str, Any], where: str) -> AttemptStatus:
     )  # fmt: skip
 
 
+def _newest(
+    pool: ThreadPoolExecutor, store: Store, run: str, number: int, order: Order | None
+) -> "_Reading":
+    """Of HEAD's attempt, whose order was read."""
+    gone = pool.submit(notes.read_gone, store, run, number)
+    return _Reading(pool, store, run, number, gone.result, lambda: order)
+
+
+def _older(
+    pool: ThreadPoolExecutor, store: Store, run: str, number: int,
+    gone: Gone | None, told: dict[str, Any],
+) -> "_Reading":  # fmt: skip
+    """Of one before it: what its end (read_gone_and_known) does not tell is asked for."""
+    known = None
+    if gone is not None and told:
+        with contextlib.suppress(Corrupt):  # it is a copy
+            known = _from_json(told, layout.gone_key(run, number))
+    if known is None or known.attempt != number or known.damage or known.machine is None:
+        order = pool.submit(notes.read_order, store, run, number)
+        return _Reading(pool, store, run, number, lambda: gone, order.result)
+    return _Reading(pool, store, run, number, lambda: gone, lambda: known.order, known)
+
+
 class _Reading:
-    """The five objects of an attempt, asked for at once."""
+    """The objects of an attempt that were not read yet, asked for at once.
 
-    def __init__(self, pool: ThreadPoolExecutor, store: Store, run: str, number: int) -> None:
-        self._store, self._run, self._number = store, run, number
+    known: what was written of it when its machine was gone, all but an outcome that came later.
+    """
+
+    def __init__(
+        self, pool: ThreadPoolExecutor, store: Store, run: str, number: int,
+        gone: Callable[[], Gone | None], order: Callable[[], Order | None],
+        known: AttemptStatus | None = None,
+    ) -> None:  # fmt: skip
+        self._store, self._run, self.number = store, run, number
+        self._gone, self._order, self._known = gone, order, known
         self._wrong: list[str] = []
-
-        def note(read: Callable[[Store, str, int], T | None]) -> Future[T | None]:
-            return pool.submit(read, store, run, number)
 
         def machines(read: Callable[[Store, str, int], T | None]) -> Future[T | None]:
             return pool.submit(notes.unless_damaged, read, store, run, number, self._wrong)
 
-        self._ending, self._unended = machines(notes.read_end), machines(notes.read_unended)
-        self._gone, self._machine = note(notes.read_gone), note(notes.read_machine)
-        self._order = note(notes.read_order)
+        if known is None:
+            self._unended = machines(notes.read_unended)
+            self._machine = pool.submit(notes.read_machine, store, run, number)
+            # What is wrong with a heartbeat, the run's status says; here it gives a cost only.
+            self._sign = pool.submit(notes.unless_damaged, notes.read_sign, store, run, number)
+        if known is None or known.exit_code is None:
+            self._ending = machines(notes.read_end)
 
     def told(self, head: Head) -> AttemptStatus:
         """Raises what reading one of the launcher's notes raised."""
-        number = self._number
+        base = self._known or self._read()
+        from_step, gone = dict(head.lineage).get(self.number), self._gone()
+        made = replace(base, from_step=from_step, gone=gone)
+        if base.exit_code is not None:
+            return made
         outcome, ended_at = self._ending.result() or (None, None)
-        unended, gone = self._unended.result(), self._gone.result()
-        machine = self._machine.result()
-        queues = machine is not None and machine.queues
-        from_step = dict(head.lineage).get(number)
         if outcome is not None:
             end = outcome.words
         elif gone is not None:
             end = gone.why
-        elif number < head.attempt:
+        elif self.number < head.attempt:
             end = "never began" if from_step is None else "lost without a word"
         else:
             end = head.state if head.state in ENDED else ""
-        return AttemptStatus(
-            attempt=number,
-            from_step=from_step,
+        return replace(
+            made,
             end=end,
             exit_code=outcome.exit_code if outcome else None,
             ended_at=ended_at,
             cause=outcome.cause if outcome else "",
-            unended=unended.reason if unended else "",
-            machine=machine,
-            order=self._order.result(),
-            gone=gone,
             damage=codec.shortened("; ".join(sorted(self._wrong))),
-            started=starts.read(self._store, self._run, number) if queues else None,
         )
+
+    def _read(self) -> AttemptStatus:
+        """What does not depend on how it ended."""
+        machine, unended = self._machine.result(), self._unended.result()
+        sign = self._sign.result()
+        beat = sign.heartbeat if sign else None
+        queues = machine is not None and machine.queues
+        return AttemptStatus(
+            self.number, None, "", unended=unended.reason if unended else "", machine=machine,
+            order=self._order(),
+            started=starts.read(self._store, self._run, self.number) if queues else None,
+            worked=Worked(sign.written, beat.step, beat.rate, beat.training_s)
+            if sign and beat else None,
+        )  # fmt: skip

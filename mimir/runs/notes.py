@@ -46,7 +46,10 @@ class Heartbeat:
 
     device: the GPU's or the processor's name. val: the figure that comes first. Stored if there are
     any: figures, the others that `status` shows; execution, how steps are executed; expected_end,
-    the step at which patience ends the run if no later validation is better.
+    the step at which patience ends the run if no later validation is better; commit_s, what the
+    slowest of the last commits took; checkpoint_s, the time between checkpoints, where that was
+    shortened because the machine's notice does not suffice for one; training_s, for how long the
+    attempt has trained.
     """
 
     time: AnyTime
@@ -63,6 +66,9 @@ class Heartbeat:
     figures: dict[str, Measure] = field(default_factory=dict)
     execution: Execution | None = None
     expected_end: Step | None = None
+    checkpoint_s: Seconds | None = None
+    commit_s: Seconds | None = None
+    training_s: Seconds | None = None
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,7 @@ class StopRequest:
 
 def write_heartbeat(store: Store, run: str, attempt: int, heartbeat: Heartbeat) -> None:
     """Overwrite the attempt's heartbeat."""
-    scarce = ("figures", "execution", "expected_end")
+    scarce = ("figures", "execution", "expected_end", "checkpoint_s", "commit_s", "training_s")
     body = {name: value for name, value in asdict(heartbeat).items() if value or name not in scarce}
     store.put(layout.heartbeat_key(run, attempt), _encoded(body))
 
@@ -189,13 +195,32 @@ def read_order(store: Store, run: str, attempt: int) -> Order | None:
     return None if value is None else Order.from_json(value, key)
 
 
-def record_gone(store: Store, run: str, attempt: int, gone: Gone) -> bool:
-    """Write that the attempt's machine was verified gone; False if that was written already."""
-    return create_once(store, layout.gone_key(run, attempt), _encoded(asdict(gone)))
+def record_gone(
+    store: Store, run: str, attempt: int, gone: Gone, known: dict[str, Any] | None = None
+) -> bool:
+    """Write that the attempt's machine was verified gone; False if that was written already.
+
+    known: what else is known of the attempt, as mimir.runs.attempts writes it.
+    """
+    body = {**asdict(gone), **({"attempt": known} if known else {})}
+    return create_once(store, layout.gone_key(run, attempt), _encoded(body))
 
 
 def read_gone(store: Store, run: str, attempt: int) -> Gone | None:
-    return _read(store, layout.gone_key(run, attempt), Gone)
+    return read_gone_and_known(store, run, attempt)[0]
+
+
+def read_gone_and_known(
+    store: Store, run: str, attempt: int
+) -> tuple[Gone | None, dict[str, Any]]:  # fmt: skip
+    """As read_gone, with what was known of the attempt then; {} if that was not written."""
+    key = layout.gone_key(run, attempt)
+    value = _value(store, key)
+    if value is None:
+        return None, {}
+    known = codec.child(value, "attempt", key)
+    value.pop("attempt", None)
+    return codec.typed(Gone, value, key), known
 
 
 def record_unended(store: Store, run: str, attempt: int, unended: Unended) -> bool:

@@ -56,6 +56,7 @@ class Reporter:
         prefix = layout.attempt_prefix(destination.run, destination.attempt)
         self._metrics = PartWriter(destination.store, prefix, "metrics", on_error=self._complain)
         self._ended = threading.Event()
+        self._began = time.monotonic()
         self._complained = -math.inf
         self._thread = threading.Thread(target=self._work, name="reporter", daemon=True)
         self._thread.start()
@@ -102,7 +103,8 @@ class Reporter:
                 rate=now.rate, loss=now.loss, val=now.val, pid=os.getpid(),
                 host=os.uname().nodename, interval_s=INTERVAL, device=now.device,
                 figures=for_heartbeat(now.figures), execution=now.execution,
-                expected_end=now.expected_end,
+                expected_end=now.expected_end, checkpoint_s=now.checkpoint_s,
+                commit_s=now.commit_s, training_s=time.monotonic() - self._began,
             ))  # fmt: skip
         except StoreError as error:
             self._complain(error)

@@ -27,7 +27,8 @@ from launch.providers.rented import Rented
 from launch.provision import order as ordering
 from launch.provision.order import Choice
 from launch.provision.wait import Beginning
-from launch.supervise.watcher import Watcher, rounds
+from launch.supervise.rounds import rounds
+from launch.supervise.watcher import Watcher
 from mimir import cli
 from mimir.config import load_preset
 from mimir.runs import layout, notes, order, orders

@@ -19,7 +19,8 @@ from launch.contract.cloud import State
 from launch.contract.errors import NoCapacity
 from launch.provision.liveness import Watched
 from launch.provision.order import Choice, order
-from launch.supervise.watcher import Watcher, rounds
+from launch.supervise.rounds import rounds
+from launch.supervise.watcher import Watcher
 from mimir.errors import BadInput, Fenced, MimirError
 from mimir.runs import final, head, notes, orders, parts, record
 from mimir.runs.collect import collect

@@ -1,6 +1,7 @@
 """Attempts that are over for good are read once, and what was written down is only a copy."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -45,6 +46,24 @@ def test_they_are_read_once(store: CountingStore) -> None:
     assert again.attempts[0].machine == Machine(
         "runpod", NOW, "i1", price=1.5, details={"disk": 20}
     )
+
+
+def test_an_end_tells_all_of_its_attempt(store: CountingStore) -> None:
+    """As a launcher writes it. What a worker wrote afterwards, and what is spoilt, is read."""
+    plain = derive(store, "demo", NOW + 1)
+    for each in plain.attempts[:-1]:
+        store.delete(layout.gone_key("demo", each.attempt))
+        assert each.gone is not None
+        if each.attempt == 7:  # it was ended before its worker's last word came
+            each = replace(each, exit_code=None, ended_at=None, cause="", end="")
+        attempts.record_gone(store, "demo", each, each.gone)
+    spoilt = store.objects[layout.gone_key("demo", 9)].data.replace(b'"attempt":9', b'"attempt":-9')
+    store.put(layout.gone_key("demo", 9), spoilt)
+    store.delete(layout.outcome_key("demo", 5))  # which is in its end
+    told, took = store.count(lambda: derive(store, "demo", NOW + 1))
+    assert told == plain
+    # Each end, the newest attempt and the run, one outcome, all of the damaged and the spoilt one.
+    assert took == (MANY - 1) + 13 + 1 + 2 * 5, store.requests[-took:]
 
 
 def test_what_may_still_change_is_read_again(store: CountingStore) -> None:

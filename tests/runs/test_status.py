@@ -336,3 +336,13 @@ def test_where_patience_would_end_a_run_is_shown_while_it_runs(store: Store) -> 
     attempt.commit(6000, b"x", 3.0)
     attempt.finish("failed", "it broke")
     assert derive(store, "demo", sign.written).expected_end is None
+
+
+def test_shortened_checkpoints_are_told_while_the_attempt_runs(run: MemoryStore) -> None:
+    attempt = _claim(run)
+    beat = Heartbeat(WRONG, 5, 10, checkpoint_s=60.0, commit_s=28.0)
+    notes.write_heartbeat(run, "demo", 1, beat)
+    status = derive(run, "demo", NOW)
+    assert (status.checkpoint_s, status.commit_s) == (60.0, 28.0)
+    attempt.finish("done")
+    assert derive(run, "demo", NOW).checkpoint_s is None

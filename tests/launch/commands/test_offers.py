@@ -61,7 +61,7 @@ def clouds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Fake]:
     real = registry.rented
     monkeypatch.setattr(registry, "rented", lambda n: made[n] if n in made else real(n))
     monkeypatch.setenv("MIMIR_STORE", (tmp_path / "store").as_uri())
-    monkeypatch.setitem(sys.modules, "gpuhunt", None)  # not installed
+    monkeypatch.setitem(sys.modules, "gpuhunt", Package([]))
     # What the bench of this checkout has measured grows.
     monkeypatch.setattr(measured, "from_bench", lambda *_: {})
     return made
@@ -78,7 +78,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> tuple
 def columns(out: str) -> list[list[str]]:
     """The table under the title."""
     lines = out.splitlines()[1:]
-    apart = (" left out", "Early stopping")
+    apart = (" left out", "Early stopping", "evictions are expected")
     return [line.split() for line in lines if not any(words in line for words in apart)]
 
 
@@ -106,7 +106,7 @@ def test_options_are_passed_on(clouds: dict[str, Fake], capsys: pytest.CaptureFi
     assert body["offers"][0]["hours"] > 0
     assert clouds["vastai"].asked == []
     need = clouds["runpod"].asked[0]
-    assert (need.gpus, need.max_price, need.spot) == (("RTX 4090",), 0.7, False)
+    assert (need.gpus, need.spot) == (("RTX 4090",), False)
     assert need.hosts == Hosts()
     words = ("offers", *GUIDE, "--hosts", "datacenter", "--region", "EU,us-tx-3")
     run(capsys, *words, "--min-reliability", "0.99", "--min-download", "0", "--min-upload", "50")
@@ -203,7 +203,7 @@ def test_the_model_is_held_against_what_was_measured(
     assert "measured (bench/results/gpu-h200.json)" in sources["H200"]
     assert sources["B200"].endswith("model x 1.50, as measured on H200")
     assert sources["T4"].endswith("  model")  # which takes another way
-    assert "where one was, a step takes 1.5 times as long on H200 as by it" in out
+    assert "Where we measured, real steps took 1.5x the estimate on H200" in out
     out, _ = run(capsys, "estimate", "--preset", "large", "--gpu", "h200", *GUIDE)
     assert "roofline" not in out
 
@@ -298,10 +298,30 @@ def test_prices_of_the_catalogue(
     assert "2.490" not in out
 
 
+@pytest.mark.parametrize(
+    ("package", "why"),
+    [
+        (Package(OSError("no route")), "could not be read (OSError: no route)"),
+        (None, "is not installed: pip install gpuhunt"),  # as sys.modules has it
+    ],
+)
 def test_a_catalogue_that_cannot_be_read_is_one_line(
-    clouds: dict[str, Fake], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "gpuhunt", Package(OSError("no route")))
+    clouds: dict[str, Fake], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    package: Package | None, why: str,
+) -> None:  # fmt: skip
+    monkeypatch.setitem(sys.modules, "gpuhunt", package)
     out, err = run(capsys, "offers", *GUIDE)
     assert len(columns(out)) == 4  # the head and three offers
-    assert err == "gpuhunt's catalogue of prices could not be read (OSError: no route)\n"
+    assert err.endswith(f"{why}\n")
+    assert err.count("\n") == 1
+
+
+def test_a_price_below_the_market_is_told_with_the_least_that_would_do(
+    clouds: dict[str, Fake], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, _ = run(capsys, "offers", *GUIDE, "--provider", "runpod,vastai", "--max-price", "0.01")
+    assert "no offer can take it now" in out
+    assert (
+        "4 offers are left out, because they cost more than $0.01/h (the cheapest of them $0.020/h)"
+        in out
+    )

@@ -1,6 +1,7 @@
 """A machine ends after its deadline, whatever is written into HEAD."""
 
-from launch.supervise.watcher import Watcher, rounds
+from launch.supervise.rounds import rounds
+from launch.supervise.watcher import Watcher
 from mimir.runs import layout
 from tests.launch.paper import START, Desk
 

@@ -27,7 +27,8 @@ from launch.provision import terminate as closing
 from launch.provision.liveness import Watched
 from launch.provision.order import Choice, Say
 from launch.supervise import reaper, watcher
-from launch.supervise.watcher import Seen, Watcher, rounds
+from launch.supervise.rounds import rounds
+from launch.supervise.watcher import Seen, Watcher
 from launch.ui import runs
 from mimir.errors import BadInput, StoreError
 from mimir.runs import codec, layout, notes, orders
@@ -159,7 +160,10 @@ def test_a_machine_that_is_lost_is_ended_and_replaced(
     assert desk.cloud.terminated == ["i1"]
     assert desk.left == ["run 2"], "its keys, fetched or not, are no more"
     assert desk.cloud.alive() == NAMES[2:3]
-    assert desk.gone(1).kind == ("failure" if state is State.BROKEN else "eviction")
+    gone, known = notes.read_gone_and_known(desk.store, "run", 1)
+    assert gone is not None
+    assert gone.kind == ("failure" if state is State.BROKEN else "eviction")
+    assert known["machine"]["id"] == "i1", "who reads the end needs no other object"
     written = notes.read_order(desk.store, "run", 2)
     assert written is not None
     assert (written.since, written.plan) == (1, PLAN)
