@@ -83,8 +83,7 @@ def collect(store: Store, record: RunRecord, begin: Begin, need: Need) -> Downlo
         # Here, because a run without weights needs no matplotlib.
         from mimir.output.folder import Left, files_of
 
-        of = replace(head, step=found.step)
-        made = files_of(record, of, Left(*left, rows), of_run(store, record))
+        made = files_of(record, found.step, Left(*left, rows), of_run(store, record))
         found = replace(found, files=made)
     files, warnings = dict(found.files), list(found.warnings)
     samples = left[1] if left is not None else None

@@ -1,4 +1,4 @@
-"""Makes the files of a finished run on the user's computer, from weights, samples and metrics.
+"""Makes a run's files on the user's computer, from weights, samples and metrics.
 
 model.safetensors   best EMA weights, float32, and with `last.` before their names the last ones
 config.json         the run's configuration, and the SHA-256 of the packed data it was trained on
@@ -20,7 +20,6 @@ from mimir import __version__
 from mimir.config import Config
 from mimir.data.pack import Peptides
 from mimir.output import events, model_object, plot, target_table, vocabulary
-from mimir.runs.head import Head
 from mimir.runs.record import RunRecord
 
 FORMAT = 1
@@ -40,13 +39,13 @@ class Left:
     rows: list[dict[str, Any]]
 
 
-def files_of(record: RunRecord, head: Head, left: Left, peptides: Peptides) -> dict[str, bytes]:
+def files_of(record: RunRecord, step: int, left: Left, peptides: Peptides) -> dict[str, bytes]:
     """The files by name.
 
     Args:
         record: of the run.
-        head: its HEAD, which says that it is done.
-        left: what its machine left.
+        step: of the weights.
+        left: what its machine left, or what `checkpoint_model` makes of a checkpoint.
         peptides: what it was trained on.
     """
     samples, rows = list(left.record.samples), left.rows
@@ -55,7 +54,7 @@ def files_of(record: RunRecord, head: Head, left: Left, peptides: Peptides) -> d
     return {
         model_object.FILE: left.content,
         "config.json": _json({"format": FORMAT, "mimir": __version__, "run": record.name,
-                              "step": head.step,
+                              "step": step,
                               "data_sha256": peptides.digest, **config.as_dict()}),
         "vocabulary.json": _json(vocabulary.of(peptides).as_json()),
         target_table.FILE: target_table.encode(peptides),
