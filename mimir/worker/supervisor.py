@@ -148,10 +148,8 @@ class Worker:
         """Wait for the child's end; True if it had to be killed."""
         ended = threading.Event()
         threading.Thread(target=self._talk, args=(ended,), name="talk", daemon=True).start()
-        watched = notices.Notices(
-            lambda why: self._settle(why, "signal"), self._at_risk, self._note
-        )
-        threading.Thread(target=watched.watch, args=(ended,), name="notices", daemon=True).start()
+        told = notices.Notices(lambda why: self._settle(why, "signal"), self._at_risk, self._note)
+        threading.Thread(target=told.watch, args=(ended,), name="notices", daemon=True).start()
         try:
             while True:
                 try:
@@ -280,10 +278,8 @@ class Worker:
 
     def _record(self, code: int, reason: str) -> None:
         """Write the final log and outcome; retry for a while, as the store may be away."""
-        pause, until = (
-            1.0,
-            time.monotonic() + min(self._timeout or OUTCOME_TIMEOUT, OUTCOME_TIMEOUT),
-        )
+        pause = 1.0
+        until = time.monotonic() + min(self._timeout or OUTCOME_TIMEOUT, OUTCOME_TIMEOUT)
         while True:
             try:
                 head = read_head(self.store, self.run)
