@@ -137,12 +137,12 @@ def test_a_machine_that_costs_money_is_confirmed(
             confirm.agree([fake], yes=False)
 
 
-@pytest.mark.parametrize("name", TREE)
+@pytest.mark.parametrize("name", [*(n for n in TREE if n != "cluster"), "cluster setup"])
 def test_every_option_is_told_and_every_command_has_an_example(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        cli.main("python -m launch", SUMMARY, TREE, [name, "--help"])
+        cli.main("python -m launch", SUMMARY, TREE, [*name.split(), "--help"])
     assert ended.value.code == 0
     out = capsys.readouterr().out
     options = out.partition("Options:\n")[2].partition("\n\n")[0].splitlines()
@@ -150,4 +150,4 @@ def test_every_option_is_told_and_every_command_has_an_example(
     # An option without an explanation is a line that ends with its name.
     assert not [line for line in options if len(line.split("  ")) < 2]
     assert f"python -m launch {name}" in out.partition("Example:")[2]
-    assert "where runs live (default: $MIMIR_STORE" in out
+    assert "where runs live" in out
