@@ -18,8 +18,8 @@ help:
 	@echo "make gpu-proofs    these, step times, profiles and preflight there, in under ten minutes"
 	@echo "make test-servers  the tests that need an S3 server which enforces policies (root, apt)"
 	@echo "make colab-test    Google's own CLI against fakes of Colab's servers (Python 3.12)"
-	@echo "make clients-test  clients of Vast.ai, RunPod, Lambda against our fakes (pip and npm)"
-	@echo "make live          a first run on a real service, at most \$$0.50: PROVIDER=runpod, vastai, lambda, colab"
+	@echo "make clients-test  clients of Vast.ai, RunPod, Lambda, Google against our fakes (pip and npm)"
+	@echo "make live          a first run on a real service, at most \$$0.50: PROVIDER=runpod, vastai, lambda, aws, gcp, colab"
 	@echo "make lint          ruff, mypy, and which way imports run"
 	@echo "make bench         step times beside the plain trainer's, into bench/results/"
 	@echo "make ledger        which kernels a step launches on which GPU, counted without one"
@@ -102,8 +102,10 @@ clients-test: $(VENV)/installed
 	MIMIR_VASTAI_CLIENT=$$(tests/clouds/client.sh vastai $(RUN)) \
 	MIMIR_RUNPOD_CLIENT=$$(tests/clouds/client.sh runpod) \
 	MIMIR_LAMBDA_CLIENT=$$(tests/clouds/client.sh lambda $(RUN)) \
+	MIMIR_GCP_CLIENT=$$(tests/clouds/client.sh gcp $(RUN)) \
 	$(RUN) -m pytest tests/launch/providers/vastai/test_client.py \
-	    tests/launch/providers/runpod/test_client.py tests/launch/providers/lambda_cloud/test_client.py
+	    tests/launch/providers/runpod/test_client.py tests/launch/providers/lambda_cloud/test_client.py \
+	    tests/launch/providers/gcp/test_client.py
 
 # The real service and real dollars, at most half of one; docs/guides/first-real-run.md. OPTIONS: more
 # of `submit`. Both are taken from the environment, where make puts them, because they hold quotes.

@@ -11,7 +11,7 @@ from launch.contract.provider import AttemptSpec, Check
 from launch.payload import credentials
 from launch.providers import registry
 from launch.supervise import timer
-from mimir.errors import MimirError
+from mimir.errors import OPTIONAL, MimirError
 from mimir.runs import probe
 from mimir.runs.order import KeySource
 from mimir.runs.store import Store, open_store
@@ -136,6 +136,6 @@ def _ssh() -> Check:
     except ImportError:
         return Check(
             "ssh", "warn", "paramiko is missing: logs of Lambda machines cannot be fetched; "
-            "`pip install 'mimir-peptides[ssh]'`",
+            f"`python -m pip install '{OPTIONAL['paramiko']}'`",
         )  # fmt: skip
     return Check("ssh", "ok", f"paramiko {paramiko.__version__}, with pinned host keys")

@@ -12,20 +12,32 @@ import inspect
 import math
 import os
 import re
+import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from mimir import console
-from mimir.errors import BAD_CONFIG, BadInput, MimirError
+from mimir import __version__, console
+from mimir.errors import BAD_CONFIG, OPTIONAL, BadInput, MimirError, MissingPackage
 from mimir.text import nearest, one_line
 
 Command = Callable[..., Any]
 Tree = Mapping[str, "Command | str | Tree"]
 """Commands by name. A text is "module:function", which is imported when it is needed."""
 
+SETTINGS = "mimir.submission"
+"""Imported for the help of a command that takes settings: `meanings` says what they mean."""
 SHORT = {"-v": "--verbose", "-y": "--yes", "-f": "--follow", "-h": "--help", "-n": "--n"}
+SYNONYMS = {
+    "ls": "runs", "list": "runs", "ps": "runs", "show": "status", "cost": "status",
+    "run": "submit", "cancel": "stop", "kill": "stop", "down": "stop",
+    "download": "pull", "fetch": "pull", "continue": "resume", "generate": "sample",
+    "log": "logs", "tail": "logs", "prices": "offers", "eval": "evaluate",
+}  # fmt: skip
+"""What other tools call a command: whoever writes it is told the name that it has here."""
+ONE_NAME = frozenset(("name", "run", "run_name"))
+"""Options that name a run. A command has one of them and takes the others for it."""
 _KINDS = {int: "a whole number", float: "a number"}
 _LIMIT = {int: 2**63, float: math.inf}
 _HELD = {int: "less than 2^63", float: "a finite number"}
@@ -39,16 +51,17 @@ def main(prog: str, summary: str, tree: Tree, argv: Sequence[str] | None = None)
     """Run the command that the words name, and exit.
 
     The exit code is what the command returns (None: 0), the `exit_code` of a MimirError,
-    or 130 after Ctrl-C. Errors are one line on stderr that begins with `prog`.
+    130 after Ctrl-C, or 1 with a traceback for a fault of Mimir's own. Errors are one line on
+    stderr that begins with `prog`.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    _exit(prog, lambda: _run(prog, summary, tree, words))
+    end_with(prog, lambda: _run(prog, summary, tree, words))
 
 
 def run(prog: str, command: Command, argv: Sequence[str] | None = None) -> NoReturn:
     """As `main`, for a program that is one command."""
     words = list(sys.argv[1:] if argv is None else argv)
-    _exit(prog, lambda: _call(prog, command, words))
+    end_with(prog, lambda: _call(prog, command, words))
 
 
 def check_count(name: str, value: int, least: int, most: int) -> None:
@@ -57,7 +70,8 @@ def check_count(name: str, value: int, least: int, most: int) -> None:
         raise BadInput(f"{name} is {value}, but must be from {least} to {most:,}")
 
 
-def _exit(prog: str, body: Callable[[], int]) -> NoReturn:
+def end_with(prog: str, body: Callable[[], int]) -> NoReturn:
+    """Exit with what the body returns; its errors and its output are shown as `main` shows them."""
     with console.safe_output():
         code = _code(prog, body)
     sys.exit(code)
@@ -70,6 +84,12 @@ def _code(prog: str, body: Callable[[], int]) -> int:
     except MimirError as error:
         print(f"{prog}: {one_line(error)}", file=sys.stderr)
         code = error.exit_code
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in OPTIONAL:
+            raise
+        print(f"{prog}: {MissingPackage(missing)}", file=sys.stderr)
+        code = BAD_CONFIG
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
         code = 130
@@ -86,6 +106,9 @@ def _code(prog: str, body: Callable[[], int]) -> int:
 def _run(prog: str, summary: str, tree: Tree, words: list[str]) -> int:
     node: Command | Tree = tree
     path = [prog]
+    if words[:1] == ["--version"]:
+        print(f"mimir {__version__}")
+        return 0
     while isinstance(node, Mapping):
         if not words or words[0] in ("--help", "-h", "help"):
             print(_group_help(" ".join(path), summary, node))
@@ -93,6 +116,8 @@ def _run(prog: str, summary: str, tree: Tree, words: list[str]) -> int:
         word = words.pop(0)
         if word not in node:
             where = " ".join(path)
+            if (same := SYNONYMS.get(word)) in node:
+                raise BadInput(f"{word} is called {same} here: `{where} {same}`")
             raise BadInput(
                 f"there is no command {word!r}{nearest(word, node)} (see `{where} --help`)"
             )
@@ -113,17 +138,22 @@ def loaded(node: "Command | str | Tree") -> "Command | Tree":
 
 def _call(path: str, function: Command, words: list[str]) -> int:
     if any(word in ("--help", "-h") for word in words):
-        print(_command_help(path, function))
+        print(command_help(path, function))
         return 0
     import fire  # here, because help needs none of it
 
-    command = _checked(path, function, words)
+    command = check_words(path, function, words)
     result = fire.Fire(function, command=command, name=path, serialize=lambda _: None)
     return result if isinstance(result, int) else 0
 
 
-def _checked(path: str, function: Command, words: list[str]) -> list[str]:
-    """The words in a form that Fire cannot misread, or BadInput."""
+def check_words(path: str, function: Command, words: list[str]) -> list[str]:
+    """The words in a form that Fire cannot misread.
+
+    Raises:
+        BadInput: an option that the command does not have, a word too many or too few, a value
+            of another kind.
+    """
     parameters = inspect.signature(function).parameters
     named = {n: p for n, p in parameters.items() if p.kind != p.VAR_KEYWORD}
     free = len(named) < len(parameters)
@@ -147,6 +177,8 @@ def _checked(path: str, function: Command, words: list[str]) -> list[str]:
             continue
         name, joined, value = word[2:].partition("=")
         name = name.replace("-", "_")
+        if name in ONE_NAME and name not in named:
+            name = next((own for own in named if own in ONE_NAME), name)
         parameter = named.get(name)
         if parameter is None and name.removeprefix("no_") in named:
             name, parameter, joined, value = name[3:], named[name[3:]], "=", "False"
@@ -224,7 +256,8 @@ def _group_help(path: str, summary: str, tree: Tree) -> str:
     return "\n".join([*lines, "", f"`{path} COMMAND --help` tells more, with an example."])
 
 
-def _command_help(path: str, function: Command) -> str:
+def command_help(path: str, function: Command) -> str:
+    """What `--help` prints, as wide as the terminal is. path: the words before the options."""
     text, described, examples = _sections(inspect.getdoc(function) or "")
     usage, options = [path], []
     for name, parameter in inspect.signature(function).parameters.items():
@@ -240,25 +273,37 @@ def _command_help(path: str, function: Command) -> str:
         else:
             value = "" if parameter.annotation is bool else f" {shown.upper().replace('-', '_')}"
             default, told = parameter.default, described.get(name, "")
-            said = default in ("", False, None) or "(default: " in told
+            # By type: 0 is a default like any other number, and equals False.
+            said = default is None or isinstance(default, bool) or default == ""
+            said = said or "(default: " in told
             note = "" if said else f" (default: {default})"
             options.append((f"--{shown}{value}", told + note))
     lines = [text, "", "Usage: " + " ".join(usage) + (" [OPTIONS]" if options else "")]
     if options:
-        lines += ["", "Options:"]
-        width = min(30, max(len(option) for option, _ in options) + 2)
-        for option, words in options:
-            wrapped = textwrap.wrap(words, 96 - width) or [""]
-            head = f"  {option:<{width}}"
-            lines += (
-                [head + wrapped[0]]
-                if len(option) < width
-                else [head, " " * width + "  " + wrapped[0]]
-            )
-            lines += [" " * (width + 2) + line for line in wrapped[1:]]
+        lines += ["", "Options:", *_columns(options)]
     if examples:
+        if not path.startswith("python "):  # the console script, which has all commands
+            examples = [re.sub(r"\bpython -m (launch|mimir)\b", "mimir", each) for each in examples]
         lines += ["", "Example:", *(f"  {line}" for line in examples)]
+    if "settings" in inspect.signature(function).parameters:
+        lines += ["", "Settings (those of a preset; each by itself is an option too):"]
+        told = importlib.import_module(SETTINGS).meanings()
+        lines += _columns([(f"--{name.replace('_', '-')}", meaning) for name, meaning in told])
     return "\n".join(lines)
+
+
+def _columns(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Names on the left and what they mean on the right, wrapped to the terminal's width."""
+    lines = []
+    most = max(40, min(100, shutil.get_terminal_size((98, 24)).columns)) - 2
+    width = min(30, max(len(name) for name, _ in rows) + 2)
+    for name, words in rows:
+        wrapped = textwrap.wrap(words, max(20, most - width)) or [""]
+        head = f"  {name:<{width}}"
+        fits = len(name) < width
+        lines += [head + wrapped[0]] if fits else [head, " " * (width + 2) + wrapped[0]]
+        lines += [" " * (width + 2) + line for line in wrapped[1:]]
+    return lines
 
 
 def _sections(doc: str) -> tuple[str, dict[str, str], list[str]]:

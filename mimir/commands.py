@@ -10,6 +10,7 @@ from mimir import cli
 from mimir.atomic_file import STDOUT, OutFile, path_of
 from mimir.console import drawing
 from mimir.data import commands as data
+from mimir.errors import BAD_CONFIG, DONE, INTERRUPTED, must_have
 from mimir.output import benchmark
 from mimir.output import commands as output
 
@@ -25,8 +26,9 @@ def train(
 ) -> int:
     """Train here, in this terminal; a run of this name goes on where it stopped.
 
-    Ctrl-C commits a checkpoint and ends; the same command, or `resume`, goes on. Whoever
-    trains the run elsewhere at the moment is fenced off and loses nothing that was committed.
+    Ctrl-C commits a checkpoint and ends; the same command, or `python -m mimir resume NAME`, goes
+    on. Whoever trains the run elsewhere at the moment is fenced off and loses nothing that was
+    committed.
 
     Args:
         preset: smoke, small, medium, large, or a YAML file of your own.
@@ -44,6 +46,7 @@ def train(
     from mimir.runs.store import open_store
     from mimir.submission import default_store, enter, fresh_name, prepare
 
+    must_have(("torch",))
     if "device" in settings:
         settings["device"], card = cards.split(settings["device"])
         os.environ |= cards.only(card, os.environ)
@@ -52,7 +55,7 @@ def train(
     record = enter(opened, run_name or fresh_name(preset), job)
     if verbose:
         print(json_text.dumps(record.config, indent=2))
-    return _work_here(opened, record.name)
+    return _work_here(opened, record.name, store)
 
 
 def resume(name: str, *, store: str = "") -> int:
@@ -68,13 +71,15 @@ def resume(name: str, *, store: str = "") -> int:
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 
-    return _work_here(open_store(store or default_store()), name)
+    must_have(("torch",))
+    return _work_here(open_store(store or default_store()), name, store)
 
 
-def _work_here(store: Any, name: str) -> int:
+def _work_here(store: Any, name: str, named: str) -> int:
+    """Train here. named: --store as it was given, for the command that goes on."""
     import platform
+    import shlex
 
-    from mimir.errors import DONE
     from mimir.runs import notes
     from mimir.runs.begin import raise_attempt
     from mimir.runs.collect import try_collect
@@ -93,6 +98,9 @@ def _work_here(store: Any, name: str) -> int:
     code = Worker(store, name, attempt, out=to_stdout, interactive=interactive).work()
     if code == DONE:
         final_head(store, name, store.now())  # sealed by whoever holds the user's own rights
+    elif code == INTERRUPTED:
+        more = f" --store {shlex.quote(named)}" if named else ""
+        print(f"go on here: python -m mimir resume {name}{more}", file=sys.stderr)
     return code
 
 
@@ -126,7 +134,6 @@ def preflight(
 
     from mimir.checks.preflight import Limits, examine
     from mimir.checks.preflight_checks import PreflightChecks
-    from mimir.errors import BAD_CONFIG, DONE
     from mimir.submission import prepare
 
     limits, shown = Limits(hours=limit_hours), ""

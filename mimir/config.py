@@ -52,8 +52,11 @@ NEEDED_KERNELS = {"peptide": {"ends", "wgrad"}, "branch": {"ends"}}
 @dataclass(frozen=True)
 class Model:
     dim: int = 128
+    """Width of the residual stream; a multiple of twice the heads."""
     layers: int = 3
+    """Transformer blocks."""
     heads: int = 4
+    """Attention heads of each block."""
     ffn: int = 4
     """Width of the feed-forward layer, in multiples of dim."""
 
@@ -80,7 +83,7 @@ class Objective:
     """T of the linear schedule: at t of T, ceil(t L / T) residues of L are masked."""
     condition_dropout: float = 0.1
     """Share of peptides shown with neither label nor target, for guidance."""
-    target_dropout: float = 0.1
+    target_dropout: float = 0.3
     """Share of the others shown without their target."""
     composition: str = "on"
     """on: a told target's composition is added to the logits (mimir/data/composition.py)."""
@@ -97,11 +100,17 @@ class Objective:
 @dataclass(frozen=True)
 class Optimizer:
     lr: float = 1e-3
+    """Highest learning rate, after the warm-up."""
     beta1: float = 0.9
+    """AdamW's decay of the first moment."""
     beta2: float = 0.99
+    """AdamW's decay of the second moment."""
     eps: float = 1e-8
+    """AdamW's term beside the root of the second moment."""
     weight_decay: float = 0.01
+    """AdamW's decay of the matrices, in multiples of the learning rate."""
     warmup_steps: int = 500
+    """Steps over which the learning rate rises from 0."""
     final_lr: float = 0.02
     """The cosine ends at this share of lr, and so does the cooldown."""
     cooldown_steps: int = 1000
@@ -127,7 +136,9 @@ class Optimizer:
 @dataclass(frozen=True)
 class Training:
     batch: int = 32
+    """Peptides of a step."""
     epochs: int = 20
+    """Most passes over the data: rows // batch steps each."""
     max_steps: int = 0
     """End after this many steps, if that is sooner than the epochs; 0: no such limit."""
     pair_share: float = 0.0
@@ -135,6 +146,7 @@ class Training:
     accumulate: int = 1
     """Slices of a batch that are computed one after the other, to save memory."""
     seed: int = 0
+    """Of everything that is random: initial weights, order, masks, dropped conditions."""
     eval_every: int = 0
     """Steps between validations; 0: once an epoch."""
     eval_rows: int = 4096
@@ -157,6 +169,7 @@ class Training:
 @dataclass(frozen=True)
 class Runtime:
     device: str = "auto"
+    """auto: a GPU where there is one; cpu; cuda, or cuda:1 for the second."""
     precision: str = "auto"
     """auto: bf16 where the GPU has it, fp16 with loss scaling on older GPUs, fp32 on a CPU."""
     threads: int = 0
@@ -168,6 +181,7 @@ class Runtime:
     kernels: str = ""
     """Names in `KERNELS`, with commas between, for compiled runs on a GPU; none: torch's own."""
     checkpoint_minutes: float = 2.0
+    """Minutes between checkpoints."""
     checkpoint_steps: int = 0
     """Steps between checkpoints, beside the minutes; 0: by minutes only."""
     sample_every: int = 2

@@ -2,6 +2,7 @@
 
     MimirError
     ├── BadInput           78  the user changes something: a file, an option, a key
+    │   ├── MissingPackage 78  a package that only some commands need is not installed
     │   ├── RunExists      78  this name is taken by a run with another configuration
     │   ├── GpuUnusable    78  a driver to mend; of a rented machine, what MachineUnfit says
     │   └── OtherFormat    78  another Mimir wrote it: only that one may serve the run
@@ -20,6 +21,9 @@
 A message says what happened, what was expected, and what to do. The command line
 prints it as one sentence without a traceback and exits with `exit_code`.
 """
+
+import importlib.util
+from collections.abc import Iterable
 
 HOST_UNFIT = 79
 """Of the training process alone: the worker writes that its host fell short, and ends with 75."""
@@ -40,6 +44,32 @@ class BadInput(MimirError):
     """Something the user gave is wrong; the message says what, where, and what to do."""
 
     exit_code = BAD_CONFIG
+
+
+OPTIONAL = {
+    "torch": "torch>=2.6",
+    "paramiko": "paramiko>=3.4",
+    "google": "google-auth[requests]>=2.30",
+}
+"""Packages that only some commands need, by what Python imports, as `pip install` takes them. They
+are those of pyproject.toml's extras. Mimir itself is on no index, so no advice names it."""
+
+
+class MissingPackage(BadInput):
+    """A package that this command needs is not installed. name: as in OPTIONAL."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"this needs {name}, which is not installed here: "
+            f"`python -m pip install '{OPTIONAL[name]}'`"
+        )
+
+
+def must_have(names: Iterable[str]) -> None:
+    """MissingPackage unless all of these can be imported; imports none of them."""
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            raise MissingPackage(name)
 
 
 class RunExists(BadInput):

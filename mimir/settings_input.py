@@ -7,8 +7,11 @@ silence, and lets a few lines expand to more than a computer holds. Settings nee
 could be read in another way than it was meant is refused, with its line.
 """
 
+import ast
 import contextlib
+import inspect
 import re
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -121,6 +124,19 @@ def _scalar(node: Any, at: str) -> Any:
 
 def _line(mark: Any) -> str:
     return f"line {mark.line + 1}: " if mark is not None else ""
+
+
+def explained(section: type) -> dict[str, str]:
+    """What the text behind each field of a class says, as one line, by the field's name."""
+    found: dict[str, str] = {}
+    body = ast.parse(textwrap.dedent(inspect.getsource(section))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    for field, behind in zip(body.body, body.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            text = behind.value if isinstance(behind, ast.Expr) else None
+            if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                found[field.target.id] = " ".join(text.value.split())
+    return found
 
 
 def need(holds: bool, name: str, value: object, rule: str) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from mimir.config import MOST, Config, load_preset
+from mimir import settings_input
+from mimir.config import MOST, SECTIONS, Config, load_preset, preset_names
 from mimir.console import bar
 from mimir.data import sample_path
 from mimir.errors import BadInput, RunExists
@@ -79,6 +80,21 @@ class Job:
             f"{self.pairs_in_batch} pairs in each batch: each of {self.pairs:,} is seen "
             f"{visits:.1f} times in all these steps"
         )
+
+
+def meanings() -> list[tuple[str, str]]:
+    """Each setting's name, and its meaning with the value that each preset gives it."""
+    presets = {name: load_preset(name) for name in preset_names()}
+    found = []
+    for section, kind in SECTIONS.items():
+        for name, meaning in settings_input.explained(kind).items():
+            values = {key: getattr(getattr(of, section), name) for key, of in presets.items()}
+            shown = ", ".join(f"{key}: {value}" for key, value in values.items())
+            if len(set(values.values())) == 1:
+                value = next(iter(values.values()))
+                shown = f"default: {'none' if value == '' else value}"
+            found.append((name, f"{meaning} ({shown})"))
+    return found
 
 
 def prepare(preset: str, settings: Mapping[str, Any], data: str = "") -> Job:

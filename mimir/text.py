@@ -6,6 +6,8 @@ import re
 import time
 from collections.abc import Iterable
 
+from mimir.errors import BadInput
+
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls but tab and line feed: ESC moves the cursor, CSI too
     "\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f"  # order of writing, line separators
@@ -26,6 +28,13 @@ def near(word: str, known: Iterable[str]) -> list[str]:
     return difflib.get_close_matches(word, list(known), n=3, cutoff=CUTOFF)
 
 
+NEVER_MEANT = frozenset(
+    ("stop", "resume", "reap", "rm", "prune", "remove", "take-over", "yes", "static-keys")
+)
+"""Names that end, delete, pay for or hand out something: nobody who wrote another word is told
+that one of them was meant."""
+
+
 def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
     """`; did you mean 'x'?`, or the list of what is known when nothing is near.
 
@@ -35,7 +44,7 @@ def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
         prefix: stands before each name, such as "--".
     """
     names = list(known)
-    close = near(word, names)
+    close = near(word, (name for name in names if name not in NEVER_MEANT))
     if close:
         return f"; did you mean {prefix + close[0]!r}?"
     return f"; known are {', '.join(prefix + name for name in names)}" if names else ""
@@ -58,6 +67,18 @@ def duration(seconds: float) -> str:
     return f"{_two_digits(max(0.0, seconds))} s"
 
 
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+
+def seconds_in(words: str, option: str) -> float:
+    """The seconds of a duration such as "90s", "30m", "1.5h" or "2d". BadInput, naming the option,
+    for anything else."""
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(s|m|min|h|d)", words.strip().lower())
+    if found is None:
+        raise BadInput(f"{option} is {words!r}, but must be a duration such as 90s, 30m or 1.5h")
+    return float(found[1]) * _UNITS[found[2]]
+
+
 def _two_digits(number: float) -> str:
     return f"{number:.1f}" if number < 9.95 else f"{number:.0f}"
 
@@ -68,6 +89,18 @@ def moment(seconds: float) -> str:
         return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
     except (OverflowError, ValueError, OSError):
         return f"{seconds:.0f} s after 1970"
+
+
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_SPAN = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?) ?(s|m|min|h|d|w)")
+
+
+def span(text: str, what: str) -> float:
+    """Seconds of "90m", "6h", "1.5h", "30d" or "2w"; BadInput, naming `what`, for another text."""
+    found = _SPAN.fullmatch(text.strip().lower())
+    if not found:
+        raise BadInput(f"{what} is {text!r}, but must be a time such as 90m, 6h, 30d or 2w")
+    return float(found[1]) * _UNITS[found[2]]
 
 
 def countdown(seconds: float) -> str:

@@ -1,18 +1,35 @@
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from launch.commands import TREE as LAUNCH
 from mimir import cli
 from mimir.commands import SUMMARY, TREE
-from mimir.errors import BadInput, Fenced
+from mimir.errors import OPTIONAL, BadInput, Fenced, MissingPackage
+from mimir.text import NEVER_MEANT, nearest
 from tests import ROOT
 from tests.waiting import LIMIT
 
 calls: list[dict[str, Any]] = []
+TORCHLESS = """
+import contextlib, io, sys
+sys.modules["torch"] = None
+from mimir import cli
+from mimir.commands import SUMMARY, TREE
+for words in sys.argv[1:]:
+    err = io.StringIO()
+    with contextlib.redirect_stderr(err):
+        try:
+            cli.main("mimir", SUMMARY, TREE, words.split())
+        except SystemExit as ended:
+            print(words, ended.code, err.getvalue().strip(), sep="|")
+"""
 
 
 def bake(
@@ -207,6 +224,59 @@ def test_wrong_words_get_one_sentence(oven: Any, words: list[str], message: str)
     assert calls == []
 
 
+@pytest.mark.parametrize("offered", sorted(NEVER_MEANT))
+def test_no_slip_is_answered_with_what_ends_or_deletes(offered: str) -> None:
+    for slip in (offered[:-1], offered + "s", offered[1:] + offered[0]):
+        assert "did you mean" not in nearest(slip, [offered])
+        assert offered in nearest(slip, [offered])  # it is listed among what there is
+
+
+def test_a_name_of_another_tool_is_told_ours(monkeypatch: pytest.MonkeyPatch, oven: Any) -> None:
+    monkeypatch.setitem(cli.SYNONYMS, "roast", "bake")
+    assert "roast is called bake here: `oven bake`" in oven("roast").err
+    assert "is called" not in oven("ls").err  # for there is no `runs`
+    everything = {*TREE, *LAUNCH}
+    assert {*cli.SYNONYMS.values()} - {"bake"} <= everything
+    assert not {*cli.SYNONYMS} & everything
+
+
+@pytest.mark.parametrize("option", ["--name", "--run", "--run-name"])
+def test_a_run_is_named_by_any_of_its_spellings(oven: Any, option: str) -> None:
+    assert oven("bake", option, "plum").code == 0
+    assert calls[0]["name"] == "plum"
+    assert "is given twice" in oven("bake", "plum", option, "pear").err
+
+
+def test_without_torch_each_command_that_needs_it_says_so_and_makes_nothing(
+    tmp_path: Path,
+) -> None:
+    commands = (
+        "train --preset smoke", "resume x", "sample --run x", "score --run x --peptides y",
+        "evaluate --run x", "preflight", "benchmark pepbenchmark x",
+    )  # fmt: skip
+    env = {**os.environ, "MIMIR_STORE": (tmp_path / "store").as_uri()}
+    done = subprocess.run(
+        [sys.executable, "-c", TORCHLESS, *commands], cwd=ROOT, env=env, timeout=LIMIT,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    told = [line.split("|") for line in done.stdout.splitlines()]
+    why = f"mimir: {MissingPackage('torch')}"
+    assert told == [[command, "78", why] for command in commands]
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_package_is_advised_as_the_extras_have_it() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needs = project["optional-dependencies"]
+    assert {*OPTIONAL.values()} == {one for name in ("train", "ssh", "gcp") for one in needs[name]}
+    # Nobody of ours owns that name on an index, so that no advice may send a person there.
+    texts = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("notebooks/*"),
+             *(path for room in ("mimir", "launch", "docker") for path in ROOT.glob(f"{room}/**/*")
+               if path.suffix in (".py", ".md", ".txt"))]  # fmt: skip
+    advice = re.compile(r"install\s+['\"]?" + project["name"])
+    assert [path for path in texts if advice.search(path.read_text())] == []
+
+
 def test_exit_codes(oven: Any) -> None:
     assert oven("fail", "0").code == 0
     assert oven("fail", "75").code == 75
@@ -234,7 +304,7 @@ def test_group_help(oven: Any) -> None:
     assert "er" in oven("deep", "-h").out
 
 
-def test_command_help(oven: Any) -> None:
+def testcommand_help(oven: Any) -> None:
     result = oven("bake", "--help")
     assert result.code == 0
     for part in (
@@ -250,14 +320,19 @@ def test_command_help(oven: Any) -> None:
 
 
 def test_help_says_a_default_once() -> None:
-    def bake(dollars: float = -1.0) -> None:
+    def bake(dollars: float = -1.0, seed: int = 0, hot: bool = False, note: str = "") -> None:
         """Bake.
 
         Args:
             dollars: for sugar (default: what the purse holds).
+            seed: of the plum.
+            hot: or not.
+            note: to print.
         """
 
-    text = cli._command_help("oven bake", bake)
+    text = cli.command_help("oven bake", bake)
+    assert "of the plum. (default: 0)" in text  # 0 equals False, and is a default all the same
+    assert text.count("default") == 2
     assert "for sugar (default: what the purse holds)" in text
     assert "-1" not in text
 
@@ -301,7 +376,7 @@ def test_the_examples_of_mimir_are_accepted() -> None:
         for line in cli._sections(inspect.getdoc(function) or "")[2]:
             words = shlex.split(line)
             assert words[: 3 + len(path)] == ["python", "-m", "mimir", *path]
-            cli._checked(" ".join(path), function, words[3 + len(path) :])
+            cli.check_words(" ".join(path), function, words[3 + len(path) :])
 
 
 def test_without_names_in_reach() -> None:

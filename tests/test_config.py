@@ -140,7 +140,7 @@ def test_the_hash_is_of_what_decides_the_weights() -> None:
     assert {config.sha256() for config in same} == {base.sha256()}
     other: dict[str, Any] = {
         "dim": 64, "layers": 9, "heads": 2, "ffn": 2, "timesteps": 30, "condition_dropout": 0.3,
-        "target_dropout": 0.3, "lr": 0.5, "beta1": 0.5, "beta2": 0.5, "eps": 1e-3,
+        "target_dropout": 0.2, "lr": 0.5, "beta1": 0.5, "beta2": 0.5, "eps": 1e-3,
         "weight_decay": 0.7, "warmup_steps": 7, "final_lr": 0.7, "clip": 7.0, "ema": 0.7,
         "batch": 16, "epochs": 7, "max_steps": 7, "accumulate": 2, "seed": 7, "eval_every": 7,
         "eval_rows": 7, "patience": 7, "cooldown_steps": 7, "log_every": 7, "pair_share": 0.1,

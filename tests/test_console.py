@@ -101,7 +101,7 @@ def test_the_stream_below_is_for_drawing_and_comes_back(monkeypatch: pytest.Monk
         with console.safe_output():
             print("\x1b")
         with pytest.raises(BadInput):
-            cli._checked("x", lambda: None, ["--y"])
+            cli.check_words("x", lambda: None, ["--y"])
     assert sys.stdout is below
     assert console.drawing(sys.stdout) is below
     assert below.getvalue() == "\\u001b\n" * 2

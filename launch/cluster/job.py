@@ -9,15 +9,18 @@ again. Training has none of its rights. What was seen on Slurm 22.05 and decided
 - after `scontrol requeue` the job must stay until it is ended.
 """
 
+import contextlib
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from types import FrameType
 
-from launch.cluster import next_attempt
+from launch.cluster import container, next_attempt
+from launch.cluster.container import Runtime
 from launch.contract.errors import ProviderError
 from launch.contract.provider import AttemptSpec
 from launch.providers.slurm.options import SIGNALS
@@ -26,6 +29,7 @@ from mimir import cli
 from mimir.errors import BAD_CONFIG, DONE, FENCED, INTERRUPTED, BadInput, MimirError, StoreError
 from mimir.runs import notes, orders
 from mimir.runs.notes import StopRequest
+from mimir.runs.record import read_run
 from mimir.runs.status import read_head
 from mimir.runs.store import Store, open_store
 
@@ -41,15 +45,19 @@ class Job:
     Args:
         own: the job as Slurm shows it.
         url, run, first: the attempt that it was ordered for.
+        image: in which it trains, "" for none.
         out: takes sentences for the job's log.
     """
 
     def __init__(
         self, own: OwnJob, url: str, run: str, first: int, record: str = "",
-        out: Callable[[str], None] = print, sleep: Callable[[float], None] = time.sleep,
+        image: str = "", out: Callable[[str], None] = print,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:  # fmt: skip
         self._own, self._url, self._run, self._first = own, url, run, first
         self._record, self._out, self._sleep = record, out, sleep
+        self._image = image
+        self._runtime: Runtime | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._signalled = ""
         self._at: tuple[Store, int] | None = None
@@ -67,6 +75,8 @@ class Job:
         self._say(f"job {self._own.id} on {self._own.node}, start {self._own.restarts + 1}")
         try:
             store = self._open()
+            if self._image:
+                self._runtime = container.find(self._image, self._own.node)
             turn = next_attempt.take(store, self._run, self._first, self._own, self._say)
         except MimirError as error:
             self._say(str(error))
@@ -77,7 +87,7 @@ class Job:
             self._end_chain()
             return DONE
         self._at = (store, turn.attempt)
-        code = INTERRUPTED if self._signalled else self._train(turn)
+        code = INTERRUPTED if self._signalled else self._train(store, turn)
         return self._after(store, turn.attempt, code)
 
     def _open(self) -> Store:
@@ -92,18 +102,36 @@ class Job:
             ) from None
         return store
 
-    def _train(self, turn: next_attempt.Turn) -> int:
+    def _train(self, store: Store, turn: next_attempt.Turn) -> int:
         spec = AttemptSpec(
             self._url, self._run, turn.attempt, turn.deadline, record=self._record
         )  # fmt: skip
-        words = [sys.executable, "-m", "mimir.worker", *spec.worker_options()]
         self._say(f"attempt {turn.attempt} begins")
-        self._child = subprocess.Popen(words, stdin=subprocess.DEVNULL)
-        if self._signalled:  # between the look and the start
-            self._child.terminate()
-        code = self._child.wait()
+        with contextlib.ExitStack() as stack:
+            try:
+                self._child = self._start(store, spec, stack)
+            except MimirError as error:
+                self._say(str(error))
+                self._own.note(str(error))
+                return error.exit_code
+            if self._signalled:  # between the look and the start
+                container.terminate(self._child, self._runtime)
+            code = self._child.wait()
         self._say(f"attempt {turn.attempt} ended with {code}")
         return code if code >= 0 else INTERRUPTED
+
+    def _start(
+        self, store: Store, spec: AttemptSpec, stack: contextlib.ExitStack
+    ) -> "subprocess.Popen[bytes]":
+        if self._runtime is None:
+            words = [sys.executable, "-m", "mimir.worker", *spec.worker_options()]
+            return subprocess.Popen(words, stdin=subprocess.DEVNULL)
+        within = replace(spec, sweep=read_run(store, self._run).sweep)
+        held = stack.enter_context(
+            container.prepared(self._runtime, store, within, self._say)
+        )  # fmt: skip
+        self._say(f"in {self._image}, by {self._runtime.name}")
+        return held.start()
 
     def _after(self, store: Store, attempt: int, code: int) -> int:
         if code == INTERRUPTED and not self._judging:
@@ -181,6 +209,7 @@ class Job:
         if fate is Fate.ENDED:
             self._say("the job was cancelled: the run is stopped")
             self._stopped()
+            self._end_unclaimed()
             self._end_chain()
         elif fate is Fate.RESTARTED:
             self._say("its cluster starts the job again")
@@ -199,6 +228,15 @@ class Job:
         except MimirError as error:
             self._say(f"that the run is stopped cannot be written: {error}")
 
+    def _end_unclaimed(self) -> None:
+        """Its worker was ended before it took the attempt, and could write no end."""
+        assert self._at is not None
+        try:
+            store, attempt = self._at
+            next_attempt.end_stopped(store, self._run, attempt)
+        except MimirError as error:
+            self._say(f"that the run is stopped cannot be written: {error}")
+
     def _end_chain(self) -> None:
         """Cancel the jobs that wait behind this one, which would find nothing to do."""
         try:
@@ -214,7 +252,7 @@ class Job:
         if not self._signalled:
             self._signalled = signal.Signals(number).name
             if self._child is not None and self._child.poll() is None:
-                self._child.terminate()
+                container.terminate(self._child, self._runtime)
         self._heard += 1
         judge = threading.Thread(
             target=self._judge, args=(self._heard,), name="judge", daemon=True
@@ -230,7 +268,7 @@ def to_log(line: str) -> None:
     print(line, flush=True)
 
 
-def work(*, store: str, run: str, attempt: int, record: str = "") -> int:
+def work(*, store: str, run: str, attempt: int, record: str = "", image: str = "") -> int:
     """Look after a run in a batch job, as its script does.
 
     Args:
@@ -238,11 +276,12 @@ def work(*, store: str, run: str, attempt: int, record: str = "") -> int:
         run: name of the run.
         attempt: that the job was ordered for.
         record: SHA-256 of the run's run.json; empty: not known.
+        image: a container image to train in; empty: the Python of this program.
 
     Example:
         python -m launch.cluster.job --store file:///shared/runs --run demo --attempt 1
     """
-    job = Job(OwnJob.here(), store, run, attempt, record, out=to_log)
+    job = Job(OwnJob.here(), store, run, attempt, record, image, out=to_log)
     job.listen()
     return job.work()
 

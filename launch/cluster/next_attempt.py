@@ -18,6 +18,7 @@ from mimir.errors import BadInput, Fenced
 from mimir.runs import notes, started
 from mimir.runs.attempts import AttemptStatus, record_gone
 from mimir.runs.begin import end_attempt, raise_attempt
+from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
 from mimir.runs.started import Started
 from mimir.runs.status import Status, derive
@@ -31,6 +32,8 @@ WRITTEN_WITHIN = 30.0
 """Seconds that a job waits for its launcher to write down which job it is."""
 FINISHED = ("done", "failed", "stopped", "disputed")
 _CANCELLED = "CANCELLED"
+_BY_A_JOB = "job "
+"""How an order's `by` begins where a start of a job has raised the attempt."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def take(
     current = _own(store, status, first, own, sleep)
     if notes.stop_requested(store, run, current.attempt) is not None:
         return _end(store, run, current.attempt, "stopped", "asked to stop")
-    by = f"job {own.id} on {own.node}, start {own.restarts + 1}"
+    by = f"{_BY_A_JOB}{own.id} on {own.node}, start {own.restarts + 1}"
     fresh = current.exit_code is None and current.gone is None
     if fresh and started.record(store, run, current.attempt, Started(store.now(), by)):
         return Turn(current.attempt, deadline=_deadline(status, current, store.now()))
@@ -109,6 +112,13 @@ def goes_on(store: Store, run: str, attempt: int) -> tuple[bool, str]:
     return False, turn.why
 
 
+def end_stopped(store: Store, run: str, attempt: int) -> None:
+    """Tell HEAD that the run, which was asked to stop, has: where its worker has not."""
+    status = derive(store, run, store.now())
+    if status.attempt == attempt and status.state not in FINISHED:
+        _end(store, run, attempt, "stopped", "its job was cancelled")
+
+
 def _loss(store: Store, run: str, attempt: AttemptStatus) -> Gone:
     """How an attempt of a job that its cluster interrupted, or whose worker broke, is written.
 
@@ -144,9 +154,22 @@ def _own(
         machine = own.machine(current.order.time if current.order else store.now())
         notes.record_machine(store, run, first, machine)
         current = replace(current, machine=notes.read_machine(store, run, first))
+    elif current.machine is None and (lost := _left_by_a_start(status, own)):
+        notes.record_machine(store, run, current.attempt, replace(lost, id=own.id))
+        current = replace(current, machine=notes.read_machine(store, run, current.attempt))
     if current.machine is None or current.machine.name != own.name:
         raise fenced
     return current
+
+
+def _left_by_a_start(status: Status, own: OwnJob) -> Machine | None:
+    """The machine of the newest attempt, if an earlier start of this job has raised it and was
+    lost before it wrote the machine down: nobody else would go on with the run."""
+    order = status.attempts[-1].order
+    if order is None or not order.by.startswith(_BY_A_JOB):
+        return None
+    written = [each.machine for each in status.attempts if each.machine is not None]
+    return written[-1] if written and written[-1].name == own.name else None
 
 
 def _ended_on_purpose(own: OwnJob, last: AttemptStatus) -> str:

@@ -144,7 +144,11 @@ def check_free(store: "Store", name: str, store_option: str) -> "Status":
 
 def check_not_done(status: "Status", store_option: str) -> None:
     from launch.ui.runs import command
+    from mimir.runs.head import REMOVED
 
+    if status.state == REMOVED:
+        rm = command("rm", status.run, store_option)
+        raise BadInput(f"run {status.run} is being removed: finish that by `{rm}`")
     if status.state == "done":
         pull = command("pull", status.run, store_option)
         raise BadInput(
@@ -179,13 +183,38 @@ def check_name(store: "Store", name: str, places: Sequence["Provider"], store_op
         check_free(store, name, store_option)
 
 
-def check_image(places: Sequence["Provider"], image: str) -> None:
+def check_works(places: Sequence["Provider"]) -> None:
+    """BadInput if this computer is named and could not train, before anything is made."""
+    from launch.contract.provider import OnThisComputer
+
+    for place in places:
+        if isinstance(place, OnThisComputer):
+            place.must_work()
+
+
+def check_gpu(places: Sequence["Provider"], gpu: Sequence[str]) -> None:
+    """BadInput if a GPU to rent is named for a place that rents none."""
+    for place in places:
+        if gpu and place.caps.cards:
+            raise BadInput(
+                f"--gpu names a GPU to rent, and provider {place.name} trains on this computer's "
+                "own: leave it out, or name one of several cards by --device cuda:1"
+            )
+
+
+def check_image(places: Sequence["Provider"], image: str) -> str:
+    """The image as these places find it; BadInput if one of them does not start it."""
+    from launch.contract.provider import ImageFiles
+
     for place in places:
         if image and not place.caps.image:
             raise BadInput(
                 f"provider {place.name} starts no container, so that --image means nothing to it: "
                 "leave it out, or train by --provider docker"
             )
+        if image and isinstance(place, ImageFiles):
+            return place.image_file(image)  # it stands alone
+    return image
 
 
 def settled(

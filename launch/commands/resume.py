@@ -127,7 +127,10 @@ def resume(
         plan = replace(plan, card=options.card_of(device, places)[1])
     elif plan.card is not None and not all(place.caps.cards for place in places):
         plan = replace(plan, card=None)
-    options.check_image(places, image)
+    options.check_gpu(places, gpu)
+    options.check_works(places)
+    if image:
+        plan = replace(plan, image=options.check_image(places, image))
     options.check_keys(places, plan.keys)
     options.check_notify(places, notify_from_machine)
     say(*note)
@@ -147,7 +150,7 @@ def resume(
         )
     config = Config.from_dict(read_run(opened, name).config)
     steps = max(1, plan.steps - known.committed_step)
-    market = choose.ask(opened, plan, config, steps, name)
+    market = choose.ask(opened, plan, config, steps, name, known)
     plan = confirm.limited(plan, choose.preferred(market, known), choose.spent(known, now))
     found = choose.within(plan, market, known, opened.now())
     for line in (*enforcement.lines(places), *confirm.warnings(places, plan)):

@@ -65,7 +65,8 @@ def submit(
         min_download: least Mbit/s of a host's line down, where that is told.
         min_upload: least Mbit/s of its line up, where that is told; 0: any.
         image: a container image with Python and torch to train in (default: Mimir's own, or a
-            public one with PyTorch where machines are rented).
+            public one with PyTorch where machines are rented); on slurm a .sif or .sqfs file or a
+            folder (default: none).
         slurm: options for sbatch, such as '--partition=gpu --gres=gpu:1 --time=4:00:00', or @FILE
             (default: $MIMIR_SLURM; docs/guides/cluster.md).
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
@@ -124,7 +125,9 @@ def submit(
     names = registry.several(provider)
     places = [registry.get(name) for name in names]
     limits = options.with_sessions(limits, places)
-    options.check_image(places, image)
+    options.check_gpu(places, gpu)
+    options.check_works(places)
+    image = options.check_image(places, image)
     keys = options.keys_of(role, static_keys)
     options.check_keys(places, keys)
     options.check_notify(places, notify_from_machine)

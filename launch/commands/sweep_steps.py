@@ -141,7 +141,9 @@ def _work(
     from mimir.runs.sweep import MOST_RUNS
 
     places = [registry.get(name) for name in plan.providers]
-    options.check_image(places, plan.image)
+    options.check_gpu(places, said.gpus)
+    options.check_works(places)
+    plan = replace(plan, image=options.check_image(places, plan.image))
     options.check_store(places, store.url)
     options.check_keys(places, plan.keys)
     plan = replace(plan, options=options.settled(places, said.slurm, plan.options))
@@ -222,7 +224,8 @@ def go_on(store: "Store", work: Work, store_option: str, csv: bool, json: bool) 
             size = sum(path.stat().st_size for path in (work.data.packed, wheel))
             with bar("upload", size, "B") as advance:
                 sweep = lists.create(store, sweep, work.data.packed, wheel, advance)
-    number = sweep_state.say(store, sweep.name, sweep_state.GO).number
+    terms = sweep_state.Terms(work.plan, work.at_once, work.max_cost)
+    number = sweep_state.say(store, sweep.name, sweep_state.GO, terms=terms).number
     keeper = Keeper(
         store, sweep, work.plan, at_once=work.at_once, max_cost=work.max_cost, number=number,
         say=say, supervisor=Watcher(store, say, watched=Watched()), clock=time.monotonic,
@@ -334,15 +337,10 @@ def stop(store: "Store", sweep: "Sweep", store_option: str, json: bool) -> int:
 def remove(store: "Store", name: str, yes: bool) -> int:
     """Remove the sweep, after asking."""
     from launch.sweep import end
+    from launch.ui.confirm import agree_to_delete
     from launch.ui.terminal import say
 
-    if not yes:
-        if not sys.stdin.isatty():
-            raise BadInput(f"sweep {name} would be deleted with all its runs: say --yes")
-        question = f"Delete sweep {name} with all its runs? [y/N] "
-        print(question, end="", file=sys.stderr, flush=True)
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise BadInput("nothing was deleted")
+    agree_to_delete(f"sweep {name} with all its runs", yes=yes)
     count = end.remove(store, name, say)
     print(f"sweep {name} is removed, {count} objects")
     return 0

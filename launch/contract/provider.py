@@ -15,7 +15,9 @@ from mimir.runs import layout
 from mimir.runs.machine import Machine
 
 __all__ = [
-    "Adopts", "AttemptSpec", "Caps", "Check", "Machine", "Metered", "Provider", "TakesOptions",
+    "Adopts", "AttemptSpec", "Caps", "Check", "ImageFiles", "Machine", "Metered", "OnThisComputer",
+    "Provider",
+    "TakesOptions",
 ]  # fmt: skip
 
 
@@ -34,6 +36,8 @@ class Caps:
     turns_off: a machine that shuts down is ended, and its timer shuts it down some minutes after
     the deadline, whatever became of its container. service_deadline: what the service itself does
     to a machine some minutes after the deadline, "" for nothing.
+    egress: what the service asks for checkpoints on their way to a store, and what would cost less,
+    in one sentence; "" for nothing.
     cards: its machine is this computer, of whose GPUs an attempt may be given one.
     hosts: who runs its machines, by Hosts.kind; "" for kinds that change nothing there.
     rates_hosts: it tells how reliable its hosts are and how fast their lines.
@@ -52,6 +56,7 @@ class Caps:
     service_ends: str = ""
     turns_off: bool = False
     service_deadline: str = ""
+    egress: str = ""
     hosts: Mapping[str, str] = field(default_factory=dict)
     rates_hosts: bool = False
     cards: bool = False
@@ -88,7 +93,8 @@ class AttemptSpec:
     anywhere. card: which GPU of this computer, None for any. record: SHA-256 (hex) of run.json,
     by which the worker knows that it reads what was submitted; "" if it is not told. sweep: to
     which the run belongs and whose data and code it reads, "" for none. options: as
-    TakesOptions.settle has them.
+    TakesOptions.settle has them. behind: name of jobs after whose end it may begin, for a provider
+    that queues; "" for none.
     """
 
     store: str
@@ -103,6 +109,7 @@ class AttemptSpec:
     record: str = ""
     sweep: str = ""
     options: tuple[str, ...] = ()
+    behind: str = ""
 
     def __post_init__(self) -> None:
         layout.attempt_prefix(self.run, self.attempt)
@@ -175,6 +182,30 @@ class TakesOptions(Protocol):
 
         Raises:
             BadInput: it would refuse them, or is not there.
+        """
+
+
+@runtime_checkable
+class ImageFiles(Protocol):
+    """A provider whose images are files or folders, and not names at a registry."""
+
+    def image_file(self, image: str) -> str:
+        """The path by which its machines find the image.
+
+        Raises:
+            BadInput: there is no such file, or none that they could start.
+        """
+
+
+@runtime_checkable
+class OnThisComputer(Protocol):
+    """A provider whose machine is this computer, so that whether it can start is known at once."""
+
+    def must_work(self) -> None:
+        """Try whether an attempt could start; nothing is started.
+
+        Raises:
+            BadInput: it could not; the sentence says what to mend.
         """
 
 

@@ -10,6 +10,7 @@ wheel            Mimir itself as a wheel
 code_in_store    that wheel in the store, by digest
 credentials      keys for one attempt, made by STS
 session_policy   what those keys may do
+run_folders      what a container sees of this computer's folders
 registry_login   a login for the registry of a private image
 key_link         the credential hand-off: a signed link that is deleted on use
 """

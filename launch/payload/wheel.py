@@ -11,8 +11,9 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import mimir
 from mimir.config import PRESETS
@@ -31,12 +32,16 @@ NEEDS = {
 }
 """module -> requirement: what a worker imports beside torch. A test holds it to pyproject.toml;
 packaging is safetensors' own, which does not declare it."""
+BESIDE = ("torch>=2.6", "httpx>=0.27", "biopython>=1.81")
+"""What a cluster's login node needs more: it trains, launches and describes peptides, and asks no
+service for prices."""
 PINS = Path(__file__).with_name("worker.txt")
 """Versions of these and of all that they need, as they were tested: name==version, one a line."""
 NEEDED = "mimir/worker/needs.json"
 """Where the wheel says what a worker imports, and in which versions."""
 _LEFT_OUT = {"__pycache__", "measurements"}
 """Folders: no code. A forecast is made on the laptop, and a new figure makes no new code."""
+SCRIPT = "[console_scripts]\nmimir = launch.__main__:mimir\n"
 _TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -44,10 +49,11 @@ def file_name() -> str:
     return f"{WHEEL_NAME}-{mimir.__version__}-py3-none-any.whl"
 
 
-def content() -> bytes:
-    """The wheel."""
-    files = dict(_files())
+def content(more: Mapping[str, bytes] = MappingProxyType({})) -> bytes:
+    """The wheel. more: further files by name."""
+    files = {**dict(_files()), **more}
     info = f"{WHEEL_NAME}-{mimir.__version__}.dist-info"
+    files[f"{info}/entry_points.txt"] = SCRIPT.encode()
     files[f"{info}/METADATA"] = _metadata().encode()
     files[f"{info}/WHEEL"] = (
         b"Wheel-Version: 1.0\nGenerator: mimir\nRoot-Is-Purelib: true\nTag: py3-none-any\n"

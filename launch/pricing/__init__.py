@@ -7,6 +7,7 @@ plateau     steps after which a preset got no better, as measured
 measured    step times from the bench and from past runs
 catalogue   prices without an account (gpuhunt)
 market      all providers' offers, ranked by the cost of the whole run
+evictions   what a machine that may be taken away costs more
 budget      what a run's limits leave (their defaults: Limits in mimir/runs/order.py)
 storage     what a run fills of its store, and the price of that
 bill        what a run has cost

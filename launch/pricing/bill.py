@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from launch.pricing import budget
+from launch.pricing import budget, evictions
 from mimir.runs.attempts import AttemptStatus
 from mimir.runs.status import Status
 from mimir.text import duration
@@ -15,7 +15,8 @@ class Bill:
 
     expected_hours and expected_dollars: at the run's end, by its present rate; None if it does
     not train now. estimated_hours and estimated_dollars: said at its first order; None if
-    nothing was.
+    nothing was. evictions: how many there were; evicted_hours and evicted_dollars: what they have
+    cost of hours and dollars.
     """
 
     hours: float
@@ -24,6 +25,9 @@ class Bill:
     expected_dollars: float | None = None
     estimated_hours: float | None = None
     estimated_dollars: float | None = None
+    evictions: int = 0
+    evicted_hours: float = 0.0
+    evicted_dollars: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -34,9 +38,10 @@ def bill(status: Status, now: float) -> Bill:
     used = budget.spent(status, now)
     expected_hours, expected_dollars = _expected(status, used)
     estimated_hours, estimated_dollars = _estimated(status.attempts)
+    taken = evictions.cost(status, now)
     return Bill(
         used.hours, used.dollars, expected_hours, expected_dollars,
-        estimated_hours, estimated_dollars,
+        estimated_hours, estimated_dollars, taken.evictions, taken.hours, taken.dollars,
     )  # fmt: skip
 
 
@@ -49,6 +54,18 @@ def line(made: Bill) -> str:
         at_its_end = duration(budget.HOUR * made.expected_hours)
         text += f", about ${made.expected_dollars:.2f} and {at_its_end} at its end"
     return text + _beside(made)
+
+
+def evicted(made: Bill) -> str:
+    """What evictions have cost so far; "" if there were none."""
+    if not made.evictions:
+        return ""
+    count = "1 eviction" if made.evictions == 1 else f"{made.evictions} evictions"
+    money = f" and ${made.evicted_dollars:.2f}" if made.evicted_dollars is not None else ""
+    return (
+        f"{count} cost {duration(budget.HOUR * made.evicted_hours)} of machines{money} of that: "
+        "work behind the last commit, and the next machine's start"
+    )
 
 
 def total(made: Bill) -> str:

@@ -48,19 +48,22 @@ def price_of(attempt: AttemptStatus) -> float | None:
     return offer.price if offer else None
 
 
+def paid_from(attempt: AttemptStatus) -> float | None:
+    """Since when the attempt's machine has been paid, or may have been (unix s); None for none."""
+    if attempt.gone is not None and attempt.gone.kind == "refused":
+        return None
+    if attempt.machine is not None and attempt.machine.queues:
+        # One that waits takes nothing.
+        return attempt.started.time if attempt.started is not None else None
+    if attempt.order is not None:
+        return attempt.order.time
+    return attempt.machine.started if attempt.machine is not None else None
+
+
 def seconds_of(attempt: AttemptStatus, now: float) -> float:
     """Seconds for which the attempt's machine has been paid, or may have been."""
-    if attempt.gone is not None and attempt.gone.kind == "refused":
-        return 0.0
-    if attempt.machine is not None and attempt.machine.queues:
-        if attempt.started is None:
-            return 0.0  # it waits, which takes nothing
-        began = attempt.started.time
-    elif attempt.order is not None:
-        began = attempt.order.time
-    elif attempt.machine is not None:
-        began = attempt.machine.started
-    else:
+    began = paid_from(attempt)
+    if began is None:
         return 0.0
     if attempt.gone is not None:
         end = attempt.gone.time

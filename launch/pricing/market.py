@@ -11,8 +11,9 @@ from launch.contract import regions
 from launch.contract.cloud import Partial
 from launch.contract.image import PUBLIC, Image
 from launch.contract.offer import Need, Offer
-from launch.pricing import gpus
+from launch.pricing import evictions, gpus
 from launch.pricing.budget import HOUR
+from launch.pricing.evictions import Evictions, Places
 from launch.pricing.forecast import Forecast, Measured, forecast, pessimistic, start_s
 from launch.pricing.workload import Workload
 from mimir.config import Config
@@ -26,9 +27,6 @@ REASONS_SHOWN = 6
 """Reasons why offers are left out, in a sentence."""
 REGIONS_SHOWN = 12
 """Names of regions in an error."""
-EVICTED_EVERY = 6.0
-"""Hours after which a spot machine is taken away, as a reckoning: a cautious guess, for what
-services publish goes from a few per cent a day to several an hour."""
 
 
 class Seller(Protocol):
@@ -57,6 +55,7 @@ class Ranked:
 
     hours: of the machine, from its order to the end of the run, with what evictions cost.
     cost: in dollars. known: whether the GPU is in the table or was measured; others come last.
+    evictions: of a spot machine, None for others.
     """
 
     offer: Offer
@@ -64,12 +63,14 @@ class Ranked:
     hours: float
     cost: float
     known: bool = True
+    evictions: Evictions | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
             **self.offer.as_json(), "hours": round(self.hours, 3), "cost": round(self.cost, 4),
             "step_ms": round(1e3 * self.forecast.step_s, 4), "source": self.forecast.source,
             "known": self.known,
+            "evictions": self.evictions.as_json(self.offer.price) if self.evictions else None,
         }  # fmt: skip
 
 
@@ -156,6 +157,7 @@ def rank(
     steps: int,
     store: Store | None = None,
     image: Image = PUBLIC,
+    had: Places | None = None,
 ) -> tuple[list[Ranked], list[LeftOut]]:
     """As `judge`, for so many more steps.
 
@@ -168,7 +170,7 @@ def rank(
         known = measured.find(config, store)
     except StoreError:
         known = measured.find(config)
-    return judge(offers, Workload.of_steps(config, steps), known, image=image)
+    return judge(offers, Workload.of_steps(config, steps), known, image=image, had=had)
 
 
 def judge(
@@ -177,8 +179,9 @@ def judge(
     measured: Mapping[str, Measured] | None = None,
     *,
     image: Image = PUBLIC,
+    had: Places | None = None,
 ) -> tuple[list[Ranked], list[LeftOut]]:
-    """The offers by expected total cost, and those that cannot take the run.
+    """The offers by expected total cost, evictions included, and those that cannot take the run.
 
     A GPU that is not in the table comes after all that are, whatever it costs.
 
@@ -188,6 +191,7 @@ def judge(
     Args:
         measured: step times by canonical name (launch/pricing/measured.py).
         image: what runs there; it decides which GPUs it can use, and how fast.
+        had: the evictions that the run has had, by place.
     """
     ranked: list[Ranked] = []
     left: list[LeftOut] = []
@@ -203,13 +207,25 @@ def judge(
         if why:
             left.append(LeftOut(offer, why))
             continue
-        hours = what.hours + (_lost(what, work) if offer.spot else 0.0)
-        ranked.append(Ranked(offer, what, hours, hours * offer.price, found is not None))
+        taken = _evictions(offer, what, work, had or {}) if offer.spot else None
+        hours = what.hours + (taken.lost_h if taken else 0.0)
+        ranked.append(Ranked(offer, what, hours, hours * offer.price, found is not None, taken))
     ranked.sort(
         key=lambda r: (not r.known, r.cost, r.hours, r.offer.price, r.offer.provider, r.offer.id)
     )
     left.sort(key=lambda one: (one.offer.provider, one.offer.id))
     return ranked, left
+
+
+def affordable(offers: Iterable[Offer], most: float) -> tuple[list[Offer], list[LeftOut]]:
+    """Those up to this price ($/h), and the others with the price from which there are some."""
+    kept: list[Offer] = []
+    dear: list[Offer] = []
+    for offer in offers:
+        (kept if offer.price <= most else dear).append(offer)
+    least = min((offer.price for offer in dear), default=0.0)
+    why = f"they cost more than ${most:g}/h (the cheapest of them ${least:.3f}/h)"
+    return kept, [LeftOut(offer, why) for offer in dear]
 
 
 def grouped(left: Iterable[LeftOut]) -> list[tuple[int, str]]:
@@ -260,7 +276,6 @@ def _unfit(offer: Offer, what: Forecast, since: tuple[int, int]) -> str:
     return ""
 
 
-def _lost(what: Forecast, work: Workload) -> float:
-    """Hours that evictions are expected to cost: each a start, and half a checkpoint's interval."""
-    again = what.start_s / HOUR + work.config.runtime.checkpoint_minutes / 60 / 2
-    return what.hours / EVICTED_EVERY * again
+def _evictions(offer: Offer, what: Forecast, work: Workload, had: Places) -> Evictions:
+    interval = work.config.runtime.checkpoint_minutes / 60
+    return evictions.of(offer, what.train_hours, what.start_s / HOUR, interval, had)

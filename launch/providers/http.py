@@ -51,6 +51,7 @@ class Http:
         spacing: pace -> least seconds between two requests of that pace; "" is for all.
         transport: httpx's own if None (closed after every request).
         secrets: what is removed from all that the service says; the token is added to it.
+        headers: sent with every request beside the usual ones.
     """
 
     def __init__(
@@ -65,7 +66,9 @@ class Http:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         secrets: Secrets | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
+        self._headers = headers or {}
         self._secrets = Secrets() if secrets is None else secrets
         self._secrets.learn_key(token)
         self._base = base.rstrip("/")
@@ -223,6 +226,7 @@ class Http:
 
     def _client(self, timeout: float, silence: float) -> httpx.Client:
         headers = {"User-Agent": AGENT, "Accept": "application/json, text/event-stream"}
+        headers |= self._headers
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         try:

@@ -16,10 +16,10 @@ from typing import Any
 
 from launch.contract.errors import ProviderError
 from launch.payload.cloud_init import Pair
-from mimir.errors import BadInput
+from mimir.errors import OPTIONAL, BadInput
 
 KIND = "ssh-ed25519"
-INSTALL = "pip install 'paramiko>=3.4' (or Mimir with its extra `ssh`)"
+INSTALL = f"`python -m pip install '{OPTIONAL['paramiko']}'`"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def run(door: Door, command: str, *, timeout: float = 20.0) -> str:
         ProviderError: it cannot be reached, shows another host key, or lets nobody in.
         BadInput: paramiko or the private key is missing.
     """
-    paramiko = _paramiko()
+    paramiko = library()
     where = f"{door.host}:{door.port}"
     known = door.host if door.port == 22 else f"[{door.host}]:{door.port}"
     client = paramiko.SSHClient()
@@ -126,7 +126,7 @@ def _create(path: Path, text: str) -> None:
 
 
 def _public(path: Path) -> Any:
-    paramiko = _paramiko()
+    paramiko = library()
     try:
         return paramiko.Ed25519Key.from_private_key_file(str(path))
     except (paramiko.SSHException, ValueError) as error:
@@ -142,7 +142,7 @@ def _public(path: Path) -> Any:
 
 
 def _parsed(public: str) -> Any:
-    paramiko = _paramiko()
+    paramiko = library()
     try:
         kind, text = public.split()[:2]
         if kind != KIND:
@@ -152,7 +152,8 @@ def _parsed(public: str) -> Any:
         raise BadInput(f"the kept host key cannot be read ({error}), so nothing is sent") from None
 
 
-def _paramiko() -> Any:
+def library() -> Any:
+    """Paramiko; BadInput if it is missing here."""
     try:
         import paramiko
     except ImportError as error:

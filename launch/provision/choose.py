@@ -10,7 +10,7 @@ from launch.contract import image
 from launch.contract.errors import AuthFailed, NoCapacity, ProviderError
 from launch.contract.offer import Need
 from launch.contract.provider import Metered
-from launch.pricing import budget
+from launch.pricing import budget, evictions
 from launch.pricing.budget import HOUR, Remaining, UsedUp
 from launch.providers import registry
 from launch.providers.rented import Rented
@@ -95,7 +95,7 @@ def choose(store: Store, plan: Plan, status: Status, now: float, say: Say) -> Se
     if left.why:
         raise UsedUp(left.why)
     steps = max(1, steps_of(store, plan, status) - status.committed_step)
-    found = within(plan, ask(store, plan, config, steps, status.run), status, now)
+    found = within(plan, ask(store, plan, config, steps, status.run, status), status, now)
     if found.budget.why:
         raise UsedUp(found.budget.why)
     if found.choices:
@@ -115,10 +115,13 @@ def remaining(plan: Plan, status: Status | None, now: float) -> Remaining:
     return Remaining(limits.max_hours or float("inf"), limits.max_cost or float("inf"))
 
 
-def ask(store: Store, plan: Plan, config: Config, steps: int, going_on: str = "") -> Market:
+def ask(
+    store: Store, plan: Plan, config: Config, steps: int, going_on: str = "",
+    status: Status | None = None,
+) -> Market:  # fmt: skip
     """Ask all the plan's providers that rent for offers for `steps` more steps of a run.
 
-    going_on: its name, as ledger.read's. Raises:
+    going_on: its name, as ledger.read's. status: of a run that has had machines. Raises:
         BadInput: no GPU of the plan's can hold the run, or a region is none of any provider's.
     """
     clouds = [each for name in plan.providers if isinstance(each := registry.get(name), Rented)]
@@ -146,10 +149,10 @@ def ask(store: Store, plan: Plan, config: Config, steps: int, going_on: str = ""
     # A provider may know a GPU by a name that only its memory tells apart.
     had = [o for o in had if not plan.gpus or o.gpu in plan.gpus]
     most = plan.limits.max_price or float("inf")
-    dear = f"they cost more than ${most:g}/h"
-    affordable = (o for o in had if o.price <= most)
-    ranked, left = market.rank(affordable, config, steps, store, image=starts)
-    left += [market.LeftOut(o, dear) for o in had if o.price > most]
+    affordable, dear = market.affordable(had, most)
+    evicted = evictions.seen(status, store.now())
+    ranked, left = market.rank(affordable, config, steps, store, image=starts, had=evicted)
+    left += dear
     groups = market.grouped(left)
     sentences = [problem.sentence for problem in problems]
     sentences += [each for each in (unchecked, starts.note) if each]
@@ -170,7 +173,7 @@ def ask(store: Store, plan: Plan, config: Config, steps: int, going_on: str = ""
     locked = bool(clouds) and len(keyless) == len(clouds)
     return Market(
         tuple(ranked), tuple(sentences), locked, need.memory_gb, tuple(groups),
-        0.0 if ranked else min((o.price for o in had if o.price > most), default=0.0),
+        0.0 if ranked else min((one.offer.price for one in dear), default=0.0),
         frozenset(failed), spent_by_all, need.disk_gb, work.upload_mbit,
     )  # fmt: skip
 

@@ -13,6 +13,7 @@ this computer's settings, which no machine can write:
     R2            never: it makes no keys for one attempt
 """
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -107,6 +108,13 @@ def keep(store: Store, run: str, plan: Plan, places: Sequence[Provider]) -> None
             f"cannot keep the run's plan in {path}: {error.strerror}; set XDG_STATE_HOME to a "
             "folder that can be written to"
         ) from error
+
+
+def forget(store: str, run: str) -> None:
+    """Keep no plan of the run any more, which was removed. What cannot be deleted does no harm: it
+    is of another run.json than the next one's."""
+    with contextlib.suppress(OSError):
+        _path(store, run).unlink(missing_ok=True)
 
 
 def note_order(store: str, run: str, time: float, price: float | None) -> None:

@@ -3,12 +3,13 @@
 For budgets that are wider than a run. Every machine has an order, a record and an end under
 `<run>/launcher/`, where no machine can write; its rate is that of the order. A machine that is not
 known to be gone counts up to its deadline: what it was allowed is spent as far as others go. Those
-whose work is over are asked after first (settle).
+whose work is over are asked after first (settle). What removed runs
+cost, their tombstones tell.
 """
 
 import calendar
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -16,7 +17,7 @@ from launch.contract.provider import Provider
 from launch.pricing import budget
 from launch.provision import settle
 from mimir.errors import MimirError, sentence
-from mimir.runs import layout, notes
+from mimir.runs import layout, notes, tombstone
 from mimir.runs.attempts import AttemptStatus
 from mimir.runs.notes import Gone
 from mimir.runs.order import Limits
@@ -80,12 +81,17 @@ def read(
 
     going_on: a run whose newest machine is ended before another is ordered: it counts until now.
     """
-    names = [name for name in store.folders() if layout.is_run(name)]
-    since = month_began(now)
+    since, this_month = month_began(now), _month(now)
     month = total = 0.0
     unread, unsettled = [], []
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        buried = list(pool.map(lambda name: tombstone.find(store, name), tombstone.names(store)))
+        counted = {each.run for each in buried if each and each.word == tombstone.DELETING}
+        names = [n for n in store.folders() if layout.is_run(n) and n not in counted]
         of_runs = list(pool.map(lambda name: _of_run(store, name), names))
+    for each in filter(None, buried):
+        total += sum(each.spent.values())
+        month += each.spent.get(this_month, 0.0)
     for name, paid in zip(names, of_runs, strict=True):
         if paid is None:
             unread.append(name)
@@ -105,6 +111,34 @@ def read(
     return Ledger(month, total, tuple(unread), tuple(unsettled))
 
 
+def by_month(store: Store, run: str, now: float) -> dict[str, float]:
+    """Dollars of a run's machines by calendar month (UTC), such as "2026-11".
+
+    For a run whose machines are all gone. Raises as `mimir.runs.notes.read_order`.
+    """
+    spent: dict[str, float] = {}
+    keys = set(store.list(f"{layout.launcher_folder(run)}/a"))
+    for attempt in _paid(store, run, _ordered(run, keys), keys):
+        began, end = _span(attempt, now, replaced=True)
+        price = budget.price_of(attempt) or 0.0
+        while began < end:
+            until = min(end, _month_ends(began))
+            month = _month(began)
+            spent[month] = spent.get(month, 0.0) + price * (until - began) / budget.HOUR
+            began = until
+    return spent
+
+
+def _month(now: float) -> str:
+    return time.strftime("%Y-%m", time.gmtime(now))
+
+
+def _month_ends(now: float) -> float:
+    then = time.gmtime(now)
+    years, month = divmod(then.tm_mon, 12)
+    return float(calendar.timegm((then.tm_year + years, month + 1, 1, 0, 0, 0)))
+
+
 def month_began(now: float) -> float:
     """When the calendar month of `now` began, by UTC; both in unix s."""
     then = time.gmtime(now)
@@ -115,10 +149,14 @@ def _of_run(store: Store, run: str) -> tuple[int, list[AttemptStatus]] | None:
     """The newest attempt that was ordered, and all that have or had a paid machine."""
     try:
         keys = set(store.list(f"{layout.launcher_folder(run)}/a"))
-        numbers = sorted(filter(None, (layout.parse_order(run, key) for key in keys)))
+        numbers = _ordered(run, keys)
         return max(numbers, default=0), list(_paid(store, run, numbers, keys))
     except MimirError:
         return None  # told by name
+
+
+def _ordered(run: str, keys: Iterable[str]) -> list[int]:
+    return sorted(filter(None, (layout.parse_order(run, key) for key in keys)))
 
 
 def _paid(store: Store, run: str, numbers: list[int], keys: set[str]) -> Iterator[AttemptStatus]:

@@ -24,9 +24,10 @@ from launch.payload import code_in_store, container, credentials
 from launch.provision import kept_plan, terminate
 from launch.provision.plan import stop_asked
 from mimir.errors import BadInput, Corrupt, Fenced, MimirError, StoreError
-from mimir.runs import notes, sweep_state
+from mimir.runs import notes, sweep_state, tombstone
 from mimir.runs.begin import end_attempt, raise_attempt
 from mimir.runs.collect import collect
+from mimir.runs.head import REMOVED
 from mimir.runs.notes import Gone
 from mimir.runs.order import Expected, Order, Plan
 from mimir.runs.promised import Promised
@@ -73,6 +74,7 @@ def order(
     since: int = 0,
     extra: Mapping[str, str] = MappingProxyType({}),
     start: int = 0,
+    behind: str = "",
 ) -> Ordered:
     """Order the first of these machines that can be had; each try is an attempt of its own.
 
@@ -83,6 +85,7 @@ def order(
         extra: variables of the worker beside its keys; they stand in no document.
         start: number of the sweep's state that allows this order (`mimir.runs.sweep_state`); 0:
             it is allowed unless the sweep is being removed.
+        behind: as AttemptSpec.behind.
 
     Raises:
         Fenced: somebody else has begun an attempt meanwhile, the run or its sweep was asked to
@@ -109,7 +112,9 @@ def order(
         # Only over the attempt just refused: a person may have begun another one meanwhile.
         known = raise_attempt(store, run, intent, after=known, clock=clock)
         try:
-            return _order(store, run, known, choice, intent, say, clock, extra, sweep, start)
+            return _order(
+                store, run, known, choice, intent, say, clock, extra, sweep, start, behind
+            )
         except NoCapacity as error:
             say(f"not available: {error}")
             refusals.append(error)
@@ -142,6 +147,7 @@ def give_up(store: Store, run: str, reason: str, say: Say) -> None:
 def _order(
     store: Store, run: str, attempt: int, choice: Choice, intent: Order, say: Say,
     clock: Callable[[], float], extra: Mapping[str, str], sweep: str, start: int,
+    behind: str,
 ) -> Ordered:  # fmt: skip
     provider, plan = choice.provider, intent.plan
     try:
@@ -150,17 +156,19 @@ def _order(
             raise Fenced(f"attempt {attempt} of run {run} is not begun: the run was asked to stop")
         spec = AttemptSpec(
             store=store.url, run=run, attempt=attempt, env=extra,
-            image=plan.image or _image(store, run, attempt, intent, say),
+            image=plan.image or (
+                "" if provider.caps.queues else _image(store, run, attempt, intent, say)
+            ),
             deadline=choice.deadline, offer=choice.offer, regions=plan.hosts.regions,
             card=plan.card, record=record_sha256(store, run), sweep=sweep,
-            options=plan.options,
+            options=plan.options, behind=behind,
         )  # fmt: skip
         kept_plan.must_be_as_submitted(store.url, run, spec.record)
         spec = _with_keys(spec, provider, plan, say, clock)
         # Read HEAD again before money is spent: this computer may have been suspended since then.
-        if read_head(store, run).attempt != attempt:
-            raise Fenced(f"run {run} went on without attempt {attempt}: nothing was ordered")
-        if provider.caps.runs_installed_code:
+        if why := _went_on(store, run, attempt):
+            raise Fenced(f"{why} attempt {attempt}: nothing was ordered")
+        if provider.caps.runs_installed_code and not spec.image:
             other = code_in_store.differs(store, run)
             if other:
                 say(other)
@@ -198,13 +206,12 @@ def _must_be_allowed(store: Store, run: str, attempt: int, sweep: str, start: in
     and looks at the attempts afterwards, so one of the two always sees the other.
     """
     state = sweep_state.read(store, sweep)
-    removed = state.word in (sweep_state.REMOVED, sweep_state.DELETED)
-    if not removed and start in (0, state.number):
+    if state.word != sweep_state.REMOVED and start in (0, state.number):
         return
     said = f"sweep {sweep} was stopped, removed or taken up by another launcher"
     # Left unended, a watcher would go on with it under this launcher's limits. Of a sweep that is
-    # deleted nothing is left to write to.
-    if state.number and state.word != sweep_state.DELETED:
+    # gone nothing is left to write to.
+    if state.number:
         end_attempt(store, run, attempt, "stopped", said)
     raise Fenced(f"attempt {attempt} of run {run} is not begun: {said}")
 
@@ -267,12 +274,25 @@ def _with_keys(
     return spec
 
 
+def _went_on(store: Store, run: str, attempt: int) -> str:
+    """What became of the run without the attempt, "" if it waits for its machine.
+
+    The tombstone is read after the attempt was raised: who removes the run writes it first and
+    looks for machines afterwards, so one of the two always sees the other.
+    """
+    head, removed = read_head(store, run), tombstone.find(store, run)
+    if head.state == REMOVED or (removed is not None and removed.word == tombstone.DELETING):
+        return f"run {run} is being removed, without"
+    return f"run {run} went on without" if head.attempt != attempt else ""
+
+
 def _turn_back_if_late(store: Store, ordered: Ordered, clock: Callable[[], float]) -> None:
     """End a machine that came after its replacement, or whose run is removed or unreadable."""
     run, attempt = ordered.run, ordered.attempt
-    why, found = "it came after its replacement was ordered", f"run {run} went on without"
+    why = "it came after its replacement was ordered, or after the run was removed"
     try:
-        if read_head(store, run).attempt == attempt:
+        found = _went_on(store, run, attempt)
+        if not found:
             return
     except (BadInput, Corrupt) as error:  # nobody could supervise it
         why, found = f"its run cannot be read: {error}", f"run {run} cannot be read ({error}) at"

@@ -1,19 +1,21 @@
 """Stops a sweep, and removes one."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from launch.contract.provider import Provider
 from launch.providers import registry
 from launch.provision.order import Say
-from launch.sweep.keep import look
+from launch.supervise import removal
+from launch.supervise.removal import Leaving
+from launch.sweep.keep import AT_ONCE, look
 from mimir.errors import BadInput, Corrupt, StoreError
 from mimir.runs import layout, sweep_state
 from mimir.runs.head import ENDED
 from mimir.runs.notes import StopRequest
-from mimir.runs.orders import newest_order, request_stop
-from mimir.runs.status import Status
+from mimir.runs.orders import request_stop
 from mimir.runs.store import Store
-from mimir.runs.sweep import Sweep, find, read
+from mimir.runs.sweep import Member, Sweep, find, read
 
 SHOWN = 3
 """Runs that are named."""
@@ -43,83 +45,57 @@ def stop(store: Store, sweep: Sweep, say: Say) -> tuple[list[tuple[str, int]], l
     return asked, failed
 
 
-def _has_begun(store: Store, status: Status) -> bool:
-    return bool(status.attempt or newest_order(store, status.run))
-
-
 def remove(
     store: Store, name: str, say: Say, provider: Callable[[str], Provider] = registry.get
 ) -> int:
     """Delete a sweep's runs, then its data, code and list; how many objects.
 
-    First the word that nobody begins a run of it any more, then a look at all of its machines, then
-    the word that all are gone, after which nothing is asked any more. It may be repeated after a
-    cut: the list is the last but one to go, and these words the last.
+    First the word that nobody begins a run of it any more, then each run as `rm` removes one. It
+    may be repeated after a cut: the list is the last but one to go, and this word the last.
 
     Raises:
-        BadInput: a run has not ended, or a machine of it may be there.
+        BadInput: a run is at work.
+        MimirError: a run could not be removed now, as `launch.supervise.removal.carry_out`.
     """
     state = layout.sweep_state_key(name)
-    word = sweep_state.read(store, name).word
     sweep = find(store, name)
     if sweep is None:
-        if word != sweep_state.DELETED:
+        if sweep_state.read(store, name).word != sweep_state.REMOVED:
             sweep = read(store, name)  # which says what was meant
         store.delete(state)
         return 1
-    if word != sweep_state.DELETED:
-        _must_be_over(store, sweep, provider)
-        sweep_state.say(store, name, sweep_state.REMOVED)
-        # Again: a launcher may have ordered a machine before it could see that word.
-        _must_be_over(store, sweep, provider)
-        sweep_state.say(store, name, sweep_state.DELETED)
+    _must_be_over(store, sweep, provider)
+    sweep_state.say(store, name, sweep_state.REMOVED)
+    # Again: a launcher may have ordered a machine before it could see that word.
+    leaving = _must_be_over(store, sweep, provider)
     deleted = 2
-    for folder in (*(each.run for each in sweep.members), layout.sweep_folder(name)):
-        for key in list(store.list(f"{folder}/")):
-            if key != state:
-                store.delete(key)
-                deleted += 1
-        say(f"removed {folder}")
+    for each in leaving:
+        deleted += removal.carry_out(store, each, f"launch sweep {name} --remove", provider)
+        say(f"removed {each.run}")
+    for key in list(store.list(f"{layout.sweep_folder(name)}/")):
+        if key != state:
+            store.delete(key)
+            deleted += 1
     store.delete(layout.sweep_key(name))
     store.delete(state)
     return deleted
 
 
-def _must_be_over(store: Store, sweep: Sweep, provider: Callable[[str], Provider]) -> None:
-    if living := list(_living(store, sweep, provider)):
+def _must_be_over(store: Store, sweep: Sweep, provider: Callable[[str], Provider]) -> list[Leaving]:
+    """The sweep's runs that are there; BadInput if one of them is at work."""
+
+    def one(member: Member) -> Leaving | None:
+        try:
+            return removal.look(store, member.run, lambda _: None, provider, of_sweep=True)
+        except BadInput:
+            if store.read(layout.record_key(member.run)) is not None:
+                raise
+            return None  # it has not begun to be, or is gone already
+
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        found = [each for each in pool.map(one, sweep.members) if each]
+    living = [each.refused for each in found if each.refused]
+    if living:
         more = f"; and {len(living) - SHOWN} more" if len(living) > SHOWN else ""
         raise BadInput(f"sweep {sweep.name} is not removed: {'; '.join(living[:SHOWN])}{more}")
-
-
-def _living(store: Store, sweep: Sweep, provider: Callable[[str], Provider]) -> Iterator[str]:
-    """What keeps the sweep from being removed, a sentence for each run."""
-    for listed in look(store, sweep):
-        status = listed.status
-        if status is None:
-            if store.read(layout.record_key(listed.run)) is not None:
-                yield f"run {listed.run} cannot be read ({listed.problem})"
-        elif status.state not in ENDED and _has_begun(store, status):
-            yield (
-                f"run {listed.run} is {status.state}: stop it by `python -m launch sweep "
-                f"{sweep.name} --stop`"
-            )
-        elif there := _there(status, provider):
-            yield (
-                f"the machine of attempt {there[0]} of run {listed.run} may be there: "
-                f"`python -m launch watch {listed.run} --once` ends it"
-            )
-
-
-def _there(status: Status, provider: Callable[[str], Provider]) -> Sequence[int]:
-    """Attempts whose machine nobody has seen to be gone."""
-    found = []
-    for attempt in status.attempts:
-        machine = attempt.machine
-        if attempt.gone is not None or (machine is None and attempt.order is None):
-            continue
-        if machine is None or machine.provider not in registry.names():
-            if attempt.exit_code is None:
-                found.append(attempt.attempt)
-        elif provider(machine.provider).caps.paid or provider(machine.provider).alive(machine):
-            found.append(attempt.attempt)
     return found

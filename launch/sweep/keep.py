@@ -8,7 +8,7 @@ between is passed on to the run.
 """
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -29,7 +29,7 @@ from launch.provision.wait import retire
 from launch.supervise import diagnosis
 from launch.supervise.rounds import rounds
 from launch.supervise.watcher import Seen, Watcher
-from launch.sweep.plan import share, with_limit
+from launch.sweep.plan import queues, share, with_limit
 from launch.ui import confirm
 from mimir.errors import BadInput, Fenced, StoreDenied, StoreError, StoreUnfit, sentence
 from mimir.runs import sweep_state
@@ -96,8 +96,9 @@ class Keeper:
     """Keeps a sweep under one start of it.
 
     Args:
-        plan: of each run, without the limit of its cost. at_once: runs at a time; max_cost:
-            dollars over all, 0 for no limit.
+        plan: of each run, without the limit of its cost. at_once: runs at a time, which where
+            jobs queue are lanes: all are begun, each behind the one before it in its lane;
+            max_cost: dollars over all, 0 for no limit.
         number: of the state that allows this start.
         again: begin runs anew that have failed or were stopped, once each.
         clock: seconds that go on whatever the time is set to.
@@ -115,6 +116,7 @@ class Keeper:
         self._closed: set[str] = set()
         self._finished: dict[str, Status] = {}
         self._not_before = float("-inf")
+        self._queued = queues([registry.get(name) for name in plan.providers])
 
     def round(self) -> Round:
         """Look at all runs once, supervise those that have begun, begin the next.
@@ -140,11 +142,12 @@ class Keeper:
             if run not in begun and run not in self._refused and self._is_to_begin(status)
         ]  # fmt: skip
         for run in list(waiting):
-            if len(alive) >= self._at_once or self._clock() < self._not_before:
+            full = len(alive) >= self._at_once and not self._queued
+            if full or self._clock() < self._not_before:
                 break
             if why := self._ended():
                 return Round(tuple(alive), tuple(waiting), why=why)
-            if self._begin(run, found[run], list(found.values())):
+            if self._begin(run, found):
                 alive.append(run)
             if run in self._refused or run in alive:
                 waiting.remove(run)
@@ -177,16 +180,22 @@ class Keeper:
             # Its machine was just seen to be gone: as of then is what it cost.
             self._finished[one.run] = derive(self._store, one.run, self._store.now())
 
-    def _begin(self, run: str, status: Status, statuses: Sequence[Status]) -> bool:
-        """Begin the run; whether it has a machine now, or may have one."""
+    def _begin(self, run: str, found: dict[str, Status]) -> bool:
+        """Begin the run; whether it has a machine now, or may have one.
+
+        found: what is known of all runs; of one that is begun behind others it is renewed.
+        """
+        behind = self._behind(run, found)
         (member,) = (each for each in self._sweep.members if each.run == run)
         now = self._store.now()
         try:
-            limit = share(self._max_cost, statuses, len(self._sweep.members), now)
+            limit = share(self._max_cost, list(found.values()), len(self._sweep.members), now)
             begin(
-                self._store, self._sweep, member, status, with_limit(self._plan, limit), self._say,
-                self._number,
+                self._store, self._sweep, member, found[run], with_limit(self._plan, limit),
+                self._say, self._number, behind,
             )  # fmt: skip
+            if self._queued:
+                found[run] = derive(self._store, run, self._store.now())
         except (UnknownOutcome, NotGone, Fenced) as error:
             self._say(f"run {run}: {error}")  # its next round finds out
         except (*FOR_A_PERSON, StoreDenied, StoreUnfit):
@@ -206,6 +215,18 @@ class Keeper:
             self._pass_on(run)
         return True
 
+    def _behind(self, run: str, found: Mapping[str, Status]) -> str:
+        """The name of the jobs that are last in the run's lane, "" for an empty lane."""
+        names = [member.run for member in self._sweep.members]
+        if not self._queued or self._at_once >= len(names):
+            return ""
+        lane = names[names.index(run) % self._at_once :: self._at_once]
+        alive = [found[each] for each in lane if each in found and found[each].state not in ENDED]
+        last = [status.attempts[-1].machine for status in alive if status.attempts]
+        # A cluster counts its jobs, so the newest has the greatest number.
+        jobs = sorted((job for job in last if job), key=lambda job: (len(job.id), job.id))
+        return jobs[-1].name if jobs else ""
+
     def _pass_on(self, run: str) -> None:
         """The sweep was stopped while the run was ordered: so is the run."""
         if sweep_state.read(self._store, self._sweep.name).word != sweep_state.GO:
@@ -215,11 +236,12 @@ class Keeper:
 
 
 def begin(
-    store: Store, sweep: Sweep, member: Member, status: Status, plan: Plan, say: Say, number: int
-) -> None:
+    store: Store, sweep: Sweep, member: Member, status: Status, plan: Plan, say: Say, number: int,
+    behind: str = "",
+) -> None:  # fmt: skip
     """Order a machine for a run of the sweep that has none, as `submit` and `resume` do.
 
-    number: of the sweep's state that allows this.
+    number: of the sweep's state that allows this. behind: as `launch.provision.order.order`.
 
     Raises:
         BadInput: it is at work already, or the limits are too small.
@@ -235,7 +257,7 @@ def begin(
     plan = replace(plan, steps=member.steps)
     places = [registry.get(name) for name in plan.providers]
     steps = max(1, member.steps - status.committed_step)
-    market = choose.ask(store, plan, sweep.config(member), steps, run)
+    market = choose.ask(store, plan, sweep.config(member), steps, run, status)
     spent = choose.spent(status, store.now())
     plan = confirm.limited(plan, choose.preferred(market, status), spent)
     found = choose.within(plan, market, status, store.now())
@@ -244,7 +266,9 @@ def begin(
         raise choose.nothing(plan, found)
     kept_plan.keep(store, run, plan, places)
     try:
-        order(store, run, found.choices, plan, say, after=status.attempt, start=number)
+        order(
+            store, run, found.choices, plan, say, after=status.attempt, start=number, behind=behind
+        )
     except (*FOR_A_PERSON, BadInput) as error:
         give_up(store, run, str(error), say)
         raise

@@ -38,13 +38,20 @@ def rows(
         *([("storage", f"about {storage.text(store.url, gb(sweep, data))} when all are done")]
           if data else []),
         ("provider", ", ".join(plan.providers)),
-        ("at once", "all: they wait in its queue" if at_once >= count and queues(places)
-         else f"{at_once} of them"),
+        ("at once", _at_once(places, at_once, count)),
         *(("hosts", text) for text in confirm.hosts(places, plan)),
     ]  # fmt: skip
     lines += _money(total, places, at_once, max_cost, limit, left)
     ended = enforcement.lines(places)
     return [*lines, *(("ended" if n == 0 else "", text) for n, text in enumerate(ended))]
+
+
+def _at_once(places: Sequence[Provider], at_once: int, count: int) -> str:
+    if not queues(places):
+        return f"{at_once} of them"
+    if at_once >= count:
+        return "all: they wait in its queue"
+    return f"{at_once} of them: all wait in its queue, in {at_once} lanes, one behind the other"
 
 
 def _money(
@@ -92,9 +99,14 @@ def notes(places: Sequence[Provider], at_once: int, count: int) -> list[str]:
     """What the user must know of who begins the next runs."""
     if at_once >= count or queues(places):
         return []
-    off = "ended, or this computer off" if any(each.caps.remote for each in places) else "ended"
+    if all(each.caps.remote for each in places):
+        return [
+            "note: this command begins the next runs as others end, and so does `watch`. With both "
+            "ended, or this computer off, runs that have begun go on, and the next ones are not "
+            "begun until one of them runs again"
+        ]
     return [
-        f"note: this command begins the next runs as others end. With it {off}, runs that have "
+        "note: this command begins the next runs as others end. With it ended, runs that have "
         "begun go on, and the next ones are not begun until `sweep --resume`"
     ]
 

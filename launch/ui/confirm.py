@@ -14,6 +14,7 @@ from launch.ui import enforcement
 from mimir.errors import BadInput
 from mimir.runs.hosts import Hosts
 from mimir.runs.order import Plan
+from mimir.runs.s3_url import parse_url
 from mimir.submission import Job
 
 if TYPE_CHECKING:
@@ -90,12 +91,39 @@ def rows(
                 + _shorter(job, ranked),
             )
         )
+    taken = next((each for each in found.ranked[:OFFERS_SHOWN] if each.evictions), None)
+    if taken is not None and taken.evictions is not None:
+        where = (
+            "the first offer" if taken is found.ranked[0] else f"the offer at {taken.offer.place}"
+        )
+        lines.append(("evictions", f"{where}: {taken.evictions.words(taken.offer.price)}"))
+    lines += [("egress", text) for text in egress(job, store, found)]
     lines += [("limit", text) for text in _limits(plan)]
     choice = found.choices[0] if found.choices else None
     if choice is not None and choice.deadline:
         lines.append(("deadline", f"{(choice.deadline - now) / 3600:.1f} h after the order"))
     ended = enforcement.lines([registry.get(each) for each in plan.providers])
     return [*lines, *(("ended" if n == 0 else "", text) for n, text in enumerate(ended))]
+
+
+def egress(job: Job, store: str, found: Found) -> list[str]:
+    """What the first offer's price holds for checkpoints on their way to the store, and what would
+    cost less; nothing where that is free."""
+    first = found.ranked[0] if found.ranked else None
+    if first is None or not first.offer.egress:
+        return []
+    from launch.pricing.workload import Workload  # with numpy
+
+    gb = Workload.of_steps(job.config, job.steps).upload_gb
+    bucket = parse_url(store).region if store.startswith("s3://") else ""
+    apart = f" from {first.offer.region} to a bucket in {bucket}" if bucket else ""
+    hint = registry.get(first.offer.provider).caps.egress
+    an_hour = first.offer.egress
+    return [
+        f"${an_hour:.3f}/h of the first offer, ${an_hour * first.hours:.2f} in all, for "
+        f"checkpoints: {gb:.1f} GB/h{apart}",
+        *([hint] if hint else []),
+    ]
 
 
 def _expected(job: Job) -> str:
@@ -186,6 +214,7 @@ def as_json(job: Job, name: str, store: str, plan: Plan, found: Found) -> dict[s
                 "cost": r.cost,
                 "source": r.forecast.source,
                 "expected_hours": _expected_hours(job, r),
+                "evictions": r.evictions.as_json(r.offer.price) if r.evictions else None,
             }
             for r in found.ranked
         ],
@@ -217,6 +246,17 @@ def agree(
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise BadInput("nothing was ordered")
+
+
+def agree_to_delete(what: str, *, yes: bool) -> None:
+    """Ask before something is deleted; BadInput unless the answer is yes."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise BadInput(f"{what} would be deleted: say --yes")
+    print(f"Delete {what}? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise BadInput("nothing was deleted")
 
 
 def end_or_leave(machine: str) -> bool:

@@ -131,6 +131,7 @@ def offers_text(
     if len(ranked) > ROWS_SHOWN:
         lines.append(f"and {len(ranked) - ROWS_SHOWN} more: --json has them all")
     lines += [left_out(grouped(left))] if left else []
+    lines += _taken(ranked)
     lines += _expected(work)
     if listed:
         catalogue = [("PROVIDER", "GPU", "$/H", "HOURS", "COST", "FROM")]
@@ -145,6 +146,18 @@ def offers_text(
         title = f"listed by gpuhunt's catalogue{of}, where there is no key here:"
         lines += [title, table(catalogue)]
     return "\n".join(lines)
+
+
+def _taken(ranked: Sequence[Ranked]) -> list[str]:
+    """What the hours of spot machines hold for evictions, by the first of them."""
+    first = next((one for one in ranked[:ROWS_SHOWN] if one.evictions), None)
+    if first is None or first.evictions is None:
+        return []
+    return [
+        "Hours and cost of spot machines hold what evictions are expected to cost; of "
+        f"{first.offer.provider} {first.offer.gpu} {first.offer.place or first.offer.region}: "
+        f"{first.evictions.words(first.offer.price)}."
+    ]
 
 
 def estimate_text(work: Workload, lines: Sequence[Line]) -> str:

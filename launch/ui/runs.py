@@ -7,7 +7,7 @@ from launch.pricing import bill as cost
 from launch.provision import liveness
 from mimir.runs.attempts import AttemptStatus
 from mimir.runs.figures import status_words
-from mimir.runs.listing import Listed
+from mimir.runs.head import REMOVED
 from mimir.runs.machine import Machine
 from mimir.runs.status import DISPUTED, Status
 from mimir.text import duration, one_line
@@ -50,7 +50,7 @@ def status_text(
     title = f"{status.run}: {state_text(status)}"
     if status.reason:
         title += f" ({status.reason})"
-    lines = [title, f"  preset       {status.preset}", f"  progress     {_progress(status)}"]
+    lines = [title, f"  preset       {status.preset}", f"  progress     {progress_text(status)}"]
     lines += [f"  sweep        {status.sweep}"] if status.sweep else []
     lines += [f"  warning      {status.warning}"] if status.warning else []
     if status.loss is not None or status.val is not None:
@@ -62,9 +62,10 @@ def status_text(
         steps = ", ".join(
             f"{kept.step}" + (" (best)" if kept.key == status.best else "") for kept in status.kept
         )
-        lines.append(f"  checkpoints  steps {steps}")
-    bill = cost.line(cost.bill(status, status.at))
-    lines += [f"  cost         {bill}"] if bill else []
+        lines.append(f"  checkpoints  steps {steps}{_shortened(status)}")
+    bill = cost.bill(status, status.at)
+    lines += [f"  cost         {cost.line(bill)}"] if cost.line(bill) else []
+    lines += [f"  evictions    {cost.evicted(bill)}"] if bill.evictions else []
     lines += [f"  {what:<12} {value}" for what, value in more if value]
     lines += _attempts(status)
     lines += [f"  damaged      {status.damage}"] if status.damage else []
@@ -79,37 +80,6 @@ def verdict(status: Status) -> str:
     return one_line(f"run {status.run} is {status.state} at step {_of_total(status)}{why}") + (
         f"; {took}" if took else ""
     )
-
-
-def runs_table(runs: Sequence[Listed]) -> str:
-    """All runs of a store, one a line."""
-    swept = any(listed.status and listed.status.sweep for listed in runs)
-    head = ("NAME", "PRESET", "STATE", "STEP", "LOSS", "HELD-OUT", "ATTEMPTS", "AGE")
-    rows = [(*head, *(("SWEEP",) if swept else ()))]
-    problems = []
-    for listed in runs:
-        status = listed.status
-        if status is None:
-            damaged = (listed.run, "?", "damaged", *("" for _ in head[3:]))
-            rows.append((*damaged, *(("",) if swept else ())))
-            problems.append(one_line(f"{listed.run}: {listed.problem}"))
-            continue
-        rows.append(
-            (
-                status.run,
-                status.preset,
-                state_text(status),
-                _of_total(status),
-                _figure(status.loss),
-                _figure(status.val),
-                str(status.attempt),
-                duration(max(0.0, status.at - status.created)),
-                *((status.sweep,) if swept else ()),
-            )
-        )
-        wrong = (status.reason if status.state == DISPUTED else "", status.damage)
-        problems += [one_line(f"{listed.run}: {each}") for each in wrong if each]
-    return "\n".join([table(rows), *problems])
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -137,7 +107,7 @@ def _undamaged(status: Status) -> str:
     return status.state
 
 
-def _progress(status: Status) -> str:
+def progress_text(status: Status) -> str:
     parts = [f"step {_of_total(status)}"]
     if status.total_steps:
         parts[0] += f" ({status.step / status.total_steps:.0%})"
@@ -153,6 +123,18 @@ def _progress(status: Status) -> str:
     if status.state in ("queued", "running") and status.committed_step != status.step:
         parts.append(f"committed {status.committed_step}")
     return ", ".join(parts)
+
+
+def _shortened(status: Status) -> str:
+    """That checkpoints come closer together than the run was given, and why; "" else."""
+    if status.checkpoint_s is None:
+        return ""
+    if status.commit_s is None:
+        return f"; one every {duration(status.checkpoint_s)}, until its time to the store is known"
+    return (
+        f"; one every {duration(status.checkpoint_s)}, because one takes "
+        f"{duration(status.commit_s)} to the store, longer than the notice of an eviction allows"
+    )
 
 
 def _of_total(status: Status) -> str:
@@ -229,6 +211,8 @@ def _advice(status: Status, store: str, busy: bool) -> str:
         return ""  # it goes on by itself
     if status.state in ("interrupted", "stopped", "failed", DISPUTED):
         return f"To go on from step {status.committed_step}: {resume}"
+    if status.state == REMOVED:
+        return f"To finish its removal: {command('rm', status.run, store)}"
     if status.state == "done":
         return f"To fetch the model: {command('pull', status.run, store)}"
     if status.attempt == 0:

@@ -29,6 +29,9 @@ No torch here. Importing this package imports none of the modules.
 
 from pathlib import Path
 
+GUIDE_ROWS = 1_003_470
+"""Rows of the data set that the training guide builds."""
+
 
 def sample_path() -> Path:
     """Path of the small real data set that ships with the package (see its README.md)."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.atomic_file import OutFile
-from mimir.data import doubts, draw, files, sidecar, target_sequences
+from mimir.data import GUIDE_ROWS, doubts, draw, files, sidecar, target_sequences
 from mimir.data.alphabet import BYTE_OF_ID, N_LETTERS, encode
 from mimir.data.columns import HEADER
 from mimir.data.groups import protein_clusters, renumbered
@@ -20,7 +20,6 @@ from mimir.data.proteins import NO_PROTEINS, Proteins, read_fasta, together
 from mimir.data.windows import Windows, draw_windows, length_quota
 from mimir.errors import BadInput
 
-GUIDE_ROWS = 1_003_470
 MOST_ROWS = 100_000_000
 """Of a data set: places in it are 32-bit numbers, and a row has up to 20 of them."""
 

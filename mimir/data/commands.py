@@ -3,21 +3,17 @@
 import json as json_text
 import sys
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from mimir.atomic_file import STDOUT, path_of
-from mimir.data import files
-from mimir.data.baselines import Baseline
-from mimir.data.build import GUIDE_ROWS
-from mimir.data.build import build as build_data
+from mimir.data import GUIDE_ROWS
 from mimir.data.fetch import fetch
-from mimir.data.links import verify_links
-from mimir.data.pack import PackInfo
-from mimir.data.pack import pack as pack_data
-from mimir.data.thin import Thinning
-from mimir.data.verify import verify as verify_data
 from mimir.errors import BadInput
 from mimir.text import size
+
+if TYPE_CHECKING:
+    from mimir.data.baselines import Baseline
+    from mimir.data.pack import PackInfo
 
 __all__ = ["build", "fetch", "pack", "verify"]
 
@@ -54,6 +50,8 @@ def build(
             begin with one of these, split at ','; for example elm.
         json: print the result as JSON.
     """
+    from mimir.data.build import build as build_data  # imports numpy, which help needs not
+
     prefixes = [part for part in _text(exclude_sources).split(",") if part.strip()]
     info = build_data(
         path_of(_text(human), "--human") if human else None,
@@ -117,6 +115,8 @@ def verify(path: str, csv: str = "", json: bool = False) -> None:
             is of related proteins.
         json: print the report as JSON.
     """
+    from mimir.data.verify import verify as verify_data
+
     checked = path_of(_text(path), "--path")
     if checked.suffix == ".safetensors":
         _verify_packed(checked, path_of(_text(csv), "--csv") if csv else None, json)
@@ -147,6 +147,8 @@ def verify(path: str, csv: str = "", json: bool = False) -> None:
 
 
 def _verify_packed(path: Path, csv: Path | None, json: bool) -> None:
+    from mimir.data.links import verify_links
+
     found = verify_links(path, csv)
     if json:
         _print_json(found.as_json())
@@ -217,6 +219,9 @@ def pack(
             embeddings of a protein language model.
         json: print the result as JSON.
     """
+    from mimir.data.pack import pack as pack_data
+    from mimir.data.thin import Thinning
+
     info = pack_data(
         path_of(_text(path), "--path"),
         _text(out),
@@ -271,6 +276,8 @@ def pack(
 
 def _names(given: str) -> tuple[str, ...]:
     """Names split at commas, or the lines of a file that is named."""
+    from mimir.data import files
+
     path = path_of(given, "--exclude-targets")
     if given and path.is_file():
         text = files.read(path, "file of targets").decode("utf-8-sig", "replace")
@@ -278,7 +285,7 @@ def _names(given: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in given.split(",") if name.strip())
 
 
-def _shown(baseline: Baseline | None) -> str:
+def _shown(baseline: "Baseline | None") -> str:
     if baseline is None:
         return "none, as no such rows are held out"
     form = baseline.closed_form
@@ -289,7 +296,7 @@ def _shown(baseline: Baseline | None) -> str:
     )
 
 
-def _of_targets(info: PackInfo) -> str:
+def _of_targets(info: "PackInfo") -> str:
     """What is known of the targets themselves."""
     count = info.counts["targets"]
     if info.features:

@@ -10,7 +10,6 @@ from mimir.atomic_file import STDOUT, OutFile, path_of
 from mimir.console import bar
 from mimir.errors import BadInput
 from mimir.output import sheet
-from mimir.output.peptide_file import read_peptides
 from mimir.text import alternatives
 
 MOST_PEPTIDES = 10_000_000  # of one command: they are held in memory, some hundred bytes each
@@ -93,6 +92,7 @@ def sample(
     """
     from mimir.output import given, samples, told
     from mimir.output.condition import labelled
+    from mimir.output.peptide_file import read_peptides  # imports numpy, which help needs not
     from mimir.output.quality import known_in
     from mimir.output.sampling import Draw, stream
     from mimir.output.score import Scorer
@@ -211,6 +211,7 @@ def score(
         python -m mimir score --run demo --peptides peptides.csv --target P31947
     """
     from mimir.output import given, told
+    from mimir.output.peptide_file import read_peptides
     from mimir.output.score import Scorer
     from mimir.output.score_sheet import SHOWN, rows_of
 

@@ -110,6 +110,7 @@ def leave(
     Raises:
         Fenced: another attempt has the run by now.
     """
+    say(f"drawing {SAMPLES} samples and uploading the model")
     drawn = draw_some(engine, peptides, SAMPLES, best=True)
     told = draw_told(engine, peptides, FEW, best=True)
     attempt.confirm()

@@ -1,6 +1,6 @@
 """Reads the attempts of a run, those that are over for good only once.
 
-An attempt takes five requests, and a run on spot machines may have hundreds. What the store says
+An attempt takes six requests, and a run on spot machines may have hundreds. What the store says
 of an attempt whose machine was seen to be gone does not change any more. So whoever writes that it
 is gone writes what is known of the attempt into the same object (gone.json), and who reads many of
 them writes them down in one (ended.json), both beside the launcher's own notes, where no machine
@@ -21,7 +21,7 @@ from mimir.runs.head import ENDED, Head
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
 from mimir.runs.order import Order
-from mimir.runs.ranges import ExitCode, Number, Time
+from mimir.runs.ranges import ExitCode, Number, Rate, Seconds, Step, Time
 from mimir.runs.started import Started
 from mimir.runs.store import DOCUMENT, Store
 
@@ -39,6 +39,20 @@ WORTH = 8
 
 
 @dataclass(frozen=True)
+class Worked:
+    """How far an attempt had come when it gave its last sign, as its machine says.
+
+    written: unix s by the store's clock. step, rate: as in Heartbeat. training_s: how long it had
+    trained by then.
+    """
+
+    written: Time
+    step: Step
+    rate: Rate | None = None
+    training_s: Seconds | None = None
+
+
+@dataclass(frozen=True)
 class AttemptStatus:
     """One attempt. end: "" while it may be working, else one sentence; ended_at: when that was
     written, in unix s by the store's clock.
@@ -48,6 +62,7 @@ class AttemptStatus:
     the order may lack what it remembers of HEAD and of refused attempts. gone: since when its
     machine is no more, and why. damage: what is wrong with what its machine wrote, which then
     counts as not written; "" if nothing is. started: since when a job that waited has been at it.
+    worked: None if it gave no sign.
     """
 
     attempt: Number
@@ -62,6 +77,7 @@ class AttemptStatus:
     gone: Gone | None = None
     damage: str = ""
     started: Started | None = None
+    worked: Worked | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -84,7 +100,7 @@ def read_attempts(
         now: unix s by the store's clock.
     """
     refused = orders.refused_in(order, head.attempt) - dict(head.lineage).keys()
-    numbers = range(1, head.attempt + 1)
+    numbers = range((order.earlier if order else 0) + 1, head.attempt + 1)
     kept = _kept(store, run, head) if head.attempt > WORTH else {}
     unread = [number for number in numbers if number not in refused and number not in kept]
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
@@ -211,6 +227,8 @@ class _Reading:
         if known is None:
             self._unended = machines(notes.read_unended)
             self._machine = pool.submit(notes.read_machine, store, run, number)
+            # What is wrong with a heartbeat, the run's status says; here it gives a cost only.
+            self._sign = pool.submit(notes.unless_damaged, notes.read_sign, store, run, number)
         if known is None or known.exit_code is None:
             self._ending = machines(notes.read_end)
 
@@ -242,9 +260,13 @@ class _Reading:
     def _read(self) -> AttemptStatus:
         """What does not depend on how it ended."""
         machine, unended = self._machine.result(), self._unended.result()
+        sign = self._sign.result()
+        beat = sign.heartbeat if sign else None
         queues = machine is not None and machine.queues
         return AttemptStatus(
             self.number, None, "", unended=unended.reason if unended else "", machine=machine,
             order=self._order(),
             started=starts.read(self._store, self._run, self.number) if queues else None,
+            worked=Worked(sign.written, beat.step, beat.rate, beat.training_s)
+            if sign and beat else None,
         )  # fmt: skip

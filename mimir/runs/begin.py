@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from mimir.errors import BadInput, Fenced, MimirError, StoreError
-from mimir.runs import layout, notes, orders
-from mimir.runs.head import Head, Register, pauses
+from mimir.runs import layout, notes, orders, tombstone
+from mimir.runs.head import REMOVED, Head, Register, pauses
 from mimir.runs.notes import Gone
 from mimir.runs.order import Order
 from mimir.runs.store import Store
@@ -36,7 +36,8 @@ def raise_attempt(
 
     Its order is written first: who fails to create it begins nothing, and without it nobody
     believes HEAD (`mimir.runs.orders`). A HEAD that is not to be believed is put right first.
-    Allowed after failed and stopped: whoever calls has decided so.
+    Allowed after failed and stopped: whoever calls has decided so. The first attempt of a run
+    counts on from those of removed runs of its name.
 
     Args:
         intent: the order, without what it remembers of HEAD (default: one by hand).
@@ -45,8 +46,8 @@ def raise_attempt(
 
     Raises:
         Fenced: the run is at another attempt than `after`, or somebody else begins one now.
-        BadInput: there is no such run, or it is done: its configuration is frozen, so nothing
-            is left to train.
+        BadInput: there is no such run, or it is being removed, or it is done: its configuration
+            is frozen, so nothing is left to train.
     """
     clock = clock or store.now
     register = _register(store, run, sleep, rng)
@@ -54,20 +55,29 @@ def raise_attempt(
     for _ in range(register.tries):
         head = _read(register)
         number = head.attempt
+        _must_stay(head)
         if store.read(layout.final_key(run)) is not None:
             _must_go_on(replace(head, state="done"))
+        removed = None if number else tombstone.free(store, run)
+        earlier = orders.before_first(store, run, removed)
+        following = max(number, earlier) + 1
         before = notes.read_order(store, run, number) if number else None
         known = number == 0 or before is not None
         # That an attempt is done is no longer its to say once the next one has a machine.
         done = head.state == "done"
-        if done and known and notes.read_machine(store, run, number + 1) is None:
+        if done and known and notes.read_machine(store, run, following) is None:
             _must_go_on(head)
         if not (done or register.broken) and known and after in (None, number):
-            wanted = orders.remembering(intent, head, before)
-            if notes.record_order(store, run, number + 1, wanted):
-                return _raise(register, number, number + 1, _must_go_on).attempt
+            first = replace(intent, earlier=earlier, since=_after(intent.since, earlier))
+            wanted = orders.remembering(first, head, before)
+            if notes.record_order(store, run, following, wanted):
+                return _raise(register, number, following, _must_go_on).attempt
         after = _put_right(register, head, after, clock())
     raise Fenced(f"others begin attempts of run {run} at the same time: look at it again")
+
+
+def _after(since: int, earlier: int) -> int:
+    return max(since, earlier + 1) if since else 0
 
 
 def _put_right(register: Register, head: Head, after: int | None, now: float) -> int:
@@ -112,6 +122,7 @@ def _raise(register: Register, old: int, new: int, allowed: Callable[[Head], Non
                 f"run {head.run} is at attempt {head.attempt} and no longer at {old}: somebody "
                 "else has begun one meanwhile"
             )
+        _must_stay(head)
         allowed(head)
         return head.queued_at(new)
 
@@ -121,11 +132,21 @@ def _raise(register: Register, old: int, new: int, allowed: Callable[[Head], Non
 def _register(
     store: Store, run: str, sleep: Callable[[float], None], rng: random.Random | None
 ) -> Register:
-    """The launcher's: a HEAD that is none may be replaced by it."""
-    key = layout.head_key(run)
-    return Register(
-        store, key, sleep=sleep, rng=rng, stand_in=lambda: orders.remembered(store, run)
-    )
+    """The launcher's: a HEAD that is none may be replaced by it, unless the run was removed."""
+
+    def stand_in() -> Head | None:
+        # Else who slept while the run was removed would leave a HEAD without a run.
+        there = store.read(layout.record_key(run)) is not None
+        return orders.remembered(store, run) if there else None
+
+    return Register(store, layout.head_key(run), sleep=sleep, rng=rng, stand_in=stand_in)
+
+
+def _must_stay(head: Head) -> None:
+    if head.state == REMOVED:
+        raise BadInput(
+            f"run {head.run} is being removed: finish that by `python -m launch rm {head.run}`"
+        )
 
 
 def _must_go_on(head: Head) -> None:
@@ -147,19 +168,22 @@ def end_attempt(
     """Write from outside that a run ended as "failed" or "stopped", e.g. for want of a machine.
 
     A worker that still holds the attempt is fenced by this. Fenced if the run is at another
-    attempt; a HEAD that is not to be believed is put right first.
+    attempt; a HEAD that is not to be believed is put right first. BadInput if the run is done, or
+    is being removed.
     """
     if state not in ("failed", "stopped"):
         raise ValueError(f"{state!r} cannot be declared from outside")
 
     def ended(head: Head) -> Head:
         must_be_at(head, attempt)
+        _must_stay(head)
         if head.state == "done":
             raise BadInput(f"run {run} is done already")
         return replace(head, state=state, reason=reason, owner="")
 
     register = _register(store, run, sleep, rng)
     head = _read(register)
+    _must_stay(head)
     if register.broken or head.attempt != attempt:
         _put_right(register, head, attempt, (clock or store.now)())
     return change(register, ended)
@@ -190,6 +214,9 @@ def must_have_reached(head: Head, attempt: int) -> None:
 def _read(register: Register) -> Head:
     head = register.read()
     if head is None:
+        removed = tombstone.find(register.store, register.key.partition("/")[0])
+        if removed is not None:
+            raise BadInput(removed.sentence)
         raise BadInput(f"there is no {register.key} in {register.store.url}: check the name")
     return head
 

@@ -22,7 +22,7 @@ from typing import TypeVar
 from mimir.errors import Corrupt, Fenced, NotFound, StoreError
 from mimir.runs import layout, notes, orders
 from mimir.runs.begin import change, must_be_at, must_have_reached
-from mimir.runs.head import ENDED, Head, Kept, Register, fresh
+from mimir.runs.head import ENDED, REMOVED, Head, Kept, Register, fresh
 from mimir.runs.retention import best_of, retain
 from mimir.runs.store import Progress, Store, Stored
 
@@ -194,8 +194,8 @@ class Attempt:
 
     def finish(self, state: str, reason: str = "", model: Stored | None = None) -> Head:
         """End the run as done, failed or stopped; the attempt changes nothing afterwards."""
-        if state not in ENDED:
-            raise ValueError(f"a run ends as one of {', '.join(ENDED)}, not as {state!r}")
+        if state not in ENDED or state == REMOVED:
+            raise ValueError(f"an attempt cannot end its run as {state!r}")
 
         def ended(head: Head) -> Head:
             self._must_hold(head)

@@ -52,8 +52,8 @@ def seal(store: Store, head: Head, now: float) -> Head:
     run = head.run
     if head.state != "done":
         return head
-    order, following = (notes.read_order(store, run, head.attempt + n) for n in (0, 1))
-    if orders.doubt(store, head, order, following, now):
+    order = notes.read_order(store, run, head.attempt)
+    if orders.doubt(store, head, order, orders.following(store, head), now):
         return head
     body = codec.sealed(asdict(Final(now, head)), FORMAT)
     with contextlib.suppress(StoreError):  # e.g. keys that only read

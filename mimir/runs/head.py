@@ -43,7 +43,9 @@ from mimir.runs.store import Store, Stored
 
 FORMAT = 1
 LIVE = ("queued", "running")
-ENDED = ("done", "failed", "stopped")
+REMOVED = "removed"
+"""State of a run that somebody removes: nothing begins it again (mimir.runs.remove)."""
+ENDED = ("done", "failed", "stopped", REMOVED)
 
 
 @dataclass(frozen=True)
@@ -290,6 +292,8 @@ class Register:
         """Raise Fenced if the HEAD found after a doubtful answer is another writer's."""
         if current.nonce == base.nonce or current.nonce in self._issued:
             return
+        if current.state == REMOVED:
+            raise Fenced(f"run {current.run} was removed: this process stops and leaves it alone")
         raise Fenced(
             f"{self.key} is now attempt {current.attempt} of owner {current.owner or 'nobody'}, "
             f"this process held attempt {base.attempt}: it stops and leaves the run alone"

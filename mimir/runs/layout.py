@@ -24,6 +24,8 @@ The launcher's, written with the user's own rights, which no machine has:
     _launcher/failed_hosts.json                  swapped: hosts that failed, of all runs
     _launcher/newest_runs.json                   swapped: the runs that were created last
     _launcher/owner.json                         created once: the store's id
+    _launcher/removed/<run>.json                 swapped: a run of this name was removed, or is
+                                                 being removed (mimir.runs.tombstone)
     _keys/<run>/a0001-<nonce>.json               a machine's keys on their way; no run's name
 
 The attempt's, written by a machine that nobody trusts:
@@ -53,10 +55,13 @@ SHARED = "_launcher"
 SWEEPS = "_sweeps"
 """Folders of a store that are no runs."""
 OWNER = f"{SHARED}/owner.json"
+TOMBSTONES = f"{SHARED}/removed"
+"""Folder of what stays of removed runs."""
 _RUN = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
 _SWEEP = re.compile(r"[a-z0-9][a-z0-9_-]{0,35}")
 """Shorter than a run's name, which has the number of the run behind it."""
 _ORDER = re.compile(r"a(\d{4,9})/order\.json", re.ASCII)
+_ATTEMPTS = re.compile(r"(?:launcher/)?a(\d{4,9})/.+", re.ASCII)
 _CHECKPOINT = re.compile(r"a(\d{4,9})/s(\d{8,13})-[0-9a-f]{1,32}\.safetensors", re.ASCII)
 _MODEL = re.compile(r"a\d{4,9}/model-[0-9a-f]+-[A-Za-z0-9_+-][A-Za-z0-9._+-]*", re.ASCII)
 
@@ -159,6 +164,12 @@ def parse_checkpoint(run: str, key: str) -> tuple[int, int] | None:
     return found if key.startswith(f"{run}/a{found[0]:04d}/s{found[1]:08d}-") else None
 
 
+def parse_attempt(run: str, key: str) -> int | None:
+    """The attempt that the key is of, whoever wrote it; None for what the whole run shares."""
+    match = _ATTEMPTS.fullmatch(key.removeprefix(f"{run}/")) if key.startswith(f"{run}/") else None
+    return int(match[1]) if match else None
+
+
 def heartbeat_key(run: str, attempt: int) -> str:
     return f"{attempt_prefix(run, attempt)}/heartbeat.json"
 
@@ -206,6 +217,16 @@ def newest_runs_key() -> str:
     return f"{SHARED}/newest_runs.json"
 
 
+def tombstone_key(run: str) -> str:
+    return f"{TOMBSTONES}/{check_run(run)}.json"
+
+
+def parse_tombstone(key: str) -> str | None:
+    """The run of such a key, or None for any other key."""
+    name = key.removeprefix(f"{TOMBSTONES}/").removesuffix(".json")
+    return name if is_run(name) and key == tombstone_key(name) else None
+
+
 def stop_key(run: str, attempt: int) -> str:
     return f"{launcher_prefix(run, attempt)}/stop.json"
 
@@ -237,13 +258,18 @@ def is_model(run: str, key: str) -> bool:
     return key.startswith(f"{run}/") and bool(_MODEL.fullmatch(key.removeprefix(f"{run}/")))
 
 
+def handover_folder(run: str) -> str:
+    """What the keys of all objects begin with that hand keys over to a run's machines."""
+    return f"{HANDOVER}/{check_run(run)}/"
+
+
 def handover_prefix(run: str, attempt: int) -> str:
     """What the keys of all objects begin with that hand keys over to an attempt's machine.
 
     Not below <run>/, which every attempt may read; and no attempt's prefix begins another's.
     """
     attempt_prefix(run, attempt)
-    return f"{HANDOVER}/{run}/a{attempt:04d}-"
+    return f"{handover_folder(run)}a{attempt:04d}-"
 
 
 def handover_key(run: str, attempt: int, nonce: str) -> str:

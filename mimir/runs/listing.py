@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from mimir.errors import Corrupt, sentence
-from mimir.runs import final, layout, notes
+from mimir.runs import final, layout, notes, tombstone
 from mimir.runs.head import ENDED, Head, find_head
 from mimir.runs.record import RunRecord, find_run
 from mimir.runs.status import Status, derive, seal_if_done, state_of, told
@@ -39,10 +39,14 @@ class _Names:
     keys: frozenset[str]
 
     @property
+    def orders(self) -> list[int]:
+        """The attempts that were ordered, the oldest first."""
+        return sorted(n for key in self.keys if (n := layout.parse_order(self.run, key)))
+
+    @property
     def ordered(self) -> int:
         """The newest attempt that was ordered, 0 if there is none."""
-        found = (layout.parse_order(self.run, key) for key in self.keys)
-        return max(filter(None, found), default=0)
+        return max(self.orders, default=0)
 
     @property
     def sealed(self) -> bool:
@@ -57,12 +61,10 @@ class _Names:
 
     def all_gone(self) -> bool:
         """Whether of each attempt that was ordered it was written that its machine is gone."""
-        return bool(self.ordered) and not self._without_end()
+        return bool(self.orders) and not self._without_end()
 
     def _without_end(self) -> list[int]:
-        # There are as many names as orders at least: no loop counts up to what a name says.
-        numbers = range(1, min(self.ordered, len(self.keys)) + 1)
-        return [n for n in numbers if not self.has(layout.gone_key, n)]
+        return [n for n in self.orders if not self.has(layout.gone_key, n)]
 
 
 def list_names(store: Store) -> list[str]:
@@ -166,6 +168,10 @@ def _listed(store: Store, look_at: Callable[[RunRecord], Status | None]) -> list
             if record := find_run(store, name):
                 return Listed(name, look_at(record))
             if store.read(layout.head_key(name)) is not None:
+                removed = tombstone.find(store, name)
+                if removed is not None:  # what a machine wrote since then is no run
+                    over = removed.word == tombstone.OVER
+                    return None if over else Listed(name, None, removed.sentence)
                 missing = layout.record_key(name)
                 return Listed(name, None, f"{missing} is missing: restore it")
         except Exception as error:  # noqa: BLE001 - told in the run's place; the others are shown

@@ -46,7 +46,10 @@ class Heartbeat:
 
     device: the GPU's or the processor's name. val: the figure that comes first. Stored if there are
     any: figures, the others that `status` shows; execution, how steps are executed; expected_end,
-    the step at which patience ends the run if no later validation is better.
+    the step at which patience ends the run if no later validation is better; commit_s, what the
+    slowest of the last commits took; checkpoint_s, the time between checkpoints, where that was
+    shortened because the machine's notice does not suffice for one; training_s, for how long the
+    attempt has trained.
     """
 
     time: AnyTime
@@ -63,6 +66,9 @@ class Heartbeat:
     figures: dict[str, Measure] = field(default_factory=dict)
     execution: Execution | None = None
     expected_end: Step | None = None
+    checkpoint_s: Seconds | None = None
+    commit_s: Seconds | None = None
+    training_s: Seconds | None = None
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,7 @@ class StopRequest:
 
 def write_heartbeat(store: Store, run: str, attempt: int, heartbeat: Heartbeat) -> None:
     """Overwrite the attempt's heartbeat."""
-    scarce = ("figures", "execution", "expected_end")
+    scarce = ("figures", "execution", "expected_end", "checkpoint_s", "commit_s", "training_s")
     body = {name: value for name, value in asdict(heartbeat).items() if value or name not in scarce}
     store.put(layout.heartbeat_key(run, attempt), _encoded(body))
 

@@ -61,7 +61,10 @@ class Offer:
     disk, fees. place: the failure domain, what to avoid after a failure there (a machine, a data
     centre, a region). kind: of its host, in the service's word. host: the one computer that it is
     on, "" if that is not told. driver: NVIDIA's version there, upload: Mbit/s of its line, as the
-    service tells them. key: what the adapter needs to order it, plain JSON without secrets.
+    service tells them. egress: what of the price is for checkpoints on their way to the store.
+    outbid: how often in an hour the market's price of a spot machine has risen above the most that
+    its order allows, None where no prices of the past are told. key: what the adapter needs to
+    order it, plain JSON without secrets.
     """
 
     provider: str
@@ -76,6 +79,8 @@ class Offer:
     host: str = ""
     driver: str = ""
     upload: Annotated[float, Between(0, 1e9)] = 0.0
+    egress: Price = 0.0
+    outbid: Annotated[float, Between(0, 1e6)] | None = None
     key: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
@@ -153,10 +158,11 @@ class Order:
     this one itself; 0 where no watcher looks after it. What was asked and what broke since then
     counts for this attempt too. looked: up to this
     attempt there was no request to stop when HEAD had gone past it, so that none can be there.
-    refused: (first, last) of older attempts that never had a machine. by: who ordered it, for
-    people. step, kept and lineage: what HEAD named when the order was written. promised: what the
-    worker checks before data moves, expected: with what it compares its steps before it trains;
-    None where nothing was.
+    refused: (first, last) of older attempts that never had a machine. earlier: attempts up to this
+    one were those of a removed run of the same name. by: who ordered it, for people. step, kept
+    and lineage: what HEAD named when the order was written. promised: what the worker checks
+    before data moves, expected: with what it compares its steps before it trains; None where
+    nothing was.
     """
 
     provider: str
@@ -174,6 +180,7 @@ class Order:
     lineage: tuple[tuple[Number, Step], ...] = ()
     promised: Promised | None = None
     expected: Expected | None = None
+    earlier: NumberOrNone = 0
 
     @property
     def attended(self) -> bool:
@@ -195,6 +202,7 @@ class Order:
             "lineage": [list(each) for each in self.lineage],
             "promised": asdict(self.promised) if self.promised else None,
             "expected": asdict(self.expected) if self.expected else None,
+            **({"earlier": self.earlier} if self.earlier else {}),
         }  # fmt: skip
 
     @classmethod

@@ -18,6 +18,7 @@ from mimir.runs.head import ENDED, Head, find_head
 from mimir.runs.order import Order, Plan
 from mimir.runs.retention import best_of
 from mimir.runs.store import Store
+from mimir.runs.tombstone import Tombstone
 
 RESERVED = 120.0
 """Seconds for which an order that another launcher has begun is left to it."""
@@ -31,21 +32,42 @@ def by_hand(provider: str, now: float) -> Order:
     return Order(provider, Plan(()), now, by=f"{platform.node()}:{os.getpid()}")
 
 
+def before_first(store: Store, run: str, removed: Tombstone | None) -> int:
+    """The number after which the run's own attempts count; 0 for a name that no run had before.
+
+    removed: what stays of the run that had it. Who resumed that one while it was removed may have
+    left an order, whose number is passed over: it remembers checkpoints that are no more.
+    """
+    if removed is None:
+        return 0
+    number = newest_order(store, run)
+    order = notes.read_order(store, run, number) if number > removed.attempt else None
+    return number if order is not None and order.earlier < removed.attempt else removed.attempt
+
+
 def is_fresh(order: Order, now: float) -> bool:
     """Whether its launcher may be about to raise HEAD."""
     return now - order.time < RESERVED
 
 
+def following(store: Store, head: Head) -> tuple[int, Order | None]:
+    """The attempt after HEAD's and its order. Of a run without attempts it is the newest order:
+    the first attempt has a number after those of removed runs of this name."""
+    number = head.attempt + 1 if head.attempt else newest_order(store, head.run)
+    return number, notes.read_order(store, head.run, number) if number else None
+
+
 def doubt(
-    store: Store, head: Head, order: Order | None, following: Order | None, now: float
+    store: Store, head: Head, order: Order | None, after: tuple[int, Order | None], now: float
 ) -> str:
     """Why HEAD is not to be believed, in one sentence; "" if it is.
 
     Args:
         order: of HEAD's attempt.
-        following: of the attempt after it.
+        after: as `following`.
         now: unix s by the store's clock.
     """
+    next_number, following = after
     number = head.attempt
     if number and order is None:
         return (
@@ -54,12 +76,13 @@ def doubt(
         )
     if following is None or is_fresh(following, now):
         return ""
-    if head.state in ENDED and notes.read_machine(store, head.run, number + 1) is None:
+    if head.state in ENDED and notes.read_machine(store, head.run, next_number) is None:
         return ""  # it came to its end before it could be replaced
-    if not number and notes.read_machine(store, head.run, 1) is None:
+    if not number and notes.read_machine(store, head.run, next_number) is None:
         return ""  # the launcher ended before it raised the first attempt
     return (
-        f"HEAD of run {head.run} is at attempt {number} although attempt {number + 1} was ordered: "
+        f"HEAD of run {head.run} is at attempt {number} although attempt {next_number} was ordered:"
+        " "
         "its launcher ended before it was begun, or a machine has put HEAD back"
     )
 
@@ -70,6 +93,8 @@ def remembering(intent: Order, head: Head, before: Order | None) -> Order:
     before: the order of HEAD's attempt. If HEAD is below its step, the newer one remembers what
     the older one did, and not what HEAD says now.
     """
+    if before is not None:
+        intent = replace(intent, earlier=before.earlier)
     if before is not None and head.step < before.step:
         return replace(intent, step=before.step, kept=before.kept, lineage=before.lineage)
     return replace(intent, step=head.step, kept=head.kept, lineage=head.lineage)
@@ -137,7 +162,7 @@ def head_or_remembered(store: Store, run: str) -> tuple[Head, str] | None:
 
 
 def refused_before(store: Store, run: str, attempt: int) -> frozenset[int]:
-    """Older attempts of which the attempt's order says that there never was a machine.
+    """Older attempts of which the attempt's order says that this run has no machine of them.
 
     Orders carry their numbers on, so that nobody has to read each of hundreds of refusals.
     """
@@ -151,7 +176,8 @@ def refused_in(order: Order | None, attempt: int) -> frozenset[int]:
     """As `refused_before`, of an order that was read. attempt: that it is of."""
     ranges = order.refused if order else ()
     known = [n for first, last in ranges for n in range(max(1, first), min(last, attempt) + 1)]
-    return frozenset(known) - {attempt}
+    earlier = range(1, min(order.earlier if order else 0, attempt) + 1)
+    return frozenset((*known, *earlier)) - {attempt}
 
 
 def request_stop(store: Store, run: str, request: notes.StopRequest) -> int:

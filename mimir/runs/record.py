@@ -11,14 +11,17 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mimir.errors import BadInput, Corrupt, RunExists
-from mimir.runs import codec, layout
-from mimir.runs.head import Head
+from mimir.errors import BadInput, Corrupt, RunExists, StoreError
+from mimir.runs import codec, layout, orders, tombstone
+from mimir.runs.head import Head, find_head
 from mimir.runs.ranges import Time
 from mimir.runs.store import Progress, Store, Stored, create_once
+from mimir.runs.tombstone import Tombstone
 from mimir.text import near
 
 FORMAT = 3
+TRIES = 5
+"""Of a creation beside which runs of the same name are removed."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,23 @@ def create_run(
 
     If the run exists with the same preset, configuration, seed and data, the existing record
     is returned: then its code counts, not the one given. RunExists, naming what differs,
-    otherwise.
+    otherwise. BadInput while a run of this name is being removed.
     """
+    name = record.name
+    for _ in range(TRIES):
+        before = tombstone.free(store, name)
+        made = _created(store, record, data, code, progress, before)
+        # A run of this name that was removed meanwhile took with it what was uploaded here.
+        if tombstone.free(store, name) == before:
+            return made
+    raise StoreError(f"runs of the name {name} are created and removed all the time: try again")
+
+
+def _created(
+    store: Store, record: RunRecord, data: Path | None, code: Path | None,
+    progress: Progress | None, removed: Tombstone | None,
+) -> RunRecord:  # fmt: skip
+    """As create_run. removed: what stays of the run that had the name before, if any."""
     name = record.name
     wanted = replace(
         record,
@@ -94,10 +112,21 @@ def create_run(
         code=described(code, name, layout.code_key) if code else record.code,
     )
     existing = find_run(store, name)
-    if existing is None:
-        for path, content in ((data, wanted.data), (code, wanted.code)):
-            if path and content:
+    if existing is None and removed and not _is_fresh(store, name):
+        existing = find_run(store, name)
+        if existing is None:
+            raise BadInput(
+                f"a machine of a removed run has written {layout.head_key(name)}: remove that by "
+                f"`python -m launch rm {name}`, or choose another name"
+            )
+    if existing is None or removed:  # beside a removal it may have been deleted again
+        there = existing or wanted
+        for path, content, has in (
+            (data, wanted.data, there.data), (code, wanted.code, there.code),
+        ):  # fmt: skip
+            if path and content and content == has:
                 put_once(store, content, path, progress)
+    if existing is None:
         if create_once(store, layout.record_key(name), wanted.to_bytes()):
             existing = wanted
         else:
@@ -108,7 +137,7 @@ def create_run(
             f"run {name} exists in {store.url} with another {', '.join(differing)}: "
             "choose another name, or resume it as it is"
         )
-    _ensure_head(store, name)
+    _ensure_head(store, name, removed)
     return existing
 
 
@@ -132,6 +161,9 @@ def read_run(store: Store, name: str, sha256: str = "") -> RunRecord:
         )
     record = find_run(store, name)
     if record is None:
+        removed = tombstone.find(store, name)
+        if removed is not None:
+            raise BadInput(f"{removed.sentence} ({store.url})")
         meant = near(name, store.folders())
         hint = f"did you mean {' or '.join(meant)}?" if meant else "check the name and the store"
         raise BadInput(f"there is no run {name} in {store.url}: {hint}")
@@ -197,11 +229,19 @@ def check_not_lost(store: Store, name: str) -> None:
         raise Corrupt(f"{key} is missing although the run has attempts: restore it")
 
 
-def _ensure_head(store: Store, name: str) -> None:
+def _is_fresh(store: Store, name: str) -> bool:
+    """Whether HEAD is missing, or one that a submission has just created."""
+    head = find_head(store, name)
+    return head is None or replace(head, nonce="", seq=0) == Head(run=name)
+
+
+def _ensure_head(store: Store, name: str, removed: Tombstone | None) -> None:
     key = layout.head_key(name)
     if store.read(key) is not None:
         return
-    if any(True for _ in store.list(f"{layout.launcher_folder(name)}/a")):
+    if orders.newest_order(store, name) > orders.before_first(store, name, removed):
         return  # it was lost: the next attempt begins with what the newest order remembers
-    check_not_lost(store, name)
-    create_once(store, key, Head(run=name, nonce="created").to_bytes())
+    if removed is None:
+        check_not_lost(store, name)
+    seq = removed.seq if removed else 0
+    create_once(store, key, Head(run=name, nonce="created", seq=seq).to_bytes())

@@ -15,8 +15,8 @@ from mimir.runs import final, notes, orders
 from mimir.runs.attempts import AttemptStatus, read_attempts
 from mimir.runs.execution import Execution
 from mimir.runs.figures import RANKING, from_heartbeat
-from mimir.runs.head import ENDED, Head, Kept, find_head
-from mimir.runs.notes import Sign
+from mimir.runs.head import ENDED, REMOVED, Head, Kept, find_head
+from mimir.runs.notes import Heartbeat, Sign
 from mimir.runs.order import Order
 from mimir.runs.record import RunRecord, check_not_lost, read_run
 from mimir.runs.store import Store
@@ -43,7 +43,9 @@ class Status:
     that comes first; figures: the others that a status shows. expected_end: step at which patience
     ends the running attempt's training if no later validation is better, None if it may not.
     execution: how the newest
-    attempt that gave a sign executes its steps, None if it did not say. damage: what is wrong with
+    attempt that gave a sign executes its steps, None if it did not say. commit_s: what a running
+    attempt's commits take; checkpoint_s: the seconds between its checkpoints, where they are fewer
+    than the run was given, None else. damage: what is wrong with
     what the run's machines wrote, which counts as not written then; "" if nothing is.
     """
 
@@ -76,6 +78,8 @@ class Status:
     beat: str = ""
     at: float = 0.0
     expected_end: int | None = None
+    checkpoint_s: float | None = None
+    commit_s: float | None = None
 
     def held_out(self) -> dict[str, float]:
         """All known held-out figures by key."""
@@ -127,7 +131,7 @@ def derive(store: Store, run: str, now: float) -> Status:
     head = written
     with ThreadPoolExecutor(max_workers=3) as pool:
         sealing = pool.submit(final.read, store, run)
-        following = pool.submit(notes.read_order, store, run, head.attempt + 1)
+        following = pool.submit(orders.following, store, head)
         order = notes.read_order(store, run, head.attempt) if head.attempt else None
         sealed = sealing.result()
         doubt = broken or orders.doubt(store, head, order, following.result(), now)
@@ -193,7 +197,7 @@ def told(
         step=step,
         committed_step=head.step,
         total_steps=total,
-        epoch=latest.epoch if latest else None,
+        epoch=_epoch(latest, step),
         rate=rate,
         eta_s=(total - step) / rate if rate and total is not None else None,
         loss=latest.loss if latest else None,
@@ -213,8 +217,17 @@ def told(
         sweep=record.sweep,
         beat=sign.beat if sign and heartbeat else "",
         expected_end=latest.expected_end if latest and running else None,
+        checkpoint_s=latest.checkpoint_s if latest and running else None,
+        commit_s=latest.commit_s if latest and running else None,
         at=now,
     )
+
+
+def _epoch(beat: Heartbeat | None, step: int) -> float | None:
+    """The epoch of a step, by a heartbeat that may tell that of another one."""
+    if beat is None or (beat.step == 0 and step > 0):
+        return None
+    return beat.epoch * step / beat.step if step != beat.step else beat.epoch
 
 
 def _warning(head: Head, sealed: Head | None, order: Order | None) -> str:
@@ -222,6 +235,8 @@ def _warning(head: Head, sealed: Head | None, order: Order | None) -> str:
         return orders.shortfall(head, order)
     if head.nonce == sealed.nonce:
         return ""
+    if head.state == REMOVED:
+        return f"it is being removed: finish that by `python -m launch rm {head.run}`"
     return (
         f"HEAD of run {head.run} was changed after the run was seen done: what it was then counts, "
         "and what a machine has written since does not"

@@ -33,6 +33,7 @@ class Committer:
         say: told in one line what was committed and what failed.
         first: run before the first commit, and tried again like it: `attempt.inherit`.
         before: run before each commit, to send what must not be behind it; False: not sent.
+        took: told the seconds of each commit, from its encoding to HEAD.
         timeout: seconds of failing before `check` raises.
     """
 
@@ -43,12 +44,13 @@ class Committer:
         *,
         first: Callable[[], None] = lambda: None,
         before: Callable[[], bool] = lambda: True,
+        took: Callable[[float], None] = lambda seconds: None,
         timeout: float = STORE_TIMEOUT,
         clock: Callable[[], float] = time.monotonic,
         pause: float = 1.0,
     ) -> None:
         self._attempt, self._say, self._clock = attempt, say, clock
-        self._first, self._before = first, before
+        self._first, self._before, self._took = first, before, took
         self._timeout, self._pause = timeout, pause
         self._changed = threading.Condition()
         self._waiting: Snapshot | None = None
@@ -150,6 +152,7 @@ class Committer:
         self._say(
             f"checkpoint of step {kept.step} committed: {size(kept.size)}, {duration(seconds)}"
         )
+        self._took(seconds)
 
     def _insist(self, act: Callable[[], T], what: str, useless: Callable[[], bool]) -> T | None:
         """What `act` returns, tried again while the store fails; None once it is useless.

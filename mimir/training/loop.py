@@ -19,6 +19,7 @@ from mimir.runs.figures import RANKING, SELECTION
 from mimir.runs.stopping import End
 from mimir.training import checkpoint, early_stop
 from mimir.training import device as gpu
+from mimir.training.cadence import Cadence
 from mimir.training.checkpoint import Record, Snapshot
 from mimir.training.committer import Committer
 from mimir.training.engine import Engine
@@ -45,6 +46,10 @@ class ProgressSnapshot:
     execution: Execution | None = None
     expected_end: int | None = None
     """Step at which patience ends the run if no later validation is better; None if it may not."""
+    checkpoint_s: float | None = None
+    """Seconds between checkpoints, where they are fewer than the run was given."""
+    commit_s: float | None = None
+    """Seconds that the slowest of the last commits took; None before the first."""
 
 
 class Loop:
@@ -59,6 +64,7 @@ class Loop:
         emit: takes a row of metrics.
         say: takes a line for people.
         stop: polled between steps; a reason to stop, or "".
+        cadence: when checkpoints are due (default: as the configuration has it).
         clock: seconds.
     """
 
@@ -74,6 +80,7 @@ class Loop:
         say: Callable[[str], None],
         stop: Callable[[], str],
         samples: Callable[[], dict[str, Any]] | None = None,
+        cadence: Cadence | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.engine, self.validation, self.committer = engine, validation, committer
@@ -81,6 +88,8 @@ class Loop:
         progress.device, progress.execution = gpu.name(engine.machine.device), engine.execution
         self._emit, self._say, self._stop = emit, say, stop
         self._samples, self._clock = samples, clock
+        self._chosen = engine.config.runtime.checkpoint_minutes * 60
+        self._cadence = cadence or Cadence(self._chosen)
         self._every = engine.config.training.eval_every or engine.steps_per_epoch
         # Of a mean peptide: a sum over all of them, which no row of metrics repeats.
         self._residues = float(engine.data.lengths.sum()) / len(engine.data)
@@ -141,8 +150,8 @@ class Loop:
         if step % self._every == 0 or self.finished:
             self._validate()
         by_steps = config.runtime.checkpoint_steps
-        late = self._clock() - self._committed_at >= config.runtime.checkpoint_minutes * 60
-        if not self.finished and (late or (by_steps and step % by_steps == 0)):
+        due = self._cadence.due(self._clock() - self._committed_at)
+        if not self.finished and (due or (by_steps and step % by_steps == 0)):
             self._checkpoint()
 
     def _poll(self) -> None:
@@ -182,7 +191,8 @@ class Loop:
         progress = self.progress
         progress.loss = float(losses.double().mean()) if len(losses) else None
         progress.rate = rate if progress.rate is None else 0.7 * progress.rate + 0.3 * rate
-        progress.tokens_per_s = rate * self.engine.config.training.batch * self._residues
+        residues = self.engine.config.training.batch * self._residues
+        progress.tokens_per_s = progress.rate * residues  # smoothed like the steps beside it
         self._emit({
             "step": step,
             "epoch": round(progress.epoch, 4),
@@ -190,7 +200,7 @@ class Loop:
             "norm": float(norms.double().mean()) if len(norms) else None,
             "lr": told.rate,
             "steps_per_s": round(rate, 3),
-            "tokens_per_s": round(progress.tokens_per_s, 1),
+            "tokens_per_s": round(rate * residues, 1),
             **self.engine.execution.as_row(),
             "time": round(time.time(), 3),
         })  # fmt: skip
@@ -241,11 +251,13 @@ class Loop:
 
     def _checkpoint(self) -> None:
         if self.committer is None or (self._committed_step == self.engine.step):
+            self._cadence.taken()
             return
         late = self._committed_step >= 0 and not self.committer.idle
         if late and not self.finished and not self._stop():
             return  # the one before is still under way; the next boundary asks again
         self._check_finite()
+        self._cadence.taken()  # before the snapshot: what is asked for meanwhile is another one
         self.committer.put(self.snapshot())
         self._committed_step, self._committed_at = self.engine.step, self._clock()
 
@@ -260,6 +272,9 @@ class Loop:
         progress.step, progress.total = engine.step, engine.end
         progress.epoch = engine.step / engine.steps_per_epoch
         progress.val = self.record.val
+        interval = self._cadence.interval
+        progress.checkpoint_s = interval if interval < self._chosen else None
+        progress.commit_s = self._cadence.commit
 
 
 def first_record(engine: Engine, data_sha256: str, attempt: int) -> Record:

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from types import FrameType
 
@@ -37,11 +38,13 @@ from mimir.text import first_line
 from mimir.training import checkpoint, compiler
 from mimir.training import device as gpu
 from mimir.training.assemble import build, describe
+from mimir.training.cadence import Cadence
 from mimir.training.committer import STORE_TIMEOUT as COMMIT_TIMEOUT
 from mimir.training.committer import Committer
 from mimir.training.loop import Loop, ProgressSnapshot, first_record
 from mimir.training.machine import Machine
 from mimir.training.validation import Validation
+from mimir.worker import notices
 from mimir.worker.reporter import Destination, Reporter, Terminal, stdout
 from mimir.worker.start_times import StartTimes, process_age
 
@@ -58,17 +61,21 @@ class Stop:
 
     def __init__(self, parent: int = 0) -> None:
         self.reason = ""
+        self.checkpoint: Callable[[], None] = lambda: None
+        """Called when the worker asks for a checkpoint while training goes on."""
         self._first = 0.0
         self._parent = parent or os.getppid()
 
     def listen(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle)
+        signal.signal(notices.CHECKPOINT, lambda number, frame: self.checkpoint())
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if not self.reason:
-            self.reason, self._first = f"stopped by {signal.Signals(number).name}", now
+            name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+            self.reason, self._first = f"stopped by {name}", now
         elif now - self._first > TOGETHER:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
@@ -135,14 +142,18 @@ def run_attempt(
     start.ended("the held-out data")
     terminal.say(start.words)
     reporter = Reporter(Destination(store, run, number), progress, terminal)
+    notice = notices.seconds() if _is_spot(store, run, number) else 0.0
+    cadence = Cadence(config.runtime.checkpoint_minutes * 60, notice, terminal.say)
+    stop.checkpoint = cadence.ask
     committer = Committer(
-        attempt, terminal.say, first=attempt.inherit, before=reporter.flush, timeout=timeout
-    )
+        attempt, terminal.say, first=attempt.inherit, before=reporter.flush, took=cadence.took,
+        timeout=timeout,
+    )  # fmt: skip
     try:
         loop = Loop(
             engine, validation, committer, began, progress,
             emit=reporter.emit, say=terminal.say, stop=stop,
-            samples=lambda: export.quality(engine, peptides),
+            samples=lambda: export.quality(engine, peptides), cadence=cadence,
         )  # fmt: skip
         how = loop.run()
         committer.close()
@@ -189,6 +200,12 @@ def _price(store: Store, run: str, number: int) -> float | None:
     """$/h of this machine as it was ordered; None if it has no price."""
     order = notes.unless_damaged(notes.read_order, store, run, number)
     return order.offer.price if order is not None and order.offer is not None else None
+
+
+def _is_spot(store: Store, run: str, number: int) -> bool:
+    """Whether its service may take this machine away, and tells before."""
+    order = notes.unless_damaged(notes.read_order, store, run, number)
+    return order is not None and order.offer is not None and order.offer.spot
 
 
 def _rented_for_gpu(store: Store, run: str, number: int) -> bool:

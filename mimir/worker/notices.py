@@ -4,7 +4,7 @@ $MIMIR_NOTICES names whose machine it is; without it nobody is asked.
 
     aws   the instance metadata service (IMDSv2): spot/instance-action is 404 until, two minutes
           before the end, it names the action. A rebalance recommendation may come earlier; it says
-          that the risk has grown, and not that the machine goes.
+          that the risk has grown, and not that the machine goes: it costs a checkpoint more.
           https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
     gcp   the metadata server: instance/preempted becomes TRUE, 30 seconds before the end.
           https://cloud.google.com/compute/docs/instances/create-use-preemptible
@@ -15,15 +15,19 @@ Tested with the stand-ins under tests/clouds, not on the real services.
 import http.client
 import json
 import os
+import signal
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 
+from mimir.runs import notice
 from mimir.text import one_line
 
 VARIABLE = "MIMIR_NOTICES"
+CHECKPOINT = signal.SIGUSR1
+"""Asks the training process for a checkpoint while it goes on."""
 EVERY = 5.0
 """Seconds between looks: AWS advises so."""
 ASKING = 2.0
@@ -42,19 +46,27 @@ GOOGLE_VARIABLE = "GCE_METADATA_HOST"
 Told = Callable[[str], None]
 
 
+def seconds(environ: Mapping[str, str] = os.environ) -> float:
+    """Of notice that this machine gets before it is taken away, 0 if nobody is asked for one."""
+    return notice.SECONDS.get(environ.get(VARIABLE, ""), 0.0)
+
+
 class Notices:
     """Looks for one machine's notices.
 
     Args:
         take: is told once why the machine goes; the attempt should end now.
-        warn: is told once that the machine may go soon.
+        risk: is told once that the machine may go soon; a checkpoint now would save work.
+        warn: is told what else a person may want to know.
     """
 
-    def __init__(self, take: Told, warn: Told, environ: Mapping[str, str] = os.environ) -> None:
-        self._take, self._warn, self._environ = take, warn, environ
+    def __init__(
+        self, take: Told, risk: Told, warn: Told, environ: Mapping[str, str] = os.environ
+    ) -> None:
+        self._take, self._risk, self._warn, self._environ = take, risk, warn, environ
         self._look = {"aws": self._aws, "gcp": self._google}.get(environ.get(VARIABLE, ""))
         self._token, self._until = "", 0.0
-        self._warned = False
+        self._advised = False
         # What stands between this machine and the internet knows no metadata.
         self._open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
@@ -93,9 +105,9 @@ class Notices:
             self._take(one_line(f"AWS takes the machine away{when} ({what})"))
             return True
         advice = f"{base}/latest/meta-data/events/recommendations/rebalance"
-        if not self._warned and self._ask(advice, token) is not None:
-            self._warned = True
-            self._warn("AWS says that this machine is likelier than others to be taken away soon")
+        if not self._advised and self._ask(advice, token) is not None:
+            self._advised = True
+            self._risk("AWS says that this machine is likelier than others to be taken away soon")
         return False
 
     def _google(self) -> bool:

@@ -56,6 +56,7 @@ class Reporter:
         prefix = layout.attempt_prefix(destination.run, destination.attempt)
         self._metrics = PartWriter(destination.store, prefix, "metrics", on_error=self._complain)
         self._ended = threading.Event()
+        self._began = time.monotonic()
         self._complained = -math.inf
         self._thread = threading.Thread(target=self._work, name="reporter", daemon=True)
         self._thread.start()
@@ -102,7 +103,8 @@ class Reporter:
                 rate=now.rate, loss=now.loss, val=now.val, pid=os.getpid(),
                 host=os.uname().nodename, interval_s=INTERVAL, device=now.device,
                 figures=for_heartbeat(now.figures), execution=now.execution,
-                expected_end=now.expected_end,
+                expected_end=now.expected_end, checkpoint_s=now.checkpoint_s,
+                commit_s=now.commit_s, training_s=time.monotonic() - self._began,
             ))  # fmt: skip
         except StoreError as error:
             self._complain(error)
@@ -119,7 +121,7 @@ class Terminal:
 
     def __init__(self, out: TextIO, clock: float = 0.0) -> None:
         self._out = out
-        self._lined = clock
+        self._lined, self._step = clock, -1
         self._bar: Any = None
         self._interactive = os.environ.get("MIMIR_PROGRESS") == "bar"
 
@@ -139,11 +141,14 @@ class Terminal:
         try:
             if self._interactive:
                 self._draw(progress)
-            elif progress.rate and time.monotonic() - self._lined >= LINE_EVERY:
-                self._lined = time.monotonic()
+            elif progress.rate and progress.step != self._step and self._due():
+                self._lined, self._step = time.monotonic(), progress.step
                 self.say(line_of(progress))
         except OSError:
             self._interactive = False
+
+    def _due(self) -> bool:
+        return time.monotonic() - self._lined >= LINE_EVERY
 
     def close(self) -> None:
         if self._bar is not None:

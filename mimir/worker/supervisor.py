@@ -72,6 +72,7 @@ class Worker:
         self._child: subprocess.Popen[bytes] | None = None
         self._out, self._interactive = out, interactive
         self._ahead = 0.0  # the store's clock before this process's monotonic one, in s
+        self._signal = signal.SIGTERM
         self._wish = ("", "")  # why the attempt is to end, and its cause as in Outcome
         self._asked_at = 0.0
         self._unasked = threading.Lock()
@@ -93,6 +94,8 @@ class Worker:
             return over.exit_code if over.exit_code in _PASSED_ON else INTERRUPTED
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._signalled)
+        # The child inherits that: until it listens, it has nothing to save, and must not die of it.
+        signal.signal(notices.CHECKPOINT, signal.SIG_IGN)
         self._set_clock()
         short = self._short_of_the_order()
         if short:
@@ -145,7 +148,9 @@ class Worker:
         """Wait for the child's end; True if it had to be killed."""
         ended = threading.Event()
         threading.Thread(target=self._talk, args=(ended,), name="talk", daemon=True).start()
-        watched = notices.Notices(lambda why: self._settle(why, "signal"), self._note)
+        watched = notices.Notices(
+            lambda why: self._settle(why, "signal"), self._at_risk, self._note
+        )
         threading.Thread(target=watched.watch, args=(ended,), name="notices", daemon=True).start()
         try:
             while True:
@@ -203,15 +208,29 @@ class Worker:
         if self._child is not None:
             self._ask(self._child)
 
+    def _at_risk(self, why: str) -> None:
+        """Have a checkpoint committed now, for this reason; training goes on."""
+        self._note(f"{why}: a checkpoint is committed now, and training goes on")
+        if self._child is not None:
+            self._child.send_signal(notices.CHECKPOINT)
+
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         # At once: whoever takes the machine away gives it half a minute.
-        self._settle(f"{signal.Signals(number).name} from outside", "signal")
+        why, again = f"{signal.Signals(number).name} from outside", ""
+        if number == signal.SIGINT:
+            # To the child as what it is, which a terminal has sent it already.
+            self._signal, why, again = signal.SIGINT, "Ctrl-C", "; again: ends without it"
+        if self._interactive and not self._wish[0]:
+            said = f"{why}: commits a checkpoint, then ends{again}"
+            # Not from here: the handler may have interrupted a write to the same stream.
+            threading.Thread(target=self._tell, args=(said,), daemon=True).start()
+        self._settle(why, "signal")
 
     def _ask(self, child: "subprocess.Popen[bytes]") -> None:
         """Ask the child to end, once: to a second signal it has no answer."""
         if self._unasked.acquire(blocking=False):
             self._asked_at = time.monotonic()
-            child.terminate()
+            child.send_signal(self._signal)
 
     def _carry(self, pipe: IO[bytes]) -> None:
         """Pass the child's bytes on; finished lines go to the log, the progress bar does not."""
@@ -261,10 +280,8 @@ class Worker:
 
     def _record(self, code: int, reason: str) -> None:
         """Write the final log and outcome; retry for a while, as the store may be away."""
-        pause, until = (
-            1.0,
-            time.monotonic() + min(self._timeout or OUTCOME_TIMEOUT, OUTCOME_TIMEOUT),
-        )
+        until = time.monotonic() + min(self._timeout or OUTCOME_TIMEOUT, OUTCOME_TIMEOUT)
+        pause = 1.0
         while True:
             try:
                 head = read_head(self.store, self.run)
@@ -304,14 +321,9 @@ def to_stdout(chunk: bytes) -> None:
 
 
 def work(
-    *,
-    run: str,
-    attempt: int,
-    store: str,
-    deadline: float = 0.0,
-    patience: float = 0.0,
+    *, run: str, attempt: int, store: str, deadline: float = 0.0, patience: float = 0.0,
     record: str = "",
-) -> int:
+) -> int:  # fmt: skip
     """Work on one attempt of a run, as a rented machine does.
 
     Example:

@@ -1,22 +1,23 @@
 #!/usr/bin/env bash
 # Makes an environment with an independent client of a service, and prints where the client is.
 #
-#   tests/clouds/client.sh vastai|runpod|lambda [PYTHON]     default python3
+#   tests/clouds/client.sh vastai|runpod|lambda|gcp [PYTHON]     default python3
 #
 # vastai is Vast.ai's own client, runpod RunPod's own MCP server (which speaks REST v2; node and npm
-# are needed), lambda is lambda-ai-cloud-api-client, which users write. Their dependencies are
+# are needed), lambda is lambda-ai-cloud-api-client, which users write, gcp a Python that has Google's
+# own client and google-auth (tests/clouds/gcp_client.py is run by it). AWS's own is boto3. Their dependencies are
 # pinned by themselves, so each has an environment of its own in build/: 50 to 200 MB.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 name=$1 python=${2:-python3}
 place=$PWD/build/clients/$name
 
-# $1: what pip installs. Whoever was interrupted begins again.
+# $@: what pip installs. Whoever was interrupted begins again.
 pip() {
   [ -e "$place/installed" ] && return
   {
     "$python" -m venv --clear "$place"
-    "$place/bin/python" -m pip install --quiet --disable-pip-version-check "$1"
+    "$place/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
     touch "$place/installed"
   } >&2
 }
@@ -24,6 +25,10 @@ pip() {
 case $name in
   vastai) pip 'vastai==1.9.1'; echo "$place/bin/vastai" ;;
   lambda) pip 'lambda-ai-cloud-api-client==2.4.1'; echo "$place/bin/lai" ;;
+  gcp)
+    pip 'google-cloud-compute==1.57.0' 'google-auth[requests]==2.63.0' httpx
+    echo "$place/bin/python"
+    ;;
   runpod)
     if [ ! -e "$place/installed" ]; then
       mkdir -p "$place"

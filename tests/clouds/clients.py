@@ -9,7 +9,7 @@ import os
 import pytest
 
 CLIENTS = {name: os.environ.get(f"MIMIR_{name.upper()}_CLIENT", "") for name in
-           ("vastai", "runpod", "lambda")}  # fmt: skip
+           ("vastai", "runpod", "lambda", "gcp")}  # fmt: skip
 """Read here, for tests see none of the caller's settings."""
 CI = os.environ.get("MIMIR_CI", "") == "1"
 

@@ -3,7 +3,8 @@
 moto answers most of EC2 by botocore's own model. Here are added: tokens that make an order one
 machine (within its zone), refusals with the right status, lost answers, a lag after create, spot
 prices, prices on demand, quotas, the Deep Learning image, the checks of an order that moto leaves
-out, an end by shutting down, evictions with their notices, and the machines' metadata service.
+out, an end by shutting down, evictions with their notices, the machines' metadata service, and
+rights: the key has those of docs/providers/aws.md, so that whatever runs here runs on these.
 A fake that keeps to the model is no proof that the service does.
 """
 
@@ -23,6 +24,7 @@ from typing import Any
 
 from moto.server import ThreadedMotoServer
 
+from tests.clouds import aws_rights
 from tests.clouds.server import Exchange
 from tests.clouds.service import COMMON_FAULTS, Answer, Rental, Request, Service
 from tests.clouds.virtual_machine import VirtualMachine
@@ -50,6 +52,8 @@ CODES = {
 }  # fmt: skip
 """Statuses of refusals; 400 for all others."""
 ON_DEMAND = {"g4dn.xlarge": 0.526, "g5.xlarge": 1.006, "g6.xlarge": 0.805, "g6.2xlarge": 0.978}
+JUMP = 2.0
+"""By how much a price that jumps is higher, for an hour."""
 SPOT = 0.4
 """A spot price as a share of that on demand; it differs a little between zones."""
 QUOTAS = {
@@ -80,9 +84,10 @@ class FakeAws(Service):
     """The service: an account of its own in each.
 
     zones, prices: what the market is made of. quotas: (code, name) -> vCPUs, in all regions.
+    jumps: zone's letter -> how often its spot prices have doubled for an hour in the last days.
     spot_role: whether the account has the role that spot machines need. networks: whether its
     regions have a default network. tokens: what was ordered
-    by each, with its answer. identity: id of the key.
+    by each, with its answer. identity: id of the key. policy: what the key may do.
     """
 
     FAULTS = FAULTS
@@ -90,8 +95,10 @@ class FakeAws(Service):
     def __init__(self, token: str = "account-key") -> None:
         self.prices = dict(ON_DEMAND)
         self.quotas = dict(QUOTAS)
+        self.jumps: dict[str, int] = {}
         self.spot_role = self.networks = True
         self.identity = "AKIATESTTESTTEST"
+        self.policy = aws_rights.least()
         self.tokens: dict[tuple[str, str], tuple[Any, Answer]] = {}
         self.account = f"{random.randrange(10**11, 10**12)}"
         self.vms: dict[str, VirtualMachine] = {}
@@ -193,6 +200,9 @@ class FakeAws(Service):
         scope = request.headers.get("authorization", "")
         if f"Credential={self.identity}/" not in scope:
             return self._refused(401, "AuthFailure", "AWS was not able to validate the key")
+        lacking = self._lacking(request)
+        if lacking is not None:
+            return self._denied(lacking)
         armed = self.take("code", request)
         if armed is not None:
             code = armed["code"]
@@ -202,6 +212,31 @@ class FakeAws(Service):
         _, _, region, action = request.path.split("/")
         own = getattr(self, f"_{action}", None)
         return own(request, region) if own else self._pass_on()
+
+    def _lacking(self, request: Request) -> aws_rights.Demand | None:
+        """What the request needs and the policy does not allow."""
+        _, service, region, action = request.path.split("/")
+        id = f"{self.account}/{region}/{request.query.get('InstanceId.1', '')}"
+        tags: dict[str, str] = {}
+        for rental in self.ledger:
+            if rental.id == id:
+                tags = rental.shown["tags"]
+        wanted = aws_rights.demands(service, action, region, self.account, request.query, tags)
+        return aws_rights.refused(self.policy, wanted)
+
+    def _denied(self, lacking: aws_rights.Demand) -> Answer:
+        """As each service words it: EC2 has its own code, XML has "AccessDenied"."""
+        service, as_json, _ = self._here.now
+        code = "AccessDeniedException" if as_json else "AccessDenied"
+        text = (
+            f"User: arn:aws:iam::{self.account}:user/mimir is not authorized to perform: "
+            f"{lacking.action} on resource: {lacking.resource} because no identity-based policy "
+            f"allows the {lacking.action} action"
+        )
+        if service == "ec2":
+            code = "UnauthorizedOperation"
+            text = f"You are not authorized to perform this operation. {text}"
+        return self._refused(400 if as_json else 403, code, text)
 
     # What moto has not
 
@@ -250,10 +285,13 @@ class FakeAws(Service):
         kinds = [v for k, v in request.query.items() if k.startswith("InstanceType.")]
         items = "".join(
             f"<item><instanceType>{kind}</instanceType><productDescription>Linux/UNIX"
-            f"</productDescription><spotPrice>{self.spot_price(kind, zone):.6f}</spotPrice>"
-            f"<timestamp>2026-11-28T00:00:00.000Z</timestamp><availabilityZone>{region}{zone}"
-            "</availabilityZone></item>"
+            f"</productDescription><spotPrice>{self.spot_price(kind, zone) * times:.6f}</spotPrice>"
+            f"<timestamp>2026-11-27T{hour:02}:00:00.000Z</timestamp><availabilityZone>{region}"
+            f"{zone}</availabilityZone></item>"
             for kind in kinds for zone in "abcdef" if kind in self.prices
+            # The newest first, as EC2 has it.
+            for hour, times in [*((2 * n, n % 2 * (JUMP - 1) + 1)
+                                  for n in range(2 * self.jumps.get(zone, 0), 0, -1)), (0, 1.0)]
         )  # fmt: skip
         text = f"<R><spotPriceHistorySet>{items}</spotPriceHistorySet><nextToken/></R>"
         return Answer(200, text, content_type=XML)
@@ -303,12 +341,12 @@ class FakeAws(Service):
 
     def _rent(self, request: Request, id: str, price: float, spot: bool) -> None:
         q, now = request.query, self.clock.time()
-        name = next(
-            q[k.replace(".Key", ".Value")]
+        tags = {
+            v: q[k.replace(".Key", ".Value")]
             for k, v in q.items()
-            if k.startswith("TagSpecification.1.Tag.") and v == "Name"
-        )
-        rental = Rental(id, name, price, now, spot)
+            if re.fullmatch(r"TagSpecification\.1\.Tag\.\d+\.Key", k)
+        }
+        rental = Rental(id, tags["Name"], price, now, spot, shown={"tags": tags})
         rental.bill(price, now)
         self.ledger.append(rental)
         if self.take("odd_status", request) is not None:

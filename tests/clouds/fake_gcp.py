@@ -10,6 +10,7 @@ import uuid
 from typing import Any
 
 from launch.providers.gcp.prices import SERVICE
+from tests.clouds import gcp_rights, gcp_tokens
 from tests.clouds.service import COMMON_FAULTS, Answer, Rental, Request, Service
 from tests.clouds.virtual_machine import VirtualMachine
 
@@ -53,7 +54,8 @@ class FakeGcp(Service):
     """The service.
 
     quotas: region ("" for the project) -> metric -> (limit, usage). page_size: rows of a page, 0
-    for what is asked for. preempted: names that the service took away.
+    for what is asked for. preempted: names that the service took away. rights: of who asks.
+    minted: what was claimed for each access token that Google's libraries got.
     """
 
     FAULTS = FAULTS
@@ -65,6 +67,8 @@ class FakeGcp(Service):
         }
         self.page_size = 0
         self.preempted: list[str] = []
+        self.rights = frozenset(gcp_rights.page())
+        self.minted: list[dict[str, Any]] = []
         self.vms: dict[str, VirtualMachine] = {}
         self._orders: dict[str, dict[str, Any]] = {}
         self._operations: dict[str, dict[str, Any]] = {}
@@ -116,7 +120,8 @@ class FakeGcp(Service):
         found = re.fullmatch(r"/metadata/(.+)/computeMetadata/v1/instance/preempted",
                              request.path)  # fmt: skip
         if found is None:
-            return super().answer(request)
+            about_tokens = gcp_tokens.answer(request, self.token, self.minted)
+            return about_tokens or super().answer(request)
         assert request.headers.get("metadata-flavor") == "Google"
         with self.lock:
             gone = "preempted" in self.rental(found[1]).shown
@@ -126,10 +131,16 @@ class FakeGcp(Service):
         if request.token != self.token:
             return _refused(401, "Request had invalid authentication credentials.")
         self._settle()
+        lacking = gcp_rights.wanted(request) - self.rights
+        if lacking:
+            return _refused(403, f"Required '{min(lacking)}' permission for 'projects/{PROJECT}'")
         told = self.take("reason", request)
         if told is not None:
             return _refused(told["status"], told.get("text", "no"), told["reason"])
         if request.path == f"/v1/services/{SERVICE}/skus":
+            if request.headers.get("x-goog-user-project") != PROJECT:
+                text = "The cloudbilling.googleapis.com API requires a quota project"
+                return _refused(403, text, "accessNotConfigured")
             return Answer(200, {"skus": [_sku(*each) for each in _listed()]})
         path = request.path.removeprefix("/compute/v1/projects/")
         project, _, rest = path.partition("/")
@@ -272,7 +283,7 @@ class FakeGcp(Service):
             rows = [row for row in rows if wanted is None or re.fullmatch(wanted[1], row["name"])]
         if self.take("null_list", request) is not None:
             return Answer(200, {"kind": "compute#list"})
-        size = self.page_size or int(request.query["maxResults"])
+        size = self.page_size or int(request.query.get("maxResults", 500))
         at = int(request.query.get("pageToken", 0))
         shown = rows[at : at + size]
         if kind == "instances" and shown and self.take("nameless_row", request) is not None:

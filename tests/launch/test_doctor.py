@@ -20,6 +20,7 @@ from launch.contract.provider import AttemptSpec, Check
 from launch.payload import credentials
 from launch.payload.credentials import Credentials
 from launch.providers import registry
+from launch.providers.docker.cli import Engine, Refused
 from launch.providers.rented import Rented
 from mimir.errors import BAD_CONFIG, MimirError, StoreDenied, StoreError
 from mimir.runs.store import Store
@@ -51,6 +52,7 @@ class Place:
         self.bucket = Bucket()
         self.clouds = {name: Paper(name) for name in registry.renting()}
         self.programs: set[str] = set()
+        self.engine_says = ""
         self.minted: list[AttemptSpec] = []
         self.denied: MimirError | None = None
         for name, cloud in self.clouds.items():
@@ -63,9 +65,15 @@ class Place:
         monkeypatch.setattr("mimir.runs.s3_store.S3Store", Bucket)
         monkeypatch.setattr(doctor, "open_store", self._open)
         monkeypatch.setattr(credentials, "for_machine", self._mint)
+        monkeypatch.setattr(Engine, "ask", self._ask)
         monkeypatch.setattr(
             shutil, "which", lambda name: f"/bin/{name}" if name in self.programs else None
         )
+
+    def _ask(self, *words: str, **how: object) -> str:
+        if self.engine_says:
+            raise Refused(self.engine_says)
+        return ""
 
     def examine(self) -> list[Check]:
         return doctor.examine(URL, lambda: START)
@@ -190,6 +198,10 @@ def test_engines(place: Place) -> None:
     assert place.word("engine") == ("ok", "/bin/podman")
     place.programs = {"podman", "docker"}
     assert place["engine"].details == "/bin/docker"
+    place.engine_says = "it is out of disk"
+    assert place.word("engine") == (
+        "warn", "the container engine cannot be used: it is out of disk",
+    )  # fmt: skip
 
 
 def test_without_paramiko(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

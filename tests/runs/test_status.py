@@ -56,21 +56,24 @@ def test_a_run_through_its_life(store: Store) -> None:
     assert (status.state, status.step, status.committed_step) == ("running", 150, 100)
     assert (status.total_steps, status.epoch, status.loss, status.val) == (1000, 1.5, 2.5, None)
     assert status.eta_s == 85.0
+    attempt.commit(200, b"y", 3.0)  # the next heartbeat is yet to come
+    status = derive(store, "demo", sign.written + 5)
+    assert (status.step, status.epoch) == (200, 2.0)
     assert (status.silent, status.silent_s) == (False, 5.0)
-    notes.record_outcome(store, "demo", 1, Outcome(75, "preempted", NOW, 100))
+    notes.record_outcome(store, "demo", 1, Outcome(75, "preempted", NOW, 200))
     status = derive(store, "demo", NOW)
-    assert (status.state, status.reason, status.step) == ("interrupted", "preempted", 100)
+    assert (status.state, status.reason, status.step) == ("interrupted", "preempted", 200)
     assert (status.rate, status.eta_s) == (None, None)
     raise_attempt(store, "demo")
     status = derive(store, "demo", NOW)
-    assert (status.state, status.attempt, status.step) == ("queued", 2, 100)
+    assert (status.state, status.attempt, status.step) == ("queued", 2, 200)
     Attempt.claim(store, "demo", 2).finish("done")
-    notes.record_outcome(store, "demo", 2, Outcome(0, "", NOW, 100))
+    notes.record_outcome(store, "demo", 2, Outcome(0, "", NOW, 200))
     status = derive(store, "demo", NOW)
     assert status.state == "done"
     assert [(a.attempt, a.from_step, a.end, a.exit_code) for a in status.attempts] == [
         (1, 0, "preempted", 75),
-        (2, 100, "exit code 0", 0),
+        (2, 200, "exit code 0", 0),
     ]
     assert json.loads(json.dumps(status.as_json()))["kept"][0]["step"] == 100
 
@@ -333,3 +336,13 @@ def test_where_patience_would_end_a_run_is_shown_while_it_runs(store: Store) -> 
     attempt.commit(6000, b"x", 3.0)
     attempt.finish("failed", "it broke")
     assert derive(store, "demo", sign.written).expected_end is None
+
+
+def test_shortened_checkpoints_are_told_while_the_attempt_runs(run: MemoryStore) -> None:
+    attempt = _claim(run)
+    beat = Heartbeat(WRONG, 5, 10, checkpoint_s=60.0, commit_s=28.0)
+    notes.write_heartbeat(run, "demo", 1, beat)
+    status = derive(run, "demo", NOW)
+    assert (status.checkpoint_s, status.commit_s) == (60.0, 28.0)
+    attempt.finish("done")
+    assert derive(run, "demo", NOW).checkpoint_s is None

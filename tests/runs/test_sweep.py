@@ -15,7 +15,7 @@ from mimir.runs.record import RunRecord, create_run, read_run
 from mimir.runs.status import derive
 from mimir.runs.store import Store
 from mimir.runs.sweep import Member, Sweep, create, read
-from mimir.runs.sweep_state import DELETED, GO, REMOVED, STOP, say
+from mimir.runs.sweep_state import GO, REMOVED, STOP, say
 from tests.runs.actors import Killed
 from tests.runs.memory import MemoryStore
 from tests.runs.mortal import Mortal
@@ -217,8 +217,7 @@ def test_two_words_at_once_both_count(memory: MemoryStore) -> None:
 
 def test_removed_is_for_good(memory: MemoryStore, data: Path) -> None:
     create(memory, listed(), data)
-    for word in (REMOVED, DELETED):
-        say(memory, "lr", word)
+    say(memory, "lr", REMOVED)
     for act in (lambda: say(memory, "lr", GO), lambda: create(memory, listed(), data)):
         with pytest.raises(BadInput, match=r"is being removed.*--remove"):
             act()

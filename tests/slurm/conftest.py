@@ -1,6 +1,9 @@
 """One cluster for the tests of a process, and a store that its nodes share."""
 
 import os
+import subprocess
+import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +12,10 @@ import pytest
 
 from launch.commands.resume import resume
 from launch.providers import registry
+from mimir.runs.machine import Machine
 from mimir.runs.status import Status, derive
 from mimir.runs.store import Store, open_store
+from tests import ROOT
 from tests.e2e import jobs
 from tests.gates import HOOK, Gate
 from tests.slurm.cluster import MISSING, NODES, Cluster
@@ -89,17 +94,17 @@ class Ground:
     def status(self) -> Status:
         return derive(self.store, self.run, self.store.now())
 
+    def machine(self) -> Machine:
+        """The newest job that is written down: a start has none between its first two acts."""
+        return [each.machine for each in self.status().attempts if each.machine][-1]
+
     def name(self) -> str:
         """The name of the run's jobs."""
-        machine = self.status().attempts[-1].machine
-        assert machine is not None
-        return machine.name
+        return self.machine().name
 
     def job(self) -> str:
         """The number of the newest attempt's job."""
-        machine = self.status().attempts[-1].machine
-        assert machine is not None
-        return machine.id
+        return self.machine().id
 
     def node(self) -> str:
         """Where the job runs."""
@@ -168,3 +173,54 @@ def ground(
         if not _cluster.has_node(node):
             _cluster.begin_node(node)
     wait_for(lambda: _cluster.idle() == set(NODES), lambda: _cluster.said("sinfo"))
+
+
+class Her:
+    """An ordinary user: nobody on this computer but a name, with a home that the nodes share.
+
+    python: this Python at a place that every user may enter, and not below root's home.
+    """
+
+    def __init__(self, ground: Ground, data: Path, python: Path) -> None:
+        self._ground, self.python, self.home = ground, python, ground.folder / "home"
+        self.home.mkdir()
+        self._data = self.home / "peptides.csv"
+        jobs.copy_data(data, self._data)
+        ground.store = open_store((self.home / "runs").as_uri())
+        self.environ = {
+            **os.environ, "HOME": str(self.home), "USER": "games",
+            "PYTHONPATH": os.pathsep.join((str(ROOT), sysconfig.get_path("purelib"))),
+            "XDG_STATE_HOME": str(self.home / "state"), "XDG_CACHE_HOME": str(self.home / "cache"),
+            "MIMIR_SLURM": "--partition=cpu", "MIMIR_SLURM_ENV": "",
+            "LD_LIBRARY_PATH": str(python.parents[1] / "lib"),
+        }  # fmt: skip
+
+    def submit(self, run: str, *options: str, **environ: str) -> None:
+        """Submit a run of the ground's settings, which is the ground's from then on."""
+        subprocess.run(["chown", "-R", "games:games", str(self.home)], check=True)
+        tiny = [f"--{name.replace('_', '-')}={value}" for name, value in jobs.TINY.items()]
+        done = self._ground.cluster.run(
+            "setpriv", "--reuid=games", "--regid=games", "--clear-groups", str(self.python),
+            "-m", "launch", "submit", "--preset", "smoke", "--name", run, "--provider", "slurm",
+            "--data", str(self._data), "--store", self._ground.store.url, *tiny, *options,
+            environ={**self.environ, **environ},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        self._ground.run = run
+
+    def log(self) -> list[str]:
+        """Of her jobs."""
+        logs = (self.home / "state" / "mimir" / "slurm").glob("*.out")
+        return [line for log in sorted(logs) for line in log.read_text().splitlines()]
+
+
+@pytest.fixture
+def her(ground: Ground, data: Path) -> Iterator[Her]:
+    place = ground.folder / "python"
+    place.mkdir()
+    subprocess.run(["mount", "--bind", sys.base_prefix, str(place)], check=True)
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    yield Her(ground, data, place / "bin" / version)
+    ground.cluster.run("scancel", "--user=games")
+    wait_for(lambda: not ground.cluster.processes(str(place)), "her processes' end")
+    subprocess.run(["umount", "--lazy", str(place)], check=True)

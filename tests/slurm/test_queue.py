@@ -1,12 +1,6 @@
 """Jobs on a real Slurm that wait, and answers that do not come."""
 
-import os
-import subprocess
-import sys
-import sysconfig
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -18,9 +12,7 @@ from launch.supervise.watcher import Watcher
 from mimir.errors import BadInput
 from mimir.runs.listing import list_names
 from mimir.runs.store import open_store
-from tests import ROOT
-from tests.e2e import jobs
-from tests.slurm.conftest import GPU, Ground
+from tests.slurm.conftest import GPU, Ground, Her
 from tests.waiting import wait_for
 
 CPU = "--partition=cpu"
@@ -161,47 +153,13 @@ def test_a_node_that_does_not_see_the_store(
         ground.cluster.kill_node(node)
 
 
-@pytest.fixture
-def readable_python(ground: Ground) -> Iterator[Path]:
-    """This Python at a place that every user may enter, and not below root's home."""
-    place = ground.folder / "python"
-    place.mkdir()
-    subprocess.run(["mount", "--bind", sys.base_prefix, str(place)], check=True)
-    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    yield place / "bin" / version
-    ground.cluster.run("scancel", "--user=games")
-    wait_for(lambda: not ground.cluster.processes(str(place)), "her processes' end")
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
-def test_an_ordinary_user(ground: Ground, data: Path, readable_python: Path) -> None:
+def test_an_ordinary_user(ground: Ground, her: Her) -> None:
     """Who is nobody on this computer but a name: her jobs run as her."""
     ground.gate.open()
-    home = ground.folder / "home"
-    home.mkdir()
-    content = home / "peptides.csv"
-    jobs.copy_data(data, content)
-    subprocess.run(["chown", "-R", "games:games", str(home)], check=True)
-    tiny = [f"--{name.replace('_', '-')}={value}" for name, value in jobs.TINY.items()]
-    as_her = ("setpriv", "--reuid=games", "--regid=games", "--clear-groups")
-    environ = {
-        **os.environ, "HOME": str(home), "USER": "games",
-        "PYTHONPATH": os.pathsep.join((str(ROOT), sysconfig.get_path("purelib"))),
-        "XDG_STATE_HOME": str(home / "state"), "XDG_CACHE_HOME": str(home / "cache"),
-        "MIMIR_SLURM": "--partition=cpu", "MIMIR_SLURM_ENV": "",
-        "LD_LIBRARY_PATH": str(readable_python.parents[1] / "lib"),
-    }  # fmt: skip
-    store = open_store((home / "runs").as_uri())
-    done = ground.cluster.run(
-        *as_her, str(readable_python), "-m", "launch", "submit", "--preset", "smoke", "--name",
-        "hers", "--provider", "slurm", "--data", str(content), "--store", store.url, *tiny,
-        environ=environ,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    ground.store, ground.run = store, "hers"
+    her.submit("hers")
     status = ground.over()
     machine = status.attempts[0].machine
     assert machine is not None
     assert machine.detail("user") == "games"
-    assert (home / "runs" / "hers" / "HEAD").stat().st_uid != 0
+    assert (her.home / "runs" / "hers" / "HEAD").stat().st_uid != 0
     ground.assert_undisturbed()

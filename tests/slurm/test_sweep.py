@@ -12,12 +12,14 @@ from tests.e2e import jobs
 from tests.slurm.conftest import GPU, Ground
 
 
-def submit(ground: Ground, name: str, data: Path, slurm: str) -> list[Ground]:
+def submit(
+    ground: Ground, name: str, data: Path, slurm: str, at_once: int = 0
+) -> list[Ground]:  # fmt: skip
     """Submit a sweep of three seeds; its runs."""
     registry.get.cache_clear()
     settings: dict[str, Any] = {**jobs.TINY, "preset": "smoke", "data": str(data)}
     code = sweep(name, grid="seed=0..2", provider="slurm", slurm=slurm, store=ground.store.url,
-                 **settings)  # fmt: skip
+                 at_once=at_once, **settings)  # fmt: skip
     assert code == 0, "nobody needs to stay"
     runs = [ground.beside(f"{name}-{n:03d}") for n in range(3)]
     assert all(each.status().attempt == 1 for each in runs)
@@ -44,3 +46,22 @@ def test_a_sweep_that_waits_is_taken_off_the_queue(ground: Ground, data: Path) -
     for each in runs:
         assert not each.alive()
         assert derive(ground.store, each.run, ground.store.now()).state == "stopped"
+
+
+def test_lanes_keep_to_their_number_with_nobody_there(ground: Ground, data: Path) -> None:
+    """Also while a job of a lane is started again, and after one that its user has cancelled."""
+    ground.gate.open(5)
+    runs = submit(ground, "lanes", data, GPU, at_once=1)
+    first, second, third = runs
+    first.held_at(5, attempt=1)
+    assert [each.alive() for each in runs] == [["RUNNING"], ["PENDING"], ["PENDING"]]
+    ground.cluster.run("scancel", "--batch", "--signal=TERM", first.job())
+    first.held_at(5, attempt=2)
+    assert [each.alive() for each in runs] == [["RUNNING"], ["PENDING"], ["PENDING"]]
+    ground.cluster.run("scancel", first.job())
+    first.over("stopped")
+    second.held_at(5, attempt=1)
+    assert third.alive() == ["PENDING"]
+    ground.gate.open()
+    second.over()
+    third.over()

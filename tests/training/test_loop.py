@@ -1,5 +1,7 @@
 """What the loop makes of numbers that are none; its exactness is tested end to end."""
 
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,18 +11,23 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mimir.errors import NonFinite
 from mimir.training import early_stop
+from mimir.training.cadence import Cadence
+from mimir.training.checkpoint import Snapshot
 from mimir.training.engine import Engine
 from mimir.training.loop import Loop, ProgressSnapshot, first_record
 from mimir.training.validation import Validation
 from tests import toys
 
 
-def loop_of(engine: Engine, rows: list[dict[str, Any]]) -> Loop:
+def loop_of(
+    engine: Engine, rows: list[dict[str, Any]], cadence: Cadence | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Loop:  # fmt: skip
     data = toys.peptides()
     return Loop(
         engine, Validation(data, torch.device("cpu"), 100, engine.config.objective), None,
         first_record(engine, data.digest, 1), ProgressSnapshot(), emit=rows.append,
-        say=lambda line: None, stop=lambda: "",
+        say=lambda line: None, stop=lambda: "", cadence=cadence, clock=clock,
     )  # fmt: skip
 
 
@@ -93,3 +100,61 @@ def test_a_row_of_metrics_is_one_copy_from_the_device() -> None:
 def test_the_gauge_says_what_the_loop_runs_on() -> None:
     loop = loop_of(toys.engine(max_steps=2), [])
     assert loop.progress.device.endswith(("thread)", "threads)"))
+
+
+class Commits:
+    """A committer whose commits are said to take so many seconds. content: by step, whole."""
+
+    def __init__(self, took: Callable[[float], None], seconds: float) -> None:
+        self.took, self.seconds = took, seconds
+        self.idle = True
+        self.content: dict[int, bytes] = {}
+
+    def put(self, snapshot: Snapshot) -> None:
+        self.content[snapshot.record.step] = snapshot.encode()
+        self.took(self.seconds)
+
+    def check(self) -> None: ...
+
+    def drain(self, seconds: float) -> bool:
+        return True
+
+
+def trained(notice: float, seconds: float, asked: set[int], busy: set[int]) -> dict[int, bytes]:
+    """Checkpoints by step of thirty steps, each of a minute, with one every ten minutes.
+
+    asked: steps before which another one is asked for. busy: those before which one is under way.
+    """
+    engine = toys.engine(max_steps=30, checkpoint_minutes=10.0, eval_every=7)
+    cadence = Cadence(600.0, notice)
+    commits = Commits(cadence.took, seconds)
+    loop = loop_of(engine, [], cadence, clock=lambda: 60.0 * engine.step)
+
+    def stop() -> str:
+        commits.idle = engine.step + 1 not in busy
+        if engine.step + 1 in asked:
+            cadence.ask()
+        return ""
+
+    loop.committer, loop._stop = commits, stop  # type: ignore[assignment]
+    loop.run()
+    return commits.content
+
+
+@pytest.mark.parametrize(
+    ("notice", "seconds", "asked", "busy", "steps"),
+    [
+        (30.0, 1.0, set(), set(), [0, 10, 20, 30]),
+        (30.0, 1.0, {4, 13}, set(), [0, 4, 13, 23, 30]),
+        (30.0, 1.0, {4}, {4, 5}, [0, 6, 16, 26, 30]),  # as soon as the one before is there
+        (30.0, 200.0, set(), set(), [0, 7, 14, 21, 28, 30]),  # the notice does not suffice
+    ],
+    ids=["as configured", "asked", "asked while one is under way", "shortened"],
+)
+def test_where_checkpoints_fall_changes_no_bit_of_the_training(
+    notice: float, seconds: float, asked: set[int], busy: set[int], steps: list[int]
+) -> None:
+    plain, other = trained(0.0, 1.0, set(), set()), trained(notice, seconds, asked, busy)
+    assert list(other) == steps
+    for step in plain.keys() & other.keys():
+        assert plain[step] == other[step], f"the checkpoint of step {step} is another one"

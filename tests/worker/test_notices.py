@@ -35,19 +35,19 @@ def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[Metadata]:
     made.server.server_close()
 
 
-def watching(kind: str, host: str) -> tuple[list[str], list[str], threading.Event]:
-    """(why it goes, warnings, ended) of a watch that has begun."""
+def watching(kind: str, host: str) -> tuple[list[str], list[str], list[str]]:
+    """(why it goes, that it may go, warnings) of a watch that has begun."""
     taken: list[str] = []
+    risks: list[str] = []
     warned: list[str] = []
-    ended = threading.Event()
     environ = {
         "MIMIR_NOTICES": kind, "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://{host}",
         "GCE_METADATA_HOST": host,
     }  # fmt: skip
-    watch = notices.Notices(taken.append, warned.append, environ)
-    thread = threading.Thread(target=watch.watch, args=(ended,), daemon=True)
+    watch = notices.Notices(taken.append, risks.append, warned.append, environ)
+    thread = threading.Thread(target=watch.watch, args=(threading.Event(),), daemon=True)
     thread.start()
-    return taken, warned, ended
+    return taken, risks, warned
 
 
 SPOT = "/latest/meta-data/spot/instance-action"
@@ -57,15 +57,15 @@ GOOGLE = "/computeMetadata/v1/instance/preempted"
 
 def test_aws_tells_two_minutes_before(metadata: Metadata) -> None:
     metadata.said["/latest/api/token"] = Answer(200, "t0k", content_type="text/plain")
-    taken, warned, _ = watching("aws", metadata.host)
+    taken, risks, warned = watching("aws", metadata.host)
     wait_for(lambda: len(metadata.asked) > 4)
-    assert (taken, warned) == ([], [])
+    assert (taken, risks) == ([], [])
     metadata.said[ADVICE] = Answer(200, {"noticeTime": "2026-11-28T00:00:00Z"})
-    wait_for(lambda: warned)
+    wait_for(lambda: risks)
     metadata.said[SPOT] = Answer(200, {"action": "terminate", "time": "2026-11-28T00:02:00Z"})
     wait_for(lambda: taken)
     assert taken == ["AWS takes the machine away at 2026-11-28T00:02:00Z (terminate)"]
-    assert len(warned) == 1
+    assert (len(risks), warned) == (1, [])
     assert metadata.asked[0].method == "PUT"
     tokens = {r.headers.get("x-aws-ec2-metadata-token") for r in metadata.asked[1:]}
     assert tokens == {"t0k"}, "one token for all looks"
@@ -74,7 +74,7 @@ def test_aws_tells_two_minutes_before(metadata: Metadata) -> None:
 def test_a_token_that_ended_is_asked_for_again(metadata: Metadata) -> None:
     metadata.said["/latest/api/token"] = Answer(200, "t0k", content_type="text/plain")
     metadata.said[SPOT] = Answer(401, "no", content_type="text/plain")
-    taken, warned, _ = watching("aws", metadata.host)
+    taken, _, warned = watching("aws", metadata.host)
     wait_for(lambda: sum(r.method == "PUT" for r in metadata.asked) > 2)
     assert len(warned) == 1, "said once"
     metadata.said[SPOT] = Answer(200, {"action": "stop"})
@@ -94,7 +94,7 @@ def test_a_token_that_ended_is_asked_for_again(metadata: Metadata) -> None:
 def test_garbage_ends_no_watch(metadata: Metadata, garbage: Answer) -> None:
     metadata.said["/latest/api/token"] = Answer(200, "t0k", content_type="text/plain")
     metadata.said[SPOT] = garbage
-    taken, warned, _ = watching("aws", metadata.host)
+    taken, _, warned = watching("aws", metadata.host)
     wait_for(lambda: sum(r.path == SPOT for r in metadata.asked) > 2)
     assert (taken, len(warned)) == ([], 1)
     metadata.said[SPOT] = Answer(200, {"action": "stop"})
@@ -114,6 +114,6 @@ def test_google_tells_in_one_word(metadata: Metadata) -> None:
 def test_nobody_is_asked_elsewhere(metadata: Metadata) -> None:
     taken: list[str] = []
     environ = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://{metadata.host}"}
-    watch = notices.Notices(taken.append, taken.append, environ)
+    watch = notices.Notices(taken.append, taken.append, taken.append, environ)
     unless_it_hangs(lambda: watch.watch(threading.Event()))
     assert metadata.asked == taken == []

@@ -123,8 +123,13 @@ def test_lines_come_now_and_then() -> None:
     for _ in range(5):
         terminal.show(full_progress())
     assert out.getvalue().count("ETA") == 1
+    moving, progress = Terminal(out, -1e9), full_progress()
+    for step in (500, 500, 501):  # while a model is exported, no step is made, and nothing is said
+        progress.step, moving._lined = step, -1e9
+        moving.show(progress)
+    assert out.getvalue().count("ETA") == 3
     Terminal(out, 0.0).show(ProgressSnapshot())
-    assert out.getvalue().count("\n") == 1
+    assert out.getvalue().count("\n") == 3
 
 
 def test_a_bar_with_figures(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,13 @@
 """The guardian's own work: what it must do whatever store and clock do."""
 
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -17,11 +19,11 @@ from mimir.runs.order import Order, Plan
 from mimir.runs.promised import Promised
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.store import Store, Versioned
+from mimir.worker import notices, webhook
 from mimir.worker import supervisor as guarding
-from mimir.worker import webhook
 from mimir.worker.supervisor import Worker
 from tests.runs.memory import MemoryStore
-from tests.waiting import LIMIT
+from tests.waiting import LIMIT, wait_for
 
 Memory = TypeVar("Memory", bound=MemoryStore)
 RUN = "run"
@@ -43,7 +45,8 @@ time.sleep(60)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(guarding, "STOP_POLL", 0.05)
     monkeypatch.setattr(guarding, "LOG_EVERY", 0.1)
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    changed = (signal.SIGTERM, signal.SIGINT, notices.CHECKPOINT)
+    before = {number: signal.getsignal(number) for number in changed}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -182,6 +185,26 @@ def test_a_request_to_stop_is_obeyed_by_one_signal() -> None:
     assert (outcome.reason, outcome.cause) == ("asked to stop: committed", "stop")
 
 
+def test_ctrl_c_in_a_terminal_is_answered_at_once_as_what_it_is() -> None:
+    store, said = begun(MemoryStore()), bytearray()
+
+    def hear(chunk: bytes) -> None:
+        said.extend(chunk)
+        if b"training" in chunk:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    program = OBEDIENT.replace("SIGTERM", "SIGINT").replace("time.sleep(1)", "pass")
+    made = Guarded(store, RUN, 1, out=hear, interactive=True)
+    made.program = program
+    assert made.work() == 75
+    answer = b"Ctrl-C: commits a checkpoint, then ends; again: ends without it\n"
+    wait_for(lambda: answer in bytes(said))
+    outcome = notes.read_outcome(store, RUN, 1)
+    assert outcome is not None
+    assert outcome.reason.startswith("Ctrl-C: ")
+    assert outcome.cause == "signal"
+
+
 @pytest.mark.parametrize(
     ("program", "event"),
     [
@@ -213,3 +236,58 @@ def test_the_machine_tells_a_webhook_only_where_it_was_given_one(
     assert notes.read_outcome(store, RUN, 1) is not None or event is None, "that comes first"
     assert (b"hooks.example was not told: it answers 500" in b"".join(said)) is bool(event)
     assert "sec-ret" not in str([said, *store.objects.items()])
+
+
+LISTENS_LATE = """
+import pathlib, signal, sys, time
+go_on = pathlib.Path(sys.argv[1])
+print("deaf", flush=True)
+while not go_on.exists():
+    time.sleep(0.02)
+def save(number, frame):
+    print("saved", flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGUSR1, save)
+print("listens", flush=True)
+time.sleep(3600)
+"""
+
+
+class LateListener(Worker):
+    """Its training process needs a while until it listens to signals, and must not die of one."""
+
+    go_on: Path
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            [sys.executable, "-c", LISTENS_LATE, str(self.go_on)], stdout=subprocess.PIPE
+        )
+
+
+def test_a_machine_at_risk_has_a_checkpoint_committed_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    printed: list[bytes] = []
+    store = begun(MemoryStore())
+    worker = LateListener(store, RUN, 1, out=printed.append)
+    worker.go_on = tmp_path / "go on"
+
+    class Told:
+        def __init__(
+            self, take: Callable[[str], None], risk: Callable[[str], None], warn: object
+        ) -> None:
+            self.risk = risk
+
+        def watch(self, ended: threading.Event) -> None:
+            for word in (b"deaf", b"listens"):
+                wait_for(lambda word=word: word in b"".join(printed))
+                self.risk("the service may take it")
+                worker.go_on.touch()
+
+    monkeypatch.setattr(notices, "Notices", Told)
+    assert worker.work() == 0
+    assert b"saved" in b"".join(printed)
+    line = b"the service may take it: a checkpoint is committed now, and training goes on"
+    assert b"".join(printed).count(line) == 2
+    log = b"".join(found.data for key, found in store.objects.items() if "/log" in key)
+    assert line in log

@@ -36,6 +36,8 @@ TO_INTERNET, TO_REGION = 0.09, 0.02
 """$ a GB that leaves a region for the internet, or for another region: list prices of 2026, without
 the 100 GB that are free in a month. Into a bucket of the same region nothing is billed."""
 HOURS_A_MONTH = 730.0
+PAST = 72.0
+"""Hours of spot prices that are read, to see how often they rose above what an order allows."""
 MONTHLY = re.compile(r"GB-Mo", re.I)
 
 
@@ -62,7 +64,8 @@ class Image:
 @dataclass(frozen=True)
 class Region:
     """What one region answered. zones: type -> zones that have it. spot: (type, zone) -> $/h.
-    on_demand: type -> $/h. subnets: zone -> (network, subnet) of the
+    outbid: the same -> how often in an hour of the last days its price would have taken a machine
+    away. on_demand: type -> $/h. subnets: zone -> (network, subnet) of the
     default network. disk: $ a GB and month."""
 
     name: str
@@ -70,6 +73,7 @@ class Region:
     zones: Mapping[str, Sequence[str]] = field(default_factory=dict)
     subnets: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     spot: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    outbid: Mapping[tuple[str, str], float] = field(default_factory=dict)
     on_demand: Mapping[str, float] = field(default_factory=dict)
     disk: float = 0.0
     image: Image | None = None
@@ -122,9 +126,11 @@ def look(account: Account, region: str, need: Need) -> Region:
         return Region(region)
     names = [kind.name for kind in kinds]
     prices = _prices(account, region)
+    past = _past(account, region, [k.name for k in kinds if k.spot]) if need.spot else {}
     return Region(
         region, kinds, _zones(account, region, names), subnets(account, region),
-        _spot(account, region, [k.name for k in kinds if k.spot]) if need.spot else {},
+        {each: rows[-1] for each, rows in past.items()},
+        {each: outbid(rows) / PAST for each, rows in past.items()},
         dict(_hourly(prices)), _disk(prices), image(account, region), limits(account, region),
     )  # fmt: skip
 
@@ -134,8 +140,8 @@ def offers(region: Region, need: Need) -> Iterator[Offer]:
     if region.image is None or not regions.within(region.name, need.hosts.regions):
         return
     disk = region.image.gb + need.disk_gb
-    beside = disk * region.disk / HOURS_A_MONTH + ADDRESS
-    beside += need.upload_gb * upload_price(need.store, region.name)
+    egress = need.upload_gb * upload_price(need.store, region.name)
+    beside = disk * region.disk / HOURS_A_MONTH + ADDRESS + egress
     for kind in region.kinds:
         for zone in region.zones.get(kind.name, ()):
             subnet = region.subnets.get(zone)
@@ -154,6 +160,7 @@ def offers(region: Region, need: Need) -> Iterator[Offer]:
                 yield Offer(
                     NAME, f"{kind.name}@{zone}{'-spot' if spot else ''}", kind.gpu, kind.memory_gb,
                     total, region=region.name, spot=spot, place=zone, kind="datacenter", key=key,
+                    egress=egress, outbid=region.outbid.get((kind.name, zone)) if spot else None,
                 )  # fmt: skip
 
 
@@ -236,21 +243,39 @@ def _zones(account: Account, region: str, names: Sequence[str]) -> dict[str, lis
     return {name: sorted(zones) for name, zones in found.items()}
 
 
-def _spot(account: Account, region: str, names: Sequence[str]) -> dict[tuple[str, str], float]:
-    """The newest price of each type and zone. Without a start, EC2 tells those of 90 days."""
-    from datetime import UTC, datetime
+def outbid(prices: Sequence[float]) -> int:
+    """How many machines one after the other these prices, oldest first, would have taken away.
+
+    Each is ordered where the price is lowest, and taken where it is above HEADROOM times that.
+    """
+    times, lowest = 0, float("inf")
+    for price in prices:
+        if price > HEADROOM * lowest:
+            times, lowest = times + 1, price
+        lowest = min(lowest, price)
+    return times
+
+
+def _past(
+    account: Account, region: str, names: Sequence[str]
+) -> dict[tuple[str, str], list[float]]:
+    """The prices of each type and zone in the last days, oldest first: EC2 tells the one that held
+    at the start, and each change. Without a start, it tells those of 90 days."""
+    from datetime import UTC, datetime, timedelta
 
     if not names:
         return {}
     rows = account.pages(
         "ec2", region, "describe_spot_price_history", "SpotPriceHistory",
-        InstanceTypes=names, ProductDescriptions=["Linux/UNIX"], StartTime=datetime.now(UTC),
+        InstanceTypes=names, ProductDescriptions=["Linux/UNIX"],
+        StartTime=datetime.now(UTC) - timedelta(hours=PAST),
     )  # fmt: skip
     rows.sort(key=lambda row: row["Timestamp"])
-    return {
-        (str(row["InstanceType"]), str(row["AvailabilityZone"])): float(row["SpotPrice"])
-        for row in rows
-    }
+    found: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        key = str(row["InstanceType"]), str(row["AvailabilityZone"])
+        found.setdefault(key, []).append(float(row["SpotPrice"]))
+    return found
 
 
 def _ways(region: Region, kind: Kind, zone: str) -> Iterator[tuple[bool, float]]:

@@ -78,7 +78,17 @@ class DockerProvider:
         if found is None:
             missing = "no docker or podman: --provider docker cannot be used"
             return [Check("engine", "warn", missing)]
+        try:
+            self.must_work()
+        except BadInput as error:
+            return [Check("engine", "warn", str(error))]
         return [Check("engine", "ok", found)]
+
+    def must_work(self) -> None:
+        try:
+            self._engine.ask("ps", "--quiet")
+        except ProviderError as error:
+            raise BadInput(f"the container engine cannot be used: {error}") from error
 
     def start(self, spec: AttemptSpec) -> Machine:
         self._secrets.learn_environment(spec.env)

@@ -77,7 +77,8 @@ def offers(stock: Stock, need: Need) -> Iterator[Offer]:
             if memory < need.memory_gb or (need.gpus and gpu not in need.gpus):
                 continue
             size = max(stock.image.gb, 10) + need.disk_gb
-            beside = size * disk / HOURS_A_MONTH + ADDRESS + need.upload_gb * TO_INTERNET
+            egress = need.upload_gb * TO_INTERNET
+            beside = size * disk / HOURS_A_MONTH + ADDRESS + egress
             for spot in (False, True) if need.spot else (False,):
                 price = _price(stock.prices, row, card, region, spot)
                 if price is None or barred(stock.quotas, card, region, spot):
@@ -86,7 +87,7 @@ def offers(stock: Stock, need: Need) -> Iterator[Offer]:
                 yield Offer(
                     NAME, f"{name}+{card}@{zone}{'-spot' if spot else ''}", gpu, memory,
                     round(price + beside, 5), region=region, spot=spot, place=zone,
-                    kind="datacenter",
+                    kind="datacenter", egress=egress,
                     key={"type": name, "zone": zone, "card": card, "image": stock.image.link,
                          "disk": size, "own": not row.get("accelerators")},
                 )  # fmt: skip

@@ -92,20 +92,25 @@ class Project:
 
     def skus(self) -> list[Mapping[str, Any]]:
         """Compute Engine's price list."""
-        http = self._to(BILLING if self._base == GOOGLE else self._base)
+        # This API is of no project, so a person who has signed in must name one that pays for the
+        # requests (the right serviceusage.services.use). By Google's documents; not tried there.
+        self.path("")
+        payer = {"X-Goog-User-Project": self.id}
+        http = self._to(BILLING if self._base == GOOGLE else self._base, payer)
         path = f"/v1/services/{prices.SERVICE}/skus"
         return _pages(lambda more: http.read("GET", path, params=more), "skus", {"pageSize": 5000})
 
-    def _to(self, base: str) -> Http:
+    def _to(self, base: str, headers: Mapping[str, str] | None = None) -> Http:
         """HTTP under a token that has not ended."""
         token = self._token.get()
-        known = self._made.get(base)
+        key = f"{base} {headers}"
+        known = self._made.get(key)
         if known is None or known[0] != token:
             made = Http(
                 base, token, self._explain, service="Google", transport=self._transport,
-                clock=self._clock, sleep=self._sleep, secrets=self._secrets,
+                clock=self._clock, sleep=self._sleep, secrets=self._secrets, headers=headers,
             )  # fmt: skip
-            known = self._made[base] = token, made
+            known = self._made[key] = token, made
         return known[1]
 
 

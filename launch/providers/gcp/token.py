@@ -5,13 +5,15 @@ As Google's own libraries find credentials (google-auth: GOOGLE_APPLICATION_CRED
 """
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from datetime import UTC
 from typing import Any
 
-from launch.contract.errors import AuthFailed, Misconfigured
+from launch.contract.errors import AuthFailed, Misconfigured, ProviderError
 from launch.contract.redaction import Secrets
-from mimir.connections import BAD_CHARACTERS, sendable
+from mimir.connections import BAD_CHARACTERS, sendable, to_mend
+from mimir.errors import OPTIONAL
 
 VARIABLE = "CLOUDSDK_AUTH_ACCESS_TOKEN"
 """gcloud's own variable for a token; it ends within the hour."""
@@ -40,7 +42,8 @@ class Token:
 
         Raises:
             AuthFailed: there are no credentials, or Google does not take them.
-            Misconfigured: google-auth is not installed.
+            Misconfigured: google-auth is not installed, or a proxy or certificate must be mended.
+            ProviderError: Google could not be reached.
         """
         given = self._environ.get(VARIABLE, "").strip()
         if given:
@@ -53,11 +56,13 @@ class Token:
             import google.auth.transport.requests as transport
         except ImportError as error:
             raise Misconfigured(
-                f"Google's credentials cannot be read here ({error}): pip install "
-                f"'mimir-peptides[gcp]', or put a token into ${VARIABLE}"
+                f"Google's credentials cannot be read here ({error}): "
+                f"`python -m pip install '{OPTIONAL['google']}'`, or put a token into ${VARIABLE}"
             ) from error
         try:
             if self._found is None:
+                # Of a project that pays for requests: Mimir names it itself (project.py).
+                warnings.filterwarnings("ignore", module=r"google\.auth\._default")
                 self._found, _ = google.auth.default(scopes=SCOPES)
                 self._http = transport.Request()
             ends = self._found.expiry  # in UTC, without saying so
@@ -65,6 +70,15 @@ class Token:
                 ends is not None and ends.replace(tzinfo=UTC).timestamp() - self._clock() < RENEWED
             ):
                 self._found.refresh(self._http)
+        except google.auth.exceptions.TransportError as error:
+            lasting = to_mend(error, "Google")
+            if lasting:
+                raise Misconfigured(f"Google could not be reached for a token: {lasting}") from None
+            words = self._secrets.clean(str(error)).splitlines()[0][:200]
+            raise ProviderError(
+                f"Google could not be reached for a token ({words}): look at the network, then try "
+                "again"
+            ) from None
         except google.auth.exceptions.GoogleAuthError as error:
             words = self._secrets.clean(str(error)).splitlines()[0][:200]
             raise AuthFailed(f"Google gets no credentials from here ({words}): {ADVICE}") from None

@@ -4,7 +4,6 @@ A process id may be given to another process later, so a machine is the process 
 with the process's start time, where the system tells it.
 """
 
-import importlib.util
 import json
 import os
 import platform
@@ -22,7 +21,7 @@ from launch.contract.offer import Offer
 from launch.contract.provider import AttemptSpec, Caps, Check, Machine
 from launch.contract.redaction import Secrets
 from mimir import atomic_file
-from mimir.errors import BadInput
+from mimir.errors import BadInput, must_have
 from mimir.runs import cards
 
 COMMAND = (sys.executable, "-m", "mimir.worker")
@@ -62,16 +61,20 @@ class LocalProvider:
         return (None,)
 
     def checks(self) -> list[Check]:
+        try:
+            self.must_work()
+        except BadInput as error:
+            return [Check("local", "warn", f"no training on this computer: {error}")]
         return []
+
+    def must_work(self) -> None:
+        if "mimir.worker" in (self._command or COMMAND):
+            must_have(("torch",))
 
     def start(self, spec: AttemptSpec) -> Machine:
         self._secrets.learn_environment(spec.env)
         command = self._command or COMMAND
-        if "mimir.worker" in command and importlib.util.find_spec("torch") is None:
-            raise BadInput(
-                "training on this computer needs PyTorch, which is not installed: "
-                "`pip install 'mimir-peptides[train]'`, then resume the run"
-            )
+        self.must_work()
         log = state.folder() / f"{spec.run}-a{spec.attempt:04d}.log"
         handle = _open_private(log)
         try:

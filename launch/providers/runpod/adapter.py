@@ -208,7 +208,7 @@ class RunPod(Adapter):
             Check(
                 "may create and destroy", "warn",
                 "no request tells this without renting: in the console, under Settings, API keys, "
-                "the key must be 'All', or 'Restricted' with api.runpod.io set to Read/Write",
+                "the key must be Restricted, with Read/Write of api.runpod.io (All works, too)",
             ),
             Check(
                 "balance and quota", "warn",

@@ -70,6 +70,11 @@ class Commands:
     def jobs(self, name: str) -> list[Job]:
         """The user's own jobs of this name, oldest first, those that have ended lately too.
 
+        Others may give their jobs any name, and nobody but they can end these. Where another user
+        has ordered an attempt of a run in a store that both use, their job is seen by whom it
+        belongs to alone (own_job.must_be_here); one that nobody finds is fenced out by the
+        attempt that replaces its own.
+
         ProviderError if Slurm does not tell; an empty list is its word that there is none.
         """
         return [job for job in self._queue(f"--name={name}") if job.name == name]

@@ -15,7 +15,7 @@ from mimir.connections import CA_FILES, PROXIES
 from mimir.errors import BadInput
 
 MORE = "MIMIR_SLURM_ENV"
-"""Names of more variables, separated by commas."""
+"""Names of more variables, separated by commas. A job reads it again, for its container."""
 NAMES = (
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH",
     "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "OMP_NUM_THREADS",
@@ -47,7 +47,7 @@ def of_job(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
             )
         if name.startswith(("SLURM_", "SBATCH_", "PMIX_", "PMI_")):
             raise BadInput(f"${MORE} names {name}, which is Slurm's own: leave it out")
-    found = {name: environ[name] for name in (*NAMES, *more, *PROXIES) if environ.get(name)}
+    found = {name: environ[name] for name in (*NAMES, MORE, *more, *PROXIES) if environ.get(name)}
     for name in set(PROXIES) - set(_NO_PROXY):
         if not _is_plain(found.get(name, "")):
             del found[name]

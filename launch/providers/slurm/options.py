@@ -31,13 +31,15 @@ _OURS = {
     "--batch": "",
 }  # fmt: skip
 """What Mimir says to sbatch itself, or what one job that is found by its name cannot have."""
+_NO_JOB = {"--help": "-h", "--usage": "", "--version": "-V"}
+"""With what sbatch prints something and submits nothing."""
 _READ = ("--partition -p", "--time -t", "--signal", "--dependency -d")
 _COUNTED = (
     "--nodes -N", "--ntasks -n", "--ntasks-per-node", "--gpus -G", "--gpus-per-node",
     "--gpus-per-task", "--gpus-per-socket", "--ntasks-per-gpu",
 )  # fmt: skip
 _KNOWN = (
-    *_OURS, *(each.split()[0] for each in (*_READ, *_COUNTED)),
+    *_OURS, *_NO_JOB, *(each.split()[0] for each in (*_READ, *_COUNTED)),
     "--gres", "--requeue", "--no-requeue", "--chain",
 )  # fmt: skip
 _FLAGS = (
@@ -66,6 +68,22 @@ class Options:
     lead_given: bool
     requeue: bool
     chain: int
+    dependency: str
+
+    def behind(self, jobs: Sequence[str]) -> list[str]:
+        """The words for a job that may begin after the end of these, however they end.
+
+        BadInput for a --dependency of the user's own that cannot be joined to that.
+        """
+        if not jobs:
+            return []
+        if "?" in self.dependency:
+            raise BadInput(
+                f"--dependency={self.dependency} holds alternatives, to which the sweep's own "
+                "--at-once cannot be added: leave one of the two out"
+            )
+        own = "singleton" if self.chain else self.dependency
+        return [f"--dependency={','.join(filter(None, (own, 'afterany:' + ':'.join(jobs))))}"]
 
     def lead_within(self, limit: float | None) -> int:
         """The lead for this limit in seconds, None for no limit; BadInput if it is too long."""
@@ -101,6 +119,8 @@ def parse(words: Sequence[str]) -> Options:
     for what sbatch might read otherwise than Mimir does."""
     _must_be_options(words)
     parser = _Parser(prog="sbatch", add_help=False, allow_abbrev=False)
+    for name, short in _NO_JOB.items():
+        parser.add_argument(*filter(None, (name, short)), dest=name, action="store_true")
     for name, short in _OURS.items():
         flags = [name, short] if short else [name]
         parser.add_argument(*flags, dest=name, nargs="?", const="", default=None)
@@ -116,6 +136,9 @@ def parse(words: Sequence[str]) -> Options:
     for name in _OURS:
         if getattr(found, name) is not None:
             raise BadInput(f"{name} is what Mimir says to sbatch itself: leave it out")
+    for name in _NO_JOB:
+        if getattr(found, name):
+            raise BadInput(f"with {name} sbatch submits no job: leave it out")
     for name in (each.split()[0] for each in _COUNTED):
         value = getattr(found, name)
         if value is not None:
@@ -133,7 +156,21 @@ def parse(words: Sequence[str]) -> Options:
     return Options(
         _without_chain(words), found.partition or "", seconds(found.time) if found.time else None,
         signal, lead or LEAD, bool(lead), not found.no_requeue, found.chain,
+        found.dependency or "",
     )  # fmt: skip
+
+
+def without_own(words: Sequence[str]) -> list[str]:
+    """The words without what Mimir says to sbatch from what was parsed of it."""
+    kept, skip = [], False
+    for word in words:
+        if skip:
+            skip = False
+        elif word == "--signal":
+            skip = True
+        elif not (word in ("--requeue", "--no-requeue") or word.startswith("--signal=")):
+            kept.append(word)
+    return kept
 
 
 def _must_be_options(words: Sequence[str]) -> None:

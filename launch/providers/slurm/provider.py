@@ -13,16 +13,15 @@ What was seen on Slurm 22.05 and shaped this:
 """
 
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from launch.contract import state
 from launch.contract.cloud import Instance, State, machine_name, owner_of, parse_name
 from launch.contract.errors import (
-    AccountLimit,
-    AuthFailed,
     NotGone,
     ProviderError,
     UnknownOutcome,
@@ -31,7 +30,7 @@ from launch.contract.offer import Offer
 from launch.contract.provider import AttemptSpec, Caps, Check, Machine
 from launch.contract.redaction import Secrets
 from launch.providers.machine_names import MachineNames
-from launch.providers.slurm import environment, options, script
+from launch.providers.slurm import environment, errors, options, script
 from launch.providers.slurm.commands import NOT_HERE, Commands
 from launch.providers.slurm.own_job import end_of, must_be_here
 from launch.providers.slurm.own_job import machine as of_job
@@ -50,12 +49,6 @@ TERM_AGAIN = 5.0
 LOST_TRIES = 5
 """Looks for a job whose order was not answered."""
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-_NO_ANSWER = re.compile(
-    r"unable to contact|timed out|socket|zero bytes|communication|connection", re.I
-)
-_ACCOUNT = re.compile(r"authentication|munge|credential|invalid user|access/permission", re.I)
-_LIMIT = re.compile(r"qos policy|accounting|submit limit|temporarily|too many jobs|slurmctld.*busy",
-                    re.I)  # fmt: skip
 
 
 class SlurmProvider:
@@ -69,7 +62,7 @@ class SlurmProvider:
 
     name = "slurm"
     caps = Caps(
-        paid=False, queues=True, runs_installed_code=True,
+        paid=False, image=True, queues=True, runs_installed_code=True,
         hosts={"": "nodes of your cluster"},
     )  # fmt: skip
 
@@ -130,10 +123,22 @@ class SlurmProvider:
             code, _, err = self._commands.ask(*argv, text="#!/bin/sh\n")
         except ProviderError:
             return asked  # the order itself tells
-        refused = self._refused(err) if code != 0 else None
+        refused = errors.refused(self._commands.words(err)) if code != 0 else None
         if isinstance(refused, BadInput):
             raise refused
         return asked
+
+    def image_file(self, image: str) -> str:
+        """Its absolute path, which the nodes must have too: a job looks for it there, and for
+        what starts it (launch/cluster/container.py)."""
+        path = Path(image).expanduser().absolute()
+        if set(":,") & set(str(path)):
+            raise BadInput(f"--image {image}: on a cluster it is the path of a .sif or .sqfs file "
+                           "or of a folder, without colons and commas")  # fmt: skip
+        if not (path.is_file() or path.is_dir()):
+            raise BadInput(f"--image {image}: there is no such file or folder; on a cluster it is "
+                           "the path of a .sif or .sqfs file or of a folder")  # fmt: skip
+        return str(path)
 
     def start(self, spec: AttemptSpec) -> Machine:
         self._secrets.learn_environment(spec.env)
@@ -144,6 +149,8 @@ class SlurmProvider:
             return found
         asked = options.parse(spec.options)
         limit = self._partitions().limit(asked)
+        jobs = self._commands.jobs(spec.behind) if spec.behind else []
+        before = [job.id for job in jobs if job.state is not State.GONE]
         env = {**environment.of_job(self._environ), **_without_keys(spec.env)}
         folder = state.folder() / "slurm"
         try:
@@ -158,7 +165,8 @@ class SlurmProvider:
             "--open-mode=append", f"--export={','.join(sorted(env))}",
             "--requeue" if asked.requeue else "--no-requeue",
             f"--signal=B:{asked.signal}@{asked.lead_within(limit)}",
-            *(["--dependency=singleton"] if asked.chain else []), *_without_own(asked.words),
+            *(["--dependency=singleton"] if asked.chain else []), *options.without_own(asked.words),
+            *asked.behind(before),
         ]  # fmt: skip
         numbers: list[str] = []
         for _ in range(max(1, asked.chain)):
@@ -170,12 +178,12 @@ class SlurmProvider:
                 for number in numbers:
                     self._commands.ask("scancel", number)
                 raise
-        return of_job(self._commands, numbers[0], name, self._clock())
+        return self._machine(spec, numbers[0], name)
 
     def adopt(self, spec: AttemptSpec) -> Machine | None:
         name = self._names.of(spec)
         found = [job for job in self._commands.jobs(name) if job.state is not State.GONE]
-        return of_job(self._commands, found[0].id, name, self._clock()) if found else None
+        return self._machine(spec, found[0].id, name) if found else None
 
     def inspect(self, machine: Machine) -> Instance | None:
         """The job as Slurm shows it, also one that has ended lately; None if there is none.
@@ -239,13 +247,17 @@ class SlurmProvider:
             return []
         return self._secrets.clean("\n".join(text.splitlines()[-lines:])).splitlines()
 
+    def _machine(self, spec: AttemptSpec, number: str, name: str) -> Machine:
+        found = of_job(self._commands, number, name, self._clock())
+        return replace(found, image=spec.image)
+
     def _order(self, argv: Sequence[str], text: str, env: Mapping[str, str]) -> str:
         try:
             code, out, err = self._commands.ask(*argv, text=text, env=env)
         except ProviderError as error:
             raise UnknownOutcome(f"{error}: the job may have been taken") from error
         if code != 0:
-            raise self._refused(err)
+            raise errors.refused(self._commands.words(err))
         number = out.strip().split(";")[0]
         if not number.isdigit():
             raise UnknownOutcome(f"sbatch printed no job's number but {self._commands.words(out)}")
@@ -262,19 +274,6 @@ class SlurmProvider:
                 return found
             self._sleep(1.0)
         raise UnknownOutcome(f"{lost}; no job {name} is seen yet") from lost
-
-    def _refused(self, err: str) -> MimirError:
-        words = self._commands.words(err)
-        if _NO_ANSWER.search(words):
-            return UnknownOutcome(f"sbatch got no answer: {words}")
-        if _ACCOUNT.search(words):
-            return AuthFailed(f"Slurm does not accept this account: {words}")
-        if _LIMIT.search(words):
-            return AccountLimit(f"Slurm takes no more jobs of yours now: {words}")
-        return BadInput(
-            f"Slurm refuses the job: {words}; say what your cluster wants by --slurm or "
-            f"${options.VARIABLE}"
-        )
 
     def _partitions(self) -> Partitions:
         return Partitions.ask(self._commands)
@@ -324,19 +323,6 @@ class SlurmProvider:
         until = self._clock() + seconds
         while self._clock() < until and self._left(machine) != []:
             self._sleep(0.5)
-
-
-def _without_own(words: Sequence[str]) -> list[str]:
-    """Without what is said to sbatch from what was parsed of it."""
-    kept, skip = [], False
-    for word in words:
-        if skip:
-            skip = False
-        elif word == "--signal":
-            skip = True
-        elif not (word in ("--requeue", "--no-requeue") or word.startswith("--signal=")):
-            kept.append(word)
-    return kept
 
 
 def _without_keys(env: Mapping[str, str]) -> dict[str, str]:

@@ -21,9 +21,10 @@ exec {command}
 def of(spec: AttemptSpec) -> str:
     """Its python is the one that submits, which the nodes must have under the same path."""
     record = ("--record", spec.record) if spec.record else ()
+    image = ("--image", spec.image) if spec.image else ()
     words = (
         sys.executable, "-m", PROGRAM, "--store", spec.store, "--run", spec.run,
-        "--attempt", str(spec.attempt), *record,
+        "--attempt", str(spec.attempt), *record, *image,
     )  # fmt: skip
     return _TEXT.format(
         attempt=spec.attempt, run=spec.run, signals=" ".join(SIGNALS), command=shlex.join(words)

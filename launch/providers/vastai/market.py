@@ -102,7 +102,8 @@ def _priced(
     base = real(row.get("dph_base"))
     if ask is None or machine is None or base is None or base <= 0:
         return
-    beside = _beside(row, need)
+    egress = need.upload_gb * max(0.0, real(row.get("inet_up_cost")) or 0.0)
+    beside = _beside(row, need) + egress
     where = str(row.get("geolocation") or "").strip()
 
     def offer(id: str, price: float, spot: bool, key: Mapping[str, Any]) -> Offer:
@@ -110,7 +111,7 @@ def _priced(
             provider, id, gpu, round(memory, 1), round(price + beside, 5),
             region=where, spot=spot, place=str(machine), kind=_kind(row), key=key,
             host=str(machine), driver=str(row.get("driver_version") or "")[:32],
-            upload=max(0.0, real(row.get("inet_up")) or 0.0),
+            upload=max(0.0, real(row.get("inet_up")) or 0.0), egress=egress,
         )  # fmt: skip
 
     yield offer(str(ask), base, False, {"ask": ask})
@@ -131,11 +132,10 @@ def _is_datacenter(row: Mapping[str, Any]) -> bool:
 
 
 def _beside(row: Mapping[str, Any], need: Need) -> float:
-    """$/h for the disk and the traffic; the image's is spread over the hours that are wanted."""
+    """$/h for the disk, and for the image, which is spread over the hours that are wanted."""
     disk = _disk(need) * (real(row.get("storage_cost")) or 0.0) / HOURS_A_MONTH
-    up = need.upload_gb * (real(row.get("inet_up_cost")) or 0.0)
     down = IMAGE_GB * (real(row.get("inet_down_cost")) or 0.0) / max(need.hours, 1.0)
-    return disk + up + down
+    return disk + down
 
 
 def _disk(need: Need) -> int:

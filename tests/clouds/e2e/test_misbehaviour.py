@@ -128,7 +128,9 @@ CASES = [
 ]  # fmt: skip
 UNWATCHED = {"the pod's key is refused"}
 """A watcher ends a machine before it ends itself: those that are about that are left alone."""
-QUICK = {"launch.contract.deadlines:BEGIN_WITHIN": 10.0}
+QUICK = {"launch.contract.deadlines:BEGIN_WITHIN": 60.0}
+"""Seconds that a stand-in may take to begin: on a busy computer a machine's boot, with all that is
+imitated of it, was seen to take more than ten."""
 
 
 def watch(words: str) -> tuple[str, ...]:
@@ -155,7 +157,8 @@ def test_the_run_is_whole(provider: str, words: str, make: Callable[[str], World
         world.launch(*submission)
     elif world.status("r").state == "failed":  # when a machine was ordered
         assert code == 75
-        assert not set(words.split()) & {"timeout", "500", "hangs"}, "an unknown outcome is no end"
+        unknown = set(words.split()) & {"timeout", "500", "hangs"}
+        assert not unknown, f"an unknown outcome is no end\n{world.story()}"
         world.launch("resume", "r", "--yes", "--watch")
     world.finish("r")
     world.settled(2.0)

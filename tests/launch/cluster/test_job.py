@@ -7,7 +7,7 @@ import pytest
 from launch.cluster import job as jobs
 from launch.cluster.job import Job
 from launch.providers.slurm.own_job import Fate, OwnJob
-from mimir.runs import notes
+from mimir.runs import notes, started
 from mimir.runs.status import derive
 from tests.launch.cluster.test_next_attempt import RUN, Site
 
@@ -44,7 +44,7 @@ def test_only_a_job_that_goes_on_asks_to_be_started_again(
     slurm.fate = fate
     monkeypatch.setattr(jobs, "open_store", lambda url: site.store)
 
-    def train(job: Job, turn: object) -> int:
+    def train(job: Job, store: object, turn: object) -> int:
         site.ended(1, step=4)
         return 75
 
@@ -53,6 +53,19 @@ def test_only_a_job_that_goes_on_asks_to_be_started_again(
     assert made.work() == 75
     assert slurm.requeued == requeued
     assert derive(site.store, RUN, site.now).state == state
+
+
+def test_a_worker_that_is_cancelled_before_it_takes_its_attempt_leaves_the_run_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slurm, site = Slurm(monkeypatch), Site().launched()
+    slurm.fate = Fate.ENDED
+    monkeypatch.setattr(jobs, "open_store", lambda url: site.store)
+    monkeypatch.setattr(Job, "_train", lambda job, store, turn: 75)
+    made = Job(site.own(), "memory://", RUN, 1, out=slurm.said.append, sleep=lambda _: None)
+    assert made.work() == 75
+    status = derive(site.store, RUN, site.now)
+    assert (status.state, status.reason) == ("stopped", "its job was cancelled")
 
 
 def _signal(job: Job) -> None:
@@ -74,7 +87,7 @@ def test_what_becomes_of_a_job_is_asked_again_before_it_is_started_again(
     slurm, site = Slurm(monkeypatch), Site().launched()
     monkeypatch.setattr(jobs, "open_store", lambda url: site.store)
 
-    def train(job: Job, turn: object) -> int:
+    def train(job: Job, store: object, turn: object) -> int:
         if code == 75:
             _signal(job)
         slurm.fate = fate
@@ -101,3 +114,19 @@ def test_a_store_that_the_node_does_not_reach_is_said(monkeypatch: pytest.Monkey
     assert made.work() == 78
     assert f"node gpu1 does not reach the store {url}" in noted[0]
     assert noted[0] in slurm.said[-1]
+
+
+def test_a_node_that_cannot_start_the_image_takes_no_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slurm, site = Slurm(monkeypatch), Site().launched()
+    noted: list[str] = []
+    monkeypatch.setattr(OwnJob, "note", lambda own, sentence: noted.append(sentence))
+    monkeypatch.setattr(jobs, "open_store", lambda url: site.store)
+    made = Job(
+        site.own(), "memory://", RUN, 1, image="/nowhere/x.sif", out=slurm.said.append,
+        sleep=lambda _: None,
+    )  # fmt: skip
+    assert made.work() == 78
+    assert "node gpu1 does not see the image /nowhere/x.sif" in noted[0]
+    assert started.read(site.store, RUN, 1) is None

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -10,7 +11,7 @@ from launch.cluster.next_attempt import goes_on, take
 from launch.contract.errors import ProviderError
 from launch.providers.slurm.commands import Commands
 from launch.providers.slurm.own_job import Fate, OwnJob, machine
-from mimir.errors import Fenced
+from mimir.errors import Fenced, StoreError
 from mimir.runs import notes, owner, started
 from mimir.runs.begin import change, raise_attempt
 from mimir.runs.head import Kept, Register
@@ -105,6 +106,27 @@ def test_two_starts_never_run_the_same_attempt() -> None:
     site = Site().launched()
     assert site.take().attempt == 1
     assert site.take(restarts=1).attempt == 2
+
+
+def test_a_start_that_is_lost_between_its_acts_leaves_its_attempt_to_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its node is lost when HEAD is raised and the machine is not written down yet."""
+    site = Site().launched()
+    site.take()
+    with monkeypatch.context() as patch:
+        patch.setattr(next_attempt.notes, "record_machine", mock.Mock(side_effect=StoreError("x")))
+        with pytest.raises(StoreError):
+            site.take(restarts=1)
+    assert read_head(site.store, RUN).attempt == 2
+    assert notes.read_machine(site.store, RUN, 2) is None
+    with pytest.raises(Fenced, match="went on without job"):
+        site.take(restarts=2, name="mimir-run-a0002-o00000000")
+    assert site.take(restarts=2).attempt == 2
+    written = notes.read_machine(site.store, RUN, 2)
+    assert written is not None
+    assert written.name == site.name
+    assert site.take(restarts=3).attempt == 3
 
 
 def test_a_job_that_another_order_has_replaced_does_nothing() -> None:

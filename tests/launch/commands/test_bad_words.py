@@ -1,8 +1,11 @@
 """Bad words get one sentence with the way out, and exit code 78."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from launch.commands import SUMMARY, TREE, options
+from launch.providers.docker.cli import Engine, Refused
 from launch.ui import confirm
 from mimir import cli
 from mimir.errors import BadInput
@@ -53,6 +56,10 @@ def answer(capsys: pytest.CaptureFixture[str], *words: str) -> str:
             ("submit", "smoke", "--device", "cuda:1", "--provider", "local,lambda"),
             "and a machine of lambda has only one: leave the number out",
         ),
+        (("list",), "list is called runs here: `python -m launch runs`"),
+        (("submit", "smoke", "--gpu", "H100"), "--gpu names a GPU to rent, and provider local"),
+        (("submit", "smoke", "--provider", "docker", "--gpu", "H100"), "and provider docker"),
+        (("resume", "run", "--gpu", "H100"), "--gpu names a GPU to rent, and provider local"),
         (("submit", "smoke", *FROM_JOB), "leave --notify-from-machine out"),
         (("resume", "run", *FROM_JOB), "leave --notify-from-machine out"),
     ],
@@ -79,6 +86,27 @@ def test_a_budget_in_the_environment_counts_unless_another_is_said(
     monkeypatch.setenv("MIMIR_STORE", store.url)
     assert "$MIMIR_MAX_COST_MONTH is '50 dollars', but must" in answer(capsys, "submit", "smoke")
     assert "max-cost-month is -5" in answer(capsys, "submit", "smoke", "--max-cost-month", "-5")
+
+
+@pytest.mark.parametrize("words", [
+    ("submit", "smoke"), ("submit", "smoke", "--dry-run"), ("resume", "run"),
+    ("sweep", "many", "--grid", "seed=0..1", "--preset", "smoke"),
+])  # fmt: skip
+def test_what_could_not_train_is_refused_before_anything_is_made(
+    words: tuple[str, ...], store: Store, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def dead(self: Engine, *words: str, **how: object) -> str:
+        raise Refused("it is out of disk")
+
+    monkeypatch.setattr(Engine, "ask", dead)
+    monkeypatch.setenv("MIMIR_STORE", store.url)
+    before = list(store.list(""))
+    with pytest.raises(SystemExit) as ended:
+        cli.main("python -m launch", SUMMARY, TREE, (*words, "--provider", "docker"))
+    assert ended.value.code == 78
+    assert "engine cannot be used: it is out of disk" in capsys.readouterr().err
+    assert list(store.list("")) == before
 
 
 def test_what_spot_changes_nothing_for_is_said(fake: Fake) -> None:
@@ -111,12 +139,19 @@ def test_a_machine_that_costs_money_is_confirmed(
             confirm.agree([fake], yes=False)
 
 
-@pytest.mark.parametrize("name", TREE)
+COMMANDS = [
+    f"{name} {inner}".strip()
+    for name, node in TREE.items()
+    for inner in (node if isinstance(node, Mapping) else ("",))
+]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_is_told_and_every_command_has_an_example(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        cli.main("python -m launch", SUMMARY, TREE, [name, "--help"])
+        cli.main("python -m launch", SUMMARY, TREE, [*name.split(), "--help"])
     assert ended.value.code == 0
     out = capsys.readouterr().out
     options = out.partition("Options:\n")[2].partition("\n\n")[0].splitlines()
@@ -124,4 +159,6 @@ def test_every_option_is_told_and_every_command_has_an_example(
     # An option without an explanation is a line that ends with its name.
     assert not [line for line in options if len(line.split("  ")) < 2]
     assert f"python -m launch {name}" in out.partition("Example:")[2]
-    assert "where runs live (default: $MIMIR_STORE" in out
+    # A cluster's store lies there, so this computer's default is none for it.
+    where = "  --store STORE" if name.startswith("cluster") else "where runs live (default: $MIMIR"
+    assert where in out

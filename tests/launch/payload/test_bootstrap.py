@@ -303,11 +303,10 @@ def test_pip_takes_the_wheel(tmp_path: Path) -> None:
 def test_the_needs_are_those_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = [*project["dependencies"], *project["optional-dependencies"]["train"]]
-    # httpx asks clouds for machines and fetches data, gpuhunt has prices, biopython describes
-    # peptides: nothing that trains does that.
-    beside = ("torch", "httpx", "gpuhunt", "biopython")
-    wanted = {need for need in declared if not need.startswith(beside)}
-    assert wanted | {"packaging"} == set(wheel.NEEDS.values())
+    wanted = {need for need in declared if not need.startswith("gpuhunt")}
+    assert wanted | {"packaging"} == {*wheel.NEEDS.values(), *wheel.BESIDE}
+    module, _, name = wheel.SCRIPT.partition("mimir = ")[2].strip().partition(":")
+    assert project["scripts"] == {"mimir": f"{module}:{name}"}
 
 
 def test_the_needs_are_all_that_the_trainer_imports() -> None:

@@ -32,8 +32,10 @@ class Run:
         self.attempt = Attempt.claim(self.store, "run", number)
         return self.attempt
 
-    def beat(self, at: float, step: int, rate: float | None) -> None:
-        beat = Heartbeat(at, step, 10_000, rate=rate)
+    def beat(
+        self, at: float, step: int, rate: float | None, training_s: float | None = None
+    ) -> None:
+        beat = Heartbeat(at, step, 10_000, rate=rate, training_s=training_s)
         notes.write_heartbeat(self.store, "run", self.attempt.number, beat)
 
     def evict(self, at: float) -> None:
@@ -101,3 +103,38 @@ def test_without_a_rate_nothing_is_foreseen() -> None:
     made = bill(run.at(now), now)
     assert (made.expected_hours, made.expected_dollars) == (None, None)
     assert cost.line(made).startswith("$2.00 so far for 1.0 h of machines (estimated")
+
+
+def test_what_evictions_have_cost() -> None:
+    """Work behind the last commit until the machine is gone, and the start of the next one."""
+    run = Run()
+    run.attempt.commit(1000, b"x", None)
+    run.store.clock = lambda: T0 + HOUR
+    run.beat(T0, 1600, 1.0, HOUR / 2)
+    run.evict(T0 + HOUR + 300)
+    spent = bill(run.at(T0 + 2 * HOUR), T0 + 2 * HOUR)
+    assert (spent.evictions, spent.evicted_hours) == (1, pytest.approx(900 / HOUR))
+    run.begin(T0 + 2 * HOUR, 1.0, 3.0)
+    now = T0 + 3 * HOUR
+    made = bill(run.at(now), now)
+    assert made.evicted_hours == pytest.approx(900 / HOUR + 1), "it has not begun yet"
+    run.store.clock = lambda: now
+    run.beat(T0, 1700, 1.0, HOUR - 600)
+    made = bill(run.at(now), now)
+    assert made.evicted_hours == pytest.approx((900 + 600) / HOUR)
+    assert made.evicted_dollars == pytest.approx(2.0 * 900 / HOUR + 1.0 * 600 / HOUR)
+    text = status_text(run.at(now))
+    assert "  evictions    1 eviction cost 25 min of machines and $0.67 of that: work" in text
+    run.beat(T0, 1700, 1.0, 1e9)  # nothing that a machine says costs more than it was paid
+    assert bill(run.at(now), now).evicted_hours == pytest.approx(900 / HOUR)
+    run.store.clock = lambda: T0 + 10 * HOUR
+    run.beat(T0, 10**9, 1e-9, None)
+    assert bill(run.at(now), now).evicted_hours == pytest.approx(900 / HOUR + 1)
+
+
+@pytest.mark.parametrize("kind", ["over", "failure"])
+def test_what_is_no_eviction_costs_none(kind: str) -> None:
+    run = Run()
+    notes.record_gone(run.store, "run", 1, Gone(T0 + HOUR, kind, "why"))
+    assert bill(run.at(T0 + HOUR), T0 + HOUR).evictions == 0
+    assert "evictions" not in status_text(run.at(T0 + HOUR))

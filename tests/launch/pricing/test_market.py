@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -9,9 +10,10 @@ from launch.contract import image
 from launch.contract.errors import AuthFailed
 from launch.contract.offer import Need, Offer
 from launch.pricing import market as offers
+from launch.pricing.evictions import GUESS, Seen
 from launch.pricing.forecast import COMPILER, Measured
 from launch.pricing.gpus import TABLE
-from launch.pricing.market import EVICTED_EVERY, check_regions, collect, judge, left_out, rank
+from launch.pricing.market import check_regions, collect, judge, left_out, rank
 from launch.pricing.workload import GUIDE_ROWS, Workload
 from mimir.config import load_preset
 from mimir.errors import BadInput, StoreError
@@ -110,9 +112,28 @@ def test_evictions_cost_hours() -> None:
     ranked, _ = judge([offer("1", "RTX 4090", 0.5, spot=True), offer("2", "RTX 4090", 0.5)], LARGE)
     assert [r.offer.id for r in ranked] == ["2", "1"]
     kept, spot = ranked
+    assert kept.evictions is None
+    assert spot.evictions is not None
     # each: the next machine's start, and half of two minutes between checkpoints
     again = kept.forecast.start_s / 3600 + 1 / 60
-    assert spot.hours - kept.hours == pytest.approx(kept.hours / EVICTED_EVERY * again)
+    lost = kept.forecast.train_hours / GUESS * again
+    assert spot.hours - kept.hours == pytest.approx(lost, rel=0.02)
+    assert spot.evictions.lost_h == pytest.approx(spot.hours - kept.hours)
+    assert spot.as_json()["evictions"]["expected"] == round(spot.hours / GUESS, 3)
+
+
+def test_a_cheap_zone_that_always_evicts_does_not_win() -> None:
+    """By what the service tells of its prices, or by what the run has had there itself."""
+    calm = replace(offer("calm", "RTX 4090", 0.5, spot=True), place="calm")
+    wild = replace(offer("wild", "RTX 4090", 0.35, spot=True), place="wild")
+
+    def first(*offers: Offer, **more: Any) -> str:
+        return judge(offers, LARGE, **more)[0][0].offer.id
+
+    assert first(calm, wild) == "wild"
+    assert first(replace(calm, outbid=0.0), replace(wild, outbid=3.0)) == "calm"
+    assert first(calm, wild, had={("x", "wild"): Seen(5, 1.0)}) == "wild"
+    assert first(calm, wild, had={("x", "wild"): Seen(40, 2.0)}) == "calm"
 
 
 def test_what_cannot_take_the_run_is_left_out_with_a_reason() -> None:

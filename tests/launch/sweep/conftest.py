@@ -25,15 +25,20 @@ STEPS = 100
 class Stage:
     """A sweep and those that keep it. said: to people."""
 
-    def __init__(self, store: MemoryStore, fake: Fake, clock: Clock, data: Path) -> None:
+    def __init__(
+        self, store: MemoryStore, fake: Fake, clock: Clock, data: Path, runs: int = 3
+    ) -> None:
         self.store, self.fake, self.clock = store, fake, clock
         self.data = data
         self.said: list[str] = []
         self.plan = Plan(("fake",))
+        self.runs = runs
         self.sweep = self.listed()
 
-    def listed(self, runs: int = 3) -> Sweep:
-        members = tuple(Member(f"lr-{n:03d}", "smoke", {"seed": n}, STEPS) for n in range(runs))
+    def listed(self) -> Sweep:
+        members = tuple(
+            Member(f"lr-{n:03d}", "smoke", {"seed": n}, STEPS) for n in range(self.runs)
+        )
         base = load_preset("smoke").as_dict()
         return Sweep("lr", self.clock(), {"smoke": base}, members, self.plan, probe={"fit": True})
 
@@ -43,15 +48,18 @@ class Stage:
     def start(self, at_once: int = 1, *, store: Any = None, **more: Any) -> Keeper:
         """A launcher that begins to keep the sweep."""
         store = store or self.store
-        number = sweep_state.say(store, "lr", sweep_state.GO).number
-        watcher = Watcher(
-            store, self.said.append, watched=Watched(self.clock), provider=lambda name: self.fake,
-            sleep=self.clock.sleep, clock=self.clock,
-        )  # fmt: skip
+        terms = sweep_state.Terms(self.plan, at_once, more.get("max_cost", 0.0))
+        number = sweep_state.say(store, "lr", sweep_state.GO, terms=terms).number
         given = {"max_cost": 0.0, "again": False, **more}
         return Keeper(
             store, self.sweep, self.plan, at_once=at_once, number=number, say=self.said.append,
-            supervisor=watcher, clock=self.clock, **given,
+            supervisor=self.watcher(store), clock=self.clock, **given,
+        )  # fmt: skip
+
+    def watcher(self, store: Any) -> Watcher:
+        return Watcher(
+            store, self.said.append, watched=Watched(self.clock), provider=lambda name: self.fake,
+            sleep=self.clock.sleep, clock=self.clock,
         )  # fmt: skip
 
     def status(self, run: str) -> Status:
@@ -76,17 +84,17 @@ class Stage:
 @pytest.fixture
 def stage(
     fake: Fake, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[], Stage]:
+) -> Callable[..., Stage]:
     """Makes such a stage with a store of its own."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     data = tmp_path / "data.safetensors"
     data.write_bytes(b"peptides")
 
-    def made() -> Stage:
+    def made(runs: int = 3) -> Stage:
         store = MemoryStore()
         store.clock = clock
         fake.orders.clear()
         fake.ended.clear()
-        return Stage(store, fake, clock, data)
+        return Stage(store, fake, clock, data, runs)
 
     return made

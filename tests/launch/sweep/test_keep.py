@@ -1,7 +1,9 @@
 """What a launcher begins of a sweep, round after round, on paper."""
 
+import itertools
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,16 +17,18 @@ from launch.contract.errors import (
     RateLimited,
     UnknownOutcome,
 )
+from launch.contract.provider import AttemptSpec, Machine
 from launch.provision.order import Choice, order
 from launch.sweep import end
 from launch.sweep.keep import ASK_AGAIN, Keeper, Round, look
 from mimir.errors import BadInput, Fenced
 from mimir.runs import layout, notes, sweep_state
+from tests.launch.conftest import Fake
 from tests.launch.sweep.conftest import Stage
 from tests.runs.actors import Killed
 from tests.runs.mortal import Mortal
 
-Made = Callable[[], Stage]
+Made = Callable[..., Stage]
 
 
 def test_so_many_at_a_time_until_all_are_done(stage: Made) -> None:
@@ -65,6 +69,36 @@ def test_a_run_that_failed_gives_its_place_and_comes_again_by_resume(stage: Made
     it.work("lr-001", "done")
     assert again.round().over, "once each"
     assert it.ordered() == ["lr-000", "lr-001", "lr-002", "lr-000", "lr-001"]
+
+
+def test_where_jobs_queue_all_are_begun_in_lanes(
+    stage: Made, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody stays to begin the next ones; each waits for the newest job of its lane."""
+    fake.caps = replace(fake.caps, paid=False, queues=True)
+    numbers = itertools.count(9)  # by their letters, 10 comes before 9
+
+    def start(spec: AttemptSpec) -> Machine:
+        fake.orders.append(spec)
+        name = f"mimir-{spec.run}-a{spec.attempt:04d}"
+        return Machine("fake", 1.0, str(next(numbers)), name, details={"queues": True})
+
+    monkeypatch.setattr(fake, "start", start)
+    it = stage(runs=5)
+    it.create()
+    assert not it.start(at_once=2).round().waiting
+    behind = {spec.run[-1]: spec.behind[6:12] for spec in fake.orders}
+    assert behind == {"0": "", "1": "", "2": "lr-000", "3": "lr-001", "4": "lr-002"}
+    it.work("lr-000", "done")
+    it.work("lr-002", "failed")
+    fake.orders.clear()
+    it.start(at_once=2, again=True).round()
+    assert [(spec.run, spec.behind[6:12]) for spec in fake.orders] == [("lr-002", "lr-004")]
+    fake.orders.clear()
+    it = stage()
+    it.create()
+    it.start(at_once=3).round()
+    assert [spec.behind for spec in fake.orders] == ["", "", ""], "all at once"
 
 
 def test_killed_at_any_moment_of_its_beginning(stage: Made) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from launch.pricing.budget import Remaining
+from launch.pricing.evictions import Evictions
 from launch.pricing.forecast import forecast
 from launch.pricing.market import Ranked
 from launch.pricing.workload import Workload
@@ -91,3 +92,39 @@ def test_ceiling_and_expected_end_stand_side_by_side(tmp_path: Path) -> None:
     without = replace(job, expected_end=None)
     rows = confirm.rows(without, "run", "file:///s", Plan(("runpod",)), found, 0.0)
     assert "expected" not in "\n".join(value for _, value in rows)
+
+
+@pytest.mark.parametrize(
+    ("provider", "store", "shown"),
+    [
+        ("aws", "s3://b/p?region=us-east-1", ["eu-west-1 to a bucket in us-east-1", "--region"]),
+        ("gcp", "s3://b/p?region=us-east-1", ["bucket in us-east-1", "outside Google's network"]),
+        ("vastai", "file:///s", ["GB/h"]),
+    ],
+)  # fmt: skip
+def test_what_leaves_for_the_store_is_shown_with_its_price_and_a_hint(
+    tmp_path: Path, provider: str, store: str, shown: list[str]
+) -> None:
+    job = Job(load_preset("small"), tmp_path, 10**6, 627_160, 2600, None, 13_000)
+    first = ranked(job)
+    away = replace(first, offer=replace(OFFER, provider=provider, region="eu-west-1", egress=0.25))
+    lines = confirm.egress(job, store, Found((), (away,), Remaining(9.0, 9.0), Market()))
+    assert f"$0.250/h of the first offer, ${0.25 * first.hours:.2f} in all" in lines[0]
+    for word in shown:
+        assert word in " ".join(lines)
+    assert confirm.egress(job, store, Found((), (first,), Remaining(9.0, 9.0), Market())) == []
+
+
+def test_what_evictions_are_expected_to_cost_is_shown(tmp_path: Path) -> None:
+    packed = tmp_path / "data"
+    packed.write_bytes(b"x")
+    job = Job(load_preset("small"), packed, 10**6, 627_160, 2600, 11, 13_000)
+    taken = Evictions(0.5, "a guess", 4.0, 1.5)
+    spot = replace(ranked(job), evictions=taken)
+    found = Found((), (ranked(job), spot), Remaining(9.0, 9.0), Market())
+    rows = confirm.rows(job, "run", "file:///s", Plan(("runpod",)), found, 0.0)
+    (line,) = (value for what, value in rows if what == "evictions")
+    assert "about 4.0 evictions, which cost 1.5 h and $3.00" in line
+    assert "(one every 2.0 h: a guess)" in line
+    body = confirm.as_json(job, "run", "file:///s", Plan(("runpod",)), found)
+    assert [each["evictions"] for each in body["offers"]] == [None, taken.as_json(2.0)]

@@ -67,6 +67,27 @@ def test_a_price_holds_what_uploads_cost(cloud: Aws, store: str, dollars: float)
     offers = {o.id: o.price for o in cloud.offers(Need(gpus=("L4",)))}
     for offer in cloud.offers(Need(gpus=("L4",), upload_gb=10.0, store=store)):
         assert offer.price - offers[offer.id] == pytest.approx(10.0 * dollars, abs=1e-4)
+        assert offer.egress == pytest.approx(10.0 * dollars)
+
+
+def test_a_zone_whose_price_jumps_is_told_from_a_calm_one(service: FakeAws, cloud: Aws) -> None:
+    service.jumps["b"] = 4
+    service.prices = {"g6.xlarge": 0.805}
+    found = {o.place[-1]: o.outbid for o in cloud.offers(Need(spot=True)) if o.spot}
+    assert found["b"] == pytest.approx(4 / market.PAST)
+    assert {rate for zone, rate in found.items() if zone != "b"} == {0.0}
+    assert all(o.outbid is None for o in cloud.offers(Need()))
+
+
+@pytest.mark.parametrize(
+    ("prices", "times"),
+    [([], 0), ([1.0], 0), ([1.0, 1.09, 1.0], 0), ([1.0, 1.2, 1.0, 1.2], 2), ([1.0, 0.8, 0.9], 1),
+     ([1.0, 1.15, 1.3, 1.31], 2), ([2.0, 1.5, 1.0], 0)],
+)  # fmt: skip
+def test_a_price_takes_a_machine_where_it_rises_above_the_order(
+    prices: list[float], times: int
+) -> None:
+    assert market.outbid(prices) == times
 
 
 @pytest.mark.parametrize(
@@ -229,6 +250,12 @@ def test_one_region_that_fails_hides_no_other(service: FakeAws) -> None:
     service.fault("code", 9, path="us-west-2/DescribeInstances$", code="UnauthorizedOperation")
     with pytest.raises(AuthFailed):
         cloud.instances()  # a list must be whole
+
+
+def test_a_region_without_the_gpu(cloud: Aws) -> None:
+    for gpu in ("H200", "RTX 4090"):
+        with pytest.raises(NoCapacity, match=f"no machine with one {gpu} in us-east-1: name"):
+            cloud.offers(Need(gpus=(gpu,), hosts=Hosts(regions=("us-east-1",))))
 
 
 def test_a_region_without_a_default_network(service: FakeAws, cloud: Aws) -> None:

@@ -1,5 +1,6 @@
 """Google's credentials, with a stand-in for google-auth, which need not be installed."""
 
+import ssl
 import sys
 import time
 from collections.abc import Iterator
@@ -8,8 +9,10 @@ from types import ModuleType
 
 import pytest
 
+from launch.contract.errors import AuthFailed, Misconfigured, ProviderError
 from launch.contract.redaction import Secrets
 from launch.providers.gcp.token import RENEWED, Token
+from mimir.errors import MimirError
 
 START = 1.8e9
 
@@ -42,7 +45,8 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> Credentials:
     made = Credentials()
     words: dict[str, dict[str, object]] = {
         "google": {}, "google.auth": {"default": lambda scopes: (made, None)},
-        "google.auth.exceptions": {"GoogleAuthError": Exception}, "google.auth.transport": {},
+        "google.auth.exceptions": {"GoogleAuthError": Exception, "TransportError": OSError},
+        "google.auth.transport": {},
         "google.auth.transport.requests": {"Request": object},
     }  # fmt: skip
     for name, values in words.items():
@@ -73,3 +77,24 @@ def test_a_token_is_renewed_shortly_before_its_end(credentials: Credentials) -> 
     credentials.now += 2
     assert token.get() == "t2"
     assert len(set(credentials.refreshed)) == 1, "one HTTP client for all"
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind", "said"),
+    [
+        (OSError("no route to oauth2.googleapis.com"), ProviderError, "look at the network"),
+        (ssl.SSLCertVerificationError("no"), Misconfigured, "certificate of Google is not trusted"),
+        (ValueError("invalid_grant"), AuthFailed, "sign in by"),
+    ],
+)
+def test_no_network_is_no_bad_key(
+    credentials: Credentials, monkeypatch: pytest.MonkeyPatch, failure: Exception,
+    kind: type[MimirError], said: str,
+) -> None:  # fmt: skip
+    def refresh(request: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(credentials, "refresh", refresh)
+    with pytest.raises(MimirError, match=said) as caught:
+        Token({}, Secrets()).get()
+    assert type(caught.value) is kind

@@ -15,7 +15,7 @@ import pytest
 from launch.contract.errors import NoCapacity, NotGone
 from launch.contract.provider import AttemptSpec
 from launch.providers.local.provider import LocalProvider
-from mimir.errors import BadInput
+from mimir.errors import BadInput, MissingPackage
 from mimir.runs.machine import Machine
 from tests.waiting import wait_for
 
@@ -183,8 +183,11 @@ def test_no_such_program() -> None:
 
 def test_a_laptop_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(BadInput, match="needs PyTorch"):
+    with pytest.raises(MissingPackage, match="pip install 'torch"):
         LocalProvider().start(SPEC)
+    (told,) = LocalProvider().checks()
+    assert (told.name, told.status) == ("local", "warn")
+    assert LocalProvider(("another", "program")).checks() == []
 
 
 def test_state_folder_that_cannot_be_written(

@@ -43,7 +43,10 @@ def test_slurms_ways_to_write_a_time(text: str, seconds: float | None) -> None:
         ("-N1 job.sh", "no option"), ("-s job.sh", "no option"), ("--exclusiv job.sh", "no option"),
         ("--arra=0-3", "--array: write it in full"), ("--gre=gpu:2", "in full"),
         ("--gpu=2", "in full"), ("--tim 9:00", "in full"), ("--requ", "in full"),
-        ("-Ha 0-3", "several options"), ("-sN2", "several options"),
+        ("--help", "submits no job"), ("-h", "--help"), ("--usage", "submits no job"),
+        ("--hold --version", "submits no job"), ("-V", "--version"), ("--vers", "in full"),
+        ("--help=x", "--help"), ("--parsable --parsable", "--parsable"), ("-W", "--wait"),
+        ("--test-only", "--test-only"), ("-Ha 0-3", "several options"), ("-sN2", "several options"),
     ],
 )  # fmt: skip
 def test_what_is_refused(text: str, said: str) -> None:
@@ -100,6 +103,25 @@ def test_where_they_come_from(tmp_path: Path) -> None:
         options.given(f"@{tmp_path}/none", environ)
 
 
+@pytest.mark.parametrize(
+    ("text", "jobs", "words"),
+    [
+        ("", (), []),
+        ("", ("7",), ["--dependency=afterany:7"]),
+        ("-d afterok:3", ("7", "8"), ["--dependency=afterok:3,afterany:7:8"]),
+        ("--no-requeue --chain=2", ("7",), ["--dependency=singleton,afterany:7"]),
+        ("--dependency=afterok:3", (), []),
+    ],
+)
+def test_a_job_behind_others(text: str, jobs: tuple[str, ...], words: list[str]) -> None:
+    assert parsed(text).behind(jobs) == words
+
+
+def test_alternatives_cannot_be_joined_to_what_a_lane_waits_for() -> None:
+    with pytest.raises(BadInput, match="holds alternatives"):
+        parsed("--dependency=afterok:3?afterok:4").behind(("7",))
+
+
 def test_a_job_gets_variables_by_name_and_no_secret() -> None:
     environ = {
         "PATH": "/bin", "AWS_PROFILE": "cluster", "AWS_SECRET_ACCESS_KEY": "s", "SLURM_JOB_ID": "7",
@@ -111,7 +133,8 @@ def test_a_job_gets_variables_by_name_and_no_secret() -> None:
     found = environment.of_job(environ)
     assert found.pop("PYTHONPATH", "")
     assert found == {"PATH": "/bin", "AWS_PROFILE": "cluster", "https_proxy": "http://proxy:3128",
-                     "no_proxy": "localhost,[::1]", "MINE": "yes"}  # fmt: skip
+                     "no_proxy": "localhost,[::1]", "MINE": "yes",
+                     "MIMIR_SLURM_ENV": "MINE,HTTP_PROXY"}  # fmt: skip
     for name in ("WANDB_API_KEY", "MIMIR_NOTIFY", "SLURM_CONF", "a b"):
         with pytest.raises(BadInput, match="MIMIR_SLURM_ENV"):
             environment.of_job({"MIMIR_SLURM_ENV": name})

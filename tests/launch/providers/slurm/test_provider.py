@@ -161,6 +161,18 @@ def test_a_line_that_is_no_job_is_an_error(login: Login) -> None:
         login.provider.adopt(login.spec())
 
 
+def test_an_image_is_a_path_and_reaches_the_job(login: Login, tmp_path: Path) -> None:
+    image = tmp_path / "x.sif"
+    image.touch()
+    assert login.provider.image_file(str(image)) == str(image)
+    for wrong in ("mimir:latest", "nosuch.sif", str(tmp_path / "nosuch")):
+        with pytest.raises(BadInput, match="it is the path of a"):
+            login.provider.image_file(wrong)
+    machine = login.provider.start(replace(login.spec(), image=str(image)))
+    assert machine.image == str(image)
+    assert f"--image {image}" in login.paper.jobs[machine.id]["batch"]
+
+
 def test_keys_are_the_accounts_own(login: Login, tmp_path: Path) -> None:
     login.environ |= {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "planted"}
     with pytest.raises(BadInput, match=r"~/\.aws/credentials"):
