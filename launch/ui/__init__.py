@@ -6,5 +6,6 @@ offers       offers and estimates as tables
 enforcement  who enforces which limit, for the plan and each provider's page
 still_paid   machines that are paid for and work for nothing
 confirm      the plan before money is spent, and the question
+live         a run as lines that are drawn again and again, for `status --watch`
 terminal     progress on a terminal, plain lines elsewhere
 """

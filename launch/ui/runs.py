@@ -50,7 +50,7 @@ def status_text(
     title = f"{status.run}: {state_text(status)}"
     if status.reason:
         title += f" ({status.reason})"
-    lines = [title, f"  preset       {status.preset}", f"  progress     {_progress(status)}"]
+    lines = [title, f"  preset       {status.preset}", f"  progress     {progress_text(status)}"]
     lines += [f"  sweep        {status.sweep}"] if status.sweep else []
     lines += [f"  warning      {status.warning}"] if status.warning else []
     if status.loss is not None or status.val is not None:
@@ -107,7 +107,7 @@ def _undamaged(status: Status) -> str:
     return status.state
 
 
-def _progress(status: Status) -> str:
+def progress_text(status: Status) -> str:
     parts = [f"step {_of_total(status)}"]
     if status.total_steps:
         parts[0] += f" ({status.step / status.total_steps:.0%})"
