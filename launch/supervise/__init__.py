@@ -11,5 +11,6 @@ timer          a timer of this computer that runs `watch --once`
 timed          one round, as that timer calls it
 notify         tells a webhook how runs end
 key_refresh    replaces a local machine's keys before they end
+live_view      shows runs to a person as they go on, for `status --watch`
 log_follower   reads a run's log as it grows, over all attempts
 """

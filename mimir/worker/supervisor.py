@@ -280,10 +280,8 @@ class Worker:
 
     def _record(self, code: int, reason: str) -> None:
         """Write the final log and outcome; retry for a while, as the store may be away."""
-        pause, until = (
-            1.0,
-            time.monotonic() + min(self._timeout or OUTCOME_TIMEOUT, OUTCOME_TIMEOUT),
-        )
+        until = time.monotonic() + min(self._timeout or OUTCOME_TIMEOUT, OUTCOME_TIMEOUT)
+        pause = 1.0
         while True:
             try:
                 head = read_head(self.store, self.run)
@@ -323,14 +321,9 @@ def to_stdout(chunk: bytes) -> None:
 
 
 def work(
-    *,
-    run: str,
-    attempt: int,
-    store: str,
-    deadline: float = 0.0,
-    patience: float = 0.0,
+    *, run: str, attempt: int, store: str, deadline: float = 0.0, patience: float = 0.0,
     record: str = "",
-) -> int:
+) -> int:  # fmt: skip
     """Work on one attempt of a run, as a rented machine does.
 
     Example:

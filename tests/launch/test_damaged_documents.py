@@ -25,6 +25,7 @@ from launch.provision.liveness import Watched
 from launch.supervise import reaper
 from launch.supervise.rounds import rounds
 from launch.supervise.watcher import Watcher
+from launch.ui import run_list
 from launch.ui import runs as shown
 from mimir.config import load_preset
 from mimir.errors import Corrupt, MimirError, OtherFormat
@@ -129,7 +130,7 @@ class Rounds:
         listed = {one.run: one for one in list_runs(desk.store, desk.clock())}
         assert listed.keys() == {"bad", "good"}
         assert listed["bad"].status is not None or listed["bad"].problem
-        table = shown.runs_table(list(listed.values()))
+        table = run_list.text([run_list.Row(each) for each in listed.values()])
         table.encode()
         seen, failed = rounds(self.watcher, lambda: ["bad", "good"], desk.say)
         assert "good" not in failed

@@ -50,6 +50,8 @@ def test_no_command_imports_torch(world: World) -> None:
         ("resume", "run"),
         ("runs",),
         ("logs", "run"),
-        ("pull", "run", "--out", str(world.folder / "out")),
     ):
         assert not {"torch", "boto3", "numpy"} & imported(*words), words
+    for words in (("report", "run", "--out", str(world.folder / "run.html")),
+                  ("pull", "run", "--out", str(world.folder / "out"))):  # fmt: skip
+        assert not {"torch", "boto3"} & imported(*words), words

@@ -63,7 +63,7 @@ def test_an_end_tells_all_of_its_attempt(store: CountingStore) -> None:
     told, took = store.count(lambda: derive(store, "demo", NOW + 1))
     assert told == plain
     # Each end, the newest attempt and the run, one outcome, all of the damaged and the spoilt one.
-    assert took == (MANY - 1) + 12 + 1 + 2 * 4, store.requests[-took:]
+    assert took == (MANY - 1) + 13 + 1 + 2 * 5, store.requests[-took:]
 
 
 def test_what_may_still_change_is_read_again(store: CountingStore) -> None:

@@ -1,5 +1,7 @@
 """Bad words get one sentence with the way out, and exit code 78."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from launch.commands import SUMMARY, TREE, options
@@ -137,7 +139,14 @@ def test_a_machine_that_costs_money_is_confirmed(
             confirm.agree([fake], yes=False)
 
 
-@pytest.mark.parametrize("name", [*(n for n in TREE if n != "cluster"), "cluster setup"])
+COMMANDS = [
+    f"{name} {inner}".strip()
+    for name, node in TREE.items()
+    for inner in (node if isinstance(node, Mapping) else ("",))
+]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_is_told_and_every_command_has_an_example(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,4 +159,6 @@ def test_every_option_is_told_and_every_command_has_an_example(
     # An option without an explanation is a line that ends with its name.
     assert not [line for line in options if len(line.split("  ")) < 2]
     assert f"python -m launch {name}" in out.partition("Example:")[2]
-    assert "where runs live" in out
+    # A cluster's store lies there, so this computer's default is none for it.
+    where = "  --store STORE" if name.startswith("cluster") else "where runs live (default: $MIMIR"
+    assert where in out
