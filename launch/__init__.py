@@ -12,7 +12,6 @@
     pricing      hours and dollars
     contract     what providers implement and policy relies on
 
-    removal      what goes with runs that are removed, and in which order
     doctor       checks of keys, rights, balance, store and clock, for the command of that name
     download     what `pull` fetches and makes
 

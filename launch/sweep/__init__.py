@@ -4,7 +4,7 @@
     plan       what they would take, and what each may cost
     proposal   what is going to be ordered, as text
     keep       begins as many at a time as are wanted, and supervises those that have begun
-    begin_next the same for a watcher, once the sweep's own command has ended
+    begin_next  the same for a watcher, once the sweep's own command has ended
     end        stops a sweep, and removes one
     table      one table of all runs
 
