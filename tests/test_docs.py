@@ -83,3 +83,9 @@ def test_a_wrong_one_would_be_noticed() -> None:
                  "python -m launch status first second third --jsn"):  # fmt: skip
         with pytest.raises(BadInput):
             check(line)
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_files(path: Path) -> None:
+    named = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", path.read_text())
+    assert not [name for name in named if not (path.parent / name).exists()]
