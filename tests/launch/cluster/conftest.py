@@ -22,4 +22,5 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoginNode]
     monkeypatch.setenv("HOME", str(tmp_path / "laptop"))
     made = LoginNode(tmp_path / "node", tmp_path / "laptop", {"PYTHONPATH": str(ROOT)})
     yield made
+    (made.home / "go").touch()  # what a failed test has left waiting there
     made.down()
