@@ -45,6 +45,8 @@ CONSOLES = {
     "runpod": "https://console.runpod.io/pods",
     "vastai": "https://cloud.vast.ai/instances/",
     "lambda": "https://cloud.lambda.ai/instances",
+    "aws": "https://console.aws.amazon.com/ec2/home#Instances: (a list for each region)",
+    "gcp": "https://console.cloud.google.com/compute/instances",
     "colab": "https://colab.research.google.com, Runtime, Manage sessions",
 }
 """Where a person sees the account's machines."""
@@ -230,7 +232,7 @@ def live(*, provider: str = "", options: str = "") -> int:
     """Run preset smoke on a real service for at most $0.50, and end its machine in any case.
 
     Args:
-        provider: runpod, vastai, lambda or colab.
+        provider: runpod, vastai, lambda, aws, gcp or colab.
         options: more options of `submit`, in one text, such as '--gpu "RTX 4090"'.
 
     Example:

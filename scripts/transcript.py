@@ -58,7 +58,9 @@ def secrets_here(provider: Provider) -> Secrets:
     for name, value in os.environ.items():
         if SECRET.search(name):
             secrets.learn_key(value.partition("://")[2].replace("?", " ") or value)
-    if isinstance(provider, Rented) and (key := getattr(provider.cloud, "key", None)):
+    # AWS's and Google's name a profile and a project, which are no secrets.
+    key = getattr(provider.cloud, "key", None) if isinstance(provider, Rented) else None
+    if isinstance(provider, Rented) and key and SECRET.search(provider.cloud.key_variable):
         secrets.learn_key(key())
     with contextlib.suppress(Exception):  # `doctor` says what is wrong with a profile
         found = botocore.session.get_session().get_credentials()

@@ -42,6 +42,7 @@ import launch.download
 import launch.payload.cloud_init
 import launch.payload.container
 import launch.pricing.forecast
+import launch.pricing.market
 import launch.pricing.measured
 import launch.providers.aws.account
 import launch.providers.aws.adapter
@@ -94,6 +95,8 @@ HURRY: dict[str, Any] = {
     "launch.providers.rented:GONE_WITHIN": 15.0,
     "launch.providers.aws.adapter:SHOWN_AFTER": (0.05, 0.1, 0.3),
     "launch.providers.aws.errors:WAIT": 0.2,
+    # Longer: a fake always answers, and beside many other programs only after a minute.
+    "launch.pricing.market:collect(within)": 240.0,
     "launch.providers.asked_again:PAUSES": (0.05, 0.1),
     "launch.providers.gcp.errors:WAIT": 0.2,
     "launch.providers.vastai.adapter:SPACING": dict.fromkeys(

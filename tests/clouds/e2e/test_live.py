@@ -11,11 +11,13 @@ import pytest
 
 from launch.contract.cloud import parse_name
 from launch.contract.redaction import Secrets
+from launch.providers import registry
 from mimir import cli
 from mimir.errors import MimirError
 from scripts import live
+from scripts.transcript import secrets_here
 from tests import ROOT
-from tests.clouds.e2e.world import CREATE, KEY, KEYS, SETTINGS, World
+from tests.clouds.e2e.world import CREATE, KEY, KEYS, SETTINGS, UNHURRIED, World
 
 HURRIED = """
 import os, sys
@@ -37,7 +39,7 @@ live.PAUSE, deadlines.LISTED_WITHIN = 0.1, 3.0
 cli.run("make live", live.live)
 """
 """The script as it is, but for where it writes; its launchers are in a hurry."""
-STOP_WAITS = json.dumps({"launch.commands.stop:STOP_WAITS": 2.0})
+STOP_WAITS = json.dumps({"launch.commands.stop:STOP_WAITS": 2.0, **json.loads(UNHURRIED)})
 SECRETS = (KEY, *KEYS.values(), "hooks-of-mine")
 
 
@@ -63,14 +65,19 @@ def step(world: World) -> int:
     return world.step(place[0]) if place else -1
 
 
-def test_a_whole_run(runpod: World) -> None:
-    process = began(runpod)
+@pytest.mark.parametrize(
+    "provider",
+    ["runpod", *(pytest.param(name, marks=pytest.mark.long) for name in ("aws", "gcp"))],
+)
+def test_a_whole_run(provider: str, make: Callable[[str], World]) -> None:
+    world = make(provider)
+    process = began(world, PATCHES=UNHURRIED)
     said, _ = process.communicate()
     assert process.returncode == 0, said
-    assert "is left; see for yourself: https://console.runpod.io/pods" in transcript(runpod)
-    assert len(list((runpod.folder / "build" / "live").glob("*/model.safetensors"))) == 1
-    assert len(runpod.fake.ledger) == 1
-    runpod.settled(0.5)
+    assert f"is left; see for yourself: {live.CONSOLES[provider]}" in transcript(world)
+    assert len(list((world.folder / "build" / "live").glob("*/model.safetensors"))) == 1
+    assert len(world.fake.ledger) == 1
+    world.settled(0.5)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +87,8 @@ def test_a_whole_run(runpod: World) -> None:
         pytest.param("runpod", "error_after", signal.SIGINT, marks=pytest.mark.long),
         pytest.param("lambda", "", signal.SIGTERM, marks=pytest.mark.long),
         pytest.param("vastai", "", signal.SIGHUP, marks=pytest.mark.long),
+        pytest.param("aws", "", signal.SIGINT, marks=pytest.mark.long),
+        pytest.param("gcp", "stuck", signal.SIGTERM, marks=pytest.mark.long),
     ],
 )
 def test_it_is_interrupted(
@@ -99,6 +108,24 @@ def test_it_is_interrupted(
     assert "is left; see for yourself" in transcript(world)
     assert len(world.fake.ledger) == 1
     world.settled(0.5)
+
+
+@pytest.mark.parametrize(
+    ("provider", "variable", "shown"),
+    [
+        ("runpod", "RUNPOD_API_KEY", False),
+        ("aws", "MIMIR_AWS_PROFILE", True),
+        ("gcp", "MIMIR_GCP_PROJECT", True),
+    ],
+)
+def test_a_profile_and_a_project_are_no_secrets(
+    provider: str, variable: str, shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv(variable, "some-words-of-mine")
+    registry.get.cache_clear()
+    secrets = secrets_here(registry.get(provider))
+    assert ("some-words-of-mine" in secrets.clean("of some-words-of-mine/us-1")) is shown
 
 
 @pytest.mark.parametrize("problem", ["", "the list fails"])
@@ -140,6 +167,8 @@ def test_a_machine_that_stays_is_said(
         (["--provider=runpod"], {"MIMIR_STORE": ""}, "reaches a bucket only"),
         (["--provider=runpod"], {"RUNPOD_API_KEY": ""}, "export RUNPOD_API_KEY="),
         (["--provider=runpod"], {"RUNPOD_API_KEY": "wrong-key"}, "runpod key"),
+        (["--provider=aws"], {}, "export MIMIR_AWS_PROFILE="),
+        (["--provider=gcp"], {}, "export MIMIR_GCP_PROJECT="),
         (["--provider=runpod", "--options=--max_cost=9"], {}, "leave it out"),
         (["--provider=runpod", "--options=--no-watch"], {}, "leave it out"),
         (["--provider=runpod", "--options='"], {}, "cannot be read"),
