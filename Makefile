@@ -28,6 +28,7 @@ help:
 	@echo "make bench-runs    the laptop's commands over a store of 500 runs, 50 ms a request"
 	@echo "make bench-start   how soon the laptop's commands answer"
 	@echo "make image         the container image (DEVICE=cpu without a GPU); docker/README.md"
+	@echo "make image-cuda    builds it for NVIDIA GPUs and tries in it what needs none (minutes, 15 GB)"
 	@echo "make image-test    builds it for a CPU and tries it with a real engine (root)"
 	@echo "make compare       whether two revisions train to the same bits (ONE=61ca884 OTHER=.; CPU)"
 	@echo "make simulate      200,000 schedules of the commit protocol under faults"
@@ -149,6 +150,7 @@ clean:
 
 # ---- the image: docker/README.md
 # make image               for NVIDIA GPUs; DEVICE=cpu for machines without
+# make image-cuda          builds it for NVIDIA GPUs and tries in it what needs none
 # make image-test          builds it for a CPU from nothing and tries it with a real engine (root)
 # make push IMAGE=HOST/YOU/mimir
 ENGINE      ?= $(firstword $(shell command -v docker podman))
@@ -162,7 +164,7 @@ TORCH_INDEX ?= $(if $(WHEELS),,https://download.pytorch.org/whl/cpu)
 VERSION      = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' mimir/__init__.py)
 TAG          = $(VERSION)$(if $(filter cuda,$(DEVICE)),,-$(DEVICE))
 
-.PHONY: image image-test push bench-image
+.PHONY: image image-cuda image-test push bench-image
 
 image:
 	@test -n "$(ENGINE)" || { echo "make image needs Docker or Podman, and neither is installed" >&2; exit 78; }
@@ -172,6 +174,11 @@ image:
 	    $(if $(WHEELS),--build-context wheels=$(WHEELS)) \
 	    --build-arg VERSION=$(VERSION) --build-arg REVISION="$(shell git describe --always --dirty 2>/dev/null || echo unknown)" \
 	    --tag $(IMAGE):$(TAG) --tag $(IMAGE):latest .
+
+# Minutes, 15 GB of disk and a download of 3 GB, so that CI does not do it; no GPU is needed.
+image-cuda:
+	$(MAKE) image DEVICE=cuda
+	tests/image/cuda.sh "$(ENGINE)" $(IMAGE):$(VERSION)
 
 image-test: $(VENV)/installed
 	tests/image/run.sh $(RUN)

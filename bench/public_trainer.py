@@ -107,7 +107,7 @@ def measure(
             shown = ", ".join(f"{n} {1e3 * t[-1][1] / steps:.1f} ms" for n, t in times.items())
             print(f"block {block + 1} of {blocks}: {shown} of the processor a step", flush=True)
     cpu, wall = _ratio(times, 1), _ratio(times, 0)
-    body = {
+    body: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": results.machine(torch.device("cpu"), 1), "load_average": load_before,
         "public": {"name": "pmall/pepgen", "revision": _revision(theirs)}, "preset": preset,

@@ -1,4 +1,4 @@
-"""The README's table of speeds, from the newest result of each device: `python -m bench.table`."""
+"""The table of docs/speed.md, from the newest result of each device: `python -m bench.table`."""
 
 from pathlib import Path
 from typing import Any

@@ -3,6 +3,7 @@
     commands     the command line, one file per command
     sweep        several runs that are submitted, kept and shown together
     cluster      what runs on a cluster's nodes, outside training
+    report       one run as an HTML page
     supervise    what loops over time: watcher, diagnosis, reaper, logs
     ui           texts for people
     provision    the life of one attempt's machine
@@ -11,7 +12,6 @@
     pricing      hours and dollars
     contract     what providers implement and policy relies on
 
-    removal      what goes with runs that are removed, and in which order
     doctor       checks of keys, rights, balance, store and clock, for the command of that name
     download     what `pull` fetches and makes
 

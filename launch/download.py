@@ -1,7 +1,8 @@
 """What a run gives its user: fetched, checked, and made into files on this computer.
 
 Weights, samples, metrics and log come from the store and are data, never names of files, pages or
-programs. Report, picture and event file are made from them here (mimir/output/folder.py).
+programs. Report, picture and event file are made from them here (launch/report,
+mimir/output/folder.py).
 """
 
 import json
@@ -9,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from launch.report.facts import gather
+from launch.report.page import page
 from mimir.config import CHECKPOINT_COPIES, MODEL_COPIES, Config
+from mimir.data.peptides import of_run
 from mimir.errors import Corrupt, NotFound
-from mimir.runs import notes
-from mimir.runs.execution import Execution
 from mimir.runs.head import Head
 from mimir.runs.orders import newest_order, refused_before
 from mimir.runs.parts import read_all, read_metrics
@@ -33,13 +35,11 @@ RECORD = "run.json"
 MOST_LOG = 64 << 20
 """Characters of a log that are kept: a night of training has some two million."""
 
-NEWEST_ATTEMPTS = 50
-"""Attempts whose heartbeats are read for the report."""
-
 
 @dataclass(frozen=True)
 class Download:
-    """finished: `files` hold the model; otherwise the newest checkpoint, of step `step`.
+    """finished: whether the weights in `files` are the run's last; otherwise they are those of its
+    newest checkpoint, of step `step`, and there are none before the first.
 
     warnings: sentences on newer checkpoints that cannot be used, and on what was left out.
     """
@@ -51,7 +51,8 @@ class Download:
 
 
 def collect(store: Store, record: RunRecord, begin: Begin, need: Need) -> Download:
-    """Fetch model or newest checkpoint, metrics and log, and make the other files.
+    """Fetch the model, of an unfinished run that of its newest checkpoint, with metrics and log,
+    and make the other files.
 
     Args:
         record: of the run.
@@ -71,22 +72,22 @@ def collect(store: Store, record: RunRecord, begin: Begin, need: Need) -> Downlo
         try:
             if head.model is not None:
                 left = _model(record, head, head.model, fetch, bad)
+                found = Download(True, head.step, {})
             else:
-                found = _checkpoint(record, head, fetch, bad)
+                found, left = _checkpoint(store, record, head, fetch, bad)
             break
         except NotFound:
             continue
     rows = read_metrics(store, record.name, head)
-    if head.model is not None and left is not None:
-        # Here, because only a finished run needs numpy and matplotlib.
-        from mimir.data.peptides import of_run
+    if left is not None:
+        # Here, because a run without weights needs no matplotlib.
         from mimir.output.folder import Left, files_of
 
-        price = _price(store, head)
-        everything = Left(*left, rows, _executions(store, head), price)
-        made = files_of(record, head, everything, of_run(store, record))
-        found = Download(True, head.step, made)
+        made = files_of(record, found.step, Left(*left, rows), of_run(store, record))
+        found = replace(found, files=made)
     files, warnings = dict(found.files), list(found.warnings)
+    samples = left[1] if left is not None else None
+    files["report.html"] = page(gather(store, record, head, rows, samples))
     files["metrics.jsonl"] = "".join(json.dumps(row) + "\n" for row in rows).encode()
     log, cut = _log(store, head)
     if cut:
@@ -97,20 +98,16 @@ def collect(store: Store, record: RunRecord, begin: Begin, need: Need) -> Downlo
     return replace(found, files=files, warnings=tuple(warnings))
 
 
-def _price(store: Store, head: Head) -> float | None:
-    """$/h of the machine that ended the run, as it was ordered; None without a price."""
-    order = notes.unless_damaged(notes.read_order, store, head.run, head.attempt)
-    return order.offer.price if order is not None and order.offer is not None else None
+def samples_of(store: Store, record: RunRecord, head: Head, begin: Begin) -> "Record | None":
+    """What a finished run left beside its weights, None for any other; begin: as `collect`.
 
-
-def _executions(store: Store, head: Head) -> dict[int, Execution]:
-    """How its attempts executed their steps, of those that told."""
-    found = {}
-    for attempt in dict(head.lineage[-NEWEST_ATTEMPTS:]):
-        beat = notes.unless_damaged(notes.read_heartbeat, store, head.run, attempt)
-        if beat is not None and beat.execution is not None:
-            found[attempt] = beat.execution
-    return found
+    Raises:
+        Corrupt: its model cannot be used.
+    """
+    if head.model is None:
+        return None
+    fetch = _Fetch(store, begin, lambda count, name: None)
+    return _model(record, head, head.model, fetch, (Corrupt, NotFound))[1]
 
 
 @dataclass(frozen=True)
@@ -151,9 +148,13 @@ def _model(
 
 
 def _checkpoint(
-    record: RunRecord, head: Head, fetch: _Fetch, bad: tuple[type[Exception], ...]
-) -> Download:
-    """The newest usable checkpoint. bad: the errors after which an older one serves."""
+    store: Store, record: RunRecord, head: Head, fetch: _Fetch, bad: tuple[type[Exception], ...]
+) -> "tuple[Download, tuple[bytes, Record] | None]":
+    """The weights of the newest usable checkpoint, as `_model` gives those of a finished run; None
+    if there is none yet. bad: the errors after which an older one serves."""
+    from mimir.output.checkpoint_model import model_of
+    from mimir.output.model_object import record_in
+
     warnings: list[str] = []
     for kept in reversed(head.kept):
         what = f"checkpoint of step {kept.step}"
@@ -161,17 +162,17 @@ def _checkpoint(
             config = Config.from_dict(record.config)
             config.check_size(kept.key, kept.size, CHECKPOINT_COPIES)
             content = fetch(Stored(kept.key, kept.size, kept.sha256), what)
+            model = model_of(content, kept.key, config, of_run(store, record).digest)
         except bad as error:
             warnings.append(f"{what} cannot be used: {error}")
             continue
-        name = f"checkpoint-{kept.step}.safetensors"
-        return Download(False, kept.step, {name: content}, tuple(warnings))
+        return Download(False, kept.step, {}, tuple(warnings)), (model, record_in(model, kept.key))
     if warnings:
         raise Corrupt(
             f"none of the {len(warnings)} checkpoints of run {head.run} can be used: the newest, "
             f"{warnings[0]}; restore one of them"
         )
-    return Download(False, head.step, {})
+    return Download(False, head.step, {}), None
 
 
 def _log(store: Store, head: Head) -> tuple[str, bool]:

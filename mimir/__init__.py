@@ -3,7 +3,7 @@
     notebook     training from the cells of a Colab notebook
     worker       the processes on a training machine
     checks       will a training work on this machine?
-    output       what comes out: samples, model, report
+    output       what comes out: samples, model, evaluation
     training     one training in one process
     model        the mathematics
     data         build, verify, pack and load peptides (no torch)

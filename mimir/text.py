@@ -67,6 +67,18 @@ def duration(seconds: float) -> str:
     return f"{_two_digits(max(0.0, seconds))} s"
 
 
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+
+def seconds_in(words: str, option: str) -> float:
+    """The seconds of a duration such as "90s", "30m", "1.5h" or "2d". BadInput, naming the option,
+    for anything else."""
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(s|m|min|h|d)", words.strip().lower())
+    if found is None:
+        raise BadInput(f"{option} is {words!r}, but must be a duration such as 90s, 30m or 1.5h")
+    return float(found[1]) * _UNITS[found[2]]
+
+
 def _two_digits(number: float) -> str:
     return f"{number:.1f}" if number < 9.95 else f"{number:.0f}"
 

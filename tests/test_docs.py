@@ -38,7 +38,7 @@ def commands_of(path: Path) -> Iterator[str]:
 
 def check(line: str) -> None:
     """BadInput unless a command takes these words; `…` stands for further ones."""
-    line = line.partition("   ")[0]
+    line = re.split(r"   | [>|] | && ", line)[0]
     words = shlex.split(line.replace("…", " … "), comments=True)
     family, words = (words[2], words[3:]) if words[0] == "python" else ("", words[1:])
     if words[:1] == ["--on"]:
@@ -52,7 +52,7 @@ def check(line: str) -> None:
         command = cli.loaded(command[words.pop(0)])
     assert callable(command)
     short = "…" in words or not words
-    given = [word for word in words if word not in ("…", "&&", "|")]
+    given = [word for word in words if word != "…"]
     try:
         cli.check_words(line, command, given)
     except BadInput as error:
@@ -83,3 +83,9 @@ def test_a_wrong_one_would_be_noticed() -> None:
                  "python -m launch status first second third --jsn"):  # fmt: skip
         with pytest.raises(BadInput):
             check(line)
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_files(path: Path) -> None:
+    named = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", path.read_text())
+    assert not [name for name in named if not (path.parent / name).exists()]

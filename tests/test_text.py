@@ -5,6 +5,7 @@ import unicodedata
 import pytest
 
 from mimir import text
+from mimir.errors import BadInput
 
 
 def test_near_offers_at_most_three_and_nothing_that_is_unlike() -> None:
@@ -25,6 +26,19 @@ def test_nearest_offers_one_or_lists_all() -> None:
 )
 def test_a_duration_is_told_in_its_largest_unit(seconds: float, words: str) -> None:
     assert text.duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [("90s", 90), ("30m", 1800), ("30 min", None), ("30min", 1800), ("1.5h", 5400), ("2D", 172800),
+     ("5", None), ("-5m", None), ("1e9s", None), ("", None), ("9" * 10 + "s", None)],
+)  # fmt: skip
+def test_a_duration_is_read_with_its_unit(words: str, seconds: float | None) -> None:
+    if seconds is not None:
+        assert text.seconds_in(words, "--since") == seconds
+        return
+    with pytest.raises(BadInput, match=r"--since is .* but must be a duration such as 90s"):
+        text.seconds_in(words, "--since")
 
 
 def test_a_moment_is_told_in_utc() -> None:

@@ -209,6 +209,7 @@ class Job:
         if fate is Fate.ENDED:
             self._say("the job was cancelled: the run is stopped")
             self._stopped()
+            self._end_unclaimed()
             self._end_chain()
         elif fate is Fate.RESTARTED:
             self._say("its cluster starts the job again")
@@ -224,6 +225,15 @@ class Job:
                 orders.request_stop(
                     store, self._run, StopRequest(store.now(), "its job was cancelled")
                 )
+        except MimirError as error:
+            self._say(f"that the run is stopped cannot be written: {error}")
+
+    def _end_unclaimed(self) -> None:
+        """Its worker was ended before it took the attempt, and could write no end."""
+        assert self._at is not None
+        try:
+            store, attempt = self._at
+            next_attempt.end_stopped(store, self._run, attempt)
         except MimirError as error:
             self._say(f"that the run is stopped cannot be written: {error}")
 

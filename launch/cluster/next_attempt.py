@@ -112,6 +112,13 @@ def goes_on(store: Store, run: str, attempt: int) -> tuple[bool, str]:
     return False, turn.why
 
 
+def end_stopped(store: Store, run: str, attempt: int) -> None:
+    """Tell HEAD that the run, which was asked to stop, has: where its worker has not."""
+    status = derive(store, run, store.now())
+    if status.attempt == attempt and status.state not in FINISHED:
+        _end(store, run, attempt, "stopped", "its job was cancelled")
+
+
 def _loss(store: Store, run: str, attempt: AttemptStatus) -> Gone:
     """How an attempt of a job that its cluster interrupted, or whose worker broke, is written.
 

@@ -14,9 +14,9 @@ def command(script: str) -> str:
 
     Standard output and input are the script's own; what the profile prints goes to standard error.
     """
-    inner = 'exec >&3 3>&- <&4 4<&-; script=$MIMIR_SCRIPT; unset MIMIR_SCRIPT; eval "$script"'
+    inner = 'exec >&3 3>&- <&4 4<&-; script=$mimir_script; unset mimir_script; eval "$script"'
     text = (
-        f"exec 3>&1 4<&0\nexport MIMIR_SCRIPT={shlex.quote(script)}\n"
+        f"exec 3>&1 4<&0\nexport mimir_script={shlex.quote(script)}\n"
         "shell=$(command -v bash) || shell=sh\n"
         f'exec "$shell" -lc {shlex.quote(inner)} >&2 </dev/null\n'
     )

@@ -80,16 +80,19 @@ def offers(
     work, notes = training_of(preset, settings, data, rows)
     starts = image.wanted("")
     need = Need(
-        need_gb(work) / ROOM, wanted, max_price or float("inf"), spot, hosts=chosen,
-        upload_gb=work.upload_gb, cuda=starts.cuda, store=store or default_store(),
+        need_gb(work) / ROOM, wanted, spot=spot, hosts=chosen, upload_gb=work.upload_gb,
+        cuda=starts.cuda, store=store or default_store(),
     )  # fmt: skip
     unchecked = market.check_regions(asked, chosen.regions)
     notes += [each for each in (starts.note, unchecked) if each]
     measured, said = step_times(work, store)
     notes += said
     found, problems = market.collect(asked, need)
-    ranked, left = market.judge(found, work, measured, image=starts)
-    listed, said = _catalogue(without_key, need)
+    most = max_price or float("inf")
+    affordable, dear = market.affordable(found, most)
+    ranked, left = market.judge(affordable, work, measured, image=starts)
+    left += dear
+    listed, said = _catalogue(without_key, need, most)
     notes += said
     if not asked and not listed:
         raise BadInput(_no_key(without_key))
@@ -111,14 +114,16 @@ def _no_key(clouds: Sequence["Cloud"]) -> str:
     )
 
 
-def _catalogue(clouds: Sequence["Cloud"], need: "Need") -> tuple[list["Price"], list[str]]:
+def _catalogue(
+    clouds: Sequence["Cloud"], need: "Need", most: float
+) -> tuple[list["Price"], list[str]]:
     from launch.pricing import gpus
 
     listed, said = listed_prices(clouds)
     kept = [
         price
         for price in listed
-        if price.price <= need.max_price
+        if price.price <= most
         and (not need.gpus or price.gpu in need.gpus)
         and gpus.find(price.gpu).memory_gb >= need.memory_gb
     ]

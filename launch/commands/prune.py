@@ -38,8 +38,8 @@ def prune(
     Example:
         python -m launch prune --state failed,stopped --older-than 7d --dry-run
     """
-    from launch import removal
     from launch.commands.rm import carry_out
+    from launch.supervise import removal
     from launch.ui.terminal import say
     from mimir.runs import sweep as sweeps
     from mimir.runs.listing import list_runs

@@ -6,7 +6,8 @@ from mimir.errors import MimirError
 
 
 def pull(name: str, *, out: str = "", store: str = "", json: bool = False) -> None:
-    """Fetch a run's model, metrics and log; of an unfinished run, its newest checkpoint.
+    """Fetch a run's model, metrics and log; of an unfinished run, the weights of its newest
+    checkpoint, in a folder that `sample` and `evaluate` take all the same.
 
     The report, the picture of the loss and TensorBoard's event file are made here.
 
@@ -24,6 +25,7 @@ def pull(name: str, *, out: str = "", store: str = "", json: bool = False) -> No
     from launch.ui.runs import command
     from launch.ui.still_paid import still_paid
     from launch.ui.terminal import Transfers, say
+    from mimir.output import model_object
     from mimir.runs.record import read_run
     from mimir.runs.status import derive
     from mimir.runs.store import open_store
@@ -57,10 +59,12 @@ def pull(name: str, *, out: str = "", store: str = "", json: bool = False) -> No
         print(json_text.dumps(body, indent=2))
         return
     print(f"{len(gift.files)} files in {folder}: {', '.join(sorted(gift.files))}")
-    if gift.finished:
-        say(f"draw peptides: python -m mimir sample --model {folder} -n 10")
-    else:
-        named = [file for file in gift.files if file.startswith("checkpoint-")]
-        weights = f"this is the checkpoint of step {gift.step}" if named else "it has no weights"
+    has_weights = model_object.FILE in gift.files
+    if not gift.finished:
+        weights = (
+            f"these are the weights of step {gift.step}" if has_weights else "it has no weights"
+        )
         again = command("status", name, store)
         say(f"run {name} is not finished, {weights}; see `{again}`")
+    if has_weights:
+        say(f"draw peptides: python -m mimir sample --model {folder} -n 10")

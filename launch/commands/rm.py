@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from mimir.errors import INTERRUPTED, BadInput
 
 if TYPE_CHECKING:
-    from launch.removal import Leaving
+    from launch.supervise.removal import Leaving
     from mimir.runs.store import Store
 
 SHOWN = 20
@@ -34,7 +34,7 @@ def rm(
     Example:
         python -m launch rm first --dry-run
     """
-    from launch import removal
+    from launch.supervise import removal
     from launch.ui.terminal import say
     from mimir.runs.store import open_store
     from mimir.submission import default_store
@@ -53,7 +53,7 @@ def carry_out(
     store: "Store", found: "list[Leaving]", why: str, *, yes: bool, dry_run: bool, json: bool
 ) -> int:
     """Show what goes, ask, and remove it; the exit code. Every run is tried."""
-    from launch import removal
+    from launch.supervise import removal
     from launch.ui.terminal import say
     from mimir.errors import sentence
     from mimir.text import one_line

@@ -1,53 +1,114 @@
-"""runs: all runs of a store."""
+"""runs: the runs of a store."""
 
 import json as json_text
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from mimir.errors import BadInput
 from mimir.text import one_line
 
 if TYPE_CHECKING:
+    from launch.ui.run_list import Row
+    from mimir.runs.listing import Listed
     from mimir.runs.status import Status
+    from mimir.runs.store import Store
+
+AT_ONCE = 8
+"""Runs whose attempts are read at once, each of them many objects."""
 
 
-def runs(*, store: str = "", json: bool = False) -> None:
-    """All runs of a store.
+def runs(
+    *, state: str = "", provider: str = "", since: str = "", limit: int = 0, sort: str = "created",
+    cost: bool = False, store: str = "", json: bool = False,
+) -> None:  # fmt: skip
+    """The runs of a store, the newest first.
 
     Args:
+        state: only runs in these states, as A,B: queued, running, interrupted, done, failed,
+            stopped, removed, disputed, damaged; alive is the first three, finished the next three.
+        provider: only runs whose newest attempt was ordered there.
+        since: only runs created within this time, such as 12h, 7d or 4w.
+        limit: so many runs at most; 0: all.
+        sort: created, name, state, step, held-out or cost.
+        cost: show each run's provider and cost, which takes more requests.
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         json: print JSON: a list with `run`, `status` (null if unreadable; without `attempts`,
-            which `status NAME --json` tells), `problem` and `still_paid` (machines of finished
-            attempts that nobody has seen to be gone).
+            which `status NAME --json` tells), `problem`, `provider` and `dollars` (with --cost) and
+            `still_paid` (machines of finished attempts that nobody has seen to be gone).
 
     Example:
-        python -m launch runs
+        python -m launch runs --state alive --since 7d --cost
     """
-    from launch.ui.runs import runs_table
+    from launch.ui import run_list
     from launch.ui.still_paid import still_paid
     from launch.ui.terminal import say
     from mimir.runs.listing import list_runs
     from mimir.runs.store import open_store
     from mimir.submission import default_store
+    from mimir.text import span
 
+    wanted = run_list.states(state)
+    run_list.check_sort(sort)
+    if limit < 0:
+        raise BadInput(f"limit is {limit}, but must be a number of runs, or 0 for all")
     opened = open_store(store or default_store())
-    found = list_runs(opened, opened.now())
-    paid = {each.run: still_paid(each.status, store) for each in found if each.status}
+    now = opened.now()
+    every = list_runs(opened, now)
+    oldest = now - span(since, "--since") if since else 0.0
+    found = run_list.chosen(every, wanted, oldest)
+    rows = [run_list.Row(each) for each in found]
+    # Without what must be read for it, as few attempts as possible are.
+    early = sort != "cost" and not provider
+    rows = run_list.ordered(rows, sort)[: limit or None] if early else rows
+    if cost or provider or sort == "cost":
+        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+            rows = list(pool.map(lambda row: _with_cost(opened, row.listed, now), rows))
+    if not early:
+        rows = [row for row in rows if not provider or row.provider == provider]
+        rows = run_list.ordered(rows, sort)[: limit or None]
+    paid = {
+        row.listed.run: still_paid(row.listed.status, store) for row in rows if row.listed.status
+    }
     if json:
-        rows = [
+        body = [
             {
-                "run": listed.run,
-                "status": _without_attempts(listed.status) if listed.status else None,
-                "problem": listed.problem,
-                "still_paid": [each.as_json() for each in paid.get(listed.run, ())],
+                "run": row.listed.run,
+                "status": _without_attempts(row.listed.status) if row.listed.status else None,
+                "problem": row.listed.problem,
+                **(row.as_json() if cost else {}),
+                "still_paid": [each.as_json() for each in paid.get(row.listed.run, ())],
             }
-            for listed in found
+            for row in rows
         ]
-        print(json_text.dumps(rows, indent=2))
-    elif found:
-        print(runs_table(found))
+        print(json_text.dumps(body, indent=2))
+    elif rows:
+        print(run_list.text(rows))
         for each in (one for several in paid.values() for one in several):
             print(one_line(each.sentence))
+    elif every:
+        say(f"none of the {len(every)} runs of {opened.url} is such a run")
     else:
         say(f"there are no runs in {opened.url} yet: begin with `python -m launch submit`")
+
+
+def _with_cost(store: "Store", listed: "Listed", now: float) -> "Row":
+    """The run with its provider and cost; without, if its attempts cannot be read."""
+    from dataclasses import replace
+
+    from launch.ui.run_list import Row, dollars
+    from mimir.errors import MimirError
+    from mimir.runs.status import derive
+
+    status = listed.status
+    if status is None or not status.attempt:
+        return Row(listed)
+    try:
+        whole = status if status.attempts else derive(store, listed.run, now)
+    except MimirError as error:
+        return Row(replace(listed, problem=str(error)))
+    last = whole.attempts[-1] if whole.attempts else None
+    from_order = last.order.provider if last and last.order else ""
+    return Row(listed, from_order, dollars(whole))
 
 
 def _without_attempts(status: "Status") -> dict[str, Any]:

@@ -1,57 +1,115 @@
-"""status: how one run stands, as its store tells."""
+"""status: how runs stand, as their store tells."""
 
 import json as json_text
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mimir.runs.status import Status
     from mimir.runs.store import Store
 
+from mimir.errors import BadInput
 from mimir.text import one_line
 
 
-def status(name: str, *, store: str = "", json: bool = False) -> None:
-    """How a run stands.
+def status(
+    name: str, *others: str, watch: bool = False, store: str = "", json: bool = False
+) -> int:
+    """How a run stands, or several.
 
     Args:
         name: of the run.
+        others: names of further runs.
+        watch: show progress, loss, held-out figure, cost and deadline until they have ended. Ctrl-C
+            ends the watching, never a run. (`launch watch` keeps runs alive.)
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
-        json: print JSON; `service` is what a service says of a machine that gave no sign yet.
+        json: print JSON; `service` is what a service says of a machine that gave no sign yet; of
+            several runs a list.
 
     Example:
         python -m launch status first
+        python -m launch status first second --watch
     """
+    from mimir.runs.store import open_store
+    from mimir.submission import default_store
+
+    names = list(dict.fromkeys((name, *map(str, others))))
+    if watch and json:
+        raise BadInput("--watch shows, and --json prints once: say one of them")
+    opened = open_store(store or default_store())
+    if watch:
+        return _watch(opened, names)
+    if json:
+        told = [_as_json(opened, each, store) for each in names]
+        print(json_text.dumps(told if others else told[0], indent=2))
+        return 0
+    for number, each in enumerate(names):
+        print("\n" if number else "", end="")
+        _show(opened, each, store)
+    return 0
+
+
+def _watch(store: "Store", names: list[str]) -> int:
+    from launch.supervise.live_view import LiveView
+    from launch.ui.live import LiveScreen
+    from launch.ui.runs import verdict
+    from launch.ui.terminal import say
+
+    try:
+        with LiveScreen(sys.stdout) as screen:
+            ended = LiveView(store, names, screen).watch()
+    except KeyboardInterrupt:
+        say("stopped watching; runs go on by themselves as long as their machines do")
+        return 130
+    for each in ended:
+        print(verdict(each))
+    return 0
+
+
+def _derived(store: "Store", name: str) -> "Status":
+    """The run's status; what it left is sealed if it is done."""
+    from mimir.runs.status import derive, seal_if_done
+
+    found = derive(store, name, store.now())
+    seal_if_done(store, found, found.at)
+    return found
+
+
+def _as_json(opened: "Store", name: str, store: str) -> dict[str, Any]:
     from launch.pricing import storage
     from launch.pricing.bill import bill
+    from launch.provision import starting
+    from launch.provision.billed import of_run
+    from launch.ui.still_paid import still_paid
+
+    found = _derived(opened, name)
+    gb = kept_gb(opened, found)
+    made = {**bill(found, found.at).as_json(), "billed": of_run(found).as_json()}
+    made["storage_gb"], made["storage_monthly"] = round(gb, 4), storage.monthly(opened.url, gb)
+    paid = [each.as_json() for each in still_paid(found, store)]
+    return {
+        **found.as_json(), "bill": made, "service": starting.seen(found), "still_paid": paid,
+    }  # fmt: skip
+
+
+def _show(opened: "Store", name: str, store: str) -> None:
+    from launch.pricing import storage
     from launch.provision import starting
     from launch.provision.billed import of_run
     from launch.supervise import diagnosis
     from launch.ui.runs import status_text
     from launch.ui.still_paid import still_paid
-    from mimir.runs.status import derive, seal_if_done
-    from mimir.runs.store import open_store
-    from mimir.submission import default_store
 
-    opened = open_store(store or default_store())
-    found = derive(opened, name, opened.now())
-    seal_if_done(opened, found, found.at)
-    billed = of_run(found)
+    found = _derived(opened, name)
     gb = kept_gb(opened, found)
-    if json:
-        made = {**bill(found, found.at).as_json(), "billed": billed.as_json()}
-        made["storage_gb"], made["storage_monthly"] = round(gb, 4), storage.monthly(opened.url, gb)
-        paid = [each.as_json() for each in still_paid(found, store)]
-        told = {"bill": made, "service": starting.seen(found), "still_paid": paid}
-        print(json_text.dumps({**found.as_json(), **told}, indent=2))
-    else:
-        order = found.attempts[-1].order if found.attempts else None
-        waits = found.state == "interrupted"  # a job that its cluster starts again
-        busy = (found.silent or waits) and bool(diagnosis.busy(diagnosis.observe(found, order)))
-        more = (("billed", billed.text()), ("storage", storage.text(opened.url, gb)))
-        print(status_text(found, store, busy=busy, more=more))
-        paid_on = [each.sentence for each in still_paid(found, store)]
-        for line in (*starting.seen(found), *paid_on):
-            print(one_line(line))
+    order = found.attempts[-1].order if found.attempts else None
+    waits = found.state == "interrupted"  # a job that its cluster starts again
+    busy = (found.silent or waits) and bool(diagnosis.busy(diagnosis.observe(found, order)))
+    more = (("billed", of_run(found).text()), ("storage", storage.text(opened.url, gb)))
+    print(status_text(found, store, busy=busy, more=more))
+    paid_on = [each.sentence for each in still_paid(found, store)]
+    for line in (*starting.seen(found), *paid_on):
+        print(one_line(line))
 
 
 def kept_gb(store: "Store", status: "Status") -> float:

@@ -224,7 +224,8 @@ def go_on(store: "Store", work: Work, store_option: str, csv: bool, json: bool) 
             size = sum(path.stat().st_size for path in (work.data.packed, wheel))
             with bar("upload", size, "B") as advance:
                 sweep = lists.create(store, sweep, work.data.packed, wheel, advance)
-    number = sweep_state.say(store, sweep.name, sweep_state.GO).number
+    terms = sweep_state.Terms(work.plan, work.at_once, work.max_cost)
+    number = sweep_state.say(store, sweep.name, sweep_state.GO, terms=terms).number
     keeper = Keeper(
         store, sweep, work.plan, at_once=work.at_once, max_cost=work.max_cost, number=number,
         say=say, supervisor=Watcher(store, say, watched=Watched()), clock=time.monotonic,

@@ -25,12 +25,14 @@ def watch(
 ) -> int:
     """Keep runs alive: end what broke, was taken away or is over, and go on elsewhere.
 
-    A run goes on under the plan of its newest order (providers, limits). Any number of watchers
-    may run at once, also on other computers; Ctrl-C ends the watching, never a run. Exits with
-    75 if a run of the last round could not be read, or a key is missing here.
+    A run goes on under the plan of its newest order (providers, limits), and a sweep on rented
+    machines begins its next runs under those of its own. Any number of watchers may run at once,
+    also on other computers; Ctrl-C ends the watching, never a run. Exits with 75 if a run of the
+    last round could not be read, or a key is missing here.
 
     Args:
-        names: of the runs (default: all of the store whose machines are somebody else's).
+        names: of the runs (default: all of the store whose machines are somebody else's, and its
+            sweeps).
         once: one round, for cron; else until all these runs have ended.
         install: have this computer run `watch --once` for the store every five minutes, by
             systemd, launchd or crontab, with the keys that are set now; replaces an earlier one.
@@ -49,6 +51,7 @@ def watch(
     from launch.supervise.rounds import rounds
     from launch.supervise.settled import Settled
     from launch.supervise.watcher import Watcher
+    from launch.sweep.begin_next import BeginNext
     from launch.ui.terminal import Waiting, say
     from mimir.runs.listing import list_names
     from mimir.runs.record import read_run
@@ -67,18 +70,21 @@ def watch(
         read_run(opened, name)  # says what was meant
     keeper = Watcher(opened, say, watched=None if once else Watched())
     settled = Settled(opened, keeper.concerned, whole=notifier.sends)
+    nexts = BeginNext(opened, say, keeper)
 
     try:
         while True:
             seen, failed = rounds(keeper, lambda: wanted or settled.others(), say)
+            left, stuck = ([], []) if wanted else nexts.round()
+            failed += stuck
             seen = sorted([*settled.over, *seen], key=lambda one: one.run)
             for one in seen:
                 notifier.after(one)
             alive = [one for one in seen if not one.over]
-            if not (seen or failed):
+            if not (seen or failed or left):
                 say(f"no run of {opened.url} has a machine of somebody else's to keep")
             # Keeping may take a second round: a machine that was just ended has a successor.
-            if once or not (alive or failed):
+            if once or not (alive or failed or left):
                 break
             with Waiting() as waiting:
                 until = time.monotonic() + ROUND_EVERY

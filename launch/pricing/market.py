@@ -217,6 +217,17 @@ def judge(
     return ranked, left
 
 
+def affordable(offers: Iterable[Offer], most: float) -> tuple[list[Offer], list[LeftOut]]:
+    """Those up to this price ($/h), and the others with the price from which there are some."""
+    kept: list[Offer] = []
+    dear: list[Offer] = []
+    for offer in offers:
+        (kept if offer.price <= most else dear).append(offer)
+    least = min((offer.price for offer in dear), default=0.0)
+    why = f"they cost more than ${most:g}/h (the cheapest of them ${least:.3f}/h)"
+    return kept, [LeftOut(offer, why) for offer in dear]
+
+
 def grouped(left: Iterable[LeftOut]) -> list[tuple[int, str]]:
     """(how many, why) of offers that were left out, most first."""
     return [(count, why) for why, count in Counter(one.why for one in left).most_common()]

@@ -149,11 +149,10 @@ def ask(
     # A provider may know a GPU by a name that only its memory tells apart.
     had = [o for o in had if not plan.gpus or o.gpu in plan.gpus]
     most = plan.limits.max_price or float("inf")
-    dear = f"they cost more than ${most:g}/h"
-    affordable = (o for o in had if o.price <= most)
+    affordable, dear = market.affordable(had, most)
     evicted = evictions.seen(status, store.now())
     ranked, left = market.rank(affordable, config, steps, store, image=starts, had=evicted)
-    left += [market.LeftOut(o, dear) for o in had if o.price > most]
+    left += dear
     groups = market.grouped(left)
     sentences = [problem.sentence for problem in problems]
     sentences += [each for each in (unchecked, starts.note) if each]
@@ -174,7 +173,7 @@ def ask(
     locked = bool(clouds) and len(keyless) == len(clouds)
     return Market(
         tuple(ranked), tuple(sentences), locked, need.memory_gb, tuple(groups),
-        0.0 if ranked else min((o.price for o in had if o.price > most), default=0.0),
+        0.0 if ranked else min((one.offer.price for one in dear), default=0.0),
         frozenset(failed), spent_by_all, need.disk_gb, work.upload_mbit,
     )  # fmt: skip
 

@@ -10,6 +10,8 @@ reaper         ends machines that work for no run
 timer          a timer of this computer that runs `watch --once`
 timed          one round, as that timer calls it
 notify         tells a webhook how runs end
+removal        what goes with runs that are removed, and in which order
 key_refresh    replaces a local machine's keys before they end
+live_view      shows runs to a person as they go on, for `status --watch`
 log_follower   reads a run's log as it grows, over all attempts
 """

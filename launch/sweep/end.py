@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from launch import removal
 from launch.contract.provider import Provider
 from launch.providers import registry
 from launch.provision.order import Say
-from launch.removal import Leaving
+from launch.supervise import removal
+from launch.supervise.removal import Leaving
 from launch.sweep.keep import AT_ONCE, look
 from mimir.errors import BadInput, Corrupt, StoreError
 from mimir.runs import layout, sweep_state
@@ -55,7 +55,7 @@ def remove(
 
     Raises:
         BadInput: a run is at work.
-        MimirError: a run could not be removed now, as `launch.removal.carry_out`.
+        MimirError: a run could not be removed now, as `launch.supervise.removal.carry_out`.
     """
     state = layout.sweep_state_key(name)
     sweep = find(store, name)

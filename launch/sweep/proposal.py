@@ -99,9 +99,14 @@ def notes(places: Sequence[Provider], at_once: int, count: int) -> list[str]:
     """What the user must know of who begins the next runs."""
     if at_once >= count or queues(places):
         return []
-    off = "ended, or this computer off" if any(each.caps.remote for each in places) else "ended"
+    if all(each.caps.remote for each in places):
+        return [
+            "note: this command begins the next runs as others end, and so does `watch`. With both "
+            "ended, or this computer off, runs that have begun go on, and the next ones are not "
+            "begun until one of them runs again"
+        ]
     return [
-        f"note: this command begins the next runs as others end. With it {off}, runs that have "
+        "note: this command begins the next runs as others end. With it ended, runs that have "
         "begun go on, and the next ones are not begun until `sweep --resume`"
     ]
 

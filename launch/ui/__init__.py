@@ -1,9 +1,12 @@
 """Texts for people. Nothing below imports it but commands and supervise.
 
-runs         what `status` and `runs` print of runs, attempts and machines
+runs         what `status` and others print of a run, its attempts and machines
+run_list     the table of `runs`
+comparison   runs beside each other
 offers       offers and estimates as tables
 enforcement  who enforces which limit, for the plan and each provider's page
 still_paid   machines that are paid for and work for nothing
 confirm      the plan before money is spent, and the question
+live         a run as lines that are drawn again and again, for `status --watch`
 terminal     progress on a terminal, plain lines elsewhere
 """

@@ -8,7 +8,6 @@ from launch.provision import liveness
 from mimir.runs.attempts import AttemptStatus
 from mimir.runs.figures import status_words
 from mimir.runs.head import REMOVED
-from mimir.runs.listing import Listed
 from mimir.runs.machine import Machine
 from mimir.runs.status import DISPUTED, Status
 from mimir.text import duration, one_line
@@ -51,7 +50,7 @@ def status_text(
     title = f"{status.run}: {state_text(status)}"
     if status.reason:
         title += f" ({status.reason})"
-    lines = [title, f"  preset       {status.preset}", f"  progress     {_progress(status)}"]
+    lines = [title, f"  preset       {status.preset}", f"  progress     {progress_text(status)}"]
     lines += [f"  sweep        {status.sweep}"] if status.sweep else []
     lines += [f"  warning      {status.warning}"] if status.warning else []
     if status.loss is not None or status.val is not None:
@@ -83,37 +82,6 @@ def verdict(status: Status) -> str:
     )
 
 
-def runs_table(runs: Sequence[Listed]) -> str:
-    """All runs of a store, one a line."""
-    swept = any(listed.status and listed.status.sweep for listed in runs)
-    head = ("NAME", "PRESET", "STATE", "STEP", "LOSS", "HELD-OUT", "ATTEMPTS", "AGE")
-    rows = [(*head, *(("SWEEP",) if swept else ()))]
-    problems = []
-    for listed in runs:
-        status = listed.status
-        if status is None:
-            damaged = (listed.run, "?", "damaged", *("" for _ in head[3:]))
-            rows.append((*damaged, *(("",) if swept else ())))
-            problems.append(one_line(f"{listed.run}: {listed.problem}"))
-            continue
-        rows.append(
-            (
-                status.run,
-                status.preset,
-                state_text(status),
-                _of_total(status),
-                _figure(status.loss),
-                _figure(status.val),
-                str(status.attempt),
-                duration(max(0.0, status.at - status.created)),
-                *((status.sweep,) if swept else ()),
-            )
-        )
-        wrong = (status.reason if status.state == DISPUTED else "", status.damage)
-        problems += [one_line(f"{listed.run}: {each}") for each in wrong if each]
-    return "\n".join([table(rows), *problems])
-
-
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Rows as aligned columns; the first row is the head."""
     rows = [[one_line(cell) for cell in row] for row in rows]
@@ -139,7 +107,7 @@ def _undamaged(status: Status) -> str:
     return status.state
 
 
-def _progress(status: Status) -> str:
+def progress_text(status: Status) -> str:
     parts = [f"step {_of_total(status)}"]
     if status.total_steps:
         parts[0] += f" ({status.step / status.total_steps:.0%})"

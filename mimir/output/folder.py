@@ -1,4 +1,4 @@
-"""Makes the files of a finished run on the user's computer, from weights, samples and metrics.
+"""Makes a run's files on the user's computer, from weights, samples and metrics.
 
 model.safetensors   best EMA weights, float32, and with `last.` before their names the last ones
 config.json         the run's configuration, and the SHA-256 of the packed data it was trained on
@@ -6,26 +6,20 @@ vocabulary.json     letters, mask, labels, targets, lengths of the training pept
 targets.safetensors the targets' sequences and the letters of their pairs (`target_table`)
 samples.fasta       some peptides
 loss.png            the curve
-report.html         all of it at a glance, in one file
 tensorboard/        the same metrics as an event file
 
 Configuration and data are those that were submitted. Of what the machine wrote, only numbers,
-peptides and bounded words on how it executed its steps come in.
+and peptides come in. The report is the launcher's (launch/report).
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from mimir import __version__
 from mimir.config import Config
-from mimir.data.mix import steps_of
-from mimir.data.pack import TRAIN, Peptides
-from mimir.output import events, model_object, plot, report, target_table, vocabulary
-from mimir.runs import stopping
-from mimir.runs.execution import Execution
-from mimir.runs.head import Head
+from mimir.data.pack import Peptides
+from mimir.output import events, model_object, plot, target_table, vocabulary
 from mimir.runs.record import RunRecord
 
 FORMAT = 1
@@ -37,38 +31,30 @@ class Left:
     """What a machine left of a run, checked.
 
     content: the object with the weights. record: what `model_object.record_in` found in it.
-    rows: metrics, as `read_metrics` gives them. executions: by attempt, of those that told. price:
-    $/h of the last machine, None if it has none.
+    rows: metrics, as `read_metrics` gives them.
     """
 
     content: bytes
     record: model_object.Record
     rows: list[dict[str, Any]]
-    executions: Mapping[int, Execution] = field(default_factory=dict)
-    price: float | None = None
 
 
-def files_of(record: RunRecord, head: Head, left: Left, peptides: Peptides) -> dict[str, bytes]:
+def files_of(record: RunRecord, step: int, left: Left, peptides: Peptides) -> dict[str, bytes]:
     """The files by name.
 
     Args:
         record: of the run.
-        head: its HEAD, which says that it is done.
-        left: what its machine left.
+        step: of the weights.
+        left: what its machine left, or what `checkpoint_model` makes of a checkpoint.
         peptides: what it was trained on.
     """
     samples, rows = list(left.record.samples), left.rows
     curve = plot.loss_curve(rows, peptides.baselines.background)
     config = Config.from_dict(record.config)
-    steps = steps_of(config.training, len(peptides.subset(TRAIN)))
-    end = stopping.of_rows(
-        rows, head.step, steps, config.training.patience, config.optimizer.cooldown_steps,
-        left.price,
-    )  # fmt: skip
     return {
         model_object.FILE: left.content,
         "config.json": _json({"format": FORMAT, "mimir": __version__, "run": record.name,
-                              "step": head.step,
+                              "step": step,
                               "data_sha256": peptides.digest, **config.as_dict()}),
         "vocabulary.json": _json(vocabulary.of(peptides).as_json()),
         target_table.FILE: target_table.encode(peptides),
@@ -76,9 +62,6 @@ def files_of(record: RunRecord, head: Head, left: Left, peptides: Peptides) -> d
             f">{record.name}_{n}\n{sample}\n" for n, sample in enumerate(samples, 1)
         ).encode(),
         "loss.png": curve,
-        "report.html": report.page(
-            record, head, rows, peptides, left.record, curve, left.executions, end
-        ),
         # A fixed name, so that a second pull replaces it: TensorBoard adds up a folder's files.
         f"tensorboard/events.out.tfevents.{int(record.created)}.{record.name}":
             events.event_file(rows),

@@ -29,6 +29,7 @@
     owner                         the store's id, which its rented machines bear in their names
     machine                       machine.json: what the attempt runs on, its region and price
     started                       that a job which waited has begun an attempt
+    notice                        how long before its end a spot machine is told, and what fits
     notes, parts                  what a run tells about itself while it runs
     joined                        the parts of an attempt that is over, as one object
     attempts, status              what the store says of its attempts, and of the run

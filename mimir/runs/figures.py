@@ -46,6 +46,9 @@ SELECTION = "selection"
 stopping: of held-out peptides that no other figure is of. It is no `Figure`, so that no report
 shows it."""
 
+ERROR = "_se"
+"""Behind a figure's key: the column with its standard error over the held-out peptides."""
+
 FIGURES: tuple[Figure, ...] = (
     Figure(
         key=RANKING,

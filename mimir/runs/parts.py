@@ -12,6 +12,7 @@ import logging
 import math
 import re
 import threading
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
@@ -205,6 +206,24 @@ def tail(store: Store, run: str, attempt: int, lines: int) -> tuple[int, str]:
             missing = lines + 1 - sum(text.count("\n") for _, text in found)
     text = "".join(text for _, text in found)
     return (found[-1][0] if found else 0), "".join(text.splitlines(keepends=True)[-lines:])
+
+
+def since(store: Store, run: str, attempt: int, at: float) -> tuple[int, str]:
+    """The number of the log's last part, 0 if there is none, and what was written from `at` on,
+    unix s by the store's clock, with what came a few seconds before in the same part.
+
+    Parts are written one after another, so that few requests find the first of them.
+    """
+    found = numbers(store, run, attempt, "log")
+    folder = _folder(run, attempt, "log")
+
+    def written(number: int) -> float:
+        part = store.read(f"{folder}{number:06d}{KINDS['log']}")
+        return part.written if part else math.inf
+
+    wanted = found[bisect_left(found, at, key=written) :]
+    text = "".join(text for _, text in read_these(store, run, attempt, "log", wanted))
+    return (found[-1] if found else 0), text
 
 
 def _folder(run: str, attempt: int, kind: str) -> str:

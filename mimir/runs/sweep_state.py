@@ -13,6 +13,7 @@ from typing import Annotated
 from mimir.errors import BadInput, StoreDenied, StoreError, StoreUnfit
 from mimir.runs import codec, layout
 from mimir.runs.head import fresh
+from mimir.runs.order import Plan
 from mimir.runs.ranges import Between, OneOf, Time
 from mimir.runs.store import Store
 
@@ -24,13 +25,25 @@ TRIES = 20
 
 
 @dataclass(frozen=True)
+class Terms:
+    """Under what a start begins runs. plan: of each, without a limit of its cost. at_once: runs at
+    a time. max_cost: dollars over all, 0 for no limit."""
+
+    plan: Plan
+    at_once: Annotated[int, Between(1, 10**6)]
+    max_cost: Annotated[float, Between(0, 1e9)] = 0.0
+
+
+@dataclass(frozen=True)
 class State:
-    """What was last said of a sweep. number: of how many such words; 0 before the first."""
+    """What was last said of a sweep. number: of how many such words; 0 before the first. terms:
+    of the start that it allows."""
 
     word: Annotated[str, OneOf((GO, STOP, REMOVED))] = GO
     number: Annotated[int, Between(0, 10**9)] = 0
     time: Time = 0.0
     nonce: str = ""
+    terms: Terms | None = None
 
 
 def read(store: Store, sweep: str) -> State:
@@ -51,8 +64,11 @@ def _must_stay(sweep: str, state: State) -> None:
         )
 
 
-def say(store: Store, sweep: str, word: str, rng: random.Random | None = None) -> State:
-    """Write the word, whatever was said before, and its number.
+def say(
+    store: Store, sweep: str, word: str, rng: random.Random | None = None,
+    terms: Terms | None = None,
+) -> State:  # fmt: skip
+    """Write the word, whatever was said before, and its number. terms: of a start (GO).
 
     Raises:
         BadInput: the sweep is being removed, which nothing takes back.
@@ -64,7 +80,7 @@ def say(store: Store, sweep: str, word: str, rng: random.Random | None = None) -
         before, version = _read(store, sweep)
         if word in (GO, STOP):
             _must_stay(sweep, before)
-        made = State(word, before.number + 1, store.now(), fresh(rng))
+        made = State(word, before.number + 1, store.now(), fresh(rng), terms)
         try:
             _write(store, sweep, made, version)
             return made
@@ -82,11 +98,20 @@ def _read(store: Store, sweep: str) -> tuple[State, str]:
     found = store.read(key)
     if found is None:
         return State(), ""
-    return codec.typed(State, codec.unsealed(found.data, FORMAT, key), key), found.version
+    value = codec.unsealed(found.data, FORMAT, key)
+    terms = None
+    if value.get("terms") is not None:
+        said = codec.child(value, "terms", key)
+        plan = Plan.from_json(codec.child(said, "plan", key), f"{key}: plan")
+        terms = codec.typed(Terms, said, key, plan=plan)
+    return codec.typed(State, value, key, terms=terms), found.version
 
 
 def _write(store: Store, sweep: str, state: State, version: str) -> None:
-    key, data = layout.sweep_state_key(sweep), codec.sealed(asdict(state), FORMAT)
+    body = asdict(state)
+    if state.terms is not None:
+        body["terms"]["plan"] = state.terms.plan.as_json()
+    key, data = layout.sweep_state_key(sweep), codec.sealed(body, FORMAT)
     if version:
         store.compare_and_swap(key, data, version)
     else:

@@ -107,10 +107,12 @@ class Selection:
 
 @dataclass(frozen=True)
 class Measured:
-    """A figure's value, None if nothing of the kind is held out, and of how many peptides."""
+    """A figure's value, None if nothing of the kind is held out, of how many peptides, and its
+    standard error over them, None where it cannot be told."""
 
     value: float | None
     peptides: int
+    error: float | None = None
 
 
 Measure = Callable[[HeldOut, Denoiser, int, int], Measured]
@@ -125,7 +127,7 @@ def _nelbo(name: str) -> Measure:
         if not len(data):
             return Measured(None, 0)
         nats = evaluate(model, data, timesteps, repeats=repeats)
-        return Measured(per_residue(nats, data), len(data))
+        return Measured(per_residue(nats, data), len(data), standard_error(nats, data))
 
     return measure
 
@@ -145,3 +147,15 @@ MEASURES: dict[str, Measure] = {
 def per_residue(nats: Tensor, data: DeviceData) -> float:
     """Total nats over total residues."""
     return float(nats.sum() / data.lengths.sum().cpu())
+
+
+def standard_error(nats: Tensor, data: DeviceData) -> float | None:
+    """Of `per_residue` over its peptides, taken as independent draws; None for fewer than two.
+
+    A ratio of two sums, by its first-order expansion (Cochran, Sampling Techniques, 1977, 2.11).
+    """
+    lengths, count = data.lengths.sum().cpu(), len(data)
+    if count < 2:
+        return None
+    off = nats.double() - per_residue(nats, data) * data.lengths.cpu().double()
+    return float((off.square().sum() * count / (count - 1)).sqrt() / lengths)

@@ -53,7 +53,8 @@ class Validation:
         self.baselines = peptides.baselines
 
     def measure(self, engine: Engine, poll: Callable[[], None]) -> dict[str, Any]:
-        """Every figure of `figures.FIGURES` by its key; None where nothing is held out.
+        """Every figure of `figures.FIGURES` by its key; None where nothing is held out. Beside it,
+        under its key and `figures.ERROR`, its standard error, if there is one.
 
         `poll` is called between the figures and may raise to end the validation.
         """
@@ -64,6 +65,8 @@ class Validation:
             with ema_weights(engine):
                 found = MEASURES[figure.key](self.held, engine.model, timesteps, REPEATS)
             values[figure.key] = found.value
+            if found.error is not None:
+                values[figure.key + figures.ERROR] = found.error
         return values
 
     def select(self, engine: Engine) -> float | None:

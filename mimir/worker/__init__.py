@@ -2,6 +2,7 @@
 
 supervisor       `python -m mimir.worker`: claims the attempt, starts training, watches it
 attempt          the training process that the supervisor starts (this one imports torch)
+start_times      what an attempt's start took, part by part
 delivered        is the machine what was ordered?
 reporter         sends log, metrics and heartbeat to the store
 notices          a cloud's notice that it takes the machine away

@@ -46,6 +46,7 @@ from mimir.training.machine import Machine
 from mimir.training.validation import Validation
 from mimir.worker import notices
 from mimir.worker.reporter import Destination, Reporter, Terminal, stdout
+from mimir.worker.start_times import StartTimes, process_age
 
 TOGETHER = 2.0
 """Seconds within which a second signal is the same wish: a terminal or a cluster signals all
@@ -102,6 +103,7 @@ def run_attempt(
     Raises:
         MimirError: with the exit code that the worker passes on.
     """
+    start = StartTimes(process_age())
     record = read_run(store, run, record_sha256)
     if stop():
         raise Interrupted(f"{stop()}; nothing was begun")  # a claim would fence a successor
@@ -109,10 +111,13 @@ def run_attempt(
     if attempt.ended:
         return attempt.ended
     config = Config.from_dict(record.config)
+    start.ended("the claim")
     machine = _machine(store, run, number, config)
+    start.ended("trying GPU and compiler")
     how = machine.execution(config.runtime.graph_steps).words
     terminal.say(f"run {run}, attempt {number}: claimed; {gpu.name(machine.device)}: {how}")
     engine, peptides = build(store, record, config, machine)
+    start.ended("data and model")
     progress = ProgressSnapshot()
     began = first_record(engine, peptides.digest, number)
 
@@ -120,6 +125,7 @@ def run_attempt(
         return checkpoint.decode(content, config.sha256(), peptides.digest)
 
     found = attempt.load_newest(check)
+    start.ended("the checkpoint")
     engine = parity_checked(engine, terminal.say)
     if found is not None:
         began, tensors = found[1]
@@ -130,8 +136,11 @@ def run_attempt(
     order = notes.read_order(store, run, number) if config.runtime.preflight == "on" else None
     if order is not None and (seen := pace.compared(engine, began, order, store.now())):
         terminal.say(seen)
+    start.ended("compilation and checks")
     rows = config.training.eval_rows
     validation = Validation(peptides, engine.machine.device, rows, config.objective)
+    start.ended("the held-out data")
+    terminal.say(start.words)
     reporter = Reporter(Destination(store, run, number), progress, terminal)
     notice = notices.seconds() if _is_spot(store, run, number) else 0.0
     cadence = Cadence(config.runtime.checkpoint_minutes * 60, notice, terminal.say)

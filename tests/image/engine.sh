@@ -74,6 +74,13 @@ down() {
   fi
   umount "$state/exec/netns/default" 2>/dev/null || true
   ip link delete $bridge 2>/dev/null || true
+  # The engine leaves its rules behind, which name the bridge.
+  for table in filter nat; do
+    iptables -t $table -S 2>/dev/null | grep -- " $bridge " | sed 's/^-A/-D/' | while read -r rule; do
+      # shellcheck disable=SC2086  # the rule is several words
+      iptables -t $table $rule || true
+    done || true
+  done
   # The engine sets the policy of FORWARD to DROP; another engine on this machine wants it so.
   if [ -e "$state/forward" ] && ! pgrep -x dockerd >/dev/null; then
     read -r _ _ policy < "$state/forward" && iptables -P FORWARD "$policy" || true

@@ -3,6 +3,7 @@
 import json
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from launch import download
 from launch.commands.pull_folder import Folder
 from launch.download import Download, collect
 from mimir.config import CHECKPOINT_COPIES, MODEL_COPIES, load_preset
-from mimir.data.files import to_bytes
+from mimir.data.files import from_bytes, to_bytes
 from mimir.errors import BadInput, Corrupt, NotFound
 from mimir.output import model_object
 from mimir.runs import notes
@@ -25,6 +26,7 @@ from mimir.runs.parts import PartWriter
 from mimir.runs.record import read_run
 from mimir.runs.store import Store, open_store
 from mimir.submission import enter, prepare
+from tests.launch.stand_in import checkpoint_of
 
 WEIGHTS = {"w": np.ones((2, 3), np.float32)}
 TOLD = {"format": 2, "best_step": -1}
@@ -97,9 +99,9 @@ def test_a_finished_run_is_made_into_files_here(store: Store, attempt: Attempt) 
     assert json.loads(found.files["vocabulary.json"])["lengths"]["background"][7] > 0
     assert found.files["loss.png"].startswith(b"\x89PNG")
     page = found.files["report.html"].decode()
-    assert "default-src 'none'" in page
+    assert "default-src &#39;none&#39;" in page
     assert "100% not in the training data, 100% unique" in page
-    assert "<td>bf16, compiled, no graphs (&lt;script&gt;&amp;)</td>" in page
+    assert "bf16, compiled, no graphs (&lt;script&gt;&amp;)</td>" in page
     assert "<script" not in page
     assert [n for n, c in found.files.items() if b"\x1b" in c and not n.endswith("png")] == []
 
@@ -123,32 +125,47 @@ def test_two_pulls_make_the_same_files(store: Store, attempt: Attempt) -> None:
     assert b"loss" in events
 
 
-def test_an_unfinished_run(store: Store, attempt: Attempt) -> None:
-    attempt.commit(5, b"five", 1.0)
-    attempt.commit(9, b"nine", 2.0)
+def state(store: Store, step: int, **more: Any) -> bytes:
+    return checkpoint_of(read_run(store, "run"), step, **more)
+
+
+def weights_in(found: Download) -> tuple[dict[str, float], int]:
+    """One number of each tensor, and the step of the best weights."""
+    tensors, record = from_bytes(found.files[model_object.FILE], "it")
+    return {name: float(each.flat[0]) for name, each in tensors.items()}, record["best_step"]
+
+
+@pytest.mark.parametrize(("best_step", "best"), [(8, 4.5), (-1, 9.0)])
+def test_an_unfinished_run_is_a_folder_like_any_other(
+    store: Store, attempt: Attempt, best_step: int, best: float
+) -> None:
+    attempt.commit(5, state(store, 5), 1.0)
+    attempt.commit(9, state(store, 9, **{"loop.best_step": np.array(best_step)}), 2.0)
     found = fetch(store)
-    assert not found.finished
-    assert found.files["checkpoint-9.safetensors"] == b"nine"
+    assert (found.finished, found.step, found.warnings) == (False, 9, ())
+    assert weights_in(found) == ({"w": best, "last.w": 9.0}, best_step)
+    assert json.loads(found.files["config.json"])["step"] == 9
+    assert {"vocabulary.json", "targets.safetensors", "report.html"} <= found.files.keys()
 
 
 def test_a_run_without_a_checkpoint(store: Store) -> None:
-    assert sorted(fetch(store).files) == ["metrics.jsonl", "run.json", "run.log"]
+    assert sorted(fetch(store).files) == ["metrics.jsonl", "report.html", "run.json", "run.log"]
 
 
 def test_a_checkpoint_that_is_retired_meanwhile(
     store: Store, attempt: Attempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = attempt.commit(5, b"five", 1.0)
+    old = attempt.commit(5, state(store, 5), 1.0)
     real = type(store).get
 
     def get(self: Store, key: str, **options: object) -> bytes:
         if key == old.key:
-            attempt.commit(6, b"six", 1.0)
+            attempt.commit(6, state(store, 6), 1.0)
             raise NotFound("retired")
         return real(self, key, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(type(store), "get", get)
-    assert fetch(store).files["checkpoint-6.safetensors"] == b"six"
+    assert fetch(store).step == 6
 
 
 DAMAGE = [b"other bytes of another length", b"5ive", None]
@@ -165,12 +182,30 @@ def damage(path: Path, content: bytes | None) -> None:
 def test_a_damaged_checkpoint_gives_way_to_the_one_before_aloud(
     store: Store, attempt: Attempt, tmp_path: Path, content: bytes | None
 ) -> None:
-    attempt.commit(4, b"four", 1.0)
+    attempt.commit(4, state(store, 4), 1.0)
     damage(tmp_path / "store" / attempt.commit(5, b"five", 1.0).key, content)
     found = fetch(store)
-    assert (found.step, found.files["checkpoint-4.safetensors"]) == (4, b"four")
+    assert (found.step, weights_in(found)[1]) == (4, 3)
     (warning,) = found.warnings
     assert "checkpoint of step 5 cannot be used" in warning
+
+
+OTHERS: list[dict[str, Any]] = [
+    {"loop.best_step": np.ones(2)}, {"loop.best_step": np.array(1.0)}, {"ema.w": np.array([1])},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("more", [*OTHERS, None])
+def test_a_checkpoint_that_is_whole_and_not_this_runs_gives_way_too(
+    store: Store, attempt: Attempt, more: dict[str, Any] | None
+) -> None:
+    attempt.commit(4, state(store, 4), 1.0)
+    record = read_run(store, "run")
+    other = replace(record, config={**record.config, "training": {"batch": 8}})
+    content = checkpoint_of(other, 5) if more is None else state(store, 5, **more)
+    attempt.commit(5, content, 1.0)
+    found = fetch(store)
+    assert (found.step, len(found.warnings)) == (4, 1)
 
 
 @pytest.mark.parametrize("content", DAMAGE)

@@ -12,8 +12,8 @@ from launch import __main__ as script
 from launch.commands import TREE
 from mimir import commands
 from tests import ROOT
-from tests.launch.test_imports import HEAVY
 
+HEAVY = {"torch", "numpy", "boto3", "httpx", "paramiko"}
 WORDS = (
     ("--help",), ("--version",), *((name, "--help") for name in (*TREE, *commands.TREE)),
     ("data", "pack", "--help"), ("benchmark", "pepbenchmark", "--help"),

@@ -8,7 +8,7 @@ from mimir.runs import parts
 from mimir.runs.head import Head
 from mimir.runs.parts import PartWriter, read_metrics, read_parts
 from mimir.runs.store import DOCUMENT, Store
-from tests.runs.memory import MemoryStore
+from tests.runs.memory import CountingStore, MemoryStore
 
 
 def test_parts_grow_and_are_followed(store: Store) -> None:
@@ -23,6 +23,19 @@ def test_parts_grow_and_are_followed(store: Store) -> None:
     assert list(read_parts(store, "r", 1, "log")) == [(1, "one\ntwo\n"), (2, "thrée\n")]
     assert list(read_parts(store, "r", 1, "log", after=1)) == [(2, "thrée\n")]
     assert list(read_parts(store, "r", 2, "log")) == []
+
+
+def test_what_was_written_lately_is_found_by_few_requests() -> None:
+    store = CountingStore()
+    writer = PartWriter(store, "r/a0001", "log")
+    for minute in range(200):
+        store.clock = lambda minute=minute: 60.0 * minute
+        writer.flush(f"minute {minute}\n")
+    for at, first in ((60.0 * 195, 195), (60.0 * 194 + 1, 195), (-5.0, 0), (1e9, 200)):
+        (last, text), asked = store.count(lambda at=at: parts.since(store, "r", 1, at))
+        assert (last, text) == (200, "".join(f"minute {n}\n" for n in range(first, 200)))
+        assert asked <= 1 + 9 + (200 - first)  # the listing, a search by halves, and what is shown
+    assert parts.since(store, "r", 2, 0.0) == (0, "")
 
 
 def test_a_restarted_process_goes_on_after_its_predecessor(memory) -> None:

@@ -3,17 +3,20 @@
 import json
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from launch.report.facts import gather
+from launch.report.page import page
 from launch.ui.runs import status_text
+from mimir.config import Config
 from mimir.data.peptides import of_run
 from mimir.model.denoiser import Denoiser
 from mimir.output.evaluation import measure, table
-from mimir.output.folder import Left, files_of
 from mimir.output.model_file import from_run
-from mimir.output.model_object import Record
 from mimir.runs import figures, layout, notes
 from mimir.runs.figures import FIGURES, Figure
 from mimir.runs.notes import Heartbeat
@@ -21,7 +24,7 @@ from mimir.runs.parts import read_metrics
 from mimir.runs.record import read_run
 from mimir.runs.status import derive, read_head
 from mimir.runs.store import Store, open_store
-from mimir.training.figures import MEASURES, HeldOut, Measured
+from mimir.training.figures import MEASURES, HeldOut, Measured, standard_error
 from tests.e2e import jobs
 from tests.runs.memory import MemoryStore
 
@@ -59,11 +62,10 @@ def test_a_new_row_shows_in_metrics_log_report_evaluation_and_status(
     assert any(line.startswith("validation") and "seven is 7.0" in line for line in lines)
     record, head = read_run(store, "run"), read_head(store, "run")
     peptides = of_run(store, record)
-    page = files_of(record, head, Left(b"", Record(()), rows), peptides)["report.html"]
-    assert "<td>held-out seven</td><td>always 7</td><td>7.0000</td>" in page.decode()
+    assert ">7.0000</td>" in page(gather(store, record, head, rows)).decode()
     # Data without background, of which nothing is held out, still has the other figures.
-    left = Left(b"", Record(()), [{**row, "val": None} for row in rows])
-    assert "<td>7.0000</td>" in files_of(record, head, left, peptides)["report.html"].decode()
+    bare = gather(store, record, head, [{**row, "val": None} for row in rows])
+    assert ">7.0000</td>" in page(bare).decode()
     opened = from_run(store, "run")
     held = measure(opened, peptides, repeats=1, samples=0)
     assert held["nelbo"]["seven"]["model"] == 7.0
@@ -109,3 +111,26 @@ def test_a_heartbeat_with_figures_comes_back() -> None:
     beat = Heartbeat(time=1.0, step=2, total_steps=3, figures={"val_seven": 7.0})
     notes.write_heartbeat(memory, "run", 1, beat)
     assert notes.read_heartbeat(memory, "run", 1) == beat
+
+
+def test_the_standard_error_is_that_of_a_mean_of_peptides_of_one_length(store: Store) -> None:
+    record = read_run(store, "run")
+    config, data = Config.from_dict(record.config), of_run(store, record)
+    held = HeldOut.of(data, torch.device("cpu"), 100, config.objective).background
+    even = replace(held, lengths=torch.full_like(held.lengths, 4))
+    nats = torch.arange(len(even), dtype=torch.float64)
+    wanted = float(nats.std()) / len(even) ** 0.5 / 4
+    assert standard_error(nats, even) == pytest.approx(wanted, rel=1e-6)
+    # A peptide's nats in proportion to its letters leave nothing to be unsure of.
+    assert standard_error(held.lengths.double() * 2.9, held) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_every_validation_tells_its_standard_errors(store: Store) -> None:
+    jobs.train(store, "run", steps=4)
+    rows = [row for row in read_metrics(store, "run", read_head(store, "run")) if "val" in row]
+    assert rows
+    for row in rows:
+        told = {key.removesuffix(figures.ERROR) for key in row if key.endswith(figures.ERROR)}
+        assert "val" in told
+        assert told <= {figure.key for figure in FIGURES}  # one peptide alone has no error
+        assert all(row[key] is not None and 0 < row[key + figures.ERROR] < 1 for key in told)

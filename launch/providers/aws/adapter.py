@@ -116,6 +116,12 @@ class Aws(Adapter):
         if not priced and said:
             kind = AccountLimit if any("quota" in each for each in said) else NoCapacity
             raise kind(f"AWS rents this account no such machine now: {'; '.join(said[:3])}")
+        if not priced and asked and need.gpus and need.hosts.regions:
+            where = ", ".join(asked[:5]) + (f" and {len(asked) - 5} more" if asked[5:] else "")
+            raise NoCapacity(
+                f"AWS has no machine with one {' or '.join(need.gpus)} in {where}: name another "
+                "--gpu or --region"
+            )
         return made
 
     def left_out(self) -> Sequence[str]:

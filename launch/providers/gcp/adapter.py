@@ -17,6 +17,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -29,7 +30,7 @@ from launch.contract.errors import (
     ProviderError,
     UnknownOutcome,
 )
-from launch.contract.offer import Need, Offer
+from launch.contract.offer import Hosts, Need, Offer
 from launch.contract.provider import Caps, Check
 from launch.providers.adapter import Adapter
 from launch.providers.asked_again import asked_again
@@ -100,6 +101,14 @@ class Gcp(Adapter):
             raise AccountLimit(f"Google rents this project no such machine now: {'; '.join(said)}")
         if not priced and not need.gpus and not need.hosts.regions:
             raise NoCapacity("Google lists no machine with one GPU and a price: try again later")
+        if not priced and need.gpus and need.hosts.regions:
+            anywhere = market.offers(stock, replace(need, hosts=Hosts()))
+            there = sorted({offer.region for offer in anywhere})
+            raise NoCapacity(
+                f"Google has no machine with one {' or '.join(need.gpus)} "
+                + (f"there, but in {', '.join(there[:5])}: name another --gpu or --region" if there
+                   else "that Mimir rents (docs/providers/gcp.md): name another --gpu")
+            )  # fmt: skip
         return [offer for offer in priced if offer.price <= need.max_price]
 
     def left_out(self) -> Sequence[str]:

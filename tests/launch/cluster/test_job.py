@@ -55,6 +55,19 @@ def test_only_a_job_that_goes_on_asks_to_be_started_again(
     assert derive(site.store, RUN, site.now).state == state
 
 
+def test_a_worker_that_is_cancelled_before_it_takes_its_attempt_leaves_the_run_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slurm, site = Slurm(monkeypatch), Site().launched()
+    slurm.fate = Fate.ENDED
+    monkeypatch.setattr(jobs, "open_store", lambda url: site.store)
+    monkeypatch.setattr(Job, "_train", lambda job, store, turn: 75)
+    made = Job(site.own(), "memory://", RUN, 1, out=slurm.said.append, sleep=lambda _: None)
+    assert made.work() == 75
+    status = derive(site.store, RUN, site.now)
+    assert (status.state, status.reason) == ("stopped", "its job was cancelled")
+
+
 def _signal(job: Job) -> None:
     job._hear(signal.SIGTERM, None)
     job._judged()

@@ -42,6 +42,12 @@ def test_lines_as_json(world: World) -> None:
     for more in ((), ("--follow",)):
         ended, _ = world.launch("logs", "run", "--tail", "2", *more)
         assert ended.splitlines() == plain.splitlines()[-2:]
+    for since, wanted in (("1h", plain.splitlines()), ("0s", [])):
+        lately, _ = world.launch("logs", "run", "--since", since)
+        assert lately.splitlines() == wanted
+    assert (
+        "say one of them" in world.launch("logs", "run", "--tail", "1", "--since", "1h", code=78)[1]
+    )
     assert "tail is -1" in world.launch("logs", "run", "--tail", "-1", code=78)[1]
 
 

@@ -106,7 +106,7 @@ def test_options_are_passed_on(clouds: dict[str, Fake], capsys: pytest.CaptureFi
     assert body["offers"][0]["hours"] > 0
     assert clouds["vastai"].asked == []
     need = clouds["runpod"].asked[0]
-    assert (need.gpus, need.max_price, need.spot) == (("RTX 4090",), 0.7, False)
+    assert (need.gpus, need.spot) == (("RTX 4090",), False)
     assert need.hosts == Hosts()
     words = ("offers", *GUIDE, "--hosts", "datacenter", "--region", "EU,us-tx-3")
     run(capsys, *words, "--min-reliability", "0.99", "--min-download", "0", "--min-upload", "50")
@@ -314,3 +314,14 @@ def test_a_catalogue_that_cannot_be_read_is_one_line(
     assert len(columns(out)) == 4  # the head and three offers
     assert err.endswith(f"{why}\n")
     assert err.count("\n") == 1
+
+
+def test_a_price_below_the_market_is_told_with_the_least_that_would_do(
+    clouds: dict[str, Fake], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, _ = run(capsys, "offers", *GUIDE, "--provider", "runpod,vastai", "--max-price", "0.01")
+    assert "no offer can take it now" in out
+    assert (
+        "4 offers are left out, because they cost more than $0.01/h (the cheapest of them $0.020/h)"
+        in out
+    )

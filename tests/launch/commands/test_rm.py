@@ -19,7 +19,7 @@ from mimir.runs.record import RunRecord, create_run
 from mimir.runs.store import Store, open_store
 
 DAY = 86_400.0
-removing = importlib.import_module("launch.removal")
+removing = importlib.import_module("launch.supervise.removal")
 
 
 @pytest.fixture

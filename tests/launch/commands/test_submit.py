@@ -156,7 +156,7 @@ def test_dry_run_orders_nothing(world: World) -> None:
 def test_the_real_worker(world: World) -> None:
     del world.env["STAND_IN"]
     out, _ = world.submit("real", "--watch", "--max-steps", "4", "--threads", "1")
-    assert "attempt 1 ended" in out
+    assert "run real is done: finished at step 4" in out
     world.launch("pull", "real", "--out", str(world.folder / "out"))
     assert (world.folder / "out" / "model.safetensors").stat().st_size > 1000
 

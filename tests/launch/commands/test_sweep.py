@@ -72,7 +72,9 @@ def test_a_sweep_to_its_end(
     assert "SWEEP" in capsys.readouterr().out.splitlines()[0]
     pull("lr-003", out=str(world.folder / "out"))
     assert sweep("lr", remove=True, yes=True) == 0
-    assert list(world.store.list("")) == [layout.newest_runs_key()]
+    # What stays: a note for each name, from which a run of that name counts on.
+    left = [layout.newest_runs_key(), *(f"{layout.TOMBSTONES}/lr-00{n}.json" for n in range(4))]
+    assert list(world.store.list("")) == left
 
 
 def test_everything_is_killed_in_the_middle(world: World) -> None:

@@ -248,7 +248,7 @@ def test_what_is_left_out_is_always_said(desk: Desk) -> None:
     found = find(desk, Limits(max_price=2.0))
     (said,) = found.market.problems
     assert said.startswith("3 offers are left out: 2 because T4 with 1 GB is too small")
-    assert said.endswith("; 1 because they cost more than $2/h")
+    assert said.endswith("; 1 because they cost more than $2/h (the cheapest of them $9.000/h)")
     assert [count for count, _ in found.market.left] == [2, 1]
     desk.cloud.market = [small]
     assert "too small" in str(choose.nothing(Plan(("runpod",)), find(desk, Limits())))

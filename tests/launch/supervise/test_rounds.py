@@ -66,6 +66,6 @@ def test_a_run_that_does_well_takes_few_requests(desk: Desk) -> None:
     desk.work(1)
     watcher = Watcher(store, desk.say, provider=lambda name: desk.provider, watched=Watched())
     read, took = store.count(lambda: watcher.read("run"))
-    assert took == 11, store.requests
+    assert took == 12, store.requests
     seen, took = store.count(lambda: watcher.round("run", read))
     assert (seen.sentence, took) == ("working", 0)

@@ -48,15 +48,18 @@ class Stage:
     def start(self, at_once: int = 1, *, store: Any = None, **more: Any) -> Keeper:
         """A launcher that begins to keep the sweep."""
         store = store or self.store
-        number = sweep_state.say(store, "lr", sweep_state.GO).number
-        watcher = Watcher(
-            store, self.said.append, watched=Watched(self.clock), provider=lambda name: self.fake,
-            sleep=self.clock.sleep, clock=self.clock,
-        )  # fmt: skip
+        terms = sweep_state.Terms(self.plan, at_once, more.get("max_cost", 0.0))
+        number = sweep_state.say(store, "lr", sweep_state.GO, terms=terms).number
         given = {"max_cost": 0.0, "again": False, **more}
         return Keeper(
             store, self.sweep, self.plan, at_once=at_once, number=number, say=self.said.append,
-            supervisor=watcher, clock=self.clock, **given,
+            supervisor=self.watcher(store), clock=self.clock, **given,
+        )  # fmt: skip
+
+    def watcher(self, store: Any) -> Watcher:
+        return Watcher(
+            store, self.said.append, watched=Watched(self.clock), provider=lambda name: self.fake,
+            sleep=self.clock.sleep, clock=self.clock,
         )  # fmt: skip
 
     def status(self, run: str) -> Status:

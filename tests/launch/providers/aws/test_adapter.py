@@ -252,6 +252,12 @@ def test_one_region_that_fails_hides_no_other(service: FakeAws) -> None:
         cloud.instances()  # a list must be whole
 
 
+def test_a_region_without_the_gpu(cloud: Aws) -> None:
+    for gpu in ("H200", "RTX 4090"):
+        with pytest.raises(NoCapacity, match=f"no machine with one {gpu} in us-east-1: name"):
+            cloud.offers(Need(gpus=(gpu,), hosts=Hosts(regions=("us-east-1",))))
+
+
 def test_a_region_without_a_default_network(service: FakeAws, cloud: Aws) -> None:
     service.networks = False
     with pytest.raises(NoCapacity, match="aws ec2 create-default-vpc --region us-east-1"):

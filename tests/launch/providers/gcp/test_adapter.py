@@ -53,6 +53,18 @@ def test_offers(service: FakeGcp, cloud: Gcp) -> None:
     assert {each.gpu for each in europe} == {"L4"}, "no zone is offered without its GPU"
 
 
+@pytest.mark.parametrize(
+    ("gpu", "said"),
+    [
+        ("T4", "no machine with one T4 there, but in us-central1: name another --gpu or --region"),
+        ("H100 SXM", "no machine with one H100 SXM that Mimir rents"),
+    ],
+)
+def test_a_region_without_the_gpu(cloud: Gcp, gpu: str, said: str) -> None:
+    with pytest.raises(NoCapacity, match=said):
+        cloud.offers(Need(gpus=(gpu,), hosts=Hosts(regions=("europe-west4",))))
+
+
 def test_an_order_is_one_machine_that_google_deletes(service: FakeGcp, cloud: Gcp) -> None:
     """The laptop is gone, and nothing ever starts on it."""
     id = cloud.create(spot(cloud), SLEEP, NAME)

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from launch import removal
 from launch.contract.errors import NotGone
 from launch.provision import ledger
 from launch.provision import order as ordering
 from launch.provision.order import Choice
 from launch.provision.wait import retire
+from launch.supervise import removal
 from launch.supervise.watcher import Watcher
 from mimir.errors import BadInput, Fenced, MimirError
 from mimir.runs import layout, notes, orders, remove, sweep_state, tombstone

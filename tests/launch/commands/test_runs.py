@@ -1,0 +1,126 @@
+"""runs: which runs are shown, in which order, by how many requests."""
+
+import json
+
+import pytest
+
+from launch.commands.runs import runs
+from mimir.errors import BadInput
+from mimir.runs import layout, notes
+from mimir.runs.begin import end_attempt, raise_attempt
+from mimir.runs.commit import Attempt
+from mimir.runs.hosts import Hosts
+from mimir.runs.listing import list_runs
+from mimir.runs.machine import Machine
+from mimir.runs.notes import Gone, Heartbeat
+from mimir.runs.order import Order, Plan
+from mimir.runs.record import RunRecord, create_run
+from tests.launch.paper import offer
+from tests.runs.memory import CountingStore
+
+NOW = 1_800_000_000.0
+DAY = 86_400.0
+RUNS = (  # name, days old, state, held-out, $/h for one hour, None for a run that never began
+    ("old", 90, "done", 2.9, 2.0),
+    ("best", 20, "failed", 2.1, 0.5),
+    ("new", 1, "running", 2.5, 1.0),
+    ("idle", 30, "queued", None, None),
+)
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> CountingStore:
+    store = CountingStore()
+    store.clock = lambda: NOW
+    for name, days, state, val, price in RUNS:
+        create_run(store, RunRecord(name, "smoke", {}, 0, NOW - days * DAY))
+        if price is None:
+            continue
+        provider = "vastai" if name == "best" else "runpod"
+        order = Order(provider, Plan((provider,), hosts=Hosts()), NOW - 7200, offer(price))
+        attempt = Attempt.claim(store, name, raise_attempt(store, name, order))
+        notes.record_machine(store, name, 1, Machine(provider, NOW - 7200, "i1", price=price))
+        attempt.commit(40 + days, b"state", None)
+        beat = Heartbeat(NOW, 40 + days, 200, rate=0.1, loss=3.0, val=val, interval_s=1e6)
+        notes.write_heartbeat(store, name, 1, beat)
+        if state == "done":
+            attempt.finish("done")
+        if state == "failed":
+            end_attempt(store, name, 1, "failed", "the test says so")
+        if state != "running":
+            notes.record_gone(store, name, 1, Gone(NOW - 3600, "over", "it had ended"))
+    create_run(store, RunRecord("zz", "smoke", {}, 0, NOW))
+    store.put(layout.record_key("zz"), b"{")
+    list_runs(store, NOW)  # seals what is done
+    monkeypatch.setattr("mimir.runs.store.open_store", lambda url: store)
+    return store
+
+
+def lines(capsys: pytest.CaptureFixture[str], **words: object) -> list[str]:
+    runs(store="memory://", **words)  # type: ignore[arg-type]
+    return capsys.readouterr().out.splitlines()
+
+
+def test_the_newest_comes_first_with_progress_and_what_is_left(
+    store: CountingStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head, *rows = lines(capsys)
+    assert " ".join(head.split()) == "NAME PRESET STATE STEP LEFT LOSS HELD-OUT ATTEMPTS AGE"
+    assert [row.split()[0] for row in rows[:5]] == ["new", "best", "idle", "old", "zz"]
+    assert "running      41 of 200 (20%)   26 min  3.0000  2.5000" in rows[0]
+    assert rows[5].startswith("zz: zz/run.json")
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ({"state": "alive"}, ["new", "idle"]),
+        ({"state": "finished"}, ["best", "old"]),
+        ({"state": "failed,damaged"}, ["best", "zz"]),
+        ({"since": "4w"}, ["new", "best", "zz"]),
+        ({"limit": 2}, ["new", "best"]),
+        ({"sort": "name", "state": "alive,finished"}, ["best", "idle", "new", "old"]),
+        ({"sort": "held-out", "limit": 3}, ["best", "new", "old"]),
+        ({"sort": "step", "limit": 2}, ["old", "best"]),
+        ({"sort": "cost", "limit": 3}, ["new", "old", "best"]),
+        ({"provider": "vastai"}, ["best"]),
+        ({"sort": "state", "state": "alive,finished"}, ["idle", "new", "old", "best"]),
+    ],
+)
+def test_some_are_chosen(
+    store: CountingStore, capsys: pytest.CaptureFixture[str], words: dict[str, object],
+    wanted: list[str],
+) -> None:  # fmt: skip
+    shown = [line.split()[0] for line in lines(capsys, **words)[1:]]
+    assert [name for name in shown if not name.endswith(":")] == wanted
+    runs(store="memory://", json=True, **words)  # type: ignore[arg-type]
+    assert [row["run"] for row in json.loads(capsys.readouterr().out)] == wanted
+
+
+def test_cost_is_read_when_it_is_asked_for(
+    store: CountingStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, plain = store.count(lambda: lines(capsys))
+    listed = store.count(lambda: list_runs(store, NOW))[1]
+    assert plain == listed  # not one more than the list itself
+    shown, took = store.count(lambda: lines(capsys, cost=True, limit=1))
+    assert "PROVIDER  COST" in shown[0]
+    assert "runpod    $2.00" in shown[1]
+    assert took <= listed + 16  # of one run only
+    runs(store="memory://", json=True, cost=True, state="failed")
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["provider"], row["dollars"]) == ("vastai", pytest.approx(0.5))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ({"state": "runing"}, "--state 'runing' is no state of a run; did you mean 'running'"),
+        ({"sort": "stpe"}, "--sort 'stpe' is no column to sort by; did you mean 'step'"),
+        ({"since": "yesterday"}, "--since is 'yesterday', but must be a time such as"),
+        ({"limit": -1}, "limit is -1"),
+    ],
+)
+def test_bad_words(store: CountingStore, words: dict[str, object], says: str) -> None:
+    with pytest.raises(BadInput, match=says):
+        runs(store="memory://", **words)  # type: ignore[arg-type]

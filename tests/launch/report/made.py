@@ -1,0 +1,80 @@
+"""Runs to make reports of, without a machine: each text of theirs is what a hostile one writes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from mimir.output import model_object
+from mimir.runs import notes
+from mimir.runs.begin import raise_attempt
+from mimir.runs.commit import Attempt
+from mimir.runs.execution import Execution
+from mimir.runs.figures import ERROR, FIGURES, SELECTION
+from mimir.runs.machine import Machine
+from mimir.runs.notes import Heartbeat, Outcome, Unended
+from mimir.runs.parts import PartWriter
+from mimir.runs.store import Store, open_store
+from mimir.submission import enter, prepare
+from tests.e2e import jobs
+
+STEPS = 1000
+PEPTIDE = "ACDEFGHIKLMNPQRSTVWY"
+
+
+def evil(field: str) -> str:
+    """A text that a page must show and not obey. field: which one it is in."""
+    return f"<script>{field}()</script>\"'><img src=http://x.example/{field}>\x1b[2J\u202e"
+
+
+def begun(folder: Path, name: str = "run") -> Store:
+    """A store with a run on 300 peptides that no machine has begun."""
+    store = open_store((folder / "store").as_uri())
+    data = str(jobs.write_data(folder / "data.csv", 300))
+    enter(store, name, prepare("smoke", {"epochs": 40, "dim": 16, "heads": 2}, data))
+    return store
+
+
+def train(store: Store, name: str = "run", *, done: bool = False) -> Store:
+    """Two attempts: the first was killed at step 600 and had committed 500; the second goes on,
+    or, `done`, ends at STEPS and leaves samples."""
+    _attempt(store, name, 0, 600)
+    attempt = _attempt(store, name, 500, STEPS)
+    if done:
+        drawn = [PEPTIDE[n % 20 :][:9] + PEPTIDE[n % 7] * 3 for n in range(64)]
+        content = model_object.encode(
+            {"w": np.ones(3, np.float32)}, [each[:12] for each in drawn],
+            {evil("told"): drawn[:8], "P10001": [each[:10] for each in drawn]}, best_step=900,
+        )  # fmt: skip
+        model = attempt.put_model(model_object.FILE, content)
+        attempt.finish("done", evil("reason"), model)
+        notes.record_outcome(store, name, 2, Outcome(0, "finished", 1.0, STEPS))
+    return store
+
+
+def _attempt(store: Store, name: str, first: int, last: int) -> Attempt:
+    number = raise_attempt(store, name)
+    machine = Machine("local", store.now(), evil("id")[:60], gpu=evil("gpu"), price=0.5,
+                      estimate_hours=1.0)  # fmt: skip
+    notes.record_machine(store, name, number, machine)
+    attempt = Attempt.claim(store, name, number)
+    rows = [_row(step) for step in range(first + 20, last + 1, 20)]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    PartWriter(store, f"{name}/a{number:04d}", "metrics").flush(text)
+    why = Execution("cuda", "bf16", kernels=(evil("kernel")[:32],), why=evil("why"))
+    beat = Heartbeat(1.0, last, 1200, rate=10.0, loss=2.9, device=evil("device"), execution=why)
+    notes.write_heartbeat(store, name, number, beat)
+    if first == 0:
+        attempt.commit(500, b"state", 2.9)
+        notes.record_unended(store, name, number, Unended(1.0, evil("unended")))
+        notes.record_outcome(store, name, number, Outcome(75, evil("outcome"), 1.0, 500, "signal"))
+    return attempt
+
+
+def _row(step: int) -> dict[str, object]:
+    row: dict[str, object] = {"step": step, "loss": 2.8 + 1.5 / (1 + step / 40)}
+    if step % 100 == 0:
+        for n, figure in enumerate(FIGURES):
+            row |= {figure.key: 2.9 + n / 50 + 5 / (100 + step), figure.key + ERROR: 0.01}
+        row |= {SELECTION: 3 - step / 10_000, "samples": [PEPTIDE[:9], PEPTIDE[5:14]]}
+    return row

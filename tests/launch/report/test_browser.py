@@ -1,0 +1,82 @@
+"""The report in a real browser: it fetches nothing, fits a phone, can be read, and prints."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from launch.download import samples_of
+from launch.report.facts import gather
+from launch.report.page import page
+from mimir.runs.parts import read_metrics
+from mimir.runs.record import read_run
+from mimir.runs.status import read_head
+from tests.browser import PROGRAM, Browser, browser
+from tests.launch.report.made import begun, train
+
+CI = os.environ.get("MIMIR_CI", "") == "1"
+pytestmark = pytest.mark.skipif(PROGRAM is None and not CI, reason="apt-get install chromium")
+
+CONTRAST = """(() => {
+  const numbers = (colour) => colour.match(/[0-9.]+/g).map(Number)
+  const light = (colour) => numbers(colour).slice(0, 3).map((c) => c / 255)
+    .map((c) => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0)
+  const behind = (node) => {
+    for (; node; node = node.parentElement) {
+      const colour = getComputedStyle(node).backgroundColor
+      if (numbers(colour)[3] !== 0) return colour
+    }
+    return "rgb(255, 255, 255)"
+  }
+  const bad = []
+  for (const node of document.body.querySelectorAll("*")) {
+    const own = [...node.childNodes].some((n) => n.nodeType === 3 && n.data.trim())
+    const line = node.matches("svg path.curve, svg path.m, svg path.n, svg path.o, circle")
+    if ((!own && !line) || node.matches("title, desc")) continue
+    const style = getComputedStyle(node)
+    const ink = line ? style.color : node.ownerSVGElement ? style.fill : style.color
+    const [a, b] = [light(ink), light(behind(node))].sort()
+    const ratio = (b + 0.05) / (a + 0.05)
+    if (ratio < (line ? 3 : 4.5)) bad.push([node.tagName, node.textContent.slice(0, 20), ratio])
+  }
+  return bad
+})()"""
+"""Texts and lines that stand out too little from what is behind them (WCAG 2.1: 1.4.3, 1.4.11)."""
+NAMELESS = """[...document.querySelectorAll("svg:not([aria-hidden])")].filter((one) =>
+  !one.getAttribute("aria-label") && !one.querySelector("title")).length
+  + document.querySelectorAll("table:not(:has(th[scope]))").length"""
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browser(tmp_path_factory.mktemp("profile")) as found:
+        yield found
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["running", "done"])
+def test_the_page_in_a_browser(chromium: Browser, tmp_path: Path, done: bool) -> None:
+    store = train(begun(tmp_path), done=done)
+    record, head = read_run(store, "run"), read_head(store, "run")
+    left = samples_of(store, record, head, lambda what, size: lambda count: None)
+    shown = tmp_path / "page.html"
+    shown.write_bytes(page(gather(store, record, head, read_metrics(store, "run", head), left)))
+    for width in (360, 1200):
+        for dark in (False, True):
+            chromium.open(shown, width, dark=dark)
+            assert chromium.requests == []
+            assert chromium.run("document.documentElement.scrollWidth") <= width
+            assert chromium.run("getComputedStyle(document.body).backgroundColor") == (
+                "rgb(18, 22, 27)" if dark else "rgb(255, 255, 255)"
+            )
+            assert chromium.run(CONTRAST) == []
+    assert chromium.run(NAMELESS) == 0
+    assert chromium.run("document.scripts.length + document.images.length") == 0
+    # Wide things may scroll within themselves on a phone, but nothing here is wider.
+    chromium.open(shown, 360)
+    wide = "[...document.querySelectorAll('.wide, pre, figure')].filter((one) => one.scrollWidth"
+    assert chromium.run(f"{wide} > one.clientWidth + 1).length") == 0
+    assert 1 <= len(re.findall(rb"/Type /Page\b(?!s)", chromium.pdf())) <= 4
+    assert chromium.requests == []

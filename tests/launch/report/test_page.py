@@ -1,0 +1,122 @@
+"""What the report says, of a run that goes on and of one that is done."""
+
+import html
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from launch.commands import SUMMARY, TREE
+from launch.report import page as pages
+from launch.report.facts import Facts, gather
+from launch.report.verdict import verdict
+from mimir import cli
+from mimir.data import sample_path
+from mimir.data.files import sha256
+from mimir.runs.parts import read_metrics
+from mimir.runs.record import read_run
+from mimir.runs.status import read_head
+from mimir.runs.store import Store
+from tests.launch.report.made import STEPS, begun, evil, train
+
+WRITTEN = {
+    "running": ("device", "why", "outcome", "gpu", "kernel"),
+    "done": ("device", "why", "outcome", "gpu", "kernel"),
+}
+"""Texts that stand in the page of such a run; others, such as names of targets, are left out."""
+
+
+def facts_of(store: Store) -> Facts:
+    head = read_head(store, "run")
+    return gather(store, read_run(store, "run"), head, read_metrics(store, "run", head))
+
+
+def report(store: Store, out: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> str:
+    monkeypatch.setenv("MIMIR_STORE", store.url)
+    with pytest.raises(SystemExit) as ended:
+        cli.main("launch", SUMMARY, TREE, ("report", "run", "--out", str(out), *words))
+    assert ended.value.code == 0
+    return out.read_text()
+
+
+@pytest.mark.parametrize("state", ["running", "done"])
+def test_what_a_machine_wrote_is_shown_and_not_obeyed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    store = train(begun(tmp_path), done=state == "done")
+    text = report(store, tmp_path / "page.html", monkeypatch)
+    assert "<script" not in text
+    assert "<img" not in text
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
+    shown = html.unescape(text)
+    for field in WRITTEN[state]:
+        assert evil(field)[:15] in shown, field  # a kernel's name is cut at 32 characters
+    assert "default-src 'none'" in shown
+    assert not re.search(
+        r"<[a-z][^>]*\s(src|href|action|on\w+)\s*=|url\((?!#c)|@import|<link", text
+    )
+
+
+def test_a_running_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: object) -> None:
+    text = report(train(begun(tmp_path)), tmp_path / "page.html", monkeypatch)
+    assert "The run is not finished: it is running at step 1,000 of 1,200" in text
+    assert text.count('class="again"') == 4  # one restart in each of four curves
+    assert "100 steps, about 10 s" in text  # 600 were made, 500 committed, at 10 a second
+    assert "2.8849 to 2.9241" in text  # 1.96 times 0.01 around 2.9045
+    assert "ended from outside" in text
+    assert 'scope="col"' in text
+    assert "<desc" in text
+    assert "Drawn at step 1,000" in text
+
+
+def test_a_finished_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = train(begun(tmp_path), done=True)
+    text = html.unescape(report(store, tmp_path / "page.html", monkeypatch))
+    assert "Training is done: the run" in text
+    assert "64 drawn without a target" in text
+    record, head = read_run(store, "run"), read_head(store, "run")
+    assert head.model is not None
+    assert record.data is not None
+    for digest in (record.config_sha256, record.data.sha256, head.model.sha256):
+        assert digest in text
+    assert pages.OTHER_LICENCE in text
+    assert pages.licence(sha256(sample_path().read_bytes())) == pages.SAMPLE_LICENCE
+    again = html.unescape(report(store, tmp_path / "page.html", monkeypatch))
+    paid = r"<dd>.*?</dd>|[\d.]+ s, \$[\d.]+"  # its machines were not seen to be gone
+    assert re.sub(paid, "", again) == re.sub(paid, "", text)
+
+
+def test_a_run_that_no_machine_has_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = report(begun(tmp_path), tmp_path / "page.html", monkeypatch, "--json")
+    for words in ("No metrics have", "None has been measured", "None was begun", "have been drawn"):
+        assert words in text
+    told = json.loads(capsys.readouterr().out)
+    assert (told["run"], told["state"], told["step"]) == ("run", "queued", 0)
+    assert told["verdict"][1].startswith("No held-out figure has been measured yet")
+
+
+@pytest.mark.parametrize(("values", "says"), [
+    ({"val": 9.0}, "Background: the model (9.0000 nats per residue) is worse than"),
+    ({"val": 0.5}, "is better than"),
+    ({"val_known": 2.0, "val_known_shuffled": 2.5, "val_known_untold": 2.4},
+     "known targets: the model uses the target (+0.4000"),
+    ({"val_known": 2.0, "val_known_shuffled": 1.9, "val_known_untold": 2.4},
+     "known targets: the model makes no use of the target"),
+    ({"val_pairs": 2.5, "val_pairs_shuffled": 2.6, "val_pairs_untold": 2.5},
+     "unseen targets: the model makes no use of the target"),
+    ({"val_known": 2.0, "val_known_shuffled": 2.5, "val_known_untold": 2.01, "val_known_se": 0.1,
+      "val_known_untold_se": 0.1}, "too few pairs are held out to be sure"),
+    ({"val_known": 9.0}, "does not reach the closed form"),
+])  # fmt: skip
+def test_the_verdict_is_in_words(made: Facts, values: dict[str, float], says: str) -> None:
+    found = verdict(replace(made, rows=[{"step": STEPS, **values}]))
+    assert any(says in sentence for sentence in found), found
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+    return facts_of(train(begun(tmp_path_factory.mktemp("made"))))
