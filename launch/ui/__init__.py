@@ -2,6 +2,7 @@
 
 runs         what `status` and others print of a run, its attempts and machines
 run_list     the table of `runs`
+comparison   runs beside each other
 offers       offers and estimates as tables
 enforcement  who enforces which limit, for the plan and each provider's page
 still_paid   machines that are paid for and work for nothing

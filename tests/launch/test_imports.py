@@ -52,6 +52,7 @@ def test_no_command_imports_torch(world: World) -> None:
         ("logs", "run"),
     ):
         assert not {"torch", "boto3", "numpy"} & imported(*words), words
-    for words in (("report", "run", "--out", str(world.folder / "run.html")),
-                  ("pull", "run", "--out", str(world.folder / "out"))):  # fmt: skip
-        assert not {"torch", "boto3"} & imported(*words), words
+    page = imported("report", "run", "--out", str(world.folder / "run.html"))
+    assert not {"torch", "boto3"} & page
+    # The writer of TensorBoard's files imports boto3 by itself, where it is installed.
+    assert "torch" not in imported("pull", "run", "--out", str(world.folder / "out"))

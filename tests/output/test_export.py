@@ -195,7 +195,7 @@ def test_a_run_opens_from_its_checkpoint_and_from_what_it_left(tmp_path: Path) -
     assert late.data_sha256 == early.data_sha256 == run.peptides.digest
     one, two = early.model.state_dict(), late.model.state_dict()
     assert all(torch.equal(one[name], two[name]) for name in one)
-    assert re.match(r"256 samples: \d+% not in the training data, 100% unique", said[0])
+    assert re.match(r"256 samples: \d+% not in the training data, 100% unique", said[1])
 
     stored = read_head(run.store, "run").model
     assert stored is not None

@@ -1,0 +1,40 @@
+"""compare: several runs beside each other."""
+
+import json as json_text
+
+from mimir.errors import BadInput
+
+
+def compare(*names: str, store: str = "", json: bool = False) -> None:
+    """Show runs beside each other: settings that differ, held-out figures, hours, cost.
+
+    The figures are those of the runs' metrics: the last measurement, and the best one.
+
+    Args:
+        names: of two runs or more.
+        store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
+        json: print JSON: `settings` (a list of values for each that differs) and `runs`; figures
+            as [step, nats per residue].
+
+    Example:
+        python -m launch compare first second
+    """
+    from launch.ui import comparison
+    from mimir.runs.record import read_run
+    from mimir.runs.status import derive, final_head
+    from mimir.runs.store import open_store
+    from mimir.submission import default_store
+
+    wanted = list(dict.fromkeys(str(name) for name in names))
+    if len(wanted) < 2:
+        raise BadInput("name two runs or more to compare")
+    opened = open_store(store or default_store())
+    now = opened.now()
+    found = []
+    for name in wanted:
+        record, status = read_run(opened, name), derive(opened, name, now)
+        found.append(comparison.read(opened, record, status, final_head(opened, name, now)))
+    if json:
+        print(json_text.dumps(comparison.as_json(found), indent=2))
+    else:
+        print(comparison.text(found))
