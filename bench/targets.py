@@ -2,16 +2,18 @@
 
 Each split has a seed of its own, for the data and for the training. On each a model is trained that
 is told targets by their embedding alone, and one that is told their composition too; the best
-averaged weights by the selecting half are measured on the reported half. Pooled figures take the
+averaged weights by one half of what is held out are measured on the other half, each way round, so
+that every held-out peptide is measured by weights that it did not select. Pooled figures take the
 pairs of all splits together, and their intervals are over whole targets, which may be held out in
 several splits.
 """
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,10 @@ from numpy.typing import NDArray
 from bench import results
 from bench.numbers import between_commas
 from mimir import cli
-from mimir.data.pack import load, pack
+from mimir.data.baselines import measure
+from mimir.data.pack import KNOWN, VALIDATION, load, pack
 from mimir.data.peptides import Peptides
+from mimir.data.split import SELECTION, SELECTION_KNOWN
 from mimir.model.batch import DeviceData
 from mimir.model.objective import evaluate
 from mimir.output import target_gain
@@ -50,6 +54,13 @@ class Told:
     residues: Array
     targets: NDArray[np.int64]
 
+    def with_(self, other: "Told") -> "Told":
+        """The pairs of both."""
+        return Told(*(
+            np.concatenate([getattr(self, each.name), getattr(other, each.name)])
+            for each in fields(self)
+        ))  # fmt: skip
+
     def level(self, nats: Array) -> float:
         """Nats per residue."""
         return float(nats.sum() / self.residues.sum())
@@ -69,18 +80,58 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One trained model on the reported half of its split."""
+class Half:
+    """One half of what is held out, measured by weights that the other selected.
 
-    split: int
-    arm: str
-    best_step: int
+    background, baselines: nats per residue. letters: residues of the background.
+    """
+
+    step: int
     background: float
+    letters: int
     known: Told
     unseen: Told
     choices: float
     """Share of the choices between own and another target that the own wins, known pairs."""
     baselines: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One trained model on all that is held out of its split. best_steps: of both halves."""
+
+    split: int
+    arm: str
+    best_steps: tuple[int, int]
+    background: float
+    known: Told
+    unseen: Told
+    choices: float
+    baselines: dict[str, float]
+
+    @staticmethod
+    def of(split: int, arm: str, one: Half, other: Half) -> "Measured":
+        """Both halves together, each peptide alike."""
+        weights = {
+            "background": (one.letters, other.letters),
+            "known": (one.known.residues.sum(), other.known.residues.sum()),
+            "unseen": (one.unseen.residues.sum(), other.unseen.residues.sum()),
+        }
+
+        def mean(kind: str, first: float, second: float) -> float:
+            return float(np.average((first, second), weights=weights[kind]))
+
+        pairs = (len(one.known.own), len(other.known.own))
+        return Measured(
+            split, arm, (one.step, other.step),
+            mean("background", one.background, other.background), one.known.with_(other.known),
+            one.unseen.with_(other.unseen),
+            float(np.average((one.choices, other.choices), weights=pairs)),
+            {
+                name: mean(name.partition("_")[0], value, other.baselines[name])
+                for name, value in one.baselines.items()
+            },
+        )  # fmt: skip
 
 
 def main(
@@ -144,18 +195,42 @@ def _trained(preset: str, data: str, split: int, arm: str, steps: int) -> Measur
     }  # fmt: skip
     job = prepare(preset, settings, data)
     peptides = load(job.data)
+    swapped = _swapped(peptides)
     engine = assemble(job.config, peptides)
     device, objective = torch.device("cpu"), job.config.objective
-    validation = Validation(peptides, device, job.config.training.eval_rows, objective)
-    every = job.config.training.eval_every
+    rows, every = job.config.training.eval_rows, job.config.training.eval_every
+    validation = Validation(peptides, device, rows, objective)
+    other = Validation(swapped, device, rows, objective)
+    best, lowest, step = engine.state.ema.clone(), math.inf, 0
     while engine.step < engine.total:
         engine.advance(min(every - engine.step % every, engine.total - engine.step))
-        if engine.step % every == 0:
-            early_stop.judge(engine, validation.select(engine))
-    return _measured(engine, peptides, split, arm)
+        if engine.step % every:
+            continue
+        early_stop.judge(engine, validation.select(engine))
+        figure = other.select(engine)
+        assert figure is not None
+        if figure < lowest:
+            best, lowest, step = engine.state.ema.clone(), figure, engine.step
+    found = _half(engine, peptides, int(engine.state.best_step))
+    engine.state.best.copy_(best)
+    return Measured.of(split, arm, found, _half(engine, swapped, step))
 
 
-def _measured(engine: Engine, peptides: Peptides, split: int, arm: str) -> Measured:
+def _swapped(peptides: Peptides) -> Peptides:
+    """The same, with the half that selects as the one that is reported."""
+    split = peptides.split.copy()
+    for one, other in ((VALIDATION, SELECTION), (KNOWN, SELECTION_KNOWN)):
+        split[peptides.split == one] = other
+        split[peptides.split == other] = one
+    baselines = measure(
+        peptides.tokens, peptides.offsets, peptides.labels, split, peptides.targets,
+        peptides.composition,
+    )  # fmt: skip
+    return replace(peptides, split=split, baselines=baselines)
+
+
+def _half(engine: Engine, peptides: Peptides, step: int) -> Half:
+    """The reported half, measured by the best weights, which are of this step."""
     held = HeldOut.of(peptides, torch.device("cpu"), len(peptides), engine.config.objective)
     timesteps = engine.config.objective.timesteps
 
@@ -176,14 +251,14 @@ def _measured(engine: Engine, peptides: Peptides, split: int, arm: str) -> Measu
             held.known, held.shuffled, held.untold, engine.model, timesteps, REPEATS
         )
         background = nats(held.background, 2)
-        level = float(background.sum() / held.background.lengths.sum())
     marks = peptides.baselines
     assert gain is not None
     assert marks.background is not None
     assert marks.pairs is not None
     assert marks.known is not None
-    return Measured(
-        split, arm, int(engine.state.best_step), level, known, unseen, gain.choices.value,
+    letters = int(held.background.lengths.sum())
+    return Half(
+        step, float(background.sum()) / letters, letters, known, unseen, gain.choices.value,
         {
             "background_order2": marks.background.markov2,
             "unseen_composition": marks.pairs.unigram,
@@ -196,7 +271,7 @@ def _measured(engine: Engine, peptides: Peptides, split: int, arm: str) -> Measu
 
 def _row(found: Measured) -> dict[str, Any]:
     row: dict[str, Any] = {
-        "split": found.split, "arm": found.arm, "best_step": found.best_step,
+        "split": found.split, "arm": found.arm, "best_steps": list(found.best_steps),
         "background": found.background,
     }  # fmt: skip
     for name, pairs in (("known", found.known), ("unseen", found.unseen)):

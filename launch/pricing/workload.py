@@ -22,7 +22,7 @@ GUIDE_PAIRS = 3_470
 GUIDE_LENGTH, GUIDE_SPREAD, GUIDE_TARGETS = 10.6, 3.8, 804
 LABELS = 3
 """Interacting, not interacting, not told."""
-AT_ONCE, PAIR_PASSES = 4096, 8
+AT_ONCE, PAIR_PASSES = 4096, 11
 """Held-out peptides of a forward pass on a GPU (mimir/model/objective.py), and passes of those that
 are few: six sets of pairs, and what selects."""
 WIDEST = 4.5

@@ -88,8 +88,8 @@ def test_the_stored_documents_are_as_before_without_a_further_figure(store: Stor
     jobs.train(store, "run", steps=4)
     beat = json.loads(store.get(layout.heartbeat_key("run", 1)))
     assert sorted(beat) == [
-        "device", "epoch", "execution", "format", "host", "interval_s", "loss", "pid", "rate",
-        "step", "time", "total_steps", "val",
+        "commit_s", "device", "epoch", "execution", "format", "host", "interval_s", "loss", "pid",
+        "rate", "step", "time", "total_steps", "training_s", "val",
     ]  # fmt: skip
     status = derive(store, "run", time.time())
     assert "figures" not in status.as_json()

@@ -12,7 +12,8 @@ from mimir.data.split import SELECTION, SELECTION_KNOWN
 from mimir.model.batch import DeviceData, plan_evaluation
 from mimir.model.objective import evaluate
 from mimir.runs.figures import FIGURES
-from mimir.training.figures import per_residue
+from mimir.training import figures
+from mimir.training.figures import Selection, per_residue
 from mimir.training.validation import Validation, ema_weights
 from tests import toys
 
@@ -58,23 +59,25 @@ def test_figures_are_of_the_ema_weights_and_move_nothing() -> None:
     assert len(validation.held.known) == len(data.subset(KNOWN, 1)) > 0
     assert len(validation.held.pairs) == 0
     before = toys.tensors(engine)
-    figures = validation.measure(engine, nothing)
-    assert figures == validation.measure(engine, nothing)
+    found = validation.measure(engine, nothing)
+    assert found == validation.measure(engine, nothing)
     after = toys.tensors(engine)
     assert all(torch.equal(before[name], after[name]) for name in before)
     with ema_weights(engine):
         nats = evaluate(engine.model, validation.held.background, 20, repeats=2)
-    assert figures["val"] == pytest.approx(
+    assert found["val"] == pytest.approx(
         float(nats.sum()) / int(validation.held.background.lengths.sum())
     )
-    assert figures["val"] != per_residue(
+    assert found["val"] != per_residue(
         evaluate(engine.model, validation.held.background, 20, repeats=2),
         validation.held.background,
     )
-    assert 2 < figures["val"] < 1.2 * math.log(N_LETTERS)
+    assert 2 < found["val"] < 1.2 * math.log(N_LETTERS)
 
 
-@pytest.mark.parametrize(("label", "name"), [(1, "pairs of known targets"), (0, "background")])
+@pytest.mark.parametrize(
+    ("label", "name"), [(1, "pairs of known targets and background"), (0, "background")]
+)
 def test_one_half_selects_and_the_other_is_reported(label: int, name: str) -> None:
     data = toys.peptides(600)
     if not label:  # without pairs the background selects
@@ -98,13 +101,31 @@ def test_one_half_selects_and_the_other_is_reported(label: int, name: str) -> No
     assert without_selection[0] == reported != without_reported[0]
 
 
-def test_pairs_of_unseen_targets_select_where_no_known_ones_do() -> None:
-    data = toys.peptides(300)
+def test_each_kind_that_selects_counts_alike() -> None:
+    data, engine = toys.halved(toys.peptides(600)), trained()
     split = np.where(data.split == KNOWN, SELECTION, data.split).astype("u1")
     validation = Validation(replace(data, split=split), CPU, 5, Objective())
-    assert validation.selection is not None
-    assert validation.selection.name == "pairs of unseen targets"
-    assert validation.passes == 2 * validation.held.passes + 12 * 5
+    selection = validation.selection
+    assert selection is not None
+    kinds = ("pairs of known targets", "pairs of unseen targets", "background")
+    assert tuple(kind.name for kind in selection.kinds) == kinds
+    assert validation.passes == 2 * validation.held.passes + (12 + 12 + 2) * 5
+    with ema_weights(engine):
+        alone = [
+            Selection((kind,)).measure(engine.model, engine.config.objective.timesteps)
+            for kind in selection.kinds
+        ]
+    assert len(set(alone)) == 3
+    assert validation.select(engine) == pytest.approx(sum(alone) / 3)
+
+
+def test_background_selects_by_a_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "SELECTING_ROWS", 7)
+    selection = Selection.of(toys.halved(toys.peptides(600)), CPU, 1000, Objective())
+    assert selection is not None
+    sizes = {kind.name: len(kind.data) for kind in selection.kinds}
+    assert sizes.pop("background") == 7
+    assert min(sizes.values()) > 7
 
 
 def test_a_limit_of_rows() -> None:
@@ -195,9 +216,9 @@ def test_the_sentence_names_figures_and_baselines() -> None:
         "Markov 2.8900) pairs of unseen targets 2.8850, with shuffled targets 2.8900, with none "
         "2.8000 (composition 2.9000, closed form of the targets 2.8800) of known targets 2.5000, "
         "with shuffled targets 2.6000, with none 2.5500 (composition 2.9000, closed form of the "
-        "targets 2.8800) (selection by pairs of known targets: 2.4500, the best so far); pairs of "
-        "unseen targets: the model (2.8850) does not reach the closed form (2.8800), which counts "
-        "letters and learns nothing"
+        "targets 2.8800) (selection by pairs of known targets and background: 2.4500, the best so "
+        "far); pairs of unseen targets: the model (2.8850) does not reach the closed form "
+        "(2.8800), which counts letters and learns nothing"
     )
 
 
