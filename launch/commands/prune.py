@@ -53,9 +53,8 @@ def prune(
     kept = set(sweeps.names(opened))
     every = list_runs(opened, now)
     listed = [each for each in every if not each.status or each.status.sweep not in kept]
-    names = list(
-        dict.fromkeys([*removal.cut_off(opened), *_old(opened, listed, wanted, now - age)])
-    )
+    begun, leftovers = removal.cut_off(opened)
+    names = list(dict.fromkeys([*begun, *_old(opened, listed, wanted, now - age)]))
     found = []
     for name in names:
         try:
@@ -67,6 +66,8 @@ def prune(
             say(f"run {name} stays: {each.refused}")
         elif not provider or _provider(opened, name) == provider or not each.target.exists:
             found.append(each)
+    whole = {each.run for each in found}
+    found += [each for each in leftovers if each.run not in whole]
     if kept:
         say(f"runs of sweeps stay ({', '.join(sorted(kept))}): see `python -m launch sweep --help`")
     if not found and not json:

@@ -213,15 +213,20 @@ def _bytes(store: Store, status: Status) -> int:
     return sum(known)
 
 
-def cut_off(store: Store) -> list[str]:
-    """Names of runs whose removal was begun and not finished, or of which something was written
-    afterwards."""
+def cut_off(store: Store) -> tuple[list[str], list[Leaving]]:
+    """Names of runs whose removal was begun and not finished, and what machines of removed runs
+    have written since. The latter is no run: a new one may have the name, which loses nothing."""
 
-    def is_left(run: str) -> bool:
-        made = tombstone.find(store, run)
-        over = made is not None and made.word == tombstone.OVER
-        return made is not None and (not over or bool(remove.left(store, made)))
+    def left(run: str) -> tuple[bool, Leaving | None]:
+        made, version = tombstone.read(store, run)
+        if made is None or made.word == tombstone.DELETING:
+            return made is not None, None
+        objects = len(remove.left(store, made))
+        none = Target(run, made.attempt, "", exists=False, deleting=False, version=version)
+        return False, Leaving(none, objects=objects) if objects else None
 
     names = tombstone.names(store)
     with ThreadPoolExecutor(max_workers=remove.AT_ONCE) as pool:
-        return [run for run, left in zip(names, pool.map(is_left, names), strict=True) if left]
+        found = list(pool.map(left, names))
+    begun = [run for run, (deleting, _) in zip(names, found, strict=True) if deleting]
+    return begun, [each for _, each in found if each]

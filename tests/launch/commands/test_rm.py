@@ -129,6 +129,27 @@ def test_what_old_machines_wrote_is_pruned(full: Store) -> None:
     assert list(full.list("failed/")) == [f"{layout.data_folder('failed')}/{'0' * 64}-x"]
 
 
+@pytest.mark.parametrize("state", ["running", "stopped", "done"])
+def test_a_new_run_of_the_name_loses_nothing_to_what_old_machines_wrote(
+    full: Store, state: str
+) -> None:
+    rm("failed", yes=True, store=full.url)
+    create_run(full, RunRecord("failed", "smoke", {}, 0, full.now()))
+    attempt = Attempt.claim(full, "failed", raise_attempt(full, "failed"))
+    attempt.commit(7, b"state", None)
+    if state == "done":
+        attempt.finish("done")
+    if state == "stopped":
+        end_attempt(full, "failed", 2, "stopped", "the test says so")
+    if state != "running":
+        notes.record_outcome(full, "failed", 2, Outcome(0, "so it is", full.now(), 7))
+    runs(store=full.url)  # which seals it if it is done
+    before = list(full.list("failed/"))
+    notes.write_heartbeat(full, "failed", 1, Heartbeat(0.0, 8, 10))
+    assert prune(yes=True, store=full.url) == 0
+    assert list(full.list("failed/")) == before
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -183,7 +183,7 @@ def test_killed_at_random_moments(scene: Scene) -> None:
         if made is not None and made.word == tombstone.DELETING:
             with pytest.raises(BadInput, match=r"is being removed: finish that by .* rm run"):
                 scene.create(scene.store)
-            assert removal.cut_off(scene.store) == ["run"]
+            assert removal.cut_off(scene.store) == (["run"], [])
         scene.finish()
         if find_run(scene.store, "run") is not None:  # it was killed before its first write
             scene.remove(scene.store)
