@@ -14,9 +14,9 @@ from typing import Any
 
 from launch.contract import state
 from launch.contract.provider import Provider
-from launch.pricing import bill
+from launch.pricing import bill, budget
 from launch.providers import registry
-from launch.provision import kept_plan, ledger, terminate
+from launch.provision import kept_plan, ledger, settle, terminate
 from launch.supervise import diagnosis
 from launch.ui import runs
 from mimir.errors import BadInput, Corrupt, OtherFormat, sentence
@@ -105,6 +105,8 @@ def look(
         return Leaving(target, objects=objects, refused=refused, problem=sentence(error))
     refused = "" if of_sweep else _kept_by_sweep(store, status)
     refused = refused or at_work(store, status, say, provider)
+    if not refused and settle.run(store, status, provider):
+        status = derive(store, run, store.now())
     dollars = bill.bill(status, status.at).dollars
     return Leaving(
         target, status.state, status.step, _bytes(store, status), objects, dollars, refused
@@ -154,10 +156,14 @@ def carry_out(store: Store, leaving: Leaving, why: str, provider: Providers = re
 
 def end_machines(store: Store, run: str, provider: Providers = registry.get) -> None:
     """End all machines of the run, and see that they are gone. Raises as `terminate.close`."""
+    newest = orders.newest_order(store, run)
     for attempt in _unseen(store, run):
         order = attempt.order
         if attempt.machine is None and (order is None or not order.attended):
             continue  # a person's own, in a terminal or a notebook
+        if budget.price_of(attempt):
+            # One that ended itself counts until then, and not until it was removed.
+            settle.settle(store, run, attempt, newest, store.now(), provider)
         terminate.close(store, run, attempt, Gone(store.now(), "over", WHY), provider)
 
 

@@ -169,6 +169,27 @@ def test_all_goes_and_the_numbers_stay(scene: Scene) -> None:
     scene.check()
 
 
+@pytest.mark.parametrize("looked", ["before", "after"])
+def test_a_machine_that_ended_itself_counts_until_then(scene: Scene, looked: str) -> None:
+    """Whether it is seen to be gone by who looks, or only by who removes."""
+    desk, store = scene.desk, scene.store
+    scene.zombie.finish("done")
+    leaving = removal.look(store, "run", desk.say, lambda _: desk.provider)
+    desk.cloud.machines.clear()
+    desk.clock.now += 25 * 86_400.0
+    objects = dict(store.objects)
+    expected = ledger.read(store, store.now(), provider=lambda _: desk.provider).total
+    store.objects = objects
+    if looked == "after":
+        leaving = removal.look(store, "run", desk.say, lambda _: desk.provider)
+        assert leaving.dollars == pytest.approx(expected)
+    removal.carry_out(store, leaving, "rm", lambda _: desk.provider)
+    made = tombstone.find(store, "run")
+    assert made is not None
+    assert sum(made.spent.values()) == pytest.approx(expected)
+    assert 0 < expected < 1.0
+
+
 def test_killed_at_random_moments(scene: Scene) -> None:
     counted = Mortal(scene.store)
     scene.remove(counted)
