@@ -144,23 +144,30 @@ def carry_out(store: Store, leaving: Leaving, why: str, provider: Providers = re
         return remove.collect(store, run)
     if not it.deleting:
         remove.mark(store, it, why)
-        end_machines(store, run, provider)
+        end_machines(store, it, provider)
         remove.bury(store, it, ledger.by_month(store, run, store.now()))
     # Also of who ordered one before they could see the tombstone.
-    end_machines(store, run, provider)
+    end_machines(store, it, provider)
     count = remove.clear(store, run)
     kept_plan.forget(store.url, run)
     shutil.rmtree(state.of_run("notified", store.url, run), ignore_errors=True)
     return count
 
 
-def end_machines(store: Store, run: str, provider: Providers = registry.get) -> None:
-    """End all machines of the run, and see that they are gone. Raises as `terminate.close`."""
+def end_machines(store: Store, it: Target, provider: Providers = registry.get) -> None:
+    """End all machines of the run, and see that they are gone.
+
+    Raises as `terminate.close`, and Fenced if the run is another one by now. The attempts are
+    listed before that is asked, and a number is never used again under a name, so no machine of
+    another run is ended, however long this process sleeps in between.
+    """
+    run = it.run
     newest = orders.newest_order(store, run)
     for attempt in _unseen(store, run):
         order = attempt.order
         if attempt.machine is None and (order is None or not order.attended):
             continue  # a person's own, in a terminal or a notebook
+        remove.must_be_same(store, it)
         if budget.price_of(attempt):
             # One that ended itself counts until then, and not until it was removed.
             settle.settle(store, run, attempt, newest, store.now(), provider)

@@ -308,6 +308,38 @@ def test_one_who_sleeps_while_others_remove_and_submit_deletes_nothing(scene: Sc
         scene.check()
 
 
+@pytest.mark.parametrize("begun", ["", "marked", "buried"])
+def test_who_waits_at_the_prompt_ends_no_machine_of_a_new_run(scene: Scene, begun: str) -> None:
+    """Others finish the removal, submit the name again, and train."""
+    desk, store = scene.desk, scene.store
+
+    def provider(_: str) -> Any:
+        return desk.provider
+
+    target = remove.target(store, "run")
+    if begun:
+        remove.mark(store, target, "rm")
+    if begun == "buried":
+        removal.end_machines(store, target, provider)
+        remove.bury(store, target, {})
+    waiting = removal.look(store, "run", desk.say, provider)
+    assert waiting.target.deleting == (begun == "buried")
+    scene.remove(store)
+    scene.create(store)
+    scene.order(store)
+    desk.work(2, 3)
+    before, alive = dict(store.objects), desk.cloud.alive()
+    with pytest.raises(Fenced, match="look at it again"):
+        removal.carry_out(store, waiting, "rm", provider)
+    # Also if it had looked at HEAD before all of that.
+    with pytest.raises(Fenced, match="run run is another one by now: look at it again"):
+        removal.end_machines(store, waiting.target, provider)
+    with pytest.raises(Fenced, match="run run was changed"):
+        remove.bury(store, waiting.target, {})
+    assert (store.objects, desk.cloud.alive()) == (before, alive)
+    assert alive == [named("run", 2)]
+
+
 def test_a_run_of_a_sweep_goes_with_the_sweep_only(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
