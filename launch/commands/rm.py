@@ -63,7 +63,7 @@ def carry_out(
         say(f"… and {len(found) - SHOWN} more")
     rows = {each.run: {**each.as_json(), "removed": None, "error": ""} for each in found}
     failed = []
-    if not dry_run:
+    if found and not dry_run:
         _agree(found, yes=yes)
         for each in found:
             try:

@@ -121,6 +121,13 @@ def test_old_runs_are_pruned(
     assert (f"removed {len(gone)} of {len(gone)} runs" if gone else "nothing to remove") in out
 
 
+def test_nothing_to_remove_is_an_empty_list(
+    full: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prune(yes=True, json=True, store=full.url) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
 def test_what_old_machines_wrote_is_pruned(full: Store) -> None:
     rm("failed", yes=True, store=full.url)
     full.put(f"{layout.attempt_prefix('failed', 1)}/log/000001.txt", b"still here")
