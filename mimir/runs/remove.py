@@ -156,7 +156,8 @@ def clear(store: Store, run: str) -> int:
         deleted += _delete(store, made, version, keys)
     else:
         raise StoreError(f"somebody goes on writing into run {run}: repeat the removal later")
-    handed = list(store.list(layout.handover_folder(run)))
+    # Others may have finished and submitted the name again: the new run's machines need their keys.
+    handed = [key for key in store.list(layout.handover_folder(run)) if _is_old_key(made, key)]
     _all(store, handed)
     _must_be_ours(store, run, version)
     store.delete(head)
@@ -182,6 +183,11 @@ def left(store: Store, made: Tombstone) -> list[str]:
 
 def _is_old(made: Tombstone, key: str) -> bool:
     number = layout.parse_attempt(made.run, key)
+    return number is not None and number <= made.attempt
+
+
+def _is_old_key(made: Tombstone, key: str) -> bool:
+    number = layout.parse_handover(made.run, key)
     return number is not None and number <= made.attempt
 
 
