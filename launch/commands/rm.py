@@ -67,7 +67,7 @@ def carry_out(
         _agree(found, yes=yes)
         for each in found:
             try:
-                rows[each.run]["removed"] = removal.carry_out(store, each, why)
+                rows[each.run]["removed"] = removal.carry_out(store, each, why, say)
             except Exception as error:  # noqa: BLE001 - told; the others are removed
                 rows[each.run]["error"] = sentence(error)
                 failed.append(each.run)

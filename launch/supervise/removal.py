@@ -65,7 +65,7 @@ class Leaving:
             return f"{self.run}: its removal was cut off, {self.objects} objects are left"
         if not self.target.exists:
             return f"{self.run}: {self.objects} objects that were written after its removal"
-        parts = [self.state or "cannot be read"]
+        parts = [self.state or f"cannot be read ({self.problem})"]
         parts += [f"step {self.step}"] if self.step is not None else []
         parts += [f"at least {size(self.bytes)} in {self.objects} objects"]
         parts += [f"${self.dollars:.2f} spent"] if self.dollars is not None else []
@@ -129,8 +129,12 @@ def at_work(store: Store, status: Status, say: Say, provider: Providers = regist
     )
 
 
-def carry_out(store: Store, leaving: Leaving, why: str, provider: Providers = registry.get) -> int:
+def carry_out(
+    store: Store, leaving: Leaving, why: str, say: Say, provider: Providers = registry.get
+) -> int:
     """Remove the run; how many objects went. It may be repeated after a cut.
+
+    say: is told of attempts whose order or machine cannot be read.
 
     Raises:
         BadInput: it is at work, or of a sweep.
@@ -144,8 +148,12 @@ def carry_out(store: Store, leaving: Leaving, why: str, provider: Providers = re
         return remove.collect(store, run)
     if not it.deleting:
         remove.mark(store, it, why)
+        damaged = {each.attempt: each.damage for each in _unseen(store, run) if each.damage}
         end_machines(store, it, provider)
-        remove.bury(store, it, ledger.by_month(store, run, store.now()))
+        spent, unread = ledger.by_month(store, run, store.now())
+        for attempt, problem in {**dict(unread), **damaged}.items():
+            say(_unknown(run, attempt, problem))
+        remove.bury(store, it, spent)
     # Also of who ordered one before they could see the tombstone.
     end_machines(store, it, provider)
     count = remove.clear(store, run)
@@ -174,22 +182,34 @@ def end_machines(store: Store, it: Target, provider: Providers = registry.get) -
         terminate.close(store, run, attempt, Gone(store.now(), "over", WHY), provider)
 
 
+def _unknown(run: str, attempt: int, problem: str) -> str:
+    return (
+        f"run {run}: what its attempt {attempt} cost is not known, and budgets do not count it "
+        f"({problem}); if it left a machine, `python -m launch reap` finds that"
+    )
+
+
 def _unseen(store: Store, run: str) -> list[AttemptStatus]:
-    """The attempts whose machine nobody has seen to be gone."""
+    """The attempts whose machine nobody has seen to be gone; damage: of order or machine."""
     keys = set(store.list(f"{layout.launcher_folder(run)}/a"))
     numbers = {number for key in keys if (number := layout.parse_attempt(run, key))}
-    return [
-        AttemptStatus(
-            number, None, "", machine=notes.read_machine(store, run, number),
-            order=notes.read_order(store, run, number),
-        )
-        for number in sorted(numbers) if layout.gone_key(run, number) not in keys
-    ]  # fmt: skip
+    found = []
+    for number in sorted(numbers):
+        if layout.gone_key(run, number) in keys:
+            continue
+        wrong: list[str] = []
+        machine = notes.unless_damaged(notes.read_machine, store, run, number, wrong)
+        order = notes.unless_damaged(notes.read_order, store, run, number, wrong)
+        damage = "; ".join(wrong)
+        found.append(AttemptStatus(number, None, "", machine=machine, order=order, damage=damage))
+    return found
 
 
 def _machine_at_work(store: Store, run: str, provider: Providers) -> str:
     for attempt in _unseen(store, run):
         machine = attempt.machine
+        if attempt.damage and machine is None:
+            machine = terminate.adopt(store, run, attempt, provider)
         place = provider(machine.provider) if machine and _known(machine.provider) else None
         if machine is not None and place is not None and place.alive(machine):
             ends = runs.ending_command(machine.provider, machine.id)
@@ -226,12 +246,19 @@ def _bytes(store: Store, status: Status) -> int:
     return sum(known)
 
 
-def cut_off(store: Store) -> tuple[list[str], list[Leaving]]:
+def cut_off(store: Store, say: Say) -> tuple[list[str], list[Leaving]]:
     """Names of runs whose removal was begun and not finished, and what machines of removed runs
-    have written since. The latter is no run: a new one may have the name, which loses nothing."""
+    have written since. The latter is no run: a new one may have the name, which loses nothing.
+
+    say: is told which tombstones cannot be read.
+    """
 
     def left(run: str) -> tuple[bool, Leaving | None]:
-        made, version = tombstone.read(store, run)
+        try:
+            made, version = tombstone.read(store, run)
+        except (Corrupt, OtherFormat) as error:
+            say(f"whether a removal of run {run} was cut off cannot be read: {error}")
+            return False, None
         if made is None or made.word == tombstone.DELETING:
             return made is not None, None
         objects = len(remove.left(store, made))

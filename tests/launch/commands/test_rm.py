@@ -121,6 +121,16 @@ def test_old_runs_are_pruned(
     assert (f"removed {len(gone)} of {len(gone)} runs" if gone else "nothing to remove") in out
 
 
+def test_what_is_damaged_keeps_no_other(full: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    full.put(layout.tombstone_key("gone"), b"{")
+    full.put(layout.order_key("failed", 1), b"{")
+    words = {"older_than": "0s", "provider": "terminal"}
+    assert prune(yes=True, store=full.url, **words) == 0
+    assert tombstone.names(full) == ["done", "gone"]
+    told = capsys.readouterr().err
+    assert "a removal of run gone was cut off cannot be read: _launcher/removed/gone.json" in told
+
+
 def test_nothing_to_remove_is_an_empty_list(
     full: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
