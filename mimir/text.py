@@ -67,18 +67,6 @@ def duration(seconds: float) -> str:
     return f"{_two_digits(max(0.0, seconds))} s"
 
 
-_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
-
-
-def seconds_in(words: str, option: str) -> float:
-    """The seconds of a duration such as "90s", "30m", "1.5h" or "2d". BadInput, naming the option,
-    for anything else."""
-    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(s|m|min|h|d)", words.strip().lower())
-    if found is None:
-        raise BadInput(f"{option} is {words!r}, but must be a duration such as 90s, 30m or 1.5h")
-    return float(found[1]) * _UNITS[found[2]]
-
-
 def _two_digits(number: float) -> str:
     return f"{number:.1f}" if number < 9.95 else f"{number:.0f}"
 
@@ -92,14 +80,17 @@ def moment(seconds: float) -> str:
 
 
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_SPAN = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?) ?(s|m|min|h|d|w)")
+_SPAN = re.compile(rf"([0-9]{{1,9}}(?:\.[0-9]{{1,6}})?) ?({'|'.join(_UNITS)})")
 
 
-def span(text: str, what: str) -> float:
-    """Seconds of "90m", "6h", "1.5h", "30d" or "2w"; BadInput, naming `what`, for another text."""
-    found = _SPAN.fullmatch(text.strip().lower())
-    if not found:
-        raise BadInput(f"{what} is {text!r}, but must be a time such as 90m, 6h, 30d or 2w")
+def seconds_in(words: str, option: str) -> float:
+    """The seconds of a duration such as "90s", "30 min", "1.5h", "2d" or "8w". BadInput, naming the
+    option, for anything else."""
+    found = _SPAN.fullmatch(words.strip().lower())
+    if found is None:
+        raise BadInput(
+            f"{option} is {words!r}, but must be a duration such as 90s, 30m, 1.5h, 30d or 2w"
+        )
     return float(found[1]) * _UNITS[found[2]]
 
 

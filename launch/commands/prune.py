@@ -39,15 +39,20 @@ def prune(
         python -m launch prune --state failed,stopped --older-than 7d --dry-run
     """
     from launch.commands.rm import carry_out
+    from launch.providers import registry
     from launch.supervise import removal
     from launch.ui.terminal import say
     from mimir.runs import sweep as sweeps
     from mimir.runs.listing import list_runs
+    from mimir.runs.orders import BY_HAND
     from mimir.runs.store import open_store
     from mimir.submission import default_store
-    from mimir.text import span
+    from mimir.text import nearest, seconds_in
 
-    wanted, age = _states(state), span(older_than, "--older-than")
+    wanted, age = _states(state), seconds_in(older_than, "--older-than")
+    known = (*registry.names(), *BY_HAND)
+    if provider and provider not in known:
+        raise BadInput(f"--provider {provider!r} is no provider{nearest(provider, known)}")
     opened = open_store(store or default_store())
     now = opened.now()
     kept = set(sweeps.names(opened))

@@ -45,7 +45,7 @@ def runs(
     from mimir.runs.listing import list_runs
     from mimir.runs.store import open_store
     from mimir.submission import default_store
-    from mimir.text import span
+    from mimir.text import seconds_in
 
     wanted = run_list.states(state)
     run_list.check_sort(sort)
@@ -54,7 +54,7 @@ def runs(
     opened = open_store(store or default_store())
     now = opened.now()
     every = list_runs(opened, now)
-    oldest = now - span(since, "--since") if since else 0.0
+    oldest = now - seconds_in(since, "--since") if since else 0.0
     found = run_list.chosen(every, wanted, oldest)
     rows = [run_list.Row(each) for each in found]
     # Without what must be read for it, as few attempts as possible are.

@@ -22,12 +22,14 @@ from mimir.runs.tombstone import Tombstone
 
 RESERVED = 120.0
 """Seconds for which an order that another launcher has begun is left to it."""
+BY_HAND = ("terminal", "notebook")
+"""Where a person begins an attempt, as an order's provider."""
 
 
 def by_hand(provider: str, now: float) -> Order:
     """The order of an attempt that a person begins where they are: no watcher replaces it.
 
-    provider: "terminal" or "notebook". now: unix s by the store's clock.
+    provider: one of BY_HAND. now: unix s by the store's clock.
     """
     return Order(provider, Plan(()), now, by=f"{platform.node()}:{os.getpid()}")
 

@@ -171,7 +171,8 @@ def test_a_new_run_of_the_name_loses_nothing_to_what_old_machines_wrote(
     ("words", "says"),
     [
         ({"state": "runing"}, "--state 'runing' is no state of runs to remove"),
-        ({"older_than": "soon"}, "--older-than is 'soon', but must be a time such as 90m"),
+        ({"older_than": "soon"}, "--older-than is 'soon', but must be a duration such as 90s"),
+        ({"provider": "runpot"}, r"--provider 'runpot' is no provider; did you mean 'runpod'\?"),
     ],
 )
 def test_bad_words_for_prune(full: Store, words: dict[str, str], says: str) -> None:

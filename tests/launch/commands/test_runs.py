@@ -117,7 +117,7 @@ def test_cost_is_read_when_it_is_asked_for(
     [
         ({"state": "runing"}, "--state 'runing' is no state of a run; did you mean 'running'"),
         ({"sort": "stpe"}, "--sort 'stpe' is no column to sort by; did you mean 'step'"),
-        ({"since": "yesterday"}, "--since is 'yesterday', but must be a time such as"),
+        ({"since": "yesterday"}, "--since is 'yesterday', but must be a duration such as"),
         ({"limit": -1}, "limit is -1"),
     ],
 )
