@@ -6,11 +6,11 @@ the run is what that says.
 """
 
 import contextlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from mimir.errors import Corrupt, StoreError
 from mimir.runs import codec, layout, notes, orders
-from mimir.runs.head import Head
+from mimir.runs.head import REMOVED, Head
 from mimir.runs.ranges import Time
 from mimir.runs.store import DOCUMENT, Store, create_once
 
@@ -35,6 +35,25 @@ def read(store: Store, run: str) -> Head | None:
     """HEAD as it was sealed; None if the run was not seen done yet."""
     found = _read(store, run)
     return found.head if found else None
+
+
+def mark_removed(store: Store, run: str, why: str) -> None:
+    """Write down that a sealed run is being removed; nothing for one that is not sealed.
+
+    HEAD says it too, but a machine whose keys live on may write HEAD, and no word of a machine
+    shall remove what a run left.
+    """
+    head = read(store, run)
+    if head is not None:
+        body = codec.sealed({"why": why}, FORMAT)
+        create_once(store, layout.removing_key(run, head.attempt), body)
+
+
+def removed(store: Store, sealed: Head) -> Head | None:
+    """HEAD of a sealed run that is being removed; None if it is not."""
+    if store.read(layout.removing_key(sealed.run, sealed.attempt)) is None:
+        return None
+    return replace(sealed, state=REMOVED, reason="somebody removes it")
 
 
 def sealed_at(store: Store, run: str) -> float | None:

@@ -16,6 +16,8 @@ The launcher's, written with the user's own rights, which no machine has:
     <run>/launcher/a0001/started.json            created once: a queued job has begun it
     <run>/launcher/a0001/gone.json               created once: the machine was seen to be no more
     <run>/launcher/a0001/stop.json               created once: a request to stop this attempt
+    <run>/launcher/a0001/removing.json           created once: the run is being removed, though it
+                                                 was done, which final.json says for good
     <run>/launcher/a0001/log-joined              created once: a copy of the attempt's parts,
     <run>/launcher/a0001/metrics-joined          when no more of them will come
     <run>/launcher/final.json                    created once: what the run left when it was done
@@ -286,6 +288,10 @@ def parse_handover(run: str, key: str) -> int | None:
 
 def final_key(run: str) -> str:
     return f"{launcher_folder(run)}/final.json"
+
+
+def removing_key(run: str, attempt: int) -> str:
+    return f"{launcher_prefix(run, attempt)}/removing.json"
 
 
 def joined_key(run: str, attempt: int, kind: str) -> str:

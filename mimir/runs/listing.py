@@ -63,6 +63,10 @@ class _Names:
         """Whether of each attempt that was ordered it was written that its machine is gone."""
         return bool(self.orders) and not self._without_end()
 
+    def removing(self) -> bool:
+        """Whether the run is being removed, though it is sealed."""
+        return self.has(layout.removing_key, self.ordered or 1)
+
     def _without_end(self) -> list[int]:
         return [n for n in self.orders if not self.has(layout.gone_key, n)]
 
@@ -94,7 +98,7 @@ def brief(store: Store, record: RunRecord, now: float) -> Status:
     run = record.name
     names = _names(store, run)
     try:
-        head = _head(store, names)
+        head = None if names.removing() else _head(store, names)
     except Corrupt:
         head = None
     made = _brief(store, record, head, names, now) if head and _usual(head, names) else None
@@ -113,7 +117,7 @@ def ended_for_good(store: Store, run: str, now: float) -> Status | None:
     Its figures are those of HEAD. Corrupt for a HEAD that is none. now: as `brief`'s.
     """
     names = _names(store, run)
-    if not names.all_gone():
+    if not names.all_gone() or names.removing():
         return None
     head = _head(store, names)
     if head is None or head.state not in ENDED or head.attempt != names.ordered:

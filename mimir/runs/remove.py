@@ -15,6 +15,7 @@ deletion, so one window is left: who sleeps between that look and this one reque
 one finishes the removal and a new run is submitted, deletes that one object of the new run.
 """
 
+import contextlib
 import hashlib
 import random
 import time
@@ -22,8 +23,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from mimir.errors import BadInput, Fenced, StoreError
-from mimir.runs import layout, orders, tombstone
+from mimir.errors import BadInput, Corrupt, Fenced, StoreError
+from mimir.runs import final, layout, orders, tombstone
 from mimir.runs.begin import change
 from mimir.runs.head import REMOVED, Head, Register, find_head
 from mimir.runs.store import Store
@@ -94,6 +95,8 @@ def mark(
 
     key = layout.head_key(run)
     change(Register(store, key, sleep=sleep, rng=rng, stand_in=stand_in), removed)
+    with contextlib.suppress(Corrupt):  # a damaged seal says nothing, and goes with the run
+        final.mark_removed(store, run, why)
 
 
 def must_be_same(store: Store, it: Target) -> None:

@@ -137,6 +137,8 @@ def derive(store: Store, run: str, now: float) -> Status:
         doubt = broken or orders.doubt(store, head, order, following.result(), now)
     if sealed is not None:
         head, doubt = sealed, ""
+        if written.nonce != sealed.nonce:
+            head = final.removed(store, sealed) or sealed
         order = notes.read_order(store, run, head.attempt) if written != head else order
     if doubt:
         # Nothing of what it says counts but the checkpoints that it names.

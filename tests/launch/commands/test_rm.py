@@ -3,6 +3,7 @@
 import importlib
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from mimir.errors import INTERRUPTED, BadInput
 from mimir.runs import layout, notes, remove, tombstone
 from mimir.runs.begin import end_attempt, raise_attempt
 from mimir.runs.commit import Attempt
+from mimir.runs.head import REMOVED, find_head
 from mimir.runs.notes import Heartbeat, Outcome
 from mimir.runs.record import RunRecord, create_run
+from mimir.runs.status import derive
 from mimir.runs.store import Store, open_store
 
 DAY = 86_400.0
@@ -89,13 +92,21 @@ def test_one_that_cannot_be_removed_now_keeps_no_other(
         real(store, it, spent)
 
     monkeypatch.setattr(remove, "bury", bury)
+    runs(store=full.url)  # which seals the one that is done
+    forged = find_head(full, "done")
+    assert forged is not None
+    full.put(layout.head_key("done"), replace(forged, state=REMOVED, nonce="forged").to_bytes())
+    assert prune(yes=True, json=True, store=full.url) == 0  # a machine's word removes nothing
+    assert json.loads(capsys.readouterr().out[-3:]) == []
     assert rm("done", "failed", yes=True, store=full.url) == INTERRUPTED
     told = capsys.readouterr()
     assert "run done is not removed" in told.err
     assert "removed 1 of 2 runs" in told.out
     monkeypatch.setattr(remove, "bury", real)
+    assert derive(full, "done", full.now()).state == REMOVED
     runs(store=full.url)
-    assert "removed" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert ["removed" in each for each in lines if each.startswith("done")] == [True]
     assert prune(yes=True, store=full.url) == 0  # it finishes what was begun
     assert {"done", "failed"} <= set(tombstone.names(full))
 
