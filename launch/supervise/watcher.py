@@ -145,6 +145,10 @@ class Watcher:
             # Not the run's end: another watcher may have the key that is missing here.
             return self._seen(status, False, False, str(error), str(error))
         except BalanceEmpty as error:
+            if status.sweep and not any(each.machine for each in status.attempts):
+                # It has not begun. If it failed, the sweep's next run would take its place, and
+                # all would fail one after another.
+                return self._seen(status, False, False, str(error), str(error))
             return self._give_up(status, "failed", str(error))
         except ProviderError as error:
             return self._seen(status, False, False, str(error))
