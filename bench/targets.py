@@ -191,7 +191,7 @@ def _trained(preset: str, data: str, split: int, arm: str, steps: int) -> Measur
     settings = {
         "device": "cpu", "threads": 1, "compile": "off", "seed": split, "max_steps": steps,
         "composition": WAYS[arm], "patience": 0, "eval_every": max(1, steps // 8),
-        "warmup_steps": 300,
+        "warmup_steps": 300, "lr": 1.5e-3,
     }  # fmt: skip
     job = prepare(preset, settings, data)
     peptides = load(job.data)
