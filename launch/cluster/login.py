@@ -161,6 +161,7 @@ def _enter(
             host, port, user, sock=line, key_filename=keys or None, timeout=ANSWERS_WITHIN,
             allow_agent=not alone, look_for_keys=not alone, banner_timeout=ANSWERS_WITHIN,
             auth_timeout=ANSWERS_WITHIN, disabled_algorithms={"keys": known.unwanted},
+            transport_factory=_transport(paramiko),
         )  # fmt: skip
     except paramiko.AuthenticationException as error:
         _by_answers(client, login, user, error)
@@ -169,6 +170,26 @@ def _enter(
             raise refused[0] from None
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ServiceError(f"{login} does not answer as an SSH server does: {why}") from None
+
+
+def _transport(paramiko: Any) -> Any:
+    """A transport that leaves a second factor to `_by_answers`.
+
+    Where a key is accepted but is not enough, paramiko's client asks by `auth_interactive_dumb`:
+    it shows what is typed, and waits where there is no terminal.
+    """
+
+    class Transport(paramiko.Transport):  # type: ignore[misc]  # imported when needed
+        left: Sequence[str] = ()
+
+        def auth_publickey(self, *args: Any, **named: Any) -> Sequence[str]:
+            self.left = super().auth_publickey(*args, **named)
+            return self.left
+
+        def auth_interactive_dumb(self, *_: Any, **named: Any) -> Sequence[str]:
+            raise paramiko.BadAuthenticationType("a key is not enough", [*self.left])
+
+    return Transport
 
 
 def _files(said: Mapping[str, Any]) -> Sequence[str]:
@@ -217,10 +238,15 @@ def _by_answers(client: Any, login: Login, user: str, error: Exception) -> None:
     except (paramiko.SSHException, OSError, EOFError):
         left = ["answers"]
     if left:
-        locked = isinstance(error, paramiko.PasswordRequiredException)
-        why = "the key's file has a passphrase: `ssh-add` it" if locked else (
-            "it is no account there, or no key of ~/.ssh or of the SSH agent is accepted"
-        )  # fmt: skip
+        if isinstance(error, paramiko.PasswordRequiredException):
+            why = "the key's file has a passphrase: `ssh-add` it"
+        elif not asked and {"keyboard-interactive", "password"} & {*ways}:
+            why = (
+                "no key of ~/.ssh or of the SSH agent is enough there, and there is no terminal "
+                "to ask for a password or a one-time code on"
+            )
+        else:
+            why = "it is no account there, or no key of ~/.ssh or of the SSH agent is accepted"
         raise BadInput(f"{login} does not let {user} in: {why}") from None
 
 
