@@ -152,7 +152,7 @@ def _enter(
     alias = said.get("hostkeyalias")
     name = alias or (host if port == 22 else f"[{host}]:{port}")
     known = known_hosts.read(name, _files(said))
-    refused = _refusing(client, paramiko, known, login)
+    shown = _checking(client, paramiko, known, login)
     keys = [str(path) for each in said.get("identityfile", [])
             if (path := Path(each).expanduser()).is_file()]  # fmt: skip
     alone = said.get("identitiesonly", "no").lower() == "yes"
@@ -166,8 +166,10 @@ def _enter(
     except paramiko.AuthenticationException as error:
         _by_answers(client, login, user, error)
     except (paramiko.SSHException, OSError, EOFError) as error:
-        if refused:
-            raise refused[0] from None
+        if shown and shown[0] is not None:
+            raise shown[0] from None
+        if shown and client.get_transport().is_active():  # it had no key that it could show
+            return _by_answers(client, login, user, error)
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ServiceError(f"{login} does not answer as an SSH server does: {why}") from None
 
@@ -197,20 +199,21 @@ def _files(said: Mapping[str, Any]) -> Sequence[str]:
     return [file for each in named if each for file in each.split()] or known_hosts.FILES
 
 
-def _refusing(client: Any, paramiko: Any, known: Known, login: Login) -> list[BadInput]:
-    """Let the client refuse each host key but a known one; why it did, once it has."""
-    refused: list[BadInput] = []
+def _checking(client: Any, paramiko: Any, known: Known, login: Login) -> list[BadInput | None]:
+    """Let the client refuse each host key but a known one; why it did or None, once it has."""
+    shown: list[BadInput | None] = []
 
     class Check(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]  # imported when needed
         def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:
             try:
                 known.check(login, key)
             except BadInput as error:
-                refused.append(error)
+                shown.append(error)
                 raise paramiko.SSHException("refused") from None
+            shown.append(None)
 
     client.set_missing_host_key_policy(Check())
-    return refused
+    return shown
 
 
 def _by_answers(client: Any, login: Login, user: str, error: Exception) -> None:
@@ -221,6 +224,7 @@ def _by_answers(client: Any, login: Login, user: str, error: Exception) -> None:
     try:
         if not ways and transport is not None and transport.is_active():
             transport.auth_none(user)
+            return  # an account that needs neither a key nor an answer
     except paramiko.BadAuthenticationType as refusal:
         ways = refusal.allowed_types
     except (paramiko.SSHException, OSError, EOFError):

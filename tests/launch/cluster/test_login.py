@@ -109,3 +109,15 @@ def test_without_a_terminal_nothing_is_asked(node: Node, monkeypatch: pytest.Mon
     node.rules.second = "keyboard-interactive"
     with pytest.raises(BadInput, match=r"me in: no key .+ there is no terminal to ask"):
         node.connect()
+
+
+@pytest.mark.parametrize("way", ["keyboard-interactive", "password", "none"])
+def test_who_has_no_key_is_asked(node: Node, way: str) -> None:
+    node.rules.ways = way
+    node.connect()
+
+
+def test_a_file_that_holds_no_key_is_in_nobodys_way(node: Node) -> None:
+    node.rules.ways = "publickey,password"
+    (node.keys / "id_ed25519").write_text("rubbish")
+    node.connect()
