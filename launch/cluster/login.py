@@ -22,6 +22,8 @@ from mimir.errors import BadInput, ServiceError
 
 ANSWERS_WITHIN = 30.0
 """Seconds for each step of a connection; asking for a password is none of them."""
+TYPES_WITHIN = 600.0
+"""Seconds for a person to type a password or a one-time code."""
 ALIVE_EVERY = 30
 """Seconds between signs of life, which keep firewalls from forgetting a quiet connection."""
 _FORM = re.compile(r"(?:([^@\s]+)@)?(\[[0-9A-Fa-f:.]+\]|[^@:\s/\[\]-][^@:\s/\[\]]*)(?::(\d{1,5}))?")
@@ -230,6 +232,9 @@ def _by_answers(client: Any, login: Login, user: str, error: Exception) -> None:
     except (paramiko.SSHException, OSError, EOFError):
         pass
     asked = sys.stdin.isatty() and transport is not None and transport.is_active()
+    failed = False
+    if asked:
+        transport.auth_timeout = TYPES_WITHIN
     try:
         if asked and "keyboard-interactive" in ways:
             left = transport.auth_interactive(user, _answers)
@@ -240,9 +245,11 @@ def _by_answers(client: Any, login: Login, user: str, error: Exception) -> None:
         else:
             left = ["publickey"]
     except (paramiko.SSHException, OSError, EOFError):
-        left = ["answers"]
+        left, failed = ["answers"], True
     if left:
-        if isinstance(error, paramiko.PasswordRequiredException):
+        if failed:
+            why = "a password or one-time code was wrong, or typed too late: try again"
+        elif isinstance(error, paramiko.PasswordRequiredException):
             why = "the key's file has a passphrase: `ssh-add` it"
         elif not asked and {"keyboard-interactive", "password"} & {*ways}:
             why = (

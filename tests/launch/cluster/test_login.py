@@ -13,6 +13,7 @@ from launch.cluster import login
 from launch.cluster.login import Login
 from launch.providers import ssh
 from mimir.errors import BadInput
+from tests.waiting import LIMIT, unless_it_hangs
 
 paramiko = pytest.importorskip("paramiko", reason="pip install paramiko")
 CODE = "271828"
@@ -63,8 +64,10 @@ class Node:
         (self.keys / "known_hosts").write_text(f"[127.0.0.1]:{self.port} {host.public}\n")
         threading.Thread(target=self._serve, daemon=True).start()
 
-    def connect(self) -> None:
-        login.connect(Login("127.0.0.1", "me", self.port)).__exit__()
+    def connect(self) -> float:
+        """How many seconds the last way in might take."""
+        with login.connect(Login("127.0.0.1", "me", self.port)) as connection:
+            return float(connection.client.get_transport().auth_timeout)
 
     def close(self) -> None:
         self._line.close()
@@ -100,7 +103,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
 def test_a_second_factor_is_typed_hidden(node: Node, second: str) -> None:
     ssh.own(node.keys / "id_ed25519", "me")
     node.rules.second = second
-    node.connect()
+    assert node.connect() == login.TYPES_WITHIN, "a code takes longer than a connection's steps"
 
 
 def test_without_a_terminal_nothing_is_asked(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,3 +124,23 @@ def test_a_file_that_holds_no_key_is_in_nobodys_way(node: Node) -> None:
     node.rules.ways = "publickey,password"
     (node.keys / "id_ed25519").write_text("rubbish")
     node.connect()
+
+
+@pytest.mark.parametrize("way", ["keyboard-interactive", "password"])
+def test_a_wrong_answer(node: Node, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("getpass.getpass", lambda prompt: "wrong")
+    node.rules.ways = way
+    with pytest.raises(BadInput, match="me in: a password or one-time code was wrong, or typed"):
+        node.connect()
+
+
+def test_a_person_has_time_to_type_but_not_for_ever(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = threading.Event()
+    monkeypatch.setattr(login, "TYPES_WITHIN", 0.2)
+    monkeypatch.setattr("getpass.getpass", lambda prompt: gone.wait(LIMIT) and CODE)
+    node.rules.ways = "keyboard-interactive"
+    with pytest.raises(BadInput, match="typed too late"):
+        unless_it_hangs(node.connect)
+    gone.set()
