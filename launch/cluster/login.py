@@ -26,7 +26,9 @@ TYPES_WITHIN = 600.0
 """Seconds for a person to type a password or a one-time code."""
 ALIVE_EVERY = 30
 """Seconds between signs of life, which keep firewalls from forgetting a quiet connection."""
-_FORM = re.compile(r"(?:([^@\s]+)@)?(\[[0-9A-Fa-f:.]+\]|[^@:\s/\[\]-][^@:\s/\[\]]*)(?::(\d{1,5}))?")
+_FORM = re.compile(
+    r"(?:([^@:/\s]+)@)?(\[[0-9A-Fa-f:.]+\]|[^@:\s/\[\]-][^@:\s/\[\]]*)(?::(\d{1,5}))?"
+)
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,11 @@ class Login:
 
     @classmethod
     def parse(cls, text: str, option: str = "--on") -> "Login":
-        """Of `[user@]host[:port]`, an IPv6 address in brackets; BadInput for anything else."""
-        match = _FORM.fullmatch(text)
+        """Of `[user@]host[:port]`, an IPv6 address in brackets; BadInput for anything else.
+
+        `ssh://` may stand before it, as in ssh_config(5).
+        """
+        match = _FORM.fullmatch(text.removeprefix("ssh://"))
         if not match or int(match[3] or 0) > 65535:
             raise BadInput(f"{option} is {text!r}, but must be a login node: [USER@]HOST[:PORT]")
         return cls(match[2].strip("[]"), match[1] or "", int(match[3] or 0))
@@ -98,7 +103,7 @@ def _open(
     except (paramiko.SSHException, ImportError) as error:
         raise BadInput(f"~/.ssh/config cannot be read for {login.host}: {error}") from None
     host = str(said.get("hostname", login.host)).lower()
-    port = login.port or int(said.get("port", 22))
+    port = login.port or _port(said.get("port", "22"), login.host)
     jumps = via or said.get("proxyjump", "")
     if jumps and jumps.lower() != "none":
         *before, last = [Login.parse(each.strip(), "a jump host") for each in jumps.split(",")]
@@ -107,7 +112,7 @@ def _open(
         jump = _open(held, last, ",".join(map(str, before)), config, (*path, last))
         line = _through(jump, last, host, port)
     elif said.get("proxycommand", "none").lower() != "none":
-        line = paramiko.ProxyCommand(said["proxycommand"])
+        line = _by_program(said["proxycommand"], login)
     else:
         line = _line(login, host, port)
     held.callback(line.close)
@@ -119,9 +124,27 @@ def _open(
     return client
 
 
+def _port(text: str, host: str) -> int:
+    if not (text.isdecimal() and 0 < int(text) < 65536):
+        raise BadInput(f"~/.ssh/config: Port of {host} is {text!r}, but must be from 1 to 65535")
+    return int(text)
+
+
+def _by_program(words: str, login: Login) -> Any:
+    try:
+        return ssh.library().ProxyCommand(words)
+    except (ValueError, OSError, IndexError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise BadInput(
+            f"~/.ssh/config: ProxyCommand of {login.host} cannot be started ({why}): {words}"
+        ) from None
+
+
 def _line(login: Login, host: str, port: int) -> socket.socket:
     try:
         return socket.create_connection((host, port), timeout=ANSWERS_WITHIN)
+    except ValueError as error:  # Python's, of a name that cannot be one
+        raise BadInput(f"{host!r} cannot be the name of a host ({error}): correct it") from None
     except socket.gaierror as error:
         raise ServiceError(
             f"there is no host {host} ({error.strerror}): correct {login}, or say how to get there "
