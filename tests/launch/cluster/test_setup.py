@@ -88,15 +88,34 @@ def test_wheels_of_this_computer_go_along(node: LoginNode, tmp_path: Path) -> No
 
 
 def test_only_half_installations_are_removed(tmp_path: Path) -> None:
-    half, whole, other = (tmp_path / name for name in (
-        "needs-0123456789ab-aaaaaa", "needs-0123456789ab-bbbbbb", "needs-of-mine"))  # fmt: skip
-    for path in (half, whole, other):
+    half, removed, whole, other = (tmp_path / name for name in (
+        "needs-0123456789ab-aaaaaa", "removed-aaaaaa", "needs-0123456789ab-bbbbbb",
+        "needs-of-mine"))  # fmt: skip
+    for path in (half, removed, whole, other):
         path.mkdir()
-    (whole / "whole").write_text("0123456789ab")
+    for path in (removed, whole):
+        (path / "whole").write_text("0123456789ab")
     install._clear(tmp_path)
-    assert [path.exists() for path in (half, whole, other)] == [False, True, True]
+    assert sorted(tmp_path.iterdir()) == sorted([whole, other])
     assert install._whole(tmp_path, "needs", "0123456789ab") == whole
     (whole / "whole").write_text("another")
+    assert install._whole(tmp_path, "needs", "0123456789ab") is None
+
+
+@pytest.mark.parametrize("slow", [False, True], ids=["removed", "being removed"])
+def test_an_installation_that_was_removed_below_its_process_is_never_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: bool
+) -> None:
+    """Its laptop went away, and the next setup came while pip went on."""
+    if slow:
+        monkeypatch.setattr(install.shutil, "rmtree", lambda *_, **__: None)
+
+    def fill(path: Path) -> None:
+        install._clear(tmp_path)
+        (path / "lib").mkdir(parents=True)  # as pip does
+
+    with pytest.raises(FileNotFoundError):
+        install._make(tmp_path, "needs", "0123456789ab", fill)
     assert install._whole(tmp_path, "needs", "0123456789ab") is None
 
 
