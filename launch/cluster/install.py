@@ -110,11 +110,16 @@ def _has_pip(python: str) -> bool:
 
 
 def _pip(base: Path, to: Path, *words: str) -> None:
-    """pip with its own settings for this account; what it prints is shown."""
+    """pip with its own settings for this account, but for where to install; what it prints is
+    shown."""
     python = sys.executable if _has_pip(sys.executable) else str(base / "bin" / "python")
     own = ["--disable-pip-version-check", "--no-input", "--python", str(to / "bin" / "python")]
     program = [python, "-m", "pip", *own, *words, "--progress-bar", "off"]
-    done = subprocess.run(program, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+    elsewhere = ("PIP_TARGET", "PIP_PREFIX")
+    environ = {name: text for name, text in os.environ.items() if name not in elsewhere}
+    # Also against `user = true` of pip's own file, which an environment refuses.
+    environ["PIP_USER"] = "0"
+    done = subprocess.run(program, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, env=environ)
     if done.returncode != 0:
         sys.exit(
             "pip did not install it (its last lines say why); without internet there, give a "

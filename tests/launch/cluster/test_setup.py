@@ -11,6 +11,7 @@ import pytest
 from launch.cluster import install, remote
 from launch.commands.cluster import setup
 from mimir.errors import BadInput
+from tests.clouds.vm_programs import program
 from tests.login_node import LoginNode
 from tests.waiting import wait_for
 
@@ -26,8 +27,17 @@ def installing(node: LoginNode) -> str:
 
 
 def test_killed_in_the_middle_then_whole_then_nothing_to_do(node: LoginNode) -> None:
+    """By a Python below the home, for an account whose pip installs elsewhere by itself."""
+    for name, text in (
+        (".config/pip/pip.conf", "[install]\nuser = true\n"),
+        (".bash_profile", "export PIP_TARGET=~/elsewhere\n"),
+        ("own/bin/python", f'#!/bin/sh\nexec {sys.executable} "$@"\n'),
+    ):
+        (node.home / name).parent.mkdir(parents=True, exist_ok=True)
+        program(node.home / name, text)
     store = f"{node.home.as_uri()}/kept"
-    words = ("cluster", "setup", node.login, *HERE, "--store", store)
+    words = ("cluster", "setup", node.login, "--python", "~/own/bin/python", *HERE[2:],
+             "--store", store)  # fmt: skip
     process = node.start(*words)
     assert process.stderr is not None
     assert any(line.startswith(b"2/4 installs") for line in process.stderr)
@@ -64,6 +74,7 @@ def test_killed_in_the_middle_then_whole_then_nothing_to_do(node: LoginNode) -> 
         ({"path": "mimir"}, "--path is 'mimir', but must be a folder there"),
         ({"path": "~/my mimir"}, "but must be a folder there"),
         ({"python": "python; id"}, "but must be a program there"),
+        ({"python": "~ada/bin/python"}, "but must be a program there"),
         ({"wheelhouse": "/none"}, "--wheelhouse /none has no wheels"),
         ({"wait_minutes": 0.0}, "must be more than 0"),
     ],
