@@ -114,14 +114,16 @@ def test_what_asking_again_cannot_mend_ends_it() -> None:
 
 def test_a_terminal_is_redrawn_in_its_size_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     ground, out, widths = Ground(), Terminal(), iter([80, 30, 60, 200])
-    monkeypatch.setattr("shutil.get_terminal_size", lambda *_: os.terminal_size((next(widths), 24)))
 
     def then(number: int) -> None:
         if number == 3:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        ground.watch(out, then)
+    # Put back before the test ends: whoever reports on it asks for the size, too.
+    with monkeypatch.context() as here:
+        here.setattr("shutil.get_terminal_size", lambda *_: os.terminal_size((next(widths), 24)))
+        with pytest.raises(KeyboardInterrupt):
+            ground.watch(out, then)
     text = out.getvalue()
     assert text.startswith("\x1b[?1049h")
     assert text.endswith("\x1b[?25h\x1b[?1049l")
