@@ -73,6 +73,15 @@ def test_the_commands_are_mimirs_own(node: LoginNode) -> None:
     assert f"{node.home}/said" in node.on("runs", "--store", f"{node.home.as_uri()}/said")[2]
 
 
+def test_a_kept_store_that_cannot_be_read(node: LoginNode) -> None:
+    node.install()
+    (node.home / remote.STORE).write_bytes(b"\xff")
+    code, _, err = node.on("runs")
+    assert code == 78
+    assert f"mimir: {node.home / remote.STORE} cannot be read ('utf-8' codec" in err
+    assert err.count("\n") == 1
+
+
 def test_output_is_streamed(node: LoginNode) -> None:
     node.install(WAITS)
     process = node.start("--on", node.login, "logs")
