@@ -26,14 +26,13 @@ here what it prints; --via HOST: through this host (docs/guides/cluster.md)."""
 def mimir() -> None:
     """`mimir`: each command of `python -m launch` and of `python -m mimir`."""
     words = sys.argv[1:]
-    if words == [RECEIVES]:
-        words = _received()  # help and version stay without what SSH needs
-    elif words and words[0].partition("=")[0] in _ELSEWHERE:
+    if words and words[0].partition("=")[0] in _ELSEWHERE:
         cli.end_with("mimir", lambda: _elsewhere(words))
     from mimir import commands
 
     own = {name: found for name, found in commands.TREE.items() if name not in BOTH}
-    cli.main("mimir", commands.SUMMARY + _ABOUT, {**TREE, **own}, words)
+    cli.main("mimir", commands.SUMMARY + _ABOUT, {**TREE, **own},
+             _received if words == [RECEIVES] else words)  # fmt: skip
 
 
 def _elsewhere(words: Sequence[str]) -> int:
@@ -60,12 +59,17 @@ def _elsewhere(words: Sequence[str]) -> int:
 
 def _received() -> list[str]:
     """The words from the other side; the store is the one that `cluster setup` was told."""
-    from launch.cluster import remote
+    from launch.cluster import remote  # help and version stay without what SSH needs
 
-    kept = Path.home() / remote.STORE
-    if kept.is_file():
-        os.environ.setdefault("MIMIR_STORE", kept.read_text(encoding="utf-8").strip())
-    return remote.receive()
+    words, kept = remote.receive(), Path.home() / remote.STORE
+    try:
+        if kept.is_file():
+            os.environ.setdefault("MIMIR_STORE", kept.read_text(encoding="utf-8").strip())
+    except (OSError, ValueError) as error:
+        raise BadInput(
+            f"{kept} cannot be read ({error}): `mimir cluster setup LOGIN --store URL` writes it"
+        ) from None
+    return words
 
 
 if __name__ == "__main__":

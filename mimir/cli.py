@@ -47,15 +47,22 @@ _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,399})")
 _DECIMAL = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,3})?")
 
 
-def main(prog: str, summary: str, tree: Tree, argv: Sequence[str] | None = None) -> NoReturn:
+def main(
+    prog: str,
+    summary: str,
+    tree: Tree,
+    argv: Sequence[str] | Callable[[], Sequence[str]] | None = None,
+) -> NoReturn:
     """Run the command that the words name, and exit.
+
+    argv: the words, or what gets them, whose errors are shown as a command's (None: sys.argv).
 
     The exit code is what the command returns (None: 0), the `exit_code` of a MimirError,
     130 after Ctrl-C, or 1 with a traceback for a fault of Mimir's own. Errors are one line on
     stderr that begins with `prog`.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
-    end_with(prog, lambda: _run(prog, summary, tree, words))
+    words = sys.argv[1:] if argv is None else argv
+    end_with(prog, lambda: _run(prog, summary, tree, [*(words() if callable(words) else words)]))
 
 
 def run(prog: str, command: Command, argv: Sequence[str] | None = None) -> NoReturn:

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from launch.cluster import RECEIVES
@@ -101,7 +101,7 @@ class _Command:
         self._absent = False
         self._before = b""
         self._unanswered = 0
-        self._broken: OSError | None = None
+        self._broken: Exception | None = None
         self._left = False
 
     def run(self) -> int:
@@ -154,13 +154,19 @@ class _Command:
 
     def _told(self, code: int) -> int:
         """What has become of the command, for the user; the exit code."""
-        if self._broken is not None:
-            raise self._broken
+        if isinstance(self._broken, BrokenPipeError):
+            raise self._broken  # whoever reads our output went away
         if self._left and not self._pid:
             raise KeyboardInterrupt
         if self._left:
             print(f"mimir: left; {self._goes_on()}", file=sys.stderr)
             return 130
+        if self._broken is not None:
+            error = self._broken
+            why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            if not self._pid:
+                raise ServiceError(f"the command did not begin at {self._where}: {why}")
+            raise ServiceError(f"its output cannot be written here ({why}); {self._goes_on()}")
         if self._absent:
             raise BadInput(
                 f"Mimir is not installed at {self._where}: `mimir cluster setup {self._where}`"
@@ -210,7 +216,7 @@ class _Command:
                 write(data)
             if to == 1 and not self._pid:
                 apart(self._before)
-        except OSError as error:
+        except (ssh.library().SSHException, OSError, EOFError) as error:
             self._broken = error
             self._channel.close()
 
@@ -237,8 +243,9 @@ class _Command:
             self._channel.sendall(data)
 
     def _resized(self) -> None:
-        size = os.get_terminal_size(sys.stdout.fileno())
-        self._channel.resize_pty(size.columns, size.lines)
+        with suppress(ssh.library().SSHException, OSError, EOFError):  # the channel is closed
+            size = os.get_terminal_size(sys.stdout.fileno())
+            self._channel.resize_pty(size.columns, size.lines)
 
 
 def _writer(to: int, terminal: bool) -> Callable[[bytes], None]:
@@ -288,7 +295,7 @@ def _raw(
                     if not data:
                         return
                     typed(data)
-                except OSError:  # the channel is closed
+                except (ssh.library().SSHException, OSError, EOFError):  # the channel is closed
                     return
 
     before = termios.tcgetattr(0)

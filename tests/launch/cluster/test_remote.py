@@ -50,7 +50,7 @@ def line(process: "subprocess.Popen[bytes]") -> bytes:
 
 def ended(process: "subprocess.Popen[bytes]") -> tuple[int, str, str]:
     out, err = process.communicate(timeout=LIMIT)
-    return process.returncode, out.decode(), err.decode()
+    return process.returncode, (out or b"").decode(), err.decode()
 
 
 def test_words_arrive_as_they_are_and_in_no_command_line(node: LoginNode) -> None:
@@ -71,6 +71,15 @@ def test_the_commands_are_mimirs_own(node: LoginNode) -> None:
     (node.home / remote.STORE).write_text(f"{node.home.as_uri()}/kept\n")
     assert f"{node.home}/kept" in node.on("runs")[2]
     assert f"{node.home}/said" in node.on("runs", "--store", f"{node.home.as_uri()}/said")[2]
+
+
+def test_a_kept_store_that_cannot_be_read(node: LoginNode) -> None:
+    node.install()
+    (node.home / remote.STORE).write_bytes(b"\xff")
+    code, _, err = node.on("runs")
+    assert code == 78
+    assert f"mimir: {node.home / remote.STORE} cannot be read ('utf-8' codec" in err
+    assert err.count("\n") == 1
 
 
 def test_output_is_streamed(node: LoginNode) -> None:
@@ -139,6 +148,33 @@ def test_a_lost_connection_is_told(node: LoginNode) -> None:
     assert code == 75
     assert "was lost; the command may go on" in err
     (node.home / "go").touch()
+
+
+@pytest.mark.parametrize("error", [OSError("Socket is closed"), EOFError()])
+def test_a_connection_that_is_lost_before_the_words_are_sent(
+    node: LoginNode, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import paramiko
+
+    def lost(*_: object) -> None:
+        raise error
+
+    node.install(TOLD)
+    monkeypatch.setattr(paramiko.Channel, "sendall", lost)
+    said = f"the command did not begin at {node.login}: {str(error) or 'EOFError'}"
+    with (
+        login.connect(Login.parse(node.login)) as connection,
+        pytest.raises(ServiceError, match=said),
+    ):
+        remote.run(connection, ["x"], terminal=False)
+
+
+def test_output_that_cannot_be_written(node: LoginNode) -> None:
+    node.install(TOLD)
+    with Path("/dev/full").open("wb") as full:
+        code, _, err = ended(node.start("--on", node.login, "x", stdout=full))
+    assert code == 75
+    assert "its output cannot be written here (No space left on device); the command may" in err
 
 
 def test_a_reader_that_leaves_is_no_error(node: LoginNode) -> None:
