@@ -29,6 +29,7 @@ from mimir.text import one_line
 VARIABLE = "MIMIR_NOTICES"
 CHECKPOINT = signal.SIGUSR1
 """Asks the training process for a checkpoint while it goes on."""
+_KEPT = (CHECKPOINT, signal.SIGINT)
 TOGETHER = 2.0
 """Seconds within which a second signal to the training process is the same wish: a terminal or a
 cluster signals all processes of a job, and the worker hands on what it got."""
@@ -57,8 +58,9 @@ def seconds(environ: Mapping[str, str] = os.environ) -> float:
 
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
-    """Requests for a checkpoint to a process that is started within wait until it listens."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {CHECKPOINT})
+    """Requests for a checkpoint, and Ctrl-C, to a process that is started within wait until it
+    listens: Python's own start would answer them by its end or a traceback."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _KEPT)
     try:
         yield
     finally:
@@ -68,7 +70,7 @@ def kept() -> Iterator[None]:
 def listen(ask: Callable[[], None]) -> None:
     """Call this for each request for a checkpoint, also for one that waits since before."""
     signal.signal(CHECKPOINT, lambda number, frame: ask())
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {CHECKPOINT})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _KEPT)
 
 
 class Notices:

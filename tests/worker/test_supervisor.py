@@ -194,6 +194,8 @@ def test_ctrl_c_in_a_terminal_is_answered_at_once_as_what_it_is() -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
     program = OBEDIENT.replace("SIGTERM", "SIGINT").replace("time.sleep(1)", "pass")
+    listens = "signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})\nprint("
+    program = program.replace('print("training"', f'{listens}"training"')
     made = Guarded(store, RUN, 1, out=hear, interactive=True)
     made.program = program
     assert made.work() == 75
