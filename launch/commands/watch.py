@@ -69,7 +69,7 @@ def watch(
     for name in set(wanted) - set(list_names(opened) if wanted else ()):
         read_run(opened, name)  # says what was meant
     keeper = Watcher(opened, say, watched=None if once else Watched())
-    settled = Settled(opened, keeper.concerned, whole=notifier.sends)
+    settled = Settled(opened, keeper.concerned, whole=notifier.sends, say=say)
     nexts = BeginNext(opened, say, keeper)
 
     try:

@@ -150,7 +150,7 @@ def diagnose(observed: Observation) -> Diagnosis:
     if observed.order is None:
         return Diagnosis("idle", f"attempt {status.attempt} was not begun by `launch`")
     if status.attempt == 0:
-        return _since("the launcher ended before attempt 1", observed)
+        return _since("the launcher ended before the first attempt", observed)
     current = status.attempts[-1]
     if observed.queues:
         return _of_job(observed)

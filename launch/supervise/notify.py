@@ -19,7 +19,7 @@ from launch.supervise import limits, watcher
 from launch.ui.runs import verdict
 from launch.ui.still_paid import StillPaid, still_paid
 from mimir.errors import BadInput, MimirError
-from mimir.runs.head import ENDED
+from mimir.runs.head import ENDED, REMOVED
 from mimir.runs.status import Status, derive
 from mimir.runs.store import Store
 from mimir.worker import webhook
@@ -76,8 +76,10 @@ class Notifier:
             self._tell(fresh, "machine still paid", each.sentence, each)
 
     def ended(self, status: Status) -> None:
-        """Tell how a run ended, if it has, and not long ago."""
+        """Tell how a run ended, if it has, and not long ago. Who removes one knows of that."""
         if not self._url or status.state not in ENDED or _age(status) > OLD:
+            return
+        if status.state == REMOVED:
             return
         used_up = status.state == "stopped" and status.reason.endswith(limits.more(status.run))
         event = "over budget" if used_up else status.state

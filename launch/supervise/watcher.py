@@ -28,7 +28,7 @@ from mimir.errors import (
     StoreError,
     sentence,
 )
-from mimir.runs import notes, orders
+from mimir.runs import notes, orders, tombstone
 from mimir.runs.begin import end_attempt
 from mimir.runs.head import ENDED
 from mimir.runs.notes import Gone
@@ -145,13 +145,17 @@ class Watcher:
             # Not the run's end: another watcher may have the key that is missing here.
             return self._seen(status, False, False, str(error), str(error))
         except BalanceEmpty as error:
+            if status.sweep and not any(each.machine for each in status.attempts):
+                # It has not begun. If it failed, the sweep's next run would take its place, and
+                # all would fail one after another.
+                return self._seen(status, False, False, str(error), str(error))
             return self._give_up(status, "failed", str(error))
         except ProviderError as error:
             return self._seen(status, False, False, str(error))
 
     def _observe(self, status: Status) -> Observation:
         run, attempts = status.run, status.attempts
-        last = attempts[-1].order if attempts else notes.read_order(self._store, run, 1)
+        last = attempts[-1].order if attempts else self._first_order(run)
         kept = kept_plan.governing(self._store.url, run)
         if last is not None and kept is not None:  # what the store says may be a machine's
             last = replace(last, plan=kept.plan)
@@ -161,6 +165,15 @@ class Watcher:
         seen = look(self._store, status, last, self._provider, sleep=self._sleep, clock=self._clock)
         # While it was watched, somebody may have begun another attempt, whose order is another one.
         return seen if seen.status.attempt == status.attempt else self._observe(self.read(run))
+
+    def _first_order(self, run: str) -> Order | None:
+        """Of a run without attempts, whose launcher ended before it raised HEAD. Its number comes
+        after those of removed runs of this name, of which somebody may have left an order."""
+        number = orders.newest_order(self._store, run)
+        removed = tombstone.find(self._store, run) if number else None
+        if number <= orders.before_first(self._store, run, removed):
+            return None
+        return notes.read_order(self._store, run, number)
 
     def _adopt_or_wait(self, observed: Observation, found: Diagnosis) -> Seen:
         status = observed.status

@@ -47,7 +47,8 @@ AT_ONCE = 8
 ASK_AGAIN = 60.0
 """Seconds before the next run is tried after one could not be begun for want of a machine."""
 FOR_A_PERSON = (AuthFailed, BalanceEmpty, Misconfigured)
-"""What waiting does not mend: it ends the command, and the run whose order it was."""
+"""What waiting does not mend: it ends the command, and the run whose order it was. A watcher, whose
+words may be read by nobody for days, ends no run by it: it asks again, as it does for machines."""
 
 
 @dataclass(frozen=True)
@@ -101,16 +102,19 @@ class Keeper:
             max_cost: dollars over all, 0 for no limit.
         number: of the state that allows this start.
         again: begin runs anew that have failed or were stopped, once each.
+        gives_up: a run fails whose order only a person can mend; else it is left to its watcher.
         clock: seconds that go on whatever the time is set to.
     """
 
     def __init__(
         self, store: Store, sweep: Sweep, plan: Plan, *, at_once: int, max_cost: float,
         number: int, say: Say, supervisor: Watcher, clock: Callable[[], float], again: bool = False,
+        gives_up: bool = True,
     ) -> None:  # fmt: skip
         self._store, self._sweep, self._plan, self._say = store, sweep, plan, say
         self._at_once, self._max_cost, self._number = at_once, max_cost, number
         self._watcher, self._clock = supervisor, clock
+        self._gives_up = gives_up
         self._again = {member.run for member in sweep.members} if again else set[str]()
         self._refused: dict[str, str] = {}
         self._closed: set[str] = set()
@@ -192,7 +196,7 @@ class Keeper:
             limit = share(self._max_cost, list(found.values()), len(self._sweep.members), now)
             begin(
                 self._store, self._sweep, member, found[run], with_limit(self._plan, limit),
-                self._say, self._number, behind,
+                self._say, self._number, behind, gives_up=self._gives_up,
             )  # fmt: skip
             if self._queued:
                 found[run] = derive(self._store, run, self._store.now())
@@ -209,6 +213,9 @@ class Keeper:
             if str(error) not in self._refused.values():
                 self._say(f"run {run} is not begun: {error}")
             self._refused[run] = str(error)
+            if not self._gives_up and derive(self._store, run, self._store.now()).attempt:
+                # It goes on by its watcher, and so would each of the others.
+                self._not_before = self._clock() + ASK_AGAIN
             return False
         self._again.discard(run)
         if self._ended():
@@ -237,11 +244,12 @@ class Keeper:
 
 def begin(
     store: Store, sweep: Sweep, member: Member, status: Status, plan: Plan, say: Say, number: int,
-    behind: str = "",
+    behind: str = "", *, gives_up: bool = True,
 ) -> None:  # fmt: skip
     """Order a machine for a run of the sweep that has none, as `submit` and `resume` do.
 
     number: of the sweep's state that allows this. behind: as `launch.provision.order.order`.
+    gives_up: as Keeper.
 
     Raises:
         BadInput: it is at work already, or the limits are too small.
@@ -270,5 +278,6 @@ def begin(
             store, run, found.choices, plan, say, after=status.attempt, start=number, behind=behind
         )
     except (*FOR_A_PERSON, BadInput) as error:
-        give_up(store, run, str(error), say)
+        if gives_up:
+            give_up(store, run, str(error), say)
         raise

@@ -11,7 +11,7 @@ attempts, and is then made again from what it was made of.
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
 from mimir.errors import Corrupt, OtherFormat, StoreError
@@ -62,7 +62,8 @@ class AttemptStatus:
     the order may lack what it remembers of HEAD and of refused attempts. gone: since when its
     machine is no more, and why. damage: what is wrong with what its machine wrote, which then
     counts as not written; "" if nothing is. started: since when a job that waited has been at it.
-    worked: None if it gave no sign.
+    worked: None if it gave no sign. whole: all of its objects were read, and not only those by
+    which its machine is ended or paid.
     """
 
     attempt: Number
@@ -78,13 +79,16 @@ class AttemptStatus:
     damage: str = ""
     started: Started | None = None
     worked: Worked | None = None
+    whole: bool = field(default=False, compare=False)
 
     def as_json(self) -> dict[str, Any]:
-        return {
+        body = {
             **asdict(self),
             "machine": self.machine.as_json() if self.machine else None,
             "order": self.order.as_json() if self.order else None,
         }
+        del body["whole"]
+        return body
 
 
 def read_attempts(
@@ -121,9 +125,10 @@ def read_attempts(
 def record_gone(store: Store, run: str, attempt: AttemptStatus, gone: Gone) -> bool:
     """As notes.record_gone, with what is known of the attempt, so that it is read in one request.
 
-    What its worker writes from now on is read too, as long as there is no outcome yet.
+    What its worker writes from now on is read too, as long as there is no outcome yet. Of an
+    attempt that was not wholly read nothing is written that would be taken for all of it.
     """
-    known = _to_json(replace(attempt, gone=None))
+    known = _to_json(replace(attempt, gone=None)) if attempt.whole else None
     return notes.record_gone(store, run, attempt.attempt, gone, known)
 
 
@@ -177,7 +182,7 @@ def _to_json(attempt: AttemptStatus) -> dict[str, Any]:
 def _from_json(value: Mapping[str, Any], where: str) -> AttemptStatus:
     machine, order = (codec.child(value, name, where) for name in ("machine", "order"))
     return codec.typed(
-        AttemptStatus, value, where,
+        AttemptStatus, value, where, whole=True,
         machine=Machine.from_json(machine, where) if machine else None,
         order=Order.from_json(order, where) if order else None,
     )  # fmt: skip
@@ -269,4 +274,5 @@ class _Reading:
             started=starts.read(self._store, self._run, self.number) if queues else None,
             worked=Worked(sign.written, beat.step, beat.rate, beat.training_s)
             if sign and beat else None,
+            whole=True,
         )  # fmt: skip

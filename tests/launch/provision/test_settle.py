@@ -8,6 +8,7 @@ import pytest
 from launch.contract import deadlines
 from launch.contract.cloud import State
 from launch.contract.errors import AuthFailed, ProviderError
+from launch.pricing import evictions
 from launch.pricing.budget import HOUR
 from launch.providers import registry
 from launch.provision import ledger, settle
@@ -265,3 +266,25 @@ def test_a_run_is_settled_once(desk: Desk) -> None:
     assert settle.run(desk.store, derive(desk.store, "run", desk.clock()))
     status = derive(desk.store, "run", desk.clock())
     assert not settle.run(desk.store, replace(status, at=desk.clock()))
+
+
+@pytest.mark.parametrize("by", ["the ledger", "a run's settling"])
+def test_what_an_eviction_cost_does_not_depend_on_who_wrote_it_down(desk: Desk, by: str) -> None:
+    """The ledger reads of an attempt what money is counted by, and not how far it had come."""
+    silent(desk)
+    desk.cloud.machines.clear()
+    desk.clock.now = START + DAYS
+    before = attempt(desk)
+    if by == "the ledger":
+        ledger.read(desk.store, desk.clock())
+    else:
+        assert settle.run(desk.store, derive(desk.store, "run", desk.clock()))
+    raise_attempt(desk.store, "run")
+    status = derive(desk.store, "run", desk.clock())
+    after = status.attempts[0]
+    assert after.gone is not None
+    assert (after.gone.kind, after.worked) == ("eviction", before.worked)
+    known = replace(status, attempts=(replace(before, gone=after.gone), *status.attempts[1:]))
+    cost = evictions.cost(status, desk.clock())
+    assert cost == evictions.cost(known, desk.clock())
+    assert cost.hours < LAST / HOUR + 0.01, "what it had done before counts for nothing"

@@ -19,6 +19,7 @@ from launch.supervise import notify
 from launch.supervise.notify import Notifier
 from launch.supervise.watcher import Seen
 from mimir.errors import BadInput
+from mimir.runs import remove
 from mimir.runs.begin import end_attempt
 from mimir.runs.order import Limits, Plan
 from mimir.runs.status import derive
@@ -126,6 +127,19 @@ def test_a_machine_that_cannot_be_ended_is_told(desk: Desk, kept: Kept, channel:
     tells.after(kept.round(10))
     assert desk.cloud.alive() == []
     assert channel.events == ["done", "machine still paid"]
+
+
+def test_a_removal_is_no_end_that_is_told(desk: Desk, kept: Kept, channel: Channel) -> None:
+    """A machine that it leaves paid is told of."""
+    kept.submit()
+    remove.mark(desk.store, remove.target(desk.store, "run"), "rm", sleep=desk.clock.sleep)
+    desk.cloud.get_fails = [AuthFailed("refused")] * 99
+    tells = notifier(desk, channel)
+    for _ in range(3):
+        seen = kept.round(100)
+        tells.after(seen)
+    assert seen.status.state == "removed"
+    assert channel.events == ["machine still paid"]
 
 
 def test_what_the_watcher_ends_in_the_same_round_is_not_called_paid(

@@ -3,7 +3,7 @@
 import pytest
 
 from launch.supervise.settled import Settled
-from mimir.runs import layout, notes
+from mimir.runs import layout, notes, orders, tombstone
 from mimir.runs.begin import end_attempt, raise_attempt
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
@@ -54,3 +54,21 @@ def test_who_tells_how_a_run_ended_gets_its_attempts(store: CountingStore) -> No
     settled = Settled(store, lambda run: True, whole=True)
     settled.others()
     assert [len(seen.status.attempts) for seen in settled.over] == [1] * MANY
+
+
+@pytest.mark.parametrize("there", ["an order", "a machine", "run.json", "its removal goes on"])
+def test_what_was_written_after_a_removal_is_no_run(store: CountingStore, there: str) -> None:
+    """A command that was under way leaves an order; it is said once, and no round fails by it."""
+    said: list[str] = []
+    word = tombstone.DELETING if there == "its removal goes on" else tombstone.OVER
+    tombstone.write(store, "gone", word, 1, {}, "")
+    notes.record_order(store, "gone", 2, orders.by_hand("runpod", NOW))
+    if there == "a machine":
+        notes.record_machine(store, "gone", 2, Machine("runpod", NOW, price=1.0))
+    elif there == "run.json":
+        store.put(layout.record_key("gone"), b"{")
+    settled = Settled(store, lambda run: True, say=said.append)
+    left_out = there == "an order"
+    for _ in range(2):
+        assert settled.others() == ([] if left_out else ["gone"])
+    assert [line.split(" on ")[0] for line in said] == ["run gone was removed"] * left_out

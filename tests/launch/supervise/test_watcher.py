@@ -31,7 +31,7 @@ from launch.supervise.rounds import rounds
 from launch.supervise.watcher import Seen, Watcher
 from launch.ui import runs
 from mimir.errors import BadInput, StoreError
-from mimir.runs import codec, layout, notes, orders
+from mimir.runs import codec, layout, notes, orders, tombstone
 from mimir.runs.begin import raise_attempt
 from mimir.runs.machine import Machine
 from mimir.runs.notes import StopRequest
@@ -137,11 +137,25 @@ def test_an_order_that_never_came_is_replaced(desk: Desk, kept: Kept) -> None:
     assert desk.cloud.created == NAMES[2:3]
 
 
-def test_a_launcher_that_died_before_the_first_attempt(desk: Desk, kept: Kept) -> None:
-    desk.order(1)
+@pytest.mark.parametrize("removed", [0, 1])
+def test_a_launcher_that_died_before_the_first_attempt(
+    desk: Desk, kept: Kept, removed: int
+) -> None:
+    """Also of a name of which a run was removed at that attempt."""
+    if removed:
+        tombstone.write(desk.store, "run", tombstone.OVER, removed, {}, "")
+    desk.order(removed + 1, earlier=removed)
     assert not kept.round(1).over
-    assert "attempt 2 is ordered" in kept.round(orders.RESERVED).sentence
-    assert desk.cloud.created == NAMES[2:3]
+    assert f"attempt {removed + 2} is ordered" in kept.round(orders.RESERVED).sentence
+    assert desk.cloud.created == [NAMES[removed + 2]]
+
+
+def test_the_order_of_a_removed_run_begins_none(desk: Desk, kept: Kept) -> None:
+    """Whoever resumed it while it was removed may have left one."""
+    tombstone.write(desk.store, "run", tombstone.OVER, 1, {}, "")
+    desk.order(2)
+    seen = kept.round(orders.RESERVED)
+    assert (seen.over, seen.sentence) == (True, "run run has not begun")
 
 
 @pytest.mark.parametrize("state", [None, State.SUSPENDED, State.BROKEN])

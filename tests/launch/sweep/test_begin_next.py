@@ -5,10 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from launch.contract.errors import AuthFailed
+from launch.contract.errors import AuthFailed, BalanceEmpty, Misconfigured
+from launch.supervise.rounds import rounds
+from launch.supervise.settled import Settled
 from launch.sweep import end
 from launch.sweep.begin_next import BeginNext
+from mimir.errors import BadInput, MimirError
 from mimir.runs import notes, sweep_state
+from mimir.runs.head import ENDED
 from tests.launch.sweep.conftest import Stage
 
 Made = Callable[..., Stage]
@@ -83,3 +87,35 @@ def test_one_that_needs_a_person_keeps_no_other_from_being_looked_at(stage: Made
     it.fake.fails = AuthFailed("the key is wrong")
     assert watching(it).round() == ([], ["lr"])
     assert "the key is wrong" in it.said[-1]
+
+
+@pytest.mark.parametrize("kind", [AuthFailed, BalanceEmpty, Misconfigured, BadInput])
+def test_what_only_a_person_mends_ends_no_run(stage: Made, kind: type[MimirError]) -> None:
+    """However many rounds it lasts, no run fails by it and none takes another one's place."""
+    it = stage()
+    it.create()
+    it.start()
+    it.fake.fails = kind("a person must act")
+    watch, watcher = watching(it), it.watcher(it.store)
+    settled = Settled(it.store, watcher.concerned)
+
+    def watch_round() -> None:
+        rounds(watcher, settled.others, it.said.append)
+        watch.round()
+        it.clock.now += 30
+
+    for _ in range(12):
+        watch_round()
+    assert set(it.ordered()) == {"lr-000"}
+    assert 2 <= len(it.ordered()) <= 5, "it is asked again, after pauses"
+    assert it.status("lr-000").state not in ENDED
+    assert [line for line in it.said if "a person must act" in line]
+    it.fake.fails = None
+    for _ in range(40):
+        watch_round()
+        for run in dict.fromkeys(it.ordered()):
+            status = it.status(run)
+            if status.state != "done" and status.attempts[-1].machine:
+                it.work(run, "done")
+    assert [it.status(f"lr-{n:03d}").state for n in range(it.runs)] == ["done"] * it.runs
+    assert list(dict.fromkeys(it.ordered())) == ["lr-000", "lr-001", "lr-002"]
