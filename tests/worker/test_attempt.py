@@ -95,11 +95,15 @@ def test_a_broken_gpu_is_the_fault_of_the_host_that_was_rented(
         assert bad.value.exit_code == BAD_CONFIG
 
 
-@pytest.mark.parametrize("imports", [True, False], ids=["torch is imported", "Python starts"])
-def test_an_early_ctrl_c_ends_without_a_traceback(tmp_path: Path, imports: bool) -> None:
+@pytest.mark.parametrize("module", ["torch", "sitecustomize"], ids=["torch", "Python's own start"])
+def test_ctrl_c_within_an_early_import_ends_without_a_traceback(
+    tmp_path: Path, module: str
+) -> None:
     """As a terminal sends it to the worker and to this process."""
-    (tmp_path / "torch.py").write_text(
-        "import time\nprint('importing', flush=True)\ntime.sleep(3600)\n"
+    go_on = tmp_path / "go on"
+    (tmp_path / f"{module}.py").write_text(
+        "import os, time\nprint('importing', flush=True)\n"
+        f"while not os.path.exists({str(go_on)!r}):\n    time.sleep(0.02)\n"
     )
     with notices.kept():
         process = subprocess.Popen(
@@ -110,8 +114,9 @@ def test_an_early_ctrl_c_ends_without_a_traceback(tmp_path: Path, imports: bool)
     with process:
         try:
             assert process.stdout is not None
-            assert not imports or process.stdout.readline() == b"importing\n"
+            assert process.stdout.readline() == b"importing\n"
             process.send_signal(signal.SIGINT)
+            go_on.touch()
             assert process.communicate(timeout=LIMIT) == (b"", None)
         finally:
             process.kill()
