@@ -14,6 +14,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from types import FrameType
 
+if __name__ == "__main__":
+    # Importing torch takes seconds, in which a Ctrl-C is to end this at once, without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # as notices.kept has left it
+
 import torch
 
 from mimir.checks import dry_run, pace
@@ -48,10 +53,6 @@ from mimir.worker import notices
 from mimir.worker.reporter import Destination, Reporter, Terminal, stdout
 from mimir.worker.start_times import StartTimes, process_age
 
-TOGETHER = 2.0
-"""Seconds within which a second signal is the same wish: a terminal or a cluster signals all
-processes of a job, and the worker hands on what it got."""
-
 
 class Stop:
     """Set by signals; polled by the loop. A later second signal has its usual effect.
@@ -61,22 +62,33 @@ class Stop:
 
     def __init__(self, parent: int = 0) -> None:
         self.reason = ""
-        self.checkpoint: Callable[[], None] = lambda: None
-        """Called when the worker asks for a checkpoint while training goes on."""
+        self._checkpoint: Callable[[], None] | None = None
+        self._asked = False  # for a checkpoint
         self._first = 0.0
         self._parent = parent or os.getppid()
 
     def listen(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle)
-        signal.signal(notices.CHECKPOINT, lambda number, frame: self.checkpoint())
+        notices.listen(self._ask)
+
+    def on_request(self, checkpoint: Callable[[], None]) -> None:
+        """Call this when the worker asks for a checkpoint, or now if it has asked already."""
+        self._checkpoint = checkpoint
+        if self._asked:
+            checkpoint()
+
+    def _ask(self) -> None:
+        self._asked = True
+        if self._checkpoint is not None:
+            self._checkpoint()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if not self.reason:
             name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
             self.reason, self._first = f"stopped by {name}", now
-        elif now - self._first > TOGETHER:
+        elif now - self._first > notices.TOGETHER:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 
@@ -144,7 +156,7 @@ def run_attempt(
     reporter = Reporter(Destination(store, run, number), progress, terminal)
     notice = notices.seconds() if _is_spot(store, run, number) else 0.0
     cadence = Cadence(config.runtime.checkpoint_minutes * 60, notice, terminal.say)
-    stop.checkpoint = cadence.ask
+    stop.on_request(cadence.ask)
     committer = Committer(
         attempt, terminal.say, first=attempt.inherit, before=reporter.flush, took=cadence.took,
         timeout=timeout,

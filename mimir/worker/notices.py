@@ -12,6 +12,7 @@ $MIMIR_NOTICES names whose machine it is; without it nobody is asked.
 Tested with the stand-ins under tests/clouds, not on the real services.
 """
 
+import contextlib
 import http.client
 import json
 import os
@@ -20,7 +21,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from mimir.runs import notice
 from mimir.text import one_line
@@ -28,6 +29,10 @@ from mimir.text import one_line
 VARIABLE = "MIMIR_NOTICES"
 CHECKPOINT = signal.SIGUSR1
 """Asks the training process for a checkpoint while it goes on."""
+_KEPT = (CHECKPOINT, signal.SIGINT)
+TOGETHER = 2.0
+"""Seconds within which a second signal to the training process is the same wish: a terminal or a
+cluster signals all processes of a job, and the worker hands on what it got."""
 EVERY = 5.0
 """Seconds between looks: AWS advises so."""
 ASKING = 2.0
@@ -49,6 +54,23 @@ Told = Callable[[str], None]
 def seconds(environ: Mapping[str, str] = os.environ) -> float:
     """Of notice that this machine gets before it is taken away, 0 if nobody is asked for one."""
     return notice.SECONDS.get(environ.get(VARIABLE, ""), 0.0)
+
+
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """Requests for a checkpoint, and Ctrl-C, to a process that is started within wait until it
+    listens: Python's own start would answer them by its end or a traceback."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _KEPT)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def listen(ask: Callable[[], None]) -> None:
+    """Call this for each request for a checkpoint, also for one that waits since before."""
+    signal.signal(CHECKPOINT, lambda number, frame: ask())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _KEPT)
 
 
 class Notices:

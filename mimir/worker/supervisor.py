@@ -94,8 +94,7 @@ class Worker:
             return over.exit_code if over.exit_code in _PASSED_ON else INTERRUPTED
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._signalled)
-        # The child inherits that: until it listens, it has nothing to save, and must not die of it.
-        signal.signal(notices.CHECKPOINT, signal.SIG_IGN)
+        signal.signal(notices.CHECKPOINT, signal.SIG_IGN)  # a cluster may send it to all of a job
         self._set_clock()
         short = self._short_of_the_order()
         if short:
@@ -103,7 +102,8 @@ class Worker:
             self._log.add(f"{time.strftime('%H:%M:%S')} {self._wish[0]}\n")
             self._record(INTERRUPTED, self._wish[0])
             return INTERRUPTED
-        child = self._child = self._start()
+        with notices.kept():
+            child = self._child = self._start()
         assert child.stdout is not None
         reader = threading.Thread(target=self._carry, args=(child.stdout,), daemon=True)
         reader.start()
@@ -209,8 +209,8 @@ class Worker:
             self._ask(self._child)
 
     def _at_risk(self, why: str) -> None:
-        """Have a checkpoint committed now, for this reason; training goes on."""
-        self._note(f"{why}: a checkpoint is committed now, and training goes on")
+        """Ask for a checkpoint now, for this reason; training goes on."""
+        self._note(f"{why}: a checkpoint is asked for, and training goes on")
         if self._child is not None:
             self._child.send_signal(notices.CHECKPOINT)
 
@@ -219,7 +219,8 @@ class Worker:
         why, again = f"{signal.Signals(number).name} from outside", ""
         if number == signal.SIGINT:
             # To the child as what it is, which a terminal has sent it already.
-            self._signal, why, again = signal.SIGINT, "Ctrl-C", "; again: ends without it"
+            self._signal, why = signal.SIGINT, "Ctrl-C"
+            again = f"; a second one after {notices.TOGETHER:.0f} s ends without it"
         if self._interactive and not self._wish[0]:
             said = f"{why}: commits a checkpoint, then ends{again}"
             # Not from here: the handler may have interrupted a write to the same stream.

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -107,6 +108,9 @@ class StopAfter:
 
     def __call__(self) -> str:
         return "" if self.left > 0 else "the test stops it"
+
+    def on_request(self, checkpoint: Callable[[], None]) -> None:
+        """Nobody asks for a checkpoint."""
 
 
 class Silent(Terminal):

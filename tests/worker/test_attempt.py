@@ -1,5 +1,9 @@
 """An attempt tells how it executes its steps from its first line on, and whose fault a GPU is."""
 
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,9 +20,12 @@ from mimir.runs.parts import read_metrics
 from mimir.runs.status import read_head
 from mimir.runs.store import open_store
 from mimir.training import driver
+from mimir.worker import notices
 from mimir.worker.attempt import Stop, run_attempt
+from tests import ROOT
 from tests.e2e import jobs
 from tests.gpu import OLD, unavailable
+from tests.waiting import LIMIT
 
 
 def test_the_path_is_in_log_heartbeat_and_metrics(tmp_path: Path) -> None:
@@ -86,3 +93,40 @@ def test_a_broken_gpu_is_the_fault_of_the_host_that_was_rented(
         with pytest.raises(BadInput, match=f"{words}.*--device cpu") as bad:
             work()
         assert bad.value.exit_code == BAD_CONFIG
+
+
+@pytest.mark.parametrize("module", ["torch", "sitecustomize"], ids=["torch", "Python's own start"])
+def test_ctrl_c_within_an_early_import_ends_without_a_traceback(
+    tmp_path: Path, module: str
+) -> None:
+    """As a terminal sends it to the worker and to this process."""
+    go_on = tmp_path / "go on"
+    (tmp_path / f"{module}.py").write_text(
+        "import os, time\nprint('importing', flush=True)\n"
+        f"while not os.path.exists({str(go_on)!r}):\n    time.sleep(0.02)\n"
+    )
+    with notices.kept():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mimir.worker.attempt"],
+            env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    with process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"importing\n"
+            process.send_signal(signal.SIGINT)
+            go_on.touch()
+            assert process.communicate(timeout=LIMIT) == (b"", None)
+        finally:
+            process.kill()
+    assert process.returncode == -signal.SIGINT
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_request_for_a_checkpoint_is_kept_until_training_can_take_it(early: bool) -> None:
+    stop, taken = Stop(), []
+    steps = [stop._ask, lambda: stop.on_request(lambda: taken.append("one"))]
+    for step in steps if early else reversed(steps):
+        step()
+    assert taken == ["one"]

@@ -194,10 +194,12 @@ def test_ctrl_c_in_a_terminal_is_answered_at_once_as_what_it_is() -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
     program = OBEDIENT.replace("SIGTERM", "SIGINT").replace("time.sleep(1)", "pass")
+    listens = "signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})\nprint("
+    program = program.replace('print("training"', f'{listens}"training"')
     made = Guarded(store, RUN, 1, out=hear, interactive=True)
     made.program = program
     assert made.work() == 75
-    answer = b"Ctrl-C: commits a checkpoint, then ends; again: ends without it\n"
+    answer = b"Ctrl-C: commits a checkpoint, then ends; a second one after 2 s ends without it\n"
     wait_for(lambda: answer in bytes(said))
     outcome = notes.read_outcome(store, RUN, 1)
     assert outcome is not None
@@ -239,17 +241,13 @@ def test_the_machine_tells_a_webhook_only_where_it_was_given_one(
 
 
 LISTENS_LATE = """
-import pathlib, signal, sys, time
+import pathlib, sys, time
+from mimir.worker import notices
 go_on = pathlib.Path(sys.argv[1])
 print("deaf", flush=True)
 while not go_on.exists():
     time.sleep(0.02)
-def save(number, frame):
-    print("saved", flush=True)
-    sys.exit(0)
-signal.signal(signal.SIGUSR1, save)
-print("listens", flush=True)
-time.sleep(3600)
+notices.listen(lambda: print("saved", flush=True))
 """
 
 
@@ -264,7 +262,7 @@ class LateListener(Worker):
         )
 
 
-def test_a_machine_at_risk_has_a_checkpoint_committed_and_goes_on(
+def test_a_machine_at_risk_is_asked_for_a_checkpoint_also_before_it_listens(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     printed: list[bytes] = []
@@ -279,15 +277,15 @@ def test_a_machine_at_risk_has_a_checkpoint_committed_and_goes_on(
             self.risk = risk
 
         def watch(self, ended: threading.Event) -> None:
-            for word in (b"deaf", b"listens"):
-                wait_for(lambda word=word: word in b"".join(printed))
-                self.risk("the service may take it")
-                worker.go_on.touch()
+            wait_for(lambda: b"deaf" in b"".join(printed))
+            self.risk("the service may take it")
+            worker.go_on.touch()
 
     monkeypatch.setattr(notices, "Notices", Told)
     assert worker.work() == 0
     assert b"saved" in b"".join(printed)
-    line = b"the service may take it: a checkpoint is committed now, and training goes on"
-    assert b"".join(printed).count(line) == 2
+    line = b"the service may take it: a checkpoint is asked for, and training goes on"
+    assert b"".join(printed).count(line) == 1
     log = b"".join(found.data for key, found in store.objects.items() if "/log" in key)
     assert line in log
+    assert notices.CHECKPOINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())

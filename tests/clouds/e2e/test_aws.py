@@ -48,7 +48,7 @@ def test_a_whole_run_over_two_evictions(aws: World, alone: Callable[[int], str])
 
     def noticed(rental: Rental) -> None:
         fake(world).notice(rental.id, kind="rebalance")
-        world.until(lambda: "a checkpoint is committed now" in logged(world, 2))
+        world.until(lambda: "a checkpoint is asked for" in logged(world, 2))
         fake(world).notice(rental.id)
         world.until(lambda: notes.read_outcome(world.store, "r", 2))
 
