@@ -155,6 +155,8 @@ def _checkpoint(
     from mimir.output.checkpoint_model import model_of
     from mimir.output.model_object import record_in
 
+    if record.data is None:
+        return Download(False, head.step, {}), None
     warnings: list[str] = []
     for kept in reversed(head.kept):
         what = f"checkpoint of step {kept.step}"
@@ -162,7 +164,7 @@ def _checkpoint(
             config = Config.from_dict(record.config)
             config.check_size(kept.key, kept.size, CHECKPOINT_COPIES)
             content = fetch(Stored(kept.key, kept.size, kept.sha256), what)
-            model = model_of(content, kept.key, config, of_run(store, record).digest)
+            model = model_of(content, kept.key, config, record.data.sha256)
         except bad as error:
             warnings.append(f"{what} cannot be used: {error}")
             continue
