@@ -28,6 +28,7 @@ from mimir.data.baselines import measure
 from mimir.data.pack import KNOWN, VALIDATION, load, pack
 from mimir.data.peptides import Peptides
 from mimir.data.split import SELECTION, SELECTION_KNOWN
+from mimir.errors import BadInput
 from mimir.model.batch import DeviceData
 from mimir.model.objective import evaluate
 from mimir.output import target_gain
@@ -53,13 +54,6 @@ class Told:
     untold: Array
     residues: Array
     targets: NDArray[np.int64]
-
-    def with_(self, other: "Told") -> "Told":
-        """The pairs of both."""
-        return Told(*(
-            np.concatenate([getattr(self, each.name), getattr(other, each.name)])
-            for each in fields(self)
-        ))  # fmt: skip
 
     def level(self, nats: Array) -> float:
         """Nats per residue."""
@@ -116,17 +110,17 @@ class Measured:
             "background": (one.letters, other.letters),
             "known": (one.known.residues.sum(), other.known.residues.sum()),
             "unseen": (one.unseen.residues.sum(), other.unseen.residues.sum()),
+            "choices": (len(one.known.own), len(other.known.own)),
         }
 
         def mean(kind: str, first: float, second: float) -> float:
             return float(np.average((first, second), weights=weights[kind]))
 
-        pairs = (len(one.known.own), len(other.known.own))
         return Measured(
             split, arm, (one.step, other.step),
-            mean("background", one.background, other.background), one.known.with_(other.known),
-            one.unseen.with_(other.unseen),
-            float(np.average((one.choices, other.choices), weights=pairs)),
+            mean("background", one.background, other.background), _pooled([one.known, other.known]),
+            _pooled([one.unseen, other.unseen]),
+            mean("choices", one.choices, other.choices),
             {
                 name: mean(name.partition("_")[0], value, other.baselines[name])
                 for name, value in one.baselines.items()
@@ -191,7 +185,7 @@ def _trained(preset: str, data: str, split: int, arm: str, steps: int) -> Measur
     settings = {
         "device": "cpu", "threads": 1, "compile": "off", "seed": split, "max_steps": steps,
         "composition": WAYS[arm], "patience": 0, "eval_every": max(1, steps // 8),
-        "warmup_steps": 300,
+        "warmup_steps": 300, "lr": 1.5e-3,
     }  # fmt: skip
     job = prepare(preset, settings, data)
     peptides = load(job.data)
@@ -252,10 +246,8 @@ def _half(engine: Engine, peptides: Peptides, step: int) -> Half:
         )
         background = nats(held.background, 2)
     marks = peptides.baselines
-    assert gain is not None
-    assert marks.background is not None
-    assert marks.pairs is not None
-    assert marks.known is not None
+    if gain is None or marks.background is None or marks.pairs is None or marks.known is None:
+        raise BadInput("something of what is measured is not held out: the data set is too small")
     letters = int(held.background.lengths.sum())
     return Half(
         step, float(background.sum()) / letters, letters, known, unseen, gain.choices.value,
@@ -286,7 +278,7 @@ def _row(found: Measured) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Limit:
-    """A figure and whether it is within what it is held to. value: nats per residue, or a share."""
+    """A figure, nats per residue or a share, and whether it is within what it is held to."""
 
     what: str
     value: float
@@ -341,8 +333,7 @@ def _limits(found: Sequence[Measured]) -> list[Limit]:
 
 def _pooled(parts: Sequence[Told]) -> Told:
     return Told(*(
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("own", "shuffled", "untold", "residues", "targets")
+        np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Told)
     ))  # fmt: skip
 
 

@@ -87,5 +87,5 @@ def test_a_wrong_one_would_be_noticed() -> None:
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_to_files(path: Path) -> None:
-    named = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", path.read_text())
+    named = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)(?:#[^)\s]*)?\)", path.read_text())
     assert not [name for name in named if not (path.parent / name).exists()]

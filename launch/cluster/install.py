@@ -4,9 +4,10 @@
     <folder>/mimir-<digest>-<try>/   a small one with Mimir itself, which looks into the other
     ~/.config/mimir/installed        a link to the newest of these
 
-Each try has folders of its own, and the last thing that is written into one is the file `whole`
-with its digest. So a half installation is never taken for a whole one, also where its process lives
-on after the laptop went away, and jobs that wait keep the Mimir that they were submitted with.
+Each try has folders of its own. The first thing in one is the file `whole.new` with its digest,
+and at the end that becomes `whole`. So a half installation is never taken for a whole one, also
+where its process lives on after the laptop went away and its folder was removed below it, and jobs
+that wait keep the Mimir that they were submitted with.
 """
 
 import contextlib
@@ -27,6 +28,7 @@ from typing import Any
 LINK = ".config/mimir/installed"
 """Below the home: where commands from elsewhere find it."""
 _TRY = re.compile(r"(needs|mimir)-[0-9a-f]{12}-[0-9a-f]{6}")
+_REMOVED = re.compile(r"removed-[0-9a-f]{6}")
 
 
 def install(told: Mapping[str, Any], home: Path) -> str:
@@ -108,11 +110,16 @@ def _has_pip(python: str) -> bool:
 
 
 def _pip(base: Path, to: Path, *words: str) -> None:
-    """pip with its own settings for this account; what it prints is shown."""
+    """pip with its own settings for this account, but for where to install; what it prints is
+    shown."""
     python = sys.executable if _has_pip(sys.executable) else str(base / "bin" / "python")
     own = ["--disable-pip-version-check", "--no-input", "--python", str(to / "bin" / "python")]
     program = [python, "-m", "pip", *own, *words, "--progress-bar", "off"]
-    done = subprocess.run(program, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+    elsewhere = ("PIP_TARGET", "PIP_PREFIX")
+    environ = {name: text for name, text in os.environ.items() if name not in elsewhere}
+    # Also against `user = true` of pip's own file, which an environment refuses.
+    environ["PIP_USER"] = "0"
+    done = subprocess.run(program, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, env=environ)
     if done.returncode != 0:
         sys.exit(
             "pip did not install it (its last lines say why); without internet there, give a "
@@ -155,19 +162,26 @@ def _whole(folder: Path, kind: str, digest: str) -> Path | None:
 def _make(folder: Path, kind: str, digest: str, fill: Callable[[Path], None]) -> Path:
     path = folder / f"{kind}-{digest}-{secrets.token_hex(3)}"
     path.mkdir()
-    fill(path)
     fresh = path / "whole.new"
     fresh.write_text(digest)
+    fill(path)
+    # Fails where another setup removed the folder: pip makes missing folders anew, but not this.
     os.replace(fresh, path / "whole")
     return path
 
 
 def _clear(folder: Path) -> None:
     """Half installations. One that is being made elsewhere at the moment fails, and is repeated."""
-    for path in folder.iterdir():
-        if _TRY.fullmatch(path.name) and not (path / "whole").exists():
-            print(f"removes a half installation: {path}", flush=True)
+    for path in list(folder.iterdir()):
+        if _REMOVED.fullmatch(path.name):
             shutil.rmtree(path, ignore_errors=True)
+        elif _TRY.fullmatch(path.name) and not (path / "whole").exists():
+            print(f"removes a half installation: {path}", flush=True)
+            # Removing takes a while, in which the other could end and call the rest of it whole.
+            removed = folder / f"removed-{secrets.token_hex(3)}"
+            with contextlib.suppress(FileNotFoundError):  # another setup was faster
+                path.rename(removed)
+            shutil.rmtree(removed, ignore_errors=True)
 
 
 def _point(link: Path, to: Path) -> None:

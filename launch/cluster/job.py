@@ -114,6 +114,11 @@ class Job:
                 self._say(str(error))
                 self._own.note(str(error))
                 return error.exit_code
+            except OSError as error:  # a full /tmp, no memory for a process: of this node, now
+                why = f"node {self._own.node} cannot start attempt {turn.attempt}: {error}"
+                self._say(why)
+                self._own.note(why)
+                return INTERRUPTED
             if self._signalled:  # between the look and the start
                 container.terminate(self._child, self._runtime)
             code = self._child.wait()

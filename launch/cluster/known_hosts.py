@@ -80,17 +80,24 @@ def read(name: str, files: Iterable[str]) -> Known:
 def _names(patterns: str, name: str) -> bool:
     """Whether a line's first field means this host: patterns, "!" before what it does not mean."""
     each: Sequence[str] = patterns.lower().split(",") if "|" not in patterns else [patterns]
-    hosts = ssh.library().HostKeys
     found = False
     for pattern in each:
         if pattern.startswith("|1|"):
-            found = found or hosts.hash_host(name, pattern) == pattern
+            found = found or _is_hash_of(name, pattern)
         elif pattern.startswith("!"):
             if _is_like(name, pattern[1:]):
                 return False
         else:
             found = found or _is_like(name, pattern)
     return found
+
+
+def _is_hash_of(name: str, pattern: str) -> bool:
+    """Whether `|1|salt|hash` is of this name; False for what is no such text."""
+    try:
+        return bool(ssh.library().HostKeys.hash_host(name, pattern) == pattern)
+    except (ValueError, AssertionError):  # what paramiko raises for a bad salt
+        return False
 
 
 def _is_like(name: str, pattern: str) -> bool:

@@ -22,9 +22,13 @@ from mimir.errors import BadInput, ServiceError
 
 ANSWERS_WITHIN = 30.0
 """Seconds for each step of a connection; asking for a password is none of them."""
+TYPES_WITHIN = 600.0
+"""Seconds for a person to type a password or a one-time code."""
 ALIVE_EVERY = 30
 """Seconds between signs of life, which keep firewalls from forgetting a quiet connection."""
-_FORM = re.compile(r"(?:([^@\s]+)@)?(\[[0-9A-Fa-f:.]+\]|[^@:\s/\[\]-][^@:\s/\[\]]*)(?::(\d{1,5}))?")
+_FORM = re.compile(
+    r"(?:([^@:/\s]+)@)?(\[[0-9A-Fa-f:.]+\]|[^@:\s/\[\]-][^@:\s/\[\]]*)(?::(\d{1,5}))?"
+)
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,11 @@ class Login:
 
     @classmethod
     def parse(cls, text: str, option: str = "--on") -> "Login":
-        """Of `[user@]host[:port]`, an IPv6 address in brackets; BadInput for anything else."""
-        match = _FORM.fullmatch(text)
+        """Of `[user@]host[:port]`, an IPv6 address in brackets; BadInput for anything else.
+
+        `ssh://` may stand before it, as in ssh_config(5).
+        """
+        match = _FORM.fullmatch(text.removeprefix("ssh://"))
         if not match or int(match[3] or 0) > 65535:
             raise BadInput(f"{option} is {text!r}, but must be a login node: [USER@]HOST[:PORT]")
         return cls(match[2].strip("[]"), match[1] or "", int(match[3] or 0))
@@ -96,7 +103,7 @@ def _open(
     except (paramiko.SSHException, ImportError) as error:
         raise BadInput(f"~/.ssh/config cannot be read for {login.host}: {error}") from None
     host = str(said.get("hostname", login.host)).lower()
-    port = login.port or int(said.get("port", 22))
+    port = login.port or _port(said.get("port", "22"), login.host)
     jumps = via or said.get("proxyjump", "")
     if jumps and jumps.lower() != "none":
         *before, last = [Login.parse(each.strip(), "a jump host") for each in jumps.split(",")]
@@ -105,7 +112,7 @@ def _open(
         jump = _open(held, last, ",".join(map(str, before)), config, (*path, last))
         line = _through(jump, last, host, port)
     elif said.get("proxycommand", "none").lower() != "none":
-        line = paramiko.ProxyCommand(said["proxycommand"])
+        line = _by_program(said["proxycommand"], login)
     else:
         line = _line(login, host, port)
     held.callback(line.close)
@@ -117,9 +124,27 @@ def _open(
     return client
 
 
+def _port(text: str, host: str) -> int:
+    if not (text.isdecimal() and 0 < int(text) < 65536):
+        raise BadInput(f"~/.ssh/config: Port of {host} is {text!r}, but must be from 1 to 65535")
+    return int(text)
+
+
+def _by_program(words: str, login: Login) -> Any:
+    try:
+        return ssh.library().ProxyCommand(words)
+    except (ValueError, OSError, IndexError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise BadInput(
+            f"~/.ssh/config: ProxyCommand of {login.host} cannot be started ({why}): {words}"
+        ) from None
+
+
 def _line(login: Login, host: str, port: int) -> socket.socket:
     try:
         return socket.create_connection((host, port), timeout=ANSWERS_WITHIN)
+    except ValueError as error:  # Python's, of a name that cannot be one
+        raise BadInput(f"{host!r} cannot be the name of a host ({error}): correct it") from None
     except socket.gaierror as error:
         raise ServiceError(
             f"there is no host {host} ({error.strerror}): correct {login}, or say how to get there "
@@ -152,7 +177,7 @@ def _enter(
     alias = said.get("hostkeyalias")
     name = alias or (host if port == 22 else f"[{host}]:{port}")
     known = known_hosts.read(name, _files(said))
-    refused = _refusing(client, paramiko, known, login)
+    shown = _checking(client, paramiko, known, login)
     keys = [str(path) for each in said.get("identityfile", [])
             if (path := Path(each).expanduser()).is_file()]  # fmt: skip
     alone = said.get("identitiesonly", "no").lower() == "yes"
@@ -161,14 +186,37 @@ def _enter(
             host, port, user, sock=line, key_filename=keys or None, timeout=ANSWERS_WITHIN,
             allow_agent=not alone, look_for_keys=not alone, banner_timeout=ANSWERS_WITHIN,
             auth_timeout=ANSWERS_WITHIN, disabled_algorithms={"keys": known.unwanted},
+            transport_factory=_transport(paramiko),
         )  # fmt: skip
     except paramiko.AuthenticationException as error:
         _by_answers(client, login, user, error)
     except (paramiko.SSHException, OSError, EOFError) as error:
-        if refused:
-            raise refused[0] from None
+        if shown and shown[0] is not None:
+            raise shown[0] from None
+        if shown and client.get_transport().is_active():  # it had no key that it could show
+            return _by_answers(client, login, user, error)
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ServiceError(f"{login} does not answer as an SSH server does: {why}") from None
+
+
+def _transport(paramiko: Any) -> Any:
+    """A transport that leaves a second factor to `_by_answers`.
+
+    Where a key is accepted but is not enough, paramiko's client asks by `auth_interactive_dumb`:
+    it shows what is typed, and waits where there is no terminal.
+    """
+
+    class Transport(paramiko.Transport):  # type: ignore[misc]  # imported when needed
+        left: Sequence[str] = ()
+
+        def auth_publickey(self, *args: Any, **named: Any) -> Sequence[str]:
+            self.left = super().auth_publickey(*args, **named)
+            return self.left
+
+        def auth_interactive_dumb(self, *_: Any, **named: Any) -> Sequence[str]:
+            raise paramiko.BadAuthenticationType("a key is not enough", [*self.left])
+
+    return Transport
 
 
 def _files(said: Mapping[str, Any]) -> Sequence[str]:
@@ -176,20 +224,21 @@ def _files(said: Mapping[str, Any]) -> Sequence[str]:
     return [file for each in named if each for file in each.split()] or known_hosts.FILES
 
 
-def _refusing(client: Any, paramiko: Any, known: Known, login: Login) -> list[BadInput]:
-    """Let the client refuse each host key but a known one; why it did, once it has."""
-    refused: list[BadInput] = []
+def _checking(client: Any, paramiko: Any, known: Known, login: Login) -> list[BadInput | None]:
+    """Let the client refuse each host key but a known one; why it did or None, once it has."""
+    shown: list[BadInput | None] = []
 
     class Check(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]  # imported when needed
         def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:
             try:
                 known.check(login, key)
             except BadInput as error:
-                refused.append(error)
+                shown.append(error)
                 raise paramiko.SSHException("refused") from None
+            shown.append(None)
 
     client.set_missing_host_key_policy(Check())
-    return refused
+    return shown
 
 
 def _by_answers(client: Any, login: Login, user: str, error: Exception) -> None:
@@ -200,11 +249,15 @@ def _by_answers(client: Any, login: Login, user: str, error: Exception) -> None:
     try:
         if not ways and transport is not None and transport.is_active():
             transport.auth_none(user)
+            return  # an account that needs neither a key nor an answer
     except paramiko.BadAuthenticationType as refusal:
         ways = refusal.allowed_types
     except (paramiko.SSHException, OSError, EOFError):
         pass
     asked = sys.stdin.isatty() and transport is not None and transport.is_active()
+    failed = False
+    if asked:
+        transport.auth_timeout = TYPES_WITHIN
     try:
         if asked and "keyboard-interactive" in ways:
             left = transport.auth_interactive(user, _answers)
@@ -215,12 +268,19 @@ def _by_answers(client: Any, login: Login, user: str, error: Exception) -> None:
         else:
             left = ["publickey"]
     except (paramiko.SSHException, OSError, EOFError):
-        left = ["answers"]
+        left, failed = ["answers"], True
     if left:
-        locked = isinstance(error, paramiko.PasswordRequiredException)
-        why = "the key's file has a passphrase: `ssh-add` it" if locked else (
-            "it is no account there, or no key of ~/.ssh or of the SSH agent is accepted"
-        )  # fmt: skip
+        if failed:
+            why = "a password or one-time code was wrong, or typed too late: try again"
+        elif isinstance(error, paramiko.PasswordRequiredException):
+            why = "the key's file has a passphrase: `ssh-add` it"
+        elif not asked and {"keyboard-interactive", "password"} & {*ways}:
+            why = (
+                "no key of ~/.ssh or of the SSH agent is enough there, and there is no terminal "
+                "to ask for a password or a one-time code on"
+            )
+        else:
+            why = "it is no account there, or no key of ~/.ssh or of the SSH agent is accepted"
         raise BadInput(f"{login} does not let {user} in: {why}") from None
 
 

@@ -22,7 +22,7 @@ from mimir.text import first_line, size
 PATH = "~/mimir"
 PYTHONS = ("python3.13", "python3.12", "python3.11", "python3")
 _PATH = re.compile(r"(~/|/)[A-Za-z0-9._+@=,~/-]+")
-_PYTHON = re.compile(r"[A-Za-z0-9._+@=,~/-]+")
+_PYTHON = re.compile(r"(~/)?[A-Za-z0-9._+@=,/-]+")
 _LOOK = """\
 for each in {names}; do
   command -v "$each" >/dev/null 2>&1 || continue
@@ -112,9 +112,8 @@ def keep_store(connection: Connection, url: str) -> None:
 
 def _look(connection: Connection, wanted: Wanted) -> tuple[str, str]:
     """(Python, folder) there, and the folder is made."""
-    names = shlex.join([wanted.python] if wanted.python else PYTHONS)
-    home = wanted.path.startswith("~/")
-    folder = f'"$HOME"/{wanted.path[2:]}' if home else wanted.path
+    names = " ".join(_of_shell(each) for each in ([wanted.python] if wanted.python else PYTHONS))
+    folder = _of_shell(wanted.path)
     lines = shell.ask(connection, _LOOK.format(names=names, folder=folder))[1]
     said = {key: value for key, _, value in (line.partition(" ") for line in lines)}
     if "home" not in said:
@@ -127,7 +126,13 @@ def _look(connection: Connection, wanted: Wanted) -> tuple[str, str]:
         )
     if "made" not in said:
         raise BadInput(f"{wanted.path} cannot be made at {connection.login}: {lines[-1]}")
+    home = wanted.path.startswith("~/")
     return said["python"], f"{said['home']}/{wanted.path[2:]}" if home else wanted.path
+
+
+def _of_shell(path: str) -> str:
+    """The path as a word of sh, with the home there for a leading ~."""
+    return f'"$HOME"/{shlex.quote(path[2:])}' if path.startswith("~/") else shlex.quote(path)
 
 
 def _code() -> bytes:

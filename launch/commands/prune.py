@@ -53,20 +53,22 @@ def prune(
     kept = set(sweeps.names(opened))
     every = list_runs(opened, now)
     listed = [each for each in every if not each.status or each.status.sweep not in kept]
-    names = list(
-        dict.fromkeys([*removal.cut_off(opened), *_old(opened, listed, wanted, now - age)])
-    )
+    begun, leftovers = removal.cut_off(opened, say)
+    names = list(dict.fromkeys([*begun, *_old(opened, listed, wanted, now - age)]))
     found = []
     for name in names:
         try:
             each = removal.look(opened, name, say)
+            ordered = _provider(opened, name) if provider and each.target.exists else provider
         except Exception as error:  # noqa: BLE001 - told; the others are looked at
             say(f"run {name} stays: {error}")
             continue
         if each.refused:
             say(f"run {name} stays: {each.refused}")
-        elif not provider or _provider(opened, name) == provider or not each.target.exists:
+        elif ordered == provider:
             found.append(each)
+    whole = {each.run for each in found}
+    found += [each for each in leftovers if each.run not in whole]
     if kept:
         say(f"runs of sweeps stay ({', '.join(sorted(kept))}): see `python -m launch sweep --help`")
     if not found and not json:

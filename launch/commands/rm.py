@@ -63,11 +63,11 @@ def carry_out(
         say(f"… and {len(found) - SHOWN} more")
     rows = {each.run: {**each.as_json(), "removed": None, "error": ""} for each in found}
     failed = []
-    if not dry_run:
+    if found and not dry_run:
         _agree(found, yes=yes)
         for each in found:
             try:
-                rows[each.run]["removed"] = removal.carry_out(store, each, why)
+                rows[each.run]["removed"] = removal.carry_out(store, each, why, say)
             except Exception as error:  # noqa: BLE001 - told; the others are removed
                 rows[each.run]["error"] = sentence(error)
                 failed.append(each.run)

@@ -16,12 +16,13 @@ from dataclasses import dataclass, replace
 from launch.contract.provider import Provider
 from launch.pricing import budget
 from launch.provision import settle
-from mimir.errors import MimirError, sentence
+from mimir.errors import Corrupt, MimirError, OtherFormat, sentence
 from mimir.runs import layout, notes, tombstone
 from mimir.runs.attempts import AttemptStatus
 from mimir.runs.notes import Gone
 from mimir.runs.order import Limits
 from mimir.runs.store import Store
+from mimir.runs.tombstone import Tombstone
 
 AT_ONCE = 8
 SHOWN = 5
@@ -32,8 +33,8 @@ SHOWN = 5
 class Ledger:
     """Dollars of all runs of a store. month: of this calendar month (UTC), total: of all times.
 
-    unread: runs whose objects could not be read, which may have cost more. unsettled: (run,
-    sentence) of machines whose work is over and which nobody has seen to be gone.
+    unread: runs whose objects, or whose tombstone, could not be read, which may have cost more.
+    unsettled: (run, sentence) of machines whose work is over and which nobody has seen to be gone.
     """
 
     month: float = 0.0
@@ -85,10 +86,12 @@ def read(
     month = total = 0.0
     unread, unsettled = [], []
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        buried = list(pool.map(lambda name: tombstone.find(store, name), tombstone.names(store)))
+        removed = tombstone.names(store)
+        buried = list(pool.map(lambda name: _buried(store, name), removed))
         counted = {each.run for each in buried if each and each.word == tombstone.DELETING}
         names = [n for n in store.folders() if layout.is_run(n) and n not in counted]
         of_runs = list(pool.map(lambda name: _of_run(store, name), names))
+    unread += [name for name, each in zip(removed, buried, strict=True) if each is None]
     for each in filter(None, buried):
         total += sum(each.spent.values())
         month += each.spent.get(this_month, 0.0)
@@ -108,17 +111,25 @@ def read(
             price = budget.price_of(attempt) or 0.0
             total += price * (end - began) / budget.HOUR
             month += price * max(0.0, end - max(began, since)) / budget.HOUR
-    return Ledger(month, total, tuple(unread), tuple(unsettled))
+    return Ledger(month, total, tuple(dict.fromkeys(unread)), tuple(unsettled))
 
 
-def by_month(store: Store, run: str, now: float) -> dict[str, float]:
-    """Dollars of a run's machines by calendar month (UTC), such as "2026-11".
+def by_month(store: Store, run: str, now: float) -> tuple[dict[str, float], list[tuple[int, str]]]:
+    """Dollars of a run's machines by calendar month (UTC), such as "2026-11", and the attempts
+    whose cost is not known, each with the sentence that says what is damaged.
 
-    For a run whose machines are all gone. Raises as `mimir.runs.notes.read_order`.
+    For a run whose machines are all gone. Raises as `mimir.runs.notes.read_order`, except Corrupt.
     """
     spent: dict[str, float] = {}
+    paid: list[AttemptStatus] = []
+    unread = []
     keys = set(store.list(f"{layout.launcher_folder(run)}/a"))
-    for attempt in _paid(store, run, _ordered(run, keys), keys):
+    for number in _ordered(run, keys):
+        try:
+            paid += _paid(store, run, [number], keys)
+        except Corrupt as error:
+            unread.append((number, str(error)))
+    for attempt in paid:
         began, end = _span(attempt, now, replaced=True)
         price = budget.price_of(attempt) or 0.0
         while began < end:
@@ -126,7 +137,7 @@ def by_month(store: Store, run: str, now: float) -> dict[str, float]:
             month = _month(began)
             spent[month] = spent.get(month, 0.0) + price * (until - began) / budget.HOUR
             began = until
-    return spent
+    return spent, unread
 
 
 def _month(now: float) -> str:
@@ -143,6 +154,14 @@ def month_began(now: float) -> float:
     """When the calendar month of `now` began, by UTC; both in unix s."""
     then = time.gmtime(now)
     return float(calendar.timegm((then.tm_year, then.tm_mon, 1, 0, 0, 0)))
+
+
+def _buried(store: Store, run: str) -> Tombstone | None:
+    """None if it cannot be read."""
+    try:
+        return tombstone.find(store, run)
+    except (Corrupt, OtherFormat):
+        return None  # told by name
 
 
 def _of_run(store: Store, run: str) -> tuple[int, list[AttemptStatus]] | None:

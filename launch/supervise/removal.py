@@ -14,9 +14,9 @@ from typing import Any
 
 from launch.contract import state
 from launch.contract.provider import Provider
-from launch.pricing import bill
+from launch.pricing import bill, budget
 from launch.providers import registry
-from launch.provision import kept_plan, ledger, terminate
+from launch.provision import kept_plan, ledger, settle, terminate
 from launch.supervise import diagnosis
 from launch.ui import runs
 from mimir.errors import BadInput, Corrupt, OtherFormat, sentence
@@ -65,7 +65,7 @@ class Leaving:
             return f"{self.run}: its removal was cut off, {self.objects} objects are left"
         if not self.target.exists:
             return f"{self.run}: {self.objects} objects that were written after its removal"
-        parts = [self.state or "cannot be read"]
+        parts = [self.state or f"cannot be read ({self.problem})"]
         parts += [f"step {self.step}"] if self.step is not None else []
         parts += [f"at least {size(self.bytes)} in {self.objects} objects"]
         parts += [f"${self.dollars:.2f} spent"] if self.dollars is not None else []
@@ -105,6 +105,8 @@ def look(
         return Leaving(target, objects=objects, refused=refused, problem=sentence(error))
     refused = "" if of_sweep else _kept_by_sweep(store, status)
     refused = refused or at_work(store, status, say, provider)
+    if not refused and settle.run(store, status, provider):
+        status = derive(store, run, store.now())
     dollars = bill.bill(status, status.at).dollars
     return Leaving(
         target, status.state, status.step, _bytes(store, status), objects, dollars, refused
@@ -127,8 +129,12 @@ def at_work(store: Store, status: Status, say: Say, provider: Providers = regist
     )
 
 
-def carry_out(store: Store, leaving: Leaving, why: str, provider: Providers = registry.get) -> int:
+def carry_out(
+    store: Store, leaving: Leaving, why: str, say: Say, provider: Providers = registry.get
+) -> int:
     """Remove the run; how many objects went. It may be repeated after a cut.
+
+    say: is told of attempts whose order or machine cannot be read.
 
     Raises:
         BadInput: it is at work, or of a sweep.
@@ -142,41 +148,68 @@ def carry_out(store: Store, leaving: Leaving, why: str, provider: Providers = re
         return remove.collect(store, run)
     if not it.deleting:
         remove.mark(store, it, why)
-        end_machines(store, run, provider)
-        remove.bury(store, it, ledger.by_month(store, run, store.now()))
+        damaged = {each.attempt: each.damage for each in _unseen(store, run) if each.damage}
+        end_machines(store, it, provider)
+        spent, unread = ledger.by_month(store, run, store.now())
+        for attempt, problem in {**dict(unread), **damaged}.items():
+            say(_unknown(run, attempt, problem))
+        remove.bury(store, it, spent)
     # Also of who ordered one before they could see the tombstone.
-    end_machines(store, run, provider)
+    end_machines(store, it, provider)
     count = remove.clear(store, run)
     kept_plan.forget(store.url, run)
     shutil.rmtree(state.of_run("notified", store.url, run), ignore_errors=True)
     return count
 
 
-def end_machines(store: Store, run: str, provider: Providers = registry.get) -> None:
-    """End all machines of the run, and see that they are gone. Raises as `terminate.close`."""
+def end_machines(store: Store, it: Target, provider: Providers = registry.get) -> None:
+    """End all machines of the run, and see that they are gone.
+
+    Raises as `terminate.close`, and Fenced if the run is another one by now. The attempts are
+    listed before that is asked, and a number is never used again under a name, so no machine of
+    another run is ended, however long this process sleeps in between.
+    """
+    run = it.run
+    newest = orders.newest_order(store, run)
     for attempt in _unseen(store, run):
         order = attempt.order
         if attempt.machine is None and (order is None or not order.attended):
             continue  # a person's own, in a terminal or a notebook
+        remove.must_be_same(store, it)
+        if budget.price_of(attempt):
+            # One that ended itself counts until then, and not until it was removed.
+            settle.settle(store, run, attempt, newest, store.now(), provider)
         terminate.close(store, run, attempt, Gone(store.now(), "over", WHY), provider)
 
 
+def _unknown(run: str, attempt: int, problem: str) -> str:
+    return (
+        f"run {run}: what its attempt {attempt} cost is not known, and budgets do not count it "
+        f"({problem}); if it left a machine, `python -m launch reap` finds that"
+    )
+
+
 def _unseen(store: Store, run: str) -> list[AttemptStatus]:
-    """The attempts whose machine nobody has seen to be gone."""
+    """The attempts whose machine nobody has seen to be gone; damage: of order or machine."""
     keys = set(store.list(f"{layout.launcher_folder(run)}/a"))
     numbers = {number for key in keys if (number := layout.parse_attempt(run, key))}
-    return [
-        AttemptStatus(
-            number, None, "", machine=notes.read_machine(store, run, number),
-            order=notes.read_order(store, run, number),
-        )
-        for number in sorted(numbers) if layout.gone_key(run, number) not in keys
-    ]  # fmt: skip
+    found = []
+    for number in sorted(numbers):
+        if layout.gone_key(run, number) in keys:
+            continue
+        wrong: list[str] = []
+        machine = notes.unless_damaged(notes.read_machine, store, run, number, wrong)
+        order = notes.unless_damaged(notes.read_order, store, run, number, wrong)
+        damage = "; ".join(wrong)
+        found.append(AttemptStatus(number, None, "", machine=machine, order=order, damage=damage))
+    return found
 
 
 def _machine_at_work(store: Store, run: str, provider: Providers) -> str:
     for attempt in _unseen(store, run):
         machine = attempt.machine
+        if attempt.damage and machine is None:
+            machine = terminate.adopt(store, run, attempt, provider)
         place = provider(machine.provider) if machine and _known(machine.provider) else None
         if machine is not None and place is not None and place.alive(machine):
             ends = runs.ending_command(machine.provider, machine.id)
@@ -213,15 +246,27 @@ def _bytes(store: Store, status: Status) -> int:
     return sum(known)
 
 
-def cut_off(store: Store) -> list[str]:
-    """Names of runs whose removal was begun and not finished, or of which something was written
-    afterwards."""
+def cut_off(store: Store, say: Say) -> tuple[list[str], list[Leaving]]:
+    """Names of runs whose removal was begun and not finished, and what machines of removed runs
+    have written since. The latter is no run: a new one may have the name, which loses nothing.
 
-    def is_left(run: str) -> bool:
-        made = tombstone.find(store, run)
-        over = made is not None and made.word == tombstone.OVER
-        return made is not None and (not over or bool(remove.left(store, made)))
+    say: is told which tombstones cannot be read.
+    """
+
+    def left(run: str) -> tuple[bool, Leaving | None]:
+        try:
+            made, version = tombstone.read(store, run)
+        except (Corrupt, OtherFormat) as error:
+            say(f"whether a removal of run {run} was cut off cannot be read: {error}")
+            return False, None
+        if made is None or made.word == tombstone.DELETING:
+            return made is not None, None
+        objects = len(remove.left(store, made))
+        none = Target(run, made.attempt, "", exists=False, deleting=False, version=version)
+        return False, Leaving(none, objects=objects) if objects else None
 
     names = tombstone.names(store)
     with ThreadPoolExecutor(max_workers=remove.AT_ONCE) as pool:
-        return [run for run, left in zip(names, pool.map(is_left, names), strict=True) if left]
+        found = list(pool.map(left, names))
+    begun = [run for run, (deleting, _) in zip(names, found, strict=True) if deleting]
+    return begun, [each for _, each in found if each]

@@ -70,7 +70,8 @@ def remove(
     leaving = _must_be_over(store, sweep, provider)
     deleted = 2
     for each in leaving:
-        deleted += removal.carry_out(store, each, f"launch sweep {name} --remove", provider)
+        why = f"launch sweep {name} --remove"
+        deleted += removal.carry_out(store, each, why, say, provider)
         say(f"removed {each.run}")
     for key in list(store.list(f"{layout.sweep_folder(name)}/")):
         if key != state:

@@ -62,6 +62,7 @@ _SWEEP = re.compile(r"[a-z0-9][a-z0-9_-]{0,35}")
 """Shorter than a run's name, which has the number of the run behind it."""
 _ORDER = re.compile(r"a(\d{4,9})/order\.json", re.ASCII)
 _ATTEMPTS = re.compile(r"(?:launcher/)?a(\d{4,9})/.+", re.ASCII)
+_HANDOVER = re.compile(r"a(\d{4,9})-.+", re.ASCII)
 _CHECKPOINT = re.compile(r"a(\d{4,9})/s(\d{8,13})-[0-9a-f]{1,32}\.safetensors", re.ASCII)
 _MODEL = re.compile(r"a\d{4,9}/model-[0-9a-f]+-[A-Za-z0-9_+-][A-Za-z0-9._+-]*", re.ASCII)
 
@@ -274,6 +275,13 @@ def handover_prefix(run: str, attempt: int) -> str:
 
 def handover_key(run: str, attempt: int, nonce: str) -> str:
     return f"{handover_prefix(run, attempt)}{nonce}.json"
+
+
+def parse_handover(run: str, key: str) -> int | None:
+    """The attempt of a `handover_key` of `run`, or None for any other key."""
+    folder = handover_folder(run)
+    match = _HANDOVER.fullmatch(key.removeprefix(folder)) if key.startswith(folder) else None
+    return int(match[1]) if match else None
 
 
 def final_key(run: str) -> str:

@@ -9,10 +9,10 @@
 
 Two may remove a run at once. What bears an attempt's number is never written again for another
 run, so anyone may delete it at any time. Of what the next run of this name has under the same key
-(run.json, HEAD, code, data) each deletion is preceded by a look at the tombstone: whoever finds
-that another one has finished stops. Stores have no conditional deletion, so one window is left:
-who sleeps between that look and this one request, while another one finishes the removal and a new
-run is submitted, deletes that one object of the new run.
+(run.json, HEAD, code, data) each deletion is preceded by a look at the tombstone, and so is each
+end of a machine: whoever finds that another one has finished stops. Stores have no conditional
+deletion, so one window is left: who sleeps between that look and this one request, while another
+one finishes the removal and a new run is submitted, deletes that one object of the new run.
 """
 
 import hashlib
@@ -31,6 +31,7 @@ from mimir.runs.tombstone import DELETING, OVER, Tombstone
 
 AT_ONCE = 32
 """Objects that are deleted at once: a bucket is far away."""
+_ANOTHER = "run {run} is another one by now: look at it again"
 PASSES = 5
 """Listings after which whoever still writes into the run is not waited for."""
 
@@ -86,13 +87,26 @@ def mark(
     def removed(head: Head) -> Head:
         newest = orders.newest_order(store, run)
         if _record(store, run) != it.record:
-            raise Fenced(f"run {run} is another one by now: look at it again")
+            raise Fenced(_ANOTHER.format(run=run))
         if head.state != REMOVED and newest != it.attempt:
             raise Fenced(f"somebody has begun attempt {newest} of run {run}: look at it again")
         return replace(head.queued_at(newest), state=REMOVED, reason=why)
 
     key = layout.head_key(run)
     change(Register(store, key, sleep=sleep, rng=rng, stand_in=stand_in), removed)
+
+
+def must_be_same(store: Store, it: Target) -> None:
+    """Fenced unless the name is still that of the run that was looked at, which is being removed.
+
+    For who is about to end a machine, after `mark`: somebody may have waited for an answer while
+    another one finished the removal and a new run was submitted.
+    """
+    made, version = tombstone.read(store, it.run)
+    if version == it.version and (it.deleting or _record(store, it.run) == it.record):
+        return
+    if it.deleting or made is None or made.word != DELETING:
+        raise Fenced(_ANOTHER.format(run=it.run))
 
 
 def bury(store: Store, it: Target, spent: Mapping[str, float]) -> None:
@@ -107,7 +121,8 @@ def bury(store: Store, it: Target, spent: Mapping[str, float]) -> None:
     if before is not None and before.word == DELETING:
         return
     head = find_head(store, it.run)
-    if version != it.version or head is None or head.state != REMOVED:
+    same = version == it.version and _record(store, it.run) == it.record
+    if not same or head is None or head.state != REMOVED:
         raise Fenced(f"run {it.run} was changed while it was being removed: look at it again")
     total = dict(before.spent) if before else {}
     for month, dollars in spent.items():
@@ -141,7 +156,8 @@ def clear(store: Store, run: str) -> int:
         deleted += _delete(store, made, version, keys)
     else:
         raise StoreError(f"somebody goes on writing into run {run}: repeat the removal later")
-    handed = list(store.list(layout.handover_folder(run)))
+    # Others may have finished and submitted the name again: the new run's machines need their keys.
+    handed = [key for key in store.list(layout.handover_folder(run)) if _is_old_key(made, key)]
     _all(store, handed)
     _must_be_ours(store, run, version)
     store.delete(head)
@@ -167,6 +183,11 @@ def left(store: Store, made: Tombstone) -> list[str]:
 
 def _is_old(made: Tombstone, key: str) -> bool:
     number = layout.parse_attempt(made.run, key)
+    return number is not None and number <= made.attempt
+
+
+def _is_old_key(made: Tombstone, key: str) -> bool:
+    number = layout.parse_handover(made.run, key)
     return number is not None and number <= made.attempt
 
 

@@ -11,7 +11,6 @@ early_stop   keeps the best averaged weights, and ends a run that no longer impr
 validation   held-out figures of the EMA weights, on fixed masks
 figures      computes the held-out figures that mimir.runs.figures lists
 checkpoint   the training state as safetensors bytes, and back
-cadence      when the next checkpoint is due, also out of turn
 committer    uploads and commits checkpoints in a thread
 cadence      when the next checkpoint is due: by the clock, or at once where somebody asks
 machine      which device, precision and compilation a training gets, and why no faster one

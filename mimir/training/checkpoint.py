@@ -19,7 +19,9 @@ from mimir.runs import codec
 from mimir.runs.ranges import MOST_STEPS, Between, Measure, Number, Step
 from mimir.training.state import TrainingState
 
-FORMAT = 2
+FORMAT = 3
+"""Also raised where figures.Selection measures something else: a resumed run would compare the best
+figure that is stored here with figures of another kind."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ def test_help_imports_nothing_heavy(world: World, words: tuple[str, ...]) -> Non
     del world.env["STAND_IN"]
     out, _ = world.launch(*words, LOADED=str(world.folder / "loaded"))
     assert "Usage: python -m launch" in out
-    assert not HEAVY & loaded(world.folder / "loaded")
+    heavy = HEAVY - {"yaml"} if "\nSettings (" in out else HEAVY  # which reads the presets' values
+    assert not heavy & loaded(world.folder / "loaded")
 
 
 def test_help_imports_few_modules(world: World) -> None:

@@ -34,6 +34,8 @@ def test_keys_are_where_the_tree_says() -> None:
     assert layout.model_key("r", 2, nonce, "m.tar") == "r/a0002/model-3f9c2a000000-m.tar"
     assert layout.unended_key("r", 2) == "r/a0002/unended.json"
     assert layout.handover_key("r", 2, "f00") == "_keys/r/a0002-f00.json"
+    assert layout.parse_handover("r", "_keys/r/a0002-f00.json") == 2
+    assert layout.parse_handover("r", "_keys/r2/a0002-f00.json") is None
 
 
 def test_keys_on_their_way_are_in_no_run_and_no_others_prefix() -> None:

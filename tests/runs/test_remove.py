@@ -76,6 +76,26 @@ def test_another_run_than_the_one_that_was_looked_at_stays(memory: MemoryStore) 
     assert head.state == "queued"
 
 
+def test_keys_of_a_new_run_stay(memory: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one finishes the removal and submits the name, just before keys are deleted."""
+    trained(memory)
+    target = remove.target(memory, "r")
+    remove.mark(memory, target, "rm")
+    remove.bury(memory, target, {})
+    real = layout.handover_folder
+
+    def meanwhile(run: str) -> str:
+        monkeypatch.setattr(layout, "handover_folder", real)
+        remove.clear(memory, "r")
+        assert trained(memory).number == 2
+        return real(run)
+
+    monkeypatch.setattr(layout, "handover_folder", meanwhile)
+    with pytest.raises(Fenced, match="somebody else has finished the removal"):
+        remove.clear(memory, "r")
+    assert list(memory.list(layout.HANDOVER)) == [layout.handover_key("r", 2, "0" * 32)]
+
+
 def test_a_number_that_a_machine_wrote_is_not_the_last(memory: MemoryStore) -> None:
     trained(memory)
     memory.put(layout.head_key("r"), Head("r", 10**6, nonce="forged").to_bytes())

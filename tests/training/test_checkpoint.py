@@ -94,9 +94,14 @@ def test_of_another_run() -> None:
         decode(content, CONFIG, "c" * 64)
 
 
-def test_of_another_format() -> None:
-    content = take(trained().state, replace(RECORD, format=99)).encode()
-    with pytest.raises(Corrupt, match="format 99, this Mimir knows up to 2"):
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [(99, "format 99, this Mimir knows up to 3"), (2, "format 2, .* use that one for this run")],
+    ids=["newer", "best figure of pairs alone"],
+)
+def test_of_another_format(other: int, words: str) -> None:
+    content = take(trained().state, replace(RECORD, format=other)).encode()
+    with pytest.raises(Corrupt, match=words):
         decode(content, CONFIG, DATA)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from launch.cluster import job as jobs
 from launch.cluster.job import Job
+from launch.cluster.next_attempt import MOST_IDLE
 from launch.providers.slurm.own_job import Fate, OwnJob
 from mimir.runs import notes, started
 from mimir.runs.status import derive
@@ -130,3 +131,24 @@ def test_a_node_that_cannot_start_the_image_takes_no_attempt(
     assert made.work() == 78
     assert "node gpu1 does not see the image /nowhere/x.sif" in noted[0]
     assert started.read(site.store, RUN, 1) is None
+
+
+def test_a_node_that_cannot_start_a_worker_is_noted_and_the_run_goes_on_until_its_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slurm, site = Slurm(monkeypatch), Site().launched()
+    noted: list[str] = []
+    monkeypatch.setattr(OwnJob, "note", lambda own, sentence: noted.append(sentence))
+    monkeypatch.setattr(jobs, "open_store", lambda url: site.store)
+
+    def full(*words: object, **how: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(jobs.subprocess, "Popen", full)
+    for restarts in range(MOST_IDLE):
+        own = site.own(restarts)
+        made = Job(own, "memory://", RUN, 1, out=slurm.said.append, sleep=lambda _: None)
+        assert made.work() == 75
+    assert noted[0] == "node gpu1 cannot start attempt 1: [Errno 28] No space left on device"
+    assert slurm.requeued == MOST_IDLE - 1
+    assert derive(site.store, RUN, site.now).state == "failed"

@@ -250,17 +250,50 @@ def test_wrong_words(
         ("login.uni.edu", Login("login.uni.edu")),
         ("me@login:2222", Login("login", "me", 2222)),
         ("me@[fe80::1]:22", Login("fe80::1", "me", 22)),
+        ("ssh://me@jump:22", Login("jump", "me", 22)),
     ],
 )
 def test_logins(text: str, found: Login) -> None:
     assert Login.parse(text) == found
-    assert str(found) == text
+    assert str(found) == text.removeprefix("ssh://")
 
 
-@pytest.mark.parametrize("text", ["", "a@b@c", "-oProxyCommand=x", "x:99999", "x:y", "a/b", "@x"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "a@b@c", "-oProxyCommand=x", "x:99999", "x:y", "a/b", "@x", "http://me@a", "me:pass@a"],
+)
 def test_no_logins(text: str) -> None:
     with pytest.raises(BadInput, match="must be a login node"):
         Login.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("host", "config", "said"),
+    [
+        ("a..b", "", "'a..b' cannot be the name of a host"),
+        ("a" * 64, "", "cannot be the name of a host"),
+        ("c", "HostName a..b", "'a..b' cannot be the name of a host"),
+        ("c", "Port abc", "Port of c is 'abc', but must be from 1 to 65535"),
+        ("c", "Port 65536", "Port of c is '65536'"),
+        ("c", 'ProxyCommand nc "%h', "ProxyCommand of c cannot be started (No closing quotation)"),
+        ("c", "ProxyCommand /no/program %h", "cannot be started (No such file or directory)"),
+        ("c", "ProxyJump ftp://jump", "a jump host is 'ftp://jump', but must be"),
+    ],
+)
+def test_what_cannot_be_meant(
+    host: str, config: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """On the command line or in ~/.ssh/config: one sentence."""
+    from tests.launch.test_main import run
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "config").write_text(f"Host c\n  {config}\n")
+    assert run(monkeypatch, "--on", host, "runs") == 78
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
 
 
 def test_through_a_jump_host(node: LoginNode, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from launch.cluster import install, remote
 from launch.commands.cluster import setup
 from mimir.errors import BadInput
+from tests.clouds.vm_programs import program
 from tests.login_node import LoginNode
 from tests.waiting import wait_for
 
@@ -26,8 +27,17 @@ def installing(node: LoginNode) -> str:
 
 
 def test_killed_in_the_middle_then_whole_then_nothing_to_do(node: LoginNode) -> None:
+    """By a Python below the home, for an account whose pip installs elsewhere by itself."""
+    for name, text in (
+        (".config/pip/pip.conf", "[install]\nuser = true\n"),
+        (".bash_profile", "export PIP_TARGET=~/elsewhere\n"),
+        ("own/bin/python", f'#!/bin/sh\nexec {sys.executable} "$@"\n'),
+    ):
+        (node.home / name).parent.mkdir(parents=True, exist_ok=True)
+        program(node.home / name, text)
     store = f"{node.home.as_uri()}/kept"
-    words = ("cluster", "setup", node.login, *HERE, "--store", store)
+    words = ("cluster", "setup", node.login, "--python", "~/own/bin/python", *HERE[2:],
+             "--store", store)  # fmt: skip
     process = node.start(*words)
     assert process.stderr is not None
     assert any(line.startswith(b"2/4 installs") for line in process.stderr)
@@ -64,6 +74,7 @@ def test_killed_in_the_middle_then_whole_then_nothing_to_do(node: LoginNode) -> 
         ({"path": "mimir"}, "--path is 'mimir', but must be a folder there"),
         ({"path": "~/my mimir"}, "but must be a folder there"),
         ({"python": "python; id"}, "but must be a program there"),
+        ({"python": "~ada/bin/python"}, "but must be a program there"),
         ({"wheelhouse": "/none"}, "--wheelhouse /none has no wheels"),
         ({"wait_minutes": 0.0}, "must be more than 0"),
     ],
@@ -88,15 +99,34 @@ def test_wheels_of_this_computer_go_along(node: LoginNode, tmp_path: Path) -> No
 
 
 def test_only_half_installations_are_removed(tmp_path: Path) -> None:
-    half, whole, other = (tmp_path / name for name in (
-        "needs-0123456789ab-aaaaaa", "needs-0123456789ab-bbbbbb", "needs-of-mine"))  # fmt: skip
-    for path in (half, whole, other):
+    half, removed, whole, other = (tmp_path / name for name in (
+        "needs-0123456789ab-aaaaaa", "removed-aaaaaa", "needs-0123456789ab-bbbbbb",
+        "needs-of-mine"))  # fmt: skip
+    for path in (half, removed, whole, other):
         path.mkdir()
-    (whole / "whole").write_text("0123456789ab")
+    for path in (removed, whole):
+        (path / "whole").write_text("0123456789ab")
     install._clear(tmp_path)
-    assert [path.exists() for path in (half, whole, other)] == [False, True, True]
+    assert sorted(tmp_path.iterdir()) == sorted([whole, other])
     assert install._whole(tmp_path, "needs", "0123456789ab") == whole
     (whole / "whole").write_text("another")
+    assert install._whole(tmp_path, "needs", "0123456789ab") is None
+
+
+@pytest.mark.parametrize("slow", [False, True], ids=["removed", "being removed"])
+def test_an_installation_that_was_removed_below_its_process_is_never_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: bool
+) -> None:
+    """Its laptop went away, and the next setup came while pip went on."""
+    if slow:
+        monkeypatch.setattr(install.shutil, "rmtree", lambda *_, **__: None)
+
+    def fill(path: Path) -> None:
+        install._clear(tmp_path)
+        (path / "lib").mkdir(parents=True)  # as pip does
+
+    with pytest.raises(FileNotFoundError):
+        install._make(tmp_path, "needs", "0123456789ab", fill)
     assert install._whole(tmp_path, "needs", "0123456789ab") is None
 
 

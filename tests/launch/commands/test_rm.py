@@ -121,12 +121,50 @@ def test_old_runs_are_pruned(
     assert (f"removed {len(gone)} of {len(gone)} runs" if gone else "nothing to remove") in out
 
 
+def test_what_is_damaged_keeps_no_other(full: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    full.put(layout.tombstone_key("gone"), b"{")
+    full.put(layout.order_key("failed", 1), b"{")
+    words = {"older_than": "0s", "provider": "terminal"}
+    assert prune(yes=True, store=full.url, **words) == 0
+    assert tombstone.names(full) == ["done", "gone"]
+    told = capsys.readouterr().err
+    assert "a removal of run gone was cut off cannot be read: _launcher/removed/gone.json" in told
+
+
+def test_nothing_to_remove_is_an_empty_list(
+    full: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prune(yes=True, json=True, store=full.url) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
 def test_what_old_machines_wrote_is_pruned(full: Store) -> None:
     rm("failed", yes=True, store=full.url)
     full.put(f"{layout.attempt_prefix('failed', 1)}/log/000001.txt", b"still here")
     full.put(f"{layout.data_folder('failed')}/{'0' * 64}-x", b"of a submit that has no record yet")
     assert prune(yes=True, store=full.url) == 0
     assert list(full.list("failed/")) == [f"{layout.data_folder('failed')}/{'0' * 64}-x"]
+
+
+@pytest.mark.parametrize("state", ["running", "stopped", "done"])
+def test_a_new_run_of_the_name_loses_nothing_to_what_old_machines_wrote(
+    full: Store, state: str
+) -> None:
+    rm("failed", yes=True, store=full.url)
+    create_run(full, RunRecord("failed", "smoke", {}, 0, full.now()))
+    attempt = Attempt.claim(full, "failed", raise_attempt(full, "failed"))
+    attempt.commit(7, b"state", None)
+    if state == "done":
+        attempt.finish("done")
+    if state == "stopped":
+        end_attempt(full, "failed", 2, "stopped", "the test says so")
+    if state != "running":
+        notes.record_outcome(full, "failed", 2, Outcome(0, "so it is", full.now(), 7))
+    runs(store=full.url)  # which seals it if it is done
+    before = list(full.list("failed/"))
+    notes.write_heartbeat(full, "failed", 1, Heartbeat(0.0, 8, 10))
+    assert prune(yes=True, store=full.url) == 0
+    assert list(full.list("failed/")) == before
 
 
 @pytest.mark.parametrize(

@@ -61,8 +61,10 @@ def test_a_run_that_cannot_be_read_is_named_and_hides_no_other() -> None:
     order(store, "a", 1, -2)
     order(store, "b", 1, -2)
     store.put(layout.order_key("b", 1), b"{")
+    for name in ("b", "c"):
+        store.put(layout.tombstone_key(name), b"{")
     found = ledger.read(store, NOW)
-    assert (found.total, found.unread) == (pytest.approx(2.0), ("b",))
+    assert (found.total, found.unread) == (pytest.approx(2.0), ("b", "c"))
 
 
 @pytest.mark.parametrize("then", [JUNE, JUNE + 1, JUNE + 30 * 24 * HOUR - 1])

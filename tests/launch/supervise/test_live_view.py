@@ -120,9 +120,10 @@ def test_a_terminal_is_redrawn_in_its_size_and_given_back(monkeypatch: pytest.Mo
             raise KeyboardInterrupt
 
     # Put back before the test ends: whoever reports on it asks for the size, too.
-    with monkeypatch.context() as here, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as here:
         here.setattr("shutil.get_terminal_size", lambda *_: os.terminal_size((next(widths), 24)))
-        ground.watch(out, then)
+        with pytest.raises(KeyboardInterrupt):
+            ground.watch(out, then)
     text = out.getvalue()
     assert text.startswith("\x1b[?1049h")
     assert text.endswith("\x1b[?25h\x1b[?1049l")

@@ -79,7 +79,7 @@ class Scene:
     def remove(self, store: Any) -> int:
         desk = self.desk
         leaving = removal.look(store, "run", desk.say, lambda _: desk.provider)
-        return removal.carry_out(store, leaving, "rm", lambda _: desk.provider)
+        return removal.carry_out(store, leaving, "rm", desk.say, lambda _: desk.provider)
 
     def finish(self) -> None:
         """The same command again, if a removal was begun."""
@@ -169,6 +169,27 @@ def test_all_goes_and_the_numbers_stay(scene: Scene) -> None:
     scene.check()
 
 
+@pytest.mark.parametrize("looked", ["before", "after"])
+def test_a_machine_that_ended_itself_counts_until_then(scene: Scene, looked: str) -> None:
+    """Whether it is seen to be gone by who looks, or only by who removes."""
+    desk, store = scene.desk, scene.store
+    scene.zombie.finish("done")
+    leaving = removal.look(store, "run", desk.say, lambda _: desk.provider)
+    desk.cloud.machines.clear()
+    desk.clock.now += 25 * 86_400.0
+    objects = dict(store.objects)
+    expected = ledger.read(store, store.now(), provider=lambda _: desk.provider).total
+    store.objects = objects
+    if looked == "after":
+        leaving = removal.look(store, "run", desk.say, lambda _: desk.provider)
+        assert leaving.dollars == pytest.approx(expected)
+    removal.carry_out(store, leaving, "rm", desk.say, lambda _: desk.provider)
+    made = tombstone.find(store, "run")
+    assert made is not None
+    assert sum(made.spent.values()) == pytest.approx(expected)
+    assert 0 < expected < 1.0
+
+
 def test_killed_at_random_moments(scene: Scene) -> None:
     counted = Mortal(scene.store)
     scene.remove(counted)
@@ -183,7 +204,7 @@ def test_killed_at_random_moments(scene: Scene) -> None:
         if made is not None and made.word == tombstone.DELETING:
             with pytest.raises(BadInput, match=r"is being removed: finish that by .* rm run"):
                 scene.create(scene.store)
-            assert removal.cut_off(scene.store) == ["run"]
+            assert removal.cut_off(scene.store, scene.desk.say) == (["run"], [])
         scene.finish()
         if find_run(scene.store, "run") is not None:  # it was killed before its first write
             scene.remove(scene.store)
@@ -287,21 +308,76 @@ def test_one_who_sleeps_while_others_remove_and_submit_deletes_nothing(scene: Sc
         scene.check()
 
 
+@pytest.mark.parametrize("begun", ["", "marked", "buried"])
+def test_who_waits_at_the_prompt_ends_no_machine_of_a_new_run(scene: Scene, begun: str) -> None:
+    """Others finish the removal, submit the name again, and train."""
+    desk, store = scene.desk, scene.store
+
+    def provider(_: str) -> Any:
+        return desk.provider
+
+    target = remove.target(store, "run")
+    if begun:
+        remove.mark(store, target, "rm")
+    if begun == "buried":
+        removal.end_machines(store, target, provider)
+        remove.bury(store, target, {})
+    waiting = removal.look(store, "run", desk.say, provider)
+    assert waiting.target.deleting == (begun == "buried")
+    scene.remove(store)
+    scene.create(store)
+    scene.order(store)
+    desk.work(2, 3)
+    before, alive = dict(store.objects), desk.cloud.alive()
+    with pytest.raises(Fenced, match="look at it again"):
+        removal.carry_out(store, waiting, "rm", desk.say, provider)
+    # Also if it had looked at HEAD before all of that.
+    with pytest.raises(Fenced, match="run run is another one by now: look at it again"):
+        removal.end_machines(store, waiting.target, provider)
+    with pytest.raises(Fenced, match="run run was changed"):
+        remove.bury(store, waiting.target, {})
+    assert (store.objects, desk.cloud.alive()) == (before, alive)
+    assert alive == [named("run", 2)]
+
+
 def test_a_run_of_a_sweep_goes_with_the_sweep_only(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mimir.runs.sweep.find", lambda store, name: object())
     record = RunRecord("lr-000", "smoke", CONFIG.as_dict(), 0, START, sweep="lr")
     create_run(scene.store, record)
+    leaving = removal.look(scene.store, "lr-000", scene.desk.say)
     with pytest.raises(BadInput, match=r"of sweep lr: `python -m launch sweep lr --remove`"):
-        removal.carry_out(scene.store, removal.look(scene.store, "lr-000", scene.desk.say), "rm")
+        removal.carry_out(scene.store, leaving, "rm", scene.desk.say)
     assert sweep_state.read(scene.store, "lr").word == sweep_state.GO
 
 
-@pytest.mark.parametrize("spoilt", ["run.json", "HEAD", "both"])
-def test_a_damaged_run_can_be_removed(scene: Scene, spoilt: str) -> None:
-    scene.desk.cloud.machines.clear()
-    for name in ("run.json", "HEAD") if spoilt == "both" else (spoilt,):
+ORDER, MACHINE = "launcher/a0001/order.json", "launcher/a0001/machine.json"
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "seen"),
+    [
+        (["run.json"], True),
+        (["HEAD"], False),  # its status can be read, and it is not at work
+        (["run.json", "HEAD"], True),
+        ([ORDER], True),
+        ([MACHINE], True),
+        ([ORDER, MACHINE], False),
+    ],
+)
+def test_a_damaged_run_can_be_removed(scene: Scene, spoilt: list[str], seen: bool) -> None:
+    """Unless its machine is seen; what is then not known is told."""
+    scene.desk.clock.now += 600.0
+    for name in spoilt:
         scene.store.put(f"run/{name}", b"{")
+    if seen:
+        with pytest.raises(BadInput, match=r"its attempt 1 is there .* end it first"):
+            scene.remove(scene.store)
+        scene.desk.cloud.machines.clear()
     scene.remove(scene.store)
     assert scene.left() == []
+    told = [each for each in scene.desk.said if "`python -m launch reap` finds that" in each]
+    assert len(told) == (spoilt[0] in (ORDER, MACHINE))
+    assert all("what its attempt 1 cost is not known" in each for each in told)
+    assert all(name in each for each in told for name in spoilt)
