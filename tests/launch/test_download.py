@@ -15,7 +15,7 @@ from launch import download
 from launch.commands.pull import pull
 from launch.commands.pull_folder import Folder
 from launch.download import Download, collect
-from mimir.config import CHECKPOINT_COPIES, MODEL_COPIES, load_preset
+from mimir.config import CHECKPOINT_COPIES, CHECKPOINT_FORMAT, MODEL_COPIES, load_preset
 from mimir.data.files import from_bytes, to_bytes
 from mimir.errors import BadInput, Corrupt, NotFound
 from mimir.output import model_object
@@ -264,6 +264,17 @@ def test_a_checkpoint_that_is_whole_and_not_this_runs_gives_way_too(
     attempt.commit(5, content, 1.0)
     found = fetch(store)
     assert (found.step, len(found.warnings)) == (4, 1)
+
+
+@pytest.mark.parametrize("number", [CHECKPOINT_FORMAT - 1, CHECKPOINT_FORMAT + 1])
+def test_a_checkpoint_of_another_format_gives_way_too(
+    store: Store, attempt: Attempt, number: int
+) -> None:
+    attempt.commit(4, state(store, 4), 1.0)
+    attempt.commit(5, checkpoint_of(read_run(store, "run"), 5, number), 1.0)
+    found = fetch(store)
+    assert found.step == 4
+    assert f"has format {number}" in found.warnings[0]
 
 
 @pytest.mark.parametrize("content", DAMAGE)
