@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from launch.report.facts import gather
+from launch.report.facts import data_of, gather
 from launch.report.page import page
 from mimir.config import CHECKPOINT_COPIES, MODEL_COPIES, Config
-from mimir.data.peptides import of_run
-from mimir.errors import Corrupt, NotFound
+from mimir.data.peptides import Peptides, parse
+from mimir.errors import Corrupt, MimirError, NotFound
 from mimir.runs.head import Head
 from mimir.runs.orders import newest_order, refused_before
 from mimir.runs.parts import read_all, read_metrics
@@ -42,12 +42,16 @@ class Download:
     newest checkpoint, of step `step`, and there are none before the first.
 
     warnings: sentences on newer checkpoints that cannot be used, and on what was left out.
+    unusable: why weights that the run has are not in `files`.
+    best_step: of the best weights; -1 if nothing selected them, or if there are no weights.
     """
 
     finished: bool
     step: int
     files: dict[str, bytes]
     warnings: tuple[str, ...] = ()
+    unusable: MimirError | None = None
+    best_step: int = -1
 
 
 def collect(store: Store, record: RunRecord, begin: Begin, need: Need) -> Download:
@@ -61,10 +65,11 @@ def collect(store: Store, record: RunRecord, begin: Begin, need: Need) -> Downlo
 
     Raises:
         BadInput: there is no room for it.
-        Corrupt: neither its model nor any of its checkpoints can be used.
+        Corrupt: HEAD or the metrics cannot be used.
     """
     fetch = _Fetch(store, begin, need)
     found, left = Download(False, 0, {}), None
+    unusable: MimirError | None = None
     # A run that goes on drops its older checkpoints: then HEAD names newer ones by now. What is
     # still missing at the third look has been lost.
     for bad in ((Corrupt,), (Corrupt,), (Corrupt, NotFound)):
@@ -78,16 +83,27 @@ def collect(store: Store, record: RunRecord, begin: Begin, need: Need) -> Downlo
             break
         except NotFound:
             continue
+        except Corrupt as error:
+            found, unusable = Download(head.model is not None, head.step, {}), error
+            break
     rows = read_metrics(store, record.name, head)
-    if left is not None:
+    data = data_of(record, lambda: _data(record, fetch))
+    if left is not None and isinstance(data, Peptides):
         # Here, because a run without weights needs no matplotlib.
         from mimir.output.folder import Left, files_of
 
-        made = files_of(record, found.step, Left(*left, rows), of_run(store, record))
-        found = replace(found, files=made)
+        made = files_of(record, found.step, Left(*left, rows), data)
+        found = replace(found, files=made, best_step=left[1].best_step)
+    elif left is not None:
+        unusable = Corrupt(
+            f"the data set of run {record.name} cannot be used, so its weights are left out: {data}"
+        )
     files, warnings = dict(found.files), list(found.warnings)
     samples = left[1] if left is not None else None
-    files["report.html"] = page(gather(store, record, head, rows, samples))
+    try:
+        files["report.html"] = page(gather(store, record, head, rows, samples, data=data))
+    except MimirError as error:  # what was fetched is worth more than the page
+        warnings.append(f"report.html is left out: {error}")
     files["metrics.jsonl"] = "".join(json.dumps(row) + "\n" for row in rows).encode()
     log, cut = _log(store, head)
     if cut:
@@ -95,7 +111,7 @@ def collect(store: Store, record: RunRecord, begin: Begin, need: Need) -> Downlo
     files["run.log"] = log.encode()
     body = {**asdict(record), "config_sha256": record.config_sha256}
     files[RECORD] = (visible(json.dumps(body, indent=2)) + "\n").encode()
-    return replace(found, files=files, warnings=tuple(warnings))
+    return replace(found, files=files, warnings=tuple(warnings), unusable=unusable)
 
 
 def samples_of(store: Store, record: RunRecord, head: Head, begin: Begin) -> "Record | None":
@@ -130,6 +146,12 @@ class _Fetch:
         return self.store.get(key, size=count, sha256=sha256, progress=progress)
 
 
+def _data(record: RunRecord, fetch: _Fetch) -> Peptides:
+    stored = record.data
+    assert stored is not None
+    return parse(fetch(stored, "data set"), stored.key)
+
+
 def _model(
     record: RunRecord, head: Head, stored: Stored, fetch: _Fetch, bad: tuple[type[Exception], ...]
 ) -> "tuple[bytes, Record]":
@@ -155,6 +177,8 @@ def _checkpoint(
     from mimir.output.checkpoint_model import model_of
     from mimir.output.model_object import record_in
 
+    if record.data is None:
+        return Download(False, head.step, {}), None
     warnings: list[str] = []
     for kept in reversed(head.kept):
         what = f"checkpoint of step {kept.step}"
@@ -162,7 +186,7 @@ def _checkpoint(
             config = Config.from_dict(record.config)
             config.check_size(kept.key, kept.size, CHECKPOINT_COPIES)
             content = fetch(Stored(kept.key, kept.size, kept.sha256), what)
-            model = model_of(content, kept.key, config, of_run(store, record).digest)
+            model = model_of(content, kept.key, config, record.data.sha256)
         except bad as error:
             warnings.append(f"{what} cannot be used: {error}")
             continue

@@ -32,6 +32,10 @@ MOST_ACTIVATIONS = 2**38
 CHECKPOINT_COPIES = 5
 """Numbers that a checkpoint holds for each weight: itself, its average, the best average, two
 moments."""
+CHECKPOINT_FORMAT = 3
+"""Here, because the launcher reads checkpoints without torch. Also raised where figures.Selection
+measures something else: a resumed run would compare the best figure that is stored in a checkpoint
+with figures of another kind."""
 MODEL_COPIES = 2
 """Numbers that a finished model holds for each weight: the best average, and the last."""
 PLACES = 20

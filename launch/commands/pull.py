@@ -1,8 +1,14 @@
 """pull: what a run leaves, as files."""
 
 import json as json_text
+from typing import TYPE_CHECKING
 
 from mimir.errors import MimirError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from launch.download import Download
 
 
 def pull(name: str, *, out: str = "", store: str = "", json: bool = False) -> None:
@@ -22,10 +28,8 @@ def pull(name: str, *, out: str = "", store: str = "", json: bool = False) -> No
     """
     from launch.commands.pull_folder import Folder
     from launch.download import collect
-    from launch.ui.runs import command
     from launch.ui.still_paid import still_paid
     from launch.ui.terminal import Transfers, say
-    from mimir.output import model_object
     from mimir.runs.record import read_run
     from mimir.runs.status import derive
     from mimir.runs.store import open_store
@@ -51,19 +55,34 @@ def pull(name: str, *, out: str = "", store: str = "", json: bool = False) -> No
             "run": name,
             "finished": gift.finished,
             "step": gift.step,
+            "best_step": gift.best_step if gift.best_step >= 0 else None,
             "out": str(folder.resolve()),
             "files": sorted(gift.files),
-            "warnings": gift.warnings,
+            "warnings": [*gift.warnings, *([str(gift.unusable)] if gift.unusable else [])],
             "still_paid": [each.as_json() for each in paid],
         }
         print(json_text.dumps(body, indent=2))
-        return
+    else:
+        _tell(name, gift, folder, store)
+    if gift.unusable is not None:  # the other files are there anyway
+        raise gift.unusable
+
+
+def _tell(name: str, gift: "Download", folder: "Path", store: str) -> None:
+    """Say what was written, and of which step the weights are."""
+    from launch.ui.runs import command
+    from launch.ui.terminal import say
+    from mimir.output import model_object
+
     print(f"{len(gift.files)} files in {folder}: {', '.join(sorted(gift.files))}")
     has_weights = model_object.FILE in gift.files
     if not gift.finished:
-        weights = (
-            f"these are the weights of step {gift.step}" if has_weights else "it has no weights"
-        )
+        weights = "there are no weights"
+        if has_weights:
+            best = f"the best weights in it are of step {gift.best_step}"
+            if gift.best_step < 0:
+                best = "no validation has chosen the best weights in it, so they are the last"
+            weights = f"this is its checkpoint of step {gift.step}; {best}"
         again = command("status", name, store)
         say(f"run {name} is not finished, {weights}; see `{again}`")
     if has_weights:

@@ -130,8 +130,11 @@ def _range(lines: Sequence[Line], marks: Sequence[Mark], last: int) -> tuple[flo
     ]
     values = values or [value for line in lines for _, value in line.points]
     values += [mark.value for mark in marks]
-    low, high = min(values), max(values)
+    # Whole numbers may be larger than a float holds exactly: their difference would be lost below.
+    low, high = float(min(values)), float(max(values))
+    # Never so little that it vanishes beside the values, or that a tick's unit would be zero.
     room = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+    room = max(room, 1e-6 * max(abs(low), abs(high)), 1e-9)
     return low - room, high + room
 
 
@@ -139,7 +142,8 @@ def _ticks(low: float, high: float, most: int) -> list[float]:
     """Round numbers from low to high."""
     raw = (high - low) / most
     unit = 10.0 ** math.floor(math.log10(raw))
-    step = next(unit * n for n in (1, 2, 5, 10) if unit * n >= raw)
+    # By rounding even the last may be below.
+    step = next((unit * n for n in (1, 2, 5) if unit * n >= raw), 10 * unit)
     first = math.ceil(low / step)
     return [n * step for n in range(first, math.floor(high / step) + 1)]
 

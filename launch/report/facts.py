@@ -10,6 +10,7 @@ from mimir.config import Config
 from mimir.data.mix import steps_of
 from mimir.data.pack import TRAIN, Peptides
 from mimir.data.peptides import of_run
+from mimir.errors import Corrupt, NotFound
 from mimir.runs import figures, notes, stopping
 from mimir.runs.attempts import AttemptStatus
 from mimir.runs.head import Head
@@ -22,6 +23,8 @@ from mimir.runs.store import Store
 if TYPE_CHECKING:
     from mimir.output.model_object import Record as Left
 
+Data = Peptides | Corrupt | NotFound | None
+"""What a run is trained on, or why that cannot be used; None for a run that names none."""
 NEWEST_ATTEMPTS = 50
 """Attempts whose heartbeats are read."""
 
@@ -41,8 +44,9 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Facts:
-    """A run. rows: its metrics. peptides: its data, None for a run without. left: the samples of a
-    finished run, None for any other. end: how training ended, None while it goes on."""
+    """A run. rows: its metrics. peptides: its data, None for a run without, or where it cannot be
+    used: lost says why. left: the samples of a finished run, None for any other. end: how training
+    ended, None while it goes on or where that cannot be known without the data."""
 
     record: RunRecord
     status: Status
@@ -53,6 +57,7 @@ class Facts:
     attempts: tuple[Attempt, ...]
     bill: Bill
     end: End | None
+    lost: str = ""
 
     @property
     def validations(self) -> list[dict[str, Any]]:
@@ -73,7 +78,7 @@ class Facts:
 
 def gather(
     store: Store, record: RunRecord, head: Head, rows: list[dict[str, Any]],
-    left: "Left | None" = None, now: Callable[[], float] | None = None,
+    left: "Left | None" = None, now: Callable[[], float] | None = None, data: Data = None,
 ) -> Facts:  # fmt: skip
     """The facts of a run. now: unix s by the store's clock.
 
@@ -81,10 +86,14 @@ def gather(
         head: HEAD as it is to be believed.
         rows: as `parts.read_metrics` gives them.
         left: what `model_object.record_in` found in the model of a finished run.
+        data: as `data_of` gives it; by default it is fetched here.
     """
     status = derive(store, record.name, (now or store.now)())
     config = Config.from_dict(record.config)
-    peptides = of_run(store, record) if record.data is not None else None
+    if data is None:
+        data = data_of(record, lambda: of_run(store, record))
+    peptides = data if isinstance(data, Peptides) else None
+    lost = str(data) if isinstance(data, Corrupt | NotFound) else ""
     beats = _beats(store, head)
     end = None
     if status.state == "done" and peptides is not None:
@@ -96,7 +105,17 @@ def gather(
     attempts = tuple(
         _attempt(each, beats.get(each.attempt), began, status) for each in status.attempts
     )
-    return Facts(record, status, head, rows, peptides, left, attempts, bill(status, status.at), end)
+    return Facts(
+        record, status, head, rows, peptides, left, attempts, bill(status, status.at), end, lost
+    )  # fmt: skip
+
+
+def data_of(record: RunRecord, load: Callable[[], Peptides]) -> Data:
+    """The data that the run names. A page is made without them too, so that damage is an answer."""
+    try:
+        return load() if record.data is not None else None
+    except (Corrupt, NotFound) as error:
+        return error
 
 
 def _attempt(

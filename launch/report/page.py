@@ -91,6 +91,8 @@ def summary(facts: Facts) -> list[tuple[str, str]]:
     data = ""
     if peptides is not None:
         data = f"{len(peptides):,} peptides, {len(peptides.vocabulary):,} targets"
+    elif facts.lost:
+        data = f"the data set cannot be used, so baselines are missing: {facts.lost}"
     rows = [
         ("state", status.state), ("preset", facts.record.preset), ("sweep", status.sweep),
         ("begun", moment(facts.record.created)),

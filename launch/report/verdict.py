@@ -43,6 +43,8 @@ def _state(facts: Facts) -> str:
     status, end = facts.status, facts.end
     if end is not None:
         return f"Training is done: the run {end.sentence}."
+    if status.state == "done":
+        return f"Training is done: the run ended at step {status.step:,}."
     of = f" of {status.total_steps:,}" if status.total_steps else ""
     left = f", {countdown(status.eta_s)} left" if status.eta_s is not None else ""
     why = f": {status.reason}" if status.reason else ""

@@ -7,10 +7,11 @@ wrote the checkpoint: the weights are checked against the configuration when the
 
 import numpy as np
 
-from mimir.config import Config
+from mimir.config import CHECKPOINT_FORMAT, Config
 from mimir.data import files
 from mimir.errors import BadInput, Corrupt
 from mimir.output import model_object
+from mimir.runs import codec
 
 _BEST_STEP = "loop.best_step"
 
@@ -23,12 +24,13 @@ def model_of(content: bytes, where: str, config: Config, data_sha256: str) -> by
         data_sha256: of the packed data that the run is trained on.
 
     Raises:
-        Corrupt: it is no checkpoint of this configuration and data.
+        Corrupt: it is no checkpoint of this format, configuration and data.
     """
     try:
         tensors, record = files.from_bytes(content, where)
     except BadInput as error:
         raise Corrupt(str(error)) from None
+    codec.check_format(record, CHECKPOINT_FORMAT, where, machines=True)
     if (record.get("config_sha256"), record.get("data_sha256")) != (config.sha256(), data_sha256):
         raise Corrupt(f"{where} is of another configuration or data set than this run's")
     step = tensors.get(_BEST_STEP)

@@ -284,7 +284,7 @@ def metrics_row(line: str) -> dict[str, Any] | None:
         name: value
         for name, value in row.items()
         if _COLUMN.fullmatch(name)
-        if value is None or _is_number(value) or (name == "samples" and _are_peptides(value))
+        if value is None or (_are_peptides if name == "samples" else _is_number)(value)
     }
 
 

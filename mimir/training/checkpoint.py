@@ -13,15 +13,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from mimir.config import CHECKPOINT_FORMAT
 from mimir.data.files import canonical_json, record_of
 from mimir.errors import BadInput, Corrupt, NonFinite
 from mimir.runs import codec
 from mimir.runs.ranges import MOST_STEPS, Between, Measure, Number, Step
 from mimir.training.state import TrainingState
-
-FORMAT = 3
-"""Also raised where figures.Selection measures something else: a resumed run would compare the best
-figure that is stored here with figures of another kind."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class Record:
     """Its figure that is shown: held-out NELBO of background peptides, nats per residue."""
     selected: Measure | None = None
     """Its figure that selects. Of the best one the tensors tell."""
-    format: int = FORMAT
+    format: int = CHECKPOINT_FORMAT
 
 
 @dataclass(frozen=True)
@@ -108,7 +105,7 @@ def decode(
         body = record_of(content, "its record")
     except (Corrupt, BadInput) as error:
         raise Corrupt(f"not a whole checkpoint ({error})") from None
-    codec.check_format(body, FORMAT, "the checkpoint", machines=True)
+    codec.check_format(body, CHECKPOINT_FORMAT, "the checkpoint", machines=True)
     record = codec.typed(Record, body, "not a whole checkpoint, its record")
     if record.config_sha256 != config_sha256:
         raise BadInput("the checkpoint is of another configuration than this run's")

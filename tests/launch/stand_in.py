@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from mimir.config import Config
+from mimir.config import CHECKPOINT_FORMAT, Config
 from mimir.data.files import canonical_json
 from mimir.errors import MimirError
 from mimir.output import model_object
@@ -29,13 +29,15 @@ from mimir.runs.store import Store, open_store
 TICK = 0.05
 
 
-def checkpoint_of(record: RunRecord, step: int, **more: Any) -> bytes:
-    """A checkpoint with few weights; more: tensors in place of its own."""
+def checkpoint_of(
+    record: RunRecord, step: int, number: int = CHECKPOINT_FORMAT, **more: Any
+) -> bytes:
+    """A checkpoint with few weights. number: of its format; more: tensors in place of its own."""
     assert record.data is not None
     config = Config.from_dict(record.config).sha256()
     ones = np.full((2, 3), step, np.float32)
     tensors = {"ema.w": ones, "best.w": ones / 2, "loop.best_step": np.array(step - 1), **more}
-    body = {"config_sha256": config, "data_sha256": record.data.sha256}
+    body = {"config_sha256": config, "data_sha256": record.data.sha256, "format": number}
     # Not by `to_bytes`, which makes a list of a single number.
     return save(tensors, metadata={"mimir": canonical_json(body)})
 

@@ -1,6 +1,7 @@
 """What pull fetches, and what it makes of it."""
 
 import json
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 
 from launch import download
+from launch.commands.pull import pull
 from launch.commands.pull_folder import Folder
 from launch.download import Download, collect
-from mimir.config import CHECKPOINT_COPIES, MODEL_COPIES, load_preset
+from mimir.config import CHECKPOINT_COPIES, CHECKPOINT_FORMAT, MODEL_COPIES, load_preset
 from mimir.data.files import from_bytes, to_bytes
 from mimir.errors import BadInput, Corrupt, NotFound
 from mimir.output import model_object
@@ -31,6 +33,8 @@ from tests.launch.stand_in import checkpoint_of
 WEIGHTS = {"w": np.ones((2, 3), np.float32)}
 TOLD = {"format": 2, "best_step": -1}
 MODEL = model_object.encode(WEIGHTS, ["ACDEFGHIK", "WYV"])
+TEXTS = ["metrics.jsonl", "report.html", "run.json", "run.log"]
+"""What is pulled of a run without weights."""
 EVIL = "<script>alert(1)</script>\x1b[2J\u202e"
 
 
@@ -143,13 +147,67 @@ def test_an_unfinished_run_is_a_folder_like_any_other(
     attempt.commit(9, state(store, 9, **{"loop.best_step": np.array(best_step)}), 2.0)
     found = fetch(store)
     assert (found.finished, found.step, found.warnings) == (False, 9, ())
+    assert found.best_step == best_step
     assert weights_in(found) == ({"w": best, "last.w": 9.0}, best_step)
     assert json.loads(found.files["config.json"])["step"] == 9
     assert {"vocabulary.json", "targets.safetensors", "report.html"} <= found.files.keys()
 
 
 def test_a_run_without_a_checkpoint(store: Store) -> None:
-    assert sorted(fetch(store).files) == ["metrics.jsonl", "report.html", "run.json", "run.log"]
+    found = fetch(store)
+    assert (sorted(found.files), found.unusable) == (TEXTS, None)
+
+
+@pytest.mark.parametrize("done", [False, True])
+@pytest.mark.parametrize("content", [b"other bytes of another length", None])
+def test_without_its_data_the_rest_is_there_aloud(
+    store: Store, attempt: Attempt, tmp_path: Path, content: bytes | None, done: bool
+) -> None:
+    attempt.commit(5, state(store, 5), 1.0)
+    if done:
+        attempt.finish("done", model=attempt.put_model(model_object.FILE, MODEL))
+    data = read_run(store, "run").data
+    assert data is not None
+    damage(tmp_path / "store" / data.key, content)
+    found = fetch(store)
+    assert (sorted(found.files), found.finished, found.warnings) == (TEXTS, done, ())
+    assert "the data set of run run cannot be used" in str(found.unusable)
+    page = found.files["report.html"]
+    assert b"the data set cannot be used" in page
+    assert (b"not finished" in page) is not done
+    with pytest.raises(Corrupt, match="weights are left out"):
+        pull("run", out=str(tmp_path / "out"), store=store.url)
+    assert "hello" in (tmp_path / "out" / "run.log").read_text()
+
+
+def test_a_page_that_cannot_be_made_costs_no_weights(
+    store: Store, attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt.commit(5, state(store, 5), 1.0)
+
+    def refuse(facts: object) -> bytes:
+        raise Corrupt("no page")
+
+    monkeypatch.setattr(download, "page", refuse)
+    found = fetch(store)
+    assert (found.warnings, found.unusable) == (("report.html is left out: no page",), None)
+    assert model_object.FILE in found.files
+    assert "report.html" not in found.files
+
+
+@pytest.mark.parametrize(("best_step", "says"), [(3, "in it are of step 3"), (-1, "the last")])
+def test_which_step_the_weights_are_of(
+    store: Store, attempt: Attempt, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    best_step: int, says: str,
+) -> None:  # fmt: skip
+    attempt.commit(9, state(store, 9, **{"loop.best_step": np.array(best_step)}), 1.0)
+    pull("run", out=str(tmp_path / "out"), store=store.url)
+    told = "".join(capsys.readouterr())
+    assert "its checkpoint of step 9" in told
+    assert says in told
+    pull("run", out=str(tmp_path / "out"), store=store.url, json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert (found["step"], found["best_step"]) == (9, best_step if best_step >= 0 else None)
 
 
 def test_a_checkpoint_that_is_retired_meanwhile(
@@ -208,14 +266,28 @@ def test_a_checkpoint_that_is_whole_and_not_this_runs_gives_way_too(
     assert (found.step, len(found.warnings)) == (4, 1)
 
 
+@pytest.mark.parametrize("number", [CHECKPOINT_FORMAT - 1, CHECKPOINT_FORMAT + 1])
+def test_a_checkpoint_of_another_format_gives_way_too(
+    store: Store, attempt: Attempt, number: int
+) -> None:
+    attempt.commit(4, state(store, 4), 1.0)
+    attempt.commit(5, checkpoint_of(read_run(store, "run"), 5, number), 1.0)
+    found = fetch(store)
+    assert found.step == 4
+    assert f"has format {number}" in found.warnings[0]
+
+
 @pytest.mark.parametrize("content", DAMAGE)
 def test_nothing_but_damaged_checkpoints(
     store: Store, attempt: Attempt, tmp_path: Path, content: bytes | None
 ) -> None:
     for step in (4, 5):
         damage(tmp_path / "store" / attempt.commit(step, b"five", 1.0).key, content)
-    with pytest.raises(Corrupt, match=r"none of the 2 checkpoints of run run .* of step 5"):
-        fetch(store)
+    found = fetch(store)
+    assert re.search("none of the 2 checkpoints of run run .* of step 5", str(found.unusable))
+    assert sorted(found.files) == TEXTS
+    assert b"hello" in found.files["run.log"]
+    assert b"2.5" in found.files["metrics.jsonl"]
 
 
 @pytest.mark.parametrize("content", DAMAGE)
@@ -225,8 +297,9 @@ def test_a_damaged_model(
     model = attempt.put_model(model_object.FILE, MODEL)
     attempt.finish("done", model=model)
     damage(tmp_path / "store" / model.key, content)
-    with pytest.raises(Corrupt, match="sample --run run"):
-        fetch(store)
+    found = fetch(store)
+    assert "sample --run run" in str(found.unusable)
+    assert sorted(found.files) == TEXTS
 
 
 @pytest.mark.parametrize(
@@ -245,9 +318,9 @@ def test_a_model_that_is_something_else(
     store: Store, attempt: Attempt, content: bytes, words: str
 ) -> None:
     attempt.finish("done", model=attempt.put_model(model_object.FILE, content))
-    with pytest.raises(Corrupt, match=words) as caught:
-        fetch(store)
-    assert "sample --run run" in str(caught.value)
+    found = fetch(store)
+    assert re.search(f"{words}.*sample --run run", str(found.unusable))
+    assert sorted(found.files) == TEXTS
 
 
 def test_a_model_of_another_format(store: Store, attempt: Attempt) -> None:

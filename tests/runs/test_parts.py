@@ -171,7 +171,16 @@ def test_rows_that_are_none(memory, row: str) -> None:
 
 @pytest.mark.parametrize(
     "column",
-    ['"loss":"x"', '"loss":1e39', '"samples":"AC"', '"samples":[1]', '"a b":1', '"L":1', '"x":{}'],
+    [
+        '"loss":"x"',
+        '"loss":1e39',
+        '"samples":"AC"',
+        '"samples":[1]',
+        '"samples":5',
+        '"a b":1',
+        '"L":1',
+        '"x":{}',
+    ],
 )
 def test_what_is_no_column_is_left_out(column: str) -> None:
     assert parts.metrics_row(f'{{"step":1,"norm":2,{column}}}') == {"step": 1, "norm": 2}

@@ -26,7 +26,8 @@ def test_a_line_is_drawn_within_its_frame_and_told_in_words() -> None:
 
 @pytest.mark.parametrize("points", [
     [(0.0, 1.0)], [(5.0, 2.0), (10.0, 2.0)], [(1.0, -1e30), (2.0, 1e30)], [(3.0, 1e-30)],
-    [(float(2**31), 0.0), (float(2**40), 1.0)],
+    [(float(2**31), 0.0), (float(2**40), 1.0)], [(1.0, 2**53 + 1), (2.0, 2**53)],
+    [(1.0, 5e-323)], [(1.0, 0.0), (2.0, 5e-323)], [(1.0, 3e38), (2.0, -3e38)],
 ])  # fmt: skip
 def test_no_numbers_break_it(points: list[tuple[float, float]]) -> None:
     found = chart("x", [Line("x", points, "a", dots=True)])

@@ -15,7 +15,7 @@ from launch.report.verdict import verdict
 from mimir import cli
 from mimir.data import sample_path
 from mimir.data.files import sha256
-from mimir.runs.parts import read_metrics
+from mimir.runs.parts import PartWriter, read_metrics
 from mimir.runs.record import read_run
 from mimir.runs.status import read_head
 from mimir.runs.store import Store
@@ -115,6 +115,14 @@ def test_a_run_that_no_machine_has_begun(
 def test_the_verdict_is_in_words(made: Facts, values: dict[str, float], says: str) -> None:
     found = verdict(replace(made, rows=[{"step": STEPS, **values}]))
     assert any(says in sentence for sentence in found), found
+
+
+def test_samples_that_are_none_do_not_end_the_page(tmp_path: Path) -> None:
+    store = train(begun(tmp_path))
+    PartWriter(store, "run/a0002", "metrics").flush(f'{{"step":{STEPS + 1},"samples":5}}\n')
+    facts = facts_of(store)
+    assert facts.rows[-1] == {"step": STEPS + 1}
+    assert b"Drawn at step 1,000" in pages.page(facts)
 
 
 @pytest.fixture(scope="module")
