@@ -12,7 +12,6 @@ import inspect
 import math
 import os
 import re
-import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -301,6 +300,8 @@ def command_help(path: str, function: Command) -> str:
 
 def _columns(rows: Sequence[tuple[str, str]]) -> list[str]:
     """Names on the left and what they mean on the right, wrapped to the terminal's width."""
+    import shutil  # here, because most words need none of it
+
     lines = []
     most = max(40, min(100, shutil.get_terminal_size((98, 24)).columns)) - 2
     width = min(30, max(len(name) for name, _ in rows) + 2)

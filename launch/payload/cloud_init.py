@@ -112,7 +112,8 @@ say "the container is started"
 if [ "$until" = 0 ]; then
   code=$(docker wait {name}); told=$?
 else
-  code=$(timeout $((until - $(date +%s) + 1)) docker wait {name}); told=$?
+  left=$((until - $(date +%s) + 1)); [ $left -gt 0 ] || left=1  # 0 would be no limit
+  code=$(timeout $left docker wait {name}); told=$?
 fi
 if [ $told = 124 ]; then
   say "its time is over: the container is ended"

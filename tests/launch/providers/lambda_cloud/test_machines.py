@@ -3,6 +3,7 @@
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from launch.contract.cloud import ContainerSpec, State
 from launch.contract.errors import ProviderError, UnknownOutcome
 from launch.providers.lambda_cloud.adapter import Lambda
 from tests.clouds.fake_lambda import FakeLambda
+from tests.clouds.virtual_machine import VirtualMachine
 from tests.launch.providers.lambda_cloud.case import NAME, OFFER, SLEEP, logs, sent
 from tests.waiting import wait_for
 
@@ -70,11 +72,30 @@ def test_the_time_limit_ends_the_container(service: FakeLambda, cloud: Lambda) -
     id = cloud.create(OFFER, ContainerSpec("i", ("sh", "-c", script), {}, seconds=1.0), NAME)
     vm = service.vms[id]
     wait_for(lambda: any("ended with" in line for line in vm.said()))
-    assert "asked" in vm.output()
+    # A shell that was not up yet by then ends without a word.
+    assert ("asked" in vm.output()) == ("up" in vm.output())
     assert any("its time is over" in line for line in vm.said())
     service.reboot(id)
     wait_for(lambda: sum("its time is over" in line for line in vm.said()) == 2)
     assert not vm.working
+
+
+def test_a_container_that_starts_after_its_time_is_ended(
+    service: FakeLambda, cloud: Lambda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For `timeout`, the 0 seconds that are left would be no limit at all."""
+    create = VirtualMachine.create
+
+    def late(vm: VirtualMachine, *words: Any) -> None:
+        until = int((vm.root / "var/lib/mimir/until").read_text())
+        wait_for(lambda: time.time() >= until + 1)
+        create(vm, *words)
+
+    monkeypatch.setattr(VirtualMachine, "create", late)
+    id = cloud.create(OFFER, ContainerSpec("i", ("sleep", "600"), {}, seconds=1.0), NAME)
+    vm = service.vms[id]
+    wait_for(lambda: any("its time is over" in line for line in vm.said()))
+    wait_for(lambda: not vm.working)
 
 
 def test_without_a_gpu_nothing_is_started(
