@@ -32,8 +32,8 @@ NEEDS = {
 }
 """module -> requirement: what a worker imports beside torch. A test holds it to pyproject.toml;
 packaging is safetensors' own, which does not declare it."""
-BESIDE = ("torch>=2.6", "httpx>=0.27", "biopython>=1.81")
-"""What a cluster's login node needs more: it trains, launches and describes peptides, and asks no
+BESIDE = ("torch>=2.6", "httpx>=0.27", "jinja2>=3.1", "biopython>=1.81")
+"""What a cluster's login node needs more: it trains, launches, describes and reports, and asks no
 service for prices."""
 PINS = Path(__file__).with_name("worker.txt")
 """Versions of these and of all that they need, as they were tested: name==version, one a line."""
