@@ -76,7 +76,8 @@ def test_a_killed_machine_is_resumed_at_once(world: World) -> None:
     wait_for(lambda: read_head(world.store, "run").step >= 5)
     machine = world.status("run")["attempts"][0]["machine"]
     os.killpg(machine["pid"], signal.SIGKILL)
-    assert "Its machine is gone" in world.launch("status", "run")[0]
+    # A signal takes its time to arrive.
+    wait_for(lambda: "Its machine is gone" in world.launch("status", "run")[0])
     world.launch("resume", "run")
     status = world.status("run")
     assert status["attempt"] == 2
