@@ -87,10 +87,12 @@ def test_every_figure_is_computed_and_has_names_of_its_own() -> None:
 def test_the_stored_documents_are_as_before_without_a_further_figure(store: Store) -> None:
     jobs.train(store, "run", steps=4)
     beat = json.loads(store.get(layout.heartbeat_key("run", 1)))
-    assert sorted(beat) == [
-        "commit_s", "device", "epoch", "execution", "format", "host", "interval_s", "loss", "pid",
-        "rate", "step", "time", "total_steps", "training_s", "val",
-    ]  # fmt: skip
+    always = {
+        "device", "epoch", "execution", "format", "host", "interval_s", "loss", "pid", "rate",
+        "step", "time", "total_steps", "training_s",
+    }  # fmt: skip
+    # Whether the last heartbeat knew of a commit and a validation is a matter of the moment.
+    assert always <= beat.keys() <= always | {"commit_s", "val"}
     status = derive(store, "run", time.time())
     assert "figures" not in status.as_json()
     assert f"held-out {status.val:.4f}" in status_text(status)
