@@ -56,6 +56,14 @@ def test_only_a_job_that_goes_on_asks_to_be_started_again(
     assert derive(site.store, RUN, site.now).state == state
 
 
+@pytest.fixture
+def noted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the job has Slurm show of itself."""
+    sentences: list[str] = []
+    monkeypatch.setattr(OwnJob, "note", lambda own, sentence: sentences.append(sentence))
+    return sentences
+
+
 def test_a_worker_that_is_cancelled_before_it_takes_its_attempt_leaves_the_run_stopped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -106,10 +114,10 @@ def test_what_becomes_of_a_job_is_asked_again_before_it_is_started_again(
     assert derive(site.store, RUN, site.now).state == state
 
 
-def test_a_store_that_the_node_does_not_reach_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_the_node_does_not_reach_is_said(
+    monkeypatch: pytest.MonkeyPatch, noted: list[str]
+) -> None:
     slurm, site = Slurm(monkeypatch), Site()
-    noted: list[str] = []
-    monkeypatch.setattr(OwnJob, "note", lambda own, sentence: noted.append(sentence))
     url = "file:///nowhere/that/is"
     made = Job(site.own(), url, RUN, 1, out=slurm.said.append, sleep=lambda _: None)
     assert made.work() == 78
@@ -118,11 +126,9 @@ def test_a_store_that_the_node_does_not_reach_is_said(monkeypatch: pytest.Monkey
 
 
 def test_a_node_that_cannot_start_the_image_takes_no_attempt(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, noted: list[str]
 ) -> None:
     slurm, site = Slurm(monkeypatch), Site().launched()
-    noted: list[str] = []
-    monkeypatch.setattr(OwnJob, "note", lambda own, sentence: noted.append(sentence))
     monkeypatch.setattr(jobs, "open_store", lambda url: site.store)
     made = Job(
         site.own(), "memory://", RUN, 1, image="/nowhere/x.sif", out=slurm.said.append,
@@ -134,11 +140,9 @@ def test_a_node_that_cannot_start_the_image_takes_no_attempt(
 
 
 def test_a_node_that_cannot_start_a_worker_is_noted_and_the_run_goes_on_until_its_limit(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, noted: list[str]
 ) -> None:
     slurm, site = Slurm(monkeypatch), Site().launched()
-    noted: list[str] = []
-    monkeypatch.setattr(OwnJob, "note", lambda own, sentence: noted.append(sentence))
     monkeypatch.setattr(jobs, "open_store", lambda url: site.store)
 
     def full(*words: object, **how: object) -> None:
