@@ -81,7 +81,8 @@ def _add(
     """An environment with Mimir, that sees the other one's packages."""
     _venv(path, "--without-pip")
     _look_into(path, [str(_packages(base)), *shared])
-    _pip(base, path, "install", "--no-deps", "--no-index", str(wheel))
+    # A Mimir of this version that the other packages bring is none of this environment.
+    _pip(base, path, "install", "--no-deps", "--no-index", "--ignore-installed", str(wheel))
     code = "import " + ", ".join((*told["imports"], "mimir", "launch"))
     environ = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(

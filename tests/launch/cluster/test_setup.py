@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+import mimir
 from launch.cluster import install, remote
 from launch.commands.cluster import setup
+from launch.payload import wheel
 from mimir.errors import BadInput
 from tests.clouds.vm_programs import program
 from tests.login_node import LoginNode
@@ -27,11 +29,20 @@ def installing(node: LoginNode) -> str:
 
 
 def test_killed_in_the_middle_then_whole_then_nothing_to_do(node: LoginNode) -> None:
-    """By a Python below the home, for an account whose pip installs elsewhere by itself."""
+    """By a Python below the home, for an account whose pip installs elsewhere by itself.
+
+    And whose packages have a Mimir of this version already, which is not this one.
+    """
+    old = node.home / "old" / "site-packages"
+    metadata = old / f"{wheel.WHEEL_NAME}-{mimir.__version__}.dist-info" / "METADATA"
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text(
+        f"Metadata-Version: 2.1\nName: mimir-peptides\nVersion: {mimir.__version__}\n"
+    )
     for name, text in (
         (".config/pip/pip.conf", "[install]\nuser = true\n"),
         (".bash_profile", "export PIP_TARGET=~/elsewhere\n"),
-        ("own/bin/python", f'#!/bin/sh\nexec {sys.executable} "$@"\n'),
+        ("own/bin/python", f'#!/bin/sh\nPYTHONPATH={old} exec {sys.executable} "$@"\n'),
     ):
         (node.home / name).parent.mkdir(parents=True, exist_ok=True)
         program(node.home / name, text)
