@@ -44,8 +44,12 @@ def test_a_sweep_needs_nobody_once_it_is_queued(
     assert "sweep lr: 3 done" in capsys.readouterr().out
 
 
-def test_a_sweep_that_waits_is_taken_off_the_queue(ground: Ground, data: Path) -> None:
-    runs = submit(ground, "waits", data, f"{GPU} --begin=now+2hours")
+@pytest.mark.parametrize("per_job", [1, 3])
+def test_a_sweep_that_waits_is_taken_off_the_queue(
+    ground: Ground, data: Path, per_job: int
+) -> None:
+    runs = submit(ground, "waits", data, f"{GPU} --begin=now+2hours", per_job=per_job)
+    assert len({each.job() for each in runs}) == 3 // per_job
     assert [each.alive() for each in runs] == [["PENDING"]] * 3
     assert sweep("waits", stop=True, store=ground.store.url) == 0
     for each in runs:
