@@ -2,7 +2,7 @@
 
 Shared by several: `options` (options and their checks), `begin` (the attempt that submit and
 resume begin), `following` (a log on the screen), `training` (what offers and estimate ask about).
-`sweep_steps` is what `sweep` does.
+`sweep_steps` is what `sweep` does, and `report_steps` what `report` does.
 """
 
 from mimir import cli
