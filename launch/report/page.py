@@ -42,6 +42,11 @@ _GONE = {
     "over": "done with", "eviction": "taken away", "failure": "broke",
     "placement": "less than what was ordered", "refused": "never there",
 }  # fmt: skip
+_OF_GPU = (
+    ("GPU busy", "{mean:.0%} of the time"), ("GPU memory", "{most:.1f} GB at most"),
+    ("GPU power", "{mean:.0f} W"), ("GPU temperature", "{most:.0f} °C at most"),
+)  # fmt: skip
+MOST_ALERTS = 30
 SAMPLE_LICENCE = (
     "Mimir's own sample: protein sequences from UniProt (CC BY 4.0); pairs from the Protein Data "
     "Bank (CC0 1.0) as tabulated by PepMLM and PepInter (MIT)"
@@ -59,7 +64,7 @@ def page(facts: Facts) -> bytes:
         facts=facts, policy=POLICY, version=__version__, summary=summary(facts),
         verdict=verdict(facts), charts=charts(facts), figures=_figures(facts),
         attempts=[_attempt(each) for each in facts.attempts], samples=_samples(facts),
-        settings=_settings(facts), digests=_digests(facts), sigmas=SIGMAS,
+        settings=_settings(facts), alerts=_alerts(facts), digests=_digests(facts), sigmas=SIGMAS,
     )  # fmt: skip
     return text.encode()
 
@@ -101,6 +106,7 @@ def summary(facts: Facts) -> list[tuple[str, str]]:
         ("trained on", ", ".join(filter(None, devices))),
         ("attempts", str(len(facts.attempts))), ("hours of machines", took),
         ("estimated at first", estimated), ("expected at its end", expected), ("cost", cost),
+        *_machine(facts),
     ]  # fmt: skip
     return [(what, value) for what, value in rows if value]
 
@@ -119,7 +125,31 @@ def charts(facts: Facts) -> list[Chart]:
             for n, each in enumerate(shown)
         ]
         found.append(chart(title, lines, _marks(facts, shown), restarts, last))
+    busy = [Line("GPU busy", _points(facts, "gpu_busy"), "a")]
+    whole = [Mark("all of the time", 1.0, "m")]
+    found.append(chart("GPU busy, share of the time", busy, whole, restarts, last))
     return [each for each in found if each is not None]
+
+
+def _machine(facts: Facts) -> list[tuple[str, str]]:
+    """What the GPUs did, over all rows of the metrics that tell it."""
+    told = {
+        key: [row[key] for row in facts.rows if row.get(key) is not None]
+        for key in ("gpu_busy", "gpu_memory_gb", "gpu_watts", "gpu_celsius_most")
+    }
+    return [
+        (what, words.format(most=max(values), mean=sum(values) / len(values)))
+        for (what, words), values in zip(_OF_GPU, told.values(), strict=True)
+        if values
+    ]
+
+
+def _alerts(facts: Facts) -> list[tuple[str, ...]]:
+    """The newest of what is worth a warning."""
+    return [
+        (moment(each.time), each.level, str(each.attempt or "–"), each.text)
+        for each in facts.alerts[-MOST_ALERTS:]
+    ]
 
 
 def _points(facts: Facts, key: str) -> list[tuple[float, float]]:

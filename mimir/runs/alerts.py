@@ -5,7 +5,8 @@ writes. What the launcher does (orders, ends, machines that are gone) stands in 
 HEAD, from which the other events are derived: there is no second account of them that could differ.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Annotated, Any
@@ -24,6 +25,8 @@ LEVELS = ("info", "warning", "error")
 """From the least to the most urgent."""
 MOST = 200
 """Events of one attempt's worker: the newest are kept."""
+AT_ONCE = 16
+"""Attempts whose events are read at once."""
 _GONE = {"over": "info", "eviction": "warning", "placement": "warning", "refused": "warning"}
 
 
@@ -96,33 +99,38 @@ def of_run(store: Store, status: Status, since: float = 0.0, level: str = LEVELS
         status: as `derive` gives it.
         since: unix s by the store's clock.
     """
-    found = [*_of_run(status)]
+    # Nobody writes of an attempt after its machine was seen to be gone.
+    lately = [
+        each
+        for each in status.attempts
+        if each.gone is None or (each.gone.kind != "refused" and each.gone.time >= since)
+    ]
+    found = [*_refused(status)]
     for attempt in status.attempts:
         found += _of_attempt(status, attempt)
-        # Nobody writes of an attempt after its machine was seen to be gone.
-        if attempt.gone is None or attempt.gone.time == 0.0 or attempt.gone.time >= since:
-            found += _of_worker(store, status, attempt)
-    found += _refused(status)
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        for told in pool.map(lambda attempt: _of_worker(store, status, attempt), lately):
+            found += told
+    found += _of_run(status)
     wanted = LEVELS[LEVELS.index(level) :]
     return ordered(each for each in found if each.time >= since and each.level in wanted)
 
 
-def ordered(alerts: Iterator[Alert] | list[Alert]) -> list[Alert]:
-    """The newest last."""
-    return sorted(alerts, key=lambda each: (each.time, each.run, each.attempt))
+def ordered(alerts: Iterable[Alert]) -> list[Alert]:
+    """The newest last; those of one moment as they came."""
+    return sorted(alerts, key=lambda each: each.time)
 
 
-def _of_worker(store: Store, status: Status, attempt: AttemptStatus) -> Iterator[Alert]:
-    if attempt.gone is not None and attempt.gone.kind == "refused":
-        return
+def _of_worker(store: Store, status: Status, attempt: AttemptStatus) -> list[Alert]:
+    run, number = status.run, attempt.attempt
     wrong: list[str] = []
-    told = notes.unless_damaged(read_events, store, status.run, attempt.attempt, wrong)
-    for why in wrong:
-        yield Alert(status.run, attempt.attempt, status.at, "warning", "damaged", shortened(why))
+    told = notes.unless_damaged(read_events, store, run, number, wrong)
+    found = [Alert(run, number, status.at, "warning", "damaged", shortened(why)) for why in wrong]
     earliest = attempt.order.time if attempt.order else status.created
-    for each in told or ():
-        when = max(each.time, earliest)
-        yield Alert(status.run, attempt.attempt, when, each.level, each.kind, each.text)
+    return found + [
+        Alert(run, number, max(each.time, earliest), each.level, each.kind, each.text)
+        for each in told or ()
+    ]
 
 
 def _of_attempt(status: Status, attempt: AttemptStatus) -> Iterator[Alert]:
@@ -196,7 +204,7 @@ def _of_run(status: Status) -> Iterator[Alert]:
     if status.state in ("done", "failed", "stopped"):
         last = status.attempts[-1] if status.attempts else None
         times = (last.ended_at, last.gone.time if last.gone else None) if last else ()
-        when = max((each for each in times if each), default=status.created)
+        when = next((each for each in times if each), status.created)
         # Only a limit that a watcher has met stops a run without a request.
         asked = status.stop_requested or (last is not None and last.cause == "stop")
         level = {"done": "info", "failed": "error"}.get(

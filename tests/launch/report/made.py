@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from mimir.output import model_object
-from mimir.runs import notes
+from mimir.runs import alerts, notes
+from mimir.runs.alerts import Event
 from mimir.runs.begin import raise_attempt
 from mimir.runs.commit import Attempt
 from mimir.runs.execution import Execution
@@ -15,6 +16,7 @@ from mimir.runs.machine import Machine
 from mimir.runs.notes import Heartbeat, Outcome, Unended
 from mimir.runs.parts import PartWriter
 from mimir.runs.store import Store, open_store
+from mimir.runs.telemetry import Telemetry, Warned
 from mimir.submission import enter, prepare
 from tests.e2e import jobs
 
@@ -62,7 +64,12 @@ def _attempt(store: Store, name: str, first: int, last: int) -> Attempt:
     text = "".join(json.dumps(row) + "\n" for row in rows)
     PartWriter(store, f"{name}/a{number:04d}", "metrics").flush(text)
     why = Execution("cuda", "bf16", kernels=(evil("kernel")[:32],), why=evil("why"))
-    beat = Heartbeat(1.0, last, 1200, rate=10.0, loss=2.9, device=evil("device"), execution=why)
+    warned = Warned("gpu-idle", 1.0, evil("warned"))
+    figures = Telemetry(5.0, gpu_busy=0.9, warnings=(warned,))
+    beat = Heartbeat(1.0, last, 1200, rate=10.0, loss=2.9, device=evil("device"), execution=why,
+                     telemetry=figures)  # fmt: skip
+    event = Event(store.now(), "warning", evil("kind")[:32], evil("event"))
+    alerts.write_events(store, name, number, (event,))
     notes.write_heartbeat(store, name, number, beat)
     if first == 0:
         attempt.commit(500, b"state", 2.9)
