@@ -20,6 +20,7 @@ from mimir.runs.notes import Heartbeat, Sign
 from mimir.runs.order import Order
 from mimir.runs.record import RunRecord, check_not_lost, read_run
 from mimir.runs.store import Store
+from mimir.runs.telemetry import Telemetry
 
 DISPUTED = "disputed"
 """State of a run whose HEAD is not to be believed."""
@@ -47,6 +48,7 @@ class Status:
     attempt's commits take; checkpoint_s: the seconds between its checkpoints, where they are fewer
     than the run was given, None else. damage: what is wrong with
     what the run's machines wrote, which counts as not written then; "" if nothing is.
+    telemetry: what a running attempt's machine did until its last sign, None if it did not say.
     """
 
     run: str
@@ -80,6 +82,7 @@ class Status:
     expected_end: int | None = None
     checkpoint_s: float | None = None
     commit_s: float | None = None
+    telemetry: Telemetry | None = None
 
     def held_out(self) -> dict[str, float]:
         """All known held-out figures by key."""
@@ -221,6 +224,7 @@ def told(
         expected_end=latest.expected_end if latest and running else None,
         checkpoint_s=latest.checkpoint_s if latest and running else None,
         commit_s=latest.commit_s if latest and running else None,
+        telemetry=heartbeat.telemetry if heartbeat and running else None,
         at=now,
     )
 
