@@ -4,7 +4,8 @@
     verdict   what the facts mean, in sentences
     chart     curves as SVG
     page      the page: facts through a template (page.html)
+    card      the model card of a pulled folder, likewise (card.md)
 
 A machine wrote much of it: numbers are bounded where they are read, and all text is escaped by the
-template, which is the only place where HTML is made.
+templates, which are the only places where HTML and Markdown are made.
 """

@@ -3,7 +3,6 @@
 All text is escaped here, once: the template prints no value that has not gone through `_shown`.
 """
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from launch.report.facts import Attempt, Facts
 from launch.report.verdict import SIGMAS, interval, verdict
 from launch.ui.runs import machine_text
 from mimir import __version__
-from mimir.data import sample_path
+from mimir.data import terms
 from mimir.data.baselines import Baseline
 from mimir.output import histogram
 from mimir.output.quality import Reference
@@ -42,11 +41,8 @@ _GONE = {
     "over": "done with", "eviction": "taken away", "failure": "broke",
     "placement": "less than what was ordered", "refused": "never there",
 }  # fmt: skip
-SAMPLE_LICENCE = (
-    "Mimir's own sample: protein sequences from UniProt (CC BY 4.0); pairs from the Protein Data "
-    "Bank (CC0 1.0) as tabulated by PepMLM and PepInter (MIT)"
-)
-OTHER_LICENCE = "not told: this data set is not Mimir's own; whoever built it knows its terms"
+NONE = "–"
+"""Where a figure was not measured."""
 
 
 def page(facts: Facts) -> bytes:
@@ -57,9 +53,9 @@ def page(facts: Facts) -> bytes:
     )  # fmt: skip
     text = environment.get_template(TEMPLATE.name).render(
         facts=facts, policy=POLICY, version=__version__, summary=summary(facts),
-        verdict=verdict(facts), charts=charts(facts), figures=_figures(facts),
+        verdict=verdict(facts), charts=charts(facts), figures=figure_rows(facts),
         attempts=[_attempt(each) for each in facts.attempts], samples=_samples(facts),
-        settings=_settings(facts), digests=_digests(facts), sigmas=SIGMAS,
+        settings=_settings(facts), digests=digests(facts), sigmas=SIGMAS,
     )  # fmt: skip
     return text.encode()
 
@@ -142,7 +138,7 @@ def _marks(facts: Facts, shown: Sequence[figures.Figure]) -> list[Mark]:
     return found
 
 
-def _figures(facts: Facts) -> list[tuple[str, ...]]:
+def figure_rows(facts: Facts) -> list[tuple[str, ...]]:
     """Each held-out figure with its interval beside its baselines."""
     row = facts.validation
     found: list[tuple[str, ...]] = []
@@ -161,7 +157,7 @@ def _figures(facts: Facts) -> list[tuple[str, ...]]:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
+    return NONE if value is None else f"{value:.4f}"
 
 
 def _attempt(attempt: Attempt) -> tuple[str, ...]:
@@ -194,24 +190,19 @@ def _settings(facts: Facts) -> list[tuple[str, list[tuple[str, str]]]]:
     ]
 
 
-def _digests(facts: Facts) -> list[tuple[str, str]]:
+def digests(facts: Facts) -> list[tuple[str, str]]:
+    """What the run is made of, by SHA-256, and under which terms the data is."""
     record, head, peptides = facts.record, facts.head, facts.peptides
     found = [("configuration", record.config_sha256), ("seed", str(record.seed))]
     if record.code is not None:
         found.append(("code", record.code.sha256))
     if peptides is not None:
         found += [("data (packed)", peptides.digest), ("data (CSV)", peptides.source)]
-        found.append(("licence of the data", licence(peptides.source)))
+        found.append(("licence of the data", terms.of_csv(peptides.source).licence))
     if head.model is not None:
         found.append(("model", head.model.sha256))
     found += [(f"checkpoint of step {kept.step:,}", kept.sha256) for kept in head.kept]
     return found
-
-
-def licence(csv_sha256: str) -> str:
-    """Under which terms the data is: known of the sample that Mimir ships, by its digest."""
-    own = hashlib.sha256(sample_path().read_bytes()).hexdigest()
-    return SAMPLE_LICENCE if csv_sha256 == own else OTHER_LICENCE
 
 
 def _samples(facts: Facts) -> dict[str, Any]:
