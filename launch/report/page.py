@@ -38,7 +38,7 @@ def page(facts: Facts) -> bytes:
     """The report of a run, finished or not, self-contained, as UTF-8."""
     return render(
         "run.html", facts.record.name, "a Mimir run", "run's store", verdict(facts),
-        summary(facts), facts=facts, charts=curves.of_run(facts), figures=_figures(facts),
+        summary(facts), facts=facts, charts=curves.of_run(facts), figures=figure_rows(facts),
         attempts=[_attempt(each) for each in facts.attempts], samples=_samples(facts),
         settings=settings(facts), alerts=_alerts(facts), digests=digests(facts),
     )  # fmt: skip
@@ -90,7 +90,7 @@ def _alerts(facts: Facts) -> list[tuple[str, ...]]:
     ]
 
 
-def _figures(facts: Facts) -> list[tuple[str, ...]]:
+def figure_rows(facts: Facts) -> list[tuple[str, ...]]:
     """Each held-out figure with its interval beside its baselines."""
     row = facts.validation
     found: list[tuple[str, ...]] = []
