@@ -57,6 +57,7 @@ def summary(facts: Facts) -> list[tuple[str, str]]:
         data = f"the data set cannot be used, so baselines are missing: {facts.lost}"
     return [
         ("state", status.state), ("preset", facts.record.preset), ("sweep", status.sweep),
+        ("began with", status.origin.words if status.origin else ""),
         ("begun", moment(facts.record.created)),
         ("as of", "" if status.state == "done" else moment(status.at)),
         ("steps", f"{status.step:,}{of}"), ("data", data),

@@ -19,6 +19,10 @@ def digests(facts: Facts) -> list[tuple[str, str]]:
     found = [("configuration", record.config_sha256), ("seed", str(record.seed))]
     if record.code is not None:
         found.append(("code", record.code.sha256))
+    if (origin := record.origin) is not None and origin.start is not None:
+        found.append((f"what it began with: {origin.words}", origin.start.sha256))
+        found.append((f"taken from run {origin.run}, object", origin.sha256))
+        found.append((f"configuration of run {origin.run}", origin.config_sha256))
     if peptides is not None:
         found += [("data (packed)", peptides.digest), ("data (CSV)", peptides.source)]
         found.append(("licence of the data", terms.of_csv(peptides.source).licence))
