@@ -13,7 +13,7 @@ digest. It reaches the store through the store's own functions, which follow no 
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,10 @@ import safetensors.numpy
 
 from mimir.config import CHECKPOINT_COPIES, MODEL_COPIES, Config
 from mimir.errors import INTERRUPTED, BadInput, Corrupt, NotFound, OtherFormat, StoreError
-from mimir.runs import content, joined, layout, newest, notes
+from mimir.runs import content, joined, layout, newest, notes, parts
+from mimir.runs.attempts import SETTLED
 from mimir.runs.head import LIVE, Head
-from mimir.runs.notes import Outcome
+from mimir.runs.notes import Gone, Outcome
 from mimir.runs.record import RunRecord, read_run
 from mimir.runs.retention import best_of
 from mimir.runs.status import read_head
@@ -111,18 +112,51 @@ def _objects(store: Store, run: str) -> tuple[Head, dict[str, bytes]]:
         raise BadInput(f"run {run} has no checkpoint yet")
     head = replace(head, kept=(kept,), best=best_of((kept,)))
     named = _named(record, head)
+    keys = [*store.list(f"{run}/")]
+    if _join(store, run, keys):
+        keys = [*store.list(f"{run}/")]
+    copied = tuple(_parts(run, n, kind) for n, kind in _joined(run, keys))
     objects = {}
-    for key in store.list(f"{run}/"):
+    for key in keys:
         if key == layout.head_key(run):
             objects[key] = head.to_bytes()
         elif key in named:
             objects[key] = store.get(key, size=named[key].size, sha256=named[key].sha256)
-        elif _most(key, run, head):
+        elif _most(key, run, head) and not key.startswith(copied):
             objects[key] = store.get(key, limit=BIGGEST)
     missing = [key for key in named if key not in objects]
     if missing:
         raise NotFound(f"there is no {missing[0]}")
     return head, objects
+
+
+def _join(store: Store, run: str, keys: list[str]) -> bool:
+    """Let the parts of attempts that are gone be one object each; whether any may have become one.
+
+    A night's log has thousands of parts, and each costs a write to the disk when it is read back.
+    """
+    known, tried = set(keys), False
+    for number in {n for key in keys if (n := layout.parse_attempt(run, key))}:
+        gone = notes.read_gone(store, run, number)
+        if gone is None or store.now() - gone.time <= SETTLED:
+            continue
+        for kind in parts.KINDS:
+            if layout.joined_key(run, number, kind) not in known:
+                for _ in parts.read_all(store, run, number, kind):
+                    tried = True
+    return tried
+
+
+def _joined(run: str, keys: list[str]) -> list[tuple[int, str]]:
+    """(attempt, kind) of which there is an object with all parts."""
+    found = {(n, kind) for key in keys if (n := layout.parse_attempt(run, key))
+             for kind in parts.KINDS if key == layout.joined_key(run, n, kind)}  # fmt: skip
+    return sorted(found)
+
+
+def _parts(run: str, attempt: int, kind: str) -> str:
+    """What the keys of an attempt's parts begin with."""
+    return f"{layout.attempt_prefix(run, attempt)}/{kind}/"
 
 
 def _named(record: RunRecord, head: Head) -> dict[str, Stored]:
@@ -204,26 +238,36 @@ class Archive:
             if key not in sizes:
                 raise Corrupt(f"{where} has no {key}")
 
-    def install(self, store: Store) -> None:
+    def install(self, store: Store, progress: Callable[[int], None] = lambda count: None) -> None:
         """Write the run into a store that does not have it; run.json comes last.
 
         Until then no command sees a run there, and after a kill it is installed again. The attempt
         that made the commit cannot work in this store, so it is over here.
+
+        progress: told the bytes that were written.
         """
         run, head = self.mark.run, self.head
         named, last = _named(self.record, head), [layout.head_key(run), layout.record_key(run)]
         with _opened(self.path, self.mark.name) as file:
-            for key in self.keys:
+            for key in sorted(self.keys, key=lambda key: last.index(key) if key in last else -1):
+                if key == last[0]:
+                    self._end(store)
+                data = _bytes(file, key)
                 if key in named:
-                    store.put_content(key, _bytes(file, key))
-                elif key not in last:
-                    store.put(key, _bytes(file, key))
-            if head.state in LIVE:
-                over = Outcome(INTERRUPTED, "its session is over", store.now(), head.step, "signal")
-                notes.record_outcome(store, run, head.attempt, over)
-            for key in last:
-                store.put(key, _bytes(file, key))
+                    store.put_content(key, data)
+                else:
+                    store.put(key, data)
+                progress(len(data))
         newest.add(store, newest.NewRun(run, self.record.preset, self.record.created))
+
+    def _end(self, store: Store) -> None:
+        """Write down that the attempt is over, and its machine gone."""
+        run, head, now = self.mark.run, self.head, store.now()
+        if head.state in LIVE:
+            over = Outcome(INTERRUPTED, "its session is over", now, head.step, "signal")
+            notes.record_outcome(store, run, head.attempt, over)
+        gone = Gone(now, "over", "the run was taken from Drive to another machine")
+        notes.record_gone(store, run, head.attempt, gone)
 
 
 @contextlib.contextmanager

@@ -289,7 +289,7 @@ class Copier:
         self._say(f"Drive: copying a commit; {self._last}")
         try:
             mark, count = self._folder.add(self._store)
-        except (MimirError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - said, and tried again: training goes on
             self._failed = (commit, self._clock())
             self._say(
                 f"Drive: NOT copied: {one_line(sentence(error))}. Training goes on, and the copy "

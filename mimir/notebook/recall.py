@@ -46,7 +46,8 @@ def recall(session: Session) -> None:
     with shown.counting("Reading the newest commit from Drive") as more:
         archive = folder.newest_whole(more)
     assert archive is not None
-    archive.install(store)
+    with shown.counting("Putting it into this machine's store") as more:
+        archive.install(store, more)
     archive.path.unlink(missing_ok=True)
     print(
         f"Taken from Drive: run {session.run} at step {archive.head.step:,}, as attempt "

@@ -11,9 +11,10 @@ import safetensors.numpy
 from mimir.errors import BadInput, Corrupt, OtherFormat
 from mimir.notebook import archive
 from mimir.notebook.archive import Archive, Mark
-from mimir.runs import layout
+from mimir.runs import joined, layout, parts
 from mimir.runs.content import sha256
 from mimir.runs.head import Head
+from mimir.runs.parts import PartWriter
 from mimir.runs.status import derive, read_head
 from mimir.runs.store import Store, open_store
 from tests.e2e import jobs
@@ -61,6 +62,28 @@ def test_only_the_newest_checkpoint_goes_along(
     status = derive(other, "run", other.now())
     assert (status.state, status.committed_step) == ("interrupted", head.step)
     assert jobs.history(other, "run") == jobs.history(store, "run")
+
+
+def test_a_long_log_becomes_one_object(
+    made: tuple[Path, Mark], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = open_store((tmp_path / "other").as_uri())
+    Archive(*made).install(other)
+    writer = PartWriter(other, layout.attempt_prefix("run", 2), "log")
+    for number in range(joined.WORTH):
+        writer.flush(f"line {number}\n")
+    folder = "run/a0002/log/"
+    for settled, count in ((1e9, joined.WORTH), (-1.0, 0)):
+        monkeypatch.setattr("mimir.notebook.archive.SETTLED", settled)
+        monkeypatch.setattr("mimir.runs.joined.SETTLED", settled)
+        mark = archive.write(other, "run", tmp_path / "second")
+        keys = Archive(tmp_path / "second", mark).keys
+        assert len([key for key in keys if key.startswith(folder)]) == count
+        assert (layout.joined_key("run", 2, "log") in keys) == (count == 0)
+    last = open_store((tmp_path / "last").as_uri())
+    Archive(tmp_path / "second", mark).install(last)
+    text = "".join(text for _, text in parts.read_all(last, "run", 2, "log"))
+    assert text.count("line ") == joined.WORTH
 
 
 def test_a_run_without_a_checkpoint_is_no_archive(tmp_path: Path) -> None:
