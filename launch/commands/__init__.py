@@ -2,14 +2,14 @@
 
 Shared by several: `options` (options and their checks), `begin` (the attempt that submit and
 resume begin), `following` (a log on the screen), `training` (what offers and estimate ask about).
-`sweep_steps` is what `sweep` does.
+`sweep_steps` is what `sweep` does, and `report_steps` what `report` does.
 """
 
 from mimir import cli
 
 NAMES = (
     "submit", "status", "logs", "stop", "resume", "pull", "report", "runs", "compare", "offers",
-    "estimate", "watch", "sweep", "rm", "prune", "reap", "doctor",
+    "estimate", "watch", "sweep", "rm", "prune", "reap", "doctor", "completion",
 )  # fmt: skip
 TREE: cli.Tree = {
     **{name: f"launch.commands.{name}:{name}" for name in NAMES},

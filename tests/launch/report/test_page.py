@@ -10,6 +10,7 @@ import pytest
 
 from launch.commands import SUMMARY, TREE
 from launch.report import page as pages
+from launch.report import provenance
 from launch.report.facts import Facts, gather
 from launch.report.verdict import verdict
 from mimir import cli
@@ -81,8 +82,8 @@ def test_a_finished_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert record.data is not None
     for digest in (record.config_sha256, record.data.sha256, head.model.sha256):
         assert digest in text
-    assert pages.OTHER_LICENCE in text
-    assert pages.licence(sha256(sample_path().read_bytes())) == pages.SAMPLE_LICENCE
+    assert provenance.OTHER_LICENCE in text
+    assert provenance.licence(sha256(sample_path().read_bytes())) == provenance.SAMPLE_LICENCE
     again = html.unescape(report(store, tmp_path / "page.html", monkeypatch))
     paid = r"<dd>.*?</dd>|[\d.]+ s, \$[\d.]+"  # its machines were not seen to be gone
     assert re.sub(paid, "", again) == re.sub(paid, "", text)
