@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from launch.commands import options, sweep_steps
+from mimir import cli
 from mimir.errors import BadInput
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def sweep(
     image: str = "",
     store: str = "",
     max_price: float = 0.0,
-    max_hours: float = 0.0,
+    max_hours: cli.Hours = 0.0,
     max_cost_month: float = -1.0,
     max_cost_store: float = -1.0,
     max_failures: int = -1,

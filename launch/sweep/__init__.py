@@ -8,6 +8,7 @@
     begin_next  the same for a watcher, once the sweep's own command has ended
     end         stops a sweep, and removes one
     table       one table of all runs
+    page        the report of a sweep, as one HTML page (launch/report/sweep.html)
 
 The list itself is `mimir.runs.sweep`. Each run is an ordinary one for every other command.
 """

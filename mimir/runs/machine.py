@@ -15,6 +15,10 @@ from mimir.runs.ranges import Hours, Price, Process, Time
 MOST_DETAILS, LONGEST_NAME = 32, 64
 """Facts that only its provider knows of a machine, and characters of a name of one."""
 
+BEGIN_WITHIN = 1500.0
+"""Seconds from the order of a rented machine to its first heartbeat: a 6 GB image takes some hosts
+20 minutes."""
+
 Detail = str | int | float | bool | None
 
 

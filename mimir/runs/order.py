@@ -76,8 +76,10 @@ class Offer:
     on, "" if that is not told. driver: NVIDIA's version there, upload: Mbit/s of its line, as the
     service tells them. egress: what of the price is for checkpoints on their way to the store.
     outbid: how often in an hour the market's price of a spot machine has risen above the most that
-    its order allows, None where no prices of the past are told. key: what the adapter needs to
-    order it, plain JSON without secrets.
+    its order allows, None where no prices of the past are told. evicted: evictions an hour of such
+    spot machines as their service publishes them, None where it does not or they cannot be read;
+    evicted_by: which publication, or why there is none, "" if the service has none. key: what the
+    adapter needs to order it, plain JSON without secrets.
     """
 
     provider: str
@@ -94,6 +96,8 @@ class Offer:
     upload: Annotated[float, Between(0, 1e9)] = 0.0
     egress: Price = 0.0
     outbid: Annotated[float, Between(0, 1e6)] | None = None
+    evicted: Annotated[float, Between(1e-9, 1e6)] | None = None
+    evicted_by: str = ""
     key: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
