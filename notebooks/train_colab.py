@@ -137,7 +137,7 @@ NEEDS = {
     "packaging": "packaging",
     "matplotlib": "matplotlib>=3.8",
     "tensorboard": "tensorboard>=2.16",
-    "pynvml": "nvidia-ml-py>=12.535",
+    "pynvml": "nvidia-ml-py>=11.450",
 }
 
 
