@@ -9,6 +9,8 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+from mimir.errors import OPTIONAL
+
 HEAT = 0x20 | 0x40
 """Bits of NVML's reasons for lower clocks: software and hardware slowdown by temperature."""
 POWER = 0x04
@@ -26,7 +28,8 @@ def nvml() -> Any:
     try:
         library = importlib.import_module("pynvml")
     except ImportError:
-        raise GpuNotTold("the Python package nvidia-ml-py is not installed here") from None
+        install = f"`python -m pip install '{OPTIONAL['pynvml']}'`"
+        raise GpuNotTold(f"a Python package is not installed here: {install}") from None
     try:
         library.nvmlInit()
     except library.NVMLError as error:

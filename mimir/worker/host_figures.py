@@ -42,8 +42,14 @@ def folders_of(store: str) -> list[Path]:
 
 
 def processes_waiting() -> float:
-    """Processes that want a processor now, for each one that this process may use."""
-    return os.getloadavg()[0] / max(1, len(os.sched_getaffinity(0)))
+    """Processes that want a processor now, for each one that this process may use; 0 where the
+    system does not tell."""
+    try:
+        waiting = os.getloadavg()[0]
+    except (OSError, AttributeError):
+        return 0.0
+    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return waiting / max(1, mine or 1)
 
 
 def _memory(root: Path) -> dict[str, float]:

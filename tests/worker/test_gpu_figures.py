@@ -78,7 +78,7 @@ class Broken(FakeNvml):
 
 
 @pytest.mark.parametrize(
-    ("module", "why"), [(None, "nvidia-ml-py is not installed"), (Broken(), "Library Not Found")]
+    ("module", "why"), [(None, "pip install 'nvidia-ml-py>"), (Broken(), "Library Not Found")]
 )
 def test_a_missing_library_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, module: SimpleNamespace | None, why: str

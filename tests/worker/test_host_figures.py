@@ -73,6 +73,15 @@ def test_what_this_machine_tells(tmp_path: Path) -> None:
     assert 0 <= found["memory"] <= found["memory_of"]
 
 
+@pytest.mark.parametrize("lacks", [(), ("sched_getaffinity",), ("getloadavg",)])
+def test_waiting_processes_on_any_system(
+    monkeypatch: pytest.MonkeyPatch, lacks: tuple[str, ...]
+) -> None:
+    for name in lacks:
+        monkeypatch.delattr(os, name)
+    assert 0 <= host_figures.processes_waiting() < 1e4
+
+
 def test_folders_are_those_that_a_worker_writes_to() -> None:
     assert Path("/my runs") in host_figures.folders_of("file:///my%20runs")
     assert len(host_figures.folders_of("s3://bucket/prefix")) == 1
