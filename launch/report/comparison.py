@@ -181,4 +181,4 @@ def _digests(facts: Facts, name: str) -> tuple[str, ...]:
 
 
 def _plain(value: Any) -> str:
-    return NONE if value is None else f"{value}"
+    return NONE if value is None else f"{value:.6g}" if isinstance(value, float) else f"{value}"
