@@ -29,6 +29,7 @@ ensemble      several models as one: the mean of their probabilities
 target_gain   what its target is worth to it, with intervals
 sample_tables  figures of samples beside real and random peptides (no torch)
 histogram     two distributions as a small picture (no torch)
-plot          the loss curve as a picture (no torch)
+plot          the curves as a picture (no torch)
+palette       colours and lines of report, picture and notebook (no torch)
 events        metrics for TensorBoard (no torch)
 """
