@@ -1,7 +1,6 @@
 """alerts: what happened to runs and is worth knowing."""
 
 import json as json_text
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from mimir.errors import BadInput, MimirError, sentence
@@ -35,6 +34,8 @@ def alerts(
         python -m launch alerts first
         python -m launch alerts --since 2h --level warning
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     from launch.ui.runs import table
     from launch.ui.terminal import say
     from mimir.runs import alerts as events
