@@ -80,8 +80,8 @@ def stop(name: str, *, wait: bool = True, store: str = "", json: bool = False) -
 
 
 def take_off_queue(store: "Store", run: str) -> bool:
-    """Whether the run's job waited, or is no more, so that no worker would obey the request; it is
-    not on the queue any more then. One that other runs share may stay there for them.
+    """Whether the run's job waited, so that no worker would obey the request, and is no more on the
+    queue for this run; one that other runs share stays there for them.
 
     ProviderError if it waits and cannot be shown to be gone.
     """
@@ -98,14 +98,8 @@ def take_off_queue(store: "Store", run: str) -> bool:
     provider = liveness.named(current.order.provider) if current and current.order else None
     if current is None or provider is None or not provider.caps.queues:
         return False
-    if current.machine is not None:
-        state, _ = liveness.state_of(current.machine)
-        if state is State.GONE:  # with the last other run that shared it, for one
-            status = derive(store, run, store.now())
-            if status.state in ENDED:
-                return False
-        elif state is not State.PENDING:
-            return False
+    if current.machine is not None and liveness.state_of(current.machine)[0] is not State.PENDING:
+        return False
     gone = Gone(store.now(), "over", "asked to stop while its job waited in the queue")
     if not terminate.close(store, run, current, gone, registry.get):
         return False
