@@ -52,6 +52,7 @@ def status_text(
         title += f" ({status.reason})"
     lines = [title, f"  preset       {status.preset}", f"  progress     {progress_text(status)}"]
     lines += [f"  sweep        {status.sweep}"] if status.sweep else []
+    lines += [f"  began with   {status.origin.words}"] if status.origin else []
     lines += [f"  warning      {status.warning}"] if status.warning else []
     if status.loss is not None or status.val is not None:
         held_out = status_words(status.held_out())

@@ -68,7 +68,7 @@ class Board:
         self._store, self._record, self._attempt = store, record, attempt
         self._screen, self._clock = screen, clock
         self._lines: list[str] = []
-        self._progress = ""
+        self._progress, self._note = "", ""
         self._lock = threading.Lock()
         self.rows = {
             row["step"]: row
@@ -90,6 +90,11 @@ class Board:
             elif line.strip():
                 self._lines = [*self._lines, line][-LINES:]
 
+    def note(self, line: str) -> None:
+        """Keep this line below the others until the next note; from any thread."""
+        with self._lock:
+            self._note = line
+
     @property
     def last_line(self) -> str:
         """The newest line that is not progress."""
@@ -100,7 +105,7 @@ class Board:
         due = now or self._clock() - self._drawn_at >= LINE_EVERY
         grown = due and self._grow()
         with self._lock:
-            shown = "\n".join(filter(None, [*self._lines, self._progress]))
+            shown = "\n".join(filter(None, [*self._lines, self._progress, self._note]))
         page = f"<pre>{as_html(shown)}</pre>{self._samples()}"
         if page != self._shown:
             self._shown = page

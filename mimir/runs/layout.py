@@ -4,6 +4,7 @@
     <run>/HEAD                                   compare-and-swap only
     <run>/code/<sha256>-<file>                   by content; the file name stays, because pip
     <run>/data/<sha256>-<file>                   refuses a wheel under another name
+    <run>/start/<sha256>-<file>                  what a run begins with that goes on from another
     _sweeps/<sweep>.json                         created once: the runs of a sweep
     _sweeps/<sweep>/code/<sha256>-<file>         what its runs have instead of copies of their own
     _sweeps/<sweep>/data/<sha256>-<file>
@@ -255,6 +256,15 @@ def data_key(run: str, sha256: str, file: str) -> str:
 
 def code_key(run: str, sha256: str, file: str) -> str:
     return f"{code_folder(run)}/{sha256}-{_file(file)}"
+
+
+def start_folder(run: str) -> str:
+    """`<run>/start`, without a trailing slash."""
+    return f"{check_run(run)}/start"
+
+
+def start_key(run: str, sha256: str, file: str) -> str:
+    return f"{start_folder(run)}/{sha256}-{_file(file)}"
 
 
 def model_key(run: str, attempt: int, nonce: str, file: str) -> str:

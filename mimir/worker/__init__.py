@@ -2,6 +2,7 @@
 
 supervisor       `python -m mimir.worker`: claims the attempt, starts training, watches it
 attempt          the training process that the supervisor starts (this one imports torch)
+first_state      what a fresh run begins with that begins from another one
 start_times      what an attempt's start took, part by part
 delivered        is the machine what was ordered?
 reporter         sends log, metrics and heartbeat to the store

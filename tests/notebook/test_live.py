@@ -57,8 +57,11 @@ def test_lines_samples_and_curve(
     board.line("attempt 1: <claimed>")
     board.line("step 10/90  loss 3.1")
     board.line("step 20/90  loss 3.0")
+    board.note("Drive: copying")
+    board.note("Drive: copied")
     board.refresh()
-    assert shown.pages == ["<pre>attempt 1: &lt;claimed&gt;\nstep 20/90  loss 3.0</pre>"]
+    said = "attempt 1: &lt;claimed&gt;\nstep 20/90  loss 3.0\nDrive: copied"
+    assert shown.pages == [f"<pre>{said}</pre>"]
     assert board.last_line == "attempt 1: <claimed>"
     assert shown.images == []
 

@@ -13,7 +13,7 @@ from launch.report import page as pages
 from launch.report.facts import Facts, gather
 from launch.report.verdict import verdict
 from mimir import cli
-from mimir.data import sample_path
+from mimir.data import sample_path, terms
 from mimir.data.files import sha256
 from mimir.runs.parts import PartWriter, read_metrics
 from mimir.runs.record import read_run
@@ -100,8 +100,8 @@ def test_a_finished_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert record.data is not None
     for digest in (record.config_sha256, record.data.sha256, head.model.sha256):
         assert digest in text
-    assert pages.OTHER_LICENCE in text
-    assert pages.licence(sha256(sample_path().read_bytes())) == pages.SAMPLE_LICENCE
+    assert terms.UNKNOWN.licence in text
+    assert terms.of_csv(sha256(sample_path().read_bytes())) == terms.SAMPLE
     again = html.unescape(report(store, tmp_path / "page.html", monkeypatch))
     paid = r"<dd>.*?</dd>|[\d.]+ s, \$[\d.]+"  # its machines were not seen to be gone
     assert re.sub(paid, "", again) == re.sub(paid, "", text)
