@@ -11,7 +11,7 @@ from mimir.data.mix import steps_of
 from mimir.data.pack import TRAIN, Peptides
 from mimir.data.peptides import of_run
 from mimir.errors import Corrupt, NotFound
-from mimir.runs import figures, notes, stopping
+from mimir.runs import figures, notes, replays, stopping
 from mimir.runs.attempts import AttemptStatus
 from mimir.runs.head import Head
 from mimir.runs.notes import Heartbeat
@@ -58,6 +58,8 @@ class Facts:
     bill: Bill
     end: End | None
     lost: str = ""
+    replay: str = ""
+    """What a replay of its last steps found, in a sentence; "" if nobody has replayed it."""
 
     @property
     def validations(self) -> list[dict[str, Any]]:
@@ -106,7 +108,8 @@ def gather(
         _attempt(each, beats.get(each.attempt), began, status) for each in status.attempts
     )
     return Facts(
-        record, status, head, rows, peptides, left, attempts, bill(status, status.at), end, lost
+        record, status, head, rows, peptides, left, attempts, bill(status, status.at), end, lost,
+        _replay(store, record.name),
     )  # fmt: skip
 
 
@@ -116,6 +119,14 @@ def data_of(record: RunRecord, load: Callable[[], Peptides]) -> Data:
         return load() if record.data is not None else None
     except (Corrupt, NotFound) as error:
         return error
+
+
+def _replay(store: Store, run: str) -> str:
+    try:
+        found = replays.read(store, run)
+    except Corrupt as error:
+        return f"its result cannot be read: {error}"
+    return found.sentence if found is not None else ""
 
 
 def _attempt(

@@ -97,6 +97,7 @@ def summary(facts: Facts) -> list[tuple[str, str]]:
         ("trained on", ", ".join(filter(None, devices))),
         ("attempts", str(len(facts.attempts))), ("hours of machines", took),
         ("estimated at first", estimated), ("expected at its end", expected), ("cost", cost),
+        ("exactness", facts.replay),
     ]  # fmt: skip
     return [(what, value) for what, value in rows if value]
 

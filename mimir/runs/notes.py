@@ -22,6 +22,7 @@ from mimir.runs.order import Order
 from mimir.runs.ranges import (
     AnyTime,
     Between,
+    Characters,
     ExitCode,
     Measure,
     OneOf,
@@ -49,7 +50,7 @@ class Heartbeat:
     the step at which patience ends the run if no later validation is better; commit_s, what the
     slowest of the last commits took; checkpoint_s, the time between checkpoints, where that was
     shortened because the machine's notice does not suffice for one; training_s, for how long the
-    attempt has trained.
+    attempt has trained; torch, its version.
     """
 
     time: AnyTime
@@ -69,6 +70,7 @@ class Heartbeat:
     checkpoint_s: Seconds | None = None
     commit_s: Seconds | None = None
     training_s: Seconds | None = None
+    torch: Annotated[str, Characters(64)] = ""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,8 @@ class StopRequest:
 
 def write_heartbeat(store: Store, run: str, attempt: int, heartbeat: Heartbeat) -> None:
     """Overwrite the attempt's heartbeat."""
-    scarce = ("figures", "execution", "expected_end", "checkpoint_s", "commit_s", "training_s")
+    scarce = ("figures", "execution", "expected_end", "checkpoint_s", "commit_s", "training_s",
+              "torch")  # fmt: skip
     body = {name: value for name, value in asdict(heartbeat).items() if value or name not in scarce}
     store.put(layout.heartbeat_key(run, attempt), _encoded(body))
 
