@@ -27,6 +27,8 @@ from collections.abc import Iterable
 
 HOST_UNFIT = 79
 """Of the training process alone: the worker writes that its host fell short, and ends with 75."""
+DIFFERENT = 80
+"""Of `replay` alone: training again ended at another state than the run did."""
 DONE = 0
 INTERRUPTED = 75
 FENCED = 76

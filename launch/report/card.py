@@ -31,7 +31,7 @@ TAGS = ("peptides", "peptide-generation", "masked-diffusion", "pytorch", "safete
 METRIC = "nelbo"
 _NAME = re.compile(r"[A-Za-z0-9_.]{1,40}")
 """Names of targets that a shell takes as they are."""
-_MARKS = re.compile(r"([\\`*_{}\[\]()#|~])")
+_MARKS = re.compile(r"([\\`*_{}\[\]#|~])")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,12 @@ def files(facts: Facts, peptides: Peptides, weights: Weights) -> dict[str, bytes
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
     data = f"{found.name or 'a data set of unknown origin'}: {len(peptides):,} peptides"
+<<<<<<< HEAD
     provenance = [("model.safetensors (SHA-256)", weights.sha256), *digests(facts)]
+=======
+    provenance = [("model.safetensors (SHA-256)", weights.sha256), *page.digests(facts)]
+    provenance += [("exactness", facts.replay)] if facts.replay else []
+>>>>>>> card
     text = environment.get_template(TEMPLATE.name).render(
         front=Markup(_front(facts, peptides, found, measured)), run=Markup(facts.record.name),
         verdict=verdict(facts), size=f"{weights.parameters:,}", version=__version__,

@@ -27,6 +27,7 @@
     promised                      what an offer promised of its machine, for its worker to check
     orders                        what all orders say of HEAD: may it be believed?
     final                         final.json: what a run left, sealed when it was first seen done
+    replays                       replay.json: whether the last steps came out alike again
     owner                         the store's id, which its rented machines bear in their names
     machine                       machine.json: what the attempt runs on, its region and price
     started                       that a job which waited has begun an attempt

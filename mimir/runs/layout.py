@@ -24,6 +24,7 @@ The launcher's, written with the user's own rights, which no machine has:
     <run>/launcher/final.json                    created once: what the run left when it was done
     <run>/launcher/ended.json                    overwritten: a copy of what is known of attempts
                                                  that are over, so that they are read once
+    <run>/launcher/replay.json                   overwritten: what the last `mimir replay` found
     _launcher/failed_hosts.json                  swapped: hosts that failed, of all runs
     _launcher/newest_runs.json                   swapped: the runs that were created last
     _launcher/owner.json                         created once: the store's id
@@ -311,6 +312,10 @@ def removing_key(run: str, attempt: int) -> str:
 
 def joined_key(run: str, attempt: int, kind: str) -> str:
     return f"{launcher_prefix(run, attempt)}/{kind}-joined"
+
+
+def replay_key(run: str) -> str:
+    return f"{launcher_folder(run)}/replay.json"
 
 
 def ended_key(run: str) -> str:

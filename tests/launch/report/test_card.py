@@ -56,7 +56,7 @@ def test_nothing_of_a_machine_is_obeyed(files: dict[str, bytes]) -> None:
     assert "\x1b" not in text
     assert b"told()" not in files["model.safetensors"]
     shown = card._shown("<b> [x](http://y) a|b `c` **d**\n# e")
-    assert shown == r"&lt;b&gt; \[x\]\(http&#58;//y\) a\|b \`c\` \*\*d\*\* \# e"
+    assert shown == r"&lt;b&gt; \[x\](http&#58;//y) a\|b \`c\` \*\*d\*\* \# e"
     assert card._shown("@f www.g\u202e&amp;") == r"&#64;f www&#46;g\\u202e&amp;amp;"
 
 
