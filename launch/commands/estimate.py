@@ -104,10 +104,8 @@ def told(preset: str, settings: dict[str, object], data: str, store: str, gpu: s
     work, _ = training_of(preset, settings, data, 0)
     found, _ = forecasts(work, [name], step_times(work, store)[0]) if name else ([], "")
     if not found:
-        return (
-            f"`estimate` knows no {name or 'processor'} like this one; the preflight measures it: "
-            f"{work.steps:,} steps"
-        )
+        why = f"does not know the GPU {name!r}" if name else "is for GPUs, and there is none here"
+        return f"`estimate` {why}: the preflight measures how long {work.steps:,} steps take"
     one = found[0]
     return (
         f"`estimate` says {duration(3600 * one.hours)} on {one.gpu}, of which "

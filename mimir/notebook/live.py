@@ -8,12 +8,13 @@ from typing import Any, Protocol
 from mimir.data.baselines import Baselines
 from mimir.data.peptides import of_run
 from mimir.errors import StoreError
+from mimir.notebook.shown import SILENT
 from mimir.output import palette, plot
 from mimir.runs.parts import metrics_row, read_metrics, read_parts
 from mimir.runs.record import RunRecord
 from mimir.runs.status import read_head
 from mimir.runs.store import Store
-from mimir.text import as_html
+from mimir.text import as_html, duration
 
 LINES = 12
 LINE_EVERY = 20.0
@@ -66,7 +67,7 @@ class Board:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._store, self._record, self._attempt = store, record, attempt
-        self._screen, self._clock = screen, clock
+        self._screen, self._clock, self._began = screen, clock, clock()
         self._lines: list[str] = []
         self._progress, self._note = "", ""
         self._lock = threading.Lock()
@@ -104,7 +105,8 @@ class Board:
         due = now or self._clock() - self._drawn_at >= LINE_EVERY
         grown = due and self._grow()
         with self._lock:
-            shown = "\n".join(filter(None, [*self._lines, self._progress, self._note]))
+            last = self._progress or ("" if now else self._waiting())
+            shown = "\n".join(filter(None, [*self._lines, last, self._note]))
         style = f"font:.85rem/1.5 {palette.MONO};white-space:pre-wrap"
         page = f'<pre style="{style}">{as_html(shown)}</pre>{self._samples()}'
         if page != self._shown:
@@ -115,6 +117,11 @@ class Board:
         if self.rows and (grown or now):
             rows = [self.rows[step] for step in sorted(self.rows)]
             self._screen.image(plot.loss_curve(rows, self._baselines, self._restarts))
+
+    def _waiting(self) -> str:
+        """How long there was no step, "" at first: on a GPU the first one is compiled."""
+        waited = (self._clock() - self._began) // SILENT * SILENT
+        return f"… no step yet: {duration(waited)} since the start" if waited else ""
 
     def _grow(self) -> bool:
         """Fetch new rows of metrics; False if there are none, or the store is away just now."""

@@ -60,6 +60,9 @@ def test_lines_samples_and_curve(
     )
     now, shown = [0.0], Shown()
     board = Board(store, read_run(store, "run"), 1, shown, lambda: now[0])
+    now[0] = 12.0
+    board.refresh()
+    assert shown.pages.pop() == page("… no step yet: 10 s since the start")
     board.line("attempt 1: <claimed>")
     board.line("step 10/90  loss 3.1")
     board.line("step 20/90  loss 3.0")
@@ -72,6 +75,7 @@ def test_lines_samples_and_curve(
     assert shown.images == []
 
     writer.flush(row(step=20, loss=3.0) + row(step=20, samples=["ACD", "EFG"]))
+    now[0] = 14.0
     board.refresh()  # too soon after the first look
     assert shown.images == []
     now[0] += 30
@@ -91,7 +95,7 @@ def test_lines_samples_and_curve(
 
 def test_only_the_last_lines_are_kept(store: Store) -> None:
     shown = Shown()
-    board = Board(store, read_run(store, "run"), 1, shown)
+    board = Board(store, read_run(store, "run"), 1, shown, lambda: 0.0)
     for number in range(LINES + 5):
         board.line(f"line {number}")
     board.refresh()

@@ -113,8 +113,11 @@ def test_the_hours_are_those_of_estimate(
     assert row.split("|")[4].strip() == duration(3600 * hours)
     said = estimate.told("small", {}, "", tmp_path.as_uri(), "Tesla T4, 15360 MiB")
     assert said.startswith(f"`estimate` says {duration(3600 * hours)} on T4")
-    said = estimate.told("small", {}, "", tmp_path.as_uri(), "")
-    assert "knows no processor" in said
+    for gpu, words in (
+        ("", "there is none here"),
+        ("Riva 128", "does not know the GPU 'Riva 128'"),
+    ):
+        assert words in estimate.told("small", {}, "", tmp_path.as_uri(), gpu)
 
 
 @dataclass
