@@ -174,6 +174,24 @@ class TrainingState:
                 yield f"{prefix}.{span.name}", view
 
     @torch.no_grad()
+    def begin_with(self, weights: dict[str, Tensor]) -> None:
+        """Take these weights (float32, by name) as the model's, its average's and the best.
+
+        For a state at step 0. Raises BadInput if one is missing, unknown, or of another shape or
+        dtype.
+        """
+        shapes = {span.name: span.shape for span in self.spans}
+        for name in sorted(shapes.keys() | weights.keys()):
+            have = weights[name].shape if name in weights else None
+            if have != shapes.get(name) or weights[name].dtype != torch.float32:
+                raise BadInput(f"the weights to begin with are of another model: see its {name}")
+        for span in self.spans:
+            self.master[span.start : span.stop].copy_(weights[span.name].reshape(-1))
+        self.ema.copy_(self.master)
+        self.best.copy_(self.ema)
+        self.refresh()
+
+    @torch.no_grad()
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Copy values into the live tensors, whose addresses do not change.
 
