@@ -100,6 +100,7 @@ def measure(
             for preset, job in jobs.items():
                 for tree in trees if turn % 2 else trees[::-1]:
                     found = _start(tree, job, scratch)
+                    print(f"turn {turn}: {preset} of {tree.title}: {_in_all(found)}", flush=True)
                     if turn:
                         took.setdefault((preset, tree.title), []).append(found)
     finally:
@@ -134,6 +135,11 @@ def _start(tree: Tree, job: Job, scratch: Path) -> Took:
         clock, processor = at, used
     shutil.rmtree(folder)
     return took
+
+
+def _in_all(took: Took) -> str:
+    clock, processor = (sum(each) for each in zip(*took.values(), strict=True))
+    return f"{clock:.1f} s, {processor:.2f} s of the processor"
 
 
 def _python(tree: Tree, program: str, *words: str) -> str:
