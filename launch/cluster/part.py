@@ -23,10 +23,11 @@ from launch.cluster.container import Runtime
 from launch.cluster.signals import Signals
 from launch.contract.provider import AttemptSpec
 from launch.providers.slurm.own_job import Fate, OwnJob
-from mimir.errors import BAD_CONFIG, DONE, FENCED, INTERRUPTED, MimirError
+from mimir.errors import BAD_CONFIG, DONE, FENCED, INTERRUPTED, BadInput, MimirError
 from mimir.runs import notes, orders
 from mimir.runs.notes import StopRequest
 from mimir.runs.record import read_run
+from mimir.runs.status import head_or_remembered
 from mimir.runs.store import Store
 
 LOOK_EVERY = 10.0
@@ -97,15 +98,18 @@ class Part:
             container.terminate(self._child, self._runtime)
 
     def stopped(self) -> None:
-        """A person has ended the job: the run, if it is not over, counts as stopped."""
+        """A person has ended the job: the run, if it is not over and has not gone on elsewhere,
+        counts as stopped."""
         if self._at is None or self.ended in (End.OVER, End.TURNED_AWAY):
             return  # one that has no attempt yet writes this once it has
-        store, attempt = self._at
+        (store, attempt), run = self._at, self._ordered.run
         try:
-            if notes.stop_requested(store, self._ordered.run, attempt) is None:
-                orders.request_stop(
-                    store, self._ordered.run, StopRequest(store.now(), "its job was cancelled")
-                )
+            asked = notes.stop_requested(store, run, attempt) is not None
+            if not asked and head_or_remembered(store, run)[0].attempt == attempt:
+                with contextlib.suppress(BadInput):  # it has just ended
+                    orders.request_stop(
+                        store, run, StopRequest(store.now(), "its job was cancelled")
+                    )
         except MimirError as error:
             self.say(f"that the run is stopped cannot be written: {error}")
 

@@ -19,7 +19,7 @@ from launch.provision.order import Say
 from launch.supervise.rounds import rounds
 from launch.supervise.watcher import Seen, Watcher
 from launch.sweep.begin import FOR_A_PERSON, begin, begin_together
-from launch.sweep.plan import queues, share, with_limit
+from launch.sweep.plan import lanes, queues, share, with_limit
 from mimir.errors import (
     BadInput,
     Fenced,
@@ -252,11 +252,11 @@ class Keeper:
 
     def _behind(self, run: str, found: Mapping[str, Status]) -> str:
         """The name of the jobs that are last in the run's lane, "" for an empty lane."""
-        lanes = max(1, self._at_once // self._per_job)
-        if not self._queued or lanes * self._per_job >= len(self._names):
+        count = lanes(len(self._names), self._at_once, self._per_job) if self._queued else 0
+        if not count:
             return ""
-        own = self._job_of(run) % lanes
-        lane = [each for each in self._names if self._job_of(each) % lanes == own]
+        own = self._job_of(run) % count
+        lane = [each for each in self._names if self._job_of(each) % count == own]
         alive = [found[each] for each in lane if each in found and found[each].state not in ENDED]
         last = [status.attempts[-1].machine for status in alive if status.attempts]
         # A cluster counts its jobs, so the newest has the greatest number.

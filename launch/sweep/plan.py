@@ -52,6 +52,14 @@ def queues(places: Sequence[Provider]) -> bool:
     return all(place.caps.queues for place in places)
 
 
+def lanes(count: int, at_once: int, per_job: int) -> int:
+    """In how many lanes a sweep's jobs wait one behind the other, 0 where all may run at once.
+
+    count: runs of the sweep. at_once: runs that may train at a time.
+    """
+    return 0 if at_once >= count else max(1, at_once // per_job)
+
+
 def per_job_before(sweep: Sweep, places: Sequence[Provider], exists: bool) -> int:
     """Runs of one job where nothing is said now: as before, unless it goes on elsewhere."""
     can = exists and all(place.caps.shares for place in places)

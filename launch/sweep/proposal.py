@@ -6,7 +6,7 @@ from typing import Any
 from launch.contract.provider import Provider, TakesOptions
 from launch.pricing import gpus, storage
 from launch.provision.choose import Found
-from launch.sweep.plan import Cost, queues
+from launch.sweep.plan import Cost, lanes, queues
 from launch.ui import confirm, enforcement
 from mimir.runs.order import Plan
 from mimir.runs.store import Store
@@ -50,12 +50,12 @@ def rows(
 def _at_once(places: Sequence[Provider], at_once: int, count: int, per_job: int) -> str:
     if not queues(places):
         return f"{at_once} of them"
-    lanes = max(1, at_once // per_job)
-    if lanes * per_job >= count:
+    number = lanes(count, at_once, per_job)
+    if not number:
         return "all: they wait in its queue"
-    one = "lane" if lanes == 1 else "lanes"
-    most = lanes * per_job
-    return f"{most} of them: all wait in its queue, in {lanes} {one}, one behind the other"
+    one = "lane" if number == 1 else "lanes"
+    most = number * per_job
+    return f"{most} of them: all wait in its queue, in {number} {one}, one behind the other"
 
 
 def _jobs(count: int, per_job: int) -> str:

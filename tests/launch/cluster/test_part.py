@@ -164,6 +164,25 @@ def test_a_cancelled_job_is_final_for_all_that_run_in_it(
     assert len(bench.began) == 3, "nothing comes back to life"
 
 
+def test_a_cancelled_job_stops_no_run_that_went_on_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its worker here learns that only at its next commit."""
+
+    def train(part: Part, run: str, number: int) -> int:
+        if run == "lr-000":
+            raise_attempt(bench.store, run)
+            bench.slurm.fate = Fate.ENDED
+            part._signals.hear()
+            part._signals.judged()
+        return 76
+
+    bench = Bench(monkeypatch, train)
+    bench.start()
+    assert bench.status("lr-000").attempt == 2
+    assert [notes.stop_requested(bench.store, "lr-000", number) for number in (1, 2)] == [None] * 2
+
+
 def test_one_that_is_stopped_leaves_the_others_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its end is noted while they still train, so that nobody ends their job for it."""
     noted = threading.Event()

@@ -132,6 +132,7 @@ def test_neighbours_share_a_job(stage: Made, fake: Fake, monkeypatch: pytest.Mon
     pairs = [["lr-000", "lr-001"], ["lr-002", "lr-003"], ["lr-004"]]
     assert jobs.together() == pairs
     assert [bool(spec.job) for spec in fake.orders] == [True, True, False]
+    assert [spec.behind for spec in fake.orders] == [""] * 3, "all at once"
     assert [spec.beside[0][1] for spec in fake.orders[:2]] == [1, 1]
     for runs, spec in zip(pairs, fake.orders, strict=True):
         for run in runs:
