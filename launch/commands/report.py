@@ -1,77 +1,62 @@
-"""report: what a run is and has done, as one HTML page."""
+"""report: what runs are and have done, as one HTML page."""
 
 import json as json_text
-from typing import TYPE_CHECKING
 
-from mimir.errors import BadInput, MimirError
-
-if TYPE_CHECKING:
-    from launch.report.facts import Facts
-    from mimir.runs.store import Store
+from mimir.errors import BadInput
 
 
 def report(
-    name: str, *, out: str = "", open: bool = False, store: str = "", json: bool = False
-) -> None:
-    """Make the report of a run, also while it trains, as one HTML page that needs nothing else.
+    name: str = "", *others: str, sweep: str = "", out: str = "", open: bool = False,
+    store: str = "", json: bool = False,
+) -> None:  # fmt: skip
+    """Make the report of a run, of several or of a sweep, as one HTML page that needs nothing else.
 
-    Verdict, curves, held-out figures beside their baselines, attempts, hours and cost, samples,
-    settings, digests. It is made here, from the store; docs/report.md.
+    Of a run, also while it trains: verdict, curves, held-out figures beside their baselines,
+    attempts, hours and cost, samples, settings, digests. Of several: curves over each other,
+    settings that differ, figures with intervals. Of a sweep: also mean and spread over seeds. It
+    is made here, from the store; docs/report.md.
 
     Args:
         name: of the run.
-        out: a file to write (default: NAME.html).
+        others: names of further runs, seven at most, to stand beside it.
+        sweep: the sweep to report on, in place of runs.
+        out: a file to write (default: NAME.html, FIRST-and-others.html of several).
         open: show it in the browser of this computer.
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
-        json: print JSON: `run`, `out`, `state`, `step`, `verdict`.
+        json: print JSON: `run`, `state` and `step` of one run, `runs` of several, `sweep` and
+            `runs` of a sweep; `out`, `verdict`.
 
     Example:
         python -m launch report first --open
+        python -m launch report first second third --out comparison.html
+        python -m launch report --sweep lr --open
     """
     import webbrowser
 
-    from launch.report.page import page
-    from launch.report.verdict import verdict
+    from launch.commands import report_steps
     from launch.ui.terminal import say
     from mimir.atomic_file import OutFile
     from mimir.runs.store import open_store
     from mimir.submission import default_store, store_folder
 
+    names = list(dict.fromkeys(str(each) for each in (name, *others) if each))
+    if sweep and names:
+        raise BadInput(f"{names[0]} is a run, and --sweep {sweep} a sweep: name one or the other")
+    if not sweep and not names:
+        raise BadInput("of what? `report NAME`, `report FIRST SECOND …` or `report --sweep NAME`")
     opened = open_store(store or default_store())
     root = store_folder(opened.url)
-    target = OutFile(out or f"{name}.html", [("--store", root)] if root else [])
+    stem = sweep or (names[0] if len(names) == 1 else f"{names[0]}-and-others")
+    target = OutFile(out or f"{stem}.html", [("--store", root)] if root else [])
     if target.to_stdout and (open or json):
         raise BadInput("--out - prints the page itself: leave out --open and --json")
-    facts = _facts(opened, name)
-    target.write(page(facts))
+    made = report_steps.of_sweep(opened, sweep) if sweep else report_steps.of_runs(opened, names)
+    target.write(made.content)
     if json:
-        body = {
-            "run": name, "out": str(target.path), "state": facts.status.state,
-            "step": facts.status.step, "verdict": verdict(facts),
-        }  # fmt: skip
+        body = {**made.told, "out": str(target.path), "verdict": made.verdict}
         print(json_text.dumps(body, indent=2))
     elif not target.to_stdout:
-        say(*verdict(facts))
+        say(*made.verdict)
         print(target.path)
     if open and not webbrowser.open(target.path.resolve().as_uri()):
         raise BadInput(f"no browser can be opened here: open {target.path.resolve()} yourself")
-
-
-def _facts(store: "Store", name: str) -> "Facts":
-    from launch.download import samples_of
-    from launch.report.facts import gather
-    from launch.ui.terminal import Transfers, say
-    from mimir.runs import final
-    from mimir.runs.parts import read_metrics
-    from mimir.runs.record import read_run
-    from mimir.runs.status import head_or_remembered
-
-    record = read_run(store, name)
-    head = final.read(store, name) or head_or_remembered(store, name)[0]
-    left = None
-    try:
-        with Transfers() as transfers:
-            left = samples_of(store, record, head, transfers.begin)
-    except MimirError as error:  # the page says the rest
-        say(f"the report has no samples: {error}")
-    return gather(store, record, head, read_metrics(store, name, head), left)

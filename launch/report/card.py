@@ -15,7 +15,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from launch.report import page
+from launch.report.cells import NONE
 from launch.report.facts import Facts
+from launch.report.provenance import digests
 from launch.report.verdict import verdict
 from mimir import __version__
 from mimir.data import terms
@@ -68,14 +70,14 @@ def files(facts: Facts, peptides: Peptides, weights: Weights) -> dict[str, bytes
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
     data = f"{found.name or 'a data set of unknown origin'}: {len(peptides):,} peptides"
-    provenance = [("model.safetensors (SHA-256)", weights.sha256), *page.digests(facts)]
+    provenance = [("model.safetensors (SHA-256)", weights.sha256), *digests(facts)]
     provenance += [("exactness", facts.replay)] if facts.replay else []
     text = environment.get_template(TEMPLATE.name).render(
         front=Markup(_front(facts, peptides, found, measured)), run=Markup(facts.record.name),
         verdict=verdict(facts), size=f"{weights.parameters:,}", version=__version__,
         weights=weights.words, data=data, targets=f"{len(trained):,}", trained=f"{len(names):,}",
         target=Markup(next((name for name in names if _NAME.fullmatch(name)), "NAME")),
-        figures=[each for each in page.figure_rows(facts) if each[2] != page.NONE],
+        figures=[each for each in page.figure_rows(facts) if each[2] != NONE],
         terms=found, provenance=provenance,
     )  # fmt: skip
     cited = [terms.MIMIR, *found.citations]

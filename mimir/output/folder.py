@@ -52,7 +52,7 @@ def files_of(record: RunRecord, step: int, left: Left, peptides: Peptides) -> di
         peptides: what it was trained on.
     """
     samples, rows = list(left.record.samples), left.rows
-    curve = plot.loss_curve(rows, peptides.baselines.background)
+    curve = plot.loss_curve(rows, peptides.baselines)
     config = Config.from_dict(record.config)
     return {
         model_object.FILE: model_object.made_again(

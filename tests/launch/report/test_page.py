@@ -22,8 +22,8 @@ from mimir.runs.store import Store
 from tests.launch.report.made import STEPS, begun, evil, train
 
 WRITTEN = {
-    "running": ("device", "why", "outcome", "gpu", "kernel"),
-    "done": ("device", "why", "outcome", "gpu", "kernel"),
+    "running": ("device", "why", "outcome", "gpu", "kernel", "event"),
+    "done": ("device", "why", "outcome", "gpu", "kernel", "event"),
 }
 """Texts that stand in the page of such a run; others, such as names of targets, are left out."""
 
@@ -69,6 +69,25 @@ def test_a_running_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert 'scope="col"' in text
     assert "<desc" in text
     assert "Drawn at step 1,000" in text
+
+
+def test_what_the_gpu_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = begun(tmp_path)
+    train(store)
+    rows = [
+        {"step": step, "gpu_busy": busy, "gpu_memory_gb": 40.0 + step / 1000, "gpu_watts": 300,
+         "gpu_celsius_most": 70 - step / 100}
+        for step, busy in ((700, 0.8), (800, 1.0))
+    ]  # fmt: skip
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    PartWriter(store, "run/a0002", "metrics").flush(text)
+    page = report(store, tmp_path / "page.html", monkeypatch)
+    for shown in ("90% of the time", "40.8 GB at most", "300 W", "63 °C at most"):
+        assert shown in page
+    assert "GPU busy, share of the time" in page
+    warnings = page.partition("<h2>Warnings</h2>")[2].partition("</table>")[0]
+    # What each machine warned of, how one ended, and that it could not end itself.
+    assert warnings.count("<tr>") == 1 + 4
 
 
 def test_a_finished_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
