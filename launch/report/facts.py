@@ -14,6 +14,7 @@ from mimir.errors import Corrupt, NotFound
 from mimir.runs import figures, notes, stopping
 from mimir.runs.attempts import AttemptStatus
 from mimir.runs.head import Head
+from mimir.runs.listing import with_about
 from mimir.runs.notes import Heartbeat
 from mimir.runs.record import RunRecord
 from mimir.runs.status import Status, derive
@@ -88,7 +89,7 @@ def gather(
         left: what `model_object.record_in` found in the model of a finished run.
         data: as `data_of` gives it; by default it is fetched here.
     """
-    status = derive(store, record.name, (now or store.now)())
+    status = with_about(store, derive(store, record.name, (now or store.now)()))
     config = Config.from_dict(record.config)
     if data is None:
         data = data_of(record, lambda: of_run(store, record))

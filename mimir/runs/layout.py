@@ -22,6 +22,7 @@ The launcher's, written with the user's own rights, which no machine has:
     <run>/launcher/a0001/log-joined              created once: a copy of the attempt's parts,
     <run>/launcher/a0001/metrics-joined          when no more of them will come
     <run>/launcher/final.json                    created once: what the run left when it was done
+    <run>/launcher/about.json                    swapped: labels and notes that people gave it
     <run>/launcher/ended.json                    overwritten: a copy of what is known of attempts
                                                  that are over, so that they are read once
     _launcher/failed_hosts.json                  swapped: hosts that failed, of all runs
@@ -306,6 +307,10 @@ def removing_key(run: str, attempt: int) -> str:
 
 def joined_key(run: str, attempt: int, kind: str) -> str:
     return f"{launcher_prefix(run, attempt)}/{kind}-joined"
+
+
+def about_key(run: str) -> str:
+    return f"{launcher_folder(run)}/about.json"
 
 
 def ended_key(run: str) -> str:
