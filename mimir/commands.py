@@ -108,7 +108,7 @@ def preflight(
     *,
     preset: str = "small",
     data: str = "",
-    limit_hours: float = 12.0,
+    limit_hours: cli.Hours = 12.0,
     out: str = "",
     json: bool = False,
     **settings: object,

@@ -185,7 +185,7 @@ class Runtime:
     kernels: str = ""
     """Names in `KERNELS`, with commas between, for compiled runs on a GPU; none: torch's own."""
     checkpoint_minutes: float = 2.0
-    """Minutes between checkpoints."""
+    """Minutes between checkpoints, or a duration such as 90s."""
     checkpoint_steps: int = 0
     """Steps between checkpoints, beside the minutes; 0: by minutes only."""
     sample_every: int = 2

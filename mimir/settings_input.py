@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from mimir.errors import BadInput
-from mimir.text import one_line
+from mimir.text import one_line, seconds_in
 
 MOST_BYTES = 64 << 10
 """Of a document: a preset has a thousand."""
@@ -28,6 +28,8 @@ _DIGITS = 40
 """Of a number: an integer of 64 bits has 20, and a decimal fraction of a double at most 25."""
 _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _DECIMAL = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_SECONDS = {"hours": 3600.0, "minutes": 60.0}
+"""Of the unit in which a setting is, by the last word of its name."""
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
@@ -172,7 +174,9 @@ def typed(name: str, value: Any, kind: type) -> Any:
         try:
             return float(value)
         except ValueError:
-            pass
+            unit = name.rpartition("_")[2]
+            if unit in _SECONDS:
+                return seconds_in(value, name, unit) / _SECONDS[unit]
     if kind is str and isinstance(value, bool):  # as YAML reads on and off
         return "on" if value else "off"
     if not isinstance(value, kind) or isinstance(value, bool):

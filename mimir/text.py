@@ -83,13 +83,18 @@ _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _SPAN = re.compile(rf"([0-9]{{1,9}}(?:\.[0-9]{{1,6}})?) ?({'|'.join(_UNITS)})")
 
 
-def seconds_in(words: str, option: str) -> float:
+def seconds_in(words: str, option: str, bare: str = "") -> float:
     """The seconds of a duration such as "90s", "30 min", "1.5h", "2d" or "8w". BadInput, naming the
-    option, for anything else."""
+    option, for anything else.
+
+    bare: the unit that a number alone has there, such as "hours", for the sentence.
+    """
     found = _SPAN.fullmatch(words.strip().lower())
     if found is None:
+        or_bare = f"a number of {bare}, or " if bare else ""
         raise BadInput(
-            f"{option} is {words!r}, but must be a duration such as 90s, 30m, 1.5h, 30d or 2w"
+            f"{option} is {words[:40]!r}, but must be {or_bare}a duration such as 90s, 30m, 1.5h, "
+            "30d or 2w"
         )
     return float(found[1]) * _UNITS[found[2]]
 

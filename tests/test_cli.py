@@ -1,3 +1,4 @@
+import inspect
 import os
 import re
 import subprocess
@@ -163,6 +164,51 @@ def test_text_stays_text(oven: Any, text: str) -> None:
 def test_negative_numbers(oven: Any) -> None:
     assert oven("bake", "plum", "--heat", "-18.5", "-n", "-3").code == 0
     assert (calls[0]["heat"], calls[0]["n"]) == (-18.5, -3)
+
+
+def bask(*, max_hours: cli.Hours = 0.0, wait_minutes: cli.Minutes = 10.0) -> None:
+    """Bask.
+
+    Args:
+        max_hours: at most.
+        wait_minutes: before.
+
+    Example:
+        python -m oven bask --max-hours 90m
+    """
+    calls.append({"max_hours": max_hours, "wait_minutes": wait_minutes})
+
+
+@pytest.mark.parametrize(("words", "hours"), [
+    ("6", 6.0), ("0.5", 0.5), ("0", 0.0), ("90m", 1.5), ("6h", 6.0), ("1.5h", 1.5), ("2 d", 48.0),
+    ("1x", None), ("-1h", None), ("h", None), ("1h30m", None), ("", None),
+])  # fmt: skip
+def test_a_time_is_a_number_in_its_unit_or_a_duration(
+    words: str, hours: float | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls.clear()
+    with pytest.raises(SystemExit):
+        cli.run("bask", bask, ["--max-hours", words, "--wait-minutes=90s"])
+    if hours is None:
+        assert (
+            f"--max-hours is {words!r}, but must be a number of hours, or a duration such as"
+            in (capsys.readouterr().err)
+        )
+    else:
+        assert calls == [{"max_hours": hours, "wait_minutes": 1.5}]
+
+
+def test_every_time_is_declared_as_one() -> None:
+    """So that each takes 90m, and says so in its help."""
+    times = []
+    for _, function in [*leaves(TREE), *leaves(LAUNCH)]:
+        for name, parameter in inspect.signature(function).parameters.items():
+            if name.rpartition("_")[2] in ("hours", "minutes"):
+                unit = {"hours": cli.Hours, "minutes": cli.Minutes}[name.rpartition("_")[2]]
+                assert parameter.annotation == unit, (function, name)
+                assert "or as 90m" in cli.command_help("x", function)
+                times.append(name)
+    assert {"max_hours", "limit_hours", "wait_minutes"} <= set(times)
 
 
 @pytest.mark.parametrize(("word", "value"), [
@@ -340,6 +386,7 @@ def test_help_says_a_default_once() -> None:
 def leaves(tree: cli.Tree, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
     found = []
     for name, node in tree.items():
+        node = cli.loaded(node)
         if callable(node):
             found.append(((*path, name), node))
         else:
@@ -351,15 +398,13 @@ def leaves(tree: cli.Tree, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, 
 def test_every_command_of_mimir_tells_all_its_options(
     path: tuple[str, ...], function: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import inspect
-
     with pytest.raises(SystemExit) as caught:
         cli.main("python -m mimir", SUMMARY, TREE, [*path, "--help"])
     text = capsys.readouterr().out
     assert caught.value.code == 0
     assert f"python -m mimir {' '.join(path)}" in text
     assert "Example:" in text
-    _, told, examples = cli._sections(inspect.getdoc(function) or "")
+    _, told, examples = cli.sections(inspect.getdoc(function) or "")
     assert examples
     for name, parameter in inspect.signature(function).parameters.items():
         assert told.get(name), f"{name} is not described"
@@ -369,11 +414,10 @@ def test_every_command_of_mimir_tells_all_its_options(
 
 
 def test_the_examples_of_mimir_are_accepted() -> None:
-    import inspect
     import shlex
 
     for path, function in leaves(TREE):
-        for line in cli._sections(inspect.getdoc(function) or "")[2]:
+        for line in cli.sections(inspect.getdoc(function) or "")[2]:
             words = shlex.split(line)
             assert words[: 3 + len(path)] == ["python", "-m", "mimir", *path]
             cli.check_words(" ".join(path), function, words[3 + len(path) :])

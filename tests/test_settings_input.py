@@ -60,3 +60,17 @@ def test_what_is_refused(text: str | bytes, words: str) -> None:
     assert str(caught.value).startswith("own.yaml")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "read"),
+    [("checkpoint_minutes", "90s", 1.5), ("checkpoint_minutes", "0.5h", 30.0),
+     ("checkpoint_minutes", 3, 3.0), ("max_hours", "2d", 48.0), ("lr", "1e-3", 1e-3),
+     ("lr", "90s", None), ("checkpoint_minutes", "soon", None)],
+)  # fmt: skip
+def test_a_time_may_have_a_unit(name: str, value: Any, read: float | None) -> None:
+    if read is not None:
+        assert settings_input.typed(name, value, float) == read
+        return
+    with pytest.raises(BadInput, match=rf"{name} is .* but must be a number"):
+        settings_input.typed(name, value, float)

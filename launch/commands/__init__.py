@@ -9,8 +9,9 @@ resume begin), `following` (a log on the screen), `training` (what offers and es
 from mimir import cli
 
 NAMES = (
-    "submit", "status", "logs", "stop", "resume", "pull", "report", "runs", "compare", "label",
-    "note", "offers", "estimate", "watch", "sweep", "rm", "prune", "reap", "doctor",
+    "submit", "status", "logs", "alerts", "stop", "resume", "pull", "report", "runs", "compare",
+    "label", "note", "offers", "estimate", "watch", "sweep", "rm", "prune", "reap", "doctor",
+    "completion",
 )  # fmt: skip
 TREE: cli.Tree = {
     **{name: f"launch.commands.{name}:{name}" for name in NAMES},

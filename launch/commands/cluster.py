@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from mimir import cli
 from mimir.errors import BadInput
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def setup(
     store: str = "",
     slurm: str = "",
     probe: bool = True,
-    wait_minutes: float = WAITS,
+    wait_minutes: cli.Minutes = WAITS,
     via: str = "",
 ) -> int:
     """Install Mimir on a cluster's login node by SSH, and ask a compute node what it sees.
@@ -78,7 +79,7 @@ def setup(
     return 0
 
 
-def probe(*, store: str = "", slurm: str = "", wait_minutes: float = WAITS) -> int:
+def probe(*, store: str = "", slurm: str = "", wait_minutes: cli.Minutes = WAITS) -> int:
     """Ask a compute node by a tiny job what it sees, on a login node (`mimir --on LOGIN …`).
 
     It must see this installation, the folder of the jobs' logs and the store, which login node and

@@ -1,6 +1,7 @@
 """resume: goes on with a run on a new machine."""
 
 from launch.commands import begin, options
+from mimir import cli
 from mimir.errors import BadInput
 
 
@@ -20,7 +21,7 @@ def resume(
     slurm: str = "",
     store: str = "",
     max_price: float = 0.0,
-    max_hours: float = 0.0,
+    max_hours: cli.Hours = 0.0,
     max_cost: float = 0.0,
     max_cost_month: float = -1.0,
     max_cost_store: float = -1.0,

@@ -3,6 +3,7 @@
 import json as json_text
 
 from launch.commands import begin, lineage, options
+from mimir import cli
 from mimir.errors import BAD_CONFIG
 from mimir.text import one_line
 
@@ -28,7 +29,7 @@ def submit(
     label: str = "",
     yes: bool = False,
     max_price: float = 0.0,
-    max_hours: float = 0.0,
+    max_hours: cli.Hours = 0.0,
     max_cost: float = 0.0,
     max_cost_month: float = -1.0,
     max_cost_store: float = -1.0,

@@ -5,14 +5,9 @@ from collections.abc import Sequence
 from launch.report.chart import Chart, Line, Mark, chart
 from launch.report.facts import Facts
 from mimir.data.baselines import Baseline
+from mimir.output import palette
 from mimir.runs import figures
 
-_GROUPS = (
-    ("background", "Held-out background"),
-    ("known", "Held-out pairs of known targets"),
-    ("pairs", "Held-out pairs of unseen targets"),
-)
-_LOSS = "Training loss (noisy masks)"
 MOST_DRAWN = 8
 """Runs whose lines can be told apart: the style sheet has so many looks."""
 
@@ -21,15 +16,18 @@ def of_run(facts: Facts) -> list[Chart]:
     """Training loss, and each kind of held-out figures beside its baselines."""
     restarts = [step for _, step in facts.head.lineage[1:]]
     last = max((row["step"] for row in facts.rows), default=0)
-    trained = [Line("training", _points(facts, "loss"), "a")]
-    found = [chart(_LOSS, trained, (), restarts, last)]
-    for kind, title in _GROUPS:
+    trained = [Line("training", _points(facts, "loss"), palette.TRAINING)]
+    found = [chart(figures.LOSS, trained, (), restarts, last)]
+    for kind, title in figures.GROUPS:
         shown = [each for each in figures.FIGURES if each.baseline == kind]
         lines = [
-            Line(each.label, _points(facts, each.key), "bcd"[n % 3], dots=True)
-            for n, each in enumerate(shown)
+            Line(each.label, _points(facts, each.key), look, dots=True)
+            for each, look in zip(shown, palette.HELD_OUT, strict=False)
         ]
         found.append(chart(title, lines, _marks(facts, shown), restarts, last))
+    busy = [Line("GPU busy", _points(facts, "gpu_busy"), "a")]
+    whole = [Mark("all of the time", 1.0, "m")]
+    found.append(chart("GPU busy, share of the time", busy, whole, restarts, last))
     return [each for each in found if each is not None]
 
 
@@ -42,7 +40,7 @@ def overlaid(runs: Sequence[Facts], others: Sequence[Facts] = ()) -> list[Chart]
     last = max((row["step"] for each in (*runs, *others) for row in each.rows), default=0)
     baselines = same_data([*runs, *others])
     found = []
-    for key, title, figure in (("loss", _LOSS, None), *_own()):
+    for key, title, figure in (("loss", figures.LOSS, None), *_own()):
         behind = [line for each in others if (line := _points(each, key))]
         name = f"{len(behind)} other runs" if len(behind) > 1 else "another run"
         lines = [Line("" if at else name, points, "x") for at, points in enumerate(behind)]
@@ -71,7 +69,7 @@ def own_figures() -> list[figures.Figure]:
 
 
 def _own() -> list[tuple[str, str, figures.Figure]]:
-    titles = dict(_GROUPS)
+    titles = dict(figures.GROUPS)
     return [(each.key, titles.get(each.baseline, each.label), each) for each in own_figures()]
 
 

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from mimir import __version__
+from mimir.output import palette
 from mimir.text import visible
 
 TEMPLATES = Path(__file__).parent
@@ -39,7 +40,7 @@ def render(
     text = environment.get_template(template).render(
         title=title, kind=kind, source=source, verdict=verdict,
         summary=[(what, value) for what, value in summary if value], policy=POLICY,
-        version=__version__, **values,
+        version=__version__, palette=palette, **values,
     )  # fmt: skip
     return text.encode()
 

@@ -8,5 +8,7 @@ enforcement  who enforces which limit, for the plan and each provider's page
 still_paid   machines that are paid for and work for nothing
 confirm      the plan before money is spent, and the question
 live         a run as lines that are drawn again and again, for `status --watch`
+completion   what a shell may complete
+shells       its scripts for bash, zsh and fish
 terminal     progress on a terminal, plain lines elsewhere
 """

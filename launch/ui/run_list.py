@@ -34,7 +34,7 @@ class Row:
         return {"provider": self.provider, "dollars": self.dollars}
 
 
-_SORTS: dict[str, Callable[[Row], Any]] = {
+SORTS: dict[str, Callable[[Row], Any]] = {
     "created": lambda row: -row.listed.status.created,  # type: ignore[union-attr]
     "name": lambda row: row.listed.run,
     "state": lambda row: STATES.index(row.listed.status.state),  # type: ignore[union-attr]
@@ -62,8 +62,8 @@ def states(words: str) -> tuple[str, ...]:
 
 def check_sort(word: str) -> str:
     """The word itself; BadInput if runs cannot be sorted by it."""
-    if word not in _SORTS:
-        raise BadInput(f"--sort {word!r} is no column to sort by{nearest(word, _SORTS)}")
+    if word not in SORTS:
+        raise BadInput(f"--sort {word!r} is no column to sort by{nearest(word, SORTS)}")
     return word
 
 
@@ -99,8 +99,8 @@ def ordered(rows: Sequence[Row], sort: str) -> list[Row]:
     """The rows as asked for; runs that cannot be read come last, by name."""
     known = [row for row in rows if row.listed.status is not None]
     damaged = [row for row in rows if row.listed.status is None]
-    by_age = sorted(known, key=_SORTS["created"])
-    return [*sorted(by_age, key=_SORTS[sort]), *sorted(damaged, key=_SORTS["name"])]
+    by_age = sorted(known, key=SORTS["created"])
+    return [*sorted(by_age, key=SORTS[sort]), *sorted(damaged, key=SORTS["name"])]
 
 
 def dollars(status: Status) -> float | None:

@@ -62,6 +62,9 @@ def status_text(
         loss = f"{status.loss:.4f}" if status.loss is not None else "none yet"
         lines.append(f"  loss         {loss}{held_out}")
     lines += [f"  steps        {status.execution.words}"] if status.execution else []
+    if status.telemetry is not None:
+        lines += [f"  {what:<12} {value}" for what, value in status.telemetry.words()]
+        lines += [f"  warning      {each.text}" for each in status.telemetry.warnings]
     if status.kept:
         steps = ", ".join(
             f"{kept.step}" + (" (best)" if kept.key == status.best else "") for kept in status.kept

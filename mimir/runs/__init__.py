@@ -35,6 +35,8 @@
     notes, parts                  what a run tells about itself while it runs
     joined                        the parts of an attempt that is over, as one object
     attempts, status              what the store says of its attempts, and of the run
+    telemetry                     what a machine's GPU, memory and disk did, and its warnings
+    alerts                        what happened to a run, as events with levels
     listing                       all runs of a store, in few requests each
     newest                        newest_runs.json: those that were created last
     execution                     how an attempt executes its steps, and why no faster way

@@ -38,6 +38,7 @@ The attempt's, written by a machine that nobody trusts:
     <run>/a0001/log/000001.txt                   parts
     <run>/a0001/metrics/000001.jsonl
     <run>/a0001/heartbeat.json                   overwritten, informational
+    <run>/a0001/alerts.json                      overwritten: what the worker warned of
     <run>/a0001/upload-check                     while it measures its rate to the store
     <run>/a0001/unended.json                     created once: the machine cannot end itself
     <run>/a0001/outcome.json                     created once: how the attempt ended
@@ -177,6 +178,10 @@ def parse_attempt(run: str, key: str) -> int | None:
 
 def heartbeat_key(run: str, attempt: int) -> str:
     return f"{attempt_prefix(run, attempt)}/heartbeat.json"
+
+
+def alerts_key(run: str, attempt: int) -> str:
+    return f"{attempt_prefix(run, attempt)}/alerts.json"
 
 
 def machine_key(run: str, attempt: int) -> str:

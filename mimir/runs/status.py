@@ -22,6 +22,7 @@ from mimir.runs.order import Order
 from mimir.runs.origin import Origin
 from mimir.runs.record import RunRecord, check_not_lost, read_run
 from mimir.runs.store import Store
+from mimir.runs.telemetry import Telemetry
 
 DISPUTED = "disputed"
 """State of a run whose HEAD is not to be believed."""
@@ -50,6 +51,7 @@ class Status:
     than the run was given, None else. origin: the run from which it began, None if it began afresh.
     about: its labels and notes, None where they were not asked for, or there are none. damage: what
     is wrong with what the run's machines wrote, which counts as not written then; "" if nothing is.
+    telemetry: what a running attempt's machine did until its last sign, None if it did not say.
     """
 
     run: str
@@ -83,6 +85,7 @@ class Status:
     expected_end: int | None = None
     checkpoint_s: float | None = None
     commit_s: float | None = None
+    telemetry: Telemetry | None = None
     origin: Origin | None = None
     about: About | None = None
 
@@ -238,6 +241,7 @@ def told(
         expected_end=latest.expected_end if latest and running else None,
         checkpoint_s=latest.checkpoint_s if latest and running else None,
         commit_s=latest.commit_s if latest and running else None,
+        telemetry=heartbeat.telemetry if heartbeat and running else None,
         at=now,
         origin=record.origin,
     )

@@ -1,0 +1,135 @@
+"""Parses command lines, checks them against the signature, and runs the command by Fire.
+
+Fire turns a function's parameters into options and calls it. Before that, this module
+checks the words against the signature, so that a wrong one gets one sentence with the
+nearest right one, and prints help from the docstring. A command is a function whose
+docstring has a summary line, `Args:` with a line for each parameter, and `Example:` lines.
+A `**settings` parameter takes any further option.
+
+    tree         commands by name, and options that are times
+    words        the words of a command line, checked
+    help         what `--help` prints
+"""
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
+
+from mimir import __version__, console
+from mimir.cli.help import command_help, group_help, sections, summary_of
+from mimir.cli.tree import Command, Hours, Minutes, Tree, loaded
+from mimir.cli.words import check_words
+from mimir.errors import BAD_CONFIG, OPTIONAL, BadInput, MimirError, MissingPackage
+from mimir.text import nearest, one_line
+
+__all__ = [
+    "Command", "Hours", "Minutes", "Tree", "check_count", "check_words", "command_help", "end_with",
+    "loaded", "main", "run", "sections",
+]  # fmt: skip
+SYNONYMS = {
+    "ls": "runs", "list": "runs", "ps": "runs", "show": "status", "cost": "status",
+    "run": "submit", "cancel": "stop", "kill": "stop", "down": "stop",
+    "download": "pull", "fetch": "pull", "continue": "resume", "generate": "sample",
+    "log": "logs", "tail": "logs", "prices": "offers", "eval": "evaluate",
+    "events": "alerts", "warnings": "alerts",
+}  # fmt: skip
+"""What other tools call a command: whoever writes it is told the name that it has here."""
+
+
+def main(
+    prog: str,
+    summary: str,
+    tree: Tree,
+    argv: Sequence[str] | Callable[[], Sequence[str]] | None = None,
+) -> NoReturn:
+    """Run the command that the words name, and exit.
+
+    argv: the words, or what gets them, whose errors are shown as a command's (None: sys.argv).
+
+    The exit code is what the command returns (None: 0), the `exit_code` of a MimirError,
+    130 after Ctrl-C, or 1 with a traceback for a fault of Mimir's own. Errors are one line on
+    stderr that begins with `prog`.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    end_with(prog, lambda: _run(prog, summary, tree, [*(words() if callable(words) else words)]))
+
+
+def run(prog: str, command: Command, argv: Sequence[str] | None = None) -> NoReturn:
+    """As `main`, for a program that is one command."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    end_with(prog, lambda: _call(prog, command, words))
+
+
+def check_count(name: str, value: int, least: int, most: int) -> None:
+    """BadInput unless an option's number lies between these two."""
+    if not least <= value <= most:
+        raise BadInput(f"{name} is {value}, but must be from {least} to {most:,}")
+
+
+def end_with(prog: str, body: Callable[[], int]) -> NoReturn:
+    """Exit with what the body returns; its errors and its output are shown as `main` shows them."""
+    with console.safe_output():
+        code = _code(prog, body)
+    sys.exit(code)
+
+
+def _code(prog: str, body: Callable[[], int]) -> int:
+    try:
+        code = body()
+        sys.stdout.flush()
+    except MimirError as error:
+        print(f"{prog}: {one_line(error)}", file=sys.stderr)
+        code = error.exit_code
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in OPTIONAL:
+            raise
+        print(f"{prog}: {MissingPackage(missing)}", file=sys.stderr)
+        code = BAD_CONFIG
+    except KeyboardInterrupt:
+        print(f"{prog}: interrupted", file=sys.stderr)
+        code = 130
+    except MemoryError as error:
+        print(f"{prog}: out of memory: ask for less at once ({one_line(error)})", file=sys.stderr)
+        code = BAD_CONFIG
+    except BrokenPipeError:
+        # The reader (head, less) went away: not an error, and no flush at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    return code
+
+
+def _run(prog: str, summary: str, tree: Tree, words: list[str]) -> int:
+    node: Command | Tree = tree
+    path = [prog]
+    if words[:1] == ["--version"]:
+        print(f"mimir {__version__}")
+        return 0
+    while isinstance(node, Mapping):
+        if not words or words[0] in ("--help", "-h", "help"):
+            print(group_help(" ".join(path), summary, node))
+            return 0 if words else BAD_CONFIG
+        word = words.pop(0)
+        if word not in node:
+            where = " ".join(path)
+            if (same := SYNONYMS.get(word)) in node:
+                raise BadInput(f"{word} is called {same} here: `{where} {same}`")
+            raise BadInput(
+                f"there is no command {word!r}{nearest(word, node)} (see `{where} --help`)"
+            )
+        path.append(word)
+        node = loaded(node[word])
+        summary = summary_of(node)
+    return _call(" ".join(path), node, words)
+
+
+def _call(path: str, function: Command, words: list[str]) -> int:
+    if any(word in ("--help", "-h") for word in words):
+        print(command_help(path, function))
+        return 0
+    import fire  # here, because help needs none of it
+
+    command = check_words(path, function, words)
+    result = fire.Fire(function, command=command, name=path, serialize=lambda _: None)
+    return result if isinstance(result, int) else 0
