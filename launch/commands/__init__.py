@@ -10,7 +10,8 @@ from mimir import cli
 
 NAMES = (
     "submit", "status", "logs", "alerts", "stop", "resume", "pull", "report", "runs", "compare",
-    "offers", "estimate", "watch", "sweep", "rm", "prune", "reap", "doctor", "completion",
+    "label", "note", "offers", "estimate", "watch", "sweep", "rm", "prune", "reap", "doctor",
+    "completion",
 )  # fmt: skip
 TREE: cli.Tree = {
     **{name: f"launch.commands.{name}:{name}" for name in NAMES},

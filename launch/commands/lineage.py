@@ -58,8 +58,8 @@ def lines(job: "Job", start: "Start | None") -> list[tuple[str, str]]:
     if origin.done:
         found.append((
             "", f"{job.steps - origin.done:,} steps are left. The learning rate is that of a "
-            f"schedule of {job.steps:,} steps, entered at this step: it jumps up from where run "
-            f"{origin.run} ended, and the weights are not those of {job.steps:,} steps in one go",
+            f"schedule of {job.steps:,} steps, entered at this step: it jumps up from what it was "
+            f"there, and the weights are not those of {job.steps:,} steps in one go",
         ))  # fmt: skip
     return found
 

@@ -17,14 +17,15 @@ AT_ONCE = 8
 
 
 def runs(
-    *, state: str = "", provider: str = "", since: str = "", limit: int = 0, sort: str = "created",
-    cost: bool = False, store: str = "", json: bool = False,
+    *, state: str = "", label: str = "", provider: str = "", since: str = "", limit: int = 0,
+    sort: str = "created", cost: bool = False, store: str = "", json: bool = False,
 ) -> None:  # fmt: skip
     """The runs of a store, the newest first.
 
     Args:
         state: only runs in these states, as A,B: queued, running, interrupted, done, failed,
             stopped, removed, disputed, damaged; alive is the first three, finished the next three.
+        label: only runs with all of these labels, as KEY=VALUE,KEY=VALUE; KEY: with any value.
         provider: only runs whose newest attempt was ordered there.
         since: only runs created within this time, such as 12h, 7d or 4w.
         limit: so many runs at most; 0: all.
@@ -37,6 +38,7 @@ def runs(
 
     Example:
         python -m launch runs --state alive --since 7d --cost
+        python -m launch runs --label project=binders
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -48,7 +50,7 @@ def runs(
     from mimir.submission import default_store
     from mimir.text import seconds_in
 
-    wanted = run_list.states(state)
+    wanted, labels = run_list.states(state), run_list.labels_of(label)
     run_list.check_sort(sort)
     if limit < 0:
         raise BadInput(f"limit is {limit}, but must be a number of runs, or 0 for all")
@@ -56,7 +58,7 @@ def runs(
     now = opened.now()
     every = list_runs(opened, now)
     oldest = now - seconds_in(since, "--since") if since else 0.0
-    found = run_list.chosen(every, wanted, oldest)
+    found = run_list.chosen(every, wanted, oldest, labels)
     rows = [run_list.Row(each) for each in found]
     # Without what must be read for it, as few attempts as possible are.
     early = sort != "cost" and not provider

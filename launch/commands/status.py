@@ -67,12 +67,13 @@ def _watch(store: "Store", names: list[str]) -> int:
 
 
 def _derived(store: "Store", name: str) -> "Status":
-    """The run's status; what it left is sealed if it is done."""
+    """The run's status with labels and notes; what it left is sealed if it is done."""
+    from mimir.runs.listing import with_about
     from mimir.runs.status import derive, seal_if_done
 
     found = derive(store, name, store.now())
     seal_if_done(store, found, found.at)
-    return found
+    return with_about(store, found)
 
 
 def _as_json(opened: "Store", name: str, store: str) -> dict[str, Any]:

@@ -26,6 +26,7 @@ def submit(
     data: str = "",
     init_from: str = "",
     continue_from: str = "",
+    label: str = "",
     yes: bool = False,
     max_price: float = 0.0,
     max_hours: cli.Hours = 0.0,
@@ -80,6 +81,7 @@ def submit(
             a checkpoint that it keeps. Steps count from 0.
         continue_from: go on with the whole training state of this run, for longer: RUN or
             RUN@STEP. docs/guides/training.md.
+        label: labels by which `runs --label` finds it, as KEY=VALUE,KEY=VALUE; `label` sets more.
         yes: do not ask before ordering a machine that costs money.
         max_price: rent nothing that costs more, in $/h.
         max_hours: hours of machines over all attempts of the run, after which it commits and
@@ -121,12 +123,14 @@ def submit(
     from launch.supervise.notify import from_machine, must_be_sent, url_of
     from launch.ui import confirm
     from launch.ui.terminal import say
+    from mimir.runs import about
     from mimir.runs.hosts import Hosts
     from mimir.runs.order import Plan
     from mimir.runs.store import open_store
     from mimir.submission import default_store, enter, fresh_name
 
     options.check_settings(settings, submit)
+    labels = about.pairs(filter(None, label.split(",")), "--label")
     must_be_sent(notify, watches=watch or notify_from_machine)
     url = url_of(notify)
     note = from_machine(url, notify_from_machine)
@@ -162,6 +166,7 @@ def submit(
     found = choose.within(plan, market, None, now)
     table = confirm.rows(job, name, opened.url, plan, found, now, places)
     table[2:2] = lineage.lines(job, start)
+    table[1:1] = [("labels", label)] if labels else []
     say(*(f"  {what:<9} {value}" for what, value in table))
     for line in confirm.warnings(places, plan):
         say(line)
@@ -186,6 +191,8 @@ def submit(
     confirm.agree(places, found, yes=yes)
     with code_in_store.file() as wheel:
         enter(opened, name, job, wheel, start)
+    if labels:
+        about.label(opened, name, labels)
     known = options.check_free(opened, name, store)
     if known.attempt:
         say(f"run {name} is {known.state} and goes on from step {known.committed_step}")

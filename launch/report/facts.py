@@ -15,6 +15,7 @@ from mimir.runs import alerts, figures, notes, replays, stopping
 from mimir.runs.alerts import Alert
 from mimir.runs.attempts import AttemptStatus
 from mimir.runs.head import Head
+from mimir.runs.listing import with_about
 from mimir.runs.notes import Heartbeat
 from mimir.runs.record import RunRecord
 from mimir.runs.status import Status, derive
@@ -93,7 +94,7 @@ def gather(
         left: what `model_object.record_in` found in the model of a finished run.
         data: as `data_of` gives it; by default it is fetched here.
     """
-    status = derive(store, record.name, (now or store.now)())
+    status = with_about(store, derive(store, record.name, (now or store.now)()))
     config = Config.from_dict(record.config)
     if data is None:
         data = data_of(record, lambda: of_run(store, record))

@@ -10,7 +10,7 @@ from launch.report.facts import Attempt, Facts
 from launch.report.provenance import digests, settings
 from launch.report.render import render
 from launch.report.verdict import interval, verdict
-from launch.ui.runs import machine_text
+from launch.ui.runs import machine_text, note_lines
 from mimir.output import histogram
 from mimir.output.quality import Reference
 from mimir.output.sample_tables import Tables, tables
@@ -38,7 +38,8 @@ def page(facts: Facts) -> bytes:
     """The report of a run, finished or not, self-contained, as UTF-8."""
     return render(
         "run.html", facts.record.name, "a Mimir run", "run's store", verdict(facts),
-        summary(facts), facts=facts, charts=curves.of_run(facts), figures=figure_rows(facts),
+        summary(facts), facts=facts, notes=note_lines(facts.status),
+        charts=curves.of_run(facts), figures=figure_rows(facts),
         attempts=[_attempt(each) for each in facts.attempts], samples=_samples(facts),
         settings=settings(facts), alerts=_alerts(facts), digests=digests(facts),
     )  # fmt: skip
@@ -57,6 +58,7 @@ def summary(facts: Facts) -> list[tuple[str, str]]:
         data = f"the data set cannot be used, so baselines are missing: {facts.lost}"
     return [
         ("state", status.state), ("preset", facts.record.preset), ("sweep", status.sweep),
+        ("labels", status.about.words if status.about else ""),
         ("began with", status.origin.words if status.origin else ""),
         ("begun", moment(facts.record.created)),
         ("as of", "" if status.state == "done" else moment(status.at)),

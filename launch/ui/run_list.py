@@ -1,12 +1,14 @@
 """The table of a store's runs: which of them, in which order, with what they cost."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from launch.pricing import bill
 from launch.ui.runs import state_text, table
 from mimir.errors import BadInput
+from mimir.runs import about
 from mimir.runs.head import ENDED
 from mimir.runs.listing import Listed
 from mimir.runs.status import DISPUTED, Status
@@ -14,6 +16,8 @@ from mimir.text import duration, nearest, one_line
 
 LIVE_WORDS = ("queued", "running", "interrupted", DISPUTED)
 STATES = (*LIVE_WORDS, *ENDED, "damaged")
+NOTE_SHOWN = 40
+"""Characters of a run's newest note."""
 GROUPS = {"alive": LIVE_WORDS, "finished": ("done", "failed", "stopped")}
 
 
@@ -63,15 +67,28 @@ def check_sort(word: str) -> str:
     return word
 
 
-def chosen(found: Sequence[Listed], wanted: Sequence[str], since: float) -> list[Listed]:
-    """The runs in one of these states (() for any) that were created since then (unix s).
+def labels_of(words: str) -> dict[str, str | None]:
+    """The labels of "stage=final,project": None for any value. BadInput for other words."""
+    parts = [each.strip() for each in words.split(",") if each.strip()]
+    given = about.pairs((each if "=" in each else f"{each}=" for each in parts), "--label")
+    return {key: value if f"{key}={value}" in parts else None for key, value in given.items()}
 
-    A damaged run, of which no state is known, stays unless states are named.
+
+def chosen(
+    found: Sequence[Listed], wanted: Sequence[str], since: float,
+    labels: Mapping[str, str | None] = MappingProxyType({}),
+) -> list[Listed]:  # fmt: skip
+    """The runs in one of these states (() for any) that were created since then (unix s), and have
+    these labels (None: with any value).
+
+    A damaged run, of which no state is known, stays unless states or labels are named.
     """
 
     def fits(listed: Listed) -> bool:
         if listed.status is None:
-            return "damaged" in wanted if wanted else True
+            return "damaged" in wanted if wanted else not labels
+        if labels and not about.fits(listed.status.about or about.NOTHING, labels):
+            return False
         state = "damaged" if listed.status.damage and "damaged" in wanted else listed.status.state
         return (not wanted or state in wanted) and listed.status.created >= since
 
@@ -95,7 +112,7 @@ def text(rows: Sequence[Row]) -> str:
     """The table, and a line for each run with which something is wrong. A column that no run has
     anything for is left out."""
     head = ("NAME", "PRESET", "STATE", "STEP", "LEFT", "LOSS", "HELD-OUT", "ATTEMPTS", "AGE",
-            "PROVIDER", "COST", "SWEEP")  # fmt: skip
+            "PROVIDER", "COST", "SWEEP", "LABELS", "NOTE")  # fmt: skip
     made = [_cells(row) for row in rows]
     always = head.index("PROVIDER")
     kept = [n for n in range(len(head)) if n < always or any(cells[n] for cells in made)]
@@ -106,7 +123,7 @@ def text(rows: Sequence[Row]) -> str:
 def _cells(row: Row) -> tuple[str, ...]:
     status = row.listed.status
     if status is None:
-        return (row.listed.run, "?", "damaged", *("" for _ in range(9)))
+        return (row.listed.run, "?", "damaged", *("" for _ in range(11)))
     step = f"{status.step}"
     if status.total_steps:
         step += f" of {status.total_steps} ({status.step / status.total_steps:.0%})"
@@ -115,7 +132,13 @@ def _cells(row: Row) -> tuple[str, ...]:
         status.run, status.preset, state_text(status), step, left, _figure(status.loss),
         _figure(status.val), str(status.attempt), duration(max(0.0, status.at - status.created)),
         row.provider, "" if row.dollars is None else f"${row.dollars:.2f}", status.sweep,
+        status.about.words if status.about else "", _newest_note(status),
     )  # fmt: skip
+
+
+def _newest_note(status: Status) -> str:
+    text = status.about.notes[-1].text if status.about and status.about.notes else ""
+    return text if len(text) <= NOTE_SHOWN else text[: NOTE_SHOWN - 1] + "…"
 
 
 def _figure(value: float | None) -> str:

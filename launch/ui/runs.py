@@ -10,7 +10,7 @@ from mimir.runs.figures import status_words
 from mimir.runs.head import REMOVED
 from mimir.runs.machine import Machine
 from mimir.runs.status import DISPUTED, Status
-from mimir.text import duration, one_line
+from mimir.text import duration, moment, one_line
 
 PROG = "python -m launch"
 
@@ -52,6 +52,9 @@ def status_text(
         title += f" ({status.reason})"
     lines = [title, f"  preset       {status.preset}", f"  progress     {progress_text(status)}"]
     lines += [f"  sweep        {status.sweep}"] if status.sweep else []
+    labels = status.about.words if status.about else ""
+    lines += [f"  labels       {labels}"] if labels else []
+    lines += [f"  note         {words}" for words in note_lines(status)]
     lines += [f"  began with   {status.origin.words}"] if status.origin else []
     lines += [f"  warning      {status.warning}"] if status.warning else []
     if status.loss is not None or status.val is not None:
@@ -94,6 +97,12 @@ def table(rows: Sequence[Sequence[str]]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     )
+
+
+def note_lines(status: Status) -> list[str]:
+    """Its notes with their times, if they were asked for."""
+    notes = status.about.notes if status.about else ()
+    return [f"{moment(note.time)}: {note.text}" for note in notes]
 
 
 def state_text(status: Status) -> str:

@@ -161,14 +161,14 @@ def _parts(run: str, attempt: int, kind: str) -> str:
 
 def _named(record: RunRecord, head: Head) -> dict[str, Stored]:
     """The objects of which run.json or HEAD says size and digest."""
-    found = [record.data, record.code, head.model]
+    found = [record.data, record.code, *record.own, head.model]
     found += [Stored(kept.key, kept.size, kept.sha256) for kept in head.kept]
     return {each.key: each for each in found if each is not None}
 
 
 def _most(key: str, run: str, head: Head) -> int:
     """Bytes that another object of the run may have; 0 if an archive has no such object."""
-    if key in (layout.record_key(run), layout.head_key(run)):
+    if key in (layout.record_key(run), layout.head_key(run), layout.about_key(run)):
         return DOCUMENT
     if key == layout.final_key(run):
         return 2 * DOCUMENT
@@ -223,6 +223,9 @@ class Archive:
             raise Corrupt(f"{where} names {len(head.kept)} checkpoints, one is expected")
         config = Config.from_dict(record.config)
         config.check_size(head.kept[0].key, head.kept[0].size, CHECKPOINT_COPIES)
+        if record.origin is not None and record.origin.start is not None:
+            start = record.origin.start
+            config.check_size(start.key, start.size, CHECKPOINT_COPIES)
         if head.model is not None:
             config.check_size(head.model.key, head.model.size, MODEL_COPIES)
         named = _named(record, head)

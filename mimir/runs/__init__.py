@@ -13,6 +13,7 @@
     layout                        what lies where under <store>/<run>/
     codec, ranges                 JSON as one encoding; bounded, typed documents with a format
     record                        run.json: the frozen job
+    about                         about.json: labels and notes that people gave a run
     origin                        from which other run a run begins
     sweep, sweep_state            the list of a sweep's runs; whether more of them are to be begun
     head, begin, commit           HEAD, the one mutable object, and the only ways to change it:

@@ -22,6 +22,7 @@ The launcher's, written with the user's own rights, which no machine has:
     <run>/launcher/a0001/log-joined              created once: a copy of the attempt's parts,
     <run>/launcher/a0001/metrics-joined          when no more of them will come
     <run>/launcher/final.json                    created once: what the run left when it was done
+    <run>/launcher/about.json                    swapped: labels and notes that people gave it
     <run>/launcher/ended.json                    overwritten: a copy of what is known of attempts
                                                  that are over, so that they are read once
     <run>/launcher/replay.json                   overwritten: what the last `mimir replay` found
@@ -316,6 +317,10 @@ def joined_key(run: str, attempt: int, kind: str) -> str:
 
 def replay_key(run: str) -> str:
     return f"{launcher_folder(run)}/replay.json"
+
+
+def about_key(run: str) -> str:
+    return f"{launcher_folder(run)}/about.json"
 
 
 def ended_key(run: str) -> str:

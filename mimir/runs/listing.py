@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from mimir.errors import Corrupt, sentence
-from mimir.runs import final, layout, notes, tombstone
+from mimir.runs import about, final, layout, notes, tombstone
 from mimir.runs.head import ENDED, Head, find_head
 from mimir.runs.record import RunRecord, find_run
 from mimir.runs.status import Status, derive, seal_if_done, state_of, told
@@ -107,7 +107,14 @@ def brief(store: Store, record: RunRecord, now: float) -> Status:
         seal_if_done(store, made, now)
     elif head and made.state == "done" and not made.sealed:
         final.seal(store, head, now)
-    return made
+    return with_about(store, made) if layout.about_key(run) in names.keys else made
+
+
+def with_about(store: Store, status: Status) -> Status:
+    """The status with the run's labels and notes; what is wrong with them stands in its warning."""
+    found, wrong = about.unless_damaged(store, status.run)
+    warning = "; ".join(filter(None, [status.warning, wrong]))
+    return replace(status, about=found, warning=warning)
 
 
 def ended_for_good(store: Store, run: str, now: float) -> Status | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from mimir.errors import BAD_CONFIG, NON_FINITE
 from mimir.runs import final, notes, orders
+from mimir.runs.about import About
 from mimir.runs.attempts import AttemptStatus, read_attempts
 from mimir.runs.execution import Execution
 from mimir.runs.figures import RANKING, from_heartbeat
@@ -48,8 +49,8 @@ class Status:
     attempt that gave a sign executes its steps, None if it did not say. commit_s: what a running
     attempt's commits take; checkpoint_s: the seconds between its checkpoints, where they are fewer
     than the run was given, None else. origin: the run from which it began, None if it began afresh.
-    damage: what is wrong with
-    what the run's machines wrote, which counts as not written then; "" if nothing is.
+    about: its labels and notes, None where they were not asked for, or there are none. damage: what
+    is wrong with what the run's machines wrote, which counts as not written then; "" if nothing is.
     telemetry: what a running attempt's machine did until its last sign, None if it did not say.
     """
 
@@ -86,6 +87,7 @@ class Status:
     commit_s: float | None = None
     telemetry: Telemetry | None = None
     origin: Origin | None = None
+    about: About | None = None
 
     @property
     def done_steps(self) -> int:
@@ -100,6 +102,8 @@ class Status:
         """Plain JSON values; without `figures` if there are none."""
         body = {**asdict(self), "attempts": [each.as_json() for each in self.attempts]}
         del body["beat"], body["at"]
+        if body["about"] is not None:
+            del body["about"]["nonce"]
         if not self.figures:
             del body["figures"]
         return body
@@ -173,6 +177,11 @@ def derive(store: Store, run: str, now: float) -> Status:
     if doubt:
         state, reason = DISPUTED, doubt
     made = told(record, head, (state, reason), sign, now, its_own=whose == head.attempt)
+    # An attempt that began before the run's first commit went on from what the run began with.
+    done = record.origin.done if record.origin else 0
+    attempts = tuple(
+        replace(each, from_step=done) if each.from_step == 0 else each for each in attempts
+    )
     return replace(
         made,
         stop_requested=stop is not None,

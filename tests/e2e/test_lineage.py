@@ -83,8 +83,10 @@ def test_interrupted_anywhere_it_ends_as_if_undisturbed(
         assert attempts < 100
     assert attempts >= 3
     jobs.assert_same(store, "torn", "calm")
-    origin = derive(store, "torn", store.now()).origin
+    status = derive(store, "torn", store.now())
+    origin = status.origin
     assert origin is not None
+    assert status.attempts[0].from_step == origin.done == (steps if kind == "state" else 0)
     assert (origin.kind, origin.run) == (kind, "first")
     if kind == "weights":
         assert (origin.step, record.step, record.evaluated) == (best, 0, -1)

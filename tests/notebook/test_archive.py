@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from launch.commands import lineage
 from mimir.errors import BadInput, Corrupt, OtherFormat
 from mimir.notebook import archive
 from mimir.notebook.archive import Archive, Mark
-from mimir.runs import joined, layout, parts
+from mimir.runs import about, joined, layout, parts
 from mimir.runs.content import sha256
 from mimir.runs.head import Head
 from mimir.runs.parts import PartWriter
 from mimir.runs.status import derive, read_head
 from mimir.runs.store import Store, open_store
+from mimir.submission import enter
 from tests.e2e import jobs
 
 Objects = dict[str, bytes]
@@ -62,6 +64,24 @@ def test_only_the_newest_checkpoint_goes_along(
     status = derive(other, "run", other.now())
     assert (status.state, status.committed_step) == ("interrupted", head.step)
     assert jobs.history(other, "run") == jobs.history(store, "run")
+
+
+def test_what_a_run_begins_with_and_what_is_said_of_it_go_along(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    job, start = lineage.prepared(store, "", {}, "", "run", "")
+    origin = enter(store, "second", job, start=start).origin
+    assert origin is not None
+    assert origin.start is not None
+    assert not jobs.train(store, "second", 1)[0]
+    about.label(store, "second", {"stage": "trial"})
+    path, other = tmp_path / "archive", open_store((tmp_path / "other").as_uri())
+    Archive(path, archive.write(store, "second", path)).install(other)
+    assert about.read(other, "second").words == "stage=trial"
+    begun = other.get(origin.start.key, size=origin.start.size, sha256=origin.start.sha256)
+    assert start is not None
+    assert begun == start.content
 
 
 def test_a_long_log_becomes_one_object(
