@@ -1,8 +1,10 @@
 """The commands of `python -m mimir`."""
 
+import functools
 import json as json_text
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from mimir import cli
 from mimir.atomic_file import STDOUT, OutFile, path_of
 from mimir.console import drawing
 from mimir.data import commands as data
-from mimir.errors import BAD_CONFIG, DONE, INTERRUPTED, must_have
+from mimir.errors import BAD_CONFIG, DIFFERENT, DONE, INTERRUPTED, MimirError, must_have
 from mimir.output import benchmark
 from mimir.output import commands as output
 
@@ -104,6 +106,46 @@ def _work_here(store: Any, name: str, named: str) -> int:
     return code
 
 
+def replay(name: str, *, store: str = "", anyway: bool = False, json: bool = False) -> int:
+    """Prove a run exact: train from its last checkpoint but one to the last again, and compare
+    every tensor bit for bit.
+
+    Weights, averages, moments and counters are compared; there is no random state to compare. It
+    must be done on the kind of device and with the version of torch that trained those steps. What
+    comes out is kept in the store, and the report shows it. Exit code 0: identical; 80: different.
+
+    Args:
+        name: of the run; it may go on meanwhile.
+        store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
+        anyway: compare also on another device or version of torch; the result says so.
+        json: print JSON.
+
+    Example:
+        python -m mimir replay small_test
+    """
+    must_have(("torch",))
+    from mimir.checks import replay as checks
+    from mimir.runs import replays
+    from mimir.runs.record import read_run
+    from mimir.runs.store import open_store
+    from mimir.submission import default_store
+
+    opened = open_store(store or default_store())
+    tell = functools.partial(print, file=sys.stderr)
+    found = checks.replay(opened, name, anyway=anyway, say=tell)
+    try:
+        read_run(opened, name)  # it may have been removed meanwhile
+        replays.write(opened, name, found)
+    except MimirError as error:  # e.g. keys that only read
+        print(f"note: the result is not kept in the store: {error}", file=sys.stderr)
+    if json:
+        body = {"run": name, "identical": found.identical, **asdict(found)}
+        print(json_text.dumps(body, indent=2))
+    else:
+        print(f"run {name}: {found.sentence}")
+    return DONE if found.identical else DIFFERENT
+
+
 def preflight(
     *,
     preset: str = "small",
@@ -168,6 +210,7 @@ TREE: cli.Tree = {
     "sample": output.sample,
     "score": output.score,
     "evaluate": output.evaluate,
+    "replay": replay,
     "preflight": preflight,
     "benchmark": {"pepbenchmark": benchmark.pepbenchmark},
     "data": {name: getattr(data, name) for name in data.__all__},

@@ -27,6 +27,8 @@ from collections.abc import Iterable
 
 HOST_UNFIT = 79
 """Of the training process alone: the worker writes that its host fell short, and ends with 75."""
+DIFFERENT = 80
+"""Of `replay` alone: training again ended at another state than the run did."""
 DONE = 0
 INTERRUPTED = 75
 FENCED = 76
@@ -48,6 +50,7 @@ class BadInput(MimirError):
 
 OPTIONAL = {
     "torch": "torch>=2.6",
+    "pynvml": "nvidia-ml-py>=11.450",
     "paramiko": "paramiko>=3.4",
     "google": "google-auth[requests]>=2.30",
 }

@@ -164,6 +164,7 @@ NEEDS = {
     "packaging": "packaging",
     "matplotlib": "matplotlib>=3.8",
     "tensorboard": "tensorboard>=2.16",
+    "pynvml": "nvidia-ml-py>=11.450",
 }
 MORE = {"Bio": "biopython>=1.81", "jinja2": "jinja2>=3.1", "httpx": "httpx>=0.27"}  # for results
 

@@ -298,7 +298,7 @@ def test_without_torch_each_command_that_needs_it_says_so_and_makes_nothing(
 ) -> None:
     commands = (
         "train --preset smoke", "resume x", "sample --run x", "score --run x --peptides y",
-        "evaluate --run x", "preflight", "benchmark pepbenchmark x",
+        "evaluate --run x", "replay x", "preflight", "benchmark pepbenchmark x",
     )  # fmt: skip
     env = {**os.environ, "MIMIR_STORE": (tmp_path / "store").as_uri()}
     done = subprocess.run(

@@ -1,7 +1,6 @@
 """runs: the runs of a store."""
 
 import json as json_text
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from mimir.errors import BadInput
@@ -39,6 +38,8 @@ def runs(
     Example:
         python -m launch runs --state alive --since 7d --cost
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     from launch.ui import run_list
     from launch.ui.still_paid import still_paid
     from launch.ui.terminal import say

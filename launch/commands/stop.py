@@ -48,7 +48,7 @@ def stop(name: str, *, wait: bool = True, store: str = "", json: bool = False) -
         found = derive(opened, name, opened.now())
         print(json_text.dumps(found.as_json(), indent=2) if json else verdict(found))
         if not json:
-            print(f"its job is off the queue; to go on: {command('resume', name, store)}")
+            print(f"it is off the queue; to go on: {command('resume', name, store)}")
         return 0
     if not wait:
         if json:
@@ -80,7 +80,8 @@ def stop(name: str, *, wait: bool = True, store: str = "", json: bool = False) -
 
 
 def take_off_queue(store: "Store", run: str) -> bool:
-    """Whether the run's job waited, and is no more on the queue: no worker would obey the request.
+    """Whether the run's job waited, so that no worker would obey the request, and is no more on the
+    queue for this run; one that other runs share stays there for them.
 
     ProviderError if it waits and cannot be shown to be gone.
     """

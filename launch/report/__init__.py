@@ -8,9 +8,10 @@
     cells       values as text
     page        the page of one run (run.html)
     comparison  the page of several runs (comparison.html)
+    card        the model card of a pulled folder, likewise (card.md)
     render      values through a template, all of which extend base.html
 
 The page of a sweep is `launch.sweep.page` (sweep.html). A machine wrote much of what they show:
 numbers are bounded where they are read, and all text is escaped by the templates, which are the
-only place where HTML is made.
+only places where HTML and Markdown are made.
 """

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 WIDTH, HEIGHT = 560, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66, 12, 12, 34
 _RIGHT_OF_ENDS = 34
-_END_WIDTH, _END_HEIGHT = 20, 14
-"""Of what stands at a line's end: the number of a run."""
+_END_WIDTH, _END_HEIGHT = 20, 17
+"""Of what stands at a line's end, the number of a run, in the font of a phone."""
 MOST_POINTS = 300
 """Of a line: more than a screen shows."""
 WARM_UP = 0.1

@@ -6,11 +6,11 @@ from typing import Any
 from launch.report import curves
 from launch.report.cells import NONE, hours, number, price, share
 from launch.report.facts import Facts
-from launch.report.provenance import licence
 from launch.report.render import render
 from launch.report.verdict import NATS, SIGMAS, interval
 from launch.ui import comparison
 from launch.ui.runs import state_text
+from mimir.data import terms
 from mimir.output.quality import SAMPLES, Reference
 from mimir.runs import figures
 from mimir.runs.figures import ERROR, Figure
@@ -98,7 +98,7 @@ def data_rows(runs: Sequence[Facts]) -> list[tuple[str, str]]:
     if peptides is None:
         return []
     told = f"{len(peptides):,} peptides, {len(peptides.vocabulary):,} targets"
-    return [("data", told), ("licence of the data", licence(peptides.source))]
+    return [("data", told), ("licence of the data", terms.of_csv(peptides.source).licence)]
 
 
 def figures_table(runs: Sequence[Facts], names: Sequence[str]) -> dict[str, Any]:
@@ -181,4 +181,4 @@ def _digests(facts: Facts, name: str) -> tuple[str, ...]:
 
 
 def _plain(value: Any) -> str:
-    return NONE if value is None else f"{value}"
+    return NONE if value is None else f"{value:.6g}" if isinstance(value, float) else f"{value}"

@@ -25,6 +25,9 @@ def of_run(facts: Facts) -> list[Chart]:
             for each, look in zip(shown, palette.HELD_OUT, strict=False)
         ]
         found.append(chart(title, lines, _marks(facts, shown), restarts, last))
+    busy = [Line("GPU busy", _points(facts, "gpu_busy"), "a")]
+    whole = [Mark("all of the time", 1.0, "m")]
+    found.append(chart("GPU busy, share of the time", busy, whole, restarts, last))
     return [each for each in found if each is not None]
 
 

@@ -27,15 +27,20 @@ _GONE = {
     "over": "done with", "eviction": "taken away", "failure": "broke",
     "placement": "less than what was ordered", "refused": "never there",
 }  # fmt: skip
+_OF_GPU = (
+    ("GPU busy", "{mean:.0%} of the time"), ("GPU memory", "{most:.1f} GB at most"),
+    ("GPU power", "{mean:.0f} W"), ("GPU temperature", "{most:.0f} °C at most"),
+)  # fmt: skip
+MOST_ALERTS = 30
 
 
 def page(facts: Facts) -> bytes:
     """The report of a run, finished or not, self-contained, as UTF-8."""
     return render(
         "run.html", facts.record.name, "a Mimir run", "run's store", verdict(facts),
-        summary(facts), facts=facts, charts=curves.of_run(facts), figures=_figures(facts),
+        summary(facts), facts=facts, charts=curves.of_run(facts), figures=figure_rows(facts),
         attempts=[_attempt(each) for each in facts.attempts], samples=_samples(facts),
-        settings=settings(facts), digests=digests(facts),
+        settings=settings(facts), alerts=_alerts(facts), digests=digests(facts),
     )  # fmt: skip
 
 
@@ -52,19 +57,47 @@ def summary(facts: Facts) -> list[tuple[str, str]]:
         data = f"the data set cannot be used, so baselines are missing: {facts.lost}"
     return [
         ("state", status.state), ("preset", facts.record.preset), ("sweep", status.sweep),
+        ("began with", status.origin.words if status.origin else ""),
         ("begun", moment(facts.record.created)),
         ("as of", "" if status.state == "done" else moment(status.at)),
         ("steps", f"{status.step:,}{of}"), ("data", data),
         ("trained on", ", ".join(filter(None, devices))),
+<<<<<<< HEAD
         ("attempts", str(len(facts.attempts))),
         ("hours of machines", hours(bill.hours)),
         ("estimated at first", hours(bill.estimated_hours, bill.estimated_dollars)),
         ("expected at its end", hours(bill.expected_hours, bill.expected_dollars)),
-        ("cost", cost),
+        ("cost", cost), *_machine(facts),
+=======
+        ("attempts", str(len(facts.attempts))), ("hours of machines", took),
+        ("estimated at first", estimated), ("expected at its end", expected), ("cost", cost),
+        ("exactness", facts.replay),
+>>>>>>> card
     ]  # fmt: skip
 
 
-def _figures(facts: Facts) -> list[tuple[str, ...]]:
+def _machine(facts: Facts) -> list[tuple[str, str]]:
+    """What the GPUs did, over all rows of the metrics that tell it."""
+    told = {
+        key: [row[key] for row in facts.rows if row.get(key) is not None]
+        for key in ("gpu_busy", "gpu_memory_gb", "gpu_watts", "gpu_celsius_most")
+    }
+    return [
+        (what, words.format(most=max(values), mean=sum(values) / len(values)))
+        for (what, words), values in zip(_OF_GPU, told.values(), strict=True)
+        if values
+    ]
+
+
+def _alerts(facts: Facts) -> list[tuple[str, ...]]:
+    """The newest of what is worth a warning."""
+    return [
+        (moment(each.time), each.level, str(each.attempt or "–"), each.text)
+        for each in facts.alerts[-MOST_ALERTS:]
+    ]
+
+
+def figure_rows(facts: Facts) -> list[tuple[str, ...]]:
     """Each held-out figure with its interval beside its baselines."""
     row = facts.validation
     found: list[tuple[str, ...]] = []

@@ -1,15 +1,7 @@
 """What a run was made of: its settings, and the digests of code, data and weights."""
 
-import hashlib
-
 from launch.report.facts import Facts
-from mimir.data import sample_path
-
-SAMPLE_LICENCE = (
-    "Mimir's own sample: protein sequences from UniProt (CC BY 4.0); pairs from the Protein Data "
-    "Bank (CC0 1.0) as tabulated by PepMLM and PepInter (MIT)"
-)
-OTHER_LICENCE = "not told: this data set is not Mimir's own; whoever built it knows its terms"
+from mimir.data import terms
 
 
 def settings(facts: Facts) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -27,16 +19,14 @@ def digests(facts: Facts) -> list[tuple[str, str]]:
     found = [("configuration", record.config_sha256), ("seed", str(record.seed))]
     if record.code is not None:
         found.append(("code", record.code.sha256))
+    if (origin := record.origin) is not None and origin.start is not None:
+        found.append((f"what it began with: {origin.words}", origin.start.sha256))
+        found.append((f"taken from run {origin.run}, object", origin.sha256))
+        found.append((f"configuration of run {origin.run}", origin.config_sha256))
     if peptides is not None:
         found += [("data (packed)", peptides.digest), ("data (CSV)", peptides.source)]
-        found.append(("licence of the data", licence(peptides.source)))
+        found.append(("licence of the data", terms.of_csv(peptides.source).licence))
     if head.model is not None:
         found.append(("model", head.model.sha256))
     found += [(f"checkpoint of step {kept.step:,}", kept.sha256) for kept in head.kept]
     return found
-
-
-def licence(csv_sha256: str) -> str:
-    """Under which terms the data is: known of the sample that Mimir ships, by its digest."""
-    own = hashlib.sha256(sample_path().read_bytes()).hexdigest()
-    return SAMPLE_LICENCE if csv_sha256 == own else OTHER_LICENCE

@@ -43,6 +43,9 @@ def lines_of(status: Status, losses: Sequence[float], held_out: Sequence[float])
         found.append(f"  attempt  {current.attempt} on {machine_text(current.machine)}{ends}")
     if bill := cost.line(cost.bill(status, status.at)):
         found.append(f"  cost     {bill}")
+    if status.telemetry is not None:
+        found += [f"  {what:<9}{value}" for what, value in status.telemetry.words()]
+        found += [f"  warning  {each.text}" for each in status.telemetry.warnings]
     found += [f"  {each}" for each in (status.warning, status.damage) if each]
     return [one_line(line) for line in found]
 

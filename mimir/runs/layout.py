@@ -4,6 +4,7 @@
     <run>/HEAD                                   compare-and-swap only
     <run>/code/<sha256>-<file>                   by content; the file name stays, because pip
     <run>/data/<sha256>-<file>                   refuses a wheel under another name
+    <run>/start/<sha256>-<file>                  what a run begins with that goes on from another
     _sweeps/<sweep>.json                         created once: the runs of a sweep
     _sweeps/<sweep>/code/<sha256>-<file>         what its runs have instead of copies of their own
     _sweeps/<sweep>/data/<sha256>-<file>
@@ -23,6 +24,7 @@ The launcher's, written with the user's own rights, which no machine has:
     <run>/launcher/final.json                    created once: what the run left when it was done
     <run>/launcher/ended.json                    overwritten: a copy of what is known of attempts
                                                  that are over, so that they are read once
+    <run>/launcher/replay.json                   overwritten: what the last `mimir replay` found
     _launcher/failed_hosts.json                  swapped: hosts that failed, of all runs
     _launcher/newest_runs.json                   swapped: the runs that were created last
     _launcher/owner.json                         created once: the store's id
@@ -36,6 +38,7 @@ The attempt's, written by a machine that nobody trusts:
     <run>/a0001/log/000001.txt                   parts
     <run>/a0001/metrics/000001.jsonl
     <run>/a0001/heartbeat.json                   overwritten, informational
+    <run>/a0001/alerts.json                      overwritten: what the worker warned of
     <run>/a0001/upload-check                     while it measures its rate to the store
     <run>/a0001/unended.json                     created once: the machine cannot end itself
     <run>/a0001/outcome.json                     created once: how the attempt ended
@@ -177,6 +180,10 @@ def heartbeat_key(run: str, attempt: int) -> str:
     return f"{attempt_prefix(run, attempt)}/heartbeat.json"
 
 
+def alerts_key(run: str, attempt: int) -> str:
+    return f"{attempt_prefix(run, attempt)}/alerts.json"
+
+
 def machine_key(run: str, attempt: int) -> str:
     return f"{launcher_prefix(run, attempt)}/machine.json"
 
@@ -252,6 +259,15 @@ def code_key(run: str, sha256: str, file: str) -> str:
     return f"{code_folder(run)}/{sha256}-{_file(file)}"
 
 
+def start_folder(run: str) -> str:
+    """`<run>/start`, without a trailing slash."""
+    return f"{check_run(run)}/start"
+
+
+def start_key(run: str, sha256: str, file: str) -> str:
+    return f"{start_folder(run)}/{sha256}-{_file(file)}"
+
+
 def model_key(run: str, attempt: int, nonce: str, file: str) -> str:
     return f"{attempt_prefix(run, attempt)}/model-{nonce[:12]}-{_file(file)}"
 
@@ -296,6 +312,10 @@ def removing_key(run: str, attempt: int) -> str:
 
 def joined_key(run: str, attempt: int, kind: str) -> str:
     return f"{launcher_prefix(run, attempt)}/{kind}-joined"
+
+
+def replay_key(run: str) -> str:
+    return f"{launcher_folder(run)}/replay.json"
 
 
 def ended_key(run: str) -> str:

@@ -67,6 +67,15 @@ class Machine:
         """Whether it is a job that may wait in a queue, which takes none of a run's hours."""
         return self.details.get("queues") is True
 
+    @property
+    def part_of(self) -> str:
+        """The run whose part of a shared machine this is, "" where one run has it alone."""
+        return self.detail("part_of")
+
+    def shared_by(self, run: str) -> "Machine":
+        """The machine as one of the runs that share it has it on record."""
+        return replace(self, details={**self.details, "part_of": run})
+
     def as_json(self) -> dict[str, Any]:
         """Plain JSON: all fields, with the details beside them."""
         known = {n: getattr(self, n) for n in (each.name for each in fields(self))}

@@ -22,6 +22,7 @@ from mimir.runs.order import Order
 from mimir.runs.ranges import (
     AnyTime,
     Between,
+    Characters,
     ExitCode,
     Measure,
     OneOf,
@@ -32,6 +33,7 @@ from mimir.runs.ranges import (
     Time,
 )
 from mimir.runs.store import Store, Versioned, create_once
+from mimir.runs.telemetry import Telemetry
 
 T = TypeVar("T")
 
@@ -49,7 +51,11 @@ class Heartbeat:
     the step at which patience ends the run if no later validation is better; commit_s, what the
     slowest of the last commits took; checkpoint_s, the time between checkpoints, where that was
     shortened because the machine's notice does not suffice for one; training_s, for how long the
-    attempt has trained.
+<<<<<<< HEAD
+    attempt has trained; telemetry, what its machine did since the heartbeat before.
+=======
+    attempt has trained; torch, its version.
+>>>>>>> card
     """
 
     time: AnyTime
@@ -69,6 +75,11 @@ class Heartbeat:
     checkpoint_s: Seconds | None = None
     commit_s: Seconds | None = None
     training_s: Seconds | None = None
+<<<<<<< HEAD
+    telemetry: Telemetry | None = None
+=======
+    torch: Annotated[str, Characters(64)] = ""
+>>>>>>> card
 
 
 @dataclass(frozen=True)
@@ -138,7 +149,15 @@ class StopRequest:
 
 def write_heartbeat(store: Store, run: str, attempt: int, heartbeat: Heartbeat) -> None:
     """Overwrite the attempt's heartbeat."""
-    scarce = ("figures", "execution", "expected_end", "checkpoint_s", "commit_s", "training_s")
+<<<<<<< HEAD
+    scarce = (
+        "figures", "execution", "expected_end", "checkpoint_s", "commit_s", "training_s",
+        "telemetry",
+    )  # fmt: skip
+=======
+    scarce = ("figures", "execution", "expected_end", "checkpoint_s", "commit_s", "training_s",
+              "torch")  # fmt: skip
+>>>>>>> card
     body = {name: value for name, value in asdict(heartbeat).items() if value or name not in scarce}
     store.put(layout.heartbeat_key(run, attempt), _encoded(body))
 

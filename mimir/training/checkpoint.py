@@ -92,6 +92,16 @@ def _copied(live: dict[str, Tensor], kept: list[dict[str, Tensor]]) -> dict[str,
     return copies
 
 
+def told(content: bytes) -> Record:
+    """What a checkpoint says of itself. Corrupt if it is not a whole checkpoint of this format."""
+    try:
+        body = record_of(content, "its record")
+    except (Corrupt, BadInput) as error:
+        raise Corrupt(f"not a whole checkpoint ({error})") from None
+    codec.check_format(body, CHECKPOINT_FORMAT, "the checkpoint", machines=True)
+    return codec.typed(Record, body, "not a whole checkpoint, its record")
+
+
 def decode(
     content: bytes, config_sha256: str, data_sha256: str
 ) -> tuple[Record, dict[str, Tensor]]:
@@ -101,12 +111,7 @@ def decode(
         Corrupt: not a whole checkpoint.
         BadInput: of another format, configuration or data set.
     """
-    try:
-        body = record_of(content, "its record")
-    except (Corrupt, BadInput) as error:
-        raise Corrupt(f"not a whole checkpoint ({error})") from None
-    codec.check_format(body, CHECKPOINT_FORMAT, "the checkpoint", machines=True)
-    record = codec.typed(Record, body, "not a whole checkpoint, its record")
+    record = told(content)
     if record.config_sha256 != config_sha256:
         raise BadInput("the checkpoint is of another configuration than this run's")
     if record.data_sha256 != data_sha256:

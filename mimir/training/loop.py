@@ -41,6 +41,7 @@ class ProgressSnapshot:
     loss: float | None = None
     val: float | None = None
     device: str = ""
+    torch: str = ""
     figures: dict[str, float | None] = field(default_factory=dict)
     """Of the last validation."""
     execution: Execution | None = None
@@ -86,6 +87,7 @@ class Loop:
         self.engine, self.validation, self.committer = engine, validation, committer
         self.record, self.progress = record, progress
         progress.device, progress.execution = gpu.name(engine.machine.device), engine.execution
+        progress.torch = str(torch.__version__)
         self._emit, self._say, self._stop = emit, say, stop
         self._samples, self._clock = samples, clock
         self._chosen = engine.config.runtime.checkpoint_minutes * 60

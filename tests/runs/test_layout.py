@@ -31,6 +31,7 @@ def test_keys_are_where_the_tree_says() -> None:
     assert layout.order_key("r", 2) == "r/launcher/a0002/order.json"
     assert layout.gone_key("r", 2) == "r/launcher/a0002/gone.json"
     assert layout.final_key("r") == "r/launcher/final.json"
+    assert layout.replay_key("r") == "r/launcher/replay.json"
     assert layout.model_key("r", 2, nonce, "m.tar") == "r/a0002/model-3f9c2a000000-m.tar"
     assert layout.unended_key("r", 2) == "r/a0002/unended.json"
     assert layout.handover_key("r", 2, "f00") == "_keys/r/a0002-f00.json"

@@ -89,7 +89,7 @@ def test_the_stored_documents_are_as_before_without_a_further_figure(store: Stor
     beat = json.loads(store.get(layout.heartbeat_key("run", 1)))
     always = {
         "device", "epoch", "execution", "format", "host", "interval_s", "loss", "pid", "rate",
-        "step", "time", "total_steps", "training_s",
+        "step", "time", "torch", "total_steps", "training_s",
     }  # fmt: skip
     # Whether the last heartbeat knew of a commit and a validation is a matter of the moment.
     assert always <= beat.keys() <= always | {"commit_s", "val"}

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from mimir.output import model_object
-from mimir.runs import notes
+from mimir.runs import alerts, notes
+from mimir.runs.alerts import Event
 from mimir.runs.begin import raise_attempt
 from mimir.runs.commit import Attempt
 from mimir.runs.execution import Execution
@@ -17,6 +18,7 @@ from mimir.runs.order import Plan
 from mimir.runs.parts import PartWriter
 from mimir.runs.store import Store, open_store
 from mimir.runs.sweep import Member, Sweep, create
+from mimir.runs.telemetry import Telemetry, Warned
 from mimir.submission import enter, open_data, prepare
 from tests.e2e import jobs
 
@@ -84,9 +86,14 @@ def _attempt(store: Store, name: str, first: int, last: int, better: float) -> A
     text = "".join(json.dumps(row) + "\n" for row in rows)
     PartWriter(store, f"{name}/a{number:04d}", "metrics").flush(text)
     why = Execution("cuda", "bf16", kernels=(evil("kernel")[:32],), why=evil("why"))
+    warned = Warned("gpu-idle", 1.0, evil("warned"))
+    figures = Telemetry(5.0, gpu_busy=0.9, warnings=(warned,))
     beat = Heartbeat(
-        1.0, last, 1200, rate=10.0, loss=2.9, val=2.9 - better, device=evil("device"), execution=why
-    )
+        1.0, last, 1200, rate=10.0, loss=2.9, val=2.9 - better, device=evil("device"),
+        execution=why, telemetry=figures,
+    )  # fmt: skip
+    event = Event(store.now(), "warning", evil("kind")[:32], evil("event"))
+    alerts.write_events(store, name, number, (event,))
     notes.write_heartbeat(store, name, number, beat)
     if first == 0:
         attempt.commit(500, b"state", 2.9 - better)

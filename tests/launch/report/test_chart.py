@@ -47,7 +47,7 @@ def test_ends_of_lines_do_not_cover_each_other() -> None:
     assert found is not None
     *many, short = sorted(found.ends, key=lambda end: -end.x)
     heights = sorted(end.y for end in many)
-    assert all(b - a >= 13.9 for a, b in itertools.pairwise(heights))
+    assert all(b - a >= 16.9 for a, b in itertools.pairwise(heights))
     assert found.top <= heights[0]
     assert heights[-1] <= found.floor + 5
     assert short.text == "9"

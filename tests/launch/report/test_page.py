@@ -10,11 +10,10 @@ import pytest
 
 from launch.commands import SUMMARY, TREE
 from launch.report import page as pages
-from launch.report import provenance
 from launch.report.facts import Facts, gather
 from launch.report.verdict import verdict
 from mimir import cli
-from mimir.data import sample_path
+from mimir.data import sample_path, terms
 from mimir.data.files import sha256
 from mimir.runs.parts import PartWriter, read_metrics
 from mimir.runs.record import read_run
@@ -23,8 +22,8 @@ from mimir.runs.store import Store
 from tests.launch.report.made import STEPS, begun, evil, train
 
 WRITTEN = {
-    "running": ("device", "why", "outcome", "gpu", "kernel"),
-    "done": ("device", "why", "outcome", "gpu", "kernel"),
+    "running": ("device", "why", "outcome", "gpu", "kernel", "event"),
+    "done": ("device", "why", "outcome", "gpu", "kernel", "event"),
 }
 """Texts that stand in the page of such a run; others, such as names of targets, are left out."""
 
@@ -72,6 +71,25 @@ def test_a_running_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "Drawn at step 1,000" in text
 
 
+def test_what_the_gpu_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = begun(tmp_path)
+    train(store)
+    rows = [
+        {"step": step, "gpu_busy": busy, "gpu_memory_gb": 40.0 + step / 1000, "gpu_watts": 300,
+         "gpu_celsius_most": 70 - step / 100}
+        for step, busy in ((700, 0.8), (800, 1.0))
+    ]  # fmt: skip
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    PartWriter(store, "run/a0002", "metrics").flush(text)
+    page = report(store, tmp_path / "page.html", monkeypatch)
+    for shown in ("90% of the time", "40.8 GB at most", "300 W", "63 °C at most"):
+        assert shown in page
+    assert "GPU busy, share of the time" in page
+    warnings = page.partition("<h2>Warnings</h2>")[2].partition("</table>")[0]
+    # What each machine warned of, how one ended, and that it could not end itself.
+    assert warnings.count("<tr>") == 1 + 4
+
+
 def test_a_finished_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = train(begun(tmp_path), done=True)
     text = html.unescape(report(store, tmp_path / "page.html", monkeypatch))
@@ -82,8 +100,8 @@ def test_a_finished_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert record.data is not None
     for digest in (record.config_sha256, record.data.sha256, head.model.sha256):
         assert digest in text
-    assert provenance.OTHER_LICENCE in text
-    assert provenance.licence(sha256(sample_path().read_bytes())) == provenance.SAMPLE_LICENCE
+    assert terms.UNKNOWN.licence in text
+    assert terms.of_csv(sha256(sample_path().read_bytes())) == terms.SAMPLE
     again = html.unescape(report(store, tmp_path / "page.html", monkeypatch))
     paid = r"<dd>.*?</dd>|[\d.]+ s, \$[\d.]+"  # its machines were not seen to be gone
     assert re.sub(paid, "", again) == re.sub(paid, "", text)
