@@ -70,12 +70,8 @@ def files(facts: Facts, peptides: Peptides, weights: Weights) -> dict[str, bytes
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
     data = f"{found.name or 'a data set of unknown origin'}: {len(peptides):,} peptides"
-<<<<<<< HEAD
     provenance = [("model.safetensors (SHA-256)", weights.sha256), *digests(facts)]
-=======
-    provenance = [("model.safetensors (SHA-256)", weights.sha256), *page.digests(facts)]
     provenance += [("exactness", facts.replay)] if facts.replay else []
->>>>>>> card
     text = environment.get_template(TEMPLATE.name).render(
         front=Markup(_front(facts, peptides, found, measured)), run=Markup(facts.record.name),
         verdict=verdict(facts), size=f"{weights.parameters:,}", version=__version__,

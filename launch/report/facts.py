@@ -11,12 +11,8 @@ from mimir.data.mix import steps_of
 from mimir.data.pack import TRAIN, Peptides
 from mimir.data.peptides import of_run
 from mimir.errors import Corrupt, NotFound
-<<<<<<< HEAD
-from mimir.runs import alerts, figures, notes, stopping
+from mimir.runs import alerts, figures, notes, replays, stopping
 from mimir.runs.alerts import Alert
-=======
-from mimir.runs import figures, notes, replays, stopping
->>>>>>> card
 from mimir.runs.attempts import AttemptStatus
 from mimir.runs.head import Head
 from mimir.runs.notes import Heartbeat
@@ -64,12 +60,9 @@ class Facts:
     bill: Bill
     end: End | None
     lost: str = ""
-<<<<<<< HEAD
     alerts: tuple[Alert, ...] = ()
-=======
     replay: str = ""
     """What a replay of its last steps found, in a sentence; "" if nobody has replayed it."""
->>>>>>> card
 
     @property
     def validations(self) -> list[dict[str, Any]]:
@@ -119,11 +112,8 @@ def gather(
     )
     return Facts(
         record, status, head, rows, peptides, left, attempts, bill(status, status.at), end, lost,
-<<<<<<< HEAD
         tuple(alerts.of_run(store, status, level="warning")),
-=======
         _replay(store, record.name),
->>>>>>> card
     )  # fmt: skip
 
 

@@ -62,17 +62,11 @@ def summary(facts: Facts) -> list[tuple[str, str]]:
         ("as of", "" if status.state == "done" else moment(status.at)),
         ("steps", f"{status.step:,}{of}"), ("data", data),
         ("trained on", ", ".join(filter(None, devices))),
-<<<<<<< HEAD
         ("attempts", str(len(facts.attempts))),
         ("hours of machines", hours(bill.hours)),
         ("estimated at first", hours(bill.estimated_hours, bill.estimated_dollars)),
         ("expected at its end", hours(bill.expected_hours, bill.expected_dollars)),
-        ("cost", cost), *_machine(facts),
-=======
-        ("attempts", str(len(facts.attempts))), ("hours of machines", took),
-        ("estimated at first", estimated), ("expected at its end", expected), ("cost", cost),
-        ("exactness", facts.replay),
->>>>>>> card
+        ("cost", cost), ("exactness", facts.replay), *_machine(facts),
     ]  # fmt: skip
 
 

@@ -51,11 +51,8 @@ class Heartbeat:
     the step at which patience ends the run if no later validation is better; commit_s, what the
     slowest of the last commits took; checkpoint_s, the time between checkpoints, where that was
     shortened because the machine's notice does not suffice for one; training_s, for how long the
-<<<<<<< HEAD
-    attempt has trained; telemetry, what its machine did since the heartbeat before.
-=======
-    attempt has trained; torch, its version.
->>>>>>> card
+    attempt has trained; telemetry, what its machine did since the heartbeat before; torch, its
+    version.
     """
 
     time: AnyTime
@@ -75,11 +72,8 @@ class Heartbeat:
     checkpoint_s: Seconds | None = None
     commit_s: Seconds | None = None
     training_s: Seconds | None = None
-<<<<<<< HEAD
     telemetry: Telemetry | None = None
-=======
     torch: Annotated[str, Characters(64)] = ""
->>>>>>> card
 
 
 @dataclass(frozen=True)
@@ -149,15 +143,10 @@ class StopRequest:
 
 def write_heartbeat(store: Store, run: str, attempt: int, heartbeat: Heartbeat) -> None:
     """Overwrite the attempt's heartbeat."""
-<<<<<<< HEAD
     scarce = (
         "figures", "execution", "expected_end", "checkpoint_s", "commit_s", "training_s",
-        "telemetry",
+        "telemetry", "torch",
     )  # fmt: skip
-=======
-    scarce = ("figures", "execution", "expected_end", "checkpoint_s", "commit_s", "training_s",
-              "torch")  # fmt: skip
->>>>>>> card
     body = {name: value for name, value in asdict(heartbeat).items() if value or name not in scarce}
     store.put(layout.heartbeat_key(run, attempt), _encoded(body))
 

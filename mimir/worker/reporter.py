@@ -117,12 +117,8 @@ class Reporter:
                 host=os.uname().nodename, interval_s=INTERVAL, device=now.device,
                 figures=for_heartbeat(now.figures), execution=now.execution,
                 expected_end=now.expected_end, checkpoint_s=now.checkpoint_s,
-<<<<<<< HEAD
                 commit_s=now.commit_s, training_s=time.monotonic() - self._began,
-                telemetry=telemetry,
-=======
-                commit_s=now.commit_s, training_s=time.monotonic() - self._began, torch=now.torch,
->>>>>>> card
+                telemetry=telemetry, torch=now.torch,
             ))  # fmt: skip
         except StoreError as error:
             self._complain(error)
