@@ -105,12 +105,11 @@ def told(preset: str, settings: dict[str, object], data: str, store: str, gpu: s
     found, _ = forecasts(work, [name], step_times(work, store)[0]) if name else ([], "")
     if not found:
         why = f"does not know the GPU {name!r}" if name else "is for GPUs, and there is none here"
-        return f"`estimate` {why}: the preflight measures how long {work.steps:,} steps take"
+        return f"`estimate` {why}: how long {work.steps:,} steps take is seen when they are taken"
     one = found[0]
     return (
         f"`estimate` says {duration(3600 * one.hours)} on {one.gpu}, of which "
-        f"{duration(3600 * one.train_hours)} are {work.steps:,} steps of training ({one.source}); "
-        "the preflight measures it"
+        f"{duration(3600 * one.train_hours)} are {work.steps:,} steps of training ({one.source})"
     )
 
 

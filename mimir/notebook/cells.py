@@ -115,7 +115,8 @@ class Session:
     def fetch(self, key: str) -> Path:
         """An object of the store as a file: what a person has named, however large."""
         path = self.folder / Path(key).name
-        with shown.counting(f"Fetching {key}") as more:
+        name = key if len(key) <= 60 else f"…{key[-40:]}"  # those of data bear a digest
+        with shown.counting(f"Fetching {name}") as more:
             content = self.opened().get(key, limit=sys.maxsize, progress=more)
         path.write_bytes(content)
         return path
