@@ -79,7 +79,8 @@ def test_a_random_schedule(seed: int, ground: Ground, monkeypatch: pytest.Monkey
         status, story = run.status(), f"{schedule.said}\n{run.told()}"
         if run.run in schedule.cancelled:
             assert status.state != "done", story
-            assert run.cluster.states(run.name())[-1] in ("CANCELLED", "COMPLETED"), story
+            last = run.cluster.states(run.name())[-1:]  # none: Slurm has forgotten it by now
+            assert set(last) <= {"CANCELLED", "COMPLETED"}, story
         elif status.state == "failed":
             assert "left no new step" in status.reason, story
         else:
