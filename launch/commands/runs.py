@@ -1,9 +1,11 @@
 """runs: the runs of a store."""
 
 import json as json_text
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from mimir import console
 from mimir.errors import BadInput
 from mimir.text import one_line
 
@@ -82,9 +84,9 @@ def runs(
         ]
         print(json_text.dumps(body, indent=2))
     elif rows:
-        print(run_list.text(rows))
+        console.show(run_list.text(rows, console.width_of(sys.stdout)))
         for each in (one for several in paid.values() for one in several):
-            print(one_line(each.sentence))
+            console.show(console.styled(one_line(each.sentence), console.WARN))
     elif every:
         say(f"none of the {len(every)} runs of {opened.url} is such a run")
     else:

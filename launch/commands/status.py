@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from mimir.runs.status import Status
     from mimir.runs.store import Store
 
+from mimir import console
 from mimir.errors import BadInput
 from mimir.text import one_line
 
@@ -106,10 +107,11 @@ def _show(opened: "Store", name: str, store: str) -> None:
     waits = found.state == "interrupted"  # a job that its cluster starts again
     busy = (found.silent or waits) and bool(diagnosis.busy(diagnosis.observe(found, order)))
     more = (("billed", of_run(found).text()), ("storage", storage.text(opened.url, gb)))
-    print(status_text(found, store, busy=busy, more=more))
-    paid_on = [each.sentence for each in still_paid(found, store)]
-    for line in (*starting.seen(found), *paid_on):
+    console.show(status_text(found, store, busy=busy, more=more))
+    for line in starting.seen(found):
         print(one_line(line))
+    for each in still_paid(found, store):
+        console.show(console.styled(one_line(each.sentence), console.WARN))
 
 
 def kept_gb(store: "Store", status: "Status") -> float:

@@ -152,8 +152,7 @@ def submit(
     found = choose.within(plan, market, None, now)
     table = confirm.rows(job, name, opened.url, plan, found, now, places)
     say(*(f"  {what:<9} {value}" for what, value in table))
-    for line in confirm.warnings(places, plan):
-        say(line)
+    say(*confirm.warnings(places, plan))
     if not watch:
         say(*confirm.unwatched(places, timer.is_installed(opened.url)))
     for line in market.problems if found.choices else ():

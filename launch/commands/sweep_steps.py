@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from launch.commands import options
+from mimir import console
 from mimir.errors import INTERRUPTED, BadInput, StoreDenied, StoreError, StoreUnfit
 
 if TYPE_CHECKING:
@@ -300,7 +301,7 @@ def show(store: "Store", sweep: "Sweep", csv: bool, json: bool) -> bool:
     elif csv:
         sys.stdout.write(table.as_csv(made))
     else:
-        print(table.text(sweep, "" if word == sweep_state.GO else f"asked to {word}", made))
+        console.show(table.text(sweep, "" if word == sweep_state.GO else f"asked to {word}", made))
     return all(row.status is not None and row.status.state == "done" for row in made)
 
 
