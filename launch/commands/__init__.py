@@ -9,7 +9,8 @@ from mimir import cli
 
 NAMES = (
     "submit", "status", "logs", "stop", "resume", "pull", "report", "runs", "compare", "offers",
-    "estimate", "watch", "sweep", "rm", "prune", "reap", "doctor", "completion",
+    "estimate", "watch", "sweep", "rm", "prune", "reap", "doctor", "bundle",
+    "completion",
 )  # fmt: skip
 TREE: cli.Tree = {
     **{name: f"launch.commands.{name}:{name}" for name in NAMES},
