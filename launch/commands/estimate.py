@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from launch.contract.offer import Offer
     from launch.pricing.catalogue import Price
     from launch.pricing.market import Problem
+    from launch.pricing.workload import Workload
+    from launch.ui.offers import Line
 
 
 def estimate(
@@ -44,30 +46,10 @@ def estimate(
         python -m launch estimate --preset large --rows 1003470
         python -m launch estimate --preset medium --gpu t4,l4 --json
     """
-    from launch.contract import image
-    from launch.pricing import gpus, plateau
-    from launch.pricing.forecast import forecast, start_s
-    from launch.providers.colab import sessions
     from launch.ui import offers as tables
 
-    wanted = gpus.matching(gpu)
     options.check_settings(settings, estimate)
-    work, notes = training_of(preset, settings, data, rows)
-    measured, said = step_times(work, store)
-    notes += said
-    names = wanted or (*sessions.COMMON, *(d for d in measured if d not in sessions.COMMON))
-    starts = image.wanted("")
-    notes += [starts.note] if starts.note else []
-    prices, problems, said = _prices(names, work.upload_gb)
-    notes += said
-    lines = [
-        tables.Line(what, prices.get(what.gpu), plateau.of(work.config))
-        for what in (
-            forecast(work, name, measured, start_s=start_s(starts), compiled=starts.compiles)
-            for name in names
-        )
-        if what is not None
-    ]
+    work, lines, problems, notes = estimated(preset, settings, gpu, data, rows, store)
     if json:
         body = {
             **tables.header(work), "gpus": [line.as_json() for line in lines],
@@ -77,6 +59,37 @@ def estimate(
     else:
         print(tables.estimate_text(work, lines))
         tell(problems, notes)
+
+
+def estimated(
+    preset: str, settings: dict[str, object], gpu: str, data: str, rows: int, store: str
+) -> tuple["Workload", list["Line"], list["Problem"], list[str]]:
+    """The training, a line for each kind of GPU, services that did not answer, and notes. Words and
+    BadInput as `estimate`."""
+    from launch.contract import image
+    from launch.pricing import gpus, plateau
+    from launch.pricing.forecast import forecast, start_s
+    from launch.providers.colab import sessions
+    from launch.ui.offers import Line
+
+    wanted = gpus.matching(gpu)
+    work, notes = training_of(preset, settings, data, rows)
+    measured, said = step_times(work, store)
+    notes += said
+    names = wanted or (*sessions.COMMON, *(d for d in measured if d not in sessions.COMMON))
+    starts = image.wanted("")
+    notes += [starts.note] if starts.note else []
+    prices, problems, said = _prices(names, work.upload_gb)
+    notes += said
+    lines = [
+        Line(what, prices.get(what.gpu), plateau.of(work.config))
+        for what in (
+            forecast(work, name, measured, start_s=start_s(starts), compiled=starts.compiles)
+            for name in names
+        )
+        if what is not None
+    ]
+    return work, lines, problems, notes
 
 
 def _prices(

@@ -48,7 +48,7 @@ def report(
     target = OutFile(out or f"{name}.html", [("--store", root)] if root else [])
     if target.to_stdout and (open or json):
         raise BadInput("--out - prints the page itself: leave out --open and --json")
-    facts = _facts(opened, name)
+    facts = facts_of(opened, name)
     target.write(page(facts))
     events = _events(facts, path_of(tensorboard, "--tensorboard")) if tensorboard else None
     if json:
@@ -80,7 +80,8 @@ def _events(facts: "Facts", folder: "Path") -> "Path":
         raise BadInput(f"--tensorboard {folder} cannot be written: {error.strerror}") from error
 
 
-def _facts(store: "Store", name: str) -> "Facts":
+def facts_of(store: "Store", name: str) -> "Facts":
+    """What the page is made of. BadInput if there is no such run."""
     from launch.download import samples_of
     from launch.report.facts import gather
     from launch.ui.terminal import Transfers, say

@@ -44,30 +44,11 @@ def runs(
     from launch.ui import run_list
     from launch.ui.still_paid import still_paid
     from launch.ui.terminal import say
-    from mimir.runs.listing import list_runs
     from mimir.runs.store import open_store
     from mimir.submission import default_store
-    from mimir.text import seconds_in
 
-    wanted = run_list.states(state)
-    run_list.check_sort(sort)
-    if limit < 0:
-        raise BadInput(f"limit is {limit}, but must be a number of runs, or 0 for all")
     opened = open_store(store or default_store())
-    now = opened.now()
-    every = list_runs(opened, now)
-    oldest = now - seconds_in(since, "--since") if since else 0.0
-    found = run_list.chosen(every, wanted, oldest)
-    rows = [run_list.Row(each) for each in found]
-    # Without what must be read for it, as few attempts as possible are.
-    early = sort != "cost" and not provider
-    rows = run_list.ordered(rows, sort)[: limit or None] if early else rows
-    if cost or provider or sort == "cost":
-        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-            rows = list(pool.map(lambda row: _with_cost(opened, row.listed, now), rows))
-    if not early:
-        rows = [row for row in rows if not provider or row.provider == provider]
-        rows = run_list.ordered(rows, sort)[: limit or None]
+    rows, every = find(opened, state, provider, since, limit, sort, cost)
     paid = {
         row.listed.run: still_paid(row.listed.status, store) for row in rows if row.listed.status
     }
@@ -88,9 +69,38 @@ def runs(
         for each in (one for several in paid.values() for one in several):
             console.show(console.styled(one_line(each.sentence), console.WARN))
     elif every:
-        say(f"none of the {len(every)} runs of {opened.url} is such a run")
+        say(f"none of the {every} runs of {opened.url} is such a run")
     else:
         say(f"there are no runs in {opened.url} yet: begin with `python -m launch submit`")
+
+
+def find(
+    store: "Store", state: str, provider: str, since: str, limit: int, sort: str, cost: bool
+) -> "tuple[list[Row], int]":
+    """The runs that are asked for, and how many the store has. Words and BadInput as `runs`."""
+    from launch.ui import run_list
+    from mimir.runs.listing import list_runs
+    from mimir.text import seconds_in
+
+    wanted = run_list.states(state)
+    run_list.check_sort(sort)
+    if limit < 0:
+        raise BadInput(f"limit is {limit}, but must be a number of runs, or 0 for all")
+    now = store.now()
+    every = list_runs(store, now)
+    oldest = now - seconds_in(since, "--since") if since else 0.0
+    found = run_list.chosen(every, wanted, oldest)
+    rows = [run_list.Row(each) for each in found]
+    # Without what must be read for it, as few attempts as possible are.
+    early = sort != "cost" and not provider
+    rows = run_list.ordered(rows, sort)[: limit or None] if early else rows
+    if cost or provider or sort == "cost":
+        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+            rows = list(pool.map(lambda row: _with_cost(store, row.listed, now), rows))
+    if not early:
+        rows = [row for row in rows if not provider or row.provider == provider]
+        rows = run_list.ordered(rows, sort)[: limit or None]
+    return rows, len(every)
 
 
 def _with_cost(store: "Store", listed: "Listed", now: float) -> "Row":

@@ -67,7 +67,7 @@ def _watch(store: "Store", names: list[str]) -> int:
     return 0
 
 
-def _derived(store: "Store", name: str) -> "Status":
+def read(store: "Store", name: str) -> "Status":
     """The run's status; what it left is sealed if it is done."""
     from mimir.runs.status import derive, seal_if_done
 
@@ -83,7 +83,7 @@ def _as_json(opened: "Store", name: str, store: str) -> dict[str, Any]:
     from launch.provision.billed import of_run
     from launch.ui.still_paid import still_paid
 
-    found = _derived(opened, name)
+    found = read(opened, name)
     gb = kept_gb(opened, found)
     made = {**bill(found, found.at).as_json(), "billed": of_run(found).as_json()}
     made["storage_gb"], made["storage_monthly"] = round(gb, 4), storage.monthly(opened.url, gb)
@@ -101,7 +101,7 @@ def _show(opened: "Store", name: str, store: str) -> None:
     from launch.ui.runs import status_text
     from launch.ui.still_paid import still_paid
 
-    found = _derived(opened, name)
+    found = read(opened, name)
     gb = kept_gb(opened, found)
     order = found.attempts[-1].order if found.attempts else None
     waits = found.state == "interrupted"  # a job that its cluster starts again
