@@ -5,11 +5,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from mimir.runs import telemetry
+
 GROUPS = {"model.": "weights", "master": "weights", "adamw.": "moments", "ema.": "averages"}
 """How a checkpoint's tensors begin -> what they are; the others are "rest"."""
-TIMED = ("time",)
+TIMED = ("time", *telemetry.COLUMNS)
 RATE = "_per_s"
-"""Columns of metrics that hold the time of day, and endings of those that hold a speed."""
+"""Columns of metrics that hold the time of day or what the machine did, and endings of those that
+hold a speed."""
 Digests = dict[tuple[str, str, str], str]
 """(store, run, what) -> SHA-256."""
 

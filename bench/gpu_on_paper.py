@@ -58,6 +58,7 @@ CARDS = {
     89: Card("NVIDIA L4", 58, 99 << 10, 48 << 20, 1536),
     90: Card("NVIDIA H200", 132, 227 << 10, 60 << 20, 2048),
     100: Card("NVIDIA B200", 148, 227 << 10, 126 << 20, 2048),
+    120: Card("NVIDIA GeForce RTX 5090", 170, 99 << 10, 96 << 20, 1536),
 }
 """Compute capability, times ten -> a card of it. Sizes: CUDA C++ Programming Guide, table 16."""
 

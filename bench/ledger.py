@@ -61,7 +61,7 @@ def main(
     """
     names = [name.strip() for name in presets.split(",") if name.strip()]
     numbers = [number.strip() for number in str(capabilities).split(",") if number.strip()]
-    known = ("75", "80", "89", "90", "100")
+    known = ("75", "80", "89", "90", "100", "120")
     for given, right in ((names, tuple(ROWS)), (numbers, known)):
         for each in given:
             if each not in right:
@@ -77,7 +77,9 @@ def main(
         ]
         return max(codes)
     if own and any(int(number) < 80 for number in numbers):
-        raise BadInput("--own needs compute capability 8.0 or later: --capabilities 80,89,90,100")
+        raise BadInput(
+            "--own needs compute capability 8.0 or later: --capabilities 80,89,90,100,120"
+        )
     wrong: list[str] = []
     for name in names:
         parts = step(name, int(numbers[0]), own=own)

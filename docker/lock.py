@@ -16,8 +16,9 @@ from launch.payload import wheel
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = "3.11"
 HEAD = "# Made by `python docker/lock.py` from pyproject.toml and constraints.txt: do not edit.\n"
-OF_CUDA = re.compile(r"(torch|triton|nvidia-[\w-]+|cuda-[\w-]+)==")
-"""Packages that only CUDA's torch needs; setuptools, sympy and the like serve both."""
+OF_CUDA = re.compile(r"(torch|triton|nvidia-(?!ml-py)[\w-]+|cuda-[\w-]+)==")
+"""Packages that only CUDA's torch needs; setuptools, sympy and the like serve both, as does what
+Mimir itself asks a GPU with."""
 
 
 def split(lock: str) -> tuple[str, str]:

@@ -184,10 +184,9 @@ def pull(name: str, *, out: str = "", store: str = "") -> "Path":
 
 def report(name: str, *, store: str = "") -> bytes:
     """The report of a run, also while it trains: one HTML page, UTF-8."""
-    from launch.commands.report import facts_of
-    from launch.report.page import page
+    from launch.commands.report_steps import of_runs
 
-    return page(facts_of(_open(store), name))
+    return of_runs(_open(store), [name]).content
 
 
 def estimate(

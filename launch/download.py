@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from launch.report.facts import data_of, gather
+from launch.report.facts import Facts, data_of, gather
 from launch.report.page import page
 from mimir.config import CHECKPOINT_COPIES, MODEL_COPIES, Config
+from mimir.data.files import from_bytes, sha256
 from mimir.data.peptides import Peptides, parse
 from mimir.errors import Corrupt, MimirError, NotFound
 from mimir.runs.head import Head
@@ -106,9 +107,12 @@ def collect(store: Store, record: RunRecord, begin: Begin, need: Need) -> Downlo
         files[f"tensorboard/{name}"] = events.event_file(rows, record.created)
     samples = left[1] if left is not None else None
     try:
-        files["report.html"] = page(gather(store, record, head, rows, samples, data=data))
+        facts = gather(store, record, head, rows, samples, data=data)
+        files["report.html"] = page(facts)
+        if left is not None and isinstance(data, Peptides):
+            files |= _card(facts, data, found)
     except MimirError as error:  # what was fetched is worth more than the page
-        warnings.append(f"report.html is left out: {error}")
+        warnings.append(f"report.html and the model card are left out: {error}")
     files["metrics.jsonl"] = "".join(json.dumps(row) + "\n" for row in rows).encode()
     log, cut = _log(store, head)
     if cut:
@@ -117,6 +121,18 @@ def collect(store: Store, record: RunRecord, begin: Begin, need: Need) -> Downlo
     body = {**asdict(record), "config_sha256": record.config_sha256}
     files[RECORD] = (visible(json.dumps(body, indent=2)) + "\n").encode()
     return replace(found, files=files, warnings=tuple(warnings), unusable=unusable)
+
+
+def _card(facts: Facts, data: Peptides, found: Download) -> dict[str, bytes]:
+    from launch.report import card
+    from mimir.output import model_object
+
+    content = found.files[model_object.FILE]
+    best = [each for name, each in from_bytes(content, model_object.FILE)[0].items()
+            if not name.startswith(model_object.LAST)]  # fmt: skip
+    size, digest = sum(each.size for each in best), sha256(content)
+    weights = card.Weights(size, digest, found.step, found.best_step, found.finished)
+    return card.files(facts, data, weights)
 
 
 def samples_of(store: Store, record: RunRecord, head: Head, begin: Begin) -> "Record | None":

@@ -48,6 +48,7 @@ class BadInput(MimirError):
 
 OPTIONAL = {
     "torch": "torch>=2.6",
+    "pynvml": "nvidia-ml-py>=11.450",
     "paramiko": "paramiko>=3.4",
     "google": "google-auth[requests]>=2.30",
 }

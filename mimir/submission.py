@@ -20,6 +20,7 @@ from mimir.console import bar
 from mimir.data import sample_path
 from mimir.errors import BadInput, RunExists
 from mimir.runs import layout, newest
+from mimir.runs.origin import Start
 from mimir.runs.probe import probe
 from mimir.runs.record import RunRecord, create_run, read_run
 from mimir.runs.store import Store
@@ -154,10 +155,13 @@ def job_of(config: Config, data: Data) -> Job:
     return Job(config, data.packed, len(peptides), steps, pairs, mixed, expected)
 
 
-def enter(store: Store, name: str, job: Job, code: Path | None = None) -> RunRecord:
+def enter(
+    store: Store, name: str, job: Job, code: Path | None = None, start: Start | None = None
+) -> RunRecord:
     """Create the run in the store, or find it there with the same configuration and data.
 
-    code: Mimir's wheel, which its machines run; an existing run keeps the one it has.
+    code: Mimir's wheel, which its machines run; an existing run keeps the one it has. start: what
+    it begins with, where that is another run's.
     Settings of the section `runtime` do not tell runs apart: those of the existing run stay.
 
     Raises:
@@ -187,10 +191,15 @@ def enter(store: Store, name: str, job: Job, code: Path | None = None) -> RunRec
         seed=config.training.seed,
         created=store.now(),
         probe=result,
+        origin=start.origin if start else None,
     )
-    size = sum(path.stat().st_size for path in (job.data, code) if path)
-    with bar("upload", size, "B") as advance:
-        made = create_run(store, record, job.data, code, advance)
+    with tempfile.TemporaryDirectory(prefix="mimir-") as folder:
+        copy = Path(folder) / start.file if start else None
+        if start and copy:
+            copy.write_bytes(start.content)
+        size = sum(path.stat().st_size for path in (job.data, code, copy) if path)
+        with bar("upload", size, "B") as advance:
+            made = create_run(store, record, job.data, code, advance, copy)
     if found is None:
         newest.add(store, newest.NewRun(name, made.preset, made.created))
     return made

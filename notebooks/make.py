@@ -13,6 +13,8 @@ from typing import Any
 
 FOLDER = Path(__file__).resolve().parent
 SOURCE, NOTEBOOK = FOLDER / "train_colab.py", FOLDER / "train_colab.ipynb"
+_HOURS = re.compile(r"\{(\w+) on (\w+), (sample|million)\}")
+"""In the text: how long a preset trains on a GPU, as `mimir estimate` says."""
 _MARK = re.compile(r"^# %% (\[markdown\] )?([a-z]+)\n", re.MULTILINE)
 
 
@@ -23,13 +25,28 @@ def cells(source: str) -> list[dict[str, Any]]:
     for mark, end in zip(marks, [m.start() for m in marks[1:]] + [len(source)], strict=True):
         text = source[mark.end() : end].strip("\n")
         if mark[1]:
-            text = re.sub(r"^# ?", "", text, flags=re.MULTILINE)
+            text = _HOURS.sub(hours, re.sub(r"^# ?", "", text, flags=re.MULTILINE))
             found.append(_cell(mark[2], "markdown", text))
         else:
             # Colab's forms know `#@param` without the space that Python's formatters put there.
             text = re.sub(r"# @(title|param|markdown)", r"#@\1", text).replace("  #@", " #@")
             found.append({**_cell(mark[2], "code", text), "execution_count": None, "outputs": []})
     return found
+
+
+def hours(named: re.Match[str]) -> str:
+    """What `estimate` says, with what the bench measured and without this computer's runs."""
+    sys.path.insert(0, str(FOLDER.parent))
+    from launch.commands.estimate import forecasts
+    from launch.commands.training import training_of
+    from launch.pricing import measured
+    from launch.pricing.workload import GUIDE_ROWS
+    from mimir.text import duration
+
+    rows = GUIDE_ROWS if named[3] == "million" else 0
+    work, _ = training_of(named[1], {}, "", rows)
+    (one,), _ = forecasts(work, [named[2]], measured.find(work.config))
+    return duration(3600 * one.hours)
 
 
 def _cell(id: str, kind: str, text: str) -> dict[str, Any]:
@@ -60,9 +77,12 @@ def main() -> int:
     if words.wheel:
         sys.path.insert(0, str(FOLDER.parent))
         from launch.payload import wheel
+        from launch.pricing.measured import BENCH, FILES
 
+        # So that a notebook forecasts with what was measured, as a checkout does.
+        measured = {f"launch/measurements/{p.name}": p.read_bytes() for p in BENCH.glob(FILES)}
         path = words.wheel / wheel.file_name()
-        path.write_bytes(wheel.content())
+        path.write_bytes(wheel.content(measured))
         print(path)
         return 0
     made = notebook(SOURCE.read_text(encoding="utf-8"))

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 Found = TypeVar("Found")
 
-LIMIT = 300.0
+LIMIT = 900.0
 """Seconds after which a test counts as hanging. It says nothing of how long anything takes: no
 test may fail because its machine is slow, or pass because it is fast."""
 

@@ -1,7 +1,9 @@
 """A cluster: what runs on its nodes and its login node, and how a laptop gets there.
 
 On its nodes, with the user's own rights and outside training:
-job            the program that a batch job becomes: looks after the run's attempts, one at a time
+job            the program that a batch job becomes: looks after one run, or several side by side
+part           one of those runs: its attempts, one at a time
+signals        what the cluster tells a job, and what becomes of the job after it
 container      the worker in an image, by Apptainer or Charliecloud
 next_attempt   which attempt a job's start runs, and whether the run may go on after it
 

@@ -68,10 +68,12 @@ class Prepared:
     environ: Mapping[str, str]
     folder: Path
 
-    def start(self) -> "subprocess.Popen[bytes]":
+    def start(self, out: int | None = None) -> "subprocess.Popen[bytes]":
+        """out: where its output and errors go, as for Popen (default: where this process's do)."""
         return subprocess.Popen(
-            self.words, env=dict(self.environ), cwd=self.folder, stdin=subprocess.DEVNULL
-        )
+            self.words, env=dict(self.environ), cwd=self.folder, stdin=subprocess.DEVNULL,
+            stdout=out, stderr=None if out is None else subprocess.STDOUT,
+        )  # fmt: skip
 
 
 def find(image: str, node: str, which: Callable[[str], str | None] = shutil.which) -> Runtime:

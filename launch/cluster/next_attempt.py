@@ -7,7 +7,7 @@ compare-and-swap of HEAD, which fences all before. No watcher is needed for any 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from launch.pricing import budget
@@ -30,6 +30,7 @@ MOST_IDLE = 3
 """Starts in a row that may leave no new step: after three the run ends."""
 WRITTEN_WITHIN = 30.0
 """Seconds that a job waits for its launcher to write down which job it is."""
+PART_ENDED = "its worker has ended, and its job is left to other runs"
 FINISHED = ("done", "failed", "stopped", "disputed")
 _CANCELLED = "CANCELLED"
 _BY_A_JOB = "job "
@@ -50,9 +51,11 @@ class Turn:
 
 def take(
     store: Store, run: str, first: int, own: OwnJob, say: Say,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] = time.sleep, *, after: int = 0,
 ) -> Turn:  # fmt: skip
     """Take the run's next turn for this start of the job that was ordered for attempt `first`.
+
+    after: the attempt that has just ended in this start, beside others that go on; 0 for none.
 
     Raises:
         Fenced: another order has replaced the job's.
@@ -62,13 +65,15 @@ def take(
     if status.state in FINISHED:
         return Turn(0, f"run {run} is {status.state}: there is nothing to do")
     current = _own(store, status, first, own, sleep)
+    if after and current.attempt != after:
+        raise Fenced(f"run {run} went on as attempt {current.attempt} in another start of the job")
     if notes.stop_requested(store, run, current.attempt) is not None:
         return _end(store, run, current.attempt, "stopped", "asked to stop")
     by = f"{_BY_A_JOB}{own.id} on {own.node}, start {own.restarts + 1}"
-    fresh = current.exit_code is None and current.gone is None
+    fresh = current.exit_code is None and current.gone is None and not after
     if fresh and started.record(store, run, current.attempt, Started(store.now(), by)):
         return Turn(current.attempt, deadline=_deadline(status, current, store.now()))
-    chained = current.machine is not None and not own.restarts
+    chained = current.machine is not None and not own.restarts and not after
     if chained and (end := _ended_on_purpose(own, current)):
         return _end(store, run, current.attempt, "stopped", end)
     gone = _loss(store, run, current)
@@ -112,6 +117,24 @@ def goes_on(store: Store, run: str, attempt: int) -> tuple[bool, str]:
     return False, turn.why
 
 
+def leave(store: Store, run: str, ran: Iterable[int] | None, own: OwnJob) -> None:
+    """Write that the run's part of the job, which goes on for others, is no more.
+
+    Of an attempt that another start of the job has begun, only that one may say so: it may be at
+    work on a node that is cut off.
+
+    Args:
+        ran: attempts that this start has run to their ends; None: it found the run to be over.
+    """
+    status = derive(store, run, store.now())
+    ended = {status.attempt} if ran is None else set(ran)
+    for each in status.attempts:
+        ours = each.machine is not None and each.machine.name == own.name and each.gone is None
+        passed = each.attempt < status.attempt and each.started is None
+        if ours and (each.attempt in ended or passed):
+            record_gone(store, run, each, Gone(store.now(), "over", PART_ENDED))
+
+
 def end_stopped(store: Store, run: str, attempt: int) -> None:
     """Tell HEAD that the run, which was asked to stop, has: where its worker has not."""
     status = derive(store, run, store.now())
@@ -152,6 +175,8 @@ def _own(
     if current.machine is None and current.attempt == first:
         # Its answer was lost, and nobody has looked for it since.
         machine = own.machine(current.order.time if current.order else store.now())
+        if current.order is not None and current.order.shared is not None:
+            machine = machine.shared_by(run)
         notes.record_machine(store, run, first, machine)
         current = replace(current, machine=notes.read_machine(store, run, first))
     elif current.machine is None and (lost := _left_by_a_start(status, own)):

@@ -1,16 +1,16 @@
 """The commands of `python -m launch`: a file each, named like it, imported when it is called.
 
 Shared by several: `options` (options and their checks), `begin` (the attempt that submit and
-resume begin), `following` (a log on the screen), `training` (what offers and estimate ask about).
-`sweep_steps` is what `sweep` does.
+resume begin), `following` (a log on the screen), `training` (what offers and estimate ask about),
+`lineage` (what submit makes of another run).
+`sweep_steps` is what `sweep` does, and `report_steps` what `report` does.
 """
 
 from mimir import cli
 
 NAMES = (
-    "submit", "status", "logs", "stop", "resume", "pull", "report", "runs", "compare", "offers",
-    "estimate", "watch", "sweep", "rm", "prune", "reap", "doctor", "bundle",
-    "completion",
+    "submit", "status", "logs", "alerts", "stop", "resume", "pull", "report", "runs", "compare",
+    "offers", "estimate", "watch", "sweep", "rm", "prune", "reap", "doctor", "bundle", "completion",
 )  # fmt: skip
 TREE: cli.Tree = {
     **{name: f"launch.commands.{name}:{name}" for name in NAMES},

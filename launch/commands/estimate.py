@@ -1,7 +1,7 @@
 """estimate: how long a training would take on each kind of GPU, and what it would cost."""
 
 import json as json_text
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from launch.commands import options
@@ -10,6 +10,7 @@ from launch.commands.training import clouds, listed_prices, step_times, tell, tr
 if TYPE_CHECKING:
     from launch.contract.offer import Offer
     from launch.pricing.catalogue import Price
+    from launch.pricing.forecast import Forecast, Measured
     from launch.pricing.market import Problem
     from launch.pricing.workload import Workload
     from launch.ui.offers import Line
@@ -66,9 +67,7 @@ def estimated(
 ) -> tuple["Workload", list["Line"], list["Problem"], list[str]]:
     """The training, a line for each kind of GPU, services that did not answer, and notes. Words and
     BadInput as `estimate`."""
-    from launch.contract import image
     from launch.pricing import gpus, plateau
-    from launch.pricing.forecast import forecast, start_s
     from launch.providers.colab import sessions
     from launch.ui.offers import Line
 
@@ -77,19 +76,55 @@ def estimated(
     measured, said = step_times(work, store)
     notes += said
     names = wanted or (*sessions.COMMON, *(d for d in measured if d not in sessions.COMMON))
-    starts = image.wanted("")
-    notes += [starts.note] if starts.note else []
+    what, note = forecasts(work, names, measured)
+    notes += [note] if note else []
     prices, problems, said = _prices(names, work.upload_gb)
     notes += said
-    lines = [
-        Line(what, prices.get(what.gpu), plateau.of(work.config))
-        for what in (
-            forecast(work, name, measured, start_s=start_s(starts), compiled=starts.compiles)
-            for name in names
+    reached = plateau.of(work.config)
+    return work, [Line(each, prices.get(each.gpu), reached) for each in what], problems, notes
+
+
+def forecasts(
+    work: "Workload", names: Sequence[str], measured: Mapping[str, "Measured"]
+) -> tuple[list["Forecast"], str]:
+    """The forecast for each of these GPUs that is known, and what to say of them all.
+
+    The notebook tells these too, so that nobody is told two different hours.
+    """
+    from launch.contract import image
+    from launch.pricing.forecast import forecast, start_s
+
+    starts = image.wanted("")
+    found = (
+        forecast(work, name, measured, start_s=start_s(starts), compiled=starts.compiles)
+        for name in names
+    )
+    return [each for each in found if each is not None], starts.note
+
+
+def told(preset: str, settings: dict[str, object], data: str, store: str, gpu: str) -> str:
+    """One sentence for the notebook: what `estimate` says of a training on the GPU that it has.
+
+    Args:
+        gpu: as its driver names it, with or without what follows a comma.
+        data, store: as estimate has them.
+    """
+    from mimir.text import duration
+
+    name = gpu.partition(",")[0].strip()
+    work, _ = training_of(preset, settings, data, 0)
+    found, _ = forecasts(work, [name], step_times(work, store)[0]) if name else ([], "")
+    if not found:
+        return (
+            f"`estimate` knows no {name or 'processor'} like this one; the preflight measures it: "
+            f"{work.steps:,} steps"
         )
-        if what is not None
-    ]
-    return work, lines, problems, notes
+    one = found[0]
+    return (
+        f"`estimate` says {duration(3600 * one.hours)} on {one.gpu}, of which "
+        f"{duration(3600 * one.train_hours)} are {work.steps:,} steps of training ({one.source}); "
+        "the preflight measures it"
+    )
 
 
 def _prices(

@@ -150,7 +150,7 @@ def resume(
             "(they count over all attempts of the run)"
         )
     config = Config.from_dict(read_run(opened, name).config)
-    steps = max(1, plan.steps - known.committed_step)
+    steps = max(1, plan.steps - known.done_steps)
     market = choose.ask(opened, plan, config, steps, name, known)
     plan = confirm.limited(plan, choose.preferred(market, known), choose.spent(known, now))
     found = choose.within(plan, market, known, opened.now())

@@ -119,6 +119,5 @@ def kept_gb(store: "Store", status: "Status") -> float:
     from launch.pricing.storage import kept_gb as total
     from mimir.runs.record import read_run
 
-    record = read_run(store, status.run)
-    own = [each.size for each in (record.data, record.code) if each]
-    return total([*(kept.size for kept in status.kept), *own])
+    own = read_run(store, status.run).own
+    return total([*(kept.size for kept in status.kept), *(each.size for each in own)])

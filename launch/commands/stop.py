@@ -44,7 +44,7 @@ def stop(name: str, *, wait: bool = True, store: str = "", json: bool = False) -
         found = derive(opened, name, opened.now())
         print(json_text.dumps(found.as_json(), indent=2) if json else verdict(found))
         if not json:
-            print(f"its job is off the queue; to go on: {command('resume', name, store)}")
+            print(f"it is off the queue; to go on: {command('resume', name, store)}")
         return 0
     if not wait:
         if json:
@@ -86,7 +86,8 @@ def request(store: "Store", name: str) -> int:
 
 
 def take_off_queue(store: "Store", run: str) -> bool:
-    """Whether the run's job waited, and is no more on the queue: no worker would obey the request.
+    """Whether the run's job waited, or is no more, so that no worker would obey the request; it is
+    not on the queue any more then. One that other runs share may stay there for them.
 
     ProviderError if it waits and cannot be shown to be gone.
     """
@@ -103,8 +104,14 @@ def take_off_queue(store: "Store", run: str) -> bool:
     provider = liveness.named(current.order.provider) if current and current.order else None
     if current is None or provider is None or not provider.caps.queues:
         return False
-    if current.machine is not None and liveness.state_of(current.machine)[0] is not State.PENDING:
-        return False
+    if current.machine is not None:
+        state, _ = liveness.state_of(current.machine)
+        if state is State.GONE:  # with the last other run that shared it, for one
+            status = derive(store, run, store.now())
+            if status.state in ENDED:
+                return False
+        elif state is not State.PENDING:
+            return False
     gone = Gone(store.now(), "over", "asked to stop while its job waited in the queue")
     if not terminate.close(store, run, current, gone, registry.get):
         return False

@@ -2,14 +2,14 @@
 
 import json as json_text
 
-from launch.commands import begin, options
+from launch.commands import begin, lineage, options
 from mimir import cli
 from mimir.errors import BAD_CONFIG
 from mimir.text import one_line
 
 
 def submit(
-    preset: str = "small",
+    preset: str = "",
     *,
     name: str = "",
     provider: str = "local",
@@ -24,6 +24,8 @@ def submit(
     slurm: str = "",
     store: str = "",
     data: str = "",
+    init_from: str = "",
+    continue_from: str = "",
     yes: bool = False,
     max_price: float = 0.0,
     max_hours: cli.Hours = 0.0,
@@ -49,7 +51,8 @@ def submit(
     be changed first.
 
     Args:
-        preset: smoke, small, medium, large, or a YAML file of your own.
+        preset: smoke, small, medium, large, or a YAML file of your own (default: small; with
+            --init-from or --continue-from that run's configuration).
         name: name of the run (default: a fresh one).
         provider: where to train: local (this computer), docker (a container on it), slurm (the
             cluster of this login node), or where machines are rented: runpod, vastai, lambda, aws,
@@ -71,7 +74,12 @@ def submit(
         slurm: options for sbatch, such as '--partition=gpu --gres=gpu:1 --time=4:00:00', or @FILE
             (default: $MIMIR_SLURM; docs/guides/cluster.md).
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
-        data: a CSV (sequence,label,target) or a packed data set (default: the shipped sample).
+        data: a CSV (sequence,label,target) or a packed data set (default: the shipped sample;
+            with --init-from or --continue-from that run's data).
+        init_from: begin with the averaged weights of this run: the best, or with RUN@STEP those of
+            a checkpoint that it keeps. Steps count from 0.
+        continue_from: go on with the whole training state of this run, for longer: RUN or
+            RUN@STEP. docs/guides/training.md.
         yes: do not ask before ordering a machine that costs money.
         max_price: rent nothing that costs more, in $/h.
         max_hours: hours of machines over all attempts of the run, after which it commits and
@@ -101,6 +109,7 @@ def submit(
 
     Example:
         python -m launch submit --preset small --name first --epochs 2
+        python -m launch submit --name second --continue-from first --epochs 4
     """
     from dataclasses import asdict
 
@@ -115,7 +124,7 @@ def submit(
     from mimir.runs.hosts import Hosts
     from mimir.runs.order import Plan
     from mimir.runs.store import open_store
-    from mimir.submission import default_store, enter, fresh_name, prepare
+    from mimir.submission import default_store, enter, fresh_name
 
     options.check_settings(settings, submit)
     must_be_sent(notify, watches=watch or notify_from_machine)
@@ -140,17 +149,19 @@ def submit(
     opened = open_store(store or default_store())
     options.check_store(places, opened.url)
     words = options.settled(places, slurm)
-    job = prepare(preset, settings, data)
+    job, start = lineage.prepared(opened, preset, settings, data, init_from, continue_from)
     plan = Plan(
         names, limits, options.gpus_of(gpu), spot, image, keys,
         job.steps, Hosts(**chosen), card, words,  # type: ignore[arg-type]  # by name
     )  # fmt: skip
-    name, now = name or fresh_name(preset), opened.now()
+    name, now = name or fresh_name(job.config.preset), opened.now()
     options.check_name(opened, name, places, store)
-    market = choose.ask(opened, plan, job.config, job.steps, name)
+    left = job.steps - (start.origin.done if start else 0)
+    market = choose.ask(opened, plan, job.config, left, name)
     plan = confirm.limited(plan, choose.preferred(market, None))
     found = choose.within(plan, market, None, now)
     table = confirm.rows(job, name, opened.url, plan, found, now, places)
+    table[2:2] = lineage.lines(job, start)
     say(*(f"  {what:<9} {value}" for what, value in table))
     say(*confirm.warnings(places, plan))
     if not watch:
@@ -165,6 +176,7 @@ def submit(
         if json:
             told = [asdict(check) for check in checks]
             body = {**confirm.as_json(job, name, opened.url, plan, found), "checks": told}
+            body["origin"] = asdict(start.origin) if start else None
             print(json_text.dumps(body, indent=2))
         else:
             say(*(f"  {c.status:<9} {c.name}: {one_line(c.details)}" for c in checks))
@@ -172,7 +184,7 @@ def submit(
         return 0 if doctor.healthy(checks) else BAD_CONFIG
     confirm.agree(places, found, yes=yes)
     with code_in_store.file() as wheel:
-        enter(opened, name, job, wheel)
+        enter(opened, name, job, wheel, start)
     known = options.check_free(opened, name, store)
     if known.attempt:
         say(f"run {name} is {known.state} and goes on from step {known.committed_step}")

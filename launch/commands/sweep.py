@@ -20,6 +20,7 @@ def sweep(
     data: str = "",
     provider: str = "",
     at_once: int = 0,
+    per_job: int = 0,
     max_cost: float = 0.0,
     resume: bool = False,
     stop: bool = False,
@@ -65,6 +66,8 @@ def sweep(
         data: a CSV (sequence,label,target) or a packed data set (default: the shipped sample).
         provider: where to train, as for submit (default: local; of an existing sweep, as before).
         at_once: runs that train at a time (default: 1; all where jobs wait in a queue).
+        per_job: of a cluster's job: train so many runs side by side in each, which share its GPU
+            (default: 1; of an existing sweep, as before).
         max_cost: dollars over all runs of the sweep: each run gets an equal share of what the
             finished ones leave (default: none for the sweep, and for each rented run twice its
             forecast).
@@ -130,7 +133,7 @@ def sweep(
         provider, options.gpus_of(gpu), spot, image, options.keys_of(role, static_keys),
         options.hosts_of(hosts, region, min_reliability, min_download, min_upload),
         {"max_price": max_price, "max_hours": max_hours}, max_failures, max_cost_month,
-        max_cost_store, at_once, max_cost, slurm,
+        max_cost_store, at_once, max_cost, slurm, per_job,
     )  # fmt: skip
     if is_new:
         options.check_settings(settings, sweep)

@@ -41,6 +41,7 @@ class Said:
     at_once: int
     max_cost: float
     slurm: str = ""
+    per_job: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Work:
     left: dict[str, int]
     data: "Data | None" = None
     resumed: bool = False
+    per_job: int = 1
 
 
 def new(
@@ -83,7 +85,7 @@ def new(
     plan = replace(plan, card=_card(settings, plan))
     opened = open_data(data)
     wanted = listed(name, preset, settings, rows, opened, plan, said.at_once, said.max_cost,
-                    store.now())  # fmt: skip
+                    store.now(), max(1, said.per_job))  # fmt: skip
     before = lists.find(store, name)
     if before is not None:
         lists.check_same_list(store, before, wanted)
@@ -101,8 +103,7 @@ def existing(store: "Store", sweep: "Sweep", said: Said) -> Work:
     if doubt:  # as `resume` does
         say(f"keys and image are not taken from the store, because {doubt}")
         plan = replace(plan, keys=KeySource(), image="")
-    work = _work(store, sweep, _merged(plan, said), said, None, exists=True)
-    return replace(work, resumed=True)
+    return replace(_work(store, sweep, _merged(plan, said), said, None, exists=True), resumed=True)
 
 
 def _merged(plan: "Plan", said: Said) -> "Plan":
@@ -124,10 +125,10 @@ def _merged(plan: "Plan", said: Said) -> "Plan":
 
 
 def _card(settings: dict[str, object], plan: "Plan") -> int | None:
-    if "device" not in settings:
-        return None
     from launch.providers import registry
 
+    if "device" not in settings:
+        return None
     places = [registry.get(name) for name in plan.providers]
     settings["device"], card = options.card_of(settings["device"], places)
     return card
@@ -142,6 +143,8 @@ def _work(
     from mimir.runs.sweep import MOST_RUNS
 
     places = [registry.get(name) for name in plan.providers]
+    per_job = said.per_job or plans.per_job_before(sweep, places, exists)
+    plans.must_share(per_job, said.at_once, places)
     options.check_gpu(places, said.gpus)
     options.check_works(places)
     plan = replace(plan, image=options.check_image(places, plan.image))
@@ -166,7 +169,7 @@ def _work(
     }
     limit = plans.share(max_cost, statuses, count, store.now())
     plans.must_hold(limit, statuses, max_cost)
-    return Work(sweep, plan, places, at_once, max_cost, limit, left, data)
+    return Work(sweep, plan, places, at_once, max_cost, limit, left, data, per_job=per_job)
 
 
 def propose(store: "Store", work: Work, *, as_json: bool) -> "Cost":
@@ -181,14 +184,15 @@ def propose(store: "Store", work: Work, *, as_json: bool) -> "Cost":
     plans.must_fit(total, work.limit, work.max_cost, len(work.left))
     if as_json:
         body = proposal.as_json(store, work.sweep, plan, total, work.at_once, work.max_cost,
-                                work.limit)  # fmt: skip
+                                work.limit, work.per_job)  # fmt: skip
         print(json_text.dumps(body, indent=2))
         return total
     table = proposal.rows(store, work.sweep, work.data, plan, work.places, total, work.at_once,
-                          work.max_cost, work.limit, len(work.left))  # fmt: skip
+                          work.max_cost, work.limit, len(work.left), work.per_job)  # fmt: skip
     say(*(f"  {what:<9} {value}" for what, value in table))
     say(*confirm.warnings(work.places, plan), *total.problems)
-    say(*proposal.notes(work.places, work.at_once, len(work.left)))
+    say(*proposal.notes(work.places, work.at_once, len(work.left)),
+        *proposal.shared(work.sweep, plan, work.places, work.left, work.per_job))  # fmt: skip
     return total
 
 
@@ -210,7 +214,6 @@ def go_on(store: "Store", work: Work, store_option: str, csv: bool, json: bool) 
     from launch.sweep.keep import Keeper
     from launch.ui.runs import command
     from launch.ui.terminal import say
-    from mimir.console import bar
     from mimir.runs import sweep as lists
     from mimir.runs import sweep_state
     from mimir.runs.probe import probe
@@ -223,14 +226,14 @@ def go_on(store: "Store", work: Work, store_option: str, csv: bool, json: bool) 
             if not sweep.probe:
                 sweep = replace(sweep, probe=probe(store, sweep.members[0].run))
             size = sum(path.stat().st_size for path in (work.data.packed, wheel))
-            with bar("upload", size, "B") as advance:
+            with console.bar("upload", size, "B") as advance:
                 sweep = lists.create(store, sweep, work.data.packed, wheel, advance)
-    terms = sweep_state.Terms(work.plan, work.at_once, work.max_cost)
+    terms = sweep_state.Terms(work.plan, work.at_once, work.max_cost, work.per_job)
     number = sweep_state.say(store, sweep.name, sweep_state.GO, terms=terms).number
     keeper = Keeper(
         store, sweep, work.plan, at_once=work.at_once, max_cost=work.max_cost, number=number,
         say=say, supervisor=Watcher(store, say, watched=Watched()), clock=time.monotonic,
-        again=work.resumed,
+        again=work.resumed, per_job=work.per_job,
     )  # fmt: skip
     try:
         seen = _keep(keeper, work, sweep.name)

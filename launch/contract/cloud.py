@@ -194,6 +194,11 @@ def machine_name(run: str, attempt: int, owner: str = "") -> str:
     return f"{PREFIX}{run}-a{attempt:04d}" + (f"-o{owner}" if owner else "")
 
 
+def shared_name(job: str, owner: str = "") -> str:
+    """The name of a job that several runs share: as that of a first attempt of a run `job`."""
+    return machine_name(job, 1, owner)
+
+
 def parse_name(name: str) -> tuple[str, int] | None:
     """(run, attempt) of such a name, None for any other name."""
     match = _NAME.fullmatch(name)

@@ -10,14 +10,16 @@ computers. In the order of an attempt's life:
 tests/launch/contract/test_deadlines.py checks the relations that the comments state.
 """
 
+from mimir.runs import machine
+
 LISTED_WITHIN = 120.0
 """After an order its machine may be missing from the service's list for so long."""
 UNRECORDED_FOR = 300.0
 """A machine whose record is not in the store yet is not ended as unused before this. Longer than
 LISTED_WITHIN and than an order is left to who began it (mimir.runs.orders.RESERVED)."""
-BEGIN_WITHIN = 1500.0
-"""From the order to the first heartbeat: a 6 GB image takes some hosts 20 minutes. Until then an
-attempt without a sign is starting, for `watch`, `submit` and `resume` alike."""
+BEGIN_WITHIN = machine.BEGIN_WITHIN
+"""From the order to the first heartbeat. Until then an attempt without a sign is starting, for
+`watch`, `submit`, `resume` and the notebook alike."""
 SILENT_FOR = 600.0
 """Without a heartbeat for so long, an attempt is given up though its machine is there."""
 BEATS_WITHIN = 20.0

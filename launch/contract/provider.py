@@ -43,7 +43,8 @@ class Caps:
     rates_hosts: it tells how reliable its hosts are and how fast their lines.
     queues: its machines are jobs that wait for their turn, for days perhaps, and that go on by
     themselves after an interruption: nobody else orders the run's next attempt. They use the
-    account's own configuration: no keys are made for them.
+    account's own configuration: no keys are made for them. shares: such a job may train several
+    runs.
     """
 
     paid: bool
@@ -61,6 +62,7 @@ class Caps:
     rates_hosts: bool = False
     cards: bool = False
     queues: bool = False
+    shares: bool = False
 
     def whose(self, kind: str) -> str:
         """Who runs its machines if this kind of host is asked for, "" if it does not say."""
@@ -94,7 +96,8 @@ class AttemptSpec:
     by which the worker knows that it reads what was submitted; "" if it is not told. sweep: to
     which the run belongs and whose data and code it reads, "" for none. options: as
     TakesOptions.settle has them. behind: name of jobs after whose end it may begin, for a provider
-    that queues; "" for none.
+    that queues; "" for none. job: of a job that several runs share, what names it, "" for one of
+    the attempt's own; beside: (run, attempt, record) of the others that are to begin in it.
     """
 
     store: str
@@ -110,6 +113,8 @@ class AttemptSpec:
     sweep: str = ""
     options: tuple[str, ...] = ()
     behind: str = ""
+    job: str = ""
+    beside: tuple[tuple[str, int, str], ...] = ()
 
     def __post_init__(self) -> None:
         layout.attempt_prefix(self.run, self.attempt)
@@ -183,6 +188,9 @@ class TakesOptions(Protocol):
         Raises:
             BadInput: it would refuse them, or is not there.
         """
+
+    def gpu_of(self, options: tuple[str, ...]) -> str:
+        """What these options call the GPU that they ask for, "" if they name none."""
 
 
 @runtime_checkable

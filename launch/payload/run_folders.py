@@ -18,7 +18,7 @@ def of_run(store: str, run: str, sweep: str = "") -> list[tuple[Path, bool]]:
     found = [(folder / run, False)]
     for key in (
         layout.launcher_folder(run), layout.record_key(run),
-        layout.code_folder(run), layout.data_folder(run),
+        layout.code_folder(run), layout.data_folder(run), layout.start_folder(run),
     ):  # fmt: skip
         if (folder / key).exists():  # a run that was begun without the launcher has no code there
             found.append((folder / key, True))

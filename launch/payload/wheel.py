@@ -29,6 +29,7 @@ NEEDS = {
     "packaging": "packaging",
     "matplotlib": "matplotlib>=3.8",
     "tensorboard": "tensorboard>=2.16",
+    "pynvml": "nvidia-ml-py>=11.450",
 }
 """module -> requirement: what a worker imports beside torch. A test holds it to pyproject.toml;
 packaging is safetensors' own, which does not declare it."""

@@ -1,8 +1,9 @@
 """How often a spot machine is taken away, what that adds to a run's hours, and what it has cost.
 
-For how often, three things count: a cautious guess, as if one eviction had been seen in GUESS
-hours, because most services publish nothing; the evictions that this run has had at the same place;
-and, where the service tells its past prices, how often they rose above what an order would allow.
+For how often, three things count: what the service publishes of such machines, or else a cautious
+guess of one eviction in GUESS hours, because most services publish nothing; the evictions that this
+run has had at the same place; and, where the service tells its past prices, how often they rose
+above what an order would allow.
 """
 
 import itertools
@@ -19,7 +20,8 @@ from mimir.runs.status import Status
 
 GUESS = 6.0
 """Hours after which a spot machine is taken away where nothing is known: a cautious guess, for
-what services publish goes from a few per cent a day to several an hour."""
+what services publish goes from a few per cent a day to several an hour. What is published counts
+as if it had been seen for so many hours, too: what the run sees itself soon weighs more."""
 MOST = 60.0
 """Evictions an hour that are reckoned with at most: on such a machine nothing gets done anyway."""
 STEEPEST = 10.0
@@ -91,14 +93,17 @@ def of(offer: Offer, work_h: float, start_h: float, interval_h: float, had: Plac
         had: what the run has seen of each place.
     """
     here = had.get((offer.provider, offer.place), Seen())
-    # The mean of a gamma distribution: the guess counts as one eviction in GUESS hours.
-    rate = (1 + here.evictions) / (GUESS + here.hours)
-    source = f"a guess, as {offer.provider} publishes none"
+    known = 1 / GUESS if offer.evicted is None else offer.evicted
+    # The mean of a gamma distribution: what is known counts as GUESS hours that were seen.
+    rate = (known * GUESS + here.evictions) / (GUESS + here.hours)
+    source = offer.evicted_by
+    if offer.evicted is None:
+        source = f"a guess, as {source or f'{offer.provider} publishes none'}"
     if offer.outbid is not None:
         rate += offer.outbid
-        source = (
-            f"a guess, and by the prices of the last days {24 * offer.outbid:.1f} a day for a "
-            "price above the most that is paid"
+        source += (
+            f", and by the prices of the last days {24 * offer.outbid:.1f} a day for a price "
+            "above the most that is paid"
         )
     if here.hours:
         source += f"; this run has had {here.evictions} there in {here.hours:.1f} h"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from launch.contract.cloud import machine_name, parse_name
+from launch.contract.cloud import machine_name, parse_name, shared_name
 from launch.contract.provider import AttemptSpec
 from mimir.runs import owner
 from mimir.runs.store import Store
@@ -28,6 +28,8 @@ class MachineNames:
         known = self._owners.get(spec.store) or owner.read(self._opener(spec.store))
         if known:
             self._owners[spec.store] = known
+        if spec.job:
+            return shared_name(spec.job, known)
         return machine_name(spec.run, spec.attempt, known)
 
 

@@ -19,6 +19,8 @@ from launch.payload.cloud_init import Pair
 from mimir.errors import OPTIONAL, BadInput
 
 KIND = "ssh-ed25519"
+ANSWERS_WITHIN = 20.0
+"""Seconds for each step of a connection, and for each part of a command's output."""
 INSTALL = f"`python -m pip install '{OPTIONAL['paramiko']}'`"
 
 
@@ -71,7 +73,7 @@ def own(path: Path, comment: str) -> str:
         raise BadInput(f"cannot keep an SSH key in {path}: {error.strerror}") from None
 
 
-def run(door: Door, command: str, *, timeout: float = 20.0) -> str:
+def run(door: Door, command: str) -> str:
     """What a shell command prints there (stdout and stderr), whatever its exit status.
 
     Raises:
@@ -86,10 +88,11 @@ def run(door: Door, command: str, *, timeout: float = 20.0) -> str:
     client.get_host_keys().add(known, KIND, _parsed(door.host_key))
     try:
         client.connect(
-            door.host, door.port, door.user, pkey=_public(door.identity), timeout=timeout,
-            banner_timeout=timeout, auth_timeout=timeout, look_for_keys=False, allow_agent=False,
+            door.host, door.port, door.user, pkey=_public(door.identity), timeout=ANSWERS_WITHIN,
+            banner_timeout=ANSWERS_WITHIN, auth_timeout=ANSWERS_WITHIN, look_for_keys=False,
+            allow_agent=False,
         )  # fmt: skip
-        _, out, _ = client.exec_command(f"exec 2>&1; {command}", timeout=timeout)
+        _, out, _ = client.exec_command(f"exec 2>&1; {command}", timeout=ANSWERS_WITHIN)
         text: bytes = out.read()
         return text.decode(errors="replace")
     except paramiko.BadHostKeyException:

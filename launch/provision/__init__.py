@@ -10,6 +10,7 @@ settle        machines that ended while nobody watched, asked after and written 
 ledger        what all runs of a store have cost
 failed_hosts  hosts that failed, of all runs of a store
 order         one order: order.json (mimir/runs/order.py), HEAD, one request, machine.json
+together      one order for several runs that share a job
 starting      what a service says of a machine that gives no sign yet
 wait          until the attempt has begun
 liveness      whether an attempt's machine still works on it, by what changes while one looks

@@ -94,7 +94,7 @@ def choose(store: Store, plan: Plan, status: Status, now: float, say: Say) -> Se
     left = remaining(plan, status, now)
     if left.why:
         raise UsedUp(left.why)
-    steps = max(1, steps_of(store, plan, status) - status.committed_step)
+    steps = max(1, steps_of(store, plan, status) - status.done_steps)
     found = within(plan, ask(store, plan, config, steps, status.run, status), status, now)
     if found.budget.why:
         raise UsedUp(found.budget.why)

@@ -29,7 +29,7 @@ from mimir.runs.begin import end_attempt, raise_attempt
 from mimir.runs.collect import collect
 from mimir.runs.head import REMOVED
 from mimir.runs.notes import Gone
-from mimir.runs.order import Expected, Order, Plan
+from mimir.runs.order import Expected, Order, Plan, Shared
 from mimir.runs.promised import Promised
 from mimir.runs.record import read_run, record_sha256
 from mimir.runs.status import head_or_remembered, read_head
@@ -103,12 +103,7 @@ def order(
     since = since or known + 1
     looked = 0
     for choice in choices:
-        before, refused = _before(store, run, known)
-        intent = Order(
-            choice.provider.name, plan, clock(), choice.offer, choice.deadline,
-            choice.estimate_hours, since, max(looked, before), refused,
-            f"{platform.node()}:{os.getpid()}", promised=choice.promised, expected=choice.expected,
-        )  # fmt: skip
+        intent = intended(store, run, choice, plan, known, since, looked)
         # Only over the attempt just refused: a person may have begun another one meanwhile.
         known = raise_attempt(store, run, intent, after=known, clock=clock)
         try:
@@ -120,6 +115,20 @@ def order(
             refusals.append(error)
             looked = known - 1  # it was looked for before the provider was asked
     raise _none_of(refusals)
+
+
+def intended(
+    store: Store, run: str, choice: Choice, plan: Plan, known: int, since: int, looked: int = 0,
+    shared: Shared | None = None,
+) -> Order:  # fmt: skip
+    """The order of the attempt after `known`. since, looked, shared: as Order has them."""
+    before, refused = _before(store, run, known)
+    return Order(
+        choice.provider.name, plan, store.now(), choice.offer, choice.deadline,
+        choice.estimate_hours, since, max(looked, before), refused,
+        f"{platform.node()}:{os.getpid()}", promised=choice.promised, expected=choice.expected,
+        shared=shared,
+    )  # fmt: skip
 
 
 def _none_of(refusals: Sequence[NoCapacity]) -> NoCapacity:
@@ -149,38 +158,18 @@ def _order(
     clock: Callable[[], float], extra: Mapping[str, str], sweep: str, start: int,
     behind: str,
 ) -> Ordered:  # fmt: skip
-    provider, plan = choice.provider, intent.plan
+    provider = choice.provider
     try:
-        if stop_asked(store, run, intent.asked_from, attempt):
-            end_attempt(store, run, attempt, "stopped", "asked to stop")
-            raise Fenced(f"attempt {attempt} of run {run} is not begun: the run was asked to stop")
-        spec = AttemptSpec(
-            store=store.url, run=run, attempt=attempt, env=extra,
-            image=plan.image or (
-                "" if provider.caps.queues else _image(store, run, attempt, intent, say)
-            ),
-            deadline=choice.deadline, offer=choice.offer, regions=plan.hosts.regions,
-            card=plan.card, record=record_sha256(store, run), sweep=sweep,
-            options=plan.options, behind=behind,
-        )  # fmt: skip
-        kept_plan.must_be_as_submitted(store.url, run, spec.record)
-        spec = _with_keys(spec, provider, plan, say, clock)
-        # Read HEAD again before money is spent: this computer may have been suspended since then.
-        if why := _went_on(store, run, attempt):
-            raise Fenced(f"{why} attempt {attempt}: nothing was ordered")
-        if provider.caps.runs_installed_code and not spec.image:
-            other = code_in_store.differs(store, run)
-            if other:
-                say(other)
-        if sweep:
-            _must_be_allowed(store, run, attempt, sweep, start)
+        spec = checked_spec(
+            store, run, attempt, choice, intent, say, clock, extra, sweep, start, behind
+        )
         machine = provider.start(spec)
     except (UnknownOutcome, NotGone, KeyboardInterrupt):
         # There may be a machine: only its list tells.
         kept_plan.note_order(store.url, run, clock(), choice.offer.price if choice.offer else None)
         raise
     except MimirError as error:
-        _note_refusal(store, run, attempt, str(error), clock, say)
+        note_refusal(store, run, attempt, str(error), clock, say)
         raise
     kept_plan.note_order(store.url, run, clock(), machine.price)
     machine = replace(machine, started=intent.time, estimate_hours=choice.estimate_hours)
@@ -191,12 +180,59 @@ def _order(
         terminate.forget_keys(store, run, attempt)
         raise
     ordered = Ordered(run, attempt, provider, machine)
+    settle_down(store, ordered, say, clock)
+    return ordered
+
+
+def checked_spec(
+    store: Store, run: str, attempt: int, choice: Choice, intent: Order, say: Say,
+    clock: Callable[[], float], extra: Mapping[str, str], sweep: str, start: int,
+    behind: str,
+) -> AttemptSpec:  # fmt: skip
+    """What the provider is to start for an attempt that was just raised, checked once more.
+
+    Raises:
+        Fenced: nothing is to be started: as `order`.
+        MimirError: of the store or its keys.
+    """
+    provider, plan = choice.provider, intent.plan
+    if stop_asked(store, run, intent.asked_from, attempt):
+        end_attempt(store, run, attempt, "stopped", "asked to stop")
+        raise Fenced(f"attempt {attempt} of run {run} is not begun: the run was asked to stop")
+    spec = AttemptSpec(
+        store=store.url, run=run, attempt=attempt, env=extra,
+        image=plan.image or (
+            "" if provider.caps.queues else _image(store, run, attempt, intent, say)
+        ),
+        deadline=choice.deadline, offer=choice.offer, regions=plan.hosts.regions,
+        card=plan.card, record=record_sha256(store, run), sweep=sweep,
+        options=plan.options, behind=behind,
+    )  # fmt: skip
+    kept_plan.must_be_as_submitted(store.url, run, spec.record)
+    spec = _with_keys(spec, provider, plan, say, clock)
+    # Read HEAD again before money is spent: this computer may have been suspended since then.
+    if why := _went_on(store, run, attempt):
+        raise Fenced(f"{why} attempt {attempt}: nothing was ordered")
+    if provider.caps.runs_installed_code and not spec.image:
+        other = code_in_store.differs(store, run)
+        if other:
+            say(other)
+    if sweep:
+        _must_be_allowed(store, run, attempt, sweep, start)
+    return spec
+
+
+def settle_down(store: Store, ordered: Ordered, say: Say, clock: Callable[[], float]) -> None:
+    """After the machine of an attempt is on record: end it if it came late, collect what is old.
+
+    Fenced if it came late.
+    """
+    run = ordered.run
     _turn_back_if_late(store, ordered, clock)
     try:
         collect(store, run, say)
     except (StoreError, Corrupt) as error:  # a machine may have made HEAD unreadable
         say(f"what older attempts left could not be removed now: {error}")
-    return ordered
 
 
 def _must_be_allowed(store: Store, run: str, attempt: int, sweep: str, start: int) -> None:
@@ -302,9 +338,10 @@ def _turn_back_if_late(store: Store, ordered: Ordered, clock: Callable[[], float
     raise Fenced(f"{found} attempt {attempt}: its machine is ended")
 
 
-def _note_refusal(
+def note_refusal(
     store: Store, run: str, attempt: int, reason: str, clock: Callable[[], float], say: Say
 ) -> None:
+    """Write that there is no machine of the attempt, and why."""
     try:
         notes.record_gone(store, run, attempt, Gone(clock(), "refused", reason))
     except MimirError as error:

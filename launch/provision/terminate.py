@@ -82,7 +82,10 @@ def adopt(
     place = provider(order.provider)
     if not isinstance(place, Adopts):
         return None
-    spec = AttemptSpec(store.url, run, attempt.attempt, deadline=order.deadline, offer=order.offer)
+    spec = AttemptSpec(
+        store.url, run, attempt.attempt, deadline=order.deadline, offer=order.offer,
+        job=order.shared.job if order.shared else "",
+    )  # fmt: skip
     machine = place.adopt(spec)
     if machine is None:
         return None

@@ -1,12 +1,19 @@
-"""The report: what one run is and has done, as one HTML page made on the user's computer.
+"""The report: what runs are and have done, as one HTML page made on the user's computer.
 
-    facts     what the page is made of, read from the store
-    verdict   what the facts mean, in sentences
-    chart     curves as SVG
-    page      the page: facts through a template (page.html)
-    bundle    an archive for a report of a bug
-    private   takes out of it what is secret, and who wrote it
+    facts       what the page is made of, read from the store
+    verdict     what the facts of a run mean, in sentences
+    chart       lines as SVG
+    curves      which lines: those of one run, and those of several over each other
+    provenance  settings, digests, licence
+    cells       values as text
+    page        the page of one run (run.html)
+    comparison  the page of several runs (comparison.html)
+    card        the model card of a pulled folder, likewise (card.md)
+    render      values through a template, all of which extend base.html
+    bundle      an archive for a report of a bug
+    private     takes out of it what is secret, and who wrote it
 
-A machine wrote much of it: numbers are bounded where they are read, and all text is escaped by the
-template, which is the only place where HTML is made.
+The page of a sweep is `launch.sweep.page` (sweep.html). A machine wrote much of what they show:
+numbers are bounded where they are read, and all text is escaped by the templates, which are the
+only places where HTML and Markdown are made.
 """

@@ -6,10 +6,13 @@ the page's style sheet sets, so that one drawing serves light, dark and paper.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 WIDTH, HEIGHT = 560, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66, 12, 12, 34
+_RIGHT_OF_ENDS = 34
+_END_WIDTH, _END_HEIGHT = 20, 17
+"""Of what stands at a line's end, the number of a run, in the font of a phone."""
 MOST_POINTS = 300
 """Of a line: more than a screen shows."""
 WARM_UP = 0.1
@@ -20,12 +23,15 @@ Points = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Line:
-    """name: in the legend. look: its class in the style sheet. dots: each point is marked."""
+    """name: in the legend, "" for a line that has no place there. look: its class in the style
+    sheet. dots: each point is marked. end: stands at the line's end and in the legend, so that
+    neither colour nor dashes are needed to tell lines apart."""
 
     name: str
     points: Points
     look: str
     dots: bool = False
+    end: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,16 @@ class Tick:
 
 
 @dataclass(frozen=True)
+class End:
+    """What stands at the end of a line."""
+
+    x: float
+    y: float
+    text: str
+    look: str
+
+
+@dataclass(frozen=True)
 class Drawn:
     """A line as a path, with its marked points."""
 
@@ -53,6 +69,7 @@ class Drawn:
     look: str
     path: str
     dots: tuple[tuple[float, float], ...]
+    end: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,6 +83,7 @@ class Chart:
     restarts: tuple[float, ...]
     across: tuple[Tick, ...]
     up: tuple[Tick, ...]
+    ends: tuple[End, ...] = ()
     width: int = WIDTH
     height: int = HEIGHT
     left: int = _LEFT
@@ -88,26 +106,48 @@ def chart(
         return None
     last = max([last, 1, *(math.ceil(step) for line in lines for step, _ in line.points)])
     low, high = _range(lines, marks, last)
+    right = WIDTH - (_RIGHT_OF_ENDS if any(line.end for line in lines) else _RIGHT)
 
     def x(step: float) -> float:
-        return round(_LEFT + (WIDTH - _LEFT - _RIGHT) * min(1.0, step / last), 1)
+        return round(_LEFT + (right - _LEFT) * min(1.0, step / last), 1)
 
     def y(value: float) -> float:
         share = (value - low) / (high - low)
         return round(HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * share, 1)
 
-    drawn = []
+    drawn, ends = [], []
     for line in lines:
         places = [(x(step), y(value)) for step, value in thinned(line.points)]
         path = "M" + "L".join(f"{a},{b}" for a, b in places)
-        drawn.append(Drawn(line.name, line.look, path, tuple(places) if line.dots else ()))
+        dots = tuple(places) if line.dots else ()
+        drawn.append(Drawn(line.name, line.look, path, dots, line.end))
+        if line.end:
+            ends.append(End(places[-1][0] + 6, places[-1][1] + 4, line.end, line.look))
     return Chart(
         title, _told(lines, marks, restarts), tuple(drawn),
         tuple((mark, y(mark.value)) for mark in marks),
         tuple(x(step) for step in restarts if step <= last),
         tuple(Tick(x(at), f"{at:,.0f}") for at in _ticks(0.0, last, 5)),
         tuple(Tick(y(at), _number(at, high - low)) for at in _ticks(low, high, 5)),
+        _apart(ends), right=right,
     )  # fmt: skip
+
+
+def _apart(ends: Sequence[End]) -> tuple[End, ...]:
+    """The ends, moved down or up where two would cover each other."""
+    placed: list[End] = []
+    lowest = HEIGHT - _BOTTOM + 4
+    for end in sorted(ends, key=lambda end: end.y):
+        above = [each.y for each in placed if abs(each.x - end.x) < _END_WIDTH]
+        y = max([end.y, _TOP, *(other + _END_HEIGHT for other in above)])
+        placed.append(replace(end, y=y))
+    for at in reversed(range(len(placed))):
+        end = placed[at]
+        below = [each.y for each in placed[at + 1 :] if abs(each.x - end.x) < _END_WIDTH]
+        placed[at] = replace(
+            end, y=round(min([end.y, lowest, *(other - _END_HEIGHT for other in below)]), 1)
+        )
+    return tuple(placed)
 
 
 def thinned(points: Points) -> list[tuple[float, float]]:
@@ -158,6 +198,7 @@ def _told(lines: Sequence[Line], marks: Sequence[Mark], restarts: Sequence[int])
         f"{line.name}: from {line.points[0][1]:.4f} at step {line.points[0][0]:,.0f} to "
         f"{line.points[-1][1]:.4f} at step {line.points[-1][0]:,.0f}"
         for line in lines
+        if line.name
     ]
     parts += [f"{mark.name}: {mark.value:.4f}" for mark in marks]
     if restarts:

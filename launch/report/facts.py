@@ -11,7 +11,8 @@ from mimir.data.mix import steps_of
 from mimir.data.pack import TRAIN, Peptides
 from mimir.data.peptides import of_run
 from mimir.errors import Corrupt, NotFound
-from mimir.runs import figures, notes, stopping
+from mimir.runs import alerts, figures, notes, stopping
+from mimir.runs.alerts import Alert
 from mimir.runs.attempts import AttemptStatus
 from mimir.runs.head import Head
 from mimir.runs.notes import Heartbeat
@@ -46,7 +47,8 @@ class Attempt:
 class Facts:
     """A run. rows: its metrics. peptides: its data, None for a run without, or where it cannot be
     used: lost says why. left: the samples of a finished run, None for any other. end: how training
-    ended, None while it goes on or where that cannot be known without the data."""
+    ended, None while it goes on or where that cannot be known without the data. alerts: what
+    happened to it and is worth a warning, the oldest first."""
 
     record: RunRecord
     status: Status
@@ -58,6 +60,7 @@ class Facts:
     bill: Bill
     end: End | None
     lost: str = ""
+    alerts: tuple[Alert, ...] = ()
 
     @property
     def validations(self) -> list[dict[str, Any]]:
@@ -106,7 +109,8 @@ def gather(
         _attempt(each, beats.get(each.attempt), began, status) for each in status.attempts
     )
     return Facts(
-        record, status, head, rows, peptides, left, attempts, bill(status, status.at), end, lost
+        record, status, head, rows, peptides, left, attempts, bill(status, status.at), end, lost,
+        tuple(alerts.of_run(store, status, level="warning")),
     )  # fmt: skip
 
 

@@ -239,8 +239,7 @@ def _bytes(store: Store, status: Status) -> int:
     known = [kept.size for kept in status.kept]
     with contextlib.suppress(Corrupt):
         record = find_run(store, status.run)
-        own = (record.data, record.code) if record and not record.sweep else ()
-        known += [each.size for each in own if each]
+        known += [each.size for each in record.own] if record else []
         head = orders.head_or_remembered(store, status.run)
         known += [head[0].model.size] if head and head[0].model else []
     return sum(known)

@@ -91,5 +91,5 @@ class BeginNext:
         return Keeper(
             self._store, sweep, terms.plan, at_once=terms.at_once, max_cost=terms.max_cost,
             number=number, say=self._say, supervisor=self._watcher, clock=self._clock,
-            gives_up=False,
+            gives_up=False, per_job=terms.per_job,
         )  # fmt: skip

@@ -8,30 +8,27 @@ between is passed on to the run.
 """
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 
-from launch.contract.errors import (
-    AuthFailed,
-    BalanceEmpty,
-    Misconfigured,
-    NotGone,
-    ProviderError,
-    RateLimited,
-    UnknownOutcome,
-)
+from launch.contract.errors import NotGone, ProviderError, RateLimited, UnknownOutcome
 from launch.providers import registry
-from launch.provision import choose, kept_plan, settle
-from launch.provision.order import Say, give_up, order
-from launch.provision.wait import retire
-from launch.supervise import diagnosis
+from launch.provision.order import Say
 from launch.supervise.rounds import rounds
 from launch.supervise.watcher import Seen, Watcher
+from launch.sweep.begin import FOR_A_PERSON, begin, begin_together
 from launch.sweep.plan import queues, share, with_limit
-from launch.ui import confirm
-from mimir.errors import BadInput, Fenced, StoreDenied, StoreError, StoreUnfit, sentence
+from mimir.errors import (
+    BadInput,
+    Fenced,
+    MimirError,
+    StoreDenied,
+    StoreError,
+    StoreUnfit,
+    sentence,
+)
 from mimir.runs import sweep_state
 from mimir.runs.head import ENDED
 from mimir.runs.listing import Listed
@@ -46,9 +43,6 @@ AT_ONCE = 8
 """Runs that are read at a time: a bucket is far away."""
 ASK_AGAIN = 60.0
 """Seconds before the next run is tried after one could not be begun for want of a machine."""
-FOR_A_PERSON = (AuthFailed, BalanceEmpty, Misconfigured)
-"""What waiting does not mend: it ends the command, and the run whose order it was. A watcher, whose
-words may be read by nobody for days, ends no run by it: it asks again, as it does for machines."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +93,8 @@ class Keeper:
     Args:
         plan: of each run, without the limit of its cost. at_once: runs at a time, which where
             jobs queue are lanes: all are begun, each behind the one before it in its lane;
-            max_cost: dollars over all, 0 for no limit.
+            max_cost: dollars over all, 0 for no limit. per_job: runs that share a job, which are
+            neighbours in the list.
         number: of the state that allows this start.
         again: begin runs anew that have failed or were stopped, once each.
         gives_up: a run fails whose order only a person can mend; else it is left to its watcher.
@@ -109,12 +104,14 @@ class Keeper:
     def __init__(
         self, store: Store, sweep: Sweep, plan: Plan, *, at_once: int, max_cost: float,
         number: int, say: Say, supervisor: Watcher, clock: Callable[[], float], again: bool = False,
-        gives_up: bool = True,
+        gives_up: bool = True, per_job: int = 1,
     ) -> None:  # fmt: skip
         self._store, self._sweep, self._plan, self._say = store, sweep, plan, say
         self._at_once, self._max_cost, self._number = at_once, max_cost, number
+        self._per_job = per_job
         self._watcher, self._clock = supervisor, clock
         self._gives_up = gives_up
+        self._names = [member.run for member in sweep.members]
         self._again = {member.run for member in sweep.members} if again else set[str]()
         self._refused: dict[str, str] = {}
         self._closed: set[str] = set()
@@ -145,16 +142,14 @@ class Keeper:
             run for run, status in found.items()
             if run not in begun and run not in self._refused and self._is_to_begin(status)
         ]  # fmt: skip
-        for run in list(waiting):
+        for runs in self._by_job(waiting):
             full = len(alive) >= self._at_once and not self._queued
             if full or self._clock() < self._not_before:
                 break
             if why := self._ended():
                 return Round(tuple(alive), tuple(waiting), why=why)
-            if self._begin(run, found):
-                alive.append(run)
-            if run in self._refused or run in alive:
-                waiting.remove(run)
+            alive += self._begin(runs, found)
+            waiting = [run for run in waiting if run not in (*self._refused, *alive)]
         return Round(tuple(alive), tuple(waiting), tuple({**unread, **self._refused}.items()))
 
     def _ended(self) -> str:
@@ -184,50 +179,84 @@ class Keeper:
             # Its machine was just seen to be gone: as of then is what it cost.
             self._finished[one.run] = derive(self._store, one.run, self._store.now())
 
-    def _begin(self, run: str, found: dict[str, Status]) -> bool:
-        """Begin the run; whether it has a machine now, or may have one.
+    def _by_job(self, waiting: Sequence[str]) -> list[list[str]]:
+        """The runs that are to begin, as they share jobs: which do is told by the list alone, so
+        that each launcher makes the same jobs."""
+        found: dict[int, list[str]] = {}
+        for run in waiting:
+            found.setdefault(self._job_of(run), []).append(run)
+        return list(found.values())
 
-        found: what is known of all runs; of one that is begun behind others it is renewed.
+    def _job_of(self, run: str) -> int:
+        """The number of the run's job, counted from 0."""
+        return self._names.index(run) // self._per_job
+
+    def _begin(self, runs: Sequence[str], found: dict[str, Status]) -> list[str]:
+        """Begin runs, as the parts of one job if there are several; those that have a machine now,
+        or may have one.
+
+        found: what is known of all runs; of those that are begun behind others it is renewed.
         """
-        behind = self._behind(run, found)
-        (member,) = (each for each in self._sweep.members if each.run == run)
+        behind = self._behind(runs[0], found)
+        members = [each for each in self._sweep.members if each.run in runs]
         now = self._store.now()
+        failed: dict[str, MimirError] = {}
         try:
             limit = share(self._max_cost, list(found.values()), len(self._sweep.members), now)
-            begin(
-                self._store, self._sweep, member, found[run], with_limit(self._plan, limit),
-                self._say, self._number, behind, gives_up=self._gives_up,
-            )  # fmt: skip
-            if self._queued:
+            plan = with_limit(self._plan, limit)
+            if len(runs) == 1:
+                begin(
+                    self._store, self._sweep, members[0], found[runs[0]], plan, self._say,
+                    self._number, behind, gives_up=self._gives_up,
+                )  # fmt: skip
+            else:
+                failed = begin_together(
+                    self._store, self._sweep, members, found, plan, self._say, self._number, behind
+                )
+            for run in runs if self._queued else ():
                 found[run] = derive(self._store, run, self._store.now())
-        except (UnknownOutcome, NotGone, Fenced) as error:
+        except MimirError as error:
+            failed = dict.fromkeys(runs, error)
+        begun = [run for run in runs if run not in failed or self._is_begun(run, failed[run])]
+        self._again -= set(begun)
+        if begun and self._ended():
+            for run in begun:
+                self._pass_on(run)
+        return begun
+
+    def _is_begun(self, run: str, error: MimirError) -> bool:
+        """What is to be done about a run whose order met this; whether it may have a machine.
+
+        Raises:
+            MimirError: what keeps all runs from being begun.
+        """
+        if isinstance(error, UnknownOutcome | NotGone | Fenced):
             self._say(f"run {run}: {error}")  # its next round finds out
-        except (*FOR_A_PERSON, StoreDenied, StoreUnfit):
-            raise
-        except (ProviderError, StoreError) as error:
+            return True
+        if isinstance(error, (*FOR_A_PERSON, StoreDenied, StoreUnfit)):
+            raise error
+        if isinstance(error, ProviderError | StoreError):
             self._say(f"run {run} could not be begun now: {error}")
             asked = error.retry_after if isinstance(error, RateLimited) else 0.0
             self._not_before = self._clock() + max(ASK_AGAIN, asked)
             return False
-        except BadInput as error:
-            if str(error) not in self._refused.values():
-                self._say(f"run {run} is not begun: {error}")
-            self._refused[run] = str(error)
-            if not self._gives_up and derive(self._store, run, self._store.now()).attempt:
-                # It goes on by its watcher, and so would each of the others.
-                self._not_before = self._clock() + ASK_AGAIN
-            return False
-        self._again.discard(run)
-        if self._ended():
-            self._pass_on(run)
-        return True
+        if not isinstance(error, BadInput):
+            raise error
+        if str(error) not in self._refused.values():
+            self._say(f"run {run} is not begun: {error}")
+        self._refused[run] = str(error)
+        if not self._gives_up and derive(self._store, run, self._store.now()).attempt:
+            # It goes on by its watcher, and so would each of the others.
+            self._not_before = self._clock() + ASK_AGAIN
+        return False
 
     def _behind(self, run: str, found: Mapping[str, Status]) -> str:
         """The name of the jobs that are last in the run's lane, "" for an empty lane."""
-        names = [member.run for member in self._sweep.members]
-        if not self._queued or self._at_once >= len(names):
+        lanes = max(1, self._at_once // self._per_job)
+        if not self._queued or lanes * self._per_job >= len(self._names):
             return ""
-        lane = names[names.index(run) % self._at_once :: self._at_once]
+        own = self._job_of(run) % lanes
+        lane = [each for each in self._names if self._job_of(each) % lanes == own]
         alive = [found[each] for each in lane if each in found and found[each].state not in ENDED]
         last = [status.attempts[-1].machine for status in alive if status.attempts]
         # A cluster counts its jobs, so the newest has the greatest number.
@@ -240,44 +269,3 @@ class Keeper:
             request = StopRequest(self._store.now(), "the sweep was stopped")
             with contextlib.suppress(BadInput):  # it has ended already
                 request_stop(self._store, run, request)
-
-
-def begin(
-    store: Store, sweep: Sweep, member: Member, status: Status, plan: Plan, say: Say, number: int,
-    behind: str = "", *, gives_up: bool = True,
-) -> None:  # fmt: skip
-    """Order a machine for a run of the sweep that has none, as `submit` and `resume` do.
-
-    number: of the sweep's state that allows this. behind: as `launch.provision.order.order`.
-    gives_up: as Keeper.
-
-    Raises:
-        BadInput: it is at work already, or the limits are too small.
-        MimirError: as `launch.provision.order.order`.
-    """
-    run = member.run
-    if settle.run(store, status):
-        status = derive(store, run, store.now())
-    last = status.attempts[-1].order if status.attempts else None
-    if sign := diagnosis.busy(diagnosis.observe(status, last)):
-        raise Fenced(f"attempt {status.attempt} {sign}")
-    retire(store, status, say)
-    plan = replace(plan, steps=member.steps)
-    places = [registry.get(name) for name in plan.providers]
-    steps = max(1, member.steps - status.committed_step)
-    market = choose.ask(store, plan, sweep.config(member), steps, run, status)
-    spent = choose.spent(status, store.now())
-    plan = confirm.limited(plan, choose.preferred(market, status), spent)
-    found = choose.within(plan, market, status, store.now())
-    choose.must_fit(plan, found)
-    if not found.choices:
-        raise choose.nothing(plan, found)
-    kept_plan.keep(store, run, plan, places)
-    try:
-        order(
-            store, run, found.choices, plan, say, after=status.attempt, start=number, behind=behind
-        )
-    except (*FOR_A_PERSON, BadInput) as error:
-        if gives_up:
-            give_up(store, run, str(error), say)
-        raise

@@ -21,7 +21,7 @@ from mimir.config import Config, Optimizer, load_preset
 from mimir.errors import BadInput
 from mimir.runs import layout
 from mimir.runs.head import ENDED
-from mimir.runs.order import Plan
+from mimir.runs.order import MOST_SHARING, Plan
 from mimir.runs.status import Status
 from mimir.runs.store import Store
 from mimir.runs.sweep import Member, Sweep
@@ -52,9 +52,36 @@ def queues(places: Sequence[Provider]) -> bool:
     return all(place.caps.queues for place in places)
 
 
+def per_job_before(sweep: Sweep, places: Sequence[Provider], exists: bool) -> int:
+    """Runs of one job where nothing is said now: as before, unless it goes on elsewhere."""
+    can = exists and all(place.caps.shares for place in places)
+    return sweep.per_job if can else 1
+
+
+def must_share(per_job: int, at_once: int, places: Sequence[Provider]) -> None:
+    """BadInput unless these places can train so many runs in one job. at_once: 0 if not said."""
+    if not 1 <= per_job <= MOST_SHARING:
+        raise BadInput(f"per-job is {per_job}, but must be a number of runs, 1 to {MOST_SHARING}")
+    if per_job == 1:
+        return
+    unable = [place.name for place in places if not place.caps.shares]
+    if unable:
+        how = "say --at-once, which shares this computer's GPU" if not any(
+            place.caps.remote for place in places
+        ) else "each rented machine trains one run"  # fmt: skip
+        raise BadInput(
+            f"--per-job is for jobs of a cluster (--provider slurm), and not for {unable[0]}: {how}"
+        )
+    if 0 < at_once < per_job:
+        raise BadInput(
+            f"--at-once {at_once} is less than the {per_job} runs that --per-job puts into one "
+            "job: raise the one or lower the other"
+        )
+
+
 def listed(
     name: str, preset: str, shared: Mapping[str, Any], rows: Sequence[Mapping[str, Any]],
-    data: Data, plan: Plan, at_once: int, max_cost: float, now: float,
+    data: Data, plan: Plan, at_once: int, max_cost: float, now: float, per_job: int = 1,
 ) -> Sweep:  # fmt: skip
     """The list of a new sweep, each configuration checked, without data and code.
 
@@ -83,7 +110,7 @@ def listed(
         if twin != run:
             raise BadInput(f"runs {twin} and {run} would have the same settings: remove one")
         members.append(Member(run, base.preset, settings, steps))
-    return Sweep(name, now, bases, tuple(members), plan, at_once, max_cost)
+    return Sweep(name, now, bases, tuple(members), plan, at_once, max_cost, per_job)
 
 
 def _flat(config: Config) -> dict[str, Any]:

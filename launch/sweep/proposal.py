@@ -1,10 +1,10 @@
 """What a sweep is going to order, shown before money is spent."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from launch.contract.provider import Provider
-from launch.pricing import storage
+from launch.contract.provider import Provider, TakesOptions
+from launch.pricing import gpus, storage
 from launch.provision.choose import Found
 from launch.sweep.plan import Cost, queues
 from launch.ui import confirm, enforcement
@@ -19,7 +19,7 @@ SHOWN = 8
 
 def rows(
     store: Store, sweep: Sweep, data: Data | None, plan: Plan, places: Sequence[Provider],
-    total: Cost, at_once: int, max_cost: float, limit: float, left: int,
+    total: Cost, at_once: int, max_cost: float, limit: float, left: int, per_job: int = 1,
 ) -> list[tuple[str, str]]:  # fmt: skip
     """(what, value) for each line. limit: of each run, $; left: runs that are not finished."""
     count = len(sweep.members)
@@ -38,7 +38,8 @@ def rows(
         *([("storage", f"about {storage.text(store.url, gb(sweep, data))} when all are done")]
           if data else []),
         ("provider", ", ".join(plan.providers)),
-        ("at once", _at_once(places, at_once, count)),
+        ("at once", _at_once(places, at_once, count, per_job)),
+        *([("jobs", _jobs(count, per_job))] if per_job > 1 else []),
         *(("hosts", text) for text in confirm.hosts(places, plan)),
     ]  # fmt: skip
     lines += _money(total, places, at_once, max_cost, limit, left)
@@ -46,12 +47,56 @@ def rows(
     return [*lines, *(("ended" if n == 0 else "", text) for n, text in enumerate(ended))]
 
 
-def _at_once(places: Sequence[Provider], at_once: int, count: int) -> str:
+def _at_once(places: Sequence[Provider], at_once: int, count: int, per_job: int) -> str:
     if not queues(places):
         return f"{at_once} of them"
-    if at_once >= count:
+    lanes = max(1, at_once // per_job)
+    if lanes * per_job >= count:
         return "all: they wait in its queue"
-    return f"{at_once} of them: all wait in its queue, in {at_once} lanes, one behind the other"
+    one = "lane" if lanes == 1 else "lanes"
+    most = lanes * per_job
+    return f"{most} of them: all wait in its queue, in {lanes} {one}, one behind the other"
+
+
+def _jobs(count: int, per_job: int) -> str:
+    jobs = -(-count // per_job)
+    return f"{jobs}, each with up to {per_job} runs side by side on its one GPU"
+
+
+def shared(
+    sweep: Sweep, plan: Plan, places: Sequence[Provider], left: Mapping[str, int], per_job: int
+) -> list[str]:
+    """What the user must know of runs that share a job: hours, and the GPU's memory."""
+    if per_job == 1 or len(left) < 2:
+        return []
+    from launch.pricing import forecast
+    from launch.pricing.workload import Workload  # with numpy
+
+    told = [
+        f"note: {per_job} runs share a GPU. Each takes longer than alone, by a factor that nobody "
+        "has measured: give --time and --max-hours room for it; a job that meets its time limit "
+        "goes on by itself"
+    ]
+    needs = {
+        member.run: forecast.need_gb(Workload.of_steps(sweep.config(member), member.steps))
+        for member in sweep.members
+    }
+    names = [member.run for member in sweep.members]
+    jobs = [names[n : n + per_job] for n in range(0, len(names), per_job)]
+    most = max(sum(needs[run] for run in job if run in left) for job in jobs)
+    named = [each.gpu_of(plan.options) for each in places if isinstance(each, TakesOptions)]
+    gpu = gpus.get(named[0]) if named else None
+    if gpu is None:
+        told.append(
+            f"note: they need about {most:.1f} GB of GPU memory together. How much the job's GPU "
+            "has is not known here (--gres=gpu:NAME:1 would tell)"
+        )
+    elif most > gpu.memory_gb * forecast.ROOM:
+        told.append(
+            f"warning: they need about {most:.1f} GB of GPU memory together, and {gpu.name} has "
+            f"{gpu.memory_gb:g} GB: workers would fail for want of memory; lower --per-job"
+        )
+    return told
 
 
 def _money(
@@ -112,11 +157,12 @@ def notes(places: Sequence[Provider], at_once: int, count: int) -> list[str]:
 
 
 def as_json(
-    store: Store, sweep: Sweep, plan: Plan, total: Cost, at_once: int, max_cost: float, limit: float
-) -> dict[str, Any]:
+    store: Store, sweep: Sweep, plan: Plan, total: Cost, at_once: int, max_cost: float,
+    limit: float, per_job: int = 1,
+) -> dict[str, Any]:  # fmt: skip
     return {
         "sweep": sweep.name, "store": store.url, "provider": ",".join(plan.providers),
-        "at_once": at_once, "max_cost": max_cost, "run_max_cost": limit,
+        "at_once": at_once, "per_job": per_job, "max_cost": max_cost, "run_max_cost": limit,
         "hours": total.hours, "dollars": total.dollars, "problems": list(total.problems),
         "limits": plan.limits.as_json(), "hosts": plan.hosts.as_json(),
         "runs": [

@@ -82,10 +82,21 @@ def _selected(status: Status) -> float | None:
 
 def _with_best(made: list[Row]) -> list[Row]:
     measured = [(row.selected, row) for row in made if row.selected is not None]
-    ranked = [each for each in measured if _is_done(each[1])] or measured
+    ranked = [each for each in measured if is_done(each[1])] or measured
     least = min((selected for selected, _ in ranked), default=None)
     best = {row.run for selected, row in ranked if selected == least}
     return [replace(row, best=row.run in best) for row in made]
+
+
+def ranked(made: Sequence[Row]) -> list[Row]:
+    """The best first, by the figure that selects: finished runs, then others that have begun, then
+    the rest; those without such a figure are last of their kind, in the order of the list."""
+
+    def rank(row: Row) -> tuple[int, float]:
+        kind = 0 if is_done(row) else 1 if row.state != NOT_BEGUN and row.status else 2
+        return kind, math.inf if row.selected is None else row.selected
+
+    return sorted(made, key=rank)
 
 
 def groups(made: Sequence[Row]) -> list[Group]:
@@ -94,7 +105,7 @@ def groups(made: Sequence[Row]) -> list[Group]:
         return []
     kinds: dict[str, list[Row]] = {}
     for row in made:
-        if _is_done(row):
+        if is_done(row):
             kinds.setdefault(repr(_without_seed(row.settings)), []).append(row)
     return [_group(several) for several in kinds.values()]
 
@@ -111,13 +122,14 @@ def _without_seed(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name != SEED}
 
 
-def _is_done(row: Row) -> bool:
+def is_done(row: Row) -> bool:
+    """Whether the run has ended as it was to end."""
     return row.status is not None and row.status.state == "done"
 
 
 def text(sweep: Sweep, word: str, made: Sequence[Row]) -> Styled:
     """The table for people. word: what was last said of the sweep, "" for nothing special."""
-    keys = _keys(made)
+    keys = keys_of(made)
     names = list(made[0].settings) if made else []
     paid = any(row.dollars is not None for row in made)
     head = ["RUN", *(_title(name) for name in names), "STATE", "STEP"]
@@ -125,13 +137,13 @@ def text(sweep: Sweep, word: str, made: Sequence[Row]) -> Styled:
     lines = [head]
     for row in made:
         cells = [row.run + (" *" if row.best else "")]
-        cells += [*(_shown(row.settings[name]) for name in names), row.state, _step(row)]
+        cells += [*(shown(row.settings[name]) for name in names), row.state, step_of(row)]
         cells += [f"{row.figures[key]:.4f}" if key in row.figures else "" for key in keys]
         cells += [f"${row.dollars:.2f}" if row.dollars is not None else ""] if paid else []
         lines.append(cells)
     parts: list[str] = [_summary(sweep, word, made), "", table(lines)]
     if any(row.best for row in made):
-        among = "finished runs" if any(map(_is_done, made)) else "runs so far"
+        among = "finished runs" if any(map(is_done, made)) else "runs so far"
         parts.append(f"* the best of the {among}, by the held-out half that selects")
     if found := groups(made):
         parts += ["", _group_table(found, keys)]
@@ -139,16 +151,20 @@ def text(sweep: Sweep, word: str, made: Sequence[Row]) -> Styled:
     return joined(parts, "\n")
 
 
-def _summary(sweep: Sweep, word: str, made: Sequence[Row]) -> str:
+def states(made: Iterable[Row]) -> str:
+    """ "3 done, 1 running"."""
     counted: dict[str, int] = {}
     for row in made:
         state = row.status.state if row.status and row.state != NOT_BEGUN else row.state
         counted[state] = counted.get(state, 0) + 1
-    states = ", ".join(f"{count} {state}" for state, count in counted.items())
-    total = _total(made)
+    return ", ".join(f"{count} {state}" for state, count in counted.items())
+
+
+def _summary(sweep: Sweep, word: str, made: Sequence[Row]) -> str:
+    total = total_of(made)
     money = f"; ${total:.2f} so far" if total is not None else ""
     money += f" of ${sweep.max_cost:.2f}" if total is not None and sweep.max_cost else ""
-    return f"sweep {sweep.name}{f' ({word})' if word else ''}: {states}{money}"
+    return f"sweep {sweep.name}{f' ({word})' if word else ''}: {states(made)}{money}"
 
 
 def _group_table(found: Sequence[Group], keys: Sequence[str]) -> Styled:
@@ -156,8 +172,8 @@ def _group_table(found: Sequence[Group], keys: Sequence[str]) -> Styled:
     head = [*(_title(name) for name in names), "RUNS", *(_figure_title(key) for key in keys)]
     lines = [head]
     for group in found:
-        cells = [*(_shown(group.settings[name]) for name in names), str(group.runs)]
-        lines.append([*cells, *(_spread(group.figures.get(key)) for key in keys)])
+        cells = [*(shown(group.settings[name]) for name in names), str(group.runs)]
+        lines.append([*cells, *(spread_of(group.figures.get(key)) for key in keys)])
     return joined(["mean and standard deviation over seeds of finished runs", table(lines)], "\n")
 
 
@@ -165,7 +181,7 @@ def as_json(sweep: Sweep, word: str, made: Sequence[Row]) -> dict[str, Any]:
     """Plain values. spread is None of fewer than two runs."""
     return {
         "sweep": sweep.name, "state": word, "at_once": sweep.at_once, "max_cost": sweep.max_cost,
-        "dollars": _total(made),
+        "dollars": total_of(made),
         "runs": [
             {
                 "run": row.run, "settings": row.settings, "state": row.state,
@@ -192,7 +208,7 @@ def as_json(sweep: Sweep, word: str, made: Sequence[Row]) -> dict[str, Any]:
 def as_csv(made: Sequence[Row]) -> str:
     """A line for each run, with full precision."""
     names = list(made[0].settings) if made else []
-    keys = _keys(made)
+    keys = keys_of(made)
     sheet = io.StringIO()
     writer = csv.writer(sheet, lineterminator="\n")
     writer.writerow(["run", *names, "state", "step", *keys, "hours", "dollars", "best"])
@@ -205,25 +221,28 @@ def as_csv(made: Sequence[Row]) -> str:
     return sheet.getvalue()
 
 
-def _keys(made: Iterable[Row]) -> list[str]:
+def keys_of(made: Iterable[Row]) -> list[str]:
     """Figures that some run has, in the order in which they are listed elsewhere."""
     had = {key for row in made for key in row.figures}
     return [figure.key for figure in FIGURES if figure.key in had]
 
 
-def _total(made: Iterable[Row]) -> float | None:
+def total_of(made: Iterable[Row]) -> float | None:
+    """Dollars of all runs; None if none had a machine with a price."""
     dollars = [row.dollars for row in made if row.dollars is not None]
     return math.fsum(dollars) if dollars else None
 
 
-def _step(row: Row) -> str:
+def step_of(row: Row) -> str:
+    """ "50 of 100"."""
     if row.status is None:
         return ""
     total = row.status.total_steps
     return f"{row.status.step}" + (f" of {total}" if total else "")
 
 
-def _spread(value: tuple[float, float | None] | None) -> str:
+def spread_of(value: tuple[float, float | None] | None) -> str:
+    """ "2.9200 ± 0.0283": mean and standard deviation."""
     if value is None:
         return ""
     return f"{value[0]:.4f}" + (f" ± {value[1]:.4f}" if value[1] is not None else "")
@@ -238,5 +257,6 @@ def _figure_title(key: str) -> str:
     return (figure.status or figure.name).upper()
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A setting's value."""
     return f"{value:g}" if isinstance(value, float) else str(value)

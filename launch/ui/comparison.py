@@ -45,9 +45,9 @@ def read(store: Store, record: RunRecord, status: Status, head: Head) -> Compare
     return Compared(record, status, last, best, made.hours, made.dollars)
 
 
-def differing(runs: Sequence[Compared]) -> dict[str, list[Any]]:
+def differing(records: Sequence[RunRecord]) -> dict[str, list[Any]]:
     """What each run has for a setting in which they differ, None where it has no such setting."""
-    flat = [_flat(run.record) for run in runs]
+    flat = [_flat(record) for record in records]
     names = {name: None for each in flat for name in each}
     made = {name: [each.get(name) for each in flat] for name in names}
     return {name: values for name, values in made.items() if any(v != values[0] for v in values)}
@@ -56,7 +56,8 @@ def differing(runs: Sequence[Compared]) -> dict[str, list[Any]]:
 def text(runs: Sequence[Compared]) -> Styled:
     """A table with a column for each run."""
     rows: list[tuple[str, ...]] = [("", *(run.record.name for run in runs))]
-    rows += [(name, *map(_shown, values)) for name, values in differing(runs).items()]
+    settings = differing([run.record for run in runs])
+    rows += [(name, *map(_shown, values)) for name, values in settings.items()]
     rows.append(("state", *(state_text(run.status) for run in runs)))
     rows.append(("step", *(_of_total(run.status) for run in runs)))
     for figure in FIGURES:
@@ -73,7 +74,7 @@ def text(runs: Sequence[Compared]) -> Styled:
 def as_json(runs: Sequence[Compared]) -> dict[str, Any]:
     """The same as plain JSON values."""
     return {
-        "settings": differing(runs),
+        "settings": differing([run.record for run in runs]),
         "runs": [
             {
                 "run": run.record.name, "state": run.status.state, "step": run.status.step,

@@ -43,6 +43,9 @@ def lines_of(status: Status, losses: Sequence[float], held_out: Sequence[float])
         found.append(f"  attempt  {current.attempt} on {machine_text(current.machine)}{ends}")
     if bill := cost.line(cost.bill(status, status.at)):
         found.append(f"  cost     {bill}")
+    if status.telemetry is not None:
+        found += [f"  {what:<9}{value}" for what, value in status.telemetry.words()]
+        found += [styled(f"  warning  {e.text}", WARN) for e in status.telemetry.warnings]
     found += [styled(f"  {each}", WARN) for each in (status.warning, status.damage) if each]
     return [styled_line(line) for line in found]
 

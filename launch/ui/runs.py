@@ -60,12 +60,16 @@ def status_text(
     lines: list[str] = [joined(title), f"  preset       {status.preset}"]
     lines.append(f"  progress     {progress_text(status)}")
     lines += [f"  sweep        {status.sweep}"] if status.sweep else []
+    lines += [f"  began with   {status.origin.words}"] if status.origin else []
     lines += [styled(f"  warning      {status.warning}", WARN)] if status.warning else []
     if status.loss is not None or status.val is not None:
         held_out = status_words(status.held_out())
         loss = f"{status.loss:.4f}" if status.loss is not None else "none yet"
         lines.append(f"  loss         {loss}{held_out}")
     lines += [f"  steps        {status.execution.words}"] if status.execution else []
+    if status.telemetry is not None:
+        lines += [f"  {what:<12} {value}" for what, value in status.telemetry.words()]
+        lines += [styled(f"  warning      {e.text}", WARN) for e in status.telemetry.warnings]
     if status.kept:
         steps = ", ".join(
             f"{kept.step}" + (" (best)" if kept.key == status.best else "") for kept in status.kept

@@ -32,6 +32,7 @@ SYNONYMS = {
     "run": "submit", "cancel": "stop", "kill": "stop", "down": "stop",
     "download": "pull", "fetch": "pull", "continue": "resume", "generate": "sample",
     "log": "logs", "tail": "logs", "prices": "offers", "eval": "evaluate",
+    "events": "alerts", "warnings": "alerts",
 }  # fmt: skip
 """What other tools call a command: whoever writes it is told the name that it has here."""
 

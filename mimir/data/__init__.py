@@ -19,6 +19,7 @@
     likeness, composition      which targets are alike, and the letters of their peptides
     baselines                  what simple models reach on the held-out rows
     alphabet                   letters and token ids
+    terms                      licence and citation, where they are known
     draw                       random numbers that no version of numpy changes
     pepbenchmark               the interaction task of PepBenchmark
     memory                     whether packing fits into this machine

@@ -56,6 +56,17 @@ def to_bytes(tensors: Mapping[str, NDArray[Any]], record: Mapping[str, Any]) -> 
     return safetensors.numpy.save(arrays, metadata={_KEY: canonical_json(record)})
 
 
+def for_torch(data: bytes) -> bytes:
+    """A file of `to_bytes` that also says `format: pt`, without which other libraries take no
+    weights. Equal files stay equal: the library itself writes several keys in any order."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header["__metadata__"] = {"format": "pt", **header["__metadata__"]}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
+
+
 def from_bytes(data: bytes, path: Path | str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Tensors and record of a file made by `to_bytes`; `path` is named in errors.
 

@@ -1,5 +1,11 @@
 """Training from the cells of a Colab notebook.
 
-cells   what the cells call: connect a store, train, show progress
-live    what a cell shows while training runs
+cells      what the cells call: connect a store, train, show progress
+checklist  ticks the training guide's list
+recall     brings a run back from Drive
+drive      keeps a run's commits in a folder of Google Drive
+archive    one commit as one file
+results    sample, score, measure and compare
+live       what a cell shows while training runs
+shown      what it shows while another step takes its time
 """

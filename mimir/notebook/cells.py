@@ -5,6 +5,7 @@ worker as any other, and whoever takes the run over fences it off. Its kernel im
 so that all of the GPU is the training process's.
 """
 
+import contextlib
 import json
 import os
 import platform
@@ -20,15 +21,16 @@ from typing import IO, Any
 from mimir import settings_input, text
 from mimir.config import Config, load_preset
 from mimir.errors import BAD_CONFIG, DONE, BadInput, Interrupted
+from mimir.notebook import shown
+from mimir.notebook.drive import Copier, Folder
 from mimir.notebook.live import Board, CellScreen, Screen
-from mimir.runs import layout, notes, orders
+from mimir.runs import layout, machine, notes, orders
 from mimir.runs.begin import raise_attempt
 from mimir.runs.collect import try_collect
-from mimir.runs.figures import RANKING
+from mimir.runs.content import sha256
 from mimir.runs.machine import Machine
-from mimir.runs.parts import read_metrics
 from mimir.runs.record import RunRecord, read_run
-from mimir.runs.status import Status, derive, read_head, seal_if_done
+from mimir.runs.status import Status, derive, seal_if_done
 from mimir.runs.store import Store, open_store
 from mimir.submission import enter, prepare
 
@@ -39,8 +41,8 @@ TAKE_OVER_TIMEOUT = 60.0
 """Seconds to wait until the earlier attempt is seen to be gone; a killed kernel's commits first."""
 LOOK_FOR = 20.0
 """Seconds for which a heartbeat is watched, however old it is, before its attempt is replaced."""
-BEGIN_REMOTE, BEGIN_HERE = 900.0, 120.0
-"""Seconds that an attempt may take to give its first sign: rented, and in a notebook."""
+BEGIN_HERE = 120.0
+"""Seconds that an attempt in a notebook may take to give its first sign."""
 SESSION_ONLY = ("forecast",)
 """What a run that is resumed can do without: a session that is long enough for all of it."""
 
@@ -50,7 +52,8 @@ class Session:
     """A run and the place that this notebook works on it from.
 
     options: further settings as on the command line, such as "--epochs 2 --lr 3e-4". folder:
-    for files of this session. Raises BadInput for what is wrong in the form.
+    for files of this session. keep: a folder on Drive, to which each commit is copied; None: none.
+    Raises BadInput for what is wrong in the form.
     """
 
     store: str
@@ -58,6 +61,7 @@ class Session:
     preset: str
     options: str = ""
     folder: Path = Path("mimir-session")
+    keep: Path | None = None
 
     def __post_init__(self) -> None:
         layout.check_run(self.run)
@@ -111,16 +115,37 @@ class Session:
     def fetch(self, key: str) -> Path:
         """An object of the store as a file: what a person has named, however large."""
         path = self.folder / Path(key).name
-        path.write_bytes(self.opened().get(key, limit=sys.maxsize))
+        with shown.counting(f"Fetching {key}") as more:
+            content = self.opened().get(key, limit=sys.maxsize, progress=more)
+        path.write_bytes(content)
         return path
+
+    def on_drive(self) -> Folder | None:
+        """Where the run's commits are copied to; None if they are not."""
+        return Folder(self.keep / self.run, self.run, self.folder) if self.keep else None
 
 
 def begin(session: Session, data: str, code: Path | None) -> RunRecord:
     """The run in the store: as it is there, or created with this data and code."""
-    store = session.opened()
+    store, folder = session.opened(), session.on_drive()
     if session.status() is not None:
-        return read_run(store, session.run)
-    return enter(store, session.run, prepare(session.preset, session.settings(), data), code)
+        record = read_run(store, session.run)
+    else:
+        print("Preparing the data, and creating the run in the store", flush=True)
+        job = prepare(session.preset, session.settings(), data)
+        record = enter(store, session.run, job, code)
+    if folder and code and record.code and sha256(code)[0] == record.code.sha256:
+        folder.keep_code(code)
+    return record
+
+
+def data_of(session: Session, data: str) -> str:
+    """The data of a run that is in the store, as a file; of a new run that which is named."""
+    store = session.opened()
+    if store.read(layout.record_key(session.run)) is None:
+        return data
+    stored = read_run(store, session.run).data
+    return str(session.fetch(stored.key)) if stored else data
 
 
 def check(session: Session, data: str, hours: float) -> dict[str, Any] | None:
@@ -137,21 +162,16 @@ def check(session: Session, data: str, hours: float) -> dict[str, Any] | None:
             "what works has been seen"
         )
         return None
-    if status is not None:
-        stored = read_run(session.opened(), session.run).data
-        data = str(session.fetch(stored.key)) if stored else data
     out = session.folder / "preflight.json"
     out.unlink(missing_ok=True)
     words = ["--preset", session.preset, "--limit-hours", str(hours), "--out", str(out)]
     words += ["--data", data] if data else []
-    done = subprocess.run(
-        [sys.executable, "-m", "mimir", "preflight", *words, *shlex.split(session.options)],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = shown.command(
+        "mimir", "preflight", *words, *shlex.split(session.options), what="The preflight"
+    )
     if not out.is_file():
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise BadInput(f"the preflight could not be made: {text.one_line(last)}")
-    print(text.visible(done.stdout))
+        raise BadInput(f"the preflight could not be made: {done.last}")
+    print(done.out)
     report: dict[str, Any] = json.loads(out.read_text())
     failed = [c for c in report["checks"] if c["status"] == "fail"]
     blocking = [c for c in failed if c["name"] not in SESSION_ONLY]
@@ -185,15 +205,22 @@ def train(session: Session, *, take_over: bool = False, screen: Screen | None = 
     if status.committed_step:
         print(f"Going on from step {status.committed_step:,}, as attempt {attempt}")
     board = Board(store, read_run(store, session.run), attempt, screen or CellScreen())
+    folder = session.on_drive()
+    copier = Copier(folder, store, board.note) if folder else None
     child = _start(session, store, attempt)
-    try:
-        _settle(session, store, attempt, child.pid, board)
-        _follow(child, board)
-    except BaseException:
-        child.terminate()  # a worker that nobody follows would still hold the GPU
-        raise
-    status = derive(store, session.run, store.now())
-    seal_if_done(store, status, status.at)
+    with copier or contextlib.nullcontext():
+        try:
+            _settle(session, store, attempt, child.pid, board)
+            _follow(child, board)
+        except BaseException:
+            child.terminate()  # a worker that nobody follows would still hold the GPU
+            raise
+        status = derive(store, session.run, store.now())
+        seal_if_done(store, status, status.at)
+        if copier:
+            print("Copying the last commit to Drive", flush=True)
+            print(copier.finish())
+        board.refresh(now=True)
     if child.returncode == DONE:
         print(f"Run {session.run} is done at step {status.step:,}")
         return status
@@ -218,10 +245,10 @@ def _start(session: Session, store: Store, attempt: int) -> "subprocess.Popen[by
 
 def _settle(session: Session, store: Store, attempt: int, pid: int, board: Board) -> None:
     """Record this machine, and delete the checkpoints that older attempts abandoned."""
-    machine = Machine(
+    this = Machine(
         PROVIDER, store.now(), host=platform.node(), pid=pid, gpu=os.environ.get("MIMIR_GPU", "")
     )
-    notes.record_machine(store, session.run, attempt, machine)
+    notes.record_machine(store, session.run, attempt, this)
     try_collect(store, session.run, board.line)
 
 
@@ -261,19 +288,19 @@ def _must_be_free(session: Session, store: Store, status: Status) -> None:
     if status.state not in ("queued", "running") or not status.attempt:
         return
     number, began = status.attempt, time.monotonic()
-    machine = status.attempts[-1].machine
-    here = machine is not None and (machine.provider, machine.host) == (PROVIDER, platform.node())
+    its = status.attempts[-1].machine
+    here = its is not None and (its.provider, its.host) == (PROVIDER, platform.node())
     beats = set[str]()
     while status.attempt == number and status.state in ("queued", "running"):
-        if here and not _works(machine.pid if machine else None, session.run):
+        if here and not _works(its.pid if its else None, session.run):
             return
         beats |= {status.beat} if status.beat else set()
         waited = time.monotonic() - began
         still = status.silent and len(beats) == 1 and waited >= LOOK_FOR
-        if not here and (still or _never_began(status, machine)):
+        if not here and (still or _never_began(status, its)):
             return
         if (len(beats) > 1 and not here) or waited > TAKE_OVER_TIMEOUT:
-            other = text.one_line(machine.provider) if machine else ""
+            other = text.one_line(its.provider) if its else ""
             where = "another notebook of this machine" if here else other
             raise BadInput(
                 f"run {session.run} is being trained by {where or 'another machine'} (attempt "
@@ -284,10 +311,10 @@ def _must_be_free(session: Session, store: Store, status: Status) -> None:
         status = derive(store, session.run, store.now())
 
 
-def _never_began(status: Status, machine: Machine | None) -> bool:
+def _never_began(status: Status, its: Machine | None) -> bool:
     """Without a sign for longer than a machine takes to start."""
-    limit = BEGIN_HERE if machine is not None and machine.provider == PROVIDER else BEGIN_REMOTE
-    return status.silent_s is None and status.at - (machine.started if machine else 0.0) > limit
+    limit = BEGIN_HERE if its is not None and its.provider == PROVIDER else machine.BEGIN_WITHIN
+    return status.silent_s is None and status.at - (its.started if its else 0.0) > limit
 
 
 def _works(pid: int | None, run: str) -> bool:
@@ -297,54 +324,3 @@ def _works(pid: int | None, run: str) -> bool:
     except OSError:
         return False
     return b"mimir.worker.tethered" in words and run.encode() in words
-
-
-def checklist(session: Session, report: dict[str, Any] | None) -> str:
-    """The training guide's list, ticked with what was seen of the run and its preflight."""
-    store = session.opened()
-    head = read_head(store, session.run)
-    rows = read_metrics(store, session.run, head)
-    record = read_run(store, session.run)
-    seen = {c["name"]: c for c in report["checks"]} if report else {}
-    trained = [row for row in rows if row.get("loss") is not None]
-    held = [row for row in rows if row.get(RANKING) is not None]
-    drawn = [row for row in rows if row.get("samples_novel") is not None and row.get("samples")]
-    newest = head.newest()
-    size = f"{text.size(record.data.size)} in the store" if record.data else ""
-    at_once = "checked when the run began" if head.step else ""
-    lines = [
-        _tick(bool(record.data), "Data is there", _seen(seen, "data", size)),
-        _tick(_fine(seen, "dependencies", head.step), "Dependencies install",
-              _seen(seen, "dependencies", at_once)),
-        _tick(_fine(seen, "memory", head.step), "Memory fits",
-              _seen(seen, "memory", "it has trained")),
-        _tick(head.step > 0, "Training loop runs", f"step {head.step:,}, {head.state}"),
-        _tick(newest is not None, "Checkpoints save", "" if newest is None else
-              f"{len(head.kept)} kept, the newest of step {newest.step:,}, "
-              f"{text.size(newest.size)}, sha256 {newest.sha256[:12]}…"),
-        _tick(_falls(trained, "loss") or _falls(held, RANKING), "Loss decreases", "; ".join(
-            f"{name} {part[0][key]:.4f} to {part[-1][key]:.4f}"
-            for name, key, part in (("training", "loss", trained), ("held out", RANKING, held))
-            if part
-        )),
-        _tick(bool(drawn) and drawn[-1]["samples_novel"] > 0.5, "Samples are new",
-              f"{drawn[-1]['samples_novel']:.0%}: {' '.join(drawn[-1]['samples'][:3])}"
-              if drawn else _seen(seen, "samples", "none drawn yet")),
-    ]  # fmt: skip
-    return "\n".join(lines)
-
-
-def _falls(rows: list[dict[str, Any]], key: str) -> bool:
-    return len(rows) > 1 and bool(rows[-1][key] < rows[0][key])
-
-
-def _fine(seen: dict[str, Any], name: str, step: int) -> bool:
-    return seen[name]["status"] in ("pass", "warn") if name in seen else step > 0
-
-
-def _seen(seen: dict[str, Any], name: str, otherwise: str) -> str:
-    return str(seen[name]["seen"]) if name in seen else otherwise
-
-
-def _tick(holds: bool, what: str, figures: str) -> str:
-    return f"[{'x' if holds else ' '}] {what:<22}{figures}"

@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from mimir.data.baselines import Baseline
+from mimir.data.baselines import Baselines
 from mimir.data.peptides import of_run
 from mimir.errors import StoreError
-from mimir.output import plot
+from mimir.output import palette, plot
 from mimir.runs.parts import metrics_row, read_metrics, read_parts
 from mimir.runs.record import RunRecord
 from mimir.runs.status import read_head
@@ -68,19 +68,18 @@ class Board:
         self._store, self._record, self._attempt = store, record, attempt
         self._screen, self._clock = screen, clock
         self._lines: list[str] = []
-        self._progress = ""
+        self._progress, self._note = "", ""
         self._lock = threading.Lock()
-        self.rows = {
-            row["step"]: row
-            for row in read_metrics(store, record.name, read_head(store, record.name))
-        }
+        head = read_head(store, record.name)
+        self.rows = {row["step"]: row for row in read_metrics(store, record.name, head)}
+        self._restarts = sorted({*(step for _, step in head.lineage[1:]), head.step} - {0})
         self._number, self._drawn_at, self._shown = 0, -LINE_EVERY, ""
-        self._baseline = self._measured()
+        self._baselines = self._measured()
 
-    def _measured(self) -> Baseline | None:
+    def _measured(self) -> Baselines | None:
         if self._record.data is None:
             return None
-        return of_run(self._store, self._record).baselines.background
+        return of_run(self._store, self._record).baselines
 
     def line(self, line: str) -> None:
         """Take a line that the worker printed; from any thread."""
@@ -89,6 +88,11 @@ class Board:
                 self._progress = line
             elif line.strip():
                 self._lines = [*self._lines, line][-LINES:]
+
+    def note(self, line: str) -> None:
+        """Keep this line below the others until the next note; from any thread."""
+        with self._lock:
+            self._note = line
 
     @property
     def last_line(self) -> str:
@@ -100,8 +104,9 @@ class Board:
         due = now or self._clock() - self._drawn_at >= LINE_EVERY
         grown = due and self._grow()
         with self._lock:
-            shown = "\n".join(filter(None, [*self._lines, self._progress]))
-        page = f"<pre>{as_html(shown)}</pre>{self._samples()}"
+            shown = "\n".join(filter(None, [*self._lines, self._progress, self._note]))
+        style = f"font:.85rem/1.5 {palette.MONO};white-space:pre-wrap"
+        page = f'<pre style="{style}">{as_html(shown)}</pre>{self._samples()}'
         if page != self._shown:
             self._shown = page
             self._screen.text(page)
@@ -109,7 +114,7 @@ class Board:
             self._drawn_at = self._clock()
         if self.rows and (grown or now):
             rows = [self.rows[step] for step in sorted(self.rows)]
-            self._screen.image(plot.loss_curve(rows, self._baseline))
+            self._screen.image(plot.loss_curve(rows, self._baselines, self._restarts))
 
     def _grow(self) -> bool:
         """Fetch new rows of metrics; False if there are none, or the store is away just now."""

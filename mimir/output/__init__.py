@@ -18,7 +18,9 @@ target_table  what a pulled model knows of targets beside its weights (no torch)
 export        leaves weights and samples at the end of a run
 model_object  the object that export leaves, and its checks (no torch)
 checkpoint_model  of a checkpoint, what a finished run would have left (no torch)
+start         what a run begins with from another one (no torch)
 folder        makes the files of a run from it, for `launch pull` (no torch)
+standalone    what it holds to be used without Mimir
 model_file    reads a model back, from a run or from a folder
 interaction   does a model tell pairs that bind from others? as ROC-AUC
 benchmark     commands that ask this of public benchmarks
@@ -27,6 +29,7 @@ ensemble      several models as one: the mean of their probabilities
 target_gain   what its target is worth to it, with intervals
 sample_tables  figures of samples beside real and random peptides (no torch)
 histogram     two distributions as a small picture (no torch)
-plot          the loss curve as a picture (no torch)
+plot          the curves as a picture (no torch)
+palette       colours and lines of report, picture and notebook (no torch)
 events        metrics for TensorBoard (no torch)
 """

@@ -5,6 +5,7 @@ config.json         the run's configuration, and the SHA-256 of the packed data 
 vocabulary.json     letters, mask, labels, targets, lengths of the training peptides
 targets.safetensors the targets' sequences and the letters of their pairs (`target_table`)
 samples.fasta       some peptides
+peptides.py         draws and scores peptides without Mimir (`mimir.output.standalone`)
 loss.png            the curve
 tensorboard/        the same metrics as an event file
 
@@ -14,6 +15,7 @@ and peptides come in. The report is the launcher's (launch/report).
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mimir import __version__
@@ -24,6 +26,7 @@ from mimir.runs.record import RunRecord
 
 FORMAT = 1
 """Of config.json."""
+LOADER = Path(__file__).parent / "standalone" / "peptides.py"
 
 
 @dataclass(frozen=True)
@@ -49,16 +52,19 @@ def files_of(record: RunRecord, step: int, left: Left, peptides: Peptides) -> di
         peptides: what it was trained on.
     """
     samples, rows = list(left.record.samples), left.rows
-    curve = plot.loss_curve(rows, peptides.baselines.background)
+    curve = plot.loss_curve(rows, peptides.baselines)
     event_file = events.file_name(record.created, record.name)
     config = Config.from_dict(record.config)
     return {
-        model_object.FILE: left.content,
+        model_object.FILE: model_object.made_again(
+            left.content, left.record, peptides.vocabulary, record.name
+        ),
         "config.json": _json({"format": FORMAT, "mimir": __version__, "run": record.name,
                               "step": step,
                               "data_sha256": peptides.digest, **config.as_dict()}),
         "vocabulary.json": _json(vocabulary.of(peptides).as_json()),
         target_table.FILE: target_table.encode(peptides),
+        LOADER.name: LOADER.read_bytes(),
         "samples.fasta": "".join(
             f">{record.name}_{n}\n{sample}\n" for n, sample in enumerate(samples, 1)
         ).encode(),

@@ -1,13 +1,13 @@
 """The one object that a finished run leaves in its store: weights, and some samples.
 
 A safetensors file: the best EMA weights in float32 by their parameters' names, the last ones with
-`last.` before the name, and in its metadata a record {format, samples, told, best_step}. The
-machine that made it may be a stranger's, so it holds nothing but numbers, peptides and names of
-targets, which count only where the data has them. All else that `pull` puts beside it is made on
-the user's computer.
+`last.` before the name, and in its metadata `format: pt` for other libraries and a record
+{format, samples, told, best_step}. The machine that made it may be a stranger's, so it holds
+nothing but numbers, peptides and names of targets, which count only where the data has them. All
+else that `pull` puts beside it is made on the user's computer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -47,7 +47,17 @@ def encode(
 ) -> bytes:  # fmt: skip
     """The object's bytes; equal weights and samples give equal bytes."""
     body = {"format": FORMAT, "samples": samples, "told": dict(told or {}), "best_step": best_step}
-    return files.to_bytes(weights, body)
+    return files.for_torch(files.to_bytes(weights, body))
+
+
+def made_again(content: bytes, record: Record, targets: Container[str], where: str) -> bytes:
+    """The object with these weights and this record, and nothing else that its machine wrote.
+
+    Of an object that `encode` made of a run with these targets they are the bytes that it was.
+    """
+    tensors, _ = files.from_bytes(content, where)
+    told = {name: list(some) for name, some in record.told.items() if name in targets}
+    return encode(tensors, list(record.samples), told, record.best_step)
 
 
 def record_in(content: bytes, where: str) -> Record:

@@ -36,7 +36,7 @@ def encode(peptides: Peptides) -> bytes:
         "own": peptides.composition.own.astype(np.int32), "tokens": described.tokens,
         "offsets": described.offsets, "features": described.features,
     }  # fmt: skip
-    return files.to_bytes(tensors, {"format": FORMAT})
+    return files.for_torch(files.to_bytes(tensors, {"format": FORMAT}))
 
 
 def decode(data: bytes, targets: int, where: str) -> Composition:

@@ -13,6 +13,7 @@
     layout                        what lies where under <store>/<run>/
     codec, ranges                 JSON as one encoding; bounded, typed documents with a format
     record                        run.json: the frozen job
+    origin                        from which other run a run begins
     sweep, sweep_state            the list of a sweep's runs; whether more of them are to be begun
     head, begin, commit           HEAD, the one mutable object, and the only ways to change it:
                                   from outside, and by who holds an attempt
@@ -33,6 +34,8 @@
     notes, parts                  what a run tells about itself while it runs
     joined                        the parts of an attempt that is over, as one object
     attempts, status              what the store says of its attempts, and of the run
+    telemetry                     what a machine's GPU, memory and disk did, and its warnings
+    alerts                        what happened to a run, as events with levels
     listing                       all runs of a store, in few requests each
     newest                        newest_runs.json: those that were created last
     execution                     how an attempt executes its steps, and why no faster way

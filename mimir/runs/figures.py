@@ -22,8 +22,6 @@ class Figure:
     """What it measures, in nats per residue if not said otherwise."""
     line: str
     """In the log, a format of `value`."""
-    colour: str
-    """Of its line in the plot."""
     baseline: str = ""
     """Whose baseline stands beside it: a field of `Baselines`, or "" for none."""
     beside: str = ""
@@ -55,7 +53,6 @@ FIGURES: tuple[Figure, ...] = (
         name="background",
         meaning="NELBO of background peptides",
         line="background {value:.4f} nats per residue",
-        colour="#1565c0",
         baseline="background",
         beside="(composition {unigram:.4f}, order-2 Markov {markov2:.4f})",
         status="held-out",
@@ -65,7 +62,6 @@ FIGURES: tuple[Figure, ...] = (
         name="pairs of unseen targets",
         meaning="NELBO of pairs whose target was not trained: told is how similar targets bind",
         line="pairs of unseen targets {value:.4f},",
-        colour="#2e7d32",
         baseline="pairs",
         told=True,
     ),
@@ -74,7 +70,6 @@ FIGURES: tuple[Figure, ...] = (
         name="unseen, shuffled targets",
         meaning="the same, each with the target of another: above the own if similarity tells",
         line="with shuffled targets {value:.4f},",
-        colour="#9e9d24",
         baseline="pairs",
     ),
     Figure(
@@ -82,7 +77,6 @@ FIGURES: tuple[Figure, ...] = (
         name="unseen, no target",
         meaning="the same without a target: what it is above the own is what similar ones tell",
         line="with none {value:.4f}",
-        colour="#00838f",
         baseline="pairs",
         beside="(composition {unigram:.4f}, closed form of the targets {closed_form:.4f})",
     ),
@@ -91,7 +85,6 @@ FIGURES: tuple[Figure, ...] = (
         name="pairs of known targets",
         meaning="NELBO of new peptides of trained targets, each with its own target",
         line="of known targets {value:.4f},",
-        colour="#6a1b9a",
         baseline="known",
         told=True,
     ),
@@ -100,7 +93,6 @@ FIGURES: tuple[Figure, ...] = (
         name="known, shuffled targets",
         meaning="the same, each with the target of another: above the own if the model knows it",
         line="with shuffled targets {value:.4f},",
-        colour="#c62828",
         baseline="known",
     ),
     Figure(
@@ -108,11 +100,18 @@ FIGURES: tuple[Figure, ...] = (
         name="known, no target",
         meaning="the same without a target: what it is above the own is what the target is worth",
         line="with none {value:.4f}",
-        colour="#ef6c00",
         baseline="known",
         beside="(composition {unigram:.4f}, closed form of the targets {closed_form:.4f})",
     ),
 )
+
+LOSS = "Training loss (noisy masks)"
+GROUPS = (
+    ("background", "Held-out background"),
+    ("known", "Held-out pairs of known targets"),
+    ("pairs", "Held-out pairs of unseen targets"),
+)
+"""What is drawn together, and its title: the figures that have this baseline."""
 
 
 def for_heartbeat(values: Mapping[str, float | None]) -> dict[str, float]:

@@ -4,6 +4,7 @@
     <run>/HEAD                                   compare-and-swap only
     <run>/code/<sha256>-<file>                   by content; the file name stays, because pip
     <run>/data/<sha256>-<file>                   refuses a wheel under another name
+    <run>/start/<sha256>-<file>                  what a run begins with that goes on from another
     _sweeps/<sweep>.json                         created once: the runs of a sweep
     _sweeps/<sweep>/code/<sha256>-<file>         what its runs have instead of copies of their own
     _sweeps/<sweep>/data/<sha256>-<file>
@@ -36,6 +37,7 @@ The attempt's, written by a machine that nobody trusts:
     <run>/a0001/log/000001.txt                   parts
     <run>/a0001/metrics/000001.jsonl
     <run>/a0001/heartbeat.json                   overwritten, informational
+    <run>/a0001/alerts.json                      overwritten: what the worker warned of
     <run>/a0001/upload-check                     while it measures its rate to the store
     <run>/a0001/unended.json                     created once: the machine cannot end itself
     <run>/a0001/outcome.json                     created once: how the attempt ended
@@ -177,6 +179,10 @@ def heartbeat_key(run: str, attempt: int) -> str:
     return f"{attempt_prefix(run, attempt)}/heartbeat.json"
 
 
+def alerts_key(run: str, attempt: int) -> str:
+    return f"{attempt_prefix(run, attempt)}/alerts.json"
+
+
 def machine_key(run: str, attempt: int) -> str:
     return f"{launcher_prefix(run, attempt)}/machine.json"
 
@@ -250,6 +256,15 @@ def data_key(run: str, sha256: str, file: str) -> str:
 
 def code_key(run: str, sha256: str, file: str) -> str:
     return f"{code_folder(run)}/{sha256}-{_file(file)}"
+
+
+def start_folder(run: str) -> str:
+    """`<run>/start`, without a trailing slash."""
+    return f"{check_run(run)}/start"
+
+
+def start_key(run: str, sha256: str, file: str) -> str:
+    return f"{start_folder(run)}/{sha256}-{_file(file)}"
 
 
 def model_key(run: str, attempt: int, nonce: str, file: str) -> str:

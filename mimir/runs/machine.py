@@ -15,6 +15,10 @@ from mimir.runs.ranges import Hours, Price, Process, Time
 MOST_DETAILS, LONGEST_NAME = 32, 64
 """Facts that only its provider knows of a machine, and characters of a name of one."""
 
+BEGIN_WITHIN = 1500.0
+"""Seconds from the order of a rented machine to its first heartbeat: a 6 GB image takes some hosts
+20 minutes."""
+
 Detail = str | int | float | bool | None
 
 
@@ -62,6 +66,15 @@ class Machine:
     def queues(self) -> bool:
         """Whether it is a job that may wait in a queue, which takes none of a run's hours."""
         return self.details.get("queues") is True
+
+    @property
+    def part_of(self) -> str:
+        """The run whose part of a shared machine this is, "" where one run has it alone."""
+        return self.detail("part_of")
+
+    def shared_by(self, run: str) -> "Machine":
+        """The machine as one of the runs that share it has it on record."""
+        return replace(self, details={**self.details, "part_of": run})
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON: all fields, with the details beside them."""

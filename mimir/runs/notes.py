@@ -32,6 +32,7 @@ from mimir.runs.ranges import (
     Time,
 )
 from mimir.runs.store import Store, Versioned, create_once
+from mimir.runs.telemetry import Telemetry
 
 T = TypeVar("T")
 
@@ -49,7 +50,7 @@ class Heartbeat:
     the step at which patience ends the run if no later validation is better; commit_s, what the
     slowest of the last commits took; checkpoint_s, the time between checkpoints, where that was
     shortened because the machine's notice does not suffice for one; training_s, for how long the
-    attempt has trained.
+    attempt has trained; telemetry, what its machine did since the heartbeat before.
     """
 
     time: AnyTime
@@ -69,6 +70,7 @@ class Heartbeat:
     checkpoint_s: Seconds | None = None
     commit_s: Seconds | None = None
     training_s: Seconds | None = None
+    telemetry: Telemetry | None = None
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,10 @@ class StopRequest:
 
 def write_heartbeat(store: Store, run: str, attempt: int, heartbeat: Heartbeat) -> None:
     """Overwrite the attempt's heartbeat."""
-    scarce = ("figures", "execution", "expected_end", "checkpoint_s", "commit_s", "training_s")
+    scarce = (
+        "figures", "execution", "expected_end", "checkpoint_s", "commit_s", "training_s",
+        "telemetry",
+    )  # fmt: skip
     body = {name: value for name, value in asdict(heartbeat).items() if value or name not in scarce}
     store.put(layout.heartbeat_key(run, attempt), _encoded(body))
 

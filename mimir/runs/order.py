@@ -10,11 +10,24 @@ from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
 from mimir.errors import BadInput
-from mimir.runs import codec
+from mimir.runs import codec, layout
 from mimir.runs.head import Checkpoints
 from mimir.runs.hosts import Hosts
 from mimir.runs.promised import Promised
-from mimir.runs.ranges import Between, Card, Hours, Number, NumberOrNone, Price, Step, Time
+from mimir.runs.ranges import (
+    AtMost,
+    Between,
+    Card,
+    Hours,
+    Number,
+    NumberOrNone,
+    Price,
+    Step,
+    Time,
+)
+
+MOST_SHARING = 16
+"""Runs that one job of a cluster may train side by side."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +76,10 @@ class Offer:
     on, "" if that is not told. driver: NVIDIA's version there, upload: Mbit/s of its line, as the
     service tells them. egress: what of the price is for checkpoints on their way to the store.
     outbid: how often in an hour the market's price of a spot machine has risen above the most that
-    its order allows, None where no prices of the past are told. key: what the adapter needs to
-    order it, plain JSON without secrets.
+    its order allows, None where no prices of the past are told. evicted: evictions an hour of such
+    spot machines as their service publishes them, None where it does not or they cannot be read;
+    evicted_by: which publication, or why there is none, "" if the service has none. key: what the
+    adapter needs to order it, plain JSON without secrets.
     """
 
     provider: str
@@ -81,6 +96,8 @@ class Offer:
     upload: Annotated[float, Between(0, 1e9)] = 0.0
     egress: Price = 0.0
     outbid: Annotated[float, Between(0, 1e6)] | None = None
+    evicted: Annotated[float, Between(1e-9, 1e6)] | None = None
+    evicted_by: str = ""
     key: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
@@ -151,6 +168,22 @@ class Expected:
 
 
 @dataclass(frozen=True)
+class Shared:
+    """A job that trains several runs side by side, each with an attempt of its own.
+
+    job: of what it is named, as a job of one run is of its attempt. runs: all that it was meant
+    for; which of them it serves, the machine of each one's newest attempt tells.
+    """
+
+    job: str
+    runs: Annotated[tuple[str, ...], AtMost(MOST_SHARING)]
+
+    def __post_init__(self) -> None:
+        for each in (self.job, *self.runs):
+            layout.check_run(each)
+
+
+@dataclass(frozen=True)
 class Order:
     """One machine for one attempt. time and deadline in unix s by the store's clock.
 
@@ -162,7 +195,7 @@ class Order:
     one were those of a removed run of the same name. by: who ordered it, for people. step, kept
     and lineage: what HEAD named when the order was written. promised: what the worker checks
     before data moves, expected: with what it compares its steps before it trains; None where
-    nothing was.
+    nothing was. shared: the job that it shares with other runs, None for one of its own.
     """
 
     provider: str
@@ -181,6 +214,7 @@ class Order:
     promised: Promised | None = None
     expected: Expected | None = None
     earlier: NumberOrNone = 0
+    shared: Shared | None = None
 
     @property
     def attended(self) -> bool:
@@ -203,6 +237,7 @@ class Order:
             "promised": asdict(self.promised) if self.promised else None,
             "expected": asdict(self.expected) if self.expected else None,
             **({"earlier": self.earlier} if self.earlier else {}),
+            **({"shared": asdict(self.shared)} if self.shared else {}),
         }  # fmt: skip
 
     @classmethod

@@ -19,7 +19,7 @@ from itertools import accumulate
 from typing import Any
 
 from mimir.errors import Conflict, Corrupt, StoreDenied, StoreError, StoreUnfit
-from mimir.runs import codec, joined, layout
+from mimir.runs import codec, joined, layout, telemetry
 from mimir.runs.head import Head
 from mimir.runs.ranges import FLOAT32, MOST_STEPS
 from mimir.runs.store import DOCUMENT, Store
@@ -270,7 +270,8 @@ def metrics_row(line: str) -> dict[str, Any] | None:
     """A row of metrics from its line; None if it is none. A machine wrote it.
 
     A row is a JSON object with a whole number "step", and under names of small letters finite
-    numbers or null; under "samples" there may be peptides. What else it holds is left out.
+    numbers or null, a machine's figures within what they can be; under "samples" there may be
+    peptides. What else it holds is left out.
     """
     if len(line) > MOST_ROW:
         return None
@@ -285,6 +286,7 @@ def metrics_row(line: str) -> dict[str, Any] | None:
         for name, value in row.items()
         if _COLUMN.fullmatch(name)
         if value is None or (_are_peptides if name == "samples" else _is_number)(value)
+        if telemetry.is_possible(name, value)
     }
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from mimir.errors import BadInput, Corrupt, RunExists, StoreError
 from mimir.runs import codec, layout, orders, tombstone
 from mimir.runs.head import Head, find_head
+from mimir.runs.origin import Origin
 from mimir.runs.ranges import Time
 from mimir.runs.store import Progress, Store, Stored, create_once
 from mimir.runs.tombstone import Tombstone
@@ -30,6 +31,7 @@ class RunRecord:
 
     data and code are filled in by `create_run`, but for a run of a sweep, which has those of the
     sweep; `probe` is what `probe.probe` returned. sweep: to which the run belongs, "" for none.
+    origin: the other run from which it begins, None for a run that begins afresh.
     """
 
     name: str
@@ -41,6 +43,7 @@ class RunRecord:
     code: Stored | None = None
     probe: dict[str, Any] = field(default_factory=dict)
     sweep: str = ""
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
         layout.check_run(self.name)
@@ -58,6 +61,12 @@ class RunRecord:
         """SHA-256 (hex) of the canonical JSON of `config`."""
         return codec.digest(self.config)
 
+    @property
+    def own(self) -> tuple[Stored, ...]:
+        """What was stored for this run alone when it was created."""
+        shared = (None, None) if self.sweep else (self.data, self.code)
+        return tuple(each for each in (*shared, self.origin and self.origin.start) if each)
+
     def to_bytes(self) -> bytes:
         return codec.sealed({**asdict(self), "config_sha256": self.config_sha256}, FORMAT)
 
@@ -70,7 +79,10 @@ class RunRecord:
         if record.config_sha256 != promised:
             raise Corrupt(f"{where}: the configuration is not the one submitted; it was edited")
         whose = layout.sweep_folder(record.sweep) if record.sweep else record.name
-        for stored, folder in ((record.data, "data"), (record.code, "code")):
+        start = record.origin.start if record.origin else None
+        if record.origin and (start is None or record.sweep):
+            raise Corrupt(f"{where}: it begins from another run, but names no copy of its own")
+        for stored, folder in ((record.data, "data"), (record.code, "code"), (start, "start")):
             ours = f"{whose}/{folder}/{stored.sha256}-" if stored else ""
             if stored and not stored.key.startswith(ours):
                 raise Corrupt(f"{where}: {stored.key!r} is no {folder} of this run")
@@ -83,8 +95,11 @@ def create_run(
     data: Path | None = None,
     code: Path | None = None,
     progress: Progress | None = None,
+    start: Path | None = None,
 ) -> RunRecord:
     """Create the run with what it trains on and what it runs; the record as stored.
+
+    start: what it begins with, if `record` has an origin.
 
     If the run exists with the same preset, configuration, seed and data, the existing record
     is returned: then its code counts, not the one given. RunExists, naming what differs,
@@ -93,7 +108,7 @@ def create_run(
     name = record.name
     for _ in range(TRIES):
         before = tombstone.free(store, name)
-        made = _created(store, record, data, code, progress, before)
+        made = _created(store, record, data, code, progress, start, before)
         # A run of this name that was removed meanwhile took with it what was uploaded here.
         if tombstone.free(store, name) == before:
             return made
@@ -102,7 +117,7 @@ def create_run(
 
 def _created(
     store: Store, record: RunRecord, data: Path | None, code: Path | None,
-    progress: Progress | None, removed: Tombstone | None,
+    progress: Progress | None, start: Path | None, removed: Tombstone | None,
 ) -> RunRecord:  # fmt: skip
     """As create_run. removed: what stays of the run that had the name before, if any."""
     name = record.name
@@ -111,6 +126,9 @@ def _created(
         data=described(data, name, layout.data_key) if data else record.data,
         code=described(code, name, layout.code_key) if code else record.code,
     )
+    if start and wanted.origin:
+        begin = replace(wanted.origin, start=described(start, name, layout.start_key))
+        wanted = replace(wanted, origin=begin)
     existing = find_run(store, name)
     if existing is None and removed and not _is_fresh(store, name):
         existing = find_run(store, name)
@@ -123,6 +141,7 @@ def _created(
         there = existing or wanted
         for path, content, has in (
             (data, wanted.data, there.data), (code, wanted.code, there.code),
+            (start, _start(wanted), _start(there)),
         ):  # fmt: skip
             if path and content and content == has:
                 put_once(store, content, path, progress)
@@ -213,9 +232,16 @@ def _differences(existing: RunRecord, wanted: RunRecord) -> list[str]:
         if existing.config.get(key, ...) != wanted.config.get(key, ...)
     ]
     differing += [name for name in ("preset", "seed", "sweep") if _differ(existing, wanted, name)]
+    if wanted.origin and wanted.origin != existing.origin:
+        had = f" ({existing.origin.words})" if existing.origin else " (none)"
+        differing.append(f"beginning{had}")
     if wanted.data and (not existing.data or existing.data.sha256 != wanted.data.sha256):
         differing.append("data")
     return differing
+
+
+def _start(record: RunRecord) -> Stored | None:
+    return record.origin.start if record.origin else None
 
 
 def _differ(existing: RunRecord, wanted: RunRecord, name: str) -> bool:

@@ -18,8 +18,10 @@ from mimir.runs.figures import RANKING, from_heartbeat
 from mimir.runs.head import ENDED, REMOVED, Head, Kept, find_head
 from mimir.runs.notes import Heartbeat, Sign
 from mimir.runs.order import Order
+from mimir.runs.origin import Origin
 from mimir.runs.record import RunRecord, check_not_lost, read_run
 from mimir.runs.store import Store
+from mimir.runs.telemetry import Telemetry
 
 DISPUTED = "disputed"
 """State of a run whose HEAD is not to be believed."""
@@ -45,8 +47,10 @@ class Status:
     execution: how the newest
     attempt that gave a sign executes its steps, None if it did not say. commit_s: what a running
     attempt's commits take; checkpoint_s: the seconds between its checkpoints, where they are fewer
-    than the run was given, None else. damage: what is wrong with
+    than the run was given, None else. origin: the run from which it began, None if it began afresh.
+    damage: what is wrong with
     what the run's machines wrote, which counts as not written then; "" if nothing is.
+    telemetry: what a running attempt's machine did until its last sign, None if it did not say.
     """
 
     run: str
@@ -80,6 +84,13 @@ class Status:
     expected_end: int | None = None
     checkpoint_s: float | None = None
     commit_s: float | None = None
+    telemetry: Telemetry | None = None
+    origin: Origin | None = None
+
+    @property
+    def done_steps(self) -> int:
+        """Steps that need not be taken again: those committed, or those that it began with."""
+        return max(self.committed_step, self.origin.done if self.origin else 0)
 
     def held_out(self) -> dict[str, float]:
         """All known held-out figures by key."""
@@ -221,7 +232,9 @@ def told(
         expected_end=latest.expected_end if latest and running else None,
         checkpoint_s=latest.checkpoint_s if latest and running else None,
         commit_s=latest.commit_s if latest and running else None,
+        telemetry=heartbeat.telemetry if heartbeat and running else None,
         at=now,
+        origin=record.origin,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from mimir.config import Config
 from mimir.errors import BadInput, Corrupt, RunExists
 from mimir.runs import codec, layout, newest, sweep_state
-from mimir.runs.order import Plan
+from mimir.runs.order import MOST_SHARING, Plan
 from mimir.runs.ranges import AtMost, Between, Time
 from mimir.runs.record import RunRecord, create_run, described, find_run, put_once
 from mimir.runs.store import Progress, Store, Stored, create_once
@@ -43,7 +43,8 @@ class Sweep:
     bases: the whole configuration of each preset, by name, with the settings that all runs share.
     probe: what `probe.probe` returned. plan: how the runs get their machines, without a limit of
     the cost; max_cost: dollars over all runs, at_once: how many may train at a time, 0 for either
-    where nothing was said. data and code are filled in by `create`.
+    where nothing was said; per_job: how many train side by side in one job of a cluster. data and
+    code are filled in by `create`.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Sweep:
     plan: Plan
     at_once: Annotated[int, Between(0, MOST_RUNS)] = 0
     max_cost: Annotated[float, Between(0, 1e9)] = 0.0
+    per_job: Annotated[int, Between(1, MOST_SHARING)] = 1
     data: Stored | None = None
     code: Stored | None = None
     probe: dict[str, Any] = field(default_factory=dict)

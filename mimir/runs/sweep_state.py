@@ -13,7 +13,7 @@ from typing import Annotated
 from mimir.errors import BadInput, StoreDenied, StoreError, StoreUnfit
 from mimir.runs import codec, layout
 from mimir.runs.head import fresh
-from mimir.runs.order import Plan
+from mimir.runs.order import MOST_SHARING, Plan
 from mimir.runs.ranges import Between, OneOf, Time
 from mimir.runs.store import Store
 
@@ -27,11 +27,12 @@ TRIES = 20
 @dataclass(frozen=True)
 class Terms:
     """Under what a start begins runs. plan: of each, without a limit of its cost. at_once: runs at
-    a time. max_cost: dollars over all, 0 for no limit."""
+    a time. max_cost: dollars over all, 0 for no limit. per_job: runs that share a job."""
 
     plan: Plan
     at_once: Annotated[int, Between(1, 10**6)]
     max_cost: Annotated[float, Between(0, 1e9)] = 0.0
+    per_job: Annotated[int, Between(1, MOST_SHARING)] = 1
 
 
 @dataclass(frozen=True)

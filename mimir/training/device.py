@@ -73,6 +73,16 @@ def name(device: torch.device) -> str:
     return f"{processor()} ({threads} thread{'s' if threads > 1 else ''})"
 
 
+def identity(device: torch.device) -> tuple[str, str]:
+    """(UUID, PCI bus id) of a GPU, by which NVIDIA's management library finds it; "" for one that
+    this torch does not tell."""
+    told = torch.cuda.get_device_properties(device)
+    numbers = [getattr(told, f"pci_{part}_id", None) for part in ("domain", "bus", "device")]
+    known = [each for each in numbers if each is not None]
+    pci = "{:08x}:{:02x}:{:02x}.0".format(*known) if len(known) == 3 else ""
+    return str(getattr(told, "uuid", "")), pci
+
+
 def synchronize(device: torch.device) -> None:
     """Return when the device has done all that it was given."""
     if device.type == "cuda":

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mimir.config import Optimizer
 from mimir.errors import BadInput
@@ -63,7 +63,7 @@ class TrainingState:
     Args:
         model: its parameters become views of a flat buffer of `dtype`; with float32 that
             buffer is the master copy itself.
-        settings: AdamW's.
+        settings: AdamW's; its learning rate is the first one.
         window: steps whose losses are kept until they are logged.
         device, dtype: where, and in what precision matrix products run.
     """
@@ -73,7 +73,7 @@ class TrainingState:
         dtype: torch.dtype,
     ) -> None:  # fmt: skip
         named = list(model.named_parameters())
-        # Decayed weights first, so that each of AdamW's two groups is one slice.
+        # Decayed weights first, so that each of AdamW's two groups is one slice of the vectors.
         named.sort(key=lambda item: not _decayed(item[0], item[1]))
         self.spans: list[Span] = []
         for name, value in named:
@@ -127,33 +127,8 @@ class TrainingState:
         self.buffers: list[dict[str, Tensor]] = []
         """Pinned memory of the host that checkpoints were copied to, and may be again. Only a
         GPU's state keeps it: making it anew takes longer than the copy."""
-        halves = [nn.Parameter(self.master[:border]), nn.Parameter(self.master[border:])]
-        for half, part in zip(halves, (slice(0, border), slice(border, length)), strict=True):
-            half.grad = self.grad[part]
-        self.adamw = torch.optim.AdamW(
-            [
-                {"params": [halves[0]], "weight_decay": settings.weight_decay},
-                {"params": [halves[1]], "weight_decay": 0.0},
-            ],
-            lr=self.rate,
-            betas=(settings.beta1, settings.beta2),
-            eps=settings.eps,
-            fused=True,
-            capturable=device.type == "cuda",
-        )
-        # AdamW counts its updates once for each group; the two counts are equal.
+        # AdamW counts its updates once for each of its two groups; the two counts are equal.
         self.updates, self._updates_too = scalar(0, torch.float32), scalar(0, torch.float32)
-        for half, part, counter in zip(
-            halves,
-            (slice(0, border), slice(border, length)),
-            (self.updates, self._updates_too),
-            strict=True,
-        ):
-            self.adamw.state[half] = {
-                "step": counter,
-                "exp_avg": self.exp_avg[part],
-                "exp_avg_sq": self.exp_avg_sq[part],
-            }
 
     def told(self, steps: int) -> Told:
         """What is logged of the last `steps` steps, at most the window: one copy to the host."""
@@ -197,6 +172,24 @@ class TrainingState:
             for span in self.spans:
                 view = vector[span.start : span.stop].view(span.shape)
                 yield f"{prefix}.{span.name}", view
+
+    @torch.no_grad()
+    def begin_with(self, weights: dict[str, Tensor]) -> None:
+        """Take these weights (float32, by name) as the model's, its average's and the best.
+
+        For a state at step 0. Raises BadInput if one is missing, unknown, or of another shape or
+        dtype.
+        """
+        shapes = {span.name: span.shape for span in self.spans}
+        for name in sorted(shapes.keys() | weights.keys()):
+            have = weights[name].shape if name in weights else None
+            if have != shapes.get(name) or weights[name].dtype != torch.float32:
+                raise BadInput(f"the weights to begin with are of another model: see its {name}")
+        for span in self.spans:
+            self.master[span.start : span.stop].copy_(weights[span.name].reshape(-1))
+        self.ema.copy_(self.master)
+        self.best.copy_(self.ema)
+        self.refresh()
 
     @torch.no_grad()
     def load(self, tensors: dict[str, Tensor]) -> None:

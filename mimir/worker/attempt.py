@@ -49,7 +49,7 @@ from mimir.training.committer import Committer
 from mimir.training.loop import Loop, ProgressSnapshot, first_record
 from mimir.training.machine import Machine
 from mimir.training.validation import Validation
-from mimir.worker import notices
+from mimir.worker import exchange, first_state, notices
 from mimir.worker.reporter import Destination, Reporter, Terminal, stdout
 from mimir.worker.start_times import StartTimes, process_age
 
@@ -142,6 +142,9 @@ def run_attempt(
     if found is not None:
         began, tensors = found[1]
         engine.resume(tensors)
+    elif record.origin is not None:
+        began = first_state.begin(engine, store, record.origin, began)
+        terminal.say(f"begins with {record.origin.words}")
     terminal.say(describe(engine, peptides))
     if found is None and config.runtime.preflight == "on":
         terminal.say(dry_run.dry_run_step(engine, began))
@@ -153,7 +156,10 @@ def run_attempt(
     validation = Validation(peptides, engine.machine.device, rows, config.objective)
     start.ended("the held-out data")
     terminal.say(start.words)
-    reporter = Reporter(Destination(store, run, number), progress, terminal)
+    card = exchange.Card(*gpu.identity(machine.device)) if machine.device.type == "cuda" else None
+    reporter = Reporter(
+        Destination(store, run, number), progress, terminal, card, exchange.of_this_process()
+    )
     notice = notices.seconds() if _is_spot(store, run, number) else 0.0
     cadence = Cadence(config.runtime.checkpoint_minutes * 60, notice, terminal.say)
     stop.on_request(cadence.ask)

@@ -33,6 +33,18 @@ QUERY = ("name", "memory.total", "driver_version")
 QUERY_WITHIN = 60.0
 
 
+def short(
+    store: Store, run: str, attempt: int, promised: Promised | None, say: Callable[[str], None]
+) -> str:
+    """As `shortfalls`, each told, as one text; "" in nothing, or where nothing was promised."""
+    if promised is None:
+        return ""
+    found = shortfalls(store, run, attempt, promised, say)
+    for each in found:
+        say(each)
+    return "; ".join(found)
+
+
 def shortfalls(
     store: Store,
     run: str,

@@ -15,18 +15,22 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from mimir.errors import StoreError
+from mimir.errors import Corrupt, OtherFormat, StoreError
 from mimir.runs import layout, notes
 from mimir.runs.figures import for_heartbeat
 from mimir.runs.notes import Heartbeat
 from mimir.runs.parts import PartWriter
 from mimir.runs.store import Store
+from mimir.runs.telemetry import Telemetry
 from mimir.text import countdown, visible
 from mimir.training.loop import ProgressSnapshot
 from mimir.worker import health
+from mimir.worker.exchange import Card, Exchange, Training
 
 INTERVAL = 5.0
 """Seconds between heartbeats."""
+REPEATED = 3
+"""Heartbeats that repeat the machine's last figures while the supervisor gives no new ones."""
 LINE_EVERY = 10.0
 """Seconds between progress lines where there is no terminal."""
 
@@ -47,12 +51,19 @@ class Reporter:
         destination: where the attempt reports to.
         progress: the snapshot that the loop keeps up to date.
         terminal: shows progress, as a bar or as lines.
+        card: the GPU that trains, None for none.
+        supervisor: takes how far training is and gives the machine's figures; None for nobody.
     """
 
     def __init__(
-        self, destination: Destination, progress: ProgressSnapshot, terminal: "Terminal"
-    ) -> None:
+        self, destination: Destination, progress: ProgressSnapshot, terminal: "Terminal",
+        card: Card | None = None, supervisor: Exchange | None = None,
+    ) -> None:  # fmt: skip
         self._destination, self._progress, self._terminal = destination, progress, terminal
+        self._card, self._supervisor = card, supervisor
+        self._columns: dict[str, float] = {}  # of the next row
+        self._figures: Telemetry | None = None
+        self._missed = 0  # heartbeats since there were new ones
         prefix = layout.attempt_prefix(destination.run, destination.attempt)
         self._metrics = PartWriter(destination.store, prefix, "metrics", on_error=self._complain)
         self._ended = threading.Event()
@@ -63,7 +74,8 @@ class Reporter:
 
     def emit(self, row: dict[str, Any]) -> None:
         """Take a row of metrics."""
-        self._metrics.add(json.dumps(row, allow_nan=False) + "\n")
+        columns, self._columns = self._columns, {}
+        self._metrics.add(json.dumps({**row, **columns}, allow_nan=False) + "\n")
 
     def flush(self) -> bool:
         """Send the rows of metrics now; False if they must wait.
@@ -96,6 +108,7 @@ class Reporter:
         now, to = self._progress, self._destination
         # Before the store, which may be away: that is no sign of death.
         health.touch_heartbeat()
+        telemetry = self._exchanged()
         self._metrics.flush()
         try:
             notes.write_heartbeat(to.store, to.run, to.attempt, Heartbeat(
@@ -105,9 +118,27 @@ class Reporter:
                 figures=for_heartbeat(now.figures), execution=now.execution,
                 expected_end=now.expected_end, checkpoint_s=now.checkpoint_s,
                 commit_s=now.commit_s, training_s=time.monotonic() - self._began,
+                telemetry=telemetry,
             ))  # fmt: skip
         except StoreError as error:
             self._complain(error)
+
+    def _exchanged(self) -> Telemetry | None:
+        """The machine's figures since the last heartbeat, from the supervisor, who samples them."""
+        now = self._progress
+        if self._supervisor is None:
+            return None
+        try:
+            told = Training(now.step, now.rate, now.execution, self._card)
+            self._supervisor.tell(told)
+            found = self._supervisor.take()
+        except (OSError, Corrupt, OtherFormat) as error:
+            self._complain(error)
+            return None
+        self._missed += 1
+        if found is not None:
+            self._figures, self._columns, self._missed = found, found.as_row(), 0
+        return self._figures if self._missed <= REPEATED else None
 
     def _complain(self, error: Exception) -> None:
         # An outage is one line a minute, not one for each heartbeat.

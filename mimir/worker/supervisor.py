@@ -37,7 +37,9 @@ from mimir.runs.record import read_run
 from mimir.runs.status import read_head
 from mimir.runs.store import Store, open_store
 from mimir.text import one_line
-from mimir.worker import delivered, notices, webhook
+from mimir.worker import delivered, exchange, notices, webhook
+from mimir.worker.alert_log import AlertLog
+from mimir.worker.telemetry import Sampler
 
 STOP_POLL = 2.0
 """Seconds between looks at stop request and deadline."""
@@ -78,6 +80,8 @@ class Worker:
         self._unasked = threading.Lock()
         self._last_line = ""
         self._log = PartWriter(store, layout.attempt_prefix(run, attempt), "log")
+        self._alerts = AlertLog(store, run, attempt, self._now)
+        self._sampler = Sampler(store.url, self._note, self._alerts, self._now)
 
     def work(self) -> int:
         """Run the attempt to its end; the worker's exit code."""
@@ -108,6 +112,7 @@ class Worker:
         reader = threading.Thread(target=self._carry, args=(child.stdout,), daemon=True)
         reader.start()
         killed = self._watch(child)
+        self._sampler.close()
         reader.join(timeout=30)
         return self._end(child.returncode, killed)
 
@@ -118,17 +123,16 @@ class Worker:
         except MimirError as error:
             self._tell(f"the machine is not compared with its order: {error}")
             return ""
-        if order is None or order.promised is None:
+        if order is None:
             return ""
-        short = delivered.shortfalls(self.store, self.run, self.attempt, order.promised, self._tell)
-        for each in short:
-            self._tell(each)
-        return "; ".join(short)
+        self._sampler.expected = order.expected
+        return delivered.short(self.store, self.run, self.attempt, order.promised, self._tell)
 
     def _start(self) -> "subprocess.Popen[bytes]":
         environment = dict(os.environ, PYTHONUNBUFFERED="1")
         environment.pop("MIMIR_PROGRESS", None)
         environment.pop(webhook.FROM_MACHINE, None)
+        environment[exchange.VARIABLE] = self._sampler.open()
         if self._interactive:
             environment["MIMIR_PROGRESS"] = "bar"
             environment["COLUMNS"] = str(shutil.get_terminal_size((100, 24)).columns)
@@ -152,6 +156,10 @@ class Worker:
             lambda why: self._settle(why, "signal"), self._at_risk, self._note
         )
         threading.Thread(target=watched.watch, args=(ended,), name="notices", daemon=True).start()
+        sampling = (ended, child.pid)
+        threading.Thread(
+            target=self._sampler.watch, args=sampling, name="figures", daemon=True
+        ).start()
         try:
             while True:
                 try:
@@ -184,6 +192,7 @@ class Worker:
                     sent = time.monotonic()
                     self._log.flush()
                     self._set_clock()
+                    self._alerts.flush()
                 request = notes.stop_requested(self.store, self.run, self.attempt)
             except Exception as error:  # noqa: BLE001 - asked again in two seconds
                 if not isinstance(error, StoreError) and str(error) != complaint:
@@ -211,6 +220,7 @@ class Worker:
     def _at_risk(self, why: str) -> None:
         """Ask for a checkpoint now, for this reason; training goes on."""
         self._note(f"{why}: a checkpoint is asked for, and training goes on")
+        self._alerts.add("warning", "notice", why)
         if self._child is not None:
             self._child.send_signal(notices.CHECKPOINT)
 
@@ -264,20 +274,10 @@ class Worker:
         written = code if code >= 0 else INTERRUPTED
         self._log.add(f"{time.strftime('%H:%M:%S')} attempt {self.attempt} ended: {reason}\n")
         self._record(written, reason)
-        self._notify(written, reason)
+        if code != FENCED:
+            stopped = self._wish[1] == "stop"
+            webhook.ended(self.run, self.attempt, written, reason, self._tell, stopped=stopped)
         return written if written in _PASSED_ON else INTERRUPTED
-
-    def _notify(self, code: int, reason: str) -> None:
-        """Tell the user's webhook how the attempt ended, where they let the machine do so."""
-        url = os.environ.get(webhook.FROM_MACHINE, "")
-        if not url or code == FENCED:
-            return
-        failed = code in (NON_FINITE, BAD_CONFIG)
-        event = "done" if code == DONE else "failed" if failed else "interrupted"
-        event = "stopped" if self._wish[1] == "stop" else event
-        body = webhook.message(event, self.run, reason, {"attempt": self.attempt})
-        if why := webhook.send(url, body):
-            self._tell(f"the webhook at {webhook.host(url)} was not told: {why}")
 
     def _record(self, code: int, reason: str) -> None:
         """Write the final log and outcome; retry for a while, as the store may be away."""
@@ -286,7 +286,7 @@ class Worker:
         while True:
             try:
                 head = read_head(self.store, self.run)
-                if not self._log.flush():
+                if not (self._log.flush() and self._alerts.flush()):
                     raise StoreError("the log is not written")
                 # Fenced: the attempt is another process's, whose outcome this is not to write.
                 if code != FENCED:

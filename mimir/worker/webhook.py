@@ -10,14 +10,15 @@ ntfy:    https://docs.ntfy.sh/publish/#message-templating  any field, by a templ
 
 import http.client
 import json
+import os
 import threading
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from mimir.errors import BadInput
+from mimir.errors import BAD_CONFIG, DONE, NON_FINITE, BadInput
 from mimir.text import one_line
 
 VARIABLE = "MIMIR_NOTIFY"
@@ -60,6 +61,24 @@ def message(event: str, run: str, sentence: str, facts: Mapping[str, Any]) -> di
         "event": event, "run": run, "text": text, "content": text,
         "allowed_mentions": {"parse": []}, **facts,
     }  # fmt: skip
+
+
+def ended(
+    run: str, attempt: int, code: int, reason: str, say: Callable[[str], None], *, stopped: bool,
+    environ: Mapping[str, str] = os.environ,
+) -> None:  # fmt: skip
+    """Tell the user's webhook how an attempt ended, where they let the machine do so.
+
+    code: the worker's exit code. say: takes why that failed. stopped: it was asked to.
+    """
+    url = environ.get(FROM_MACHINE, "")
+    if not url:
+        return
+    failed = code in (NON_FINITE, BAD_CONFIG)
+    event = "done" if code == DONE else "failed" if failed else "interrupted"
+    body = message("stopped" if stopped else event, run, reason, {"attempt": attempt})
+    if why := send(url, body):
+        say(f"the webhook at {host(url)} was not told: {why}")
 
 
 def send(url: str, body: Mapping[str, Any], within: float = WITHIN) -> str:

@@ -24,6 +24,7 @@ from typing import Any
 
 from moto.server import ThreadedMotoServer
 
+from launch.providers.aws import bands
 from tests.clouds import aws_rights
 from tests.clouds.server import Exchange
 from tests.clouds.service import COMMON_FAULTS, Answer, Rental, Request, Service
@@ -80,6 +81,25 @@ def moto() -> str:
         return _MOTO[0]
 
 
+def advisor(by: dict[str, dict[str, int]]) -> dict[str, Any]:
+    """The spot advisor's file, in the form of the public one. by: region -> type -> band."""
+    labels = (("<5%", 5), ("5-10%", 11), ("10-15%", 16), ("15-20%", 22), (">20%", 100))
+    return {
+        "ranges": [
+            {"index": n, "label": label, "dots": n, "max": most}
+            for n, (label, most) in enumerate(labels)
+        ],
+        "instance_types": {},
+        "spot_advisor": {
+            region: {
+                "Linux": {name: {"s": 60, "r": band} for name, band in types.items()},
+                "Windows": {name: {"s": 20, "r": 4} for name in types},
+            }
+            for region, types in by.items()
+        },
+    }
+
+
 class FakeAws(Service):
     """The service: an account of its own in each.
 
@@ -87,7 +107,8 @@ class FakeAws(Service):
     jumps: zone's letter -> how often its spot prices have doubled for an hour in the last days.
     spot_role: whether the account has the role that spot machines need. networks: whether its
     regions have a default network. tokens: what was ordered
-    by each, with its answer. identity: id of the key. policy: what the key may do.
+    by each, with its answer. identity: id of the key. policy: what the key may do. advisor: the
+    public file of the spot advisor, which takes no key (None: it is not there); asked: how often.
     """
 
     FAULTS = FAULTS
@@ -104,6 +125,8 @@ class FakeAws(Service):
         self.vms: dict[str, VirtualMachine] = {}
         self.wrong: list[str] = []
         self.ends_in = 0.0
+        self.advisor: Any = advisor({"us-east-1": {"g4dn.xlarge": 1, "g6.xlarge": 2}})
+        self.asked = 0
         self._hidden: dict[str, int] = {}
         self._here = threading.local()
         super().__init__(token)
@@ -155,6 +178,10 @@ class FakeAws(Service):
         """Requests are told apart by path: /ec2/us-east-1/RunInstances."""
         if request.path.startswith("/metadata/"):
             return self._metadata(request)
+        if request.path == bands.PATH:
+            self.asked += 1
+            dated = {"Last-Modified": "Fri, 27 Nov 2026 08:00:00 GMT"}
+            return Answer(200 if self.advisor else 403, self.advisor, headers=dated)
         return super().answer(self._named(request))
 
     def _named(self, request: Request) -> Request:

@@ -19,6 +19,12 @@ def test_tensors_and_record_come_back_and_bytes_do_not_depend_on_order() -> None
     assert tensors["a"].tolist() == [0, 1, 2]
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     assert list(header["__metadata__"]) == ["mimir"]
+    other = files.for_torch(data)
+    assert safetensors.numpy.load(other).keys() == {"a", "b"}
+    assert files.from_bytes(other, Path("p"))[1] == record
+    size = int.from_bytes(other[:8], "little")
+    assert json.loads(other[8 : 8 + size])["__metadata__"]["format"] == "pt"
+    assert size % 8 == 0
 
 
 def test_no_nan_in_json() -> None:

@@ -16,6 +16,7 @@ import torch
 from mimir.config import Config
 from mimir.data import target_sequences
 from mimir.errors import Interrupted
+from mimir.runs import telemetry
 from mimir.runs.begin import raise_attempt
 from mimir.runs.parts import read_metrics
 from mimir.runs.record import read_run
@@ -183,7 +184,7 @@ def model_sha256(store: Store, name: str) -> str:
 
 def history(store: Store, name: str) -> list[dict[str, Any]]:
     """The rows of metrics without what depends on the clock."""
-    timed = ("time", "steps_per_s", "tokens_per_s")
+    timed = ("time", "steps_per_s", "tokens_per_s", *telemetry.COLUMNS)
     rows = read_metrics(store, name, read_head(store, name))
     return [{k: v for k, v in row.items() if k not in timed} for row in rows]
 

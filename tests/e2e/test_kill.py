@@ -73,6 +73,9 @@ def test_sigterm_commits_and_ends_with_75(store: Store, tmp_path: Path, gate: Ga
     process = jobs.worker(store, "run", attempt, gate=gate)
     wait_for(lambda: gate.reached() == 30, "step 30")
     assert read_head(store, "run").step == 0
+    wait_for(
+        lambda: derive(store, "run", time.time()).telemetry is not None, "its machine's figures"
+    )
     process.terminate()
     assert process.wait(timeout=LIMIT) == 75
     outcome = read_outcome(store, "run", attempt)

@@ -187,6 +187,12 @@ _REFUSED = [
         ("old keys: the new order", _put("mid/launcher/a0002/order.json", ORDER, "old")),
     )
 ]  # fmt: skip
+
+
+def _event(**changes: object) -> dict[str, object]:
+    return {"time": 1.0, "level": "error", "kind": "disk", "text": "full", **changes}
+
+
 # A4: documents that are none, and such as are too much.
 _BEATS = [
     Attack(f"heartbeat: {name}", act, spares=True)
@@ -214,6 +220,10 @@ _BEATS = [
         ("figures unknown", _beat(figures={EVIL: 1.0, "x" * 10_000: 2.0})),
         ("figures text", _beat(figures={"auroc": EVIL})), ("figures a list", _beat(figures=[1])),
         ("device evil", _beat(device=EVIL, host=EVIL)), ("device a list", _beat(device=[1])),
+        ("telemetry text", _beat(telemetry=EVIL)), ("telemetry beyond", _beat(
+            telemetry={"seconds": -1, "gpu_busy": 1e300})),
+        ("telemetry evil", _beat(telemetry={"seconds": 5.0, "warnings": [
+            {"kind": "disk", "since": -1e15, "text": EVIL[:300]}]})),
         ("a plan within", _beat(**ORDER)), ("a machine within", _beat(**FOREIGN)),
     )
 ]  # fmt: skip
@@ -225,6 +235,15 @@ _NOTES = [
         ("of text", good(exit_code="0", reason=5, time="x", step="y")),
         ("huge numbers", good(exit_code=10**40, time=1e300, step=-1)),
         ("names a foreign machine", good(**{**FOREIGN, "reason": "end i1"})),
+    )
+] + [
+    Attack(f"alerts: {name}", _own("alerts.json", body))
+    for name, body in (
+        ("no JSON", b"\x00"), ("deep", DEEP), ("another format", {"format": 99, "events": []}),
+        ("too many", {"format": 1, "events": [_event()] * 10_000}),
+        ("of text", {"format": 1, "events": EVIL}), ("a level of its own", _event(level=EVIL)),
+        ("evil text", {"format": 1, "events": [_event(kind=EVIL[:32], text=EVIL[:300])]}),
+        ("in the far future", {"format": 1, "events": [_event(time=1e11)]}),
     )
 ] + [
     Attack("outcome: evil text", _outcome(reason=EVIL * 200)),

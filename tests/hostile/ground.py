@@ -173,6 +173,8 @@ class Ground:
         self.launch("status", VICTIM)
         self.launch("status", VICTIM, "--json")
         self.launch("logs", VICTIM)
+        self.launch("alerts")
+        self.launch("alerts", VICTIM, "--json")
         self.launch("pull", VICTIM, "--out", str(self.folder / "pulled"))
         self.round()
         self.launch("reap", "--provider", "runpod", "--yes")

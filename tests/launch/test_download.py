@@ -88,9 +88,9 @@ def test_a_finished_run_is_made_into_files_here(store: Store, attempt: Attempt) 
     assert found.finished
     created = int(read_run(store, "run").created)
     assert sorted(found.files) == [
-        "config.json", "loss.png", "metrics.jsonl", "model.safetensors", "report.html",
-        "run.json", "run.log", "samples.fasta", "targets.safetensors",
-        f"tensorboard/events.out.tfevents.{created}.run", "vocabulary.json",
+        "CITATION.bib", "README.md", "config.json", "loss.png", "metrics.jsonl",
+        "model.safetensors", "peptides.py", "report.html", "run.json", "run.log", "samples.fasta",
+        "targets.safetensors", f"tensorboard/events.out.tfevents.{created}.run", "vocabulary.json",
     ]  # fmt: skip
     assert found.files["model.safetensors"] == MODEL
     assert found.files["samples.fasta"] == b">run_1\nACDEFGHIK\n>run_2\nWYV\n"
@@ -194,7 +194,10 @@ def test_a_page_that_cannot_be_made_costs_no_weights(
 
     monkeypatch.setattr(download, "page", refuse)
     found = fetch(store)
-    assert (found.warnings, found.unusable) == (("report.html is left out: no page",), None)
+    assert (found.warnings, found.unusable) == (
+        ("report.html and the model card are left out: no page",),
+        None,
+    )
     assert model_object.FILE in found.files
     assert "report.html" not in found.files
 

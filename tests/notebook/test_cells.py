@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import Any
 import pytest
 
 from mimir.errors import BadInput, Interrupted
-from mimir.notebook import cells
+from mimir.notebook import cells, shown
 from mimir.notebook.cells import Session
-from mimir.runs import notes
+from mimir.notebook.checklist import checklist
+from mimir.runs import machine, notes
 from mimir.runs.begin import end_attempt, raise_attempt
 from mimir.runs.commit import Attempt
 from mimir.runs.file_store import FileStore
@@ -122,9 +122,9 @@ def test_a_machine_that_never_began(
     session: Session, store: FileStore, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cells.begin(session, data, None)
-    begun(store, provider="runpod", started=time.time() - 901)
+    begun(store, provider="runpod", started=time.time() - machine.BEGIN_WITHIN - 1)
     free(session, store)
-    begun(store, provider="runpod", started=time.time() - 300)
+    begun(store, provider="runpod", started=time.time() - machine.BEGIN_WITHIN + 300)
     monkeypatch.setattr(cells, "TAKE_OVER_TIMEOUT", 0.0)
     with pytest.raises(BadInput, match="trained by runpod"):
         free(session, store)
@@ -207,12 +207,12 @@ def test_what_a_preflight_stops(
 ) -> None:  # fmt: skip
     report = {"checks": [{"name": n, "status": s, "seen": "seen"} for n, s in checks.items()]}
 
-    def played(words: list[str], **more: Any) -> "subprocess.CompletedProcess[str]":
+    def played(*words: str, what: str) -> shown.Done:
         assert words[words.index("--limit-hours") + 1] == "9.0"
         Path(words[words.index("--out") + 1]).write_text(json.dumps(report))
-        return subprocess.CompletedProcess(words, 78, "the table", "")
+        return shown.Done(78, "the table", "")
 
-    monkeypatch.setattr(subprocess, "run", played)
+    monkeypatch.setattr(shown, "command", played)
     if words:
         with pytest.raises(BadInput, match=words):
             cells.check(session, data, 9.0)
@@ -226,13 +226,13 @@ def test_what_a_preflight_stops(
 def test_a_preflight_that_says_nothing(
     session: Session, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = subprocess.CompletedProcess([], 78, "", "python -m mimir: batch is 8, but …\n")
-    monkeypatch.setattr(subprocess, "run", lambda *words, **more: done)
+    done = shown.Done(78, "", "python -m mimir: batch is 8, but …")
+    monkeypatch.setattr(shown, "command", lambda *words, **more: done)
     with pytest.raises(BadInput, match="could not be made: python -m mimir: batch is 8"):
         cells.check(session, data, 9.0)
 
 
 def test_the_checklist_of_a_run_that_has_not_begun(session: Session, data: str) -> None:
     cells.begin(session, data, None)
-    ticks = [line[:3] for line in cells.checklist(session, None).splitlines()]
+    ticks = [line[:3] for line in checklist(session, None).splitlines()]
     assert ticks == ["[x]"] + ["[ ]"] * 6

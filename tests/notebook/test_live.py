@@ -7,13 +7,17 @@ import pytest
 
 from mimir.errors import StoreError
 from mimir.notebook.live import LINES, Board
-from mimir.output import plot
+from mimir.output import palette, plot
 from mimir.runs import layout
 from mimir.runs.begin import raise_attempt
 from mimir.runs.parts import PartWriter
 from mimir.runs.record import read_run
 from mimir.runs.store import Store, open_store
 from tests.e2e import jobs
+
+
+def page(text: str) -> str:
+    return f'<pre style="font:.85rem/1.5 {palette.MONO};white-space:pre-wrap">{text}</pre>'
 
 
 class Shown:
@@ -50,15 +54,20 @@ def test_lines_samples_and_curve(
 ) -> None:
     drawn: list[list[dict[str, object]]] = []
     monkeypatch.setattr(
-        plot, "loss_curve", lambda rows, mark: drawn.append(rows) or b"png" if mark else b""
+        plot,
+        "loss_curve",
+        lambda rows, mark, restarts: drawn.append(rows) or b"png" if mark else b"",
     )
     now, shown = [0.0], Shown()
     board = Board(store, read_run(store, "run"), 1, shown, lambda: now[0])
     board.line("attempt 1: <claimed>")
     board.line("step 10/90  loss 3.1")
     board.line("step 20/90  loss 3.0")
+    board.note("Drive: copying")
+    board.note("Drive: copied")
     board.refresh()
-    assert shown.pages == ["<pre>attempt 1: &lt;claimed&gt;\nstep 20/90  loss 3.0</pre>"]
+    said = "attempt 1: &lt;claimed&gt;\nstep 20/90  loss 3.0\nDrive: copied"
+    assert shown.pages == [page(said)]
     assert board.last_line == "attempt 1: <claimed>"
     assert shown.images == []
 
@@ -103,7 +112,7 @@ def test_a_store_that_is_away_hides_no_line(
     monkeypatch.setattr(type(store), "get", away)
     board.line("still here")
     board.refresh(now=True)
-    assert shown.pages == ["<pre>still here</pre>"]
+    assert shown.pages == [page("still here")]
     monkeypatch.undo()
     board.refresh(now=True)
     assert list(board.rows) == [1]

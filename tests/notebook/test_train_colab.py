@@ -22,16 +22,19 @@ from typing import Any
 import nbformat
 import pytest
 
+from launch.commands import estimate
 from launch.payload import wheel
 from mimir.data import target_sequences
+from mimir.notebook.drive import Folder
 from mimir.runs import notes
 from mimir.runs.status import derive, read_head
 from mimir.runs.store import open_store
+from mimir.text import duration
 from tests import ROOT
 from tests.colab.bucket import Bucket
 from tests.e2e import jobs
 from tests.gates import HOOK, Gate
-from tests.waiting import LIMIT
+from tests.waiting import LIMIT, wait_for
 
 NOTEBOOK = ROOT / "notebooks" / "train_colab.ipynb"
 KEY, SECRET = "PLANTEDKEYID", "planted-secret-key"
@@ -74,7 +77,7 @@ def test_the_forms_parse() -> None:
         assert isinstance(node.targets[0], ast.Name)
         values[node.targets[0].id] = ast.literal_eval(node.value)
     lines = [line for line in form.splitlines() if not line.startswith("#")]
-    assert len(lines) == len(values) == 12
+    assert len(lines) == len(values) == 13
     for line in lines:
         kind = re.fullmatch(r'(\w+) = \S.* #@param (\[.*\](?: \{.*\})?|\{type:"\w+"\})', line)
         assert kind, line
@@ -95,6 +98,23 @@ def test_it_asks_for_what_a_worker_needs() -> None:
     found = re.search(r"NEEDS = (\{.*?\})", source, re.DOTALL)
     assert found
     assert ast.literal_eval(found[1]) == wheel.NEEDS
+    more = re.search(r"MORE = (\{.*?\})", source)
+    assert more
+    assert set(ast.literal_eval(more[1]).values()) < set(wheel.BESIDE)
+
+
+def test_the_hours_are_those_of_estimate(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(estimate, "_prices", lambda *words: ({}, [], []))
+    estimate.estimate("small", gpu="T4", store=tmp_path.as_uri(), json=True)
+    hours = json.loads(capsys.readouterr().out)["gpus"][0]["hours"]
+    row = next(line for line in cells()[0].source.splitlines() if "| small | T4" in line)
+    assert row.split("|")[4].strip() == duration(3600 * hours)
+    said = estimate.told("small", {}, "", tmp_path.as_uri(), "Tesla T4, 15360 MiB")
+    assert said.startswith(f"`estimate` says {duration(3600 * hours)} on T4")
+    said = estimate.told("small", {}, "", tmp_path.as_uri(), "")
+    assert "knows no processor" in said
 
 
 @dataclass
@@ -230,7 +250,7 @@ def test_interrupted_resumed_and_done(bucket: Bucket, colab: Colab, tmp_path: Pa
     colab.gate.open()
     # Another session: another machine's empty folder, and the code comes from the store.
     again = replace(colab, folder=tmp_path / "again", form={**colab.form, "code": ""})
-    assert again.run() == ""
+    assert again.run(first=10) == ""
     shown = again.printed()
     status = derive(store, "book", time.time())
     assert (status.state, status.step, status.attempt) == ("done", 900, 2)
@@ -262,6 +282,40 @@ def test_interrupted_resumed_and_done(bucket: Bucket, colab: Colab, tmp_path: Pa
     assert [path.name for path in holding] == ["secrets.json", "secrets.json"]
     kept = [key for key in store.list("") if SECRET.encode() in store.get(key, limit=1 << 24)]
     assert not kept
+
+
+@pytest.mark.slow
+def test_kept_on_drive(colab: Colab, tmp_path: Path) -> None:
+    """A machine is lost with its store; another one goes on from what was copied."""
+    settings = {**SETTINGS, "max_steps": 100, "eval_every": 50, "checkpoint_steps": 10}
+    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in settings.items())
+    colab.form |= {"drive_folder": str(tmp_path / "drive"), "options": options}
+    copies = Folder(tmp_path / "drive" / "book", "book", tmp_path)
+    colab.gate.open(60)
+    process = colab.start()
+    wait_for(lambda: process.poll() is not None or copies.archives())
+    colab.kill_kernel()
+    out, err = process.communicate(timeout=LIMIT)
+    assert process.returncode == 3, f"the kernel was not killed: {out}\n{err}"
+
+    colab.gate.open()
+    newest = copies.archives()[0]
+    again = replace(colab, folder=tmp_path / "again", form={**colab.form, "code": ""})
+    assert again.run() == ""
+    shown = again.printed()
+    assert f"Taken from Drive: run book at step {newest.step:,}" in shown
+    assert f"Going on from step {newest.step:,}, as attempt 2" in shown
+    assert "not fenced against each other" in shown
+    assert "On Drive: step 100 is there" in shown
+    assert again.calls() == ["download book.zip"]
+    for words in ("score_se", "over_background", "Tick measure", "Fill in compare_with"):
+        assert words in shown, words
+
+    store = open_store((again.folder / "mimir-runs").as_uri())
+    calm = open_store((tmp_path / "calm").as_uri())
+    jobs.submit(calm, "calm", Path(colab.upload), **settings)
+    assert jobs.train(calm, "calm")[0]
+    jobs.assert_same(store, "book", "calm", calm)
 
 
 def test_no_gpu_is_said_with_what_to_click(colab: Colab) -> None:
@@ -320,7 +374,13 @@ def test_code_that_is_not_what_was_submitted(stub: Path) -> None:
     (stub / "store" / "run" / "code" / "x.whl").write_bytes(b"other")
     record = {"code": {"key": "run/code/x.whl", "size": 5, "sha256": "0" * 64}}
     (stub / "store" / "run" / "run.json").write_text(json.dumps(record))
-    names = {"os": os, "run_name": "run", "code": "", "store": (stub / "store").as_uri()}
+    names = {
+        "os": os,
+        "run_name": "run",
+        "code": "",
+        "store": (stub / "store").as_uri(),
+        "keep": None,
+    }
     with pytest.raises(RuntimeError, match=r"run/code/x\.whl in the store is not what"):
         run_cell("def wheel_of_run", subprocess=subprocess, importlib=importlib, **names)
     names["run_name"] = "new"
@@ -342,7 +402,7 @@ def test_where_data_comes_from(source: str, stub: Path, monkeypatch: pytest.Monk
     found = run_cell(
         "data_from ==", store=store.url, run_name="run",
         preset="smoke", options="", session_folder=stub / "session", data_from=source,
-        data_path=path,
+        data_path=path, keep=None, from_drive=None, wheel=None,
     )  # fmt: skip
     expected = {
         "upload": "data.csv", "drive": path, "store": str(stub / "session" / "there.csv"),
@@ -355,11 +415,20 @@ def test_where_data_comes_from(source: str, stub: Path, monkeypatch: pytest.Monk
     }.get(source, "")  # fmt: skip
 
 
-@pytest.mark.parametrize(("state", "store", "ended"), [
-    ("done", "s3://b/p", True), ("running", "s3://b/p", False), ("done", "file:///x", False),
+@pytest.mark.parametrize(("state", "store", "on_drive", "calls"), [
+    ("done", "s3://b/p", None, "unassign\n"),
+    ("running", "s3://b/p", None, ""),
+    ("done", "file:///x", None, ""),
+    ("done", "file:///x", True, "flush\nunassign\n"),
+    ("done", "file:///x", False, ""),
 ])  # fmt: skip
 def test_a_session_is_ended_when_all_is_safe(
-    state: str, store: str, ended: bool, stub: Path
+    state: str, store: str, on_drive: bool | None, calls: str, stub: Path
 ) -> None:
-    run_cell("unassign", end_session=True, status=SimpleNamespace(state=state), store=store)
-    assert (stub / "calls").exists() == ended
+    run_cell(
+        "unassign", end_session=True, status=SimpleNamespace(state=state), store=store,
+        keep=None if on_drive is None else stub, session=None,
+        recall=SimpleNamespace(is_on_drive=lambda session: on_drive),
+    )  # fmt: skip
+    (stub / "calls").touch()
+    assert (stub / "calls").read_text() == calls

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load, save
 
 from mimir.config import MODEL_COPIES, Config
+from mimir.data.peptides import Peptides
 from mimir.errors import BadInput, Corrupt, Fenced
 from mimir.output import export, model_file, model_object, target_table, vocabulary
 from mimir.runs.begin import raise_attempt
@@ -32,8 +33,8 @@ def trained() -> Engine:
     return engine
 
 
-def folder_of(engine: Engine, path: Path) -> Path:
-    data = toys.peptides()
+def folder_of(engine: Engine, path: Path, data: Peptides | None = None) -> Path:
+    data = data or toys.peptides()
     path.mkdir()
     (path / "model.safetensors").write_bytes(model_object.encode(export.weights(engine), []))
     body = {"format": 1, "mimir": "0", "run": "r", "step": 11}

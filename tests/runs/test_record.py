@@ -1,6 +1,6 @@
 import hashlib
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from mimir.runs import record
 from mimir.runs.begin import raise_attempt
 from mimir.runs.commit import Attempt
 from mimir.runs.head import Head
+from mimir.runs.origin import Origin
 from mimir.runs.record import RunRecord, create_run, read_run, record_sha256
 from mimir.runs.store import Store
 from tests.runs.memory import MemoryStore
@@ -178,3 +179,28 @@ def test_a_record_is_known_by_its_digest(memory: MemoryStore) -> None:
         read_run(memory, "demo", sha256)
     with pytest.raises(BadInput, match="there is no run other"):
         record_sha256(memory, "other")
+
+
+def test_what_a_run_begins_with_is_its_own_copy(store: Store, data: Path, tmp_path: Path) -> None:
+    start = tmp_path / "weights.safetensors"
+    start.write_bytes(b"weights")
+    begun = replace(RECORD, origin=Origin("weights", "other", 30, "1" * 64, "2" * 64))
+    made = create_run(store, begun, data, start=start)
+    assert made.origin is not None
+    assert made.origin.start is not None
+    assert made.origin.start.key.startswith(f"demo/start/{hashlib.sha256(b'weights').hexdigest()}-")
+    assert store.get(made.origin.start.key) == b"weights"
+    assert made.own == (made.data, made.origin.start)
+    assert create_run(store, begun, data, start=start) == made
+    assert create_run(store, RECORD, data) == made  # nothing else was said
+    foreign = replace(made.origin, start=replace(made.origin.start, key="other/a0001/x"))
+    for origin, says in (
+        (asdict(foreign), "is no start of this run"),
+        (asdict(made.origin) | {"start": None}, "names no copy"),
+        (asdict(made.origin) | {"kind": "other"}, "must be one of"),
+        (asdict(made.origin) | {"sha256": "x"}, "no SHA-256"),
+    ):  # fmt: skip
+        body = json.loads(made.to_bytes())
+        body["origin"] = origin
+        with pytest.raises(Corrupt, match=says):
+            RunRecord.from_bytes(json.dumps(body).encode())

@@ -2,14 +2,17 @@ import io
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from mimir.errors import StoreError
 from mimir.runs import notes
 from mimir.runs.parts import read_parts
+from mimir.runs.telemetry import Telemetry
 from mimir.training.loop import ProgressSnapshot
 from mimir.worker import reporter as reporter_module
+from mimir.worker.exchange import Card, Exchange, Training
 from mimir.worker.reporter import Destination, Reporter, Terminal, line_of
 from tests.runs.memory import MemoryStore
 from tests.waiting import unless_it_hangs, wait_for
@@ -99,6 +102,48 @@ def test_closing_sends_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rows_that_are_no_json_are_refused_where_they_are_made(desk: Desk) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         desk.reporter.emit({"loss": float("inf")})
+
+
+def test_the_supervisors_figures_go_into_heartbeat_and_metrics(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(reporter_module, "INTERVAL", 0.01)
+    monkeypatch.setattr(reporter_module, "REPEATED", 10**9)
+    store, supervisor, progress = MemoryStore(), Exchange(tmp_path), ProgressSnapshot()
+    progress.step, progress.rate = 7, 2.0
+    told = Telemetry(4.0, gpu_busy=0.5, gpu_memory=40 * 10**9)
+    made = Reporter(
+        Destination(store, "run", 2), progress, Terminal(io.StringIO()), Card("1"), supervisor
+    )
+    try:
+        supervisor.offer(told)
+        wait_for(lambda: supervisor.taken)
+        assert supervisor.told() == Training(7, 2.0, None, Card("1"))
+        wait_for(lambda: bool(made._columns))
+        wait_for(lambda: notes.read_heartbeat(store, "run", 2).telemetry == told)  # type: ignore[union-attr]
+        made.emit({"step": 7})
+        made.emit({"step": 8})
+        monkeypatch.setattr(reporter_module, "REPEATED", 3)
+        wait_for(lambda: notes.read_heartbeat(store, "run", 2).telemetry is None)  # type: ignore[union-attr]
+    finally:
+        made.close()
+    text = "".join(text for _, text in read_parts(store, "run", 2, "metrics"))
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert rows == [{"step": 7, "gpu_busy": 0.5, "gpu_memory_gb": 40.0}, {"step": 8}]
+
+
+def test_a_broken_exchange_costs_no_heartbeat(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(reporter_module, "INTERVAL", 0.01)
+    store, out = MemoryStore(), io.StringIO()
+    gone = Exchange(tmp_path / "gone")
+    made = Reporter(Destination(store, "run", 2), ProgressSnapshot(), Terminal(out), None, gone)
+    try:
+        wait_for(lambda: notes.read_heartbeat(store, "run", 2) is not None)
+        assert "a report was not written" in out.getvalue()
+    finally:
+        made.close()
 
 
 def full_progress() -> ProgressSnapshot:

@@ -3,6 +3,7 @@
 adapter   the Cloud: orders, looks, ends
 order     the one request that makes a machine
 market    what a region would rent now, and for how much
+bands     how often AWS took spot machines away lately, as it publishes it
 quotas    how many vCPUs the account may have at once
 account   whose keys, which regions, requests that are tried again or sent once
 errors    what AWS's refusals mean

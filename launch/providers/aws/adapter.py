@@ -16,6 +16,7 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -34,8 +35,9 @@ from launch.contract.offer import Need, Offer
 from launch.contract.provider import Caps, Check
 from launch.providers.adapter import Adapter
 from launch.providers.asked_again import asked_again
-from launch.providers.aws import doctor, errors, market, order
+from launch.providers.aws import bands, doctor, errors, market, order
 from launch.providers.aws.account import Account, check_region, held, named, whole
+from launch.providers.aws.bands import Bands
 from launch.providers.http import Absent
 from mimir.errors import BadInput, MimirError
 
@@ -103,12 +105,18 @@ class Aws(Adapter):
             AccountLimit, NoCapacity: there is nothing, and why.
         """
         asked = [r for r in self.regions() if regions.within(r, need.hosts.regions)]
-        found = self._account.each(asked, lambda region: market.look(self._account, region, need))
+        with ThreadPoolExecutor(1) as pool:
+            # Asked for meanwhile; they matter to spot machines only.
+            told = pool.submit(bands.read, self._base, self.secrets) if need.spot else None
+            found = self._account.each(
+                asked, lambda region: market.look(self._account, region, need)
+            )
+        known = told.result() if told else Bands()
         answered = [each for each in found.values() if isinstance(each, market.Region)]
         failed = {r: each for r, each in found.items() if isinstance(each, MimirError)}
         if failed and not answered:
             raise next(iter(failed.values()))
-        priced = [offer for each in answered for offer in market.offers(each, need)]
+        priced = [offer for each in answered for offer in market.offers(each, need, known)]
         made = [offer for offer in priced if offer.price <= need.max_price]
         said = [f"{region}: {error}" for region, error in failed.items()]
         said += market.problems(answered, need.spot)

@@ -8,7 +8,7 @@ at the same time. What cannot be ordered is said with the command that mends it.
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +18,7 @@ from launch.contract.offer import Need, Offer
 from launch.pricing import gpus
 from launch.providers.aws import quotas
 from launch.providers.aws.account import PRICES, Account, held, named
+from launch.providers.aws.bands import Bands
 from launch.providers.aws.errors import NAME
 from launch.providers.aws.quotas import Quota
 from mimir.runs.s3_url import parse_url
@@ -135,7 +136,7 @@ def look(account: Account, region: str, need: Need) -> Region:
     )  # fmt: skip
 
 
-def offers(region: Region, need: Need) -> Iterator[Offer]:
+def offers(region: Region, need: Need, bands: Bands) -> Iterator[Offer]:
     """What the region would rent, at any price, that no quota forbids."""
     if region.image is None or not regions.within(region.name, need.hosts.regions):
         return
@@ -157,10 +158,15 @@ def offers(region: Region, need: Need) -> Iterator[Offer]:
                     "disk": disk,
                     **({"most": f"{price:.4f}"} if spot else {}),
                 }  # fmt: skip
-                yield Offer(
+                offer = Offer(
                     NAME, f"{kind.name}@{zone}{'-spot' if spot else ''}", kind.gpu, kind.memory_gb,
                     total, region=region.name, spot=spot, place=zone, kind="datacenter", key=key,
-                    egress=egress, outbid=region.outbid.get((kind.name, zone)) if spot else None,
+                    egress=egress,
+                )  # fmt: skip
+                yield offer if not spot else replace(
+                    offer, outbid=region.outbid.get((kind.name, zone)),
+                    evicted=bands.an_hour(region.name, kind.name),
+                    evicted_by=bands.words(region.name, kind.name),
                 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ twice, sbatch takes the last.
 """
 
 import argparse
+import itertools
 import os
 import re
 import shlex
@@ -224,6 +225,22 @@ def _signal(text: str | None) -> tuple[str, int]:
     if not match or match[1] not in SIGNALS:
         raise BadInput(f"--signal={text}: write it as {'|'.join(SIGNALS)}@SECONDS")
     return match[1], int(match[2] or 0)
+
+
+def gpu_of(words: Sequence[str]) -> str:
+    """What these options call the GPU that they ask for, "" if they name none."""
+    found = ""
+    for word, value in itertools.zip_longest(words, words[1:], fillvalue=""):
+        name, equals, after = word.partition("=")
+        asked = after if equals else value
+        if name == "--gres":
+            for each in asked.split(","):
+                kind, *rest = each.removeprefix("gres/").split(":")
+                if kind == "gpu" and len(rest) > 1:
+                    found = rest[0]
+        elif name in ("--gpus", "-G", "--gpus-per-node", "--gpus-per-task") and ":" in asked:
+            found = asked.split(":")[0]
+    return found
 
 
 def _last_number(value: str, name: str) -> int:

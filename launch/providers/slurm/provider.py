@@ -5,8 +5,7 @@ What was seen on Slurm 22.05 and shaped this:
 - a requeue is a new attempt, which fences the one before, also on a node that the cluster has
   lost while its worker lives on (launch/cluster/job.py);
 - without --signal=B: a batch script hears nothing before the end of a preemption's grace;
-- the time between SIGTERM and SIGKILL of a plain scancel is the cluster's KillWait (30 s), so
-  SIGTERM is sent by itself first; and Requeue=0 keeps a job that is being ended from coming back;
+- a job is ended in several steps (ending.py);
 - sbatch takes a time limit that no node of the partition allows, and the job waits for ever;
 - an sbatch whose answer is lost may have been carried out: the job is found by its name;
 - a finished job is forgotten after MinJobAge, with accounting or without.
@@ -20,7 +19,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from launch.contract import state
-from launch.contract.cloud import Instance, State, machine_name, owner_of, parse_name
+from launch.contract.cloud import (
+    Instance,
+    State,
+    machine_name,
+    owner_of,
+    parse_name,
+    shared_name,
+)
 from launch.contract.errors import (
     NotGone,
     ProviderError,
@@ -30,22 +36,18 @@ from launch.contract.offer import Offer
 from launch.contract.provider import AttemptSpec, Caps, Check, Machine
 from launch.contract.redaction import Secrets
 from launch.providers.machine_names import MachineNames
-from launch.providers.slurm import environment, errors, options, script
+from launch.providers.slurm import environment, errors, options, script, shared_job
 from launch.providers.slurm.commands import NOT_HERE, Commands
+from launch.providers.slurm.ending import GRACE, Ending
+from launch.providers.slurm.options import gpu_of as asked_for
 from launch.providers.slurm.own_job import end_of, must_be_here
 from launch.providers.slurm.own_job import machine as of_job
 from launch.providers.slurm.partitions import Partitions
-from launch.providers.slurm.states import Job
+from launch.providers.slurm.shared_job import Part
 from mimir.errors import BadInput, MimirError
 from mimir.runs import owner
 from mimir.runs.store import Store, open_store
 
-GRACE = 120.0
-"""Seconds that an ended worker has for its last checkpoint before it is cancelled."""
-CANCELLED_WITHIN = 90.0
-"""Seconds from scancel until a job must be gone: KillWait is 30 s, and its epilog takes a while."""
-TERM_AGAIN = 5.0
-"""Seconds between signals: one that comes before the job's program listens is not heard."""
 LOST_TRIES = 5
 """Looks for a job whose order was not answered."""
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -62,7 +64,7 @@ class SlurmProvider:
 
     name = "slurm"
     caps = Caps(
-        paid=False, image=True, queues=True, runs_installed_code=True,
+        paid=False, image=True, queues=True, shares=True, runs_installed_code=True,
         hosts={"": "nodes of your cluster"},
     )  # fmt: skip
 
@@ -80,7 +82,8 @@ class SlurmProvider:
         self._commands = commands or Commands(environ, secrets=self._secrets)
         self._environ, self._opener = environ, opener
         self._names = MachineNames(opener)
-        self._clock, self._sleep, self._grace = clock, sleep, grace
+        self._clock, self._sleep = clock, sleep
+        self._ending = Ending(self._commands, clock, sleep, grace)
 
     def choices(self, gpus: tuple[str, ...]) -> Sequence[Offer | None]:
         if gpus:
@@ -127,6 +130,9 @@ class SlurmProvider:
         if isinstance(refused, BadInput):
             raise refused
         return asked
+
+    def gpu_of(self, options: tuple[str, ...]) -> str:
+        return asked_for(options)
 
     def image_file(self, image: str) -> str:
         """Its absolute path, which the nodes must have too: a job looks for it there, and for
@@ -206,34 +212,13 @@ class SlurmProvider:
         return found is not None and found.state is not State.GONE
 
     def end(self, spec: AttemptSpec, machine: Machine) -> None:
-        """Also takes it off the queue. All jobs of the name: a chain has several."""
-        self._must_be_ours(spec, machine)
-        try:
-            must_be_here(self._commands, machine)
-        except ProviderError as error:
-            raise NotGone(f"{error}; job {machine.id} is not ended") from None
-        until = self._clock() + self._grace
-        while (left := self._left(machine)) != [] and self._clock() < until:
-            for job in left or []:
-                self._try("scontrol", "update", f"JobId={job.id}", "Requeue=0")
-                if job.state is State.PENDING:
-                    self._try("scancel", job.id)
-            if left and all(job.state is not State.PENDING for job in left):
-                # Pending ones first, because the next of a chain starts where one ends.
-                for job in left:
-                    self._try("scancel", "--batch", "--signal=TERM", job.id)
-            self._wait(TERM_AGAIN, machine)
-        until = self._clock() + CANCELLED_WITHIN
-        while (left := self._left(machine)) != []:
-            for job in left or []:
-                self._try("scancel", job.id)
-            if self._clock() >= until:
-                what = left[0].said if left else f"job {machine.id}, of which Slurm tells nothing,"
-                raise NotGone(
-                    f"{what} is still there after scancel: look at it by `squeue --name="
-                    f"{machine.name}`, end it by `scancel --name={machine.name}`"
-                )
-            self._wait(TERM_AGAIN, machine)
+        """Also takes it off the queue. All jobs of the name: a chain has several.
+
+        Of a job that other runs still need, this run's part alone is ended.
+        """
+        part = shared_job.find(self._opener(spec.store), spec)
+        self._must_be_ours(spec, machine, part)
+        self._ending.end(machine, part)
 
     def output(self, machine: Machine, lines: int) -> list[str]:
         """Of the newest job's log, which Slurm writes on this account's own folder."""
@@ -245,11 +230,13 @@ class SlurmProvider:
             text = end_of(newest) if newest else ""
         except OSError:
             return []
-        return self._secrets.clean("\n".join(text.splitlines()[-lines:])).splitlines()
+        told = shared_job.lines_of(machine.part_of, text.splitlines())
+        return self._secrets.clean("\n".join(told[-lines:])).splitlines()
 
     def _machine(self, spec: AttemptSpec, number: str, name: str) -> Machine:
         found = of_job(self._commands, number, name, self._clock())
-        return replace(found, image=spec.image)
+        own = found.shared_by(spec.run) if spec.job else found
+        return replace(own, image=spec.image)
 
     def _order(self, argv: Sequence[str], text: str, env: Mapping[str, str]) -> str:
         try:
@@ -292,37 +279,21 @@ class SlurmProvider:
                 "this account, where its jobs find them, and leave --role and --static-keys out"
             )
 
-    def _must_be_ours(self, spec: AttemptSpec, machine: Machine) -> None:
-        """A job has the name of the attempt that it was ordered for, and runs later ones too."""
+    def _must_be_ours(self, spec: AttemptSpec, machine: Machine, part: Part | None) -> None:
+        """A job has the name of the attempt that it was ordered for, and runs later ones too; or,
+        if several runs share it, the one that this attempt's order gives it."""
         place = parse_name(machine.name)
         ours = owner.read(self._opener(spec.store))
-        if place is None or place[0] != spec.run or place[1] > spec.attempt or not (
-            ours and owner_of(machine.name) == ours
-        ):  # fmt: skip
-            wanted = machine_name(spec.run, spec.attempt, ours)
+        wanted = machine_name(spec.run, spec.attempt, ours)
+        named = place is not None and place[0] == spec.run and place[1] <= spec.attempt
+        if part is not None:
+            wanted = shared_name(part.shared.job, ours)
+            named = machine.name == wanted
+        if not (named and ours and owner_of(machine.name) == ours):
             raise NotGone(
                 f"job {machine.id} has the name {machine.name!r} and not {wanted}: it is not "
                 f"ended; look at it by `squeue --job={machine.id}`"
             )
-
-    def _left(self, machine: Machine) -> list[Job] | None:
-        """The jobs of the name that have not ended; None if Slurm does not tell."""
-        try:
-            return [j for j in self._commands.jobs(machine.name) if j.state is not State.GONE]
-        except ProviderError:
-            return None
-
-    def _try(self, *words: str) -> None:
-        """What was not done is seen afterwards, and asked for again."""
-        try:
-            self._commands.ask(*words)
-        except ProviderError:
-            return
-
-    def _wait(self, seconds: float, machine: Machine) -> None:
-        until = self._clock() + seconds
-        while self._clock() < until and self._left(machine) != []:
-            self._sleep(0.5)
 
 
 def _without_keys(env: Mapping[str, str]) -> dict[str, str]:

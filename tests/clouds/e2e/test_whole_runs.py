@@ -21,6 +21,7 @@ from tests.clouds.fake_vast import FakeVast
 from tests.clouds.service import Rental
 from tests.e2e import jobs
 from tests.gates import HOOK
+from tests.waiting import LIMIT
 
 SEED = int(os.environ.get("MOMENTS", random.SystemRandom().randrange(2**32)))
 """Said when a test fails; as $MOMENTS it brings the same moments again."""
@@ -34,8 +35,8 @@ HASTY = {
     "launch.contract.deadlines:BEGIN_WITHIN": 60.0,
 }
 """For machines of which some never begin."""
-PATIENT = {**HASTY, "launch.contract.deadlines:BEGIN_WITHIN": 240.0}
-"""Beside many other programs, a real worker was seen to take more than a minute to begin."""
+PATIENT = {**HASTY, "launch.contract.deadlines:BEGIN_WITHIN": 4 * LIMIT}
+"""Beside many other programs, a real worker was seen to take more than four minutes to begin."""
 
 
 @pytest.fixture(scope="session")

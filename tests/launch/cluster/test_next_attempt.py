@@ -57,20 +57,23 @@ class Site:
         own = self.own(restarts, **how)
         return take(self.store, RUN, 1, own, self.said.append, sleep=lambda _: None)
 
-    def ended(self, attempt: int, code: int = 75, cause: str = "signal", step: int = 0) -> None:
+    def ended(
+        self, attempt: int, code: int = 75, cause: str = "signal", step: int = 0, run: str = RUN,
+        state: str = "running",
+    ) -> None:  # fmt: skip
         """Its worker ends; `step` is committed by then."""
 
         def moved(head):  # type: ignore[no-untyped-def]
             lineage = (*head.lineage, (attempt, head.step))
             kept = head.kept
             if step > head.step:
-                key = checkpoint_key(RUN, attempt, step, "0" * 12)
+                key = checkpoint_key(run, attempt, step, "0" * 12)
                 kept = (*kept, Kept(key, step, attempt, 1, "0" * 64))
-            return replace(head, state="running", step=step, kept=kept, lineage=lineage)
+            return replace(head, state=state, step=step, kept=kept, lineage=lineage)
 
-        change(Register(self.store, head_key(RUN)), moved)
+        change(Register(self.store, head_key(run)), moved)
         outcome = Outcome(code, f"it ended with {code}", self.store.now(), step, cause)
-        notes.record_outcome(self.store, RUN, attempt, outcome)
+        notes.record_outcome(self.store, run, attempt, outcome)
 
 
 def test_the_first_start_runs_what_was_ordered() -> None:

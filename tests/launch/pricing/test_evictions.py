@@ -1,6 +1,7 @@
 """What evictions add to a run's hours, and what is known of how often they come."""
 
 import math
+from typing import Any
 
 import pytest
 
@@ -16,20 +17,27 @@ from tests.launch.paper import START, attempt, offer, status
 SPOT = Offer("x", "1", "L4", 24.0, 0.5, spot=True, place="here")
 
 
+BAND = {"evicted": 0.01, "evicted_by": "x's bands of yesterday"}
+
+
 @pytest.mark.parametrize(
-    ("outbid", "had", "rate", "said"),
+    ("told", "had", "rate", "said"),
     [
-        (None, Seen(), 1 / 6, "a guess, as x publishes none"),
-        (None, Seen(3, 1.5), 4 / 7.5, "has had 3 there in 1.5 h"),
-        (None, Seen(0, 30.0), 1 / 36, "has had 0 there in 30.0 h"),
-        (0.5, Seen(), 1 / 6 + 0.5, "12.0 a day for a price above"),
-        (1e6, Seen(), MOST, "a guess"),
+        ({}, Seen(), 1 / 6, "a guess, as x publishes none"),
+        ({"evicted_by": "x's bands are gone"}, Seen(), 1 / 6, "a guess, as x's bands are gone"),
+        ({}, Seen(3, 1.5), 4 / 7.5, "has had 3 there in 1.5 h"),
+        ({}, Seen(0, 30.0), 1 / 36, "has had 0 there in 30.0 h"),
+        ({"outbid": 0.5}, Seen(), 1 / 6 + 0.5, "12.0 a day for a price above"),
+        ({"outbid": 1e6}, Seen(), MOST, "a guess"),
+        (BAND, Seen(), 0.01, "x's bands of yesterday"),
+        (BAND, Seen(3, 1.5), 3.06 / 7.5, "x's bands of yesterday; this run has had 3 there"),
+        ({**BAND, "outbid": 0.5}, Seen(), 0.51, "yesterday, and by the prices of the last days"),
     ],
 )  # fmt: skip
 def test_how_often_is_told_with_its_source(
-    outbid: float | None, had: Seen, rate: float, said: str
+    told: dict[str, Any], had: Seen, rate: float, said: str
 ) -> None:
-    found = Offer(**{**SPOT.as_json(), "outbid": outbid})
+    found = Offer(**{**SPOT.as_json(), **told})
     made = evictions.of(found, 3.0, 0.1, 1 / 30, {("x", "here"): had})
     assert made.an_hour == pytest.approx(rate)
     assert said in made.source

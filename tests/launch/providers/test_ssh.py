@@ -15,6 +15,7 @@ import pytest
 from launch.contract.errors import ProviderError
 from launch.providers import ssh
 from mimir.errors import BadInput
+from tests.waiting import LIMIT
 
 paramiko = pytest.importorskip("paramiko", reason="pip install paramiko")
 
@@ -78,6 +79,11 @@ class _Rules(paramiko.ServerInterface):
         return True
 
 
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh, "ANSWERS_WITHIN", LIMIT)
+
+
 @pytest.fixture
 def host() -> ssh.Pair:
     return ssh.new_pair("host")
@@ -134,7 +140,7 @@ def test_nobody_there(host: ssh.Pair, identity: Path) -> None:
         port = taken.getsockname()[1]
     door = ssh.Door("127.0.0.1", "ubuntu", host.public, identity, port)
     with pytest.raises(ProviderError, match=r"by SSH \(Unable to connect"):
-        ssh.run(door, "hostname", timeout=2)
+        ssh.run(door, "hostname")
 
 
 def test_not_ssh(host: ssh.Pair, identity: Path) -> None:
@@ -153,7 +159,7 @@ def test_not_ssh(host: ssh.Pair, identity: Path) -> None:
             "from launch.providers import ssh\n"
             f"door = ssh.Door('127.0.0.1', 'u', {host.public!r}, Path({str(identity)!r}), "
             f"{server.getsockname()[1]})\n"
-            "try: ssh.run(door, 'hostname', timeout=5)\n"
+            "try: ssh.run(door, 'hostname')\n"
             "except ProviderError as error: print(error)"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -1,20 +1,16 @@
-"""The report in a real browser: it fetches nothing, fits a phone, can be read, and prints."""
+"""The reports in a real browser: it fetches nothing, fits a phone, can be read, and prints."""
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from launch.download import samples_of
-from launch.report.facts import gather
-from launch.report.page import page
-from mimir.runs.parts import read_metrics
-from mimir.runs.record import read_run
-from mimir.runs.status import read_head
+from launch.commands.report_steps import Made, of_runs, of_sweep
+from launch.report.curves import MOST_DRAWN
 from tests.browser import PROGRAM, Browser, browser
-from tests.launch.report.made import begun, train
+from tests.launch.report.made import begun, swept, train
 
 CI = os.environ.get("MIMIR_CI", "") == "1"
 pytestmark = pytest.mark.skipif(PROGRAM is None and not CI, reason="apt-get install chromium")
@@ -56,13 +52,42 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield found
 
 
-@pytest.mark.parametrize("done", [False, True], ids=["running", "done"])
-def test_the_page_in_a_browser(chromium: Browser, tmp_path: Path, done: bool) -> None:
-    store = train(begun(tmp_path), done=done)
-    record, head = read_run(store, "run"), read_head(store, "run")
-    left = samples_of(store, record, head, lambda what, size: lambda count: None)
+LONG = "a-long-name-of-a-run-that-stays-in-its-place"[:41]
+
+
+def running(folder: Path) -> Made:
+    return of_runs(train(begun(folder)), ["run"])
+
+
+def done(folder: Path) -> Made:
+    return of_runs(train(begun(folder), done=True), ["run"])
+
+
+def comparison(folder: Path) -> Made:
+    """Three runs: one is done, one trains, one has not begun."""
+    train(begun(folder, LONG, lr=1e-4), LONG, done=True)
+    begun(folder, "third", seed=3)
+    return of_runs(train(begun(folder, "other"), "other", better=0.1), [LONG, "other", "third"])
+
+
+def crowd(folder: Path) -> Made:
+    """As many runs as one page takes, with long names."""
+    names = [f"{LONG[:39]}-{n}" for n in range(MOST_DRAWN)]
+    for n, name in enumerate(names):
+        store = train(begun(folder, name, lr=1e-4 * (1 + n), dim=16 + 4 * n), name, better=n / 50)
+    return of_runs(store, names)
+
+
+def sweep(folder: Path) -> Made:
+    return of_sweep(swept(folder, 12), "lr")
+
+
+@pytest.mark.parametrize("make", [running, done, comparison, crowd, sweep])
+def test_the_page_in_a_browser(
+    chromium: Browser, tmp_path: Path, make: Callable[[Path], Made]
+) -> None:
     shown = tmp_path / "page.html"
-    shown.write_bytes(page(gather(store, record, head, read_metrics(store, "run", head), left)))
+    shown.write_bytes(make(tmp_path).content)
     for width in (360, 1200):
         for dark in (False, True):
             chromium.open(shown, width, dark=dark)

@@ -1,5 +1,6 @@
 """Curves: what is drawn, and what is said of it to who cannot see it."""
 
+import itertools
 import math
 
 import pytest
@@ -35,6 +36,22 @@ def test_no_numbers_break_it(points: list[tuple[float, float]]) -> None:
     drawn = [place for line in found.lines for place in line.dots]
     assert all(math.isfinite(a) and math.isfinite(b) for a, b in drawn)
     assert len(found.up) <= 12
+
+
+def test_ends_of_lines_do_not_cover_each_other() -> None:
+    lines = [
+        Line(f"run {n}", [(0.0, 9.0), (100.0, 1 + n / 1000)], f"r{n}", end=f"{n}")
+        for n in range(1, 9)
+    ]
+    found = chart("x", [*lines, Line("short", [(0.0, 9.0), (10.0, 1.0)], "x", end="9")])
+    assert found is not None
+    *many, short = sorted(found.ends, key=lambda end: -end.x)
+    heights = sorted(end.y for end in many)
+    assert all(b - a >= 16.9 for a, b in itertools.pairwise(heights))
+    assert found.top <= heights[0]
+    assert heights[-1] <= found.floor + 5
+    assert short.text == "9"
+    assert found.right < found.width - 20
 
 
 def test_nothing_to_draw() -> None:

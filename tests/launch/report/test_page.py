@@ -13,7 +13,7 @@ from launch.report import page as pages
 from launch.report.facts import Facts, gather
 from launch.report.verdict import verdict
 from mimir import cli
-from mimir.data import sample_path
+from mimir.data import sample_path, terms
 from mimir.data.files import sha256
 from mimir.output.events import event_file
 from mimir.runs.parts import PartWriter, read_metrics
@@ -23,8 +23,8 @@ from mimir.runs.store import Store
 from tests.launch.report.made import STEPS, begun, evil, train
 
 WRITTEN = {
-    "running": ("device", "why", "outcome", "gpu", "kernel"),
-    "done": ("device", "why", "outcome", "gpu", "kernel"),
+    "running": ("device", "why", "outcome", "gpu", "kernel", "event"),
+    "done": ("device", "why", "outcome", "gpu", "kernel", "event"),
 }
 """Texts that stand in the page of such a run; others, such as names of targets, are left out."""
 
@@ -72,6 +72,25 @@ def test_a_running_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "Drawn at step 1,000" in text
 
 
+def test_what_the_gpu_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = begun(tmp_path)
+    train(store)
+    rows = [
+        {"step": step, "gpu_busy": busy, "gpu_memory_gb": 40.0 + step / 1000, "gpu_watts": 300,
+         "gpu_celsius_most": 70 - step / 100}
+        for step, busy in ((700, 0.8), (800, 1.0))
+    ]  # fmt: skip
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    PartWriter(store, "run/a0002", "metrics").flush(text)
+    page = report(store, tmp_path / "page.html", monkeypatch)
+    for shown in ("90% of the time", "40.8 GB at most", "300 W", "63 °C at most"):
+        assert shown in page
+    assert "GPU busy, share of the time" in page
+    warnings = page.partition("<h2>Warnings</h2>")[2].partition("</table>")[0]
+    # What each machine warned of, how one ended, and that it could not end itself.
+    assert warnings.count("<tr>") == 1 + 4
+
+
 def test_a_finished_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = train(begun(tmp_path), done=True)
     text = html.unescape(report(store, tmp_path / "page.html", monkeypatch))
@@ -82,8 +101,8 @@ def test_a_finished_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert record.data is not None
     for digest in (record.config_sha256, record.data.sha256, head.model.sha256):
         assert digest in text
-    assert pages.OTHER_LICENCE in text
-    assert pages.licence(sha256(sample_path().read_bytes())) == pages.SAMPLE_LICENCE
+    assert terms.UNKNOWN.licence in text
+    assert terms.of_csv(sha256(sample_path().read_bytes())) == terms.SAMPLE
     again = html.unescape(report(store, tmp_path / "page.html", monkeypatch))
     paid = r"<dd>.*?</dd>|[\d.]+ s, \$[\d.]+"  # its machines were not seen to be gone
     assert re.sub(paid, "", again) == re.sub(paid, "", text)
@@ -137,7 +156,7 @@ def test_event_files_of_a_run_that_trains_lie_below_its_name(
     store = train(begun(tmp_path))
     curves = tmp_path / "curves"
     report(store, tmp_path / "page.html", monkeypatch, "--tensorboard", str(curves), "--json")
-    path = Path(json.loads(capsys.readouterr().out)["events"])
+    (path,) = map(Path, json.loads(capsys.readouterr().out)["events"])
     assert path.parent == curves / "run"
     created = int(read_run(store, "run").created)
     assert path.name == f"events.out.tfevents.{created}.run.a0002"

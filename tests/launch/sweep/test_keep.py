@@ -18,11 +18,13 @@ from launch.contract.errors import (
     UnknownOutcome,
 )
 from launch.contract.provider import AttemptSpec, Machine
+from launch.provision import together
 from launch.provision.order import Choice, order
 from launch.sweep import end
 from launch.sweep.keep import ASK_AGAIN, Keeper, Round, look
 from mimir.errors import BadInput, Fenced
 from mimir.runs import layout, notes, sweep_state
+from mimir.runs.order import Shared
 from tests.launch.conftest import Fake
 from tests.launch.sweep.conftest import Stage
 from tests.runs.actors import Killed
@@ -99,6 +101,122 @@ def test_where_jobs_queue_all_are_begun_in_lanes(
     it.create()
     it.start(at_once=3).round()
     assert [spec.behind for spec in fake.orders] == ["", "", ""], "all at once"
+
+
+class Jobs:
+    """Lets the fake provider queue jobs that several runs may share."""
+
+    def __init__(self, fake: Fake, patch: pytest.MonkeyPatch) -> None:
+        fake.caps = replace(fake.caps, paid=False, queues=True, shares=True)
+        self.orders, self.numbers = fake.orders, itertools.count(9)
+        self.error: Exception | None = None
+        patch.setattr(fake, "start", self.start)
+
+    def start(self, spec: AttemptSpec) -> Machine:
+        if self.error:
+            raise self.error
+        self.orders.append(spec)
+        name = spec.job or f"{spec.run}-a{spec.attempt:04d}"
+        return Machine("fake", 1.0, str(next(self.numbers)), name, details={"queues": True})
+
+    def together(self) -> list[list[str]]:
+        return [[spec.run, *(run for run, _, _ in spec.beside)] for spec in self.orders]
+
+
+def test_neighbours_share_a_job(stage: Made, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is an ordinary run: its order tells the job, its machine is its own record of it."""
+    jobs = Jobs(fake, monkeypatch)
+    it = stage(runs=5)
+    it.create()
+    assert not it.start(at_once=5, per_job=2).round().waiting
+    pairs = [["lr-000", "lr-001"], ["lr-002", "lr-003"], ["lr-004"]]
+    assert jobs.together() == pairs
+    assert [bool(spec.job) for spec in fake.orders] == [True, True, False]
+    assert [spec.beside[0][1] for spec in fake.orders[:2]] == [1, 1]
+    for runs, spec in zip(pairs, fake.orders, strict=True):
+        for run in runs:
+            newest = it.status(run).attempts[-1]
+            assert newest.machine is not None
+            assert newest.order is not None
+            assert newest.machine.part_of == (run if spec.job else "")
+            assert newest.order.shared == (Shared(spec.job, tuple(runs)) if spec.job else None)
+    it.work("lr-002", "failed")
+    it.work("lr-003", "done")
+    fake.orders.clear()
+    it.start(at_once=5, per_job=2, again=True).round()
+    assert jobs.together() == [["lr-002"]], "with nobody beside it, it has a job of its own"
+    assert not fake.orders[0].job
+
+
+def test_lanes_of_shared_jobs(stage: Made, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = Jobs(fake, monkeypatch)
+    it = stage(runs=10)
+    it.create()
+    it.start(at_once=5, per_job=2).round()
+    names = [spec.job for spec in fake.orders]
+    assert [spec.behind for spec in fake.orders] == ["", "", *names[:3]]
+    assert len(jobs.together()) == 5
+
+
+def test_one_that_cannot_begin_leaves_the_job_to_its_neighbours(
+    stage: Made, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else begins it, or it cannot be read; and with no job for any, all wait."""
+    jobs = Jobs(fake, monkeypatch)
+    it = stage(runs=3)
+    it.create()
+    real = together.raise_attempt
+
+    def meanwhile(store: Any, run: str, *rest: Any, **more: Any) -> int:
+        if run == "lr-000":
+            order(store, run, [Choice(fake)], it.plan, it.said.append)  # type: ignore[arg-type]
+        return real(store, run, *rest, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(together, "raise_attempt", meanwhile)
+        seen = it.start(at_once=3, per_job=3).round()
+    assert jobs.together() == [["lr-000"], ["lr-001", "lr-002"]]
+    assert len(seen.alive) == 3
+    fake.orders.clear()
+    it = stage(runs=3)
+    it.create()
+    jobs.error = UnknownOutcome("its answer was lost")
+    seen = it.start(at_once=3, per_job=3).round()
+    assert seen.alive == ("lr-000", "lr-001", "lr-002"), "there may be a job"
+    assert {it.status(run).attempts[-1].gone for run in seen.alive} == {None}
+    for error, kind in ((ProviderError("full"), "waiting"), (BadInput("wrong"), "refused")):
+        it = stage(runs=3)
+        it.create()
+        jobs.error = error
+        seen = it.start(at_once=3, per_job=3).round()
+        assert len(getattr(seen, kind)) == 3
+        gone = [it.status(f"lr-00{n}").attempts[-1].gone for n in range(3)]
+        assert [each.kind for each in gone if each] == ["refused"] * 3
+
+
+def test_killed_at_any_moment_of_a_shared_beginning(
+    stage: Made, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No run is ordered twice for one attempt, and none is begun by two jobs."""
+    Jobs(fake, monkeypatch)
+
+    def submit(it: Stage, store: Any) -> None:
+        it.start(at_once=3, store=store, per_job=3).round()
+
+    whole = stage()
+    whole.create()
+    counted = Mortal(whole.store)
+    submit(whole, counted)
+    drawn = random.Random(3).sample(range(counted.moments), 12)
+    for moment in sorted({*drawn, counted.moments - 1}):
+        it = stage()
+        it.create()
+        with pytest.raises(Killed):
+            submit(it, Mortal(it.store, moment))
+        submit(it, it.store)
+        began = [(spec.run, spec.attempt) for spec in fake.orders]
+        began += [(run, number) for spec in fake.orders for run, number, _ in spec.beside]
+        assert len(began) == len(set(began)), f"{moment}: twice"
 
 
 def test_killed_at_any_moment_of_its_beginning(stage: Made) -> None:

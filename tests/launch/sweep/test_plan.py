@@ -10,8 +10,10 @@ import pytest
 
 from launch.pricing import budget
 from launch.pricing.budget import UsedUp
+from launch.providers import registry
 from launch.provision import choose
 from launch.sweep import plan as plans
+from launch.sweep import proposal
 from launch.sweep.plan import listed, share
 from mimir.errors import BadInput
 from mimir.runs.machine import Machine
@@ -171,3 +173,45 @@ def test_packed_data_is_opened_once(data: Data, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("mimir.data.pack.load", lambda path: pytest.fail("it is open"))
     assert len(made([{"seed": n} for n in range(100)], data, batch=4).members) == 100
     assert Path(data.packed).is_file()
+
+
+@pytest.mark.parametrize(
+    ("per_job", "at_once", "provider", "says"),
+    [
+        (4, 2, "slurm", "--at-once 2 is less than the 4 runs that --per-job puts into one job"),
+        (-1, 0, "slurm", "per-job is -1, but must be a number of runs, 1 to 16"),
+        (17, 0, "slurm", "per-job is 17"),
+        (2, 0, "local", "not for local: say --at-once"),
+        (2, 0, "runpod", "not for runpod: each rented machine trains one run"),
+        (2, 2, "slurm", ""), (2, 0, "slurm", ""), (1, 0, "runpod", ""),
+    ],
+)  # fmt: skip
+def test_who_may_share_a_job(per_job: int, at_once: int, provider: str, says: str) -> None:
+    places = [registry.get(provider)]
+    if not says:
+        plans.must_share(per_job, at_once, places)
+        return
+    with pytest.raises(BadInput, match=says):
+        plans.must_share(per_job, at_once, places)
+
+
+@pytest.mark.parametrize(
+    ("gres", "per_job", "says"),
+    [
+        ("gpu:t4:1", 16, "and T4 has 16 GB: workers would fail"), ("gpu:h100:1", 2, ""),
+        ("gpu:1", 2, "How much the job's GPU has is not known here"), ("gpu:h100:1", 1, None),
+    ],
+)  # fmt: skip
+def test_the_memory_that_runs_share(
+    gres: str, per_job: int, says: str | None, data: Data
+) -> None:  # fmt: skip
+    sweep = made([{"seed": n} for n in range(16)], data, batch=4)
+    left = {each.run: each.steps for each in sweep.members}
+    wanted = Plan(("slurm",), options=(f"--gres={gres}",))
+    told = proposal.shared(sweep, wanted, [registry.get("slurm")], left, per_job)
+    if says is None:
+        assert not told
+        return
+    assert "by a factor that nobody has measured" in told[0]
+    assert len(told) == (2 if says else 1)
+    assert says in told[-1]

@@ -5,14 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from launch.providers import ssh
 from launch.providers.lambda_cloud.adapter import Lambda
 from tests.clouds import documents
 from tests.clouds.fake_lambda import FakeLambda
 from tests.launch.providers.lambda_cloud.case import adapter
+from tests.waiting import LIMIT
 
 
 @pytest.fixture
-def service() -> Iterator[FakeLambda]:
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeLambda]:
+    monkeypatch.setattr(ssh, "ANSWERS_WITHIN", LIMIT)
     pytest.importorskip(
         "paramiko", reason="machines of Lambda are entered by SSH: pip install paramiko"
     )
