@@ -1,5 +1,6 @@
 """What runs on the laptop: choose a machine, submit, follow, stop, resume and pull runs.
 
+    api          the same as functions, for programs
     commands     the command line, one file per command
     sweep        several runs that are submitted, kept and shown together
     cluster      what runs on a cluster's nodes, outside training

@@ -26,11 +26,16 @@ PROBE_RUN = "doctor"
 def examine(
     store_url: str,
     clock: Callable[[], float] = time.time,
+    names: Sequence[str] | None = None,
 ) -> list[Check]:
-    """All checks; nothing is rented, and what is written to the store is deleted again."""
+    """All checks; nothing is rented, and what is written to the store is deleted again.
+
+    names: of the providers to check (None: all).
+    """
     checks = [_python()]
     checks += _store(store_url, clock)
-    return [*checks, *services(registry.names()), *_each("ssh", lambda: [_ssh()])]
+    checks += services(registry.names() if names is None else names)
+    return [*checks, *_each("ssh", lambda: [_ssh()])]
 
 
 def leftovers() -> list[Check]:

@@ -100,6 +100,11 @@ def collect(store: Store, record: RunRecord, begin: Begin, need: Need) -> Downlo
             f"the data set of run {record.name} cannot be used, so its weights are left out: {data}"
         )
     files, warnings = dict(found.files), list(found.warnings)
+    if rows and not files:
+        from mimir.output import events
+
+        name = events.file_name(record.created, record.name)
+        files[f"tensorboard/{name}"] = events.event_file(rows, record.created)
     samples = left[1] if left is not None else None
     try:
         facts = gather(store, record, head, rows, samples, data=data)

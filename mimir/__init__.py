@@ -13,6 +13,7 @@
     submission   what a new run consists of
     cli          from words to functions
     commands     `python -m mimir`
+    api          what a model does, from a program
     errors       the error tree
     text         words for people, shown safely
     settings_input  YAML that a user wrote, and checks of its values

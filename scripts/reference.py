@@ -1,15 +1,18 @@
-"""Writes docs/reference/commands.md and settings.md from the code, so that they cannot go stale.
+"""Writes docs/reference/commands.md, settings.md and api.md from the code, so that none goes stale.
 
     python scripts/reference.py
 
 tests/test_reference.py fails where what is committed is not what this writes.
 """
 
+import inspect
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from launch import api as launch_api
 from launch import commands as launch_commands
+from mimir import api as mimir_api
 from mimir import cli, config, settings_input
 from mimir import commands as mimir_commands
 
@@ -43,7 +46,7 @@ def write() -> None:
 
 def pages() -> dict[str, str]:
     """The text of each page, by its file's name."""
-    return {"commands.md": _commands(), "settings.md": _settings()}
+    return {"commands.md": _commands(), "settings.md": _settings(), "api.md": _api()}
 
 
 def _commands() -> str:
@@ -69,6 +72,38 @@ def _leaves(tree: cli.Tree, before: str = "") -> Iterator[tuple[str, cli.Command
             yield from _leaves(found, f"{before}{name} ")
         else:
             yield before + name, found
+
+
+def _api() -> str:
+    parts = [MADE + "# Python API\n"]
+    for module in (launch_api, mimir_api):
+        doc = inspect.getdoc(module) or ""
+        parts.append(f"## {module.__name__}\n\n{doc}\n")
+        for name in module.__all__:
+            function = getattr(module, name)
+            told = inspect.getdoc(function) or ""
+            parts.append(f"### {module.__name__}.{name}\n")
+            parts.append(f"```text\n{name}{_signature(function)}\n\n{told}\n```\n")
+    return "\n".join(parts)
+
+
+def _signature(function: cli.Command) -> str:
+    found = inspect.signature(function)
+    lines, named = [], False
+    for each in found.parameters.values():
+        if each.kind is each.KEYWORD_ONLY and not named:
+            lines.append("*")
+            named = True
+        stars = "**" if each.kind is each.VAR_KEYWORD else ""
+        value = "" if each.default is each.empty else f" = {each.default!r}"
+        lines.append(f"{stars}{each.name}: {_type(each.annotation)}{value}")
+    return f"({', '.join(lines)}) -> {_type(found.return_annotation)}"
+
+
+def _type(annotation: object) -> str:
+    if isinstance(annotation, type) and not hasattr(annotation, "__args__"):
+        return annotation.__name__
+    return str(annotation).replace("typing.", "").replace("collections.abc.", "")
 
 
 def _settings() -> str:

@@ -40,6 +40,8 @@ def _isolated(
     for name in list(os.environ):
         if name.startswith(("AWS_", "XDG_", "MIMIR_")) and name != "MIMIR_TEST_S3_URL":
             monkeypatch.delenv(name)
+        if "COLOR" in name:
+            monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.setenv("MPLCONFIGDIR", str(_font_cache))
     # The catalogue of prices: refused at once, in commands of their own, too.

@@ -1,6 +1,7 @@
 """What a command prints is shown safely, whoever prints it and wherever it goes."""
 
 import io
+import json
 import os
 import pty
 import subprocess
@@ -120,3 +121,61 @@ def test_a_bar_is_made_where_somebody_looks(
         advance(1 << 20)
         advance(2 << 20)
     assert stream.getvalue() == "" if not terminal else "upload: " in stream.getvalue()
+
+
+TERMINAL, PIPE = True, False
+
+
+@pytest.mark.parametrize(
+    ("terminal", "environ", "wanted"),
+    [
+        (TERMINAL, {}, True),
+        (PIPE, {}, False),
+        (TERMINAL, {"NO_COLOR": "1"}, False),
+        (TERMINAL, {"NO_COLOR": ""}, True),
+        (TERMINAL, {"TERM": "dumb"}, False),
+        (TERMINAL, {"CLICOLOR": "0"}, False),
+        (PIPE, {"CLICOLOR": "1"}, False),
+        (PIPE, {"FORCE_COLOR": "1"}, True),
+        (PIPE, {"CLICOLOR_FORCE": "1"}, True),
+        (PIPE, {"CLICOLOR_FORCE": "0", "FORCE_COLOR": ""}, False),
+        (TERMINAL, {"FORCE_COLOR": "0"}, False),
+        (PIPE, {"FORCE_COLOR": "1", "TERM": "dumb"}, True),
+        (TERMINAL, {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+    ],
+)
+def test_where_colours_are_shown(terminal: bool, environ: dict[str, str], wanted: bool) -> None:
+    stream = io.StringIO()
+    stream.isatty = lambda: terminal  # type: ignore[method-assign]
+    assert console.has_colour(stream, environ) is wanted
+
+
+def test_a_text_is_made_visible_before_it_is_coloured(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = console.joined(["run ", console.styled("\x1b[32mdone", console.BAD), "\x1b[0m"])
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    with console.safe_output():
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        console.show(text)
+        print(text, json.dumps({"state": text}))
+        monkeypatch.setenv("NO_COLOR", "1")
+        console.show(text)
+        below = console.drawing(sys.stdout)
+    assert isinstance(below, io.StringIO)
+    plain = "run \\u001b[32mdone\\u001b[0m"
+    assert below.getvalue().splitlines() == [
+        "run \x1b[31m\\u001b[32mdone\x1b[0m\\u001b[0m", f'{plain} {{"state": "{plain}"}}', plain,
+    ]  # fmt: skip
+
+
+def test_a_cut_text_keeps_its_styles() -> None:
+    text = console.joined([console.styled("abc", console.BAD), "def"], "-")
+    assert (text, console.cut(text, 2), console.cut(text, 6)) == ("abc-def", "ab", "abc-de")
+    assert console.cut(text, 2).pieces[0] == ("ab", console.BAD)
+    assert console.styled_line(console.styled("a\nb", console.BAD)).pieces == (
+        ("a\\nb", console.BAD),
+    )
+
+
+def test_a_refusal_is_coloured_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert shown("error").stderr.startswith("\x1b[31mshow:\x1b[0m it says \\u001b]52")

@@ -11,7 +11,7 @@ from mimir import cli
 NAMES = (
     "submit", "status", "logs", "alerts", "stop", "resume", "pull", "report", "runs", "compare",
     "label", "note", "offers", "estimate", "watch", "sweep", "rm", "prune", "reap", "doctor",
-    "completion",
+    "bundle", "completion",
 )  # fmt: skip
 TREE: cli.Tree = {
     **{name: f"launch.commands.{name}:{name}" for name in NAMES},

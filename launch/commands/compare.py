@@ -2,6 +2,7 @@
 
 import json as json_text
 
+from mimir import console
 from mimir.errors import BadInput
 
 
@@ -37,4 +38,4 @@ def compare(*names: str, store: str = "", json: bool = False) -> None:
     if json:
         print(json_text.dumps(comparison.as_json(found), indent=2))
     else:
-        print(comparison.text(found))
+        console.show(comparison.text(found))

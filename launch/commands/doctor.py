@@ -2,8 +2,12 @@
 
 import json as json_text
 
+from mimir import console
 from mimir.errors import BAD_CONFIG
 from mimir.text import one_line
+
+STYLES = {"ok": console.GOOD, "warn": console.WARN, "fail": console.BAD}
+"""Of what a check found."""
 
 
 def doctor(*, leftovers: bool = False, store: str = "", json: bool = False) -> int:
@@ -35,5 +39,7 @@ def doctor(*, leftovers: bool = False, store: str = "", json: bool = False) -> i
         if not checks:
             print("no provider that rents has a key here")
         for check in checks:
-            print(f"{check.status:<5} {check.name:<{width}}  {one_line(check.details)}".rstrip())
+            word = console.styled(f"{check.status:<5}", STYLES[check.status])
+            told = f"{check.name:<{width}}  {one_line(check.details)}".rstrip()
+            console.show(console.joined([word, told], " "))
     return 0 if healthy(checks) else BAD_CONFIG

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from launch.pricing.forecast import Forecast, Measured
     from launch.pricing.market import Problem
     from launch.pricing.workload import Workload
+    from launch.ui.offers import Line
 
 
 def estimate(
@@ -46,22 +47,10 @@ def estimate(
         python -m launch estimate --preset large --rows 1003470
         python -m launch estimate --preset medium --gpu t4,l4 --json
     """
-    from launch.pricing import gpus, plateau
-    from launch.providers.colab import sessions
     from launch.ui import offers as tables
 
-    wanted = gpus.matching(gpu)
     options.check_settings(settings, estimate)
-    work, notes = training_of(preset, settings, data, rows)
-    measured, said = step_times(work, store)
-    notes += said
-    names = wanted or (*sessions.COMMON, *(d for d in measured if d not in sessions.COMMON))
-    what, note = forecasts(work, names, measured)
-    notes += [note] if note else []
-    prices, problems, said = _prices(names, work.upload_gb)
-    notes += said
-    reached = plateau.of(work.config)
-    lines = [tables.Line(each, prices.get(each.gpu), reached) for each in what]
+    work, lines, problems, notes = estimated(preset, settings, gpu, data, rows, store)
     if json:
         body = {
             **tables.header(work), "gpus": [line.as_json() for line in lines],
@@ -71,6 +60,28 @@ def estimate(
     else:
         print(tables.estimate_text(work, lines))
         tell(problems, notes)
+
+
+def estimated(
+    preset: str, settings: dict[str, object], gpu: str, data: str, rows: int, store: str
+) -> tuple["Workload", list["Line"], list["Problem"], list[str]]:
+    """The training, a line for each kind of GPU, services that did not answer, and notes. Words and
+    BadInput as `estimate`."""
+    from launch.pricing import gpus, plateau
+    from launch.providers.colab import sessions
+    from launch.ui.offers import Line
+
+    wanted = gpus.matching(gpu)
+    work, notes = training_of(preset, settings, data, rows)
+    measured, said = step_times(work, store)
+    notes += said
+    names = wanted or (*sessions.COMMON, *(d for d in measured if d not in sessions.COMMON))
+    what, note = forecasts(work, names, measured)
+    notes += [note] if note else []
+    prices, problems, said = _prices(names, work.upload_gb)
+    notes += said
+    reached = plateau.of(work.config)
+    return work, [Line(each, prices.get(each.gpu), reached) for each in what], problems, notes
 
 
 def forecasts(

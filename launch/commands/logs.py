@@ -1,10 +1,16 @@
 """logs: what a run printed, also after its machine is gone."""
 
 import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from launch.commands.following import JsonLines, watch_log
 from mimir.errors import BadInput
 from mimir.text import seconds_in
+
+if TYPE_CHECKING:
+    from mimir.runs.status import Status
+    from mimir.runs.store import Store
 
 
 def logs(
@@ -28,40 +34,24 @@ def logs(
         python -m launch logs first --since 30m
     """
     from launch.provision import starting
-    from launch.ui.runs import command
     from launch.ui.still_paid import still_paid
     from launch.ui.terminal import say
-    from mimir.runs import parts
     from mimir.runs.status import derive
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 
-    if tail < 0:
-        raise BadInput(f"tail is {tail}, but must be 0 (all lines) or more")
-    if tail and since:
-        raise BadInput("--tail and --since: say one of them")
-    ago = seconds_in(since, "--since") if since else 0.0
+    ago = _ago(tail, since)
     opened = open_store(store or default_store())
     found = derive(opened, name, opened.now())
-    if found.attempt == 0:
-        raise BadInput(f"run {name} has not begun: begin it by `{command('resume', name, store)}`")
-    if not 0 <= attempt <= found.attempt:
-        raise BadInput(
-            f"run {name} has no attempt {attempt}: its attempts are 1 to {found.attempt}"
-        )
-    wanted = attempt or found.attempt
+    wanted = attempt_of(found, attempt, store)
     out = JsonLines(sys.stdout) if json else sys.stdout
     last = 0
-    if tail:
-        last, text = parts.tail(opened, name, wanted, tail)
+    # All that is there already, the follower reads itself.
+    whole = follow and not tail and not since
+    for number, text in () if whole else read(opened, found, wanted, tail, ago):
         out.write(text)
-    if since:
-        last, text = parts.since(opened, name, wanted, found.at - ago)
-        out.write(text)
+        last = number
     if not follow:
-        for number, text in () if tail or since else parts.read_all(opened, name, wanted, "log"):
-            out.write(text)
-            last = number
         if not last:
             say(f"attempt {wanted} of run {name} has printed nothing yet")
             say(*(starting.seen(found) if wanted == found.attempt else ()))
@@ -72,3 +62,41 @@ def logs(
         return 130
     say(*(each.sentence for each in still_paid(followed.status, store)))
     return 0
+
+
+def attempt_of(found: "Status", attempt: int, store_option: str = "") -> int:
+    """The number of the attempt that is meant, 0 for the newest. BadInput if there is none."""
+    from launch.ui.runs import command
+
+    if found.attempt == 0:
+        begin = command("resume", found.run, store_option)
+        raise BadInput(f"run {found.run} has not begun: begin it by `{begin}`")
+    if not 0 <= attempt <= found.attempt:
+        raise BadInput(
+            f"run {found.run} has no attempt {attempt}: its attempts are 1 to {found.attempt}"
+        )
+    return attempt or found.attempt
+
+
+def read(
+    store: "Store", found: "Status", attempt: int, tail: int = 0, ago: float | None = None
+) -> Iterator[tuple[int, str]]:
+    """(number of a part, text) of an attempt's log: all of it, its last lines, or what was written
+    in the last so many seconds."""
+    from mimir.runs import parts
+
+    if tail:
+        yield parts.tail(store, found.run, attempt, tail)
+    elif ago is not None:
+        yield parts.since(store, found.run, attempt, found.at - ago)
+    else:
+        yield from parts.read_all(store, found.run, attempt, "log")
+
+
+def _ago(tail: int, since: str) -> float | None:
+    """The seconds of --since, None without; BadInput if it and --tail do not go together."""
+    if tail < 0:
+        raise BadInput(f"tail is {tail}, but must be 0 (all lines) or more")
+    if tail and since:
+        raise BadInput("--tail and --since: say one of them")
+    return seconds_in(since, "--since") if since else None

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from launch.download import Download
+    from mimir.runs.store import Store
 
 
 def pull(name: str, *, out: str = "", store: str = "", json: bool = False) -> None:
@@ -26,22 +27,14 @@ def pull(name: str, *, out: str = "", store: str = "", json: bool = False) -> No
     Example:
         python -m launch pull first --out models/first
     """
-    from launch.commands.pull_folder import Folder
-    from launch.download import collect
     from launch.ui.still_paid import still_paid
-    from launch.ui.terminal import Transfers, say
-    from mimir.runs.record import read_run
+    from launch.ui.terminal import say
     from mimir.runs.status import derive
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 
     opened = open_store(store or default_store())
-    record = read_run(opened, name)
-    target = Folder(out or name, opened, record)
-    folder = target.path
-    with Transfers() as transfers:
-        gift = collect(opened, record, transfers.begin, target.need)
-    target.write(gift.files)
+    gift, folder = fetch(opened, name, out)
     for warning in gift.warnings:
         say(warning)
     try:
@@ -66,6 +59,26 @@ def pull(name: str, *, out: str = "", store: str = "", json: bool = False) -> No
         _tell(name, gift, folder, store)
     if gift.unusable is not None:  # the other files are there anyway
         raise gift.unusable
+
+
+def fetch(store: "Store", name: str, out: str) -> "tuple[Download, Path]":
+    """Write the run's files into the folder ("": ./NAME); what they are, and the folder.
+
+    Raises:
+        BadInput: the folder is not the run's, or has no place for it.
+        Corrupt: HEAD or the metrics cannot be used.
+    """
+    from launch.commands.pull_folder import Folder
+    from launch.download import collect
+    from launch.ui.terminal import Transfers
+    from mimir.runs.record import read_run
+
+    record = read_run(store, name)
+    target = Folder(out or name, store, record)
+    with Transfers() as transfers:
+        found = collect(store, record, transfers.begin, target.need)
+    target.write(found.files)
+    return found, target.path
 
 
 def _tell(name: str, gift: "Download", folder: "Path", store: str) -> None:

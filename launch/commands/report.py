@@ -7,7 +7,7 @@ from mimir.errors import BadInput
 
 def report(
     name: str = "", *others: str, sweep: str = "", out: str = "", open: bool = False,
-    store: str = "", json: bool = False,
+    tensorboard: str = "", store: str = "", json: bool = False,
 ) -> None:  # fmt: skip
     """Make the report of a run, of several or of a sweep, as one HTML page that needs nothing else.
 
@@ -22,20 +22,23 @@ def report(
         sweep: the sweep to report on, in place of runs.
         out: a file to write (default: NAME.html, FIRST-and-others.html of several).
         open: show it in the browser of this computer.
+        tensorboard: a folder in which TensorBoard's event file of each run is written, too, below
+            its name, so that several runs may share it (`tensorboard --logdir FOLDER`).
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         json: print JSON: `run`, `state` and `step` of one run, `runs` of several, `sweep` and
-            `runs` of a sweep; `out`, `verdict`.
+            `runs` of a sweep; `out`, `verdict`, and with --tensorboard `events`.
 
     Example:
         python -m launch report first --open
         python -m launch report first second third --out comparison.html
         python -m launch report --sweep lr --open
+        python -m launch report first --tensorboard curves
     """
     import webbrowser
 
     from launch.commands import report_steps
     from launch.ui.terminal import say
-    from mimir.atomic_file import OutFile
+    from mimir.atomic_file import OutFile, path_of
     from mimir.runs.store import open_store
     from mimir.submission import default_store, store_folder
 
@@ -52,11 +55,18 @@ def report(
         raise BadInput("--out - prints the page itself: leave out --open and --json")
     made = report_steps.of_sweep(opened, sweep) if sweep else report_steps.of_runs(opened, names)
     target.write(made.content)
+    events = []
+    if tensorboard:
+        folder = path_of(tensorboard, "--tensorboard")
+        events = report_steps.event_files(opened, made.told.get("runs") or names, folder)
     if json:
         body = {**made.told, "out": str(target.path), "verdict": made.verdict}
+        body |= {"events": [str(path) for path in events]} if tensorboard else {}
         print(json_text.dumps(body, indent=2))
     elif not target.to_stdout:
         say(*made.verdict)
         print(target.path)
+    for path in events:
+        say(f"TensorBoard's event file: {path}")
     if open and not webbrowser.open(target.path.resolve().as_uri()):
         raise BadInput(f"no browser can be opened here: open {target.path.resolve()} yourself")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from mimir.errors import BadInput, MimirError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from launch.report.facts import Data, Facts
     from mimir.runs.store import Store
 
@@ -64,6 +66,30 @@ def of_sweep(store: "Store", name: str) -> Made:
     content = page.page(sweep, word, made, drawn, others, problems)
     told = {"sweep": name, "runs": [row.run for row in made]}
     return Made(content, page.verdict(made), told)
+
+
+def event_files(store: "Store", names: Sequence[str], folder: "Path") -> "list[Path]":
+    """Write TensorBoard's event file of each of the runs below the folder; those that have no
+    metrics yet have none."""
+    from mimir.output import events
+    from mimir.runs.head import ENDED
+    from mimir.runs.parts import read_metrics
+    from mimir.runs.record import read_run
+    from mimir.runs.status import head_or_remembered
+
+    made = []
+    for name in names:
+        record, (head, _) = read_run(store, name), head_or_remembered(store, name)
+        rows = read_metrics(store, name, head) if head.lineage else []
+        rows = rows if head.state in ENDED else rows[:-1]
+        if not rows:
+            continue
+        own, attempt = folder / name, head.lineage[-1][0]
+        try:
+            made.append(events.update(own, rows, record.created, name, attempt))
+        except OSError as error:
+            raise BadInput(f"--tensorboard {folder} cannot be written: {error.strerror}") from error
+    return made
 
 
 @dataclass

@@ -1,8 +1,10 @@
 """runs: the runs of a store."""
 
 import json as json_text
+import sys
 from typing import TYPE_CHECKING, Any
 
+from mimir import console
 from mimir.errors import BadInput
 from mimir.text import one_line
 
@@ -40,35 +42,14 @@ def runs(
         python -m launch runs --state alive --since 7d --cost
         python -m launch runs --label project=binders
     """
-    from concurrent.futures import ThreadPoolExecutor
-
     from launch.ui import run_list
     from launch.ui.still_paid import still_paid
     from launch.ui.terminal import say
-    from mimir.runs.listing import list_runs
     from mimir.runs.store import open_store
     from mimir.submission import default_store
-    from mimir.text import seconds_in
 
-    wanted, labels = run_list.states(state), run_list.labels_of(label)
-    run_list.check_sort(sort)
-    if limit < 0:
-        raise BadInput(f"limit is {limit}, but must be a number of runs, or 0 for all")
     opened = open_store(store or default_store())
-    now = opened.now()
-    every = list_runs(opened, now)
-    oldest = now - seconds_in(since, "--since") if since else 0.0
-    found = run_list.chosen(every, wanted, oldest, labels)
-    rows = [run_list.Row(each) for each in found]
-    # Without what must be read for it, as few attempts as possible are.
-    early = sort != "cost" and not provider
-    rows = run_list.ordered(rows, sort)[: limit or None] if early else rows
-    if cost or provider or sort == "cost":
-        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-            rows = list(pool.map(lambda row: _with_cost(opened, row.listed, now), rows))
-    if not early:
-        rows = [row for row in rows if not provider or row.provider == provider]
-        rows = run_list.ordered(rows, sort)[: limit or None]
+    rows, every = find(opened, state, label, provider, since, limit, sort, cost)
     paid = {
         row.listed.run: still_paid(row.listed.status, store) for row in rows if row.listed.status
     }
@@ -85,13 +66,45 @@ def runs(
         ]
         print(json_text.dumps(body, indent=2))
     elif rows:
-        print(run_list.text(rows))
+        console.show(run_list.text(rows, console.width_of(sys.stdout)))
         for each in (one for several in paid.values() for one in several):
-            print(one_line(each.sentence))
+            console.show(console.styled(one_line(each.sentence), console.WARN))
     elif every:
-        say(f"none of the {len(every)} runs of {opened.url} is such a run")
+        say(f"none of the {every} runs of {opened.url} is such a run")
     else:
         say(f"there are no runs in {opened.url} yet: begin with `python -m launch submit`")
+
+
+def find(
+    store: "Store", state: str, label: str, provider: str, since: str, limit: int, sort: str,
+    cost: bool,
+) -> "tuple[list[Row], int]":  # fmt: skip
+    """The runs that are asked for, and how many the store has. Words and BadInput as `runs`."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from launch.ui import run_list
+    from mimir.runs.listing import list_runs
+    from mimir.text import seconds_in
+
+    wanted, labels = run_list.states(state), run_list.labels_of(label)
+    run_list.check_sort(sort)
+    if limit < 0:
+        raise BadInput(f"limit is {limit}, but must be a number of runs, or 0 for all")
+    now = store.now()
+    every = list_runs(store, now)
+    oldest = now - seconds_in(since, "--since") if since else 0.0
+    found = run_list.chosen(every, wanted, oldest, labels)
+    rows = [run_list.Row(each) for each in found]
+    # Without what must be read for it, as few attempts as possible are.
+    early = sort != "cost" and not provider
+    rows = run_list.ordered(rows, sort)[: limit or None] if early else rows
+    if cost or provider or sort == "cost":
+        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+            rows = list(pool.map(lambda row: _with_cost(store, row.listed, now), rows))
+    if not early:
+        rows = [row for row in rows if not provider or row.provider == provider]
+        rows = run_list.ordered(rows, sort)[: limit or None]
+    return rows, len(every)
 
 
 def _with_cost(store: "Store", listed: "Listed", now: float) -> "Row":

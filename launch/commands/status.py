@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from mimir.runs.status import Status
     from mimir.runs.store import Store
 
+from mimir import console
 from mimir.errors import BadInput
 from mimir.text import one_line
 
@@ -66,7 +67,7 @@ def _watch(store: "Store", names: list[str]) -> int:
     return 0
 
 
-def _derived(store: "Store", name: str) -> "Status":
+def read(store: "Store", name: str) -> "Status":
     """The run's status with labels and notes; what it left is sealed if it is done."""
     from mimir.runs.listing import with_about
     from mimir.runs.status import derive, seal_if_done
@@ -83,7 +84,7 @@ def _as_json(opened: "Store", name: str, store: str) -> dict[str, Any]:
     from launch.provision.billed import of_run
     from launch.ui.still_paid import still_paid
 
-    found = _derived(opened, name)
+    found = read(opened, name)
     gb = kept_gb(opened, found)
     made = {**bill(found, found.at).as_json(), "billed": of_run(found).as_json()}
     made["storage_gb"], made["storage_monthly"] = round(gb, 4), storage.monthly(opened.url, gb)
@@ -101,16 +102,17 @@ def _show(opened: "Store", name: str, store: str) -> None:
     from launch.ui.runs import status_text
     from launch.ui.still_paid import still_paid
 
-    found = _derived(opened, name)
+    found = read(opened, name)
     gb = kept_gb(opened, found)
     order = found.attempts[-1].order if found.attempts else None
     waits = found.state == "interrupted"  # a job that its cluster starts again
     busy = (found.silent or waits) and bool(diagnosis.busy(diagnosis.observe(found, order)))
     more = (("billed", of_run(found).text()), ("storage", storage.text(opened.url, gb)))
-    print(status_text(found, store, busy=busy, more=more))
-    paid_on = [each.sentence for each in still_paid(found, store)]
-    for line in (*starting.seen(found), *paid_on):
+    console.show(status_text(found, store, busy=busy, more=more))
+    for line in starting.seen(found):
         print(one_line(line))
+    for each in still_paid(found, store):
+        console.show(console.styled(one_line(each.sentence), console.WARN))
 
 
 def kept_gb(store: "Store", status: "Status") -> float:

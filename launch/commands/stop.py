@@ -29,16 +29,12 @@ def stop(name: str, *, wait: bool = True, store: str = "", json: bool = False) -
     """
     from launch.ui.runs import command, verdict
     from launch.ui.terminal import Waiting, say
-    from mimir.runs.notes import StopRequest
-    from mimir.runs.orders import request_stop
-    from mimir.runs.record import read_run
     from mimir.runs.status import derive, head_or_remembered
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 
     opened = open_store(store or default_store())
-    read_run(opened, name)
-    attempt = request_stop(opened, name, StopRequest(opened.now(), "launch stop"))
+    attempt = request(opened, name)
     say(f"asked attempt {attempt} of run {name} to stop")
     if broken := head_or_remembered(opened, name)[1]:
         end = command("watch", name, store, "--once")
@@ -77,6 +73,16 @@ def stop(name: str, *, wait: bool = True, store: str = "", json: bool = False) -
     if status.state != "done":
         print(f"to go on: {command('resume', name, store)}")
     return 0
+
+
+def request(store: "Store", name: str) -> int:
+    """Ask the run's newest attempt to stop; its number. BadInput if there is no such run."""
+    from mimir.runs.notes import StopRequest
+    from mimir.runs.orders import request_stop
+    from mimir.runs.record import read_run
+
+    read_run(store, name)
+    return request_stop(store, name, StopRequest(store.now(), "launch stop"))
 
 
 def take_off_queue(store: "Store", run: str) -> bool:

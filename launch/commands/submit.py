@@ -168,8 +168,7 @@ def submit(
     table[2:2] = lineage.lines(job, start)
     table[1:1] = [("labels", label)] if labels else []
     say(*(f"  {what:<9} {value}" for what, value in table))
-    for line in confirm.warnings(places, plan):
-        say(line)
+    say(*confirm.warnings(places, plan))
     if not watch:
         say(*confirm.unwatched(places, timer.is_installed(opened.url)))
     for line in market.problems if found.choices else ():

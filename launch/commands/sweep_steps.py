@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from launch.commands import options
+from mimir import console
 from mimir.errors import INTERRUPTED, BadInput, StoreDenied, StoreError, StoreUnfit
 
 if TYPE_CHECKING:
@@ -213,7 +214,6 @@ def go_on(store: "Store", work: Work, store_option: str, csv: bool, json: bool) 
     from launch.sweep.keep import Keeper
     from launch.ui.runs import command
     from launch.ui.terminal import say
-    from mimir.console import bar
     from mimir.runs import sweep as lists
     from mimir.runs import sweep_state
     from mimir.runs.probe import probe
@@ -226,7 +226,7 @@ def go_on(store: "Store", work: Work, store_option: str, csv: bool, json: bool) 
             if not sweep.probe:
                 sweep = replace(sweep, probe=probe(store, sweep.members[0].run))
             size = sum(path.stat().st_size for path in (work.data.packed, wheel))
-            with bar("upload", size, "B") as advance:
+            with console.bar("upload", size, "B") as advance:
                 sweep = lists.create(store, sweep, work.data.packed, wheel, advance)
     terms = sweep_state.Terms(work.plan, work.at_once, work.max_cost, work.per_job)
     number = sweep_state.say(store, sweep.name, sweep_state.GO, terms=terms).number
@@ -304,7 +304,7 @@ def show(store: "Store", sweep: "Sweep", csv: bool, json: bool) -> bool:
     elif csv:
         sys.stdout.write(table.as_csv(made))
     else:
-        print(table.text(sweep, "" if word == sweep_state.GO else f"asked to {word}", made))
+        console.show(table.text(sweep, "" if word == sweep_state.GO else f"asked to {word}", made))
     return all(row.status is not None and row.status.state == "done" for row in made)
 
 

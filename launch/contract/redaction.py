@@ -36,6 +36,13 @@ _TOKENS = (
     ),
     re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
     re.compile(r"\bya29\.[\w.~+/-]+"),
+    # GitHub's, Hugging Face's, OpenAI's, Slack's, Google's, RunPod's, and JSON Web Tokens.
+    re.compile(r"\b(?:gh[pousr]_|github_pat_|hf_|sk-|rpa_)[A-Za-z0-9_-]{16,}"),
+    re.compile(r"\b(?:xox[abeoprs]-[\w-]{10,}|AIza[\w-]{30,})"),
+    re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"),
+    # A name and password in a URL, and webhooks, whose path is their password.
+    re.compile(r"(?<=://)[^/\s:@'\"]{1,100}:[^/\s@'\"]{1,200}(?=@)"),
+    re.compile(r"(?<=hooks\.slack\.com/)[\w/-]{8,}|(?<=/api/webhooks/)[\w/-]{8,}"),
     re.compile(r"(?<=Bearer )[^\s'\",}]{8,}"),
     re.compile(r"(?<=token=)[^&\s'\"),;]+", re.I),
     re.compile(r"(?<=code=)4(?:/|%2F)[^&\s'\"]+"),

@@ -10,6 +10,8 @@
     comparison  the page of several runs (comparison.html)
     card        the model card of a pulled folder, likewise (card.md)
     render      values through a template, all of which extend base.html
+    bundle      an archive for a report of a bug
+    private     takes out of it what is secret, and who wrote it
 
 The page of a sweep is `launch.sweep.page` (sweep.html). A machine wrote much of what they show:
 numbers are bounded where they are read, and all text is escaped by the templates, which are the

@@ -9,7 +9,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 from launch.pricing.bill import bill
-from launch.ui.runs import state_text, table
+from launch.ui.runs import in_style, state_text, table
+from mimir.console import Styled, joined
 from mimir.runs.figures import FIGURES
 from mimir.runs.listing import Listed
 from mimir.runs.status import Status
@@ -43,9 +44,9 @@ class Row:
     @property
     def state(self) -> str:
         if self.status is None:
-            return "damaged"
+            return in_style("damaged")
         begun = self.status.attempt or self.status.state != "queued"
-        return state_text(self.status) if begun else NOT_BEGUN
+        return state_text(self.status) if begun else in_style(NOT_BEGUN)
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def is_done(row: Row) -> bool:
     return row.status is not None and row.status.state == "done"
 
 
-def text(sweep: Sweep, word: str, made: Sequence[Row]) -> str:
+def text(sweep: Sweep, word: str, made: Sequence[Row]) -> Styled:
     """The table for people. word: what was last said of the sweep, "" for nothing special."""
     keys = keys_of(made)
     names = list(made[0].settings) if made else []
@@ -140,14 +141,14 @@ def text(sweep: Sweep, word: str, made: Sequence[Row]) -> str:
         cells += [f"{row.figures[key]:.4f}" if key in row.figures else "" for key in keys]
         cells += [f"${row.dollars:.2f}" if row.dollars is not None else ""] if paid else []
         lines.append(cells)
-    parts = [_summary(sweep, word, made), "", table(lines)]
+    parts: list[str] = [_summary(sweep, word, made), "", table(lines)]
     if any(row.best for row in made):
         among = "finished runs" if any(map(is_done, made)) else "runs so far"
         parts.append(f"* the best of the {among}, by the held-out half that selects")
     if found := groups(made):
         parts += ["", _group_table(found, keys)]
     parts += [one_line(f"{row.run}: {row.problem}") for row in made if row.problem]
-    return "\n".join(parts)
+    return joined(parts, "\n")
 
 
 def states(made: Iterable[Row]) -> str:
@@ -166,14 +167,14 @@ def _summary(sweep: Sweep, word: str, made: Sequence[Row]) -> str:
     return f"sweep {sweep.name}{f' ({word})' if word else ''}: {states(made)}{money}"
 
 
-def _group_table(found: Sequence[Group], keys: Sequence[str]) -> str:
+def _group_table(found: Sequence[Group], keys: Sequence[str]) -> Styled:
     names = list(found[0].settings)
     head = [*(_title(name) for name in names), "RUNS", *(_figure_title(key) for key in keys)]
     lines = [head]
     for group in found:
         cells = [*(shown(group.settings[name]) for name in names), str(group.runs)]
         lines.append([*cells, *(spread_of(group.figures.get(key)) for key in keys)])
-    return "mean and standard deviation over seeds of finished runs\n" + table(lines)
+    return joined(["mean and standard deviation over seeds of finished runs", table(lines)], "\n")
 
 
 def as_json(sweep: Sweep, word: str, made: Sequence[Row]) -> dict[str, Any]:

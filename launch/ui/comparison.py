@@ -6,6 +6,7 @@ from typing import Any
 
 from launch.pricing import bill
 from launch.ui.runs import state_text, table
+from mimir.console import Styled
 from mimir.runs.figures import FIGURES
 from mimir.runs.head import Head
 from mimir.runs.parts import read_metrics
@@ -52,7 +53,7 @@ def differing(records: Sequence[RunRecord]) -> dict[str, list[Any]]:
     return {name: values for name, values in made.items() if any(v != values[0] for v in values)}
 
 
-def text(runs: Sequence[Compared]) -> str:
+def text(runs: Sequence[Compared]) -> Styled:
     """A table with a column for each run."""
     rows: list[tuple[str, ...]] = [("", *(run.record.name for run in runs))]
     settings = differing([run.record for run in runs])

@@ -113,7 +113,7 @@ def _settings() -> list[Option]:
 
 def _short(told: str) -> str:
     """The beginning of a meaning, in letters that need no quoting in any shell."""
-    plain = "".join(char for char in told if char.isalnum() or char in " ,.()/$%+-")
+    plain = "".join(char for char in told if char.isalnum() or char in " ,.()/$%+-_")
     if len(plain) <= LONGEST:
         return plain.strip(" ,.")
     return plain[:LONGEST].rpartition(" ")[0].rstrip(" ,.(") + " ..."

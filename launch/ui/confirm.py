@@ -11,6 +11,7 @@ from launch.providers import registry
 from launch.provision import kept_plan
 from launch.provision.choose import Found
 from launch.ui import enforcement
+from mimir.console import WARN, Styled, styled
 from mimir.errors import BadInput
 from mimir.runs.hosts import Hosts
 from mimir.runs.order import Plan
@@ -156,12 +157,12 @@ UNCUT = (
 )
 
 
-def warnings(providers: Sequence[Provider], plan: Plan) -> list[str]:
+def warnings(providers: Sequence[Provider], plan: Plan) -> list[Styled]:
     """What the user must know of these providers before they order."""
     without = [each.name for each in providers if plan.spot and not each.caps.spot]
     untold = [each.name for each in providers if each.caps.paid and not each.caps.rates_hosts]
     asked = replace(plan.hosts, kind="", regions=()) != Hosts()
-    return [
+    found = [
         *([UNCUT] if kept_plan.is_needed(plan, providers) else []),
         *(
             f"note: {name} does not tell how reliable its hosts are nor how fast their lines: "
@@ -176,6 +177,7 @@ def warnings(providers: Sequence[Provider], plan: Plan) -> list[str]:
             if provider.caps.paid and not provider.caps.ends_itself
         ),
     ]
+    return [styled(line, WARN) for line in found]
 
 
 def unwatched(providers: Sequence[Provider], timed: bool) -> list[str]:

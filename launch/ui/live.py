@@ -7,9 +7,9 @@ from typing import TextIO
 
 from launch.pricing import bill as cost
 from launch.ui.runs import machine_text, progress_text, state_text
-from mimir.console import drawing
+from mimir.console import WARN, cut, drawing, joined, painted, styled, styled_line
 from mimir.runs.status import Status
-from mimir.text import countdown, one_line
+from mimir.text import countdown
 
 BAR = 20
 """Characters of the bar of progress."""
@@ -29,7 +29,7 @@ def sparkline(values: Sequence[float], most: int = 24) -> str:
 def lines_of(status: Status, losses: Sequence[float], held_out: Sequence[float]) -> list[str]:
     """A run for the live view. losses, held_out: as seen one after another."""
     why = f" ({status.reason})" if status.reason else ""
-    found = [f"{status.run}: {state_text(status)}{why}"]
+    found: list[str] = [joined([f"{status.run}: ", state_text(status), why])]
     share = min(1.0, status.step / status.total_steps) if status.total_steps else 0.0
     bar = "#" * round(BAR * share)
     found.append(f"  [{bar:<{BAR}}] {progress_text(status)}")
@@ -45,9 +45,9 @@ def lines_of(status: Status, losses: Sequence[float], held_out: Sequence[float])
         found.append(f"  cost     {bill}")
     if status.telemetry is not None:
         found += [f"  {what:<9}{value}" for what, value in status.telemetry.words()]
-        found += [f"  warning  {each.text}" for each in status.telemetry.warnings]
-    found += [f"  {each}" for each in (status.warning, status.damage) if each]
-    return [one_line(line) for line in found]
+        found += [styled(f"  warning  {e.text}", WARN) for e in status.telemetry.warnings]
+    found += [styled(f"  {each}", WARN) for each in (status.warning, status.damage) if each]
+    return [styled_line(line) for line in found]
 
 
 class LiveScreen:
@@ -78,14 +78,14 @@ class LiveScreen:
             self._write("\x1b[?25h\x1b[?1049l")
 
     def show(self, lines: Sequence[str]) -> None:
-        """Show these lines, which `one_line` has made."""
+        """Show these lines, which `styled_line` has made."""
         if self._drawn:
             width, height = shutil.get_terminal_size()
-            cut = [line[: width - 1] for line in lines[: height - 1]]
-            self._write("\x1b[H\x1b[J" + "\r\n".join(cut))
+            fit = [painted(cut(line, width - 1), self._stream) for line in lines[: height - 1]]
+            self._write("\x1b[H\x1b[J" + "\r\n".join(fit))
         else:
             new = [line for line in lines if line not in self._before]
-            self._write("".join(f"{line}\n" for line in new))
+            self._write("".join(f"{painted(line, self._stream)}\n" for line in new))
         self._before = list(lines)
 
     def _write(self, text: str) -> None:

@@ -6,7 +6,8 @@ from types import MappingProxyType
 from typing import Any
 
 from launch.pricing import bill
-from launch.ui.runs import state_text, table
+from launch.ui.runs import in_style, state_text, table, widths_of
+from mimir.console import Styled, joined
 from mimir.errors import BadInput
 from mimir.runs import about
 from mimir.runs.head import ENDED
@@ -108,22 +109,41 @@ def dollars(status: Status) -> float | None:
     return bill.bill(status, status.at).dollars
 
 
-def text(rows: Sequence[Row]) -> str:
+_WORTH = ("SWEEP", "PRESET", "ATTEMPTS", "LEFT", "LOSS", "PROVIDER", "AGE", "COST", "HELD-OUT")
+"""Columns in the order in which a narrow terminal does without them."""
+
+
+def text(rows: Sequence[Row], width: int | None = None) -> Styled:
     """The table, and a line for each run with which something is wrong. A column that no run has
-    anything for is left out."""
+    anything for is left out.
+
+    width: of the terminal, in characters; None for no limit. What does not fit is left out, and
+    named below the table.
+    """
     head = ("NAME", "PRESET", "STATE", "STEP", "LEFT", "LOSS", "HELD-OUT", "ATTEMPTS", "AGE",
             "PROVIDER", "COST", "SWEEP", "LABELS", "NOTE")  # fmt: skip
     made = [_cells(row) for row in rows]
     always = head.index("PROVIDER")
     kept = [n for n in range(len(head)) if n < always or any(cells[n] for cells in made)]
+    without: list[str] = []
+    for name in _WORTH if width is not None else ():
+        if sum(widths_of([[cells[n] for n in kept] for cells in (head, *made)])) + 2 * (
+            len(kept) - 1
+        ) <= (width or 0):
+            break
+        if head.index(name) in kept:
+            kept.remove(head.index(name))
+            without.append(name)
     lines = [[head[n] for n in kept], *([cells[n] for n in kept] for cells in made)]
-    return "\n".join([table(lines), *(line for row in rows for line in _problems(row.listed))])
+    note = f"too narrow for {', '.join(without)}; `--json`, or a pipe, has them" if without else ""
+    wrong = [line for row in rows for line in _problems(row.listed)]
+    return joined([table(lines), *([note] if note else []), *wrong], "\n")
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     status = row.listed.status
     if status is None:
-        return (row.listed.run, "?", "damaged", *("" for _ in range(11)))
+        return (row.listed.run, "?", in_style("damaged"), *("" for _ in range(11)))
     step = f"{status.step}"
     if status.total_steps:
         step += f" of {status.total_steps} ({status.step / status.total_steps:.0%})"

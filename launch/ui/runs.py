@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from launch.pricing import bill as cost
 from launch.provision import liveness
+from mimir.console import BAD, BOLD, FAINT, GOOD, WARN, Styled, joined, styled, styled_line
 from mimir.runs.attempts import AttemptStatus
 from mimir.runs.figures import status_words
 from mimir.runs.head import REMOVED
@@ -13,6 +14,12 @@ from mimir.runs.status import DISPUTED, Status
 from mimir.text import duration, moment, one_line
 
 PROG = "python -m launch"
+STYLES = {
+    "running": GOOD, "done": GOOD, "queued": WARN, "interrupted": WARN, "stopped": FAINT,
+    REMOVED: FAINT, "not begun": FAINT, "not started": FAINT, "failed": BAD, "damaged": BAD,
+    DISPUTED: BAD,
+}  # fmt: skip
+"""Of states of a run, wherever they are shown to a person."""
 
 
 def command(verb: str, name: str, store: str = "", *options: str) -> str:
@@ -41,22 +48,23 @@ def next_commands(name: str, store: str = "") -> str:
 
 def status_text(
     status: Status, store: str = "", *, busy: bool = False, more: Sequence[tuple[str, str]] = ()
-) -> str:
+) -> Styled:
     """A run on a screen, with what to do about what is wrong.
 
     busy: `resume` would not replace its attempt yet, unless it is told to. more: (what, value) of
     further lines, those without a value left out.
     """
-    title = f"{status.run}: {state_text(status)}"
+    title = [f"{status.run}: ", state_text(status)]
     if status.reason:
-        title += f" ({status.reason})"
-    lines = [title, f"  preset       {status.preset}", f"  progress     {progress_text(status)}"]
+        title.append(f" ({status.reason})")
+    lines: list[str] = [joined(title), f"  preset       {status.preset}"]
+    lines.append(f"  progress     {progress_text(status)}")
     lines += [f"  sweep        {status.sweep}"] if status.sweep else []
     labels = status.about.words if status.about else ""
     lines += [f"  labels       {labels}"] if labels else []
     lines += [f"  note         {words}" for words in note_lines(status)]
     lines += [f"  began with   {status.origin.words}"] if status.origin else []
-    lines += [f"  warning      {status.warning}"] if status.warning else []
+    lines += [styled(f"  warning      {status.warning}", WARN)] if status.warning else []
     if status.loss is not None or status.val is not None:
         held_out = status_words(status.held_out())
         loss = f"{status.loss:.4f}" if status.loss is not None else "none yet"
@@ -64,7 +72,7 @@ def status_text(
     lines += [f"  steps        {status.execution.words}"] if status.execution else []
     if status.telemetry is not None:
         lines += [f"  {what:<12} {value}" for what, value in status.telemetry.words()]
-        lines += [f"  warning      {each.text}" for each in status.telemetry.warnings]
+        lines += [styled(f"  warning      {e.text}", WARN) for e in status.telemetry.warnings]
     if status.kept:
         steps = ", ".join(
             f"{kept.step}" + (" (best)" if kept.key == status.best else "") for kept in status.kept
@@ -75,9 +83,9 @@ def status_text(
     lines += [f"  evictions    {cost.evicted(bill)}"] if bill.evictions else []
     lines += [f"  {what:<12} {value}" for what, value in more if value]
     lines += _attempts(status)
-    lines += [f"  damaged      {status.damage}"] if status.damage else []
+    lines += [styled(f"  damaged      {status.damage}", BAD)] if status.damage else []
     advice = _advice(status, store, busy)
-    return "\n".join([*map(one_line, lines), *(["", advice] if advice else [])])
+    return joined([*map(styled_line, lines), *(["", advice] if advice else [])], "\n")
 
 
 def verdict(status: Status) -> str:
@@ -89,14 +97,12 @@ def verdict(status: Status) -> str:
     )
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
+def table(rows: Sequence[Sequence[str]]) -> Styled:
     """Rows as aligned columns; the first row is the head."""
-    rows = [[one_line(cell) for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+    head, *others = [[styled_line(cell) for cell in row] for row in rows]
+    cells = [[styled(cell, BOLD) for cell in head], *others]
+    widths = widths_of(cells)
+    return joined((_aligned(row, widths) for row in cells), "\n")
 
 
 def note_lines(status: Status) -> list[str]:
@@ -105,9 +111,28 @@ def note_lines(status: Status) -> list[str]:
     return [f"{moment(note.time)}: {note.text}" for note in notes]
 
 
-def state_text(status: Status) -> str:
+def widths_of(rows: Sequence[Sequence[str]]) -> list[int]:
+    """Characters of the longest cell of each column."""
+    return [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> Styled:
+    last = max((number for number, cell in enumerate(row) if cell), default=0)
+    kept = list(zip(row, widths, strict=True))[: last + 1]
+    parts = [joined([cell, " " * (width - len(cell))]) for cell, width in kept[:-1]]
+    return joined([*parts, row[last]], "  ")
+
+
+def state_text(status: Status) -> Styled:
     """The state of a run, with what else must be known of it."""
-    return f"{_undamaged(status)}, damaged" if status.damage else _undamaged(status)
+    if status.damage:
+        return styled(f"{_undamaged(status)}, damaged", BAD)
+    return in_style(_undamaged(status), WARN if status.silent else "")
+
+
+def in_style(state: str, style: str = "") -> Styled:
+    """The name of a state in this style, or in its own."""
+    return styled(state, style or STYLES.get(state.partition(",")[0], ""))
 
 
 def _undamaged(status: Status) -> str:

@@ -114,7 +114,7 @@ def bash(every: Sequence[Line], values: Values) -> str:
 
 
 _ZSH_RUNS = r"""
-_mimir_runs() {
+__mimir_names() {
     local store="${MIMIR_STORE:-}" at=${words[(I)--store(|=*)]}
     local -a names
     (( at )) && store="${${words[at]#--store}#=}" && [[ -z $store ]] && store="${words[at+1]}"
@@ -127,7 +127,7 @@ _mimir_runs() {
     names=("${store//\%20/ }"/[a-z0-9]*(N/:t))
     (( $#names )) && compadd -a names
 }
-_mimir_presets() {
+__mimir_presets() {
     _alternative 'preset:preset:(@PRESETS@)' 'file:file:_files -g "*.(yaml|yml)"'
 }
 """
@@ -137,7 +137,7 @@ def zsh(every: Sequence[Line], values: Values) -> str:
     """As a file `_mimir` on $fpath, or read by `source`."""
     actions = {kind: f"({' '.join(words)})" for kind, words in values.items()}
     actions |= {kind: f"_values -s , {kind} {' '.join(values[kind])}" for kind in SEVERAL}
-    actions |= {RUN: "_mimir_runs", FILE: "_files", PRESET: "_mimir_presets", "": " "}
+    actions |= {RUN: "__mimir_names", FILE: "_files", PRESET: "__mimir_presets", "": " "}
     parts = ["#compdef mimir\n# zsh completion of mimir: mimir completion zsh > …/_mimir",
              _ZSH_RUNS.replace("@PRESETS@", " ".join(values[PRESET]))]  # fmt: skip
     groups = [Line((), "", within=tuple(one.words[0] for one in every if len(one.words) == 1))]
@@ -214,7 +214,7 @@ function __mimir_at
             set skip
         else if test -z "$path"; and contains -- $word @BEFORE@
             set skip yes
-        else if contains -- (string join ' ' $path $word) @PATHS@
+        else if contains -- (string join -- ' ' $path $word) @PATHS@
             set path $path $word
         else if test -n "$path"
             break

@@ -5,14 +5,14 @@ import time
 from types import TracebackType
 from typing import Any, TextIO
 
-from mimir.console import drawing
+from mimir.console import drawing, show, styled_line
 from mimir.text import one_line
 
 
 def say(*lines: str) -> None:
-    """A sentence on stderr, or several lines."""
+    """A sentence on stderr, or several lines, with their styles."""
     for line in lines:
-        print(one_line(line), file=sys.stderr, flush=True)
+        show(styled_line(line), sys.stderr)
 
 
 class Waiting:

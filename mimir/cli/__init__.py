@@ -79,25 +79,31 @@ def _code(prog: str, body: Callable[[], int]) -> int:
         code = body()
         sys.stdout.flush()
     except MimirError as error:
-        print(f"{prog}: {one_line(error)}", file=sys.stderr)
+        _refuse(prog, one_line(error))
         code = error.exit_code
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in OPTIONAL:
             raise
-        print(f"{prog}: {MissingPackage(missing)}", file=sys.stderr)
+        _refuse(prog, str(MissingPackage(missing)))
         code = BAD_CONFIG
     except KeyboardInterrupt:
-        print(f"{prog}: interrupted", file=sys.stderr)
+        _refuse(prog, "interrupted")
         code = 130
     except MemoryError as error:
-        print(f"{prog}: out of memory: ask for less at once ({one_line(error)})", file=sys.stderr)
+        _refuse(prog, f"out of memory: ask for less at once ({one_line(error)})")
         code = BAD_CONFIG
     except BrokenPipeError:
         # The reader (head, less) went away: not an error, and no flush at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     return code
+
+
+def _refuse(prog: str, sentence: str) -> None:
+    console.show(
+        console.joined([console.styled(f"{prog}:", console.BAD), sentence], " "), sys.stderr
+    )
 
 
 def _run(prog: str, summary: str, tree: Tree, words: list[str]) -> int:

@@ -4,6 +4,7 @@ import json as json_text
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mimir import cli
 from mimir.atomic_file import STDOUT, OutFile, path_of
@@ -280,8 +281,24 @@ def evaluate(
     Example:
         python -m mimir evaluate --run demo
     """
+    from mimir.output import ensemble
+    from mimir.output.evaluation import table
+
+    figures = measured(run, model, last, data, repeats, samples, store)
+    if json:
+        print(json_text.dumps(figures, indent=2))
+        return
+    print(table(figures))
+    if "alone" in figures:
+        print("\n".join(ensemble.lines(figures["alone"], len(run.split(",")))))
+
+
+def measured(
+    run: str, model: str, last: bool, data: str, repeats: int, samples: int, store: str
+) -> dict[str, Any]:
+    """The figures of a model, or of several runs as one. Words and BadInput as `evaluate`."""
     from mimir.output import ensemble, given
-    from mimir.output.evaluation import measure, table
+    from mimir.output.evaluation import measure
 
     cli.check_count("repeats", repeats, 1, 1000)
     cli.check_count("samples", samples, 0, MOST_PEPTIDES)
@@ -291,9 +308,4 @@ def evaluate(
     figures = measure(opened, peptides, repeats, samples)
     if len(several) > 1:
         figures["alone"] = ensemble.alone(several, peptides, repeats)
-    if json:
-        print(json_text.dumps(figures, indent=2))
-        return
-    print(table(figures))
-    if len(several) > 1:
-        print("\n".join(ensemble.lines(figures["alone"], len(several))))
+    return figures

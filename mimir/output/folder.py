@@ -53,6 +53,7 @@ def files_of(record: RunRecord, step: int, left: Left, peptides: Peptides) -> di
     """
     samples, rows = list(left.record.samples), left.rows
     curve = plot.loss_curve(rows, peptides.baselines)
+    event_file = events.file_name(record.created, record.name)
     config = Config.from_dict(record.config)
     return {
         model_object.FILE: model_object.made_again(
@@ -68,9 +69,7 @@ def files_of(record: RunRecord, step: int, left: Left, peptides: Peptides) -> di
             f">{record.name}_{n}\n{sample}\n" for n, sample in enumerate(samples, 1)
         ).encode(),
         "loss.png": curve,
-        # A fixed name, so that a second pull replaces it: TensorBoard adds up a folder's files.
-        f"tensorboard/events.out.tfevents.{int(record.created)}.{record.name}":
-            events.event_file(rows),
+        f"tensorboard/{event_file}": events.event_file(rows, record.created),
     }  # fmt: skip
 
 

@@ -1,6 +1,8 @@
 """The completion scripts: bash's is asked for words by a real bash, the others by their shells
 where these are installed."""
 
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -122,6 +124,33 @@ def test_each_script_is_one_of_its_shell(scripts: dict[str, Path], shell: str) -
         [program, "-n", str(scripts[shell])], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_no_function_of_a_script_is_another_ones(scripts: dict[str, Path]) -> None:
+    """A command's name must not hide a helper of the same name."""
+    for script in scripts.values():
+        names = re.findall(r"^(?:function )?(_\w+)(?:\(\) \{)?$", script.read_text(), re.M)
+        assert len(set(names)) == len(names) > 1, script
+
+
+def test_fish_completes_the_same(scripts: dict[str, Path], home: Path) -> None:
+    program = shutil.which("fish")
+    if program is None:
+        pytest.skip("no fish here")
+    wanted = {
+        "mimir data ve": {"verify"}, "mimir submit --preset sm": {"small", "smoke"},
+        "mimir --on me@login sta": {"status"}, "mimir submit --max-h": {"--max-hours"},
+        "mimir status ": {"first", "second-0_1"}, "mimir submit --max-hours ": set(),
+        "mimir sample --run fi": {"first"}, "mimir completion z": {"zsh"},
+    }  # fmt: skip
+    ask = "source $argv[1]; for line in $argv[2..]; echo (complete -C $line | cut -f 1); end"
+    done = subprocess.run(
+        [program, "--no-config", "-c", ask, str(scripts["fish"]), *wanted], cwd=home / "files",
+        env={**os.environ, "HOME": str(home / "home")}, capture_output=True, text=True,
+        timeout=LIMIT, check=False,
+    )  # fmt: skip
+    found = [set(line.split()) for line in done.stdout.splitlines()]
+    assert (dict(zip(wanted, found, strict=True)), done.stderr) == (wanted, "")
 
 
 @pytest.mark.parametrize("shell", SCRIPTS)

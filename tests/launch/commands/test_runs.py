@@ -1,10 +1,12 @@
 """runs: which runs are shown, in which order, by how many requests."""
 
 import json
+import re
 
 import pytest
 
 from launch.commands.runs import runs
+from mimir import console
 from mimir.errors import BadInput
 from mimir.runs import layout, notes
 from mimir.runs.begin import end_attempt, raise_attempt
@@ -124,3 +126,34 @@ def test_cost_is_read_when_it_is_asked_for(
 def test_bad_words(store: CountingStore, words: dict[str, object], says: str) -> None:
     with pytest.raises(BadInput, match=says):
         runs(store="memory://", **words)  # type: ignore[arg-type]
+
+
+def test_states_are_coloured_and_json_never_is(
+    store: CountingStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = lines(capsys)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    head, *rows = lines(capsys)
+    for row, state, style in zip(rows, ("running", "failed", "not started", "done", "damaged"),
+                                 ("32", "31", "2", "32", "31"), strict=False):  # fmt: skip
+        assert f"\x1b[{style}m{state}\x1b[0m" in row
+    assert [re.sub(r"\x1b\[[0-9]*m", "", line) for line in (head, *rows)] == plain
+    runs(store="memory://", json=True)
+    assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("width", "without"),
+    [(200, ""), (96, ""), (80, "PRESET"), (60, "PRESET, ATTEMPTS, LEFT")],
+)
+def test_a_narrow_terminal_gets_fewer_columns_and_is_told(
+    store: CountingStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    width: int, without: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(console, "width_of", lambda stream: width)
+    monkeypatch.setenv("NO_COLOR", "1")
+    shown = lines(capsys)
+    assert max(map(len, shown[:5])) <= width
+    told = [line for line in shown if line.startswith("too narrow for ")]
+    assert told == ([f"too narrow for {without}; `--json`, or a pipe, has them"] if without else [])
+    assert not set(shown[0].split()) & set(without.split(", "))

@@ -15,6 +15,7 @@ from launch.report.verdict import verdict
 from mimir import cli
 from mimir.data import sample_path, terms
 from mimir.data.files import sha256
+from mimir.output.events import event_file
 from mimir.runs.parts import PartWriter, read_metrics
 from mimir.runs.record import read_run
 from mimir.runs.status import read_head
@@ -147,3 +148,24 @@ def test_samples_that_are_none_do_not_end_the_page(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Facts:
     return facts_of(train(begun(tmp_path_factory.mktemp("made"))))
+
+
+def test_event_files_of_a_run_that_trains_lie_below_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = train(begun(tmp_path))
+    curves = tmp_path / "curves"
+    report(store, tmp_path / "page.html", monkeypatch, "--tensorboard", str(curves), "--json")
+    (path,) = map(Path, json.loads(capsys.readouterr().out)["events"])
+    assert path.parent == curves / "run"
+    created = int(read_run(store, "run").created)
+    assert path.name == f"events.out.tfevents.{created}.run.a0002"
+    rows = facts_of(store).rows
+    assert path.read_bytes() == event_file(rows[:-1], read_run(store, "run").created)
+    (tmp_path / "file").write_text("")
+    for words, code in (("file", 78), ("curves", 0)):
+        where = ("--out", str(tmp_path / "page.html"), "--tensorboard", str(tmp_path / words))
+        with pytest.raises(SystemExit) as ended:
+            cli.main("launch", SUMMARY, TREE, ("report", "run", *where))
+        assert ended.value.code == code
+    assert "--tensorboard " in capsys.readouterr().err
