@@ -47,13 +47,13 @@ POLL = 5.0
 
 
 def submit(
-    preset: str = "small", *, name: str = "", provider: str = "local", store: str = "",
+    preset: str = "", *, name: str = "", provider: str = "local", store: str = "",
     yes: bool = False, **options: Any,
 ) -> "Status":  # fmt: skip
     """Train a preset on a machine, as `submit`; returns once it trains, or waits in a queue.
 
     Args:
-        preset: smoke, small, medium, large, or a YAML file of your own.
+        preset: smoke, small, medium, large, or a YAML file of your own ("": as the command).
         name: of the run ("": a fresh one).
         provider: where to train, several as A,B.
         store: where runs live.
@@ -67,7 +67,7 @@ def submit(
     from launch.commands.submit import submit as command
     from mimir.submission import fresh_name
 
-    name = name or fresh_name(preset)
+    name = name or fresh_name(preset or "small")
     with _told():
         code = command(preset, name=name, provider=provider, store=store, yes=yes, **options)
     return _begun(code, name, store)

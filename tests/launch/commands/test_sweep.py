@@ -149,7 +149,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
         ({"grid": "lr="}, "lr has an empty value"),
         ({"grid": "seed=4..0"}, "runs backwards"),
         ({"grid": "seed=0..9999"}, "at most 500"),
-        ({"grid": "api_key=rpa_4711471147114711"}, "names no setting 'api_key'"),
+        ({"grid": "api_key=rpa_4711471147114711"}, "looks like a secret"),
         ({"grid": "API_KEY=rpa_4711471147114711"}, "looks like a secret"),
         (
             {"grid": "lr=1e-3", "run_name": "AKIAABCDEFGHIJKLMNOP"},
