@@ -33,7 +33,6 @@ NEW = Figure(
     name="seven",
     meaning="always 7",
     line="seven is {value:.1f}",
-    colour="#000000",
     baseline="pairs",
     status="of seven",
 )
@@ -80,7 +79,7 @@ def test_a_new_row_shows_in_metrics_log_report_evaluation_and_status(
 
 def test_every_figure_is_computed_and_has_names_of_its_own() -> None:
     assert MEASURES.keys() == {figure.key for figure in FIGURES}
-    for field in ("key", "name", "meaning", "colour"):
+    for field in ("key", "name", "meaning"):
         assert len({getattr(figure, field) for figure in FIGURES}) == len(FIGURES)
 
 
