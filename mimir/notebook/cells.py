@@ -22,7 +22,8 @@ from mimir import settings_input, text
 from mimir.config import Config, load_preset
 from mimir.errors import BAD_CONFIG, DONE, BadInput, Interrupted
 from mimir.notebook import shown
-from mimir.notebook.drive import Copier, Folder
+from mimir.notebook.copier import Copier
+from mimir.notebook.drive import Folder
 from mimir.notebook.live import Board, CellScreen, Screen
 from mimir.runs import layout, machine, notes, orders
 from mimir.runs.begin import raise_attempt

@@ -1,6 +1,6 @@
 """Keeps a run's commits in a folder of Google Drive, for who has no bucket.
 
-The store is a folder of the machine, and is lost with it. Each commit is copied to Drive as one
+The store is a folder of the machine, and is lost with it. Commits are copied to Drive, each as one
 file: under a temporary name, then renamed, then read back. Older files are removed only when two
 newer ones are whole. A new session takes the newest whole one.
 
@@ -8,7 +8,8 @@ This is weaker than a store. Drive has no conditional write, so two sessions tha
 not fenced against each other. And what is written to the mount lies on the machine's disk first and
 reaches Google some time later: 3 GB have taken half an hour, a file may be shown with 0 bytes
 until then (googlecolab/colabtools#2607), and some have been lost with the session (#287). So a
-file counts as one of the two only after the time that it may need for its way.
+file counts as one of the two only after the time that it may need for its way, one file after
+another.
 """
 
 import contextlib
@@ -19,27 +20,21 @@ import re
 import secrets
 import shutil
 import stat
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from mimir.errors import Corrupt, MimirError, StoreError, sentence
+from mimir.errors import Corrupt, StoreError
 from mimir.notebook.archive import BIGGEST, Archive, Mark, write
 from mimir.runs.content import BLOCK, blocks, sha256
 from mimir.runs.file_errors import explained
-from mimir.runs.head import ENDED, Head, find_head
 from mimir.runs.store import Store
-from mimir.text import duration, one_line, size
+from mimir.text import size
 
 KEPT = 2
 """Whole archives that stay."""
 UPLOAD_RATE = 1.5e6
 """Bytes/s at which a file is held to reach Drive: 3.1 GB have taken 24 to 30 minutes (#2607)."""
-COPY_POLL = 2.0
-"""Seconds between looks for a new commit."""
-AGAIN = 60.0
-"""Seconds until a copy that failed is tried again; a newer commit is tried at once."""
 _PART = re.compile(r"copying\.[0-9a-f]{8}\.part")
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
@@ -65,6 +60,8 @@ class Folder:
         self._known = set(self.archives())
         self._whole: dict[Mark, float] = {}
         """When each that was read whole is held to have reached Drive."""
+        self._free = 0.0
+        """When all that was written is held to have reached Drive, and the next file can begin."""
         self._told: set[str] = set()
 
     def archives(self) -> list[Mark]:
@@ -116,6 +113,10 @@ class Folder:
             )
         return None
 
+    def on_its_way(self) -> float:
+        """Seconds until all that was written is held to have reached Drive; 0: it has."""
+        return max(0.0, self._free - self._clock())
+
     def add(self, store: Store) -> tuple[Mark, int]:
         """Copy the run's newest commit; which it is, and its bytes.
 
@@ -141,7 +142,8 @@ class Folder:
         finally:
             self._scratch.unlink(missing_ok=True)
         self._known.add(mark)
-        self._whole[mark] = self._clock() + count / UPLOAD_RATE
+        self._free = max(self._clock(), self._free) + count / UPLOAD_RATE
+        self._whole[mark] = self._free
         self._remove_older()
         return mark, count
 
@@ -223,94 +225,6 @@ class Folder:
                     f"ANOTHER SESSION trains run {self.run} too: it has copied step {mark.step:,} "
                     f"to {self.path}. Drive cannot keep two apart: end one of them"
                 )
-
-
-class Copier:
-    """Copies each new commit to Drive while a run trains, in a thread; closed by its `with`.
-
-    A copy that fails is said and tried again, and training goes on. Commits that come while one is
-    copied wait, and only the newest of them is copied then.
-
-    Args:
-        folder: where to.
-        say: told the state of the copies in one line, each in place of the one before.
-    """
-
-    def __init__(
-        self, folder: Folder, store: Store, say: Say, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._folder, self._store, self._say, self._clock = folder, store, say, clock
-        self._copied: object = None
-        self._failed: tuple[object, float] = (None, 0.0)
-        self._last = "nothing of this run is on Drive yet"
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="drive", daemon=True)
-
-    def __enter__(self) -> "Copier":
-        self._folder.tidy()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def finish(self) -> str:
-        """Copy what is not there yet, once the run rests; a sentence on what Drive has then."""
-        self._ended.set()
-        self._thread.join()
-        self._failed = (None, 0.0)
-        self._look()
-        commit = _commit(self._head())
-        if commit is None or self._copied == commit:
-            return f"On Drive: {self._last}"
-        return (
-            f"The last commit is NOT on Drive, only on this machine: {self._last}. Free some space "
-            "and press Run all, before this session ends"
-        )
-
-    def _work(self) -> None:
-        while not self._ended.wait(COPY_POLL):
-            self._look()
-
-    def _head(self) -> Head | None:
-        try:
-            return find_head(self._store, self._folder.run)
-        except MimirError:
-            return None  # said by the worker, which cannot go on without it
-
-    def _look(self) -> None:
-        head = self._head()
-        commit, (failed, at) = _commit(head), self._failed
-        waits = failed == commit and self._clock() < at + AGAIN
-        if head is None or waits or commit in (None, self._copied):
-            return
-        began = self._clock()
-        self._say(f"Drive: copying a commit; {self._last}")
-        try:
-            mark, count = self._folder.add(self._store)
-        except Exception as error:  # noqa: BLE001 - said, and tried again: training goes on
-            self._failed = (commit, self._clock())
-            self._say(
-                f"Drive: NOT copied: {one_line(sentence(error))}. Training goes on, and the copy "
-                f"is tried again; {self._last}"
-            )
-            return
-        # HEAD may be newer by now: then this commit is looked at once more.
-        self._copied = commit if mark.change == head.seq else None
-        self._last = (
-            f"step {mark.step:,} is there ({size(count)}, written in "
-            f"{duration(self._clock() - began)}; Google has it some time later)"
-        )
-        self._say(f"Drive: {self._last}")
-
-
-def _commit(head: Head | None) -> tuple[object, ...] | None:
-    """What of HEAD is worth a copy: another one for each commit, and for the end of the run."""
-    kept = head.newest() if head else None
-    if head is None or kept is None:
-        return None
-    return kept.step, kept.key, head.state if head.state in ENDED else "", head.model
 
 
 def _blocks(path: Path, most: int) -> Iterator[bytes]:

@@ -1,6 +1,5 @@
 """Commits in a folder, as Drive is one: whole ones are taken, others are said and passed over."""
 
-import errno
 import os
 import random
 import signal
@@ -15,7 +14,7 @@ from mimir.errors import BadInput, Corrupt, StoreError
 from mimir.notebook import archive, drive
 from mimir.notebook.archive import Mark
 from mimir.notebook.cells import Session
-from mimir.notebook.drive import Copier, Folder
+from mimir.notebook.copier import Copier
 from mimir.notebook.recall import check_code, recall
 from mimir.runs.begin import raise_attempt
 from mimir.runs.commit import Attempt
@@ -23,48 +22,8 @@ from mimir.runs.status import derive, read_head
 from mimir.runs.store import Store, open_store
 from tests import ROOT
 from tests.e2e import jobs
-from tests.waiting import LIMIT, wait_for
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return jobs.write_data(tmp_path_factory.mktemp("data") / "data.csv", 60)
-
-
-@pytest.fixture
-def store(tmp_path: Path, data: Path) -> Store:
-    """A run with a checkpoint."""
-    opened = open_store((tmp_path / "store").as_uri())
-    jobs.submit(opened, "run", data)
-    commit(opened)
-    return opened
-
-
-def commit(store: Store) -> None:
-    jobs.train(store, "run", 2)
-
-
-class There:
-    """The folder on Drive as a session sees it, at a time that the test sets."""
-
-    def __init__(self, path: Path, session: Path) -> None:
-        self.said: list[str] = []
-        self.now = 1e6
-        self.path, self.session = path, session
-        session.mkdir(parents=True, exist_ok=True)
-        self.folder = self.opened()
-
-    def opened(self) -> Folder:
-        """As a session finds it that begins now."""
-        return Folder(self.path, "run", self.session, self.said.append, lambda: self.now)
-
-    def steps(self) -> list[int]:
-        return [mark.step for mark in self.folder.archives()]
-
-
-@pytest.fixture
-def there(tmp_path: Path) -> There:
-    return There(tmp_path / "drive" / "run", tmp_path / "session")
+from tests.notebook.conftest import There, commit
+from tests.waiting import LIMIT
 
 
 def copies(store: Store, there: There, count: int) -> list[Mark]:
@@ -158,53 +117,6 @@ def test_of_the_same_step_the_later_commit_counts(store: Store, there: There) ->
     found = there.opened().newest_whole()
     assert found is not None
     assert found.mark == second
-
-
-def test_a_copy_that_was_killed_is_tidied_away(store: Store, there: There) -> None:
-    there.path.mkdir(parents=True)
-    (there.path / "copying.0123abcd.part").write_bytes(b"half")
-    with Copier(there.folder, store, there.said.append):
-        assert os.listdir(there.path) == [] or there.steps()
-    assert not [*there.path.glob("*.part")]
-
-
-def test_a_full_drive_is_said_and_training_goes_on(
-    store: Store, there: There, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    older = there.folder.add(store)[0]
-    commit(store)
-
-    def full(handle: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(drive, "_sync", full)
-    monkeypatch.setattr(drive, "COPY_POLL", 0.01)
-    said: list[str] = []
-    with Copier(there.folder, store, said.append) as copier:
-        wait_for(lambda: any("NOT copied" in line for line in said))
-        assert "No space left on device" in said[1]
-        assert "Training goes on" in said[1]
-        assert os.listdir(there.path) == [older.name]
-        commit(store)  # training does
-        assert "NOT on Drive, only on this machine" in copier.finish()
-    monkeypatch.undo()
-    with Copier(there.folder, store, said.append) as copier:
-        assert copier.finish().startswith("On Drive: step")
-    assert there.steps()[0] == read_head(store, "run").step
-
-
-def test_each_commit_is_copied_once(
-    store: Store, there: There, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(drive, "COPY_POLL", 0.01)
-    with Copier(there.folder, store, there.said.append) as copier:
-        wait_for(lambda: len(there.steps()) == 1)
-        commit(store)
-        wait_for(lambda: there.steps()[0] == read_head(store, "run").step)
-        copier.finish()
-        before = there.folder.archives()
-        copier.finish()
-    assert there.folder.archives() == before
 
 
 def test_another_session_is_said_and_left_alone(store: Store, there: There) -> None:
