@@ -37,6 +37,8 @@ BIGGEST = 16 << 30
 """Bytes of an archive at most: a large preset's has half a gigabyte."""
 MOST_OBJECTS = 200_000
 """Of an archive: a night's log and metrics have some ten thousand parts."""
+MOST_CHANGES = 10**14
+"""Of HEAD, in a name: so that there is room for those that follow."""
 _TRIES = 5
 """Looks at a run whose checkpoints are replaced while they are read."""
 _NAME = re.compile(
@@ -50,11 +52,12 @@ _NAME = re.compile(
 class Mark:
     """Which commit an archive is. They are ordered as the commits of a run follow each other.
 
-    change: HEAD's seq. sha256: of the archive's bytes.
+    change: HEAD's seq, which only grows, also where an attempt's number is used again because an
+    earlier one of that number was lost. sha256: of the archive's bytes.
     """
 
-    attempt: int
     change: int
+    attempt: int
     step: int
     sha256: str
     run: str
@@ -73,8 +76,8 @@ class Mark:
         found = _NAME.fullmatch(name)
         if not found or found[1] != run:
             return None
-        mark = cls(int(found[3]), int(found[4]), int(found[2]), found[5], run)
-        return mark if mark.name == name else None
+        mark = cls(int(found[4]), int(found[3]), int(found[2]), found[5], run)
+        return mark if mark.name == name and mark.change <= MOST_CHANGES else None
 
 
 def write(store: Store, run: str, path: Path) -> Mark:
@@ -101,7 +104,7 @@ def write(store: Store, run: str, path: Path) -> Mark:
     except (safetensors.SafetensorError, OSError) as error:
         path.unlink(missing_ok=True)
         raise StoreError(f"{path} cannot be written: {error}") from error
-    return Mark(head.attempt, head.seq, head.step, content.sha256(path)[0], run)
+    return Mark(head.seq, head.attempt, head.step, content.sha256(path)[0], run)
 
 
 def _objects(store: Store, run: str) -> tuple[Head, dict[str, bytes]]:
@@ -241,21 +244,26 @@ class Archive:
             if key not in sizes:
                 raise Corrupt(f"{where} has no {key}")
 
-    def install(self, store: Store, progress: Callable[[int], None] = lambda count: None) -> None:
+    def install(
+        self, store: Store, progress: Callable[[int], None] = lambda count: None, after: int = -1
+    ) -> None:
         """Write the run into a store that does not have it; run.json comes last.
 
         Until then no command sees a run there, and after a kill it is installed again. The attempt
         that made the commit cannot work in this store, so it is over here.
 
-        progress: told the bytes that were written.
+        Args:
+            progress: told the bytes that were written.
+            after: HEAD's seq becomes larger than this: that of a newer archive which is not whole,
+                and which must not count for more than what is trained from here.
         """
-        run, head = self.mark.run, self.head
+        run, head = self.mark.run, replace(self.head, seq=max(self.head.seq, after + 1))
         named, last = _named(self.record, head), [layout.head_key(run), layout.record_key(run)]
         with _opened(self.path, self.mark.name) as file:
             for key in sorted(self.keys, key=lambda key: last.index(key) if key in last else -1):
                 if key == last[0]:
                     self._end(store)
-                data = _bytes(file, key)
+                data = head.to_bytes() if key == last[0] else _bytes(file, key)
                 if key in named:
                     store.put_content(key, data)
                 else:

@@ -31,7 +31,7 @@ from mimir.runs.collect import try_collect
 from mimir.runs.content import sha256
 from mimir.runs.machine import Machine
 from mimir.runs.record import RunRecord, read_run
-from mimir.runs.status import Status, derive, seal_if_done
+from mimir.runs.status import Status, derive, read_head, seal_if_done
 from mimir.runs.store import Store, open_store
 from mimir.submission import enter, prepare
 
@@ -200,7 +200,10 @@ def train(session: Session, *, take_over: bool = False, screen: Screen | None = 
     status = derive(store, session.run, store.now())
     if status.state == "done":
         print(f"Run {session.run} is done at step {status.step:,}: nothing is left to train")
+        _copy_last(session, store)
         return status
+    if status.state == "failed":
+        _copy_last(session, store)
     if not take_over:
         _must_be_free(session, store, status)
     attempt = raise_attempt(store, session.run, orders.by_hand(PROVIDER, store.now()))
@@ -231,6 +234,13 @@ def train(session: Session, *, take_over: bool = False, screen: Screen | None = 
     if child.returncode == BAD_CONFIG or status.state == "failed":
         raise BadInput(words)
     raise Interrupted(f"{words}; Run all goes on from there")
+
+
+def _copy_last(session: Session, store: Store) -> None:
+    """Copy a run's last commit to Drive, if it could not be when the run ended."""
+    folder = session.on_drive()
+    if folder is not None and not folder.holds(read_head(store, session.run)):
+        print(Copier(folder, store, print).finish())
 
 
 def _start(session: Session, store: Store, attempt: int) -> "subprocess.Popen[bytes]":

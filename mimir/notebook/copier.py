@@ -39,6 +39,7 @@ class Copier:
         self._failed: tuple[object, float] = (None, 0.0)
         self._newest: tuple[Mark, str] | None = None
         """What this session copied last, and how large it was and what it took."""
+        self._before = folder.archives()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name="drive", daemon=True)
 
@@ -48,17 +49,25 @@ class Copier:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self._ended.set()
-        self._thread.join()
+        if self._thread.ident is not None:  # of a run that is done nothing is left to follow
+            self._thread.join()
 
     def finish(self) -> str:
         """Copy what is not there yet, once the run rests; a sentence on what Drive has then."""
-        self._ended.set()
-        self._thread.join()
+        self._end()
         self._failed = (None, 0.0)
         self._look(last=True)
-        commit = _commit(self._head())
-        if commit is None or self._copied == commit:
+        head = self._head()
+        if head is None:
+            return f"Whether the last commit is on Drive is not known: {self._there()}"
+        commit = _commit(head)
+        if commit is None:
+            return "There is no commit that could be copied to Drive"
+        if self._copied == commit:
             return f"On Drive: {self._there()}"
         return (
             f"The last commit is NOT on Drive, only on this machine: {self._there()}. Free some "
@@ -68,7 +77,12 @@ class Copier:
     def _there(self) -> str:
         """What Drive has, as far as this session knows."""
         if self._newest is None:
-            return "nothing of this run is on Drive yet"
+            if not self._before:
+                return "nothing of this run is on Drive yet"
+            step = self._before[0].step
+            return (
+                f"nothing of this session is there yet, the newest file there is of step {step:,}"
+            )
         (mark, cost), left = self._newest, self._folder.on_its_way()
         when = f"in about {duration(left)}; keep this session until then" if left else "by now"
         return f"step {mark.step:,} is there ({cost}), and Google should have it {when}"

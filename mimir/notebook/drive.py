@@ -28,6 +28,7 @@ from mimir.errors import Corrupt, StoreError
 from mimir.notebook.archive import BIGGEST, Archive, Mark, write
 from mimir.runs.content import BLOCK, blocks, sha256
 from mimir.runs.file_errors import explained
+from mimir.runs.head import Head
 from mimir.runs.store import Store
 from mimir.text import size
 
@@ -84,17 +85,19 @@ class Folder:
         names = [name for name in os.listdir(self.path) if name not in ours]
         return sorted(n for n in names if not n.endswith(".whl") and not _PART.fullmatch(n))
 
-    def newest_whole(self, progress: Callable[[int], None] = lambda count: None) -> Archive | None:
+    def newest_whole(
+        self, progress: Callable[[int], None] = lambda count: None, change: int = -1
+    ) -> Archive | None:
         """The newest archive that is whole; None if there is none at all.
 
-        progress: told the bytes that have come.
+        progress: told the bytes that have come. change: only those after this change of HEAD.
 
         Raises:
             Corrupt: there are some, and none of them is whole.
             OtherFormat: another Mimir wrote it.
         """
         wrong = []
-        for mark in self.archives():
+        for mark in (mark for mark in self.archives() if mark.change > change):
             try:
                 self._fetch(mark, progress)
                 found = Archive(self._scratch, mark)
@@ -112,6 +115,11 @@ class Folder:
                 "them whole and run this cell again, or choose another run_name"
             )
         return None
+
+    def holds(self, head: Head) -> bool:
+        """Whether the newest file is of this HEAD's commit; that it is whole is not looked at."""
+        found = self.archives()
+        return bool(found) and (found[0].attempt, found[0].change) == (head.attempt, head.seq)
 
     def on_its_way(self) -> float:
         """Seconds until all that was written is held to have reached Drive; 0: it has."""

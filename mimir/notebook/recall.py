@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from mimir.errors import BadInput
+from mimir.errors import BadInput, Corrupt
 from mimir.notebook import shown
 from mimir.notebook.cells import Session
+from mimir.notebook.drive import Folder
 from mimir.runs import layout
 from mimir.runs.content import sha256
 from mimir.runs.record import read_run
@@ -33,12 +34,8 @@ def recall(session: Session) -> None:
     if store.read(layout.record_key(session.run)) is not None:
         head = read_head(store, session.run)
         print(f"This machine has the run already, at step {head.step:,}")
-        if found and (found[0].attempt, found[0].change) > (head.attempt, head.seq):
-            raise BadInput(
-                f"Drive has a newer commit of run {session.run} (step {found[0].step:,}) than this "
-                "machine: another session trained it. Disconnect and delete this runtime, then "
-                "press Run all: the new one takes that commit"
-            )
+        if found and found[0].change > head.seq:
+            _refuse(session, folder, head.seq)
         return
     if not found:
         print(f"Drive has no commit of run {session.run} yet")
@@ -46,12 +43,33 @@ def recall(session: Session) -> None:
     with shown.counting("Reading the newest commit from Drive") as more:
         archive = folder.newest_whole(more)
     assert archive is not None
+    # The names that are there now count too: one that was not whole may be by now.
+    lost = [mark.change for mark in folder.archives() if mark > archive.mark]
     with shown.counting("Putting it into this machine's store") as more:
-        archive.install(store, more)
+        archive.install(store, more, max(lost, default=-1))
     archive.path.unlink(missing_ok=True)
     print(
         f"Taken from Drive: run {session.run} at step {archive.head.step:,}, as attempt "
         f"{archive.head.attempt} left it"
+    )
+
+
+def _refuse(session: Session, folder: Folder, change: int) -> None:
+    """Raise BadInput: Drive has newer commits than this machine, whose HEAD has this seq."""
+    where = f"Drive has a newer commit of run {session.run} than this machine, of another session"
+    try:
+        with shown.counting("Reading the newest commit from Drive") as more:
+            archive = folder.newest_whole(more, change)
+    except Corrupt:
+        raise BadInput(
+            f"{where}, and no file of it is whole. Keep this runtime. Wait until Drive has all of "
+            "it and press Run all; or delete that file on Drive, to go on with what is here"
+        ) from None
+    assert archive is not None
+    archive.path.unlink(missing_ok=True)
+    raise BadInput(
+        f"{where} (step {archive.head.step:,}). Disconnect and delete this runtime, then press Run "
+        "all: the new one takes that commit"
     )
 
 
@@ -70,6 +88,5 @@ def check_code(session: Session, wheel: Path) -> None:
 
 def is_on_drive(session: Session) -> bool:
     """Whether the newest file on Drive is of the run's newest commit."""
-    folder, head = session.on_drive(), read_head(session.opened(), session.run)
-    found = folder.archives() if folder else []
-    return bool(found) and (found[0].attempt, found[0].change) == (head.attempt, head.seq)
+    folder = session.on_drive()
+    return folder is not None and folder.holds(read_head(session.opened(), session.run))

@@ -13,6 +13,7 @@ from mimir.errors import BadInput, Interrupted
 from mimir.notebook import cells, shown
 from mimir.notebook.cells import Session
 from mimir.notebook.checklist import checklist
+from mimir.notebook.recall import is_on_drive
 from mimir.runs import machine, notes
 from mimir.runs.begin import end_attempt, raise_attempt
 from mimir.runs.commit import Attempt
@@ -173,6 +174,10 @@ class Child:
     def terminate(self) -> None:
         self.asked += 1
 
+    def wait(self) -> int:
+        assert self.asked, "nobody asked it to end"
+        return self.returncode
+
 
 def test_an_interrupted_attempt_says_how_to_go_on(
     session: Session, store: FileStore, data: str, monkeypatch: pytest.MonkeyPatch
@@ -193,6 +198,24 @@ def test_an_interrupted_attempt_says_how_to_go_on(
     assert "training" in shown.pages[-1]
     assert child.asked == 1
     assert derive(store, "run", store.now()).attempt == 1
+
+
+def test_what_drive_had_no_room_for_is_copied_by_run_all(
+    session: Session, store: FileStore, data: str, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    session = replace(session, keep=tmp_path / "drive")
+    jobs.submit(store, "run", Path(data))
+    assert jobs.train(store, "run")[0]
+    (tmp_path / "drive").write_text("in the way")
+    cells.train(session, screen=Shown())
+    assert "The last commit is NOT on Drive" in capsys.readouterr().out
+    (tmp_path / "drive").unlink()
+    cells.train(session, screen=Shown())
+    assert "On Drive: step" in capsys.readouterr().out
+    assert is_on_drive(session)
+    cells.train(session, screen=Shown())
+    assert "Drive" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("checks", "words"), [

@@ -44,7 +44,9 @@ def test_a_full_drive_is_said_and_training_goes_on(
         assert "Training goes on" in said[1]
         assert os.listdir(there.path) == [older.name]
         commit(store)  # training does
-        assert "NOT on Drive, only on this machine" in copies.finish()
+        said_last = copies.finish()
+        assert "NOT on Drive, only on this machine" in said_last
+        assert f"the newest file there is of step {older.step}" in said_last
     monkeypatch.undo()
     with Copier(there.folder, store, said.append) as copies:
         assert copies.finish().startswith("On Drive: step")
@@ -85,7 +87,7 @@ def test_google_has_a_whole_file_however_fast_commits_come(
     def write(store: Store, run: str, path: Path) -> Mark:
         content = b"%441d" % step
         path.write_bytes(content)
-        return Mark(1, step, step, hashlib.sha256(content).hexdigest(), run)
+        return Mark(step, 1, step, hashlib.sha256(content).hexdigest(), run)
 
     def head(store: Store, run: str) -> SimpleNamespace:
         newest = SimpleNamespace(step=step, key=str(step))

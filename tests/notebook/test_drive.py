@@ -15,7 +15,7 @@ from mimir.notebook import archive, drive
 from mimir.notebook.archive import Mark
 from mimir.notebook.cells import Session
 from mimir.notebook.copier import Copier
-from mimir.notebook.recall import check_code, recall
+from mimir.notebook.recall import check_code, is_on_drive, recall
 from mimir.runs.begin import raise_attempt
 from mimir.runs.commit import Attempt
 from mimir.runs.status import derive, read_head
@@ -121,7 +121,7 @@ def test_of_the_same_step_the_later_commit_counts(store: Store, there: There) ->
 
 def test_another_session_is_said_and_left_alone(store: Store, there: There) -> None:
     mark = there.folder.add(store)[0]
-    other = Mark(mark.attempt + 1, mark.change + 5, mark.step + 9, "0" * 64, "run")
+    other = Mark(mark.change + 5, mark.attempt + 1, mark.step + 9, "0" * 64, "run")
     (there.path / other.name).write_bytes(b"theirs")
     for _ in range(3):
         commit(store)
@@ -165,10 +165,35 @@ def test_what_a_new_session_takes(
     assert f"This machine has the run already, at step {mark.step}" in capsys.readouterr().out
     commit(store)
     there.folder.add(store)
-    with pytest.raises(BadInput, match="another session trained it"):
+    with pytest.raises(BadInput, match="delete this runtime, then press Run all"):
+        recall(first)
+    (there.path / there.folder.archives()[0].name).write_bytes(b"")
+    with pytest.raises(BadInput, match="no file of it is whole"):
         recall(first)
     (tmp_path / "other.whl").write_bytes(b"x")
     check_code(first, tmp_path / "other.whl")  # this run was begun without code
+
+
+def test_new_work_counts_for_more_than_a_file_that_was_not_whole(
+    store: Store, there: There, session: Callable[[int], Session]
+) -> None:
+    there.folder.add(store)
+    second, third, fourth = (session(number) for number in (2, 3, 4))
+    recall(second)
+    jobs.train(second.opened(), "run", 6)
+    late = there.path / there.opened().add(second.opened())[0].name
+    content = late.read_bytes()
+    late.write_bytes(b"")  # the session ended before Google had it
+    recall(third)
+    recall(third)  # Run all once more
+    assert not is_on_drive(third)
+    jobs.train(third.opened(), "run", 1)
+    there.opened().add(third.opened())
+    assert is_on_drive(third)
+    recall(third)
+    late.write_bytes(content)
+    recall(fourth)
+    assert read_head(fourth.opened(), "run").step == read_head(third.opened(), "run").step
 
 
 def test_a_recall_that_was_killed_is_repeated(
