@@ -214,17 +214,22 @@ def train(session: Session, *, take_over: bool = False, screen: Screen | None = 
     copier = Copier(folder, store, board.note) if folder else None
     child = _start(session, store, attempt)
     with copier or contextlib.nullcontext():
+        reader = threading.Thread(target=_read, args=(child.stdout, board), daemon=True)
+        reader.start()
         try:
             _settle(session, store, attempt, child.pid, board)
-            _follow(child, board)
+            _follow(child, board, reader)
+            status = derive(store, session.run, store.now())
+            seal_if_done(store, status, status.at)
         except BaseException:
             child.terminate()  # a worker that nobody follows would still hold the GPU
+            print("Waiting until the worker has committed and ended", flush=True)
+            child.wait()
             raise
-        status = derive(store, session.run, store.now())
-        seal_if_done(store, status, status.at)
-        if copier:
-            print("Copying the last commit to Drive", flush=True)
-            print(copier.finish())
+        finally:
+            if copier:
+                print("Copying the last commit to Drive", flush=True)
+                print(copier.finish())
         board.refresh(now=True)
     if child.returncode == DONE:
         print(f"Run {session.run} is done at step {status.step:,}")
@@ -264,11 +269,8 @@ def _settle(session: Session, store: Store, attempt: int, pid: int, board: Board
     try_collect(store, session.run, board.line)
 
 
-def _follow(child: "subprocess.Popen[bytes]", board: Board) -> None:
+def _follow(child: "subprocess.Popen[bytes]", board: Board, reader: threading.Thread) -> None:
     """Until the worker has ended; an interrupt is passed on to it once."""
-    assert child.stdout is not None
-    reader = threading.Thread(target=_read, args=(child.stdout, board), daemon=True)
-    reader.start()
     asked = False
     while child.poll() is None:
         try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mimir.errors import BadInput, Interrupted
+from mimir.errors import BadInput, Interrupted, StoreError
 from mimir.notebook import cells, shown
 from mimir.notebook.cells import Session
 from mimir.notebook.checklist import checklist
@@ -198,6 +198,32 @@ def test_an_interrupted_attempt_says_how_to_go_on(
     assert "training" in shown.pages[-1]
     assert child.asked == 1
     assert derive(store, "run", store.now()).attempt == 1
+
+
+def test_a_cell_that_fails_copies_the_last_commit(
+    session: Session, store: FileStore, data: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    session = replace(session, keep=tmp_path / "drive")
+    jobs.submit(store, "run", Path(data))
+    jobs.train(store, "run", 2)
+    child = Child(75, b"")
+    ended = child.wait
+
+    def wait() -> int:
+        jobs.train(store, "run", 2)  # the worker's last commit
+        return ended()
+
+    def fails(*words: object) -> None:
+        raise StoreError("no answer")
+
+    monkeypatch.setattr(child, "wait", wait)
+    monkeypatch.setattr(cells, "_start", lambda *words: child)
+    monkeypatch.setattr(cells, "_settle", fails)
+    with pytest.raises(StoreError, match="no answer"):
+        cells.train(session, take_over=True, screen=Shown())
+    assert "On Drive: step" in capsys.readouterr().out
+    assert is_on_drive(session)
 
 
 def test_what_drive_had_no_room_for_is_copied_by_run_all(
