@@ -208,6 +208,7 @@ def test_a_cell_that_fails_copies_the_last_commit(
     jobs.submit(store, "run", Path(data))
     jobs.train(store, "run", 2)
     child = Child(75, b"")
+    before = derive(store, "run", store.now()).committed_step
     ended = child.wait
 
     def wait() -> int:
@@ -223,6 +224,7 @@ def test_a_cell_that_fails_copies_the_last_commit(
     with pytest.raises(StoreError, match="no answer"):
         cells.train(session, take_over=True, screen=Shown())
     assert "On Drive: step" in capsys.readouterr().out
+    assert derive(store, "run", store.now()).committed_step > before
     assert is_on_drive(session)
 
 
