@@ -53,7 +53,7 @@ class Job:
         self._parts = [
             Part(
                 own, url, each, self.signals, shared=len(runs) > 1, image=image, out=out,
-                sleep=sleep,
+                sleep=sleep, alone=self._all_ended,
             )
             for each in runs
         ]  # fmt: skip
@@ -97,6 +97,9 @@ class Job:
             each.start()
         for each in threads:
             each.join()
+
+    def _all_ended(self) -> bool:
+        return all(part.ended for part in self._parts)
 
     def _open(self) -> Store:
         """The store, of which the runs must be seen from this node."""

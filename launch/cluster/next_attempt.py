@@ -14,7 +14,7 @@ from launch.pricing import budget
 from launch.providers.slurm.own_job import OwnJob
 from launch.provision.plan import stop_asked
 from launch.supervise import limits
-from mimir.errors import BadInput, Fenced
+from mimir.errors import INTERRUPTED, BadInput, Fenced
 from mimir.runs import notes, started
 from mimir.runs.attempts import AttemptStatus, record_gone
 from mimir.runs.begin import end_attempt, raise_attempt
@@ -107,7 +107,8 @@ def goes_on(store: Store, run: str, attempt: int) -> tuple[bool, str]:
     if status.state in FINISHED:
         return False, f"run {run} is {status.state}"
     current = status.attempts[-1]
-    as_gone = replace(current, gone=_loss(store, run, current))
+    end = current.end or "it ended without a word"
+    as_gone = replace(current, gone=_loss(store, run, current), end=end)
     judged = replace(status, attempts=(*status.attempts[:-1], as_gone))
     assert current.order is not None
     ending = limits.ending(store, judged, current.order, MOST_IDLE)
@@ -115,6 +116,13 @@ def goes_on(store: Store, run: str, attempt: int) -> tuple[bool, str]:
         return True, ""
     turn = _end(store, run, attempt, *ending)
     return False, turn.why
+
+
+def broke(store: Store, run: str, attempt: int) -> bool:
+    """Whether the attempt's worker itself broke, by what it wrote of its end. One that left no
+    word, and one that its node, a signal or the store interrupted, did not."""
+    outcome = notes.unless_damaged(notes.read_outcome, store, run, attempt)
+    return outcome is not None and not outcome.cause and outcome.exit_code != INTERRUPTED
 
 
 def leave(store: Store, run: str, ran: Iterable[int] | None, own: OwnJob) -> None:

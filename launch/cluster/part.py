@@ -4,6 +4,7 @@ A job has one part, or several side by side. A part never asks Slurm for anythin
 of the job: that is the job's to decide when all of its parts have ended. Where there are several,
 
 - a worker that breaks is begun again here, because its neighbours keep the job;
+- a run whose node or store failed it waits until they have ended: then the job starts again;
 - a run that is over leaves a note (gone.json), by which others see that its worker has ended;
 - each line of the job's log begins with the run that it is of.
 """
@@ -67,14 +68,17 @@ class Part:
     """Args:
     shared: whether the job has other parts.
     out: takes lines for the job's log.
+    alone: whether no part of the job is at work any more.
     """
 
     def __init__(
         self, own: OwnJob, url: str, ordered: Ordered, signals: Signals, *, shared: bool,
         image: str, out: Callable[[str], None], sleep: Callable[[float], None],
+        alone: Callable[[], bool] = lambda: True,
     ) -> None:  # fmt: skip
         self._own, self._url, self._ordered, self._signals = own, url, ordered, signals
         self._shared, self._image, self._sleep = shared, image, sleep
+        self._alone = alone
         mark = f"[{ordered.run}] " if shared else ""
         self._mark, self._to_log = mark, out
         self._child: subprocess.Popen[bytes] | None = None
@@ -229,6 +233,7 @@ class Part:
             return End.LEAVES
         try:
             more, why = next_attempt.goes_on(store, self._ordered.run, attempt)
+            broke = more and next_attempt.broke(store, self._ordered.run, attempt)
         except MimirError as error:
             self.say(f"whether run {self._ordered.run} goes on cannot be read: {error}")
             self.code = INTERRUPTED
@@ -239,10 +244,25 @@ class Part:
         if not more or code == BAD_CONFIG:
             self.say(why or f"attempt {attempt} ended with {code}")
             return self._over(store, code, self._ran)
-        if self._shared and not self._signals.heard and fate is not Fate.ENDED:
-            self._sleep(AGAIN_AFTER)
-            if not self._signals.heard:
-                return None
+        if not self._shared or self._signals.heard or fate is Fate.ENDED:
+            return End.MORE
+        if not broke:
+            return self._await_others(store, attempt, code)
+        self._sleep(AGAIN_AFTER)
+        return End.MORE if self._signals.heard else None
+
+    def _await_others(self, store: Store, attempt: int, code: int) -> End:
+        """Keep a run that was interrupted here for the job's next start: begun again at once, it
+        would meet the same fault. It may be stopped, or go on elsewhere, until then."""
+        self.say(f"attempt {attempt} was interrupted: the run waits for the job's next start")
+        self.ended = End.MORE  # so that two that wait do not wait for each other
+        while not (self._signals.heard or self._alone()):
+            self._sleep(LOOK_EVERY)
+            with contextlib.suppress(MimirError):  # asked again
+                more, why = next_attempt.goes_on(store, self._ordered.run, attempt)
+                if not more:
+                    self.say(why)
+                    return self._over(store, code, self._ran)
         return End.MORE
 
     def _over(self, store: Store, code: int, ran: list[int] | None) -> End:
