@@ -17,19 +17,33 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import IO
+from typing import IO, TypeVar
 
 from launch.cluster import container, next_attempt
 from launch.cluster.container import Runtime
 from launch.cluster.signals import Signals
 from launch.contract.provider import AttemptSpec
 from launch.providers.slurm.own_job import Fate, OwnJob
-from mimir.errors import BAD_CONFIG, DONE, FENCED, INTERRUPTED, BadInput, MimirError
+from mimir.errors import (
+    BAD_CONFIG,
+    DONE,
+    FENCED,
+    INTERRUPTED,
+    BadInput,
+    MimirError,
+    NotFound,
+    StoreDenied,
+    StoreError,
+    StoreUnfit,
+    sentence,
+)
 from mimir.runs import notes, orders
 from mimir.runs.notes import StopRequest
 from mimir.runs.record import read_run
 from mimir.runs.status import head_or_remembered
 from mimir.runs.store import Store
+
+T = TypeVar("T")
 
 LOOK_EVERY = 10.0
 """Seconds between looks for a request to stop, which the worker itself obeys at once."""
@@ -38,7 +52,8 @@ KILLED_AFTER = 960.0
 it gives its training (mimir.worker.supervisor.GRACE). One that has a job of its own is ended with
 that."""
 AGAIN_AFTER = 5.0
-"""Seconds before a broken worker is begun again: Slurm's signal may reach it before the job."""
+"""Seconds before a broken worker is begun again: Slurm's signal may reach it before the job. So
+many also before a store that failed is asked again."""
 OUTPUT_WITHIN = 30.0
 """Seconds that a worker's last lines may take after its end."""
 
@@ -85,6 +100,7 @@ class Part:
         self._runtime: Runtime | None = None
         self._at: tuple[Store, int] | None = None
         self._ran: list[int] = []
+        self._note: Callable[[], None] | None = None  # of its end, which is not written yet
         self.ended: End | None = None
         self.code = DONE
 
@@ -136,8 +152,10 @@ class Part:
         """One attempt; None if the next one is to begin at once."""
         run, last = self._ordered.run, self._ran[-1] if self._ran else 0
         try:
-            turn = next_attempt.take(
-                store, run, self._ordered.attempt, self._own, self.say, after=last
+            turn = self._insist(
+                lambda: next_attempt.take(
+                    store, run, self._ordered.attempt, self._own, self.say, after=last
+                )
             )
         except MimirError as error:
             self._complain(str(error))
@@ -228,16 +246,15 @@ class Part:
     def _after(self, store: Store, attempt: int, code: int) -> End | None:
         if code == INTERRUPTED and not self._signals.heard:
             self._signals.ask()
-        fate = self._signals.judged()
+        fate, run = self._signals.judged(), self._ordered.run
         if fate is Fate.RESTARTED or (fate is Fate.ENDED and code == INTERRUPTED):
             return End.LEAVES
         try:
-            more, why = next_attempt.goes_on(store, self._ordered.run, attempt)
-            broke = more and next_attempt.broke(store, self._ordered.run, attempt)
+            more, why = self._insist(lambda: next_attempt.goes_on(store, run, attempt))
+            broke = more and self._insist(lambda: next_attempt.broke(store, run, attempt))
         except MimirError as error:
-            self.say(f"whether run {self._ordered.run} goes on cannot be read: {error}")
-            self.code = INTERRUPTED
-            return End.TURNED_AWAY
+            self.say(f"whether run {run} goes on cannot be read: {error}")
+            return self._turned_away(store, INTERRUPTED)
         if code == FENCED:
             self.say(why or f"attempt {attempt} ended with {code}")
             return self._turned_away(store, code)
@@ -266,23 +283,54 @@ class Part:
         return End.MORE
 
     def _over(self, store: Store, code: int, ran: list[int] | None) -> End:
-        self.code = code
-        self._left(store, ran)
-        return End.OVER
+        return self._left(store, End.OVER, code, ran)
 
     def _turned_away(self, store: Store, code: int) -> End:
-        self.code = code
-        self._left(store, self._ran)
-        return End.TURNED_AWAY
+        return self._left(store, End.TURNED_AWAY, code, self._ran)
 
-    def _left(self, store: Store, ran: list[int] | None) -> None:
+    def _left(self, store: Store, end: End, code: int, ran: list[int] | None) -> End:
         """Of a job that goes on for others: that this run's part of it has ended."""
-        if not self._shared:
-            return
-        try:
-            next_attempt.leave(store, self._ordered.run, ran, self._own)
-        except MimirError as error:
-            self.say(f"that the run's worker has ended cannot be written: {error}")
+        self.ended, self.code = end, code  # no other part waits for the note
+        if self._shared:
+            self._note = lambda: next_attempt.leave(store, self._ordered.run, ran, self._own)
+            try:
+                self._insist(self.note_end, self._alone)
+            except MimirError as error:
+                self.say(f"that the run's worker has ended cannot be written: {error}")
+        return end
+
+    def note_end(self) -> None:
+        """Write the note that is not written yet, if there is one. MimirError."""
+        if self._note is not None:
+            self._note()
+            self._note = None
+
+    def give_up(self, store: Store, error: Exception) -> None:
+        """End after an error that nobody has thought of, and its worker with it."""
+        self.say(f"this start cannot go on with it: {sentence(error)}")
+        if self._child is not None and self._child.poll() is None:
+            self._child.kill()
+            self._child.wait()
+        if self._at is not None and self._at[1] not in self._ran:
+            self._ran.append(self._at[1])
+        self._turned_away(store, INTERRUPTED)
+
+    def _insist(self, act: Callable[[], T], enough: Callable[[], bool] = lambda: False) -> T:
+        """What it says, tried again in a shared job while the store fails in passing, until there
+        is a signal, after which time is short, or `enough`."""
+        failed = False
+        while True:
+            try:
+                return act()
+            except (StoreDenied, StoreUnfit, NotFound):
+                raise
+            except StoreError as error:
+                if not self._shared or self._signals.heard or enough():
+                    raise
+                if not failed:
+                    self.say(f"the store fails, and is asked again: {error}")
+                failed = True
+            self._sleep(AGAIN_AFTER)
 
     def _complain(self, sentence: str) -> None:
         """Say it, also where `squeue` shows it."""

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from launch.cluster.next_attempt import MOST_IDLE, leave, take
 from launch.cluster.part import Ordered, Part
 from launch.contract.cloud import shared_name
 from launch.providers.slurm.own_job import Fate, OwnJob, machine
-from mimir.errors import Fenced, StoreError
+from mimir.errors import Fenced, StoreDenied, StoreError
 from mimir.runs import notes, owner
 from mimir.runs.begin import end_attempt, raise_attempt
 from mimir.runs.notes import StopRequest
@@ -320,15 +321,79 @@ def test_one_that_cannot_be_read_leaves_the_others_at_work(
         if run == "lr-000":
             raise ValueError("what nobody has thought of")
         if run == "lr-001":
-            raise StoreError("it does not answer")
+            raise StoreDenied("it does not answer")
         return real(store, run, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(parts.next_attempt, "take", taken)
     monkeypatch.setattr(parts.OwnJob, "note", lambda own, text: bench.slurm.said.append(text))
     assert bench.start() == 75
     assert bench.states() == ["queued", "queued", "done"]
+    assert all(notes.read_gone(bench.store, run, 1) for run in RUNS), "nobody waits for their end"
     assert any("[lr-000] " in line and "nobody has thought" in line for line in bench.slurm.said)
     assert "lr-001: it does not answer" in bench.slurm.said
+
+
+@pytest.mark.parametrize(
+    ("where", "call"),
+    [(next_attempt, "take"), (notes, "record_machine"), (next_attempt, "goes_on"),
+     (next_attempt, "broke"), (next_attempt, "leave")],
+)  # fmt: skip
+def test_a_store_that_fails_for_a_moment_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, where: object, call: str
+) -> None:
+    """A neighbour trains until the run's end is noted, which it would not be."""
+    noted, failed = threading.Event(), list[str]()
+
+    def train(part: Part, run: str, number: int) -> int:
+        if run == "lr-001":
+            assert noted.wait(60)
+        if run == "lr-000" and number == 1:
+            return bench.end(run, 1, "")
+        return bench.end(run, 0, "", "done")
+
+    bench = Bench(monkeypatch, train)
+    bench.at_leave(monkeypatch, "lr-000", noted.set)
+    real = getattr(where, call)
+
+    def fails_once(store: object, run: str, *rest: object, **more: object) -> object:
+        if run == "lr-000" and not failed:
+            failed.append(call)
+            raise StoreError("503")
+        return real(store, run, *rest, **more)
+
+    monkeypatch.setattr(where, call, fails_once)
+    assert bench.start() == 0
+    assert failed
+    assert bench.states() == ["done"] * 3
+    assert [each for each in bench.began if each[0] == "lr-000"] == [("lr-000", 1), ("lr-000", 2)]
+
+
+@pytest.mark.parametrize("when", ["an error", "a signal"])
+def test_a_note_is_written_whatever_ends_the_run(
+    monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Also where its first try fails when there is no time for a second one."""
+    failed: list[str] = []
+
+    def train(part: Part, run: str, number: int) -> int:
+        if run != "lr-000":
+            return bench.end(run, 0, "", "done")
+        if when == "an error":
+            raise OSError(28, "No space left on device")
+        part._signals.hear()
+        return bench.end(run, 0, "", "done")
+
+    def left(store: MemoryStore, run: str, *rest: Any) -> None:
+        if run == "lr-000" and when == "a signal" and not failed:
+            failed.append(run)
+            raise StoreError("503")
+        leave(store, run, *rest)
+
+    bench = Bench(monkeypatch, train)
+    monkeypatch.setattr(next_attempt, "leave", left)
+    bench.start()
+    assert notes.read_gone(bench.store, "lr-000", 1) is not None
+    assert bool(failed) == (when == "a signal")
 
 
 def test_each_line_of_the_log_names_its_run_and_a_deaf_worker_is_killed(
