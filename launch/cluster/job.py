@@ -25,7 +25,7 @@ from launch.contract.errors import ProviderError
 from launch.providers.slurm import script
 from launch.providers.slurm.own_job import Fate, OwnJob
 from mimir import cli
-from mimir.errors import DONE, INTERRUPTED, BadInput, MimirError, StoreError
+from mimir.errors import DONE, INTERRUPTED, BadInput, Corrupt, MimirError, StoreError
 from mimir.runs.status import read_head
 from mimir.runs.store import Store, open_store
 
@@ -106,16 +106,27 @@ class Job:
         return all(part.ended for part in self._parts)
 
     def _open(self) -> Store:
-        """The store, of which the runs must be seen from this node."""
+        """The store, of which the runs must be seen from this node. Of several one is enough: what
+        is wrong with a run's HEAD is its own part's to say."""
         try:
             store = open_store(self._url)
-            read_head(store, self._runs[0].run)
+            self._must_see_one(store)
         except (BadInput, StoreError, OSError) as error:
             raise BadInput(
                 f"node {self._own.node} does not reach the store {self._url} ({error}): choose a "
                 "folder that the nodes share, or an s3:// store that they reach"
             ) from None
         return store
+
+    def _must_see_one(self, store: Store) -> None:
+        for each in self._runs:
+            try:
+                read_head(store, each.run)
+            except (BadInput, Corrupt):
+                if each is self._runs[-1]:
+                    raise
+            else:
+                return
 
     def _go_on(self, code: int) -> int:
         try:

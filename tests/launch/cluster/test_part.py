@@ -20,7 +20,7 @@ from launch.cluster.part import Ordered, Part
 from launch.contract.cloud import shared_name
 from launch.providers.slurm.own_job import Fate, OwnJob, machine
 from mimir.errors import Fenced, StoreDenied, StoreError
-from mimir.runs import notes, owner
+from mimir.runs import layout, notes, owner
 from mimir.runs.begin import end_attempt, raise_attempt
 from mimir.runs.notes import StopRequest
 from mimir.runs.order import Limits, Order, Plan, Shared
@@ -366,6 +366,15 @@ def test_a_store_that_fails_for_a_moment_is_asked_again(
     assert failed
     assert bench.states() == ["done"] * 3
     assert [each for each in bench.began if each[0] == "lr-000"] == [("lr-000", 1), ("lr-000", 2)]
+
+
+@pytest.mark.parametrize("broken", RUNS[:2])
+def test_a_damaged_head_is_its_own_runs_alone(monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    bench = Bench(monkeypatch, lambda part, run, number: bench.end(run, 0, "", "done"))
+    bench.store.put(layout.head_key(broken), b"garbage")
+    bench.start()
+    others = [run for run in RUNS if run != broken]
+    assert [bench.status(run).state for run in others] == ["done"] * 2
 
 
 @pytest.mark.parametrize("when", ["an error", "a signal"])
