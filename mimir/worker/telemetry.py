@@ -15,7 +15,7 @@ from typing import Any
 
 from mimir.errors import Corrupt, OtherFormat, sentence
 from mimir.runs.order import Expected
-from mimir.runs.telemetry import Telemetry, Warned
+from mimir.runs.telemetry import Telemetry, Warned, in_range
 from mimir.worker import gpu_figures, host_figures
 from mimir.worker.alert_log import AlertLog
 from mimir.worker.exchange import Exchange, Training
@@ -156,10 +156,16 @@ class Sampler:
 def summary(
     samples: list[dict[str, float]], seconds: float, warnings: tuple[Warned, ...] = ()
 ) -> Telemetry:
-    """Samples as one: means, the largest memory, the least free disk, the newest totals."""
+    """Samples as one: means, the largest memory, the least free disk, the newest totals.
+
+    A value that no machine can have is left out: readers would refuse all figures for it.
+    """
     found: dict[str, Any] = {}
     for name in dict.fromkeys(name for sample in samples for name in sample):
-        values = [sample[name] for sample in samples if name in sample]
+        told = [sample[name] for sample in samples if name in sample]
+        values = [value for value in told if in_range(name, value)]
+        if not values:
+            continue
         if name in _LARGEST:
             found[name] = max(values)
         elif name == "disk_free":

@@ -192,6 +192,24 @@ def test_the_training_process_finds_its_exchange(tmp_path: Path) -> None:
     assert taken.gpu_busy == 0.5
 
 
+@pytest.mark.parametrize("odd", [
+    {"gpu_watts": 3e5}, {"gpu_busy": 1.01}, {"gpu_celsius": float("nan")},
+    {"memory": float("inf")}, {"disk_free": -1.0},
+])  # fmt: skip
+def test_an_odd_value_costs_itself_alone(odd: dict[str, float], tmp_path: Path) -> None:
+    large = {"memory_of": 2.16e12, "process_memory": 1.5e12}
+    sound = {"gpu_watts": 300.0, "gpu_busy": 0.5, "gpu_celsius": 60.0, "memory": 2e12, **large}
+    (name,) = odd
+    folder = Exchange(tmp_path)
+    folder.offer(summary([sound, {**large, **odd}], 2.0))
+    assert folder.take() == summary([sound, large], 2.0)
+    folder.offer(summary([{**sound, **odd}], 2.0))
+    found = folder.take()
+    assert found is not None
+    assert getattr(found, name) is None
+    assert found.memory_of == 2_160_000_000_000
+
+
 class Away(MemoryStore):
     away = False
 
