@@ -4,6 +4,9 @@ Each sample goes into the figures that the training process takes for its heartb
 rules of `trouble`, whose warnings go into the log and to the run's alerts.
 """
 
+import contextlib
+import fcntl
+import os
 import shutil
 import tempfile
 import threading
@@ -26,6 +29,11 @@ EVERY = 2.0
 """Seconds between samples: NVML itself tells the use of the last second or less."""
 MOST = 300
 """Samples that are kept while nobody takes them, as before the first heartbeat."""
+_PREFIX = "mimir-figures-"
+_ABANDONED = 24 * 3600.0
+"""Seconds without a change after which a folder is removed, if no supervisor has it open."""
+_LAST = 5.0
+"""Seconds for which the end waits for a sample that is being taken."""
 _LARGEST = ("gpu_memory", "memory", "process_memory")
 _WHOLE = (*_LARGEST, "gpu_memory_of", "memory_of", "disk_free", "disk_of")
 """Figures that are told as whole bytes."""
@@ -52,6 +60,8 @@ class Sampler:
         self._nvml, self._clock = nvml, clock
         self._folders = host_figures.folders_of(store)
         self._folder = ""
+        self._held: int | None = None
+        self._thread: threading.Thread | None = None
         self._exchange: Exchange | None = None
         self._gpu: Gpu | None = None
         self._looked = False
@@ -65,7 +75,9 @@ class Sampler:
     def open(self) -> str:
         """The folder of the exchange for the training process, "" if there can be none."""
         try:
-            self._folder = tempfile.mkdtemp(prefix="mimir-figures-")
+            self._folder = tempfile.mkdtemp(prefix=_PREFIX)
+            self._held = _held(Path(self._folder))
+            _remove_abandoned(Path(self._folder))
         except OSError as error:
             self._once(f"the machine's figures are not told: no temporary folder ({error})")
             return ""
@@ -73,9 +85,21 @@ class Sampler:
         return self._folder
 
     def close(self) -> None:
-        """Remove the folder."""
+        """Remove the folder, once the event that `start` was given is set."""
+        if self._thread is not None:
+            self._thread.join(_LAST)  # its sample would put a file into what is being removed
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+    def start(self, ended: threading.Event, pid: int) -> None:
+        """`watch` in a thread of its own."""
+        self._thread = threading.Thread(
+            target=self.watch, args=(ended, pid), name="figures", daemon=True
+        )
+        self._thread.start()
 
     def watch(self, ended: threading.Event, pid: int) -> None:
         """Sample until the event is set. pid: of the training process."""
@@ -151,6 +175,34 @@ class Sampler:
         if text not in self._said:
             self._said.add(text)
             self._note(text)
+
+
+def _held(folder: Path) -> int | None:
+    """A descriptor that keeps others from removing one's own folder; None if another has it open,
+    or if it is another user's or no folder."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.fstat(handle).st_uid == os.getuid():
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return handle
+    except OSError:
+        pass  # held, or on a file system without locks
+    os.close(handle)
+    return None
+
+
+def _remove_abandoned(mine: Path) -> None:
+    """Remove the folders beside this one that supervisors of this user's left when they were
+    killed."""
+    now = mine.stat().st_mtime
+    for each in mine.parent.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if each == mine or now - each.lstat().st_mtime < _ABANDONED:
+                continue
+            handle = _held(each)
+            if handle is not None:
+                shutil.rmtree(each, ignore_errors=True)
+                os.close(handle)
 
 
 def summary(
