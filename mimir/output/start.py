@@ -11,7 +11,7 @@ from mimir.config import CHECKPOINT_COPIES, MODEL_COPIES, Config
 from mimir.data import files
 from mimir.errors import BadInput, NotFound
 from mimir.output import model_object
-from mimir.output.checkpoint_model import model_of
+from mimir.output.checkpoint_model import best_in, model_of
 from mimir.runs import final
 from mimir.runs.head import REMOVED, Head, Kept
 from mimir.runs.origin import STATE, WEIGHTS, Origin, Start
@@ -75,7 +75,9 @@ def state_of(store: Store, source: RunRecord, step: int | None, fetch: Fetch) ->
         kept = _kept(head, step)
         content = _content(source, config, kept, fetch)
         model_of(content, kept.key, config, _data(source).sha256)  # refuses what is none
-        origin = Origin(STATE, source.name, kept.step, kept.sha256, config.sha256())
+        best_step, best = best_in(content, kept.key)
+        origin = Origin(STATE, source.name, kept.step, kept.sha256, config.sha256(),
+                        best_step=best_step, best=best)  # fmt: skip
         return Start(origin, "state.safetensors", content)
 
     return _of_newest_head(store, source, made)

@@ -96,6 +96,7 @@ def test_interrupted_anywhere_it_ends_as_if_undisturbed(
         assert int(first["loop.step"]) == int(first["adamw.step"]) == 0
     else:
         assert origin.step == record.step == record.evaluated == steps
+        assert (origin.best_step, origin.best) == (best, float(ended["loop.best_figure"]))
         assert jobs.history(store, "torn")[0]["step"] > steps
         changed = [name for name in first if not torch.equal(first[name], ended[name])]
         assert changed == ["loop.stale", "loop.cooldown"]  # the other's end is not this one's
