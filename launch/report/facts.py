@@ -69,6 +69,11 @@ class Facts:
     """What a replay of its last steps found, in a sentence; "" if nobody has replayed it."""
 
     @property
+    def restarts(self) -> list[int]:
+        """Steps from which a later attempt went on."""
+        return [step for _, step in _began(self.record, self.head)[1:]]
+
+    @property
     def validations(self) -> list[dict[str, Any]]:
         """The rows with held-out figures."""
         keys = [figures.SELECTION, *(figure.key for figure in figures.FIGURES)]
@@ -131,7 +136,7 @@ def gather(
         price = budget.price_of(status.attempts[-1]) if status.attempts else None
         patience, cooldown = config.training.patience, config.optimizer.cooldown_steps
         end = stopping.of_rows(rows, head.step, steps, patience, cooldown, price, record.origin)
-    began = dict(head.lineage)
+    began = dict(_began(record, head))
     attempts = tuple(
         _attempt(each, beats.get(each.attempt), began, status) for each in status.attempts
     )
@@ -160,6 +165,13 @@ def _replay(store: Store, run: str) -> str:
     except Corrupt as error:
         return f"its result cannot be read: {error}"
     return found.sentence if found is not None else ""
+
+
+def _began(record: RunRecord, head: Head) -> list[tuple[int, int]]:
+    """Each attempt and the step that it went on from. HEAD says 0 of an attempt before the first
+    commit, also where the run goes on with another's state."""
+    done = record.origin.done if record.origin else 0
+    return [(attempt, max(step, done)) for attempt, step in head.lineage]
 
 
 def _attempt(

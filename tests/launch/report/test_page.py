@@ -172,6 +172,18 @@ def test_event_files_of_a_run_that_trains_lie_below_its_name(
     assert "--tensorboard " in capsys.readouterr().err
 
 
+def test_steps_of_the_run_it_goes_on_from_are_not_lost(tmp_path: Path) -> None:
+    """HEAD says 0 of attempts that began before the first commit."""
+    store = train(begun(tmp_path))
+    head, record = read_head(store, "run"), read_run(store, "run")
+    uncommitted = replace(head, lineage=((1, 0), (2, 0)))
+    rows = read_metrics(store, "run", head)
+    for origin, lost in ((None, 600), (Origin(STATE, "first", 590, "0" * 64, "0" * 64), 10)):
+        facts = gather(store, replace(record, origin=origin), uncommitted, rows)
+        assert facts.attempts[0].lost == lost
+        assert facts.restarts == [600 - lost]
+
+
 def test_the_weights_of_another_run_are_not_judged_by_this_ones_figures(made: Facts) -> None:
     """They stay the best of a run that goes on with its state, and does not beat them."""
     origin = Origin(STATE, "first", 100, "0" * 64, "0" * 64, best_step=80, best=1.0)
