@@ -11,6 +11,7 @@ decided its order:
 - after `scontrol requeue` the job must stay until it is ended.
 """
 
+import contextlib
 import sys
 import threading
 import time
@@ -24,7 +25,7 @@ from launch.contract.errors import ProviderError
 from launch.providers.slurm import script
 from launch.providers.slurm.own_job import Fate, OwnJob
 from mimir import cli
-from mimir.errors import DONE, INTERRUPTED, BadInput, MimirError, StoreError, sentence
+from mimir.errors import DONE, INTERRUPTED, BadInput, Corrupt, MimirError, StoreError
 from mimir.runs.status import read_head
 from mimir.runs.store import Store, open_store
 
@@ -53,7 +54,7 @@ class Job:
         self._parts = [
             Part(
                 own, url, each, self.signals, shared=len(runs) > 1, image=image, out=out,
-                sleep=sleep,
+                sleep=sleep, alone=self._all_ended,
             )
             for each in runs
         ]  # fmt: skip
@@ -87,8 +88,8 @@ class Job:
             try:
                 part.work(store, runtime)
             except Exception as error:  # noqa: BLE001 - told; the other runs go on
-                part.say(f"this start cannot go on with it: {sentence(error)}")
                 part.ended, part.code = End.TURNED_AWAY, INTERRUPTED
+                part.give_up(store, error)
 
         names = ", ".join(each.run for each in self._runs)
         self._say(f"{len(self._runs)} runs share this job: {names}")
@@ -97,18 +98,35 @@ class Job:
             each.start()
         for each in threads:
             each.join()
+        for part in self._parts:
+            with contextlib.suppress(Exception):  # it was told
+                part.note_end()
+
+    def _all_ended(self) -> bool:
+        return all(part.ended for part in self._parts)
 
     def _open(self) -> Store:
-        """The store, of which the runs must be seen from this node."""
+        """The store, of which the runs must be seen from this node. Of several one is enough: what
+        is wrong with a run's HEAD is its own part's to say."""
         try:
             store = open_store(self._url)
-            read_head(store, self._runs[0].run)
+            self._must_see_one(store)
         except (BadInput, StoreError, OSError) as error:
             raise BadInput(
                 f"node {self._own.node} does not reach the store {self._url} ({error}): choose a "
                 "folder that the nodes share, or an s3:// store that they reach"
             ) from None
         return store
+
+    def _must_see_one(self, store: Store) -> None:
+        for each in self._runs:
+            try:
+                read_head(store, each.run)
+            except (BadInput, Corrupt):
+                if each is self._runs[-1]:
+                    raise
+            else:
+                return
 
     def _go_on(self, code: int) -> int:
         try:

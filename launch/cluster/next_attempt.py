@@ -14,7 +14,7 @@ from launch.pricing import budget
 from launch.providers.slurm.own_job import OwnJob
 from launch.provision.plan import stop_asked
 from launch.supervise import limits
-from mimir.errors import BadInput, Fenced
+from mimir.errors import INTERRUPTED, BadInput, Fenced
 from mimir.runs import notes, started
 from mimir.runs.attempts import AttemptStatus, record_gone
 from mimir.runs.begin import end_attempt, raise_attempt
@@ -65,12 +65,14 @@ def take(
     if status.state in FINISHED:
         return Turn(0, f"run {run} is {status.state}: there is nothing to do")
     current = _own(store, status, first, own, sleep)
-    if after and current.attempt != after:
+    by = f"{_BY_A_JOB}{own.id} on {own.node}, start {own.restarts + 1}"
+    # Raised here, before the store failed: it is tried again.
+    raised = current.attempt > after and current.order is not None and current.order.by == by
+    if after and current.attempt != after and not raised:
         raise Fenced(f"run {run} went on as attempt {current.attempt} in another start of the job")
     if notes.stop_requested(store, run, current.attempt) is not None:
         return _end(store, run, current.attempt, "stopped", "asked to stop")
-    by = f"{_BY_A_JOB}{own.id} on {own.node}, start {own.restarts + 1}"
-    fresh = current.exit_code is None and current.gone is None and not after
+    fresh = current.exit_code is None and current.gone is None and (raised or not after)
     if fresh and started.record(store, run, current.attempt, Started(store.now(), by)):
         return Turn(current.attempt, deadline=_deadline(status, current, store.now()))
     chained = current.machine is not None and not own.restarts and not after
@@ -107,7 +109,8 @@ def goes_on(store: Store, run: str, attempt: int) -> tuple[bool, str]:
     if status.state in FINISHED:
         return False, f"run {run} is {status.state}"
     current = status.attempts[-1]
-    as_gone = replace(current, gone=_loss(store, run, current))
+    end = current.end or "it ended without a word"
+    as_gone = replace(current, gone=_loss(store, run, current), end=end)
     judged = replace(status, attempts=(*status.attempts[:-1], as_gone))
     assert current.order is not None
     ending = limits.ending(store, judged, current.order, MOST_IDLE)
@@ -117,11 +120,18 @@ def goes_on(store: Store, run: str, attempt: int) -> tuple[bool, str]:
     return False, turn.why
 
 
+def broke(store: Store, run: str, attempt: int) -> bool:
+    """Whether the attempt's worker itself broke, by what it wrote of its end. One that left no
+    word, and one that its node, a signal or the store interrupted, did not."""
+    outcome = notes.unless_damaged(notes.read_outcome, store, run, attempt)
+    return outcome is not None and not outcome.cause and outcome.exit_code != INTERRUPTED
+
+
 def leave(store: Store, run: str, ran: Iterable[int] | None, own: OwnJob) -> None:
     """Write that the run's part of the job, which goes on for others, is no more.
 
     Of an attempt that another start of the job has begun, only that one may say so: it may be at
-    work on a node that is cut off.
+    work on a node that is cut off. One that nobody has begun will not be.
 
     Args:
         ran: attempts that this start has run to their ends; None: it found the run to be over.
@@ -131,6 +141,10 @@ def leave(store: Store, run: str, ran: Iterable[int] | None, own: OwnJob) -> Non
     for each in status.attempts:
         ours = each.machine is not None and each.machine.name == own.name and each.gone is None
         passed = each.attempt < status.attempt and each.started is None
+        if ours and not passed and each.started is None and each.attempt not in ended:
+            # Taken, so that no other start can be at work on it.
+            by = Started(store.now(), f"{_BY_A_JOB}{own.id} on {own.node}")
+            passed = started.record(store, run, each.attempt, by)
         if ours and (each.attempt in ended or passed):
             record_gone(store, run, each, Gone(store.now(), "over", PART_ENDED))
 

@@ -4,6 +4,7 @@ A job has one part, or several side by side. A part never asks Slurm for anythin
 of the job: that is the job's to decide when all of its parts have ended. Where there are several,
 
 - a worker that breaks is begun again here, because its neighbours keep the job;
+- a run whose node or store failed it waits until they have ended: then the job starts again;
 - a run that is over leaves a note (gone.json), by which others see that its worker has ended;
 - each line of the job's log begins with the run that it is of.
 """
@@ -16,19 +17,33 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import IO
+from typing import IO, TypeVar
 
 from launch.cluster import container, next_attempt
 from launch.cluster.container import Runtime
 from launch.cluster.signals import Signals
 from launch.contract.provider import AttemptSpec
 from launch.providers.slurm.own_job import Fate, OwnJob
-from mimir.errors import BAD_CONFIG, DONE, FENCED, INTERRUPTED, BadInput, MimirError
+from mimir.errors import (
+    BAD_CONFIG,
+    DONE,
+    FENCED,
+    INTERRUPTED,
+    BadInput,
+    MimirError,
+    NotFound,
+    StoreDenied,
+    StoreError,
+    StoreUnfit,
+    sentence,
+)
 from mimir.runs import notes, orders
 from mimir.runs.notes import StopRequest
 from mimir.runs.record import read_run
 from mimir.runs.status import head_or_remembered
 from mimir.runs.store import Store
+
+T = TypeVar("T")
 
 LOOK_EVERY = 10.0
 """Seconds between looks for a request to stop, which the worker itself obeys at once."""
@@ -37,7 +52,8 @@ KILLED_AFTER = 960.0
 it gives its training (mimir.worker.supervisor.GRACE). One that has a job of its own is ended with
 that."""
 AGAIN_AFTER = 5.0
-"""Seconds before a broken worker is begun again: Slurm's signal may reach it before the job."""
+"""Seconds before a broken worker is begun again: Slurm's signal may reach it before the job. So
+many also before a store that failed is asked again."""
 OUTPUT_WITHIN = 30.0
 """Seconds that a worker's last lines may take after its end."""
 
@@ -67,20 +83,24 @@ class Part:
     """Args:
     shared: whether the job has other parts.
     out: takes lines for the job's log.
+    alone: whether no part of the job is at work any more.
     """
 
     def __init__(
         self, own: OwnJob, url: str, ordered: Ordered, signals: Signals, *, shared: bool,
         image: str, out: Callable[[str], None], sleep: Callable[[float], None],
+        alone: Callable[[], bool] = lambda: True,
     ) -> None:  # fmt: skip
         self._own, self._url, self._ordered, self._signals = own, url, ordered, signals
         self._shared, self._image, self._sleep = shared, image, sleep
+        self._alone = alone
         mark = f"[{ordered.run}] " if shared else ""
         self._mark, self._to_log = mark, out
         self._child: subprocess.Popen[bytes] | None = None
         self._runtime: Runtime | None = None
         self._at: tuple[Store, int] | None = None
         self._ran: list[int] = []
+        self._note: Callable[[], None] | None = None  # of its end, which is not written yet
         self.ended: End | None = None
         self.code = DONE
 
@@ -132,8 +152,10 @@ class Part:
         """One attempt; None if the next one is to begin at once."""
         run, last = self._ordered.run, self._ran[-1] if self._ran else 0
         try:
-            turn = next_attempt.take(
-                store, run, self._ordered.attempt, self._own, self.say, after=last
+            turn = self._insist(
+                lambda: next_attempt.take(
+                    store, run, self._ordered.attempt, self._own, self.say, after=last
+                )
             )
         except MimirError as error:
             self._complain(str(error))
@@ -224,45 +246,91 @@ class Part:
     def _after(self, store: Store, attempt: int, code: int) -> End | None:
         if code == INTERRUPTED and not self._signals.heard:
             self._signals.ask()
-        fate = self._signals.judged()
+        fate, run = self._signals.judged(), self._ordered.run
         if fate is Fate.RESTARTED or (fate is Fate.ENDED and code == INTERRUPTED):
             return End.LEAVES
         try:
-            more, why = next_attempt.goes_on(store, self._ordered.run, attempt)
+            more, why = self._insist(lambda: next_attempt.goes_on(store, run, attempt))
+            broke = more and self._insist(lambda: next_attempt.broke(store, run, attempt))
         except MimirError as error:
-            self.say(f"whether run {self._ordered.run} goes on cannot be read: {error}")
-            self.code = INTERRUPTED
-            return End.TURNED_AWAY
+            self.say(f"whether run {run} goes on cannot be read: {error}")
+            return self._turned_away(store, INTERRUPTED)
         if code == FENCED:
             self.say(why or f"attempt {attempt} ended with {code}")
             return self._turned_away(store, code)
         if not more or code == BAD_CONFIG:
             self.say(why or f"attempt {attempt} ended with {code}")
             return self._over(store, code, self._ran)
-        if self._shared and not self._signals.heard and fate is not Fate.ENDED:
-            self._sleep(AGAIN_AFTER)
-            if not self._signals.heard:
-                return None
+        if not self._shared or self._signals.heard or fate is Fate.ENDED:
+            return End.MORE
+        if not broke:
+            return self._await_others(store, attempt, code)
+        self._sleep(AGAIN_AFTER)
+        return End.MORE if self._signals.heard else None
+
+    def _await_others(self, store: Store, attempt: int, code: int) -> End:
+        """Keep a run that was interrupted here for the job's next start: begun again at once, it
+        would meet the same fault. It may be stopped, or go on elsewhere, until then."""
+        self.say(f"attempt {attempt} was interrupted: the run waits for the job's next start")
+        self.ended = End.MORE  # so that two that wait do not wait for each other
+        while not (self._signals.heard or self._alone()):
+            self._sleep(LOOK_EVERY)
+            with contextlib.suppress(MimirError):  # asked again
+                more, why = next_attempt.goes_on(store, self._ordered.run, attempt)
+                if not more:
+                    self.say(why)
+                    return self._over(store, code, self._ran)
         return End.MORE
 
     def _over(self, store: Store, code: int, ran: list[int] | None) -> End:
-        self.code = code
-        self._left(store, ran)
-        return End.OVER
+        return self._left(store, End.OVER, code, ran)
 
     def _turned_away(self, store: Store, code: int) -> End:
-        self.code = code
-        self._left(store, self._ran)
-        return End.TURNED_AWAY
+        return self._left(store, End.TURNED_AWAY, code, self._ran)
 
-    def _left(self, store: Store, ran: list[int] | None) -> None:
+    def _left(self, store: Store, end: End, code: int, ran: list[int] | None) -> End:
         """Of a job that goes on for others: that this run's part of it has ended."""
-        if not self._shared:
-            return
-        try:
-            next_attempt.leave(store, self._ordered.run, ran, self._own)
-        except MimirError as error:
-            self.say(f"that the run's worker has ended cannot be written: {error}")
+        self.ended, self.code = end, code  # no other part waits for the note
+        if self._shared:
+            self._note = lambda: next_attempt.leave(store, self._ordered.run, ran, self._own)
+            try:
+                self._insist(self.note_end, self._alone)
+            except MimirError as error:
+                self.say(f"that the run's worker has ended cannot be written: {error}")
+        return end
+
+    def note_end(self) -> None:
+        """Write the note that is not written yet, if there is one. MimirError."""
+        if self._note is not None:
+            self._note()
+            self._note = None
+
+    def give_up(self, store: Store, error: Exception) -> None:
+        """End after an error that nobody has thought of, and its worker with it."""
+        self.say(f"this start cannot go on with it: {sentence(error)}")
+        if self._child is not None and self._child.poll() is None:
+            self._child.kill()
+            self._child.wait()
+        if self._at is not None and self._at[1] not in self._ran:
+            self._ran.append(self._at[1])
+        self._turned_away(store, INTERRUPTED)
+
+    def _insist(self, act: Callable[[], T], enough: Callable[[], bool] = lambda: False) -> T:
+        """What it says, tried again in a shared job while the store fails in passing, until there
+        is a signal, after which time is short, or `enough`."""
+        failed = False
+        while True:
+            try:
+                return act()
+            except (StoreDenied, StoreUnfit, NotFound):
+                raise
+            except StoreError as error:
+                if not self._shared or self._signals.heard or enough():
+                    raise
+                if not failed:
+                    self.say(f"the store fails, and is asked again: {error}")
+                failed = True
+            self._sleep(AGAIN_AFTER)
 
     def _complain(self, sentence: str) -> None:
         """Say it, also where `squeue` shows it."""

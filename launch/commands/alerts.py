@@ -28,7 +28,8 @@ def alerts(
         level: info, warning or error: this level and what is more urgent.
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         json: print JSON: a list with `run`, `attempt` (0: the run as a whole), `time` (unix
-            seconds by the store's clock), `level`, `kind` and `text`.
+            seconds by the store's clock), `level`, `kind`, `text` and `by`: `machine` for what
+            the attempt's machine told, else `launcher`.
 
     Example:
         python -m launch alerts first

@@ -144,7 +144,8 @@ def _work(
 
     places = [registry.get(name) for name in plan.providers]
     per_job = said.per_job or plans.per_job_before(sweep, places, exists)
-    plans.must_share(per_job, said.at_once, places)
+    chosen = said.at_once or (sweep.at_once if exists else 0)
+    plans.must_share(per_job, chosen, places)
     options.check_gpu(places, said.gpus)
     options.check_works(places)
     plan = replace(plan, image=options.check_image(places, plan.image))
@@ -157,7 +158,6 @@ def _work(
     if not 0 <= said.max_cost < float("inf"):
         raise BadInput(f"max-cost is {said.max_cost}, but must be dollars, or 0 for no limit")
     count = len(sweep.members)
-    chosen = said.at_once or (sweep.at_once if exists else 0)
     at_once = min(count, chosen or (count if plans.queues(places) else 1))
     max_cost = said.max_cost or sweep.max_cost
     statuses = [each.status for each in (look(store, sweep) if exists else ()) if each.status]

@@ -17,7 +17,7 @@ from mimir.runs.attempts import AttemptStatus
 from mimir.runs.ranges import AtMost, Characters, OneOf, Time
 from mimir.runs.status import DISPUTED, Status
 from mimir.runs.store import Store
-from mimir.runs.telemetry import SENTENCE
+from mimir.runs.telemetry import KINDS, SENTENCE
 from mimir.text import duration
 
 FORMAT = 1
@@ -25,6 +25,9 @@ LEVELS = ("info", "warning", "error")
 """From the least to the most urgent."""
 MOST = 200
 """Events of one attempt's worker: the newest are kept."""
+WORKERS = (*KINDS, "gpu", "gpu-lost", "notice")
+"""Kinds of the events that a worker tells. None of them is also the launcher's, so that a machine
+cannot tell what only the launcher knows, such as that a run is done."""
 AT_ONCE = 16
 """Attempts whose events are read at once."""
 _GONE = {"over": "info", "eviction": "warning", "placement": "warning", "refused": "warning"}
@@ -36,7 +39,7 @@ class Event:
 
     time: Time
     level: Annotated[str, OneOf(LEVELS)]
-    kind: Annotated[str, Characters(32)]
+    kind: Annotated[str, OneOf(WORKERS)]
     text: Annotated[str, Characters(SENTENCE)]
 
 
@@ -51,8 +54,9 @@ class Events:
 class Alert:
     """One event of a run. time: unix s by the store's clock; attempt: 0 for the run as a whole.
 
-    kind: what it is about, for programs. text may come from a machine: show it by
-    `mimir.text.one_line`.
+    kind: what it is about, for programs. by: "machine" for what the attempt's worker told,
+    "launcher" for what the launcher's notes and the outcome say. text may come from a machine:
+    show it by `mimir.text.one_line`.
     """
 
     run: str
@@ -61,6 +65,7 @@ class Alert:
     level: str
     kind: str
     text: str
+    by: str = "launcher"
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -128,7 +133,7 @@ def _of_worker(store: Store, status: Status, attempt: AttemptStatus) -> list[Ale
     found = [Alert(run, number, status.at, "warning", "damaged", shortened(why)) for why in wrong]
     earliest = attempt.order.time if attempt.order else status.created
     return found + [
-        Alert(run, number, max(each.time, earliest), each.level, each.kind, each.text)
+        Alert(run, number, max(each.time, earliest), each.level, each.kind, each.text, "machine")
         for each in told or ()
     ]
 

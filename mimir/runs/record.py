@@ -183,7 +183,7 @@ def read_run(store: Store, name: str, sha256: str = "") -> RunRecord:
         removed = tombstone.find(store, name)
         if removed is not None:
             raise BadInput(f"{removed.sentence} ({store.url})")
-        meant = near(name, store.folders())
+        meant = near(name, filter(layout.is_run, store.folders()))
         hint = f"did you mean {' or '.join(meant)}?" if meant else "check the name and the store"
         raise BadInput(f"there is no run {name} in {store.url}: {hint}")
     return record

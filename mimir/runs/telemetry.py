@@ -6,14 +6,16 @@ machine that nobody trusts wrote it, so every field is typed and bounded.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_type_hints
 
-from mimir.runs.ranges import AnyTime, AtMost, Between, Characters, OneOf, Seconds, Size
+from mimir.runs.ranges import AnyTime, AtMost, Between, Characters, OneOf, Seconds
 
 Share = Annotated[float, Between(0, 1)]
 Watts = Annotated[float, Between(0, 1e5)]
 Celsius = Annotated[float, Between(-100, 1e3)]
 Megahertz = Annotated[float, Between(0, 1e5)]
+Bytes = Annotated[int, Between(0, 1 << 60)]
+"""Of memory or disk: machines with more than 1 TiB of memory are rented too."""
 
 KINDS = (
     "gpu-idle", "gpu-hot", "gpu-power", "gpu-slowed", "slow", "gpu-memory", "memory", "disk",
@@ -46,8 +48,8 @@ class Telemetry:
     seconds: Seconds
     gpu_busy: Share | None = None
     gpu_busy_most: Share | None = None
-    gpu_memory: Size | None = None
-    gpu_memory_of: Size | None = None
+    gpu_memory: Bytes | None = None
+    gpu_memory_of: Bytes | None = None
     gpu_watts: Watts | None = None
     gpu_watts_most: Watts | None = None
     gpu_watts_of: Watts | None = None
@@ -58,11 +60,11 @@ class Telemetry:
     throttled_heat: Share | None = None
     throttled_power: Share | None = None
     throttled_hardware: Share | None = None
-    memory: Size | None = None
-    memory_of: Size | None = None
-    process_memory: Size | None = None
-    disk_free: Annotated[int, Between(0, 1 << 60)] | None = None
-    disk_of: Annotated[int, Between(0, 1 << 60)] | None = None
+    memory: Bytes | None = None
+    memory_of: Bytes | None = None
+    process_memory: Bytes | None = None
+    disk_free: Bytes | None = None
+    disk_of: Bytes | None = None
     warnings: Annotated[tuple[Warned, ...], AtMost(len(KINDS))] = ()
 
     def as_row(self) -> dict[str, float]:
@@ -109,17 +111,26 @@ _OF_COLUMN = {
 }  # fmt: skip
 COLUMNS = frozenset(_OF_COLUMN)
 """Of the metrics: what the clock, the machine and whoever else uses it decide, and no training."""
-_MOST = {"_gb": 1e9, "_watts": 1e5, "_celsius": 1e3, "_mhz": 1e5}
+_RANGES: dict[str, Between] = {
+    name: limits
+    for name, hint in get_type_hints(Telemetry, include_extras=True).items()
+    for kind in get_args(hint)  # of `Share | None`
+    for limits in get_args(kind)
+    if isinstance(limits, Between)
+}
+"""Of the figures."""
+
+
+def in_range(name: str, value: float) -> bool:
+    """Whether a machine's figure, by its name in `Telemetry`, may have this value."""
+    return not _RANGES[name].wrong(value)
 
 
 def is_possible(column: str, value: Any) -> bool:
     """Whether a machine may have written this number under the column; any other column's may."""
     if column not in COLUMNS or value is None:
         return True
-    name = column.removesuffix("_most")
-    most = next((most for end, most in _MOST.items() if name.endswith(end)), 1.0)
-    least = -100.0 if name.endswith("_celsius") else 0.0
-    return least <= float(value) <= most
+    return in_range(_OF_COLUMN[column], value * (1e9 if column.endswith("_gb") else 1))
 
 
 def _joined(*parts: str) -> str:

@@ -23,7 +23,7 @@ class AlertLog:
         self._unsent, self._read = False, False
 
     def add(self, level: str, kind: str, text: str) -> None:
-        """Take one event; it is written by the next `flush`."""
+        """Take one event; it is written by the next `flush`. kind: one of alerts.WORKERS."""
         event = Event(max(0.0, self._now()), level, kind, alerts.shortened(text))
         with self._adding:
             self._events = [*self._events, event]

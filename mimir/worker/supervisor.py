@@ -106,13 +106,15 @@ class Worker:
             self._log.add(f"{time.strftime('%H:%M:%S')} {self._wish[0]}\n")
             self._record(INTERRUPTED, self._wish[0])
             return INTERRUPTED
-        with notices.kept():
-            child = self._child = self._start()
-        assert child.stdout is not None
-        reader = threading.Thread(target=self._carry, args=(child.stdout,), daemon=True)
-        reader.start()
-        killed = self._watch(child)
-        self._sampler.close()
+        try:
+            with notices.kept():
+                child = self._child = self._start()
+            assert child.stdout is not None
+            reader = threading.Thread(target=self._carry, args=(child.stdout,), daemon=True)
+            reader.start()
+            killed = self._watch(child)
+        finally:
+            self._sampler.close()
         reader.join(timeout=30)
         return self._end(child.returncode, killed)
 
@@ -156,10 +158,7 @@ class Worker:
             lambda why: self._settle(why, "signal"), self._at_risk, self._note
         )
         threading.Thread(target=watched.watch, args=(ended,), name="notices", daemon=True).start()
-        sampling = (ended, child.pid)
-        threading.Thread(
-            target=self._sampler.watch, args=sampling, name="figures", daemon=True
-        ).start()
+        self._sampler.start(ended, child.pid)
         try:
             while True:
                 try:

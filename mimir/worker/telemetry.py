@@ -4,6 +4,9 @@ Each sample goes into the figures that the training process takes for its heartb
 rules of `trouble`, whose warnings go into the log and to the run's alerts.
 """
 
+import contextlib
+import fcntl
+import os
 import shutil
 import tempfile
 import threading
@@ -15,7 +18,7 @@ from typing import Any
 
 from mimir.errors import Corrupt, OtherFormat, sentence
 from mimir.runs.order import Expected
-from mimir.runs.telemetry import Telemetry, Warned
+from mimir.runs.telemetry import Telemetry, Warned, in_range
 from mimir.worker import gpu_figures, host_figures
 from mimir.worker.alert_log import AlertLog
 from mimir.worker.exchange import Exchange, Training
@@ -26,6 +29,11 @@ EVERY = 2.0
 """Seconds between samples: NVML itself tells the use of the last second or less."""
 MOST = 300
 """Samples that are kept while nobody takes them, as before the first heartbeat."""
+_PREFIX = "mimir-figures-"
+_ABANDONED = 24 * 3600.0
+"""Seconds without a change after which a folder is removed, if no supervisor has it open."""
+_LAST = 5.0
+"""Seconds for which the end waits for a sample that is being taken."""
 _LARGEST = ("gpu_memory", "memory", "process_memory")
 _WHOLE = (*_LARGEST, "gpu_memory_of", "memory_of", "disk_free", "disk_of")
 """Figures that are told as whole bytes."""
@@ -52,6 +60,8 @@ class Sampler:
         self._nvml, self._clock = nvml, clock
         self._folders = host_figures.folders_of(store)
         self._folder = ""
+        self._held: int | None = None
+        self._thread: threading.Thread | None = None
         self._exchange: Exchange | None = None
         self._gpu: Gpu | None = None
         self._looked = False
@@ -65,7 +75,9 @@ class Sampler:
     def open(self) -> str:
         """The folder of the exchange for the training process, "" if there can be none."""
         try:
-            self._folder = tempfile.mkdtemp(prefix="mimir-figures-")
+            self._folder = tempfile.mkdtemp(prefix=_PREFIX)
+            self._held = _held(Path(self._folder))
+            _remove_abandoned(Path(self._folder))
         except OSError as error:
             self._once(f"the machine's figures are not told: no temporary folder ({error})")
             return ""
@@ -73,9 +85,21 @@ class Sampler:
         return self._folder
 
     def close(self) -> None:
-        """Remove the folder."""
+        """Remove the folder, once the event that `start` was given is set."""
+        if self._thread is not None:
+            self._thread.join(_LAST)  # its sample would put a file into what is being removed
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+    def start(self, ended: threading.Event, pid: int) -> None:
+        """`watch` in a thread of its own."""
+        self._thread = threading.Thread(
+            target=self.watch, args=(ended, pid), name="figures", daemon=True
+        )
+        self._thread.start()
 
     def watch(self, ended: threading.Event, pid: int) -> None:
         """Sample until the event is set. pid: of the training process."""
@@ -153,13 +177,47 @@ class Sampler:
             self._note(text)
 
 
+def _held(folder: Path) -> int | None:
+    """A descriptor that keeps others from removing one's own folder; None if another has it open,
+    or if it is another user's or no folder."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.fstat(handle).st_uid == os.getuid():
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return handle
+    except OSError:
+        pass  # held, or on a file system without locks
+    os.close(handle)
+    return None
+
+
+def _remove_abandoned(mine: Path) -> None:
+    """Remove the folders beside this one that supervisors of this user's left when they were
+    killed."""
+    now = mine.stat().st_mtime
+    for each in mine.parent.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if each == mine or now - each.lstat().st_mtime < _ABANDONED:
+                continue
+            handle = _held(each)
+            if handle is not None:
+                shutil.rmtree(each, ignore_errors=True)
+                os.close(handle)
+
+
 def summary(
     samples: list[dict[str, float]], seconds: float, warnings: tuple[Warned, ...] = ()
 ) -> Telemetry:
-    """Samples as one: means, the largest memory, the least free disk, the newest totals."""
+    """Samples as one: means, the largest memory, the least free disk, the newest totals.
+
+    A value that no machine can have is left out: readers would refuse all figures for it.
+    """
     found: dict[str, Any] = {}
     for name in dict.fromkeys(name for sample in samples for name in sample):
-        values = [sample[name] for sample in samples if name in sample]
+        told = [sample[name] for sample in samples if name in sample]
+        values = [value for value in told if in_range(name, value)]
+        if not values:
+            continue
         if name in _LARGEST:
             found[name] = max(values)
         elif name == "disk_free":

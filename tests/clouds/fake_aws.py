@@ -108,7 +108,8 @@ class FakeAws(Service):
     spot_role: whether the account has the role that spot machines need. networks: whether its
     regions have a default network. tokens: what was ordered
     by each, with its answer. identity: id of the key. policy: what the key may do. advisor: the
-    public file of the spot advisor, which takes no key (None: it is not there); asked: how often.
+    public file of the spot advisor, which takes no key (None: it is not there), with its
+    advisor_headers; asked: how often.
     """
 
     FAULTS = FAULTS
@@ -125,6 +126,7 @@ class FakeAws(Service):
         self.vms: dict[str, VirtualMachine] = {}
         self.wrong: list[str] = []
         self.ends_in = 0.0
+        self.advisor_headers = {"Last-Modified": "Fri, 27 Nov 2026 08:00:00 GMT"}
         self.advisor: Any = advisor({"us-east-1": {"g4dn.xlarge": 1, "g6.xlarge": 2}})
         self.asked = 0
         self._hidden: dict[str, int] = {}
@@ -180,8 +182,9 @@ class FakeAws(Service):
             return self._metadata(request)
         if request.path == bands.PATH:
             self.asked += 1
-            dated = {"Last-Modified": "Fri, 27 Nov 2026 08:00:00 GMT"}
-            return Answer(200 if self.advisor else 403, self.advisor, headers=dated)
+            if request.headers.get("accept-encoding") != "identity":
+                return Answer(406, None)
+            return Answer(200 if self.advisor else 403, self.advisor, headers=self.advisor_headers)
         return super().answer(self._named(request))
 
     def _named(self, request: Request) -> Request:

@@ -67,6 +67,7 @@ def test_a_run_with_an_eviction_and_an_end(store: CountingStore) -> None:
         (1, 3000.0, "warning", "gone"), (2, 3100.0, "info", "ordered"),
         (2, 5000.0, "info", "ended"), (0, 5000.0, "info", "done"), (2, 5100.0, "info", "gone"),
     ]  # fmt: skip
+    assert {each.kind for each in told(store) if each.by == "machine"} == {"gpu-idle"}
     assert told(store)[0].text == "ordered from cloud: RTX 4090 for $0.50/h"
     assert [each.time for each in told(store, level="warning")] == [2500.0, 3000.0]
     assert told(store, level="error") == []
@@ -159,11 +160,13 @@ def test_a_machines_times_lie_within_its_attempt(
 @pytest.mark.parametrize(
     "body",
     [
-        {"events": [{"time": "x", "level": "info", "kind": "a", "text": "b"}]},
-        {"events": [{"time": 1, "level": "fatal", "kind": "a", "text": "b"}]},
-        {"events": [{"time": 1, "level": "info", "kind": "a", "text": "b" * 301}]},
-        {"events": [{"time": 1, "level": "info", "kind": "a", "text": "b"}] * 201},
-        {"events": [{"time": 1e12, "level": "info", "kind": "a", "text": "b"}]},
+        {"events": [{"time": "x", "level": "info", "kind": "disk", "text": "b"}]},
+        {"events": [{"time": 1, "level": "fatal", "kind": "disk", "text": "b"}]},
+        {"events": [{"time": 1, "level": "info", "kind": "disk", "text": "b" * 301}]},
+        {"events": [{"time": 1, "level": "info", "kind": "disk", "text": "b"}] * 201},
+        {"events": [{"time": 1e12, "level": "info", "kind": "disk", "text": "b"}]},
+        {"events": [{"time": 1, "level": "info", "kind": "gone", "text": "b"}]},
+        {"events": [{"time": 1, "level": "info", "kind": "done", "text": "b"}]},
         {"events": None}, {}, {"format": 2, "events": []},
     ],
 )  # fmt: skip

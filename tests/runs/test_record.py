@@ -127,6 +127,10 @@ def test_a_missing_run_names_its_neighbours(memory) -> None:
     create_run(memory, RECORD)
     with pytest.raises(BadInput, match=r"no run dmo .* did you mean demo"):
         read_run(memory, "dmo")
+    memory.put("_launcher/owner.json", b"")
+    memory.put("Launcher/notes.txt", b"")
+    with pytest.raises(BadInput, match=r"no run launcher .* check the name and the store"):
+        read_run(memory, "launcher")
     with pytest.raises(BadInput, match="check the name and the store"):
         read_run(MemoryStore(), "dmo")
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -289,3 +290,19 @@ def test_a_machine_at_risk_is_asked_for_a_checkpoint_also_before_it_listens(
     log = b"".join(found.data for key, found in store.objects.items() if "/log" in key)
     assert line in log
     assert notices.CHECKPOINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_figures_leave_no_folder_also_where_training_could_not_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*words: object, **how: object) -> None:
+        made.extend(tmp_path.iterdir())
+        raise OSError(12, "Cannot allocate memory")
+
+    made: list[Path] = []
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(subprocess, "Popen", full)
+    with pytest.raises(OSError, match="allocate"):
+        Worker(begun(MemoryStore()), RUN, 1, out=lambda chunk: None).work()
+    assert len(made) == 1
+    assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,7 @@
 """The supervisor's samples, from the machine to the heartbeat."""
 
+import os
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -181,6 +183,62 @@ def test_the_folder_is_removed_at_the_end(desk: Desk) -> None:
     assert not folder.exists()
 
 
+def test_the_last_sample_is_over_before_the_folder_is_removed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended, begun = threading.Event(), threading.Event()
+    offer = Exchange.offer
+
+    def late(self: Exchange, telemetry: Any) -> None:
+        begun.set()
+        assert ended.wait(LIMIT)
+        offer(self, telemetry)
+        done.append(Path(desk.sampler._folder).exists())
+
+    done: list[bool] = []
+    monkeypatch.setattr(Exchange, "offer", late)
+    monkeypatch.setattr(sampling, "EVERY", 0.001)
+    monkeypatch.setattr(sampling, "_LAST", LIMIT)
+    desk.sampler.start(ended, 1)
+    assert begun.wait(LIMIT)
+    ended.set()
+    desk.sampler.close()
+    assert done == [True]
+    assert not Path(desk.sampler._folder).exists()
+
+
+def test_folders_of_supervisors_that_were_killed_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    old, young, lives, other, elsewhere = (
+        tmp_path / name
+        for name in ("mimir-figures-old", "mimir-figures-young", "mimir-figures-lives",
+                     "other", "mimir-figures-link")
+    )  # fmt: skip
+    for each in (old, young, lives, other):
+        each.mkdir()
+        (each / "telemetry.json").touch()
+    elsewhere.symlink_to(other)
+    long_ago = young.stat().st_mtime - sampling._ABANDONED - 1
+    for each in (old, lives, other, elsewhere):
+        os.utime(each, (long_ago, long_ago), follow_symlinks=False)
+    holds = sampling._held(lives)
+    assert holds is not None
+    with monkeypatch.context() as changed:
+        changed.setattr(os, "getuid", lambda: os.geteuid() + 1)
+        left = Desk()
+        assert old.exists(), "another user's"
+    left.sampler.close()
+    desk = Desk()
+    assert not old.exists()
+    for each in (young, lives, other):
+        assert (each / "telemetry.json").exists()
+    os.close(holds)
+    desk.sampler.close()
+    assert not Path(desk.sampler._folder).exists()
+
+
 def test_the_training_process_finds_its_exchange(tmp_path: Path) -> None:
     assert exchange.of_this_process({}) is None
     assert exchange.of_this_process({exchange.VARIABLE: ""}) is None
@@ -190,6 +248,24 @@ def test_the_training_process_finds_its_exchange(tmp_path: Path) -> None:
     taken = found.take()
     assert taken is not None
     assert taken.gpu_busy == 0.5
+
+
+@pytest.mark.parametrize("odd", [
+    {"gpu_watts": 3e5}, {"gpu_busy": 1.01}, {"gpu_celsius": float("nan")},
+    {"memory": float("inf")}, {"disk_free": -1.0},
+])  # fmt: skip
+def test_an_odd_value_costs_itself_alone(odd: dict[str, float], tmp_path: Path) -> None:
+    large = {"memory_of": 2.16e12, "process_memory": 1.5e12}
+    sound = {"gpu_watts": 300.0, "gpu_busy": 0.5, "gpu_celsius": 60.0, "memory": 2e12, **large}
+    (name,) = odd
+    folder = Exchange(tmp_path)
+    folder.offer(summary([sound, {**large, **odd}], 2.0))
+    assert folder.take() == summary([sound, large], 2.0)
+    folder.offer(summary([{**sound, **odd}], 2.0))
+    found = folder.take()
+    assert found is not None
+    assert getattr(found, name) is None
+    assert found.memory_of == 2_160_000_000_000
 
 
 class Away(MemoryStore):

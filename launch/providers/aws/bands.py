@@ -12,8 +12,10 @@ some megabytes and changes slowly.
 
 import json
 import math
+import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -47,6 +49,7 @@ MOST = 32 * 2**20
 KEPT_MOST = 2**20
 """Bytes of what is kept of it."""
 FORMAT = 1
+_LATE = "the file did not come within {:g} s"
 NAMES = 40
 """Letters of a region's or a type's name at most."""
 
@@ -86,24 +89,44 @@ def read(
 ) -> Bands:  # fmt: skip
     """The bands: those kept in `folder` (the state folder) for a day, or else AWS's.
 
-    Never raises: without them, evictions are guessed.
+    Never raises, and takes no longer than WITHIN and the reading of what came: without them,
+    evictions are guessed.
 
     Args:
         url: an address instead of AWS's own (tests, on this computer), "" for AWS's.
     """
-    path = (folder or state.folder() / "aws") / "interruptions.json"
-    kept = _kept(path, url, now())
-    if kept is not None:
-        return kept
     try:
-        data, date = _download(url, secrets, now)
+        path = (folder or state.folder() / "aws") / "interruptions.json"
+        kept = _kept(path, url, now())
+        if kept is not None:
+            return kept
+        data, date = _in_time(lambda: _download(url, secrets, now))
         found = Bands(_parsed(data), date)
+        _keep(path, url, now(), found)
+        return found
     except NoAnswer as error:
         return Bands(why=error.words)
-    except (MimirError, ValueError, RecursionError) as error:
+    except (MimirError, ValueError) as error:
         return Bands(why=str(error) or type(error).__name__)
-    _keep(path, url, now(), found)
-    return found
+    except Exception as error:  # noqa: BLE001 - said; it must not cost the offers
+        return Bands(why=f"{type(error).__name__}: {error!s:.120}")
+
+
+def _in_time(download: Callable[[], tuple[bytes, str]]) -> tuple[bytes, str]:
+    """What it returns or raises; ValueError if it takes too long. httpx limits the wait for each
+    piece, and an answer may come in pieces for ever, its head too."""
+    done: Future[tuple[bytes, str]] = Future()
+
+    def work() -> None:
+        try:
+            done.set_result(download())
+        except BaseException as error:  # noqa: BLE001 - who waits gets it
+            done.set_exception(error)
+
+    threading.Thread(target=work, name="spot-advisor", daemon=True).start()
+    if not wait([done], WITHIN).done:
+        raise ValueError(_LATE.format(WITHIN))
+    return done.result()
 
 
 def _download(url: str, secrets: Secrets, now: Callable[[], float]) -> tuple[bytes, str]:
@@ -115,20 +138,23 @@ def _download(url: str, secrets: Secrets, now: Callable[[], float]) -> tuple[byt
     try:
         with (
             httpx.Client(
-                verify=base.startswith("https:") and ssl_context(), headers={"User-Agent": AGENT},
-                timeout=WITHIN, trust_env=not url,
+                verify=base.startswith("https:") and ssl_context(), timeout=WITHIN,
+                headers={"User-Agent": AGENT, "Accept-Encoding": "identity"}, trust_env=not url,
             ) as client,
             client.stream("GET", base + PATH) as response,
         ):  # fmt: skip
             if not response.is_success:
                 raise ValueError(f"the answer was {response.status_code}")
-            for part in response.iter_bytes():
+            # A small answer may unpack to any size, or to nothing for ever.
+            if response.headers.get("content-encoding", "identity").lower() != "identity":
+                raise ValueError("the answer is compressed, which was not asked for")
+            for part in response.iter_raw():
                 parts.append(part)
                 size += len(part)
                 if size > MOST:
                     raise ValueError(f"the file has more than {MOST >> 20} MiB")
                 if time.monotonic() > until:
-                    raise ValueError(f"the file did not come within {WITHIN:.0f} s")
+                    raise ValueError(_LATE.format(WITHIN))
             written = response.headers.get("last-modified", "")
     except ValueError:
         raise
@@ -136,7 +162,7 @@ def _download(url: str, secrets: Secrets, now: Callable[[], float]) -> tuple[byt
         raise translate(error, "AWS's spot advisor", secrets) from error
     try:
         date = parsedate_to_datetime(written).strftime("%Y-%m-%d")
-    except ValueError:
+    except (ValueError, OverflowError):
         date = time.strftime("%Y-%m-%d", time.gmtime(now()))
     return b"".join(parts), date
 
@@ -157,7 +183,7 @@ def _parsed(data: bytes) -> dict[str, dict[str, int]]:
             for region, systems in value["spot_advisor"].items()
             if len(region) <= NAMES
         }
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise ValueError(f"the file is in a form that is not known: {error!s:.120}") from error
     return _checked(found)
 

@@ -57,10 +57,12 @@ class Part:
             if order is None or order.shared is None or order.shared.job != self.shared.job:
                 return False
             asked = waits and notes.stop_requested(self.store, run, head.attempt)
-            over = notes.read_gone(self.store, run, head.attempt)
+            gone = notes.read_gone(self.store, run, head.attempt)
         except MimirError:
             return True
-        return head.state not in ENDED and not asked and over is None
+        # After an eviction or a failure the job's program is about to raise the next attempt.
+        left = gone is not None and gone.kind in ("over", "refused")
+        return head.state not in ENDED and not asked and not left
 
 
 def find(store: Store, spec: AttemptSpec) -> Part | None:

@@ -1,22 +1,26 @@
 """A job that several runs share: on a store alone, with Slurm's word on paper."""
 
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from launch.cluster import job as jobs
+from launch.cluster import next_attempt
 from launch.cluster import part as parts
 from launch.cluster.job import Job
-from launch.cluster.next_attempt import leave, take
+from launch.cluster.next_attempt import MOST_IDLE, leave, take
 from launch.cluster.part import Ordered, Part
 from launch.contract.cloud import shared_name
-from launch.providers.slurm.own_job import Fate, machine
-from mimir.errors import Fenced, StoreError
-from mimir.runs import notes, owner
+from launch.providers.slurm.own_job import Fate, OwnJob, machine
+from mimir.errors import Fenced, StoreDenied, StoreError
+from mimir.runs import layout, notes, owner
 from mimir.runs.begin import end_attempt, raise_attempt
 from mimir.runs.notes import StopRequest
 from mimir.runs.order import Limits, Order, Plan, Shared
@@ -25,6 +29,7 @@ from mimir.runs.record import RunRecord, create_run
 from mimir.runs.status import Status, derive, read_head
 from tests.launch.cluster.test_job import Slurm
 from tests.launch.cluster.test_next_attempt import Site
+from tests.runs.memory import MemoryStore
 
 RUNS = ("lr-000", "lr-001", "lr-002")
 Train = Callable[[Part, str, int], int]
@@ -74,6 +79,16 @@ class Bench(Site):
         number, step = self.status(run).attempt, read_head(self.store, run).step
         self.ended(number, code, cause, step + 1, run, state)
         return code
+
+    def at_leave(self, patch: pytest.MonkeyPatch, run: str, then: Callable[[], None]) -> None:
+        """Call `then` once the note of this run's end is written."""
+
+        def left(store: MemoryStore, name: str, ran: list[int] | None, own: OwnJob) -> None:
+            leave(store, name, ran, own)
+            if name == run:
+                then()
+
+        patch.setattr(next_attempt, "leave", left)
 
     def status(self, run: str) -> Status:
         return derive(self.store, run, self.store.now())
@@ -132,6 +147,70 @@ def test_a_worker_that_breaks_begins_again_beside_its_neighbours(
     assert bench.states() == ["done", "failed", "done"]
     assert [each for each in bench.began if each[0] == "lr-001"] == [("lr-001", 1), ("lr-001", 2)]
     assert all(each.gone for each in bench.status("lr-001").attempts)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [OSError(28, "No space left on device"), StoreError("503"), 75, 1, (75, "host"), (75, "")],
+    ids=["no start", "no store", "no word", "a broken host", "less than ordered", "out of memory"],
+)
+def test_what_the_node_or_store_interrupts_waits_for_the_next_start(
+    monkeypatch: pytest.MonkeyPatch, fault: OSError | StoreError | int | tuple[int, str]
+) -> None:
+    """Begun again at once, all runs would fail within seconds for a fault that passes."""
+    real = Part._train
+
+    def train(part: Part, run: str, number: int) -> int:
+        if isinstance(fault, Exception):
+            return real(part, bench.store, next_attempt.Turn(number))
+        if isinstance(fault, int):
+            return fault
+        bench.ended(number, *fault, run=run)
+        return fault[0]
+
+    def start(*_: object) -> object:
+        assert isinstance(fault, Exception)
+        raise fault
+
+    bench = Bench(monkeypatch, train)
+    monkeypatch.setattr(Part, "_start", start)
+    assert bench.start() == (1 if fault == 1 else 75)
+    assert bench.slurm.requeued == 1
+    assert [bench.status(run).attempt for run in RUNS] == [1] * 3
+    assert "failed" not in bench.states()
+    if fault != 75:
+        return
+    for _ in range(1, MOST_IDLE):
+        bench.start()
+    assert bench.states() == ["failed"] * 3
+    assert all(re.search(r"the last one: \w", bench.status(run).reason) for run in RUNS)
+
+
+def test_one_that_waits_for_the_next_start_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its neighbours train on, and keep the job; another one waits with it."""
+    waits, noted = threading.Event(), threading.Event()
+
+    def train(part: Part, run: str, number: int) -> int:
+        if run == "lr-000":
+            assert waits.wait(60)
+            request_stop(bench.store, "lr-001", StopRequest(bench.store.now()))
+            assert noted.wait(60)
+            return bench.end(run, 0, "", "done")
+        return 75 if number == 1 else bench.end(run, 0, "", "done")
+
+    def said(line: str) -> None:
+        if line.startswith("[lr-001]") and "waits for the job's next start" in line:
+            waits.set()
+
+    bench = Bench(monkeypatch, train)
+    monkeypatch.setattr(bench.slurm, "said", SimpleNamespace(append=said))
+    bench.at_leave(monkeypatch, "lr-001", noted.set)
+    assert bench.start() == 75
+    assert bench.slurm.requeued == 1
+    assert bench.states()[:2] == ["done", "stopped"]
+    assert bench.start() == 0
+    assert bench.states() == ["done", "stopped", "done"]
+    assert bench.began.count(("lr-002", 2)) == 1
 
 
 @pytest.mark.parametrize("when", ["with a signal", "unheard"])
@@ -197,14 +276,7 @@ def test_one_that_is_stopped_leaves_the_others_at_work(monkeypatch: pytest.Monke
         return bench.end(run, 0, "", "done")
 
     bench = Bench(monkeypatch, train)
-    real = parts.next_attempt.leave
-
-    def left(store: object, run: str, *rest: object) -> None:
-        real(store, run, *rest)  # type: ignore[arg-type]
-        if run == "lr-002":
-            noted.set()
-
-    monkeypatch.setattr(parts.next_attempt, "leave", left)
+    bench.at_leave(monkeypatch, "lr-002", noted.set)
     assert bench.start() == 75
     assert bench.slurm.requeued == 0, "nobody needs the job again"
     assert bench.states() == ["done", "done", "stopped"]
@@ -249,15 +321,88 @@ def test_one_that_cannot_be_read_leaves_the_others_at_work(
         if run == "lr-000":
             raise ValueError("what nobody has thought of")
         if run == "lr-001":
-            raise StoreError("it does not answer")
+            raise StoreDenied("it does not answer")
         return real(store, run, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(parts.next_attempt, "take", taken)
     monkeypatch.setattr(parts.OwnJob, "note", lambda own, text: bench.slurm.said.append(text))
     assert bench.start() == 75
     assert bench.states() == ["queued", "queued", "done"]
+    assert all(notes.read_gone(bench.store, run, 1) for run in RUNS), "nobody waits for their end"
     assert any("[lr-000] " in line and "nobody has thought" in line for line in bench.slurm.said)
     assert "lr-001: it does not answer" in bench.slurm.said
+
+
+@pytest.mark.parametrize(
+    ("where", "call"),
+    [(next_attempt, "take"), (notes, "record_machine"), (next_attempt, "goes_on"),
+     (next_attempt, "broke"), (next_attempt, "leave")],
+)  # fmt: skip
+def test_a_store_that_fails_for_a_moment_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, where: object, call: str
+) -> None:
+    """A neighbour trains until the run's end is noted, which it would not be."""
+    noted, failed = threading.Event(), list[str]()
+
+    def train(part: Part, run: str, number: int) -> int:
+        if run == "lr-001":
+            assert noted.wait(60)
+        if run == "lr-000" and number == 1:
+            return bench.end(run, 1, "")
+        return bench.end(run, 0, "", "done")
+
+    bench = Bench(monkeypatch, train)
+    bench.at_leave(monkeypatch, "lr-000", noted.set)
+    real = getattr(where, call)
+
+    def fails_once(store: object, run: str, *rest: object, **more: object) -> object:
+        if run == "lr-000" and not failed:
+            failed.append(call)
+            raise StoreError("503")
+        return real(store, run, *rest, **more)
+
+    monkeypatch.setattr(where, call, fails_once)
+    assert bench.start() == 0
+    assert failed
+    assert bench.states() == ["done"] * 3
+    assert [each for each in bench.began if each[0] == "lr-000"] == [("lr-000", 1), ("lr-000", 2)]
+
+
+@pytest.mark.parametrize("broken", RUNS[:2])
+def test_a_damaged_head_is_its_own_runs_alone(monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    bench = Bench(monkeypatch, lambda part, run, number: bench.end(run, 0, "", "done"))
+    bench.store.put(layout.head_key(broken), b"garbage")
+    bench.start()
+    others = [run for run in RUNS if run != broken]
+    assert [bench.status(run).state for run in others] == ["done"] * 2
+
+
+@pytest.mark.parametrize("when", ["an error", "a signal"])
+def test_a_note_is_written_whatever_ends_the_run(
+    monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Also where its first try fails when there is no time for a second one."""
+    failed: list[str] = []
+
+    def train(part: Part, run: str, number: int) -> int:
+        if run != "lr-000":
+            return bench.end(run, 0, "", "done")
+        if when == "an error":
+            raise OSError(28, "No space left on device")
+        part._signals.hear()
+        return bench.end(run, 0, "", "done")
+
+    def left(store: MemoryStore, run: str, *rest: Any) -> None:
+        if run == "lr-000" and when == "a signal" and not failed:
+            failed.append(run)
+            raise StoreError("503")
+        leave(store, run, *rest)
+
+    bench = Bench(monkeypatch, train)
+    monkeypatch.setattr(next_attempt, "leave", left)
+    bench.start()
+    assert notes.read_gone(bench.store, "lr-000", 1) is not None
+    assert bool(failed) == (when == "a signal")
 
 
 def test_each_line_of_the_log_names_its_run_and_a_deaf_worker_is_killed(

@@ -51,6 +51,7 @@ def test_json(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert only.pop("time") == pytest.approx(store.now() - 60, abs=30)
     assert only == {
         "run": "new", "attempt": 1, "level": "warning", "kind": "disk", "text": "new disk\x1b[2J",
+        "by": "machine",
     }  # fmt: skip
 
 

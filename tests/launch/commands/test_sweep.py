@@ -218,6 +218,16 @@ def test_where_jobs_queue_all_are_begun_at_once(
     assert notes.stop_requested(store, "lr-003", 1) is not None
 
 
+def test_what_was_listed_of_runs_at_once_binds_those_that_share_a_job(
+    call: Call, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry.ROWS, "fake", registry.ROWS["local"])
+    fake.caps = Caps(paid=False, queues=True, shares=True)
+    assert call(grid="seed=0..3", provider="fake", at_once=2) == 0
+    with pytest.raises(BadInput, match="--at-once 2 is less than the 3 runs that --per-job"):
+        call(resume=True, per_job=3)
+
+
 def test_a_store_that_does_not_answer_does_not_end_the_supervision(
     fake: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -138,7 +138,8 @@ def test_watch_resume_and_submit_agree_about_a_machine_at_each_minute(
 OWN_CLOCK = {
     # What a computer dates for people, or compares with its own clock alone.
     "launch/doctor.py", "launch/payload/credentials.py",
-    "launch/providers/aws/market.py", "launch/providers/gcp/token.py",
+    "launch/providers/aws/bands.py", "launch/providers/aws/market.py",
+    "launch/providers/gcp/token.py",
     "launch/providers/colab/folder.py",
     "launch/providers/colab/provider.py", "launch/providers/colab/session.py",
     "launch/providers/docker/provider.py", "launch/providers/lambda_cloud/adapter.py",

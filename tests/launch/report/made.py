@@ -92,7 +92,7 @@ def _attempt(store: Store, name: str, first: int, last: int, better: float) -> A
         1.0, last, 1200, rate=10.0, loss=2.9, val=2.9 - better, device=evil("device"),
         execution=why, telemetry=figures,
     )  # fmt: skip
-    event = Event(store.now(), "warning", evil("kind")[:32], evil("event"))
+    event = Event(store.now(), "warning", "disk", evil("event"))
     alerts.write_events(store, name, number, (event,))
     notes.write_heartbeat(store, name, number, beat)
     if first == 0:

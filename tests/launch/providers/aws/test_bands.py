@@ -1,6 +1,9 @@
 """AWS's interruption bands: read, kept for a day, and told with their date."""
 
+import contextlib
 import math
+import socketserver
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from launch.providers.aws import bands
 from launch.providers.aws.adapter import Aws
 from launch.providers.aws.bands import Bands
 from tests.clouds.fake_aws import FakeAws, advisor
+from tests.waiting import unless_it_hangs
 
 
 def spot(cloud: Aws, type: str) -> Offer:
@@ -85,9 +89,10 @@ def test_it_is_kept_in_the_state_folder_or_read_each_time(service: FakeAws, tmp_
         (lambda file: {**file, "spot_advisor": {"us-east-1": 3}}, "a form that is not known"),
         (lambda file: "<html>moved</html>", "a form that is not known"),
         (lambda file: "[" * 100_000, "recursion"),
+        (lambda file: '{"ranges": [{"index": 1e999, "label": ""}]}', "a form that is not known"),
         (lambda file: {**file, "instance_types": "x" * 3000}, "has more than"),
     ],
-    ids=["list", "ranges", "band", "bool", "region", "page", "deep", "large"],
+    ids=["list", "ranges", "band", "bool", "region", "page", "deep", "infinite", "large"],
 )  # fmt: skip
 def test_what_cannot_be_read_leaves_the_guess_and_is_said(
     spoil: Callable[[Any], Any], why: str, service: FakeAws, cloud: Aws,
@@ -102,6 +107,53 @@ def test_what_cannot_be_read_leaves_the_guess_and_is_said(
     assert found.source.startswith("a guess, as AWS's interruption bands could not be read (")
     assert why in found.source
     assert not (state.folder() / "aws").exists(), "kept what was wrong"
+
+
+def test_a_date_that_cannot_be_is_that_of_the_reading(service: FakeAws) -> None:
+    service.advisor_headers = {"Last-Modified": "Mon, 16 Nov 2009 13:32:02 +99999999999999"}
+    assert read(service).date == "2027-01-15"
+
+
+def test_a_compressed_answer_is_refused(service: FakeAws, cloud: Aws) -> None:
+    service.advisor_headers = {"Content-Encoding": "gzip"}
+    assert "is compressed" in spot(cloud, "g6.xlarge").evicted_by
+
+
+def test_what_nobody_thought_of_is_said(service: FakeAws, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(data: bytes) -> None:
+        raise MemoryError("no more")
+
+    monkeypatch.setattr(bands, "_parsed", fails)
+    assert read(service).why == "MemoryError: no more"
+
+
+@pytest.mark.parametrize(
+    ("head", "piece"),
+    [(b"HTTP/1.1 200 OK\r\nX: ", b"x"), (b"HTTP/1.1 200 OK\r\n\r\n", b" ")], ids=["head", "body"],
+)  # fmt: skip
+def test_an_answer_without_end_is_left(
+    head: bytes, piece: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+
+    class Drips(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):  # who asked has left
+                self.wfile.write(head)
+                while not over.wait(0.01):
+                    self.wfile.write(piece)
+
+    monkeypatch.setattr(bands, "WITHIN", 0.2)
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Drips) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        try:
+            found = unless_it_hangs(lambda: bands.read(url, Secrets(), folder=tmp_path))
+        finally:
+            over.set()
+            server.shutdown()
+    # A connection that takes longer than that is another failure, and also one that is said.
+    assert "did not come within 0.2 s" in found.why or "Timeout" in found.why
 
 
 def test_one_that_is_not_reached_is_said(tmp_path: Path) -> None:

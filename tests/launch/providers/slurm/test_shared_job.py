@@ -148,6 +148,17 @@ def test_a_run_that_went_on_in_another_job_needs_this_one_no_more(lab: Lab) -> N
     assert machine.id not in lab.paper.jobs
 
 
+@pytest.mark.parametrize("kind", ["failure", "eviction"])
+def test_a_run_between_two_attempts_needs_the_job(lab: Lab, kind: str) -> None:
+    """Its program has written how the one ended, and raises the next in a moment."""
+    lab.start()
+    lab.left("lr-002")
+    notes.record_gone(lab.store, "lr-001", 1, Gone(lab.now, kind, "exit code 1"))
+    lab.at_sleep = lambda: lab.left("lr-000")
+    lab.end("lr-000")
+    assert lab.cancels() == 0
+
+
 def test_no_other_job_is_ended(lab: Lab) -> None:
     """Whatever a run's machine.json says: its order names the job."""
     machine = lab.start()
