@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from launch.commands import SUMMARY, TREE
+from launch.report import comparison
 from launch.report import page as pages
 from launch.report.facts import Facts, gather
 from launch.report.verdict import verdict
@@ -193,6 +194,7 @@ def test_the_weights_of_another_run_are_not_judged_by_this_ones_figures(made: Fa
         assert facts.validation == {}
         assert verdict(facts)[1:] == [says]
         assert says in pages.page(facts).decode()
+        assert f"run: {says}" in comparison.verdict([facts, made])
     beaten = replace(origin, best=9.0)
     assert replace(made, record=replace(made.record, origin=beaten)).validation["step"] == STEPS
     of_checkpoint = replace(made, weights=950)
