@@ -107,7 +107,7 @@ def collect(store: Store, record: RunRecord, begin: Begin, need: Need) -> Downlo
         files[f"tensorboard/{name}"] = events.event_file(rows, record.created)
     samples = left[1] if left is not None else None
     try:
-        facts = gather(store, record, head, rows, samples, data=data)
+        facts = gather(store, record, head, rows, samples, data=data, step=found.step)
         files["report.html"] = page(facts)
         if left is not None and isinstance(data, Peptides):
             files |= _card(facts, data, found)

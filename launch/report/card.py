@@ -78,7 +78,7 @@ def files(facts: Facts, peptides: Peptides, weights: Weights) -> dict[str, bytes
         weights=weights.words, data=data, targets=f"{len(trained):,}", trained=f"{len(names):,}",
         target=Markup(next((name for name in names if _NAME.fullmatch(name)), "NAME")),
         figures=[each for each in page.figure_rows(facts) if each[2] != NONE],
-        terms=found, provenance=provenance,
+        terms=found, provenance=provenance, unmeasured=facts.unmeasured,
     )  # fmt: skip
     cited = [terms.MIMIR, *found.citations]
     if not found.citations:

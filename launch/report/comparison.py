@@ -52,6 +52,7 @@ def verdict(runs: Sequence[Facts]) -> list[str]:
         found += filter(None, [best_by(runs, figure) for figure in curves.own_figures()])
         if not found:
             found.append("Fewer than two runs have a held-out figure: nothing can be compared yet.")
+    found += [f"{each.record.name}: {each.unmeasured}" for each in runs if each.unmeasured]
     going = [each.record.name for each in runs if each.status.state != "done"]
     if going:
         found.append(f"Not finished, so their figures may change: {', '.join(going)}.")

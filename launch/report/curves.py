@@ -14,7 +14,7 @@ MOST_DRAWN = 8
 
 def of_run(facts: Facts) -> list[Chart]:
     """Training loss, and each kind of held-out figures beside its baselines."""
-    restarts = [step for _, step in facts.head.lineage[1:]]
+    restarts = facts.restarts
     last = max((row["step"] for row in facts.rows), default=0)
     trained = [Line("training", _points(facts, "loss"), palette.TRAINING)]
     found = [chart(figures.LOSS, trained, (), restarts, last)]

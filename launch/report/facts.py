@@ -17,6 +17,7 @@ from mimir.runs.attempts import AttemptStatus
 from mimir.runs.head import Head
 from mimir.runs.listing import with_about
 from mimir.runs.notes import Heartbeat
+from mimir.runs.origin import STATE
 from mimir.runs.record import RunRecord
 from mimir.runs.status import Status, derive
 from mimir.runs.stopping import End
@@ -62,8 +63,15 @@ class Facts:
     end: End | None
     lost: str = ""
     alerts: tuple[Alert, ...] = ()
+    weights: int | None = None
+    """Step of the weights in `left`, None without it."""
     replay: str = ""
     """What a replay of its last steps found, in a sentence; "" if nobody has replayed it."""
+
+    @property
+    def restarts(self) -> list[int]:
+        """Steps from which a later attempt went on."""
+        return [step for _, step in _began(self.record, self.head)[1:]]
 
     @property
     def validations(self) -> list[dict[str, Any]]:
@@ -73,26 +81,47 @@ class Facts:
 
     @property
     def validation(self) -> dict[str, Any]:
-        """The row of the weights that the page judges: the best, else the last; {} for none."""
-        found = self.validations
-        best = min(
-            (row for row in found if row.get(figures.SELECTION) is not None),
-            key=lambda row: (row[figures.SELECTION], row["step"]), default=None,
-        )  # fmt: skip
-        return best or (found or [{}])[-1]
+        """The row of the weights that the page judges; {} if this run has not measured them."""
+        step = self._judged
+        return next((row for row in reversed(self.validations) if row["step"] == step), {})
+
+    @property
+    def unmeasured(self) -> str:
+        """Says that the weights were not measured in this run, although others were or although
+        they are another run's; else ""."""
+        step, origin = self._judged, self.record.origin
+        others = origin is not None and origin.kind == STATE and (step or 0) <= origin.done
+        if step is None or self.validation or not (self.validations or others):
+            return ""
+        of = f" of run {origin.run}" if origin is not None and others else ""
+        return f"The weights are those of step {step:,}{of}, and were not measured in this run."
+
+    @property
+    def _judged(self) -> int | None:
+        """Step of the weights: those in `left`, else the best so far, else the last measured."""
+        found, origin = self.validations, self.record.origin
+        if self.weights is not None or not (found or origin):
+            return self.weights
+        seen = [(row[figures.SELECTION], row["step"]) for row in found
+                if row.get(figures.SELECTION) is not None]  # fmt: skip
+        if origin is not None and origin.best is not None:
+            seen.append((origin.best, origin.best_step))
+        return min(seen)[1] if seen else found[-1]["step"] if found else None
 
 
 def gather(
     store: Store, record: RunRecord, head: Head, rows: list[dict[str, Any]],
     left: "Left | None" = None, now: Callable[[], float] | None = None, data: Data = None,
+    step: int | None = None,
 ) -> Facts:  # fmt: skip
     """The facts of a run. now: unix s by the store's clock.
 
     Args:
         head: HEAD as it is to be believed.
         rows: as `parts.read_metrics` gives them.
-        left: what `model_object.record_in` found in the model of a finished run.
+        left: what `model_object.record_in` found in the run's model, or in that of a checkpoint.
         data: as `data_of` gives it; by default it is fetched here.
+        step: at which the last weights of `left` were (default: HEAD's).
     """
     status = with_about(store, derive(store, record.name, (now or store.now)()))
     config = Config.from_dict(record.config)
@@ -106,14 +135,18 @@ def gather(
         steps = steps_of(config.training, len(peptides.subset(TRAIN)))
         price = budget.price_of(status.attempts[-1]) if status.attempts else None
         patience, cooldown = config.training.patience, config.optimizer.cooldown_steps
-        end = stopping.of_rows(rows, head.step, steps, patience, cooldown, price)
-    began = dict(head.lineage)
+        end = stopping.of_rows(rows, head.step, steps, patience, cooldown, price, record.origin)
+    began = dict(_began(record, head))
     attempts = tuple(
         _attempt(each, beats.get(each.attempt), began, status) for each in status.attempts
     )
+    weights = None
+    if left is not None:
+        last = head.step if step is None else step
+        weights = left.best_step if left.best_step >= 0 else last
     return Facts(
         record, status, head, rows, peptides, left, attempts, bill(status, status.at), end, lost,
-        tuple(alerts.of_run(store, status, level="warning")),
+        tuple(alerts.of_run(store, status, level="warning")), weights,
         _replay(store, record.name),
     )  # fmt: skip
 
@@ -132,6 +165,13 @@ def _replay(store: Store, run: str) -> str:
     except Corrupt as error:
         return f"its result cannot be read: {error}"
     return found.sentence if found is not None else ""
+
+
+def _began(record: RunRecord, head: Head) -> list[tuple[int, int]]:
+    """Each attempt and the step that it went on from. HEAD says 0 of an attempt before the first
+    commit, also where the run goes on with another's state."""
+    done = record.origin.done if record.origin else 0
+    return [(attempt, max(step, done)) for attempt, step in head.lineage]
 
 
 def _attempt(

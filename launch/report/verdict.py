@@ -27,7 +27,8 @@ def verdict(facts: Facts) -> list[str]:
     found = [_state(facts)]
     if not row:
         unknown = "nothing is known of how good the model is"
-        return [*found, f"No held-out figure has been measured yet: {unknown}."]
+        none = f"No held-out figure has been measured yet: {unknown}."
+        return [*found, facts.unmeasured or none]
     if marks is not None:
         found += filter(None, [_background(row, marks)])
         found += [f"{one[0].upper()}{one[1:]}." for one in marks.unreached(row)]

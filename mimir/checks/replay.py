@@ -10,7 +10,7 @@ attempt. Steps are trained with this Mimir's code, not with the code that the ru
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 
 import torch
@@ -35,6 +35,8 @@ from mimir.training.validation import Validation
 
 CPU = "CPU"
 """Kind of a device that is no GPU: GPUs differ by their names."""
+MOST_SHOWN = 200
+"""Characters of a text that a machine wrote, and of each that the result keeps."""
 _RECORD = ("evaluated", "val", "selected")
 """What of a checkpoint's record follows from training."""
 
@@ -71,16 +73,17 @@ def replay(
     head, contents = _newest_two(store, record, config)
     (first, _), (last, content) = contents
     was = _trained_on(store, head, first, last, checkpoint.told(content))
-    machine = _machine(config, was)
+    machine = _machine(config, was[-1])
     here = Trained(
         gpu.name(machine.device) if machine.device.type == "cuda" else CPU, "", torch.__version__
     )
-    alike = (here.kind, here.torch) == (was.kind, was.torch)
+    alike = all((here.kind, here.torch) == (each.kind, each.torch) for each in was)
     if not alike and not anyway:
+        words = ", then on ".join(each.words for each in was)
+        there = "replay it there, or " if len(was) == 1 else ""
         raise BadInput(
-            f"run {run} was trained on {was.words}, and here is {_named(here.kind)} with torch "
-            f"{here.torch}, which may round otherwise: replay it there, or compare all the same by "
-            "--anyway"
+            f"run {run} was trained on {words}, and here is {_named(here.kind)} with torch "
+            f"{here.torch}, which may round otherwise: {there}compare all the same by --anyway"
         )
     engine, peptides = build(store, record, config, machine)
     (began, before), (ended, after) = (
@@ -114,9 +117,9 @@ def replay(
     wrong |= {f"record.{name}": None for name in _RECORD if of_record[name] != own[name]}
     tensor = min(wrong, default="")
     return Replay(
-        store.now(), first.step, last.step, last.sha256, here.name, here.torch, was.name,
-        was.torch, alike, len(after) + len(_RECORD), len(wrong), tensor[:200],
-        wrong.get(tensor),
+        store.now(), first.step, last.step, last.sha256, here.name, here.torch,
+        _listed(each.name for each in was), _listed(each.torch for each in was), alike,
+        len(after) + len(_RECORD), len(wrong), tensor[:MOST_SHOWN], wrong.get(tensor),
     )  # fmt: skip
 
 
@@ -147,22 +150,35 @@ def _newest_two(
 
 def _trained_on(
     store: Store, head: Head, first: Kept, last: Kept, record: checkpoint.Record
-) -> Trained:
-    """What the steps between two checkpoints were trained on.
+) -> list[Trained]:
+    """What the steps between two checkpoints were trained on, each machine and torch once.
 
-    By the heartbeat of the attempt that trained the last of them; a run that gave none by the
-    record, which is that of the run's first attempt.
+    By the heartbeats of all attempts that took one of them; what an attempt did not tell is as in
+    the record, which is that of the run's first attempt.
     """
-    attempts = [number for number, began in head.lineage if began < last.step]
-    beat = None
-    if attempts:
-        beat = notes.unless_damaged(notes.read_heartbeat, store, head.run, attempts[-1])
-    version = (beat.torch if beat else "") or record.torch
+    attempts, ends = list[int](), last.step
+    for number, began in reversed(head.lineage):  # what an attempt did beyond the next was lost
+        if began < ends and first.step < ends:
+            attempts.append(number)
+        ends = min(ends, began)
+    found = [_of_attempt(store, head.run, each, record) for each in reversed(attempts or [0])]
+    return list(dict.fromkeys(found))
+
+
+def _of_attempt(store: Store, run: str, attempt: int, record: checkpoint.Record) -> Trained:
+    """What an attempt trained on, 0 for one that is not known. A machine wrote the texts."""
+    beat = notes.unless_damaged(notes.read_heartbeat, store, run, attempt) if attempt else None
+    version = ((beat.torch if beat else "") or record.torch)[:MOST_SHOWN]
     if beat is None or beat.execution is None or not beat.device:
-        kind = CPU if record.device == "cpu" else record.device
+        kind = CPU if record.device == "cpu" else record.device[:MOST_SHOWN]
         return Trained(kind, _named(kind), version)
-    kind = CPU if beat.execution.device == "cpu" else beat.device
-    return Trained(kind, beat.device[:200], version)
+    name = beat.device[:MOST_SHOWN]
+    return Trained(CPU if beat.execution.device == "cpu" else name, name, version)
+
+
+def _listed(texts: Iterable[str]) -> str:
+    """Each once, within what the result holds."""
+    return ", ".join(dict.fromkeys(texts))[:MOST_SHOWN]
 
 
 def _named(kind: str) -> str:

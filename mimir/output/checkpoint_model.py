@@ -12,8 +12,9 @@ from mimir.data import files
 from mimir.errors import BadInput, Corrupt
 from mimir.output import model_object
 from mimir.runs import codec
+from mimir.runs.ranges import FLOAT32
 
-_BEST_STEP = "loop.best_step"
+_BEST_STEP, _BEST_FIGURE = "loop.best_step", "loop.best_figure"
 
 
 def model_of(content: bytes, where: str, config: Config, data_sha256: str) -> bytes:
@@ -47,3 +48,16 @@ def model_of(content: bytes, where: str, config: Config, data_sha256: str) -> by
     made = model_object.encode(weights, [], best_step=best_step)
     model_object.record_in(made, where)
     return made
+
+
+def best_in(content: bytes, where: str) -> tuple[int, float | None]:
+    """Step and selecting figure (nats per residue) of the best weights in a checkpoint that
+    `model_of` takes; -1 and None if nothing selected any. Corrupt, naming `where`, for no figure.
+    """
+    tensors, _ = files.from_bytes(content, where)
+    step, figure = int(tensors[_BEST_STEP]), tensors.get(_BEST_FIGURE)
+    if step < 0:
+        return -1, None
+    if figure is None or figure.shape != () or not abs(figure) < FLOAT32:  # NaN is not less
+        raise Corrupt(f"{where}: its {_BEST_FIGURE} is not one finite number")
+    return step, float(figure)

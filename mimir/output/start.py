@@ -5,13 +5,17 @@ refused before anything is made. A machine wrote the objects, so their format, c
 data are checked here, and each tensor's shape where training begins (mimir/worker/first_state.py).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mimir.config import CHECKPOINT_COPIES, MODEL_COPIES, Config
 from mimir.data import files
-from mimir.errors import BadInput, NotFound
+from mimir.errors import BadInput, Corrupt, NotFound
 from mimir.output import model_object
-from mimir.output.checkpoint_model import model_of
+from mimir.output.checkpoint_model import best_in, model_of
 from mimir.runs import final
 from mimir.runs.head import REMOVED, Head, Kept
 from mimir.runs.origin import STATE, WEIGHTS, Origin, Start
@@ -49,10 +53,12 @@ def weights_of(store: Store, source: RunRecord, step: int | None, fetch: Fetch) 
         else:
             kept = _kept(head, step)
             stored, ends = _stored(kept), kept.step
-            content = model_of(_content(source, config, kept, fetch), kept.key, config,
-                               _data(source).sha256)  # fmt: skip
+            whole = _content(source, config, kept, fetch)
+            content = model_of(whole, kept.key, config, _data(source).sha256)
+            _must_be_of_its_step(whole, kept)
         found = model_object.record_in(content, stored.key)
         tensors, _ = files.from_bytes(content, stored.key)
+        _must_be_finite(tensors, stored.key)
         last = step is not None
         weights = {
             name.removeprefix(model_object.LAST): value
@@ -75,7 +81,10 @@ def state_of(store: Store, source: RunRecord, step: int | None, fetch: Fetch) ->
         kept = _kept(head, step)
         content = _content(source, config, kept, fetch)
         model_of(content, kept.key, config, _data(source).sha256)  # refuses what is none
-        origin = Origin(STATE, source.name, kept.step, kept.sha256, config.sha256())
+        _must_be_of_its_step(content, kept)
+        best_step, best = best_in(content, kept.key)
+        origin = Origin(STATE, source.name, kept.step, kept.sha256, config.sha256(),
+                        best_step=best_step, best=best)  # fmt: skip
         return Start(origin, "state.safetensors", content)
 
     return _of_newest_head(store, source, made)
@@ -167,6 +176,30 @@ def _kept(head: Head, step: int | None) -> Kept:
 def _content(source: RunRecord, config: Config, kept: Kept, fetch: Fetch) -> bytes:
     config.check_size(kept.key, kept.size, CHECKPOINT_COPIES)
     return fetch(_stored(kept), f"checkpoint of step {kept.step} of run {source.name}")
+
+
+def _must_be_of_its_step(content: bytes, kept: Kept) -> None:
+    tensors, record = files.from_bytes(content, kept.key)
+    _must_be_finite(tensors, kept.key)
+    step = tensors.get("loop.step")
+    whole = step is not None and step.shape == () and step.dtype == np.int64
+    counted = int(step) if step is not None and whole else None
+    if not counted == record.get("step") == kept.step:
+        raise Corrupt(
+            f"{kept.key} is named as the checkpoint of step {kept.step}, and is not of that step: "
+            "begin from another checkpoint (RUN@STEP)"
+        )
+
+
+def _must_be_finite(tensors: Mapping[str, NDArray[Any]], where: str) -> None:
+    """Corrupt for weights or moments that no run commits (`checkpoint.Snapshot.encode`)."""
+    for name, array in tensors.items():
+        if name.startswith("loop.") or array.dtype.kind != "f":
+            continue
+        if not np.isfinite(array).all():
+            raise Corrupt(
+                f"{where}: {name} holds NaN or infinity: begin from another checkpoint (RUN@STEP)"
+            )
 
 
 def _stored(kept: Kept) -> Stored:

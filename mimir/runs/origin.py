@@ -10,7 +10,7 @@ from typing import Annotated
 
 from mimir.errors import BadInput, Corrupt
 from mimir.runs import layout
-from mimir.runs.ranges import OneOf, Step
+from mimir.runs.ranges import MOST_STEPS, Between, Measure, OneOf, Step
 from mimir.runs.store import Stored
 
 WEIGHTS, STATE = "weights", "state"
@@ -23,7 +23,8 @@ class Origin:
     kind: WEIGHTS, so its steps count from 0; or STATE, so they count on from those of the other.
     step: of the other run, whose weights or state it is. sha256: of the other run's object that it
     was taken from; config_sha256: of the other run's configuration. start: the copy, filled in by
-    `record.create_run`.
+    `record.create_run`. best_step, best: of a STATE, step and selecting figure (nats per residue)
+    of its best weights, which the new run must beat; -1 and None if nothing selected any.
     """
 
     kind: Annotated[str, OneOf((WEIGHTS, STATE))]
@@ -32,6 +33,8 @@ class Origin:
     sha256: str
     config_sha256: str
     start: Stored | None = None
+    best_step: Annotated[int, Between(-1, MOST_STEPS)] = -1
+    best: Measure | None = None
 
     def __post_init__(self) -> None:
         if not layout.is_run(self.run):
@@ -39,6 +42,8 @@ class Origin:
         for digest in (self.sha256, self.config_sha256):
             if not re.fullmatch(r"[0-9a-f]{64}", digest):
                 raise Corrupt(f"{digest!r}, of what the run begins with, is no SHA-256")
+        if self.best_step > self.done or (self.best is None) != (self.best_step < 0):
+            raise Corrupt(f"the best weights cannot be of step {self.best_step}")
 
     @property
     def done(self) -> int:

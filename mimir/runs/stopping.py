@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mimir.runs.figures import SELECTION
+from mimir.runs.origin import Origin
 from mimir.text import duration
 
 
@@ -69,7 +70,7 @@ class End:
 
 def of_rows(
     rows: Sequence[dict[str, Any]], step: int, total: int, patience: int, cooldown_steps: int,
-    price: float | None,
+    price: float | None, origin: Origin | None = None,
 ) -> End:  # fmt: skip
     """How a run ended, from its metrics.
 
@@ -78,14 +79,17 @@ def of_rows(
         step, total: the last, and the last there would have been without early stopping.
         patience: validations without a better one after which the cooldown began; 0: it did not.
         price: $/h of its machine.
+        origin: what the run began with; its best weights stay the best until they are beaten.
     """
-    seen = [(row[SELECTION], row["step"]) for row in rows if row.get(SELECTION) is not None]
+    own = [(row[SELECTION], row["step"]) for row in rows if row.get(SELECTION) is not None]
+    before_it = [(origin.best, origin.best_step)] if origin and origin.best is not None else []
+    seen = [*before_it, *own]
     rates = [row["steps_per_s"] for row in rows if row.get("steps_per_s")]
     cooldown = step - cooldown_steps if step < total else _cooldown(seen, total, patience)
     best, best_step = min(seen, default=(0.0, -1))
     before = min((figure for figure, at in seen if at <= cooldown), default=best)
     return End(
-        step, total, cooldown, best_step, best, before, seen[-1][0] if seen else None,
+        step, total, cooldown, best_step, best, before, own[-1][0] if own else None,
         statistics.median(rates) if rates else None, price,
     )  # fmt: skip
 

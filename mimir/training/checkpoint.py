@@ -120,3 +120,18 @@ def decode(
         return record, load(content)
     except (SafetensorError, KeyError, ValueError) as error:
         raise Corrupt(f"not a whole checkpoint ({error})") from None
+
+
+def decode_committed(
+    content: bytes, config_sha256: str, data_sha256: str
+) -> tuple[Record, dict[str, Tensor]]:
+    """As `decode`, and Corrupt also for what no run commits: numbers that are not finite, or a
+    count of steps that is not its record's."""
+    record, tensors = decode(content, config_sha256, data_sha256)
+    for name, value in tensors.items():
+        if not name.startswith("loop.") and not bool(torch.isfinite(value).all()):
+            raise Corrupt(f"not a whole checkpoint ({name} is not finite)")
+    step = tensors.get("loop.step")
+    if step is None or not torch.equal(step, torch.tensor(record.step)):
+        raise Corrupt(f"not a whole checkpoint (its loop.step is not {record.step})")
+    return record, tensors

@@ -134,7 +134,7 @@ def run_attempt(
     began = first_record(engine, peptides.digest, number)
 
     def check(content: bytes) -> tuple[checkpoint.Record, dict[str, torch.Tensor]]:
-        return checkpoint.decode(content, config.sha256(), peptides.digest)
+        return checkpoint.decode_committed(content, config.sha256(), peptides.digest)
 
     found = attempt.load_newest(check)
     start.ended("the checkpoint")

@@ -38,7 +38,7 @@ def begin(engine: Engine, store: Store, origin: Origin, record: Record) -> Recor
         except (SafetensorError, ValueError) as error:
             raise Corrupt(f"{start.key} holds no weights ({error})") from None
         return record
-    found, tensors = checkpoint.decode(content, origin.config_sha256, record.data_sha256)
+    found, tensors = checkpoint.decode_committed(content, origin.config_sha256, record.data_sha256)
     # A cooldown that has ended the other run would end this one, too.
     engine.resume({**tensors, "loop.cooldown": torch.tensor(-1), "loop.stale": torch.tensor(0)})
     return replace(

@@ -15,6 +15,7 @@ from mimir import commands
 from mimir.checks import replay as checks
 from mimir.errors import DIFFERENT, BadInput
 from mimir.runs import codec, layout, notes, replays
+from mimir.runs.head import Head, Kept
 from mimir.runs.notes import Heartbeat
 from mimir.runs.record import read_run
 from mimir.runs.status import read_head
@@ -119,6 +120,30 @@ def test_another_kind_of_device(store: Store, beat: dict[str, str], says: str) -
     assert "so it may round otherwise): identical" in found.sentence
 
 
+@pytest.mark.parametrize(
+    ("lineage", "took"),
+    [
+        (((1, 0), (2, 6), (3, 12), (4, 18)), (2, 3, 4)),
+        (((1, 0), (2, 9), (3, 9), (4, 9)), (1, 4)),
+        (((1, 0), (2, 12), (3, 6), (4, 20)), (3,)),
+        (((1, 0), (2, 6)), (2,)),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_all_attempts_that_took_one_of_the_steps_must_be_alike(
+    monkeypatch: pytest.MonkeyPatch, lineage: tuple[tuple[int, int], ...], took: tuple[int, ...]
+) -> None:
+    """Where the checkpoints between two that are kept are gone."""
+    kept = [Kept(f"torn/{step}", step, attempt, 1, "0" * 64) for attempt, step in ((2, 8), (4, 20))]
+    head = Head(run="torn", attempt=4, lineage=lineage)
+    beat = Heartbeat(1.0, 3, 20)
+    told = lambda store, run, n: replace(beat, torch=f"2.{n}")  # noqa: E731
+    monkeypatch.setattr(notes, "read_heartbeat", told)
+    record = checkpoint.Record(20, "0" * 64, "0" * 64, 1, "1.0", "cpu")
+    found = checks._trained_on(None, head, *kept, record)  # type: ignore[arg-type]
+    assert tuple(int(each.torch.removeprefix("2.")) for each in found) == took
+
+
 def test_too_few_checkpoints(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadInput, match="run torn has no checkpoint yet: a replay trains from one"):
         checks.replay(store, "torn")
@@ -136,8 +161,12 @@ def test_without_a_heartbeat_the_record_tells(store: Store) -> None:
     first, last = head.kept[-2:]
     record: Any = checkpoint.told(store.get(last.key))
     store.delete(layout.heartbeat_key("torn", 2))
-    found = checks._trained_on(store, head, first, last, record)
+    (found,) = checks._trained_on(store, head, first, last, record)
     assert (found.kind, found.torch) == (checks.CPU, torch.__version__)
     notes.write_heartbeat(store, "torn", 2, Heartbeat(0.0, 3, 20))
     gpu = replace(record, device="NVIDIA L4", torch="2.0")
-    assert checks._trained_on(store, head, first, last, gpu).words == "NVIDIA L4 with torch 2.0"
+    (found,) = checks._trained_on(store, head, first, last, gpu)
+    assert found.words == "NVIDIA L4 with torch 2.0"
+    endless = replace(record, device="L" * 10**6, torch="2" * 10**6)
+    (found,) = checks._trained_on(store, head, first, last, endless)
+    assert (len(found.kind), len(found.name), len(found.torch)) == (200, 200, 200)

@@ -1,7 +1,10 @@
 """A run that begins from another one: exact, and independent of it."""
 
+import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -9,10 +12,13 @@ import torch
 
 from launch.commands import lineage
 from mimir.config import Config
-from mimir.errors import BadInput
+from mimir.data import files
+from mimir.errors import BadInput, Corrupt
+from mimir.runs import layout
+from mimir.runs.head import Kept
 from mimir.runs.record import read_run
 from mimir.runs.status import derive, read_head
-from mimir.runs.store import Store, open_store
+from mimir.runs.store import Store, Stored, open_store
 from mimir.submission import enter
 from mimir.training.assemble import build
 from mimir.training.checkpoint import Record
@@ -96,6 +102,7 @@ def test_interrupted_anywhere_it_ends_as_if_undisturbed(
         assert int(first["loop.step"]) == int(first["adamw.step"]) == 0
     else:
         assert origin.step == record.step == record.evaluated == steps
+        assert (origin.best_step, origin.best) == (best, float(ended["loop.best_figure"]))
         assert jobs.history(store, "torn")[0]["step"] > steps
         changed = [name for name in first if not torch.equal(first[name], ended[name])]
         assert changed == ["loop.stale", "loop.cooldown"]  # the other's end is not this one's
@@ -142,6 +149,52 @@ def test_what_does_not_fit_is_refused_before_anything_is_made(store: Store, tmp_
         lineage.prepared(store, "smoke", {}, "", "first", "")
     with pytest.raises(BadInput, match="--data is for a new model"):
         lineage.prepared(store, "", {"epochs": 99}, str(other), "", "first")
+    assert not any(store.list("no/"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "words", "says"),
+    [
+        ({"loop.step": -(10**6)}, {"more": "first", "max_steps": 999}, "is not of that step"),
+        (
+            {"best.head.bias": math.nan},
+            {"more": "first", "max_steps": 999},
+            "best.head.bias holds NaN",
+        ),
+        ({"ema.head.bias": math.inf}, {"init": "first@STEP"}, "ema.head.bias holds NaN or inf"),
+        (
+            {"loop.best_figure": math.nan},
+            {"more": "first", "max_steps": 999},
+            "is not one finite number",
+        ),
+        ({"last.head.bias": math.nan}, {"init": "first"}, "last.head.bias holds NaN"),
+    ],
+    ids=str,
+)
+def test_what_no_run_writes_is_refused_before_anything_is_made(
+    store: Store, changed: dict[str, float], words: dict[str, Any], says: str
+) -> None:
+    """The digests are right: a machine may have written it so."""
+    head = read_head(store, "first")
+    kept, model = head.kept[-1], head.model
+    assert model is not None
+    stored: Stored | Kept = model if "last.head.bias" in changed else kept
+    content = store.get(stored.key)
+    tensors = safetensors.torch.load(content)
+    for name, value in changed.items():
+        tensors[name].fill_(value)
+    said = files.record_of(content, "it")
+    content = safetensors.torch.save(tensors, {"mimir": files.canonical_json(said)})
+    store.put(stored.key, content)
+    size, sha256 = len(content), files.sha256(content)
+    last = replace(kept, size=size, sha256=sha256) if stored is kept else kept
+    left = replace(model, size=size, sha256=sha256) if stored is model else model
+    head = replace(head, kept=(*head.kept[:-1], last), model=left)
+    store.put(layout.head_key("first"), head.to_bytes())
+    if "init" in words:
+        words = {"init": words["init"].replace("STEP", str(kept.step))}
+    with pytest.raises(Corrupt, match=says):
+        submit(store, "no", **words)
     assert not any(store.list("no/"))
 
 

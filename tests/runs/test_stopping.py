@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from mimir.runs.origin import STATE, Origin
 from mimir.runs.stopping import End, of_rows
 
 EARLY = End(12_000, 620_000, 11_000, 6000, 2.8115, 2.8115, 2.8202, rate=40.0, price=0.5)
@@ -54,3 +55,14 @@ def test_the_metrics_tell_the_same() -> None:
         assert whole.before == (2.79 if cooldown < 0 else 2.8)
     assert of_rows(rows[:-2], 4000, 4000, 2, 1000, None).cooldown == -1, "at the last step"
     assert of_rows([], 10, 10, 2, 5, None).best_step == -1
+
+
+def test_a_run_that_goes_on_must_beat_what_it_began_with() -> None:
+    """As its training state remembers it, which counts validations in vain from its own first."""
+    rows = [{"step": 1000 * n, "selection": 2.9 - n / 100} for n in range(4, 7)]
+    origin = Origin(STATE, "first", 3000, "0" * 64, "0" * 64, best_step=2000, best=2.8)
+    told = of_rows(rows, 6000, 6000, 2, 1000, None, origin)
+    assert (told.best_step, told.best, told.last, told.cooldown) == (2000, 2.8, 2.84, 5000)
+    assert of_rows([], 3000, 6000, 2, 1000, None, origin).last is None
+    beaten = of_rows([*rows, {"step": 7000, "selection": 2.7}], 7000, 7000, 3, 1, None, origin)
+    assert (beaten.best_step, beaten.cooldown, beaten.before) == (7000, 6000, 2.8)

@@ -1,12 +1,14 @@
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
+from safetensors.torch import save
 
+from mimir.data.files import canonical_json
 from mimir.errors import BadInput, Corrupt, MimirError, NonFinite
 from mimir.training import checkpoint
-from mimir.training.checkpoint import Record, decode, take
+from mimir.training.checkpoint import Record, decode, decode_committed, take
 from tests import ROOT, toys
 
 CONFIG, DATA = "a" * 64, "b" * 64
@@ -86,6 +88,17 @@ def test_a_skipped_step_in_the_windows_is_no_damage() -> None:
     assert float(decode(content, CONFIG, DATA)[1]["loop.norms"][2]) == float("inf")
 
 
+@pytest.mark.parametrize(("name", "value"), [("best.", float("nan")), ("loop.step", -(10**6))])
+def test_what_no_run_commits(name: str, value: float) -> None:
+    tensors = {key: tensor.clone() for key, tensor in trained().state.tensors().items()}
+    assert decode_committed(checkpoint.Snapshot(RECORD, tensors).encode(), CONFIG, DATA)
+    changed = next(key for key in tensors if key.startswith(name))
+    tensors[changed].fill_(value)
+    content = save(tensors, {"mimir": canonical_json(asdict(RECORD))})
+    with pytest.raises(Corrupt, match=f"not a whole checkpoint .*{name}"):
+        decode_committed(content, CONFIG, DATA)
+
+
 def test_of_another_run() -> None:
     content = take(trained().state, RECORD).encode()
     with pytest.raises(BadInput, match="another configuration"):
@@ -135,8 +148,6 @@ def test_a_flipped_bit_in_the_header_never_escapes_the_error_tree() -> None:
 
 @pytest.mark.parametrize("body", ["[]", "3", "{}", '{"format": 1}', '{"format": 1, "x": 2}', "{"])
 def test_a_record_that_is_none(body: str) -> None:
-    from safetensors.torch import save
-
     content = save({"a": torch.zeros(1)}, {"mimir": body})
     with pytest.raises(Corrupt, match="checkpoint"):
         decode(content, CONFIG, DATA)

@@ -78,6 +78,7 @@ class Model:
         rates = torch.exp(torch.arange(half).double() * (-math.log(10_000) / (half - 1)))
         angles = torch.arange(1, self._steps + 1).double()[:, None] * rates
         self._waves = torch.cat([angles.sin(), angles.cos()], dim=1).float()
+        self.nelbo([STANDARD], Told(LABELS["any"], len(self.names)), 1)  # refuses other shapes
 
     @staticmethod
     def load(folder: str | Path = Path(__file__).parent) -> "Model":
@@ -87,14 +88,14 @@ class Model:
             for name, known in FORMATS.items():
                 documents.append(json.loads(Path(folder, name).read_text(encoding="utf-8")))
                 if documents[-1]["format"] != known:
-                    raise Wrong(f"{name} has another format than this file reads: pull it again")
+                    raise ValueError(f"{name} has another format than this file reads")
             for name in ("model.safetensors", "targets.safetensors"):
                 with safe_open(Path(folder, name), "pt") as file:
                     names = [key for key in file.keys() if not key.startswith("last.")]  # noqa: SIM118
                     tensors.append({key: file.get_tensor(key) for key in names})
             return Model(tensors[0], documents[0], documents[1], tensors[1])
-        except (OSError, LookupError, TypeError, json.JSONDecodeError, SafetensorError) as error:
-            raise Wrong(f"{folder} holds no whole pulled model ({error}): pull it again") from None
+        except (OSError, LookupError, RuntimeError, TypeError, ValueError, SafetensorError) as why:
+            raise Wrong(f"{folder} holds no whole pulled model ({why}): pull it again") from None
 
     def told(self, target: str = "", label: str = "interacting") -> Told:
         """What the model is told; a target of which it knows nothing is none, with a note."""
@@ -192,13 +193,13 @@ class Model:
             raise Wrong("temperature is a positive number, and guidance a number")
         if pattern and not (set(pattern) <= set(STANDARD + ".") and 4 <= len(pattern) <= LONGEST):
             raise Wrong(f"pattern has {SHORTEST} to {LONGEST} of {STANDARD}, and '.' where free")
-        weights = self._lengths["interacting"]
-        if told.label == 0 or not any(weights):
-            weights = self._lengths["background"]
+        paired = told.label != 0 and any(self._lengths["interacting"])
+        weights = self._lengths["interacting" if paired else "background"]
         if told.target < len(self.names):  # its own pairs, and five distributed as all pairs
             own, total = self._lengths["targets"][told.target], sum(weights)
             mixed = [own.get(str(size), 0) * total + 5 * n for size, n in enumerate(weights)]
             weights = [-(-count // max(1, sum(mixed) >> 30)) for count in mixed]
+        weights = weights if any(weights) else [int(n >= SHORTEST) for n in range(LONGEST + 1)]
         ends, found, size = torch.tensor(weights).cumsum(0), list[str](), 64
         while len(found) < number:
             # Not as many as are wanted: matrix products of other shapes round otherwise.
@@ -278,14 +279,14 @@ def main(argv: list[str] | None = None) -> None:
     take("--pattern", help="fixed letters, '.' where free, as ..P..P..; sets the length")
     given = {name: v for name, v in vars(parser.parse_args(argv)).items() if v is not None}
     folder, target, label = map(given.pop, ("model", "target", "label"))
+    draws = "score" not in given
     scored = given.pop("score", "").upper().split(",")
     try:
-        if unused := [name for name in given if (name == "repeats") == (scored == [""])]:
-            which = "without" if scored == [""] else "with"
-            raise Wrong(f"--{unused[0]} has no effect {which} --score")
+        if unused := [name for name in given if (name == "repeats") == draws]:
+            raise Wrong(f"--{unused[0]} has no effect {'without' if draws else 'with'} --score")
         model = Model.load(folder)
         told = model.told(target, label)
-        if scored == [""]:
+        if draws:
             print("\n".join(model.sample(told, **given)))
             return
         found = model.nelbo(scored, told, **given)

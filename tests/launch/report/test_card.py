@@ -34,6 +34,8 @@ def test_the_card_of_a_finished_run(files: dict[str, bytes], tmp_path: Path) -> 
     assert [each["name"] for each in result["metrics"]] == [
         f"{each.label}, nats per residue" for each in FIGURES
     ]
+    of_best = 2.9 + 5 / (100 + 900)  # that of step 1,000 is lower
+    assert result["metrics"][0]["value"] == pytest.approx(of_best, abs=1e-4)
     assert "with 3\nparameters" in text
     assert "The weights are the best, of step 900.\n" in text
     assert "--target P10000 --number 10" in text

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from launch.commands import SUMMARY, TREE
+from launch.report import comparison
 from launch.report import page as pages
 from launch.report.facts import Facts, gather
 from launch.report.verdict import verdict
@@ -16,6 +17,7 @@ from mimir import cli
 from mimir.data import sample_path, terms
 from mimir.data.files import sha256
 from mimir.output.events import event_file
+from mimir.runs.origin import STATE, Origin
 from mimir.runs.parts import PartWriter, read_metrics
 from mimir.runs.record import read_run
 from mimir.runs.status import read_head
@@ -169,3 +171,31 @@ def test_event_files_of_a_run_that_trains_lie_below_its_name(
             cli.main("launch", SUMMARY, TREE, ("report", "run", *where))
         assert ended.value.code == code
     assert "--tensorboard " in capsys.readouterr().err
+
+
+def test_steps_of_the_run_it_goes_on_from_are_not_lost(tmp_path: Path) -> None:
+    """HEAD says 0 of attempts that began before the first commit."""
+    store = train(begun(tmp_path))
+    head, record = read_head(store, "run"), read_run(store, "run")
+    uncommitted = replace(head, lineage=((1, 0), (2, 0)))
+    rows = read_metrics(store, "run", head)
+    for origin, lost in ((None, 600), (Origin(STATE, "first", 590, "0" * 64, "0" * 64), 10)):
+        facts = gather(store, replace(record, origin=origin), uncommitted, rows)
+        assert facts.attempts[0].lost == lost
+        assert facts.restarts == [600 - lost]
+
+
+def test_the_weights_of_another_run_are_not_judged_by_this_ones_figures(made: Facts) -> None:
+    """They stay the best of a run that goes on with its state, and does not beat them."""
+    origin = Origin(STATE, "first", 100, "0" * 64, "0" * 64, best_step=80, best=1.0)
+    longer = replace(made, record=replace(made.record, origin=origin))
+    says = "The weights are those of step 80 of run first, and were not measured in this run."
+    for facts in (longer, replace(longer, rows=[])):
+        assert facts.validation == {}
+        assert verdict(facts)[1:] == [says]
+        assert says in pages.page(facts).decode()
+        assert f"run: {says}" in comparison.verdict([facts, made])
+    beaten = replace(origin, best=9.0)
+    assert replace(made, record=replace(made.record, origin=beaten)).validation["step"] == STEPS
+    of_checkpoint = replace(made, weights=950)
+    assert "those of step 950, and were not measured" in of_checkpoint.unmeasured

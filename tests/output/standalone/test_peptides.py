@@ -1,6 +1,7 @@
 """The loader of a pulled folder draws and scores what Mimir draws and scores, without Mimir."""
 
 import importlib.metadata
+import json
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from mimir.data.peptides import Peptides
 from mimir.output import export, folder, model_file, model_object, sampling, told
@@ -86,6 +88,22 @@ def test_the_same_peptides(folders: dict[str, Path], kind: str, wanted: dict[str
     assert len(set(one)) > 100
 
 
+@pytest.mark.parametrize("wanted", [{"label": "background"}, {"target": "P00001"}], ids=str)
+def test_the_same_peptides_where_no_length_is_known(
+    folders: dict[str, Path], tmp_path: Path, wanted: dict[str, Any]
+) -> None:
+    """As of data with pairs only, whose background has none."""
+    made = Path(shutil.copytree(folders["known"], tmp_path / "m"))
+    vocabulary = json.loads((made / "vocabulary.json").read_text())
+    vocabulary["lengths"].update(background=[0] * 21)
+    if "target" in wanted:
+        vocabulary["lengths"].update(interacting=[0] * 21)
+    (made / "vocabulary.json").write_text(json.dumps(vocabulary))
+    one, two = both(made, 7, 150, **wanted)
+    assert one == two
+    assert {len(each) for each in one} == set(range(4, 21))
+
+
 def test_conditions_matter(folders: dict[str, Path]) -> None:
     model, drawn = loader.Model.load(folders["known"]), []
     for target in ("", "P00000", "P00001", "P00002", ALIKE, APART):
@@ -123,6 +141,7 @@ def test_a_thousand_seeds(folders: dict[str, Path]) -> None:
         (["--guidance", "nan"], "guidance a number"),
         (["--pattern", "A.B."], "pattern has 4 to 20 of"),
         (["--score", "ACD"], "'ACD' is no peptide of 4 to 20"),
+        (["--score", ""], "'' is no peptide of 4 to 20"),
         (["--score", "ACDE", "--seed", "3"], "--seed has no effect with --score"),
         (["--repeats", "3"], "--repeats has no effect without --score"),
         (["--model", "/nowhere"], "/nowhere holds no whole pulled model"),
@@ -146,7 +165,16 @@ def test_a_damaged_folder(folders: dict[str, Path], tmp_path: Path, name: str) -
     (made / name).write_bytes(content[:40])
     with pytest.raises(loader.Wrong, match="holds no whole pulled model"):
         loader.Model.load(made)
+    if name == "model.safetensors":
+        tensors = safetensors.numpy.load(content)
+        for other in ({"label": tensors["label"][:2]}, {"head.bias": tensors["head.bias"][:9]}):
+            (made / name).write_bytes(safetensors.numpy.save({**tensors, **other}))
+            with pytest.raises(loader.Wrong, match="holds no whole pulled model"):
+                loader.Model.load(made)
     if name.endswith(".json"):
+        (made / name).write_bytes(b"\xff\xfe" + content)
+        with pytest.raises(loader.Wrong, match="holds no whole pulled model"):
+            loader.Model.load(made)
         (made / name).write_bytes(re.sub(rb'"format": \d', b'"format": 9', content))
         with pytest.raises(loader.Wrong, match=f"{name} has another format"):
             loader.Model.load(made)
