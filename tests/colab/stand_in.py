@@ -130,6 +130,9 @@ def _exec(here: Path, words: list[str]) -> None:
     if (here / "idle").exists():
         print("::mimir-begun::", flush=True)
         time.sleep(600)
+    # A machine of its own: the end of its time is kept there by the names of run and attempt alone.
+    (here / "tmp").mkdir(exist_ok=True)
+    os.environ["TMPDIR"] = str(here / "tmp")
     os.chdir(here / "content")
     text = Path(words[words.index("--file") + 1]).read_text()
     exec(compile(text, "cell", "exec"), {"__name__": "__main__"})
