@@ -280,7 +280,9 @@ if not unpacked.is_dir():
 for name in [name for name in sys.modules if name.partition(".")[0] in ("mimir", "launch")]:
     del sys.modules[name]
 sys.path[:] = [str(unpacked), *(p for p in sys.path if not p.startswith(str(session_folder)))]
-os.environ["PYTHONPATH"] = str(unpacked)
+others = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+others = [path for path in others if path and not path.startswith(str(session_folder))]
+os.environ["PYTHONPATH"] = os.pathsep.join([str(unpacked), *others])
 
 import mimir
 

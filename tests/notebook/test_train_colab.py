@@ -296,7 +296,7 @@ def test_kept_on_drive(colab: Colab, tmp_path: Path) -> None:
     copies = Folder(tmp_path / "drive" / "book", "book", tmp_path)
     colab.gate.open(60)
     process = colab.start()
-    wait_for(lambda: process.poll() is not None or copies.archives())
+    wait_for(lambda: process.poll() is not None or any(each.step for each in copies.archives()))
     colab.kill_kernel()
     out, err = process.communicate(timeout=LIMIT)
     assert process.returncode == 3, f"the kernel was not killed: {out}\n{err}"
