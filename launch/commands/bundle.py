@@ -65,7 +65,7 @@ def bundle(
         files = [{"name": e.name, "bytes": len(e.content), "about": e.about} for e in found]
         print(json_text.dumps({"run": name, "out": str(target.path), "files": files}, indent=2))
         return
-    say(found[0].content.decode().rstrip())
+    say(*found[0].content.decode().rstrip().splitlines())
     if not target.to_stdout:
         print(target.path)
 

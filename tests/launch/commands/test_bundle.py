@@ -141,10 +141,15 @@ def test_nothing_that_was_planted_is_in_it(
     assert "attempt 1: ordered from runpod" in files["events.txt"]
 
 
-def test_lines_of_the_log_are_its_last(store: Store, tmp_path: Path) -> None:
+def test_lines_of_the_log_are_its_last(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "bug.zip"
     bundle("run", out=str(out), store=store.url, lines=3, checks=False)
-    assert unpacked(out.read_bytes())["log-a0001.txt"] == "line 47\nline 48\nline 49\n"
+    files = unpacked(out.read_bytes())
+    assert files["log-a0001.txt"] == "line 47\nline 48\nline 49\n"
+    listed = capsys.readouterr().err.splitlines()
+    assert listed == next(iter(files.values())).rstrip().splitlines()
 
 
 def test_what_is_broken_hides_nothing_else(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
