@@ -34,6 +34,8 @@ class Signals:
         self.heard = 0
         self._judging: list[threading.Thread] = []
         self._asking = threading.Lock()
+        # A handler may interrupt the thread that holds it.
+        self._hearing = threading.RLock()
         self._fate = Fate.GOES
 
     def listen(self) -> None:
@@ -48,14 +50,15 @@ class Signals:
     def hear(self, number: int = 0, frame: FrameType | None = None) -> None:
         """Asks at each signal what becomes of the job, because a person may cancel it while
         workers write their last checkpoints."""
-        self.heard += 1
-        if self.heard == 1:
-            self._first()
-        judge = threading.Thread(
-            target=self._judge, args=(self.heard,), name="judge", daemon=True
-        )  # fmt: skip
-        judge.start()
-        self._judging.append(judge)
+        with self._hearing:  # or `judged` could miss the judge of a signal that counts already
+            self.heard += 1
+            if self.heard == 1:
+                self._first()
+            judge = threading.Thread(
+                target=self._judge, args=(self.heard,), name="judge", daemon=True
+            )  # fmt: skip
+            judge.start()
+            self._judging.append(judge)
 
     def ask(self) -> None:
         """Ask Slurm now, also where there was no signal: one may have reached a worker first."""
@@ -63,7 +66,9 @@ class Signals:
 
     def judged(self) -> Fate:
         """What becomes of the job, once each signal until now is judged."""
-        for each in list(self._judging):
+        with self._hearing:
+            judging = list(self._judging)
+        for each in judging:
             each.join()
         return self._fate
 

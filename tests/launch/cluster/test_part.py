@@ -218,9 +218,10 @@ def test_a_cancelled_job_is_final_for_all_that_run_in_it(
     monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     """And for none that is over."""
-    done = threading.Event()
+    done, together = threading.Event(), threading.Barrier(len(RUNS))
 
     def train(part: Part, run: str, number: int) -> int:
+        together.wait(60)
         if run == "lr-001":
             bench.end(run, 0, "", "done")
             done.set()
