@@ -14,7 +14,6 @@
     contract     what providers implement and policy relies on
 
     doctor       checks of keys, rights, balance, store and clock, for the command of that name
-    download     what `pull` fetches and makes
 
 Imports run downward in this list only; `make lint` checks it. No torch here, and `--help`
 imports nothing but the standard library.

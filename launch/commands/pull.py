@@ -8,7 +8,7 @@ from mimir.errors import MimirError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from launch.download import Download
+    from launch.report.download import Download
     from mimir.runs.store import Store
 
 
@@ -69,7 +69,7 @@ def fetch(store: "Store", name: str, out: str) -> "tuple[Download, Path]":
         Corrupt: HEAD or the metrics cannot be used.
     """
     from launch.commands.pull_folder import Folder
-    from launch.download import collect
+    from launch.report.download import collect
     from launch.ui.terminal import Transfers
     from mimir.runs.record import read_run
 

@@ -6,7 +6,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from launch.download import RECORD
+from launch.report.download import RECORD
 from mimir.atomic_file import STDOUT, below, path_of
 from mimir.errors import BadInput, Corrupt
 from mimir.runs import codec

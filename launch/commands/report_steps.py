@@ -100,7 +100,7 @@ class _Reader:
     data: dict[str, "Data"] = field(default_factory=dict)
 
     def __call__(self, name: str, *, samples: bool = True) -> "Facts":
-        from launch.download import samples_of
+        from launch.report.download import samples_of
         from launch.report.facts import data_of, gather
         from launch.ui.terminal import Transfers, say
         from mimir.data.peptides import of_run

@@ -9,6 +9,7 @@
     page        the page of one run (run.html)
     comparison  the page of several runs (comparison.html)
     card        the model card of a pulled folder, likewise (card.md)
+    download    what `pull` fetches, and the files that are made of it
     render      values through a template, all of which extend base.html
     bundle      an archive for a report of a bug
     private     takes out of it what is secret, and who wrote it

@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from launch import download
 from launch.contract.errors import NoCapacity
 from launch.pricing import bill, measured
 from launch.provision import choose
 from launch.provision.liveness import Watched
+from launch.report import download
 from launch.supervise import reaper
 from launch.supervise.rounds import rounds
 from launch.supervise.watcher import Watcher

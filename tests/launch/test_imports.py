@@ -11,9 +11,9 @@ HEAVY = {
     "torch", "numpy", "boto3", "botocore", "httpx", "paramiko", "yaml", "fire", "tqdm",
     "safetensors",
 }  # fmt: skip
-MOST = 160
-"""Modules for help: 150 when written, half of which any Python has, and one for each command; a
-heavy library brings 100."""
+MOST = 150
+"""Modules for help: half of them any Python has, and each command is one; a heavy library brings
+100."""
 
 
 def loaded(path: Path) -> set[str]:

@@ -38,7 +38,6 @@ import launch.commands.status
 import launch.commands.stop
 import launch.commands.submit
 import launch.commands.watch
-import launch.download
 import launch.payload.cloud_init
 import launch.payload.container
 import launch.pricing.forecast
@@ -57,6 +56,7 @@ import launch.providers.vastai.adapter
 import launch.provision.choose
 import launch.provision.order
 import launch.provision.wait
+import launch.report.download
 import launch.supervise.diagnosis
 import launch.supervise.log_follower
 import launch.supervise.reaper

@@ -6,8 +6,8 @@ import pytest
 import yaml
 from safetensors import safe_open
 
-from launch.download import Download, collect
 from launch.report import card
+from launch.report.download import Download, collect
 from mimir.data import terms
 from mimir.data.files import sha256
 from mimir.runs.figures import FIGURES

@@ -11,7 +11,7 @@ from launch.commands.logs import logs
 from launch.commands.pull import pull
 from launch.commands.runs import runs
 from launch.commands.status import status
-from launch.download import Download
+from launch.report.download import Download
 from launch.ui.still_paid import still_paid
 from mimir.runs import notes
 from mimir.runs.begin import raise_attempt
@@ -65,7 +65,7 @@ def test_which_command_ends_it_and_what_it_costs() -> None:
 @pytest.fixture
 def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """The run is done, and nobody has ended its machine. What is pulled of it is of no matter."""
-    monkeypatch.setattr("launch.download.collect", lambda *_: Download(False, 0, {}))
+    monkeypatch.setattr("launch.report.download.collect", lambda *_: Download(False, 0, {}))
     store = open_store((tmp_path / "store").as_uri())
     create_run(store, RunRecord("run", "smoke", CONFIG.as_dict(), 0, 1.0))
     raise_attempt(store, "run", Order("lambda", Plan(("lambda",)), store.now()))

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from launch import download
 from launch.commands.pull import pull
 from launch.commands.pull_folder import Folder
-from launch.download import Download, collect
+from launch.report import download
+from launch.report.download import Download, collect
 from mimir.config import CHECKPOINT_COPIES, CHECKPOINT_FORMAT, MODEL_COPIES, load_preset
 from mimir.data.files import from_bytes, to_bytes
 from mimir.errors import BadInput, Corrupt, NotFound
