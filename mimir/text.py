@@ -124,6 +124,11 @@ def one_line(text: object) -> str:
     return visible(str(text)).replace("\n", "\\n").replace("\t", "\\t")
 
 
+def clipped(text: str, most: int) -> str:
+    """The text in at most so many characters; the last one says if something is left out."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def as_html(text: object) -> str:
     """As `visible`, as the content of an HTML element or of a quoted attribute."""
     return html.escape(visible(str(text)))

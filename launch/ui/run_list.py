@@ -13,7 +13,7 @@ from mimir.runs import about
 from mimir.runs.head import ENDED
 from mimir.runs.listing import Listed
 from mimir.runs.status import DISPUTED, Status
-from mimir.text import duration, nearest, one_line
+from mimir.text import clipped, duration, nearest, one_line
 
 LIVE_WORDS = ("queued", "running", "interrupted", DISPUTED)
 STATES = (*LIVE_WORDS, *ENDED, "damaged")
@@ -158,7 +158,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def _newest_note(status: Status) -> str:
     text = status.about.notes[-1].text if status.about and status.about.notes else ""
-    return text if len(text) <= NOTE_SHOWN else text[: NOTE_SHOWN - 1] + "…"
+    return clipped(text, NOTE_SHOWN)
 
 
 def _figure(value: float | None) -> str:

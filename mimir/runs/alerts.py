@@ -18,7 +18,7 @@ from mimir.runs.ranges import AtMost, Characters, OneOf, Time
 from mimir.runs.status import DISPUTED, Status
 from mimir.runs.store import Store
 from mimir.runs.telemetry import KINDS, SENTENCE
-from mimir.text import duration
+from mimir.text import clipped, duration
 
 FORMAT = 1
 LEVELS = ("info", "warning", "error")
@@ -73,8 +73,7 @@ class Alert:
 
 def shortened(text: str) -> str:
     """A sentence as it may stand in an event."""
-    line = " ".join(text.split())
-    return line if len(line) <= SENTENCE else line[: SENTENCE - 1] + "…"
+    return clipped(" ".join(text.split()), SENTENCE)
 
 
 def write_events(store: Store, run: str, attempt: int, events: tuple[Event, ...]) -> None:

@@ -17,6 +17,7 @@ from typing import Annotated, Any, NoReturn, TypeVar, Union, get_args, get_origi
 
 from mimir.errors import Corrupt, MimirError, OtherFormat
 from mimir.runs.ranges import TEXT
+from mimir.text import clipped
 
 T = TypeVar("T")
 
@@ -61,7 +62,7 @@ def digest(value: dict[str, Any]) -> str:
 
 def shortened(text: str) -> str:
     """The text, cut to what a reader takes."""
-    return text if len(text) <= TEXT else text[: TEXT - 1] + "…"
+    return clipped(text, TEXT)
 
 
 def decode(data: bytes | str, what: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from mimir.runs.ranges import AtMost, Between, Characters, OneOf
+from mimir.text import clipped
 
 WHY = 300
 """Characters of the reason."""
@@ -54,8 +55,7 @@ class Execution:
 
 def shortened(why: str) -> str:
     """A reason as it may stand in an Execution."""
-    line = " ".join(why.split())
-    return line if len(line) <= WHY else line[: WHY - 1] + "…"
+    return clipped(" ".join(why.split()), WHY)
 
 
 def same_speed(one: Execution | None, compiled: bool) -> bool:

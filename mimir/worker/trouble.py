@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from mimir.runs.order import Expected
 from mimir.runs.telemetry import SENTENCE
+from mimir.text import clipped
 from mimir.worker.exchange import Training
 
 ACTIVE = 60.0
@@ -238,7 +239,7 @@ class Trouble:
                 self._standing.add(rule.kind)
                 # What was well when the time began is in the mean, and not what is to be told.
                 text = rule.sentence(seen, self._lately(rule, now))
-                changes.append(Change(rule.kind, _cut(text), True))
+                changes.append(Change(rule.kind, clipped(text, SENTENCE), True))
             elif rule.kind in self._standing and rule.well(mean):
                 self._standing.discard(rule.kind)
                 changes.append(Change(rule.kind, rule.over, False))
@@ -261,7 +262,3 @@ class Trouble:
         """The mean over the last third of the rule's time."""
         late = [one for at, one in self._values[rule.kind] if now - at <= rule.seconds / 3]
         return sum(late) / len(late)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= SENTENCE else text[: SENTENCE - 1] + "…"
