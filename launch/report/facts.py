@@ -10,7 +10,7 @@ from mimir.config import Config
 from mimir.data.mix import steps_of
 from mimir.data.pack import TRAIN, Peptides
 from mimir.data.peptides import of_run
-from mimir.errors import Corrupt, NotFound
+from mimir.errors import Corrupt, NotFound, OtherFormat
 from mimir.runs import alerts, figures, notes, replays, stopping
 from mimir.runs.alerts import Alert
 from mimir.runs.attempts import AttemptStatus
@@ -162,7 +162,7 @@ def data_of(record: RunRecord, load: Callable[[], Peptides]) -> Data:
 def _replay(store: Store, run: str) -> str:
     try:
         found = replays.read(store, run)
-    except Corrupt as error:
+    except (Corrupt, OtherFormat) as error:
         return f"its result cannot be read: {error}"
     return found.sentence if found is not None else ""
 

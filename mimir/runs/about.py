@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated
 
-from mimir.errors import BadInput, Conflict, Corrupt, StoreError
+from mimir.errors import BadInput, Conflict, Corrupt, OtherFormat, StoreError
 from mimir.runs import codec, layout
 from mimir.runs.ranges import AtMost, Characters, Time
 from mimir.runs.record import read_run
@@ -158,8 +158,8 @@ def _change(store: Store, run: str, changed: Callable[[About], About]) -> About:
 
 
 def unless_damaged(store: Store, run: str) -> tuple[About, str]:
-    """As `read`; for what is none NOTHING, and a sentence that says what is wrong."""
+    """As `read`; for what this Mimir cannot read NOTHING, and a sentence that says why."""
     try:
         return read(store, run), ""
-    except Corrupt as error:
+    except (Corrupt, OtherFormat) as error:
         return NOTHING, f"its labels and notes cannot be read: {error}"

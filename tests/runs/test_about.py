@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mimir.errors import BadInput, Corrupt
+from mimir.errors import BadInput, Corrupt, OtherFormat
 from mimir.runs import about, layout
 from mimir.runs.about import MOST_LABELS, MOST_NOTES, MOST_TEXT, MOST_VALUE
 from mimir.runs.listing import list_runs
@@ -93,11 +93,12 @@ def test_it_goes_with_the_run(memory: MemoryStore, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("body", [
     {"labels": {"A": "x"}}, {"labels": {"a": "x" * 101}}, {"labels": {"a": 1}},
     {"notes": [{"time": 1.0, "text": "x" * 1001}]}, {"notes": [{"time": -1e30, "text": "x"}]},
+    {"format": 99},
 ])  # fmt: skip
 def test_what_is_none_hides_no_run(memory: MemoryStore, body: dict[str, object]) -> None:
     create_run(memory, RunRecord("demo", "smoke", {}, 0, 1.0))
-    memory.put_if_absent(layout.about_key("demo"), json.dumps({**body, "format": 1}).encode())
-    with pytest.raises(Corrupt):
+    memory.put_if_absent(layout.about_key("demo"), json.dumps({"format": 1, **body}).encode())
+    with pytest.raises(OtherFormat if "format" in body else Corrupt):
         about.read(memory, "demo")
     (listed,) = list_runs(memory, memory.now())
     assert listed.status is not None

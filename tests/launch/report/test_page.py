@@ -17,6 +17,7 @@ from mimir import cli
 from mimir.data import sample_path, terms
 from mimir.data.files import sha256
 from mimir.output.events import event_file
+from mimir.runs import layout
 from mimir.runs.origin import STATE, Origin
 from mimir.runs.parts import PartWriter, read_metrics
 from mimir.runs.record import read_run
@@ -72,6 +73,17 @@ def test_a_running_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert 'scope="col"' in text
     assert "<desc" in text
     assert "Drawn at step 1,000" in text
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"format": 99}'])
+def test_a_replay_that_cannot_be_read_hides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    store = train(begun(tmp_path))
+    store.put(layout.replay_key("run"), body)
+    text = report(store, tmp_path / "page.html", monkeypatch)
+    assert "its result cannot be read" in text
+    assert "Held-out figures" in text
 
 
 def test_what_the_gpu_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
