@@ -125,8 +125,8 @@ def _objects(store: Store, run: str) -> tuple[Head, dict[str, bytes]]:
             objects[key] = head.to_bytes()
         elif key in named:
             objects[key] = store.get(key, size=named[key].size, sha256=named[key].sha256)
-        elif _most(key, run, head) and not key.startswith(copied):
-            objects[key] = store.get(key, limit=BIGGEST)
+        elif (most := _most(key, run, head)) and not key.startswith(copied):
+            objects[key] = store.get(key, limit=most)  # or the archive would be refused
     missing = [key for key in named if key not in objects]
     if missing:
         raise NotFound(f"there is no {missing[0]}")

@@ -17,7 +17,7 @@ from mimir.runs.content import sha256
 from mimir.runs.head import Head
 from mimir.runs.parts import PartWriter
 from mimir.runs.status import derive, read_head
-from mimir.runs.store import Store, open_store
+from mimir.runs.store import DOCUMENT, Store, open_store
 from mimir.submission import enter
 from tests.e2e import jobs
 
@@ -110,6 +110,16 @@ def test_a_run_without_a_checkpoint_is_no_archive(tmp_path: Path) -> None:
     opened = open_store((tmp_path / "store").as_uri())
     jobs.submit(opened, "run", jobs.write_data(tmp_path / "data.csv", 60))
     with pytest.raises(BadInput, match="has no checkpoint yet"):
+        archive.write(opened, "run", tmp_path / "archive")
+
+
+def test_what_would_not_be_taken_is_not_written(tmp_path: Path) -> None:
+    """Else a copy would count as one, and the next session could not read it."""
+    opened = open_store((tmp_path / "store").as_uri())
+    jobs.submit(opened, "run", jobs.write_data(tmp_path / "data.csv", 60), max_steps=2)
+    assert jobs.train(opened, "run")[0]
+    opened.put(layout.outcome_key("run", 1), bytes(DOCUMENT + 1))
+    with pytest.raises(Corrupt, match="outcome"):
         archive.write(opened, "run", tmp_path / "archive")
 
 
