@@ -1,7 +1,7 @@
 """What a shell may complete: commands, their options, and the values that are known beforehand."""
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from launch.providers import registry
@@ -11,6 +11,8 @@ from mimir.runs import hosts
 
 RUN, FILE, PRESET = "run", "file", "preset"
 """Kinds of values that the shell finds itself: runs of the store, files, presets and files."""
+CONDITION = "condition"
+"""Kind of what a model is told of the peptides that it draws or scores."""
 SEVERAL = ("provider", "state")
 """Kinds of which several may be given as A,B."""
 RUNS = ("name", "names", "others", "run", "run_name")
@@ -58,7 +60,7 @@ def values() -> dict[str, tuple[str, ...]]:
         "hosts": hosts.KINDS,
         "format": ("fasta", "csv", "json"),
         "order": ("random", "confidence"),
-        "label": ("interacting", "background", "any"),
+        CONDITION: ("interacting", "background", "any"),
         "shell": SHELLS,
     }
 
@@ -102,6 +104,8 @@ def _kind(words: tuple[str, ...], name: str) -> str:
         return ""  # a sweep is no run, and the cluster's folders are not here
     if name in RUNS:
         return RUN
+    if name == "label":  # of peptides; launch's are labels of runs, which people make up
+        return CONDITION if words[0] in ("sample", "score") else ""
     return FILE if name in FILES else name if name in values() else ""
 
 
@@ -117,9 +121,3 @@ def _short(told: str) -> str:
     if len(plain) <= LONGEST:
         return plain.strip(" ,.")
     return plain[:LONGEST].rpartition(" ")[0].rstrip(" ,.(") + " ..."
-
-
-def of_kind(every: Sequence[Line], kind: str) -> tuple[str, ...]:
-    """The options, with their dashes, whose value is of this kind."""
-    found = (f"--{each.name}" for line in every for each in line.options if each.kind == kind)
-    return tuple(dict.fromkeys(found))

@@ -6,7 +6,7 @@ default one. What lies in a bucket is not asked for at a key press.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from launch.ui.completion import FILE, PRESET, RUN, SEVERAL, Line, of_kind
+from launch.ui.completion import FILE, PRESET, RUN, SEVERAL, Line
 
 Values = Mapping[str, Sequence[str]]
 BEFORE = ("--on", "--via")
@@ -36,7 +36,8 @@ _mimir_runs() {
 
 _BASH = r"""
 _mimir() {
-    local IFS=$' \t\n' i word path="" options="" valued="" kinds="" kind="" words="" before=""
+    local IFS=$' \t\n' i word path="" options="" valued="" kinds="" kind="" words=""
+    local before="" cur_is=""
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}"
     COMPREPLY=()
     [[ $cur == "=" ]] && cur=""
@@ -52,12 +53,11 @@ _mimir() {
     case $path in
 @COMMANDS@
     esac
-    if [[ -n $kinds && " $valued " == *" $prev "* ]]; then
-        case $prev in
-@VALUED@
-            *) return ;;
-        esac
-        kinds="$kind"
+    for word in $valued; do
+        [[ ${word%=*} == "$prev" ]] && { kinds="${word##*=}"; cur_is=value; break; }
+    done
+    if [[ $cur_is == value ]]; then
+        [[ -n $kinds ]] || return
     elif [[ $cur == -* || $kinds == none ]]; then
         COMPREPLY=($(compgen -W "$options" -- "$cur"))
         return
@@ -87,7 +87,9 @@ def bash(every: Sequence[Line], values: Values) -> str:
                 "            kinds=commands ;;"]  # fmt: skip
     for line in every:
         options = " ".join(f"--{each.name}" for each in line.options)
-        valued = " ".join(f"--{each.name}" for each in line.options if each.kind is not None)
+        valued = " ".join(
+            f"--{each.name}={each.kind}" for each in line.options if each.kind is not None
+        )
         kinds = " ".join(kind for kind in line.kinds if kind) or "none"
         if line.within:
             options, kinds = " ".join(line.within), "commands"
@@ -95,18 +97,12 @@ def bash(every: Sequence[Line], values: Values) -> str:
             f"        '{' '.join(line.words)}') options='{options}'\n"
             f"            valued='{valued}'\n            kinds='{kinds}' ;;"
         )
-    valued_by = [
-        f"            {'|'.join(names)}) kind={kind} ;;"
-        for kind in (*values, RUN, FILE)
-        if (names := of_kind(every, kind))
-    ]
     words = [f'            {k}) words="$words {" ".join(v)}" ;;' for k, v in values.items()]
     body = _BASH
     for mark, text in {
         "@BEFORE@": " ".join(BEFORE),
         "@PATHS@": "|".join(f"'{' '.join(line.words)}'" for line in every),
-        "@COMMANDS@": "\n".join(commands), "@VALUED@": "\n".join(valued_by),
-        "@KINDS@": "\n".join(words),
+        "@COMMANDS@": "\n".join(commands), "@KINDS@": "\n".join(words),
         "@SEVERAL@": " | *".join(f'" {kind} "' for kind in SEVERAL).replace(" | *", "* | *"),
     }.items():  # fmt: skip
         body = body.replace(mark, text)

@@ -93,6 +93,9 @@ def test_bash_completes_commands_options_and_values(scripts: dict[str, Path], ho
         "mimir status first se": {"second-0_1"},
         "mimir sample --run fi": {"first"},
         "mimir sample --format c": {"csv"},
+        "mimir sample --label int": {"interacting"},
+        "mimir runs --label ": set(),  # one of the same name, with words of the user's own
+        "mimir sweep --name ": set(),
         "mimir data verify o": {"own.yaml"},
         "mimir cluster setup --no": {"--no-probe"},
         "mimir completion z": {"zsh"},
