@@ -10,9 +10,11 @@ keywords. What goes wrong is raised as a `mimir.errors.MimirError`. `launch.api`
 runs.
 """
 
+import contextlib
+import io
 import json
-import tempfile
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 __all__ = ["evaluate", "sample", "score"]
@@ -29,11 +31,7 @@ def sample(*, run: str = "", model: str = "", n: int = 10, **options: Any) -> li
     """
     from mimir.output.commands import sample as command
 
-    with tempfile.TemporaryDirectory(prefix="mimir-") as folder:
-        path = Path(folder) / "samples.json"
-        command(run=run, model=model, n=n, format="json", out=str(path), **options)
-        rows: list[dict[str, Any]] = json.loads(path.read_text())["peptides"]
-    return rows
+    return _rows(partial(command, run=run, model=model, n=n, format="json", **options))
 
 
 def score(*, peptides: str, run: str = "", model: str = "", **options: Any) -> list[dict[str, Any]]:
@@ -47,11 +45,7 @@ def score(*, peptides: str, run: str = "", model: str = "", **options: Any) -> l
     """
     from mimir.output.commands import score as command
 
-    with tempfile.TemporaryDirectory(prefix="mimir-") as folder:
-        path = Path(folder) / "scores.json"
-        command(peptides=peptides, run=run, model=model, json=True, out=str(path), **options)
-        rows: list[dict[str, Any]] = json.loads(path.read_text())["peptides"]
-    return rows
+    return _rows(partial(command, peptides=peptides, run=run, model=model, json=True, **options))
 
 
 def evaluate(
@@ -63,3 +57,12 @@ def evaluate(
     from mimir.output.commands import measured
 
     return measured(run, model, last, data, repeats, samples, store)
+
+
+def _rows(command: Callable[[], None]) -> list[dict[str, Any]]:
+    """The peptides in the JSON that a command prints."""
+    printed = io.BytesIO()
+    with contextlib.redirect_stdout(io.TextIOWrapper(printed, encoding="utf-8")):
+        command()
+        rows: list[dict[str, Any]] = json.loads(printed.getvalue())["peptides"]
+    return rows
