@@ -47,6 +47,12 @@ def store_folder(url: str) -> Path | None:
     return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
 
+def packed_cache() -> Path:
+    """The folder of this user in which packed data is kept."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "mimir" / "packed"
+
+
 def fresh_name(preset: str) -> str:
     """A run name that nobody has: the preset, the day, four random hex digits."""
     stem = Path(preset).stem.lower().replace(".", "-")
@@ -234,12 +240,11 @@ def _packed(csv: Path) -> Path:
         if beside.is_file():  # both change what is packed
             kind = beside.name.removeprefix(csv.name).encode()
             digest.update(hashlib.sha256(kind + beside.read_bytes()).digest())
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mimir" / "packed"
-    out = cache / f"{digest.hexdigest()[:32]}.safetensors"
+    out = packed_cache() / f"{digest.hexdigest()[:32]}.safetensors"
     if out.is_file():
         return out
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
     except OSError:
         out = Path(tempfile.mkdtemp(prefix="mimir-")) / out.name
     # A hundredth of a small data set would be too few peptides for a steady figure.

@@ -1,15 +1,15 @@
 """What `submit` makes of --init-from and --continue-from: the job, and what it begins with."""
 
-import os
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mimir.errors import BadInput
 
 if TYPE_CHECKING:
     from mimir.config import Config
+    from mimir.output.start import Fetch
     from mimir.runs.origin import Start
     from mimir.runs.record import RunRecord
     from mimir.runs.store import Store, Stored
@@ -83,7 +83,7 @@ def _from_weights(
         its = of_run(store, source).vocabulary
         start.must_know_its_targets(source, its, opened.peptides.vocabulary)
     job = job_of(config, opened)
-    with _Fetch(store) as fetch:
+    with _fetching(store) as fetch:
         return job, start.weights_of(store, source, step, fetch)
 
 
@@ -98,7 +98,7 @@ def _longer(store: "Store", settings: Mapping[str, Any], words: str) -> "tuple[J
     config = _config_of(source).with_settings(settings)
     start.must_go_on_as_it_was(source, config)
     job = replace(job_of(config, _its_data(store, source)), expected_end=None)
-    with _Fetch(store) as fetch:
+    with _fetching(store) as fetch:
         made = start.state_of(store, source, step, fetch)
     start.must_be_longer(made.origin, job.steps)
     return job, made
@@ -116,38 +116,32 @@ def _its_data(store: "Store", source: "RunRecord") -> "Data":
     """The run's packed data on this computer, in the cache of packed data."""
     from mimir.atomic_file import write
     from mimir.data.pack import load
-    from mimir.submission import Data
+    from mimir.submission import Data, packed_cache
 
     stored = source.data
     if stored is None:
         raise BadInput(f"run {source.name} names no data: nothing can begin from it")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mimir" / "packed"
-    path = cache / f"{stored.sha256}.safetensors"
-    with _Fetch(store) as fetch:
+    path = packed_cache() / f"{stored.sha256}.safetensors"
+    with _fetching(store) as fetch:
         content = fetch(stored, f"data set of run {source.name}")
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(path, content)
     except OSError as error:
         raise BadInput(f"cannot write {path}: {error.strerror}") from error
     return Data(path, path, load(path))
 
 
-class _Fetch:
+@contextlib.contextmanager
+def _fetching(store: "Store") -> "Iterator[Fetch]":
     """Gets objects, each with a bar."""
+    from launch.ui.terminal import Transfers
 
-    def __init__(self, store: "Store") -> None:
-        from launch.ui.terminal import Transfers
+    with Transfers() as transfers:
 
-        self._store, self._transfers = store, Transfers()
+        def fetch(stored: "Stored", what: str) -> bytes:
+            key, size, sha256 = stored.key, stored.size, stored.sha256
+            progress = transfers.begin(what, size)
+            return store.get(key, size=size, sha256=sha256, progress=progress)
 
-    def __enter__(self) -> "_Fetch":
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._transfers.__exit__(*error)
-
-    def __call__(self, stored: "Stored", what: str) -> bytes:
-        progress = self._transfers.begin(what, stored.size)
-        key, size, sha256 = stored.key, stored.size, stored.sha256
-        return self._store.get(key, size=size, sha256=sha256, progress=progress)
+        yield fetch

@@ -104,14 +104,13 @@ class _Reader:
         from launch.report.facts import data_of, gather
         from launch.ui.terminal import Transfers, say
         from mimir.data.peptides import of_run
-        from mimir.runs import final
         from mimir.runs.parts import read_metrics
         from mimir.runs.record import read_run
-        from mimir.runs.status import head_or_remembered
+        from mimir.runs.status import left_head
 
         store = self.store
         record = read_run(store, name)
-        head = final.read(store, name) or head_or_remembered(store, name)[0]
+        head = left_head(store, name)
         left = None
         if samples:
             try:

@@ -16,11 +16,10 @@ from mimir.data import files
 from mimir.errors import BadInput, Corrupt, NotFound
 from mimir.output import model_object
 from mimir.output.checkpoint_model import best_in, model_of
-from mimir.runs import final
 from mimir.runs.head import REMOVED, Head, Kept
 from mimir.runs.origin import STATE, WEIGHTS, Origin, Start
 from mimir.runs.record import RunRecord
-from mimir.runs.status import head_or_remembered
+from mimir.runs.status import left_head
 from mimir.runs.store import Store, Stored
 
 Fetch = Callable[[Stored, str], bytes]
@@ -150,7 +149,7 @@ def _differing(
 
 def _of_newest_head(store: Store, source: RunRecord, made: Callable[[Head], Start]) -> Start:
     for left in reversed(range(TRIES)):
-        head = final.read(store, source.name) or head_or_remembered(store, source.name)[0]
+        head = left_head(store, source.name)
         if head.state == REMOVED:
             raise BadInput(f"run {source.name} is being removed: nothing can begin from it")
         try:

@@ -133,6 +133,11 @@ def final_head(store: Store, run: str, now: float) -> Head:
     return final.read(store, run) or final.seal(store, read_head(store, run), now)
 
 
+def left_head(store: Store, run: str) -> Head:
+    """What the run left if it is done and sealed; else HEAD, or what is remembered of it."""
+    return final.read(store, run) or head_or_remembered(store, run)[0]
+
+
 def seal_if_done(store: Store, status: Status, now: float) -> None:
     """Seal what the run left, if it is done and that is not sealed yet. now: as derive's."""
     if status.state == "done" and not status.sealed:
