@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def pull(name: str, *, out: str = "", store: str = "", json: bool = False) -> None:
     """Fetch a run's model, metrics and log; of an unfinished run, the weights of its newest
-    checkpoint, in a folder that `sample` and `evaluate` take all the same.
+    checkpoint, in a folder that `sample` and `evaluate` take as well.
 
     The report, the picture of the loss and TensorBoard's event file are made here.
 

@@ -23,7 +23,7 @@ GUESS = 6.0
 what services publish goes from a few per cent a day to several an hour. What is published counts
 as if it had been seen for so many hours, too: what the run sees itself soon weighs more."""
 MOST = 60.0
-"""Evictions an hour that are reckoned with at most: on such a machine nothing gets done anyway."""
+"""Evictions an hour that are counted on at most: on such a machine nothing gets done anyway."""
 STEEPEST = 10.0
 """Largest exponent of the formula, so that hours stay numbers; it means the same: never."""
 

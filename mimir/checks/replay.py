@@ -83,7 +83,7 @@ def replay(
         there = "replay it there, or " if len(was) == 1 else ""
         raise BadInput(
             f"run {run} was trained on {words}, and here is {_named(here.kind)} with torch "
-            f"{here.torch}, which may round otherwise: {there}compare all the same by --anyway"
+            f"{here.torch}, which may round otherwise: {there}compare nevertheless by --anyway"
         )
     engine, peptides = build(store, record, config, machine)
     (began, before), (ended, after) = (
