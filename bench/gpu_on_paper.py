@@ -11,9 +11,8 @@ import importlib.util
 import re
 import subprocess
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,9 +31,10 @@ from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia.compiler import get_ptxas
 from triton.compiler import ASTSource
 
+from bench.launches import Code, Launch, accesses
+
 CUDA = torch.device("cuda", 0)
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
-ACCESS = re.compile(r"\b(ld|st)\.global(?:\.(?!v\d)[a-zA-Z_][\w:]*)*?(?:\.v(\d))?\.[bfsu](\d+)\b")
 WRITTEN = re.compile(r"^(\w+) = async_compile\.triton\('\w+', '''\n(.*?)''', dev", re.S | re.M)
 """Name and text of a kernel in a program that inductor wrote."""
 
@@ -63,61 +63,28 @@ CARDS = {
 """Compute capability, times ten -> a card of it. Sizes: CUDA C++ Programming Guide, table 16."""
 
 
-@dataclass(frozen=True)
-class Code:
-    """A kernel's machine code."""
-
-    registers: int
-    spilled: int
-    """Bytes that a thread stores to memory and loads again because registers are too few."""
-    shared: int
-    """Bytes of shared memory of a block."""
-    accesses: dict[str, Counter[int]] = field(compare=False)
-    """"ld" and "st" -> bytes that one instruction moves -> number of such instructions."""
-
-    @staticmethod
-    def of(binary: Any, capability: int) -> "Code":
-        """Of what `triton.compile` returns."""
-        ptx = binary.asm["ptx"]
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "kernel.cubin"
-            path.write_bytes(binary.asm["cubin"])
-            shown = _tool(TOOLS / "cuobjdump", "--dump-resource-usage", path)
-            used = {name: int(n) for name, n in re.findall(r"\b(REG|STACK):(\d+)", shown)}
-            spilled = 0
-            if used["STACK"]:  # which functions such as cos may also need for a table
-                path = path.with_suffix(".ptx")
-                path.write_text(ptx)
-                assembler = get_ptxas(capability).path
-                target = re.findall(r"^\.target (\w+)", ptx, re.M)[0]
-                shown = _tool(assembler, "-v", f"--gpu-name={target}", path, "-o", "/dev/null")
-                spilled = sum(map(int, re.findall(r"(\d+) bytes spill (?:stores|loads)", shown)))
-        return Code(used["REG"], spilled, int(binary.metadata.shared), accesses(ptx))
+def code_of(binary: Any, capability: int) -> Code:
+    """Of what `triton.compile` returns."""
+    ptx = binary.asm["ptx"]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kernel.cubin"
+        path.write_bytes(binary.asm["cubin"])
+        shown = _tool(TOOLS / "cuobjdump", "--dump-resource-usage", path)
+        used = {name: int(n) for name, n in re.findall(r"\b(REG|STACK):(\d+)", shown)}
+        spilled = 0
+        if used["STACK"]:  # which functions such as cos may also need for a table
+            path = path.with_suffix(".ptx")
+            path.write_text(ptx)
+            assembler = get_ptxas(capability).path
+            target = re.findall(r"^\.target (\w+)", ptx, re.M)[0]
+            shown = _tool(assembler, "-v", f"--gpu-name={target}", path, "-o", "/dev/null")
+            spilled = sum(map(int, re.findall(r"(\d+) bytes spill (?:stores|loads)", shown)))
+    return Code(used["REG"], spilled, int(binary.metadata.shared), accesses(ptx))
 
 
 def _tool(*words: str | Path) -> str:
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     return done.stdout + done.stderr
-
-
-def accesses(ptx: str) -> dict[str, Counter[int]]:
-    """Accesses to global memory in a kernel's PTX, as `Code.accesses` has them."""
-    found: dict[str, Counter[int]] = {"ld": Counter(), "st": Counter()}
-    for kind, vector, bits in ACCESS.findall(ptx):
-        found[kind][int(vector or 1) * int(bits) // 8] += 1
-    return found
-
-
-@dataclass(frozen=True)
-class Launch:
-    """A kernel that would be launched."""
-
-    name: str
-    moved: int
-    """Bytes of its arguments: read or written once each."""
-    flop: int = 0
-    code: Code | None = None
-    """None for a library's own kernel."""
 
 
 class Paper:
@@ -202,7 +169,7 @@ class Paper:
                     ASTSource(tuner.fn, meta["signature"], meta["constants"], meta["configs"][0]),
                     target=self.target, options=tuner._create_compile_options(chosen, meta),
                 )  # fmt: skip
-                self._codes[text] = Code.of(binary, self.capability)
+                self._codes[text] = code_of(binary, self.capability)
         return Launch(name, round(1e9 * tuner.inductor_meta["kernel_num_gb"]), 0, self._codes[text])
 
     def operator(self, node: Any) -> list[Launch]:
@@ -229,7 +196,7 @@ class Paper:
                 **{name: _pointer(value) for name, value in more.items()},
             )  # fmt: skip
             if binary.hash not in self._codes:
-                self._codes[binary.hash] = Code.of(binary, self.capability)
+                self._codes[binary.hash] = code_of(binary, self.capability)
             found.append(Launch(kernel.fn.__qualname__, moved, 0, self._codes[binary.hash]))
             return binary
 

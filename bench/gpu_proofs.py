@@ -41,6 +41,9 @@ PARTS = {
         "-m bench.steps --device cuda --presets large,small,medium --sides ours,compiled,autocast "
         "--blocks 5 --seconds-per-block 0.4 --out {out} --data {data}", 300,
     ),
+    "kernels": Part(
+        "-m bench.kernels --out {out} --presets large,small --budget 150 --tiles=False", 210,
+    ),
     "profile-large": Part("-m bench.kernel_profile --preset large --out {out} --data {data}", 120),
     "profile-small": Part("-m bench.kernel_profile --preset small --out {out} --data {data}", 120),
     "killed": Part("-m pytest tests/e2e/test_gpu.py", 300),
@@ -49,7 +52,7 @@ PARTS = {
         "-m mimir preflight --preset large --device cuda --out {out}/preflight-large.json", 300,
     ),
 }  # fmt: skip
-ORDER = "revisions,steps,profile-large,killed+captured+preflight,profile-small"
+ORDER = "revisions,steps,kernels,profile-large,killed+captured+preflight,profile-small"
 
 
 def main(
@@ -63,7 +66,7 @@ def main(
     Args:
         out: a folder.
         parts: names in the order to run, with commas between, or + between those that run at the
-            same time (default: all). There are revisions (only with --before), steps,
+            same time (default: all). There are revisions (only with --before), steps, kernels,
             profile-large, profile-small, killed, captured and preflight.
         seconds: end all of it after this long.
         before: folder of another checkout, whose steps are timed beside this one's.

@@ -36,10 +36,12 @@ def main(*, preset: str = "large", data: str = "", out: str = "") -> None:
     from bench import results
     from mimir.data.pack import load
     from mimir.submission import prepare
+    from mimir.training import compiler
     from mimir.training.assemble import assemble
 
     if not torch.cuda.is_available():
         raise BadInput("no GPU is visible here; on a CPU use torch's profiler by itself")
+    compiler.keep(say=print)
     job = prepare(preset, {"device": "cuda"}, data)
     engine = assemble(job.config, load(job.data))
     _advance(engine, WARM_UP)

@@ -4,7 +4,8 @@ For each preset: the compiled step with none of `mimir.config.KERNELS`, with eac
 with all, and with all but one, as captured graphs, in interleaved blocks of one process. Beside
 that: gradients compared with the eager float32 path, captured steps with the same steps one by one
 (bitwise), the kernels of a step by name, and some other tiles. A case that fails says so, and the
-others go on. Synthetic peptides with the lengths of the real ones; nothing is read or fetched.
+others go on; at the end stands which kernels may be switched on. Synthetic peptides with the
+lengths of the real ones; nothing is read or fetched.
 """
 
 import json
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 FIRST = ("ends", "norm", "wgrad", "gelu", "update", "branch")
 """What a wide model uses; a narrow one has `peptide` beside them."""
+APART = 1.5
+"""Times the distance of eager bf16's gradient from the float32 one at which a kernel's is wrong."""
 
 
 def main(
@@ -38,8 +41,11 @@ def main(
     seconds_per_block: float = 0.25,
     budget: float = 280.0,
     tiles: bool = True,
-) -> None:
+) -> int:
     """Measure and check each of our own kernels on the GPU at hand.
+
+    Exit code 1 if a case fails, or computes other numbers captured than one by one, or another
+    gradient, and if a preset had no time for any.
 
     Args:
         out: folder for `kernels.json`, written anew after each preset.
@@ -55,9 +61,11 @@ def main(
     import torch
 
     from bench import results
+    from mimir.training import compiler
 
     if not torch.cuda.is_available():
         raise BadInput("no GPU is visible here, and these kernels are measured on one")
+    compiler.keep(say=print)
     start = time.perf_counter()
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,6 +76,8 @@ def main(
         for part in _preset(name, blocks, seconds_per_block, start + budget, figures):
             print(f"[{time.perf_counter() - start:5.0f} s] {name}: {part}", flush=True)
             (folder / "kernels.json").write_text(json.dumps(found, indent=1) + "\n")
+        for sentence in verdict(figures):
+            print(f"{name}: {sentence}", flush=True)
     if tiles:
         from bench import tiles as trial
 
@@ -75,6 +85,40 @@ def main(
         for part in trial.compared(start + budget, figures):
             print(f"[{time.perf_counter() - start:5.0f} s] {part}", flush=True)
             (folder / "kernels.json").write_text(json.dumps(found, indent=1) + "\n")
+    return int(not passed(found["presets"]))
+
+
+def passed(presets: dict[str, dict[str, Any]]) -> bool:
+    """Whether every preset had cases, and all of them are sound."""
+    return all(cases and all(map(sound, cases.values())) for cases in presets.values())
+
+
+def sound(case: dict[str, Any]) -> bool:
+    """Whether a case ran, with equal steps captured and one by one, and with the right gradient."""
+    return bool(case.get("equal")) and bool(case.get("near"))
+
+
+def verdict(figures: dict[str, Any]) -> list[str]:
+    """Which kernels may be switched on for a preset: faster than none of them, and sound.
+
+    figures: by case, as in `kernels.json`.
+    """
+    before = figures.get("off", {}).get("median_ms")
+    if before is None:
+        return ["nothing can be said: the step without our kernels was not timed"]
+    lines = []
+    for label, case in figures.items():
+        if label == "off":
+            continue
+        if not sound(case):
+            lines.append(f"{label}: stays off, it failed a check (above)")
+        elif "median_ms" not in case:
+            lines.append(f"{label}: stays off, it was not timed")
+        else:
+            times = before / case["median_ms"]
+            may = "may be switched on" if times > 1 else "stays off, it is not faster"
+            lines.append(f"{label}: x{times:.3f} against none, {may}")
+    return lines
 
 
 @dataclass
@@ -92,7 +136,8 @@ def names(preset: str) -> dict[str, frozenset[str]]:
     if preset == "small":
         cases["peptide"] = frozenset({"ends", "wgrad", "peptide", "update", "branch"})
     cases |= {f"all but {name}": every - {name} for name in FIRST}
-    return cases | {f"only {name}": frozenset({name}) for name in FIRST if name != "branch"}
+    alone = [name for name in (*FIRST, "attention") if name != "branch"]
+    return cases | {f"only {name}": frozenset({name}) for name in alone}
 
 
 def _preset(
@@ -120,13 +165,15 @@ def _preset(
             continue
         cases.append(case)
         figures[label] = {"build_s": round(time.perf_counter() - begin, 1)}
-        checks = {"captured": _captured_is_eager, "gradient": _gradient}
-        for what, check in checks.items() if label in ("off", "all", "peptide") else ():
+        checks = {"equal": _captured_is_eager, "near": _gradient}
+        for what, check in checks.items():
             try:
-                figures[label][what] = check(case.engine, name, data)
+                figures[label][what], words = check(case.engine, name, data)
             except Exception as error:  # noqa: BLE001
-                figures[label][what] = f"FAILS ({type(error).__name__}: {first_line(error)})"
-            yield f"{label}: {what} {figures[label][what]}"
+                figures[label][what] = False
+                words = f"FAILS ({type(error).__name__}: {first_line(error)})"
+            figures[label][f"{what}_words"] = words
+            yield f"{label}: {words}"
         yield f"{label}: built in {figures[label]['build_s']} s, {_timed(case, seconds):.4f} ms"
     for _ in range(blocks):
         for case in cases:
@@ -168,7 +215,7 @@ def _timed(case: Case, seconds: float) -> float:
     return 1e3 * (time.perf_counter() - begin) / taken
 
 
-def _captured_is_eager(engine: "Engine", preset: str, data: "DeviceData") -> str:
+def _captured_is_eager(engine: "Engine", preset: str, data: "DeviceData") -> tuple[bool, str]:
     """Sixteen steps as graphs, again as graphs, and as they are captured, from one state."""
     import torch
 
@@ -192,10 +239,11 @@ def _captured_is_eager(engine: "Engine", preset: str, data: "DeviceData") -> str
         verdicts.append(f"{what} equal" if not wrong else f"{what} DIFFERS in {len(wrong)}")
     finite = bool(torch.isfinite(engine.state.master).all())
     loss = float(ends[0]["loop.losses"][:16].mean())
-    return ", ".join([*verdicts, f"finite {finite}", f"loss {loss:.4f}"])
+    equal = finite and not any("DIFFERS" in each for each in verdicts)
+    return equal, ", ".join(["captured", *verdicts, f"finite {finite}", f"loss {loss:.4f}"])
 
 
-def _gradient(engine: "Engine", preset: str, data: "DeviceData") -> str:
+def _gradient(engine: "Engine", preset: str, data: "DeviceData") -> tuple[bool, str]:
     """Relative distance from the eager float32 gradient, whole and worst, beside eager bf16's."""
     import torch
 
@@ -217,7 +265,8 @@ def _gradient(engine: "Engine", preset: str, data: "DeviceData") -> str:
         loss = float(one._gradient(work))
         gradients.append((loss, one.state.low_grad.double().clone()))
     wanted = gradients[0][1]
-    words = [f"loss {gradients[2][0]:.6f} (float32 {gradients[0][0]:.6f})"]
+    words = [f"gradient: loss {gradients[2][0]:.6f} (float32 {gradients[0][0]:.6f})"]
+    distances = []
     for label, (_, gradient) in zip(("eager bf16", "this"), gradients[1:], strict=True):
         far: dict[str, float] = {}
         for span in engine.state.spans:
@@ -227,9 +276,11 @@ def _gradient(engine: "Engine", preset: str, data: "DeviceData") -> str:
             far[span.name] = apart / size if size else apart
         highest = sorted(far.items(), key=lambda item: -item[1])
         whole = float((gradient[:used] - wanted[:used]).norm() / wanted[:used].norm())
+        distances.append(whole)
         worst = ", ".join(f"{name} {value:.4f}" for name, value in highest[:3])
         words.append(f"{label} {whole:.5f} apart (worst: {worst})")
-    return "; ".join(words)
+    low_apart, apart_here = distances
+    return apart_here <= APART * low_apart, "; ".join(words)
 
 
 def _kernels(engine: "Engine") -> list[tuple[str, float, float]]:

@@ -14,36 +14,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from bench import budgets
+from bench.launches import Launch
 from mimir import cli
 from mimir.errors import BadInput
 
 if TYPE_CHECKING:
-    from bench.gpu_on_paper import Launch, Paper
+    from bench.gpu_on_paper import Paper
     from mimir.training.engine import Engine
 
 STEPS = 8
 """In one CUDA graph, as in training; figures are of one step."""
 ROWS = {"small": 512, "medium": 832, "large": 1664}
 """Residues for which shapes are fixed, as on the guide's full data set."""
-BUDGET = {"large": 253.0, "small": 152.0}
-OWN_BUDGET = {"large": 96.0, "small": 12.0}
-"""Kernels that a step may launch on compute capability 9.0, and with all of our own."""
-BULK = (("measure", "ld", 4), ("apply", "st", 16))
-"""(part, kind, bytes): what an instruction moves at least where all weights are loaded for the
-gradient's norm, and stored by the update. How the norm's sum is split, and so how wide its loads
-are, depends on the number of weights: 8 bytes with the guide's 748 targets, 4 with the sample's
-703. The update's loads also include single numbers, whose width is
-not checked; our own update stores such, too, and most of its instructions must be wide."""
-WIDE = 8
 PRODUCTS = {"mm": 0, "addmm": 1, "bmm": 0}
 """Products of a library, and which of their inputs are the factors: these two and the next."""
 FREE = ("empty", "empty_like", "new_empty", "detach", "lift_fresh", "alias", "_unsafe_view")
 """Operations that launch nothing."""
-Parts = dict[str, "list[Launch]"]
+Parts = dict[str, list[Launch]]
 
 
 def main(
-    *, presets: str = "large,small", capabilities: str = "75,80,89,90,100", own: bool = False,
+    *, presets: str = "large,small", capabilities: str = "75,80,89,90,100", kernels: str = "",
     check: bool = False, quiet: bool = False, as_json: bool = False,
 ) -> int:  # fmt: skip
     """List the kernels of a training step, by compute capability and preset.
@@ -51,7 +43,8 @@ def main(
     Args:
         presets: small, medium and large, with commas between.
         capabilities: compute capabilities of GPUs, times ten, with commas between.
-        own: with all kernels of our own, which a run has off (runtime.kernels).
+        kernels: with these of our own, which a run has off (runtime.kernels), with commas between;
+            "all" for those that are meant for the GPU.
         check: end with exit code 1 where a step is above its budget.
         quiet: print the sums only.
         as_json: print JSON.
@@ -67,39 +60,41 @@ def main(
             if each not in right:
                 raise BadInput(f"{each!r} is none of {', '.join(right)}")
     if len(numbers) > 1:  # each GPU is believed in by one process
-        flags = [("--own", own), ("--check", check), ("--quiet", quiet), ("--as-json", as_json)]
-        words = ["--presets", presets, *(flag for flag, given in flags if given)]
+        flags = [("--check", check), ("--quiet", quiet), ("--as-json", as_json)]
+        words = ["--presets", presets, *(["--kernels", kernels] if kernels else [])]
+        words += [flag for flag, given in flags if given]
         codes = [
             subprocess.run(
                 [sys.executable, "-m", "bench.ledger", "--capabilities", number, *words]
             ).returncode
             for number in numbers
         ]
-        return max(codes)
-    if own and any(int(number) < 80 for number in numbers):
-        raise BadInput(
-            "--own needs compute capability 8.0 or later: --capabilities 80,89,90,100,120"
-        )
+        return int(any(codes))  # a signal's is negative
     wrong: list[str] = []
     for name in names:
-        parts = step(name, int(numbers[0]), own=own)
+        parts = step(name, int(numbers[0]), kernels)
         table = _sums(name, numbers[0], parts) + ([] if quiet else _launches(parts))
         print(_as_json(name, numbers[0], parts) if as_json else "\n".join([*table, ""]))
-        wrong += above(name, int(numbers[0]), parts)
+        budget = budgets.kernels(name, numbers[0], kernels)
+        wrong += budgets.broken(f"{name} on {int(numbers[0]) / 10}", budget, parts, STEPS)
     for sentence in wrong:
-        print(f"above its budget: {sentence}", file=sys.stderr, flush=True)
+        print(f"against its budget: {sentence}", file=sys.stderr, flush=True)
     return int(check and bool(wrong))
 
 
-def step(preset: str, capability: int, *, own: bool = False) -> Parts:
+def step(preset: str, capability: int, kernels: str = "") -> Parts:
     """The launches of STEPS steps of a preset, by part of the step.
 
-    own: with all of our own kernels that the preset takes.
+    Args:
+        kernels: as for `main`.
+
+    Raises:
+        BadInput: one of the kernels does not run there.
     """
     from bench.gpu_on_paper import Paper
 
     paper, parts = Paper(capability), Parts()
-    with _on_paper(preset, capability, paper, parts, own) as engine:
+    with _on_paper(preset, capability, paper, parts, kernels) as engine:
         engine._begin_epoch(0)
         with _eager(parts):
             engine._several(STEPS)
@@ -114,8 +109,6 @@ def _eager(parts: Parts, part: str = "not compiled") -> Any:
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
     from torch.utils._pytree import tree_leaves
-
-    from bench.gpu_on_paper import Launch
 
     class Eager(TorchDispatchMode):
         def __torch_dispatch__(
@@ -148,7 +141,7 @@ def _eager(parts: Parts, part: str = "not compiled") -> Any:
 
 @contextmanager
 def _on_paper(
-    preset: str, capability: int, paper: "Paper", parts: Parts, own: bool
+    preset: str, capability: int, paper: "Paper", parts: Parts, kernels: str
 ) -> Iterator["Engine"]:  # fmt: skip
     """An engine on the CPU whose compiled functions tell what they would launch on a GPU."""
     from unittest import mock
@@ -156,8 +149,8 @@ def _on_paper(
     import torch
 
     from bench.gpu_on_paper import CUDA
-    from mimir.config import KERNELS
     from mimir.data.pack import TRAIN, load
+    from mimir.model import kernel_limits
     from mimir.model.batch import DeviceData
     from mimir.submission import prepare
     from mimir.training import engine as engines
@@ -165,11 +158,14 @@ def _on_paper(
     from mimir.training import state as states
     from mimir.training.machine import Machine
 
-    job = prepare(preset, {"device": "cpu", "epochs": 1})
+    words = ",".join(sorted(_meant_for(preset, capability))) if kernels == "all" else kernels
+    job = prepare(preset, {"device": "cpu", "epochs": 1, "kernels": words})
     peptides, cpu = load(job.data), torch.device("cpu")
     dtype = torch.float16 if capability < 80 else torch.bfloat16
-    kernels = frozenset(KERNELS if own else ())
-    machine = Machine(cpu, dtype, True, fixed=True, fused=capability >= 80, kernels=kernels)
+    card = divmod(capability, 10)
+    fused = kernel_limits.fuses(job.config, card)
+    names = own_kernels.chosen(job.config, dtype, fused, card)
+    machine = Machine(cpu, dtype, True, fixed=True, fused=fused, kernels=names)
     padded, explicit, update = states.padded, own_kernels.explicit, own_kernels.update
 
     def written_out(model: Any, state: Any, names: frozenset[str]) -> Callable[..., Any]:
@@ -190,9 +186,14 @@ def _counted(
     function: Callable[..., Any], part: str, paper: "Paper", parts: Parts
 ) -> Callable[..., Any]:
     """A function that is not compiled: its launches, Triton's own too, are added to the part."""
+    from torch.utils._python_dispatch import _disable_current_modes
 
     def call(*inputs: Any) -> Any:
-        with _eager(parts, part), paper.launched(parts.setdefault(part, [])):
+        # Else the mode of the whole step would count them as well.
+        with (
+            _disable_current_modes(), _eager(parts, part),
+            paper.launched(parts.setdefault(part, [])),
+        ):  # fmt: skip
             return function(*inputs)
 
     return call
@@ -251,40 +252,20 @@ def _nothing(told: Callable[[], None], weights: list[Any]) -> Any:
     return Nothing.apply(*weights)  # type: ignore[no-untyped-call]
 
 
-def above(preset: str, capability: int, parts: Parts) -> list[str]:
-    """What is above its budget, in sentences."""
-    launches = [launch for part in parts.values() for launch in part]
-    title, found = f"{preset} on {capability / 10}", []
-    own = "update" in parts
-    budget = (OWN_BUDGET if own else BUDGET).get(preset) if capability == 90 else None
-    if budget is not None and len(launches) / STEPS > budget:
-        found.append(
-            f"{title} launches {len(launches) / STEPS:.1f} kernels a step"
-            f"{' with our own' if own else ''}, more than {budget:.0f}"
-        )
-    for launch in dict.fromkeys(launches):
-        if launch.code is not None and launch.code.spilled:
-            found.append(f"{title}: {launch.name} spills {launch.code.spilled} bytes a thread")
-    for part, kind, least in () if own else BULK:
-        bulk = max(parts[part], key=lambda launch: launch.moved)
-        assert bulk.code is not None
-        narrow = sorted(width for width in bulk.code.accesses[kind] if width < least)
-        if narrow:
-            found.append(
-                f"{title}: {bulk.name} moves all weights by {kind} instructions of "
-                f"{narrow[0]} bytes, not {least}"
-            )
-    if own:
-        bulk = max(parts["update"], key=lambda launch: launch.moved)
-        assert bulk.code is not None
-        for kind, widths in bulk.code.accesses.items():
-            wide = sum(count for width, count in widths.items() if width >= WIDE)
-            if 2 * wide <= widths.total():
-                found.append(f"{title}: {bulk.name} moves weights one by one ({kind})")
-    return found
+def _meant_for(preset: str, capability: int) -> frozenset[str]:
+    """The kernels of our own that are written for such a GPU and a preset of this size."""
+    from mimir.config import KERNELS, load_preset
+    from mimir.model.kernel_limits import takes
+
+    if capability < 80:
+        return frozenset({"attention"})
+    config = load_preset(preset)
+    size, batch = config.model, config.training.batch // config.training.accumulate
+    whole = takes(size.dim, size.heads, size.ffn * size.dim, batch)
+    return frozenset(KERNELS) - {"attention"} - (frozenset() if whole else {"peptide"})
 
 
-def _rows(parts: Parts) -> Iterator[tuple[str, float, "Launch"]]:
+def _rows(parts: Parts) -> Iterator[tuple[str, float, Launch]]:
     """(part, launches a step, launch), the part's largest first."""
     for part, launches in parts.items():
         counts = Counter(launches)

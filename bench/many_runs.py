@@ -186,7 +186,7 @@ def _gone(store: Store, name: str, number: int, outcome: Outcome, gone: Gone) ->
     attempt = AttemptStatus(
         number, None, outcome.words, outcome.exit_code, outcome.time,
         machine=notes.read_machine(store, name, number),
-        order=notes.read_order(store, name, number),
+        order=notes.read_order(store, name, number), whole=True,
     )  # fmt: skip
     record_gone(store, name, attempt, gone)
 

@@ -87,7 +87,9 @@ def main(
     from bench import sides
     from mimir.data.pack import load
     from mimir.submission import prepare
+    from mimir.training import compiler
 
+    compiler.keep()  # standard output is JSON
     job = prepare(preset, {"device": device, "threads": threads}, data)
     torch.set_num_threads(threads or os.cpu_count() or 1)
     if side not in sides.SIDES:

@@ -29,7 +29,7 @@ LIMITS = {"launch --help": 0.3, "submit --dry-run": 1.5}
 """Seconds that ours may take on a quiet machine."""
 OTHERS = {"sky --version": "MIMIR_SKY", "vastai --help": "MIMIR_VASTAI"}
 """Others' commands, and the variables that may name a program which is not on PATH."""
-DRY_RUN = ("submit", "smoke", "--name", "start", "--provider", "runpod", "--dry-run")
+DRY_RUN = ("submit", "--preset", "smoke", "--name", "start", "--provider", "runpod", "--dry-run")
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Command:
 
 
 def measure(*, times: int = 10, out: str = str(results.FOLDER)) -> None:
-    """Measure `launch --help`, `launch submit --dry-run`, and others' commands beside them.
+    """Measure `--help` and `submit --dry-run` of the launcher, and others' commands beside them.
 
     Args:
         times: that each is run, in turns; the first turn is not counted.

@@ -81,9 +81,11 @@ def main(
     from bench import results
     from bench import sides as trainers
     from mimir.submission import prepare
+    from mimir.training import compiler
     from mimir.training.device import usable
     from mimir.training.machine import Machine
 
+    compiler.keep(say=print)
     wishes = {"device": device, "threads": threads}
     jobs = {name: prepare(name, wishes, data) for name in chosen}  # all are checked before any runs
     kind = "cuda" if device != "cpu" and usable() else "cpu"

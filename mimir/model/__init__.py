@@ -3,6 +3,7 @@
 denoiser     the transformer that predicts masked residues
 attention    attention within peptides of different lengths
 kernels      the same attention as Triton kernels, for GPUs
+kernel_limits  which models, precisions and GPUs our kernels were written for
 explicit     one training pass written out, with kernels that replace parts of it
 embedding_and_head  of that pass
 buffers      what it keeps

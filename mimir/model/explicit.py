@@ -21,6 +21,7 @@ from mimir.model.batch import Batch
 from mimir.model.buffers import LINE, Flat, Kept, State
 from mimir.model.denoiser import Denoiser
 from mimir.model.embedding_and_head import EmbeddingAndHead
+from mimir.model.kernel_limits import takes
 
 LINEARS = ("qkv", "out", "up", "down")
 
@@ -31,10 +32,13 @@ class Explicit:
     Args:
         model: its parameters are views of `flat`.
         kernels: names in `config.KERNELS`.
+        attention: the module whose kernels compute attention; not used without `kernels`.
     """
 
-    def __init__(self, model: Denoiser, flat: Flat, kernels: frozenset[str]) -> None:
-        self.model, self.flat, self.kernels = model, flat, kernels
+    def __init__(
+        self, model: Denoiser, flat: Flat, kernels: frozenset[str], attention: Any = None
+    ) -> None:
+        self.model, self.flat, self.kernels, self._attend = model, flat, kernels, attention
         size = model.size
         self.layers, self.dim, self.wide = size.layers, size.dim, size.ffn * size.dim
         self._eps = model.norm.eps
@@ -97,7 +101,7 @@ class Explicit:
             torch.cuda.current_stream().wait_stream(self._side)
 
     def _narrow(self, batch: int) -> bool:
-        return {"peptide", "ends", "wgrad"} <= self.kernels and self._peptide.takes(
+        return {"peptide", "ends", "wgrad"} <= self.kernels and takes(
             self.dim, self.model.size.heads, self.wide, batch
         )
 
@@ -168,11 +172,9 @@ class Explicit:
     def _attention(self, state: State, i: int) -> None:
         layout, to = state.batch.layout, state.kept.views["out.x"][i]
         heads = self.model.size.heads
-        if self.model.kernel is not None and layout.starts is not None:
-            from mimir.model import kernels
-
+        if self.kernels and layout.starts is not None:
             assert layout.lengths is not None
-            kernels.forward(state.qkv[i], to, layout.starts, layout.lengths, heads)
+            self._attend.forward(state.qkv[i], to, layout.starts, layout.lengths, heads)
             return
         with torch.enable_grad():
             qkv = state.qkv[i].detach().requires_grad_()
@@ -186,12 +188,10 @@ class Explicit:
             qkv, mixed = state.attended[i]
             to.copy_(torch.autograd.grad(mixed, qkv, flow)[0])
             return
-        from mimir.model import kernels
-
         assert layout.starts is not None
         assert layout.lengths is not None
         heads = self.model.size.heads
-        kernels.backward(flow, state.qkv[i], to, layout.starts, layout.lengths, heads)
+        self._attend.backward(flow, state.qkv[i], to, layout.starts, layout.lengths, heads)
 
     def _norm(self, x: Tensor, added: Tensor, name: str, total: Tensor, out: Tensor) -> None:
         weight, bias = self.flat.pair(name)

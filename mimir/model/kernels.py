@@ -11,6 +11,7 @@ Places behind the last peptide (fixed shapes leave some) are written as zeros, f
 backward, by programs of their own: what is not written could be NaN.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -51,15 +52,19 @@ def attention_weights(q, k, length, scale, ROWS: tl.constexpr):
 
 
 @triton.jit
-def _clear(out, tile, head, total, places, STRIDE: tl.constexpr, PARTS: tl.constexpr,
-           HEADS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr,
-           WIDE: tl.constexpr):  # fmt: skip
-    """Zeros in one head's columns of a tile of places, as far as they lie behind all peptides."""
+def clear(out, starts, lengths, batch, tile, head, places, PARTS: tl.constexpr,
+          HEADS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr,
+          WIDE: tl.constexpr):  # fmt: skip
+    """Zeros in one head's columns of a tile of places, as far as they lie behind all peptides.
+
+    PARTS: of HEADS * WIDTH numbers in a row of `out`: 3 in the gradient of `qkv`.
+    """
+    total = tl.load(starts + batch - 1) + tl.load(lengths + batch - 1)
     place = tile.to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     column = tl.arange(0, WIDE)[None, :]
     behind = (place >= total) & (place < places) & (column < WIDTH)
     for part in tl.static_range(PARTS):
-        at = out + place * STRIDE + part * HEADS * WIDTH + head * WIDTH + column
+        at = out + (place * PARTS + part) * (HEADS * WIDTH) + head * WIDTH + column
         tl.store(at, tl.zeros((ROWS, WIDE), out.dtype.element_ty), mask=behind)
 
 
@@ -68,8 +73,7 @@ def _forward(qkv, out, starts, lengths, batch, places, scale, HEADS: tl.constexp
              WIDTH: tl.constexpr, ROWS: tl.constexpr, WIDE: tl.constexpr):  # fmt: skip
     unit, head = tl.program_id(0), tl.program_id(1)
     if unit >= batch:
-        total = tl.load(starts + batch - 1) + tl.load(lengths + batch - 1)
-        _clear(out, unit - batch, head, total, places, HEADS * WIDTH, 1, HEADS, WIDTH, ROWS, WIDE)
+        clear(out, starts, lengths, batch, unit - batch, head, places, 1, HEADS, WIDTH, ROWS, WIDE)
     else:
         first, length = tl.load(starts + unit), tl.load(lengths + unit)
         q, k, v, _, inside = _heads(qkv, first, length, head, HEADS, WIDTH, ROWS, WIDE)
@@ -85,9 +89,7 @@ def _backward(grad, qkv, out, starts, lengths, batch, places, scale, HEADS: tl.c
               WIDTH: tl.constexpr, ROWS: tl.constexpr, WIDE: tl.constexpr):  # fmt: skip
     unit, head = tl.program_id(0), tl.program_id(1)
     if unit >= batch:
-        total = tl.load(starts + batch - 1) + tl.load(lengths + batch - 1)
-        _clear(out, unit - batch, head, total, places, 3 * HEADS * WIDTH, 3, HEADS, WIDTH, ROWS,
-               WIDE)  # fmt: skip
+        clear(out, starts, lengths, batch, unit - batch, head, places, 3, HEADS, WIDTH, ROWS, WIDE)
     else:
         first, length = tl.load(starts + unit), tl.load(lengths + unit)
         q, k, v, at, inside = _heads(qkv, first, length, head, HEADS, WIDTH, ROWS, WIDE)
@@ -107,82 +109,95 @@ def _backward(grad, qkv, out, starts, lengths, batch, places, scale, HEADS: tl.c
         tl.store(out + at + 2 * HEADS * WIDTH, to_v.to(v.dtype), mask=inside)
 
 
-def _launch(kernel: Any, tensors: list[Tensor], starts: Tensor, lengths: Tensor, width: int,
-            heads: int) -> None:  # fmt: skip
-    places, batch = tensors[0].shape[0], len(starts)
+def launch(kernel: Any, tensors: list[Tensor], starts: Tensor, lengths: Tensor, heads: int,
+           warps: int) -> None:  # fmt: skip
+    """One program for each head of each peptide, and of each tile that may lie behind them.
+
+    tensors: the kernel's; the one before the last is [N, 3 * H * d].
+    """
+    places, width, batch = tensors[0].shape[0], tensors[-2].shape[1] // (3 * heads), len(starts)
     grid = (batch + triton.cdiv(places, ROWS), heads)
     kernel[grid](
         *tensors, starts, lengths, batch, places, width**-0.5, HEADS=heads, WIDTH=width,
-        ROWS=ROWS, WIDE=max(16, triton.next_power_of_2(width)), num_warps=WARPS,
+        ROWS=ROWS, WIDE=max(16, triton.next_power_of_2(width)), num_warps=warps,
     )  # fmt: skip
 
 
 def forward(qkv: Tensor, out: Tensor, starts: Tensor, lengths: Tensor, heads: int) -> None:
     """As `attention`, written into `out` and not recorded for a gradient."""
-    _launch(_forward, [qkv, out], starts, lengths, qkv.shape[1] // (3 * heads), heads)
+    launch(_forward, [qkv, out], starts, lengths, heads, WARPS)
 
 
 def backward(
     grad: Tensor, qkv: Tensor, out: Tensor, starts: Tensor, lengths: Tensor, heads: int
 ) -> None:
     """Write the gradient of `qkv` into `out`, from `grad`, that of the attention's result."""
-    _launch(_backward, [grad, qkv, out], starts, lengths, qkv.shape[1] // (3 * heads), heads)
+    launch(_backward, [grad, qkv, out], starts, lengths, heads, WARPS)
 
 
-@torch.library.custom_op("mimir::attend", mutates_args=())
-def _attend(qkv: Tensor, starts: Tensor, lengths: Tensor, heads: int) -> Tensor:
-    qkv, width = qkv.contiguous(), qkv.shape[1] // (3 * heads)
-    out = qkv.new_empty(qkv.shape[0], heads * width)
-    forward(qkv, out, starts, lengths, heads)
-    return out
+Attention = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 
 
-@_attend.register_fake
-def _(qkv: Tensor, starts: Tensor, lengths: Tensor, heads: int) -> Tensor:
-    return qkv.new_empty(qkv.shape[0], qkv.shape[1] // 3)
+def operator(name: str, forward: Any, backward: Any) -> Attention:
+    """An attention that torch compiles and differentiates, of kernels that write into `out`.
 
+    name: the operators are `mimir::<name>` and `mimir::<name>_backward`.
+    """
 
-@torch.library.custom_op("mimir::attend_backward", mutates_args=())
-def _attend_backward(
-    grad: Tensor, qkv: Tensor, starts: Tensor, lengths: Tensor, heads: int
-) -> Tensor:
-    grad, qkv = grad.contiguous(), qkv.contiguous()
-    out = torch.empty_like(qkv)
-    backward(grad, qkv, out, starts, lengths, heads)
-    return out
+    @torch.library.custom_op(f"mimir::{name}", mutates_args=())
+    def attend(qkv: Tensor, starts: Tensor, lengths: Tensor, heads: int) -> Tensor:
+        qkv, width = qkv.contiguous(), qkv.shape[1] // (3 * heads)
+        out = qkv.new_empty(qkv.shape[0], heads * width)
+        forward(qkv, out, starts, lengths, heads)
+        return out
 
+    @attend.register_fake
+    def _(qkv: Tensor, starts: Tensor, lengths: Tensor, heads: int) -> Tensor:
+        return qkv.new_empty(qkv.shape[0], qkv.shape[1] // 3)
 
-@_attend_backward.register_fake
-def _(grad: Tensor, qkv: Tensor, starts: Tensor, lengths: Tensor, heads: int) -> Tensor:
-    return qkv.new_empty(qkv.shape)
+    @torch.library.custom_op(f"mimir::{name}_backward", mutates_args=())
+    def attend_backward(
+        grad: Tensor, qkv: Tensor, starts: Tensor, lengths: Tensor, heads: int
+    ) -> Tensor:
+        grad, qkv = grad.contiguous(), qkv.contiguous()
+        out = torch.empty_like(qkv)
+        backward(grad, qkv, out, starts, lengths, heads)
+        return out
 
+    @attend_backward.register_fake
+    def _(grad: Tensor, qkv: Tensor, starts: Tensor, lengths: Tensor, heads: int) -> Tensor:
+        return qkv.new_empty(qkv.shape)
 
-class _Attention(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, qkv: Tensor, starts: Tensor, lengths: Tensor, heads: int) -> Tensor:
-        ctx.save_for_backward(qkv, starts, lengths)
-        ctx.heads = heads
-        mixed: Tensor = _attend(qkv, starts, lengths, heads)
+    class Function(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, qkv: Tensor, starts: Tensor, lengths: Tensor, heads: int) -> Tensor:
+            ctx.save_for_backward(qkv, starts, lengths)
+            ctx.heads = heads
+            mixed: Tensor = attend(qkv, starts, lengths, heads)
+            return mixed
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+            qkv, starts, lengths = ctx.saved_tensors
+            return attend_backward(grads[0], qkv, starts, lengths, ctx.heads), None, None, None
+
+    def attention(qkv: Tensor, starts: Tensor, lengths: Tensor, heads: int) -> Tensor:
+        """Softmax attention within peptides, as `mimir.model.attention.attention` computes it.
+
+        Args:
+            qkv: [N, 3 * H * d], queries, keys and values one after the other; d at most 128.
+            starts: int64 [B], ascending: row of each peptide's first residue; the peptides lie
+                end to end from row 0.
+            lengths: int64 [B], 1 … 32 residues.
+            heads: H.
+
+        Returns:
+            [N, H * d] in qkv's dtype, 0 in the rows behind the last peptide; softmax in float32.
+        """
+        mixed: Tensor = Function.apply(qkv, starts, lengths, heads)
         return mixed
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        qkv, starts, lengths = ctx.saved_tensors
-        return _attend_backward(grads[0], qkv, starts, lengths, ctx.heads), None, None, None
+    return attention
 
 
-def attention(qkv: Tensor, starts: Tensor, lengths: Tensor, heads: int) -> Tensor:
-    """Softmax attention within peptides, as `mimir.model.attention.attention` computes it.
-
-    Args:
-        qkv: [N, 3 * H * d], queries, keys and values one after the other; d at most 128.
-        starts: int64 [B], ascending: row of each peptide's first residue; the peptides lie end
-            to end from row 0.
-        lengths: int64 [B], 1 … 32 residues.
-        heads: H.
-
-    Returns:
-        [N, H * d] in qkv's dtype, 0 in the rows behind the last peptide; softmax in float32.
-    """
-    mixed: Tensor = _Attention.apply(qkv, starts, lengths, heads)
-    return mixed
+attention = operator("attend", forward, backward)

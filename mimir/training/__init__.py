@@ -17,5 +17,6 @@ machine      which device, precision and compilation a training gets, and why no
 device       whether a GPU is here that torch can use
 driver       what NVIDIA's driver itself says
 compiler     whether torch's compiler works here
+compiled     removes what was compiled long ago
 trial_kernel  the smallest kernel, by which that is tried
 """

@@ -5,17 +5,20 @@ does so in C++ on a CPU. A compiler on PATH is not enough: without the C library
 Python.h the first compiled step fails, minutes after the machine was paid for.
 """
 
+import atexit
 import functools
 import importlib.util
 import os
 import shutil
+import stat
 import subprocess
 import sysconfig
 import tempfile
-from collections.abc import MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 
 from mimir.text import first_line
+from mimir.training import compiled
 
 WITHIN = 120.0
 """Seconds for a module of a few lines, on a machine that does much else."""
@@ -29,30 +32,85 @@ PyMODINIT_FUNC PyInit_mimir_trial(void) { return PyModule_Create(&definition); }
 
 KEPT = "MIMIR_COMPILED"
 """Variable with the folder in which what is compiled is kept."""
+_CACHES = (("TORCHINDUCTOR_CACHE_DIR", "torch"), ("TRITON_CACHE_DIR", "triton"))
+"""Variables with torch's and Triton's own folder, and its name in ours."""
 
 
-def keep(environ: MutableMapping[str, str] = os.environ) -> str:
+def keep(
+    environ: MutableMapping[str, str] = os.environ, say: Callable[[str], None] = lambda line: None
+) -> str:
     """Have torch and Triton keep what they compile on this computer's own disk.
 
     A later attempt here, also of another run, finds it. The folder is the user's own and of nobody
     else, and never in a store: torch runs what it finds there, so that it is code. Variables that
-    are set already (TORCHINDUCTOR_CACHE_DIR, TRITON_CACHE_DIR) hold.
+    are set already (TORCHINDUCTOR_CACHE_DIR, TRITON_CACHE_DIR) hold. What nobody has used there for
+    a month is removed.
+
+    Where there is no such folder, both get a new one that this process removes at its end: by
+    themselves they would take one in /tmp by the user's name, which anybody may have made first.
+
+    Args:
+        environ: is changed.
+        say: takes a sentence if nothing is kept.
 
     Returns:
         Why nothing is kept, as one clause; "" if it is.
     """
-    cache = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = Path(environ.get(KEPT) or cache / "mimir" / "compiled")
+    if all(environ.get(variable) for variable, _ in _CACHES):
+        return ""
+    folder, why = _own_folder(environ)
+    if folder is None:
+        say(f"what is compiled is not kept for later attempts: {why}")
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="mimir-compiled-"))  # of this user alone, 0700
+        except OSError:  # torch and Triton find no folder of their own either
+            return why
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    else:
+        compiled.remove_unused(folder)
+    for variable, name in _CACHES:
+        environ.setdefault(variable, str(folder / name))
+    return why
+
+
+def _own_folder(environ: Mapping[str, str]) -> tuple[Path | None, str]:
+    """The folder in which what is compiled is kept, and "", or None and why there is none."""
     try:
+        given = environ.get(KEPT)
+        folder = Path(given) if given else _cache(environ) / "mimir" / "compiled"
+        folder = Path(os.path.abspath(folder))
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        status = folder.stat()
+        status = folder.lstat()
+        above = {*folder.parents, *folder.resolve().parents}
+        shared = sorted(path for path in above if _others_may_replace_in(path))
     except OSError as error:
-        return f"{folder} cannot be used ({error.strerror})"
+        return None, f"{error.filename or 'its folder'} cannot be used ({error.strerror})"
+    except RuntimeError:
+        return None, f"this user has no home folder; name a folder by {KEPT}"
+    if stat.S_ISLNK(status.st_mode):
+        return None, f"{folder} is a link"
     if status.st_uid != os.getuid() or status.st_mode & 0o022 or not os.access(folder, os.W_OK):
-        return f"{folder} is not this user's alone to write"
-    environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / "torch"))
-    environ.setdefault("TRITON_CACHE_DIR", str(folder / "triton"))
-    return ""
+        return None, f"{folder} is not this user's alone to write"
+    if shared:
+        return None, f"{folder} can be replaced by others, who may write {shared[0]}"
+    return folder, ""
+
+
+def _cache(environ: Mapping[str, str]) -> Path:
+    """The user's folder for caches. RuntimeError for a user without a home."""
+    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def _others_may_replace_in(folder: Path) -> bool:
+    """Whether another user may rename what is in a folder: its owner may, unless that is root, and
+    without the sticky bit whoever may write it. A group of the user's own, which has its number as
+    many systems make it, is no other user."""
+    status = folder.stat()
+    if status.st_uid not in (0, os.getuid()):
+        return True
+    own_group = status.st_gid == os.getgid() == os.getuid()
+    writers = stat.S_IWOTH | (0 if own_group else stat.S_IWGRP)
+    return bool(status.st_mode & writers) and not status.st_mode & stat.S_ISVTX
 
 
 def lack(device: str) -> str:

@@ -60,9 +60,8 @@ def first_use() -> None:
 
 
 def triton() -> bool:
-    """Whether kernels written in Triton run on the GPU at hand: from Ampere on."""
-    found = importlib.util.find_spec("triton") is not None
-    return found and torch.cuda.get_device_capability() >= (8, 0)
+    """Whether Triton is installed."""
+    return importlib.util.find_spec("triton") is not None
 
 
 def name(device: torch.device) -> str:

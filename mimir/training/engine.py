@@ -108,13 +108,11 @@ class Engine:
             self._batches = _compiled(self._fixed_batches, machine)
             self._update = _fused_update(machine)
         if machine.fused:
-            from mimir.model import kernels
-
-            self.model.kernel = kernels.attention
+            self.model.kernel = own_kernels.attention(machine.kernels).attention
         self._explicit: Explicit | None = None
         if "update" in machine.kernels:
             self._update = own_kernels.update
-        if machine.kernels - {"update"}:
+        if machine.kernels - own_kernels.PASS_AS_BEFORE:
             self._explicit = own_kernels.explicit(self.model, self.state, machine.kernels)
         # The loss scale of the pass that is written out: only float16 needs one.
         half = machine.dtype == torch.float16

@@ -6,6 +6,7 @@ its own step, so that early stopping resumes exactly too. Validations come at st
 from the configuration, and at the run's last one.
 """
 
+import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -42,6 +43,8 @@ class ProgressSnapshot:
     val: float | None = None
     device: str = ""
     torch: str = ""
+    cuda: str = ""
+    python: str = ""
     figures: dict[str, float | None] = field(default_factory=dict)
     """Of the last validation."""
     execution: Execution | None = None
@@ -87,7 +90,9 @@ class Loop:
         self.engine, self.validation, self.committer = engine, validation, committer
         self.record, self.progress = record, progress
         progress.device, progress.execution = gpu.name(engine.machine.device), engine.execution
-        progress.torch = str(torch.__version__)
+        progress.torch, progress.python = str(torch.__version__), platform.python_version()
+        on_gpu = engine.machine.device.type == "cuda"
+        progress.cuda = str(torch.version.cuda or "") if on_gpu else ""
         self._emit, self._say, self._stop = emit, say, stop
         self._samples, self._clock = samples, clock
         self._chosen = engine.config.runtime.checkpoint_minutes * 60

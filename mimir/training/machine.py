@@ -4,14 +4,13 @@ from dataclasses import dataclass, field
 
 import torch
 
-from mimir.config import Config
+from mimir.config import WIDEST_HEAD, Config
 from mimir.errors import BadInput, GpuUnusable
+from mimir.model import kernel_limits
 from mimir.runs.execution import Execution, shortened
 from mimir.training import compiler, own_kernels
 from mimir.training import device as gpu
 
-WIDEST_HEAD = 128
-"""Width of a head that `mimir.model.kernels` was written for; a wider tile would spill."""
 PRECISIONS = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
 
 
@@ -25,9 +24,10 @@ class Machine:
     fixed: bool
     """Shapes do not depend on the data, which graphs need and a GPU fills at no cost."""
     fused: bool = False
-    """Attention by `mimir.model.kernels`."""
+    """Attention as one kernel each way: that of `own_kernels.attention`."""
     kernels: frozenset[str] = frozenset()
-    """Names in `config.KERNELS`; any but `update` make the pass that of `mimir.model.explicit`."""
+    """Names in `config.KERNELS`; any but `update` and `attention` make the pass that of
+    `mimir.model.explicit`."""
     why: str = field(default="", compare=False)
     """Why no faster way is taken, "" if there is none."""
 
@@ -62,16 +62,12 @@ class Machine:
                     "Python's (build-essential and python3-dev), or use --compile auto"
                 )
             compiled, why = False, lack
-        narrow = config.model.dim // config.model.heads <= WIDEST_HEAD
-        fused = cuda and compiled and narrow and gpu.triton()
+        capability = torch.cuda.get_device_capability() if cuda else (0, 0)
+        fused = compiled and cuda and gpu.triton() and kernel_limits.fuses(config, capability)
         if compiled and cuda and not fused:
-            why = (
-                "fused attention needs a GPU of compute capability 8.0 or later"
-                if narrow
-                else f"fused attention takes heads of {WIDEST_HEAD} numbers at most"
-            )
+            why = _unfused(config)
         device = torch.device("cuda" if cuda else "cpu")
-        kernels = own_kernels.chosen(config, dtype, fused)
+        kernels = own_kernels.chosen(config, dtype, fused, capability)
         return Machine(device, dtype, compiled, fixed=cuda, fused=fused, kernels=kernels, why=why)
 
     def execution(self, graph_steps: int) -> Execution:
@@ -81,3 +77,15 @@ class Machine:
             self.device.type, PRECISIONS[self.dtype], self.compiled, self.fused,
             graph_steps if cuda else 0, tuple(sorted(self.kernels)), shortened(self.why),
         )  # fmt: skip
+
+
+def _unfused(config: Config) -> str:
+    """Why attention is not one kernel where torch compiles for a GPU."""
+    if not kernel_limits.narrow(config):
+        return f"fused attention takes heads of {WIDEST_HEAD} numbers at most"
+    if not gpu.triton():
+        return "fused attention needs Triton, which is not installed"
+    return (
+        "fused attention needs a GPU of compute capability 8.0 or later; --kernels attention is "
+        "for older ones, and has not been measured"
+    )

@@ -85,16 +85,19 @@ class Validation:
         self, step: int, values: dict[str, Any], selected: float | None, best: bool
     ) -> str:
         """The figures for people. selected: what `select` found; best: whether it is the lowest."""
-        parts = [f"validation at step {step}:"]
+        groups: dict[str, list[str]] = {}  # by their baselines: those of the same peptides
         for figure in figures.FIGURES:
             value = values[figure.key]
             if value is None:
                 continue
-            parts.append(figure.line.format(value=value))
+            shown = figure.line.format(value=value)
             mark = self.baselines.of(figure)
             if mark and figure.beside:
-                parts.append(figure.beside.format(**asdict(mark)))
+                shown += f" {figure.beside.format(**asdict(mark))}"
+            groups.setdefault(figure.baseline, []).append(shown)
+        parts = [", ".join(group) for group in groups.values()]
         if selected is not None and self.selection is not None:
             so_far = ", the best so far" if best else ""
-            parts.append(f"(selection by {self.selection.name}: {selected:.4f}{so_far})")
-        return "; ".join([" ".join(parts), *self.baselines.unreached(values)])
+            parts.append(f"selection by {self.selection.name}: {selected:.4f}{so_far}")
+        parts += self.baselines.unreached(values)
+        return f"validation at step {step}: {'; '.join(parts)}".rstrip()

@@ -3,15 +3,20 @@
 The kernels are run by Triton's interpreter: on a CPU, in a process of its own.
 """
 
+import copy
 import subprocess
 import sys
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from mimir.config import KERNELS
 from mimir.errors import BadInput
 from mimir.training import own_kernels
+from mimir.training.engine import Engine
 from tests import toys
 
 PROGRAM = """
@@ -19,8 +24,15 @@ from tests.model import test_explicit
 for case in test_explicit.CASES:
     test_explicit.check(*case)
 """
-CASES = (("norm,wgrad,gelu,ends",), ("wgrad,ends,peptide",), ("norm,ends", "float16", 40))
-"""Kernels, dtype and timesteps. In one process: most of its time goes into importing torch."""
+CASES = (
+    ("norm,wgrad,gelu,ends",), ("wgrad,ends,peptide",), ("norm,wgrad,gelu,ends", "float16", 40),
+    ("wgrad,ends,peptide", "float16"), ("norm,attention",),
+)  # fmt: skip
+"""Kernels, dtype and timesteps. In one process: most of its time goes into importing torch. These
+are of one small shape; tests/model/fused goes through each kernel's loops."""
+
+EXACT = 5e-6
+"""Relative distance of a loss or gradient in float32 from the one in float64."""
 
 
 def check(kernels: str, dtype: str = "float32", timesteps: int = 20, accumulate: int = 1) -> None:
@@ -40,13 +52,13 @@ def check(kernels: str, dtype: str = "float32", timesteps: int = 20, accumulate:
         state.master.copy_(state.master.to(getattr(torch, dtype)))
         state.refresh()
         if explicit:
-            from mimir.model import kernels as own
-
             if chosen:
-                engine.model.kernel = own.attention
+                engine.model.kernel = own_kernels.attention(chosen).attention
             engine._explicit = own_kernels.explicit(engine.model, state, chosen)
             state.low_grad.fill_(float("nan"))
-        losses.append(float(engine._gradient(engine._planned(0))))
+        elif dtype == "float32":
+            exact_loss, exact = in_double(engine)
+        losses.append(float(engine._gradient(engine._planned(0)).detach()))
         scale = float(state.scale) if kind == torch.float16 else 1.0
         gradients.append(state.low_grad.double() / scale)
     near = 1e-5 if dtype == "float32" else 2e-2
@@ -56,6 +68,40 @@ def check(kernels: str, dtype: str = "float32", timesteps: int = 20, accumulate:
         own_part = slice(span.start, span.stop)
         apart = float((wanted[own_part] - found[own_part]).norm())
         assert apart < near * float(wanted[own_part].norm()), (kernels, span.name, apart)
+    if dtype != "float32":
+        return
+    assert abs(exact_loss - losses[1]) < EXACT * exact_loss, (kernels, exact_loss, losses)
+    for span in state.spans:
+        true, own_part = exact[span.name], found[span.start : span.stop]
+        apart = float((true - own_part).norm())
+        assert apart < EXACT * float(true.norm()), (kernels, span.name, apart, float(true.norm()))
+
+
+def in_double(engine: Engine) -> tuple[float, dict[str, Tensor]]:
+    """Loss and gradients of this step by automatic differentiation in float64, flat, by name.
+
+    The same code: what it names float32 is float64 meanwhile.
+    """
+    model, work = copy.deepcopy(engine.model).double(), engine._planned(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "float32", torch.float64)
+        patch.setattr(torch.Tensor, "float", torch.Tensor.double)
+        loss = torch.zeros((), dtype=torch.float64)
+        for batch in work.batches:
+            loss = loss + engine._loss(model, _doubled(batch), work.residues)
+        parts = torch.autograd.grad(loss, list(model.parameters()))
+    assert {part.dtype for part in (loss, *parts)} == {torch.float64}
+    names = [name for name, _ in model.named_parameters()]
+    return float(loss.detach()), dict(zip(names, (part.reshape(-1) for part in parts), strict=True))
+
+
+def _doubled(value: Any) -> Any:
+    """A batch with float64 numbers in place of float32 ones."""
+    if isinstance(value, Tensor):
+        return value.double() if value.is_floating_point() else value
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{f.name: _doubled(getattr(value, f.name)) for f in fields(value)})
+    return value
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])

@@ -1,12 +1,16 @@
 """What only a GPU can show: captured steps are eager steps, bit for bit (`make test-gpu`)."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from mimir.checks import fast_path
+from mimir.config import KERNELS
 from mimir.model.attention import HeadIndex, attention
 from mimir.model.batch import DeviceData
+from mimir.training import own_kernels
 from mimir.training.engine import Engine
 from mimir.training.machine import Machine
 from tests import toys
@@ -33,6 +37,10 @@ def differing(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> l
     return [name for name in one if not torch.equal(one[name], other[name])]
 
 
+def without(*names: str) -> tuple[str, ...]:
+    return tuple(each for each in KERNELS if each not in names)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("steps", [3, 8, 21])
 def test_captured_steps_equal_eager_steps_bitwise(dtype: torch.dtype, steps: int) -> None:
@@ -54,10 +62,35 @@ def test_compiled_captured_steps_equal_compiled_steps_bitwise(
     assert torch.allclose(one["loop.losses"], plain["loop.losses"], atol=2e-2)
 
 
+@pytest.mark.filterwarnings("ignore")  # of torch's compiler and of its libraries
+@pytest.mark.parametrize(
+    "kernels",
+    [(each,) for each in KERNELS if each not in ("peptide", "branch")]
+    + [without("peptide", "attention"), without("attention")],
+    ids="+".join,
+)
+def test_steps_with_our_kernels_are_the_same_captured_repeated_and_eager(
+    kernels: tuple[str, ...],
+) -> None:
+    machine = Machine(
+        torch.device("cuda"), torch.bfloat16, compiled=True, fixed=True, fused=True,
+        kernels=frozenset(kernels),
+    )  # fmt: skip
+    torch.compiler.reset()
+    one = ends(machine, 21, 8)
+    assert not differing(one, ends(machine, 21, 0))
+    assert not differing(one, ends(machine, 21, 8))
+    plain = ends(replace(machine, kernels=frozenset()), 21, 8)
+    assert torch.allclose(one["loop.losses"], plain["loop.losses"], atol=2e-2)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 @pytest.mark.parametrize(("heads", "width"), [(4, 16), (4, 32), (8, 64)])
-def test_the_kernel_is_the_plain_attention(dtype: torch.dtype, heads: int, width: int) -> None:
-    from mimir.model import kernels
+@pytest.mark.parametrize("names", [frozenset(), frozenset({"attention"})])
+def test_the_kernel_is_the_plain_attention(
+    dtype: torch.dtype, heads: int, width: int, names: frozenset[str]
+) -> None:
+    kernels = own_kernels.attention(names)
 
     lengths, spare = [4, 20, 7, 13, 20, 5], 70
     size = torch.tensor(lengths, device="cuda")

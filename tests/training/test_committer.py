@@ -18,7 +18,7 @@ from mimir.runs.store import Progress, Store, Stored
 from mimir.training.checkpoint import Record, Snapshot
 from mimir.training.committer import Committer
 from tests.runs.memory import MemoryStore
-from tests.waiting import LIMIT, unless_it_hangs
+from tests.waiting import LIMIT, unless_it_hangs, wait_for
 
 RUN = "run"
 
@@ -77,7 +77,7 @@ def bench() -> Iterator[Bench]:
 
 
 def test_a_commit_lands(bench: Bench) -> None:
-    assert bench.committer.idle
+    wait_for(lambda: bench.committer.idle)  # its thread may not have begun yet
     bench.committer.put(snapshot(3))
     assert bench.committer.drain(LIMIT)
     assert bench.steps() == [3]

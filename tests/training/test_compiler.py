@@ -1,12 +1,16 @@
 """A compiler is one if it builds what Triton needs; else the reason is told, and trained slower."""
 
 import importlib.util
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from bench import memory, revisions, steps
+from launch.payload import run_folders
+from mimir import commands
 from mimir.config import load_preset
 from mimir.errors import BadInput
 from mimir.training import compiler, trial_kernel
@@ -131,14 +135,97 @@ def test_what_is_compiled_is_kept_on_ones_own_disk(tmp_path: Path) -> None:
     assert given["TRITON_CACHE_DIR"] == "/elsewhere"
 
 
-@pytest.mark.parametrize("why", ["others may write it", "it is a file"])
+@pytest.mark.parametrize(
+    "why",
+    [
+        "others may write it",
+        "it is a file",
+        "it is a link",
+        "anybody may replace it",
+        "its group may replace it",
+        "another user may replace it",
+    ],
+)
 def test_what_others_may_write_is_never_run(tmp_path: Path, why: str) -> None:
-    folder = tmp_path / "compiled"
+    """Nor is torch's own folder in /tmp, which another user may have made first."""
+    folder = tmp_path / "above" / "compiled"
+    folder.parent.mkdir()
+    if why.startswith(("its group", "another")) and os.getuid() != 0:
+        pytest.skip("only root may give a folder away")
     if why == "it is a file":
         folder.touch()
+    elif why == "it is a link":
+        (tmp_path / "elsewhere").mkdir(mode=0o700)
+        folder.symlink_to(tmp_path / "elsewhere")
     else:
-        folder.mkdir()
-        folder.chmod(0o777)
-    environ = {compiler.KEPT: str(folder)}
-    assert str(folder) in compiler.keep(environ)
-    assert list(environ) == [compiler.KEPT]
+        folder.mkdir(mode=0o700)
+        if why == "others may write it":
+            folder.chmod(0o777)
+        elif why == "anybody may replace it":
+            folder.parent.chmod(0o777)
+        elif why == "its group may replace it":
+            os.chown(folder.parent, 0, 12345)
+            folder.parent.chmod(0o770)
+        else:
+            os.chown(folder.parent, 12345, 0)
+    environ, said = {compiler.KEPT: str(folder)}, list[str]()
+    told = compiler.keep(environ, said.append)
+    assert str(folder) in told
+    assert said == [f"what is compiled is not kept for later attempts: {told}"]
+    assert not (tmp_path / "elsewhere").is_dir() or not list((tmp_path / "elsewhere").iterdir())
+    instead = Path(environ["TORCHINDUCTOR_CACHE_DIR"]).parent
+    assert instead == Path(environ["TRITON_CACHE_DIR"]).parent
+    assert instead.stat().st_mode & 0o777 == 0o700
+    assert instead.stat().st_uid == os.getuid()
+    assert not instead.is_relative_to(tmp_path / "above")
+    again = {compiler.KEPT: str(folder)}
+    compiler.keep(again)
+    assert again["TRITON_CACHE_DIR"] != environ["TRITON_CACHE_DIR"], "of each process alone"
+    instead.rmdir()
+
+
+def test_a_folder_below_one_with_the_sticky_bit_is_ones_own(tmp_path: Path) -> None:
+    above = tmp_path / "tmp"
+    above.mkdir()
+    above.chmod(0o1777)
+    environ = {compiler.KEPT: str(above / "compiled")}
+    assert compiler.keep(environ) == ""
+    assert environ["TRITON_CACHE_DIR"] == str(above / "compiled" / "triton")
+
+
+def test_a_user_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Path.home() says it where the user's number is in no list and HOME is not set."""
+
+    def none() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", none)
+    environ: dict[str, str] = {}
+    assert "no home folder" in compiler.keep(environ)
+    Path(environ["TRITON_CACHE_DIR"]).parent.rmdir()
+    for variable in ("XDG_CACHE_HOME", compiler.KEPT):
+        given = {variable: str(tmp_path / variable)}
+        assert compiler.keep(given) == "", "no home is needed"
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    with pytest.raises(OSError, match="no home folder"):
+        run_folders.compiled("image")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert run_folders.compiled("image").is_dir()
+
+
+def test_whatever_trains_keeps_what_it_compiles_in_the_same_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keep(**words: object) -> str:
+        raise BadInput("kept")
+
+    monkeypatch.setattr(compiler, "keep", keep)
+    for begin in (
+        lambda: commands.preflight(preset="smoke"),
+        lambda: commands.replay("x", store=tmp_path.as_uri()),
+        lambda: steps.main(presets="smoke"),
+        lambda: revisions.main("x"),
+        lambda: memory.main(preset="smoke", side="ours"),
+    ):
+        with pytest.raises(BadInput, match="kept"):
+            begin()

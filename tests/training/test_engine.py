@@ -261,6 +261,17 @@ def test_the_machine_decides_what_is_auto(
             choose(kernels="peptide,ends,wgrad", dim=256)
         with pytest.raises(BadInput, match="wgrad loads 16 numbers at once, and dim is 72"):
             choose(kernels="wgrad", dim=72, heads=4)
+        with pytest.raises(BadInput, match="peptide computes attention itself"):
+            choose(kernels="peptide,ends,wgrad,attention")
+    else:
+        with pytest.raises(BadInput, match=r"gelu needs compute capability 8\.0 or later, and"):
+            choose(kernels="attention,gelu")
+    by_sums = frozenset({"attention"})
+    assert choose(kernels="attention") == replace(wanted, fused=True, kernels=by_sums)
+    assert ("--kernels attention" in choose().why) is not ampere
+    assert not choose(kernels="attention").why
+    with pytest.raises(BadInput, match="heads of at most 128"):
+        choose(kernels="attention", dim=512, heads=2)
     for settings in ({"compile": "off"}, {"device": "cpu"}) if ampere else ({},):
         with pytest.raises(BadInput, match="kernels is 'gelu', but kernels need compiled training"):
             choose(kernels="gelu", **settings)

@@ -87,11 +87,12 @@ def test_the_stored_documents_are_as_before_without_a_further_figure(store: Stor
     jobs.train(store, "run", steps=4)
     beat = json.loads(store.get(layout.heartbeat_key("run", 1)))
     always = {
-        "device", "epoch", "execution", "format", "host", "interval_s", "loss", "pid", "rate",
-        "step", "time", "torch", "total_steps", "training_s",
+        "device", "epoch", "execution", "format", "host", "interval_s", "loss", "pid", "python",
+        "rate", "step", "time", "torch", "total_steps", "training_s",
     }  # fmt: skip
-    # Whether the last heartbeat knew of a commit and a validation is a matter of the moment.
-    assert always <= beat.keys() <= always | {"commit_s", "val"}
+    # Whether the last heartbeat knew of a commit and a validation is a matter of the moment, and
+    # whether torch has CUDA one of the machine.
+    assert always <= beat.keys() <= always | {"commit_s", "cuda", "val"}
     status = derive(store, "run", time.time())
     assert "figures" not in status.as_json()
     assert status.val is None or f"held-out {status.val:.4f}" in status_text(status)

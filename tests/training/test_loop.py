@@ -1,5 +1,6 @@
 """What the loop makes of numbers that are none; its exactness is tested end to end."""
 
+import platform
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -40,6 +41,12 @@ def test_nan_is_told_from_whichever_side_it_is_seen_first(log: int, validate: in
     with pytest.raises(NonFinite, match=f"by step {min(log, validate)}:"):
         loop_of(engine, rows).run()
     assert rows == []
+
+
+def test_progress_names_the_versions_that_train() -> None:
+    progress = loop_of(toys.engine(), []).progress
+    assert (progress.torch, progress.python) == (str(torch.__version__), platform.python_version())
+    assert progress.cuda == ""  # on a CPU
 
 
 def test_a_skipped_fp16_step_leaves_numbers_in_the_metrics() -> None:

@@ -213,11 +213,11 @@ def test_the_sentence_names_figures_and_baselines() -> None:
     found = dict(zip(keys, values, strict=True))
     assert validation.sentence(40, found, 2.45, True) == (
         "validation at step 40: background 2.8700 nats per residue (composition 2.9000, order-2 "
-        "Markov 2.8900) pairs of unseen targets 2.8850, with shuffled targets 2.8900, with none "
-        "2.8000 (composition 2.9000, closed form of the targets 2.8800) of known targets 2.5000, "
-        "with shuffled targets 2.6000, with none 2.5500 (composition 2.9000, closed form of the "
-        "targets 2.8800) (selection by pairs of known targets and background: 2.4500, the best so "
-        "far); pairs of unseen targets: the model (2.8850) does not reach the closed form "
+        "Markov 2.8900); pairs of unseen targets 2.8850, with shuffled targets 2.8900, with none "
+        "2.8000 (composition 2.9000, closed form of the targets 2.8800); pairs of known targets "
+        "2.5000, with shuffled targets 2.6000, with none 2.5500 (composition 2.9000, closed form "
+        "of the targets 2.8800); selection by pairs of known targets and background: 2.4500, the "
+        "best so far; pairs of unseen targets: the model (2.8850) does not reach the closed form "
         "(2.8800), which counts letters and learns nothing"
     )
 

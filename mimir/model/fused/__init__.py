@@ -1,5 +1,6 @@
-"""Triton kernels of the training pass that `mimir.model.explicit` writes out, for NVIDIA GPUs.
+"""Triton kernels that `config.KERNELS` names, most of them for `mimir.model.explicit`.
 
+    attention  attention by sums, for GPUs before compute capability 8.0
     norms      LayerNorm forward with the residual addition, and backward
     products   matrix products with GELU in their epilogue; all weight gradients in one kernel
     embedding  embedding with the first norm, and its gradient

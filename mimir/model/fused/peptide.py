@@ -24,10 +24,6 @@ ROWS = 32
 WARPS = 8
 HIDDEN = 64
 """Hidden columns of the feed-forward layer that are computed at once."""
-WIDEST = 128
-"""Widest model: a wider one's rows would not stay in registers."""
-PEPTIDES = 128
-"""Most peptides of a batch: each has partial sums of its own."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +35,6 @@ class Blocks:
     stride: int
     """From a block's weights to the next one's; for biases it is that of the norms."""
     biases: tuple[int, ...]
-
-
-def takes(dim: int, heads: int, wide: int, batch: int) -> bool:
-    """Whether the kernels were written for a model of this size."""
-    width = dim // heads
-    powers = all(n & (n - 1) == 0 for n in (dim, width))
-    return powers and width >= 16 and dim <= WIDEST and wide % dim == 0 and batch <= PEPTIDES
 
 
 @triton.jit
