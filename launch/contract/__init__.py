@@ -13,5 +13,6 @@ regions     which words name a region
 errors      what a provider can answer, by what the caller does next
 state       where this computer keeps what belongs to its attempts
 redaction   removes secrets from what services and machines say
-deadlines   every time limit that more than one module must agree on
+deadlines   every time limit that more than one module must agree on (that to begin, which the
+            notebook has too, stands in mimir/runs/machine.py)
 """

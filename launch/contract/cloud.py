@@ -72,7 +72,9 @@ class Instance:
 
     price: $/h now, None if it is not told. place: as Offer.place. region: as Offer.region, "" if
     it is not told. stuck: why one that waits will not begin by itself, "" if it may. taken: of one
-    that is gone, whether the service itself took it away; None if that is not told.
+    that is ending or gone, whether the service itself took it away; None if that is not told.
+    stopped: since when (unix s) it has been off or gone, so that its price is paid no more; None if
+    it is on, or if that is not told.
     """
 
     id: str
@@ -85,11 +87,15 @@ class Instance:
     region: str = ""
     stuck: str = ""
     taken: bool | None = None
+    stopped: float | None = None
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """Something of ours in an account that is no machine. kind: in words; remove: how to."""
+    """Something of ours in an account that is no machine, or one that is off.
+
+    kind: in words; remove: how to.
+    """
 
     kind: str
     name: str
@@ -183,6 +189,23 @@ class Partial(Protocol):
 
     def left_out(self) -> Sequence[str]:
         """What the last `offers` left out, a sentence each with what mends it."""
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """A Cloud with regions that an account must open before it can rent there."""
+
+    def closed(self) -> Mapping[str, str]:
+        """Those that are not open, each with the command that opens it."""
+
+
+@runtime_checkable
+class Fleeting(Protocol):
+    """A Cloud whose credentials may be of a kind that ends within hours."""
+
+    def fleeting(self) -> str:
+        """Why a timer's rounds could not use them, and what would last, in one sentence; "" if they
+        can. No request is sent."""
 
 
 def machine_name(run: str, attempt: int, owner: str = "") -> str:

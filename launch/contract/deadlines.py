@@ -14,6 +14,8 @@ from mimir.runs import machine
 
 LISTED_WITHIN = 120.0
 """After an order its machine may be missing from the service's list for so long."""
+CLOCKS_APART = 300.0
+"""A computer's clock may differ by so much from others' before a cloud refuses what it signs."""
 UNRECORDED_FOR = 300.0
 """A machine whose record is not in the store yet is not ended as unused before this. Longer than
 LISTED_WITHIN and than an order is left to who began it (mimir.runs.orders.RESERVED)."""
@@ -39,6 +41,11 @@ SELF_TERMINATE_WITHIN = 300.0
 WATCH_OVERTIME = 1800.0
 """After an attempt's deadline, `watch` ends its machine. Longer than the machine's own ways:
 SHELL_OVERTIME + KILL_AFTER + SELF_TERMINATE_WITHIN."""
+LEFT_ON = 3600.0
+"""A machine that its service deletes within this stays on after its work, where shutting it down
+would keep it from being deleted: below that, the service's deletion takes the disk too, and idle
+time that has an end is cheaper than a disk that nobody deletes. Longer than WATCH_OVERTIME, so that
+one that ends at its deadline stays on."""
 
 KEYS_FETCHED_WITHIN = 2 * 3600.0
 """A machine must have fetched its keys by then. Longer than BEGIN_WITHIN."""

@@ -16,6 +16,8 @@
 The numbers are the exit codes of a command that ends with such an error.
 """
 
+from collections.abc import Collection
+
 from mimir.errors import BAD_CONFIG, INTERRUPTED, MimirError
 
 
@@ -26,7 +28,12 @@ class ProviderError(MimirError):
 
 
 class NoCapacity(ProviderError):
-    """No such machine is available now."""
+    """No such machine is available now. places: where the service says that there are some of the
+    same size, as Offer.place."""
+
+    def __init__(self, message: str, places: Collection[str] = ()) -> None:
+        super().__init__(message)
+        self.places = frozenset(places)
 
 
 class AccountLimit(NoCapacity):

@@ -7,18 +7,33 @@ is there, and with it whether money is being spent.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from launch.contract.offer import Offer
 from mimir.errors import BadInput
 from mimir.runs import layout
 from mimir.runs.machine import Machine
 
+if TYPE_CHECKING:
+    from mimir.config import Config
+
 __all__ = [
     "Adopts", "AttemptSpec", "Caps", "Check", "ImageFiles", "Machine", "Metered", "OnThisComputer",
-    "Provider",
-    "TakesOptions",
+    "Provider", "ShutDown", "TakesOptions", "TrainsHere",
 ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ShutDown:
+    """What a machine costs that has shut itself down after its work, and is still there.
+
+    paid: what is paid then, and until when, in words. price: of that, $/h. idle: seconds at most
+    for which a machine stays on after its work and is paid whole, because its service deletes it.
+    """
+
+    paid: str
+    price: float
+    idle: float
 
 
 @dataclass(frozen=True)
@@ -35,10 +50,13 @@ class Caps:
     service_ends: at what the service itself ends or stops a machine, "" for nothing.
     turns_off: a machine that shuts down is ended, and its timer shuts it down some minutes after
     the deadline, whatever became of its container. service_deadline: what the service itself does
-    to a machine some minutes after the deadline, "" for nothing.
+    to a machine some minutes after the deadline, "" for nothing. shuts_down: what becomes of its
+    machines after their work, where they shut themselves down and are not gone thereby.
     egress: what the service asks for checkpoints on their way to a store, and what would cost less,
     in one sentence; "" for nothing.
     cards: its machine is this computer, of whose GPUs an attempt may be given one.
+    unknown_for: seconds after its order in which the service may not know the id of a machine that
+    it made.
     hosts: who runs its machines, by Hosts.kind; "" for kinds that change nothing there.
     rates_hosts: it tells how reliable its hosts are and how fast their lines.
     queues: its machines are jobs that wait for their turn, for days perhaps, and that go on by
@@ -57,7 +75,9 @@ class Caps:
     service_ends: str = ""
     turns_off: bool = False
     service_deadline: str = ""
+    shuts_down: ShutDown | None = None
     egress: str = ""
+    unknown_for: float = 0.0
     hosts: Mapping[str, str] = field(default_factory=dict)
     rates_hosts: bool = False
     cards: bool = False
@@ -162,7 +182,7 @@ class Provider(Protocol):
         """
 
     def output(self, machine: Machine, lines: int) -> list[str]:
-        """The last lines that the machine itself printed; [] if they cannot be had.
+        """The last lines that the machine itself printed; [] if they cannot be read.
 
         For attempts that ended before they could write to the store.
         """
@@ -214,6 +234,20 @@ class OnThisComputer(Protocol):
 
         Raises:
             BadInput: it could not; the sentence says what to mend.
+        """
+
+
+@runtime_checkable
+class TrainsHere(Protocol):
+    """A provider whose workers are processes of this computer, with the torch that is here."""
+
+    def must_fit(self, config: "Config", card: int | None, run: str) -> None:
+        """Try whether training could begin with these settings; nothing is started.
+
+        card: of this computer, None for any. run: name of the run that exists with them, or "".
+
+        Raises:
+            BadInput: it could not; the sentence says what to change.
         """
 
 

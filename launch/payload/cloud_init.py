@@ -2,9 +2,10 @@
 
 cloud-init writes three files and starts a systemd unit; all else is in that unit's script, so
 that a reboot does the same again. The container has a name and is kept: started again it finds
-its disk as it was, as on the services that rent out containers. After its end the machine turns
-itself off where that ends its bill (TURN_OFF); a timer, which is armed before anything else is
-done, does so at the latest. Elsewhere it stays as it is, and ending it is the launcher's.
+its disk as it was, as on the services that rent out containers. After its end the machine does what
+its service wants (OnceDone): it turns itself off where that ends its bill, and a timer, which is
+armed before anything else is done, does so at the latest; or it turns itself off unless its service
+deletes it soon. Elsewhere it stays as it is, and ending it is the launcher's.
 Format: https://cloudinit.readthedocs.io/en/latest/reference/modules.html. Tested with the
 stand-ins under tests/clouds, not on the real service.
 """
@@ -58,8 +59,8 @@ set -u
 umask 077
 cd {folder} || exit 1
 say() {{ echo "$(date -u +%Y-%m-%dT%H:%M:%SZ) $*"{console}; }}
-give_up() {{ say "$*"; exit 1; }}
-
+give_up() {{ say "$*"; {failing}exit 1; }}
+{functions}
 # Written once: a reboot gives no more time.
 [ -s until ] || echo $(({seconds} ? $(date +%s) + {seconds} : 0)) > until
 until=$(cat until)
@@ -108,7 +109,7 @@ if ! docker inspect {name} >/dev/null 2>&1; then
 fi
 docker start {name} >/dev/null || give_up "the container cannot be started"
 say "the container is started"
-
+{alive}
 if [ "$until" = 0 ]; then
   code=$(docker wait {name}); told=$?
 else
@@ -120,10 +121,35 @@ if [ $told = 124 ]; then
   docker stop --time {grace} {name} >/dev/null || docker kill {name} >/dev/null
   code=$(docker wait {name}); told=$?
 fi
-[ $told = 0 ] || give_up "the engine went away; the container is started again if it did too"
+{alive}[ $told = 0 ] || give_up "the engine went away; the container is started again if it did too"
 say "the container ended with $code; {then}"
 {off}
 """
+_FUNCTIONS = """
+up() {{ cut -d. -f1 /proc/uptime; }}
+# Seconds. Uptime cannot jump.
+[ -s boot ] || cat /proc/sys/kernel/random/boot_id > boot
+until_deleted() {{ echo $(({deleted} - $(up))); }}
+# A service may have forgotten the deletion of a machine that was off meanwhile, or be overdue.
+stays() {{
+  [ {deleted} != 0 ] && [ "$(cat boot)" = "$(cat /proc/sys/kernel/random/boot_id)" ] &&
+    [ "$(until_deleted)" -le {left_on} ] && [ "$(until_deleted)" -gt -{overdue} ]
+}}
+turn_off() {{
+  while stays; do
+    say "the machine stays on: its service deletes it in $(until_deleted) s"
+    sleep {overdue}
+  done
+  {off}
+}}
+# Since the boot or since the container was there, whichever is later.
+is_hopeless() {{ [ $(($(up) - $(cat {began} 2>/dev/null || echo 0))) -gt {patience} ]; }}
+"""
+_BEGAN = "/run/mimir-began"
+"""The uptime at which the container was last there; a boot forgets it."""
+_OVERDUE = 300
+"""Seconds after which a machine that its service should have deleted turns itself off."""
+_HOPELESS = 'if is_hopeless && ! stays; then say "no container comes up here"; {off}; fi; '
 _CONSOLE = " | tee -a /dev/console"
 """The service shows a machine's console also when it is gone."""
 _LAST_LINES = f"docker logs --tail 40 {CONTAINER} 2>&1{_CONSOLE}; "
@@ -132,6 +158,21 @@ mkdir -p {folder}; cd {folder} || exit 1
 [ -s off ] || echo $(($(date +%s) + {seconds})) > off
 n=$(($(cat off) - $(date +%s))); [ $n -gt 1 ] || n=1
 systemd-run --no-block --on-active=$n {off}"""
+
+
+@dataclass(frozen=True)
+class OnceDone:
+    """What a machine does when its container has ended for good, and if that never starts.
+
+    turns_off: the command that turns it off (TURN_OFF), "" where that does not lower its bill.
+    timer: whether the command is armed at boot too, for when its time is over. deletes: seconds
+    from its boot after which its service deletes it whatever it does, if it is on, 0 for never;
+    None for a service that deletes a machine that is turned off.
+    """
+
+    turns_off: str = ""
+    timer: bool = False
+    deletes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -144,14 +185,14 @@ class Pair:
 
 def text(
     boot: ContainerSpec, host: Pair | None = None, visitors: tuple[str, ...] = (), *,
-    turns_off: str = "",
+    once_done: OnceDone = OnceDone(),
 ) -> str:  # fmt: skip
     """The user data of a machine that runs this.
 
     Args:
         host: the machine's host key, None for the image's own; the private half stands in the text.
         visitors: public keys that may log in, beside those that the service puts there.
-        turns_off: the command (TURN_OFF) that ends the machine's bill, "" where none does.
+        once_done: what the machine does after its work; by default it stays as it is.
 
     Raises:
         BadInput: a variable cannot be handed over by a file of lines, or it is all too large.
@@ -160,15 +201,17 @@ def text(
 
     private = {"owner": "root:root"}
     value: dict[str, Any] = {}
-    if turns_off and boot.seconds:
-        value["bootcmd"] = [["sh", "-c", _timer(boot, turns_off)]]  # at every boot, the first thing
+    if once_done.timer and boot.seconds:
+        value["bootcmd"] = [
+            ["sh", "-c", _timer(boot, once_done.turns_off)]
+        ]  # at every boot, the first thing
     if host is not None:
         value |= {
             "ssh_deletekeys": True,
             "ssh_keys": {"ed25519_private": host.private, "ed25519_public": host.public},
             "ssh_authorized_keys": list(visitors),
         }
-    script = _script(boot, turns_off, console=host is None)
+    script = _script(boot, once_done, console=host is None)
     value |= {
         "write_files": [
             {"path": f"{FOLDER}/env", "permissions": "0600", "content": _env(boot), **private},
@@ -231,15 +274,24 @@ def _timer(boot: ContainerSpec, turns_off: str) -> str:
     return _TIMER.format(folder=FOLDER, seconds=seconds, off=turns_off)
 
 
-def _script(boot: ContainerSpec, turns_off: str, console: bool) -> str:
+def _script(boot: ContainerSpec, once_done: OnceDone, console: bool) -> str:
     """console: nobody can log in, so that what happens is written to the machine's console too."""
     entrypoint, *rest = boot.command
     login = boot.login or Login("", "", "")
+    last, functions, failing, alive = _LAST_LINES if console else "", "", "", ""
+    off, then = once_done.turns_off or ":", "the machine waits for the launcher to end it"
+    if once_done.turns_off:
+        then = "it turns the machine off"
+    if once_done.deletes is not None:
+        functions = _FUNCTIONS.format(
+            deleted=round(once_done.deletes), left_on=round(deadlines.LEFT_ON), off=off,
+            overdue=_OVERDUE, began=_BEGAN, patience=round(deadlines.BEGIN_WITHIN),
+        )  # fmt: skip
+        off, then = "turn_off", "the machine is turned off, unless its service deletes it soon"
+        failing, alive = _HOPELESS.format(off=last + off), f"up > {_BEGAN}\n"
     return _SCRIPT.format(
-        console=_CONSOLE if console else "",
-        off=(_LAST_LINES if console else "") + (turns_off or ":"),
-        then="it turns the machine off" if turns_off
-        else "the machine waits for the launcher to end it",
+        console=_CONSOLE if console else "", off=last + off, then=then,
+        functions=functions, failing=failing, alive=alive,
         elsewhere=shlex.quote(boot.image_elsewhere), user=shlex.quote(login.user),
         registry=shlex.quote(login.registry),
         folder=FOLDER, name=CONTAINER, grace=deadlines.CONTAINER_GRACE,

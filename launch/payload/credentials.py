@@ -126,7 +126,9 @@ class Credentials:
 def of_environment(environ: Mapping[str, str]) -> Credentials:
     """The keys that stand in an order's environment; BadInput if there are none."""
     if not environ.get("AWS_ACCESS_KEY_ID") or not environ.get("AWS_SECRET_ACCESS_KEY"):
-        raise BadInput("the order holds no keys to the store: order it by `launch submit`")
+        raise BadInput(
+            "the order holds no keys to the store: order it by `python -m launch submit`"
+        )
     return Credentials(
         environ["AWS_ACCESS_KEY_ID"], environ["AWS_SECRET_ACCESS_KEY"],
         environ.get("AWS_SESSION_TOKEN", ""), None,

@@ -13,6 +13,9 @@ def of_run(store: str, run: str, sweep: str = "") -> list[tuple[Path, bool]]:
 
     What of it the launcher has written comes after it, to be read alone, and so does what the
     run's sweep shares ("" for none).
+
+    Raises:
+        OSError: the run's folder cannot be looked into.
     """
     folder = Path(unquote(urlsplit(store).path))
     found = [(folder / run, False)]
@@ -33,10 +36,13 @@ def compiled(image: str) -> Path:
     Each image has one of its own: what is in there is run by those that come later.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be made, or this user has no home.
     """
     which = hashlib.sha256(image.encode()).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        raise OSError("this user has no home folder; set XDG_CACHE_HOME") from None
     folder = cache / "mimir" / "compiled-in-containers" / which
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder

@@ -104,5 +104,5 @@ def remaining(limits: Limits, status: Status, now: float) -> Remaining:
     elif dollars <= 0:
         why = f"its ${limits.max_cost:.2f} are used up"
     elif limits.max_attempts and machines(status) >= limits.max_attempts:
-        why = f"it has had its {limits.max_attempts} machines"
+        why = f"it has had its {limits.max_attempts} machines (--max-sessions)"
     return Remaining(max(0.0, hours), max(0.0, dollars), why)

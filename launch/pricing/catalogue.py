@@ -32,10 +32,20 @@ class Price:
     date: str = ""
 
     @property
+    def told_date(self) -> str:
+        """The list's date, for people."""
+        return self.date or "date unknown"
+
+    @property
     def words(self) -> str:
         """Whose it is, and of when."""
-        of = f" {self.date}" if self.date else ""
-        return f"{self.provider} (listed{of})" if self.listed else self.provider
+        return f"{self.provider} (listed, {self.told_date})" if self.listed else self.provider
+
+
+_EMPTY = (
+    "$/H and COST are empty where no service told its prices: the catalogue of prices, which "
+    "gpuhunt fetches for services without a key here, gave none"
+)
 
 
 def prices(wanted: Mapping[str, str], within: float = CATALOGUE_WITHIN) -> tuple[list[Price], str]:
@@ -57,10 +67,10 @@ def prices(wanted: Mapping[str, str], within: float = CATALOGUE_WITHIN) -> tuple
     thread.start()
     thread.join(within)
     if not answer:
-        return [], f"gpuhunt's catalogue of prices did not come within {within:.0f} s"
+        return [], f"{_EMPTY}: it did not come within {within:.0f} s"
     if isinstance(answer[0], Exception):
         what = f"{type(answer[0]).__name__}: {answer[0]}"
-        return [], f"gpuhunt's catalogue of prices could not be read ({what})"
+        return [], f"{_EMPTY}: it could not be read ({what})"
     items, dates = answer[0]
     return _lowest(items, wanted, dates), ""
 

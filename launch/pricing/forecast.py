@@ -16,6 +16,7 @@ from launch.contract.image import Image
 from launch.pricing import gpus
 from launch.pricing.budget import HOUR
 from launch.pricing.gpus import Gpu
+from launch.pricing.kernels import fuses
 from launch.pricing.workload import Workload
 
 MATRIX = 0.25
@@ -32,12 +33,10 @@ KERNELS, LAYER_KERNELS = 15, 42
 profiler counted 142 for three layers and 269 for six."""
 UNCOMPILED = 2.0
 """Times as many kernels without torch.compile."""
-FUSED_SINCE = (8, 0)
-"""Compute capability from which attention runs as one kernel of ours, where torch compiles
-(mimir/training/machine.py)."""
 UNFUSED_KERNELS, UNFUSED_PASSES = 10, 15
-"""What a layer's attention takes beside, where it does not: kernels, and times that all places of
-the batch are read or written (counted for the large preset: 240 MB in six layers)."""
+"""What a layer's attention takes beside, where it is not one kernel of ours: kernels, and times
+that all places of the batch are read or written (counted for the large preset: 240 MB in six
+layers)."""
 RUNTIME_GB = 2.0
 """CUDA's context, cuBLAS's workspaces, a validation's batch, and what the allocator wastes."""
 ROOM = 0.92
@@ -61,12 +60,19 @@ cost follow from it, and a stranger's machine may say anything."""
 class Measured:
     """A step's measured time (s). source: the file or the run that it is from.
 
-    reported: by machines that ran it, which may be strangers'.
+    reported: by machines that ran it, which may be strangers'. bench_s: where it is reported, what
+    our own bench measured on that device (s), 0 for nothing: other cards are estimated by it.
     """
 
     step_s: float
     source: str
     reported: bool = False
+    bench_s: float = 0.0
+
+    @property
+    def anchor_s(self) -> float:
+        """What our own bench measured (s), by which other cards are estimated; 0 for nothing."""
+        return self.bench_s if self.reported else self.step_s
 
 
 @dataclass(frozen=True)
@@ -155,6 +161,8 @@ def forecast(
         step_s, source = known.step_s, f"measured ({known.source})"
         if known.reported and gpu is not None:
             step_s, source = _believable(known, step_seconds(work, gpu))
+        elif known.reported:
+            source = f"as the machine said, checked by nothing ({known.source})"
         if gpu is not None and not compiled and work.config.runtime.compile != "off":
             step_s *= step_seconds(work, gpu, compiled=False) / step_seconds(work, gpu)
             benched = False
@@ -201,10 +209,10 @@ def _calibrated(work: Workload, gpu: Gpu, measured: Mapping[str, Measured]) -> t
     for it would move the estimates of every other card.
     """
     known = [
-        (_distance(gpu, other), other, one.step_s / step_seconds(work, other))
+        (_distance(gpu, other), other, one.anchor_s / step_seconds(work, other))
         for name, one in measured.items()
-        if (other := gpus.get(name)) is not None and not one.reported
-        if _fuses(other) == _fuses(gpu)
+        if (other := gpus.get(name)) is not None and one.anchor_s
+        if fuses(work.config, other) == fuses(work.config, gpu)
     ]
     if not known:
         return 1.0, "model"
@@ -215,10 +223,6 @@ def _calibrated(work: Workload, gpu: Gpu, measured: Mapping[str, Measured]) -> t
 def _distance(one: Gpu, other: Gpu) -> float:
     """How different two cards are: by the logarithms of what they can do."""
     return abs(math.log(one.tensor / other.tensor)) + abs(math.log(one.bandwidth / other.bandwidth))
-
-
-def _fuses(gpu: Gpu) -> bool:
-    return gpu.capability >= FUSED_SINCE
 
 
 def _validation_s(work: Workload, gpu: Gpu | None, step_s: float) -> float:
@@ -268,7 +272,7 @@ def step_seconds(work: Workload, gpu: Gpu, *, compiled: bool = True) -> float:
     layers, traffic = work.config.model.layers * slices, work.traffic(width)
     compiled = compiled and runtime.compile != "off"
     kernels: float = KERNELS + LAYER_KERNELS * layers
-    if not compiled or not _fuses(gpu):
+    if not compiled or not fuses(work.config, gpu):
         kernels += UNFUSED_KERNELS * layers
         traffic += UNFUSED_PASSES * layers * work.places * work.config.model.dim * width
     least = KERNEL_LAUNCH if runtime.graph_steps else EAGER_KERNEL

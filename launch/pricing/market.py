@@ -1,5 +1,6 @@
 """What all providers would rent, and which of it brings a run to its end most cheaply."""
 
+import contextlib
 import threading
 import time
 from collections import Counter
@@ -8,13 +9,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from launch.contract import regions
-from launch.contract.cloud import Partial
+from launch.contract.cloud import Closes, Partial
 from launch.contract.image import PUBLIC, Image
 from launch.contract.offer import Need, Offer
 from launch.pricing import evictions, gpus
 from launch.pricing.budget import HOUR
 from launch.pricing.evictions import Evictions, Places
 from launch.pricing.forecast import Forecast, Measured, forecast, pessimistic, start_s
+from launch.pricing.kernels import refusal
 from launch.pricing.workload import Workload
 from mimir.config import Config
 from mimir.errors import BadInput, MimirError, StoreError
@@ -131,11 +133,23 @@ def check_regions(sellers: Sequence[Seller], words: Sequence[str]) -> str:
             unasked.append(f"{seller.name}'s regions are not known now: {error}")
     strange = regions.unknown(words, known)
     if strange and not unasked:
+        _must_be_open(sellers, strange[0])
         names = [part.lower() for name in known for part in (name, *_areas(name))]
         where = " or ".join(seller.name for seller in sellers)
         hint = nearest(strange[0], names) if near(strange[0], names) else _some(known)
         raise BadInput(f"there is no region {strange[0]!r} at {where}{hint}")
     return "; ".join(unasked)
+
+
+def _must_be_open(sellers: Sequence[Seller], word: str) -> None:
+    """BadInput with the command that opens the region, for one that an account must open first."""
+    for seller in sellers:
+        shut: Mapping[str, str] = {}
+        with contextlib.suppress(MimirError):
+            shut = seller.closed() if isinstance(seller, Closes) else {}
+        for name, command in shut.items():
+            if regions.within(name, (word,)):
+                raise BadInput(f"region {name} of {seller.name} must be opened first: {command}")
 
 
 def _areas(region: str) -> list[str]:
@@ -203,7 +217,7 @@ def judge(
             compiled=image.compiles,
         )  # fmt: skip
         what = found or pessimistic(work, offer.gpu, offer.memory_gb, image)
-        why = _unfit(offer, what, image.since)
+        why = _unfit(offer, what, image.since, work.config)
         if why:
             left.append(LeftOut(offer, why))
             continue
@@ -257,7 +271,7 @@ def _ask(seller: Seller, need: Need, answers: dict[str, list[Offer] | Problem]) 
         answers[name] = Problem(name, f"{name} failed: {type(error).__name__}: {error}", 1)
 
 
-def _unfit(offer: Offer, what: Forecast, since: tuple[int, int]) -> str:
+def _unfit(offer: Offer, what: Forecast, since: tuple[int, int], config: Config) -> str:
     if not offer.gpu:
         return "the service does not name its GPU"
     if not offer.memory_gb > 0:
@@ -273,7 +287,7 @@ def _unfit(offer: Offer, what: Forecast, since: tuple[int, int]) -> str:
             f"{offer.gpu} (compute capability {gpu.capability[0]}.{gpu.capability[1]}) is too old "
             "for the image's CUDA"
         )
-    return ""
+    return refusal(config, gpu) if gpu is not None else ""
 
 
 def _evictions(offer: Offer, what: Forecast, work: Workload, had: Places) -> Evictions:

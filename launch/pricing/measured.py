@@ -1,17 +1,22 @@
 """Step times that were measured: by the bench, and by past runs of a store."""
 
 import json
+import math
 import statistics
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from launch.pricing.forecast import Measured
-from launch.pricing.gpus import canonical
+from launch.pricing.gpus import canonical, get
+from launch.pricing.kernels import fuses
+from launch.pricing.workload import GUIDE_LENGTH
 from mimir.config import Config, load_preset
 from mimir.errors import BadInput, MimirError
+from mimir.model import kernel_limits
 from mimir.runs import notes
-from mimir.runs.execution import same_speed
+from mimir.runs.execution import Execution, same_speed
 from mimir.runs.newest import newest
 from mimir.runs.record import RunRecord, find_run
 from mimir.runs.status import SLOWEST, read_head
@@ -21,6 +26,9 @@ BENCH = Path(__file__).resolve().parents[1] / "measurements"
 if not BENCH.is_dir():  # a checkout keeps them with the bench, a wheel inside the package
     BENCH = Path(__file__).resolve().parents[2] / "bench" / "results"
 FILES = "[cg]pu-*.json"
+LIKE = 1.1
+"""Factor within which peptides are as long as those that were measured: a step takes longer by
+their length at most."""
 NEWEST_RUNS = 20
 """Runs of a store that are looked at: each costs some five requests."""
 NEWEST_OF_PRESET = 60
@@ -34,21 +42,33 @@ SETTLED = 10
 and each later one takes three tenths of what is left of that away."""
 
 
-def find(config: Config, store: Store | None = None, folder: Path = BENCH) -> dict[str, Measured]:
+def find(
+    config: Config, store: Store | None = None, folder: Path = BENCH, length: float = GUIDE_LENGTH
+) -> dict[str, Measured]:
     """Step times of this configuration by device (GPUs by canonical name).
 
-    Past runs count before the bench: they ran with all that a run has beside its steps.
+    length: mean residues of the peptides that it trains on.
+
+    Past runs count before the bench: they ran with all that a run has beside its steps. What the
+    bench measured on their device stays with them, because other cards are estimated by it.
     """
-    found = from_bench(config, folder)
+    found = from_bench(config, folder, length)
     if store is not None:
-        found |= from_runs(config, store)
+        for device, ran in from_runs(config, store).items():
+            bench_s = found[device].step_s if device in found else 0.0
+            found[device] = replace(ran, bench_s=bench_s)
     return found
 
 
-def from_bench(config: Config, folder: Path = BENCH) -> dict[str, Measured]:
-    """What `python -m bench.steps` wrote; of several files of a device the newest.
+def from_bench(
+    config: Config, folder: Path = BENCH, length: float = GUIDE_LENGTH
+) -> dict[str, Measured]:
+    """What `python -m bench.steps` wrote: of several files of a device the one with peptides of
+    most nearly this length, to 1 %, and the newest of these.
 
-    A file that cannot be read, or that is of another preset or size, is passed over.
+    So the shipped sample, on which a new revision is soon measured, does not take the place of the
+    full data. A file that cannot be read, or that is of another preset, size or length of peptide,
+    is passed over.
     """
     try:
         preset = load_preset(config.preset)
@@ -56,21 +76,24 @@ def from_bench(config: Config, folder: Path = BENCH) -> dict[str, Measured]:
         return {}
     if not _alike(preset, config):
         return {}
-    newest: dict[str, tuple[str, Measured]] = {}
+    best: dict[str, tuple[float, str, Measured]] = {}
     for path in sorted(folder.glob(FILES)):
         try:
             body = json.loads(path.read_text(encoding="utf-8"))
             figures = body["presets"][config.preset]
             milliseconds = float(figures["sides"]["ours"]["median_ms"])
-            if figures["batch"] != config.training.batch or not milliseconds > 0:
+            batch = config.training.batch
+            if figures["batch"] != batch or not milliseconds > 0:
                 continue
+            apart = abs(math.log(float(figures["residues_per_step"]) / batch / length))
             device, date = _bench_device(body["machine"]), str(body["date"])
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        if device not in newest or newest[device][0] < date:
+        near = -round(apart, 2)
+        if apart < math.log(LIKE) and (device not in best or best[device][:2] < (near, date)):
             source = f"bench/results/{path.name}"
-            newest[device] = (date, Measured(milliseconds / 1e3, source))
-    return {device: measured for device, (_, measured) in newest.items()}
+            best[device] = (near, date, Measured(milliseconds / 1e3, source))
+    return {device: measured for device, (_, _, measured) in best.items()}
 
 
 def from_runs(config: Config, store: Store) -> dict[str, Measured]:
@@ -133,6 +156,7 @@ def _alike(known: Config, wanted: Config) -> bool:
         and (ours.batch, ours.accumulate) == (theirs.batch, theirs.accumulate)
         and (known.runtime.precision, known.runtime.graph_steps, known.runtime.compile)
         == (wanted.runtime.precision, wanted.runtime.graph_steps, wanted.runtime.compile)
+        and kernel_limits.names(known) == kernel_limits.names(wanted)
     )
 
 
@@ -150,7 +174,17 @@ def _settled(store: Store, run: str, config: Config) -> Iterator[tuple[str, floa
         pulse = notes.read_heartbeat(store, run, attempt)
         if pulse is None or not pulse.rate or pulse.rate < SLOWEST or not pulse.device:
             continue
-        if not same_speed(pulse.execution, compiled=config.runtime.compile != "off"):
+        if not _as_asked(pulse.execution, config, canonical(pulse.device)):
             continue
         if pulse.step - began >= SETTLED * config.training.log_every:
             yield canonical(pulse.device), pulse.rate, run
+
+
+def _as_asked(told: Execution | None, config: Config, device: str) -> bool:
+    """Whether a machine executed its steps as this configuration's are on such a device."""
+    gpu, runtime = get(device), config.runtime
+    compiled, precision = runtime.compile != "off", runtime.precision
+    if precision == "auto":
+        precision = gpu.half if gpu else ""
+    fused = compiled and fuses(config, gpu) if gpu else None
+    return same_speed(told, compiled, precision, fused, kernel_limits.names(config))

@@ -2,6 +2,8 @@
 
 registry   a row per provider: name and class
 rented     a Provider over a service's adapter: one order, verified end
+ending     ends a machine, until its service says that there is none
+readable   what an adapter cannot read, as an error of the tree
 adapter    what the adapters share: settings, key, one HTTP client
 machine_names   which machines are this store's, by their names
 asked_again   asks again for an order whose answer was lost, where a token makes that safe

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from launch.contract.provider import Provider
 from mimir.errors import BadInput
+from mimir.runs.orders import BY_HAND, TERMINAL
 from mimir.text import alternatives, nearest
 
 if TYPE_CHECKING:
@@ -21,26 +22,37 @@ class Row:
     """A provider.
 
     where: "module:Class". rents: the class is a Cloud, an adapter of a service whose machines
-    cost money; Rented makes a provider of it. Otherwise the class is a Provider. needs: what to
-    do if the module cannot be imported.
+    cost money; Rented makes a provider of it. Otherwise the class is a Provider. own: its machines
+    are the user's own computer. needs: what to do if the module cannot be imported. reads:
+    environment variables that it works with beside its key's, MIMIR_… and the store's: their
+    names, or with "_" at the end what names begin with.
     """
 
     where: str
     rents: bool = False
+    own: bool = False
     needs: str = "it needs nothing beyond Mimir"
+    reads: tuple[str, ...] = ()
 
 
+ANY = "any"
+"""In place of names: all that rent and have a key here."""
 _HTTPX = "pip install httpx"
+_GOOGLE = ("CLOUDSDK_CONFIG", "GOOGLE_APPLICATION_CREDENTIALS")
 ROWS: dict[str, Row] = {
-    "local": Row("launch.providers.local.provider:LocalProvider"),
-    "docker": Row("launch.providers.docker.provider:DockerProvider"),
-    "colab": Row("launch.providers.colab.provider:ColabProvider"),
-    "slurm": Row("launch.providers.slurm.provider:SlurmProvider"),
+    "local": Row("launch.providers.local.provider:LocalProvider", own=True),
+    "docker": Row("launch.providers.docker.provider:DockerProvider", own=True),
+    "colab": Row(
+        "launch.providers.colab.provider:ColabProvider", reads=("COLAB_CLI_PATH", *_GOOGLE)
+    ),
+    "slurm": Row("launch.providers.slurm.provider:SlurmProvider", reads=("SLURM_CONF",)),
     "runpod": Row("launch.providers.runpod.adapter:RunPod", rents=True, needs=_HTTPX),
     "vastai": Row("launch.providers.vastai.adapter:Vast", rents=True, needs=_HTTPX),
     "lambda": Row("launch.providers.lambda_cloud.adapter:Lambda", rents=True, needs=_HTTPX),
-    "aws": Row("launch.providers.aws.adapter:Aws", rents=True, needs="pip install boto3"),
-    "gcp": Row("launch.providers.gcp.adapter:Gcp", rents=True, needs=_HTTPX),
+    "aws": Row(
+        "launch.providers.aws.adapter:Aws", rents=True, needs="pip install boto3", reads=("AWS_",)
+    ),
+    "gcp": Row("launch.providers.gcp.adapter:Gcp", rents=True, needs=_HTTPX, reads=_GOOGLE),
 }
 
 
@@ -54,17 +66,40 @@ def renting() -> tuple[str, ...]:
     return tuple(name for name, row in ROWS.items() if row.rents)
 
 
+def variables() -> tuple[str, ...]:
+    """What all providers read of the environment, their keys' variables too, as in Row.reads."""
+    keys = (rented(name).cloud.key_variable for name in renting())
+    return (*keys, *(variable for row in ROWS.values() for variable in row.reads))
+
+
+def is_own(name: str) -> bool:
+    """Whether a machine with this provider on record is the user's own computer."""
+    return name == TERMINAL or (name in ROWS and ROWS[name].own)
+
+
+def check_on_record(name: str) -> None:
+    """BadInput, with the nearest name, unless machines of runs may have this provider on record."""
+    known = (*ROWS, *BY_HAND)
+    if name not in known:
+        raise BadInput(f"there is no provider {name!r}{nearest(name, known)}")
+
+
 def several(words: str) -> tuple[str, ...]:
-    """The names in "A,B", or for "any" all that rent and have a key here.
+    """The names in "A,B", or for ANY all that rent and have a key here.
 
     Raises:
-        BadInput: one is unknown, or "any" finds no key.
+        BadInput: one is unknown, or ANY is one of several or finds no key.
     """
-    if words != "any":
-        wanted = tuple(dict.fromkeys(word.strip() for word in words.split(",") if word.strip()))
+    wanted = tuple(dict.fromkeys(word.strip() for word in words.split(",") if word.strip()))
+    if wanted != (ANY,):
+        if ANY in wanted:
+            raise BadInput(
+                f"{ANY!r} stands alone, for every provider that rents and has a key here: name "
+                f"those that you mean instead, or give --provider {ANY}"
+            )
         for name in wanted or ("",):
             if name not in ROWS:
-                raise BadInput(f"there is no provider {name!r}{nearest(name, (*ROWS, 'any'))}")
+                raise BadInput(f"there is no provider {name!r}{nearest(name, (*ROWS, ANY))}")
         return wanted
     found = tuple(name for name in renting() if rented(name).cloud.configured())
     if not found:

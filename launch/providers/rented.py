@@ -14,19 +14,18 @@ from dataclasses import replace
 from launch.contract import deadlines, regions
 from launch.contract.cloud import Cloud, ContainerSpec, Instance, State
 from launch.contract.errors import (
-    AuthFailed,
     Leaked,
     NoCapacity,
-    NotGone,
     ProviderError,
-    RateLimited,
     UnknownOutcome,
-)  # fmt: skip
+)
 from launch.contract.offer import Offer
 from launch.contract.provider import AttemptSpec, Check, Machine
 from launch.payload import by_link, container, credentials, key_link
-from launch.providers.machine_names import MachineNames, are_same
+from launch.providers.ending import Ending, Misnamed
+from launch.providers.machine_names import MachineNames
 from launch.providers.pulls import Pulls
+from launch.providers.readable import readable
 from mimir.errors import BadInput, MimirError, StoreError
 from mimir.runs.store import Store, open_store
 from mimir.worker import webhook
@@ -36,8 +35,6 @@ LOOKS = (2.0, 5.0, 10.0, 20.0)
 SHOWN_WITHIN = (0.0, 2.0, 5.0)
 """Seconds before each look at a machine that was just made."""
 Made = tuple[str, float | None]
-GONE_WITHIN = 180.0
-"""Seconds in which a machine that was ended must have gone."""
 PRICE_TOLERANCE = 1.05
 """A machine may cost so much more than its offer said: prices are rounded, disks are fees."""
 
@@ -67,6 +64,7 @@ class Rented:
         self._clock = clock
         self._sleep = sleep
         self._names = MachineNames(opener)
+        self._ending = Ending(cloud, clock, sleep)
 
     def choices(self, gpus: tuple[str, ...]) -> Sequence[Offer | None]:
         """None: what it offers is ranked by cost (pricing/market.py)."""
@@ -139,7 +137,7 @@ class Rented:
         if found is None or spec.offer is None:
             return None
         if self._costs_more(found, spec.offer):
-            self._end(found.id, name)
+            self._ending.end(found.id, name)
             return None
         return self._machine(spec, found.id, found.price, "")
 
@@ -149,7 +147,7 @@ class Rented:
         One that does not come up is broken where the service's own log says that the image cannot
         be pulled: its state may say for ever that it is being made.
         """
-        found = self._looked_at(machine.id)
+        found = self._found(machine)
         if found is None or (found.state is State.GONE and found.taken is None):
             return None
         why = self._pulls.failure(machine) if found.state is State.PENDING else ""
@@ -157,9 +155,31 @@ class Rented:
             found = replace(found, state=State.BROKEN, said=f"{found.said}: {why}")
         return self._shown_to_people(found)
 
+    def _found(self, machine: Machine) -> Instance | None:
+        """The machine on record as its service shows it; ProviderError while it may be unknown."""
+        found = self._looked_at(machine.id)
+        if found is None and self._may_be_unknown(machine):
+            raise ProviderError(
+                f"{self.name} does not know machine {machine.id} yet, which was ordered just now"
+            )
+        return found
+
+    def _may_be_unknown(self, machine: Machine) -> bool:
+        """Whether its order is so young that the service may not know its id yet. Another process
+        may have ordered it, whose clock is at most slightly different."""
+        return abs(self._clock() - machine.started) < self.caps.unknown_for
+
     def _looked_at(self, id: str) -> Instance | None:
         with self._secrets.guard():
+            return self._get(id)
+
+    def _get(self, id: str) -> Instance | None:
+        with readable(self.name):
             return self.cloud.get(id)
+
+    def _listed(self) -> Sequence[Instance]:
+        with readable(self.name):
+            return self.cloud.instances()
 
     def by_id(self, id: str) -> Instance:
         """The machine with this id, whatever its name; BadInput if the service has none."""
@@ -171,16 +191,16 @@ class Rented:
     def instances(self) -> list[Instance]:
         """All machines of the account with a name of ours, complete or an error."""
         with self._secrets.guard():
-            return [self._shown_to_people(each) for each in self.cloud.instances()]
+            return [self._shown_to_people(each) for each in self._listed()]
 
     def billed(self, ids: Sequence[str], since: float, until: float) -> Mapping[str, float] | None:
         """As Cloud.billed."""
-        with self._secrets.guard():
+        with self._secrets.guard(), readable(self.name):
             return self.cloud.billed(ids, since, until)
 
     def alive(self, machine: Machine) -> bool | None:
         try:
-            found = self._looked_at(machine.id)
+            found = self._found(machine)
             return found is not None and found.state is not State.GONE
         except (ProviderError, BadInput):
             return None
@@ -189,21 +209,26 @@ class Rented:
         """End it if the service knows it by the attempt's name; else what bears that name."""
         name = self._names.of(spec)
         try:
-            self._end(machine.id, name)
-        except _Misnamed:
+            self._ending.end(machine.id, name, lambda: self._may_be_unknown(machine))
+        except Misnamed:
             with self._secrets.guard():
                 own = self._named(name)
             if own is not None:
-                self._end(own.id, name)
+                self._ending.end(own.id, name)
             raise
 
     def end_instance(self, instance: Instance) -> None:
         """As `end`, for one that the service listed."""
-        self._end(instance.id, instance.name)
+        self._ending.end(instance.id, instance.name)
+
+    def forget(self, name: str) -> None:
+        """As Cloud.forget. What is left after an error is no machine, and costs nothing."""
+        self._ending.forget(name)
 
     def output(self, machine: Machine, lines: int) -> list[str]:
         try:
-            found = self.cloud.logs(machine.id, lines)
+            with readable(self.name):
+                found = self.cloud.logs(machine.id, lines)
         except (ProviderError, BadInput):
             return []
         return self._secrets.clean("\n".join(found)).split("\n") if found else []
@@ -216,21 +241,22 @@ class Rented:
         offer = spec.offer
         assert offer is not None
         try:
-            number = self.cloud.create(offer, what, name)
+            with readable(self.name, ordering=True):
+                number = self.cloud.create(offer, what, name)
         except Leaked as error:
-            self._end(error.id, "")
+            self._ending.end(error.id, "")
             raise NoCapacity(f"{error} (the machine that it made anyway is ended)") from error
         except UnknownOutcome as error:
             number = self._look_for(name, error)
         shown = self._shown(number)
         if shown is not None and self._costs_more(shown, offer):
-            self._end(number, name)
+            self._ending.end(number, name)
             raise NoCapacity(
                 f"{self.name} asked ${shown.price:.3f}/h for a machine offered at "
                 f"${offer.price:.3f}/h; it is ended"
             )
         if shown is not None and shown.region and not regions.within(shown.region, spec.regions):
-            self._end(number, name)
+            self._ending.end(number, name)
             raise NoCapacity(
                 f"{self.name} made a machine in {shown.region}, which is none of "
                 f"{', '.join(spec.regions)}; it is ended"
@@ -259,7 +285,7 @@ class Rented:
         for pause in SHOWN_WITHIN:
             self._sleep(pause)
             try:
-                found = self.cloud.get(number)
+                found = self._get(number)
             except MimirError:
                 continue
             if found is not None:
@@ -267,7 +293,7 @@ class Rented:
         return None
 
     def _named(self, name: str) -> Instance | None:
-        for instance in self.cloud.instances():
+        for instance in self._listed():
             if instance.name == name and instance.state is not State.GONE:
                 return instance
         return None
@@ -281,69 +307,3 @@ class Rented:
             spot=offer.spot, place=offer.place, image=image, deadline=spec.deadline,
             ends_itself=self.caps.ends_itself,
         )  # fmt: skip
-
-    def _end(self, number: str, name: str) -> None:
-        with self._secrets.guard():
-            self._end_within(GONE_WITHIN, number, name)
-        if name:
-            self.forget(name)
-
-    def forget(self, name: str) -> None:
-        """As Cloud.forget. What is left after an error is no machine, and costs nothing."""
-        with contextlib.suppress(MimirError), self._secrets.guard():
-            self.cloud.forget(name)
-
-    def _end_within(self, seconds: float, number: str, name: str) -> None:
-        """name: that the service must know it by, "" for one that was made just now."""
-        until = self._clock() + seconds
-        pause, last = 1.0, "no answer yet"
-        seen = not name
-        while True:
-            try:
-                if not seen:
-                    self._must_be(name, number)
-                    seen = True
-                self.cloud.terminate(number)
-            except _Misnamed:
-                raise
-            except RateLimited as error:
-                pause, last = max(pause, error.retry_after), str(error)
-            except AuthFailed as error:  # no waiting gives a key
-                raise AuthFailed(
-                    f"machine {name} ({self.name} {number}) may still run, and cost: {error}"
-                ) from error
-            except MimirError as error:
-                last = str(error)  # a 5xx may have ended it: the look tells
-            try:
-                found = self.cloud.get(number)
-                if found is None or found.state is State.GONE:
-                    return
-                last = f"it says {found.said or found.state}"
-            except RateLimited as error:
-                pause, last = max(pause, error.retry_after), str(error)
-            except MimirError as error:
-                last = str(error)
-            if self._clock() >= until:
-                raise NotGone(
-                    f"machine {name or 'made just now'} ({self.name} {number}) cannot be shown to "
-                    f"be gone ({last}): it may still cost money; try again, or end it in the "
-                    "service's console"
-                )
-            self._sleep(min(pause, 30.0))
-            pause = min(2 * pause, 20.0)
-
-    def _must_be(self, name: str, number: str) -> None:
-        """_Misnamed if the service knows the machine by another name: a store may say any id."""
-        found = self.cloud.get(number)
-        if found is None or found.state is State.GONE or are_same(found.name, name):
-            return
-        rate = f"${found.price:.3f}/h" if found.price is not None else "money"
-        raise _Misnamed(
-            f"machine {number} of {self.name} is named {found.name!r}, and not {name}: it is not "
-            f"ended, and costs {rate}; if it is this run's, end it by `python -m launch reap "
-            f"--provider {self.name} --machine {number}`"
-        )
-
-
-class _Misnamed(NotGone):
-    """The machine on record is another one by its service's name."""

@@ -33,8 +33,6 @@ SHORTEST_RENTAL = 0.2
 RESERVE = 0.1
 """Hours, at most a fifth of what is left, that a limit keeps back for the last checkpoint and
 for the time until the machine is seen to be gone."""
-OFFERS_TRIED = 8
-"""Offers that are tried for one attempt."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +210,7 @@ def within(plan: Plan, market: Market, status: Status | None, now: float) -> Fou
             promises.of(r.offer, market.disk_gb, market.upload_mbit),
             Expected(r.forecast.step_s, r.forecast.measured),
         )
-        for r in worth[:OFFERS_TRIED]
+        for r in worth
     ]  # fmt: skip
     return Found((*fixed, *rented), tuple(worth), left, market)
 
@@ -250,7 +248,7 @@ def must_fit(plan: Plan, found: Found) -> None:
     if market.dearer and not found.choices:
         raise BadInput(
             f"--max-price {limits.max_price:g} is below the price of an hour: the cheapest machine "
-            f"that can be had now costs ${market.dearer:.3f}/h; raise it, or widen the choice"
+            f"that is available now costs ${market.dearer:.3f}/h; raise it, or widen the choice"
         )
     best = found.cheapest
     if best is None or any(_fits(r, found.budget) for r in found.ranked):

@@ -98,12 +98,13 @@ def state_of(
 
 class Asked(NamedTuple):
     """state, said: as state_of. problem: what a person must mend before its service answers from
-    here, or "". taken: as Instance.taken."""
+    here, or "". taken, stopped: as of Instance."""
 
     state: State | None
     said: str = ""
     problem: str = ""
     taken: bool | None = None
+    stopped: float | None = None
 
 
 def asked(machine: Machine, provider: Callable[[str], Provider] | None = None) -> Asked:
@@ -114,7 +115,7 @@ def asked(machine: Machine, provider: Callable[[str], Provider] | None = None) -
             found = place.inspect(machine)
             if found is None:
                 return Asked(State.GONE)
-            return Asked(found.state, found.said, taken=found.taken)
+            return Asked(found.state, found.said, taken=found.taken, stopped=found.stopped)
         there = place.alive(machine)
     except (AuthFailed, Misconfigured) as error:
         why = f"its machine can neither be seen nor ended from here: {error}"

@@ -17,12 +17,13 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from launch.contract import deadlines, pull
-from launch.contract.errors import AccountLimit, NoCapacity, NotGone, Unclear, UnknownOutcome
+from launch.contract.errors import NoCapacity, NotGone, UnknownOutcome
 from launch.contract.offer import Offer
 from launch.contract.provider import AttemptSpec, Machine, Provider
 from launch.payload import code_in_store, container, credentials
 from launch.provision import kept_plan, terminate
 from launch.provision.plan import stop_asked
+from launch.provision.refusals import Refusals
 from mimir.errors import BadInput, Corrupt, Fenced, MimirError, StoreError
 from mimir.runs import notes, sweep_state, tombstone
 from mimir.runs.begin import end_attempt, raise_attempt
@@ -36,6 +37,8 @@ from mimir.runs.status import head_or_remembered, read_head
 from mimir.runs.store import Store
 
 Say = Callable[[str], None]
+OFFERS_TRIED = 8
+"""Offers of machines that cost money that are tried for one attempt."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,10 @@ def order(
     start: int = 0,
     behind: str = "",
 ) -> Ordered:
-    """Order the first of these machines that can be had; each try is an attempt of its own.
+    """Order the first of these machines that is available; each try is an attempt of its own.
+
+    OFFERS_TRIED of those that cost money are tried. Where a service says which places have room,
+    the same size there is tried next.
 
     Args:
         after: the attempt that is replaced (default: the one at HEAD).
@@ -96,13 +102,21 @@ def order(
             so that a watcher finds the machine, or sees that there is none.
         MimirError: what a provider, the store or its STS said; nothing else is tried then.
     """
-    refusals: list[NoCapacity] = []
+    refused = Refusals()
     clock = store.now
     sweep = read_run(store, run).sweep  # a record of another build is refused before anything
     known = head_or_remembered(store, run)[0].attempt if after is None else after
     since = since or known + 1
-    looked = 0
-    for choice in choices:
+    looked = tries = 0
+    waiting = list(choices)
+    while waiting:
+        choice = waiting.pop(0)
+        if refused.bar(choice.provider.name, choice.offer):
+            continue
+        if choice.offer is not None and choice.offer.price:
+            if tries == OFFERS_TRIED:
+                continue
+            tries += 1
         intent = intended(store, run, choice, plan, known, since, looked)
         # Only over the attempt just refused: a person may have begun another one meanwhile.
         known = raise_attempt(store, run, intent, after=known, clock=clock)
@@ -112,9 +126,10 @@ def order(
             )
         except NoCapacity as error:
             say(f"not available: {error}")
-            refusals.append(error)
+            refused.add(choice.provider.name, choice.offer, error)
             looked = known - 1  # it was looked for before the provider was asked
-    raise _none_of(refusals)
+            waiting.sort(key=lambda one: not refused.told_of_room(one.offer))
+    raise refused.all_together()
 
 
 def intended(
@@ -129,20 +144,6 @@ def intended(
         f"{platform.node()}:{os.getpid()}", promised=choice.promised, expected=choice.expected,
         shared=shared,
     )  # fmt: skip
-
-
-def _none_of(refusals: Sequence[NoCapacity]) -> NoCapacity:
-    """The error that all of these are together; a limit of the account is what a user can mend."""
-    own = [each for each in refusals if isinstance(each, AccountLimit)]
-    last = (own or refusals)[-1]
-    if all(isinstance(each, Unclear) for each in refusals):
-        return Unclear(
-            f"all of {len(refusals)} orders were refused, in words that are not known to mean a "
-            f"lack of machines: the request itself may be wrong; the last answer: {last}"
-        )
-    if len(refusals) == 1:
-        return last
-    return NoCapacity(f"none of {len(refusals)} offers was available; the last answer: {last}")
 
 
 def give_up(store: Store, run: str, reason: str, say: Say) -> None:

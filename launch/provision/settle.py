@@ -4,8 +4,8 @@ A machine that nobody has seen to be gone counts until now, or until its deadlin
 is counted the services are asked after those whose work is over. When one ended, the service does
 not tell. Its last sign does, by the store's time and not by what it says, and it is never believed
 against what the launcher knows: nothing of a machine that cannot end itself, which counts until it
-was asked after, and nothing against the service's own bill. One without a sign counts as long as
-it was allowed.
+was asked after or its service says that it was off, and nothing against the service's own bill. One
+without a sign counts as long as it was allowed. What is left of a machine that is off is deleted.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from launch.contract import deadlines
 from launch.contract.cloud import State
 from launch.contract.errors import AuthFailed
-from launch.contract.provider import Provider
+from launch.contract.provider import AttemptSpec, Provider
 from launch.pricing import budget
 from launch.providers import registry
 from launch.providers.rented import Rented
@@ -64,10 +64,16 @@ def settle(
     at_work |= sign is None and now - order.time <= deadlines.BEGIN_WITHIN
     if at_work and not (end or replaced or _is_over(store, run)):
         return None, ""
-    state, _, wrong, _ = liveness.asked(machine, provider)
-    if state is not State.GONE:
-        return None, wrong or (NO_ANSWER if state is None else STILL_THERE)
-    until = now
+    there = liveness.asked(machine, provider)
+    if there.state is State.BROKEN and there.stopped is not None:
+        try:  # what is left of it costs, and nobody needs it
+            place = (provider or registry.get)(machine.provider)
+            place.end(AttemptSpec(store.url, run, attempt.attempt), machine)
+        except MimirError as error:
+            return None, f"its machine is off, and what is left of it cannot be deleted: {error}"
+    elif there.state is not State.GONE:
+        return None, there.problem or (NO_ANSWER if there.state is None else STILL_THERE)
+    until = terminate.paid_until(there.stopped, machine.started, now)
     unended = notes.unless_damaged(notes.read_unended, store, run, attempt.attempt)
     if machine.ends_itself and unended is None:
         said = ([end[1]] if end else []) + ([sign.written] if sign else [])

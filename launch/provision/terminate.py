@@ -11,6 +11,7 @@ from launch.contract.provider import Adopts, AttemptSpec, Machine, Provider
 from launch.payload import key_link
 from launch.providers import registry
 from launch.providers.rented import Rented
+from launch.provision import liveness
 from mimir.errors import StoreError
 from mimir.runs import notes, owner
 from mimir.runs.attempts import AttemptStatus, record_gone
@@ -46,6 +47,9 @@ def close(
     if place.caps.queues:
         place.end(spec, machine)  # one that waits is taken off the queue
     elif place.caps.paid:
+        if place.caps.shuts_down is not None:
+            stopped = liveness.asked(machine, provider).stopped
+            gone = replace(gone, time=paid_until(stopped, machine.started, gone.time))
         # Even if it seems to be gone: a list may be wrong, and ending it costs nothing.
         place.end(spec, machine)
         forget_keys(store, run, attempt.attempt)
@@ -57,6 +61,15 @@ def close(
             place.end(spec, machine)
     record_gone(store, run, attempt, gone)
     return True
+
+
+def paid_until(stopped: float | None, began: float, now: float) -> float:
+    """Until when a machine's price was paid, unix s: `now`, unless its service says that it has
+    been off or gone since earlier.
+
+    stopped: as Instance.stopped. began: when it was ordered; a service's clock may say anything.
+    """
+    return now if stopped is None else max(began, min(stopped, now))
 
 
 def ordered_after(store: Store, run: str, attempt: int) -> Iterator[AttemptStatus]:

@@ -109,13 +109,13 @@ def await_beginning(
     """
     remote, queues = ordered.provider.caps.remote, ordered.provider.caps.queues
     began, claimed, asked = clock(), 0.0, float("-inf")
-    state: State | None = None
-    said = ""
+    there = liveness.Asked(None)
     while True:
         # In this order: a process that was gone before HEAD and outcome were read wrote no more.
         if not (remote or queues) or clock() - asked >= ASK_SERVICE:
             asked = clock()
-            state, said = liveness.state_of(ordered.machine)
+            there = liveness.asked(ordered.machine)
+        state, said = there.state, there.said
         now = clock()
         waited = now - began
         try:
@@ -146,7 +146,8 @@ def await_beginning(
             tick(f"attempt {ordered.attempt} is queued: {said}")
         elif remote:
             if state in (State.BROKEN, State.SUSPENDED):
-                what = "is broken" if state is State.BROKEN else "was taken away"
+                taken = state is State.SUSPENDED if there.taken is None else there.taken
+                what = "was taken away" if taken else "is broken"
                 return _lost(ordered, f"its machine {what}", said)
             if waited > deadlines.BEGIN_WITHIN:
                 return _lost(ordered, f"it gave no sign within {waited / 60:.0f} min", said)

@@ -4,6 +4,7 @@ watcher        keeps runs alive: acts on the diagnosis of each run
 rounds         a round over all runs, whose objects are read ahead
 settled        leaves out the runs for which nothing is left to do
 diagnosis      what became of an attempt, by rules that are pure
+backoff        how long to wait with what was refused here
 limits         whether an interrupted run may go on
 overtime       ends a machine after its deadline where a run cannot be read
 reaper         ends machines that work for no run

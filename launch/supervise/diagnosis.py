@@ -63,14 +63,15 @@ def observe(
 ) -> Observation:
     """Ask the provider of the newest attempt's machine, unless it is known to be gone."""
     machine = liveness.current(status)
-    state, said, problem, taken = liveness.Asked(None)
+    there = liveness.Asked(None)
     if machine is not None and not status.attempts[-1].gone:
-        state, said, problem, taken = liveness.asked(machine, provider)
+        there = liveness.asked(machine, provider)
     attended = order if order is not None and order.attended else None
     queues = machine is not None and machine.queues and not status.attempts[-1].gone
     return Observation(
-        status, attended, state, said, status.at, unchanged, problem, taken, queues=queues
-    )
+        status, attended, there.state, there.said, status.at, unchanged, there.problem, there.taken,
+        queues=queues,
+    )  # fmt: skip
 
 
 def look(
@@ -164,7 +165,8 @@ def diagnose(observed: Observation) -> Diagnosis:
     if current.machine is None:
         return _since("its order was never answered", observed)
     said = f" ({observed.said})" if observed.said else ""
-    if observed.state is State.GONE and observed.taken is not None:  # its service says why
+    ended = observed.state in (State.GONE, State.SUSPENDED, State.BROKEN)
+    if ended and observed.taken is not None:  # its service says why, also while it is ending
         how = "was taken away" if observed.taken else "has ended"
         loss = "eviction" if observed.taken else "failure"
         return Diagnosis("lost", f"its machine {how}{said}", loss)

@@ -79,7 +79,8 @@ class Follower:
         while True:
             try:
                 end = self._look() if self._keep is None else self._look_and_keep()
-                if end:
+                # The next attempt may have been ordered since the round looked at HEAD.
+                if end and not self._ordered_since():
                     status = derive(self._store, self._run, self._store.now())
                     seal_if_done(self._store, status, status.at)
                     return Followed(status, vanished=end == "vanished")
@@ -111,10 +112,7 @@ class Follower:
         for number, text in read_parts(self._store, self._run, self._attempt, "log", self._part):
             self._out(text)
             self._part = number
-        following = self._attempt + 1
-        # A machine may write any number into HEAD: what follows is what was ordered.
-        known = head.attempt >= following and notes.read_order(self._store, self._run, following)
-        if known:
+        if self._ordered_since(head.attempt):
             self._attempt, self._part, self._silent = self._attempt + 1, 0, False
             self._say(f"attempt {self._attempt} goes on")
             return ""
@@ -124,6 +122,19 @@ class Follower:
             self._ended_at = min(self._ended_at, self._clock())
             return "ended" if gone or self._clock() - self._ended_at > LOG_TAIL_WITHIN else ""
         return "vanished" if gone else ""
+
+    def _ordered_since(self, newest: int | None = None) -> bool:
+        """Whether there is an attempt after the one that is followed.
+
+        newest: by HEAD (default: as it is now). A machine may write any number there: what
+            follows is what was ordered.
+        """
+        following = self._attempt + 1
+        if newest is None:
+            newest = head_or_remembered(self._store, self._run)[0].attempt
+        if newest < following:
+            return False
+        return notes.read_order(self._store, self._run, following) is not None
 
     def _gone(self) -> bool:
         """Whether the machine is known to be gone; every few seconds, else False."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from launch.contract import deadlines
 from launch.contract.cloud import Instance, State, owner_of, parse_name
+from launch.contract.errors import AuthFailed, Misconfigured
 from launch.providers.rented import Rented
 from launch.provision import liveness, terminate
 from launch.supervise import overtime
@@ -48,13 +49,19 @@ class Stray:
 
 
 def find(store: Store, providers: Sequence[Rented], now: float) -> tuple[list[Stray], list[str]]:
-    """All machines with our name, and a sentence for each provider that could not be asked."""
+    """All machines with our name, and a sentence for each provider that could not be asked.
+
+    Raises:
+        AuthFailed, Misconfigured: there is one provider, and asking again is useless.
+    """
     found, problems = [], []
     own = owner.read(store)
     for provider in providers:
         try:
             listed = provider.instances()
-        except Exception as error:  # noqa: BLE001 - told; the other providers are asked
+        except Exception as error:  # told; the other providers are asked
+            if len(providers) == 1 and isinstance(error, AuthFailed | Misconfigured):
+                raise
             problems.append(f"{provider.name} does not list its machines: {sentence(error)}")
             continue
         for instance in listed:
@@ -94,7 +101,7 @@ def end(
             continue
         ended.append(stray.instance.id)
         try:
-            _write_down(store, stray, Gone(clock(), "over", f"ended by reap: {stray.why}"))
+            _write_down(store, stray, clock())
         except Exception as error:  # noqa: BLE001 - told; the others are ended
             reason = sentence(error)
             problems.append(f"that {stray.instance.name} is gone could not be written: {reason}")
@@ -112,8 +119,9 @@ def _is_foreign(store: Store, provider: Rented, instance: Instance, own: str) ->
     return machine is None or (machine.provider, machine.id) != (provider.name, instance.id)
 
 
-def _write_down(store: Store, stray: Stray, gone: Gone) -> None:
-    """Where it was the attempt's machine, or its order never learnt that there was one."""
+def _write_down(store: Store, stray: Stray, now: float) -> None:
+    """That it is gone, where it was the attempt's machine, or its order never learnt that there was
+    one. now: unix s."""
     if stray.foreign or not stray.attempt:
         return
     order = notes.read_order(store, stray.run, stray.attempt)
@@ -123,6 +131,8 @@ def _write_down(store: Store, stray: Stray, gone: Gone) -> None:
     unknown = machine is None and owner_of(stray.instance.name) == owner.read(store) != ""
     if unknown or (machine is not None and machine.id == stray.instance.id):
         terminate.forget_keys(store, stray.run, stray.attempt)
+        at = terminate.paid_until(stray.instance.stopped, order.time, now)
+        gone = Gone(at, "over", f"ended by reap: {stray.why}")
         notes.record_gone(store, stray.run, stray.attempt, gone)
 
 

@@ -25,25 +25,26 @@ from typing import Protocol
 
 import mimir
 from launch.contract import state
+from launch.contract.cloud import Fleeting
 from launch.contract.provider import Check
 from launch.providers import registry
 from launch.supervise import timed
 from mimir import atomic_file
 from mimir.connections import CA_FILES, PROXIES
 from mimir.errors import BadInput
+from mimir.runs.store import VARIABLES
 from mimir.text import duration, first_line, one_line
 
 EVERY = 300
 """Seconds between rounds."""
 LATE = 3 * EVERY + 600
 """Seconds after which a round that did not come is missed: one may end machines for minutes."""
-PREFIXES = ("AWS_", "MIMIR_")
+PREFIXES = (*VARIABLES, "MIMIR_")
 NAMES = (
     *CA_FILES, *PROXIES, "PATH", "PYTHONPATH", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME",
-    "COLAB_CLI_PATH", "CLOUDSDK_CONFIG", "GOOGLE_APPLICATION_CREDENTIALS",
 )  # fmt: skip
-"""Variables that the rounds get as they are now, beside those of the prefixes and the providers'
-keys."""
+"""Variables that the rounds get as they are now, beside those of the prefixes and what providers
+read."""
 PATIENCE = 30.0
 """Seconds for a command of the system's own."""
 
@@ -274,12 +275,21 @@ def file_of(store: str) -> Path:
 
 def variables(environ: Mapping[str, str]) -> dict[str, str]:
     """The variables that `watch --once` may need, as they are now."""
-    keys = {registry.rented(name).cloud.key_variable for name in registry.renting()}
+    read = registry.variables()
+    names = {*NAMES, *read}
+    prefixes = (*PREFIXES, *(each for each in read if each.endswith("_")))
     return {
         name: value
         for name, value in environ.items()
-        if value and (name in keys or name in NAMES or name.startswith(PREFIXES))
+        if value and (name in names or name.startswith(prefixes))
     }
+
+
+def fleeting() -> list[str]:
+    """A sentence for each service whose credentials here end before the rounds do."""
+    clouds = [registry.rented(name).cloud for name in registry.renting()]
+    said = [each.fleeting() for each in clouds if isinstance(each, Fleeting) and each.configured()]
+    return [each for each in said if each]
 
 
 def command(file: Path) -> tuple[str, ...]:

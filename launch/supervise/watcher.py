@@ -19,6 +19,7 @@ from launch.provision.liveness import Watched
 from launch.provision.order import Choice, Say, order
 from launch.provision.plan import newest_plan
 from launch.supervise import diagnosis, key_refresh, limits
+from launch.supervise.backoff import Backoff
 from launch.supervise.diagnosis import Diagnosis, Observation, diagnose, look, observe
 from launch.supervise.overtime import end_overdue
 from launch.ui import runs
@@ -90,6 +91,7 @@ class Watcher:
         self._store, self._say, self._now = store, say, store.now
         self._choose, self._provider = choose, provider
         self._watched, self._sleep, self._clock = watched, sleep, clock
+        self._without_key = Backoff(ASK_AGAIN, ASK_AGAIN_LONGEST)
 
     def concerned(self, run: str) -> bool:
         """Whether the run's machines are somebody else's: others are kept only when named, for
@@ -212,6 +214,11 @@ class Watcher:
             gone = Gone(self._now(), found.loss, found.why)
             self._close(status, gone)
             failed_hosts.remember(self._store, run, current, gone, self._say)
+        elif not status.stop_requested:
+            seconds, why = self._without_key.waits(run, self._clock())
+            if seconds > 0:
+                told = f"{why}; asked again in {seconds:.0f} s"
+                return self._seen(status, False, False, told, why)
         status = derive(self._store, run, self._now())
         if status.state in ENDED:  # it came to its end while its machine was being ended
             return self._seen(status, True, True, f"run {run} is {status.state}")
@@ -232,7 +239,12 @@ class Watcher:
         if wait > 0:
             why = status.attempts[-1].end
             return self._seen(status, False, False, f"waiting {wait:.0f} s to ask again: {why}")
-        choices = self._choose(self._store, plan, status, self._now(), self._say)
+        try:
+            choices = self._choose(self._store, plan, status, self._now(), self._say)
+        except AuthFailed as error:
+            self._without_key.refused(run, str(error), self._clock())
+            raise
+        self._without_key.forget(run)
         ordered = order(
             self._store, run, choices, plan, self._say, after=status.attempt,
             since=observed.order.since,

@@ -96,6 +96,8 @@ def demands(
     elif name == "ec2:CreateSecurityGroup":
         yield Demand(name, f"{here}:security-group/*", {})
         yield Demand(name, f"{here}:vpc/{words['VpcId']}", {})
+        tagging = {"ec2:CreateAction": "CreateSecurityGroup"}
+        yield Demand("ec2:CreateTags", f"{here}:security-group/*", tagging)
     elif name == "ssm:GetParameter":
         owner = "" if words["Name"].startswith("/aws/service/") else account
         yield Demand(name, f"arn:aws:ssm:{region}:{owner}:parameter{words['Name']}", {})
@@ -129,12 +131,13 @@ def _order(region: str, here: str, words: Mapping[str, Any]) -> Iterator[Demand]
         yield Demand("ec2:CreateTags", f"{here}:{kind}/*", tagging)
 
 
-def _holds(condition: Mapping[str, Mapping[str, str]], demand: Demand) -> bool:
+def _holds(condition: Mapping[str, Mapping[str, str | list[str]]], demand: Demand) -> bool:
     for operator, each in condition.items():
         assert operator in ("StringLike", "StringEquals"), f"{operator} is not known here"
         for key, wanted in each.items():
             value = demand.context.get(key)
             same = fnmatch.fnmatchcase if operator == "StringLike" else str.__eq__
-            if value is None or not same(value, wanted):
+            each_of = [wanted] if isinstance(wanted, str) else wanted  # any of them will do
+            if value is None or not any(same(value, one) for one in each_of):
                 return False
     return True

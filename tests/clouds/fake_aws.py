@@ -32,11 +32,16 @@ from tests.clouds.virtual_machine import VirtualMachine
 
 IMAGE = "ami-0d1ea0de1ea0de1ea"
 MOST_USER_DATA = 16_384
+REGIONS = {
+    "us-east-1": "opt-in-not-required", "us-west-2": "opt-in-not-required",
+    "eu-west-1": "opt-in-not-required", "ap-east-1": "not-opted-in",
+}  # fmt: skip
 XML = "text/xml"
 FAULTS = (
     *COMMON_FAULTS,
     ("code", "refused by the EC2 error `code`, with its status"),
     ("lag", "RunInstances: the machine is not found for `looks` looks"),
+    ("slow_group", "CreateSecurityGroup: `orders` orders do not know the group"),
     ("stuck", "RunInstances: the machine boots, and nothing runs on it"),
     ("odd_status", "RunInstances: the machine's state is a word that no document has"),
     ("no_gpu", "RunInstances: nvidia-smi fails on the machine"),
@@ -106,10 +111,11 @@ class FakeAws(Service):
     zones, prices: what the market is made of. quotas: (code, name) -> vCPUs, in all regions.
     jumps: zone's letter -> how often its spot prices have doubled for an hour in the last days.
     spot_role: whether the account has the role that spot machines need. networks: whether its
-    regions have a default network. tokens: what was ordered
-    by each, with its answer. identity: id of the key. policy: what the key may do. advisor: the
-    public file of the spot advisor, which takes no key (None: it is not there), with its
-    advisor_headers; asked: how often.
+    regions have a default network. closing: looks for which a machine that was taken away is shown
+    as shutting down. parameter: whether the image's public parameter is there. tokens: what was
+    ordered by each, with its answer. identity: id of the key. policy: what the key may do.
+    advisor: the public file of the spot advisor, which takes no key (None: it is not there), with
+    its advisor_headers; asked: how often.
     """
 
     FAULTS = FAULTS
@@ -118,7 +124,9 @@ class FakeAws(Service):
         self.prices = dict(ON_DEMAND)
         self.quotas = dict(QUOTAS)
         self.jumps: dict[str, int] = {}
-        self.spot_role = self.networks = True
+        self.spot_role = self.networks = self.parameter = True
+        self.closing = 0
+        self._unknown_groups: dict[str, int] = {}
         self.identity = "AKIATESTTESTTEST"
         self.policy = aws_rights.least()
         self.tokens: dict[tuple[str, str], tuple[Any, Answer]] = {}
@@ -164,6 +172,7 @@ class FakeAws(Service):
         """AWS takes the machine away, now."""
         with self.lock:
             self.rental(id).shown["reason"] = "Server.SpotInstanceTermination"
+            self.rental(id).shown["closing"] = self.closing
             self._end(id)
 
     def end(self, id: str) -> None:
@@ -270,6 +279,27 @@ class FakeAws(Service):
 
     # What moto has not
 
+    def _DescribeRegions(self, request: Request, region: str) -> Answer:
+        q = request.query
+        asked = [v for k, v in q.items() if re.fullmatch(r"Filter\.1\.Value\.\d+", k)]
+        every = q.get("AllRegions") == "true"
+        items = "".join(
+            f"<item><regionName>{name}</regionName><optInStatus>{state}</optInStatus></item>"
+            for name, state in REGIONS.items()
+            if (every or state != "not-opted-in") and (not asked or state in asked)
+        )
+        return Answer(200, f"<R><regionInfo>{items}</regionInfo></R>", content_type=XML)
+
+    def _CreateSecurityGroup(self, request: Request, region: str) -> Answer:
+        given = self._pass_on()
+        found = re.search(r"<groupId>(sg-[0-9a-f]+)</groupId>", str(given.body))
+        slow = self.take("slow_group", request)
+        if found and slow:
+            self._unknown_groups[found[1]] = int(slow["orders"])
+        tags = [v for k, v in request.query.items() if k.startswith("TagSpecification.")]
+        self.wrong += [] if "security-group" in tags else ["a security group without tags"]
+        return given
+
     def _GetProducts(self, request: Request, region: str) -> Answer:
         wanted = {each["Field"]: each["Value"] for each in request.body["Filters"]}
         if wanted.get("productFamily") == "Storage":
@@ -286,7 +316,7 @@ class FakeAws(Service):
         return Answer(200, {"Quotas": rows})
 
     def _GetParameter(self, request: Request, region: str) -> Answer:
-        if "/deeplearning/ami/x86_64/" not in request.body.get("Name", ""):
+        if not self.parameter or "/deeplearning/ami/x86_64/" not in request.body.get("Name", ""):
             return self._refused(400, "ParameterNotFound", "no such parameter")
         return Answer(200, {"Parameter": {"Name": request.body["Name"], "Value": IMAGE}})
 
@@ -345,6 +375,10 @@ class FakeAws(Service):
                 )
             return given
         self.wrong += [f"order: {each}" for each in _wrong(q)]
+        group = q.get("NetworkInterface.1.SecurityGroupId.1", "")
+        if self._unknown_groups.get(group, 0) > 0:
+            self._unknown_groups[group] -= 1
+            return self._refused(400, "InvalidGroup.NotFound", f"The group '{group}' is not there")
         kind = q["InstanceType"]
         if kind not in self.prices:
             return self._refused(400, "Unsupported", f"{kind} is not supported here")
@@ -446,6 +480,9 @@ class FakeAws(Service):
             reason = ET.SubElement(row, "stateReason")
             ET.SubElement(reason, "code").text = rental.shown.get("reason", "")
             ET.SubElement(reason, "message").text = "its reason in words"
+            if rental.shown.get("closing", 0) > 0:
+                rental.shown["closing"] -= 1
+                state.text = "shutting-down"
 
     def _DescribeVolumes(self, request: Request, region: str) -> Answer:
         names = [v for k, v in request.query.items() if re.fullmatch(r"Filter\.\d+\.Value\.1", k)]

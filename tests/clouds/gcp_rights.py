@@ -28,6 +28,8 @@ OURS, ZONE = "/compute/v1/projects/[^/]+", "/zones/[^/]+"
 METHODS = (
     Method("compute.projects.get", "GET", OURS, ("compute.projects.get",)),
     Method("compute.regions.list", "GET", f"{OURS}/regions", ("compute.regions.list",)),
+    Method("compute.networks.get", "GET", f"{OURS}/global/networks/[^/]+",
+           ("compute.networks.get",)),
     Method("compute.machineTypes.aggregatedList", "GET", f"{OURS}/aggregated/machineTypes",
            ("compute.machineTypes.list",)),
     Method("compute.acceleratorTypes.aggregatedList", "GET", f"{OURS}/aggregated/acceleratorTypes",

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -32,7 +33,10 @@ from tests.clouds.machines import Machine
 KNOWN = {
     "ssh_deletekeys", "ssh_keys", "ssh_authorized_keys", "bootcmd", "write_files", "runcmd"
 }  # fmt: skip
-_ABSOLUTE = re.compile(r"(?<![\w/.])/(var/lib/mimir|etc/systemd/system|var/log|dev/console)\b")
+_ABSOLUTE = re.compile(
+    r"(?<![\w/.])/(var/lib/mimir|etc/systemd/system|var/log|dev/console|proc/uptime"
+    r"|proc/sys/kernel/random/boot_id|run/mimir-began)\b"
+)
 
 
 class VirtualMachine:
@@ -60,6 +64,7 @@ class VirtualMachine:
         self.calls: list[list[str]] = []
         """What `docker` was asked there."""
         self.has_gpu = True
+        self.uptime = 20.0
         self.folder = folder
         self.root = folder / "root"
         self._runs, self._settings = runs, settings
@@ -87,6 +92,7 @@ class VirtualMachine:
     def start(self) -> None:
         """ContainerSpec, for the first time or again."""
         (self.folder / "gpu").write_text("1" if self.has_gpu else "")
+        self._boot()
         self._engine = _Engine(self)
         self._vm.start()
         if (self.folder / "host").exists() and vm_programs.SSHD:
@@ -97,6 +103,15 @@ class VirtualMachine:
                     [vm_programs.SSHD, "-D", "-e", "-f", str(self.folder / "sshd_config")],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 )  # fmt: skip
+
+    def _boot(self) -> None:
+        """Begin a new boot. Its uptime stands still where it is: as `uptime` says, in seconds."""
+        (self.root / "run").mkdir(exist_ok=True)
+        (self.root / "run/mimir-began").unlink(missing_ok=True)
+        random = self.root / "proc/sys/kernel/random"
+        random.mkdir(parents=True, exist_ok=True)
+        (random / "boot_id").write_text(f"{uuid.uuid4()}\n")
+        (self.root / "proc/uptime").write_text(f"{self.uptime:.2f} 0.00\n")
 
     def crash(self) -> None:
         """Kill the containers' processes; the machine itself stays."""

@@ -4,6 +4,7 @@ The keys of an S3 store need not be AWS's (R2, B2, MinIO), so they are never tak
 that rents: $MIMIR_AWS_PROFILE says which keys are meant.
 """
 
+import contextlib
 import functools
 import re
 import threading
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 from launch.contract.errors import AuthFailed, ProviderError, RateLimited, UnknownOutcome
 from launch.contract.redaction import Secrets
 from launch.providers.aws import errors
+from launch.providers.readable import readable
 from mimir.connections import BAD_CHARACTERS, sendable
 from mimir.errors import BadInput, MimirError
 
@@ -30,6 +32,8 @@ PRICES = "us-east-1"
 AT_ONCE = 16
 """Regions that are asked at the same time."""
 READ_TRIES = 4
+PAGES = 400
+"""After which a list that has no end is an error."""
 CONNECT_WITHIN, ANSWER_WITHIN = 10.0, 60.0
 """Seconds. RunInstances was seen by others to take half a minute."""
 
@@ -67,28 +71,39 @@ class Account:
 
     def regions(self) -> list[str]:
         """Those that are used: named by the user, else all that the account has opted in to."""
-        given = [word.strip() for word in self._environ.get(REGIONS, "").split(",")]
-        if any(given):
-            return sorted({word for word in given if word})
+        return self._given() or self.every_region()
+
+    def _given(self) -> list[str]:
+        words = [word.strip() for word in self._environ.get(REGIONS, "").split(",")]
+        return sorted({check_region(word) for word in words if word})
+
+    def every_region(self) -> list[str]:
+        """All that the account has opted in to, and those that are named."""
+        given = self._given()
         wanted = [{"Name": "opt-in-status", "Values": ["opt-in-not-required", "opted-in"]}]
-        answer = self.read("ec2", self.home, "describe_regions", Filters=wanted)
-        found = sorted(str(row["RegionName"]) for row in held(answer, "Regions"))
+        try:
+            answer = self.read("ec2", self.home, "describe_regions", Filters=wanted)
+        except AuthFailed:
+            if not given:
+                raise
+            return given
+        found = set(texts(held(answer, "Regions"), "RegionName"))
         if not found:
             raise ProviderError("AWS lists no region for this account: ask again")
-        return found
+        return sorted(found | set(given))
 
     @property
     def home(self) -> str:
         """The region for what is not of one region."""
-        given = self._environ.get(REGIONS, "").split(",")[0].strip()
-        return given or self._made().region_name or HOME
+        return next(iter(self._given()), "") or self._made().region_name or HOME
 
     def each(self, regions: Sequence[str], ask: Callable[[str], T]) -> dict[str, T | MimirError]:
         """What `ask` finds in each region, all asked at once; its error where it fails."""
 
         def one(region: str) -> T | MimirError:
             try:
-                return ask(region)
+                with readable("AWS"):
+                    return ask(region)
             except MimirError as error:
                 return error
 
@@ -115,11 +130,11 @@ class Account:
     def pages(
         self, service: str, region: str, operation: str, key: str, **params: Any
     ) -> list[dict[str, Any]]:
-        """All rows of a list; an error if one of its pages cannot be had."""
+        """All rows of a list; an error if one of its pages cannot be read."""
         rows: list[dict[str, Any]] = []
         seen: set[str] = set()
         token = ""
-        while True:
+        for _ in range(PAGES):
             more = {"NextToken": token} if token else {}
             answer = self.read(service, region, operation, **params, **more)
             rows += held(answer, key)
@@ -127,8 +142,9 @@ class Account:
             if not token:
                 return rows
             if token in seen:
-                raise ProviderError(f"AWS's list of {key} in {region} has no end: ask again")
+                break
             seen.add(token)
+        raise ProviderError(f"AWS's list of {key} in {region} has no end: ask again")
 
     def send(self, service: str, region: str, operation: str, **params: Any) -> dict[str, Any]:
         """A request that changes something: exactly one is sent."""
@@ -143,8 +159,19 @@ class Account:
             answer: dict[str, Any] = getattr(client, operation)(**params)
             return answer
         except Exception as error:  # noqa: BLE001 - all that boto3 raises; told apart below
+            self._learn_keys()
             found = errors.explain(error, what, self._secrets)
         raise found  # out here, because boto3's own error repeats what the service said
+
+    def _learn_keys(self) -> None:
+        """Those of a profile, which boto3 may renew: whatever is told of an error holds none."""
+        if self._profile == ENVIRONMENT or self._session is None:
+            return
+        with contextlib.suppress(Exception):  # without keys there are none to hide
+            keys = self._session.get_credentials().get_frozen_credentials()
+            for value in (keys.access_key, keys.secret_key, keys.token):
+                if value:
+                    self._secrets.learn_key(value)
 
     def _client(self, service: str, region: str) -> Any:
         from botocore.config import Config
@@ -190,8 +217,8 @@ class Account:
                     raise AuthFailed(f"${name} holds {BAD_CHARACTERS}: copy it again")
                 words[name.lower()] = value
             words = {name: value for name, value in words.items() if value}
-            self._secrets.learn_key(words["aws_secret_access_key"])
-            self._secrets.learn_key(words["aws_access_key_id"])
+            for value in words.values():
+                self._secrets.learn_key(value)
         try:
             inner = botocore.session.Session(profile=None if words else self._profile)
             inner.register_component("data_loader", _loader())
@@ -218,6 +245,15 @@ def held(answer: Mapping[str, Any], key: str) -> list[Any]:
     return rows
 
 
+def texts(rows: Iterable[Mapping[str, Any]], key: str) -> list[str]:
+    """The text that each row has there; ProviderError where one has none."""
+    found = [row.get(key) for row in rows]
+    missing = [each for each in found if not isinstance(each, str) or not each]
+    if missing:
+        raise ProviderError(f"AWS's answer holds a row without {key}: try again later")
+    return [str(each) for each in found]
+
+
 def named(values: Iterable[str], name: str) -> dict[str, Any]:
     """A filter as EC2 takes it."""
     return {"Name": name, "Values": list(values)}
@@ -225,8 +261,8 @@ def named(values: Iterable[str], name: str) -> dict[str, Any]:
 
 def check_region(region: str) -> str:
     """It, if it can be a region's name."""
-    if not region.replace("-", "").isalnum():
-        raise BadInput(f"{region!r} is not the name of an AWS region")
+    if not re.fullmatch(r"[a-z]{2,}(-[a-z0-9]+){2,}", region):
+        raise BadInput(f"{region!r} is not the name of an AWS region, such as eu-central-1")
     return region
 
 

@@ -17,51 +17,38 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import httpx
 
-from launch.contract import regions
+from launch.contract import deadlines, regions
 from launch.contract.cloud import PREFIX, ContainerSpec, Instance, Leftover, State
 from launch.contract.errors import (
     AccountLimit,
     AuthFailed,
     NoCapacity,
     ProviderError,
-    RateLimited,
     UnknownOutcome,
 )
 from launch.contract.offer import Need, Offer
 from launch.contract.provider import Caps, Check
 from launch.providers.adapter import Adapter
 from launch.providers.asked_again import asked_again
-from launch.providers.aws import bands, doctor, errors, market, order
-from launch.providers.aws.account import Account, check_region, held, named, whole
+from launch.providers.aws import bands, doctor, egress, errors, market, network, order, shown
+from launch.providers.aws.account import Account, check_region, held, named, texts, whole
 from launch.providers.aws.bands import Bands
 from launch.providers.http import Absent
 from mimir.errors import BadInput, MimirError
 
-GROUP = "mimir"
-"""The security group of all our machines, one a region: nothing may come in."""
+T = TypeVar("T")
 PAGE = 500
 """Machines of a page."""
-SHOWN_AFTER = (1.0, 2.0, 4.0, 8.0)
-"""Seconds before each further look at a machine that is not found: it may just have been made."""
-STATES = {
-    "pending": State.PENDING,
-    "running": State.RUNNING,
-    "shutting-down": State.BROKEN,
-    "stopping": State.SUSPENDED,
-    "stopped": State.SUSPENDED,
-    "terminated": State.GONE,
-}
-TAKEN = {
-    "Server.SpotInstanceTermination": True,
-    "Server.SpotInstanceShutdown": True,
-    "Client.InstanceInitiatedShutdown": False,
-    "Server.InternalError": False,
-}
-"""Reasons for a machine's end: whether the service took it away. A person's act is neither."""
+SETTLES = (1.0, 2.0, 4.0, 8.0)
+"""Seconds before each further try with what was just made: EC2 may not know it for a while."""
+SHOWN_WITHIN = 120.0
+"""Seconds in which a machine that was just made must be found. Until then it may be there, and
+cost, though EC2 does not know its id."""
 
 
 class Aws(Adapter):
@@ -71,10 +58,10 @@ class Aws(Adapter):
     catalogue_name = "aws"
     caps = Caps(
         paid=True, image=True, spot=True, ends_itself=True, turns_off=True,
+        # By the clocks of two computers; EC2 refuses who is off by more than that.
+        unknown_for=SHOWN_WITHIN + deadlines.CLOCKS_APART,
         hosts={"": "AWS's own data centres"},
-        egress="free into a bucket of the machine's own region (--region, or region= in the "
-        f"store's URL), ${market.TO_REGION} a GB to AWS's other regions, ${market.TO_INTERNET} "
-        "elsewhere; fewer checkpoints (--checkpoint-minutes) cost less",
+        egress=egress.WORDS,
     )  # fmt: skip
     title = "AWS"
     url = ""
@@ -96,6 +83,7 @@ class Aws(Adapter):
         given = {} if environ is None else {"environ": environ}
         super().__init__(transport=transport, clock=clock, sleep=sleep, **given)
         self._opened: Account | None = None
+        self._fresh: dict[str, float] = {}  # machines that were made here, and not yet shown
         self._left_out: tuple[str, ...] = ()
 
     def offers(self, need: Need) -> list[Offer]:
@@ -120,9 +108,11 @@ class Aws(Adapter):
         made = [offer for offer in priced if offer.price <= need.max_price]
         said = [f"{region}: {error}" for region, error in failed.items()]
         said += market.problems(answered, need.spot)
+        if any(each.spot for each in priced):
+            said += doctor.missing_role(self._account)
         self._left_out = tuple(said) if priced else ()
         if not priced and said:
-            kind = AccountLimit if any("quota" in each for each in said) else NoCapacity
+            kind = AccountLimit if market.limited(answered, need.spot) else NoCapacity
             raise kind(f"AWS rents this account no such machine now: {'; '.join(said[:3])}")
         if not priced and asked and need.gpus and need.hosts.regions:
             where = ", ".join(asked[:5]) + (f" and {len(asked) - 5} more" if asked[5:] else "")
@@ -144,18 +134,32 @@ class Aws(Adapter):
         gives what it made before, and makes nothing twice."""
         region = check_region(str(offer.key.get("region") or ""))
         account = self._account.number  # asked before there is a machine whose id needs it
-        group = self._group(region, str(offer.key.get("network") or ""))
+        vpc = str(offer.key.get("network") or "")
+        group = network.group(self._account, region, vpc)
         wanted = order.order(offer, boot, name, group)
 
         def send() -> str:
             return _made_by(self._account.send("ec2", region, "run_instances", **wanted), name)
 
-        return f"{account}/{region}/{asked_again(send, self._sleep)}"
+        def settled() -> str:
+            for pause in SETTLES:  # what the order names may not be known yet
+                with contextlib.suppress(errors.Unseen):
+                    return send()
+                self._sleep(pause)
+            return send()
+
+        id = f"{account}/{region}/{asked_again(settled, self._sleep)}"
+        self._fresh[id] = self._clock()
+        return id
 
     def get(self, id: str) -> Instance | None:
-        """One that was just made may be unknown for some seconds, so None takes several looks."""
+        """One that was just made may be unknown for some seconds, so None takes several looks.
+
+        Raises:
+            ProviderError: it was made here, was never seen, and may yet come.
+        """
         region, number = self._parts(id)
-        for pause in (0.0, *SHOWN_AFTER):
+        for pause in (0.0, *SETTLES):
             self._sleep(pause)
             try:
                 rows = self._rows(region, InstanceIds=[number])
@@ -163,11 +167,19 @@ class Aws(Adapter):
                 continue
             for row in rows:
                 if row.get("InstanceId") == number:
-                    return self._with_volumes(self._instance(self._account.number, region, row))
+                    self._fresh.pop(id, None)
+                    return self._with_volumes(shown.instance(self._account.number, region, row))
+        if self._clock() - self._fresh.get(id, float("-inf")) < SHOWN_WITHIN:
+            raise ProviderError(f"EC2 does not know machine {id} yet, which it has just made")
         return None
 
     def instances(self) -> list[Instance]:
-        """Of all regions, or an error: those that are gone are left out."""
+        """Of all regions of the account, or an error: those that are gone are left out.
+
+        Also of regions that $MIMIR_AWS_REGIONS does not name: it may have named them when a machine
+        was ordered. One that these keys may not ask is left out if it is not named: nothing could
+        be ordered there either.
+        """
         filters = [
             named([f"{PREFIX}*"], "tag:Name"),
             named(["pending", "running", "shutting-down", "stopping", "stopped"],
@@ -178,9 +190,9 @@ class Aws(Adapter):
 
         def listed(region: str) -> list[Instance]:
             rows = self._rows(region, Filters=filters, MaxResults=PAGE)
-            return [self._instance(account, region, row) for row in rows]
+            return [shown.instance(account, region, row) for row in rows]
 
-        found = whole(self._account.each(self.regions(), listed))
+        found = whole(self._everywhere(listed))
         return [one for each in found for one in each if one.name.startswith(PREFIX)]
 
     def terminate(self, id: str) -> None:
@@ -207,21 +219,29 @@ class Aws(Adapter):
     def leftovers(self) -> list[Leftover]:
         """Our security groups, and disks of ours that no machine has any more."""
         found: list[Leftover] = []
-        asked = self._account.each(self.regions(), self._left_in)
-        for each in whole(asked):
+        for each in whole(self._everywhere(self._left_in)):
             found += each
         return found
+
+    def closed(self) -> Mapping[str, str]:
+        """As Closes.closed: regions that the account has not opted in to."""
+        return doctor.closed_regions(self._account)
+
+    def _everywhere(self, ask: Callable[[str], T]) -> dict[str, T | MimirError]:
+        every, own = self._account.every_region(), set(self.regions())
+        found = self._account.each(every, ask)
+        return {r: e for r, e in found.items() if r in own or not isinstance(e, AuthFailed)}
 
     def _left_in(self, region: str) -> list[Leftover]:
         groups = self._account.pages(
             "ec2", region, "describe_security_groups", "SecurityGroups",
-            Filters=[named([GROUP], "group-name")],
+            Filters=[named([network.GROUP], "group-name")],
         )  # fmt: skip
         disks = self._volumes(region, named([f"{PREFIX}*"], "tag:Name"),
                               named(["available", "error"], "status"))  # fmt: skip
         found = []
         for word, noun, names in (
-            ("security-group --group-id", "security group", [str(g["GroupId"]) for g in groups]),
+            ("security-group --group-id", "security group", texts(groups, "GroupId")),
             ("volume --volume-id", "disk", disks),
         ):
             found += [
@@ -252,40 +272,24 @@ class Aws(Adapter):
         rows = self._account.pages("ec2", region, "describe_instances", "Reservations", **params)
         return [each for row in rows for each in held(row, "Instances")]
 
-    def _instance(self, account: str, region: str, row: Mapping[str, Any]) -> Instance:
-        if not isinstance(row.get("InstanceId"), str) or not row["InstanceId"]:
-            raise ProviderError("AWS's answer holds a machine without an id: try again later")
-        said = str(row.get("State", {}).get("Name") or "")
-        state = STATES.get(said, State.BROKEN)
-        reason = row.get("StateReason") or {}
-        code = str(reason.get("Code") or "")
-        if code and state is not State.RUNNING:
-            said += f", {code}: {reason.get('Message') or 'no reason'}"[: errors.MOST_WORDS]
-        name = next((t.get("Value") for t in row.get("Tags") or () if t.get("Key") == "Name"), "")
-        return Instance(
-            f"{account}/{region}/{row['InstanceId']}", str(name or ""), state, said,
-            address=str(row.get("PublicIpAddress") or ""),
-            place=str(row.get("Placement", {}).get("AvailabilityZone") or ""), region=region,
-            taken=TAKEN.get(code) if state is State.GONE else None,
-        )  # fmt: skip
-
     def _with_volumes(self, found: Instance) -> Instance:
         """A terminated machine is gone with its disk, which costs as long as it is there."""
         if found.state is not State.GONE or not found.name.startswith(PREFIX):
             return found
-        left = self._volumes(found.region, named([found.name], "tag:Name"))
+        try:
+            left = self._volumes(found.region, named([found.name], "tag:Name"))
+        except AuthFailed:
+            return replace(found, said=f"{found.said}; whether its disk is gone may not be seen")
         if not left:
             return found
-        return Instance(
-            found.id, found.name, State.BROKEN, f"{found.said}; its disk {left[0]} is still there",
-            place=found.place, region=found.region,
-        )  # fmt: skip
+        said = f"{found.said}; its disk {left[0]} is still there"
+        return replace(found, state=State.BROKEN, said=said)
 
     def _volumes(self, region: str, *filters: Mapping[str, Any]) -> list[str]:
         rows = self._account.pages(
             "ec2", region, "describe_volumes", "Volumes", Filters=list(filters)
         )
-        return [str(row["VolumeId"]) for row in rows]
+        return texts(rows, "VolumeId")
 
     def _parts(self, id: str) -> tuple[str, str]:
         """(region, id there) of a machine's id. AuthFailed if it is of another account."""
@@ -299,36 +303,6 @@ class Aws(Adapter):
                 "of it: look at $MIMIR_AWS_PROFILE"
             )
         return check_region(region), number
-
-    def _group(self, region: str, network: str) -> str:
-        """The network's security group of ours, made if it is not there."""
-        wanted = [named([GROUP], "group-name"), named([network], "vpc-id")]
-
-        def there() -> str:
-            rows = self._account.pages(
-                "ec2", region, "describe_security_groups", "SecurityGroups", Filters=wanted
-            )
-            return str(rows[0]["GroupId"]) if rows else ""
-
-        found = there()
-        if found:
-            return found
-        try:
-            made = self._account.send(
-                "ec2", region, "create_security_group", GroupName=GROUP, VpcId=network,
-                Description="Machines of Mimir: nothing may come in",
-            )  # fmt: skip
-            return str(made["GroupId"])
-        except (AuthFailed, RateLimited):
-            raise
-        except MimirError as error:  # somebody else was faster, or the answer was lost
-            found = there()
-            if not found:
-                raise ProviderError(
-                    f"AWS made no security group {GROUP} in {region} ({error}): nothing was "
-                    "ordered; try again"
-                ) from error
-            return found
 
 
 def _made_by(answer: Mapping[str, Any], name: str) -> str:

@@ -1,5 +1,6 @@
 """What `doctor` says of an AWS account: keys, rights, networks, quotas, the role for spot."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -7,12 +8,16 @@ from launch.contract.cloud import ContainerSpec
 from launch.contract.offer import Need, Offer
 from launch.contract.provider import Check
 from launch.providers.aws import errors, order
-from launch.providers.aws.account import REGIONS, Account
+from launch.providers.aws.account import REGIONS, Account, held, texts
 from mimir.errors import MimirError
 
 NOTHING = ContainerSpec("doctor", ("true",), {})
 DRY = "mimir-doctor-a0001"
 """The name in an order that is only tried."""
+NO_ROLE = (
+    "the account has never rented spot machines; if its first order is refused for a role: "
+    f"{errors.SPOT_ROLE}"
+)
 SHOWN = 4
 """Problems of regions that are told one by one."""
 
@@ -52,20 +57,31 @@ def _told(name: str, look: Callable[[], Iterator[Check]]) -> list[Check]:
 
 
 def _regions(account: Account) -> Iterator[Check]:
-    used = account.regions()
-    answer = account.read("ec2", account.home, "describe_regions", AllRegions=True)
-    closed = [
-        str(row["RegionName"])
-        for row in answer.get("Regions") or ()
-        if row.get("OptInStatus") == "not-opted-in"
-    ]
+    used, closed = account.regions(), closed_regions(account)
+    first = min(closed, default="")
     more = (
-        f"; {len(closed)} more must be opted in to first, such as {closed[0]}: aws account "
-        f"enable-region --region-name {closed[0]}"
+        f"; {len(closed)} more must be opted in to first, such as {first}: {closed[first]}"
         if closed
         else ""
     )
     yield Check("regions", "ok", f"{len(used)} are used (${REGIONS} names others){more}")
+
+
+def closed_regions(account: Account) -> dict[str, str]:
+    """Regions that the account has not opted in to, with the command that does."""
+    answer = account.read("ec2", account.home, "describe_regions", AllRegions=True)
+    shut = [row for row in held(answer, "Regions") if row.get("OptInStatus") == "not-opted-in"]
+    command = "aws account enable-region --region-name"
+    return {name: f"{command} {name}" for name in texts(shut, "RegionName")}
+
+
+def missing_role(account: Account) -> list[str]:
+    """That the account has not the role which spot machines need; [] if it has, or if that cannot
+    be seen: an order tells."""
+    with contextlib.suppress(MimirError):
+        if not _has_spot_role(account):
+            return [NO_ROLE]
+    return []
 
 
 def _offers(
@@ -100,12 +116,20 @@ def _may_order(account: Account, what: str, words: dict[str, Any], region: str) 
 
 def _spot_role(account: Account) -> Iterator[Check]:
     try:
+        has = _has_spot_role(account)
+    except MimirError as error:
+        yield Check("spot role", "warn", f"not known whether there is one: {error}")
+        return
+    told = "the account has the role that spot machines need"
+    yield Check("spot role", "ok", told) if has else Check("spot role", "warn", NO_ROLE)
+
+
+def _has_spot_role(account: Account) -> bool:
+    """Whether the account has the role that spot machines need; MimirError if that is not told."""
+    try:
         account.read("iam", "us-east-1", "get_role", RoleName="AWSServiceRoleForEC2Spot")
     except MimirError as error:
         if "NoSuchEntity" in str(error):
-            yield Check("spot role", "warn", f"the account has never rented spot machines; if its "
-                        f"first order is refused for a role: {errors.SPOT_ROLE}")  # fmt: skip
-            return
-        yield Check("spot role", "warn", f"not known whether there is one: {error}")
-        return
-    yield Check("spot role", "ok", "the account has the role that spot machines need")
+            return False
+        raise
+    return True

@@ -5,6 +5,7 @@ report; none of them was heard by us from the real service. InsufficientInstance
 HTTP 500, so a code that is known counts before the status.
 """
 
+import re
 from typing import Any
 
 from launch.contract.errors import (
@@ -29,11 +30,25 @@ WAIT = 5.0
 SPOT_ROLE = "aws iam create-service-linked-role --aws-service-name spot.amazonaws.com"
 """What makes the role without which an account cannot rent spot machines."""
 
+
+class Unseen(NoCapacity):
+    """What an order names is not known in its region: not yet, or not any more."""
+
+
+class NoParameter(ProviderError):
+    """There is no public parameter of that name."""
+
+
+_UNSEEN = ("InvalidGroup.NotFound", "InvalidGroupId.NotFound", "InvalidSubnetID.NotFound",
+           "InvalidAMIID.NotFound", "InvalidAMIID.Unavailable")  # fmt: skip
 _FULL = (
     "InsufficientInstanceCapacity", "InsufficientCapacity", "InsufficientHostCapacity",
     "UnfulfillableCapacity", "InsufficientFreeAddressesInSubnet", "Unsupported",
     "SpotMaxPriceTooLow",
 )  # fmt: skip
+_ZONE = re.compile(r"\b[a-z]{2}(?:-[a-z]+)+-\d+[a-z]\b")
+"""EC2 names zones that have room in its words: "… by not specifying an Availability Zone in your
+request or choosing us-east-1a, us-east-1b." So users report; not heard from the real service."""
 _QUOTA = (
     "MaxSpotInstanceCountExceeded", "VcpuLimitExceeded", "InstanceLimitExceeded",
     "VolumeLimitExceeded", "MaxIOPSLimitExceeded",
@@ -112,8 +127,12 @@ def _refusal(error: Exception, what: str, secrets: Secrets) -> MimirError:
     told = f"AWS refused {what} ({secrets.clean(code)[:80]}): {words}"
     if code.startswith("InvalidInstanceID.NotFound"):
         return Absent(told)
+    if code == "ParameterNotFound":
+        return NoParameter(told)
+    if code in _UNSEEN:
+        return Unseen(told)
     if code in _FULL:
-        return NoCapacity(told)
+        return NoCapacity(told, _ZONE.findall(words.partition("choosing")[2]))
     if code in _QUOTA:
         return AccountLimit(f"{told}; ask for more at Service Quotas, Amazon EC2")
     if code in _OFTEN or status == 429:

@@ -5,26 +5,26 @@ prices on demand are another service's, so a region takes eight or nine reads; r
 at the same time. What cannot be ordered is said with the command that mends it.
 """
 
-import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urlsplit
 
 from launch.contract import regions
 from launch.contract.errors import ProviderError
 from launch.contract.offer import Need, Offer
 from launch.pricing import gpus
-from launch.providers.aws import quotas
-from launch.providers.aws.account import PRICES, Account, held, named
+from launch.providers.aws import egress, errors, prices, quotas
+from launch.providers.aws.account import Account, held, named
 from launch.providers.aws.bands import Bands
 from launch.providers.aws.errors import NAME
 from launch.providers.aws.quotas import Quota
-from mimir.runs.s3_url import parse_url
 
 FAMILIES = ("g*", "p*")
 """Where EC2 has NVIDIA's GPUs; the service has no filter for a GPU."""
+NAMED = "Deep Learning Base OSS Nvidia Driver GPU AMI (Ubuntu 22.04)*"
+"""What such images are called, where the parameter below is not there."""
+OLDEST = (7, 5)
+"""Compute capability of the oldest GPU that the image's driver, of open kernel modules, runs."""
 IMAGE = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id"
 """The public parameter that names the newest Deep Learning Base image: driver, Docker, NVIDIA's
 part of it. From AWS's documentation; not tried on the real service."""
@@ -33,13 +33,9 @@ HEADROOM = 1.1
 away where its price rises above, so a run's limit of cost holds."""
 ADDRESS = 0.005
 """$/h of a public IPv4 address, which a machine needs to reach its store."""
-TO_INTERNET, TO_REGION = 0.09, 0.02
-"""$ a GB that leaves a region for the internet, or for another region: list prices of 2026, without
-the 100 GB that are free in a month. Into a bucket of the same region nothing is billed."""
 HOURS_A_MONTH = 730.0
 PAST = 72.0
 """Hours of spot prices that are read, to see how often they rose above what an order allows."""
-MONTHLY = re.compile(r"GB-Mo", re.I)
 
 
 @dataclass(frozen=True)
@@ -86,22 +82,29 @@ class Region:
         return found if found is not None and found.vcpus < kind.vcpus else None
 
 
-def problems(asked: Iterable[Region], spot: bool) -> list[str]:
-    """Why what regions have cannot be ordered, each once with the command that mends it."""
-    without: list[str] = []
-    small: dict[str, tuple[Quota, int, list[str]]] = {}
+def limited(asked: Iterable[Region], spot: bool) -> bool:
+    """Whether a quota forbids something that the regions have."""
+    return next(_barred(asked, spot), None) is not None
+
+
+def _barred(asked: Iterable[Region], spot: bool) -> Iterator[tuple[Region, Kind, Quota]]:
     for region in asked:
-        if region.kinds and not region.subnets:
-            without.append(region.name)
         for kind in region.kinds:
-            for each in (False, True) if spot else (False,):
-                quota = region.barred(kind, each)
-                if quota is None:
-                    continue
-                first, least, where = small.get(quota.code, (quota, kind.vcpus, []))
-                if region.name not in where:
-                    where.append(region.name)
-                small[quota.code] = first, min(least, kind.vcpus), where
+            for way in (False, True) if spot else (False,):
+                quota = region.barred(kind, way)
+                if quota is not None:
+                    yield region, kind, quota
+
+
+def problems(asked: Sequence[Region], spot: bool) -> list[str]:
+    """Why what regions have cannot be ordered, each once with the command that mends it."""
+    without = [region.name for region in asked if region.kinds and not region.subnets]
+    small: dict[str, tuple[Quota, int, list[str]]] = {}
+    for region, kind, quota in _barred(asked, spot):
+        first, least, where = small.get(quota.code, (quota, kind.vcpus, []))
+        if region.name not in where:
+            where.append(region.name)
+        small[quota.code] = first, min(least, kind.vcpus), where
     said = [
         f"{_shown(without)} has no default network: aws ec2 create-default-vpc --region "
         f"{without[0]}"
@@ -126,13 +129,13 @@ def look(account: Account, region: str, need: Need) -> Region:
     if not kinds:
         return Region(region)
     names = [kind.name for kind in kinds]
-    prices = _prices(account, region)
+    listed = prices.read(account, region)
     past = _past(account, region, [k.name for k in kinds if k.spot]) if need.spot else {}
     return Region(
         region, kinds, _zones(account, region, names), subnets(account, region),
         {each: rows[-1] for each, rows in past.items()},
         {each: outbid(rows) / PAST for each, rows in past.items()},
-        dict(_hourly(prices)), _disk(prices), image(account, region), limits(account, region),
+        prices.hourly(listed), prices.disk(listed), image(account, region), limits(account, region),
     )  # fmt: skip
 
 
@@ -141,8 +144,8 @@ def offers(region: Region, need: Need, bands: Bands) -> Iterator[Offer]:
     if region.image is None or not regions.within(region.name, need.hosts.regions):
         return
     disk = region.image.gb + need.disk_gb
-    egress = need.upload_gb * upload_price(need.store, region.name)
-    beside = disk * region.disk / HOURS_A_MONTH + ADDRESS + egress
+    uploads = need.upload_gb * egress.upload_price(need.store, region.name)
+    beside = disk * region.disk / HOURS_A_MONTH + ADDRESS + uploads
     for kind in region.kinds:
         for zone in region.zones.get(kind.name, ()):
             subnet = region.subnets.get(zone)
@@ -161,24 +164,13 @@ def offers(region: Region, need: Need, bands: Bands) -> Iterator[Offer]:
                 offer = Offer(
                     NAME, f"{kind.name}@{zone}{'-spot' if spot else ''}", kind.gpu, kind.memory_gb,
                     total, region=region.name, spot=spot, place=zone, kind="datacenter", key=key,
-                    egress=egress,
+                    egress=uploads, size=kind.name, vcpus=kind.vcpus,
                 )  # fmt: skip
                 yield offer if not spot else replace(
                     offer, outbid=region.outbid.get((kind.name, zone)),
                     evicted=bands.an_hour(region.name, kind.name),
                     evicted_by=bands.words(region.name, kind.name),
                 )  # fmt: skip
-
-
-def upload_price(store: str, region: str) -> float:
-    """$ a GB of a checkpoint on its way from a machine in this region to its store."""
-    if not store.startswith("s3://"):
-        return TO_INTERNET
-    bucket = parse_url(store)
-    host = urlsplit(bucket.endpoint).hostname or ".amazonaws.com"
-    if not host.endswith(".amazonaws.com"):
-        return TO_INTERNET
-    return 0.0 if bucket.region == region else TO_REGION
 
 
 def subnets(account: Account, region: str) -> dict[str, tuple[str, str]]:
@@ -190,19 +182,24 @@ def subnets(account: Account, region: str) -> dict[str, tuple[str, str]]:
 
 
 def image(account: Account, region: str) -> Image:
-    """The newest Deep Learning Base image there."""
-    told = account.read("ssm", region, "get_parameter", Name=IMAGE)
-    id = str(told.get("Parameter", {}).get("Value") or "")
-    rows = held(account.read("ec2", region, "describe_images", ImageIds=[id]), "Images")
+    """The newest Deep Learning Base image there, by its public parameter, else by its name."""
+    try:
+        told = account.read("ssm", region, "get_parameter", Name=IMAGE)
+        ids: dict[str, Any] = {"ImageIds": [str(told.get("Parameter", {}).get("Value") or "")]}
+    except errors.NoParameter:
+        ids = {"Owners": ["amazon"], "Filters": [named([NAMED], "name"),
+                                                 named(["available"], "state")]}  # fmt: skip
+    rows = held(account.read("ec2", region, "describe_images", **ids), "Images")
     if not rows:
-        raise ProviderError(f"AWS names the image {id} in {region} and does not show it: ask again")
-    root = str(rows[0]["RootDeviceName"])
+        raise ProviderError(f"AWS shows no Deep Learning Base image in {region}: ask again")
+    row = max(rows, key=lambda each: str(each.get("CreationDate") or ""))
+    root = str(row["RootDeviceName"])
     sizes = [
         int(each["Ebs"].get("VolumeSize") or 0)
-        for each in rows[0].get("BlockDeviceMappings") or ()
+        for each in row.get("BlockDeviceMappings") or ()
         if each.get("DeviceName") == root and "Ebs" in each
     ]
-    return Image(id, root, max(sizes, default=0))
+    return Image(str(row["ImageId"]), root, max(sizes, default=0))
 
 
 def limits(account: Account, region: str) -> list[Quota]:
@@ -222,7 +219,7 @@ def _kinds(account: Account, region: str) -> list[Kind]:
 
 
 def _kind(row: Mapping[str, Any]) -> Kind | None:
-    """None for one without exactly one whole NVIDIA GPU."""
+    """None for one without exactly one whole NVIDIA GPU that the image's driver runs."""
     cards = row.get("GpuInfo", {}).get("Gpus") or []
     if len(cards) != 1 or cards[0].get("Count") != 1 or cards[0].get("Manufacturer") != "NVIDIA":
         return None
@@ -233,6 +230,9 @@ def _kind(row: Mapping[str, Any]) -> Kind | None:
         return None
     memory = round(cards[0]["MemoryInfo"]["SizeInMiB"] * 2**20 / 1e9, 1)
     name = gpus.canonical(str(cards[0]["Name"]), memory)
+    known = gpus.get(name)
+    if known is None or known.capability < OLDEST:
+        return None
     return Kind(
         str(row["InstanceType"]), name, memory, int(row["VCpuInfo"]["DefaultVCpus"]), "spot" in uses
     )
@@ -292,49 +292,3 @@ def _ways(region: Region, kind: Kind, zone: str) -> Iterator[tuple[bool, float]]
     price = region.spot.get((kind.name, zone), 0.0) * HEADROOM
     if price > 0 and (not on_demand or price < on_demand):
         yield True, round(price, 4)
-
-
-def _prices(account: Account, region: str) -> list[Mapping[str, Any]]:
-    """What AWS lists for GPU machines on demand and for gp3 disks in this region."""
-    found: list[Mapping[str, Any]] = []
-    for words in (
-        {"instanceFamily": "GPU instance", "operatingSystem": "Linux", "tenancy": "Shared",
-         "preInstalledSw": "NA", "capacitystatus": "Used"},
-        {"productFamily": "Storage", "volumeApiName": "gp3"},
-    ):  # fmt: skip
-        filters = [
-            {"Type": "TERM_MATCH", "Field": name, "Value": value}
-            for name, value in {**words, "regionCode": region}.items()
-        ]
-        rows = account.pages(
-            "pricing", PRICES, "get_products", "PriceList", ServiceCode="AmazonEC2", Filters=filters
-        )
-        for row in rows:
-            value = json.loads(row) if isinstance(row, str) else row
-            if isinstance(value, dict):
-                found.append(value)
-    return found
-
-
-def _hourly(prices: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, float]]:
-    for each in prices:
-        name = each.get("product", {}).get("attributes", {}).get("instanceType")
-        for unit, dollars in _dimensions(each):
-            if name and unit == "Hrs" and dollars > 0:
-                yield str(name), dollars
-
-
-def _disk(prices: Iterable[Mapping[str, Any]]) -> float:
-    """$ a GB and month of a gp3 disk; ProviderError if the list does not tell it."""
-    for each in prices:
-        if each.get("product", {}).get("attributes", {}).get("volumeApiName") == "gp3":
-            for unit, dollars in _dimensions(each):
-                if MONTHLY.search(unit):
-                    return dollars
-    raise ProviderError("AWS's price list holds no price of a disk: try again later")
-
-
-def _dimensions(price: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    for term in price.get("terms", {}).get("OnDemand", {}).values():
-        for each in term.get("priceDimensions", {}).values():
-            yield str(each.get("unit") or ""), float(each.get("pricePerUnit", {}).get("USD") or 0.0)

@@ -37,7 +37,8 @@ def user_data(boot: ContainerSpec) -> bytes:
         boot.image_elsewhere, boot.login,
     )  # fmt: skip
     # Without a time: an order that is asked again must be the same to the last byte.
-    made = gzip.compress(cloud_init.text(told, turns_off=cloud_init.TURN_OFF).encode(), 9, mtime=0)
+    once_done = cloud_init.OnceDone(cloud_init.TURN_OFF, timer=True)
+    made = gzip.compress(cloud_init.text(told, once_done=once_done).encode(), 9, mtime=0)
     if len(made) > MOST_USER_DATA:
         raise BadInput(
             f"the machine's first instructions are {len(made):,} bytes, and AWS takes "

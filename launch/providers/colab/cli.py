@@ -78,7 +78,7 @@ class Cli:
     def check(self, home: Path) -> None:
         """Raises BadInput if it is missing, or of a version that is not known to work."""
         said = self.ask(home, "version")
-        error = errors.unusable(errors.version(said.text), self.program())
+        error = errors.unusable(said.code, said.text, self.program())
         if error is not None:
             raise error
 

@@ -127,11 +127,16 @@ def failure(said: str, what: str) -> MimirError:
     return ProviderError(f"Colab's CLI could not {what}: {last_line(said)}")
 
 
-def unusable(found: tuple[int, ...], program: str) -> BadInput | None:
-    """The error if a CLI of this version is not to be used."""
+def unusable(code: int, said: str, program: str) -> BadInput | None:
+    """The error if a CLI whose `version` ended with this code and said this is not to be used."""
+    found = version(said)
     if found and VERSIONS[0] <= found < VERSIONS[1]:
         return None
-    has = f"version {'.'.join(map(str, found))}" if found else "no version that it tells"
+    has = (
+        f"version {'.'.join(map(str, found))}"
+        if found
+        else f"no version (`version` ended with {code}: {last_line(said)})"
+    )
     return BadInput(f"{program} has {has}, but >=0.7.4,<0.8 of Colab's CLI is needed: {INSTALL}")
 
 

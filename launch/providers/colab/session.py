@@ -55,7 +55,7 @@ class Session:
             raise failure(said.text, "send a file")
 
     def download(self, remote: str) -> str | None:
-        """The text of a file in /content; None if it cannot be had."""
+        """The text of a file in /content; None if it cannot be read."""
         with tempfile.TemporaryDirectory(dir=self.folder, prefix="got-") as folder:
             path = Path(folder) / "file"
             try:

@@ -100,7 +100,7 @@ class DockerProvider:
         found = self._find(spec)
         if found is None:
             self._end_older(spec)
-            command = self._command(spec, image)
+            command = self._command_with_folders(spec, image)
             try:
                 plain = {name: text for name, text in spec.env.items() if name not in _KEYS}
                 self._engine.ask("create", *command, environ=plain)
@@ -199,6 +199,18 @@ class DockerProvider:
                 raise NotGone(f"container {number[:12]} cannot be ended: {error}") from error
         if self._engine.inspect("container", number) is not None:
             raise NotGone(f"container {number[:12]} is still there: look at it by `docker ps -a`")
+
+    def _command_with_folders(self, spec: AttemptSpec, image: str) -> list[str]:
+        """As `_command`; BadInput for a folder or file that cannot be read or made."""
+        try:
+            return self._command(spec, image)
+        except OSError as error:
+            self._forget(spec)
+            which = f"{error.filename} ({error.strerror})" if error.filename else str(error)
+            raise BadInput(
+                f"no container can be made for {spec.run}, because a folder that it sees cannot "
+                f"be used here: {which}; let this user read and write it, then order again"
+            ) from error
 
     def _command(self, spec: AttemptSpec, image: str) -> list[str]:
         """What follows `docker create`."""

@@ -7,8 +7,10 @@ real service:
 - an order is accepted first and fails afterwards: a lack of machines and quotas are told by its
   operation, behind a 200;
 - a name is one machine in its zone, and a request id one order;
+- a machine that shuts itself down is stopped: its GPU is paid no more, its disk is, and Google
+  forgets that it was to delete it;
 - what is deleted, by us, by the deadline or by a preemption, is not found any more; operations tell
-  for some days that a machine was preempted;
+  for some days how a machine ended, and do so from the moment that it stops;
 - everything is of one project and one zone, so a machine's id here is "project/zone/name": another
   project would say of it that it is gone.
 """
@@ -22,32 +24,21 @@ from typing import Any
 
 import httpx
 
+from launch.contract import deadlines
 from launch.contract.cloud import PREFIX, ContainerSpec, Instance, Leftover, State
-from launch.contract.errors import (
-    AccountLimit,
-    AuthFailed,
-    NoCapacity,
-    ProviderError,
-    UnknownOutcome,
-)
+from launch.contract.errors import AccountLimit, AuthFailed, NoCapacity, ProviderError
 from launch.contract.offer import Hosts, Need, Offer
-from launch.contract.provider import Caps, Check
+from launch.contract.provider import Caps, Check, ShutDown
 from launch.providers.adapter import Adapter
 from launch.providers.asked_again import asked_again
-from launch.providers.gcp import errors, market, order, prices
+from launch.providers.gcp import answers, egress, errors, market, operations, order, token
+from launch.providers.gcp.answers import Row
 from launch.providers.gcp.project import Project, checked
+from launch.providers.gcp.stock import read
 from launch.providers.gcp.token import Token
 from launch.providers.http import Absent
-from mimir.errors import BadInput, MimirError
+from mimir.errors import OPTIONAL, BadInput, MimirError
 
-FAMILY = (
-    "projects/deeplearning-platform-release/global/images/family/"
-    "common-cu128-ubuntu-2204-nvidia-570"
-)
-"""Google's Deep Learning VM: driver, Docker, NVIDIA's part of it. From Google's documents; not
-tried on the real service."""
-WAIT_WITHIN, WAIT_TIMES = 130.0, 4
-"""Seconds that Google holds a wait for an operation (two minutes), and how often it is asked."""
 _ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
 
 
@@ -57,10 +48,14 @@ class Gcp(Adapter):
     name = errors.NAME
     catalogue_name = "gcp"
     caps = Caps(
-        paid=True, image=True, spot=True, service_deadline="deletes it, within 30 min after",
+        paid=True, image=True, spot=True, service_deadline="deletes it, within 35 min after",
+        shuts_down=ShutDown(
+            f"only its disk is paid then, about ${24 * market.USUAL_DISK:.2f} a day, until `watch` "
+            "or `reap` deletes it",
+            market.USUAL_DISK, deadlines.LEFT_ON + order.SLACK,
+        ),
         hosts={"": "Google's own data centres"},
-        egress=f"every S3 bucket lies outside Google's network, ${market.TO_INTERNET} a GB from "
-        "all of its regions; fewer checkpoints (--checkpoint-minutes) cost less",
+        egress=egress.WORDS,
     )  # fmt: skip
     title = "Google Cloud"
     url = "https://compute.googleapis.com"
@@ -87,15 +82,27 @@ class Gcp(Adapter):
         )  # fmt: skip
         self._left_out: tuple[str, ...] = ()
 
+    def fleeting(self) -> str:
+        """As Fleeting.fleeting."""
+        if not self._environ.get(token.VARIABLE, "").strip() or token.lasts(self._environ):
+            return ""
+        return (
+            f"${token.VARIABLE} is the only credential for {self.title} here, ends within the hour "
+            f"and is not passed on, so the rounds can end no machine there: {token.ADVICE} (with "
+            f"`python -m pip install '{OPTIONAL['google']}'`)"
+        )
+
     def offers(self, need: Need) -> list[Offer]:
         """What has a price, a quota and a GPU in its zone.
 
         Raises:
             AccountLimit, NoCapacity: there is nothing, and why.
+            Misconfigured: the project has no network in which machines could run.
         """
-        stock = self._stock()
+        self._project.one(self._project.path(order.NETWORK))
+        stock = read(self._project)
         priced = list(market.offers(stock, need))
-        said = market.problems(stock, need.spot)
+        said = market.problems(stock, need)
         self._left_out = tuple(said) if priced else ()
         if not priced and said:
             raise AccountLimit(f"Google rents this project no such machine now: {'; '.join(said)}")
@@ -116,7 +123,9 @@ class Gcp(Adapter):
         return self._left_out
 
     def regions(self) -> list[str]:
-        return sorted(str(row["name"]) for row in self._project.rows("regions"))
+        """As Cloud.regions."""
+        rows = self._project.rows("regions")
+        return sorted(answers.needed(row, "name", "a region") for row in rows)
 
     def create(self, offer: Offer, boot: ContainerSpec, name: str) -> str:
         """As Cloud.create. An order without an answer is asked for again by the same request id;
@@ -129,25 +138,33 @@ class Gcp(Adapter):
         operation = asked_again(
             lambda: compute.send("POST", path, json=wanted, params=params), self._sleep
         )
-        self._finished(operation, zone, name)
+        operations.await_order(
+            self._project, operation, zone, name, clock=self._clock, sleep=self._sleep
+        )
         return self._id(zone, wanted["name"])
 
     def get(self, id: str) -> Instance | None:
+        """As Cloud.get. Why it stops, or has ended, is told by the zone's operations."""
         zone, own = self._parts(id)
         try:
-            row = self._project.compute.read(
-                "GET", self._project.path(f"zones/{zone}/instances/{own}")
-            )
+            row = self._project.one(self._project.path(f"zones/{zone}/instances/{own}"))
         except Absent:
-            return self._preempted(zone, own)
-        return self._instance(row)
+            end = operations.end(self._project, zone, own)
+            if not end.said:
+                return None
+            return Instance(self._id(zone, own), "", State.GONE, end.said, place=zone,
+                            region=zone.rpartition("-")[0], taken=end.taken,
+                            stopped=end.at)  # fmt: skip
+        found = self._instance(zone, row)
+        if row["status"] not in errors.ENDING:
+            return found
+        end = operations.end(self._project, zone, own)
+        return replace(found, said=f"{found.said}: {end.said}".rstrip(": "), taken=end.taken)
 
     def instances(self) -> list[Instance]:
         """Of all zones, or an error: what of them is out of reach may hold a machine."""
-        found = [
-            self._instance(row)
-            for row in self._project.scoped("instances", {"filter": f"labels.{order.LABEL}:*"})
-        ]
+        rows = self._project.scoped("instances", {"filter": f"labels.{order.LABEL}:*"})
+        found = [self._instance(zone, row) for zone, row in rows]
         return [each for each in found if each.name.startswith(PREFIX)]
 
     def terminate(self, id: str) -> None:
@@ -163,12 +180,12 @@ class Gcp(Adapter):
         """The end of the machine's serial console, while it is there."""
         zone, own = self._parts(id)
         try:
-            answer = self._project.compute.read(
-                "GET", self._project.path(f"zones/{zone}/instances/{own}/serialPort")
+            answer = self._project.one(
+                self._project.path(f"zones/{zone}/instances/{own}/serialPort")
             )
         except Absent:
             return []
-        text = str(answer.get("contents") or "") if isinstance(answer, dict) else ""
+        text = answers.text(answer, "contents", "the serial console")
         return text.splitlines()[-lines:] if lines > 0 else []
 
     def ending(self) -> Mapping[str, Any] | None:
@@ -176,14 +193,24 @@ class Gcp(Adapter):
         return None
 
     def leftovers(self) -> list[Leftover]:
-        """Disks of ours that no machine has any more."""
-        rows = self._project.scoped("disks", {"filter": f"labels.{order.LABEL}:*"})
-        return [
-            Leftover("disk", str(row["name"]), f"gcloud compute disks delete {row['name']} --zone "
-                     f"{_last(row.get('zone'))} --project {self.key()}")
-            for row in rows
-            if not row.get("users")
+        """Machines of ours that are off, and disks that no machine has any more."""
+        off = [
+            Leftover("machine that is off, and its disk", each.name,
+                     f"python -m launch reap --provider {self.name} --machine {each.id}")
+            for each in self.instances()
+            if each.said.partition(":")[0] in errors.OFF
         ]  # fmt: skip
+        rows = self._project.scoped("disks", {"filter": f"labels.{order.LABEL}:*"})
+        names = [
+            (zone, answers.needed(row, "name", "a disk"))
+            for zone, row in rows
+            if not answers.words(row, "users", "a disk")
+        ]
+        return [*off, *(
+            Leftover("disk", name, f"gcloud compute disks delete {name} --zone {zone} "
+                     f"--project {self.key()}")
+            for zone, name in names
+        )]  # fmt: skip
 
     def billed(self, ids: Sequence[str], since: float, until: float) -> Mapping[str, float] | None:
         """None: Google tells costs of single machines in an export to BigQuery only."""
@@ -212,52 +239,23 @@ class Gcp(Adapter):
             ),
         ]  # fmt: skip
 
-    def _finished(self, operation: Any, zone: str, name: str) -> None:
-        """Await an order's operation; raises as it ended.
-
-        Raises:
-            UnknownOutcome: it cannot be seen to have ended.
-        """
-        for _ in range(WAIT_TIMES):
-            if not isinstance(operation, dict) or not _ID.fullmatch(str(operation.get("name"))):
-                raise UnknownOutcome(f"Google accepted the order of {name} without an operation")
-            if operation.get("status") == "DONE":
-                error = operation.get("error")
-                if isinstance(error, dict) and error.get("errors"):
-                    raise errors.of_operation(error, name)
-                return
-            path = self._project.path(f"zones/{zone}/operations/{operation['name']}/wait")
-            try:
-                operation = self._project.compute.read("POST", path, timeout=WAIT_WITHIN)
-            except MimirError as error:
-                raise UnknownOutcome(
-                    f"Google accepted the order of {name}, and what became of it cannot be seen "
-                    f"({error})"
-                ) from error
-        raise UnknownOutcome(f"Google accepted the order of {name}, which has not ended yet")
-
-    def _preempted(self, zone: str, own: str) -> Instance | None:
-        """One that is not there any more, if Google says that it was preempted."""
-        filters = {"filter": 'operationType="compute.instances.preempted"'}
-        for row in self._project.rows(f"zones/{zone}/operations", filters):
-            if _last(row.get("targetLink")) == own:
-                return Instance(self._id(zone, own), "", State.GONE, "preempted by Google",
-                                place=zone, region=zone.rpartition("-")[0], taken=True)  # fmt: skip
-        return None
-
-    def _instance(self, row: Any) -> Instance:
-        own = str(row.get("name") or "") if isinstance(row, dict) else ""
-        if not own:
-            raise ProviderError("Google's answer holds a machine without a name: try again later")
-        zone, said = _last(row.get("zone")), str(row.get("status") or "")
+    def _instance(self, zone: str, row: Row) -> Instance:
+        own = answers.needed(row, "name", "a machine")
+        said = answers.needed(row, "status", own)
         state = errors.STATES.get(said, State.BROKEN)
-        if row.get("statusMessage") and state is not State.RUNNING:
-            said += f": {row['statusMessage']}"[: errors.MOST_WORDS]
-        labels = row.get("labels") or {}
-        near = (row.get("networkInterfaces") or [{}])[0].get("accessConfigs") or [{}]
+        why = answers.text(row, "statusMessage", own)
+        if why and state is not State.RUNNING:
+            said += f": {why}"[: errors.MOST_WORDS]
+        labels = answers.inner(row, "labels", own)
+        label = answers.text(labels, order.LABEL, own)
+        off = said.partition(":")[0] in errors.OFF
+        near = answers.rows(row, "networkInterfaces", own)
+        outside = answers.rows(near[0], "accessConfigs", own) if near else []
         return Instance(
-            self._id(zone, own), str(labels.get(order.LABEL) or own), state, said,
-            address=str(near[0].get("natIP") or ""), place=zone, region=zone.rpartition("-")[0],
+            self._id(zone, own), label or own, state, said,
+            address=answers.text(outside[0], "natIP", own) if outside else "", place=zone,
+            region=zone.rpartition("-")[0], price=_disk_price(labels) if off else None,
+            stopped=_stopped(row, own) if off else None,
         )  # fmt: skip
 
     def _id(self, zone: str, own: str) -> str:
@@ -277,30 +275,19 @@ class Gcp(Adapter):
             )
         return checked(zone), own
 
-    def _stock(self) -> market.Stock:
-        types: dict[str, list[Mapping[str, Any]]] = {}
-        for row in self._project.scoped("machineTypes", {"filter": f'name eq "{market.TYPES}"'}):
-            types.setdefault(_last(row.get("zone")), []).append(row)
-        cards: dict[str, set[str]] = {}
-        for row in self._project.scoped("acceleratorTypes"):
-            cards.setdefault(_last(row.get("zone")), set()).add(str(row.get("name")))
-        project = self._project.compute.read("GET", self._project.path(""))
-        quotas = {"": market.left(project.get("quotas") or [])}
-        for row in self._project.rows("regions"):
-            quotas[str(row["name"])] = market.left(row.get("quotas") or [])
-        image = self._project.compute.read("GET", f"/compute/v1/{FAMILY}")
-        return market.Stock(
-            types, {zone: frozenset(names) for zone, names in cards.items()}, quotas,
-            prices.parsed(self._project.skus()),
-            market.Image(f"projects/{_after(image.get('selfLink'))}",
-                         int(image.get("diskSizeGb") or 0)),
-        )  # fmt: skip
+
+def _disk_price(labels: Row) -> float | None:
+    """$/h of the disk of a machine that is off, as its order said; None for an older order, or if
+    somebody has changed the label since."""
+    told = labels.get(order.DISK)
+    if not isinstance(told, str) or not order.DISK_PRICE.fullmatch(told):
+        return None
+    return int(told) / 1e6 or None
 
 
-def _last(link: object) -> str:
-    """The last part of a resource's address."""
-    return str(link or "").rpartition("/")[2]
-
-
-def _after(link: object) -> str:
-    return str(link or "").rpartition("/projects/")[2]
+def _stopped(row: Row, own: str) -> float | None:
+    """Since when it is off, unix s; None if Google does not tell."""
+    try:
+        return answers.time(row, "lastStopTimestamp", own)
+    except ProviderError:
+        return None

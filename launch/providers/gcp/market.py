@@ -1,146 +1,191 @@
 """What Google would rent now: machine types with one GPU, their zones, prices and quotas."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from launch.contract import regions
-from launch.contract.errors import ProviderError
 from launch.contract.offer import Need, Offer
 from launch.pricing import gpus
-from launch.providers.gcp import prices
+from launch.providers.gcp import egress, prices
 from launch.providers.gcp.errors import NAME, QUOTAS
+from launch.providers.gcp.stock import Kind, Stock
 
-TYPES = r"(g2-standard-[0-9]+|a2-highgpu-1g|g4-standard-48|n1-standard-[48])"
-"""Types that are rented, in Google's list by this expression (RE2). Those of A2 Ultra and A3 come
-with local disks of their own price, which Mimir does not reckon, so they are left out."""
 CARDS = {"nvidia-l4": 24.0, "nvidia-tesla-t4": 16.0, "nvidia-tesla-a100": 40.0,
          "nvidia-rtx-pro-6000": 96.0}  # fmt: skip
 """GPUs by Google's names, and their memory in GB."""
-BESIDE = {"n1": "nvidia-tesla-t4"}
+BESIDE = {"N1": "nvidia-tesla-t4"}
 """Families without a GPU of their own, and the one that is ordered with them."""
 QUOTA = {"nvidia-l4": "NVIDIA_L4_GPUS", "nvidia-tesla-t4": "NVIDIA_T4_GPUS",
          "nvidia-tesla-a100": "NVIDIA_A100_GPUS"}  # fmt: skip
-"""Quotas of a region by GPU; "PREEMPTIBLE_" before it for spot machines."""
+"""Quotas of a region by GPU; with "PREEMPTIBLE_" before it, of machines that do not stay. A spot
+machine may draw on either. So may one on demand with a GPU that Google deletes within 7 days, as
+each with a deadline of at most so long is (Google's page "Limit the run time of a VM", read on
+2026-11-29). Offers are made before there is a deadline: of a longer one, the order tells."""
+CPUS = {"N1": "CPUS", "A2": "A2_CPUS"}
+"""Quotas of a region for processors, by families of which they are known; SPOT_CPUS may be drawn on
+instead."""
+SPOT_CPUS = "PREEMPTIBLE_CPUS"
+ADDRESSES = "IN_USE_ADDRESSES"
 ALL_REGIONS = "GPUS_ALL_REGIONS"
 """GPUs of the whole project at once: 0 in a new one."""
 ADDRESS = 0.005
 """$/h of a public IPv4 address."""
-TO_INTERNET = 0.12
-"""$ a GB that leaves for the internet, which every S3 bucket is: Google's list price of 2026 in
-its premium network, for most places."""
 HOURS_A_MONTH = 730.0
+USUAL_DISK = 80 * 0.10 / HOURS_A_MONTH
+"""$/h of a balanced disk of the image's size and 30 GB: Google's list price of 2026 in the US."""
 
 
-@dataclass(frozen=True)
-class Image:
-    """The image that machines boot. gb: the least size of its disk."""
+class Disk(NamedTuple):
+    """What a machine boots from. kind: Google's name. part: of the price list. quota: its metric
+    in a region, in GB."""
 
-    link: str
-    gb: int
-
-
-@dataclass(frozen=True)
-class Stock:
-    """All that the offers are made of. types: rows of the list, by zone. cards: zone -> GPUs that
-    it has. quotas: region ("" for the project) -> metric -> how many are left."""
-
-    types: Mapping[str, Sequence[Mapping[str, Any]]]
-    cards: Mapping[str, frozenset[str]]
-    quotas: Mapping[str, Mapping[str, float]]
-    prices: prices.Prices
-    image: Image
+    kind: str
+    part: str
+    quota: str
 
 
-def left(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """metric -> how many more may be had."""
-    return {
-        str(row.get("metric")): float(row.get("limit") or 0.0) - float(row.get("usage") or 0.0)
-        for row in rows
-    }
+BALANCED = Disk("pd-balanced", prices.BALANCED, "SSD_TOTAL_GB")
+DISKS = {"G4": Disk("hyperdisk-balanced", prices.HYPERDISK, "HDB_TOTAL_GB")}
+"""Families that take no BALANCED disk, and the one that they take."""
+
+
+class Barred(NamedTuple):
+    """A quota that leaves too little. wants: how much one machine takes of it."""
+
+    metric: str
+    wants: float
 
 
 def offers(stock: Stock, need: Need) -> Iterator[Offer]:
     """What there is that meets the need and no quota forbids, at any price."""
-    for zone, rows in stock.types.items():
+    for zone, kinds in stock.kinds.items():
         region = zone.rpartition("-")[0]
         if not regions.within(region, need.hosts.regions):
             continue
-        disk = stock.prices.get(("disk", region, False))
-        for row in rows:
-            card = card_of(row)
-            if card is None or card not in stock.cards.get(zone, frozenset()) or disk is None:
+        for kind in kinds:
+            card, disk = card_of(kind), disk_of(kind)
+            gb_month = stock.prices.get((disk.part, region, False))
+            if card is None or card not in stock.cards.get(zone, frozenset()) or gb_month is None:
                 continue
             memory = CARDS[card]
-            gpu = gpus.canonical(card.replace("-", " ").replace("nvidia ", "", 1), memory)
+            gpu = name_of(card)
             if memory < need.memory_gb or (need.gpus and gpu not in need.gpus):
                 continue
-            size = max(stock.image.gb, 10) + need.disk_gb
-            egress = need.upload_gb * TO_INTERNET
-            beside = size * disk / HOURS_A_MONTH + ADDRESS + egress
+            size = disk_gb(stock, need)
+            uploads = need.upload_gb * egress.upload_price(need.store, region)
+            disk_price = size * gb_month / HOURS_A_MONTH
+            beside = disk_price + ADDRESS + uploads
+            if barred(stock, kind, region, size):
+                continue
             for spot in (False, True) if need.spot else (False,):
-                price = _price(stock.prices, row, card, region, spot)
-                if price is None or barred(stock.quotas, card, region, spot):
+                price = prices.hourly(
+                    stock.prices, kind.family, card, kind.cpus, kind.memory_gib, region, spot
+                )
+                if price is None:
                     continue
-                name = str(row["name"])
                 yield Offer(
-                    NAME, f"{name}+{card}@{zone}{'-spot' if spot else ''}", gpu, memory,
+                    NAME, f"{kind.name}+{card}@{zone}{'-spot' if spot else ''}", gpu, memory,
                     round(price + beside, 5), region=region, spot=spot, place=zone,
-                    kind="datacenter", egress=egress,
-                    key={"type": name, "zone": zone, "card": card, "image": stock.image.link,
-                         "disk": size, "own": not row.get("accelerators")},
+                    kind="datacenter", egress=uploads, size=kind.name, vcpus=kind.cpus,
+                    key={"type": kind.name, "zone": zone, "card": card, "image": stock.image.link,
+                         "disk": size, "disk_type": disk.kind, "disk_price": round(disk_price, 6),
+                         "own": not kind.cards},
                 )  # fmt: skip
 
 
-def card_of(row: Mapping[str, Any]) -> str | None:
+def card_of(kind: Kind) -> str | None:
     """The one GPU of a machine of this type by Google's name; None for none or several."""
-    cards = row.get("accelerators") or []
-    if not cards:
-        return BESIDE.get(str(row.get("name", "")).partition("-")[0])
-    if len(cards) != 1 or cards[0].get("guestAcceleratorCount") != 1:
-        return None
-    name = re.sub("-vws$", "", str(cards[0].get("guestAcceleratorType") or ""))
-    return name if name in CARDS else None
+    if not kind.cards:
+        return BESIDE.get(kind.family)
+    (card, count), *more = kind.cards
+    name = re.sub("-vws$", "", card)
+    return name if count == 1 and not more and name in CARDS else None
 
 
-def barred(quotas: Mapping[str, Mapping[str, float]], card: str, region: str, spot: bool) -> str:
-    """The quota that leaves no room for one more, "" for none."""
-    if quotas.get("", {}).get(ALL_REGIONS, 1.0) < 1:
-        return ALL_REGIONS
-    metric = QUOTA.get(card)
-    its = quotas.get(region, {})
-    if metric is None or its.get(metric, 1.0) >= 1:
-        return ""
-    # A spot machine may draw on either.
-    return "" if spot and its.get(f"PREEMPTIBLE_{metric}", 1.0) >= 1 else metric
+def disk_of(kind: Kind) -> Disk:
+    """What a machine of this type boots from."""
+    return DISKS.get(kind.family, BALANCED)
 
 
-def problems(stock: Stock, spot: bool) -> list[str]:
-    """Why what there is cannot be ordered, each once, with what mends it."""
-    small: dict[str, set[str]] = {}
-    for zone, rows in stock.types.items():
+def disk_gb(stock: Stock, need: Need) -> int:
+    """GB of its disk: of the image, and what is needed beside it."""
+    return max(stock.image.gb, 10) + need.disk_gb
+
+
+def barred(stock: Stock, kind: Kind, region: str, size: int) -> Barred | None:
+    """The quota that leaves no room for one more, None for none. size: of its disk, GB.
+
+    A quota that Google does not list bars nothing: the order tells.
+    """
+    if stock.quotas.get("", {}).get(ALL_REGIONS, 1.0) < 1:
+        return Barred(ALL_REGIONS, 1)
+    left, own = stock.quotas.get(region, {}), QUOTA.get(card_of(kind) or "", "")
+    for metric, instead, wants in (
+        (own, f"PREEMPTIBLE_{own}", 1), (CPUS.get(kind.family, ""), SPOT_CPUS, kind.cpus),
+        (ADDRESSES, ADDRESSES, 1), (disk_of(kind).quota, disk_of(kind).quota, size),
+    ):  # fmt: skip
+        if left.get(metric, wants) < wants and left.get(instead, 0.0) < wants:
+            return Barred(metric, wants)
+    return None
+
+
+def problems(stock: Stock, need: Need) -> list[str]:
+    """Why what there is cannot be ordered, each once, with what mends it.
+
+    What bars the larger machines of a kind of GPU alone is none.
+    """
+    small: dict[str, dict[str, float]] = {}
+    for (region, _), each in _best(stock, need).items():
+        if each is not None:
+            known = small.setdefault(each.metric, {})
+            known[region] = min(each.wants, known.get(region, each.wants))
+    said = []
+    for metric, where in small.items():
+        at = "" if metric == ALL_REGIONS else f" in {len(where)} regions, such as {min(where)}"
+        most = max(where.values())
+        short = "is used up or 0" if most == 1 else "leaves too little"
+        said.append(f"the quota {metric} {short}{at}: ask for {most:g} or more at {QUOTAS}")
+    return [*said, *_without_disk(stock, need)]
+
+
+def _best(stock: Stock, need: Need) -> dict[tuple[str, str], Barred | None]:
+    """(region, GPU) -> what bars the type of it that wants the least, None for nothing."""
+    found: dict[tuple[str, str], Barred | None] = {}
+    size = disk_gb(stock, need)
+    for zone, kinds in stock.kinds.items():
         region = zone.rpartition("-")[0]
-        for card in {card_of(row) for row in rows} - {None}:
-            assert card is not None
-            for each in (False, True) if spot else (False,):
-                metric = barred(stock.quotas, card, region, each)
-                if metric:
-                    small.setdefault(metric, set()).add(region)
+        for kind in kinds:
+            card = card_of(kind)
+            if card is None:
+                continue
+            each, key = barred(stock, kind, region, size), (region, card)
+            known = found.get(key, each)
+            free = each is None or known is None
+            found[key] = None if free else min(each, known, key=lambda one: one.wants)
+    return found
+
+
+def _without_disk(stock: Stock, need: Need) -> list[str]:
+    """Of GPUs whose machines take a disk that has no price."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for zone, kinds in stock.kinds.items():
+        region = zone.rpartition("-")[0]
+        for kind in kinds:
+            card, disk = card_of(kind), disk_of(kind)
+            if card is None or disk is BALANCED or card not in stock.cards.get(zone, ()):
+                continue
+            if (disk.part, region, False) not in stock.prices and (
+                not need.gpus or name_of(card) in need.gpus
+            ):
+                found.setdefault((card, disk.kind), set()).add(region)
     return [
-        f"the quota {metric} is used up or 0"
-        + ("" if metric == ALL_REGIONS else f" in {len(where)} regions, such as {min(where)}")
-        + f": ask for 1 or more at {QUOTAS}"
-        for metric, where in small.items()
+        f"machines with one {name_of(card)} take a disk {disk} only, which has no price in "
+        f"{len(where)} regions, such as {min(where)}: they are left out there"
+        for (card, disk), where in found.items()
     ]
 
 
-def _price(
-    listed: prices.Prices, row: Mapping[str, Any], card: str, region: str, spot: bool
-) -> float | None:
-    try:
-        cpus, memory = int(row["guestCpus"]), float(row["memoryMb"]) / 1024
-    except (KeyError, TypeError, ValueError) as error:
-        raise ProviderError("Google's list of machine types cannot be read: try again") from error
-    family = str(row["name"]).partition("-")[0].upper()
-    return prices.hourly(listed, family, card, cpus, memory, region, spot)
+def name_of(card: str) -> str:
+    """The GPU's name as all of Mimir writes it."""
+    return gpus.canonical(card.replace("-", " ").replace("nvidia ", "", 1), CARDS[card])

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
 from launch.contract.errors import AuthFailed, ProviderError
 from launch.contract.redaction import Secrets
-from launch.providers.gcp import prices
+from launch.providers.gcp import answers, prices
+from launch.providers.gcp.answers import Row, last
 from launch.providers.gcp.token import ADVICE, Token
 from launch.providers.http import Http
 from mimir.errors import BadInput, MimirError
@@ -20,7 +21,8 @@ PAGE = 500
 PAGES = 400
 """After which a list that has no end is an error."""
 EMPTY = "NO_RESULTS_ON_PAGE"
-"""The one warning in an aggregated list that is none: this zone has nothing."""
+"""The one warning in a list that is none: there is nothing, in this zone or in all."""
+T = TypeVar("T")
 
 
 class Project:
@@ -55,50 +57,60 @@ class Project:
             )
         return f"/compute/v1/projects/{checked(self.id)}/{rest}".rstrip("/")
 
-    def rows(self, rest: str, params: Mapping[str, Any] | None = None) -> list[Mapping[str, Any]]:
-        """All rows of a list."""
+    def one(self, path: str) -> Row:
+        """What is at this path of Compute Engine, as it is written: of this project or another."""
+        return answers.table(self.compute.read("GET", path), last(path))
+
+    def rows(self, rest: str, params: Mapping[str, Any] | None = None) -> list[Row]:
+        """All rows of a list; an error where Google warns that it is not whole."""
         path = self.path(rest)
 
-        def whole(more: Mapping[str, Any]) -> dict[str, Any]:
-            answer = self.compute.read("GET", path, params=more)
+        def whole(more: Mapping[str, Any]) -> tuple[list[Row], str]:
+            page = answers.table(self.compute.read("GET", path, params=more), f"list of {rest}")
             # Google leaves out what is empty; what has a kind is a list, too.
-            if isinstance(answer, dict) and "kind" in answer:
-                return {"items": [], **answer}
-            raise ProviderError(f"Google's answer is no list of {rest}: try again later")
+            if "kind" not in page or page.get("items", []) is None:
+                raise ProviderError(f"Google's answer is no list of {rest}: try again later")
+            _must_be_whole(page, {"": page}, rest)
+            return answers.rows(page, "items", f"list of {rest}"), _token(page)
 
-        return _pages(whole, "items", {"maxResults": PAGE, **(params or {})})
+        return _pages(whole, rest, {"maxResults": PAGE, **(params or {})})
 
-    def scoped(self, kind: str, params: Mapping[str, Any] | None = None) -> list[Mapping[str, Any]]:
-        """All rows of every zone; an error where a zone is out of reach."""
+    def scoped(self, kind: str, params: Mapping[str, Any] | None = None) -> list[tuple[str, Row]]:
+        """(zone, row) of every zone; an error where a zone is out of reach."""
         path = self.path(f"aggregated/{kind}")
 
-        def whole(more: Mapping[str, Any]) -> dict[str, Any]:
-            answer = self.compute.read("GET", path, params=more)
-            scopes = answer.get("items") if isinstance(answer, dict) else None
-            if not isinstance(scopes, dict):
+        def whole(more: Mapping[str, Any]) -> tuple[list[tuple[str, Row]], str]:
+            page = answers.table(self.compute.read("GET", path, params=more), f"list of {kind}")
+            if page.get("items") is None:
                 raise ProviderError(f"Google's answer holds no {kind}: try again later")
-            missing = list(answer.get("unreachables") or ())
-            for scope, each in scopes.items():
-                code = (each.get("warning") or {}).get("code", EMPTY)
-                missing += [scope] if code != EMPTY else []
-            if missing:
-                raise ProviderError(
-                    f"Google could not reach {', '.join(map(str, missing[:3]))}: its list of "
-                    f"{kind} is not whole; ask again"
-                )
-            return {**answer, "rows": [r for each in scopes.values() for r in each.get(kind) or ()]}
+            items = answers.inner(page, "items", f"list of {kind}")
+            scopes = {scope: answers.table(each, scope) for scope, each in items.items()}
+            _must_be_whole(page, scopes, kind)
+            found = [
+                (last(scope), row)
+                for scope, each in scopes.items()
+                for row in answers.rows(each, kind, scope)
+            ]
+            return found, _token(page)
 
-        return _pages(whole, "rows", {"maxResults": PAGE, **(params or {})})
+        return _pages(whole, kind, {"maxResults": PAGE, **(params or {})})
 
-    def skus(self) -> list[Mapping[str, Any]]:
-        """Compute Engine's price list."""
+    def skus(self) -> list[Any]:
+        """Compute Engine's price list, whose rows may be anything."""
         # This API is of no project, so a person who has signed in must name one that pays for the
         # requests (the right serviceusage.services.use). By Google's documents; not tried there.
         self.path("")
         payer = {"X-Goog-User-Project": self.id}
         http = self._to(BILLING if self._base == GOOGLE else self._base, payer)
         path = f"/v1/services/{prices.SERVICE}/skus"
-        return _pages(lambda more: http.read("GET", path, params=more), "skus", {"pageSize": 5000})
+
+        def whole(more: Mapping[str, Any]) -> tuple[list[Any], str]:
+            page = answers.table(http.read("GET", path, params=more), "list of prices")
+            if not isinstance(page.get("skus"), list):
+                raise ProviderError("Google's answer holds no prices: try again later")
+            return page["skus"], _token(page)
+
+        return _pages(whole, "prices", {"pageSize": 5000})
 
     def _to(self, base: str, headers: Mapping[str, str] | None = None) -> Http:
         """HTTP under a token that has not ended."""
@@ -121,18 +133,35 @@ def checked(word: str) -> str:
     return word
 
 
+def _must_be_whole(page: Row, scopes: Mapping[str, Row], kind: str) -> None:
+    """ProviderError if Google says that something lacks in a page, or in one of its scopes."""
+    missing = answers.words(page, "unreachables", f"list of {kind}")
+    for scope, each in {"": page, **scopes}.items():
+        where = scope or f"list of {kind}"
+        warning = answers.inner(each, "warning", where)
+        code = answers.text(warning, "code", f"warning of {where}") or "a warning"
+        if warning and code != EMPTY:
+            missing.append(scope or code)
+    if missing:
+        raise ProviderError(
+            f"Google could not reach {', '.join(missing[:3])}: its list of {kind} is not whole; "
+            "ask again"
+        )
+
+
+def _token(page: Row) -> str:
+    return answers.text(page, "nextPageToken", "a list")
+
+
 def _pages(
-    ask: Callable[[Mapping[str, Any]], Any], key: str, params: Mapping[str, Any]
-) -> list[Mapping[str, Any]]:
-    rows: list[Mapping[str, Any]] = []
+    ask: Callable[[Mapping[str, Any]], tuple[list[T], str]], what: str, params: Mapping[str, Any]
+) -> list[T]:
+    """The rows of all pages. ask: the rows of one, and the token of the next, "" for none."""
+    rows: list[T] = []
     token = ""
     for _ in range(PAGES):
-        answer = ask({**params, **({"pageToken": token} if token else {})})
-        found = answer.get(key) if isinstance(answer, dict) else None
-        if not isinstance(found, list):
-            raise ProviderError(f"Google's answer holds no {key}: try again later")
-        rows += [row for row in found if isinstance(row, dict)]
-        token = str(answer.get("nextPageToken") or "")
+        found, token = ask({**params, **({"pageToken": token} if token else {})})
+        rows += found
         if not token:
             return rows
-    raise ProviderError(f"Google's list of {key} has no end: ask again")
+    raise ProviderError(f"Google's list of {what} has no end: ask again")

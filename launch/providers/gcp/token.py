@@ -4,10 +4,12 @@ As Google's own libraries find credentials (google-auth: GOOGLE_APPLICATION_CRED
 `gcloud auth application-default login` left), or a token that the user has made already.
 """
 
+import importlib.util
 import time
 import warnings
 from collections.abc import Callable, Mapping
 from datetime import UTC
+from pathlib import Path
 from typing import Any
 
 from launch.contract.errors import AuthFailed, Misconfigured, ProviderError
@@ -25,6 +27,27 @@ ADVICE = (
     "sign in by `gcloud auth application-default login`, or have GOOGLE_APPLICATION_CREDENTIALS "
     "name a service account's key file"
 )
+
+
+KEY_FILE, FOLDER = "GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_CONFIG"
+SIGNED_IN = "application_default_credentials.json"
+"""What `gcloud auth application-default login` leaves in its folder."""
+
+
+def has_google_auth() -> bool:
+    """Whether Google's library is installed; it is not imported."""
+    try:
+        return importlib.util.find_spec("google.auth") is not None
+    except ModuleNotFoundError:  # nothing of Google's is
+        return False
+
+
+def lasts(environ: Mapping[str, str]) -> bool:
+    """Whether there are credentials for longer than a token lasts, as far as files tell: those of a
+    machine of Google's own are not seen."""
+    home = Path(environ.get("HOME") or Path.home())
+    folder = Path(environ.get(FOLDER) or home / ".config" / "gcloud")
+    return has_google_auth() and (bool(environ.get(KEY_FILE)) or (folder / SIGNED_IN).exists())
 
 
 class Token:

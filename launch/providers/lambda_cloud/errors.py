@@ -121,7 +121,7 @@ def offers(types: Mapping[str, Any], need: Need) -> Iterator[Offer]:
                 continue
             yield Offer(
                 NAME, f"{name}@{region}", gpu, memory, price, region=region, place=region,
-                kind="datacenter", key={"type": name, "region": region},
+                kind="datacenter", size=name, key={"type": name, "region": region},
             )  # fmt: skip
 
 

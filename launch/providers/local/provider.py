@@ -21,7 +21,10 @@ from launch.contract.offer import Offer
 from launch.contract.provider import AttemptSpec, Caps, Check, Machine
 from launch.contract.redaction import Secrets
 from mimir import atomic_file
-from mimir.errors import BadInput, must_have
+from mimir.checks import settings_fit
+from mimir.checks.child import must_import
+from mimir.config import Config
+from mimir.errors import BadInput, BrokenPackage
 from mimir.runs import cards
 
 COMMAND = (sys.executable, "-m", "mimir.worker")
@@ -63,13 +66,19 @@ class LocalProvider:
     def checks(self) -> list[Check]:
         try:
             self.must_work()
+        except BrokenPackage as error:
+            return [Check("local", "fail", str(error))]
         except BadInput as error:
             return [Check("local", "warn", f"no training on this computer: {error}")]
         return []
 
     def must_work(self) -> None:
         if "mimir.worker" in (self._command or COMMAND):
-            must_have(("torch",))
+            must_import("torch")
+
+    def must_fit(self, config: Config, card: int | None, run: str) -> None:
+        if "mimir.worker" in (self._command or COMMAND):
+            settings_fit.must_fit(config, run, cards.only(card, os.environ))
 
     def start(self, spec: AttemptSpec) -> Machine:
         self._secrets.learn_environment(spec.env)

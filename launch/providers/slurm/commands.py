@@ -6,7 +6,6 @@ that one's cores. So the commands get the variables that are named here, and no 
 """
 
 import os
-import pwd
 import re
 import subprocess
 from collections.abc import Callable, Mapping
@@ -113,6 +112,8 @@ class Commands:
 
 def user() -> str:
     """The name of who asks; its number where it has none."""
+    import pwd  # here, because Windows has none, and all providers are imported by `doctor`
+
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:

@@ -92,8 +92,8 @@ HURRY: dict[str, Any] = {
     "launch.commands.watch:ROUND_EVERY": 0.8,
     "launch.providers.rented:LOOKS": (0.05, 0.1, 0.3, 0.6),
     "launch.providers.rented:SHOWN_WITHIN": (0.0, 0.1, 0.3),
-    "launch.providers.rented:GONE_WITHIN": 15.0,
-    "launch.providers.aws.adapter:SHOWN_AFTER": (0.05, 0.1, 0.3),
+    "launch.providers.ending:GONE_WITHIN": 15.0,
+    "launch.providers.aws.adapter:SETTLES": (0.05, 0.1, 0.3),
     "launch.providers.aws.errors:WAIT": 0.2,
     # Longer: a fake always answers, and beside many other programs only after a minute.
     "launch.pricing.market:collect(within)": 240.0,

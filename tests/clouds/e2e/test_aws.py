@@ -102,7 +102,14 @@ def test_with_the_laptop_off_it_ends_at_its_deadline(aws: World) -> None:
 
 @pytest.mark.long
 def test_evicted_every_twenty_steps(aws: World, alone: Callable[[int], str]) -> None:
-    world = real(aws)
+    evicted_often(aws, alone, lambda rental: fake(aws).evict(rental.id))
+
+
+def evicted_often(
+    world: World, alone: Callable[[int], str], evict: Callable[[Rental], object]
+) -> None:
+    """A whole run whose machines are taken away every twenty steps, without notice."""
+    world = real(world)
     weights = alone(LONG // 2)
     command = world.spawn(*submission(world, LONG // 2, "--spot"))
     times = 0
@@ -113,7 +120,7 @@ def test_evicted_every_twenty_steps(aws: World, alone: Callable[[int], str]) -> 
         rental = world.machine("r")
         if rental is None or command.ended():
             continue
-        fake(world).evict(rental.id)
+        evict(rental)
         times += 1
     assert command.code == 0, command.said
     assert times > 2

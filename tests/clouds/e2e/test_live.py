@@ -162,7 +162,7 @@ def test_a_machine_that_stays_is_said(
 @pytest.mark.parametrize(
     ("words", "env", "sentence"),
     [
-        (["--provider="], {}, "PROVIDER is ''"),
+        (["--provider="], {}, "--provider is ''"),
         (["--provider=runpot"], {}, "did you mean 'runpod'"),
         (["--provider=runpod"], {"MIMIR_STORE": ""}, "reaches a bucket only"),
         (["--provider=runpod"], {"RUNPOD_API_KEY": ""}, "export RUNPOD_API_KEY="),

@@ -93,6 +93,8 @@ GCP: dict[str, Faults] = {
     "success without an operation": (("nameless", INSERT),),
     "no capacity, told by the operation": (("fails", {**INSERT, "code": "STOCKOUT"}),),
     "quota, told by the operation": (("fails", {**INSERT, "code": "QUOTA_EXCEEDED"}),),
+    "failed without a word, told by the operation": (("fails", {**INSERT, "status": 503}),),
+    "waits that return at once": (("early", {"path": "/wait$"}),) * 2,
     "stuck": (("stuck", INSERT),),
     "unknown status": (("odd_status", INSERT),),
     "a zone out of reach": (("unreachable", {"path": "/aggregated/instances"}),),
@@ -116,6 +118,7 @@ MISBEHAVIOURS = {
 SOON = {
     ("runpod", "timeout after a create that succeeded"),
     ("vastai", "error with an instance id in it"), ("lambda", "success without an id"),
+    ("aws", "no capacity"), ("gcp", "quota, told by the operation"),
 }  # fmt: skip
 """Those that are tried at every change."""
 CASES = [

@@ -6,19 +6,21 @@ from collections.abc import Callable
 import pytest
 
 from mimir.runs.status import read_head
-from tests.clouds.e2e.conftest import PROVIDERS
+from tests.clouds.e2e.conftest import ALL
 from tests.clouds.e2e.world import CREATE, World
 
 NOBODY_LOOKS = json.dumps({"launch.providers.rented:LOOKS": []})
 """The service's list is not asked by who ordered, so that the watcher has to find the machine."""
 SOON = {("runpod", "error", False), ("runpod", "error_after", True)}
 """Those that are tried at every change."""
+TOKENS = {"aws": 3, "gcp": 3}
+"""Services that are asked again by the same token, and how often in all."""
 CASES = [
     pytest.param(
         *case, id="-".join((*case[:2], "watched" if case[2] else "left")),
         marks=() if case in SOON else pytest.mark.long,
     )
-    for provider in PROVIDERS
+    for provider in ALL
     for fault in ("error", "error_after", "lost_after", "hang_up")
     for case in ((provider, fault, True), (provider, fault, False))
 ]  # fmt: skip
@@ -30,7 +32,7 @@ def test_the_run_is_whole(
 ) -> None:
     world = make(provider)
     made = fault in ("error_after", "lost_after")
-    world.fake.fault(fault, **CREATE[provider])
+    world.fake.fault(fault, times=TOKENS.get(provider, 1), **CREATE[provider])
     world.env["PATCHES"] = NOBODY_LOOKS
     said = world.launch(*world.submission("r", *(("--watch",) if watched else ())),
                         code=0 if watched else 75)  # fmt: skip

@@ -62,7 +62,7 @@ def submission(
     settings: dict[str, Any] = {**jobs.TINY, "device": "cpu", "epochs": epochs}
     options = [w for k, v in settings.items() for w in (f"--{k.replace('_', '-')}", str(v))]
     return (
-        "submit", "smoke", "--name", "r", "--provider", world.provider, "--yes", *watched,
+        "submit", "r", "--preset", "smoke", "--provider", world.provider, "--yes", *watched,
         "--max-cost", "5", "--max-failures", "50", "--data", str(world.data), *options, *words,
     )  # fmt: skip
 

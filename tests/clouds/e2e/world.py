@@ -194,7 +194,7 @@ class World:
         return command.said
 
     def submission(self, run: str, *words: str) -> tuple[str, ...]:
-        base = ("submit", "smoke", "--name", run, "--provider", self.provider, "--yes")
+        base = ("submit", "--preset", "smoke", "--name", run, "--provider", self.provider, "--yes")
         return (*base, "--data", str(self.data), *SETTINGS, *words)
 
     def stand_ins(self) -> None:

@@ -28,7 +28,7 @@ MINUTES = range(41)
 def test_relations() -> None:
     assert 3 * reporter.INTERVAL < deadlines.BEATS_WITHIN < deadlines.SILENT_FOR
     own = deadlines.SHELL_OVERTIME + deadlines.KILL_AFTER + deadlines.SELF_TERMINATE_WITHIN
-    assert own < deadlines.WATCH_OVERTIME
+    assert own < deadlines.WATCH_OVERTIME < deadlines.LEFT_ON
     assert max(orders.RESERVED, deadlines.LISTED_WITHIN) < deadlines.UNRECORDED_FOR
     assert deadlines.LISTED_WITHIN < deadlines.SILENT_FOR < deadlines.BEGIN_WITHIN
     assert deadlines.BEGIN_WITHIN < deadlines.KEYS_FETCHED_WITHIN
@@ -147,7 +147,8 @@ OWN_CLOCK = {
     "launch/providers/slurm/provider.py",
     "launch/supervise/key_refresh.py", "launch/supervise/notify.py",
     "launch/supervise/timed.py", "launch/supervise/timer.py", "mimir/data/uniprot.py",
-    "mimir/runs/file_store.py", "mimir/runs/s3_clock.py", "mimir/training/loop.py",
+    "mimir/runs/file_store.py", "mimir/runs/s3_clock.py", "mimir/training/compiled.py",
+    "mimir/training/loop.py",
     "mimir/worker/health.py", "mimir/worker/reporter.py", "mimir/worker/self_terminate.py",
 }  # fmt: skip
 

@@ -123,7 +123,7 @@ def test_what_is_no_limit(wrong: Any) -> None:
 
 
 def test_a_wrong_limit_is_called_as_its_option_is() -> None:
-    with pytest.raises(BadInput, match=r"^max-sessions is -3"):
+    with pytest.raises(BadInput, match=r"^--max-sessions is -3,"):
         Limits(max_attempts=-3)
 
 

@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from launch.pricing import gpus, measured, plateau
+from launch.pricing import gpus, kernels, measured, plateau
 from launch.pricing.forecast import RUNTIME_GB, Measured, forecast, need_gb, step_seconds
 from launch.pricing.market import judge
-from launch.pricing.workload import GUIDE_PAIRS, GUIDE_ROWS, Workload
+from launch.pricing.workload import GUIDE_LENGTH, GUIDE_PAIRS, GUIDE_ROWS, Workload
 from mimir.config import Config, load_preset
 from mimir.errors import BadInput
 from mimir.runs import notes
@@ -22,6 +23,7 @@ from mimir.runs.commit import Attempt
 from mimir.runs.execution import Execution
 from mimir.runs.notes import Heartbeat
 from mimir.runs.record import RunRecord, create_run
+from mimir.training import own_kernels
 from tests import ROOT
 from tests.launch.paper import offer
 from tests.runs.memory import MemoryStore
@@ -41,8 +43,6 @@ def step(work: Workload, gpu: str) -> float:
 
 @pytest.mark.parametrize("preset", ["smoke", "small", "medium", "large"])
 def test_parameters_are_the_models(preset: str) -> None:
-    import torch
-
     from mimir.model.denoiser import Denoiser
 
     work = guide(preset)
@@ -178,14 +178,77 @@ def test_validations_and_samples_wait_for_the_host_where_steps_are_short() -> No
 
 
 @pytest.mark.parametrize(
-    ("settings", "steps"), [({}, 5_000), ({"batch": 64}, None), ({"dim": 256}, None)]
+    ("settings", "why"),
+    [
+        ({}, ""),
+        ({"composition": "off", "seed": 3, "epochs": 1, "precision": "fp32"}, ""),
+        ({"target_dropout": 0.1, "patience": 0, "cooldown_steps": 7}, ""),
+        (
+            {"target_dropout": 0.5},
+            "it was measured with target_dropout 0.1 only, and this training has 0.5",
+        ),
+        ({"eval_every": 500}, "eval_every 1000 only, and this training has 500"),
+        ({"batch": 64}, "it was measured with batch 32 only, and this training has 64"),
+        ({"dim": 256}, "dim 128 only, and this training has 256"),
+        ({"timesteps": 100}, "timesteps 20 only, and this training has 100"),
+        ({"lr": 3e-4}, "lr 0.001 only, and this training has 0.0003"),
+        ({"ema": 0.99}, "ema 0.999 only, and this training has 0.99"),
+        ({"pair_share": 0.0}, "pair_share 0.33 only, and this training has 0.0"),
+        ({"accumulate": 2}, "accumulate 1 only, and this training has 2"),
+        ({"max_steps": 4999}, "it was measured at step 5,000, and this run has 4,999"),
+    ],
 )
 def test_the_plateau_is_of_the_preset_as_it_was_measured(
-    settings: dict[str, int], steps: int | None
+    settings: dict[str, object], why: str
 ) -> None:
-    found = plateau.of(load_preset("small").with_settings(settings))
-    assert (found.steps if found else None) == steps
-    assert plateau.of(load_preset("large")) is None
+    config = load_preset("small").with_settings(settings)
+    found, told = plateau.of(Workload(config, GUIDE_ROWS, pairs=GUIDE_PAIRS))
+    assert (found is None) == bool(why)
+    assert why in told
+    assert bool(told) == bool(why)
+
+
+def test_the_plateau_tells_what_its_preset_has_otherwise_since() -> None:
+    work = Workload(load_preset("small"), GUIDE_ROWS, pairs=GUIDE_PAIRS)
+    for settings, told in (
+        ({}, "measured with target_dropout 0.1 and composition off, here 0.3 and on; by"),
+        ({"composition": "off"}, "measured with target_dropout 0.1, here 0.3; by"),
+        ({"composition": "off", "target_dropout": 0.1}, "by"),
+    ):
+        found, _ = plateau.of(replace(work, config=work.config.with_settings(settings)))
+        assert found is not None
+        assert found.source.startswith(told)
+
+
+def test_a_setting_that_is_new_since_the_plateau_was_measured_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And whoever adds one decides whether it matters."""
+    small = plateau.MEASURED["small"]
+    work = Workload(load_preset("small"), GUIDE_ROWS, pairs=GUIDE_PAIRS)
+    assert plateau.of(work)[0] is not None
+    older = {name: value for name, value in small.settings.items() if name != "ema"}
+    monkeypatch.setitem(plateau.MEASURED, "small", replace(small, settings=older))
+    assert plateau.of(work) == (None, "it was measured when there was no ema")
+
+
+def test_the_plateau_is_of_data_like_the_guides() -> None:
+    small = load_preset("small")
+    for rows, pairs, why in (
+        (1_100_000, 3_800, ""),
+        (
+            20_341,
+            3_470,
+            "on 1,003,470 training peptides only, and this data has 20,341",
+        ),
+        (1_003_470, 100, "it was measured on 3,470 pairs only, and this data has 100"),
+        (5_000_000, 17_000, "training peptides only, and this data has 5,000,000"),
+    ):
+        found, told = plateau.of(Workload(small, rows, pairs=pairs))
+        assert why in told
+        assert (found is None) == bool(why)
+    found, told = plateau.of(guide("large"))
+    assert (found, told) == (None, "it was not measured for preset large")
 
 
 def test_hours_to_a_step_include_the_start() -> None:
@@ -218,10 +281,14 @@ def test_too_little_data_is_said() -> None:
         Workload(load_preset("large"), 100)
 
 
-def bench(folder: Path, name: str, gpu: str | None, ms: float, date: str, batch: int = 128) -> None:
+def bench(folder: Path, name: str, gpu: str | None, ms: float, date: str, batch: int = 128,
+          length: float = 10.62) -> None:  # fmt: skip
+    figures = {
+        "batch": batch, "residues_per_step": length * batch, "sides": {"ours": {"median_ms": ms}},
+    }  # fmt: skip
     body = {
         "format": 1, "date": date, "machine": {"cpu": "X", "threads": 2, "gpu": gpu},
-        "presets": {"large": {"batch": batch, "sides": {"ours": {"median_ms": ms}}}},
+        "presets": {"large": figures},
     }  # fmt: skip
     (folder / name).write_text(json.dumps(body))
 
@@ -243,6 +310,23 @@ def test_bench_results(tmp_path: Path) -> None:
         assert measured.find(config.with_settings(other), folder=tmp_path) == {}
     assert measured.find(load_preset("small"), folder=tmp_path) == {}
     assert measured.find(config, folder=tmp_path / "none") == {}
+
+
+def test_what_the_bench_measured_on_other_data_replaces_nothing(tmp_path: Path) -> None:
+    """The guide's peptides have 10.6 residues, the sample's 11.1."""
+    config = load_preset("large")
+    bench(tmp_path, "gpu-h200-2026-11-27.json", "NVIDIA H200", 1.64, "2026-11-27", length=10.6215)
+    bench(tmp_path, "gpu-h200-2026-11-28.json", "NVIDIA H200", 1.60, "2026-11-28", length=10.63)
+    bench(tmp_path, "gpu-h200-2026-11-29.json", "NVIDIA H200", 1.70, "2026-11-29", length=11.1312)
+    bench(tmp_path, "gpu-a100-2026-11-29.json", "NVIDIA A100-SXM4-40GB", 9.0, "2026", length=13.5)
+    for length, day in ((10.6, 28), (GUIDE_LENGTH, 28), (11.13, 29), (10.9, 29), (10.8, 28)):
+        found = measured.find(config, folder=tmp_path, length=length)
+        sources = {device: known.source for device, known in found.items()}
+        assert sources == {"H200": f"bench/results/gpu-h200-2026-11-{day}.json"}, length
+    assert measured.find(config, folder=tmp_path) == measured.find(
+        config, folder=tmp_path, length=GUIDE_LENGTH
+    )
+    assert set(measured.find(config, folder=tmp_path, length=13.0)) == {"A100 40GB"}
 
 
 @pytest.mark.parametrize(
@@ -336,6 +420,20 @@ def test_past_runs_of_the_store(memory: MemoryStore, tmp_path: Path) -> None:
     assert set(found) == {"A100 40GB", "T4"}
 
 
+def test_a_run_on_a_measured_card_leaves_the_other_cards_estimates_as_they_are(
+    memory: MemoryStore, tmp_path: Path
+) -> None:
+    work = guide("large")
+    bench(tmp_path, "gpu-h200-2026-01-02.json", "NVIDIA H200", 2.0, "2026-01-02")
+    before = forecast(work, "H100 SXM", measured.find(work.config, folder=tmp_path))
+    trained(memory, "one", work.config, 250.0, device="NVIDIA H200")
+    known = measured.find(work.config, memory, tmp_path)
+    assert known["H200"] == Measured(0.004, "run one", reported=True, bench_s=0.002)
+    assert forecast(work, "H100 SXM", known) == before
+    assert before is not None
+    assert before.source.endswith("as measured on H200")
+
+
 @pytest.mark.parametrize("preset", ["small", "medium", "large"])
 def test_steps_without_a_compiler_take_longer(preset: str) -> None:
     work, off = guide(preset), guide(preset, compile="off")
@@ -362,16 +460,94 @@ def test_attention_is_not_fused_on_older_cards() -> None:
     work = guide("large")
     more = step_seconds(work, turing) - step_seconds(work, ampere)
     assert 1e-3 < more < 3e-3  # a T4's own was reckoned as 1.1 to 3 ms
+    by_sums = replace(work, config=work.config.with_settings({"kernels": "attention"}))
+    assert step_seconds(by_sums, turing) == pytest.approx(step_seconds(work, ampere))
 
 
 def test_a_rate_without_a_compiler_is_no_measure_of_one_with_it(
     memory: MemoryStore, tmp_path: Path
 ) -> None:
     config = load_preset("large")
-    told = {"slow": Execution("cuda", "bf16"), "fast": Execution("cuda", "bf16", compiled=True)}
+    told = {
+        "slow": Execution("cuda", "bf16"),
+        "fast": Execution("cuda", "bf16", compiled=True, fused=True),
+    }
     for name, execution in told.items():
         trained(memory, name, config, 100.0, execution=execution)
     assert measured.find(config, memory, tmp_path)["A100 40GB"].source == "run fast"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Execution("cuda", "bf16", compiled=True),
+        Execution("cuda", "fp32", compiled=True, fused=True),
+        Execution("cuda", "bf16", compiled=True, fused=True, kernels=("norm",)),
+    ],
+)
+def test_a_rate_of_another_way_is_no_measure(
+    memory: MemoryStore, tmp_path: Path, other: Execution
+) -> None:
+    config = load_preset("large")
+    trained(memory, "other", config, 100.0, execution=other)
+    assert measured.find(config, memory, tmp_path) == {}
+    with_kernels = config.with_settings({"kernels": "norm"})
+    known = measured.find(with_kernels, memory, tmp_path)
+    assert known == {}, "the run's configuration asks for none"
+
+
+def test_steps_of_runs_with_the_same_kernels_count(memory: MemoryStore, tmp_path: Path) -> None:
+    config = load_preset("large").with_settings({"kernels": "norm,gelu"})
+    ran = Execution("cuda", "bf16", compiled=True, fused=True, kernels=("gelu", "norm"))
+    trained(memory, "same", config.with_settings({"kernels": "gelu,norm"}), 100.0, execution=ran)
+    assert set(measured.find(config, memory, tmp_path)) == {"A100 40GB"}
+    assert measured.find(load_preset("large"), memory, tmp_path) == {}
+
+
+def test_wide_heads_are_not_fused_on_any_card() -> None:
+    """The training machine takes the slower way with them, and so does the forecast."""
+    narrow, wide = guide("large", dim=512, heads=4), guide("large", dim=512, heads=2)
+    for name, slower in (("H200", True), ("T4", False)):
+        gpu = gpus.find(name)
+        fewer_scores = 10 * wide.config.model.layers * 2.4e-6  # the least time of more kernels
+        more = step_seconds(wide, gpu) - step_seconds(narrow, gpu)
+        assert (more > fewer_scores / 2) == slower, name
+
+
+@pytest.mark.parametrize(
+    ("gpu", "settings", "words"),
+    [
+        ("T4", {"kernels": "norm"}, "cannot run on T4: norm needs compute capability 8.0 or"),
+        ("L4", {"kernels": "norm"}, ""),
+        ("T4", {"kernels": "attention"}, ""),
+        ("T4", {"kernels": "attention,ends,norm"}, "ends and norm need compute capability 8.0"),
+        ("T4", {}, ""),
+        ("L4", {"kernels": "norm", "compile": "off"}, "needs torch's compiler"),
+        ("L4", {"kernels": "norm", "dim": 512, "heads": 2}, "heads of 128 numbers at most"),
+        ("L4", {"kernels": "wgrad", "dim": 120, "heads": 4}, "dim is 120"),
+        ("L4", {"kernels": "peptide,ends,wgrad", "dim": 256}, "peptide takes models of dim 128"),
+        ("L4", {"kernels": "update", "precision": "fp16"}, "update knows no loss scale"),
+    ],
+)
+def test_cards_that_would_refuse_the_kernels_are_known_before_they_are_paid_for(
+    gpu: str, settings: dict[str, object], words: str
+) -> None:
+    """own_kernels.chosen says the same on the machine."""
+    config = load_preset("small").with_settings(settings)
+    card = gpus.find(gpu)
+    why = kernels.refusal(config, card)
+    assert (words in why) if words else not why
+    ranked, left = judge([offer(gpu=gpu, memory_gb=16.0)], Workload(config, GUIDE_ROWS))
+    assert [one.why for one in left] == ([why] if why else [])
+    assert len(ranked) == (not why)
+    fused = kernels.fuses(config, card) and config.runtime.compile != "off"
+    half = torch.float16 if config.runtime.precision == "fp16" else torch.bfloat16
+    capability = card.capability
+    if why:
+        with pytest.raises(BadInput, match="leave out what cannot run"):
+            own_kernels.chosen(config, half, fused, capability)
+    else:
+        own_kernels.chosen(config, half, fused, capability)
 
 
 @pytest.mark.parametrize(
@@ -399,6 +575,9 @@ def test_what_machines_report_moves_a_forecast_by_little(
     ranked, left = judge(offers, work, known)
     assert ([one.offer.gpu for one in ranked], left) == (["T4", "GTX 480"], [])
     assert ranked[1].forecast.source.startswith("not in the table")
+    strange = forecast(work, "GTX 480", known)
+    assert strange is not None
+    assert strange.source == "as the machine said, checked by nothing (run unknown)"
 
 
 @pytest.fixture

@@ -60,6 +60,14 @@ def test_any_is_all_that_rent_and_have_a_key(keys: set[str]) -> None:
     assert registry.several("any") == ("runpod", "lambda")
 
 
+def test_any_stands_alone(keys: set[str]) -> None:
+    keys |= {"runpod"}
+    assert registry.several(" any,") == ("runpod",)
+    for words in ("any,local", "runpod, any"):
+        with pytest.raises(BadInput, match="'any' stands alone"):
+            registry.several(words)
+
+
 def test_any_without_a_key_names_the_variables(keys: set[str]) -> None:
     with pytest.raises(BadInput) as raised:
         registry.several("any")

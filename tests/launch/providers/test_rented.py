@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from launch.contract.cloud import State
+from launch.contract.cloud import Instance, State
 from launch.contract.errors import (
     AuthFailed,
     Leaked,
@@ -15,7 +15,7 @@ from launch.contract.errors import (
     UnknownOutcome,
 )
 from launch.contract.offer import Offer
-from launch.providers import rented
+from launch.providers import ending, rented
 from mimir.errors import BadInput, StoreError
 from mimir.runs.machine import Machine
 from tests.launch.paper import START, Desk, named, offer
@@ -212,7 +212,7 @@ def test_still_there(desk: Desk) -> None:
     desk.cloud.immortal = True
     with pytest.raises(NotGone, match=f"{NAME}.*it says RUNNING.*may still cost"):
         desk.provider.end(desk.spec(), its)
-    assert rented.GONE_WITHIN <= desk.clock.now - START < rented.GONE_WITHIN + 30
+    assert ending.GONE_WITHIN <= desk.clock.now - START < ending.GONE_WITHIN + 30
     assert desk.provider.alive(its) is True
 
 
@@ -269,3 +269,49 @@ def test_what_the_account_keeps_for_a_machine_goes_with_it(desk: Desk) -> None:
     machine = desk.provider.start(desk.spec())
     desk.provider.end(desk.spec(), machine)
     assert desk.cloud.forgotten == [NAME]
+
+
+STRANGE = AttributeError("'list' object has no attribute 'get'")
+
+
+def test_an_order_whose_answer_cannot_be_read_is_looked_up(desk: Desk) -> None:
+    def strange(offer: Offer, name: str) -> str:
+        desk.cloud.make(offer, name)
+        desk.cloud.get_fails = [STRANGE]
+        desk.cloud.list_fails = [STRANGE]
+        raise STRANGE
+
+    desk.cloud.faults = [strange]
+    assert desk.provider.start(desk.spec()).id == "i1"
+    assert desk.cloud.created == [NAME]
+
+
+def test_an_answer_that_cannot_be_read_says_nothing_of_a_machine(desk: Desk) -> None:
+    its = machine(desk)
+    desk.cloud.get_fails = [STRANGE, STRANGE]
+    assert desk.provider.alive(its) is None
+    with pytest.raises(ProviderError, match="runpod's answer has a form that is not known here"):
+        desk.provider.inspect(its)
+    desk.cloud.list_fails = [STRANGE]
+    with pytest.raises(ProviderError, match="AttributeError in"):
+        desk.provider.instances()
+    desk.cloud.get_fails = [STRANGE for _ in range(100)]
+    with pytest.raises(NotGone, match="may still cost money"):
+        desk.provider.end(desk.spec(), its)
+
+
+def test_what_was_never_asked_to_end_is_not_gone(desk: Desk) -> None:
+    """A service that does not show a machine yet may have it: None says nothing before that."""
+    its = machine(desk)
+    desk.cloud.get_fails = [ProviderError("not known yet")]
+    hidden = desk.cloud.get
+    looks: list[str] = []
+
+    def get(id: str) -> Instance | None:
+        looks.append(id)
+        return None if len(looks) == 2 else hidden(id)
+
+    desk.cloud.get = get  # type: ignore[method-assign]
+    desk.provider.end(desk.spec(), its)
+    assert desk.cloud.terminated == ["i1"]
+    assert desk.cloud.alive() == []

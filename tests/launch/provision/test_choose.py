@@ -13,6 +13,7 @@ from launch.providers import registry
 from launch.providers.local.provider import LocalProvider
 from launch.provision import choose, failed_hosts
 from launch.provision.choose import RESERVE, SHORTEST_RENTAL, Found
+from launch.provision.order import OFFERS_TRIED
 from launch.provision.order import order as order_one
 from mimir.config import Config
 from mimir.errors import BadInput, StoreError
@@ -163,11 +164,15 @@ def test_an_image_chooses_its_machines_and_an_unknown_one_is_told(desk: Desk) ->
     assert "nothing is known of the image theirs:2" in places("theirs:2")[1]
 
 
-def test_so_many_are_tried(desk: Desk) -> None:
+def test_all_may_be_tried_and_an_order_tries_so_many(desk: Desk) -> None:
+    """A service may say of any that it has room."""
     desk.cloud.market = [offer(0.5 + n / 10, str(n)) for n in range(20)]
     found = find(desk, Limits())
-    assert len(found.choices) == choose.OFFERS_TRIED
-    assert len(found.ranked) == 20
+    assert len(found.choices) == len(found.ranked) == 20
+    desk.cloud.faults = [NoCapacity("none left")] * 20
+    with pytest.raises(NoCapacity, match=f"none of {OFFERS_TRIED} offers"):
+        order_one(desk.store, "run", found.choices, Plan(("runpod",)), desk.say)
+    assert len(desk.cloud.created) == OFFERS_TRIED
 
 
 def test_what_is_dearer_or_another_gpu_is_no_choice(desk: Desk) -> None:

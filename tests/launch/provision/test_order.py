@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -243,10 +244,92 @@ def test_none_to_be_had(desk: Desk) -> None:
         order(desk, offer(0.5), offer(0.6))
     desk.cloud.faults = [AccountLimit("the account's limit"), NoCapacity("B")]
     with pytest.raises(NoCapacity, match=r"none of 2 offers.*: the account's limit"):
-        order(desk, offer(0.5), offer(0.6))
+        order(desk, offer(0.5), replace(offer(0.6), gpu="L4"))
     desk.cloud.faults = [NoCapacity("A")]
     with pytest.raises(NoCapacity, match=r"^A$"):
         order(desk)
+
+
+def test_what_an_accounts_limit_refuses_is_asked_for_once(desk: Desk) -> None:
+    """The same GPU in the same region would be refused again, and the tries are few."""
+    desk.cloud.faults = [AccountLimit("0 vCPUs")]
+    others = [replace(offer(0.5 + n / 100), id=f"zone {n}") for n in range(8)]
+    last = replace(offer(0.9), id="elsewhere", region="mars")
+    made = order(desk, *others, last)
+    assert made.attempt == 2
+    assert made.machine.region == "mars"
+
+
+def test_a_smaller_machine_with_the_same_gpu_may_fit(desk: Desk) -> None:
+    desk.cloud.faults = [AccountLimit("8 vCPUs are too many")]
+    large, small = (replace(offer(0.5), id=size, size=size) for size in ("2xl", "xl"))
+    assert order(desk, large, small).attempt == 2
+
+
+def sized(*vcpus: int, spot: bool = False) -> list[Offer]:
+    """Offers of one GPU in one region by their processors, the cheapest first."""
+    return [
+        replace(offer(0.5 + n / 10), id=f"{n}", size=f"size {n}", vcpus=each, spot=spot)
+        for n, each in enumerate(vcpus)
+    ]
+
+
+def test_no_larger_machine_is_tried_where_the_account_has_no_processors_left(desk: Desk) -> None:
+    """The smaller ones are."""
+    desk.cloud.faults = [AccountLimit("8 vCPUs are too many")]
+    made = order(desk, *sized(8, 16, 8, 4))
+    assert (made.attempt, made.machine.price) == (2, offer(0.8).price)
+
+
+def test_the_limit_of_one_way_to_rent_bars_no_other(desk: Desk) -> None:
+    desk.cloud.faults = [AccountLimit("no spot machines")]
+    made = order(desk, *sized(4, spot=True), *sized(16))
+    assert (made.attempt, made.machine.spot) == (2, False)
+
+
+def test_of_a_gpu_whose_sizes_are_not_told_two_limits_are_enough(desk: Desk) -> None:
+    desk.cloud.faults = [AccountLimit("no"), AccountLimit("no")]
+    made = order(desk, *sized(0, 0, 0, 0), replace(offer(0.9), gpu="L4"))
+    assert (made.attempt, made.machine.gpu) == (3, "L4")
+    desk.clock.now += orders.RESERVED
+    desk.cloud.faults = [AccountLimit("no"), AccountLimit("no")]
+    with pytest.raises(NoCapacity, match="none of 2 offers"):
+        order(desk, *sized(0, 0, 0))
+
+
+def zone(place: str, price: float = 0.5, **more: Any) -> Offer:
+    return replace(offer(price, place), **{"size": "g2", **more})
+
+
+def test_a_place_that_the_service_says_has_room_is_tried_next(desk: Desk) -> None:
+    """With a machine of the same size, of all that was offered."""
+    desk.cloud.faults = [NoCapacity("full; d has room", ["d", "nowhere"]), NoCapacity("full, too")]
+    made = order(
+        desk, zone("a", 0.1), zone("b", 0.2), zone("d", 0.3, size="g4"), zone("d", 0.4, gpu="L4"),
+        zone("d", 0.5, spot=True), zone("d", 0.6),
+    )  # fmt: skip
+    written = [notes.read_order(desk.store, "run", number) for number in (1, 2, 3)]
+    tried = [each.offer.price for each in written if each and each.offer]
+    assert tried == [0.1, 0.6, 0.2]
+    assert made.machine.price == 0.2
+
+
+def test_what_has_room_counts_as_a_try(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ordering, "OFFERS_TRIED", 2)
+    desk.cloud.faults = [NoCapacity("full", ["c"]), NoCapacity("full", ["d"])]
+    with pytest.raises(NoCapacity, match="none of 2 offers"):
+        order(desk, zone("a"), zone("b"), zone("c"), zone("d"))
+    assert len(desk.cloud.created) == 2
+    last = notes.read_order(desk.store, "run", 2)
+    assert last is not None
+    assert last.offer is not None
+    assert last.offer.place == "c"
+
+
+def test_offers_of_which_nothing_is_asked_are_no_tries(desk: Desk) -> None:
+    desk.cloud.faults = [AccountLimit("no"), *[NoCapacity("no")] * (ordering.OFFERS_TRIED - 2)]
+    rest = [offer(0.9, f"{n}", region="mars") for n in range(ordering.OFFERS_TRIED)]
+    assert order(desk, *sized(8, 8, 8), *rest).attempt == ordering.OFFERS_TRIED
 
 
 def test_a_refusal_that_may_mean_either_is_not_the_last_word(desk: Desk) -> None:

@@ -56,7 +56,7 @@ def test_without_an_order_it_goes_on_where_it_was() -> None:
 def test_bad_words() -> None:
     with pytest.raises(BadInput, match="did you mean 'runpod'"):
         renewed(RENTED, KNOWN, Words("runpot"))
-    with pytest.raises(BadInput, match="max-cost is -1"):
+    with pytest.raises(BadInput, match="--max-cost is -1,"):
         renewed(RENTED, KNOWN, Words(limits={"max_cost": -1.0}))
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from launch.contract import deadlines
-from launch.contract.cloud import State
+from launch.contract.cloud import Instance, State
 from launch.contract.errors import AuthFailed, ProviderError
 from launch.pricing import evictions
 from launch.pricing.budget import HOUR
@@ -47,6 +47,23 @@ def ended(desk: Desk, code: int = 0, cause: str = "") -> None:
     begun(desk)
     desk.clock.now = START + HOUR
     desk.end(1, code, cause, "so it was")
+
+
+def shut_down(desk: Desk) -> None:
+    """Its service says since when it was off: an hour and a half after its order."""
+    begun(desk, ends_itself=False)
+    desk.end(1, 0, "", "so it was")
+    off = Instance("i1", "", State.GONE, "deleted", taken=False, stopped=START + 1.5 * HOUR)
+    desk.cloud.get = lambda id: off  # type: ignore[method-assign]
+
+
+def off(desk: Desk) -> None:
+    """Its disk is still there, which is deleted: until then it would count as if it worked."""
+    shut_down(desk)
+    there = [Instance("i1", named("run", 1), State.BROKEN, "off",
+                      stopped=START + 1.5 * HOUR)]  # fmt: skip
+    desk.cloud.get = lambda id: there[0] if there else None  # type: ignore[method-assign]
+    desk.cloud.terminate = lambda id: there.clear()  # type: ignore[method-assign]
 
 
 def stopped(desk: Desk) -> None:
@@ -146,6 +163,8 @@ REPLACED = "a later attempt replaced it"
         (without_right, 1 + LAST / HOUR, "over", "so it was"),
         (goes_on_giving_signs, 3 + LAST / HOUR, "over", "so it was"),
         (cannot_end_itself, DAYS / HOUR, "over", "so it was"),
+        (shut_down, 1.5, "over", "so it was"),
+        (off, 1.5, "over", "so it was"),
         (could_not_end_itself, DAYS / HOUR, "over", "so it was"),
         (silent, 0.5 + LAST / HOUR, "eviction", "its machine is gone"),
         (never_began, 20.5, "failure", "its machine is gone, and it had not begun"),
@@ -164,6 +183,27 @@ def test_until_when_it_counts(
     assert gone == desk.gone(1)
     assert (gone.kind, gone.why, doubt, desk.left) == (kind, why, "", [])
     assert (gone.time - START) / HOUR == pytest.approx(hours)
+
+
+@pytest.mark.parametrize("make", [shut_down, off, silent])
+def test_its_service_is_asked_once(
+    desk: Desk, make: Callable[[Desk], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each question is a request or two; how a machine is ended is the provider's."""
+    make(desk)
+    if make is silent:
+        desk.cloud.machines.clear()
+    desk.clock.now = START + DAYS
+    asked, inspect = [], desk.provider.inspect
+
+    def once(machine: Machine) -> Instance | None:
+        asked.append(machine.id)
+        return inspect(machine)
+
+    monkeypatch.setattr(desk.provider, "inspect", once)
+    gone, _ = settled(desk)
+    assert gone is not None
+    assert asked == ["i1"]
 
 
 def starting(desk: Desk) -> None:

@@ -218,18 +218,22 @@ def test_the_time_is_counted_from_the_order(
 
 
 @pytest.mark.parametrize(
-    ("state", "words"),
+    ("state", "taken", "words"),
     [
-        (State.BROKEN, "its machine is broken (its service says OUT_OF_ORDER)"),
-        (State.SUSPENDED, "its machine was taken away (its service says OUT_OF_ORDER)"),
+        (State.BROKEN, None, "its machine is broken (its service says OUT_OF_ORDER)"),
+        (State.SUSPENDED, None, "its machine was taken away (its service says OUT_OF_ORDER)"),
+        (State.BROKEN, True, "its machine was taken away (its service says OUT_OF_ORDER)"),
+        (State.SUSPENDED, False, "its machine is broken (its service says OUT_OF_ORDER)"),
     ],
 )
 def test_a_machine_that_breaks_while_it_comes_up(
-    state: State, words: str, store: Store, fake: Fake, clock: Clock,
+    state: State, taken: bool | None, words: str, store: Store, fake: Fake, clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     ordered = order(store, "run", fake, say)
-    monkeypatch.setattr(liveness, "state_of", lambda *_: (state, "OUT_OF_ORDER"))
+    monkeypatch.setattr(
+        liveness, "asked", lambda *_: liveness.Asked(state, "OUT_OF_ORDER", taken=taken)
+    )
     seen = wait(store, ordered, clock)
     assert seen.kind == "lost"
     assert words in seen.sentence

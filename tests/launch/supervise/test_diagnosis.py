@@ -59,6 +59,13 @@ RULES: dict[str, tuple[Observation, str, str]] = {
     "ended before attempt 1, just now": (replace(NEW, order=ago(119)), "unanswered", ""),
     "ended before attempt 1": (replace(NEW, order=ago(120)), "lost", "refused"),
     "done": (at("done", exit_code=0), "over", ""),
+    "done, and its machine has shut itself down": (
+        replace(at("done", exit_code=0), state=State.BROKEN, taken=False), "over", "",
+    ),
+    "at its deadline, and its machine has shut itself down": (
+        replace(at(exit_code=75, cause="deadline"), state=State.BROKEN, taken=False), "lost",
+        "over",
+    ),
     "failed": (at("failed", exit_code=78), "over", ""),
     "stopped": (at("stopped", gone=GONE), "over", ""),
     "not by launch": (replace(FINE, order=None), "idle", ""),
@@ -88,6 +95,8 @@ RULES: dict[str, tuple[Observation, str, str]] = {
         replace(at("queued", None, from_step=None), state=State.SUSPENDED), "lost", "eviction"
     ),
     "taken away": (replace(FINE, state=State.SUSPENDED), "lost", "eviction"),
+    "being taken away": (replace(FINE, state=State.BROKEN, taken=True), "lost", "eviction"),
+    "stopped by itself": (replace(FINE, state=State.SUSPENDED, taken=False), "lost", "failure"),
     "broken": (replace(FINE, state=State.BROKEN), "lost", "failure"),
     "in overtime": (replace(FINE, order=ago(9000, NOW - 1799)), "fine", ""),
     "past its overtime": (replace(FINE, order=ago(9000, NOW - 1801)), "lost", "failure"),

@@ -1,19 +1,22 @@
 """`status --watch`: what a person sees while runs go on, and what it costs their store."""
 
 import io
+import json
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from launch.supervise.live_view import LOOK_EVERY, LiveView
-from launch.ui.live import LiveScreen, sparkline
-from mimir.errors import BadInput, StoreDenied, StoreError
-from mimir.runs import notes
+from launch.ui.live import LiveScreen, fitted, sparkline
+from mimir.errors import BadInput, Corrupt, StoreDenied, StoreError
+from mimir.runs import notes, remove
 from mimir.runs.begin import raise_attempt
 from mimir.runs.commit import Attempt
 from mimir.runs.notes import Heartbeat
+from mimir.runs.parts import PartWriter
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.store import Versioned
 from tests.launch.conftest import Clock
@@ -98,8 +101,37 @@ def test_an_outage_is_shown_and_outlived() -> None:
                 attempt.finish("done")
 
     ground.watch(out, then)
-    assert out.getvalue().count("the store does not answer since") == 1
+    assert len(re.findall(r"since [\d:]{8} the store does not answer: 503", out.getvalue())) == 1
     assert "two: done" in out.getvalue()
+
+
+def test_a_store_that_is_not_mounted_for_a_while_is_outlived() -> None:
+    ground, out = Ground(), io.StringIO()
+    kept = ground.objects
+
+    def then(number: int) -> None:
+        ground.objects = {} if 2 <= number < 5 else kept
+        if number == 6:
+            for attempt in ground.attempts:
+                attempt.finish("done")
+
+    ground.watch(out, then)
+    said = r"since [\d:]{8} there is no run (one|two) in .*; is its store mounted\?"
+    assert len(re.findall(said, out.getvalue())) == 1
+    assert "two: done" in out.getvalue()
+
+
+def test_a_run_that_is_removed_ends_it() -> None:
+    ground = Ground()
+
+    def then(number: int) -> None:
+        it = remove.target(ground, "two")
+        remove.mark(ground, it, "rm")
+        remove.bury(ground, it, {})
+        ground.objects = {key: each for key, each in ground.objects.items() if key[:4] != "two/"}
+
+    with pytest.raises(BadInput, match="run two is being removed"):
+        ground.watch(io.StringIO(), then)
 
 
 def test_what_asking_again_cannot_mend_ends_it() -> None:
@@ -145,6 +177,87 @@ def test_what_a_machine_wrote_moves_no_cursor() -> None:
 
     ground.watch(out, then)
     assert "evil\\u001b[2J\\n" in out.getvalue()
+
+
+def test_a_narrow_terminal_leaves_out_whole_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    ground = Ground()
+    beat = Heartbeat(1.0, 400, 1270, epoch=31.25, rate=12.3, loss=3.0, val=2.9)
+    for attempt in ground.attempts:
+        notes.write_heartbeat(ground, attempt.run, 1, beat)
+
+    def progress(columns: int, step: int = 400) -> str:
+        out = Terminal()
+        notes.write_heartbeat(ground, "one", 1, replace(beat, step=step))
+        with monkeypatch.context() as here:
+            here.setattr("shutil.get_terminal_size", lambda *_: os.terminal_size((columns, 24)))
+            with pytest.raises(KeyboardInterrupt):
+                ground.watch(out, lambda number: _stop())
+        drawn = out.getvalue().split("\x1b[H\x1b[J")[1].split("\r\n")
+        return next(line for line in drawn if "] step " in line)
+
+    assert progress(60) == "  [###       ] step 400 of 1270 (31%), 0:01:10 left"
+    assert progress(80).endswith("(31%), 0:01:10 left, epoch 31.25, 12.3 steps/s")
+    assert progress(60, 1270).endswith("step 1270 of 1270 (100%), making samples")
+    assert progress(80, 1270).endswith("(100%), making samples, uploading the model")
+
+
+def _stop() -> None:
+    raise KeyboardInterrupt
+
+
+def test_no_number_is_cut() -> None:
+    assert fitted("  loss     2.6612  ▁▂▃▄", 20) == "  loss     2.6612"
+    assert fitted("  warning  a sentence without commas", 20) == "  warning  a"
+    assert fitted("x" * 30, 20) == "x" * 20
+    assert fitted("one, two", 8) == "one, two"
+
+
+def test_curves_begin_with_what_was_measured_before() -> None:
+    ground, out = Ground(), io.StringIO()
+    writer = PartWriter(ground, "one/a0001", "metrics")
+    for step in range(30):
+        row = {"step": step, "loss": 3.0 - step / 10, **({"val": 3.0} if step > 27 else {})}
+        writer.flush(json.dumps(row) + "\n")
+    asked: list[tuple[float, int]] = []
+
+    def then(number: int) -> None:
+        asked.append((ground.time.now, len(ground.requests)))
+        if number == 4:
+            raise KeyboardInterrupt
+
+    began = ground.time.now, len(ground.requests)
+    with pytest.raises(KeyboardInterrupt):
+        ground.watch(out, then)
+    assert re.search(r"loss +3\.0000  [▁▂▃▄▅▆▇█]{13}\n", out.getvalue())  # of 12 parts, and now
+    assert re.search(r"held-out 2\.9000  [▁▂▃▄▅▆▇█]{3}\n", out.getvalue())
+    (_, first), (now, last) = began, asked[-1]
+    assert (last - first) / (now - began[0]) < MOST
+
+
+def test_a_run_that_has_ended_has_its_curve_and_nobody_waits() -> None:
+    ground, out = Ground(), io.StringIO()
+    writer = PartWriter(ground, "one/a0001", "metrics")
+    for step in range(5):
+        writer.flush(json.dumps({"step": step, "loss": 3.0 - step / 10}) + "\n")
+    for attempt in ground.attempts:
+        attempt.finish("done")
+    sleeps: list[int] = []
+    ground.watch(out, sleeps.append)
+    assert len(sleeps) == 1, "between the two runs, and not after the last"
+    assert re.search(r"loss +3\.0000  [▁▂▃▄▅▆▇█]{6}\n", out.getvalue())
+
+
+def test_a_curve_that_cannot_be_read_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    ground, out = Ground(), io.StringIO()
+
+    def damaged(*args: object) -> None:
+        raise Corrupt("HEAD is no document")
+
+    monkeypatch.setattr("launch.supervise.live_view.recent_metrics", damaged)
+    for attempt in ground.attempts:
+        attempt.finish("done")
+    ground.watch(out, lambda number: None)
+    assert "two: done" in out.getvalue()
 
 
 def test_sparklines() -> None:

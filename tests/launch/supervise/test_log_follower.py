@@ -1,16 +1,19 @@
 """Following a log: attempt after attempt, to the end and not beyond it."""
 
 import time
+from typing import Any
 
 import pytest
 
+from launch.supervise import log_follower
 from launch.supervise.log_follower import Follower
 from mimir.errors import StoreDenied, StoreError
-from mimir.runs import notes
+from mimir.runs import notes, orders
 from mimir.runs.begin import raise_attempt
 from mimir.runs.commit import Attempt
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Heartbeat, Outcome
+from mimir.runs.status import read_head
 from mimir.runs.store import Store
 from tests.launch.conftest import Clock, Fake
 
@@ -74,6 +77,38 @@ def test_goes_over_to_the_next_attempt(script: Script, store: Store, clock: Cloc
     assert script.follower.follow().status.state == "done"
     assert script.out == ["first\n", "second\n"]
     assert script.said == ["attempt 2 goes on"]
+
+
+def test_an_attempt_that_is_ordered_while_the_round_looks_is_followed(
+    script: Script, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The older one has ended, and the round saw HEAD before the next was ordered."""
+    script.outcome(1, 75)
+    read = log_follower.read_parts
+
+    def ordered_meanwhile(*args: Any) -> Any:
+        if read_head(store, "run").attempt == 1:
+            raise_attempt(store, "run")
+            attempt = Attempt.claim(store, "run", 2)
+            script.part(2, 1, "second\n")
+            attempt.finish("done")
+            script.outcome(2, 0)
+        return read(*args)
+
+    monkeypatch.setattr(log_follower, "read_parts", ordered_meanwhile)
+    assert script.follower.follow().status.state == "done"
+    assert script.out == ["second\n"]
+    assert script.said == ["attempt 2 goes on"]
+
+
+def test_an_order_that_never_reached_head_is_no_reason_to_go_on(
+    script: Script, store: Store, clock: Clock
+) -> None:
+    """Its launcher died before it raised HEAD: the run is disputed, and the following ends."""
+    notes.record_order(store, "run", 2, orders.by_hand("terminal", store.now() - 999.0))
+    script.outcome(1, 75)
+    assert script.follower.follow().status.attempt == 2
+    assert clock.sleeps == 0
 
 
 def test_waits_for_the_last_words_of_a_run_that_is_done(

@@ -220,10 +220,10 @@ def test_a_full_disk_costs_the_memory_and_no_watcher(
     assert "cannot be remembered, so it may be told again: No space left" in desk.said[-1]
 
 
-@pytest.mark.parametrize("command", [submit, resume])
-def test_who_does_not_stay_cannot_tell(command: Callable[..., int]) -> None:
+@pytest.mark.parametrize(("command", "word"), [(submit, "first"), (resume, "run")])
+def test_who_does_not_stay_cannot_tell(command: Callable[..., int], word: str) -> None:
     with pytest.raises(BadInput, match="say --watch as well") as caught:
-        command("run", notify=URL)
+        command(word, notify=URL)
     assert "sec-ret" not in str(caught.value)
 
 

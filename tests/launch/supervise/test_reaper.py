@@ -7,7 +7,7 @@ import pytest
 
 from launch.contract import deadlines
 from launch.contract.cloud import Instance, State
-from launch.contract.errors import ProviderError
+from launch.contract.errors import AuthFailed, ProviderError
 from launch.supervise import reaper
 from mimir.errors import StoreError
 from mimir.runs import layout, notes
@@ -174,6 +174,24 @@ def test_what_is_not_ours_is_not_even_looked_at(desk: Desk, name: str) -> None:
     assert reaper.find(desk.store, [desk.provider], desk.clock()) == ([], [])
 
 
+@pytest.mark.parametrize(
+    ("said", "counted"), [(60, 60), (-1e10, 0), (1e12, 9000)], ids=["then", "before it", "later"]
+)
+def test_what_has_shut_itself_down_is_ended_and_counts_until_then(
+    desk: Desk, said: float, counted: float
+) -> None:
+    """Its service's clock may say anything: it counts from its order, and until now at most."""
+    id = desk.cloud.make(offer(), NAME, 0.01)
+    done(desk)
+    desk.cloud.becomes(id, State.BROKEN)
+    desk.cloud.machines[id] = replace(desk.cloud.machines[id], stopped=START + said)
+    desk.clock.now = START + 9000
+    (stray,), _ = reaper.find(desk.store, [desk.provider], desk.clock())
+    assert (stray.why, stray.as_json()["price"]) == ("run run is failed", 0.01)
+    assert reaper.end(desk.store, [stray], desk.clock, desk.say) == ([id], [])
+    assert (desk.cloud.alive(), desk.gone(1).time) == ([], START + counted)
+
+
 def test_what_is_gone_is_no_stray(desk: Desk) -> None:
     desk.cloud.becomes(desk.cloud.make(offer(), NAME), State.GONE)
     assert reaper.find(desk.store, [desk.provider], desk.clock()) == ([], [])
@@ -186,6 +204,15 @@ def test_one_that_cannot_be_asked_hides_no_other(desk: Desk) -> None:
     found, problems = reaper.find(desk.store, [desk.provider, desk.rented(other)], desk.clock())
     assert [stray.provider.name for stray in found] == ["vastai"]
     assert problems == ["runpod does not list its machines: 502"]
+
+
+def test_the_only_one_that_no_key_opens_ends_the_command(desk: Desk) -> None:
+    other = Paper("vastai")
+    desk.cloud.list_fails = [AuthFailed("no key"), AuthFailed("no key")]
+    _, problems = reaper.find(desk.store, [desk.provider, desk.rented(other)], desk.clock())
+    assert problems == ["runpod does not list its machines: no key"]
+    with pytest.raises(AuthFailed):
+        reaper.find(desk.store, [desk.provider], desk.clock())
 
 
 def test_a_run_that_cannot_be_read_keeps_its_machine(desk: Desk) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from launch.commands.prune import prune
 from launch.contract.errors import NotGone
 from launch.provision import ledger
 from launch.provision import order as ordering
@@ -15,7 +16,7 @@ from launch.provision.wait import retire
 from launch.supervise import removal
 from launch.supervise.watcher import Watcher
 from mimir.errors import BadInput, Fenced, MimirError
-from mimir.runs import layout, notes, orders, remove, sweep_state, tombstone
+from mimir.runs import about, layout, notes, orders, remove, sweep_state, tombstone
 from mimir.runs.commit import Attempt
 from mimir.runs.head import REMOVED, find_head
 from mimir.runs.listing import list_runs
@@ -28,6 +29,10 @@ from tests.runs.mortal import Mortal, Overtaken
 
 PLAN = Plan(("runpod",))
 KILLS = 30
+EVERY = {"state": "finished,interrupted,queued", "older_than": "0s"}
+"""What prune may remove at most."""
+OLD = {"state": "finished", "older_than": "30d"}
+"""What it removes without other words: no run of these tests."""
 
 
 class Scene:
@@ -44,6 +49,13 @@ class Scene:
         self.order(self.store)
         self.zombie = desk.work(1, 5)
         desk.end(1, 75, "signal")
+        about.label(self.store, "run", {"project": "binders"})
+        about.note(self.store, "run", "taken away at step 5")
+        for key in (
+            layout.start_key("run", "f" * 64, "weights.safetensors"), layout.replay_key("run"),
+            layout.alerts_key("run", 1), layout.handover_key("run", 1, "nonce"),
+        ):  # fmt: skip
+            self.store.put(key, b"another kind of object that a run may have")
         self.start = dict(self.store.objects), dict(desk.cloud.machines)
 
     def again(self) -> None:
@@ -81,6 +93,9 @@ class Scene:
         leaving = removal.look(store, "run", desk.say, lambda _: desk.provider)
         return removal.carry_out(store, leaving, "rm", desk.say, lambda _: desk.provider)
 
+    def prune(self, store: Any, **words: Any) -> int:
+        return prune(yes=True, store=store, json=True, **{**EVERY, **words})
+
     def finish(self) -> None:
         """The same command again, if a removal was begun."""
         for _ in range(4):
@@ -99,6 +114,7 @@ class Scene:
         self.desk.clock.now += 200.0
         self.submit(self.store)
         self.check()
+        assert about.read(self.store, "run").labels == {}
         status = derive(self.store, "run", self.store.now())
         claimed = Attempt.claim(self.store, "run", status.attempt, sleep=self.desk.clock.sleep)
         assert claimed.load_newest(bytes) is None
@@ -130,6 +146,20 @@ class Scene:
 def scene(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr("launch.providers.registry.get", lambda name: desk.provider)
+    # The command takes a store in the place of its URL, and the desk's provider.
+    monkeypatch.setattr("mimir.runs.store.open_store", lambda store: store)
+    look, carry_out = removal.look, removal.carry_out
+
+    def looked(store: Any, run: str, say: Any, provider: Any = lambda _: desk.provider) -> Any:
+        return look(store, run, say, provider)
+
+    def carried_out(
+        store: Any, leaving: Any, why: str, say: Any, provider: Any = lambda _: desk.provider
+    ) -> int:
+        return carry_out(store, leaving, why, say, provider)
+
+    monkeypatch.setattr(removal, "look", looked)
+    monkeypatch.setattr(removal, "carry_out", carried_out)
     for module in ("head", "begin"):
         monkeypatch.setattr(f"mimir.runs.{module}.pauses", lambda rng, tries: iter([0.0] * tries))
     return Scene(desk, tmp_path)
@@ -190,14 +220,18 @@ def test_a_machine_that_ended_itself_counts_until_then(scene: Scene, looked: str
     assert 0 < expected < 1.0
 
 
-def test_killed_at_random_moments(scene: Scene) -> None:
+@pytest.mark.parametrize(("act", "kills"), [
+    ("remove", KILLS), ("prune", 6), pytest.param("prune", KILLS, marks=pytest.mark.long),
+])  # fmt: skip
+def test_killed_at_random_moments(scene: Scene, act: str, kills: int) -> None:
     counted = Mortal(scene.store)
-    scene.remove(counted)
+    getattr(scene, act)(counted)
+    assert scene.left() == []
     assert counted.moments > 100
-    for moment in random.Random(1).sample(range(counted.moments), KILLS):
+    for moment in random.Random(1).sample(range(counted.moments), kills):
         scene.again()
         with pytest.raises(Killed):
-            scene.remove(Mortal(scene.store, moment))
+            getattr(scene, act)(Mortal(scene.store, moment))
         if scene.desk.cloud.alive():  # whoever comes next can find it
             assert notes.read_machine(scene.store, "run", 1) is not None, moment
         made = tombstone.find(scene.store, "run")
@@ -205,20 +239,25 @@ def test_killed_at_random_moments(scene: Scene) -> None:
             with pytest.raises(BadInput, match=r"is being removed: finish that by .* rm run"):
                 scene.create(scene.store)
             assert removal.cut_off(scene.store, scene.desk.say) == (["run"], [])
-        scene.finish()
-        if find_run(scene.store, "run") is not None:  # it was killed before its first write
-            scene.remove(scene.store)
+        if act == "remove":
+            scene.finish()
+        if act == "prune" or find_run(scene.store, "run") is not None:  # killed before it wrote
+            getattr(scene, act)(scene.store)
         scene.check()
         assert scene.left() == [], moment
 
 
-ACTS = ("remove", "submit", "order", "watch", "trespass")
+ACTS = ("remove", "prune", "submit", "order", "watch", "trespass")
 PAIRS = [("remove", other) for other in ACTS] + [(one, "remove") for one in ACTS[1:]]
+PAIRS += [("prune", other) for other in ACTS[1:]] + [(one, "prune") for one in ACTS[2:]]
 
 
+@pytest.mark.parametrize("dense", [False, pytest.param(True, marks=pytest.mark.long)])
 @pytest.mark.parametrize(("one", "other"), PAIRS)
-def test_one_comes_between_the_requests_of_another(scene: Scene, one: str, other: str) -> None:
-    """At each of them in turn; the removal is then begun again until it comes to its end."""
+def test_one_comes_between_the_requests_of_another(
+    scene: Scene, one: str, other: str, dense: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At some or all of them in turn; a removal is then begun again until it comes to its end."""
     refusals: set[str] = set()
 
     def act(name: str, store: Any) -> None:
@@ -229,7 +268,9 @@ def test_one_comes_between_the_requests_of_another(scene: Scene, one: str, other
 
     counted = Overtaken(scene.store, None, lambda: None)
     act(one, counted)
-    for moment in range(0, counted.moments, 3 if "watch" in (one, other) or one == other else 2):
+    stride = 3 if "watch" in (one, other) or one == other else 2
+    stride *= 6 if "prune" in (one, other) else 1
+    for moment in range(0, counted.moments, 1 if dense else stride):
         scene.again()
         act(one, Overtaken(scene.store, moment, lambda: act(other, scene.store)))
         scene.finish()
@@ -238,7 +279,50 @@ def test_one_comes_between_the_requests_of_another(scene: Scene, one: str, other
         scene.check()
         if find_run(scene.store, "run") is None:
             scene.begin_anew()
-    assert not [each for each in refusals if "fault of Mimir's" in each]
+    # `prune` says what it could not remove, and goes on.
+    said = capsys.readouterr()
+    assert not [each for each in (*refusals, said.out, said.err) if "fault of Mimir's" in each]
+
+
+@pytest.mark.parametrize("dense", [False, pytest.param(True, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("one", "other"), [("submit", "prune"), ("prune", "submit")])
+def test_prune_takes_nothing_from_a_submit_that_has_no_record_yet(
+    scene: Scene, one: str, other: str, dense: bool
+) -> None:
+    """The name is that of a removed run, whose machine has written since: only that goes."""
+    desk, store = scene.desk, scene.store
+    scene.remove(store)
+    for key in (
+        f"{layout.attempt_prefix('run', 1)}/log/000009.txt",
+        layout.heartbeat_key("run", 1),
+    ):
+        store.put(key, b"still here")
+    before = dict(store.objects)
+    acts = {"submit": scene.submit, "prune": lambda it: scene.prune(it, **OLD)}
+    counted = Overtaken(store, None, lambda: None)
+    acts[one](counted)
+    begun = []  # moments at which there was data, and no record
+    for moment in range(0, counted.moments, 1 if dense else 3):
+        store.objects = dict(before)
+        desk.cloud.machines.clear()
+
+        def come(moment: int = moment) -> None:
+            data = list(store.list(f"{layout.data_folder('run')}/"))
+            if data and find_run(store, "run") is None:
+                begun.append(moment)
+            acts[other](store)
+
+        acts[one](Overtaken(store, moment, come))
+        scene.check()
+        assert find_run(store, "run") is not None
+        assert derive(store, "run", store.now()).attempt == 2
+        assert desk.cloud.alive() == [named("run", 2)]
+        scene.prune(store, **OLD)
+        scene.check()
+        made = tombstone.find(store, "run")
+        assert made is not None
+        assert remove.left(store, made) == []
+    assert bool(begun) == (one == "submit")
 
 
 @pytest.mark.parametrize("one", ["submit", "order", "watch"])

@@ -12,14 +12,18 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from launch.commands.watch import watch
+from launch.providers import registry
+from launch.providers.gcp import token
 from launch.supervise import timed, timer
 from mimir.errors import BadInput
 from mimir.runs.store import open_store
+from tests.launch.providers.conformance.toy.harness import ROW
 from tests.waiting import LIMIT
 
 SECRETS = {"RUNPOD_API_KEY": "rp-secret", "AWS_SECRET_ACCESS_KEY": "aws-secret"}
@@ -138,6 +142,18 @@ def test_what_it_installs_runs_a_round(
     assert (found.status, "last ran" in found.details) == ("ok", True)
 
 
+def test_its_rounds_get_what_providers_and_store_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider's row says what; nothing here knows it by name."""
+    known = ["AWS_PROFILE", "CLOUDSDK_CONFIG", "COLAB_CLI_PATH", "GOOGLE_APPLICATION_CREDENTIALS",
+             "LAMBDA_API_KEY", "MIMIR_STORE", "SLURM_CONF"]  # fmt: skip
+    new = ["TOY_API_KEY", "TOY_HOME", "TOY_ZONE_A"]
+    environ = dict.fromkeys([*known, *new, "TOY_ZONE", "OTHER"], "set")
+    assert sorted(timer.variables(environ)) == known
+    monkeypatch.setitem(registry.ROWS, "toy", replace(ROW, reads=("TOY_HOME", "TOY_ZONE_")))
+    assert sorted(timer.variables(environ)) == sorted([*known, *new])
+    registry.get.cache_clear()
+
+
 def test_a_second_one_replaces_the_first_and_none_is_left(computer: Computer) -> None:
     computer.state.write_text("0 1 * * * mine\n" if computer.tool == "crontab" else "")
     timer.install(computer.url, {"VAST_API_KEY": "old"})
@@ -205,6 +221,49 @@ def test_doctor_says_whether_it_ran(
     found = timer.check(computer.url, lambda: 1000.0 + age)
     assert found.status == status
     assert words in found.details
+
+
+TOKEN = {"MIMIR_GCP_PROJECT": "p", "CLOUDSDK_AUTH_ACCESS_TOKEN": "t"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "signed_in", "said"),
+    [
+        (TOKEN, False, True),
+        (TOKEN, True, False),
+        ({**TOKEN, "GOOGLE_APPLICATION_CREDENTIALS": "key.json"}, False, False),
+        ({**TOKEN, "MIMIR_GCP_PROJECT": ""}, False, False),
+        ({"MIMIR_GCP_PROJECT": "p"}, False, False),
+    ],
+)
+def test_a_credential_that_ends_before_the_rounds_is_told(
+    environ: dict[str, str], signed_in: bool, said: bool, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """No round gets the token: it lasts for an hour."""
+    monkeypatch.setattr(token, "has_google_auth", lambda: True)
+    for name in ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_CONFIG", *TOKEN):
+        monkeypatch.delenv(name, raising=False)
+    computer = Computer("crontab", tmp_path, monkeypatch)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    if signed_in:
+        (tmp_path / ".config" / "gcloud").mkdir(parents=True)
+        (tmp_path / ".config" / "gcloud" / token.SIGNED_IN).write_text("{}")
+    watch(install=True, store=computer.url)
+    assert "CLOUDSDK_AUTH_ACCESS_TOKEN" not in timer.file_of(computer.url).read_text()
+    told = [line for line in capsys.readouterr().out.splitlines() if "only credential" in line]
+    assert len(told) == (1 if said else 0)
+    remedy = "sign in by `gcloud auth application-default login`"
+    assert all(line.startswith("note: ") and remedy in line for line in told)
+
+
+def test_a_login_that_no_library_can_read_lasts_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environ = {"HOME": str(tmp_path), "GOOGLE_APPLICATION_CREDENTIALS": "key.json"}
+    monkeypatch.setattr(token, "has_google_auth", lambda: False)
+    assert not token.lasts(environ)
 
 
 @pytest.mark.parametrize("words", [{"install": True, "uninstall": True}, {"once": True}])

@@ -19,7 +19,7 @@ from launch.contract.errors import (
     UnknownOutcome,
 )
 from launch.contract.offer import Offer
-from launch.contract.provider import Caps, Provider
+from launch.contract.provider import Caps, Provider, ShutDown
 from launch.pricing.budget import UsedUp
 from launch.providers import registry
 from launch.provision import failed_hosts, kept_plan, order
@@ -41,6 +41,7 @@ from mimir.runs.status import Status, derive, read_head
 from mimir.runs.store import DOCUMENT, Store, Versioned
 from tests.launch.paper import START, Desk, named, offer
 from tests.runs.damaged import wreck
+from tests.runs.memory import CountingStore
 
 PLAN = Plan(("runpod",), Limits(max_failures=3))
 NAMES = ["", *(named("run", number) for number in range(1, 10))]
@@ -104,6 +105,26 @@ def test_a_run_without_attempts_is_nobodys(desk: Desk, kept: Kept) -> None:
     raise_attempt(desk.store, "run")  # by `mimir train`
     seen = kept.round()
     assert (seen.over, seen.acted) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("shuts_down", "seconds"), [(ShutDown("only its disk", 0.01, 3630.0), 7200), (None, 180_000)]
+)
+def test_a_machine_that_shut_itself_down_after_its_run_counts_until_then(
+    desk: Desk, kept: Kept, shuts_down: ShutDown | None, seconds: float
+) -> None:
+    """It is ended, nothing is ordered in its place, and its price is paid no more since then."""
+    desk.provider.caps = replace(desk.provider.caps, shuts_down=shuts_down)
+    id = kept.submit().machine.id
+    desk.work(1, 5).finish("done", "finished")
+    desk.clock.now = START + 7200
+    desk.end(1, 0)
+    desk.cloud.becomes(id, State.BROKEN)
+    desk.cloud.machines[id] = replace(desk.cloud.machines[id], stopped=START + 7200)
+    seen = kept.round(180_000 - 7200)
+    assert (seen.over, seen.acted, seen.status.state) == (True, True, "done")
+    assert (desk.cloud.terminated, desk.cloud.alive(), kept.asked) == ([id], [], 0)
+    assert (desk.gone(1).kind, desk.gone(1).time) == ("over", START + seconds)
 
 
 def test_an_order_without_an_answer_is_adopted(desk: Desk, kept: Kept) -> None:
@@ -552,6 +573,74 @@ def test_a_key_that_is_refused_at_the_order_ends_no_run(desk: Desk, kept: Kept) 
     seen = kept.round()
     assert (seen.over, seen.problem, seen.status.state) == (False, "no key", "running")
     assert "is ordered" in kept.round(watcher.ASK_AGAIN).sentence
+
+
+def without_key() -> None:
+    raise AuthFailed("no key")
+
+
+def interrupted(desk: Desk, kept: Kept) -> None:
+    """A run whose machine was taken away, and seen to be gone."""
+    kept.submit()
+    desk.work(1, 5)
+    desk.cloud.machines.clear()
+    kept.at_choice = without_key
+    assert kept.round().problem == "no key"
+    assert desk.gone(1)
+
+
+def test_without_a_key_offers_are_asked_for_less_and_less_often(desk: Desk, kept: Kept) -> None:
+    interrupted(desk, kept)
+    began, asked_at, kept.asked = desk.clock.now, [], 0
+    for _ in range(80):
+        before = kept.asked
+        seen = kept.round(30.0)
+        assert (seen.problem, seen.over, seen.acted) == ("no key", False, False)
+        if kept.asked > before:
+            asked_at.append(desk.clock.now - began)
+        else:
+            assert seen.sentence.startswith("no key; asked again in ")
+    assert asked_at == [60.0, 180.0, 420.0, 900.0, 1500.0, 2100.0]
+    kept.at_choice = lambda: None
+    assert "attempt 2 is ordered" in kept.round(watcher.ASK_AGAIN_LONGEST).sentence
+    desk.work(2, 9)
+    desk.cloud.machines.clear()
+    kept.at_choice = without_key
+    kept.round()
+    assert kept.round().sentence == "no key; asked again in 60 s"
+
+
+def test_what_waits_for_a_key_costs_no_request(desk: Desk, kept: Kept) -> None:
+    store = CountingStore()
+    store.objects, store.clock = desk.store.objects, desk.store.clock
+    kept.watcher = Watcher(
+        store, desk.say, choose=kept._choose, provider=kept._provider, watched=Watched(),
+        clock=desk.clock,
+    )  # fmt: skip
+    interrupted(desk, kept)
+    read = kept.watcher.read("run")
+    seen, took = store.count(lambda: kept.watcher.round("run", read))
+    assert (seen.sentence, took) == ("no key; asked again in 60 s", 0), store.requests
+
+
+def test_a_missing_key_delays_no_end_of_a_machine(desk: Desk, kept: Kept) -> None:
+    interrupted(desk, kept)
+    desk.begin()  # somebody else has a key
+    id = desk.cloud.make(offer(), NAMES[2])
+    notes.record_machine(desk.store, "run", 2, Machine("runpod", desk.clock.now, id))
+    notes.record_outcome(desk.store, "run", 2, notes.Outcome(75, "broke", desk.clock.now, 5))
+    assert kept.round(1).problem == "no key"
+    assert (desk.cloud.alive(), kept.asked) == ([], 2)
+    assert desk.gone(2)
+
+
+def test_a_missing_key_delays_no_stop(desk: Desk, kept: Kept) -> None:
+    interrupted(desk, kept)
+    assert "asked again in 60 s" in kept.round().sentence
+    kept.asked = 0
+    orders.request_stop(desk.store, "run", StopRequest(desk.clock.now))
+    seen = kept.round(1)
+    assert (seen.over, seen.status.state, kept.asked) == (True, "stopped", 0)
 
 
 def test_a_lost_answer_is_asked_for_in_the_next_rounds(desk: Desk, kept: Kept) -> None:

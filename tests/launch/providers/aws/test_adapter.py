@@ -5,11 +5,13 @@ import gzip
 import random
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import yaml
 
-from launch.contract.cloud import ContainerSpec, State
+from launch.contract import deadlines
+from launch.contract.cloud import ContainerSpec, State, machine_name
 from launch.contract.errors import (
     AccountLimit,
     AuthFailed,
@@ -18,12 +20,19 @@ from launch.contract.errors import (
     UnknownOutcome,
 )
 from launch.contract.offer import Need, Offer
-from launch.providers.aws import market, order
+from launch.contract.provider import AttemptSpec, Machine
+from launch.pricing.market import check_regions
+from launch.providers.aws import adapter as adapter_module
+from launch.providers.aws import market, order, prices
+from launch.providers.aws.account import Account
 from launch.providers.aws.adapter import Aws
+from launch.providers.rented import Rented
 from mimir.errors import BadInput, MimirError
+from mimir.runs import owner
 from mimir.runs.hosts import Hosts
 from tests.clouds.fake_aws import IMAGE, FakeAws, ordered
 from tests.launch.providers.aws.conftest import adapter
+from tests.runs.memory import MemoryStore
 
 NAME = "mimir-r-a0001-o0123abcd"
 SLEEP = ContainerSpec("org/image:tag", ("sleep", "60"), {"MIMIR_RUN": "r"}, seconds=600.0)
@@ -99,6 +108,10 @@ def test_a_price_takes_a_machine_where_it_rises_above_the_order(
         ("four", {"GpuInfo": {"Gpus": [{"Name": "L4", "Count": 4, "Manufacturer": "NVIDIA"}]}}),
         ("AMD", {"GpuInfo": {"Gpus": [{"Name": "V520", "Count": 1, "Manufacturer": "AMD"}]}}),
         ("none", {}),
+        ("older than the driver", {"GpuInfo": {"Gpus": [
+            {"Name": "V100", "Count": 1, "Manufacturer": "NVIDIA",
+             "MemoryInfo": {"SizeInMiB": 16384}}]}, "SupportedUsageClasses": ["on-demand"],
+            "ProcessorInfo": {"SupportedArchitectures": ["x86_64"]}}),
     ],
 )  # fmt: skip
 def test_machines_without_one_whole_gpu_are_left_out(kind: str, words: dict[str, object]) -> None:
@@ -192,6 +205,120 @@ def test_an_eviction_is_told_by_its_reason(service: FakeAws, cloud: Aws) -> None
     assert "Server.SpotInstanceTermination" in (seen[0].said if seen[0] else "")
 
 
+def test_an_eviction_is_told_while_it_happens(service: FakeAws, cloud: Aws) -> None:
+    service.closing = 2
+    id = cloud.create(spot(cloud), SLEEP, NAME)
+    service.evict(id)
+    seen = [cloud.get(id) for _ in range(3)]
+    assert [(each.state, each.taken) for each in seen if each] == [
+        (State.BROKEN, True), (State.BROKEN, True), (State.GONE, True),
+    ]  # fmt: skip
+
+
+def test_a_machine_that_was_made_and_never_seen_is_not_gone(service: FakeAws, cloud: Aws) -> None:
+    service.fault("lag", path="/RunInstances$", looks=12)
+    id = cloud.create(spot(cloud), SLEEP, NAME)
+    with pytest.raises(ProviderError, match=r"does not know machine .* yet"):
+        cloud.get(id)
+    service.clock.advance(adapter_module.SHOWN_WITHIN)
+    assert cloud.get(id) is None, "it would have been shown by now"
+    assert cloud.get(id) is not None
+
+
+def watched(service: FakeAws, cloud: Aws, looks: int) -> tuple[Rented, MemoryStore, Machine]:
+    """A machine that one process ordered and EC2 does not know for some looks, seen by another."""
+    service.fault("lag", path="/RunInstances$", looks=looks)
+    offer, at = spot(cloud), service.clock.time()
+    store = MemoryStore()
+    name = machine_name("r", 1, owner.identify(store))
+    id = cloud.create(offer, SLEEP, name)
+    other = Rented(
+        adapter(service), opener=lambda url: store, clock=lambda: service.clock.time() + 130.0,
+        sleep=service.clock.advance,
+    )  # fmt: skip
+    return other, store, Machine("aws", at, id, name)
+
+
+def test_another_process_takes_no_young_machine_for_gone(service: FakeAws, cloud: Aws) -> None:
+    """Else it would order a second one beside it. Its computer's clock is two minutes ahead."""
+    other, _, machine = watched(service, cloud, looks=12)
+    with pytest.raises(ProviderError, match=r"does not know machine .* yet"):
+        other.inspect(machine)
+    assert other.alive(machine) is None
+    service.clock.advance(adapter_module.SHOWN_WITHIN)
+    found = other.inspect(machine)
+    assert found is not None
+    assert found.state is State.RUNNING
+    service.clock.advance(deadlines.CLOCKS_APART)
+    absent = replace(machine, id=f"{service.account}/us-east-1/i-0123456789abcdef0")
+    assert other.inspect(absent) is None, "it would be known by now"
+
+
+def test_another_process_ends_a_young_machine(service: FakeAws, cloud: Aws) -> None:
+    """When EC2 knows it, and not by an answer that it has none."""
+    other, store, machine = watched(service, cloud, looks=12)
+    other.end(AttemptSpec(store.url, "r", 1), machine)
+    assert service.alive() == []
+
+
+def test_a_group_that_ec2_does_not_know_yet_is_waited_for(service: FakeAws, cloud: Aws) -> None:
+    service.fault("slow_group", path="/CreateSecurityGroup$", orders=3)
+    id = cloud.create(spot(cloud), SLEEP, NAME)
+    sent = ordered(service.requests)
+    assert len(sent) == 4
+    assert len({each.query["ClientToken"] for each in sent}) == 1
+    assert [rental.id for rental in service.ledger] == [id]
+
+
+def test_a_group_that_stays_unknown_lets_the_next_offer_be_tried(
+    service: FakeAws, cloud: Aws
+) -> None:
+    service.fault("slow_group", path="/CreateSecurityGroup$", orders=99)
+    with pytest.raises(NoCapacity, match=r"InvalidGroup\.NotFound"):
+        cloud.create(spot(cloud), SLEEP, NAME)
+    assert service.ledger == []
+
+
+def test_a_group_that_lets_somebody_in_is_not_used(service: FakeAws, cloud: Aws) -> None:
+    offer = spot(cloud)
+    cloud.create(offer, SLEEP, NAME)
+    client = cloud._account._client("ec2", "us-east-1")
+    service.policy["Statement"].append(
+        {"Effect": "Allow", "Action": "ec2:AuthorizeSecurityGroupIngress", "Resource": "*"}
+    )
+    (group,) = client.describe_security_groups(
+        Filters=[{"Name": "group-name", "Values": ["mimir"]}]
+    )["SecurityGroups"]
+    client.authorize_security_group_ingress(
+        GroupId=group["GroupId"], IpProtocol="tcp", FromPort=22, ToPort=22, CidrIp="0.0.0.0/0"
+    )
+    with pytest.raises(BadInput, match=f"{group['GroupId']}.*lets connections in"):
+        cloud.create(offer, SLEEP, "mimir-r-a0002")
+    assert len(service.ledger) == 1
+
+
+def test_a_machine_in_a_region_that_is_not_named_any_more_is_listed(service: FakeAws) -> None:
+    id = adapter(service).create(spot(adapter(service)), SLEEP, NAME)
+    cloud = adapter(service, MIMIR_AWS_REGIONS="eu-west-1")
+    assert [each.id for each in cloud.instances()] == [id]
+    assert {each.region for each in cloud.offers(Need())} == {"eu-west-1"}
+    service.fault("code", 9, path="us-east-1/DescribeInstances$", code="UnauthorizedOperation")
+    assert cloud.instances() == [], "what these keys may not ask, they could not order in"
+    with pytest.raises(BadInput, match="'us east/1' is not the name of an AWS region"):
+        adapter(service, MIMIR_AWS_REGIONS="us east/1").instances()
+
+
+def test_a_machine_is_gone_though_its_disk_may_not_be_looked_for(
+    service: FakeAws, cloud: Aws
+) -> None:
+    id = cloud.create(spot(cloud), SLEEP, NAME)
+    cloud.terminate(id)
+    service.fault("code", 9, path="/DescribeVolumes$", code="UnauthorizedOperation")
+    found = cloud.get(id)
+    assert found is not None
+    assert (found.state, "may not be seen" in found.said) == (State.GONE, True)
+
+
 def test_a_machine_whose_disk_stays_is_not_gone(service: FakeAws, cloud: Aws) -> None:
     id = cloud.create(spot(cloud), SLEEP, NAME)
     service.fault("disk_left", path="/TerminateInstances$")
@@ -252,6 +379,76 @@ def test_one_region_that_fails_hides_no_other(service: FakeAws) -> None:
         cloud.instances()  # a list must be whole
 
 
+def test_a_region_whose_answer_is_strange_hides_no_other(
+    service: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud = adapter(service, MIMIR_AWS_REGIONS="us-east-1,us-west-2")
+    read = Account.read
+
+    def strange(self: Account, service: str, region: str, operation: str, **more: Any) -> Any:
+        found = read(self, service, region, operation, **more)
+        if (region, operation) == ("us-west-2", "describe_subnets"):
+            del found["Subnets"][0]["VpcId"]
+        return found
+
+    monkeypatch.setattr(Account, "read", strange)
+    assert {each.region for each in cloud.offers(Need())} == {"us-east-1"}
+    assert any("KeyError" in each for each in cloud.left_out() if each.startswith("us-west-2"))
+
+
+def test_a_region_that_is_not_opened_is_told_with_its_command(cloud: Aws) -> None:
+    with pytest.raises(BadInput, match="aws account enable-region --region-name ap-east-1"):
+        check_regions([cloud], ("ap-east-1",))
+    with pytest.raises(BadInput, match="there is no region 'mars'"):
+        check_regions([cloud], ("mars",))
+
+
+def test_offers_tell_that_the_role_for_spot_is_missing(service: FakeAws, cloud: Aws) -> None:
+    def told(need: Need) -> bool:
+        assert cloud.offers(need)
+        return any("create-service-linked-role" in each for each in cloud.left_out())
+
+    assert not told(Need(spot=True))
+    service.spot_role = False
+    assert told(Need(spot=True))
+    assert not told(Need())
+
+
+def test_the_image_is_found_by_its_name_where_its_parameter_is_missing(
+    service: FakeAws, cloud: Aws
+) -> None:
+    service.parameter = False
+    assert spot(cloud).key["image"] == IMAGE
+    asked = [each for each in service.requests if each.path.endswith("/DescribeImages")]
+    assert asked[-1].query["Owner.1"] == "amazon"
+
+
+def row(attributes: dict[str, str], unit: str, dollars: float) -> dict[str, Any]:
+    dimension = {"unit": unit, "pricePerUnit": {"USD": str(dollars)}}
+    return {"product": {"attributes": attributes},
+            "terms": {"OnDemand": {"a": {"priceDimensions": {"b": dimension}}}}}  # fmt: skip
+
+
+def test_of_several_prices_the_highest_counts_and_only_on_demand() -> None:
+    kind = {"instanceType": "p5.4xlarge"}
+    rows = [
+        row({**kind, "marketoption": "OnDemand"}, "Hrs", 6.88), row(kind, "Hrs", 6.5),
+        row({**kind, "marketoption": "CapacityBlock"}, "Hrs", 9.0), row(kind, "Quantity", 99.0),
+    ]  # fmt: skip
+    assert prices.hourly(rows) == {"p5.4xlarge": 6.88}
+    with pytest.raises(ProviderError, match="no price of a disk"):
+        prices.disk([row({"volumeApiName": "gp3"}, "GB-Mo", 0.0)])
+
+
+def test_no_refusal_shows_a_key_of_the_session(service: FakeAws) -> None:
+    token = "FwoGZXIvYXdzEBYaDHsecretsessiontoken"
+    cloud = adapter(service, AWS_SESSION_TOKEN=token)
+    service.fault("code", 9, path="/RunInstances$", code="Unsupported", text=f"with {token} in it")
+    with pytest.raises(NoCapacity) as caught:
+        cloud.create(spot(cloud), SLEEP, NAME)
+    assert token not in str(caught.value)
+
+
 def test_a_region_without_the_gpu(cloud: Aws) -> None:
     for gpu in ("H200", "RTX 4090"):
         with pytest.raises(NoCapacity, match=f"no machine with one {gpu} in us-east-1: name"):
@@ -301,7 +498,7 @@ CODES = {
     "VcpuLimitExceeded": AccountLimit, "AuthFailure": AuthFailed, "OptInRequired": AuthFailed,
     "AuthFailure.ServiceLinkedRoleCreationNotPermitted": AuthFailed, "Blocked": AuthFailed,
     "RequestExpired": AuthFailed, "InternalError": UnknownOutcome,
-    "InvalidSubnetID.NotFound": BadInput, "NobodyKnowsThis": ProviderError,
+    "InvalidSubnetID.Malformed": BadInput, "NobodyKnowsThis": ProviderError,
 }  # fmt: skip
 
 
@@ -318,6 +515,18 @@ def test_a_refusal_has_its_class(
     assert len(ordered(service.requests)) == times, "boto3 itself tries nothing again"
     if "Role" in code:
         assert "create-service-linked-role" in str(caught.value)
+
+
+def test_a_full_zone_names_those_that_have_room(service: FakeAws, cloud: Aws) -> None:
+    words = (
+        "We currently do not have sufficient g6.xlarge capacity in the Availability Zone you "
+        "requested (us-east-1c). You can currently get g6.xlarge capacity by not specifying an "
+        "Availability Zone in your request or choosing us-east-1a, us-east-1f."
+    )
+    service.fault("code", 1, path="/RunInstances$", code="InsufficientInstanceCapacity", text=words)
+    with pytest.raises(NoCapacity) as caught:
+        cloud.create(spot(cloud), SLEEP, NAME)
+    assert caught.value.places == {"us-east-1a", "us-east-1f"}
 
 
 def test_the_console_is_shown_when_the_machine_is_gone(service: FakeAws, cloud: Aws) -> None:

@@ -31,7 +31,7 @@ FAILS = {
     "ec2:DescribeSecurityGroups": {"submit", "leftovers"},
     "ec2:DescribeSpotPriceHistory": MARKET,
     "ec2:DescribeSubnets": MARKET,
-    "ec2:DescribeVolumes": {"end", "leftovers"},
+    "ec2:DescribeVolumes": {"leftovers"},
     "ec2:GetConsoleOutput": {"logs"},
     "ec2:RunInstances": ORDER,
     "ec2:TerminateInstances": {"end"},

@@ -15,6 +15,7 @@ from launch.contract.errors import ProviderError, UnknownOutcome
 from launch.contract.offer import Offer
 from launch.contract.redaction import Secrets
 from launch.providers import registry
+from launch.providers.ending import Ending
 from launch.providers.http import Absent, Http
 from launch.providers.rented import Rented
 from mimir.errors import MimirError
@@ -80,7 +81,7 @@ def nothing_is_looked_for(patch: Patch) -> None:
 
 
 def an_end_is_believed(patch: Patch) -> None:
-    patch.setattr(Rented, "_end", lambda self, number, name: self.cloud.terminate(number))
+    patch.setattr(Ending, "end", lambda self, number, *how: self._cloud.terminate(number))
 
 
 def an_end_is_tried_once(patch: Patch) -> None:
@@ -100,7 +101,7 @@ def ending_twice_is_an_error(patch: Patch) -> None:
         self._http.send("DELETE", f"/boxes/{id}")
 
     patch.setattr(Toy, "terminate", strict)
-    patch.setattr(Rented, "_end", lambda self, number, name: self.cloud.terminate(number))
+    patch.setattr(Ending, "end", lambda self, number, *how: self._cloud.terminate(number))
 
 
 def an_error_is_gone(patch: Patch) -> None:

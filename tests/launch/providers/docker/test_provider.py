@@ -1,6 +1,7 @@
 """Provider docker against an engine that exists on paper: what it asks for, and what it makes
 of the answers. tests/image/ has it with a real engine."""
 
+import errno
 import json
 import os
 import stat
@@ -276,6 +277,42 @@ def test_a_gpu_is_given(paper: Paper, spec: AttemptSpec, card: int | None, given
     }
     DockerProvider(engine, has_gpu=lambda: True).start(replace(spec, run="second", image="other"))
     assert len(list(kept.iterdir())) == 2
+
+
+@pytest.mark.parametrize("which", ["the run's", "what is compiled", "no home"])
+def test_a_folder_that_cannot_be_used_is_named(
+    which: str, paper: Paper, spec: AttemptSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one sentence, and before a container is made."""
+    engine = Engine(paper, which=lambda name: f"/bin/{name}")
+    provider = DockerProvider(engine, has_gpu=lambda: True)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    named = str(tmp_path / "cache" / "mimir")
+    if which == "the run's":
+        named = str(tmp_path / "my store, 1" / "first" / "launcher")
+        real = os.stat
+
+        def stat(path: object, *args: object, **options: object) -> os.stat_result:
+            if str(path) == named:  # root, who may run this test, is refused nothing
+                raise PermissionError(errno.EACCES, "Permission denied", named)
+            return real(path, *args, **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(os, "stat", stat)
+    elif which == "no home":
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.setattr(Path, "home", _no_home)
+        named = "this user has no home folder; set XDG_CACHE_HOME"
+    else:
+        (tmp_path / "cache").touch()
+    with pytest.raises(BadInput, match="cannot be used here: ") as raised:
+        provider.start(spec)
+    assert named in str(raised.value)
+    assert not [words for words in paper.asked if words[0] == "create"]
+
+
+def _no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")
 
 
 def test_somebody_elses_image_gets_our_code_from_the_store(

@@ -117,8 +117,10 @@ def test_it_sees_and_ends_what_we_ordered(
     (service.vms[id].root / "dev/console").write_text("booting\n")
     assert "booting" in ask("console", zone, own)
     assert ask("delete", zone, own) == "DONE"
-    assert cloud.get(id) is None
-    service.preempted.append(id)
+    over = cloud.get(id)
+    assert over is not None
+    assert (over.state, over.taken, over.said) == (State.GONE, False, "deleted")
+    service.happens(id, "compute.instances.preempted")
     ((kind, link),) = ask("operations", zone, 'operationType="compute.instances.preempted"')
     assert kind == "compute.instances.preempted"
     assert link.endswith(f"/instances/{own}")

@@ -14,7 +14,7 @@ NAME = "mimir-r-a0001"
 SLEEP = ContainerSpec("org/image:tag", ("sleep", "60"), {"MIMIR_RUN": "r"})
 OFFER = Offer(
     "lambda", "gpu_1x_a10@us-west-2", "A10", 24, 0.75, "us-west-2", place="us-west-2",
-    kind="datacenter",
+    kind="datacenter", size="gpu_1x_a10",
     key={"type": "gpu_1x_a10", "region": "us-west-2"},
 )  # fmt: skip
 
