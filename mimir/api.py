@@ -50,13 +50,13 @@ def score(*, peptides: str, run: str = "", model: str = "", **options: Any) -> l
 
 def evaluate(
     *, run: str = "", model: str = "", last: bool = False, data: str = "", repeats: int = 12,
-    samples: int = 1000, store: str = "",
+    samples: int = 1000, store: str = "", device: str = "auto",
 ) -> dict[str, Any]:  # fmt: skip
     """Measure a model on held-out peptides: the figures that `evaluate --json` prints. Options as
     those of the command."""
     from mimir.output.commands import measured
 
-    return measured(run, model, last, data, repeats, samples, store)
+    return measured(run, model, last, data, repeats, samples, store, device)
 
 
 def _rows(command: Callable[[], None]) -> list[dict[str, Any]]:

@@ -18,9 +18,9 @@ from mimir.output import commands as output
 
 
 def train(
+    name: str = "",
     *,
-    preset: str = "small",
-    run_name: str = "",
+    preset: str = "",
     store: str = "",
     data: str = "",
     verbose: bool = False,
@@ -28,13 +28,13 @@ def train(
 ) -> int:
     """Train here, in this terminal; a run of this name goes on where it stopped.
 
-    Ctrl-C commits a checkpoint and ends; the same command, or `python -m mimir resume NAME`, goes
-    on. Whoever trains the run elsewhere at the moment is fenced off and loses nothing that was
-    committed.
+    Ctrl-C commits a checkpoint and ends; the same command, the run's name alone, or
+    `python -m mimir resume NAME` goes on. Whoever trains the run elsewhere at the moment is fenced
+    off and loses nothing that was committed.
 
     Args:
-        preset: smoke, small, medium, large, or a YAML file of your own.
-        run_name: name of the run (default: a fresh one).
+        name: name of the run (default: a fresh one).
+        preset: smoke, small, medium, large, or a YAML file of your own (default: small).
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         data: a CSV (sequence,label,target) or a packed data set (default: the shipped sample).
         verbose: also print the settings.
@@ -42,19 +42,42 @@ def train(
             the second GPU.
 
     Example:
-        python -m mimir train --preset small --run-name small_test -v
+        python -m mimir train small_test --preset small -v
     """
+    from mimir.checks.child import must_import
+    from mimir.checks.settings_fit import must_fit
     from mimir.runs import cards
+    from mimir.runs.record import find_run
     from mimir.runs.store import open_store
-    from mimir.submission import default_store, enter, fresh_name, prepare
+    from mimir.submission import (
+        Entry,
+        check_enterable,
+        check_no_preset,
+        check_reachable,
+        default_store,
+        enter,
+        fresh_name,
+        prepare,
+    )
 
-    must_have(("torch",))
+    must_import("torch")
+    check_no_preset(name, "train", said=bool(preset))
+    opened = open_store(store or default_store())
+    if name and not (preset or data or settings) and find_run(opened, name) is not None:
+        return resume(name, store=store)
     if "device" in settings:
         settings["device"], card = cards.split(settings["device"])
         os.environ |= cards.only(card, os.environ)
-    job = prepare(preset, settings, data)
-    opened = open_store(store or default_store())
-    record = enter(opened, run_name or fresh_name(preset), job)
+    name, wanted = name or fresh_name(preset or "small"), name
+    check_reachable(opened, name)
+    job = prepare(preset or "small", settings, data)
+    entry = Entry(job.config)
+    if wanted:
+        entry = check_enterable(opened, name, job, settings=settings)
+    for note in entry.notes:
+        print(note, file=sys.stderr)
+    must_fit(entry.config, entry.known)
+    record = enter(opened, name, job)
     if verbose:
         print(json_text.dumps(record.config, indent=2))
     return _work_here(opened, record.name, store)
@@ -70,11 +93,17 @@ def resume(name: str, *, store: str = "") -> int:
     Example:
         python -m mimir resume small_test
     """
+    from mimir.checks.child import must_import
+    from mimir.checks.settings_fit import must_fit
+    from mimir.config import Config
+    from mimir.runs.record import read_run
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 
-    must_have(("torch",))
-    return _work_here(open_store(store or default_store()), name, store)
+    must_import("torch")
+    opened = open_store(store or default_store())
+    must_fit(Config.from_dict(read_run(opened, name).config), name)
+    return _work_here(opened, name, store)
 
 
 def _work_here(store: Any, name: str, named: str) -> int:
@@ -86,13 +115,14 @@ def _work_here(store: Any, name: str, named: str) -> int:
     from mimir.runs.begin import raise_attempt
     from mimir.runs.collect import try_collect
     from mimir.runs.machine import Machine
+    from mimir.runs.orders import TERMINAL
     from mimir.runs.record import read_run
     from mimir.runs.status import final_head
     from mimir.worker.supervisor import Worker, to_stdout
 
     read_run(store, name)
     attempt = raise_attempt(store, name)
-    machine = Machine("terminal", store.now(), host=platform.node())
+    machine = Machine(TERMINAL, store.now(), host=platform.node())
     notes.record_machine(store, name, attempt, machine)
     try_collect(store, name, print)
     print(f"run {name} in {store.url}; follow it by `python -m launch status {name}`", flush=True)
@@ -107,8 +137,9 @@ def _work_here(store: Any, name: str, named: str) -> int:
 
 
 def replay(name: str, *, store: str = "", anyway: bool = False, json: bool = False) -> int:
-    """Prove a run exact: train from its last checkpoint but one to the last again, and compare
-    every tensor bit for bit.
+    """Prove a run exact: train its last steps again, and compare every tensor.
+
+    They are those from its last checkpoint but one to the last.
 
     Weights, averages, moments and counters are compared; there is no random state to compare. It
     must be done on the kind of device and with the version of torch that trained those steps. What
@@ -129,9 +160,11 @@ def replay(name: str, *, store: str = "", anyway: bool = False, json: bool = Fal
     from mimir.runs.record import read_run
     from mimir.runs.store import open_store
     from mimir.submission import default_store
+    from mimir.training import compiler
 
     opened = open_store(store or default_store())
     tell = functools.partial(print, file=sys.stderr)
+    compiler.keep(say=tell)
     found = checks.replay(opened, name, anyway=anyway, say=tell)
     try:
         read_run(opened, name)  # it may have been removed meanwhile
@@ -177,11 +210,13 @@ def preflight(
     from mimir.checks.preflight import Limits, examine
     from mimir.checks.preflight_checks import PreflightChecks
     from mimir.submission import prepare
+    from mimir.training import compiler
 
     limits, shown = Limits(hours=limit_hours), ""
     inputs = [("--preset", Path(preset)), ("--data", path_of(data or preset, "--data"))]
     target = OutFile(out, inputs) if out else None
     job = prepare(preset, settings, data)
+    compiler.keep(say=functools.partial(print, file=sys.stderr))
 
     def tell(name: str, part: float) -> None:
         nonlocal shown

@@ -40,14 +40,17 @@ MODEL_COPIES = 2
 """Numbers that a finished model holds for each weight: the best average, and the last."""
 PLACES = 20
 """Residues of the longest peptide (mimir/data/alphabet.py)."""
-KERNELS = ("norm", "wgrad", "gelu", "ends", "peptide", "update", "branch")
+WIDEST_HEAD = 128
+"""Width of a head that `mimir.model.kernels` was written for; a wider tile would spill."""
+KERNELS = ("norm", "wgrad", "gelu", "ends", "peptide", "update", "branch", "attention")
 """Parts of a GPU's training step that kernels of our own can compute.
 
 norm: LayerNorm with the residual addition. wgrad: all weight gradients of the layers in one
 product. gelu: inside the products before and behind it. ends: embedding, head and loss. peptide:
 all of a narrow model but its weight gradients, one kernel each way. update: clipping, AdamW and EMA
 with all their scalars. branch: the small sums of the backward pass beside the weight gradients, on
-a second branch of the graph.
+a second branch of the graph. attention: that within peptides by sums instead of tensor cores, for
+GPUs before compute capability 8.0, which run none of the others.
 """
 NEEDED_KERNELS = {"peptide": {"ends", "wgrad"}, "branch": {"ends"}}
 """Kernels -> others without which they would do nothing."""
@@ -140,7 +143,7 @@ class Optimizer:
 @dataclass(frozen=True)
 class Training:
     batch: int = 32
-    """Peptides of a step."""
+    """Peptides per step."""
     epochs: int = 20
     """Most passes over the data: rows // batch steps each."""
     max_steps: int = 0
@@ -150,7 +153,7 @@ class Training:
     accumulate: int = 1
     """Slices of a batch that are computed one after the other, to save memory."""
     seed: int = 0
-    """Of everything that is random: initial weights, order, masks, dropped conditions."""
+    """Seed of all random choices: initial weights, order, masks, dropped conditions."""
     eval_every: int = 0
     """Steps between validations; 0: once an epoch."""
     eval_rows: int = 4096
@@ -183,7 +186,9 @@ class Runtime:
     compile: str = "auto"
     """auto: torch.compile on a GPU only, where its start-up pays."""
     kernels: str = ""
-    """Names in `KERNELS`, with commas between, for compiled runs on a GPU; none: torch's own."""
+    """Our kernels for compiled runs on a GPU, with commas between: norm, wgrad, gelu, ends,
+    peptide (with ends and wgrad), update, branch (with ends), and for GPUs before compute
+    capability 8.0 attention; none: torch's own."""
     checkpoint_minutes: float = 2.0
     """Minutes between checkpoints, or a duration such as 90s."""
     checkpoint_steps: int = 0
@@ -326,7 +331,7 @@ def load_preset(name: str) -> Config:
     path = Path(name).expanduser() if name.endswith((".yaml", ".yml")) else PRESETS / f"{name}.yaml"
     if not path.is_file():
         if path.parent == PRESETS:
-            raise BadInput(f"there is no preset {name!r}{nearest(name, sorted(preset_names()))}")
+            raise BadInput(f"there is no preset {name!r}{nearest(name, preset_names())}")
         raise BadInput(f"there is no preset file {name}")
     try:
         with path.open("rb") as file:

@@ -4,40 +4,62 @@ Much of it quotes what others wrote: a machine's log, the reason that a document
 service's answer. So what would act on the terminal is made visible here, once, whoever prints it.
 What draws on the terminal itself, such as a progress bar, asks for the stream below by `drawing`.
 
+Sentences name commands as `python -m launch …` and `python -m mimir …`. Whoever called the script
+`mimir` is shown that name, here too: its Python may be none that `python` finds.
+
 Colour is added here alone, by `show`, after its text was made visible: a text that others wrote has
 none. It is left out where nobody looks and where the user said so (`has_colour`).
 """
 
 import contextlib
 import os
+import re
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, TextIO, cast
 
 from mimir.errors import BadInput
-from mimir.text import one_line, visible
+from mimir.text import one_line, size, visible
 
+_COMMAND = re.compile(r"(?<![\w./-])python -m (?:mimir resume (?=\S)|(?:launch|mimir)(?![\w.]))")
+"""A command of ours in a sentence. `python -m mimir resume NAME` goes on in this terminal, which
+`mimir resume NAME` does not, but `mimir train NAME`."""
 GOOD, WARN, BAD, FAINT, BOLD = "32", "33", "31", "2", "1"
 """Styles, as numbers of ECMA-48's SGR: a terminal's own green, yellow and red, faint, bold."""
+
+LINE_EVERY = 10.0
+"""Seconds between two lines of progress where no terminal is, at least."""
 
 
 class SafeText:
     """A text stream whose text is made visible; all else is the stream's own.
 
+    as_script: name commands as the script `mimir` does.
+
     Characters that the stream's encoding lacks are written as escapes. Text that cannot be written
     is BadInput on standard output, and lost on standard error: there is nobody to tell.
     """
 
-    def __init__(self, stream: TextIO, name: str) -> None:
+    def __init__(self, stream: TextIO, name: str, as_script: bool = False) -> None:
         self.below = stream
         self._name = name
+        self._as_script = as_script
 
     def write(self, text: str) -> int:
         """Write text; the number of characters taken."""
-        self.write_safe(visible(text))
+        self.write_safe(visible(self.spelled(text)))
         return len(text)
+
+    def spelled(self, text: str) -> str:
+        """The text, with its styles, and with its commands as they are called here."""
+        if not self._as_script:
+            return text
+        if isinstance(text, Styled):
+            return Styled((as_script(piece), style) for piece, style in text.pieces)
+        return as_script(text)
 
     def write_safe(self, shown: str) -> None:
         """Write what has been made visible, and may have colours."""
@@ -150,12 +172,24 @@ def painted(text: str, stream: TextIO) -> str:
 def show(text: str, stream: TextIO | None = None) -> None:
     """Print a text with its styles (None: to standard output)."""
     stream = sys.stdout if stream is None else stream
-    shown = painted(text, drawing(stream)) + "\n"
     if isinstance(stream, SafeText):
-        stream.write_safe(shown)
+        stream.write_safe(painted(stream.spelled(text), stream.below) + "\n")
     else:
-        stream.write(shown)
+        stream.write(painted(text, stream) + "\n")
     stream.flush()
+
+
+def columns_here(usual: int) -> int:
+    """$COLUMNS, or the columns of the terminal on standard output; `usual` where there is none.
+
+    As shutil.get_terminal_size, which imports seven modules more: `--help` is to answer at once.
+    """
+    with contextlib.suppress(KeyError, ValueError):
+        if (told := int(os.environ["COLUMNS"])) > 0:
+            return told
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or usual  # type: ignore[union-attr]
+    return usual
 
 
 def width_of(stream: TextIO) -> int | None:
@@ -167,12 +201,24 @@ def width_of(stream: TextIO) -> int | None:
     return shutil.get_terminal_size().columns
 
 
+def as_script(text: str) -> str:
+    """The text with its commands as the script `mimir` has them."""
+
+    def spelled(found: re.Match[str]) -> str:
+        return "mimir train " if "resume" in found[0] else "mimir"
+
+    return _COMMAND.sub(spelled, text)
+
+
 @contextlib.contextmanager
-def safe_output() -> Iterator[None]:
-    """Let standard output and standard error show text safely, also a traceback that ends all."""
+def safe_output(*, as_script: bool = False) -> Iterator[None]:
+    """Let standard output and standard error show text safely, also a traceback that ends all.
+
+    as_script: name commands as the script `mimir` does.
+    """
     before = sys.stdout, sys.stderr
-    sys.stdout = _safe(before[0], "standard output")
-    sys.stderr = _safe(before[1], "standard error")
+    sys.stdout = _safe(before[0], "standard output", as_script)
+    sys.stderr = _safe(before[1], "standard error", as_script)
     try:
         yield
     except Exception:  # any, because any traceback may quote a machine; it goes on its way
@@ -191,12 +237,13 @@ def drawing(stream: TextIO) -> TextIO:
 def bar(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
     """A progress bar on standard error; yields what to call with how much more is done.
 
-    Nothing is made where standard error is no terminal: tqdm's bars share one lock in a process,
-    and a bar that nobody sees would wait for it too. Sizes in units of "B" are shown as KB, MB, ….
+    Where standard error is no terminal, a line every LINE_EVERY s at most: tqdm's bars share one
+    lock in a process, and a bar that nobody sees would wait for it too. Sizes in units of "B" are
+    shown as KB, MB, ….
     """
     screen = drawing(sys.stderr)
     if not screen.isatty():
-        yield lambda done: None
+        yield _lines(what, total, unit)
         return
     from tqdm import tqdm
 
@@ -210,10 +257,29 @@ def bar(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
         yield advance
 
 
-def _safe(stream: TextIO | None, name: str) -> TextIO:
+def _lines(what: str, total: int, unit: str) -> Callable[[int], None]:
+    """As `bar`, for a log: the first line comes after LINE_EVERY s."""
+    done, shown = 0, time.monotonic()
+
+    def advance(more: int) -> None:
+        nonlocal done, shown
+        done += more
+        if total and time.monotonic() - shown >= LINE_EVERY:
+            shown = time.monotonic()
+            count = f"{done / 1e6:.1f} of {size(total)}"
+            if unit != "B":
+                count = f"{done:,} of {total:,} {unit}s"
+            print(f"{what}: {count} ({done / total:.0%})", file=sys.stderr, flush=True)
+
+    return advance
+
+
+def _safe(stream: TextIO | None, name: str, as_script: bool) -> TextIO:
     if stream is None:  # closed before we began
         stream = open(os.devnull, "w")  # noqa: SIM115 - lives as long as the process
-    return stream if isinstance(stream, SafeText) else cast(TextIO, SafeText(stream, name))
+    if isinstance(stream, SafeText):
+        return stream
+    return cast(TextIO, SafeText(stream, name, as_script))
 
 
 def _close(stream: TextIO) -> None:

@@ -3,6 +3,7 @@
     MimirError
     ├── BadInput           78  the user changes something: a file, an option, a key
     │   ├── MissingPackage 78  a package that only some commands need is not installed
+    │   ├── BrokenPackage  78  one is installed, and Python cannot import it
     │   ├── RunExists      78  this name is taken by a run with another configuration
     │   ├── GpuUnusable    78  a driver to mend; of a rented machine, what MachineUnfit says
     │   └── OtherFormat    78  another Mimir wrote it: only that one may serve the run
@@ -14,7 +15,7 @@
     ├── ServiceError       75  a service gave no whole answer: trying again may help
     ├── Corrupt            75  bytes are not those that were committed: use an older copy
     ├── Fenced             76  a newer attempt owns the run: stop, do not restart
-    ├── NonFinite          77  NaN or infinity in training: a person must look
+    ├── NonFinite          77  NaN or infinity, in training or of a model: a person must look
     ├── MachineUnfit       79  this machine is not what was forecast: go on on another
     └── Interrupted        75  asked to stop; the run goes on from its last checkpoint
 
@@ -73,6 +74,16 @@ def must_have(names: Iterable[str]) -> None:
     for name in names:
         if importlib.util.find_spec(name) is None:
             raise MissingPackage(name)
+
+
+class BrokenPackage(BadInput):
+    """A package is installed, and cannot be imported. why: what Python said last."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(
+            f"{name} is installed here, but cannot be imported ({why[:300]}): install it anew by "
+            f"`python -m pip install --force-reinstall '{OPTIONAL[name]}'`"
+        )
 
 
 class RunExists(BadInput):
@@ -136,7 +147,7 @@ class Fenced(MimirError):
 
 
 class NonFinite(MimirError):
-    """Training produced NaN or infinity; nothing of it was committed."""
+    """Training produced NaN or infinity, of which nothing was committed; or a model gives them."""
 
     exit_code = NON_FINITE
 

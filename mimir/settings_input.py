@@ -171,12 +171,11 @@ def typed(name: str, value: Any, kind: type) -> Any:
         except OverflowError:
             raise BadInput(f"{name} is {short(value)}, which is too large") from None
     if kind is float and isinstance(value, str):  # YAML reads 1e-3 as text
-        try:
+        if _DECIMAL.fullmatch(value):
             return float(value)
-        except ValueError:
-            unit = name.rpartition("_")[2]
-            if unit in _SECONDS:
-                return seconds_in(value, name, unit) / _SECONDS[unit]
+        unit = name.rpartition("_")[2]
+        if unit in _SECONDS:
+            return seconds_in(value, name, unit) / _SECONDS[unit]
     if kind is str and isinstance(value, bool):  # as YAML reads on and off
         return "on" if value else "off"
     if not isinstance(value, kind) or isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Prepares a run and creates it in a store: shared by `mimir train` and `launch submit`.
+"""Prepares a run and creates it in a store: shared by `mimir train` and `python -m launch submit`.
 
 No torch here: a laptop without it submits as well as a training machine does.
 """
@@ -8,28 +8,23 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from mimir import settings_input
 from mimir.config import MOST, SECTIONS, Config, load_preset, preset_names
 from mimir.console import bar
-from mimir.data import sample_path
+from mimir.data.opened import Data, open_data
 from mimir.errors import BadInput, RunExists
-from mimir.runs import layout, newest
-from mimir.runs.origin import Start
+from mimir.runs import layout, newest, tombstone
+from mimir.runs.origin import Start, longer
 from mimir.runs.probe import probe
-from mimir.runs.record import RunRecord, create_run, read_run
-from mimir.runs.store import Store
-
-if TYPE_CHECKING:
-    from mimir.data.peptides import Peptides
-
-HELD_OUT = 2000
-"""Background peptides wanted for validation, as far as a tenth of the data gives them."""
+from mimir.runs.record import RunRecord, create_run, described, find_run, must_be_same
+from mimir.runs.status import derive
+from mimir.runs.store import Store, Stored
 
 
 def default_store() -> str:
@@ -47,16 +42,49 @@ def store_folder(url: str) -> Path | None:
     return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
 
-def packed_cache() -> Path:
-    """The folder of this user in which packed data is kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "mimir" / "packed"
+def check_reachable(store: Store, name: str) -> None:
+    """What is wrong with the store, before any work is done for a run of this name.
+
+    Nothing is left there. Raises as Store.read; BadInput for a folder that cannot be made or
+    written.
+    """
+    folder = store_folder(store.url)
+    if folder is None:
+        store.read(layout.record_key(name))
+        return
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryDirectory(prefix=".mimir-", dir=folder):
+            pass
+    except OSError as error:
+        raise BadInput(
+            f"store {store.url}: nothing can be written in {folder} ({error.strerror or error}); "
+            "choose another --store, or correct the folder's permissions"
+        ) from error
 
 
 def fresh_name(preset: str) -> str:
     """A run name that nobody has: the preset, the day, four random hex digits."""
     stem = Path(preset).stem.lower().replace(".", "-")
     return f"{stem}-{time.strftime('%m%d')}-{secrets.token_hex(2)}"
+
+
+def check_no_preset(name: str, command: str, *, said: bool) -> None:
+    """BadInput if a preset, or a word that asks for help, is given where a run's name stands.
+    said: a preset, or what has one."""
+    if name in ("help", "version"):
+        raise BadInput(
+            f"{name} is no name for a run: `{command} --help` is the help of `{command}`, and "
+            "`mimir version` tells the version"
+        )
+    is_file = name.endswith((".yaml", ".yml"))
+    if is_file or (name in preset_names() and not said):
+        what = "a preset's file" if is_file else "a preset"
+        raise BadInput(
+            f"`{command}` takes the name of the run first, and {name} is {what}: say `{command} "
+            f"NAME --preset {name}`, or `{command} --preset {name}` for a run with a fresh name"
+        )
 
 
 @dataclass(frozen=True)
@@ -84,8 +112,8 @@ class Job:
             return f"pairs as they lie in the data{none}"
         visits = self.pairs_in_batch * self.steps / self.pairs
         return (
-            f"{self.pairs_in_batch} pairs in each batch: each of {self.pairs:,} is seen "
-            f"{visits:.1f} times in all these steps"
+            f"each batch holds {self.pairs_in_batch} of the {self.pairs:,} pairs; each pair is "
+            f"used about {visits:.1f} times"
         )
 
 
@@ -117,24 +145,6 @@ def prepare(preset: str, settings: Mapping[str, Any], data: str = "") -> Job:
     """
     config = load_preset(preset).with_settings(settings)
     return job_of(config, open_data(data))
-
-
-@dataclass(frozen=True)
-class Data:
-    """A packed data set, and the path that the user gave."""
-
-    given: Path
-    packed: Path
-    peptides: "Peptides"
-
-
-def open_data(data: str = "") -> Data:
-    """Open a data set, and pack it if it is a CSV. data and BadInput as `prepare`."""
-    from mimir.data.pack import load
-
-    path = Path(data).expanduser() if data else sample_path()
-    packed = path if path.suffix == ".safetensors" else _packed(path)
-    return Data(path, packed, load(packed))
 
 
 def job_of(config: Config, data: Data) -> Job:
@@ -175,30 +185,10 @@ def enter(
         StoreUnfit: the store ignores conditional writes.
     """
     layout.check_run(name)
-    config = job.config
-    found = store.read(layout.record_key(name))
-    if found is None:
-        result = probe(store, name)
-    else:
-        existing = read_run(store, name)
-        result = existing.probe
-        config = replace(config, preset=existing.preset)
-        known = Config.from_dict(existing.config)
-        config = replace(config, runtime=known.runtime)
-        if config.sha256() != known.sha256():
-            raise RunExists(
-                f"run {name} exists in {store.url} with {_differences(known, config)}; choose "
-                "another --name, or go on with it as it is by `resume`"
-            )
-    record = RunRecord(
-        name=name,
-        preset=config.preset,
-        config=config.as_dict(),
-        seed=config.training.seed,
-        created=store.now(),
-        probe=result,
-        origin=start.origin if start else None,
-    )
+    existing = find_run(store, name)
+    record = _record(store, name, job, start, existing)
+    if existing is None:
+        record = replace(record, probe=probe(store, name))
     with tempfile.TemporaryDirectory(prefix="mimir-") as folder:
         copy = Path(folder) / start.file if start else None
         if start and copy:
@@ -206,47 +196,104 @@ def enter(
         size = sum(path.stat().st_size for path in (job.data, code, copy) if path)
         with bar("upload", size, "B") as advance:
             made = create_run(store, record, job.data, code, advance, copy)
-    if found is None:
+    if existing is None:
         newest.add(store, newest.NewRun(name, made.preset, made.created))
     return made
 
 
-def _differences(known: Config, wanted: Config) -> str:
-    pairs = [
-        f"{key} {value!r} (you gave {wanted.as_dict()[section][key]!r})"
-        for section, body in known.as_dict().items()
-        if section not in ("preset", "runtime")
-        for key, value in body.items()
-        if value != wanted.as_dict()[section][key]
-    ]
-    return ", ".join(pairs)
+@dataclass(frozen=True)
+class Entry:
+    """What `enter` would make of a job under a name, or find there.
+
+    config: with which the run trains. known: its name, "" if there is none yet. notes: a sentence
+    for each setting that was said and that it keeps as it has it.
+    """
+
+    config: Config
+    known: str = ""
+    notes: tuple[str, ...] = ()
 
 
-def _packed(csv: Path) -> Path:
-    """The packed form of a CSV, from the cache if the content was packed before."""
-    from mimir.data import sidecar, target_sequences
-    from mimir.data.pack import pack
-    from mimir.data.peptides import FORMAT
-    from mimir.data.split import RULES
+def check_enterable(
+    store: Store, name: str, job: Job, start: Start | None = None,
+    settings: Collection[str] = (),
+) -> Entry:  # fmt: skip
+    """Refuse what `enter` would refuse, as far as reading the store tells; nothing is written.
 
-    if not csv.is_file():
-        raise BadInput(f"there is no data file {csv}; give a CSV or a packed .safetensors")
-    content = csv.read_bytes()
-    rows = max(1, content.count(b"\n") - 1)
-    digest = hashlib.sha256(f"format {FORMAT}, split {RULES}, held out {HELD_OUT}\n".encode())
-    digest.update(content)
-    del content  # packing reads it again, and needs the room
-    for beside in (sidecar.path_of(csv), target_sequences.path_of(csv)):
-        if beside.is_file():  # both change what is packed
-            kind = beside.name.removeprefix(csv.name).encode()
-            digest.update(hashlib.sha256(kind + beside.read_bytes()).digest())
-    out = packed_cache() / f"{digest.hexdigest()[:32]}.safetensors"
-    if out.is_file():
-        return out
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        out = Path(tempfile.mkdtemp(prefix="mimir-")) / out.name
-    # A hundredth of a small data set would be too few peptides for a steady figure.
-    pack(csv, out, validation=max(0.01, min(0.1, HELD_OUT / rows)))
-    return out
+    settings: names of those that were said. Raises RunExists as `enter`; BadInput while a run of
+    this name is being removed.
+    """
+    layout.check_run(name)
+    tombstone.free(store, name)
+    existing = find_run(store, name)
+    if existing is None:
+        return Entry(job.config)
+    wanted = _record(store, name, job, start, existing, settings)
+    wanted = replace(wanted, data=described(job.data, name, layout.data_key))
+    if start:
+        sha256 = hashlib.sha256(start.content).hexdigest()
+        copy = Stored(layout.start_key(name, sha256, start.file), len(start.content), sha256)
+        wanted = replace(wanted, origin=replace(start.origin, start=copy))
+    must_be_same(store, existing, wanted)
+    config = Config.from_dict(existing.config)
+    known, given = config.runtime, job.config.runtime
+    notes = (
+        f"note: run {name} keeps {field.name} {getattr(known, field.name)!r}, as it was submitted: "
+        f"{getattr(given, field.name)!r} changes nothing"
+        for field in fields(known)
+        if field.name in settings and getattr(known, field.name) != getattr(given, field.name)
+    )
+    return Entry(config, name, tuple(notes))
+
+
+def _record(
+    store: Store, name: str, job: Job, start: Start | None, existing: RunRecord | None,
+    given: Collection[str] = (),
+) -> RunRecord:  # fmt: skip
+    """The record that the run is to have; RunExists if it has another configuration.
+
+    given: names of the settings that were said, which are told first.
+    """
+    config = job.config
+    if existing is not None:
+        known = Config.from_dict(existing.config)
+        config = replace(config, preset=existing.preset, runtime=known.runtime)
+        if config.sha256() != known.sha256():
+            raise RunExists(
+                f"run {name} exists in {store.url} with "
+                f"{_differences(known, config, job.config.preset, given)}; choose another --name, "
+                f"or {_as_it_is(store, name)}"
+            )
+    return RunRecord(
+        name=name,
+        preset=config.preset,
+        config=config.as_dict(),
+        seed=config.training.seed,
+        created=store.now(),
+        probe=existing.probe if existing else {},
+        origin=start.origin if start else None,
+    )
+
+
+def _differences(known: Config, wanted: Config, preset: str, given: Collection[str]) -> str:
+    """What differs, first what was given. preset: of the command, where `wanted` has the run's."""
+    said, left = [], []
+    for section, body in known.as_dict().items():
+        if section in ("preset", "runtime"):
+            continue
+        for key, value in body.items():
+            other = wanted.as_dict()[section][key]
+            if value != other and key in given:
+                said.append(f"{key} {value!r} (you gave {other!r})")
+            elif value != other:
+                left.append(f"{key} {value!r} (this command has {other!r})")
+    if left and preset != known.preset:
+        said.append(f"--preset {known.preset} (this command has {preset})")
+    return ", ".join([*said, *left])
+
+
+def _as_it_is(store: Store, name: str) -> str:
+    """How to go on with a run of a name that is taken."""
+    if derive(store, name, store.now()).state == "done":
+        return longer(name)
+    return "go on with it as it is by `resume`"

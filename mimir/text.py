@@ -21,11 +21,20 @@ bidirectional controls, Default_Ignorable_Code_Point)."""
 
 CUTOFF = 0.5
 """How alike two names must be for one to be offered in place of the other, 0 to 1."""
+NEAR = 0.65
+"""The same where all names can be listed instead."""
+VERY_NEAR = {"submit": 0.8}
+"""The same for names that begin something which costs money."""
 
 
-def near(word: str, known: Iterable[str]) -> list[str]:
+def near(word: str, known: Iterable[str], cutoff: float = CUTOFF) -> list[str]:
     """At most three of the known names that are like the word, the likest first."""
-    return difflib.get_close_matches(word, list(known), n=3, cutoff=CUTOFF)
+    return difflib.get_close_matches(word, list(known), n=3, cutoff=cutoff)
+
+
+def all_of(known: Iterable[str]) -> str:
+    """What is known, as the end of a sentence, where no guess may be made."""
+    return f"; known are {', '.join(known)}"
 
 
 NEVER_MEANT = frozenset(
@@ -33,6 +42,15 @@ NEVER_MEANT = frozenset(
 )
 """Names that end, delete, pay for or hand out something: nobody who wrote another word is told
 that one of them was meant."""
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """The known name that was meant, if one is near and may be guessed; else ""."""
+    close = near(word, known, NEAR)[:1]
+    # Where one of those is the nearest, the next one is not what was meant.
+    if close and close[0] not in NEVER_MEANT and near(word, close, VERY_NEAR.get(close[0], NEAR)):
+        return close[0]
+    return ""
 
 
 def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
@@ -44,9 +62,8 @@ def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
         prefix: stands before each name, such as "--".
     """
     names = list(known)
-    close = near(word, (name for name in names if name not in NEVER_MEANT))
-    if close:
-        return f"; did you mean {prefix + close[0]!r}?"
+    if name := meant(word, names):
+        return f"; did you mean {prefix + name!r}?"
     return f"; known are {', '.join(prefix + name for name in names)}" if names else ""
 
 
@@ -80,23 +97,26 @@ def moment(seconds: float) -> str:
 
 
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_SPAN = re.compile(rf"([0-9]{{1,9}}(?:\.[0-9]{{1,6}})?) ?({'|'.join(_UNITS)})")
+_SPAN = re.compile(rf"([0-9]{{1,9}}(?:\.[0-9]{{1,6}})?) ?({'|'.join(_UNITS)})(?![a-z])")
+_SPANS = re.compile(rf"(?:{_SPAN.pattern} ?)+")
 
 
 def seconds_in(words: str, option: str, bare: str = "") -> float:
-    """The seconds of a duration such as "90s", "30 min", "1.5h", "2d" or "8w". BadInput, naming the
-    option, for anything else.
+    """The seconds of a duration such as "90s", "30 min", "1h30m", "2d" or "8w". BadInput, naming
+    the option, for anything else.
 
     bare: the unit that a number alone has there, such as "hours", for the sentence.
     """
-    found = _SPAN.fullmatch(words.strip().lower())
-    if found is None:
+    spans = _SPAN.findall(words.strip().lower())
+    sizes = [_UNITS[unit] for _, unit in spans]
+    whole = _SPANS.fullmatch(words.strip().lower())
+    if whole is None or sizes != sorted(set(sizes), reverse=True):
         or_bare = f"a number of {bare}, or " if bare else ""
         raise BadInput(
             f"{option} is {words[:40]!r}, but must be {or_bare}a duration such as 90s, 30m, 1.5h, "
-            "30d or 2w"
+            "1h30m, 30d or 2w"
         )
-    return float(found[1]) * _UNITS[found[2]]
+    return sum(float(number) * size for (number, _), size in zip(spans, sizes, strict=True))
 
 
 def countdown(seconds: float) -> str:

@@ -66,7 +66,9 @@ def test_what_is_refused(text: str | bytes, words: str) -> None:
     ("name", "value", "read"),
     [("checkpoint_minutes", "90s", 1.5), ("checkpoint_minutes", "0.5h", 30.0),
      ("checkpoint_minutes", 3, 3.0), ("max_hours", "2d", 48.0), ("lr", "1e-3", 1e-3),
-     ("lr", "90s", None), ("checkpoint_minutes", "soon", None)],
+     ("lr", "90s", None), ("lr", "0.00_1", None), ("lr", "\u0663", None), ("lr", " 1", None),
+     ("lr", "nan", None), ("lr", "infinity", None), ("checkpoint_minutes", "1_0", None),
+     ("checkpoint_minutes", "soon", None)],
 )  # fmt: skip
 def test_a_time_may_have_a_unit(name: str, value: Any, read: float | None) -> None:
     if read is not None:

@@ -1,14 +1,28 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from mimir import submission
-from mimir.errors import BadInput, RunExists
+from launch.commands import options
+from mimir import commands, submission
+from mimir.errors import BadInput, RunExists, StoreDenied
+from mimir.runs import layout
+from mimir.runs.begin import raise_attempt
+from mimir.runs.commit import Attempt
+from mimir.runs.status import derive
 from mimir.runs.store import open_store
-from mimir.submission import Job, default_store, enter, fresh_name, prepare
+from mimir.submission import (
+    Entry,
+    Job,
+    check_enterable,
+    default_store,
+    enter,
+    fresh_name,
+    prepare,
+)
 from tests.e2e.jobs import write_data
-from tests.runs.memory import MemoryStore
+from tests.runs.memory import CountingStore, MemoryStore
 
 TINY = {"dim": 16, "layers": 1, "heads": 2, "batch": 8}
 
@@ -40,6 +54,12 @@ def test_a_job_counts_its_steps(data: Path) -> None:
     assert 4 <= per_epoch <= 6
     assert prepare("smoke", {**TINY, "epochs": 3, "max_steps": 7}, str(data)).steps == 7
     assert prepare("smoke", {**TINY, "epochs": 3, "max_steps": 999}, str(data)).steps == job.steps
+
+
+def test_a_plan_says_how_often_a_pair_is_used(data: Path) -> None:
+    job = replace(prepare("smoke", {}, str(data)), pairs=2106, pairs_in_batch=11, steps=1264)
+    said = "each batch holds 11 of the 2,106 pairs; each pair is used about 6.6 times"
+    assert job.mix == said
 
 
 def test_a_packed_file_is_taken_as_it_is_and_a_csv_packed_once(
@@ -140,12 +160,73 @@ def test_a_name_that_is_taken(data: Path, tmp_path: Path) -> None:
     store = MemoryStore()
     enter(store, "run", job_of(data))
     before = dict(store.objects)
-    with pytest.raises(RunExists, match=r"with lr 0\.002 \(you gave 0\.5\); choose another --name"):
+    way_out = r"; choose another --name, or go on with it as it is by `resume`$"
+    with pytest.raises(RunExists, match=r"with lr 0\.002 \(this command has 0\.5\)" + way_out):
         enter(store, "run", job_of(data, lr=0.5))
+    with pytest.raises(RunExists, match=r"with lr 0\.002 \(you gave 0\.5\)" + way_out):
+        check_enterable(store, "run", job_of(data, lr=0.5), settings=["lr"])
     other = write_data(tmp_path / "other.csv", 60)
     with pytest.raises(RunExists, match="data"):
         enter(store, "run", job_of(other))
     assert store.objects == before
+
+
+def test_what_a_name_stands_for_takes_one_reading_of_its_record(data: Path) -> None:
+    store = CountingStore()
+    job = job_of(data, compile="off")
+    assert check_enterable(store, "run", job) == Entry(job.config)
+    enter(store, "run", job)
+    for other in ("off", "on"):
+        store.requests.clear()
+        wanted = job_of(data, compile=other)
+        entry = check_enterable(store, "run", wanted, settings=["compile"])
+        assert (entry.config, entry.known) == (job.config, "run")
+        assert len(entry.notes) == (other == "on")
+    assert store.requests.count(f"read {layout.record_key('run')}") == 1
+
+
+def test_what_was_given_comes_first_and_the_preset_is_named(data: Path) -> None:
+    store = MemoryStore()
+    enter(store, "run", prepare("smoke", {"batch": 8}, str(data)))
+    wanted = prepare("small", {"batch": 4, "dim": 8, "heads": 1}, str(data))
+    with pytest.raises(RunExists) as raised:
+        check_enterable(store, "run", wanted, settings=["dim", "batch", "heads"])
+    said, _, rest = str(raised.value).partition(", --preset smoke (this command has small), ")
+    assert said.count("(you gave ") == 3
+    assert "(this command has" not in said
+    assert "(you gave" not in rest
+    assert rest.count("(this command has") > 3
+
+
+def test_a_finished_run_is_trained_on_under_another_name(data: Path) -> None:
+    store = MemoryStore()
+    enter(store, "run", job_of(data))
+    Attempt.claim(store, "run", raise_attempt(store, "run")).finish("done")
+    longer = "`python -m launch submit NAME --continue-from run --epochs N`"
+    with pytest.raises(RunExists, match=longer) as raised:
+        enter(store, "run", job_of(data, lr=0.5))
+    assert "resume" not in str(raised.value)
+    with pytest.raises(BadInput, match=f"run run is done: .*{longer}"):
+        raise_attempt(store, "run")  # what `train` and `resume` do here
+    status = derive(store, "run", store.now())
+    with pytest.raises(BadInput, match="--continue-from run --epochs N --store file:///s`"):
+        options.check_not_done(status, "file:///s")
+
+
+def test_a_bad_store_is_told_before_the_data_is_packed(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mimir.data.pack.pack", lambda *a, **k: pytest.fail("packed"))
+    monkeypatch.setattr("mimir.checks.child.must_import", lambda name: None)
+    (tmp_path / "file").write_text("")
+    bad = ("file:///proc/foo/bar", (tmp_path / "file" / "below").as_uri(), "s4://b")
+    for url in bad:
+        with pytest.raises(BadInput, match="store"):
+            commands.train("run", preset="smoke", data=str(data), store=url)
+    with pytest.raises(StoreDenied, match="cannot write /proc/foo"):
+        open_store("file:///proc/foo").put("run/x", b"")
+    submission.check_reachable(open_store((tmp_path / "new" / "store").as_uri()), "run")
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_wrong_name_is_refused_before_anything_is_written(data: Path, tmp_path: Path) -> None:

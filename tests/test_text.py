@@ -31,7 +31,9 @@ def test_a_duration_is_told_in_its_largest_unit(seconds: float, words: str) -> N
 @pytest.mark.parametrize(
     ("words", "seconds"),
     [("90s", 90), ("30m", 1800), ("30 min", 1800), ("30min", 1800), ("1.5h", 5400), ("2D", 172800),
-     ("8w", 4838400), ("5", None), ("-5m", None), ("1e9s", None), ("", None),
+     ("8w", 4838400), ("1h30m", 5400), ("1w2d", 777600),
+     ("1m 30 s", 90), ("30m1h", None), ("1h30", None), ("1h 1h", None), ("5", None),
+     ("-5m", None), ("1e9s", None), ("", None),
      ("9" * 10 + "s", None)],
 )  # fmt: skip
 def test_a_duration_is_read_with_its_unit(words: str, seconds: float | None) -> None:

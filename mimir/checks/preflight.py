@@ -35,7 +35,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         if not 0 <= self.hours < math.inf:
-            raise BadInput(f"limit-hours is {self.hours}, but must be 0 (no limit) or more")
+            raise BadInput(f"--limit-hours is {self.hours:g}, but must be 0 (no limit) or more")
 
 
 @dataclass(frozen=True)

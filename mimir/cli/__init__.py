@@ -11,6 +11,8 @@ A `**settings` parameter takes any further option.
     help         what `--help` prints
 """
 
+import functools
+import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,20 +21,25 @@ from typing import NoReturn
 from mimir import __version__, console
 from mimir.cli.help import command_help, group_help, sections, summary_of
 from mimir.cli.tree import Command, Hours, Minutes, Tree, loaded
-from mimir.cli.words import check_words
+from mimir.cli.words import Others, as_option, check_words
 from mimir.errors import BAD_CONFIG, OPTIONAL, BadInput, MimirError, MissingPackage
 from mimir.text import nearest, one_line
 
 __all__ = [
-    "Command", "Hours", "Minutes", "Tree", "check_count", "check_words", "command_help", "end_with",
-    "loaded", "main", "run", "sections",
+    "Command", "Hours", "Minutes", "Tree", "as_option", "check_count", "check_words",
+    "command_help", "end_with", "loaded", "main", "run", "sections",
 ]  # fmt: skip
+SCRIPT = "mimir"
+"""The script that has the commands of both packages, where it is installed."""
+VERSION, HELP = ("--version", "version"), ("--help", "-h", "help")
 SYNONYMS = {
     "ls": "runs", "list": "runs", "ps": "runs", "show": "status", "cost": "status",
     "run": "submit", "cancel": "stop", "kill": "stop", "down": "stop",
     "download": "pull", "fetch": "pull", "continue": "resume", "generate": "sample",
     "log": "logs", "tail": "logs", "prices": "offers", "eval": "evaluate",
-    "events": "alerts", "warnings": "alerts",
+    "remove": "rm", "delete": "rm", "events": "alerts", "warnings": "alerts",
+    "history": "alerts", "terminate": "stop", "abort": "stop", "halt": "stop", "end": "stop",
+    "restart": "resume", "resubmit": "resume", "diff": "compare",
 }  # fmt: skip
 """What other tools call a command: whoever writes it is told the name that it has here."""
 
@@ -64,12 +71,12 @@ def run(prog: str, command: Command, argv: Sequence[str] | None = None) -> NoRet
 def check_count(name: str, value: int, least: int, most: int) -> None:
     """BadInput unless an option's number lies between these two."""
     if not least <= value <= most:
-        raise BadInput(f"{name} is {value}, but must be from {least} to {most:,}")
+        raise BadInput(f"{as_option(name)} is {value}, but must be from {least} to {most:,}")
 
 
 def end_with(prog: str, body: Callable[[], int]) -> NoReturn:
     """Exit with what the body returns; its errors and its output are shown as `main` shows them."""
-    with console.safe_output():
+    with console.safe_output(as_script=prog == SCRIPT):
         code = _code(prog, body)
     sys.exit(code)
 
@@ -109,33 +116,65 @@ def _refuse(prog: str, sentence: str) -> None:
 def _run(prog: str, summary: str, tree: Tree, words: list[str]) -> int:
     node: Command | Tree = tree
     path = [prog]
-    if words[:1] == ["--version"]:
-        print(f"mimir {__version__}")
-        return 0
+    asks = False
     while isinstance(node, Mapping):
-        if not words or words[0] in ("--help", "-h", "help"):
-            print(group_help(" ".join(path), summary, node))
-            return 0 if words else BAD_CONFIG
+        where = " ".join(path)
+        while words and words[0] in HELP and words[0] not in node:
+            asks = True
+            del words[0]
+        if node is tree and words and words[0] in VERSION and words[0] not in tree:
+            if words[1:]:
+                raise BadInput(f"{words[1]!r} is one word too many for `{prog} {words[0]}`")
+            print(f"mimir {__version__}")
+            return 0
+        if not words:
+            print(group_help(where, summary, node))
+            return 0 if asks else BAD_CONFIG
         word = words.pop(0)
         if word not in node:
-            where = " ".join(path)
             if (same := SYNONYMS.get(word)) in node:
-                raise BadInput(f"{word} is called {same} here: `{where} {same}`")
+                raise BadInput(f"there is no command {word!r}: the command is `{where} {same}`")
             raise BadInput(
                 f"there is no command {word!r}{nearest(word, node)} (see `{where} --help`)"
             )
         path.append(word)
         node = loaded(node[word])
         summary = summary_of(node)
-    return _call(" ".join(path), node, words)
+    where = " ".join(path)
+    if asks and words:
+        raise BadInput(f"{words[0]!r} is one word too many: `{where} --help` is the help of it")
+    if asks:
+        words = ["--help"]
+    return _call(where, node, words, functools.partial(_options_of_others, tree, node))
 
 
-def _call(path: str, function: Command, words: list[str]) -> int:
+def _options_of_others(tree: Tree, own: Command, before: str = "") -> dict[str, list[str]]:
+    """The names of the commands that have an option, by option; those of `own` apart."""
+    found: dict[str, list[str]] = {}
+    for name, node in tree.items():
+        other = loaded(node)
+        if isinstance(other, Mapping):
+            inner = _options_of_others(other, own, f"{before}{name} ")
+        else:
+            kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+            has = inspect.signature(other).parameters.values() if other is not own else ()
+            inner = {each.name: [before + name] for each in has if each.kind not in kinds}
+        for option, names in inner.items():
+            found.setdefault(option, []).extend(names)
+    return found
+
+
+def _call(path: str, function: Command, words: list[str], others: Others | None = None) -> int:
     if any(word in ("--help", "-h") for word in words):
         print(command_help(path, function))
         return 0
     import fire  # here, because help needs none of it
 
-    command = check_words(path, function, words)
-    result = fire.Fire(function, command=command, name=path, serialize=lambda _: None)
+    bound = check_words(path, function, words, others)
+
+    def call() -> object:
+        """The command with its arguments: no word is left that Fire would read otherwise."""
+        return function(*bound.args, **bound.kwargs)
+
+    result = fire.Fire(call, command=[], name=path, serialize=lambda _: None)
     return result if isinstance(result, int) else 0

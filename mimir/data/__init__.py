@@ -14,6 +14,7 @@
     groups, keys               which background rows belong together, found by k-mers
     thin                       which pairs are left out beforehand
     similar, split             which peptides are near copies; what is held out, and what left out
+    opened                     a data set as a user names it; a CSV is packed once
     mix                        how many pairs a batch holds
     target_sequences           sequences of the targets, beside the CSV
     likeness, composition      which targets are alike, and the letters of their peptides
@@ -32,6 +33,8 @@ from pathlib import Path
 
 GUIDE_ROWS = 1_003_470
 """Rows of the data set that the training guide builds."""
+PACKED = ".safetensors"
+"""How the name of a packed file ends; a file of another name is taken for a CSV."""
 
 
 def sample_path() -> Path:

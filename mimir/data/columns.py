@@ -1,17 +1,21 @@
-"""Finds the columns of a data set CSV by their names, and takes quotes away."""
+"""Reads rows of CSV; finds the columns of a data set by their names, and takes quotes away."""
 
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+from mimir.errors import BadInput
 from mimir.text import visible
 
 COLUMNS = ("sequence", "label", "target")
 """In any order, among others."""
 HEADER = ",".join(COLUMNS) + "\n"
 """As a build writes it."""
+_UNCLOSED = "; is a quote in it not closed?"
+"""After what the CSV library says of a row: that a field is too long, or that the data end."""
 _BOM = b"\xef\xbb\xbf"
 _ERRORS = "surrogateescape"
 """Makes a byte that is no UTF-8 a lone surrogate, which stands in no name, and a byte again."""
@@ -56,12 +60,17 @@ def find(data: bytes) -> Columns | NoColumns:
         return NoColumns(
             f"the header lacks {' and '.join(missing)}: it is {shown}; {wanted}", missing
         )
-    twice = [name for name, count in Counter(names).items() if count > 1 and name in COLUMNS]
-    if twice:
-        return NoColumns(f"the header names {twice[0]} twice: it is {shown}; {wanted}")
+    if twice := repeated(names, COLUMNS):
+        return NoColumns(f"the header names {twice} twice: it is {shown}; {wanted}")
     sequence, label, target = (names.index(name) for name in COLUMNS)
     ignored = tuple(name for name in names if name not in COLUMNS)
     return Columns((sequence, label, target), len(names), min(end + 1, len(data)), ignored)
+
+
+def repeated(names: Iterable[str], wanted: Iterable[str]) -> str:
+    """The first of the wanted names that a header has twice: which of the two is meant?"""
+    count = Counter(names)
+    return next((name for name in wanted if count[name] > 1), "")
 
 
 def rows(data: bytes, columns: Columns) -> Iterator[tuple[int, list[str] | str]]:
@@ -70,15 +79,35 @@ def rows(data: bytes, columns: Columns) -> Iterator[tuple[int, list[str] | str]]
     By the rules of CSV, slowly. A byte that is no UTF-8 is a lone surrogate in its field.
     """
     text = data[columns.rows_at :].decode("utf-8", _ERRORS)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    return _rows(io.StringIO(text, newline=""), 2)
+
+
+def sound_rows(path: Path, lines: Iterable[str], first: int = 1) -> Iterator[tuple[int, list[str]]]:
+    """Each row that has fields, and the line on which it begins; BadInput for one that cannot be
+    read.
+
+    Args:
+        path: of the file, for messages.
+        lines: of it, with their ends.
+        first: number of the first of them, from 1.
+    """
+    for line, fields in _rows(lines, first):
+        if isinstance(fields, str):
+            raise BadInput(f"{path}, line {line}: this is no row of a CSV: {fields}")
+        if fields:
+            yield line, fields
+
+
+def _rows(lines: Iterable[str], first: int) -> Iterator[tuple[int, list[str] | str]]:
+    reader = csv.reader(lines, strict=True)
     while True:
-        line = reader.line_num + 2
+        line = first + reader.line_num
         try:
             yield line, next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield line, str(error)
+            yield line, f"{error}{_UNCLOSED}"
 
 
 def unquoted(data: bytes, columns: Columns) -> bytes | None:

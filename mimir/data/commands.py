@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from mimir.atomic_file import STDOUT, path_of
-from mimir.data import GUIDE_ROWS
+from mimir.data import GUIDE_ROWS, PACKED
 from mimir.data.fetch import fetch
 from mimir.errors import BadInput
 from mimir.text import size
@@ -27,6 +27,7 @@ def build(
     rows: int = GUIDE_ROWS,
     seed: int = 0,
     exclude_sources: str = "",
+    allow_dna: bool = False,
     json: bool = False,
 ) -> None:
     """Build a data set CSV from proteins and known pairs.
@@ -48,6 +49,7 @@ def build(
         seed: another seed draws other windows.
         exclude_sources: leave out pairs all of whose sources (column source, split at ';')
             begin with one of these, split at ','; for example elm.
+        allow_dna: build although the letters of proteins or peptides look like DNA or RNA.
         json: print the result as JSON.
     """
     from mimir.data.build import build as build_data  # imports numpy, which help needs not
@@ -61,6 +63,7 @@ def build(
         rows=rows,
         seed=seed,
         exclude_sources=prefixes,
+        allow_dna=allow_dna,
     )
     to = _beside(out)
     if to is sys.stderr:
@@ -92,7 +95,7 @@ def build(
     print(f"  sha256      {info.csv_sha256}", file=to)
 
 
-def verify(path: str, csv: str = "", json: bool = False) -> None:
+def verify(path: str, *, csv: str = "", json: bool = False) -> None:
     """Check a data set CSV, or that nothing held out in a packed file is linked to training.
 
     Of a CSV it says what is wrong, in which row and column. The columns sequence, label and target
@@ -118,7 +121,7 @@ def verify(path: str, csv: str = "", json: bool = False) -> None:
     from mimir.data.verify import verify as verify_data
 
     checked = path_of(_text(path), "--path")
-    if checked.suffix == ".safetensors":
+    if checked.suffix == PACKED:
         _verify_packed(checked, path_of(_text(csv), "--csv") if csv else None, json)
         return
     if csv:
@@ -140,7 +143,7 @@ def verify(path: str, csv: str = "", json: bool = False) -> None:
         if report.problem_count > len(report.problems):
             print(f"  ... and {report.problem_count - len(report.problems):,} more")
         if report.ok:
-            print("  all constraints hold")
+            print("  all constraints hold" + (", but see the notes" if report.notes else ""))
     if not report.ok:
         number = f"{report.problem_count:,} problem{'s' if report.problem_count > 1 else ''}"
         raise BadInput(f"{report.path} has {number}; correct the rows named above")
@@ -185,8 +188,9 @@ def _verify_packed(path: Path, csv: Path | None, json: bool) -> None:
 
 def pack(
     path: str,
+    *,
     out: str = "dataset.safetensors",
-    validation: float = 0.01,
+    validation: float | None = None,
     validation_pairs: float = 0.1,
     seed: int = 0,
     most_pairs_per_target: int = 0,
@@ -202,8 +206,9 @@ def pack(
 
     Args:
         path: the CSV; a sidecar beside it is used if it belongs to this content.
-        out: the file to write, `-` for standard output.
-        validation: part of the background rows to hold out.
+        out: the file to write, named *.safetensors; `-` for standard output.
+        validation: part of the background rows to hold out (default: 2,000 of the rows, but 1 % at
+            least and 10 % at most, as `submit` does for a CSV).
         validation_pairs: part of the pairs to hold out as whole targets, and of those that are
             left as clusters of similar peptides. Half of what is held out selects the best
             weights, the other half is reported.
@@ -220,12 +225,18 @@ def pack(
         json: print the result as JSON.
     """
     from mimir.data.pack import pack as pack_data
+    from mimir.data.pack import usual_part
     from mimir.data.thin import Thinning
 
+    csv = path_of(_text(path), "--path")
+    if _text(out) != STDOUT and path_of(_text(out), "--out").suffix != PACKED:
+        raise BadInput(
+            f"--out is {_text(out)!r}, but must end in {PACKED}, or be {STDOUT} for standard output"
+        )
     info = pack_data(
-        path_of(_text(path), "--path"),
+        csv,
         _text(out),
-        validation=validation,
+        validation=usual_part(csv) if validation is None else validation,
         validation_pairs=validation_pairs,
         seed=seed,
         thinning=Thinning(_names(_text(exclude_targets)), most_pairs_per_target),
@@ -270,7 +281,7 @@ def pack(
         ("pairs of unseen targets", info.baselines.pairs),
         ("pairs of known targets", info.baselines.known),
     ):
-        print(f"  yardsticks  {name}: {_shown(baseline)}", file=to)
+        print(f"  baselines   {name}: {_shown(baseline)}", file=to)
     print(f"  sha256      {info.digest}", file=to)
 
 
@@ -280,8 +291,8 @@ def _names(given: str) -> tuple[str, ...]:
 
     path = path_of(given, "--exclude-targets")
     if given and path.is_file():
-        text = files.read(path, "file of targets").decode("utf-8-sig", "replace")
-        return tuple(line.strip() for line in text.splitlines() if line.strip())
+        lines = files.text(path, "file of targets").splitlines()
+        return tuple(line.strip() for line in lines if line.strip())
     return tuple(name.strip() for name in given.split(",") if name.strip())
 
 
@@ -303,7 +314,7 @@ def _of_targets(info: "PackInfo") -> str:
         return f"{count:,}, alike by {info.features:,} features each"
     without = count - info.sequences
     if not info.sequences:
-        return f"{count:,}, none with a sequence: none can borrow from similar ones"
+        return f"{count:,}, none with a sequence (--targets-fasta): none borrows from similar ones"
     return f"{count:,}, {info.sequences:,} with a sequence" + (
         f"; {without:,} without one cannot borrow from similar ones" if without else ""
     )

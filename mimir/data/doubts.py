@@ -25,6 +25,21 @@ _PERCENT = (8.25, 1.38, 5.46, 6.72, 3.86, 7.07, 2.27, 5.91, 5.80, 9.65, 2.41, 4.
 PROTEIN: NDArray[np.float64] = np.array(_PERCENT) / sum(_PERCENT)
 
 
+def of_nucleotides(what: str, counts: NDArray[np.integer]) -> str:
+    """Whether letters, [25] counts of `LETTERS`, are those of DNA or RNA: a sentence, or "".
+
+    what: they are, in the plural; it begins the sentence.
+    """
+    total = int(counts.sum())
+    bases = sum(int(counts[LETTERS.index(letter)]) for letter in NUCLEOTIDES)
+    if total < LEAST_LETTERS or bases < MOST_NUCLEOTIDES * total:
+        return ""
+    return (
+        f"{what} look like DNA or RNA: {bases / total:.0%} of their letters are A, C, G, T, U "
+        "or N; translate them first"
+    )
+
+
 def of_letters(what: str, counts: NDArray[np.integer]) -> list[str]:
     """Whether letters, [25] counts of `LETTERS`, look like a protein's: at most one sentence.
 
@@ -33,12 +48,8 @@ def of_letters(what: str, counts: NDArray[np.integer]) -> list[str]:
     total = int(counts.sum())
     if total < LEAST_LETTERS:
         return []
-    bases = sum(int(counts[LETTERS.index(letter)]) for letter in NUCLEOTIDES)
-    if bases >= MOST_NUCLEOTIDES * total:
-        return [
-            f"{what} look like DNA or RNA: {bases / total:.0%} of their letters are A, C, G, T, U "
-            "or N; translate them first"
-        ]
+    if bases := of_nucleotides(what, counts):
+        return [bases]
     standard = counts[:N_STANDARD].astype(np.float64)
     share = standard / max(1.0, standard.sum())
     seen = share > 0

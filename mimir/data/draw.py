@@ -26,12 +26,17 @@ RANDOM_PEPTIDES = 17 << 8
 AT_RANDOM = 18 << 8
 
 
+def check_seed(seed: int) -> None:
+    """BadInput unless it fits into a word of the key."""
+    if not 0 <= seed < 1 << 63:
+        raise BadInput(f"--seed is {seed}, but must be from 0 to 2^63 - 1")
+
+
 class Draws:
     """The stream of 64-bit words of one (seed, purpose)."""
 
     def __init__(self, seed: int, purpose: int) -> None:
-        if not 0 <= seed < 1 << 63:
-            raise BadInput(f"the seed must be between 0 and 2**63 - 1, not {seed}")
+        check_seed(seed)
         self._bits = np.random.Philox(key=np.array([seed, purpose], dtype=np.uint64))
 
     def words(self, count: int) -> NDArray[np.uint64]:

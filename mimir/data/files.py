@@ -22,6 +22,27 @@ _HEADER = 4 << 20
 """Bytes: ours have some names of tensors, and at most the names of 32,768 targets."""
 
 
+_UNPACK = "unpack it, and give the file that was in it"
+_FORMS = {
+    b"\x1f\x8b": ("compressed with gzip", _UNPACK.replace("it,", "it with `gunzip`,", 1)),
+    b"PK\x03\x04": ("a ZIP file, as spreadsheets are", f"save it as CSV, or {_UNPACK}"),
+    b"BZh": ("compressed with bzip2", _UNPACK),
+    b"\xfd7zXZ\0": ("compressed with xz", _UNPACK),
+    b"\x28\xb5\x2f\xfd": ("compressed with zstd", _UNPACK),
+    b"\xff\xfe\0\0": ("UTF-32 text", "save it as UTF-8"),  # before UTF-16, whose mark begins it
+    b"\0\0\xfe\xff": ("UTF-32 text", "save it as UTF-8"),
+    b"\xff\xfe": ("UTF-16 text", "save it as UTF-8"),
+    b"\xfe\xff": ("UTF-16 text", "save it as UTF-8"),
+}
+"""By their first bytes: forms in which no text is read, and what to do about them."""
+
+
+def other_form(data: bytes) -> str:
+    """What a file is that is no text in UTF-8, and what to do about it: "" where none is known."""
+    found = next((form for first, form in _FORMS.items() if data.startswith(first)), None)
+    return f"{found[0]}; {found[1]}" if found else ""
+
+
 def sha256(data: bytes) -> str:
     """SHA-256 of the bytes, 64 hex digits."""
     return hashlib.sha256(data).hexdigest()
@@ -35,6 +56,20 @@ def read(path: Path, what: str) -> bytes:
         raise BadInput(f"there is no {what} at {path}; check the path") from None
     except OSError as error:
         raise BadInput(f"the {what} {path} cannot be read: {error.strerror or error}") from error
+
+
+def text(path: Path, what: str) -> str:
+    """The whole file, text in UTF-8; a byte order mark is passed over. As `read`; BadInput for
+    another form, and for what is no text."""
+    data = read(path, what)
+    if form := other_form(data):
+        raise BadInput(f"{path} is {form}")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(
+            f"{path} is not UTF-8 text (byte {error.start + 1}); save it as UTF-8"
+        ) from error
 
 
 def write(path: Path, data: bytes) -> None:

@@ -12,6 +12,7 @@ from mimir.data import doubts, files, likeness, memory, sidecar, target_sequence
 from mimir.data.alphabet import LETTERS
 from mimir.data.baselines import Baselines, measure
 from mimir.data.composition import Composition, letters_of
+from mimir.data.draw import check_seed
 from mimir.data.groups import renumbered, window_groups
 from mimir.data.likeness import Described
 from mimir.data.peptides import FORMAT, Peptides, load
@@ -35,6 +36,8 @@ from mimir.errors import BadInput
 __all__ = ["KNOWN", "TRAIN", "VALIDATION", "PackInfo", "Peptides", "load", "pack"]
 
 _MAX_TARGETS = 1 << 15
+HELD_OUT = 2000
+"""Rows of background to hold out, where nobody says another part."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,18 @@ class PackInfo:
         body = asdict(self)
         body["yardsticks"] = body.pop("baselines")  # as the packed file has it
         return body
+
+
+def usual_part(csv: Path) -> float:
+    """The part of the background to hold out, where nobody says another.
+
+    A hundredth of a small data set would be too few peptides for a steady figure.
+    """
+    rows = 0
+    if csv.is_file():
+        with csv.open("rb") as file:
+            rows = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b"")) - 1
+    return max(0.01, min(0.1, HELD_OUT / max(1, rows)))
 
 
 def pack(
@@ -92,9 +107,10 @@ def pack(
     Raises BadInput if the CSV is not clean (the first problem is named), or if the sidecar
     belongs to another CSV.
     """
-    for name, part in (("validation", validation), ("validation_pairs", validation_pairs)):
+    for name, part in (("--validation", validation), ("--validation-pairs", validation_pairs)):
         if not 0 <= part < 1:
-            raise BadInput(f"{name} must be a part of the rows, from 0 to below 1, not {part}")
+            raise BadInput(f"{name} is {part}, but must be a part of the rows, from 0 to below 1")
+    check_seed(seed)
     beside = target_sequences.path_of(csv_path)
     inputs = [("--path", path) for path in (csv_path, sidecar.path_of(csv_path), beside)]
     inputs += [("--targets-fasta", targets_fasta)] if targets_fasta else []
@@ -127,7 +143,7 @@ def pack(
         at.stage("reading targets")
         described = _described(table.vocabulary, fasta, target_features)
 
-        at.stage("splitting and measuring yardsticks")
+        at.stage("splitting and measuring baselines")
         peptides = Peptide.of(table.tokens, table.offsets)
         parts = Parts(validation, validation_pairs)
         split = split_rows(peptides, table.labels, table.targets, groups, parts, seed)

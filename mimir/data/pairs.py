@@ -1,6 +1,5 @@
 """Reads known pairs of a peptide and the protein that it binds, the input of a build."""
 
-import csv
 import io
 import re
 from collections.abc import Sequence
@@ -9,7 +8,9 @@ from pathlib import Path
 
 from mimir.data import files
 from mimir.data.alphabet import LETTERS, MAX_LENGTH, MIN_LENGTH
+from mimir.data.columns import repeated, sound_rows
 from mimir.errors import BadInput
+from mimir.text import clipped
 
 # UniProt accessions, PDB chains, gene names. No comma, quote or blank: the data set is plain CSV.
 TARGET = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
@@ -26,51 +27,52 @@ class Pairs:
 
 
 def read_pairs(path: Path, exclude_sources: Sequence[str] = ()) -> Pairs:
-    """Pairs of a CSV with the columns `sequence` and `target`; others are ignored.
+    """Pairs of a CSV with the columns `sequence` and `target`, in UTF-8; others are ignored.
 
     With `exclude_sources` a column `source` is needed as well, a list separated by ';'. A row is
     left out if each of its sources begins with one of the given prefixes, in any case.
 
     Raises BadInput that names the line if a column is missing or a value breaks a constraint.
     """
-    try:
-        text = files.read(path, "CSV of pairs").decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from (
-            error
-        )
-    reader = csv.DictReader(io.StringIO(text, newline=""))
+    text = files.text(path, "CSV of pairs")
+    lines = sound_rows(path, io.StringIO(text, newline=""))
+    _, header = next(lines, (1, []))
     needed = ["sequence", "target"] + (["source"] if exclude_sources else [])
-    columns = list(reader.fieldnames or [])
+    columns = [name.strip() for name in header]
     missing = [name for name in needed if name not in columns]
     if missing:
         have = ", ".join(columns) if columns else "nothing"
-        raise BadInput(f"{path} has no column {' or '.join(missing)}; its first line has {have}")
+        raise BadInput(
+            f"{path} has no column {' or '.join(missing)}; its first line has {clipped(have, 200)}"
+        )
+    if twice := repeated(columns, needed):
+        raise BadInput(f"{path}: the first line names {twice} twice; take one of the columns out")
     prefixes = tuple(prefix.strip().lower() for prefix in exclude_sources if prefix.strip())
     seen: set[tuple[str, str]] = set()
     count = excluded = 0
-    try:
-        for row in reader:
-            sequence, target = row["sequence"] or "", row["target"] or ""
-            where = f"{path}, line {reader.line_num}"
-            if not PEPTIDE.fullmatch(sequence):
-                raise BadInput(
-                    f"{where}: sequence {sequence!r} is not {MIN_LENGTH} to {MAX_LENGTH} "
-                    f"letters of {LETTERS}; correct it or take the row out"
-                )
-            if not TARGET.fullmatch(target):
-                raise BadInput(
-                    f"{where}: target {target!r} is not 1 to 64 letters, digits or any of '_.:-'"
-                )
-            if prefixes:
-                sources = [part.strip().lower() for part in (row["source"] or "").split(";")]
-                if all(source.startswith(prefixes) for source in sources):
-                    excluded += 1
-                    continue
-            count += 1
-            seen.add((sequence, target))
-    except csv.Error as error:
-        raise BadInput(f"{path}, line {reader.line_num}: {error}") from error
+    for line, fields in lines:
+        where = f"{path}, line {line}"
+        if len(fields) > len(columns):
+            raise BadInput(f"{where}: {len(fields)} fields instead of {len(columns)}")
+        row = dict(zip(columns, fields, strict=False))
+        sequence, target = row.get("sequence", ""), row.get("target", "")
+        if not PEPTIDE.fullmatch(sequence):
+            raise BadInput(
+                f"{where}: sequence {clipped(sequence, 40)!r} is not {MIN_LENGTH} to {MAX_LENGTH} "
+                f"letters of {LETTERS}; correct it or take the row out"
+            )
+        if not TARGET.fullmatch(target):
+            raise BadInput(
+                f"{where}: target {clipped(target, 80)!r} is not 1 to 64 letters, digits or any "
+                "of '_.:-'"
+            )
+        if prefixes:
+            sources = [part.strip().lower() for part in row.get("source", "").split(";")]
+            if all(source.startswith(prefixes) for source in sources):
+                excluded += 1
+                continue
+        count += 1
+        seen.add((sequence, target))
     if not seen:
         raise BadInput(f"{path} has no pairs" + (" left after the exclusion" if excluded else ""))
     return Pairs(tuple(sorted(seen)), count - len(seen), excluded)

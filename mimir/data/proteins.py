@@ -1,5 +1,6 @@
 """Reads proteins from FASTA, plain or gzip."""
 
+import codecs
 import gzip
 import zlib
 from dataclasses import dataclass
@@ -43,6 +44,9 @@ def together(first: Proteins, second: Proteins) -> Proteins:
 def read_fasta(path: Path) -> Proteins:
     """Proteins of a FASTA file; gzip is recognised by its first bytes. Lower case is raised.
 
+    Lines end in LF, CR LF or CR; a byte order mark is passed over, and so is a `*` that ends a
+    protein, as translations have it.
+
     Raises BadInput if the file is missing or empty, has text before the first header, a header
     without a sequence, or a letter outside the alphabet (the message names protein and position).
     """
@@ -52,8 +56,11 @@ def read_fasta(path: Path) -> Proteins:
             data = gzip.decompress(data)
         except (OSError, EOFError, zlib.error) as error:
             raise BadInput(f"{path} is a damaged gzip file ({error}); fetch it again") from error
+    data = data.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     if not data.strip():
         raise BadInput(f"{path} is empty; it should hold proteins in FASTA form")
+    if form := files.other_form(data):
+        raise BadInput(f"{path} is {form}")
     if not data.lstrip().startswith(b">"):
         raise BadInput(f"{path} does not begin with a FASTA header line, such as '>P04637'")
     names: list[str] = []
@@ -62,7 +69,7 @@ def read_fasta(path: Path) -> Proteins:
         header, _, body = record.partition(b"\n")
         words = header.decode("utf-8", "replace").split()
         names.append(words[0] if words else f"number {len(names) + 1}")
-        sequences.append(b"".join(body.split()).upper())
+        sequences.append(b"".join(body.split()).removesuffix(b"*").upper())
         if not sequences[-1]:
             raise BadInput(f"{path}: protein {names[-1]} has a header but no sequence")
     lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)

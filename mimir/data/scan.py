@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mimir.data import files
 from mimir.data.alphabet import LETTERS, MAX_LENGTH, MIN_LENGTH, N_LETTERS, encode
 from mimir.data.columns import COLUMNS, NoColumns, find, lone_cr, rows
 from mimir.data.pairs import TARGET
@@ -65,6 +66,9 @@ class Scan:
         if not data.strip():
             names = ",".join(COLUMNS)
             self._problem(0, 1, "", f"the file is empty; it should begin with {names!r}")
+            return
+        if form := files.other_form(data):
+            self._problem(0, 1, "", f"the file is {form}")
             return
         data = self._line_ends(data)
         columns = find(data)

@@ -5,10 +5,13 @@ details. Of any other data set only its builder knows it, so nothing is said.
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cache
 
 from mimir.data import sample_path
+
+_FIELD = re.compile(r"^  (\w+) = \{+(.*?)\}+,$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,12 @@ class Terms:
     name: str
     licence: str
     citations: tuple[str, ...] = ()
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """What to cite as plain text, one each; () if that is not known."""
+        found = [dict(_FIELD.findall(each)) for each in self.citations]
+        return tuple("{author}: {title}, {url} ({note})".format(**each) for each in found)
 
 
 def _cited(key: str, **fields: str) -> str:

@@ -15,10 +15,14 @@ from mimir.text import near
 @dataclass(frozen=True)
 class Thinning:
     """exclude: names of targets whose pairs are left out. most: pairs that each other target keeps
-    at most; 0: all."""
+    at most; 0: all. Raises BadInput if that is below 0."""
 
     exclude: Collection[str] = ()
     most: int = 0
+
+    def __post_init__(self) -> None:
+        if self.most < 0:
+            raise BadInput(f"--most-pairs-per-target is {self.most}, but must be 0 (all) or more")
 
 
 ALL_PAIRS = Thinning()
@@ -40,10 +44,8 @@ def thin(table: Table, thinning: Thinning, seed: int) -> Thinned:
     Of a target with too many pairs those stay whose hashes by Philox are the smallest; which these
     are does not depend on the order of the rows.
 
-    Raises BadInput if a target to exclude is not in the table, or if the number is below 0.
+    Raises BadInput if a target to exclude is not in the table.
     """
-    if thinning.most < 0:
-        raise BadInput(f"most_pairs_per_target is {thinning.most}, but must be 1 or more, or 0")
     for name in thinning.exclude:
         if name not in table.vocabulary:
             meant = near(name, table.vocabulary)

@@ -117,7 +117,7 @@ def fetch(
     """
     url = httpx.URL(service)
     if url.scheme not in ("http", "https") or not url.host:
-        raise BadInput(f"service is {service!r}, but must be https://HOST")
+        raise BadInput(f"--service is {service!r}, but must be https://HOST")
     with httpx.Client(base_url=url, timeout=_WITHIN, follow_redirects=True) as client:
         download = _Download(client, query, out.path)
         for number in range(1, TRIES + 1):

@@ -2,6 +2,7 @@
 
 commands      sample, score, evaluate
 given         what their options name: model, data, condition
+device        the GPU if it can be used, else the CPU
 told          targets as those options name them, and what a model is told of each
 condition     what a model is told of a peptide
 sampling      draws peptides from a model
@@ -9,7 +10,7 @@ score         NELBO of given peptides under conditions, with standard errors
 score_sheet   its rows
 peptide_file  reads peptides, or names of targets, that a person gives (no torch)
 sheet         rows as CSV or as a table (no torch)
-samples       chooses among drawn peptides, and tells what is to be known of each
+samples       chooses among drawn peptides, and makes their rows
 likeness      how like real peptides a set is: composition, words, near copies (no torch)
 properties    charge, hydropathy and such, by Biopython (no torch)
 quality       of samples, and the real peptides to compare them with (no torch)

@@ -37,7 +37,7 @@ def pepbenchmark(
             the proteins by the accessions that the model was trained with; others are found by
             their sequences.
         run: name of a run; unfinished ones are taken from their newest checkpoint.
-        model: instead of a run, a folder that `launch pull` made.
+        model: instead of a run, a folder that `python -m launch pull` made.
         data: with --model, the data set that it was trained on, for auc_new; another is refused.
         repeats: masks for each peptide and condition.
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
@@ -48,6 +48,7 @@ def pepbenchmark(
     """
     from mimir.data.pepbenchmark import read
     from mimir.output import given
+    from mimir.output.device import memory
     from mimir.output.interaction import by_condition, separate
 
     cli.check_count("repeats", repeats, 2, 10_000)
@@ -55,7 +56,7 @@ def pepbenchmark(
     opened = given.open_model(run, model, store)
     trained = given.peptides_of(run, data, store, opened) if run or data else None
     told = by_condition(opened, task)
-    with bar("pepbenchmark", 2 * sum(map(len, told.values())), "peptide") as advance:
+    with memory(), bar("pepbenchmark", 2 * sum(map(len, told.values())), "peptide") as advance:
         found = separate(opened, task, told, repeats, trained, advance)
     if json:
         body = {"model": opened.source, "repeats": repeats, "folds": [asdict(e) for e in found],

@@ -41,11 +41,13 @@ def sample(
     exclude: str = "",
     repeats: int = 12,
     data: str = "",
-    format: str = "fasta",
+    format: str = "",
+    json: bool = False,
     out: str = "",
+    device: str = "auto",
     store: str = "",
 ) -> None:
-    """Draw peptides from a trained model, with what is to be known of each.
+    """Draw peptides, with score, length, charge and nearest training peptide of each.
 
     score: what the target adds to the likelihood, in nats, as by `score` (without a target: what is
     gained over background), with its standard error; charge at pH 7.4, gravy (hydropathy), pi;
@@ -54,7 +56,7 @@ def sample(
 
     Args:
         run: name of a run; unfinished ones are sampled from their newest checkpoint.
-        model: instead of a run, a folder that `launch pull` made.
+        model: instead of a run, a folder that `python -m launch pull` made.
         last: take the weights of the last step, and not the best ones.
         n: how many peptides; of several targets for each.
         target: a target protein of the training data, as its UniProt accession; one without
@@ -62,8 +64,8 @@ def sample(
         target_sequence: instead, the sequence of any protein, told by similar targets.
         targets: instead, a file of targets: FASTA (those that the model knows by name are taken by
             their name), or accessions: one a line, or CSV with a column `target`.
-        target_features: of a model that was trained with such a table: one with the targets that it
-            does not know, a tensor float32 for each accession (safetensors).
+        target_features: for a model trained with a table of target features: a safetensors file
+            with features of further targets, float32, one tensor per accession.
         label: interacting, background or any (default: interacting).
         lengths: data (as the target's training pairs, smoothed by five pairs as all pairs are; as
             all pairs without a target) or uniform.
@@ -71,12 +73,15 @@ def sample(
         max_length: most residues.
         order: random (the model's own distribution) or confidence (likelier, less diverse).
         temperature: below 1 is more cautious, above 1 more adventurous.
-        guidance: above 1 exaggerates what label and target change: more of the target's motifs, but
-            a composition unlike its peptides'. Below 1 weakens it: measured at 0.6, held-out pairs
-            of known targets were likelier than at 1 (2.792 against 2.810 nats per residue), but one
-            target's samples were less like its pairs in composition (docs/guides/sampling.md).
-        pattern: fixed residues, with '.' where free, such as ..P..P..; sets the length.
-        seed: the same seed gives the same peptides.
+        guidance: from -1000 to 1000. Above 1 exaggerates what label and target change: more of the
+            target's motifs, but a composition unlike its peptides'. Below 1 weakens it: measured at
+            0.6, held-out pairs of known targets were likelier than at 1 (2.792 against 2.810 nats
+            per residue), but one target's samples were less like its pairs in composition
+            (docs/guides/sampling.md).
+        pattern: fixed residues, with '.' where free, such as ..P..P..; sets the length, which
+            must be within min-length and max-length.
+        seed: the same seed gives the same peptides on the same device; on another one a few may
+            differ, because it rounds otherwise.
         rank: the best score first.
         unique: no peptide twice.
         novel: no peptide of the training data.
@@ -84,8 +89,10 @@ def sample(
         repeats: masks for each score, 2 at least; 0: no scores, which is faster.
         data: the training data, for --novel and the nearest pair (default: the run's). Another
             data set or another split of it is refused.
-        format: fasta, csv or json.
+        format: table, fasta, csv or json (default: a table on a terminal, fasta elsewhere).
+        json: print JSON, as --format json does.
         out: a file to write (default: `-`, standard output).
+        device: auto (the GPU where there is one that can be used), cpu or cuda.
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
 
     Example:
@@ -93,6 +100,7 @@ def sample(
     """
     from mimir.output import given, samples, told
     from mimir.output.condition import labelled
+    from mimir.output.device import memory
     from mimir.output.peptide_file import read_peptides  # imports numpy, which help needs not
     from mimir.output.quality import known_in
     from mimir.output.sampling import Draw, stream
@@ -101,10 +109,13 @@ def sample(
     options = told.Options(target, target_sequence, targets, target_features)
     condition = labelled(label, options.any)
     label = label or "interacting"
+    if json and format not in ("", "json"):
+        raise BadInput(f"give either --json or --format {format}")
+    format = "json" if json else format or ("table" if not out and sys.stdout.isatty() else "fasta")
     for name, word, words in (("format", format, samples.FORMATS),
                               ("lengths", lengths, ("data", "uniform"))):  # fmt: skip
         if word not in words:
-            raise BadInput(f"{name} is {word!r}, but must be {alternatives(words)}")
+            raise BadInput(f"--{name} is {word!r}, but must be {alternatives(words)}")
     cli.check_count("n", n, 1, MOST_PEPTIDES)
     if repeats:
         cli.check_count("repeats", repeats, 2, 10_000)
@@ -120,13 +131,13 @@ def sample(
         min_length=min_length, max_length=max_length, pattern=pattern, seed=seed,
     )  # fmt: skip
     excluded = frozenset(each.value for _, path in inputs for each in read_peptides(path))
-    opened = given.open_model(run, model, store, last=last)
+    opened = given.open_model(run, model, store, last=last, on=device)
     asked = told.conditions(opened, label, options)
     peptides = given.peptides_of(run, data, store, opened) if run or data else None
     known = known_in(peptides) if novel and peptides else None
     wanted = samples.Wanted(unique, known, excluded)
     batches = []
-    with bar("sample", n * len(asked), "peptide") as advance:
+    with memory(), bar("sample", n * len(asked), "peptide") as advance:
         for _, condition in asked:
             weights = opened.vocabulary.lengths.weights(condition.label, condition.target)
             histogram = weights if lengths == "data" else [1] * len(weights)
@@ -140,14 +151,14 @@ def sample(
     settings = {
         "label": label, "lengths": lengths, "min_length": min_length, "max_length": max_length,
         "order": order, "temperature": temperature, "guidance": guidance, "pattern": pattern,
-        "seed": seed,
+        "seed": seed, "device": opened.model.letter.device.type,
     }  # fmt: skip
     found = []
     passes = sum(
         Scorer.passes([condition]) * len(chosen)
         for (_, condition), chosen in zip(asked, batches, strict=True)
     )
-    with bar("score", passes if repeats else 0, "peptide") as advance:
+    with memory(), bar("score", passes if repeats else 0, "peptide") as advance:
         for (_, condition), chosen in zip(asked, batches, strict=True):
             sequences = [sequence for _, sequence in chosen]
             scores = None
@@ -166,7 +177,7 @@ def sample(
 
 def score(
     *,
-    peptides: str = "",
+    peptides: str,
     run: str = "",
     model: str = "",
     last: bool = False,
@@ -179,6 +190,7 @@ def score(
     json: bool = False,
     csv: bool = False,
     out: str = "",
+    device: str = "auto",
     store: str = "",
 ) -> None:
     """Score peptides by a model: how likely it thinks them, and what a target adds to that.
@@ -190,29 +202,32 @@ def score(
     target by over_background; target_rank: of the target among all for this peptide.
 
     Args:
-        peptides: a file of peptides: one a line, FASTA, or CSV with a column `sequence`.
+        peptides: a file of peptides: one a line, FASTA, or CSV with a column `sequence`;
+            small letters are taken for capitals.
         run: name of a run; unfinished ones are taken from their newest checkpoint.
-        model: instead of a run, a folder that `launch pull` made.
+        model: instead of a run, a folder that `python -m launch pull` made.
         last: take the weights of the last step, and not the best ones.
         target: a target protein of the training data, as its UniProt accession; one without
             training pairs is told by similar targets.
         target_sequence: instead, the sequence of any protein, told by similar targets.
         targets: instead of one, a file: FASTA (those that the model knows by name are taken by
             their name), or accessions: one a line, or CSV with a column `target`.
-        target_features: of a model that was trained with such a table: one with the targets that it
-            does not know, a tensor float32 for each accession (safetensors).
+        target_features: for a model trained with a table of target features: a safetensors file
+            with features of further targets, float32, one tensor per accession.
         label: interacting, background or any (default: interacting).
         repeats: masks for each peptide and condition; more of them make smaller errors.
         json: print JSON.
         csv: print CSV.
         out: a file to write, as CSV, with --json as JSON (default: a table on standard output).
+        device: auto (the GPU where there is one that can be used), cpu or cuda.
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
 
     Example:
         python -m mimir score --run demo --peptides peptides.csv --target P31947
     """
     from mimir.output import given, told
-    from mimir.output.peptide_file import read_peptides
+    from mimir.output.device import memory
+    from mimir.output.peptide_file import doubts, read_peptides
     from mimir.output.score import Scorer
     from mimir.output.score_sheet import SHOWN, rows_of
 
@@ -225,17 +240,19 @@ def score(
     files = [("--peptides", path_of(peptides, "--peptides")), *options.files]
     target_file = OutFile(out or STDOUT, [*files, *given.read_by(run, model, store)])
     entries = read_peptides(files[0][1])
-    opened = given.open_model(run, model, store, last=last)
+    opened = given.open_model(run, model, store, last=last, on=device)
     asked = told.conditions(opened, label, options)
     names, conditions = [name for name, _ in asked], [condition for _, condition in asked]
+    for doubt in doubts(entries):
+        print(doubt, file=sys.stderr)
     sequences = [each.value for each in entries]
-    with bar("score", len(sequences) * Scorer.passes(conditions), "peptide") as advance:
+    with memory(), bar("score", len(sequences) * Scorer.passes(conditions), "peptide") as advance:
         scorer = Scorer(opened.model, sequences, repeats, advance)
         found = [scorer.scores(condition) for condition in conditions]
     rows = rows_of(entries, names, conditions, found)
     if json:
         head = {"model": opened.source, "model_sha256": given.digest(opened.model),
-                "repeats": repeats}  # fmt: skip
+                "repeats": repeats, "device": opened.model.letter.device.type}  # fmt: skip
         text = json_text.dumps({**head, "peptides": rows}, indent=2) + "\n"
     elif csv or out:
         text = sheet.as_csv(rows)
@@ -255,10 +272,11 @@ def evaluate(
     data: str = "",
     repeats: int = 12,
     samples: int = 1000,
+    device: str = "auto",
     store: str = "",
     json: bool = False,
 ) -> None:
-    """Measure a model on held-out peptides, beside the data's yardsticks.
+    """Measure a model on held-out peptides, beside the baselines.
 
     Of what is held out, half selects the best weights in training. Reported here is the other half.
     Several runs, such as the seeds of a sweep, are measured as one model: the mean of their
@@ -266,7 +284,7 @@ def evaluate(
 
     Args:
         run: name of a run, or several as A,B.
-        model: instead of a run, a folder that `launch pull` made.
+        model: instead of a run, a folder that `python -m launch pull` made.
         last: take the weights of the last step, and not the best ones.
         data: the data set that the model was trained on, whose held-out part is used (default: the
             run's, or of --model the shipped sample). Another one, or another split of it, is
@@ -275,6 +293,7 @@ def evaluate(
             measured from 12 on.
         samples: peptides to draw, to count new, different and nearly copied ones and to compare
             them with real ones; a fifth as many for each of the best covered targets; 0: none.
+        device: auto (the GPU where there is one that can be used), cpu or cuda.
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         json: print JSON.
 
@@ -284,7 +303,7 @@ def evaluate(
     from mimir.output import ensemble
     from mimir.output.evaluation import table
 
-    figures = measured(run, model, last, data, repeats, samples, store)
+    figures = measured(run, model, last, data, repeats, samples, store, device)
     if json:
         print(json_text.dumps(figures, indent=2))
         return
@@ -294,18 +313,27 @@ def evaluate(
 
 
 def measured(
-    run: str, model: str, last: bool, data: str, repeats: int, samples: int, store: str
+    run: str,
+    model: str,
+    last: bool,
+    data: str,
+    repeats: int,
+    samples: int,
+    store: str,
+    device: str = "auto",
 ) -> dict[str, Any]:
     """The figures of a model, or of several runs as one. Words and BadInput as `evaluate`."""
     from mimir.output import ensemble, given
+    from mimir.output.device import memory
     from mimir.output.evaluation import measure
 
     cli.check_count("repeats", repeats, 1, 1000)
     cli.check_count("samples", samples, 0, MOST_PEPTIDES)
-    several = given.open_models(run, model, store, last=last)
+    several = given.open_models(run, model, store, last=last, on=device)
     opened = ensemble.of(several) if len(several) > 1 else several[0]
     peptides = given.peptides_of(run.partition(",")[0], data, store, opened)
-    figures = measure(opened, peptides, repeats, samples)
-    if len(several) > 1:
-        figures["alone"] = ensemble.alone(several, peptides, repeats)
+    with memory():
+        figures = measure(opened, peptides, repeats, samples)
+        if len(several) > 1:
+            figures["alone"] = ensemble.alone(several, peptides, repeats)
     return figures

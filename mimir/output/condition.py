@@ -75,7 +75,7 @@ def labelled(label: str, target: str) -> Condition:
     """
     label = label or "interacting"
     if label not in LABELS:
-        raise BadInput(f"label is {label!r}{nearest(label, LABELS)}")
+        raise BadInput(f"--label is {label!r}{nearest(label, LABELS)}")
     if target and label != "interacting":
         raise BadInput(
             f"--target {target} with --label {label}: a target was only ever trained with "

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mimir.console import bar
 from mimir.data.pack import Peptides
 from mimir.errors import BadInput
 from mimir.model.attention import Layout
@@ -94,13 +95,15 @@ def alone(several: Sequence[Opened], peptides: Peptides, repeats: int) -> dict[s
     """What each of them reaches by itself, by the figure's name: mean and standard deviation (of
     the sample, None of one) in nats per residue; None where nothing of the kind is held out."""
     values: dict[str, list[float]] = {figure.key: [] for figure in figures.FIGURES}
-    for opened in several:
-        objective, device = opened.config.objective, opened.model.letter.device
-        held = HeldOut.of(peptides, device, len(peptides), objective)
-        for key, found in values.items():
-            value = MEASURES[key](held, opened.model, objective.timesteps, repeats).value
-            if value is not None:
-                found.append(value)
+    with bar("evaluate each alone", len(several) * len(values), "figure") as advance:
+        for opened in several:
+            objective, device = opened.config.objective, opened.model.letter.device
+            held = HeldOut.of(peptides, device, len(peptides), objective)
+            for key, found in values.items():
+                value = MEASURES[key](held, opened.model, objective.timesteps, repeats).value
+                advance(1)
+                if value is not None:
+                    found.append(value)
     return {
         figure.name: {
             "mean": fmean(found), "spread": stdev(found) if len(found) > 1 else None,

@@ -1,10 +1,11 @@
 """Measures all held-out figures of a model, for `python -m mimir evaluate`."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-import torch
-
+from mimir.console import bar
+from mimir.data.alphabet import MAX_LENGTH
 from mimir.data.pack import Peptides
 from mimir.output import sample_tables, target_gain
 from mimir.output.condition import Condition, of_target
@@ -20,14 +21,32 @@ LEAST_REPEATS = 12
 
 def measure(opened: Opened, peptides: Peptides, repeats: int, samples: int) -> dict[str, Any]:
     """NELBO of every held-out peptide of the reported half, in nats per residue, what a target is
-    worth (from LEAST_REPEATS on), and the quality of samples."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = opened.model.to(device)
+    worth (from LEAST_REPEATS on), and the quality of samples. Shows how far it is."""
+    device = opened.model.letter.device
     held = HeldOut.of(peptides, device, len(peptides), opened.config.objective)
+    with bar("evaluate", _passes(held, peptides, repeats, samples), "measurement") as advance:
+        return _measured(opened, peptides, held, repeats, samples, advance)
+
+
+def _passes(held: HeldOut, peptides: Peptides, repeats: int, samples: int) -> int:
+    """Peptides that `measure` takes through the model, each time counted."""
+    found = held.passes * repeats
+    if repeats >= LEAST_REPEATS:
+        found += target_gain.WAYS * repeats * (len(held.known) + len(held.pairs))
+    targets = len(best_covered(peptides)) if samples else 0
+    return found + MAX_LENGTH * (samples + targets * max(1, samples // 5))
+
+
+def _measured(
+    opened: Opened, peptides: Peptides, held: HeldOut, repeats: int, samples: int,
+    advance: Callable[[int], None],
+) -> dict[str, Any]:  # fmt: skip
+    model = opened.model
     timesteps = opened.config.objective.timesteps
     rows = {}
     for figure in figures.FIGURES:
         found = MEASURES[figure.key](held, model, timesteps, repeats)
+        advance(found.peptides * repeats)
         mark = peptides.baselines.of(figure)
         rows[figure.name] = {
             "model": found.value,
@@ -38,6 +57,7 @@ def measure(opened: Opened, peptides: Peptides, repeats: int, samples: int) -> d
         }
     result: dict[str, Any] = {
         "model": opened.source, "half": "reported", "repeats": repeats, "nelbo": rows,
+        "device": model.letter.device.type,
     }  # fmt: skip
     enough = repeats >= LEAST_REPEATS
     ways = {
@@ -47,24 +67,28 @@ def measure(opened: Opened, peptides: Peptides, repeats: int, samples: int) -> d
     result["target"] = None
     if enough:
         gains = {
-            name: target_gain.measure(*told, model, timesteps, repeats)
+            name: target_gain.measure(*told, model, timesteps, repeats, advance)
             for name, told in ways.items()
         }
         result["target"] = {name: gain and asdict(gain) for name, gain in gains.items()}
     values = {figure.key: rows[figure.name]["model"] for figure in figures.FIGURES}
     result["unreached"] = peptides.baselines.unreached(values)
     if samples:
-        result["samples"] = _samples(opened, peptides, samples)
+        result["samples"] = _samples(opened, peptides, samples, advance)
     return result
 
 
-def _samples(opened: Opened, peptides: Peptides, count: int) -> dict[str, Any]:
+def _samples(
+    opened: Opened, peptides: Peptides, count: int, advance: Callable[[int], None]
+) -> dict[str, Any]:
     """Figures of so many samples without a target, and of a fifth as many of each target."""
     lengths = opened.vocabulary.lengths
 
     def drawn(condition: Condition, count: int) -> list[str]:
         weights = lengths.weights(condition.label, condition.target)
-        return sample(opened.model, count, Draw(condition), weights)
+        return sample(
+            opened.model, count, Draw(condition), weights, lambda done: advance(MAX_LENGTH * done)
+        )
 
     untold = drawn(Condition(int(any(lengths.interacting))), count)
     told = {

@@ -4,14 +4,12 @@ import hashlib
 import sys
 from pathlib import Path
 
-import torch
-
 from mimir.atomic_file import path_of
 from mimir.data.pack import TRAIN, load
 from mimir.data.peptides import Peptides, of_run
 from mimir.errors import BadInput
 from mimir.model.denoiser import Denoiser
-from mimir.output import ensemble
+from mimir.output import device, ensemble
 from mimir.output.likeness import Neighbours, texts
 from mimir.output.model_file import Opened, from_folder, from_run
 from mimir.runs.record import read_run
@@ -19,33 +17,38 @@ from mimir.runs.store import open_store
 from mimir.submission import default_store, prepare, store_folder
 
 
-def open_model(run: str, model: str, store: str, *, last: bool = False) -> Opened:
-    """The model of --run or --model, on the GPU where there is one; a warning goes to stderr.
+def open_model(run: str, model: str, store: str, *, last: bool = False, on: str = "auto") -> Opened:
+    """The model of --run or --model; a warning goes to stderr.
 
-    last: with the weights of its last step, and not the best ones.
+    last: with the weights of its last step, and not the best ones. on: --device.
     """
     if bool(run) == bool(model):
         raise BadInput("give either --run NAME or --model FOLDER")
+    where = device.chosen(on)
     if model:
         opened = from_folder(path_of(model, "--model"), last=last)
     else:
         opened = from_run(open_store(store or default_store()), run, last=last)
     if opened.warning:
         print(f"note: {opened.warning}; taken is {opened.source}", file=sys.stderr)
-    opened.model.to("cuda" if torch.cuda.is_available() else "cpu")
+    with device.memory():
+        opened.model.to(where)
     return opened
 
 
-def open_models(runs: str, model: str, store: str, *, last: bool = False) -> list[Opened]:
+def open_models(
+    runs: str, model: str, store: str, *, last: bool = False, on: str = "auto"
+) -> list[Opened]:
     """As `open_model`, of several runs as A,B; BadInput if one is named twice, or they were trained
     on different data."""
     if "," not in runs:
-        return [open_model(runs, model, store, last=last)]
+        return [open_model(runs, model, store, last=last, on=on)]
     names = [name.strip() for name in runs.split(",")]
     if model or "" in names or len(set(names)) < len(names):
         raise BadInput(f"--run {runs}: name each run once, with commas between, and no --model")
     ensemble.must_share_data(open_store(store or default_store()), names)
-    return [open_model(name, "", store, last=last) for name in names]
+    on = device.chosen(on).type  # once, so that a note is told once
+    return [open_model(name, "", store, last=last, on=on) for name in names]
 
 
 def read_by(run: str, model: str, store: str) -> list[tuple[str, Path]]:

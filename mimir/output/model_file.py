@@ -66,7 +66,9 @@ def from_folder(folder: Path, *, last: bool = False) -> Opened:
     for name in (model_object.FILE, "config.json", "vocabulary.json", target_table.FILE):
         path = folder / name
         if not path.is_file():
-            raise BadInput(f"{folder} holds no {name}; give the folder that `launch pull` made")
+            raise BadInput(
+                f"{folder} holds no {name}; give the folder that `python -m launch pull` made"
+            )
         found[name] = files.read(path, name)
     body = codec.unsealed(found["config.json"], FOLDER_FORMAT, f"{folder}: config.json")
     digest = str(body.pop("data_sha256", ""))
@@ -140,6 +142,9 @@ def _from_checkpoint(store: Store, run: str, head: Head, last: bool) -> Opened:
     words = vocabulary.of(peptides)
     model = export.denoiser(save(weights), config, words.no_target)
     state = "at its last checkpoint" if head.state == "done" else "unfinished"
+    if not kept.step:
+        untrained = f"run {run} has committed no step yet, so these weights know nothing"
+        warning = "; ".join(filter(None, (warning, untrained)))
     composition, source = _used(config, peptides.composition), f"run {run}, {state}, at step"
     source += f" {kept.step}, {_which(best_step, last)}"
     return Opened(model, config, words, composition, peptides.digest, source, warning)

@@ -4,13 +4,12 @@ Plain lines, FASTA, or a CSV with a column of a known name; CRLF and a byte orde
 In plain files and before a CSV's header, lines that begin with `#` are comments.
 """
 
-import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mimir.data import files
+from mimir.data import columns, files
 from mimir.data.alphabet import LETTERS, MAX_LENGTH, MIN_LENGTH, STANDARD
 from mimir.errors import BadInput
 from mimir.text import nearest
@@ -21,11 +20,15 @@ _HEADERS = ("peptide", "peptides", "sequences", "seq", "seqs")
 
 @dataclass(frozen=True)
 class Entry:
-    """A value, its name ("" if it has none), and where it stands, for messages."""
+    """A value, its name ("" if it has none), and where it stands, for messages.
+
+    raised: whether it had small letters.
+    """
 
     value: str
     name: str
     where: str
+    raised: bool = False
 
 
 def read_peptides(path: Path) -> list[Entry]:
@@ -34,7 +37,10 @@ def read_peptides(path: Path) -> list[Entry]:
     Raises BadInput if the file is missing or empty, has no column `sequence`, or holds something
     that is no peptide of 4 to 20 letters.
     """
-    found = [Entry(e.value.upper(), e.name, e.where) for e in _entries(path, "sequence")]
+    found = [
+        Entry(e.value.upper(), e.name, e.where, e.value != e.value.upper())
+        for e in _entries(path, "sequence")
+    ]
     if not found:
         raise BadInput(f"{path} holds no peptides; give one a line, FASTA, or CSV with `sequence`")
     for each in found:
@@ -52,6 +58,23 @@ def read_peptides(path: Path) -> list[Entry]:
     return found
 
 
+def doubts(peptides: Sequence[Entry]) -> list[str]:
+    """What makes scores of these less sure than they look, a sentence each."""
+    rare = [set(each.value) - set(STANDARD) for each in peptides]
+    said = []
+    if letters := sorted(set().union(*rare)):
+        said.append(
+            f"{sum(map(bool, rare))} of {len(peptides)} peptides have rare letters "
+            f"({', '.join(letters)}), which training data hardly hold: their scores are less sure"
+        )
+    if raised := sum(each.raised for each in peptides):
+        said.append(
+            f"{raised} of {len(peptides)} peptides have small letters, which are taken for the "
+            "usual residues: the model knows no D-forms and no modified residues"
+        )
+    return said
+
+
 def read_targets(path: Path) -> list[Entry]:
     """The target names of a file, each once, in its order: plain lines, or a CSV with `target`.
 
@@ -65,11 +88,7 @@ def read_targets(path: Path) -> list[Entry]:
 
 def _entries(path: Path, column: str) -> list[Entry]:
     """Values of a file, without blank ones."""
-    try:
-        text = files.read(path, "file").decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is no text in UTF-8 (byte {error.start + 1})") from None
-    whole = list(io.StringIO(text, newline=""))
+    whole = list(io.StringIO(files.text(path, "file"), newline=""))
     lines = [(number, line.strip()) for number, line in enumerate(whole, 1)]
     lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
     if not lines:
@@ -77,11 +96,14 @@ def _entries(path: Path, column: str) -> list[Entry]:
     first, line = lines[0]
     if line.startswith(">"):
         return _fasta(path, lines)
-    rows = _rows(path, whole, first)
+    found = columns.sound_rows(path, whole[first - 1 :], first)
+    rows = ((number, cells) for number, cells in found if any(cell.strip() for cell in cells))
     first, header = next(rows, (first, []))
     if not header:
         return []
     names = [name.strip().lower() for name in header]
+    if columns.repeated(names, [column]):
+        raise BadInput(f"{path}, line {first}: the header names {column} twice; take one out")
     if column in names:
         return _csv(path, rows, names.index(column))
     if len(names) > 1:
@@ -93,26 +115,6 @@ def _entries(path: Path, column: str) -> list[Entry]:
             "in its place if it is a header, or on a line above it if it is a peptide"
         )
     return [Entry(line, "", f"{path}, line {number}") for number, line in lines]
-
-
-def _rows(path: Path, lines: list[str], first: int) -> Iterator[tuple[int, list[str]]]:
-    """Rows of a CSV without blank ones, each with the line on which it begins.
-
-    Args:
-        lines: of the file, with their ends.
-        first: number of the header's line, from 1.
-    """
-    reader = csv.reader(lines[first - 1 :], strict=True)
-    while True:
-        line = first + reader.line_num
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise BadInput(f"{path}, line {line}: this is no row of a CSV: {error}") from None
-        if any(cell.strip() for cell in cells):
-            yield line, cells
 
 
 def _csv(path: Path, rows: Iterator[tuple[int, list[str]]], at: int) -> list[Entry]:

@@ -1,4 +1,4 @@
-"""Chooses among drawn peptides, and tells what is to be known of each."""
+"""Chooses among drawn peptides, and makes their rows: score, length, charge and more of each."""
 
 import hashlib
 import json
@@ -13,7 +13,12 @@ from mimir.output.condition import Condition
 from mimir.output.likeness import Neighbours
 from mimir.output.score import Scores, ranks
 
-FORMATS = ("fasta", "csv", "json")
+FORMATS = ("table", "fasta", "csv", "json")
+SHOWN = (
+    "rank", "sequence", "target", "score", "score_se", "nelbo", "length", "charge", "gravy", "pi",
+    "nearest", "identity",
+)  # fmt: skip
+"""Columns of the table for people: the target's only if there are several."""
 _TRIES = 100
 """Peptides that are drawn for each that is wanted, and 1,000 more, before it is given up."""
 
@@ -126,10 +131,12 @@ class Batch:
 def rendered(batches: Sequence[Batch], format: str) -> str:
     """The samples as text.
 
-    fasta: all but the sequence in the record's description. csv: model and settings in two columns
-    of each row, because a CSV has no place for a header. json: {headers, peptides}; the header of a
-    peptide is the one of its target.
+    table: for people, with model and settings below it. fasta: all but the sequence in the record's
+    description. csv: model and settings in two columns of each row, because a CSV has no place for
+    a header. json: {headers, peptides}; the header of a peptide is the one of its target.
     """
+    if format == "table":
+        return _table(batches)
     if format == "json":
         heads = [
             {"model": b.header.source, "model_sha256": b.header.model_sha256,
@@ -151,6 +158,18 @@ def rendered(batches: Sequence[Batch], format: str) -> str:
         + f"\n{row['sequence']}\n"
         for row in rows
     )
+
+
+def _table(batches: Sequence[Batch]) -> str:
+    rows = [row for batch in batches for row in batch.rows]
+    columns = [
+        name for name in SHOWN
+        if any(row.get(name) is not None for row in rows)
+        and (name != "target" or len(batches) > 1)
+    ]  # fmt: skip
+    table = sheet.as_table(columns, [[row.get(name) for name in columns] for row in rows])
+    lines = [f"model {_tail(b.header)['model']}, drawn by {b.header.settings}" for b in batches]
+    return "\n".join([*([table, ""] if rows else []), *lines]) + "\n"
 
 
 def _tail(header: Header) -> dict[str, str]:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from mimir.data.alphabet import LETTERS, MASK, MAX_LENGTH, MIN_LENGTH, STANDARD
-from mimir.errors import BadInput
+from mimir.data.draw import check_seed
+from mimir.errors import BadInput, NonFinite
 from mimir.model import philox
 from mimir.model.attention import Layout
 from mimir.model.denoiser import Denoiser
@@ -27,9 +28,13 @@ MOST_CHUNK = {"cpu": 128, "cuda": 8192}
 """Later chunks double up to this. On a CPU larger ones gain nothing more (docs/lab.md)."""
 
 
+MOST_GUIDANCE = 1000
+"""Far above what is of any use; much larger numbers would leave those that float64 has."""
+
+
 @dataclass(frozen=True)
 class Draw:
-    """How to sample.
+    """How to sample. BadInput for what is not possible.
 
     order: "random" or "confidence". guidance g: log p = g log p(conditional) +
     (1 - g) log p(unconditional); 1 is plain conditional sampling. pattern: fixed letters, '.' where
@@ -47,18 +52,20 @@ class Draw:
 
     def __post_init__(self) -> None:
         if self.order not in ("random", "confidence"):
-            raise BadInput(f"order is {self.order!r}, but must be 'random' or 'confidence'")
+            raise BadInput(f"--order is {self.order!r}, but must be 'random' or 'confidence'")
         if not 0 < self.temperature < math.inf:
-            raise BadInput(f"temperature is {self.temperature}, but must be a positive number")
-        if not math.isfinite(self.guidance):
-            raise BadInput(f"guidance is {self.guidance}, but must be a number")
+            raise BadInput(f"--temperature is {self.temperature:g}, but must be a positive number")
+        if not abs(self.guidance) <= MOST_GUIDANCE:
+            raise BadInput(
+                f"--guidance is {self.guidance}, but must be a number from -{MOST_GUIDANCE} to "
+                f"{MOST_GUIDANCE}"
+            )
         if not MIN_LENGTH <= self.min_length <= self.max_length <= MAX_LENGTH:
             raise BadInput(
                 f"lengths from {self.min_length} to {self.max_length} are not possible: give "
                 f"{MIN_LENGTH} <= min-length <= max-length <= {MAX_LENGTH}"
             )
-        if not 0 <= self.seed < 2**63:
-            raise BadInput(f"seed is {self.seed}, but must be from 0 to 2**63 - 1")
+        check_seed(self.seed)
         if self.pattern:
             wrong = sorted(set(self.pattern) - set(STANDARD + "."))
             if wrong:
@@ -67,6 +74,12 @@ class Draw:
                 raise BadInput(
                     f"pattern has {len(self.pattern)} places, but peptides have {MIN_LENGTH} to "
                     f"{MAX_LENGTH}"
+                )
+            if not self.min_length <= len(self.pattern) <= self.max_length:
+                raise BadInput(
+                    f"pattern has {len(self.pattern)} places, which is the peptides' length, and "
+                    f"lengths from {self.min_length} to {self.max_length} are asked for: leave out "
+                    "min-length and max-length, or change the pattern"
                 )
 
 
@@ -98,6 +111,9 @@ def sample(
         draw: how.
         histogram: peptides of each length 0 … 20 to draw lengths from.
         progress: told how many peptides each chunk finished.
+
+    Raises:
+        NonFinite: the model's logits are no numbers.
     """
     out: list[str] = []
     drawn = stream(model, draw, histogram)
@@ -175,11 +191,20 @@ def _one_hot(position: Tensor) -> Tensor:
 
 
 def _chance(model: Denoiser, tokens: Tensor, length: Tensor, wanted: Tensor, draw: Draw) -> Tensor:
-    """float64 [M, 20]: probabilities of the letters at each wanted slot, row after row."""
+    """float64 [M, 20]: probabilities of the letters at each wanted slot, row after row.
+
+    Raises:
+        NonFinite: the model's logits are no numbers.
+    """
     logits = _logits(model, tokens, length, wanted, draw.condition)
     if draw.guidance != 1.0:
         other = _logits(model, tokens, length, wanted, OPEN)
         logits = draw.guidance * logits + (1 - draw.guidance) * other
+    if not logits.isfinite().all():
+        raise NonFinite(
+            "the model gives probabilities that are no numbers (NaN or infinity), so nothing is "
+            "drawn from it: its weights are damaged or its training diverged; take another model"
+        )
     # The best at 0, so that the coldest temperature does not send all to -inf.
     logits = logits - logits.amax(-1, keepdim=True)
     return torch.softmax(logits / draw.temperature, -1)

@@ -6,6 +6,7 @@ independent evidence, and beside them over clusters of similar peptides. Those o
 to four times as wide.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +24,8 @@ from mimir.model.objective import evaluate
 DRAWS = 2000
 OTHERS = 4
 """Other targets of the same set that each pair's own is compared with."""
+WAYS = 3 + OTHERS
+"""Times that `measure` takes each pair through the model, for each of its repeats."""
 
 Array = NDArray[np.float64]
 Groups = NDArray[np.integer]
@@ -65,13 +68,14 @@ class TargetGain:
 
 def measure(
     own: DeviceData, shuffled: DeviceData, untold: DeviceData, model: Denoiser, timesteps: int,
-    repeats: int,
+    repeats: int, progress: Callable[[int], None] = lambda done: None,
 ) -> TargetGain | None:  # fmt: skip
     """Over held-out pairs, told in three ways; None without two targets at least.
 
     Args:
         timesteps: T.
         repeats: passes with other masks.
+        progress: told how many pairs went through the model, of WAYS * repeats * pairs.
     """
     targets = own.targets.cpu().numpy()
     distinct = np.unique(targets)
@@ -79,7 +83,9 @@ def measure(
         return None
 
     def nats(data: DeviceData) -> Array:
-        return evaluate(model, data, timesteps, repeats=repeats).numpy()
+        found = evaluate(model, data, timesteps, repeats=repeats).numpy()
+        progress(len(data) * repeats)
+        return found
 
     told = nats(own)
     wins = np.zeros(len(told))

@@ -122,7 +122,7 @@ def _by_name(opened: Opened, name: str, features: str) -> Condition:
     if index is None and not any(bias):
         return _none(name, f"the model was trained on no pair of {name}, nor of a target like it")
     if index is None:
-        _note(f"the model was trained on no pair of {name}: told is how similar targets bind")
+        _note(f"the model was trained on no pair of {name}: it is told how similar targets bind")
     return Condition(target=index, name=name, bias=bias)
 
 

@@ -20,7 +20,6 @@
                                   from outside, and by who holds an attempt
     tombstone, remove             what stays of a removed run, and its removal
     retention                     which checkpoints are kept
-    notice                        whether a checkpoint fits into a spot machine's notice
     collect                       deletes what an abandoned attempt left behind
     cards                         which of a computer's GPUs trains
     hosts                         whose machines a plan takes
@@ -41,7 +40,6 @@
     listing                       all runs of a store, in few requests each
     newest                        newest_runs.json: those that were created last
     execution                     how an attempt executes its steps, and why no faster way
-    content                       content of any size, in parts
     figures                       the held-out figures: what each is called where it is shown
     stopping                      how a training ended, and what more would have cost
 

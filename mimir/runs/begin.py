@@ -15,6 +15,7 @@ from mimir.runs import layout, notes, orders, tombstone
 from mimir.runs.head import REMOVED, Head, Register, pauses
 from mimir.runs.notes import Gone
 from mimir.runs.order import Order
+from mimir.runs.origin import longer
 from mimir.runs.store import Store
 
 STALE_TRIES = 30
@@ -51,7 +52,7 @@ def raise_attempt(
     """
     clock = clock or store.now
     register = _register(store, run, sleep, rng)
-    intent = intent or orders.by_hand("terminal", clock())
+    intent = intent or orders.by_hand(orders.TERMINAL, clock())
     for _ in range(register.tries):
         head = _read(register)
         number = head.attempt
@@ -151,7 +152,7 @@ def _must_stay(head: Head) -> None:
 
 def _must_go_on(head: Head) -> None:
     if head.state == "done":
-        raise BadInput(f"run {head.run} is done: pull its model, or submit under another name")
+        raise BadInput(f"run {head.run} is done: pull its model, or {longer(head.run)}")
 
 
 def end_attempt(

@@ -4,6 +4,7 @@ A machine writes it into its heartbeat, so every field is typed and bounded. The
 up to twice as long without a compiler: whoever pays for them is told which way is taken.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -58,9 +59,23 @@ def shortened(why: str) -> str:
     return clipped(" ".join(why.split()), WHY)
 
 
-def same_speed(one: Execution | None, compiled: bool) -> bool:
-    """Whether a rate that was measured so tells how fast steps are that are `compiled` or not.
+def same_speed(
+    one: Execution | None,
+    compiled: bool,
+    precision: str = "",
+    fused: bool | None = None,
+    kernels: Collection[str] = (),
+) -> bool:
+    """Whether a rate that was measured so tells how fast steps are that are executed like this.
 
-    None: a machine that does not tell; it is taken for one that does as it was asked.
+    Args:
+        one: None: a machine that does not tell; it is taken for one that does as it was asked.
+        precision: "" if that is not known. fused: None if not known.
+        kernels: names of further kernels of our own. A CPU has one way, but for the precision.
     """
-    return one is None or one.device == "cpu" or one.compiled == compiled
+    if one is None:
+        return True
+    if precision not in ("", one.precision):
+        return False
+    alike = one.compiled == compiled and set(one.kernels) == set(kernels)
+    return one.device == "cpu" or (alike and fused in (None, one.fused))

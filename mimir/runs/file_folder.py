@@ -151,6 +151,9 @@ def _make(path: Path) -> None:
     """By its path: it lies where only the store's owner writes."""
     if not path.is_dir():
         _make(path.parent)
-        path.mkdir(exist_ok=True)
+        try:
+            path.mkdir(exist_ok=True)
+        except FileNotFoundError as error:  # /proc says so of what nobody may make there
+            raise PermissionError(errno.EACCES, "no folder can be made there") from error
         with Folder(os.open(path.parent, _FOLDER), path.parent) as parent:
             sync_folder(parent)

@@ -34,7 +34,7 @@ VERSIONS = ".versions"
 
 DEAD_FOR = 60.0
 """Seconds after which a temporary file goes whose writer was of this computer and is dead."""
-SILENT_FOR = 86_400.0
+TEMPORARY_LIVES = 86_400.0
 """Seconds after which any temporary file goes. Its writer may have been stopped for so long: it
 then finds its file gone, and writes again."""
 
@@ -239,7 +239,7 @@ def _abandoned(name: str, age: float) -> bool:
     here = place == _place() and process.isdecimal()
     if here and int(process) == os.getpid():
         return False
-    if age > SILENT_FOR:
+    if age > TEMPORARY_LIVES:
         return True
     return here and age > DEAD_FOR and not _alive(int(process))
 

@@ -33,7 +33,7 @@ class Hosts:
 
     def __post_init__(self) -> None:
         if self.kind not in ("", *KINDS):
-            raise BadInput(f"hosts is {self.kind!r}{nearest(self.kind, KINDS)}")
+            raise BadInput(f"--hosts is {self.kind!r}{nearest(self.kind, KINDS)}")
         if len(self.regions) > MOST_REGIONS:
             raise BadInput(f"--region has {len(self.regions)} names: {MOST_REGIONS} are taken")
         for name, value, most in (
@@ -43,7 +43,8 @@ class Hosts:
         ):
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if not (number and 0 <= value <= most):
-                raise BadInput(f"min-{name} is {value!r}, but must be a number from 0 to {most:g}")
+                shown = f"{value:g}" if isinstance(value, float) else repr(value)
+                raise BadInput(f"--min-{name} is {shown}, but must be a number from 0 to {most:g}")
 
     def as_json(self) -> dict[str, Any]:
         return {

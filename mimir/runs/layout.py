@@ -63,7 +63,9 @@ SWEEPS = "_sweeps"
 OWNER = f"{SHARED}/owner.json"
 TOMBSTONES = f"{SHARED}/removed"
 """Folder of what stays of removed runs."""
-_RUN = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
+LONGEST_RUN = 41
+"""Characters of a run's name."""
+_RUN = re.compile(rf"[a-z0-9][a-z0-9_-]{{0,{LONGEST_RUN - 1}}}")
 _SWEEP = re.compile(r"[a-z0-9][a-z0-9_-]{0,35}")
 """Shorter than a run's name, which has the number of the run behind it."""
 _ORDER = re.compile(r"a(\d{4,9})/order\.json", re.ASCII)
@@ -82,7 +84,7 @@ def check_run(run: str) -> str:
     """The name itself, or BadInput if it is not a legal run name."""
     if not _RUN.fullmatch(run):
         raise BadInput(
-            f"run name {run!r} is not allowed: use 1 to 41 of a-z, 0-9, '-' and '_', "
+            f"run name {run!r} is not allowed: use 1 to {LONGEST_RUN} of a-z, 0-9, '-' and '_', "
             "beginning with a letter or digit"
         )
     return run

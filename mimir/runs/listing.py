@@ -2,7 +2,8 @@
 
 A store grows for months, and a bucket answers each request in some 50 ms. A run that has ended
 takes four: run.json, HEAD (or final.json), the names below `launcher/`, the heartbeat; one that
-goes on a fifth, its attempt's outcome. The names alone tell whether HEAD is at the newest order,
+goes on a fifth, its attempt's outcome. The first look at a run that is done takes three more,
+because it seals it. The names alone tell whether HEAD is at the newest order,
 and whether a machine was not seen to be gone. A run of which they tell anything else, or whose
 newest attempt gave no sign yet, is looked at as `status` looks at it.
 """

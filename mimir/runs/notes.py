@@ -51,8 +51,8 @@ class Heartbeat:
     the step at which patience ends the run if no later validation is better; commit_s, what the
     slowest of the last commits took; checkpoint_s, the time between checkpoints, where that was
     shortened because the machine's notice does not suffice for one; training_s, for how long the
-    attempt has trained; telemetry, what its machine did since the heartbeat before; torch, its
-    version.
+    attempt has trained; telemetry, what its machine did since the heartbeat before; torch, cuda and
+    python, their versions, cuda that of torch's libraries, where it trains on a GPU.
     """
 
     time: AnyTime
@@ -74,6 +74,14 @@ class Heartbeat:
     training_s: Seconds | None = None
     telemetry: Telemetry | None = None
     torch: Annotated[str, Characters(64)] = ""
+    cuda: Annotated[str, Characters(64)] = ""
+    python: Annotated[str, Characters(64)] = ""
+
+    @property
+    def versions(self) -> str:
+        """For people, such as "torch 2.8.0, CUDA 12.8, Python 3.11.4"; "" if none is told."""
+        told = (("torch", self.torch), ("CUDA", self.cuda), ("Python", self.python))
+        return ", ".join(f"{name} {version}" for name, version in told if version)
 
 
 @dataclass(frozen=True)
@@ -145,7 +153,7 @@ def write_heartbeat(store: Store, run: str, attempt: int, heartbeat: Heartbeat) 
     """Overwrite the attempt's heartbeat."""
     scarce = (
         "figures", "execution", "expected_end", "checkpoint_s", "commit_s", "training_s",
-        "telemetry", "torch",
+        "telemetry", "torch", "cuda", "python",
     )  # fmt: skip
     body = {name: value for name, value in asdict(heartbeat).items() if value or name not in scarce}
     store.put(layout.heartbeat_key(run, attempt), _encoded(body))

@@ -55,11 +55,12 @@ class Limits:
                 or not isinstance(value, int | float)
                 or not (0 <= value < float("inf"))
             ):
+                shown = f"{value:g}" if isinstance(value, float) else repr(value)
                 option = "max-sessions" if name == "max_attempts" else name.replace("_", "-")
-                raise BadInput(f"{option} is {value!r}, but must be a number, 0 (no limit) or more")
+                raise BadInput(f"--{option} is {shown}, but must be a number, 0 (no limit) or more")
         for name, value in (("failures", self.max_failures), ("sessions", self.max_attempts)):
             if not isinstance(value, int):
-                raise BadInput(f"max-{name} is {value!r}, but must be a whole number")
+                raise BadInput(f"--max-{name} is {value!r}, but must be a whole number")
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -69,17 +70,19 @@ class Limits:
 class Offer:
     """A machine with one GPU that a service would rent now.
 
-    id: what tells it from the service's other offers. gpu: as launch/pricing/gpus.py names it,
-    else the service's own name. memory_gb: of the GPU, 1e9 bytes. price: $/h for all of it: GPU,
-    disk, fees. place: the failure domain, what to avoid after a failure there (a machine, a data
-    centre, a region). kind: of its host, in the service's word. host: the one computer that it is
-    on, "" if that is not told. driver: NVIDIA's version there, upload: Mbit/s of its line, as the
-    service tells them. egress: what of the price is for checkpoints on their way to the store.
-    outbid: how often in an hour the market's price of a spot machine has risen above the most that
-    its order allows, None where no prices of the past are told. evicted: evictions an hour of such
-    spot machines as their service publishes them, None where it does not or they cannot be read;
-    evicted_by: which publication, or why there is none, "" if the service has none. key: what the
-    adapter needs to order it, plain JSON without secrets.
+    id: what tells it from the service's other offers. gpu: as launch/pricing/gpus.py names it, else
+    the service's own name. memory_gb: of the GPU, 1e9 bytes. price: $/h for all of it: GPU, disk,
+    fees. size: the service's name of its kind of machine, "" where it has none; limits of an
+    account are counted by it. vcpus: of such a machine, 0 if that is not told. place: the failure
+    domain, what to avoid after a failure there (a machine, a data centre, a region). kind: of its
+    host, in the service's word. host: the one computer that it is on, "" if that is not told.
+    driver: NVIDIA's version there, upload: Mbit/s of its line, as the service tells them. egress:
+    what of the price is for checkpoints on their way to the store. outbid: how often in an hour the
+    market's price of a spot machine has risen above the most that its order allows, None where no
+    prices of the past are told. evicted: evictions an hour of such spot machines as their service
+    publishes them, None where it does not or they cannot be read; evicted_by: which publication, or
+    why there is none, "" if the service has none. key: what the adapter needs to order it, plain
+    JSON without secrets.
     """
 
     provider: str
@@ -92,6 +95,8 @@ class Offer:
     place: str = ""
     kind: str = ""
     host: str = ""
+    size: str = ""
+    vcpus: Annotated[int, Between(0, 10**6)] = 0
     driver: str = ""
     upload: Annotated[float, Between(0, 1e9)] = 0.0
     egress: Price = 0.0

@@ -22,7 +22,8 @@ from mimir.runs.tombstone import Tombstone
 
 RESERVED = 120.0
 """Seconds for which an order that another launcher has begun is left to it."""
-BY_HAND = ("terminal", "notebook")
+TERMINAL = "terminal"
+BY_HAND = (TERMINAL, "notebook")
 """Where a person begins an attempt, as an order's provider."""
 
 

@@ -5,6 +5,7 @@ run may be deleted afterwards, and every attempt begins with the same bytes.
 """
 
 import re
+import shlex
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -74,3 +75,12 @@ class Start:
     origin: Origin
     file: str
     content: bytes
+
+
+def longer(run: str, store: str = "") -> str:
+    """How a finished run is trained on, for people. store: --store as it was given."""
+    more = f" --store {shlex.quote(store)}" if store else ""
+    return (
+        "train it for longer under a new name by `python -m launch submit NAME --continue-from "
+        f"{run} --epochs N{more}`"
+    )

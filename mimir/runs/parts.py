@@ -34,6 +34,8 @@ AHEAD = 64
 MOST_METRICS = 256 << 20
 """Characters of a run's metrics that are read: a row has some 250."""
 MOST_ROW = 16 << 10
+RECENT = 3
+"""Attempts that are looked into for the last rows: one that leaves none costs a request, too."""
 _COLUMN = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _PEPTIDE = re.compile(r"[A-Z]{1,20}")
 # An outage of the store must not eat the machine's memory; a day of log is far below this.
@@ -263,6 +265,26 @@ def read_metrics(store: Store, run: str, head: Head) -> list[dict[str, Any]]:
             for row in filter(None, map(metrics_row, text.split("\n"))):
                 if limit is None or row["step"] <= limit:
                     merged.setdefault(row["step"], {}).update(row)
+    return [merged[step] for step in sorted(merged)]
+
+
+def recent_metrics(store: Store, run: str, head: Head, most: int) -> list[dict[str, Any]]:
+    """The last rows of the run's metrics, in order of steps, read from at most `most` parts of the
+    RECENT newest attempts; as `read_metrics` else."""
+    merged: dict[int, dict[str, Any]] = {}
+    limit = math.inf
+    for attempt, began in reversed(head.lineage[-RECENT:]):
+        found = numbers(store, run, attempt, "metrics")[-most:] if most > 0 else []
+        own: dict[int, dict[str, Any]] = {}
+        for _, text in read_these(store, run, attempt, "metrics", found):
+            for row in filter(None, map(metrics_row, text.split("\n"))):
+                if row["step"] <= limit:
+                    own.setdefault(row["step"], {}).update(row)
+        for step, row in own.items():
+            merged[step] = {**row, **merged.get(step, {})}
+        most, limit = most - len(found), min(limit, began)
+        if most <= 0:
+            break
     return [merged[step] for step in sorted(merged)]
 
 

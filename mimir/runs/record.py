@@ -150,14 +150,19 @@ def _created(
             existing = wanted
         else:
             existing = read_run(store, name)
+    must_be_same(store, existing, wanted)
+    _ensure_head(store, name, removed)
+    return existing
+
+
+def must_be_same(store: Store, existing: RunRecord, wanted: RunRecord) -> None:
+    """RunExists, naming what differs, unless the records are of one and the same run."""
     differing = _differences(existing, wanted)
     if differing:
         raise RunExists(
-            f"run {name} exists in {store.url} with another {', '.join(differing)}: "
+            f"run {existing.name} exists in {store.url} with another {', '.join(differing)}: "
             "choose another name, or resume it as it is"
         )
-    _ensure_head(store, name, removed)
-    return existing
 
 
 def record_sha256(store: Store, name: str) -> str:
@@ -183,7 +188,9 @@ def read_run(store: Store, name: str, sha256: str = "") -> RunRecord:
         removed = tombstone.find(store, name)
         if removed is not None:
             raise BadInput(f"{removed.sentence} ({store.url})")
-        meant = near(name, filter(layout.is_run, store.folders()))
+        # What others write for it may be there without it: its own name is no help.
+        others = (each for each in store.folders() if layout.is_run(each) and each != name)
+        meant = near(name, others)
         hint = f"did you mean {' or '.join(meant)}?" if meant else "check the name and the store"
         raise BadInput(f"there is no run {name} in {store.url}: {hint}")
     return record

@@ -116,7 +116,7 @@ def credentials(error: BaseException) -> MimirError:
     """As `explain`, of what a provider of credentials raised: a program, a file, a sign-in."""
     if isinstance(error, MimirError):
         return error
-    cannot = "no credentials can be had from your AWS configuration"
+    cannot = "your AWS configuration gives no credentials"
     if isinstance(error, boto.ProfileNotFound | boto.ConfigParseError | boto.ConfigNotFound):
         return configuration(error, cannot)
     known = _credentials(error, cannot) or _below(error, cannot, "the service that gives them")
@@ -153,7 +153,7 @@ def _credentials(error: BaseException, cannot: str) -> MimirError | None:
         )
     if isinstance(error, _CREDENTIALS):
         return StoreDenied(
-            f"{cannot}: the credentials of your AWS configuration cannot be had "
+            f"{cannot}: your AWS configuration gives no valid credentials "
             f"({type(error).__name__}); sign in again, e.g. `aws sso login`, or give others"
         )
     return None

@@ -1,4 +1,4 @@
-"""Says how a training ended: what its last steps bought, and what more would have cost."""
+"""Says how a training ended: what its last steps gained, and what more would have cost."""
 
 import statistics
 from collections.abc import Sequence
@@ -33,12 +33,12 @@ class End:
     @property
     def sentence(self) -> str:
         """One line for the log and the report."""
-        return "; ".join(filter(None, (self._ending, self._bought, self._best)))
+        return "; ".join(filter(None, (self._ending, self._gained, self._best)))
 
     @property
     def _ending(self) -> str:
         if self.step >= self.total:
-            return f"went all its {self.total:,} steps"
+            return f"took all {self.total:,} steps"
         left = self.total - self.step
         ended = f"ended early at step {self.step:,} of {self.total:,}"
         if not self.rate:
@@ -48,24 +48,30 @@ class End:
         return f"{ended}: the other {left:,} would have taken {duration(seconds)} more{dollars}"
 
     @property
-    def _bought(self) -> str:
+    def _gained(self) -> str:
         if self.best_step < 0:
             return ""
         if self.cooldown >= 0 and self.best_step > self.cooldown:
             return (
-                f"the cooldown's {self.step - self.cooldown:,} steps bought "
-                f"{self.before - self.best:.4f} nats per residue"
+                f"the cooldown's {self.step - self.cooldown:,} steps improved the held-out figure "
+                f"by {self.before - self.best:.4f} nats per residue"
             )
         if self.best_step >= self.step:
-            return "its last validation is its best, so that more epochs may buy more"
-        return f"the last {self.step - self.best_step:,} steps bought nothing"
+            return "the last validation is the best, so more epochs may improve it"
+        return (
+            f"the held-out figure did not improve in the last {self.step - self.best_step:,} steps"
+        )
 
     @property
     def _best(self) -> str:
         if self.best_step < 0:
             return "no held-out peptides select, so that the last weights are taken as the best"
-        last = "" if self.last is None else f", and {self.last:.4f} at the end"
-        return f"the best weights are those of step {self.best_step:,} ({self.best:.4f}{last})"
+        best, last = f"{self.best:.4f}", "" if self.last is None else f"{self.last:.4f}"
+        end = f", {last} at the end" if last not in ("", best) else ""
+        return (
+            f"the best weights are those of step {self.best_step:,}, chosen on a separate "
+            f"validation half ({best} nats per residue{end})"
+        )
 
 
 def of_rows(
@@ -95,7 +101,7 @@ def of_rows(
 
 
 def _cooldown(seen: Sequence[tuple[float, int]], total: int, patience: int) -> int:
-    """Step at which the cooldown of a run that went all its steps began, -1 if it did not.
+    """Step at which the cooldown of a run that took all its steps began, -1 if it did not.
 
     By the rule of `mimir.training.early_stop.judge`.
 

@@ -112,6 +112,9 @@ class Store(Protocol):
         """Remove the object; no error if there is none."""
 
 
+VARIABLES = ("AWS_",)
+"""What the names of the environment variables begin with that a store's client reads: boto3's,
+beside $MIMIR_CREDENTIALS_FILE."""
 # scheme -> (module, what to do when it cannot be imported). Imported when first used, so that
 # a file store needs no boto3 and `--help` answers at once.
 _SCHEMES = {
@@ -134,9 +137,9 @@ def open_store(url: str, *, credentials_file: Path | None = None) -> Store:
         raise BadInput(f"store {url!r} has no scheme; for a local folder write {path.as_uri()}")
     if scheme not in _SCHEMES:
         meant = near(scheme, _SCHEMES)
-        hint = f"did you mean {meant[0]}://? " if meant else ""
         known = ", ".join(f"{name}://" for name in _SCHEMES)
-        raise BadInput(f"unknown store scheme {scheme}://: {hint}Known are {known}")
+        hint = f"did you mean {meant[0]}://? Known are" if meant else "known are"
+        raise BadInput(f"unknown store scheme {scheme}://: {hint} {known}")
     try:
         parts = urlsplit(url)
         legal = unquote(url).isprintable()
@@ -151,6 +154,11 @@ def open_store(url: str, *, credentials_file: Path | None = None) -> Store:
         raise BadInput(
             f"a {scheme}:// store URL must not hold a user name or secret: "
             "give credentials by environment or credentials file"
+        )
+    if scheme == "file" and os.open not in os.supports_dir_fd:
+        raise BadInput(
+            "a folder cannot be a store on this system, which opens no files in folders that are "
+            "open: give a bucket by --store s3://… or MIMIR_STORE (docs/guides/laptop.md)"
         )
     module, hint = _SCHEMES[scheme]
     named = os.environ.get("MIMIR_CREDENTIALS_FILE")

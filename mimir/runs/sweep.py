@@ -124,7 +124,11 @@ def read(store: Store, name: str) -> Sweep:
     found = find(store, name)
     if found is None:
         meant = near(name, names(store))
-        hint = f"did you mean {' or '.join(meant)}?" if meant else "make one with --grid"
+        hint = (
+            f"did you mean {' or '.join(meant)}?"
+            if meant
+            else (f"make one by `python -m launch sweep --name {name} --grid …`")
+        )
         raise BadInput(f"there is no sweep {name} in {store.url}: {hint}")
     return found
 

@@ -245,8 +245,7 @@ def main(argv: list[str] | None = None) -> int:
     stop.listen()
     terminal = stdout()
     try:
-        if why := compiler.keep():
-            terminal.say(f"what is compiled is not kept for later attempts: {why}")
+        compiler.keep(say=terminal.say)
         store = open_store(words.store)
         number, patience, record = words.attempt, words.patience, words.record
         terminal.say(run_attempt(store, words.run, number, stop, terminal, patience, record))

@@ -118,7 +118,7 @@ class Reporter:
                 figures=for_heartbeat(now.figures), execution=now.execution,
                 expected_end=now.expected_end, checkpoint_s=now.checkpoint_s,
                 commit_s=now.commit_s, training_s=time.monotonic() - self._began,
-                telemetry=telemetry, torch=now.torch,
+                telemetry=telemetry, torch=now.torch, cuda=now.cuda, python=now.python,
             ))  # fmt: skip
         except StoreError as error:
             self._complain(error)

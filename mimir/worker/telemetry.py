@@ -29,9 +29,11 @@ EVERY = 2.0
 """Seconds between samples: NVML itself tells the use of the last second or less."""
 MOST = 300
 """Samples that are kept while nobody takes them, as before the first heartbeat."""
-_PREFIX = "mimir-figures-"
+_MADE, _PREFIX = "mimir-figures.new-", "mimir-figures-"
+"""What the name of a supervisor's folder begins with before and after the supervisor has locked
+it. So one with the second name that nobody has locked belongs to no process any more."""
 _ABANDONED = 24 * 3600.0
-"""Seconds without a change after which a folder is removed, if no supervisor has it open."""
+"""Seconds after which one with the first name is removed, if nobody has locked it."""
 _LAST = 5.0
 """Seconds for which the end waits for a sample that is being taken."""
 _LARGEST = ("gpu_memory", "memory", "process_memory")
@@ -75,11 +77,15 @@ class Sampler:
     def open(self) -> str:
         """The folder of the exchange for the training process, "" if there can be none."""
         try:
-            self._folder = tempfile.mkdtemp(prefix=_PREFIX)
-            self._held = _held(Path(self._folder))
-            _remove_abandoned(Path(self._folder))
+            self._folder = tempfile.mkdtemp(prefix=_MADE)
+            mine = Path(self._folder)
+            self._held = _held(mine)
+            if self._held is not None:
+                mine = mine.rename(mine.with_name(mine.name.replace(_MADE, _PREFIX, 1)))
+                self._folder = str(mine)
+            _remove_abandoned(mine)
         except OSError as error:
-            self._once(f"the machine's figures are not told: no temporary folder ({error})")
+            self._once(f"the machine's figures are not shown: no temporary folder ({error})")
             return ""
         self._exchange = Exchange(Path(self._folder))
         return self._folder
@@ -108,7 +114,7 @@ class Sampler:
                 self.sample(pid)
             except Exception as error:  # noqa: BLE001 - said once; training goes on without
                 if not ended.is_set():  # else its folder may just have been removed
-                    self._once(f"the machine's figures are not all told: {sentence(error)}")
+                    self._once(f"some of the machine's figures are not shown: {sentence(error)}")
 
     def sample(self, pid: int) -> None:
         """Take one sample, judge it, and offer what has come together since the last heartbeat."""
@@ -156,7 +162,7 @@ class Sampler:
                         "neither use, nor power, nor temperature"
                     )
             except GpuNotTold as error:
-                self._inform(f"the GPU's use, memory, power and temperature are not told: {error}")
+                self._inform(f"GPU figures are not shown (use, memory, power, heat): {error}")
         if self._gpu is None:
             return {}
         try:
@@ -195,9 +201,10 @@ def _remove_abandoned(mine: Path) -> None:
     """Remove the folders beside this one that supervisors of this user's left when they were
     killed."""
     now = mine.stat().st_mtime
-    for each in mine.parent.glob(f"{_PREFIX}*"):
+    for each in (*mine.parent.glob(f"{_PREFIX}*"), *mine.parent.glob(f"{_MADE}*")):
         with contextlib.suppress(OSError):
-            if each == mine or now - each.lstat().st_mtime < _ABANDONED:
+            young = now - each.lstat().st_mtime < _ABANDONED
+            if each == mine or (young and each.name.startswith(_MADE)):
                 continue
             handle = _held(each)
             if handle is not None:

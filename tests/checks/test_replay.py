@@ -56,6 +56,15 @@ def test_a_run_is_identical_wherever_it_stands(store: Store, stops: tuple[int, .
     assert found.torch == found.run_torch == torch.__version__
 
 
+def test_it_says_how_far_it_is(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, last = train(store, 2, 3)
+    monkeypatch.setattr("mimir.console.LINE_EVERY", 0.0)
+    commands.replay("torn", store=store.url)
+    assert f"replay: {last - first} of {last - first} steps (100%)" in capsys.readouterr().err
+
+
 def test_what_differs_is_told_and_kept(
     store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -109,9 +109,9 @@ def test_groups_join_relatives(inputs: SimpleNamespace) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rows": 41}, "leave no room for background"),
+        ({"rows": 41}, "--rows is 41, which leaves no room for background"),
         ({"rows": 300_000}, "distinct windows of length"),
-        ({"seed": -1}, "seed"),
+        ({"seed": -1}, "--seed is -1"),
         ({"exclude_sources": ["pdb"]}, "left after the exclusion"),
     ],
 )
@@ -119,6 +119,18 @@ def test_bad_options(inputs: SimpleNamespace, options: dict[str, object], messag
     with pytest.raises(BadInput, match=message):
         _build(inputs, **options)
     assert not (inputs.folder / "d.csv").exists()
+
+
+@pytest.mark.parametrize("options", [
+    {"rows": -1}, {"rows": 0}, {"rows": 2}, {"rows": 100_000_001}, {"seed": -1}, {"seed": 1 << 63},
+])  # fmt: skip
+def test_a_number_out_of_range_is_refused_before_anything_is_read(
+    inputs: SimpleNamespace, options: dict[str, int]
+) -> None:
+    inputs.pairs.unlink()
+    ((name, value),) = options.items()
+    with pytest.raises(BadInput, match=f"^--{name} is {value}, but must be from"):
+        _build(inputs, **options)
 
 
 def test_missing_folder(inputs: SimpleNamespace) -> None:

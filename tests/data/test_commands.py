@@ -5,10 +5,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from mimir import cli
 from mimir.data import commands
 from mimir.data.draw import Draws
+from mimir.data.pack import usual_part
 from mimir.data.verify import verify
 from mimir.errors import BadInput
+from mimir.submission import prepare
+
+CSV = "sequence,label,target\n" + "".join(f"ACDEFGH{a}{b},0,\n" for a in "IKLM" for b in "NPQRS")
 
 
 def _build(inputs: SimpleNamespace, **options: object) -> str:
@@ -28,11 +33,26 @@ def test_build_verify_pack_say_what_they_did(
     assert "build 1/6" in said.err
     commands.verify(out)
     assert "all constraints hold" in capsys.readouterr().out
-    commands.pack(out, str(inputs.folder / "d.safetensors"), validation=0.1)
+    commands.pack(out, out=str(inputs.folder / "d.safetensors"), validation=0.1)
     text = capsys.readouterr().out
     assert "540 peptides" in text
     assert "by protein clusters" in text
     assert "order-2 Markov" in text
+
+
+def test_pack_and_submit_hold_out_the_same(
+    inputs: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = _build(inputs)
+    packed = inputs.folder / "usual.safetensors"
+    commands.pack(out, out=str(packed))
+    assert packed.read_bytes() == prepare("smoke", {"batch": 4}, out).data.read_bytes()
+    commands.pack(out, out=str(packed), validation=0.01)
+    assert packed.read_bytes() != prepare("smoke", {"batch": 4}, out).data.read_bytes()
+    big = inputs.folder / "big.csv"
+    for rows, part in ((100, 0.1), (40_000, 0.05), (1_000_000, 0.01)):
+        big.write_text("\n" * (rows + 1))
+        assert usual_part(big) == part
 
 
 def test_one_proteome_is_enough(
@@ -51,19 +71,54 @@ def test_doubtful_data_is_noted_by_every_command(
 ) -> None:
     bases = "".join("ACGT"[i] for i in Draws(5, 5).below(4, 9000).tolist())
     inputs.viral.write_text(f">V\n{bases}\n")
-    out = _build(inputs)
+    with pytest.raises(
+        BadInput, match=r"the proteins of --viral look like DNA or RNA: 100% .*--allow-dna"
+    ):
+        _build(inputs)
+    assert not (inputs.folder / "d.csv").exists()
+    out = _build(inputs, allow_dna=True)
     said = capsys.readouterr().out
     assert "note: the proteins of --viral look like DNA or RNA: 100% of their letters" in said
     assert "20 of 20 targets have fewer than 5 pairs" in said
     inputs.human.write_text(inputs.viral.read_text())
-    _build(inputs)
+    _build(inputs, allow_dna=True)
     capsys.readouterr()
     commands.verify(out)
-    assert "note: background peptides look like DNA or RNA: 100%" in capsys.readouterr().out
-    commands.pack(out, str(inputs.folder / "d.safetensors"))
+    said = capsys.readouterr().out
+    assert "note: background peptides look like DNA or RNA: 100%" in said
+    assert "all constraints hold, but see the notes" in said
+    commands.pack(out, out=str(inputs.folder / "d.safetensors"))
     said = capsys.readouterr().out
     assert "note: background peptides look like DNA or RNA: 100%" in said
     assert "targets have fewer than 5 training pairs" in said
+
+
+def test_no_second_word_is_a_file_to_replace(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.csv", tmp_path / "b.csv"
+    first.write_text(CSV)
+    second.write_text(CSV)
+    for command in ("pack", "verify"):
+        with pytest.raises(BadInput, match=r"b\.csv' is one word too many for `data"):
+            cli.check_words(
+                f"data {command}", getattr(commands, command), [str(first), str(second)]
+            )
+
+
+@pytest.mark.parametrize("name", ["b.csv", "d.st", "d", "d.safetensors.gz"])
+def test_a_packed_file_has_the_name_of_one(tmp_path: Path, name: str) -> None:
+    """By which whoever reads data tells it from a CSV."""
+    csv, out = tmp_path / "a.csv", tmp_path / name
+    csv.write_text(CSV)
+    with pytest.raises(BadInput, match=r"but must end in \.safetensors, or be - for standard"):
+        commands.pack(str(csv), out=str(out))
+    assert not out.exists()
+
+
+def test_a_part_below_0_is_not_the_usual_part(tmp_path: Path) -> None:
+    csv = tmp_path / "a.csv"
+    csv.write_text(CSV)
+    with pytest.raises(BadInput, match=r"--validation is -1\.0, but must be a part of the rows"):
+        commands.pack(str(csv), out=str(tmp_path / "d.safetensors"), validation=-1.0)
 
 
 def test_json(inputs: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,7 +126,7 @@ def test_json(inputs: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> No
     assert json.loads(capsys.readouterr().out)["rows"] == 540
     commands.verify(out, json=True)
     assert json.loads(capsys.readouterr().out)["ok"] is True
-    commands.pack(out, str(inputs.folder / "d.safetensors"), json=True)
+    commands.pack(out, out=str(inputs.folder / "d.safetensors"), json=True)
     assert json.loads(capsys.readouterr().out)["grouping"] == "sidecar"
 
 
@@ -105,4 +160,4 @@ def test_help_text(name: str) -> None:
     assert f"Example:\n    python -m mimir data {name} --" in text
     for parameter in inspect.signature(command).parameters.values():
         assert f"    {parameter.name}: " in text
-        assert parameter.annotation in (str, int, float, bool)
+        assert parameter.annotation in (str, int, float, bool, float | None)

@@ -28,5 +28,5 @@ def test_below_stays_below_and_order_is_a_permutation() -> None:
 
 @pytest.mark.parametrize("seed", [-1, 1 << 63])
 def test_seed_out_of_range(seed: int) -> None:
-    with pytest.raises(BadInput, match="seed"):
+    with pytest.raises(BadInput, match=f"^--seed is {seed}, but must be from 0 to"):
         Draws(seed, 1)

@@ -247,7 +247,7 @@ def test_no_network(service: Service, tmp_path: Path) -> None:
     ({"proteome": "UP000005640", "query": "x"}, "give one of"),
     ({"proteome": "human"}, "must be an ID such as UP000005640"),
     ({"organism": "human"}, "must be the number of a taxon"),
-    ({"organism": "9606", "service": "uniprot.org"}, "must be https://HOST"),
+    ({"organism": "9606", "service": "uniprot.org"}, "--service is 'uniprot.org', but must be https://HOST"),
     ({"organism": "9606", "out": "-"}, "give --out a file"),
     ({"organism": "9606", "out": "/none/a"}, "there is no folder /none"),
 ])  # fmt: skip

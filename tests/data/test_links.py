@@ -123,7 +123,7 @@ def test_each_kind_of_link_is_found(
     assert getattr(found, kind) == found.count == 1
     assert says in found.shown[0]
     with pytest.raises(BadInput, match="has 1 link between what is trained, what selects and what"):
-        commands.verify(str(path), str(csv_path))
+        commands.verify(str(path), csv=str(csv_path))
     assert found.shown[0] in capsys.readouterr().out
 
 
@@ -163,4 +163,4 @@ def test_the_csv_must_be_the_one_that_was_packed(csv_path: Path) -> None:
     with pytest.raises(BadInput, match=r"there is no .*\.groups\.safetensors"):
         _found(path, csv_path)
     with pytest.raises(BadInput, match="--csv belongs to a packed file"):
-        commands.verify(str(csv_path), str(csv_path))
+        commands.verify(str(csv_path), csv=str(csv_path))

@@ -149,8 +149,13 @@ def test_unclean_csv_is_refused_with_its_first_problem(
 @pytest.mark.parametrize("name", ["validation", "validation_pairs"])
 @pytest.mark.parametrize("part", [-0.1, 1.0, float("nan")])
 def test_parts_out_of_range(csv_path: Path, name: str, part: float) -> None:
-    with pytest.raises(BadInput, match=name):
+    with pytest.raises(BadInput, match=f"^--{name.replace('_', '-')} is {part}, but must be"):
         _pack(csv_path, **{name: part})
+
+
+def test_a_seed_out_of_range_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"^--seed is -1, but must be from 0 to"):
+        _pack(tmp_path / "none.csv", seed=-1)
 
 
 def test_a_data_set_of_one_class_packs(tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ def test_reads_plain_gzip_wrapped_lower_case_and_crlf(tmp_path: Path, pack: type
         (b"MKVL\n", "does not begin with a FASTA header"),
         (b">P1\n>P2\nMK\n", "P1 has a header but no sequence"),
         (b">P1\nMK\n>P2\nMKJL\n", "P2 has 'J' at position 3"),
-        (b">P1\nMKL*\n", r"'\*' at position 4"),
+        (b">P1\nMKL*W\n", r"'\*' at position 4"),
+        (b">P1\n*\n", "P1 has a header but no sequence"),
         (gzip.compress(b">P1\nMK\n" * 99, mtime=0)[:-12], "damaged gzip"),
     ],
 )

@@ -52,8 +52,8 @@ def test_excluded_targets() -> None:
     assert len(_kept(ROWS, Thinning(("P1",), most=2))) == 2 + 1 + 2
     with pytest.raises(BadInput, match="no target 'P8', which is to be excluded; near are P"):
         _kept(ROWS, Thinning(("P0", "P8")))
-    with pytest.raises(BadInput, match="most_pairs_per_target is -1"):
-        _kept(ROWS, Thinning(most=-1))
+    with pytest.raises(BadInput, match="--most-pairs-per-target is -1, but must be 0"):
+        Thinning(most=-1)
 
 
 def test_pack_says_what_it_left_out(
@@ -65,9 +65,12 @@ def test_pack_says_what_it_left_out(
     listed = inputs.folder / "targets.txt"
     listed.write_text("P00003\n\nP00004\n")
     for given in (str(listed), "P00003, P00004", ("P00003", "P00004")):
-        commands.pack(str(csv), str(out), exclude_targets=given, most_pairs_per_target=1)  # type: ignore[arg-type]
+        commands.pack(str(csv), out=str(out), exclude_targets=given, most_pairs_per_target=1)  # type: ignore[arg-type]
         said = capsys.readouterr().out
         assert "not packed  4 pairs of excluded targets, 18 beyond 1 pairs per target" in said
+    listed.write_text("P00003\n", encoding="utf-16")
+    with pytest.raises(BadInput, match="is UTF-16 text; save it as UTF-8"):
+        commands.pack(str(csv), out=str(out), exclude_targets=str(listed))
     peptides = load(out)
     assert len(peptides.vocabulary) == (peptides.labels == 1).sum() == 18
     # Groups of the sidecar still belong to their rows, and the proof still finds them.

@@ -3,7 +3,10 @@
 import csv
 import io
 import json
+import math
+import re
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     engine = toys.engine()
     engine.advance(11)
     return str(folder_of(engine, tmp_path_factory.mktemp("pulled") / "m"))
+
+
+@pytest.fixture(autouse=True)
+def no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow this machine is."""
+    monkeypatch.setattr("mimir.console.LINE_EVERY", math.inf)
 
 
 @pytest.fixture
@@ -49,6 +58,19 @@ def test_scores_as_table_csv_and_json(
     for row, cells in zip(said["peptides"], rows, strict=True):
         assert f"{row['over_untold']:.4f}" == cells["over_untold"]
     assert "2 scores in" in capsys.readouterr().err
+
+
+def test_letters_that_make_a_score_doubtful_are_told(
+    folder: str, some: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands.score(model=folder, peptides=some)
+    assert capsys.readouterr().err == ""
+    odd = tmp_path / "odd.txt"
+    odd.write_text("ACDEF\nGHXKBM\nACXEF\nAcDEF\n")
+    commands.score(model=folder, peptides=str(odd))
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("2 of 4 peptides have rare letters (B, X)")
+    assert said[1].startswith("1 of 4 peptides have small letters")
 
 
 def test_many_targets(
@@ -138,11 +160,38 @@ def test_samples_tell_what_is_to_be_known(
     assert told["headers"][0]["settings"]["seed"] == 3
     assert told["headers"][0]["model_sha256"].startswith(rows[0]["model"])
     assert [row["sequence"] for row in told["peptides"]] == [row["sequence"] for row in rows]
+    commands.sample(model=folder, n=5, target="P00001", repeats=2, seed=3, data="it", json=True)
+    assert json.loads(capsys.readouterr().out) == told
     commands.sample(model=folder, n=5, target="P00001", repeats=2, seed=3, data="it")
     lines = capsys.readouterr().out.splitlines()
     assert lines[1::2] == [row["sequence"] for row in rows]
     assert lines[0].startswith(f">{rows[0]['id']} target=P00001 label=interacting score=")
     assert lines[0].endswith(f'settings="{rows[0]["settings"]}"')
+
+
+def test_a_table_where_somebody_looks(
+    folder: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words: dict[str, Any] = {"model": folder, "n": 3, "target": "P00001", "repeats": 2}
+
+    def printed(**more: Any) -> list[str]:
+        commands.sample(**{**words, **more})
+        return capsys.readouterr().out.splitlines()
+
+    drawn = printed()[1::2]
+    assert printed(format="fasta")[1::2] == drawn
+    table = printed(format="table")
+    assert table[0].split() == [
+        "sequence", "score", "score_se", "nelbo", "length", "charge", "gravy", "pi"
+    ]  # fmt: skip
+    assert [line.split()[0] for line in table[1:4]] == drawn
+    assert table[4] == ""
+    assert re.match(r"model [0-9a-f]{16}, drawn by --target P00001 --label interact", table[5])
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert printed() == table
+    assert printed(format="fasta")[1::2] == drawn
+    monkeypatch.undo()
+    assert printed(rank=True, format="table")[0].startswith("rank  sequence")
 
 
 def test_ranked_samples_are_the_same_in_another_order(sample: Any) -> None:
@@ -201,13 +250,15 @@ def test_novel_samples_are_none_of_training(sample: Any, data: Peptides) -> None
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"lengths": "unifrom"}, "lengths is 'unifrom', but must be data or uniform"),
-        ({"format": "tsv"}, "format is 'tsv', but must be fasta, csv or json"),
+        ({"lengths": "unifrom"}, "--lengths is 'unifrom', but must be data or uniform"),
+        ({"format": "tsv"}, "--format is 'tsv', but must be table, fasta, csv or json"),
         ({"rank": True, "repeats": 0}, "--rank needs scores"),
-        ({"repeats": 1}, "repeats is 1"),
+        ({"repeats": 1}, "--repeats is 1"),
+        ({"temperature": 0.0}, "--temperature is 0, but"),
+        ({"json": True, "format": "csv"}, "give either --json or --format csv"),
         ({"novel": True}, "--novel with --model needs the training data"),
         ({"exclude": "/no/file"}, "there is no file at /no/file"),
-        ({"n": 0}, "n is 0"),
+        ({"n": 0}, "--n is 0,"),
     ],
 )
 def test_wrong_words_for_sample(folder: str, changed: dict[str, Any], words: str) -> None:
@@ -255,3 +306,17 @@ def test_last_takes_the_weights_of_the_last_step(
         commands.sample(model=folder, n=2, last=last, out=str(tmp_path / "samples.fasta"))
         assert words in capsys.readouterr().err
     assert len(digests) == 2
+
+
+@pytest.mark.parametrize("repeats", [1, 12])
+def test_evaluate_says_how_far_it_is(
+    folder: str, repeats: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mimir.console.LINE_EVERY", 0.0)
+    monkeypatch.setattr(given, "peptides_of", lambda *_: toys.peptides())
+    commands.evaluate(model=folder, repeats=repeats, samples=10)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) > 10
+    assert lines[-1].startswith("evaluate: ")
+    assert lines[-1].endswith(" measurements (100%)")  # what was counted beforehand was done
+    assert sum(line.endswith(" measurements (100%)") for line in lines) == 1

@@ -160,16 +160,17 @@ def test_quality_counts_and_shows_a_few(trained: Engine) -> None:
 class Trained:
     """A run in a file store, trained in this process for some steps."""
 
-    def __init__(self, tmp_path: Path) -> None:
+    def __init__(self, tmp_path: Path, trained: bool = True) -> None:
         self.store = open_store((tmp_path / "store").as_uri())
         data = write_data(tmp_path / "data.csv", 60)
         job = prepare("smoke", {**toys.TINY, "threads": 1}, str(data))
         self.record = enter(self.store, "run", job)
         self.config = Config.from_dict(self.record.config)
         self.engine, self.peptides = build(self.store, self.record, self.config)
-        self.engine.advance(3)
-        early_stop.judge(self.engine, 2.5)
-        self.engine.advance(1)
+        if trained:
+            self.engine.advance(3)
+            early_stop.judge(self.engine, 2.5)
+            self.engine.advance(1)
         number = raise_attempt(self.store, "run")
         self.attempt = Attempt.claim(self.store, "run", number)
 
@@ -177,6 +178,13 @@ class Trained:
         record = first_record(self.engine, self.peptides.digest, self.attempt.number)
         content = checkpoint.take(self.engine.state, record).encode()
         self.attempt.commit(self.engine.step, content, None)
+
+
+def test_weights_that_know_nothing_are_told(tmp_path: Path) -> None:
+    run = Trained(tmp_path, trained=False)
+    run.commit()
+    early = model_file.from_run(run.store, "run")
+    assert early.warning == "run run has committed no step yet, so these weights know nothing"
 
 
 def test_a_run_opens_from_its_checkpoint_and_from_what_it_left(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import gzip
 from pathlib import Path
 
 import pytest
@@ -48,9 +49,13 @@ def test_forms(tmp_path: Path, content: bytes, names: list[str]) -> None:
         (b"# mine\npeptide\nACDE\n", "line 2: 'peptide' may be a header or a peptide"),
         (b'"Seq"\nACDE\n', "'seq' may be a header or a peptide"),
         (b"sequence,x\nACDE,\nFGHIKL," + b"y" * 131_073, "line 3: this is no row of a CSV: field"),
-        (b'sequence,x\nACDE,"y\nFGHIKL,\n', "line 2: this is no row of a CSV: unexpected end"),
+        (b'sequence,x\nACDE,"y\nFGHIKL,\n', "line 2: this is no row .* end .* a quote in it not"),
+        (b"sequence,x,Sequence\nACDE,,FGHIKL\n", "line 1: the header names sequence twice"),
+        (gzip.compress(b"ACDE\n", mtime=0), "is compressed with gzip; unpack it with `gunzip`"),
+        (b"PK\3\4\x14\0", "is a ZIP file, as spreadsheets are; save it as CSV"),
+        ("ACDE\n".encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
         (b">one\n>two\nACDE\n", "line 1: the header 'one' has no sequence"),
-        (b"ACDE\n\xff\n", "is no text in UTF-8 .byte 6"),
+        (b"ACDE\n\xff\n", "is not UTF-8 text .byte 6.; save it as UTF-8"),
         (b"ACDE\n>x\n", "has the letter '>'"),
     ],
 )

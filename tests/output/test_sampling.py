@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mimir.data.alphabet import MASK, MAX_LENGTH, N_LETTERS, STANDARD
-from mimir.errors import BadInput
+from mimir.errors import BadInput, NonFinite
 from mimir.model.denoiser import Denoiser
 from mimir.output import sampling
 from mimir.output.condition import OPEN, Condition
@@ -291,13 +291,18 @@ def test_the_model_is_told_the_timestep_of_training(
     ("settings", "words"),
     [
         ({"order": "best"}, "order is 'best', but must be 'random' or 'confidence'"),
-        ({"temperature": 0.0}, "temperature is 0.0"),
+        ({"temperature": 0.0}, "--temperature is 0,"),
         ({"temperature": float("nan")}, "temperature is nan"),
         ({"guidance": float("inf")}, "guidance is inf"),
+        ({"guidance": float("nan")}, "guidance is nan"),
+        ({"guidance": 1e308}, r"--guidance is 1e\+308, but must be a number from -1000 to 1000"),
+        ({"guidance": -1001.0}, "--guidance is -1001"),
+        ({"pattern": "ACD.", "min_length": 10}, "pattern has 4 places, .* lengths from 10 to 20"),
+        ({"pattern": "ACD.....", "max_length": 7}, "pattern has 8 places, .* lengths from 4 to 7"),
         ({"min_length": 3}, "lengths from 3 to 20"),
         ({"max_length": 21}, "lengths from 4 to 21"),
         ({"min_length": 9, "max_length": 8}, "lengths from 9 to 8"),
-        ({"seed": -1}, "seed is -1"),
+        ({"seed": -1}, "--seed is -1,"),
         ({"pattern": "..X.."}, "pattern has 'X'"),
         ({"pattern": "..."}, "pattern has 3 places"),
         ({"pattern": "." * 21}, "pattern has 21 places"),
@@ -313,3 +318,21 @@ def test_progress_and_nothing(model: Denoiser) -> None:
     sample(model, 600, Draw(), FLAT, conditional.append)
     assert conditional == [64, 64, *[128] * 3, 88]
     assert sample(model, 0, Draw(), FLAT) == []
+
+
+def test_the_strongest_guidance_gives_letters(model: Denoiser) -> None:
+    for guidance in (1000.0, -1000.0):
+        draw = Draw(condition=TOLD, guidance=guidance, pattern="A...", min_length=4, max_length=4)
+        for each in sample(model, 3, draw, FLAT):
+            assert set(each) <= set(STANDARD)
+
+
+@pytest.mark.parametrize("order", ["random", "confidence"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_nothing_is_drawn_from_what_is_no_number(order: str, value: float) -> None:
+    """A clamp would make a letter of NaN: the last one of the alphabet."""
+    broken = toys.engine().model
+    with torch.no_grad():
+        broken.head.weight.fill_(value)
+    with pytest.raises(NonFinite, match="no numbers"):
+        sample(broken, 2, Draw(order=order), FLAT)

@@ -65,7 +65,7 @@ def test_an_unseen_target_is_told_by_what_is_similar(capsys: pytest.CaptureFixtu
     assert found.target is None
     assert found.bias == pytest.approx(data.composition.bias()[0])
     assert max(map(abs, found.bias)) > 0.01
-    assert "told is how similar targets bind" in capsys.readouterr().err
+    assert "it is told how similar targets bind" in capsys.readouterr().err
     # The same protein given as letters: it does not matter whether it is in the data.
     assert one(model, sequence=ALIKE.lower()).bias == pytest.approx(found.bias)
     for options, name in (({"target": "P00002"}, "P00002"), ({"sequence": APART}, "sequence")):

@@ -47,6 +47,17 @@ def test_the_status_shows_it() -> None:
     assert json.loads(json.dumps(status.as_json()))["execution"]["precision"] == "fp16"
 
 
+def test_the_status_says_what_is_done_after_the_last_step() -> None:
+    store = MemoryStore()
+    create_run(store, RunRecord("r", "smoke", {}, 0, 1.0))
+    Attempt.claim(store, "r", raise_attempt(store, "r"))
+    for step, after in [(49, False), (50, True)]:
+        notes.write_heartbeat(store, "r", 1, Heartbeat(1.0, step, 50, rate=2.0))
+        text = status_text(derive(store, "r", 1.0))
+        assert ("making samples, uploading the model" in text) is after
+        assert ("0:00:00 left" in text) is not after
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -69,8 +80,17 @@ def test_what_a_machine_may_not_say(wrong: dict[str, Any]) -> None:
 
 
 def test_a_rate_tells_only_of_steps_that_are_executed_alike() -> None:
-    assert same_speed(FAST, compiled=True)
-    assert not same_speed(FAST, compiled=False)
+    fast = replace(FAST, kernels=())
+    assert same_speed(FAST, compiled=True, kernels=set(FAST.kernels))
+    assert not same_speed(FAST, compiled=True)
+    assert same_speed(fast, compiled=True)
+    assert not same_speed(fast, compiled=False)
     assert same_speed(SLOW, compiled=False)
     assert same_speed(None, compiled=True)
     assert same_speed(Execution("cpu", "fp32"), compiled=True)
+    assert same_speed(fast, compiled=True, precision="bf16", fused=True)
+    assert not same_speed(fast, compiled=True, precision="fp32")
+    assert not same_speed(fast, compiled=True, fused=False)
+    assert not same_speed(fast, compiled=True, kernels={"norm"})
+    assert same_speed(None, compiled=True, precision="fp16", kernels={"norm"})
+    assert not same_speed(Execution("cpu", "fp32"), compiled=True, precision="bf16")

@@ -101,7 +101,7 @@ def test_what_is_left_is_looked_for_without_a_look_at_each_version(
             calls[versions] += 1
 
         with overtaken(count):
-            collect(root, left.stat().st_mtime + file_names.SILENT_FOR + 1)
+            collect(root, left.stat().st_mtime + file_names.TEMPORARY_LIVES + 1)
         assert not left.exists()
     assert calls[3] == calls[40]
 
@@ -172,7 +172,7 @@ def test_who_is_killed_at_any_moment_leaves_a_whole_store(
             assert marks(root)[: swaps + 1] == ["start", *(f"before{n}" for n in range(swaps))]
         add(store, "next")
         assert marks(root)[-1] == "next"
-        later = (root / KEY).stat().st_mtime + file_names.SILENT_FOR + 1
+        later = (root / KEY).stat().st_mtime + file_names.TEMPORARY_LIVES + 1
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(file_names.os, "getpid", lambda: 1)  # of a computer's next process
             collect(root, later)

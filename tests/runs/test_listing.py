@@ -56,15 +56,17 @@ def grown(store: CountingStore, name: str, kind: str, price: float | None = 1.0)
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_line_tells_what_status_tells(store: CountingStore, kind: str) -> None:
-    """In four requests if the run has ended, in five if it goes on."""
+    """In four requests if the run has ended, in five if it goes on; the first look seals it."""
     grown(store, "demo", kind, None if kind == "own" else 1.0)
-    (first,) = listing.list_runs(store, NOW)  # seals what is done
+    (first,), took_first = store.count(lambda: listing.list_runs(store, NOW))
     (line,), took = store.count(lambda: listing.list_runs(store, NOW))
     whole = derive(store, "demo", NOW)
     assert first.status is not None
     assert line.status == replace(whole, attempts=())
     more = {"done": 0, "failed": 0, "own": 2, "fresh": -1}.get(kind, 1)  # its machine is its own
     assert took == 1 + 4 + more, store.requests  # and one for the names
+    sealing = 3 if kind == "done" else 0  # its order, whether there is a later one, the seal
+    assert took_first == took + sealing
 
 
 @pytest.mark.parametrize("oddity", ["ahead", "behind", "paid", "unseen", "damaged", "lost"])

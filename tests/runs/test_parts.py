@@ -6,7 +6,7 @@ import pytest
 from mimir.errors import Corrupt, StoreError
 from mimir.runs import parts
 from mimir.runs.head import Head
-from mimir.runs.parts import PartWriter, read_metrics, read_parts
+from mimir.runs.parts import PartWriter, read_metrics, read_parts, recent_metrics
 from mimir.runs.store import DOCUMENT, Store
 from tests.runs.memory import CountingStore, MemoryStore
 
@@ -142,11 +142,30 @@ def test_a_fallback_also_ends_the_attempts_before(memory) -> None:
     assert read_metrics(memory, "r", Head(run="r", attempt=3)) == []
 
 
+def test_the_last_rows_take_few_requests() -> None:
+    store = CountingStore()
+    for attempt, first, last in ((1, 1, 60), (2, 41, 45)):
+        writer = PartWriter(store, f"r/a{attempt:04d}", "metrics")
+        for step in range(first, last + 1):
+            writer.flush(json.dumps({"step": step, "by": attempt}) + "\n")
+    head = Head(run="r", attempt=2, lineage=((1, 0), (2, 40)))
+    found, took = store.count(lambda: recent_metrics(store, "r", head, 30))
+    steps = [(row["step"], row["by"]) for row in found]
+    assert steps == [*((n, 1) for n in range(36, 41)), *((n, 2) for n in range(41, 46))]
+    assert took <= 32
+    assert recent_metrics(store, "r", head, 3) == read_metrics(store, "r", head)[-3:]
+    empty = Head(run="r", attempt=200, lineage=tuple((n, 0) for n in range(1, 201)))
+    found, took = store.count(lambda: recent_metrics(store, "r", empty, 30))
+    assert (found, took) == ([], parts.RECENT)
+
+
 def test_rows_of_one_step_are_merged_and_rubbish_is_left_out(memory) -> None:
     writer = PartWriter(memory, "r/a0001", "metrics")
     writer.flush('{"step":1,"loss":3}\n{"step":1,"val":4}\n{"half\n[1]\n{"loss":1}\n')
     head = Head(run="r", attempt=1, lineage=((1, 0),))
-    assert read_metrics(memory, "r", head) == [{"step": 1, "loss": 3, "val": 4}]
+    writer.flush('{"step":1,"loss":2}\n')  # the later value wins
+    assert recent_metrics(memory, "r", head, 9) == read_metrics(memory, "r", head)
+    assert read_metrics(memory, "r", head) == [{"step": 1, "loss": 2, "val": 4}]
 
 
 @pytest.mark.parametrize(

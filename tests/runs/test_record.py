@@ -127,6 +127,9 @@ def test_a_missing_run_names_its_neighbours(memory) -> None:
     create_run(memory, RECORD)
     with pytest.raises(BadInput, match=r"no run dmo .* did you mean demo"):
         read_run(memory, "dmo")
+    memory.put("gone/a0001/log/000001.txt", b"what a machine wrote afterwards")
+    with pytest.raises(BadInput, match=r"no run gone .* check the name"):
+        read_run(memory, "gone")
     memory.put("_launcher/owner.json", b"")
     memory.put("Launcher/notes.txt", b"")
     with pytest.raises(BadInput, match=r"no run launcher .* check the name and the store"):

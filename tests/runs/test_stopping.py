@@ -14,26 +14,32 @@ EARLY = End(12_000, 620_000, 11_000, 6000, 2.8115, 2.8115, 2.8202, rate=40.0, pr
         (
             EARLY,
             "ended early at step 12,000 of 620,000: the other 608,000 would have taken 4.2 h more "
-            "and $2.11; the last 6,000 steps bought nothing; the best weights are those of step "
-            "6,000 (2.8115, and 2.8202 at the end)",
+            "and $2.11; the held-out figure did not improve in the last 6,000 steps; the best "
+            "weights are those of step 6,000, chosen on a separate validation half (2.8115 nats "
+            "per residue, 2.8202 at the end)",
         ),
-        (replace(EARLY, price=None), "would have taken 4.2 h more; the last"),
-        (replace(EARLY, rate=None), "ended early at step 12,000 of 620,000; the last"),
+        (
+            replace(EARLY, last=2.81148),  # as printed the same
+            "chosen on a separate validation half (2.8115 nats per residue)",
+        ),
+        (replace(EARLY, price=None), "would have taken 4.2 h more; the held-out"),
+        (replace(EARLY, rate=None), "ended early at step 12,000 of 620,000; the held-out"),
         (
             replace(EARLY, best_step=12_000, best=2.8015, last=2.8015),
-            "; the cooldown's 1,000 steps bought 0.0100 nats per residue; the best weights are",
+            "; the cooldown's 1,000 steps improved the held-out figure by 0.0100 nats per residue; "
+            "the best weights are",
         ),
         (
             replace(EARLY, total=12_000, cooldown=-1),
-            "went all its 12,000 steps; the last 6,000 steps bought nothing; the best",
+            "took all 12,000 steps; the held-out figure did not improve in the last 6,000 steps; ",
         ),
         (
             replace(EARLY, total=12_000, cooldown=-1, best_step=12_000),
-            "its last validation is its best, so that more epochs may buy more",
+            "the last validation is the best, so more epochs may improve it",
         ),
         (
             replace(EARLY, total=12_000, cooldown=-1, best_step=-1, last=None),
-            "went all its 12,000 steps; no held-out peptides select, so that the last weights are",
+            "took all 12,000 steps; no held-out peptides select, so that the last weights are",
         ),
     ],
 )

@@ -217,6 +217,7 @@ def test_a_denied_create_stays_denied(memory, monkeypatch) -> None:
         ("/data/runs", "file:///data/runs"),
         ("s4://bucket", "did you mean s3"),
         ("gs://bucket", "Known are file://, s3://"),
+        ("ftp://host", "scheme ftp://: known are file://, s3://"),
         ("file://runs/x", "three slashes"),
         ("file:///runs?x=1", "no options"),
         ("s3://", "no bucket"),

@@ -1,7 +1,7 @@
 import io
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -54,18 +54,33 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     made.reporter.close()
 
 
+def wait_for_heartbeat(
+    store: MemoryStore, wanted: Callable[[notes.Heartbeat], bool] = lambda _: True
+) -> notes.Heartbeat:
+    """The first heartbeat that is as wanted. There may be none yet, or an older one: rows of
+    metrics go up before it."""
+
+    def found() -> notes.Heartbeat | None:
+        beat = notes.read_heartbeat(store, "run", 2)
+        return beat if beat is not None and wanted(beat) else None
+
+    beat = wait_for(found, "a heartbeat")
+    assert beat is not None
+    return beat
+
+
 def test_rows_and_heartbeats_go_up_while_it_trains(desk: Desk) -> None:
     desk.progress.step, desk.progress.total, desk.progress.loss = 7, 20, 2.9
+    desk.progress.torch, desk.progress.cuda, desk.progress.python = "2.9.1", "12.8", "3.11.4"
     desk.progress.device = "Tesla T4"
     desk.reporter.emit({"step": 7, "loss": 2.9})
     wait_for(lambda: bool(desk.rows()))
     assert desk.rows() == [{"step": 7, "loss": 2.9}]
-    beat = notes.read_heartbeat(desk.store, "run", 2)
-    assert beat is not None
+    beat = wait_for_heartbeat(desk.store, lambda beat: beat.device == "Tesla T4")
     assert (beat.step, beat.total_steps, beat.loss) == (7, 20, 2.9)
+    assert beat.versions == "torch 2.9.1, CUDA 12.8, Python 3.11.4"
     desk.progress.step = 8
-    wait_for(lambda: notes.read_heartbeat(desk.store, "run", 2).step == 8)  # type: ignore[union-attr]
-    assert notes.read_heartbeat(desk.store, "run", 2).device == "Tesla T4"  # type: ignore[union-attr]
+    assert wait_for_heartbeat(desk.store, lambda beat: beat.step == 8).device == "Tesla T4"
 
 
 def test_an_outage_delays_rows_and_is_said_once(desk: Desk) -> None:
@@ -85,7 +100,7 @@ def test_a_bad_report_does_not_end_reports(desk: Desk) -> None:
     desk.progress.loss = float("nan")  # has no JSON
     wait_for(lambda: "a report was not written" in desk.out.getvalue())
     desk.progress.loss = 2.5
-    wait_for(lambda: notes.read_heartbeat(desk.store, "run", 2) is not None)
+    wait_for_heartbeat(desk.store, lambda beat: beat.loss == 2.5)
 
 
 def test_closing_sends_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,11 +135,11 @@ def test_the_supervisors_figures_go_into_heartbeat_and_metrics(
         wait_for(lambda: supervisor.taken)
         assert supervisor.told() == Training(7, 2.0, None, Card("1"))
         wait_for(lambda: bool(made._columns))
-        wait_for(lambda: notes.read_heartbeat(store, "run", 2).telemetry == told)  # type: ignore[union-attr]
+        wait_for_heartbeat(store, lambda beat: beat.telemetry == told)
         made.emit({"step": 7})
         made.emit({"step": 8})
         monkeypatch.setattr(reporter_module, "REPEATED", 3)
-        wait_for(lambda: notes.read_heartbeat(store, "run", 2).telemetry is None)  # type: ignore[union-attr]
+        wait_for_heartbeat(store, lambda beat: beat.telemetry is None)
     finally:
         made.close()
     text = "".join(text for _, text in read_parts(store, "run", 2, "metrics"))
@@ -140,7 +155,7 @@ def test_a_broken_exchange_costs_no_heartbeat(
     gone = Exchange(tmp_path / "gone")
     made = Reporter(Destination(store, "run", 2), ProgressSnapshot(), Terminal(out), None, gone)
     try:
-        wait_for(lambda: notes.read_heartbeat(store, "run", 2) is not None)
+        wait_for_heartbeat(store)
         assert "a report was not written" in out.getvalue()
     finally:
         made.close()

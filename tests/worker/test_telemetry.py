@@ -109,8 +109,14 @@ def test_a_warning_goes_to_heartbeat_log_and_store(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("desk", "said"),
     [
-        ("nvidia-ml-py is not installed here", "are not told: nvidia-ml-py is not installed here"),
-        (FakeNvml("GPU-2"), "are not told: NVIDIA's management library does not know this GPU"),
+        (
+            "nvidia-ml-py is not installed here",
+            "not shown (use, memory, power, heat): nvidia-ml-py is not installed here",
+        ),
+        (
+            FakeNvml("GPU-2"),
+            "not shown (use, memory, power, heat): NVIDIA's management library does not",
+        ),
         (FakeNvml("MIG-1", mig="slice"), "the GPU is a slice of a card (MIG)"),
     ],
     indirect=["desk"],
@@ -211,28 +217,33 @@ def test_folders_of_supervisors_that_were_killed_are_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    old, young, lives, other, elsewhere = (
+    killed, unlocked, made, lives, other, elsewhere = (
         tmp_path / name
-        for name in ("mimir-figures-old", "mimir-figures-young", "mimir-figures-lives",
-                     "other", "mimir-figures-link")
+        for name in ("mimir-figures-killed", "mimir-figures.new-killed", "mimir-figures.new-now",
+                     "mimir-figures-lives", "other", "mimir-figures-link")
     )  # fmt: skip
-    for each in (old, young, lives, other):
+    for each in (killed, unlocked, made, lives, other):
         each.mkdir()
         (each / "telemetry.json").touch()
     elsewhere.symlink_to(other)
-    long_ago = young.stat().st_mtime - sampling._ABANDONED - 1
-    for each in (old, lives, other, elsewhere):
+    long_ago = made.stat().st_mtime - sampling._ABANDONED - 1
+    for each in (unlocked, lives, other, elsewhere):
         os.utime(each, (long_ago, long_ago), follow_symlinks=False)
     holds = sampling._held(lives)
     assert holds is not None
     with monkeypatch.context() as changed:
         changed.setattr(os, "getuid", lambda: os.geteuid() + 1)
         left = Desk()
-        assert old.exists(), "another user's"
+        assert killed.exists(), "another user's"
     left.sampler.close()
     desk = Desk()
-    assert not old.exists()
-    for each in (young, lives, other):
+    assert Path(desk.sampler._folder).name.startswith("mimir-figures-")
+    beside = Desk()
+    assert Path(desk.sampler._folder).exists(), "its supervisor lives"
+    beside.sampler.close()
+    assert not killed.exists()
+    assert not unlocked.exists()
+    for each in (made, lives, other):
         assert (each / "telemetry.json").exists()
     os.close(holds)
     desk.sampler.close()

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -94,7 +94,7 @@ class Model:
                     names = [key for key in file.keys() if not key.startswith("last.")]  # noqa: SIM118
                     tensors.append({key: file.get_tensor(key) for key in names})
             return Model(tensors[0], documents[0], documents[1], tensors[1])
-        except (OSError, LookupError, RuntimeError, TypeError, ValueError, SafetensorError) as why:
+        except Exception as why:  # noqa: BLE001 - nobody knows what spoilt files lead to
             raise Wrong(f"{folder} holds no whole pulled model ({why}): pull it again") from None
 
     def told(self, target: str = "", label: str = "interacting") -> Told:
@@ -189,8 +189,8 @@ class Model:
         distribution (Hoogeboom et al. 2022). Raises Wrong; options are those of the command."""
         if not (1 <= number <= 10_000_000 and 0 <= seed < 2**63):
             raise Wrong("number is from 1 to 10,000,000, and seed from 0 to 2**63 - 1")
-        if not (0 < temperature < math.inf and math.isfinite(guidance)):
-            raise Wrong("temperature is a positive number, and guidance a number")
+        if not (0 < temperature < math.inf and abs(guidance) <= 1000):
+            raise Wrong("temperature is a positive number, and guidance from -1000 to 1000")
         if pattern and not (set(pattern) <= set(STANDARD + ".") and 4 <= len(pattern) <= LONGEST):
             raise Wrong(f"pattern has {SHORTEST} to {LONGEST} of {STANDARD}, and '.' where free")
         paired = told.label != 0 and any(self._lengths["interacting"])
@@ -202,8 +202,7 @@ class Model:
         weights = weights if any(weights) else [int(n >= SHORTEST) for n in range(LONGEST + 1)]
         ends, found, size = torch.tensor(weights).cumsum(0), list[str](), 64
         while len(found) < number:
-            # Not as many as are wanted: matrix products of other shapes round otherwise.
-            numbers = torch.arange(len(found), len(found) + size)
+            numbers = torch.arange(len(found), len(found) + size)  # other shapes round otherwise
             word = words(seed, LENGTH, numbers, 1).view(-1)
             length = torch.searchsorted(ends, (word * int(ends[-1])) >> 32, right=True)
             length = torch.full_like(length, len(pattern)) if pattern else length
@@ -232,8 +231,10 @@ class Model:
         return found[:number]
 
     def _log_chance(self, tokens: Tensor, length: Tensor, wanted: Tensor, told: Told) -> Tensor:
-        found = self.logits(tokens, length, wanted, told)[:, : len(STANDARD)]
-        return torch.log_softmax(found.double(), -1)  # float32 cuts off the tail
+        logits = self.logits(tokens, length, wanted, told)[:, : len(STANDARD)]
+        if not (found := torch.log_softmax(logits.double(), -1)).isfinite().all():
+            raise Wrong("the model gives NaN or infinity, and nothing is drawn from it")
+        return found  # in float64: float32 cuts off the tail
 
     def nelbo(self, peptides: list[str], told: Told, repeats: int = 12) -> list[float]:
         """The bound on -log p(peptide | label, target) in nats, the mean over so many masks."""
@@ -245,11 +246,10 @@ class Model:
         return [self._nelbo([LETTERS.index(x) for x in one], told, repeats) for one in peptides]
 
     def _nelbo(self, tokens: list[int], told: Told, repeats: int) -> float:
-        # A 32-bit word for the letters, from which the masks follow.
         high = sum((token + 1) << 5 * (11 - i) for i, token in enumerate(tokens[:12]))
         low = sum((token + 1) << 5 * (7 - i) for i, token in enumerate(tokens[12:]))
         mixed = (high ^ (low * 0x9E3779B97F4A7C15)) * 0xD6E8FEB86659FD93
-        key, length = torch.tensor([(mixed & (2**64 - 1)) >> 32]), len(tokens)
+        key, length = torch.tensor([(mixed & (2**64 - 1)) >> 32]), len(tokens)  # of the masks
         row = torch.tensor(tokens + [0] * (LONGEST - length)).expand(repeats, -1)
         level = words(0, EVAL_TIME, key, 1)[0] + (torch.arange(repeats) << 32) // repeats
         count = 1 + (((level & LOW) * length) >> 32)

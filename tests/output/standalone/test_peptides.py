@@ -121,6 +121,13 @@ def test_the_same_scores(folders: dict[str, Path], kind: str, wanted: dict[str, 
     assert model.nelbo(SCORED, model.told(**wanted)) == pytest.approx(whole, abs=1e-5)
 
 
+def test_nothing_is_drawn_from_what_is_no_number(folders: dict[str, Path]) -> None:
+    model = loader.Model.load(folders["known"])
+    model._w["letter"].fill_(float("nan"))
+    with pytest.raises(loader.Wrong, match="NaN or infinity"):
+        model.sample(model.told("P00001"), 2)
+
+
 @pytest.mark.long
 def test_a_thousand_seeds(folders: dict[str, Path]) -> None:
     for seed in range(1000):
@@ -138,7 +145,8 @@ def test_a_thousand_seeds(folders: dict[str, Path]) -> None:
         (["--number", "0"], "number is from 1"),
         (["--seed", "-1"], "seed from 0"),
         (["--temperature", "0"], "temperature is a positive number"),
-        (["--guidance", "nan"], "guidance a number"),
+        (["--guidance", "1e308"], "guidance from -1000 to 1000"),
+        (["--guidance", "nan"], "guidance from -1000 to 1000"),
         (["--pattern", "A.B."], "pattern has 4 to 20 of"),
         (["--score", "ACD"], "'ACD' is no peptide of 4 to 20"),
         (["--score", ""], "'' is no peptide of 4 to 20"),
@@ -171,6 +179,10 @@ def test_a_damaged_folder(folders: dict[str, Path], tmp_path: Path, name: str) -
             (made / name).write_bytes(safetensors.numpy.save({**tensors, **other}))
             with pytest.raises(loader.Wrong, match="holds no whole pulled model"):
                 loader.Model.load(made)
+    if name == "config.json":
+        (made / name).write_bytes(re.sub(rb'"heads": \d+', b'"heads": 0', content))
+        with pytest.raises(loader.Wrong, match="holds no whole pulled model"):
+            loader.Model.load(made)
     if name.endswith(".json"):
         (made / name).write_bytes(b"\xff\xfe" + content)
         with pytest.raises(loader.Wrong, match="holds no whole pulled model"):
