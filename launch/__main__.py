@@ -15,7 +15,7 @@ from mimir.errors import BadInput
 
 BOTH = ("resume",)
 """Commands of both packages, of which the script has the launcher's. What `python -m mimir resume`
-does, to go on in this terminal, is `mimir train --run-name NAME` there."""
+does, to go on in this terminal, is `mimir train NAME` there."""
 _ELSEWHERE = ("--on", "--via")
 _ABOUT = """
 

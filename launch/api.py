@@ -47,7 +47,7 @@ POLL = 5.0
 
 
 def submit(
-    preset: str = "", *, name: str = "", provider: str = "local", store: str = "",
+    preset: str = "", *, name: str = "", provider: str = "", store: str = "",
     yes: bool = False, **options: Any,
 ) -> "Status":  # fmt: skip
     """Train a preset on a machine, as `submit`; returns once it trains, or waits in a queue.
@@ -55,21 +55,27 @@ def submit(
     Args:
         preset: smoke, small, medium, large, or a YAML file of your own ("": as the command).
         name: of the run ("": a fresh one).
-        provider: where to train, several as A,B.
+        provider: where to train, several as A,B ("": local).
         store: where runs live.
         yes: order a machine that costs money without asking at the terminal. Give max_cost, too.
-        options: any other option of the command, and any setting: max_hours=6, lr=3e-4.
+        options: any other option of the command but dry_run, and any setting: max_hours=6, lr=3e-4.
+            A list means its words with commas between: gpu=["H100", "A100"]; None: not given.
 
     Raises:
         BadInput: something must be changed first.
-        Interrupted: it did not begin, and may by `resume`.
+        Interrupted: it did not begin; `resume` may begin it.
     """
     from launch.commands.submit import submit as command
     from mimir.submission import fresh_name
 
+    if options.get("dry_run"):
+        raise BadInput(
+            "dry_run makes no run whose status could be returned: use `estimate`, or the command "
+            "`python -m launch submit --dry-run --json`"
+        )
     name = name or fresh_name(preset or "small")
     with _told():
-        code = command(preset, name=name, provider=provider, store=store, yes=yes, **options)
+        code = command(name, preset=preset, provider=provider, store=store, yes=yes, **options)
     return _begun(code, name, store)
 
 
@@ -125,7 +131,7 @@ def metrics(name: str, *, store: str = "") -> list[dict[str, Any]]:
 
 def wait(name: str, *, timeout: float | None = None, store: str = "") -> "Status":
     """Wait until a run is done, failed or stopped. Nobody looks after it meanwhile: of a rented
-    machine that is lost, `launch watch` orders the next.
+    machine that is lost, `python -m launch watch` orders the next.
 
     Args:
         name: of the run.

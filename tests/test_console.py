@@ -1,11 +1,14 @@
 """What a command prints is shown safely, whoever prints it and wherever it goes."""
 
+import fcntl
 import io
 import json
 import os
 import pty
+import struct
 import subprocess
 import sys
+import termios
 
 import pytest
 
@@ -123,6 +126,27 @@ def test_a_bar_is_made_where_somebody_looks(
     assert stream.getvalue() == "" if not terminal else "upload: " in stream.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("unit", "wanted"),
+    [
+        ("step", "replay: 500,000 of 2,000,000 steps (25%)\n"),
+        ("B", "replay: 0.5 of 2.0 MB (25%)\n"),
+    ],
+)
+def test_where_no_terminal_is_progress_is_a_line_now_and_then(
+    unit: str, wanted: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 5.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    with console.bar("replay", 2_000_000, unit) as advance:
+        advance(300_000)
+        now += console.LINE_EVERY
+        advance(200_000)
+        now += console.LINE_EVERY - 1
+        advance(900_000)
+    assert capsys.readouterr().err == wanted
+
+
 TERMINAL, PIPE = True, False
 
 
@@ -179,3 +203,57 @@ def test_a_cut_text_keeps_its_styles() -> None:
 def test_a_refusal_is_coloured_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert shown("error").stderr.startswith("\x1b[31mshow:\x1b[0m it says \\u001b]52")
+
+
+@pytest.mark.parametrize(
+    ("sentence", "wanted"),
+    [
+        ("see `python -m launch status x`, or `python -m mimir sample --run x`",
+         "see `mimir status x`, or `mimir sample --run x`"),
+        ("go on here: python -m mimir resume x --store s",
+         "go on here: mimir train x --store s"),
+        ("`python -m launch resume` orders one", "`mimir resume` orders one"),
+        ("python -m mimir.worker and python -m launch.cluster.job", ""),
+        ("python -m pip install, python -m launcher", ""),
+        ("cron runs /usr/bin/python -m launch watch --once", ""),
+    ],
+)  # fmt: skip
+def test_the_script_names_commands_as_it_was_called(sentence: str, wanted: str) -> None:
+    assert console.as_script(sentence) == (wanted or sentence)
+
+
+def test_a_script_spells_all_that_it_shows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    named = "python -m launch status x"
+    for as_script, wanted in [(False, named), (True, "mimir status x")]:
+        with console.safe_output(as_script=as_script):
+            print(named)
+            console.show(console.joined(["see", console.styled(named, console.BAD)], " "))
+            console.show(named, sys.stderr)
+        seen = capsys.readouterr()
+        assert seen.out == f"{wanted}\nsee \x1b[31m{wanted}\x1b[0m\n"
+        assert seen.err == f"{wanted}\n"
+
+
+@pytest.mark.parametrize(("told", "wanted"), [("60", 60), ("0", 98), ("wide", 98), (None, 98)])
+def test_the_columns_are_those_of_the_environment_else_of_the_terminal(
+    told: str | None, wanted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if told is None:
+        monkeypatch.delenv("COLUMNS", raising=False)
+    else:
+        monkeypatch.setenv("COLUMNS", told)
+    monkeypatch.setattr(sys, "__stdout__", None)
+    assert console.columns_here(98) == wanted
+
+
+def test_the_columns_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 77, 0, 0))
+    monkeypatch.delenv("COLUMNS", raising=False)
+    with open(slave, "w") as terminal:
+        monkeypatch.setattr(sys, "__stdout__", terminal)
+        assert console.columns_here(98) == 77
+    os.close(master)

@@ -1,8 +1,9 @@
 """The commands of `python -m launch`: a file each, named like it, imported when it is called.
 
-Shared by several: `options` (options and their checks), `begin` (the attempt that submit and
-resume begin), `following` (a log on the screen), `training` (what offers and estimate ask about),
-`lineage` (what submit makes of another run).
+Shared by several: `rent_options` (what submit, resume and sweep take alike), `options` (the checks
+of what was given), `begin` (the attempt that submit and resume begin), `following` (a log on the
+screen), `training` (what offers and estimate ask about), `lineage` (what submit makes of another
+run).
 `sweep_steps` is what `sweep` does, and `report_steps` what `report` does.
 """
 

@@ -1,8 +1,10 @@
 """alerts: what happened to runs and is worth knowing."""
 
 import json as json_text
+import sys
 from typing import TYPE_CHECKING
 
+from mimir import console
 from mimir.errors import BadInput, MimirError, sentence
 from mimir.text import alternatives, one_line
 
@@ -37,7 +39,7 @@ def alerts(
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    from launch.ui.runs import table
+    from launch.ui import narrow
     from launch.ui.terminal import say
     from mimir.runs import alerts as events
     from mimir.runs.listing import list_names
@@ -66,7 +68,9 @@ def alerts(
             (moment(each.time), each.level, each.run, f"{each.attempt or '-'}", one_line(each.text))
             for each in found
         ]
-        print(table([("time", "level", "run", "attempt", "what"), *rows]))
+        shown = [("time", "level", "run", "attempt", "what"), *rows]
+        width = console.width_of(sys.stdout)
+        print(narrow.hanging(shown, width, ("attempt", "level", "time")))
     else:
         least = "" if level == events.LEVELS[0] else f" of level {level} or above"
         lately = f" in the last {since}" if since else ""

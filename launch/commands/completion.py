@@ -5,8 +5,10 @@ from mimir.text import nearest
 
 
 def completion(shell: str) -> None:
-    """Print a script by which a shell completes `mimir`: commands, options, presets, providers,
-    files, and the names of runs whose store is a folder.
+    """Print a script by which a shell completes the words of `mimir`.
+
+    These are commands, options, presets, providers, files, and the names of runs whose store is a
+    folder.
 
     Args:
         shell: bash, zsh or fish.

@@ -17,7 +17,8 @@ def doctor(*, leftovers: bool = False, store: str = "", json: bool = False) -> i
 
     Args:
         leftovers: list what Mimir left in the accounts that have a key here, beside machines
-            (SSH keys, registry logins, security groups), and nothing else.
+            that run (SSH keys, registry logins, security groups, disks, machines that are off),
+            and nothing else.
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         json: print JSON: `checks` (each with `name`, `status` and `details`) and `healthy`.
 

@@ -1,16 +1,26 @@
 """estimate: how long a training would take on each kind of GPU, and what it would cost."""
 
 import json as json_text
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from launch.commands import options
-from launch.commands.training import clouds, listed_prices, step_times, tell, training_of
+from launch.commands.training import (
+    clouds,
+    forecasts,
+    listed_prices,
+    refusal,
+    step_times,
+    tell,
+    training_of,
+)
+from mimir import console
+from mimir.errors import BadInput
 
 if TYPE_CHECKING:
     from launch.contract.offer import Offer
     from launch.pricing.catalogue import Price
-    from launch.pricing.forecast import Forecast, Measured
     from launch.pricing.market import Problem
     from launch.pricing.workload import Workload
     from launch.ui.offers import Line
@@ -32,13 +42,16 @@ def estimate(
     of the store), else a model's, set right by the nearest card that was measured, which may still
     be off by a factor of two; the last column says which. Prices are the lowest that the providers
     with a key here ask now, else those that a public catalogue lists, with its date. TO PLATEAU is
-    what it takes up to the step after which the preset got no better, where that was measured.
+    what it takes up to the step after which the preset got no better, where that was measured: for
+    small alone, not for medium and large, on data like the guide's. It says with which settings,
+    where the preset has others now.
 
     Args:
         preset: smoke, small, medium, large, or a YAML file of your own.
         gpu: only these, with commas between: t4,a100 (default: those that are common).
         data: a CSV (sequence,label,target) or a packed data set (default: the shipped sample).
-        rows: instead of data, so many training peptides like those of the training guide.
+        rows: instead of data, so many training peptides like those of the training guide
+            (default: the data's).
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         json: print JSON.
         settings: any setting of the preset, such as --batch 64 or --epochs 2.
@@ -47,18 +60,21 @@ def estimate(
         python -m launch estimate --preset large --rows 1003470
         python -m launch estimate --preset medium --gpu t4,l4 --json
     """
+    from launch.pricing import plateau
     from launch.ui import offers as tables
 
     options.check_settings(settings, estimate)
     work, lines, problems, notes = estimated(preset, settings, gpu, data, rows, store)
     if json:
+        reached, why = plateau.of(work)
         body = {
             **tables.header(work), "gpus": [line.as_json() for line in lines],
+            "plateau_source": reached.source if reached else "", "no_plateau": why,
             "problems": [problem.sentence for problem in problems], "notes": notes,
         }  # fmt: skip
         print(json_text.dumps(body, indent=2))
     else:
-        print(tables.estimate_text(work, lines))
+        print(tables.estimate_text(work, lines, console.width_of(sys.stdout)))
         tell(problems, notes)
 
 
@@ -73,33 +89,25 @@ def estimated(
 
     wanted = gpus.matching(gpu)
     work, notes = training_of(preset, settings, data, rows)
+    on_cpu = work.config.runtime.device == "cpu"
+    if on_cpu and wanted:
+        raise BadInput("--device cpu trains on no GPU: leave out --gpu, or --device")
     measured, said = step_times(work, store)
     notes += said
     names = wanted or (*sessions.COMMON, *(d for d in measured if d not in sessions.COMMON))
-    what, note = forecasts(work, names, measured)
-    notes += [note] if note else []
+    if on_cpu:
+        names = tuple(name for name in names if name.endswith(("thread)", "threads)")))
+        if not names:
+            raise BadInput(
+                "how long a step takes on a CPU is not known before a run of it was trained on "
+                "one: leave out --device to see GPUs"
+            )
+    what, said = forecasts(work, names, measured)
+    notes += said
     prices, problems, said = _prices(names, work.upload_gb)
     notes += said
-    reached = plateau.of(work.config)
+    reached, _ = plateau.of(work)
     return work, [Line(each, prices.get(each.gpu), reached) for each in what], problems, notes
-
-
-def forecasts(
-    work: "Workload", names: Sequence[str], measured: Mapping[str, "Measured"]
-) -> tuple[list["Forecast"], str]:
-    """The forecast for each of these GPUs that is known, and what to say of them all.
-
-    The notebook tells these too, so that nobody is told two different hours.
-    """
-    from launch.contract import image
-    from launch.pricing.forecast import forecast, start_s
-
-    starts = image.wanted("")
-    found = (
-        forecast(work, name, measured, start_s=start_s(starts), compiled=starts.compiles)
-        for name in names
-    )
-    return [each for each in found if each is not None], starts.note
 
 
 def told(preset: str, settings: dict[str, object], data: str, store: str, gpu: str) -> str:
@@ -113,7 +121,9 @@ def told(preset: str, settings: dict[str, object], data: str, store: str, gpu: s
 
     name = gpu.partition(",")[0].strip()
     work, _ = training_of(preset, settings, data, 0)
-    found, _ = forecasts(work, [name], step_times(work, store)[0]) if name else ([], "")
+    found, _ = forecasts(work, [name], step_times(work, store)[0]) if name else ([], [])
+    if why := refusal(work, name):
+        return f"`estimate` leaves this GPU out: {why}"
     if not found:
         why = f"does not know the GPU {name!r}" if name else "is for GPUs, and there is none here"
         return f"`estimate` {why}: how long {work.steps:,} steps take is seen when they are taken"

@@ -2,6 +2,8 @@
 
 import json as json_text
 
+from mimir.errors import BadInput
+
 
 def label(name: str, *pairs: str, store: str = "", json: bool = False) -> None:
     """Set labels of a run, or show them; `runs --label KEY=VALUE` finds it by them.
@@ -25,6 +27,11 @@ def label(name: str, *pairs: str, store: str = "", json: bool = False) -> None:
     labels = about.pairs(map(str, pairs), "label")
     opened = open_store(store or default_store())
     read_run(opened, name)
+    missing = [key for key, value in labels.items() if not value]
+    had = about.read(opened, name).labels if missing else {}
+    for key in (key for key in missing if key not in had):
+        known = f"it has {', '.join(sorted(had))}" if had else "it has none"
+        raise BadInput(f"run {name} has no label {key} to take away: {known}")
     found = about.label(opened, name, labels) if labels else about.read(opened, name)
     if json:
         print(json_text.dumps(dict(sorted(found.labels.items())), indent=2))

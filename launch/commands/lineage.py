@@ -9,11 +9,12 @@ from mimir.errors import BadInput
 
 if TYPE_CHECKING:
     from mimir.config import Config
+    from mimir.data.opened import Data
     from mimir.output.start import Fetch
     from mimir.runs.origin import Start
     from mimir.runs.record import RunRecord
     from mimir.runs.store import Store, Stored
-    from mimir.submission import Data, Job
+    from mimir.submission import Job
 
 DEFAULT = "small"
 """Preset of a run that is told none, and begins afresh."""
@@ -68,11 +69,12 @@ def _from_weights(
     store: "Store", preset: str, settings: Mapping[str, Any], data: str, words: str
 ) -> "tuple[Job, Start]":
     from mimir.config import load_preset
+    from mimir.data.opened import open_data
     from mimir.data.peptides import of_run
     from mimir.output import start
     from mimir.runs.origin import named
     from mimir.runs.record import read_run
-    from mimir.submission import job_of, open_data
+    from mimir.submission import job_of
 
     run, step = named(words, "--init-from")
     source = read_run(store, run)
@@ -115,8 +117,8 @@ def _config_of(source: "RunRecord") -> "Config":
 def _its_data(store: "Store", source: "RunRecord") -> "Data":
     """The run's packed data on this computer, in the cache of packed data."""
     from mimir.atomic_file import write
+    from mimir.data.opened import Data, packed_cache
     from mimir.data.pack import load
-    from mimir.submission import Data, packed_cache
 
     stored = source.data
     if stored is None:

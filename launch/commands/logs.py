@@ -96,7 +96,7 @@ def read(
 def _ago(tail: int, since: str) -> float | None:
     """The seconds of --since, None without; BadInput if it and --tail do not go together."""
     if tail < 0:
-        raise BadInput(f"tail is {tail}, but must be 0 (all lines) or more")
+        raise BadInput(f"--tail is {tail}, but must be 0 (all lines) or more")
     if tail and since:
-        raise BadInput("--tail and --since: say one of them")
+        raise BadInput("give --tail or --since, not both")
     return seconds_in(since, "--since") if since else None

@@ -15,7 +15,7 @@ def note(
     Args:
         name: of the run.
         text: the note. None: show all notes, with their numbers.
-        remove: take away the note of this number, in place of adding one.
+        remove: take away the note of this number, in place of adding one (default: none).
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         json: print JSON: a list with `time` (unix s) and `text` of each note.
 
@@ -31,7 +31,7 @@ def note(
     from mimir.text import moment, one_line
 
     if text and remove:
-        raise BadInput("a text adds a note, and --remove takes one away: say one of them")
+        raise BadInput("give a text to add or --remove, not both")
     opened = open_store(store or default_store())
     read_run(opened, name)
     if remove:

@@ -5,7 +5,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from launch.commands import options
-from launch.commands.training import clouds, listed_prices, step_times, tell, training_of
+from launch.commands.training import (
+    clouds,
+    forecasts,
+    listed_prices,
+    step_times,
+    tell,
+    training_of,
+)
 from mimir.errors import BadInput
 from mimir.text import alternatives
 
@@ -33,7 +40,7 @@ def offers(
     json: bool = False,
     **settings: object,
 ) -> int:
-    """What the providers would rent now, by what the preset would cost there.
+    """Show machines that can be rented now, cheapest for the whole preset first.
 
     Asked are all providers that have a key here. Nothing is rented.
 
@@ -44,7 +51,7 @@ def offers(
         provider: only these, with commas between (default: all that have a key here).
         spot: machines that may be taken away, too; what that costs in hours is added.
         hosts: whose machines to rent: datacenter (data centres that the service vouches for; for
-            data that is not public), verified (hosts that the service has looked at), any
+            data that is not public), verified (hosts that the service has verified), any
             (default: RunPod's two clouds, Vast.ai's verified hosts; docs/concepts/trust.md).
         region: where machines may be, by the services' names, countries' codes, or eu; several as
             A,B (default: anywhere).
@@ -53,7 +60,8 @@ def offers(
         min_download: least Mbit/s of a host's line down, where that is told.
         min_upload: least Mbit/s of its line up, where that is told; 0: any.
         data: a CSV (sequence,label,target) or a packed data set (default: the shipped sample).
-        rows: instead of data, so many training peptides like those of the training guide.
+        rows: instead of data, so many training peptides like those of the training guide
+            (default: the data's).
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory); step
             times that past runs measured count before those of the model.
         json: print JSON.
@@ -71,13 +79,15 @@ def offers(
     from mimir.submission import default_store
 
     if not 0 <= max_price < float("inf"):
-        raise BadInput(f"max-price is {max_price}, but must be 0 (no limit) or more")
+        raise BadInput(f"--max-price is {max_price:g}, but must be 0 (no limit) or more")
     wanted = gpus.matching(gpu)
     asked, without_key = clouds(provider)
     options.check_settings(settings, offers)
     said_of_hosts = options.hosts_of(hosts, region, min_reliability, min_download, min_upload)
     chosen = Hosts(**said_of_hosts)  # type: ignore[arg-type]  # by name
     work, notes = training_of(preset, settings, data, rows)
+    if work.config.runtime.device == "cpu":
+        raise BadInput("--device cpu trains on no GPU, and offers are of GPUs: leave it out")
     starts = image.wanted("")
     need = Need(
         need_gb(work) / ROOM, wanted, spot=spot, hosts=chosen, upload_gb=work.upload_gb,
@@ -93,14 +103,17 @@ def offers(
     ranked, left = market.judge(affordable, work, measured, image=starts)
     left += dear
     listed, said = _catalogue(without_key, need, most)
-    notes += said
+    known, more = forecasts(work, [price.gpu for price in listed], measured)
+    notes += [each for each in (*said, *more) if each not in notes]
+    by_name = {what.gpu: what for what in known}
+    lines = [tables.Line(by_name[p.gpu], p) for p in listed if p.gpu in by_name]
     if not asked and not listed:
         raise BadInput(_no_key(without_key))
     if json:
-        body = tables.offers_json(work, ranked, left, listed, problems, notes)
+        body = tables.offers_json(work, ranked, left, lines, problems, notes)
         print(json_text.dumps(body, indent=2))
     else:
-        print(tables.offers_text(work, ranked, left, listed))
+        print(tables.offers_text(work, ranked, left, lines))
         tell(problems, notes)
     return problems[0].exit_code if asked and len(problems) == len(asked) else 0
 

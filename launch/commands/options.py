@@ -1,40 +1,62 @@
-"""Options that several commands share, and the checks of what was given."""
+"""Checks of what was given to commands, and what it means."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mimir.cli import as_option
 from mimir.errors import BadInput
 from mimir.text import nearest
 
 if TYPE_CHECKING:
     from launch.contract.provider import Provider
-    from mimir.runs.order import KeySource, Limits
+    from mimir.config import Config
+    from mimir.runs.order import KeySource, Limits, Plan
+    from mimir.runs.origin import Start
     from mimir.runs.status import Status
     from mimir.runs.store import Store
+    from mimir.submission import Entry, Job
 
 NO_GPU = "cpu"
 """What a machine without a GPU is called."""
 
 
-def limits_of(
-    max_price: float, max_hours: float, max_cost: float, max_failures: int, max_sessions: int
-) -> "Limits":
-    from mimir.runs.order import Limits
+def given(command: Callable[..., Any], values: Mapping[str, object]) -> frozenset[str]:
+    """The command's parameters that were said: those with another value than the default."""
+    parameters = inspect.signature(command).parameters.values()
+    named = [each for each in parameters if each.kind != each.VAR_KEYWORD]
+    return frozenset(each.name for each in named if values[each.name] != each.default)
 
-    return Limits(max_price, max_hours, max_cost, max_failures, max_sessions)
+
+def text_of(name: str, value: object) -> str:
+    """An option's text as a program gives it: "" for None, a list's words with commas between.
+
+    BadInput for what is no text.
+    """
+    each = value if isinstance(value, list | tuple) else () if value is None else (value,)
+    if not all(isinstance(word, str | os.PathLike) for word in each):
+        raise BadInput(f"{as_option(name)} is {value!r}, but must be text, or a list of texts")
+    return ",".join(os.fspath(word) for word in each)
 
 
-def with_budgets(limits: "Limits", month: float, store: float) -> "Limits":
+def distinct(names: Sequence[str], what: str) -> list[str]:
+    """The names; BadInput if one of them is given twice. what: is done to them, for people."""
+    for name in names:
+        if names.count(name) > 1:
+            raise BadInput(f"run {name} is named twice: {what} once")
+    return list(names)
+
+
+def with_budgets(limits: "Limits", month: float | None, store: float | None) -> "Limits":
     """With the budgets of all runs: as said, else as they are, else as the environment has them.
 
-    month, store: dollars; below 0 for what was not said.
+    month, store: dollars; None for what was not said.
     """
-    import os
     from dataclasses import replace
 
     for name, said in (("max_cost_month", month), ("max_cost_store", store)):
-        given: object = said if not (isinstance(said, int | float) and -1 <= said < 0) else None
+        given: object = said
         variable = f"MIMIR_{name.upper()}"
         if given is None and not getattr(limits, name) and os.environ.get(variable, "").strip():
             try:
@@ -71,21 +93,20 @@ def keys_of(role: str, static_keys: bool) -> "KeySource":
 
 
 def hosts_of(
-    kind: str, region: str, reliability: float, download: float, upload: float
+    kind: str, region: str, reliability: float | None, download: float | None, upload: float | None
 ) -> dict[str, object]:
-    """What was said of the hosts, as fields of Hosts; numbers below 0 and "" were not said.
+    """What was said of the hosts, as fields of Hosts; None and "" were not said.
 
     BadInput for what they cannot be.
     """
     from launch.contract import regions
     from mimir.runs.hosts import Hosts
 
-    said: dict[str, object] = {"kind": str(kind)} if kind else {}
+    said: dict[str, object] = {"kind": kind} if kind else {}
     if region:
-        words = ",".join(map(str, region)) if isinstance(region, tuple) else str(region)
-        said["regions"] = regions.words_of(words)
+        said["regions"] = regions.words_of(region)
     for name, value in (("reliability", reliability), ("download", download), ("upload", upload)):
-        if not (isinstance(value, int | float) and -1 <= value < 0):
+        if value is not None:
             said[name] = value
     Hosts(**said)  # type: ignore[arg-type]  # refused before anybody is asked
     return said
@@ -117,7 +138,7 @@ def gpus_of(words: str) -> tuple[str, ...]:
     """
     from launch.pricing import gpus
 
-    return (NO_GPU,) if str(words).strip().lower() == NO_GPU else gpus.matching(str(words))
+    return (NO_GPU,) if words.strip().lower() == NO_GPU else gpus.matching(words)
 
 
 def check_free(store: "Store", name: str, store_option: str) -> "Status":
@@ -145,6 +166,7 @@ def check_free(store: "Store", name: str, store_option: str) -> "Status":
 def check_not_done(status: "Status", store_option: str) -> None:
     from launch.ui.runs import command
     from mimir.runs.head import REMOVED
+    from mimir.runs.origin import longer
 
     if status.state == REMOVED:
         rm = command("rm", status.run, store_option)
@@ -152,7 +174,8 @@ def check_not_done(status: "Status", store_option: str) -> None:
     if status.state == "done":
         pull = command("pull", status.run, store_option)
         raise BadInput(
-            f"run {status.run} is done: fetch its model by `{pull}`, or submit under another --name"
+            f"run {status.run} is done: fetch its model by `{pull}`, or "
+            f"{longer(status.run, store_option)}"
         )
 
 
@@ -167,20 +190,39 @@ def check_settings(settings: Mapping[str, object], command: Callable[..., Any]) 
     own = [n for n, p in inspect.signature(command).parameters.items() if p.kind != p.VAR_KEYWORD]
     for name, value in settings.items():
         if name in one_gpu.WORDS:
-            one_gpu.only(value if isinstance(value, int) else 2, f"--{name.replace('_', '-')}")
+            one_gpu.only(value if isinstance(value, int) else 2, as_option(name))
         if name not in SETTINGS:
             known = [word.replace("_", "-") for word in (*own, *SETTINGS)]
             shown = name.replace("_", "-")
             raise BadInput(f"there is no option or setting --{shown}{nearest(shown, known, '--')}")
 
 
-def check_name(store: "Store", name: str, places: Sequence["Provider"], store_option: str) -> None:
-    """Refuse a name that cannot be used before any offer is asked for."""
+def check_name(
+    store: "Store", name: str, job: "Job", start: "Start | None", settings: Collection[str],
+    store_option: str,
+) -> "Entry":  # fmt: skip
+    """Refuse, before any offer is asked for and any plan is shown, a name under which the run would
+    not be entered or begun; as `submission.check_enterable`."""
+    from mimir.runs import layout
+    from mimir.submission import check_enterable
+
+    entry = check_enterable(store, name, job, start, settings)
+    if entry.known and store.read(layout.head_key(name)):
+        check_free(store, name, store_option)
+    return entry
+
+
+def check_words(preset: str, data: str, name: str) -> None:
+    """What is wrong with the words themselves, before a store, a service or torch is asked for."""
+    from mimir.config import load_preset
+    from mimir.data.opened import data_file
     from mimir.runs import layout
 
-    layout.check_run(name)
-    if any(place.caps.paid for place in places) and store.read(layout.record_key(name)):
-        check_free(store, name, store_option)
+    if preset:
+        load_preset(preset)
+    data_file(data)
+    if name:
+        layout.check_run(name)
 
 
 def check_works(places: Sequence["Provider"]) -> None:
@@ -190,6 +232,18 @@ def check_works(places: Sequence["Provider"]) -> None:
     for place in places:
         if isinstance(place, OnThisComputer):
             place.must_work()
+
+
+def check_fits(places: Sequence["Provider"], config: "Config", plan: "Plan", run: str = "") -> None:
+    """BadInput if this computer is named and could not begin to train with these settings.
+
+    run: name of the run that exists with them, "" for one that does not exist yet.
+    """
+    from launch.contract.provider import TrainsHere
+
+    for place in places:
+        if isinstance(place, TrainsHere):
+            place.must_fit(config, plan.card, run)
 
 
 def check_gpu(places: Sequence["Provider"], gpu: Sequence[str]) -> None:
@@ -233,7 +287,7 @@ def settled(
     taking = [place for place in places if isinstance(place, TakesOptions)]
     if words and not taking:
         raise BadInput("--slurm is for --provider slurm: leave it out")
-    return taking[0].settle(str(words), before) if taking else ()
+    return taking[0].settle(words, before) if taking else ()
 
 
 def check_keys(places: Sequence["Provider"], keys: "KeySource") -> None:

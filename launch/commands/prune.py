@@ -22,8 +22,8 @@ def prune(
 
     Also finishes removals that were cut off, and deletes what machines of removed runs have
     written since. Each run is removed as `rm` removes it, and none that is at work. Runs of sweeps
-    are left: `launch sweep NAME --remove` removes a sweep. Exits with 75 if something could not be
-    removed now.
+    are left: `python -m launch sweep NAME --remove` removes a sweep. Exits with 75 if something
+    could not be removed now.
 
     Args:
         state: finished (done, failed or stopped), or some of done, failed, stopped, interrupted,
@@ -44,15 +44,13 @@ def prune(
     from launch.ui.terminal import say
     from mimir.runs import sweep as sweeps
     from mimir.runs.listing import list_runs
-    from mimir.runs.orders import BY_HAND
     from mimir.runs.store import open_store
     from mimir.submission import default_store
-    from mimir.text import nearest, seconds_in
+    from mimir.text import seconds_in
 
     wanted, age = _states(state), seconds_in(older_than, "--older-than")
-    known = (*registry.names(), *BY_HAND)
-    if provider and provider not in known:
-        raise BadInput(f"--provider {provider!r} is no provider{nearest(provider, known)}")
+    if provider:
+        registry.check_on_record(provider)
     opened = open_store(store or default_store())
     now = opened.now()
     kept = set(sweeps.names(opened))
@@ -83,7 +81,7 @@ def prune(
 
 
 def _states(words: str) -> tuple[str, ...]:
-    from mimir.text import nearest
+    from mimir.text import all_of
 
     found: list[str] = []
     for word in (each.strip() for each in words.split(",")):
@@ -93,7 +91,7 @@ def _states(words: str) -> tuple[str, ...]:
             found.append(word)
         else:
             known = ("finished", *STATES)
-            raise BadInput(f"--state {word!r} is no state of runs to remove{nearest(word, known)}")
+            raise BadInput(f"--state {word!r} is no state of runs to remove{all_of(known)}")
     return tuple(found)
 
 

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def pull(name: str, *, out: str = "", store: str = "", json: bool = False) -> None:
-    """Fetch a run's model, metrics and log; of an unfinished run, the weights of its newest
-    checkpoint, in a folder that `sample` and `evaluate` take as well.
+    """Fetch a run's model, metrics and log into a folder that `sample` and `evaluate` take as well.
 
-    The report, the picture of the loss and TensorBoard's event file are made here.
+    Of an unfinished run, the model has the weights of its newest checkpoint. The report, the
+    picture of the loss and TensorBoard's event file are made here.
 
     Args:
         name: of the run.

@@ -2,6 +2,7 @@
 
 import json as json_text
 
+from launch.commands import options
 from mimir.errors import BadInput
 
 
@@ -42,11 +43,14 @@ def report(
     from mimir.runs.store import open_store
     from mimir.submission import default_store, store_folder
 
-    names = list(dict.fromkeys(str(each) for each in (name, *others) if each))
+    names = [str(each) for each in (name, *others) if each]
+    names = options.distinct(names, "name each run to report on")
     if sweep and names:
         raise BadInput(f"{names[0]} is a run, and --sweep {sweep} a sweep: name one or the other")
     if not sweep and not names:
-        raise BadInput("of what? `report NAME`, `report FIRST SECOND …` or `report --sweep NAME`")
+        raise BadInput(
+            "name a run: `report NAME`, `report FIRST SECOND …` or `report --sweep NAME`"
+        )
     opened = open_store(store or default_store())
     root = store_folder(opened.url)
     stem = sweep or (names[0] if len(names) == 1 else f"{names[0]}-and-others")
@@ -69,4 +73,4 @@ def report(
     for path in events:
         say(f"TensorBoard's event file: {path}")
     if open and not webbrowser.open(target.path.resolve().as_uri()):
-        raise BadInput(f"no browser can be opened here: open {target.path.resolve()} yourself")
+        say(f"no browser can be opened here: open {target.path.resolve()} yourself")

@@ -1,77 +1,39 @@
 """resume: goes on with a run on a new machine."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from launch.commands import begin, options
-from mimir import cli
+from launch.commands.rent_options import RentOptions, shared
 from mimir.errors import BadInput
 
+if TYPE_CHECKING:
+    from launch.contract.provider import Provider
 
+
+@shared("as last time")
 def resume(
     name: str,
     *,
-    provider: str = "",
-    gpu: str = "",
-    spot: bool = False,
-    hosts: str = "",
-    region: str = "",
-    min_reliability: float = -1.0,
-    min_download: float = -1.0,
-    min_upload: float = -1.0,
+    rent: RentOptions,
     device: str = "",
-    image: str = "",
-    slurm: str = "",
     store: str = "",
-    max_price: float = 0.0,
-    max_hours: cli.Hours = 0.0,
-    max_cost: float = 0.0,
-    max_cost_month: float = -1.0,
-    max_cost_store: float = -1.0,
-    max_failures: int = -1,
-    max_sessions: int = 0,
-    role: str = "",
-    static_keys: bool = False,
     take_over: bool = False,
     yes: bool = False,
-    watch: bool = False,
-    notify: str = "",
-    notify_from_machine: bool = False,
     json: bool = False,
 ) -> int:
     """Go on with a run on a new machine, from its last checkpoint.
 
+    What you do not say is as last time: the limits only where machines are rented now as then, and
+    else those of a new run. They count over all attempts of the run, those it has had included.
+
     Args:
         name: of the run.
-        provider: where to train, as for submit (default: where it trained last, or local).
-        gpu: a GPU to rent, several as A,B (default: as last time).
-        spot: rent machines that may be taken away, too.
-        hosts: whose machines to rent, as for submit (default: as last time).
-        region: where machines may be, as for submit; any: anywhere (default: as last time).
-        min_reliability, min_download, min_upload: as for submit; less than 0: as last time.
         device: cuda:1 for the second GPU of this computer, for local and docker (default: as last
             time).
-        image: a container image with Python and torch (default: that of last time).
-        slurm: options for sbatch, as for submit (default: those of last time).
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
-        max_price: rent nothing that costs more, in $/h (default, as of all limits that are not
-            given: as last time where machines are rented).
-        max_hours: hours of machines over all attempts of the run; 0: no limit.
-        max_cost: dollars over all attempts of the run, those it has had included.
-        max_cost_month, max_cost_store: dollars of all runs of the store, as for submit; less than
-            0: as last time.
-        max_failures: machines or workers that may break, from now on, before the run is given
-            up; less than 0: as last time, at first 3.
-        max_sessions: machines that the run may have in all (default: no limit, but on Colab
-            one: its free sessions are not chained unless you say so).
-        role: for an s3:// store, the ARN of a role whose keys, cut down to this attempt, the
-            machine gets (default: $MIMIR_ROLE_ARN); this computer's own stay here.
-        static_keys: hand your own keys to the machine, not cut down to the attempt.
         take_over: also if a machine works on it; that machine is ended.
         yes: do not ask before ordering a machine that costs money.
-        watch: keep the run alive and follow its log until it ends; exit with 0 only if it is
-            done.
-        notify: with --watch: URL of a webhook (Slack, Discord, ntfy) that is told how the run
-            ended (default: $MIMIR_NOTIFY); docs/notify.md.
-        notify_from_machine: the machine itself tells the webhook how this attempt ended, also
-            without --watch; its host and its service then learn the URL.
         json: print JSON.
 
     Example:
@@ -94,17 +56,13 @@ def resume(
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 
-    must_be_sent(notify, watches=watch or notify_from_machine)
-    url = url_of(notify)
-    note = from_machine(url, notify_from_machine)
-    said = {"max_price": max_price, "max_hours": max_hours, "max_cost": max_cost,
-            "max_attempts": max_sessions}  # fmt: skip
-    said = {each: value for each, value in said.items() if value}
-    if max_failures >= 0:
-        said["max_failures"] = max_failures
-    keys = options.keys_of(role, static_keys)
-    chosen = options.hosts_of(hosts, region, min_reliability, min_download, min_upload)
-    words = Words(provider, options.gpus_of(gpu), spot, image, keys, said, chosen)
+    given = options.given(resume, {**vars(rent), **locals()})
+    must_be_sent(rent.notify, watches=rent.watch or rent.notify_from_machine)
+    url = url_of(rent.notify)
+    note = from_machine(url, rent.notify_from_machine)
+    words = Words(
+        rent.provider, rent.gpus, rent.spot, rent.image, rent.keys, rent.limits, rent.of_hosts
+    )
     opened = open_store(store or default_store())
     if take_over:
         known = derive(opened, name, opened.now())
@@ -121,23 +79,22 @@ def resume(
         known = derive(opened, name, opened.now())
     last = kept_plan.before(opened.url, name, newest_plan(opened, name, known.attempt))
     plan = renewed(last, known, words)
-    limits = options.with_budgets(plan.limits, max_cost_month, max_cost_store)
-    plan = replace(plan, limits=limits)
+    plan = replace(plan, limits=rent.with_budgets(plan.limits))
     places = [registry.get(each) for each in plan.providers]
     if device:
-        plan = replace(plan, card=options.card_of(device, places)[1])
+        plan = replace(plan, card=_card(device, places))
     elif plan.card is not None and not all(place.caps.cards for place in places):
         plan = replace(plan, card=None)
-    options.check_gpu(places, gpu)
+    options.check_gpu(places, rent.gpu)
     options.check_works(places)
-    if image:
-        plan = replace(plan, image=options.check_image(places, image))
+    if rent.image:
+        plan = replace(plan, image=options.check_image(places, rent.image))
     options.check_keys(places, plan.keys)
-    options.check_notify(places, notify_from_machine)
+    options.check_notify(places, rent.notify_from_machine)
     say(*note)
-    plan = replace(plan, options=options.settled(places, slurm, plan.options))
+    plan = replace(plan, options=options.settled(places, rent.slurm, plan.options))
     options.check_store(places, opened.url)
-    if not max_sessions:
+    if rent.max_sessions is None:
         had = budget.machines(known)
         plan = replace(plan, limits=options.with_sessions(plan.limits, places, had))
     if any(place.caps.paid for place in places):
@@ -150,13 +107,15 @@ def resume(
             "(they count over all attempts of the run)"
         )
     config = Config.from_dict(read_run(opened, name).config)
+    options.check_fits(places, config, plan, name)
     steps = max(1, plan.steps - known.done_steps)
     market = choose.ask(opened, plan, config, steps, name, known)
     plan = confirm.limited(plan, choose.preferred(market, known), choose.spent(known, now))
     found = choose.within(plan, market, known, opened.now())
-    for line in (*enforcement.lines(places), *confirm.warnings(places, plan)):
+    noted = confirm.warnings(places, plan, store=opened.url, given=given, found=[found])
+    for line in (*enforcement.lines(places), *noted):
         say(line)
-    if not watch:
+    if not rent.watch:
         say(*confirm.unwatched(places, timer.is_installed(opened.url)))
     for line in market.problems if found.choices else ():
         say(line)
@@ -164,6 +123,17 @@ def resume(
     if not found.choices:
         raise choose.nothing(plan, found)
     confirm.agree(places, found, yes=yes)
-    return begin.Start(opened, name, plan, store, watch, json, url, notify_from_machine).begin(
-        known, found
-    )
+    return begin.Start(
+        opened, name, plan, store, rent.watch, json, url, rent.notify_from_machine
+    ).begin(known, found)
+
+
+def _card(device: str, places: Sequence["Provider"]) -> int | None:
+    """Which card --device names, None for any; BadInput for another device than the run's."""
+    name, card = options.card_of(device, places)
+    if name != "cuda":
+        raise BadInput(
+            f"--device {device}: a run keeps the device that it was submitted with, and `resume` "
+            "only says which card: --device cuda:1, or cuda for any"
+        )
+    return card

@@ -36,6 +36,7 @@ def rm(
     """
     from launch.supervise import removal
     from launch.ui.terminal import say
+    from mimir.runs import tombstone
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 
@@ -46,6 +47,13 @@ def rm(
     for each in found:
         if each.refused:
             raise BadInput(f"nothing was removed: {each.refused}")
+    for each in found:
+        buried = None if each.objects else tombstone.find(opened, each.run)
+        if buried is not None and buried.word == tombstone.OVER and not each.target.exists:
+            say(f"{buried.sentence} already: nothing is left of it")
+            found = found if json else [other for other in found if other is not each]
+    if not found:
+        return 0
     return carry_out(opened, found, "launch rm", yes=yes, dry_run=dry_run, json=json)
 
 

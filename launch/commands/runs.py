@@ -1,6 +1,7 @@
 """runs: the runs of a store."""
 
 import json as json_text
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,8 @@ def runs(
 
     Args:
         state: only runs in these states, as A,B: queued, running, interrupted, done, failed,
-            stopped, removed, disputed, damaged; alive is the first three, finished the next three.
+            stopped, removed (its removal was cut off; one that is gone is not listed), disputed,
+            damaged; alive is the first three and disputed, finished the next three.
         label: only runs with all of these labels, as KEY=VALUE,KEY=VALUE; KEY: with any value.
         provider: only runs whose newest attempt was ordered there.
         since: only runs created within this time, such as 12h, 7d or 4w.
@@ -46,9 +48,10 @@ def runs(
     from launch.ui.still_paid import still_paid
     from launch.ui.terminal import say
     from mimir.runs.store import open_store
-    from mimir.submission import default_store
+    from mimir.submission import default_store, store_folder
 
     opened = open_store(store or default_store())
+    folder = store_folder(opened.url)
     rows, every = find(opened, state, label, provider, since, limit, sort, cost)
     paid = {
         row.listed.run: still_paid(row.listed.status, store) for row in rows if row.listed.status
@@ -69,8 +72,13 @@ def runs(
         console.show(run_list.text(rows, console.width_of(sys.stdout)))
         for each in (one for several in paid.values() for one in several):
             console.show(console.styled(one_line(each.sentence), console.WARN))
+    elif (store or os.environ.get("MIMIR_STORE")) and folder is not None and not folder.is_dir():
+        say(
+            f"there is no folder {folder}: check --store and $MIMIR_STORE, or begin with "
+            "`python -m launch submit`"
+        )
     elif every:
-        say(f"none of the {every} runs of {opened.url} is such a run")
+        say(f"no run matches ({every} {'run' if every == 1 else 'runs'} in {opened.url})")
     else:
         say(f"there are no runs in {opened.url} yet: begin with `python -m launch submit`")
 
@@ -82,14 +90,17 @@ def find(
     """The runs that are asked for, and how many the store has. Words and BadInput as `runs`."""
     from concurrent.futures import ThreadPoolExecutor
 
+    from launch.providers import registry
     from launch.ui import run_list
     from mimir.runs.listing import list_runs
     from mimir.text import seconds_in
 
     wanted, labels = run_list.states(state), run_list.labels_of(label)
     run_list.check_sort(sort)
+    if provider:
+        registry.check_on_record(provider)
     if limit < 0:
-        raise BadInput(f"limit is {limit}, but must be a number of runs, or 0 for all")
+        raise BadInput(f"--limit is {limit}, but must be a number of runs, or 0 for all")
     now = store.now()
     every = list_runs(store, now)
     oldest = now - seconds_in(since, "--since") if since else 0.0

@@ -22,7 +22,7 @@ def status(
         name: of the run.
         others: names of further runs.
         watch: show progress, loss, held-out figure, cost and deadline until they have ended. Ctrl-C
-            ends the watching, never a run. (`launch watch` keeps runs alive.)
+            ends the watching, never a run. (`python -m launch watch` keeps runs alive.)
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         json: print JSON; `service` is what a service says of a machine that gave no sign yet; of
             several runs a list.
@@ -36,7 +36,7 @@ def status(
 
     names = list(dict.fromkeys((name, *map(str, others))))
     if watch and json:
-        raise BadInput("--watch shows, and --json prints once: say one of them")
+        raise BadInput("--watch and --json cannot be combined")
     opened = open_store(store or default_store())
     if watch:
         return _watch(opened, names)
@@ -60,7 +60,7 @@ def _watch(store: "Store", names: list[str]) -> int:
         with LiveScreen(sys.stdout) as screen:
             ended = LiveView(store, names, screen).watch()
     except KeyboardInterrupt:
-        say("stopped watching; runs go on by themselves as long as their machines do")
+        say("stopped watching; the runs go on")
         return 130
     for each in ended:
         print(verdict(each))

@@ -1,15 +1,20 @@
 """sweep: several runs that differ in their settings, submitted, kept and shown together."""
 
-from typing import TYPE_CHECKING
+import inspect
 
 from launch.commands import options, sweep_steps
-from mimir import cli
+from launch.commands.rent_options import RentOptions, shared
+from mimir.cli import as_option
 from mimir.errors import BadInput
 
-if TYPE_CHECKING:
-    pass
+HEARD = frozenset(("name", "store", "stop", "remove", "yes", "csv", "json"))
+"""Parameters that count where no run is begun."""
 
 
+@shared(
+    before="of an existing sweep, as before",
+    without=("max_cost", "max_sessions", "watch", "notify", "notify_from_machine"),
+)
 def sweep(
     name: str,
     *,
@@ -18,30 +23,14 @@ def sweep(
     file: str = "",
     preset: str = "",
     data: str = "",
-    provider: str = "",
-    at_once: int = 0,
-    per_job: int = 0,
-    max_cost: float = 0.0,
+    at_once: int | None = None,
+    per_job: int | None = None,
+    max_cost: float | None = None,
     resume: bool = False,
     stop: bool = False,
     remove: bool = False,
-    slurm: str = "",
-    gpu: str = "",
-    spot: bool = False,
-    hosts: str = "",
-    region: str = "",
-    min_reliability: float = -1.0,
-    min_download: float = -1.0,
-    min_upload: float = -1.0,
-    image: str = "",
+    rent: RentOptions,
     store: str = "",
-    max_price: float = 0.0,
-    max_hours: cli.Hours = 0.0,
-    max_cost_month: float = -1.0,
-    max_cost_store: float = -1.0,
-    max_failures: int = -1,
-    role: str = "",
-    static_keys: bool = False,
     yes: bool = False,
     dry_run: bool = False,
     csv: bool = False,
@@ -60,37 +49,21 @@ def sweep(
         grid: settings and their values, such as 'lr=1e-3,3e-4 seed=0..4': a run for each
             combination. `preset` may be among them. 0..4 is 0,1,2,3,4.
         random: draw so many runs from the grid, where lr=1e-4..1e-2 is a range to draw from;
-            equal names and grids draw equal runs.
+            equal names and grids draw equal runs (default: all combinations).
         file: a YAML list of runs, such as `- {lr: 1e-3, dim: 64}`; each is combined with the grid.
         preset: smoke, small, medium, large, or a YAML file of your own (default: small).
         data: a CSV (sequence,label,target) or a packed data set (default: the shipped sample).
-        provider: where to train, as for submit (default: local; of an existing sweep, as before).
-        at_once: runs that train at a time (default: 1; all where jobs wait in a queue).
+        at_once: runs that train at a time (default: 1; all where jobs wait in a queue; of an
+            existing sweep, as it was listed).
         per_job: of a cluster's job: train so many runs side by side in each, which share its GPU
             (default: 1; of an existing sweep, as before).
         max_cost: dollars over all runs of the sweep: each run gets an equal share of what the
-            finished ones leave (default: none for the sweep, and for each rented run twice its
-            forecast).
+            finished ones leave; 0: no limit for the sweep, and for each rented run twice its
+            forecast (default: 0; of an existing sweep, as it was listed).
         resume: begin what has not begun, failed or was stopped, and go on with the rest.
         stop: begin no more runs, and ask those that train to commit a checkpoint and stop.
         remove: delete the sweep with all its runs, once none of them is at work.
-        slurm: options for sbatch, as for submit (default: $MIMIR_SLURM; of an existing sweep, as
-            before).
-        gpu: a GPU to rent, such as "RTX 4090", several as A,B (default: the cheapest way).
-        spot: rent machines that may be taken away, too.
-        hosts: whose machines to rent, as for submit.
-        region: where machines may be, as for submit.
-        min_reliability, min_download, min_upload: as for submit; less than 0: not said.
-        image: a container image with Python and torch to train in.
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
-        max_price: rent nothing that costs more, in $/h.
-        max_hours: hours of machines of each run over all its attempts; 0: no limit.
-        max_cost_month: dollars of all runs of the store in a calendar month (UTC), as for submit.
-        max_cost_store: the same over all times.
-        max_failures: machines or workers of a run that may break before it is given up; less than
-            0: not said, at first 3.
-        role: for an s3:// store, the ARN of a role whose keys the machines get, as for submit.
-        static_keys: hand your own keys to the machines, not cut down to the attempt.
         yes: do not ask before ordering machines that cost money, or before removing.
         dry_run: show the plan, and order nothing.
         csv: print the runs as CSV.
@@ -105,22 +78,28 @@ def sweep(
     from mimir.runs.store import open_store
     from mimir.submission import default_store
 
+    given = options.given(sweep, {**vars(rent), **locals()})
     is_new = bool(grid or file)
     words = {"--resume": resume, "--stop": stop, "--remove": remove}
     acts = [word for word, said in words.items() if said]
     if len(acts) > 1 or (acts and is_new):
-        raise BadInput(f"{' and '.join(acts)} beside --grid or each other: say one of them")
-    unheard = [
-        option for option, said in (
-            ("--random", random), ("--preset", preset), ("--data", data),
-            *((f"--{each}", True) for each in settings),
-        ) if said and not is_new
-    ]  # fmt: skip
+        raise BadInput(f"give one of --grid, {', '.join(words)}, not several")
+    of_new = [each for each in ("random", "preset", "data") if each in given]
+    unheard = [*of_new, *settings] if not is_new else []
     if unheard:
-        raise BadInput(f"{unheard[0]} is for a new sweep, with --grid: the runs of one that exists "
-                       "are listed already")  # fmt: skip
+        raise BadInput(
+            f"{as_option(unheard[0])} is for a new sweep, with --grid: those of one that exists "
+            "are listed already"
+        )
+    asked = [each for each in inspect.signature(sweep).parameters if each in given - HEARD]
+    if asked and not (is_new or resume):
+        does = acts[0] if acts else "a sweep's name alone, which shows its runs"
+        raise BadInput(
+            f"{as_option(asked[0])} changes nothing beside {does}: leave it out, or say --resume "
+            "or --grid with it"
+        )
     if csv and json:
-        raise BadInput("--csv and --json: say one of them")
+        raise BadInput("give --csv or --json, not both")
     opened = open_store(store or default_store())
     if stop:
         return sweep_steps.stop(opened, lists.read(opened, name), store, json)
@@ -129,19 +108,14 @@ def sweep(
     if not (is_new or resume):
         sweep_steps.show(opened, lists.read(opened, name), csv, json)
         return 0
-    said = sweep_steps.Said(
-        provider, options.gpus_of(gpu), spot, image, options.keys_of(role, static_keys),
-        options.hosts_of(hosts, region, min_reliability, min_download, min_upload),
-        {"max_price": max_price, "max_hours": max_hours}, max_failures, max_cost_month,
-        max_cost_store, at_once, max_cost, slurm, per_job,
-    )  # fmt: skip
+    said = sweep_steps.Said(rent, at_once, max_cost, per_job)
     if is_new:
         options.check_settings(settings, sweep)
         work = sweep_steps.new(opened, name, preset or "small", grid, random, file, data,
                                settings, said)  # fmt: skip
     else:
         work = sweep_steps.existing(opened, lists.read(opened, name), said)
-    total = sweep_steps.propose(opened, work, as_json=json and dry_run)
+    total = sweep_steps.propose(opened, work, as_json=json and dry_run, given=given)
     if dry_run:
         return 0
     sweep_steps.agree(work, total, yes=yes)

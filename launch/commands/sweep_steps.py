@@ -3,22 +3,23 @@
 import json as json_text
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from launch.commands import options
+from launch.commands.rent_options import RentOptions
 from mimir import console
+from mimir.cli import check_count
 from mimir.errors import INTERRUPTED, BadInput, StoreDenied, StoreError, StoreUnfit
 
 if TYPE_CHECKING:
     from launch.contract.provider import Provider
     from launch.sweep.keep import Round
     from launch.sweep.plan import Cost
-    from mimir.runs.order import KeySource, Plan
+    from mimir.data.opened import Data
+    from mimir.runs.order import Plan
     from mimir.runs.store import Store
     from mimir.runs.sweep import Sweep
-    from mimir.submission import Data
 
 ROUND_LOCAL, ROUND_REMOTE = 1.0, 30.0
 """Seconds between rounds, where all runs are this computer's and where a service is asked."""
@@ -26,22 +27,12 @@ ROUND_LOCAL, ROUND_REMOTE = 1.0, 30.0
 
 @dataclass(frozen=True)
 class Said:
-    """What was said of machines and limits; "", (), 0 and numbers below 0 for what was not."""
+    """What was said; None for what was not. max_cost: 0 for no limit."""
 
-    provider: str
-    gpus: tuple[str, ...]
-    spot: bool
-    image: str
-    keys: "KeySource"
-    hosts: Mapping[str, Any]
-    limits: Mapping[str, float]
-    max_failures: int
-    max_cost_month: float
-    max_cost_store: float
-    at_once: int
-    max_cost: float
-    slurm: str = ""
-    per_job: int = 0
+    rent: RentOptions
+    at_once: int | None
+    max_cost: float | None
+    per_job: int | None
 
 
 @dataclass(frozen=True)
@@ -70,10 +61,10 @@ def new(
     """The work of a sweep that is listed now, or was listed so before."""
     from launch.sweep import grid as grids
     from launch.sweep.plan import listed
+    from mimir.data.opened import open_data
     from mimir.runs import layout
     from mimir.runs import sweep as lists
     from mimir.runs.order import Plan
-    from mimir.submission import open_data
 
     layout.check_sweep(name)
     grids.check_no_secret(" ".join(f"{key}={value}" for key, value in settings.items()))
@@ -81,11 +72,11 @@ def new(
     both = [key for key in settings if any(key in row for row in rows)]
     if both:
         raise BadInput(f"--{both[0]} is a setting of all runs, and in the grid: remove one")
-    plan = _merged(Plan(("local",)), said)
+    plan = said.rent.onto(Plan(("local",)))
     plan = replace(plan, card=_card(settings, plan))
     opened = open_data(data)
-    wanted = listed(name, preset, settings, rows, opened, plan, said.at_once, said.max_cost,
-                    store.now(), max(1, said.per_job))  # fmt: skip
+    wanted = listed(name, preset, settings, rows, opened, plan, said.at_once or 0,
+                    said.max_cost or 0.0, store.now(), said.per_job or 1)  # fmt: skip
     before = lists.find(store, name)
     if before is not None:
         lists.check_same_list(store, before, wanted)
@@ -103,25 +94,7 @@ def existing(store: "Store", sweep: "Sweep", said: Said) -> Work:
     if doubt:  # as `resume` does
         say(f"keys and image are not taken from the store, because {doubt}")
         plan = replace(plan, keys=KeySource(), image="")
-    return replace(_work(store, sweep, _merged(plan, said), said, None, exists=True), resumed=True)
-
-
-def _merged(plan: "Plan", said: Said) -> "Plan":
-    from launch.providers import registry
-    from mimir.runs.order import KeySource
-
-    limits = {each: value for each, value in said.limits.items() if value}
-    if said.max_failures >= 0:
-        limits["max_failures"] = said.max_failures
-    made = replace(plan.limits, **limits)  # type: ignore[arg-type]  # it is checked
-    made = options.with_budgets(made, said.max_cost_month, said.max_cost_store)
-    providers = registry.several(said.provider) if said.provider else plan.providers
-    return replace(
-        plan, providers=providers, limits=made, gpus=said.gpus or plan.gpus,
-        spot=said.spot or plan.spot, image=said.image or plan.image,
-        keys=said.keys if said.keys != KeySource() else plan.keys,
-        hosts=replace(plan.hosts, **said.hosts),
-    )  # fmt: skip
+    return replace(_work(store, sweep, said.rent.onto(plan), said, None, exists=True), resumed=True)
 
 
 def _card(settings: dict[str, object], plan: "Plan") -> int | None:
@@ -143,23 +116,24 @@ def _work(
     from mimir.runs.sweep import MOST_RUNS
 
     places = [registry.get(name) for name in plan.providers]
-    per_job = said.per_job or plans.per_job_before(sweep, places, exists)
+    if said.at_once is not None:
+        check_count("at_once", said.at_once, 1, MOST_RUNS)
+    before = plans.per_job_before(sweep, places, exists)
+    per_job = before if said.per_job is None else said.per_job
     chosen = said.at_once or (sweep.at_once if exists else 0)
     plans.must_share(per_job, chosen, places)
-    options.check_gpu(places, said.gpus)
+    options.check_gpu(places, said.rent.gpu)
     options.check_works(places)
     plan = replace(plan, image=options.check_image(places, plan.image))
     options.check_store(places, store.url)
     options.check_keys(places, plan.keys)
-    plan = replace(plan, options=options.settled(places, said.slurm, plan.options))
+    plan = replace(plan, options=options.settled(places, said.rent.slurm, plan.options))
     plan = replace(plan, limits=options.with_sessions(plan.limits, places))
-    if not 0 <= said.at_once <= MOST_RUNS:
-        raise BadInput(f"at-once is {said.at_once}, but must be a number of runs")
-    if not 0 <= said.max_cost < float("inf"):
-        raise BadInput(f"max-cost is {said.max_cost}, but must be dollars, or 0 for no limit")
+    max_cost = sweep.max_cost if said.max_cost is None else said.max_cost
+    if not 0 <= max_cost < float("inf"):
+        raise BadInput(f"--max-cost is {max_cost:g}, but must be dollars, or 0 for no limit")
     count = len(sweep.members)
     at_once = min(count, chosen or (count if plans.queues(places) else 1))
-    max_cost = said.max_cost or sweep.max_cost
     statuses = [each.status for each in (look(store, sweep) if exists else ()) if each.status]
     known = {status.run: status for status in statuses}
     left = {
@@ -172,7 +146,7 @@ def _work(
     return Work(sweep, plan, places, at_once, max_cost, limit, left, data, per_job=per_job)
 
 
-def propose(store: "Store", work: Work, *, as_json: bool) -> "Cost":
+def propose(store: "Store", work: Work, *, as_json: bool, given: frozenset[str]) -> "Cost":
     """Show what is going to be ordered, with hours and cost; it fits the limits."""
     from launch.sweep import plan as plans
     from launch.sweep import proposal
@@ -190,8 +164,8 @@ def propose(store: "Store", work: Work, *, as_json: bool) -> "Cost":
     table = proposal.rows(store, work.sweep, work.data, plan, work.places, total, work.at_once,
                           work.max_cost, work.limit, len(work.left), work.per_job)  # fmt: skip
     say(*(f"  {what:<9} {value}" for what, value in table))
-    say(*confirm.warnings(work.places, plan), *total.problems)
-    say(*proposal.notes(work.places, work.at_once, len(work.left)),
+    say(*confirm.warnings(work.places, plan, store=store.url, given=given, found=total.found))
+    say(*total.problems, *proposal.notes(work.places, work.at_once, len(work.left)),
         *proposal.shared(work.sweep, plan, work.places, work.left, work.per_job))  # fmt: skip
     return total
 

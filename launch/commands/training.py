@@ -1,6 +1,6 @@
 """What offers and estimate share: the training that is asked about, and who is asked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mimir.errors import BadInput
@@ -8,7 +8,7 @@ from mimir.errors import BadInput
 if TYPE_CHECKING:
     from launch.contract.cloud import Cloud
     from launch.pricing.catalogue import Price
-    from launch.pricing.forecast import Measured
+    from launch.pricing.forecast import Forecast, Measured
     from launch.pricing.market import Problem
     from launch.pricing.workload import Workload
 
@@ -22,7 +22,7 @@ def training_of(
     from mimir.submission import prepare
 
     if rows < 0:
-        raise BadInput(f"rows is {rows}, but must be a number of peptides")
+        raise BadInput(f"--rows is {rows}, but must be a number of peptides")
     if rows and data:
         raise BadInput("--rows stands for data that is not here: give one of --data and --rows")
     if rows:
@@ -45,10 +45,40 @@ def step_times(work: "Workload", store: str) -> tuple[dict[str, "Measured"], lis
 
     opened = open_store(store or default_store())
     try:
-        return measured.find(work.config, opened), []
+        return measured.find(work.config, opened, length=work.length), []
     except StoreError as error:
         why = f"what past runs measured is not known, for the store does not answer: {error}"
-        return measured.find(work.config), [why]
+        return measured.find(work.config, length=work.length), [why]
+
+
+def forecasts(
+    work: "Workload", names: Sequence[str], measured: Mapping[str, "Measured"]
+) -> tuple[list["Forecast"], list[str]]:
+    """The forecast for each of these GPUs that is known and can run it, and what to say of them.
+
+    The notebook tells these too, so that nobody is told two different hours.
+    """
+    from launch.contract import image
+    from launch.pricing.forecast import forecast, start_s
+
+    starts = image.wanted("")
+    refused = {name: why for name in names if (why := refusal(work, name))}
+    found = (
+        forecast(work, name, measured, start_s=start_s(starts), compiled=starts.compiles)
+        for name in names
+        if name not in refused
+    )
+    notes = [starts.note] if starts.note else []
+    notes += [f"left out: {'; '.join(dict.fromkeys(refused.values()))}"] if refused else []
+    return [each for each in found if each is not None], notes
+
+
+def refusal(work: "Workload", name: str) -> str:
+    """Why training would end on this GPU at its start; "" if it would not, or is not known."""
+    from launch.pricing import gpus, kernels
+
+    card = gpus.get(name)
+    return kernels.refusal(work.config, card) if card is not None else ""
 
 
 def clouds(words: str) -> tuple[list["Cloud"], list["Cloud"]]:

@@ -23,10 +23,11 @@ def watch(
     store: str = "",
     json: bool = False,
 ) -> int:
-    """Keep runs alive: end what broke, was taken away or is over, and go on elsewhere.
+    """Supervise runs: terminate broken, evicted or finished machines, resume unfinished runs.
 
-    A run goes on under the plan of its newest order (providers, limits), and a sweep on rented
-    machines begins its next runs under those of its own. Any number of watchers may run at once,
+    Unfinished runs are resumed on new machines, under the plan of their newest order (providers,
+    limits); a sweep on rented machines begins its next runs under its own. Where no key is here for
+    a run, it is tried again after 1, 2, 4 … 10 minutes. Any number of watchers may run at once,
     also on other computers; Ctrl-C ends the watching, never a run. Exits with 75 if a run of the
     last round could not be read, or a key is missing here.
 
@@ -92,7 +93,7 @@ def watch(
                     waiting.tick(_counted(alive, seen, bool(failed)))
                     time.sleep(0.5)
     except KeyboardInterrupt:
-        say("stopped watching; runs go on by themselves as long as their machines do")
+        say("stopped watching; the runs go on")
         return 130
     if json:
         print(json_text.dumps([_as_json(one) for one in seen], indent=2))
@@ -118,6 +119,8 @@ def _install(store: str, notify: str) -> None:
     print(f"{made.scheduler.title} runs `watch --once` for {store} every {every} minutes")
     print(f"{made.scheduler.advice}; `python -m launch doctor` says whether it ran")
     print(f"its rounds get {', '.join(made.variables)} as they are now, from {made.file}")
+    for sentence in timer.fleeting():
+        print(f"note: {sentence}")
     if "AWS_SESSION_TOKEN" in made.variables:
         print(
             "note: AWS_SESSION_TOKEN ends after some hours, and the rounds with it: use keys of "

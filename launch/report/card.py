@@ -31,6 +31,8 @@ TAGS = ("peptides", "peptide-generation", "masked-diffusion", "pytorch", "safete
 METRIC = "nelbo"
 _NAME = re.compile(r"[A-Za-z0-9_.]{1,40}")
 """Names of targets that a shell takes as they are."""
+_ADDRESS = re.compile(r"((?:https?://|www\.)[A-Za-z0-9._~/%+:#=?-]*[A-Za-z0-9_~/-])")
+"""Without characters that mean anything to Markdown or HTML in a code span or a table."""
 _MARKS = re.compile(r"([\\`*_{}\[\]#|~])")
 
 
@@ -89,7 +91,7 @@ def files(facts: Facts, peptides: Peptides, weights: Weights) -> dict[str, bytes
 def _front(
     facts: Facts, peptides: Peptides, found: terms.Terms, measured: list[figures.Figure]
 ) -> str:
-    """The metadata, as YAML."""
+    """The metadata, as YAML. No `datasets`: that key takes names on the hub, and ours is none."""
     dataset = {"type": "other", "name": f"held-out part of data {peptides.digest[:12]}"}
     metrics = [
         {"type": METRIC, "name": f"{each.label}, nats per residue",
@@ -97,8 +99,7 @@ def _front(
         for each in measured
     ]  # fmt: skip
     front: dict[str, Any] = {
-        "license": "unknown", "tags": list(TAGS),
-        "datasets": [found.name] if found.name else [], "metrics": [METRIC],
+        "license": "unknown", "tags": list(TAGS), "metrics": [METRIC],
     }  # fmt: skip
     if metrics:
         task = {"type": "other", "name": "likelihood of held-out peptides"}
@@ -108,9 +109,17 @@ def _front(
 
 
 def _shown(value: Any) -> Any:
-    """A value as text that Markdown shows and does not obey: no markup, no link, one line."""
+    """A value as text that Markdown shows and does not obey: no markup, no link, one line.
+
+    An address becomes a code span, which is no link and reads well in the file itself.
+    """
     if isinstance(value, Markup):
         return value
-    text = html.escape(" ".join(visible(str(value)).split()), quote=False)
-    text = _MARKS.sub(r"\\\1", text)
+    text = " ".join(visible(str(value)).split())
+    parts = _ADDRESS.split(text)  # each second one is an address
+    return "".join(f"`{part}`" if n % 2 else _plain(part) for n, part in enumerate(parts))
+
+
+def _plain(text: str) -> str:
+    text = _MARKS.sub(r"\\\1", html.escape(text, quote=False))
     return text.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")

@@ -119,7 +119,7 @@ def chart(
     for line in lines:
         places = [(x(step), y(value)) for step, value in thinned(line.points)]
         path = "M" + "L".join(f"{a},{b}" for a, b in places)
-        dots = tuple(places) if line.dots else ()
+        dots = tuple(places) if line.dots or len(places) == 1 else ()  # one point makes no line
         drawn.append(Drawn(line.name, line.look, path, dots, line.end))
         if line.end:
             ends.append(End(places[-1][0] + 6, places[-1][1] + 4, line.end, line.look))

@@ -9,7 +9,7 @@ from launch.report.facts import Facts
 from launch.report.render import render
 from launch.report.verdict import NATS, SIGMAS, interval
 from launch.ui import comparison
-from launch.ui.runs import state_text
+from launch.ui.runs import cost_text, state_text
 from mimir.data import terms
 from mimir.output.quality import SAMPLES, Reference
 from mimir.runs import figures
@@ -29,6 +29,10 @@ def page(runs: Sequence[Facts]) -> bytes:
         "runs' store", verdict(runs), summary(runs), charts=curves.overlaid(runs),
         head=("setting", *names), same=curves.same_data(runs), batches="batch" in differing,
         settings=[(name, *map(_plain, values)) for name, values in differing.items()],
+        labels=[
+            (name, *(value or NONE for value in values))
+            for name, values in comparison.labels([each.status for each in runs]).items()
+        ],
         figures=figures_table(runs, names), samples=sample_rows(runs, names),
         took=[took(each, name) for each, name in zip(runs, names, strict=True)],
         digests=[_digests(each, name) for each, name in zip(runs, names, strict=True)],
@@ -85,8 +89,8 @@ def summary(runs: Sequence[Facts]) -> list[tuple[str, str]]:
     costs = [each.bill.dollars for each in runs if each.bill.dollars is not None]
     total = sum(each.bill.hours for each in runs)
     return [
-        ("runs", str(len(runs))), *data_rows(runs), ("hours of machines", hours(total)),
-        ("cost", f"${sum(costs):.2f}" if costs else "nothing: no machine had a price"),
+        ("runs", str(len(runs))), *data_rows(runs), ("time of machines", hours(total)),
+        ("cost", cost_text(sum(costs) if costs else None, [each.status for each in runs])),
         ("as of", moment(max(each.status.at for each in runs))),
     ]  # fmt: skip
 

@@ -3,18 +3,20 @@
 All text is escaped here, once: the templates print no value that has not gone through `_shown`.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from mimir import __version__
 from mimir.output import palette
 from mimir.text import visible
 
 TEMPLATES = Path(__file__).parent
+_CODE = re.compile("`([^`]+)`")
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 """The page runs nothing and fetches nothing, whatever it holds."""
 
@@ -37,12 +39,18 @@ def render(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, finalize=_shown,
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    environment.filters["code"] = _with_code
     text = environment.get_template(template).render(
         title=title, kind=kind, source=source, verdict=verdict,
         summary=[(what, value) for what, value in summary if value], policy=POLICY,
         version=__version__, palette=palette, **values,
     )  # fmt: skip
     return text.encode()
+
+
+def _with_code(value: Any) -> Markup:
+    """As `_shown`, escaped; what stands between backticks is shown as code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(_shown(value)))))
 
 
 def _shown(value: Any) -> Any:

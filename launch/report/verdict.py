@@ -64,7 +64,11 @@ def _background(row: dict[str, Any], marks: Baselines) -> str:
             "only counts letters: it needs more training."
         )
     if value <= best:
-        return f"Background: the model ({value:.4f} {NATS}) is better than {name} ({best:.4f})."
+        said = f"Background: the model ({value:.4f} {NATS}) is better than {name} ({best:.4f})"
+        error = row.get(RANKING + ERROR)
+        if error is None or best - value >= SIGMAS * error:
+            return f"{said}."
+        return f"{said}, but by less than the figure's own uncertainty (±{SIGMAS * error:.4f})."
     return (
         f"Background: the model ({value:.4f} {NATS}) lies between the composition entropy "
         f"({mark.unigram:.4f}) and the order-2 Markov model ({mark.markov2:.4f})."
@@ -78,14 +82,15 @@ def _conditioning(row: dict[str, Any], own: str, shuffled: str, untold: str, who
         return ""
     errors = [error for key in (own, untold) if (error := row.get(key + ERROR)) is not None]
     gain = none - told
-    beside = f"{gain:+.4f} {NATS} over no target, {other - told:+.4f} over another's"
-    if gain <= 0 or other <= told:
-        return f"Pairs of {whom}: the model makes no use of the target ({beside})."
     # The same peptides are measured both ways, so that the difference is surer than this.
     spread = SIGMAS * math.hypot(*errors) if len(errors) == 2 else None
+    sure = f", with an uncertainty of at most ±{spread:.4f}" if spread is not None else ""
+    beside = f"{gain:+.4f} {NATS} over no target{sure}; {other - told:+.4f} over another's"
+    if gain <= 0 or other <= told:
+        return f"Pairs of {whom}: the model makes no use of the target ({beside})."
     if spread is not None and gain < spread:
         return (
             f"Pairs of {whom}: the model seems to use the target, but too few pairs are held out "
-            f"to be sure ({beside}; within ±{spread:.4f} of nothing)."
+            f"to be sure ({beside})."
         )
     return f"Pairs of {whom}: the model uses the target ({beside})."

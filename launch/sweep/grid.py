@@ -64,7 +64,7 @@ def runs(grid: str, draws: int, file: str, name: str) -> list[dict[str, Any]]:
         if axis in row:
             raise BadInput(f"{axis} stands in the grid and in {file}: remove it from one of them")
     if draws < 0:
-        raise BadInput(f"random is {draws}, but must be a number of runs")
+        raise BadInput(f"--random is {draws}, but must be a number of runs")
     if draws:
         must_be_few(draws * len(rows))
         points = _drawn(axes, draws, f"{name} {grid}")

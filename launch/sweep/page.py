@@ -11,6 +11,7 @@ from launch.report.render import render
 from launch.report.verdict import NATS
 from launch.sweep import table
 from launch.sweep.table import SEED, Group, Row
+from launch.ui.runs import cost_text
 from mimir.runs.figures import FIGURES, RANKING, Figure
 from mimir.runs.sweep import Sweep
 from mimir.text import moment
@@ -96,13 +97,14 @@ def _summary(
     sweep: Sweep, word: str, made: Sequence[Row], drawn: Sequence[Facts]
 ) -> list[tuple[str, str]]:
     total, limit = table.total_of(made), f" of {price(sweep.max_cost)}" if sweep.max_cost else ""
-    cost = "nothing: no machine had a price" if total is None else f"{price(total)}{limit}"
+    cost = cost_text(total, [row.status for row in made if row.status])
+    cost += limit if total is not None else ""
     over = ", ".join(sweep.differing())
     return [
         ("runs", f"{len(made)} over {over}" if over else f"{len(made)}"),
         ("states", table.states(made)), ("last said of it", word),
         ("presets", ", ".join(sweep.bases)), ("begun", moment(sweep.created)),
-        *comparison.data_rows(drawn), ("hours of machines", hours(sum(row.hours for row in made))),
+        *comparison.data_rows(drawn), ("time of machines", hours(sum(row.hours for row in made))),
         ("cost", cost),
     ]  # fmt: skip
 

@@ -18,6 +18,7 @@ from launch.contract.provider import Provider
 from launch.pricing import budget
 from launch.provision import choose
 from mimir.config import Config, Optimizer, load_preset
+from mimir.data.opened import Data
 from mimir.errors import BadInput
 from mimir.runs import layout
 from mimir.runs.head import ENDED
@@ -25,7 +26,7 @@ from mimir.runs.order import MOST_SHARING, Plan
 from mimir.runs.status import Status
 from mimir.runs.store import Store
 from mimir.runs.sweep import Member, Sweep
-from mimir.submission import Data, job_of
+from mimir.submission import job_of
 
 if TYPE_CHECKING:
     from launch.provision.choose import Found
@@ -69,7 +70,7 @@ def per_job_before(sweep: Sweep, places: Sequence[Provider], exists: bool) -> in
 def must_share(per_job: int, at_once: int, places: Sequence[Provider]) -> None:
     """BadInput unless these places can train so many runs in one job. at_once: 0 if not said."""
     if not 1 <= per_job <= MOST_SHARING:
-        raise BadInput(f"per-job is {per_job}, but must be a number of runs, 1 to {MOST_SHARING}")
+        raise BadInput(f"--per-job is {per_job}, but must be a number of runs, 1 to {MOST_SHARING}")
     if per_job == 1:
         return
     unable = [place.name for place in places if not place.caps.shares]
@@ -184,7 +185,7 @@ def cost(store: Store, sweep: Sweep, plan: Plan, left: Mapping[str, int], now: f
     left: steps that each unfinished run has still to take, by its name.
 
     Raises:
-        ProviderError: nothing can be had for one of them.
+        ProviderError: no machine is available for one of them.
         BadInput: the limits of the store leave less than that.
     """
     kinds: dict[Config, list[Member]] = {}

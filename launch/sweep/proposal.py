@@ -8,10 +8,10 @@ from launch.pricing import gpus, storage
 from launch.provision.choose import Found
 from launch.sweep.plan import Cost, lanes, queues
 from launch.ui import confirm, enforcement
+from mimir.data.opened import Data
 from mimir.runs.order import Plan
 from mimir.runs.store import Store
 from mimir.runs.sweep import Sweep
-from mimir.submission import Data
 
 SHOWN = 8
 """Values of a setting that are shown."""

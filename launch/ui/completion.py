@@ -15,7 +15,7 @@ CONDITION = "condition"
 """Kind of what a model is told of the peptides that it draws or scores."""
 SEVERAL = ("provider", "state")
 """Kinds of which several may be given as A,B."""
-RUNS = ("name", "names", "others", "run", "run_name")
+RUNS = ("name", "names", "others", "run")
 FILES = (
     "data", "out", "file", "model", "peptides", "targets", "targets_fasta", "target_features",
     "exclude", "exclude_sources", "exclude_targets", "human", "viral", "pairs", "folder", "csv",
@@ -58,7 +58,7 @@ def values() -> dict[str, tuple[str, ...]]:
         "state": (*GROUPS, *STATES),
         "sort": tuple(SORTS),
         "hosts": hosts.KINDS,
-        "format": ("fasta", "csv", "json"),
+        "format": ("table", "fasta", "csv", "json"),
         "order": ("random", "confidence"),
         CONDITION: ("interacting", "background", "any"),
         "shell": SHELLS,

@@ -1,19 +1,20 @@
 """What is going to be ordered, shown before money is spent, and the user's word for it."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from launch.contract.provider import Provider
+from launch.contract import deadlines
+from launch.contract.provider import Caps, Provider
 from launch.pricing import storage
 from launch.providers import registry
 from launch.provision import kept_plan
 from launch.provision.choose import Found
-from launch.ui import enforcement
+from launch.provision.order import Choice
+from launch.ui import enforcement, no_effect
 from mimir.console import WARN, Styled, styled
 from mimir.errors import BadInput
-from mimir.runs.hosts import Hosts
 from mimir.runs.order import Plan
 from mimir.runs.s3_url import parse_url
 from mimir.submission import Job
@@ -57,8 +58,11 @@ def hosts(providers: Sequence[Provider], plan: Plan) -> list[str]:
         for each in providers
         if each.caps.whose(kind) and (each.caps.remote or kind)
     ]
-    regions = ", ".join(plan.hosts.regions)
-    return [*lines, *([f"in {regions} only"] if regions else [])]
+    held = [each.name for each in providers if each.caps.paid]
+    if not plan.hosts.regions or not held:
+        return lines
+    whose = "" if len(held) == len(providers) else f"{', '.join(held)}: "
+    return [*lines, f"{whose}in {', '.join(plan.hosts.regions)} only"]
 
 
 def rows(
@@ -102,9 +106,41 @@ def rows(
     lines += [("limit", text) for text in _limits(plan)]
     choice = found.choices[0] if found.choices else None
     if choice is not None and choice.deadline:
-        lines.append(("deadline", f"{(choice.deadline - now) / 3600:.1f} h after the order"))
+        lines.append(("deadline", _deadline(choice, now)))
+    lines += [("idle", text) for text in idle(found)]
     ended = enforcement.lines([registry.get(each) for each in plan.providers])
     return [*lines, *(("ended" if n == 0 else "", text) for n, text in enumerate(ended))]
+
+
+def _deadline(choice: Choice, now: float) -> str:
+    """When the first machine must have ended, and what it costs where its own way fails then."""
+    when = f"{(choice.deadline - now) / 3600:.1f} h after the order"
+    if choice.offer is None or not choice.offer.price:
+        return when
+    more = deadlines.WATCH_OVERTIME / 3600 * choice.offer.price
+    return (
+        f"{when}; a machine that does not end there by itself costs ${more:.2f} more, where its "
+        f"service or a computer of yours ends it {deadlines.WATCH_OVERTIME / 60:.0f} min later"
+    )
+
+
+def idle(found: Found) -> list[str]:
+    """What the first offer's machine costs after its run's end while no computer of yours watches;
+    nothing where it ends itself."""
+    offer = found.ranked[0].offer if found.ranked else None
+    caps = registry.get(offer.provider).caps if offer else None
+    if offer is None or caps is None or not caps.paid or caps.ends_itself or not offer.price:
+        return []
+    if caps.shuts_down is None:
+        return [
+            f"${offer.price:.2f} for each hour from the run's end until a computer of yours ends "
+            "the machine"
+        ]
+    most = caps.shuts_down.idle / 3600 * offer.price
+    return [
+        f"${most:.2f} at most, where the machine is left on after the run's end because its "
+        f"service deletes it soon; else it shuts itself down: {caps.shuts_down.paid}"
+    ]
 
 
 def egress(job: Job, store: str, found: Found) -> list[str]:
@@ -157,27 +193,38 @@ UNCUT = (
 )
 
 
-def warnings(providers: Sequence[Provider], plan: Plan) -> list[Styled]:
-    """What the user must know of these providers before they order."""
-    without = [each.name for each in providers if plan.spot and not each.caps.spot]
-    untold = [each.name for each in providers if each.caps.paid and not each.caps.rates_hosts]
-    asked = replace(plan.hosts, kind="", regions=()) != Hosts()
-    found = [
+def warnings(
+    providers: Sequence[Provider], plan: Plan, *, store: str = "", given: Collection[str] = (),
+    found: Sequence[Found] = (),
+) -> list[Styled]:  # fmt: skip
+    """What the user must know of these providers before they order.
+
+    given: options that were said. found: what may be ordered, where that is known.
+    """
+    priced = no_effect.priced(found) if found else None
+    told = [
         *([UNCUT] if kept_plan.is_needed(plan, providers) else []),
+        *no_effect.lines(providers, plan, store=store, given=given, priced=priced),
         *(
-            f"note: {name} does not tell how reliable its hosts are nor how fast their lines: "
-            "--min-reliability, --min-download and --min-upload change nothing there"
-            for name in (untold if asked else ())
-        ),
-        *(f"note: {name} has no spot machines: --spot changes nothing there" for name in without),
-        *(
-            f"note: a machine of {provider.name} cannot end itself, and shutting it down does not "
-            "end the bill: a run that ends while no computer of yours watches is paid until then"
+            f"note: a machine of {provider.name} {_left_alone(provider.caps)}"
             for provider in providers
             if provider.caps.paid and not provider.caps.ends_itself
         ),
     ]
-    return [styled(line, WARN) for line in found]
+    return [styled(line, WARN) for line in told]
+
+
+def _left_alone(caps: Caps) -> str:
+    """What becomes of a machine that does not end itself, if its run ends and nobody watches."""
+    if caps.shuts_down is not None:
+        return (
+            "shuts itself down if its run ends while no computer of yours watches: "
+            f"{caps.shuts_down.paid}"
+        )
+    return (
+        "cannot end itself, and shutting it down does not end the bill: a run that ends while no "
+        "computer of yours watches is paid until then"
+    )
 
 
 def unwatched(providers: Sequence[Provider], timed: bool) -> list[str]:
@@ -220,6 +267,7 @@ def as_json(job: Job, name: str, store: str, plan: Plan, found: Found) -> dict[s
             }
             for r in found.ranked
         ],
+        "idle": idle(found),
         "ended_by": enforcement.lines([registry.get(each) for each in plan.providers]),
         "problems": list(found.market.problems),
         "left_out": [{"count": count, "why": why} for count, why in found.market.left],

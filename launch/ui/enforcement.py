@@ -30,25 +30,32 @@ def limits(caps: Caps) -> tuple[Limit, ...]:
         return ()
     begin = f"{deadlines.BEGIN_WITHIN / 60:.0f} min"
     overtime = f"{deadlines.WATCH_OVERTIME / 60:.0f} min"
+    down, late = caps.shuts_down, caps.service_deadline and f"{caps.service_deadline} the deadline"
     off = "turns itself off after the deadline, if it boots" if caps.turns_off else ""
+    soon = f"unless the service deletes it within {deadlines.LEFT_ON / 60:.0f} min" if down else ""
+    shuts = f"shuts itself down, {soon}" if down else ""
+    if down:
+        off = f"shuts itself down {begin} after its boot, {soon}"
     waits = f"`submit` while it waits, else `watch`, {begin} after the order"
     ends = "ends its work and itself" if caps.ends_itself else "ends its work; it is paid on"
     made = [
         Limit("the deadline, from --max-hours and --max-cost", ends, caps.service_deadline,
               f"`watch`, at the latest "
               f"{overtime} later" if caps.ends_itself else "`watch`"),
-        Limit("the end of the run", ends, "", "`watch`"),
-        Limit("a machine that never starts", off, caps.service_deadline, waits),
+        Limit("the end of the run", f"ends its work and {shuts}; {down.paid}" if down else ends,
+              late, "`watch`"),
+        Limit("a machine that never starts", off, late, waits),
     ]  # fmt: skip
-    if off or caps.service_deadline:
+    if off or late:
         hangs = f"`watch`, {deadlines.SILENT_FOR / 60:.0f} min after its last sign"
-        made.append(Limit("a machine that hangs", "", caps.service_deadline, hangs))
+        made.append(Limit("a machine that hangs", "", late, hangs))
     if caps.image:
         alone = "ends itself, if the image has curl or GNU wget" if caps.ends_itself else ""
-        alone = "ends itself" if caps.turns_off else alone
-        made.append(Limit("an image without Python 3.9", alone, "", waits))
+        alone = "ends itself" if caps.turns_off else shuts or alone
+        made.append(Limit("an image without Python 3.9", alone, late, waits))
         unfit = "an image without torch, or with a Python before 3.11"
-        made.append(Limit(unfit, ends if caps.ends_itself else "", "", waits))
+        own = ends if caps.ends_itself else shuts
+        made.append(Limit(unfit, own, late, waits))
     if caps.service_ends:
         made.append(Limit(caps.service_ends, "", "ends or stops it", "`watch` goes on elsewhere"))
     return tuple(made)

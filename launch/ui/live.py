@@ -7,11 +7,11 @@ from typing import TextIO
 
 from launch.pricing import bill as cost
 from launch.ui.runs import machine_text, progress_text, state_text
-from mimir.console import WARN, cut, drawing, joined, painted, styled, styled_line
+from mimir.console import WARN, Styled, cut, drawing, joined, painted, styled, styled_line
 from mimir.runs.status import Status
 from mimir.text import countdown
 
-BAR = 20
+BAR = 10
 """Characters of the bar of progress."""
 _LEVELS = "▁▂▃▄▅▆▇█"
 
@@ -50,6 +50,17 @@ def lines_of(status: Status, losses: Sequence[float], held_out: Sequence[float])
     return [styled_line(line) for line in found]
 
 
+def fitted(line: str, most: int) -> Styled:
+    """The line in at most so many characters: whole fields are left out at its end, or whole words
+    where a field takes half of it, so that no number is cut."""
+    if len(line) <= most:
+        return cut(line, most)
+    end = line.rfind(", ", 0, most + 2)
+    if end < most // 2:
+        end = line.rfind(" ", 0, most + 1)
+    return cut(line, len(line[:end].rstrip()) if end > 0 else most)
+
+
 class LiveScreen:
     """Shows lines in place of those before; use as a context manager.
 
@@ -81,7 +92,7 @@ class LiveScreen:
         """Show these lines, which `styled_line` has made."""
         if self._drawn:
             width, height = shutil.get_terminal_size()
-            fit = [painted(cut(line, width - 1), self._stream) for line in lines[: height - 1]]
+            fit = [painted(fitted(line, width - 1), self._stream) for line in lines[: height - 1]]
             self._write("\x1b[H\x1b[J" + "\r\n".join(fit))
         else:
             new = [line for line in lines if line not in self._before]

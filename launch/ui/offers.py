@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from launch.contract import image
-from launch.pricing import gpus
+from launch.pricing import gpus, plateau
 from launch.pricing.budget import HOUR
 from launch.pricing.catalogue import Price
-from launch.pricing.forecast import Forecast, forecast, need_gb, step_seconds
+from launch.pricing.forecast import Forecast, need_gb, step_seconds
 from launch.pricing.market import LeftOut, Problem, Ranked, grouped, left_out
 from launch.pricing.plateau import Plateau
 from launch.pricing.workload import Workload
 from launch.providers.colab import sessions
+from launch.ui import narrow
 from launch.ui.runs import table
 from mimir.data.mix import VISITS
 from mimir.text import duration
@@ -97,17 +98,13 @@ def _expected(work: Workload) -> list[str]:
 
 def offers_json(
     work: Workload, ranked: Sequence[Ranked], left: Sequence[LeftOut],
-    listed: Sequence[Price], problems: Sequence[Problem], notes: list[str],
+    listed: Sequence[Line], problems: Sequence[Problem], notes: list[str],
 ) -> dict[str, Any]:  # fmt: skip
-    """All offers, and what is not among them and why."""
+    """All offers, and what is not among them and why. listed: of the catalogue."""
     return {
         **header(work), "offers": [one.as_json() for one in ranked],
         "left_out": [{**one.offer.as_json(), "why": one.why} for one in left],
-        "catalogue": [
-            Line(what, price).as_json()
-            for price in listed
-            if (what := forecast(work, price.gpu)) is not None
-        ],
+        "catalogue": [line.as_json() for line in listed],
         "problems": [{"provider": p.provider, "sentence": p.sentence} for p in problems],
         "notes": notes,
     }  # fmt: skip
@@ -115,9 +112,9 @@ def offers_json(
 
 def offers_text(
     work: Workload, ranked: Sequence[Ranked], left: Sequence[LeftOut],
-    listed: Sequence[Price],
+    listed: Sequence[Line],
 ) -> str:  # fmt: skip
-    """The cheapest offers, best first."""
+    """The cheapest offers, best first, and what the catalogue lists."""
     rows = [("PROVIDER", "GPU", "GB", "$/H", "SPOT", "HOURS", "COST", "HOST", "REGION", "FROM")]
     for one in ranked[:ROWS_SHOWN]:
         offer = one.offer
@@ -134,16 +131,15 @@ def offers_text(
     lines += _taken(ranked)
     lines += _expected(work)
     if listed:
-        catalogue = [("PROVIDER", "GPU", "$/H", "HOURS", "COST", "FROM")]
-        for price in listed:
-            what = forecast(work, price.gpu)
-            if what is not None:
-                cost = f"${what.hours * price.price:.2f}"
-                figures = (f"{price.price:.3f}", _hours(what.hours), cost)
-                catalogue.append((price.provider, price.gpu, *figures, what.source))
-        dates = sorted({price.date for price in listed if price.date})
-        of = f" of {dates[0]}" if dates else ""
-        title = f"listed by gpuhunt's catalogue{of}, where there is no key here:"
+        catalogue = [("PROVIDER", "GPU", "$/H", "LISTED", "HOURS", "COST", "FROM")]
+        for line in listed:
+            what, price = line.what, line.price
+            if price is not None:
+                catalogue.append((
+                    price.provider, _named(what), f"{price.price:.3f}", price.told_date,
+                    _hours(what.hours), f"${line.cost:.2f}", what.source,
+                ))  # fmt: skip
+        title = "listed by gpuhunt's catalogue, where there is no key here:"
         lines += [title, table(catalogue)]
     return "\n".join(lines)
 
@@ -160,12 +156,20 @@ def _taken(ranked: Sequence[Ranked]) -> list[str]:
     ]
 
 
-def estimate_text(work: Workload, lines: Sequence[Line]) -> str:
-    """The training guide's table, with today's figures."""
+_WORTH = ("COLAB PRO", "COLAB FREE", "EPOCH", "MS/STEP", "FROM", "TO PLATEAU", "EXPECTED", "$/H")
+"""Columns of an estimate in the order in which a narrow terminal does without them."""
+
+
+def estimate_text(work: Workload, lines: Sequence[Line], width: int | None = None) -> str:
+    """The training guide's table, with today's figures.
+
+    width: of the terminal, in characters; None for no limit.
+    """
     head = (
         "GPU", "MS/STEP", "EPOCH", "HOURS", "EXPECTED", "COLAB FREE", "COLAB PRO", "$/H", "COST",
     )  # fmt: skip
-    rows = [(*head, "TO PLATEAU", "FROM")]
+    reached, why = plateau.of(work)
+    rows = [(*head, *(["TO PLATEAU"] if reached else []), "FROM")]
     for line in lines:
         what, price = line.what, line.price
         rows.append((
@@ -173,15 +177,23 @@ def estimate_text(work: Workload, lines: Sequence[Line]) -> str:
             "" if what.expected_hours is None else _hours(what.expected_hours),
             sessions.free(what), sessions.pro(what),
             f"{price.price:.3f} {price.words}" if price else "",
-            f"${line.cost:.2f}" if line.cost is not None else "", _to_plateau(line), what.source,
+            f"${line.cost:.2f}" if line.cost is not None else "",
+            *([_to_plateau(line)] if reached else []), what.source,
         ))  # fmt: skip
-    words = [_title(work), table(rows), *_expected(work)]
-    plateau = next((line.plateau for line in lines if line.plateau), None)
-    if plateau is not None:
-        words.append(
-            f"to plateau: {plateau.steps:,} of the {work.steps:,} steps, after which the held-out "
-            f"figure got no better ({plateau.source})"
-        )
+    words = _expected(work)
+    if width is not None and narrow.width_of_rows(rows) > width:
+        brief = [(*row[:-1], row[-1].split(" (")[0].split(", as ")[0]) for row in rows]
+        shown = narrow.fitted(brief, width, _WORTH)
+        if brief != rows and "FROM" in shown.splitlines()[0]:
+            words.insert(0, f"too narrow for all that FROM says; {narrow.ELSEWHERE}")
+    else:
+        shown = table(rows)
+    words.append(
+        f"to plateau: {reached.steps:,} of the {work.steps:,} steps, after which the held-out "
+        f"figure got no better ({reached.source})"
+        if reached
+        else f"the time after which training gets no better is not shown: {why}"
+    )
     started = max((line.what.start_s for line in lines), default=0.0)
     if started:
         words.append(
@@ -190,7 +202,8 @@ def estimate_text(work: Workload, lines: Sequence[Line]) -> str:
         )
     if any(line.what.source.startswith("model") for line in lines):
         words.append(_of_the_model(work, lines))
-    return "\n".join(words)
+    said = [narrow.wrapped(sentence, width) for sentence in (_title(work), *words)]
+    return "\n".join([said[0], shown, *said[1:]])
 
 
 def _to_plateau(line: Line) -> str:
@@ -215,13 +228,13 @@ def _of_the_model(work: Workload, lines: Sequence[Line]) -> str:
     ratios = [(what.gpu, what.step_s / step_seconds(work, gpu)) for what, gpu in known if gpu]
     if not ratios:
         return (
-            '"model" rows are roofline estimates, not measured on any GPU: expect a factor of two '
-            "either way"
+            '"model" rows are roofline estimates, not measured on that GPU itself: expect a factor '
+            "of two either way"
         )
     told = " and ".join(f"{ratio:.2g}x the estimate on {gpu}" for gpu, ratio in ratios)
     return (
-        f'"model" rows are roofline estimates. Where we measured, real steps took {told}; '
-        '"model x" rows are corrected by the nearest of these'
+        f'"model" rows are roofline estimates. Where steps were measured, they took {told}; '
+        '"model x" rows are corrected by the bench on the card that they name'
     )
 
 

@@ -6,7 +6,8 @@ from types import MappingProxyType
 from typing import Any
 
 from launch.pricing import bill
-from launch.ui.runs import in_style, state_text, table, widths_of
+from launch.ui import narrow
+from launch.ui.runs import FINISHING, in_style, is_finishing, state_text
 from mimir.console import Styled, joined
 from mimir.errors import BadInput
 from mimir.runs import about
@@ -109,7 +110,8 @@ def dollars(status: Status) -> float | None:
     return bill.bill(status, status.at).dollars
 
 
-_WORTH = ("SWEEP", "PRESET", "ATTEMPTS", "LEFT", "LOSS", "PROVIDER", "AGE", "COST", "HELD-OUT")
+_WORTH = ("NOTE", "LABELS", "SWEEP", "PRESET", "ATTEMPTS", "LEFT", "LOSS", "PROVIDER", "AGE",
+          "COST", "HELD-OUT")  # fmt: skip
 """Columns in the order in which a narrow terminal does without them."""
 
 
@@ -125,19 +127,9 @@ def text(rows: Sequence[Row], width: int | None = None) -> Styled:
     made = [_cells(row) for row in rows]
     always = head.index("PROVIDER")
     kept = [n for n in range(len(head)) if n < always or any(cells[n] for cells in made)]
-    without: list[str] = []
-    for name in _WORTH if width is not None else ():
-        if sum(widths_of([[cells[n] for n in kept] for cells in (head, *made)])) + 2 * (
-            len(kept) - 1
-        ) <= (width or 0):
-            break
-        if head.index(name) in kept:
-            kept.remove(head.index(name))
-            without.append(name)
     lines = [[head[n] for n in kept], *([cells[n] for n in kept] for cells in made)]
-    note = f"too narrow for {', '.join(without)}; `--json`, or a pipe, has them" if without else ""
     wrong = [line for row in rows for line in _problems(row.listed)]
-    return joined([table(lines), *([note] if note else []), *wrong], "\n")
+    return joined([narrow.fitted(lines, width, _WORTH), *wrong], "\n")
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -148,6 +140,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     if status.total_steps:
         step += f" of {status.total_steps} ({status.step / status.total_steps:.0%})"
     left = duration(status.eta_s) if status.eta_s is not None and status.state == "running" else ""
+    left = FINISHING.partition(",")[0] if is_finishing(status) else left  # a column is narrow
     return (
         status.run, status.preset, state_text(status), step, left, _figure(status.loss),
         _figure(status.val), str(status.attempt), duration(max(0.0, status.at - status.created)),

@@ -1,9 +1,11 @@
 """Runs as text for people."""
 
+import re
 import shlex
 from collections.abc import Sequence
 
 from launch.pricing import bill as cost
+from launch.providers import registry
 from launch.provision import liveness
 from mimir.console import BAD, BOLD, FAINT, GOOD, WARN, Styled, joined, styled, styled_line
 from mimir.runs.attempts import AttemptStatus
@@ -11,7 +13,7 @@ from mimir.runs.figures import status_words
 from mimir.runs.head import REMOVED
 from mimir.runs.machine import Machine
 from mimir.runs.status import DISPUTED, Status
-from mimir.text import duration, moment, one_line
+from mimir.text import countdown, duration, moment, one_line
 
 PROG = "python -m launch"
 STYLES = {
@@ -20,6 +22,9 @@ STYLES = {
     DISPUTED: BAD,
 }  # fmt: skip
 """Of states of a run, wherever they are shown to a person."""
+_STEP = re.compile(r"(?<=\bat step )\d{4,15}\b")
+FINISHING = "making samples, uploading the model"
+"""After the last step."""
 
 
 def command(verb: str, name: str, store: str = "", *options: str) -> str:
@@ -33,6 +38,21 @@ def ending_command(provider: str, id: str, store: str = "") -> str:
     words = ("reap", "--provider", provider, "--machine", id)
     more = ("--store", store) if store else ()
     return " ".join(shlex.quote(word) for word in (*PROG.split(), *words, *more))
+
+
+def cost_text(dollars: float | None, statuses: Sequence[Status], *, why: bool = True) -> str:
+    """What the machines of runs cost, or that it is nothing or not known, and why.
+
+    dollars: None if none had a price.
+    """
+    if dollars is not None:
+        return f"${dollars:.2f}"
+    machines = [each.machine for status in statuses for each in status.attempts if each.machine]
+    if not machines:
+        return "none: no machine was begun" if why else "none"
+    if all(registry.is_own(machine.provider) for machine in machines):
+        return "none (own computer)" if why else "none"
+    return "not known: no machine had a price" if why else "not known"
 
 
 def next_commands(name: str, store: str = "") -> str:
@@ -54,7 +74,8 @@ def status_text(
     busy: `resume` would not replace its attempt yet, unless it is told to. more: (what, value) of
     further lines, those without a value left out.
     """
-    title = [f"{status.run}: ", state_text(status)]
+    gone = _is_gone(status)
+    title = [f"{status.run}: ", state_text(status, gone)]
     if status.reason:
         title.append(f" ({status.reason})")
     lines: list[str] = [joined(title), f"  preset       {status.preset}"]
@@ -84,7 +105,7 @@ def status_text(
     lines += [f"  {what:<12} {value}" for what, value in more if value]
     lines += _attempts(status)
     lines += [styled(f"  damaged      {status.damage}", BAD)] if status.damage else []
-    advice = _advice(status, store, busy)
+    advice = _advice(status, store, busy, gone)
     return joined([*map(styled_line, lines), *(["", advice] if advice else [])], "\n")
 
 
@@ -123,16 +144,24 @@ def _aligned(row: Sequence[str], widths: Sequence[int]) -> Styled:
     return joined([*parts, row[last]], "  ")
 
 
-def state_text(status: Status) -> Styled:
-    """The state of a run, with what else must be known of it."""
+def state_text(status: Status, gone: bool = False) -> Styled:
+    """The state of a run, with what else must be known of it. gone: its machine was seen gone."""
     if status.damage:
         return styled(f"{_undamaged(status)}, damaged", BAD)
+    if gone:
+        return in_style(f"{status.state}, its machine is gone", WARN)
     return in_style(_undamaged(status), WARN if status.silent else "")
 
 
 def in_style(state: str, style: str = "") -> Styled:
     """The name of a state in this style, or in its own."""
     return styled(state, style or STYLES.get(state.partition(",")[0], ""))
+
+
+def _is_gone(status: Status) -> bool:
+    """Whether the machine that should be at work is not there any more."""
+    at_work = status.state in ("queued", "running") and status.attempt > 0
+    return at_work and liveness.alive(liveness.current(status)) is False
 
 
 def _undamaged(status: Status) -> str:
@@ -145,19 +174,26 @@ def _undamaged(status: Status) -> str:
     return status.state
 
 
+def is_finishing(status: Status) -> bool:
+    """Whether its last step is done, and its samples and its model are being made."""
+    return status.state == "running" and 0 < (status.total_steps or 0) <= status.step
+
+
 def progress_text(status: Status) -> str:
+    """How far a run is, the most important first."""
     parts = [f"step {_of_total(status)}"]
     if status.total_steps:
         parts[0] += f" ({status.step / status.total_steps:.0%})"
+    if is_finishing(status):
+        parts.append(FINISHING)
+    elif status.eta_s is not None:
+        parts.append(f"{countdown(status.eta_s)} left")
     if status.expected_end is not None:
         parts.append(f"ends at {status.expected_end} if no validation is better")
     if status.epoch is not None:
         parts.append(f"epoch {status.epoch:.2f}")
     if status.rate is not None:
         parts.append(f"{status.rate:.1f} steps/s")
-    if status.eta_s is not None:
-        left = max(0, int(status.eta_s))
-        parts.append(f"{left // 3600}:{left // 60 % 60:02d}:{left % 60:02d} left")
     if status.state in ("queued", "running") and status.committed_step != status.step:
         parts.append(f"committed {status.committed_step}")
     return ", ".join(parts)
@@ -221,6 +257,12 @@ def _numbers(several: Sequence[AttemptStatus]) -> str:
     return f"{first}" if first == last else f"{first} to {last}"
 
 
+def end_text(run: str, end: str) -> str:
+    """How an attempt ended, without the name of its run and with its steps in groups of three."""
+    text = end.removeprefix(f"run {run} is done: ")
+    return _STEP.sub(lambda found: f"{int(found[0]):,}", text)
+
+
 def machine_text(machine: Machine | None) -> str:
     """A machine in a few words."""
     if machine is None:
@@ -234,7 +276,7 @@ def _end(attempt: AttemptStatus, status: Status) -> str:
     if attempt.end:
         code = f" [{attempt.exit_code}]" if attempt.exit_code else ""
         alone = f"; its machine could not end itself: {attempt.unended}" if attempt.unended else ""
-        return attempt.end + code + ("" if attempt.gone else alone)
+        return end_text(status.run, attempt.end) + code + ("" if attempt.gone else alone)
     if liveness.alive(attempt.machine) is False:
         return "its machine is gone"
     if status.state == "running":
@@ -243,7 +285,7 @@ def _end(attempt: AttemptStatus, status: Status) -> str:
     return "ordered, not answered yet" if unanswered else "starting"
 
 
-def _advice(status: Status, store: str, busy: bool) -> str:
+def _advice(status: Status, store: str, busy: bool, gone: bool) -> str:
     resume = command("resume", status.run, store)
     if status.state == "interrupted" and busy:
         return ""  # it goes on by itself
@@ -255,7 +297,7 @@ def _advice(status: Status, store: str, busy: bool) -> str:
         return f"To fetch the model: {command('pull', status.run, store)}"
     if status.attempt == 0:
         return f"Nothing runs it yet: {resume}"
-    if liveness.alive(liveness.current(status)) is False:
+    if gone:
         return (
             f"Its machine is gone; nothing committed is lost. To go on from step "
             f"{status.committed_step}: {resume}"

@@ -65,18 +65,20 @@ class World:
         return self.launch(*self.submission(name), *words, code=code, **env)
 
     def submission(self, name: str) -> tuple[str, ...]:
-        return ("submit", "smoke", "--name", name, "--data", str(self.data), *SETTINGS)
+        return ("submit", "--preset", "smoke", "--name", name, "--data", str(self.data), *SETTINGS)
 
     def status(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.launch("status", name, "--json")[0])
         return found
 
 
-def write_data(path: Path) -> Path:
-    """A data set of 16 peptides."""
+def write_data(path: Path, end: str = "") -> Path:
+    """A data set of 16 peptides. end: of each of them, to tell it from another."""
     letters = "ACDEFGHIKLMNPQRSTVWY"
     rows = ["sequence,label,target"]
-    rows += [f"{letters[i]}{letters[j]}ACDE{letters[-1 - i]},0," for i in range(8) for j in (1, 5)]
+    rows += [
+        f"{letters[i]}{letters[j]}ACDE{letters[-1 - i]}{end},0," for i in range(8) for j in (1, 5)
+    ]
     path.write_text("\n".join(rows) + "\n")
     return path
 

@@ -115,13 +115,13 @@ def test_a_submit_tells_on_standard_error_and_gives_the_status(
 ) -> None:  # fmt: skip
     given: dict[str, Any] = {}
 
-    def submit(preset: str, **options: Any) -> int:
+    def submit(name: str, preset: str = "", **options: Any) -> int:
         given.update(options, preset=preset)
         print("next commands")
         return code
 
     monkeypatch.setattr("launch.commands.submit.submit", submit)
-    monkeypatch.setattr("launch.commands.resume.resume", lambda name, **more: submit("", **more))
+    monkeypatch.setattr("launch.commands.resume.resume", lambda name, **more: submit(name, **more))
     monkeypatch.setattr(api, "status", lambda name, store: Status)
     for call in (lambda: api.submit("smoke", name="x", max_hours=2), lambda: api.resume("x")):
         if error is None:
@@ -133,6 +133,14 @@ def test_a_submit_tells_on_standard_error_and_gives_the_status(
     assert given["yes"] is False
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == ("", "next commands\n" * 2)
+
+
+def test_a_dry_run_is_the_commands_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("launch.commands.submit.submit", lambda *words, **more: 0)
+    monkeypatch.setattr(api, "status", lambda name, store: Status)
+    with pytest.raises(BadInput, match="dry_run makes no run"):
+        api.submit("smoke", dry_run=True)
+    assert api.submit("smoke", dry_run=False) is Status
 
 
 def test_its_import_is_light() -> None:

@@ -1,10 +1,13 @@
 """What is imported: next to nothing for help, never torch."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from launch.commands import TREE
+from tests import ROOT
 from tests.launch.conftest import ENDLESS, World
 
 HEAVY = {
@@ -58,3 +61,36 @@ def test_no_command_imports_torch(world: World) -> None:
     assert not {"torch", "boto3"} & page
     # The writer of TensorBoard's files imports boto3 by itself, where it is installed.
     assert "torch" not in imported("pull", "run", "--out", str(world.folder / "out"))
+
+
+WITHOUT_POSIX = """
+import importlib, os, pkgutil, signal, sys
+import httpx, jinja2, numpy, safetensors, yaml  # which ask for the system that this is
+for name in ("fcntl", "termios", "tty", "pty", "pwd", "grp", "resource", "syslog"):
+    sys.modules[name] = None
+for name in ("uname", "fork", "killpg", "getpgid", "setsid", "geteuid", "getuid", "O_NOFOLLOW",
+             "O_DIRECTORY", "O_NONBLOCK", "O_CLOEXEC", "getloadavg", "sched_getaffinity"):
+    delattr(os, name)
+for name in ("SIGKILL", "SIGWINCH", "SIGHUP", "SIGUSR1", "SIGALRM", "SIGQUIT"):
+    delattr(signal, name)
+os.supports_dir_fd = frozenset()
+import launch
+for module in pkgutil.walk_packages(launch.__path__, "launch."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+from mimir.errors import BadInput
+from mimir.runs.store import open_store
+try:
+    open_store("file:///runs")
+except BadInput as error:
+    print(error)
+"""
+
+
+def test_a_laptop_without_posix_imports_all_and_is_told_of_folders() -> None:
+    """As on Windows, whose Python lacks these names; on it itself nothing was tried."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_POSIX], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("a folder cannot be a store on this system")

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import tomllib
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -43,11 +44,21 @@ def test_it_has_the_commands_of_both(
     assert run(monkeypatch, "resume", "--help") == 0
     assert "--take-over" in capsys.readouterr().out, "the launcher's"
     assert run(monkeypatch, "submit", "--help") == 0
-    assert "  mimir submit --preset small" in capsys.readouterr().out
+    assert "  mimir submit first --preset small" in capsys.readouterr().out
     assert run(monkeypatch, "submitt") == 78
     assert "did you mean 'submit'" in capsys.readouterr().err
     assert run(monkeypatch, "--version") == 0
     assert capsys.readouterr().out == f"mimir {mimir.__version__}\n"
+
+
+def test_its_sentences_name_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert run(monkeypatch, "runs", "--store", (tmp_path / "store").as_uri()) == 0
+    seen = capsys.readouterr()
+    assert "begin with `mimir submit`" in seen.out + seen.err
+    assert run(monkeypatch, "rm") == 78
+    assert "`mimir prune` chooses" in capsys.readouterr().err
 
 
 def test_help_and_version_import_nothing_heavy() -> None:

@@ -28,8 +28,8 @@ TOLD = RECEIVED + (
     "sys.stderr.write('and this\\n'); sys.exit(7)\n"
 )
 WAITS = RECEIVED + (
-    "print('begun', flush=True)\n"
-    "try:\n"
+    "try:\n"  # before the word that lets a test interrupt
+    "    print('begun', flush=True)\n"
     "    while not os.path.exists('go'): time.sleep(0.02)\n"
     "    print('went on', flush=True)\n"
     "except KeyboardInterrupt:\n"

@@ -67,7 +67,8 @@ def test_killed_in_the_middle_then_whole_then_nothing_to_do(node: LoginNode) -> 
     assert "this Mimir is there already" in again[2]
     assert "installs" not in again[2]
     code, _, err = node.on("runs")
-    assert (code, f"no runs in {store}" in err) == (0, True), err
+    kept_in = f"there is no folder {node.home}/kept"
+    assert (code, kept_in in err) == (0, True), err
     environment = (node.home / remote.INSTALLED).resolve()
     assert str(environment) in out
     done = subprocess.run(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from launch.commands.alerts import alerts
+from launch.ui import narrow
 from mimir.errors import BadInput
 from mimir.runs import alerts as events
 from mimir.runs import layout
@@ -87,3 +88,18 @@ def test_bad_words(store: Store, words: dict[str, str], wanted: str) -> None:
 def test_a_run_that_is_not_there_is_said(store: Store) -> None:
     with pytest.raises(BadInput, match="no run nwe"):
         alerts("nwe", store=store.url)
+
+
+@pytest.mark.parametrize(("width", "lacks"), [(60, "attempt"), (80, "")])
+def test_sentences_go_on_below_themselves_on_a_narrow_terminal(width: int, lacks: str) -> None:
+    sentence = "the machine did not answer for ten minutes, so that it was ended and another begun"
+    rows = [
+        ("time", "level", "run", "attempt", "what"),
+        ("2026-11-29 13:23 UTC", "error", "second", "1", sentence),
+    ]
+    shown = narrow.hanging(rows, width, ("attempt", "level", "time")).splitlines()
+    assert max(map(len, shown)) <= width
+    assert (f"too narrow for {lacks}; " in " ".join(shown)) == bool(lacks)
+    column = shown[0].index("what")
+    assert " ".join(line[column:].strip() for line in shown[1:-1]).startswith(sentence[:50])
+    assert str(narrow.hanging(rows, None, ())).count("\n") == 1

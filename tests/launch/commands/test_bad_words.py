@@ -41,26 +41,57 @@ def answer(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         (("stop", "run"), "nothing to stop"),
         (("submit", "--provider", "locl"), "did you mean 'local'?"),
         (("resume", "run", "--provider", "moon"), "known are local"),
-        (("submit", "smal"), "did you mean 'small'?"),
-        (("submit", "smoke", "--epohcs", "2"), "did you mean '--epochs'?"),
-        (("submit", "smoke", "--nmae", "x"), "did you mean '--name'?"),
-        (("submit", "smoke", "--epochs", "many"), "must be a whole number"),
-        (("submit", "smoke", "--store", "runs"), "has no scheme"),
-        (("submit", "smoke", "--store", "s4://b"), "did you mean s3://?"),
-        (("submit", "smoke", "--data", "no.csv"), "no data file"),
+        (("submit", "smoke"), "say `submit NAME --preset smoke`, or `submit --preset smoke` for"),
+        (("submit", "help"), "help is no name for a run: `submit --help` is the help of"),
+        (("submit", "version", "--preset", "smoke"), "version is no name for a run"),
+        (("submit", "my/own.yaml"), "my/own.yaml is a preset's file: say `submit NAME --preset"),
+        (("submit", "my.yml", "--preset", "smoke"), "my.yml is a preset's file"),
+        (("submit", "first", "--preset", "smal"), "did you mean 'small'?"),
+        (("submit", "--preset", "smal"), "did you mean 'small'?"),
+        (("submit", "--preset", "smoke", "--epohcs", "2"), "did you mean '--epochs'?"),
+        (("submit", "--preset", "smoke", "--nmae", "x"), "did you mean '--name'?"),
+        (("submit", "--preset", "smoke", "--epochs", "many"), "must be a whole number"),
+        (("submit", "--preset", "smoke", "--store", "runs"), "has no scheme"),
+        (("submit", "--preset", "smoke", "--store", "s4://b"), "did you mean s3://?"),
+        (("submit", "--preset", "smoke", "--data", "no.csv"), "no data file"),
         (("status", "NO"), "is not allowed"),
-        (("submit", "smoke", "--device", "cuda:x"), "a card is written as cuda:0 to cuda:63"),
-        (("submit", "smoke", "--device", "cuda:64"), "a card is written as cuda:0 to cuda:63"),
-        (("submit", "smoke", "--device", "gpu:1"), "must be one of auto, cpu, cuda"),
         (
-            ("submit", "smoke", "--device", "cuda:1", "--provider", "local,lambda"),
+            ("submit", "--preset", "smoke", "--device", "cuda:x"),
+            "a card is written as cuda:0 to cuda:63",
+        ),
+        (
+            ("submit", "--preset", "smoke", "--device", "cuda:64"),
+            "a card is written as cuda:0 to cuda:63",
+        ),
+        (("submit", "--preset", "smoke", "--device", "gpu:1"), "must be one of auto, cpu, cuda"),
+        (
+            ("submit", "--preset", "smoke", "--device", "cuda:1", "--provider", "local,lambda"),
             "and a machine of lambda has only one: leave the number out",
         ),
-        (("list",), "list is called runs here: `python -m launch runs`"),
-        (("submit", "smoke", "--gpu", "H100"), "--gpu names a GPU to rent, and provider local"),
-        (("submit", "smoke", "--provider", "docker", "--gpu", "H100"), "and provider docker"),
+        (("prune", "--state", "alive"), "to remove; known are finished, done, failed"),
+        (("prune", "--state", "stoped"), "to remove; known are finished, done, failed"),
+        (("runs", "--label", ","), "--label is ',', which says nothing"),
+        (("runs", "--state", " , "), "--state is ' , ', which says nothing"),
+        (("runs", "--provider", "runpot"), "there is no provider 'runpot'; did you mean 'runpod'?"),
+        (("submit", "--data", ""), "--data is '', which says nothing: leave it out, or set"),
+        (("submit", ""), "NAME is '', which says nothing"),
+        (("resume", "run", "--gpu="), "--gpu is '', which says nothing"),
+        (("note", "run", ""), "TEXT is '', which says nothing"),
+        (("label", "run", "y="), "run run has no label y to take away: it has none"),
+        (("submit", "--data", "/"), "--data / is a folder"),
+        (("submit", "--preset", "zzz"), "known are smoke, small, medium, large"),
+        (("report", "--sweep", "no"), "one by `python -m launch sweep --name no --grid …`"),
+        (("list",), "there is no command 'list': the command is `python -m launch runs`"),
+        (
+            ("submit", "--preset", "smoke", "--gpu", "H100"),
+            "--gpu names a GPU to rent, and provider local",
+        ),
+        (
+            ("submit", "--preset", "smoke", "--provider", "docker", "--gpu", "H100"),
+            "and provider docker",
+        ),
         (("resume", "run", "--gpu", "H100"), "--gpu names a GPU to rent, and provider local"),
-        (("submit", "smoke", *FROM_JOB), "leave --notify-from-machine out"),
+        (("submit", "--preset", "smoke", *FROM_JOB), "leave --notify-from-machine out"),
         (("resume", "run", *FROM_JOB), "leave --notify-from-machine out"),
     ],
 )
@@ -75,30 +106,52 @@ def test_bad_words(
     assert wanted in answer(capsys, *words)
 
 
+def dead(self: Engine, *words: str, **how: object) -> str:
+    """What a container engine answers whose disk is full."""
+    raise Refused("it is out of disk")
+
+
+@pytest.mark.parametrize(("words", "wanted"), [
+    (("--preset", "Smoke"), "did you mean 'smoke'?"),
+    (("--preset", "smoke", "--data", "no.csv"), "there is no data file no.csv"),
+    (("--preset", "smoke", "--name", "my run"), "run name 'my run' is not allowed"),
+    (("--preset", "smoke"), "it is out of disk"),
+])  # fmt: skip
+def test_the_words_themselves_come_before_what_is_wrong_elsewhere(
+    words: tuple[str, ...], wanted: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(Engine, "ask", dead)
+    monkeypatch.setenv("MIMIR_STORE", "s3://b/p?endpoint=http://127.0.0.1:9")
+    assert wanted in answer(capsys, "submit", "--provider", "docker", *words)
+
+
 def test_a_budget_in_the_environment_counts_unless_another_is_said(
     store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MIMIR_MAX_COST_MONTH", "50")
-    assert options.with_budgets(Limits(), -1, -1) == Limits(max_cost_month=50.0)
-    assert options.with_budgets(Limits(max_cost_month=7), -1, 9).max_cost_month == 7
+    assert options.with_budgets(Limits(), None, None) == Limits(max_cost_month=50.0)
+    assert options.with_budgets(Limits(max_cost_month=7), None, 9).max_cost_month == 7
     assert options.with_budgets(Limits(), 0, 9) == Limits(max_cost_store=9)
     monkeypatch.setenv("MIMIR_MAX_COST_MONTH", "50 dollars")
     monkeypatch.setenv("MIMIR_STORE", store.url)
-    assert "$MIMIR_MAX_COST_MONTH is '50 dollars', but must" in answer(capsys, "submit", "smoke")
-    assert "max-cost-month is -5" in answer(capsys, "submit", "smoke", "--max-cost-month", "-5")
+    assert "$MIMIR_MAX_COST_MONTH is '50 dollars', but must" in answer(
+        capsys, "submit", "--preset", "smoke"
+    )
+    assert "--max-cost-month is -5, but" in answer(
+        capsys, "submit", "--preset", "smoke", "--max-cost-month", "-5"
+    )
 
 
 @pytest.mark.parametrize("words", [
-    ("submit", "smoke"), ("submit", "smoke", "--dry-run"), ("resume", "run"),
+    ("submit", "--preset", "smoke"), ("submit", "--preset", "smoke", "--dry-run"),
+    ("resume", "run"),
     ("sweep", "many", "--grid", "seed=0..1", "--preset", "smoke"),
 ])  # fmt: skip
 def test_what_could_not_train_is_refused_before_anything_is_made(
     words: tuple[str, ...], store: Store, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    def dead(self: Engine, *words: str, **how: object) -> str:
-        raise Refused("it is out of disk")
-
     monkeypatch.setattr(Engine, "ask", dead)
     monkeypatch.setenv("MIMIR_STORE", store.url)
     before = list(store.list(""))

@@ -183,7 +183,7 @@ def test_ordinary_words_stay() -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [({"name": "nothing"}, "there is no run nothing"), ({"name": "../x"}, "run name"),
-     ({"name": "run", "lines": -1}, "lines is -1"), ({"name": "run", "out": "/no/x.zip"}, "/no"),
+     ({"name": "run", "lines": -1}, "--lines is -1,"), ({"name": "run", "out": "/no/x.zip"}, "/no"),
      ({"name": "run", "out": "-", "json": True}, "leave out --json")],
 )  # fmt: skip
 def test_bad_words(store: Store, words: dict[str, object], says: str) -> None:

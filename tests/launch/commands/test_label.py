@@ -72,7 +72,7 @@ def test_words_of_the_commands(store: Store, capsys: pytest.CaptureFixture[str])
     assert [each["text"] for each in json.loads(capsys.readouterr().out)] == ["second"]
     label("one", "a=b, c", store=store.url, json=True)
     assert json.loads(capsys.readouterr().out) == {"a": "b, c"}
-    with pytest.raises(BadInput, match="say one of them"):
+    with pytest.raises(BadInput, match="give a text to add or --remove, not both"):
         note("one", "x", remove=1, store=store.url)
     for command in (label, note):
         with pytest.raises(BadInput, match="did you mean two"):

@@ -15,10 +15,11 @@ from launch.pricing import catalogue, forecast, gpus, measured
 from launch.pricing.workload import GUIDE_ROWS, Workload
 from launch.providers import registry
 from launch.providers.colab import sessions
-from mimir import cli
+from mimir import cli, console
 from mimir.config import load_preset
 
 GUIDE = ("--rows", str(GUIDE_ROWS))
+PLATEAU = ("plateau_steps", "plateau_hours", "plateau_cost")
 
 
 class Fake:
@@ -158,9 +159,9 @@ def test_one_provider_down_hides_no_other(
         (("offers", "--hosts", "verifed"), "hosts is 'verifed'; did you mean 'verified'?"),
         (
             ("offers", "--min-reliability", "95"),
-            "min-reliability is 95.0, but must be a number from",
+            "--min-reliability is 95, but must be a number from",
         ),
-        (("offers", "--min-upload", "-3"), "min-upload is -3.0, but must be a number from 0"),
+        (("offers", "--min-upload", "-3"), "--min-upload is -3, but must be a number from 0"),
         (("estimate", "--epohcs", "1"), "did you mean '--epochs'?"),
         (("estimate", "--rows", "5"), "batch is 32, but there are only 5"),
         (("estimate", "--rows", "-5"), "must be a number of peptides"),
@@ -187,7 +188,7 @@ def test_estimate_is_the_guides_table(
     assert "too old" not in out
     # the price on demand, never a spot one
     assert "0.600 runpod" in next(line for line in out.splitlines() if line.startswith("RTX 4090"))
-    assert "not measured on any GPU" in out
+    assert "not measured on that GPU itself" in out
     assert err == ""
 
 
@@ -203,9 +204,43 @@ def test_the_model_is_held_against_what_was_measured(
     assert "measured (bench/results/gpu-h200.json)" in sources["H200"]
     assert sources["B200"].endswith("model x 1.50, as measured on H200")
     assert sources["T4"].endswith("  model")  # which takes another way
-    assert "Where we measured, real steps took 1.5x the estimate on H200" in out
+    assert "Where steps were measured, they took 1.5x the estimate on H200" in out
     out, _ = run(capsys, "estimate", "--preset", "large", "--gpu", "h200", *GUIDE)
     assert "roofline" not in out
+
+
+@pytest.mark.parametrize(("width", "without"), [
+    (200, ""), (90, "COLAB PRO"), (80, "COLAB PRO, COLAB FREE"),
+    (60, "COLAB PRO, COLAB FREE, EPOCH"),
+])  # fmt: skip
+def test_an_estimate_on_a_narrow_terminal(
+    clouds: dict[str, Fake], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    width: int, without: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(console, "width_of", lambda stream: width)
+    out, _ = run(capsys, "estimate", "--preset", "medium", *GUIDE)
+    assert max(map(len, out.splitlines())) <= width
+    assert f"too narrow for {without}" in out or not without
+    head = next(line for line in out.splitlines() if line.startswith("GPU "))
+    assert {"GPU", "HOURS", "COST"} <= set(head.split())
+    assert all((name in head) != (name in without) for name in ("COLAB PRO", "COLAB FREE"))
+
+
+@pytest.mark.parametrize(("width", "has_from", "is_whole"), [
+    (200, True, True), (90, True, False), (40, False, True),
+])  # fmt: skip
+def test_what_is_cut_from_a_source_on_a_narrow_terminal_is_said(
+    clouds: dict[str, Fake], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    width: int, has_from: bool, is_whole: bool,
+) -> None:  # fmt: skip
+    known = forecast.Measured(1e-3, "bench/results/gpu-h200.json")
+    monkeypatch.setattr(measured, "from_bench", lambda *_: {"H200": known})
+    monkeypatch.setattr(console, "width_of", lambda stream: width)
+    out, _ = run(capsys, "estimate", "--preset", "medium", *GUIDE)
+    head = next(line for line in out.splitlines() if line.startswith("GPU "))
+    assert ("FROM" in head) == has_from
+    assert ("measured (bench/results/gpu-h200.json)" in out) == (has_from and is_whole)
+    assert ("too narrow for all that FROM says; `--json`" in out) == (not is_whole)
 
 
 def test_estimate_json(clouds: dict[str, Fake], capsys: pytest.CaptureFixture[str]) -> None:
@@ -220,12 +255,45 @@ def test_estimate_json(clouds: dict[str, Fake], capsys: pytest.CaptureFixture[st
     assert body["problems"] == ["no"]
 
 
+def test_estimate_leaves_out_cards_that_would_refuse_the_kernels(
+    clouds: dict[str, Fake], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("estimate", *GUIDE, "--kernels", "norm", "--gpu", "t4,l4")
+    out, err = run(capsys, *words)
+    assert [row[0] for row in columns(out)][:2] == ["GPU", "L4"]
+    assert not any(line.startswith("T4") for line in out.splitlines())
+    assert "left out: --kernels norm cannot run on T4: norm needs compute capability 8.0" in err
+    body = json.loads(run(capsys, *words, "--json")[0])
+    assert [one["gpu"] for one in body["gpus"]] == ["L4"]
+    assert "T4" in body["notes"][0]
+
+
+def test_an_estimate_of_a_cpu_shows_no_gpu(
+    clouds: dict[str, Fake], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("estimate", *GUIDE, "--device", "cpu")
+    _, err = run(capsys, *words, "--gpu", "t4", code=78)
+    assert "--device cpu trains on no GPU: leave out --gpu, or --device" in err
+    _, err = run(capsys, *words, code=78)
+    assert "how long a step takes on a CPU is not known" in err
+    _, err = run(capsys, "offers", *GUIDE, "--device", "cpu", code=78)
+    assert "--device cpu trains on no GPU" in err
+    ours = {
+        name: forecast.Measured(0.04, "bench/results/x") for name in ("EPYC (2 threads)", "H200")
+    }
+    monkeypatch.setattr(measured, "from_bench", lambda *_: ours)
+    body = json.loads(run(capsys, *words, "--json")[0])
+    assert [one["gpu"] for one in body["gpus"]] == ["EPYC (2 threads)"]
+
+
 def test_estimate_of_what_submit_would_train(
     clouds: dict[str, Fake], capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, err = run(capsys, "estimate", "--gpu", "t4", "--epochs", "3")
     assert out.startswith("small: 0.83M parameters, 20,341 training peptides, 635 steps")
     assert "1,905 steps in all" in out
+    assert "TO PLATEAU" not in out
+    assert "not shown: it was measured at step 5,000, and this run has 1,905" in out
     assert f"--rows {GUIDE_ROWS}" in err
 
 
@@ -250,14 +318,15 @@ def test_sessions_of_colab() -> None:
 class Package(SimpleNamespace):
     """What of gpuhunt is used: Catalog().query(…)."""
 
-    def __init__(self, answer: list[Any] | Exception) -> None:
+    def __init__(self, answer: list[Any] | Exception, **versions: str) -> None:
         def query(**words: Any) -> list[Any]:
             self.asked = words
             if isinstance(answer, Exception):
                 raise answer
             return answer
 
-        listed = {"lambdalabs": SimpleNamespace(version="20261125-77")}
+        versions = {"lambdalabs": "20261125-77", **versions}
+        listed = {name: SimpleNamespace(version=each) for name, each in versions.items()}
         super().__init__(Catalog=lambda: SimpleNamespace(query=query, catalog=listed))
 
 
@@ -287,15 +356,46 @@ def test_prices_of_the_catalogue(
     ]  # fmt: skip
     assert package.asked["provider"] == ["lambdalabs"]
     out, _ = run(capsys, "estimate", *GUIDE, "--gpu", "a10,4090")
-    assert "0.750 lambda (listed 2026-11-25)" in out
-    line = json.loads(run(capsys, "estimate", *GUIDE, "--gpu", "a10", "--json")[0])["gpus"][0]
+    assert "got no better (measured with target_dropout 0.1 and composition off, here 0.3" in out
+    assert "0.750 lambda (listed, 2026-11-25)" in out
+    told = json.loads(run(capsys, "estimate", *GUIDE, "--gpu", "a10", "--json")[0])
+    assert (told["no_plateau"], "here 0.3 and on" in told["plateau_source"]) == ("", True)
+    line = told["gpus"][0]
     assert (line["price_date"], line["plateau_steps"]) == ("2026-11-25", 5000)
     assert line["plateau_cost"] == pytest.approx(0.75 * line["plateau_hours"], abs=1e-3)
     assert 0 < line["start_hours"] < line["plateau_hours"] < line["hours"]
+    assert "TO PLATEAU" in out
+    assert "to plateau: 5,000 of the 627,160 steps" in out
     out, _ = run(capsys, "offers", *GUIDE, "--provider", "lambda", "--max-price", "1")
-    assert "listed by gpuhunt's catalogue of 2026-11-25" in out
-    assert "0.750" in out
+    assert "listed by gpuhunt's catalogue, where there is no key here:" in out
+    assert "0.750  2026-11-25" in out
     assert "2.490" not in out
+
+
+def test_what_is_listed_takes_the_hours_of_the_estimate_and_has_its_own_date(
+    clouds: dict[str, Fake], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Measured steps, and an image of which nothing is known, count in both."""
+    clouds["runpod"].answer = None
+    clouds["runpod"].catalogue_name = "runpod"
+    items = [item("lambdalabs", "gpu_1x_a10", "A10", 0.75), item("runpod", "x", "T4", 0.20, 16)]
+    monkeypatch.setitem(sys.modules, "gpuhunt", Package(items, runpod=""))
+    monkeypatch.setenv("MIMIR_IMAGE", "somebody/else:1")
+    known = forecast.Measured(0.01, "bench/results/x")
+    monkeypatch.setattr(measured, "from_bench", lambda *_: {"A10": known})
+    words = (*GUIDE, "--gpu", "a10,t4", "--json")
+    lines = json.loads(run(capsys, "estimate", *words)[0])["gpus"]
+    body = json.loads(run(capsys, "offers", *words)[0])
+    for listed in body["catalogue"]:
+        (same,) = (line for line in lines if line["gpu"] == listed["gpu"])
+        assert {**same, **dict.fromkeys(PLATEAU)} == {**listed, **dict.fromkeys(PLATEAU)}
+    assert [line["gpu"] for line in body["catalogue"]] == ["A10", "T4"]
+    out, _ = run(capsys, "offers", *GUIDE, "--gpu", "a10,t4")
+    rows = [line.split("  ") for line in out.splitlines() if "lambda" in line or "runpod" in line]
+    dates = [next(word.strip() for word in row if "2026" in word or "date" in word) for row in rows]
+    assert dates == ["2026-11-25", "date unknown"]
+    assert "lambda (listed, 2026-11-25)" in run(capsys, "estimate", *GUIDE, "--gpu", "a10,t4")[0]
+    assert "runpod (listed, date unknown)" in run(capsys, "estimate", *GUIDE, "--gpu", "t4")[0]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from mimir.runs import notes
 from mimir.runs.machine import Machine
 from mimir.runs.order import Limits, Plan
 from mimir.runs.status import Status
+from mimir.submission import Entry
 from tests.launch.paper import START, Desk, named, offer
 
 
@@ -69,10 +70,12 @@ def test_nor_where_submit_goes_on_with_the_run(
     desk: Desk, known: list[Status], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mimir.submission.enter", lambda *a, **k: None)
+    entry = "mimir.submission.check_enterable"
+    monkeypatch.setattr(entry, lambda store, name, job, *a: Entry(job.config, name))
     monkeypatch.setattr("launch.payload.code_in_store.file", nullcontext)
     crashed(desk, Limits())
     its = {"name": "run", "provider": "runpod", "max_cost_month": 9.0}
-    assert submit("smoke", store=desk.store.url, yes=True, **its) == 1  # type: ignore[arg-type]
+    assert submit(preset="smoke", store=desk.store.url, yes=True, **its) == 1  # type: ignore[arg-type]
     assert len(known) == 1
 
 

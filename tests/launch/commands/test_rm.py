@@ -3,6 +3,7 @@
 import importlib
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,6 +77,10 @@ def test_runs_are_removed_after_asking(
     assert (broken["run"], broken["removed"], broken["state"]) == ("broken", 6, "")
     assert "broken/run.json" in broken["problem"]
     assert (done["run"], done["removed"], done["error"]) == ("done", 0, "")
+    assert rm("done", store=full.url) == 0  # nothing to ask for
+    told = capsys.readouterr()
+    assert re.search("run done was removed on .* already: nothing is left of it", told.err)
+    assert told.out == ""
     assert tombstone.names(full) == ["broken", "done"]
     with pytest.raises(BadInput, match="there is no run nothing"):
         rm("nothing", yes=True, store=full.url)
@@ -183,7 +188,7 @@ def test_a_new_run_of_the_name_loses_nothing_to_what_old_machines_wrote(
     [
         ({"state": "runing"}, "--state 'runing' is no state of runs to remove"),
         ({"older_than": "soon"}, "--older-than is 'soon', but must be a duration such as 90s"),
-        ({"provider": "runpot"}, r"--provider 'runpot' is no provider; did you mean 'runpod'\?"),
+        ({"provider": "runpot"}, r"there is no provider 'runpot'; did you mean 'runpod'\?"),
     ],
 )
 def test_bad_words_for_prune(full: Store, words: dict[str, str], says: str) -> None:

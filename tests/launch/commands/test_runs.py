@@ -2,10 +2,14 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
+from launch.commands.label import label
+from launch.commands.note import note
 from launch.commands.runs import runs
+from launch.commands.status import status
 from mimir import console
 from mimir.errors import BadInput
 from mimir.runs import layout, notes
@@ -99,6 +103,43 @@ def test_some_are_chosen(
     assert [row["run"] for row in json.loads(capsys.readouterr().out)] == wanted
 
 
+def test_no_run_is_one_of_those_that_are_asked_for(
+    store: CountingStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs(store="memory://", state="stopped")
+    assert capsys.readouterr().err == f"no run matches (5 runs in {store.url})\n"
+
+
+def test_watch_and_json_cannot_be_combined() -> None:
+    with pytest.raises(BadInput, match="--watch and --json cannot be combined"):
+        status("new", watch=True, json=True)
+
+
+def test_a_run_after_its_last_step_shows_what_it_does(
+    store: CountingStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beat = Heartbeat(NOW, 200, 200, rate=0.1, loss=3.0, val=2.5, interval_s=1e6)
+    notes.write_heartbeat(store, "new", 1, beat)
+    assert "running      200 of 200 (100%)  making samples  3.0000" in lines(capsys)[1]
+
+
+def test_notes_and_labels_go_first_where_there_is_no_room(
+    store: CountingStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label("best", "project=binders-of-a-long-name", store="memory://")
+    note("best", "looked at again on Monday", store="memory://")
+    capsys.readouterr()
+    assert "LABELS" in lines(capsys)[0]
+    monkeypatch.setattr(console, "width_of", lambda stream: 96)
+    head, *_ = lines(capsys)
+    for column in ("PRESET", "LEFT", "LOSS", "HELD-OUT"):
+        assert column in head
+    monkeypatch.setattr(console, "width_of", lambda stream: 60)
+    head, *_ = lines(capsys, cost=True)
+    assert "HELD-OUT" in head
+    assert "COST" in head
+
+
 def test_cost_is_read_when_it_is_asked_for(
     store: CountingStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,7 +161,7 @@ def test_cost_is_read_when_it_is_asked_for(
         ({"state": "runing"}, "--state 'runing' is no state of a run; did you mean 'running'"),
         ({"sort": "stpe"}, "--sort 'stpe' is no column to sort by; did you mean 'step'"),
         ({"since": "yesterday"}, "--since is 'yesterday', but must be a duration such as"),
-        ({"limit": -1}, "limit is -1"),
+        ({"limit": -1}, "--limit is -1,"),
     ],
 )
 def test_bad_words(store: CountingStore, words: dict[str, object], says: str) -> None:
@@ -153,7 +194,16 @@ def test_a_narrow_terminal_gets_fewer_columns_and_is_told(
     monkeypatch.setattr(console, "width_of", lambda stream: width)
     monkeypatch.setenv("NO_COLOR", "1")
     shown = lines(capsys)
-    assert max(map(len, shown[:5])) <= width
-    told = [line for line in shown if line.startswith("too narrow for ")]
-    assert told == ([f"too narrow for {without}; `--json`, or a pipe, has them"] if without else [])
+    assert max(map(len, shown[:6])) <= width
+    said = " ".join(shown)
+    assert ("too narrow" in said) == bool(without)
+    assert f"too narrow for {without}; `--json`, or a pipe, has them" in said or not without
     assert not set(shown[0].split()) & set(without.split(", "))
+
+
+def test_a_folder_that_is_not_there_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs(store=f"file://{tmp_path}/none")
+    assert f"there is no folder {tmp_path}/none: check --store" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load
 
 from mimir.runs.status import derive, read_head
-from tests.launch.conftest import ENDLESS, World
+from tests.launch.conftest import ENDLESS, SETTINGS, World, write_data
 from tests.waiting import LIMIT, wait_for
 
 
@@ -78,6 +78,8 @@ def test_a_killed_machine_is_resumed_at_once(world: World) -> None:
     os.killpg(machine["pid"], signal.SIGKILL)
     # A signal takes its time to arrive.
     wait_for(lambda: "Its machine is gone" in world.launch("status", "run")[0])
+    text = world.launch("status", "run")[0]
+    assert text.startswith("run: running, its machine is gone\n")
     world.launch("resume", "run")
     status = world.status("run")
     assert status["attempt"] == 2
@@ -166,3 +168,37 @@ def test_what_is_no_role_begins_nothing(world: World) -> None:
     _, err = world.submit("run", "--role", "worker", code=78)
     assert "'worker' is no role: write it as arn:aws:iam::" in err
     assert not list(world.store.list(""))
+
+
+def test_the_first_word_is_the_name_of_the_run(world: World) -> None:
+    words = ("--preset", "smoke", "--data", str(world.data), *SETTINGS, "--dry-run")
+    _, err = world.launch("submit", "first", *words)
+    assert "  run       first\n" in err
+    _, err = world.launch("submit", "smoke", *words)  # a run may be called as its preset
+    assert "  run       smoke\n" in err
+
+
+def test_a_dry_run_refuses_what_the_store_refuses(world: World) -> None:
+    world.env["STEPS"] = ENDLESS
+    world.submit("run")
+    for words, wanted in (
+        ((), "run run is running already"),
+        (("--epochs", "7"), "exists in"),
+        (("--data", str(write_data(world.folder / "other.csv", "K"))), "with another data"),
+    ):
+        for dry in (("--dry-run",), ()):
+            said = world.submission("run") if "--data" not in words else (
+                "submit", "run", "--preset", "smoke", *SETTINGS)  # fmt: skip
+            _, err = world.launch(*said, *words, *dry, code=78)
+            assert wanted in err
+            assert "  steps  " not in err, "no plan is shown"
+
+
+def test_a_setting_that_an_existing_run_keeps_is_told(world: World) -> None:
+    world.env["STEPS"] = ENDLESS
+    world.submit("run")
+    wait_for(lambda: read_head(world.store, "run").step >= 5)
+    world.launch("stop", "run")
+    _, err = world.submit("run", "--checkpoint-minutes", "7", "--dry-run")
+    assert "run run keeps checkpoint_minutes" in err
+    assert "7.0 changes nothing" in err

@@ -157,16 +157,27 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
         ),
         ({"grid": "lr=1e-3", "precision": "AKIAABCDEFGHIJKLMNOP"}, "looks like a secret"),
         ({"grid": "lr=1e-3", "lr": 1e-3}, "--lr is a setting of all runs, and in the grid"),
-        ({"grid": "lr=1e-3", "resume": True}, "say one of them"),
-        ({"grid": "lr=1e-3", "json": True, "csv": True}, "--csv and --json"),
+        (
+            {"grid": "lr=1e-3", "resume": True},
+            "give one of --grid, --resume, --stop, --remove, not several",
+        ),
+        ({"grid": "lr=1e-3", "json": True, "csv": True}, "give --csv or --json, not both"),
         ({"grid": "lr=1e-3", "name": "L R"}, "sweep name 'L R' is not allowed"),
-        ({"grid": "lr=1e-3", "at_once": -1}, "at-once is -1"),
+        ({"grid": "lr=1e-3", "at_once": -1}, "--at-once is -1,"),
+        ({"grid": "lr=1e-3", "at_once": 0}, "--at-once is 0, but must be from 1 to 500"),
         ({"grid": "lr=1e-3", "at_once": 501}, "at-once is 501"),
-        ({"grid": "lr=1e-3", "max_cost": -1.0}, "max-cost is -1.0"),
+        ({"grid": "lr=1e-3", "per_job": 0}, "--per-job is 0,"),
+        ({"max_cost": 0.0}, "--max-cost changes nothing beside a sweep's name alone"),
+        ({"at_once": 0}, "--at-once changes nothing beside"),
+        ({"per_job": 0}, "--per-job changes nothing beside"),
+        ({"grid": "lr=1e-3", "max_cost": -1.0}, "--max-cost is -1,"),
         ({"grid": "lr=1e-3", "provider": "runpot"}, "no provider 'runpot'"),
         ({"grid": "lr=1e-3", "provider": "runpod"}, "cannot reach the store"),
         ({"grid": "lr=1e-3", "data": "nosuch.csv"}, "no data file nosuch.csv"),
-        ({"stop": True, "resume": True}, "say one of them"),
+        (
+            {"stop": True, "resume": True},
+            "give one of --grid, --resume, --stop, --remove, not several",
+        ),
         ({"lr": 1e-3}, "--lr is for a new sweep"),
         ({"random": 3}, "--random is for a new sweep"),
         ({}, "there is no sweep lr"),
@@ -197,6 +208,19 @@ def test_a_dry_run_orders_nothing(
     assert call(grid=grid, dry_run=True) == 0
     assert "4 runs" in capsys.readouterr().err
     assert not list(open_store((tmp_path / "store").as_uri()).list(""))
+
+
+def test_a_limit_of_0_takes_the_sweeps_own_away(
+    call: Call, fake: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(registry.ROWS, "fake", registry.ROWS["local"])
+    fake.caps = Caps(paid=False, queues=True)
+    assert call(grid="seed=0..1", provider="fake", max_cost=8.0) == 0
+    for said, most, each in ((None, 8.0, 4.0), (9.0, 9.0, 4.5), (0.0, 0.0, 0.0)):
+        capsys.readouterr()
+        assert call(resume=True, max_cost=said, dry_run=True, json=True) == 0
+        plan = json.loads(capsys.readouterr().out)
+        assert (plan["max_cost"], plan["run_max_cost"]) == (most, each)
 
 
 def test_where_jobs_queue_all_are_begun_at_once(

@@ -12,13 +12,16 @@ from typing import Any
 import pytest
 import yaml
 
+from launch.contract import deadlines
 from launch.contract.cloud import ContainerSpec, Login
 from launch.payload import cloud_init
+from launch.payload.cloud_init import OnceDone
 from launch.providers.ssh import Pair
 from mimir.errors import BadInput
 from tests.waiting import LIMIT
 
 HOST = Pair("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n", "pub")
+STAYS = OnceDone()
 BOOT = ContainerSpec(
     "org/image:tag",
     ("sh", "-c", "exec worker \"$X\" 'a'\n"),
@@ -26,16 +29,16 @@ BOOT = ContainerSpec(
 )
 
 
-def of(boot: ContainerSpec = BOOT) -> dict[str, Any]:
-    made = cloud_init.text(boot, HOST, ("ssh-ed25519 AAAA mimir",))
+def of(boot: ContainerSpec = BOOT, once_done: OnceDone = STAYS) -> dict[str, Any]:
+    made = cloud_init.text(boot, HOST, ("ssh-ed25519 AAAA mimir",), once_done=once_done)
     assert made.startswith("#cloud-config\n")
     value = yaml.safe_load(made)
     assert isinstance(value, dict)
     return value
 
 
-def files(boot: ContainerSpec = BOOT) -> dict[str, dict[str, str]]:
-    return {each["path"]: each for each in of(boot)["write_files"]}
+def files(boot: ContainerSpec = BOOT, once_done: OnceDone = STAYS) -> dict[str, dict[str, str]]:
+    return {each["path"]: each for each in of(boot, once_done)["write_files"]}
 
 
 def test_keys() -> None:
@@ -85,9 +88,23 @@ def test_nothing_turns_the_machine_off() -> None:
     assert not re.search(r"shutdown|poweroff|halt\b", text)
 
 
+LIFE = 10_000.0
+DELETED = OnceDone(cloud_init.TURN_OFF, deletes=LIFE)
+LONG = replace(BOOT, seconds=LIFE + 510)
+
+
+def test_only_a_timer_turns_the_machine_off_by_itself() -> None:
+    """A service that deletes its machines would not delete one that is off."""
+    armed = of(LONG, OnceDone(cloud_init.TURN_OFF, timer=True))
+    assert "shutdown -h now" in armed["bootcmd"][0][-1]
+    assert "bootcmd" not in of(LONG, DELETED)
+    assert "bootcmd" not in of(LONG, OnceDone(cloud_init.TURN_OFF))
+
+
+@pytest.mark.parametrize("once_done", [STAYS, OnceDone("shutdown -h now", True), DELETED])
 @pytest.mark.parametrize("shell", ["sh", "bash"])
-def test_the_script_is_one(shell: str, tmp_path: Path) -> None:
-    script = files()["/var/lib/mimir/run"]["content"]
+def test_the_script_is_one(shell: str, once_done: OnceDone, tmp_path: Path) -> None:
+    script = files(LONG, once_done)["/var/lib/mimir/run"]["content"]
     (tmp_path / "run").write_text(script)
     done = subprocess.run([shell, "-n", str(tmp_path / "run")], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
@@ -107,6 +124,12 @@ class Scene:
         self.program("nvidia-ctk", "")
         self.program("apt-get", "")
         self.program("systemctl", "")
+        self.program("shutdown", "")
+        random = folder / "proc/sys/kernel/random"
+        random.mkdir(parents=True)
+        (folder / "run-began").mkdir()
+        (random / "boot_id").write_text("first\n")
+        self.uptime(100)
         self.docker(wait="echo 0")
 
     def program(self, name: str, body: str) -> None:
@@ -114,14 +137,19 @@ class Scene:
         path.write_text(f'#!/bin/sh\necho "{name} $*" >> {self.folder}/calls\n{body}\n')
         path.chmod(0o755)
 
+    def uptime(self, seconds: float) -> None:
+        (self.folder / "proc/uptime").write_text(f"{seconds:.2f} 5.00\n")
+
     def docker(self, **verbs: str) -> None:
         known = {"info": "echo nvidia", "inspect": "exit 1", **verbs}
         cases = " ".join(f"{verb}) {body};;" for verb, body in known.items())
         self.program("docker", f'case "$1" in {cases} esac')
 
-    def run(self, boot: ContainerSpec = BOOT) -> tuple[int, str]:
-        text = files(boot)["/var/lib/mimir/run"]["content"]
-        (self.folder / "run").write_text(text.replace("/var/lib/mimir", str(self.folder)))
+    def run(self, boot: ContainerSpec = BOOT, once_done: OnceDone = STAYS) -> tuple[int, str]:
+        text = files(boot, once_done)["/var/lib/mimir/run"]["content"]
+        for path, here in (("/var/lib/mimir", ""), ("/proc/", "/proc/"), ("/run/", "/run-began/")):
+            text = re.sub(f"(?<![^ <]){path}", f"{self.folder}{here}", text)
+        (self.folder / "run").write_text(text)
         (self.folder / "calls").write_text("")
         done = subprocess.run(
             ["sh", str(self.folder / "run")], capture_output=True, text=True, timeout=LIMIT,
@@ -264,6 +292,74 @@ def test_the_limit_stops_the_container(scene: Scene) -> None:
 def test_no_limit(scene: Scene) -> None:
     assert scene.run()[0] == 0
     assert (scene.folder / "until").read_text() == "0\n"
+
+
+OFF = [["-h", "now"]]
+
+
+@pytest.mark.parametrize(
+    ("deletes", "uptime", "off"),
+    [
+        (LIFE, 20, True),
+        (LIFE, LIFE - deadlines.LEFT_ON - 1, True),
+        (LIFE, LIFE - deadlines.LEFT_ON, False),
+        (LIFE, LIFE + 299, False),
+        (0.0, 10 * LIFE, True),
+    ],
+)
+def test_a_machine_shuts_down_unless_its_service_deletes_it_soon(
+    scene: Scene, deletes: float, uptime: float, off: bool
+) -> None:
+    """By its uptime: whatever its clock says of the time that it has. One that stays on looks again
+    after five minutes, and shuts down where the service is overdue by then."""
+    scene.uptime(uptime)
+    overdue = f"echo {LIFE + 300:.0f}.00 5.00 > {scene.folder}/proc/uptime"
+    scene.program("sleep", overdue)
+    clock = "12345678901" if off else "99"
+    scene.program("date", f'case "$*" in +%s) echo {clock};; esac')
+    boot = replace(LONG, seconds=0.0) if not deletes else LONG
+    status, said = scene.run(boot, OnceDone(cloud_init.TURN_OFF, deletes=deletes))
+    assert status == 0, said
+    assert scene.calls("shutdown") == OFF
+    assert scene.calls("sleep") == ([] if off else [["300"]])
+    assert ("the machine stays on: its service deletes it in" in said) is not off
+
+
+def test_after_another_boot_nothing_is_known_of_a_deletion(scene: Scene) -> None:
+    """The service forgets it when a machine is stopped: only a disk is at stake."""
+    (scene.folder / "boot").write_text("an earlier one\n")
+    scene.uptime(LIFE - 600)
+    status, said = scene.run(LONG, DELETED)
+    assert status == 0, said
+    assert scene.calls("shutdown") == OFF
+    assert "stays on" not in said
+
+
+@pytest.mark.parametrize(
+    ("uptime", "began", "off"),
+    [
+        (deadlines.BEGIN_WITHIN, None, False), (deadlines.BEGIN_WITHIN + 1, None, True),
+        (deadlines.BEGIN_WITHIN + 1, 900, False), (LIFE - 600, None, False),
+    ],
+)  # fmt: skip
+def test_where_no_container_comes_up_the_machine_shuts_down(
+    scene: Scene, uptime: float, began: int | None, off: bool
+) -> None:
+    scene.uptime(uptime)
+    if began is not None:
+        (scene.folder / "run-began/mimir-began").write_text(f"{began}\n")
+    scene.docker(start="exit 1")
+    status, said = scene.run(LONG, DELETED)
+    assert (status, "cannot be started" in said) == (1, True)
+    assert scene.calls("shutdown") == (OFF if off else [])
+
+
+def test_a_container_that_was_there_counts_from_its_end(scene: Scene) -> None:
+    """An engine that goes away after hours comes back, perhaps."""
+    scene.docker(wait=f"echo 5000.00 5.00 > {scene.folder}/proc/uptime; exit 1")
+    status, said = scene.run(LONG, DELETED)
+    assert (status, scene.calls("shutdown")) == (1, []), said
+    assert (scene.folder / "run-began/mimir-began").read_text() == "5000\n"
 
 
 def test_what_shows_the_end_of_logs_is_a_command() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mimir.data.opened import open_data
 from mimir.output import model_object
 from mimir.runs import alerts, notes
 from mimir.runs.alerts import Event
@@ -19,7 +20,7 @@ from mimir.runs.parts import PartWriter
 from mimir.runs.store import Store, open_store
 from mimir.runs.sweep import Member, Sweep, create
 from mimir.runs.telemetry import Telemetry, Warned
-from mimir.submission import enter, open_data, prepare
+from mimir.submission import enter, prepare
 from tests.e2e import jobs
 
 STEPS = 1000
@@ -72,7 +73,9 @@ def train(
         )  # fmt: skip
         model = attempt.put_model(model_object.FILE, content)
         attempt.finish("done", evil("reason"), model)
-        notes.record_outcome(store, name, 2, Outcome(0, "finished", 1.0, STEPS))
+        notes.record_outcome(
+            store, name, 2, Outcome(0, f"run {name} is done: finished at step {STEPS}", 1.0, STEPS)
+        )
     return store
 
 
@@ -87,10 +90,13 @@ def _attempt(store: Store, name: str, first: int, last: int, better: float) -> A
     PartWriter(store, f"{name}/a{number:04d}", "metrics").flush(text)
     why = Execution("cuda", "bf16", kernels=(evil("kernel")[:32],), why=evil("why"))
     warned = Warned("gpu-idle", 1.0, evil("warned"))
-    figures = Telemetry(5.0, gpu_busy=0.9, warnings=(warned,))
+    figures = Telemetry(
+        5.0, gpu_busy=0.9, memory=2_000_000_000, memory_of=8_000_000_000, disk_free=30_000_000_000,
+        disk_of=100_000_000_000, warnings=(warned,),
+    )  # fmt: skip
     beat = Heartbeat(
         1.0, last, 1200, rate=10.0, loss=2.9, val=2.9 - better, device=evil("device"),
-        execution=why, telemetry=figures,
+        execution=why, telemetry=figures, torch="2.9.1", cuda=evil("cuda")[:60], python="3.11.4",
     )  # fmt: skip
     event = Event(store.now(), "warning", "disk", evil("event"))
     alerts.write_events(store, name, number, (event,))

@@ -4,12 +4,18 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from launch.commands.report_steps import Made, of_runs, of_sweep
 from launch.report.curves import MOST_DRAWN
+from mimir.runs.figures import FIGURES
+from mimir.runs.parts import read_metrics
+from mimir.runs.status import read_head
+from mimir.runs.store import open_store
 from tests.browser import PROGRAM, Browser, browser
+from tests.e2e import jobs
 from tests.launch.report.made import begun, swept, train
 
 CI = os.environ.get("MIMIR_CI", "") == "1"
@@ -52,6 +58,17 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield found
 
 
+REAL = {"max_steps": 16, "log_every": 4, "eval_every": 8, "eval_rows": 64, "threads": 1,
+        "checkpoint_steps": 4, "preflight": "off"}  # fmt: skip
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    """The run's metrics, without going through the report."""
+    store = open_store((folder / "store").as_uri())
+    rows = read_metrics(store, "real", read_head(store, "real"))
+    return [row for row in rows if row.get("val") is not None]
+
+
 LONG = "a-long-name-of-a-run-that-stays-in-its-place"[:41]
 
 
@@ -61,6 +78,15 @@ def running(folder: Path) -> Made:
 
 def done(folder: Path) -> Made:
     return of_runs(train(begun(folder), done=True), ["run"])
+
+
+def real(folder: Path) -> Made:
+    """A smoke run on the sample, trained here in two attempts: nothing of it is made up."""
+    store = open_store((folder / "store").as_uri())
+    jobs.submit_as(store, "real", "", REAL)
+    assert not jobs.train(store, "real", 8)[0]
+    assert jobs.train(store, "real")[0]
+    return of_runs(store, ["real"])
 
 
 def comparison(folder: Path) -> Made:
@@ -88,6 +114,29 @@ def test_the_page_in_a_browser(
 ) -> None:
     shown = tmp_path / "page.html"
     shown.write_bytes(make(tmp_path).content)
+    check(chromium, shown)
+
+
+def test_the_page_of_a_run_that_was_trained(chromium: Browser, tmp_path: Path) -> None:
+    made = real(tmp_path)
+    shown = tmp_path / "page.html"
+    shown.write_bytes(made.content)
+    check(chromium, shown)
+    text = chromium.run("document.body.innerText")
+    (row,) = [each for each in rows_of(tmp_path) if each["step"] == REAL["max_steps"]]
+    assert made.verdict[0] in text
+    assert "took all 16 steps" in text
+    for figure in FIGURES:
+        assert f"{row[figure.key]:.4f}" in text
+    assert "UniProt" in text  # whom to cite for the sample
+    assert "went on from" in text
+    for marks, count in (("path.again", 4), ("path.curve", 1 + len(FIGURES))):
+        found = f"document.querySelectorAll('svg[role=img] {marks}').length"
+        assert chromium.run(found) == count, marks
+
+
+def check(chromium: Browser, shown: Path) -> None:
+    """What holds for each page."""
     for width in (360, 1200):
         for dark in (False, True):
             chromium.open(shown, width, dark=dark)

@@ -65,3 +65,9 @@ def test_thinning_keeps_means_and_the_last_point() -> None:
     assert few[-1] == many[-1]
     assert {value for _, value in few[:-1]} == {0.5}
     assert thinned(many[:7]) == many[:7]
+
+
+def test_a_line_of_one_point_is_seen() -> None:
+    made = chart("loss", [Line("training", [(5, 2.0)], "a"), Line("", [(1, 1.0), (5, 2.0)], "b")])
+    assert made is not None
+    assert [len(line.dots) for line in made.lines] == [1, 0]

@@ -13,7 +13,7 @@ from launch.commands.report_steps import Made, of_runs, of_sweep
 from launch.report import comparison, curves
 from launch.sweep import page
 from mimir.errors import BadInput
-from mimir.runs import layout
+from mimir.runs import about, layout
 from tests.launch.report.made import begun, swept, train
 
 
@@ -22,7 +22,9 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """One is done, one trains, is better and has another rate, one was not begun."""
     folder = tmp_path_factory.mktemp("three")
     train(begun(folder, "one"), "one", done=True)
-    train(begun(folder, "two", lr=0.5), "two", better=0.1)
+    store = begun(folder, "two", lr=0.5)
+    train(store, "two", better=0.1)
+    about.label(store, "two", {"project": "a<b"})
     return of_runs(begun(folder, "bare", seed=3), ["one", "two", "bare"])
 
 
@@ -51,6 +53,7 @@ def test_runs_beside_each_other(three: Made) -> None:
     assert three.verdict[-1] == "Not finished, so their figures may change: two, bare."
     assert row(text, "lr") == ["0.002", "0.5", "0.002"]
     assert row(text, "seed") == ["0", "0", "3"]
+    assert row(text, "project") == ["–", "a<b", "–"]
     assert row(text, "2 two")[:2] == ["1,000", "2.8045 ± 0.0196"]
     assert row(text, "composition entropy")[0] == "–"
     assert "at its end" in text
@@ -102,12 +105,13 @@ def test_words_of_the_command(
     store = begun(tmp_path, "one")
     begun(tmp_path, "two", seed=1)
     monkeypatch.chdir(tmp_path)
-    report("one", "two", "one", store=store.url, json=True)
+    report("one", "two", store=store.url, json=True)
     told = json.loads(capsys.readouterr().out)
     assert (told["runs"], told["out"]) == (["one", "two"], "one-and-others.html")
     assert told["verdict"][0].startswith("Fewer than two runs have a held-out figure")
     for words, options, says in (
-        ((), {}, "of what?"), (("one",), {"sweep": "lr"}, "name one or the other"),
+        (("one", "two", "one"), {}, "run one is named twice"), ((), {}, "name a run: "),
+        (("one",), {"sweep": "lr"}, "name one or the other"),
         ((), {"sweep": "lr"}, "there is no sweep lr"), (("one", "tow"), {}, "did you mean two"),
         ([f"r{n}" for n in range(curves.MOST_DRAWN + 1)], {}, "too many for one page"),
     ):  # fmt: skip

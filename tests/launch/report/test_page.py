@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 
 from launch.commands import SUMMARY, TREE
-from launch.report import comparison
+from launch.report import comparison, render
 from launch.report import page as pages
 from launch.report.facts import Facts, gather
+from launch.report.provenance import digests
 from launch.report.verdict import verdict
 from mimir import cli
 from mimir.data import sample_path, terms
 from mimir.data.files import sha256
 from mimir.output.events import event_file
 from mimir.runs import layout
+from mimir.runs.machine import Machine
 from mimir.runs.origin import STATE, Origin
 from mimir.runs.parts import PartWriter, read_metrics
 from mimir.runs.record import read_run
@@ -43,6 +45,15 @@ def report(store: Store, out: Path, monkeypatch: pytest.MonkeyPatch, *words: str
         cli.main("launch", SUMMARY, TREE, ("report", "run", "--out", str(out), *words))
     assert ended.value.code == 0
     return out.read_text()
+
+
+def test_a_page_is_written_where_no_browser_can_show_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("webbrowser.open", lambda url: False)
+    out = tmp_path / "page.html"
+    assert "<html" in report(begun(tmp_path), out, monkeypatch, "--open")
+    assert f"no browser can be opened here: open {out} yourself" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("state", ["running", "done"])
@@ -113,6 +124,18 @@ def test_a_finished_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     record, head = read_run(store, "run"), read_head(store, "run")
     assert head.model is not None
     assert record.data is not None
+    assert (
+        "not shown yet: <code>python -m mimir replay run</code> trains the last steps again" in text
+    )
+    assert re.search(r"<dd>\d+ background, \d+ pairs of known targets", text)
+    assert "torch 2.9.1, CUDA <script>cuda()" in text
+    assert "Python 3.11.4" in text
+    assert "2.0 of 8.0 GB of memory, 30.0 of 100 GB of disk free" in text
+    attempts = text.partition("<h2>Attempts</h2>")[2].partition("</table>")[0]
+    ordered = r"<td data-label=\"ordered\">\d{4}-\d\d-\d\d \d\d:\d\d UTC by \S+:\d+</td>"
+    assert len(re.findall(ordered, attempts)) == 2
+    assert '"ended because">finished at step 1,000</td>' in attempts
+    assert "unknown: whoever built the data set knows" in text
     for digest in (record.config_sha256, record.data.sha256, head.model.sha256):
         assert digest in text
     assert terms.UNKNOWN.licence in text
@@ -120,6 +143,18 @@ def test_a_finished_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     again = html.unescape(report(store, tmp_path / "page.html", monkeypatch))
     paid = r"<dd>.*?</dd>|[\d.]+ s, \$[\d.]+"  # its machines were not seen to be gone
     assert re.sub(paid, "", again) == re.sub(paid, "", text)
+
+
+def test_what_to_cite_for_the_data_stands_beside_its_licence(made: Facts) -> None:
+    assert made.peptides is not None
+    sample = replace(made.peptides, source=sha256(sample_path().read_bytes()))
+    found = dict(digests(replace(made, peptides=sample)))
+    assert found["licence of the data"] == terms.SAMPLE.licence
+    uniprot = (
+        "The UniProt Consortium: UniProt, https://www.uniprot.org (protein sequences, CC BY 4.0)"
+    )
+    assert found["to cite for the data"].startswith(f"{uniprot}; wwPDB: Protein Data Bank, ")
+    assert found["to cite for the data"].count("; ") == len(terms.SAMPLE.citations) - 1
 
 
 def test_a_run_that_no_machine_has_begun(
@@ -136,6 +171,9 @@ def test_a_run_that_no_machine_has_begun(
 @pytest.mark.parametrize(("values", "says"), [
     ({"val": 9.0}, "Background: the model (9.0000 nats per residue) is worse than"),
     ({"val": 0.5}, "is better than"),
+    ({"val": 0.5, "val_se": 10.0}, "but by less than the figure's own uncertainty (±19.6000)."),
+    ({"val_known": 2.0, "val_known_shuffled": 2.5, "val_known_untold": 2.4, "val_known_se": 0.03,
+      "val_known_untold_se": 0.04}, "with an uncertainty of at most ±0.0980; +0.5000 over"),
     ({"val_known": 2.0, "val_known_shuffled": 2.5, "val_known_untold": 2.4},
      "known targets: the model uses the target (+0.4000"),
     ({"val_known": 2.0, "val_known_shuffled": 1.9, "val_known_untold": 2.4},
@@ -149,6 +187,23 @@ def test_a_run_that_no_machine_has_begun(
 def test_the_verdict_is_in_words(made: Facts, values: dict[str, float], says: str) -> None:
     found = verdict(replace(made, rows=[{"step": STEPS, **values}]))
     assert any(says in sentence for sentence in found), found
+
+
+def test_the_summary_of_a_run_that_nobody_paid_for(made: Facts) -> None:
+    rows = [{"step": step, "steps_per_s": rate} for step, rate in ((1, 3.0), (2, 90.0), (3, 99.0))]
+    unpaid = replace(made.bill, estimated_hours=None, estimated_dollars=None, dollars=None)
+    found = dict(pages.summary(replace(made, rows=rows, bill=unpaid)))
+    assert found["steps a second"] == "90"
+    told = "13 s of training, by the speed of the first 3 steps"  # of 1200 steps, 90 a second
+    assert found["estimated at first"] == told
+    assert found["cost"] == "none (own computer)"
+    elsewhere = replace(made.attempts[0].status, machine=Machine("slurm", 1.0))
+    cluster = replace(made.status, attempts=(elsewhere, made.attempts[1].status))
+    assert dict(pages.summary(replace(made, bill=unpaid, status=cluster)))["cost"] == (
+        "not known: no machine had a price"
+    )
+    assert 1_000 < int(found["weights"].replace(",", "")) < 1_000_000
+    assert found["exactness"] == ""  # it is not done, so that nothing can be replayed yet
 
 
 def test_samples_that_are_none_do_not_end_the_page(tmp_path: Path) -> None:
@@ -211,3 +266,8 @@ def test_the_weights_of_another_run_are_not_judged_by_this_ones_figures(made: Fa
     assert replace(made, record=replace(made.record, origin=beaten)).validation["step"] == STEPS
     of_checkpoint = replace(made, weights=950)
     assert "those of step 950, and were not measured" in of_checkpoint.unmeasured
+
+
+def test_commands_are_shown_as_code_and_nothing_of_them_is_obeyed() -> None:
+    shown = render._with_code("not yet: `mimir replay <b>` and ` alone \u202e")
+    assert shown == "not yet: <code>mimir replay &lt;b&gt;</code> and ` alone \\u202e"

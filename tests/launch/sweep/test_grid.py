@@ -74,7 +74,7 @@ def test_a_file_is_combined_with_the_grid(tmp_path: Path) -> None:
         ("seed=0..2", 4, "more different runs than the grid has"),
         ("lr=0.0010001..0.0010002", 2, "1 were found, as ranges are drawn from in four digits"),
         ("lr=0.001..0.001003 dim=64,128", 40, "8 were found"),
-        ("seed=0..2", -1, "random is -1"),
+        ("seed=0..2", -1, "--random is -1,"),
     ],
 )
 def test_a_bad_grid(text: str, draws: int, says: str) -> None:

@@ -15,12 +15,12 @@ from launch.provision import choose
 from launch.sweep import plan as plans
 from launch.sweep import proposal
 from launch.sweep.plan import listed, share
+from mimir.data.opened import Data, open_data
 from mimir.errors import BadInput
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
 from mimir.runs.order import Limits, Order, Plan
 from mimir.runs.status import Status
-from mimir.submission import Data, open_data
 from tests.launch.conftest import write_data
 from tests.launch.paper import START, Desk, attempt, offer, status
 
@@ -179,7 +179,7 @@ def test_packed_data_is_opened_once(data: Data, monkeypatch: pytest.MonkeyPatch)
     ("per_job", "at_once", "provider", "says"),
     [
         (4, 2, "slurm", "--at-once 2 is less than the 4 runs that --per-job puts into one job"),
-        (-1, 0, "slurm", "per-job is -1, but must be a number of runs, 1 to 16"),
+        (-1, 0, "slurm", "--per-job is -1, but must be a number of runs, 1 to 16"),
         (17, 0, "slurm", "per-job is 17"),
         (2, 0, "local", "not for local: say --at-once"),
         (2, 0, "runpod", "not for runpod: each rented machine trains one run"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from launch.contract import deadlines
 from launch.pricing.budget import Remaining
 from launch.pricing.evictions import Evictions
 from launch.pricing.forecast import forecast
@@ -17,7 +18,7 @@ from launch.provision.choose import Found, Market
 from launch.ui import confirm
 from mimir.config import load_preset
 from mimir.runs.hosts import Hosts
-from mimir.runs.order import Offer, Plan
+from mimir.runs.order import Limits, Offer, Plan
 from mimir.submission import Job
 
 PLACES = [registry.get(name) for name in ("local", "runpod", "vastai", "lambda")]
@@ -41,7 +42,7 @@ PLACES = [registry.get(name) for name in ("local", "runpod", "vastai", "lambda")
                 "runpod: data centres only (secure cloud)",
                 "vastai: data centres that Vast.ai has verified",
                 "lambda: Lambda's own data centres",
-                "in eu, us-west-1 only",
+                "runpod, vastai, lambda: in eu, us-west-1 only",
             ],
         ),
     ],
@@ -55,8 +56,20 @@ def test_whose_machines(hosts: Hosts, shown: list[str]) -> None:
 )
 def test_what_a_service_does_not_tell_is_said(asked: dict[str, Any], noted: bool) -> None:
     lines = confirm.warnings(PLACES, Plan(("any",), hosts=Hosts(**asked)))
-    noting = [line.split()[1] for line in lines if "--min-reliability" in line]
-    assert noting == (["runpod", "lambda"] if noted else [])
+    noting = [line.split()[1] for line in lines if "--min-upload" in line]
+    assert noting == (["local", "runpod", "lambda"] if noted else [])
+
+
+def test_dollars_that_hold_nothing_are_told() -> None:
+    for limits, options in (
+        (Limits(), ""), (Limits(max_hours=2, max_cost_month=5), ""),
+        (Limits(max_cost=15), "--max-cost"), (Limits(1.0, 2.0, 3.0), "--max-price and --max-cost"),
+    ):  # fmt: skip
+        lines = confirm.warnings(PLACES, Plan(("any",), limits))
+        found = [line for line in lines if "has no prices" in line]
+        ending = "" if " and " in options else "s"
+        wanted = f"note: local has no prices: {options} change{ending} nothing there"
+        assert found == ([wanted] if options else [])
 
 
 OFFER = Offer("runpod", "x", "H200", 141.0, 2.0)
@@ -113,6 +126,44 @@ def test_what_leaves_for_the_store_is_shown_with_its_price_and_a_hint(
     for word in shown:
         assert word in " ".join(lines)
     assert confirm.egress(job, store, Found((), (first,), Remaining(9.0, 9.0), Market())) == []
+
+
+@pytest.mark.parametrize(
+    ("provider", "shown"),
+    [
+        ("gcp", f"${2.0 * (deadlines.LEFT_ON + 30) / 3600:.2f} at most, where the machine is left "
+         "on after the run's end because its service deletes it soon; else it shuts itself down: "
+         "only its disk is paid then, about $0.26 a day, until `watch` or `reap` deletes it"),
+        ("lambda", "$2.00 for each hour from the run's end until a computer of yours ends the "
+         "machine"),
+        ("aws", ""), ("runpod", ""), ("local", ""),
+    ],
+)  # fmt: skip
+def test_what_is_paid_after_a_runs_end_is_shown(tmp_path: Path, provider: str, shown: str) -> None:
+    packed = tmp_path / "data"
+    packed.write_bytes(b"x")
+    job = Job(load_preset("small"), packed, 10**6, 627_160, 2600, None, 13_000)
+    each = replace(ranked(job), offer=replace(OFFER, provider=provider))
+    found = Found((), (each,), Remaining(9.0, 9.0), Market())
+    rows = confirm.rows(job, "run", "file:///s", Plan((provider,)), found, 0.0)
+    assert [value for what, value in rows if what == "idle"] == ([shown] if shown else [])
+    body = confirm.as_json(job, "run", "file:///s", Plan((provider,)), found)
+    assert body["idle"] == ([shown] if shown else [])
+
+
+@pytest.mark.parametrize(
+    ("provider", "said"),
+    [
+        ("gcp", "shuts itself down if its run ends while no computer of yours watches: only its "
+         "disk is paid then"),
+        ("lambda", "cannot end itself, and shutting it down does not end the bill"), ("aws", ""),
+    ],
+)  # fmt: skip
+def test_what_becomes_of_a_machine_that_is_left_alone(provider: str, said: str) -> None:
+    lines = confirm.warnings([registry.get(provider)], Plan((provider,)))
+    notes = [str(line) for line in lines if "note: a machine of" in line]
+    assert len(notes) == (1 if said else 0)
+    assert said in "".join(notes)
 
 
 def test_what_evictions_are_expected_to_cost_is_shown(tmp_path: Path) -> None:

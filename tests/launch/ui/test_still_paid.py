@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,24 @@ def test_which_command_ends_it_and_what_it_costs() -> None:
     assert going.ends == "python -m launch reap --provider lambda --machine i-123"
     for word in ("lambda A10 i-123 $0.75/h since 2027-01-15 06:00 UTC, $1.50 so far", going.ends):
         assert word in going.sentence
+
+
+@pytest.mark.parametrize(
+    ("ended", "price", "dollars"),
+    [(60.0, 0.8, 1.6), (5400.0, 0.0110, 0.8 * (1800 + 3630) / 3600 + 0.0110 * 1770 / 3600)],
+)  # fmt: skip
+def test_a_machine_that_was_to_shut_down_costs_what_is_left_of_it(
+    ended: float, price: float, dollars: float
+) -> None:
+    """From when it has no reason any more to stay on."""
+    machine = replace(LAMBDA, provider="gcp", price=0.8)
+    attempt = paper.attempt(machine=machine, end="0: done", exit_code=0, ended_at=START - ended)
+    (one,) = still_paid(paper.status(attempt, state="done"))
+    assert one.price == pytest.approx(price, rel=0.01)
+    assert one.dollars == pytest.approx(dollars, rel=0.01)
+    disk = "if it has shut itself down, as it was to: only its disk is paid then, about $0.26 a day"
+    assert (disk in one.sentence) is (price < 0.1)
+    assert one.ends == "python -m launch watch run --once"
 
 
 @pytest.fixture
