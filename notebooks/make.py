@@ -37,15 +37,14 @@ def cells(source: str) -> list[dict[str, Any]]:
 def hours(named: re.Match[str]) -> str:
     """What `estimate` says, with what the bench measured and without this computer's runs."""
     sys.path.insert(0, str(FOLDER.parent))
-    from launch.commands.estimate import forecasts
-    from launch.commands.training import training_of
+    from launch.commands.training import forecasts, training_of
     from launch.pricing import measured
     from launch.pricing.workload import GUIDE_ROWS
     from mimir.text import duration
 
     rows = GUIDE_ROWS if named[3] == "million" else 0
     work, _ = training_of(named[1], {}, "", rows)
-    (one,), _ = forecasts(work, [named[2]], measured.find(work.config))
+    (one,), _ = forecasts(work, [named[2]], measured.find(work.config, length=work.length))
     return duration(3600 * one.hours)
 
 

@@ -74,15 +74,20 @@ import os
 import shutil
 import subprocess
 
-found = ""
+found, lacks = "", "This session has no GPU."
 if shutil.which("nvidia-smi"):
     asked = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
-    found = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    answer = subprocess.run(asked, capture_output=True, text=True, check=False)
+    if answer.returncode == 0:
+        found = answer.stdout.strip()
+    else:
+        said = " ".join(f"{answer.stdout} {answer.stderr}".split())[:300].rstrip(".")
+        lacks = f"This session has no GPU that works: nvidia-smi failed ({said})."
 os.environ["MIMIR_GPU"] = found
 print(f"torch {importlib.metadata.version('torch')}, GPU: {found or 'none'}")
 if not found:
     click = (
-        "This session has no GPU. Click Runtime > Change runtime type, choose T4 GPU (A100 for the "
+        f"{lacks} Click Runtime > Change runtime type, choose T4 GPU (A100 for the "
         "large preset), Save, and then Runtime > Run all; or tick allow_cpu in the form to train "
         "on the CPU, which is slow."
     )
@@ -94,7 +99,7 @@ if not found:
 # @title 3. Where the run lives { display-mode: "form" }
 from pathlib import Path
 
-keep = None
+keep, store = None, store.strip()
 
 
 def secret(name, needed):

@@ -10,7 +10,17 @@ import pytest
 from mimir import config
 from tests import ROOT
 
-CODE = [p for name in ("mimir", "launch", "bench", "scripts") for p in ROOT.glob(f"{name}/**/*.py")]
+NOT_CODE = {"tests", "build", "demo"}
+"""The tests, and what `make` leaves beside the code."""
+CODE = [
+    path
+    for top in ROOT.iterdir()
+    if top.name not in NOT_CODE and not top.name.startswith(".")
+    for path in ([top] if top.suffix == ".py" else top.glob("**/*.py"))
+]
+DOCUMENT = ROOT / "notebooks" / "train_colab.py"
+"""The notebook's source: the text and the cells that a user reads from top to bottom, in one file
+because the notebook is one. No cell can import another, and each is judged as a module."""
 PACKAGES = [path for name in ("mimir", "launch") for path in ROOT.glob(f"{name}/**/__init__.py")]
 TEXTS = [ROOT / "README.md", ROOT / "docker" / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 
@@ -22,7 +32,11 @@ RUNS = re.compile(
 
 
 def test_no_module_is_long() -> None:
-    long = {path: n for path in CODE if (n := len(path.read_text().splitlines())) > 350}
+    assert DOCUMENT in CODE
+    parts = {path: path.read_text() for path in CODE if path != DOCUMENT}
+    for cell in re.split(r"^# %% ", DOCUMENT.read_text(), flags=re.M):
+        parts[DOCUMENT / cell.partition("\n")[0]] = cell
+    long = {where: n for where, text in parts.items() if (n := len(text.splitlines())) > 350}
     assert not long
 
 
@@ -55,6 +69,28 @@ def test_documents_name_files_that_exist(path: Path) -> None:
     folders = "mimir|launch|tests|bench|docker|docs|scripts|jobs"
     named = re.findall(rf"(?<![\w/.-])((?:{folders})/[\w/]+\.\w+)", path.read_text())
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_no_sentence_names_a_program_that_nobody_has() -> None:
+    """`python -m launch X` is one, and whoever called `mimir` reads it as that."""
+    from launch.commands import TREE
+
+    wrong = re.compile(rf"(?<!-m )\blaunch ({'|'.join(TREE)})\b(?=[^`]*`)")
+    found = [f"{path.name}: {line}" for path in TEXTS for line in _lines(path.read_text())]
+    for path in CODE:
+        tree = ast.parse(path.read_text())
+        first = tree.body[0].value if tree.body and isinstance(tree.body[0], ast.Expr) else None
+        found += [
+            f"{path.name}: {line}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node is not first
+            for line in _lines(node.value)
+        ]
+    assert [line for line in found if wrong.search(line)] == []
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines()]
 
 
 def test_a_preset_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

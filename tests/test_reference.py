@@ -1,11 +1,14 @@
 """docs/reference names every command, option, setting, variable, exit code and column."""
 
+import inspect
 import re
 from dataclasses import fields
 
 import pytest
 
-from mimir import config, settings_input
+from launch import commands as launch_commands
+from mimir import cli, config, settings_input
+from mimir import commands as mimir_commands
 from mimir import errors as errors_module
 from mimir.errors import MimirError
 from mimir.output.quality import Quality
@@ -27,6 +30,15 @@ def test_what_is_committed_is_what_the_code_says(monkeypatch: pytest.MonkeyPatch
 def test_every_setting_says_what_it_means() -> None:
     for section, kind in config.SECTIONS.items():
         assert set(settings_input.explained(kind)) == {each.name for each in fields(kind)}, section
+
+
+def test_the_list_of_commands_says_whole_sentences() -> None:
+    """It shows the first line of what a command says of itself."""
+    for tree in (launch_commands.TREE, mimir_commands.TREE):
+        for name, each in tree.items():
+            if not isinstance(each, dict):
+                first = (inspect.getdoc(cli.loaded(each)) or "").splitlines()[0]
+                assert first[-1] in ".?", f"{name}: {first}"
 
 
 def test_every_variable_is_on_the_page() -> None:

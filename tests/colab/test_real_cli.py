@@ -116,7 +116,7 @@ class Limits:
 def submission(data: Path, *words: str) -> tuple[str, ...]:
     options = [w for k, v in SETTINGS.items() for w in (f"--{k.replace('_', '-')}", str(v))]
     return (
-        "submit", "smoke", "--name", "run", "--provider", "colab", "--data", str(data), *options,
+        "submit", "run", "--preset", "smoke", "--provider", "colab", "--data", str(data), *options,
         "--role", "arn:aws:iam::123456789012:role/mimir", *words,
     )  # fmt: skip
 

@@ -42,7 +42,7 @@ def launch(place: Place, store: Store, forks: Forks) -> Iterator[Launch]:
 
     def run(*words: str) -> Command:
         if words[0] == "submit":
-            words = ("submit", "smoke", "--name", "run", "--provider", "colab", *ROLE, "--data",
+            words = ("submit", "run", "--preset", "smoke", "--provider", "colab", *ROLE, "--data",
                      str(data), *words[1:])  # fmt: skip
         out = place.folder / f"command{len(commands)}"
         commands.append(launched(forks, out, store, given, words))
@@ -71,7 +71,10 @@ def test_sessions_are_not_chained_unasked(place: Place, store: Store, launch: La
     command = launch("submit", "--watch")
     lost(place, store, command, 1)
     assert command.wait() == 75, command.said
-    assert "it has had its 1 machines: go on by `python -m launch resume run`" in command.said
+    assert (
+        "it has had its 1 machines (--max-sessions): go on by `python -m launch resume run`"
+        in command.said
+    )
     assert read_head(store, "run").state == "stopped"
     assert made(place) == 1
     again = launch("resume", "run", "--watch")  # the user's word for one more

@@ -76,11 +76,12 @@ def test_sessions_are_read_line_by_line() -> None:
     ],
 )
 def test_a_version_that_is_not_known_to_work_is_refused(text: str, usable: bool) -> None:
-    error = words.unusable(words.version(text), "/opt/colab")
+    error = words.unusable(1, text, "/opt/colab")
     assert (error is None) is usable
     if error is not None:
         assert isinstance(error, BadInput)
         assert "pip install" in str(error)
+        assert ("(`version` ended with 1: " in str(error)) is (not words.version(text))
 
 
 @pytest.mark.parametrize("text", [said.DOWNLOAD_FAILED, said.HEADERS])

@@ -41,7 +41,7 @@ def submit(store: str) -> tuple[int, str]:
     """(exit code, what it printed as its error)."""
     done = subprocess.run(
         [
-            sys.executable, "-m", "launch", "submit", "smoke", "--name", "x", "--store", store,
+            sys.executable, "-m", "launch", "submit", "x", "--preset", "smoke", "--store", store,
             "--epochs", "1",
         ],
         cwd=ROOT, env=dict(os.environ, OMP_NUM_THREADS="1"), capture_output=True, text=True,

@@ -2,9 +2,11 @@
 
 import math
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import safetensors.torch
@@ -22,9 +24,11 @@ from mimir.runs.store import Store, Stored, open_store
 from mimir.submission import enter
 from mimir.training.assemble import build
 from mimir.training.checkpoint import Record
+from mimir.training.engine import Engine
 from mimir.training.loop import first_record
 from mimir.worker import first_state
 from tests.e2e import jobs
+from tests.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +64,17 @@ def begun(store: Store, name: str) -> tuple[dict[str, torch.Tensor], Record]:
     return engine.state.tensors(), made
 
 
+def after_the_first_commit(store: Store, name: str) -> Callable[[Engine, int], None]:
+    """Engine.advance that waits for it: a newer checkpoint replaces one that waits to be sent."""
+    advance = Engine.advance
+
+    def waiting(engine: Engine, most: int) -> None:
+        wait_for(lambda: read_head(store, name).kept, "the first commit")
+        advance(engine, most)
+
+    return waiting
+
+
 @pytest.mark.parametrize("kind", ["weights", "state"])
 def test_interrupted_anywhere_it_ends_as_if_undisturbed(
     store: Store, tmp_path: Path, kind: str
@@ -78,8 +93,11 @@ def test_interrupted_anywhere_it_ends_as_if_undisturbed(
     first, record = begun(store, "torn")
     assert jobs.train(store, "calm")[0]
     if kind == "weights":  # they are its step 0
-        assert not jobs.train(store, "torn", steps=1)[0]
-        content = store.get(read_head(store, "torn").kept[0].key)
+        with mock.patch.object(Engine, "advance", after_the_first_commit(store, "torn")):
+            assert not jobs.train(store, "torn", steps=1)[0]
+        kept = read_head(store, "torn").kept[0]
+        assert kept.step == 0
+        content = store.get(kept.key)
         written = safetensors.torch.load(content)
         assert all(torch.equal(written[name], value) for name, value in first.items())
     attempts = 0

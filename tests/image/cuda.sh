@@ -19,7 +19,7 @@ say "a smoke training"
 confined --env MIMIR_STORE=file:///tmp/runs "$image" train --preset smoke --run-name smoke | tail -3
 say "a step of small, and our own kernels"
 confined "$image" python -W ignore -m bench.ledger --presets small --capabilities 75,80,89,90,100,120 --quiet
-confined "$image" python -W ignore -m bench.ledger --presets small --capabilities 80,89,90,100,120 --quiet --own
+confined "$image" python -W ignore -m bench.ledger --presets small,large --capabilities 75,80,89,90,100,120 --quiet --kernels all
 say "its size"
 "$engine" image inspect --format '{{.Size}} bytes' "$image"
 echo "$("$engine" save "$image" | gzip -6 | wc -c) bytes compressed (gzip -6)"

@@ -129,7 +129,7 @@ def test_a_gpu_that_is_not_there(place: Place) -> None:
         "run", "--rm", *OFFLINE, *place.mount, IMAGE, *train("gpu"), "--device=cuda", code=78
     )
     assert told.splitlines()[-1] == (
-        "device is 'cuda', but no GPU is visible here; use --device cpu or auto"
+        "python -m mimir: device is 'cuda', but no GPU is visible here; use --device cpu or auto"
     )
 
 
@@ -138,7 +138,7 @@ def test_a_compiler_that_is_not_there(place: Place) -> None:
         "run", "--rm", *OFFLINE, *place.mount, IMAGE, *train("fast"), "--compile=on", code=78
     )
     assert told.splitlines()[-1].startswith(
-        "compile is 'on', but there is no C++ compiler; install"
+        "python -m mimir: compile is 'on', but there is no C++ compiler; install"
     )
 
 

@@ -1,7 +1,8 @@
 """Runs a notebook in a real Jupyter kernel: `python execute.py NOTEBOOK FOLDER`.
 
 The kernel's process id goes to FOLDER/kernel.pid, the executed notebook to FOLDER/executed.ipynb.
-Exit code 1: a cell raised, whose sentence is the last line; 3: the kernel died.
+Exit code 3: the kernel died; 4: a cell raised, whose sentence is the last line. How long a cell may
+take is up to who runs this.
 """
 
 import sys
@@ -15,7 +16,7 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 def main(path: Path, folder: Path) -> int:
     book = nbformat.read(path, as_version=4)
     client = NotebookClient(
-        book, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+        book, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
     )
     try:
         with client.setup_kernel():
@@ -24,7 +25,7 @@ def main(path: Path, folder: Path) -> int:
                 client.execute_cell(cell, number)
     except CellExecutionError as error:
         print(f"{error.ename}: {error.evalue}")
-        return 1
+        return 4
     except DeadKernelError:
         return 3
     finally:

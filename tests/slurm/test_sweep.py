@@ -18,7 +18,8 @@ from tests.waiting import wait_for
 
 
 def submit(
-    ground: Ground, name: str, data: Path, slurm: str, at_once: int = 0, per_job: int = 0
+    ground: Ground, name: str, data: Path, slurm: str, at_once: int | None = None,
+    per_job: int | None = None,
 ) -> list[Ground]:  # fmt: skip
     """Submit a sweep of three seeds; its runs."""
     registry.get.cache_clear()
