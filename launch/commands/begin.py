@@ -2,6 +2,7 @@
 
 import json as json_text
 import sys
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -178,7 +179,7 @@ class Start:
             extra = {webhook.FROM_MACHINE: self.notify} if self.from_machine else {}
             return order(
                 self.store, self.name, found.choices, self.plan, say, after=known.attempt,
-                extra=extra,
+                extra=extra, sleep=time.sleep,
             )  # fmt: skip
         except Fenced:
             raise

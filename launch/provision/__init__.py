@@ -3,6 +3,7 @@
 plan          the newest plan of a run, and whether it was asked to stop
 kept_plan     the plan that this computer keeps where keys cannot be cut down
 resume_plan   the plan of a run that a person resumes
+choice        a machine that may be ordered, and the document of its order
 choose        which offers to order now: none above the price cap (--max-price), within the budget
 promises      what an offer promises, for its worker to check
 billed        what the services bill for a run

@@ -15,8 +15,9 @@ from launch.pricing.budget import HOUR, Remaining, UsedUp
 from launch.providers import registry
 from launch.providers.rented import Rented
 from launch.provision import failed_hosts, ledger, promises
+from launch.provision.choice import Choice
 from launch.provision.ledger import Ledger
-from launch.provision.order import Choice, Say
+from launch.provision.order import Say
 from mimir.config import Config
 from mimir.errors import BAD_CONFIG, BadInput
 from mimir.runs.order import Expected, Plan

@@ -10,18 +10,16 @@ there is none; it then begins attempt k+2 and never asks for k+1 again. The atte
 before the machine is ordered, so that a machine of an older order can no longer take the run.
 """
 
-import os
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from launch.contract import deadlines, pull
-from launch.contract.errors import NoCapacity, NotGone, UnknownOutcome
-from launch.contract.offer import Offer
+from launch.contract.errors import NoCapacity, NotGone, RateLimited, UnknownOutcome
 from launch.contract.provider import AttemptSpec, Machine, Provider
 from launch.payload import code_in_store, container, credentials
 from launch.provision import kept_plan, terminate
+from launch.provision.choice import Choice, intended
 from launch.provision.plan import stop_asked
 from launch.provision.refusals import Refusals
 from mimir.errors import BadInput, Corrupt, Fenced, MimirError, StoreError
@@ -30,8 +28,7 @@ from mimir.runs.begin import end_attempt, raise_attempt
 from mimir.runs.collect import collect
 from mimir.runs.head import REMOVED
 from mimir.runs.notes import Gone
-from mimir.runs.order import Expected, Order, Plan, Shared
-from mimir.runs.promised import Promised
+from mimir.runs.order import Order, Plan
 from mimir.runs.record import read_run, record_sha256
 from mimir.runs.status import head_or_remembered, read_head
 from mimir.runs.store import Store
@@ -39,6 +36,9 @@ from mimir.runs.store import Store
 Say = Callable[[str], None]
 OFFERS_TRIED = 8
 """Offers of machines that cost money that are tried for one attempt."""
+ASKED_AGAIN, LONGEST_WAIT = 3, 60.0
+"""Times that an order is asked again after the service wanted a pause, and seconds of the longest
+pause; beyond, the order fails."""
 
 
 @dataclass(frozen=True)
@@ -49,21 +49,6 @@ class Ordered:
     attempt: int
     provider: Provider
     machine: Machine
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A machine that may be ordered. deadline in unix s, 0 for none; estimate in hours.
-
-    promised: what its worker checks, None for nothing. expected: what it compares its steps with.
-    """
-
-    provider: Provider
-    offer: Offer | None = None
-    deadline: float = 0.0
-    estimate_hours: float | None = None
-    promised: Promised | None = None
-    expected: Expected | None = None
 
 
 def order(
@@ -78,11 +63,13 @@ def order(
     extra: Mapping[str, str] = MappingProxyType({}),
     start: int = 0,
     behind: str = "",
+    sleep: Callable[[float], None] | None = None,
 ) -> Ordered:
     """Order the first of these machines that is available; each try is an attempt of its own.
 
     OFFERS_TRIED of those that cost money are tried. Where a service says which places have room,
-    the same size there is tried next.
+    the same size there is tried next. Where it wants a pause, the same offer is asked for again
+    after it, by a new attempt: the one that was refused stays refused.
 
     Args:
         after: the attempt that is replaced (default: the one at HEAD).
@@ -92,6 +79,8 @@ def order(
         start: number of the sweep's state that allows this order (`mimir.runs.sweep_state`); 0:
             it is allowed unless the sweep is being removed.
         behind: as AttemptSpec.behind.
+        sleep: waits so many seconds where a service wants a pause (default: RateLimited is
+            raised at once, for a caller that comes back anyway).
 
     Raises:
         Fenced: somebody else has begun an attempt meanwhile, the run or its sweep was asked to
@@ -107,7 +96,7 @@ def order(
     sweep = read_run(store, run).sweep  # a record of another build is refused before anything
     known = head_or_remembered(store, run)[0].attempt if after is None else after
     since = since or known + 1
-    looked = tries = 0
+    looked = tries = pauses = 0
     waiting = list(choices)
     while waiting:
         choice = waiting.pop(0)
@@ -129,21 +118,15 @@ def order(
             refused.add(choice.provider.name, choice.offer, error)
             looked = known - 1  # it was looked for before the provider was asked
             waiting.sort(key=lambda one: not refused.told_of_room(one.offer))
+        except RateLimited as error:
+            pauses += 1
+            if sleep is None or pauses > ASKED_AGAIN or error.retry_after > LONGEST_WAIT:
+                raise
+            say(f"{error}; the order is sent again in {error.retry_after:.0f} s")
+            sleep(error.retry_after)
+            looked, tries = known - 1, tries - bool(choice.offer is not None and choice.offer.price)
+            waiting.insert(0, choice)
     raise refused.all_together()
-
-
-def intended(
-    store: Store, run: str, choice: Choice, plan: Plan, known: int, since: int, looked: int = 0,
-    shared: Shared | None = None,
-) -> Order:  # fmt: skip
-    """The order of the attempt after `known`. since, looked, shared: as Order has them."""
-    before, refused = _before(store, run, known)
-    return Order(
-        choice.provider.name, plan, store.now(), choice.offer, choice.deadline,
-        choice.estimate_hours, since, max(looked, before), refused,
-        f"{platform.node()}:{os.getpid()}", promised=choice.promised, expected=choice.expected,
-        shared=shared,
-    )  # fmt: skip
 
 
 def give_up(store: Store, run: str, reason: str, say: Say) -> None:
@@ -267,23 +250,6 @@ def _image(store: Store, run: str, attempt: int, intent: Order, say: Say) -> str
     if other:
         say(f"{tried} could not be pulled: attempt {attempt} uses {other}, which is the same image")
     return other
-
-
-def _before(store: Store, run: str, known: int) -> tuple[int, tuple[tuple[int, int], ...]]:
-    """Order.looked and Order.refused for the attempt after the known one."""
-    try:
-        last = notes.read_order(store, run, known) if known else None
-    except Corrupt:  # a newer Mimir's: what it knew is looked up again
-        last = None
-    if last is None:
-        return 0, ()
-    gone = notes.read_gone(store, run, known)
-    if gone is None or gone.kind != "refused":
-        return last.looked, last.refused
-    ranges = list(last.refused)
-    if ranges and ranges[-1][1] == known - 1:
-        return last.looked, (*ranges[:-1], (ranges[-1][0], known))
-    return last.looked, (*ranges, (known, known))
 
 
 def _with_keys(

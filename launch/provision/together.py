@@ -16,15 +16,8 @@ from dataclasses import dataclass, replace
 from launch.contract.errors import NotGone, UnknownOutcome
 from launch.contract.provider import AttemptSpec, Machine
 from launch.provision import kept_plan
-from launch.provision.order import (
-    Choice,
-    Ordered,
-    Say,
-    checked_spec,
-    intended,
-    note_refusal,
-    settle_down,
-)
+from launch.provision.choice import Choice, intended
+from launch.provision.order import Ordered, Say, checked_spec, note_refusal, settle_down
 from mimir.errors import MimirError
 from mimir.runs import notes
 from mimir.runs.begin import raise_attempt

@@ -15,8 +15,9 @@ from launch.pricing.budget import UsedUp
 from launch.providers import registry
 from launch.provision import choose as choosing
 from launch.provision import failed_hosts, kept_plan, liveness, terminate
+from launch.provision.choice import Choice
 from launch.provision.liveness import Watched
-from launch.provision.order import Choice, Say, order
+from launch.provision.order import Say, order
 from launch.provision.plan import newest_plan
 from launch.supervise import diagnosis, key_refresh, limits
 from launch.supervise.backoff import Backoff

@@ -6,7 +6,8 @@ from dataclasses import replace
 from launch.contract.errors import AuthFailed, BalanceEmpty, Misconfigured
 from launch.providers import registry
 from launch.provision import choose, kept_plan, settle
-from launch.provision.order import Choice, Say, give_up, order
+from launch.provision.choice import Choice
+from launch.provision.order import Say, give_up, order
 from launch.provision.together import Wanted, order_together
 from launch.provision.wait import retire
 from launch.supervise import diagnosis

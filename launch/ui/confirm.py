@@ -10,8 +10,8 @@ from launch.contract.provider import Caps, Provider
 from launch.pricing import storage
 from launch.providers import registry
 from launch.provision import kept_plan
+from launch.provision.choice import Choice
 from launch.provision.choose import Found
-from launch.provision.order import Choice
 from launch.ui import enforcement, no_effect
 from mimir.console import WARN, Styled, styled
 from mimir.errors import BadInput

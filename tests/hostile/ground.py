@@ -25,7 +25,7 @@ from launch.providers import registry
 from launch.providers.registry import Row
 from launch.providers.rented import Rented
 from launch.provision import order as ordering
-from launch.provision.order import Choice
+from launch.provision.choice import Choice
 from launch.provision.wait import Beginning
 from launch.supervise.rounds import rounds
 from launch.supervise.watcher import Watcher

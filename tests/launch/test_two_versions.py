@@ -17,8 +17,9 @@ from hypothesis.stateful import (
 
 from launch.contract.cloud import State
 from launch.contract.errors import NoCapacity
+from launch.provision.choice import Choice
 from launch.provision.liveness import Watched
-from launch.provision.order import Choice, order
+from launch.provision.order import order
 from launch.supervise.rounds import rounds
 from launch.supervise.watcher import Watcher
 from mimir.errors import BadInput, Fenced, MimirError

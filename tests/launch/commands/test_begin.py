@@ -15,8 +15,8 @@ from launch.contract.provider import AttemptSpec, Caps
 from launch.pricing.budget import Remaining
 from launch.providers import registry
 from launch.provision import kept_plan, wait
+from launch.provision.choice import Choice
 from launch.provision.choose import Found, Market
-from launch.provision.order import Choice
 from launch.provision.wait import Beginning
 from launch.supervise.watcher import Watcher
 from launch.ui import confirm

@@ -12,6 +12,7 @@ from launch.contract.errors import (
     BalanceEmpty,
     NoCapacity,
     NotGone,
+    RateLimited,
     Unclear,
     UnknownOutcome,
 )
@@ -19,7 +20,8 @@ from launch.contract.offer import Offer
 from launch.contract.provider import AttemptSpec, Machine
 from launch.payload import container
 from launch.provision import order as ordering
-from launch.provision.order import Choice, Ordered
+from launch.provision.choice import Choice
+from launch.provision.order import Ordered
 from launch.provision.plan import newest_plan, stop_asked
 from mimir.errors import Corrupt, Fenced, StoreError
 from mimir.runs import layout, notes, orders
@@ -27,14 +29,14 @@ from mimir.runs.begin import raise_attempt
 from mimir.runs.notes import Gone, StopRequest
 from mimir.runs.order import Order, Plan
 from mimir.runs.status import derive, read_head
-from tests.launch.paper import START, Desk, named, offer
+from tests.launch.paper import START, Desk, Fault, named, offer
 
 PLAN = Plan(("runpod",))
 
 
-def order(desk: Desk, *offers: Offer, after: int | None = None, since: int = 0) -> Ordered:
+def order(desk: Desk, *offers: Offer, **more: Any) -> Ordered:
     choices = [Choice(desk.provider, each, START + 3600, 0.5) for each in offers or (offer(),)]
-    return ordering.order(desk.store, "run", choices, PLAN, desk.say, after=after, since=since)
+    return ordering.order(desk.store, "run", choices, PLAN, desk.say, **more)
 
 
 def test_the_intent_is_written_before_the_request(desk: Desk) -> None:
@@ -73,6 +75,45 @@ def test_an_order_that_was_just_begun_is_left_to_its_launcher(desk: Desk) -> Non
     with pytest.raises(Fenced, match="just now"):
         order(desk)
     assert not desk.cloud.created
+
+
+def _busy(*seconds: float) -> list[Fault]:
+    return [RateLimited("asked too often", each) for each in seconds]
+
+
+def test_a_service_that_wants_a_pause_is_asked_again_after_it(desk: Desk) -> None:
+    """Each time by an attempt of its own, for the first try is on record as refused."""
+    pauses: list[float] = []
+    desk.cloud.faults = _busy(12.0, 7.0)
+    ordered = order(desk, offer(), offer(0.9), sleep=pauses.append)
+    assert pauses == [12.0, 7.0]
+    assert ordered.attempt == 3
+    assert ordered.machine.price == offer().price
+    assert [desk.gone(each).kind for each in (1, 2)] == ["refused", "refused"]
+    assert [line for line in desk.said if "asked too often" in line] == [
+        "asked too often; the order is sent again in 12 s",
+        "asked too often; the order is sent again in 7 s",
+    ]
+
+
+def test_pauses_are_no_tries(desk: Desk) -> None:
+    full: list[Fault] = [NoCapacity("none left")] * (ordering.OFFERS_TRIED - 1)
+    desk.cloud.faults = [*_busy(1.0, 1.0, 1.0), *full]
+    many = [offer(place=str(n)) for n in range(ordering.OFFERS_TRIED)]
+    assert order(desk, *many, sleep=lambda _: None).attempt == 3 + ordering.OFFERS_TRIED
+
+
+@pytest.mark.parametrize(
+    ("faults", "patient"), [((1.0, 1.0, 1.0, 1.0), True), ((61.0,), True), ((1.0,), False)]
+)
+def test_not_without_end_not_for_long_and_not_by_who_comes_back(
+    desk: Desk, faults: tuple[float, ...], patient: bool
+) -> None:
+    desk.cloud.faults = _busy(*faults)
+    with pytest.raises(RateLimited):
+        order(desk, sleep=(lambda _: None) if patient else None)
+    assert not desk.cloud.faults
+    assert not desk.cloud.machines
 
 
 def test_a_launcher_that_died_after_its_intent_loses_the_attempt(desk: Desk) -> None:

@@ -12,7 +12,8 @@ from launch.contract.provider import Caps
 from launch.provision import liveness
 from launch.provision import order as ordering
 from launch.provision import wait as attempts
-from launch.provision.order import Choice, Ordered
+from launch.provision.choice import Choice
+from launch.provision.order import Ordered
 from launch.provision.wait import await_beginning, end_machine, retire
 from mimir.errors import BadInput, Fenced, MimirError, StoreError
 from mimir.runs import layout, notes

@@ -14,7 +14,8 @@ from launch.commands.submit import submit
 from launch.contract.cloud import ContainerSpec
 from launch.contract.errors import AuthFailed, NoCapacity
 from launch.contract.provider import AttemptSpec
-from launch.provision.order import Choice, order
+from launch.provision.choice import Choice
+from launch.provision.order import order
 from launch.supervise import notify
 from launch.supervise.notify import Notifier
 from launch.supervise.watcher import Seen

@@ -11,7 +11,7 @@ from launch.commands.prune import prune
 from launch.contract.errors import NotGone
 from launch.provision import ledger
 from launch.provision import order as ordering
-from launch.provision.order import Choice
+from launch.provision.choice import Choice
 from launch.provision.wait import retire
 from launch.supervise import removal
 from launch.supervise.watcher import Watcher

@@ -24,8 +24,9 @@ from launch.pricing.budget import UsedUp
 from launch.providers import registry
 from launch.provision import failed_hosts, kept_plan, order
 from launch.provision import terminate as closing
+from launch.provision.choice import Choice
 from launch.provision.liveness import Watched
-from launch.provision.order import Choice, Say
+from launch.provision.order import Say
 from launch.supervise import reaper, watcher
 from launch.supervise.rounds import rounds
 from launch.supervise.watcher import Seen, Watcher

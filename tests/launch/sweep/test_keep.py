@@ -19,7 +19,8 @@ from launch.contract.errors import (
 )
 from launch.contract.provider import AttemptSpec, Machine
 from launch.provision import together
-from launch.provision.order import Choice, order
+from launch.provision.choice import Choice
+from launch.provision.order import order
 from launch.sweep import end
 from launch.sweep.keep import ASK_AGAIN, Keeper, Round, look
 from mimir.errors import BadInput, Fenced
