@@ -27,8 +27,8 @@ CPUS = {"N1": "CPUS", "A2": "A2_CPUS"}
 instead."""
 SPOT_CPUS = "PREEMPTIBLE_CPUS"
 ADDRESSES = "IN_USE_ADDRESSES"
-ALL_REGIONS = "GPUS_ALL_REGIONS"
-"""GPUs of the whole project at once: 0 in a new one."""
+ALL_REGIONS, ALL_CPUS = "GPUS_ALL_REGIONS", "CPUS_ALL_REGIONS"
+"""GPUs of the whole project at once, 0 in a new one, and its processors."""
 ADDRESS = 0.005
 """$/h of a public IPv4 address."""
 HOURS_A_MONTH = 730.0
@@ -118,8 +118,10 @@ def barred(stock: Stock, kind: Kind, region: str, size: int) -> Barred | None:
 
     A quota that Google does not list bars nothing: the order tells.
     """
-    if stock.quotas.get("", {}).get(ALL_REGIONS, 1.0) < 1:
-        return Barred(ALL_REGIONS, 1)
+    project = stock.quotas.get("", {})
+    for metric, wants in ((ALL_REGIONS, 1), (ALL_CPUS, kind.cpus)):
+        if project.get(metric, wants) < wants:
+            return Barred(metric, wants)
     left, own = stock.quotas.get(region, {}), QUOTA.get(card_of(kind) or "", "")
     for metric, instead, wants in (
         (own, f"PREEMPTIBLE_{own}", 1), (CPUS.get(kind.family, ""), SPOT_CPUS, kind.cpus),
@@ -142,10 +144,14 @@ def problems(stock: Stock, need: Need) -> list[str]:
             known[region] = min(each.wants, known.get(region, each.wants))
     said = []
     for metric, where in small.items():
-        at = "" if metric == ALL_REGIONS else f" in {len(where)} regions, such as {min(where)}"
+        region = f" in {len(where)} regions, such as {min(where)}"
+        at = "" if metric in (ALL_REGIONS, ALL_CPUS) else region
         most = max(where.values())
         short = "is used up or 0" if most == 1 else "leaves too little"
-        said.append(f"the quota {metric} {short}{at}: ask for {most:g} or more at {QUOTAS}")
+        said.append(
+            f"the quota {metric} {short}{at}: one machine takes {most:g} of it beside what is in "
+            f"use; ask for more at {QUOTAS}"
+        )
     return [*said, *_without_disk(stock, need)]
 
 

@@ -282,9 +282,20 @@ def test_quotas_are_told_before_an_order(service: FakeGcp, cloud: Gcp) -> None:
     assert ways() == set()
     assert "NVIDIA_L4_GPUS" in " ".join(cloud.left_out())
     service.quotas[""]["GPUS_ALL_REGIONS"] = (1, 1)
-    with pytest.raises(AccountLimit, match="GPUS_ALL_REGIONS is used up or 0: ask for 1"):
+    with pytest.raises(AccountLimit, match="GPUS_ALL_REGIONS is used up or 0: one machine"):
         cloud.offers(Need(spot=True))
     assert any(each.status == "fail" for each in cloud.checks())
+
+
+def test_the_processors_of_a_whole_project(service: FakeGcp, cloud: Gcp) -> None:
+    """Its larger machines are barred alone, until there is no room for the least one."""
+    service.quotas[""]["CPUS_ALL_REGIONS"] = (12, 8)
+    found = cloud.offers(Need())
+    assert found
+    assert max(each.vcpus for each in found) <= 4
+    service.quotas[""]["CPUS_ALL_REGIONS"] = (12, 9)
+    with pytest.raises(AccountLimit, match=r"CPUS_ALL_REGIONS leaves .*: one machine takes 4 of"):
+        cloud.offers(Need())
 
 
 def test_a_quota_stands_on_any_page_of_the_regions(service: FakeGcp, cloud: Gcp) -> None:
@@ -371,7 +382,7 @@ def test_a_quota_that_bars_the_larger_machines_only_is_no_problem(
     assert types == {"n1-standard-4"}
     assert not cloud.left_out()
     service.quotas["us-central1"]["CPUS"] = (3, 0)
-    with pytest.raises(AccountLimit, match=r"CPUS leaves too little in 1 regions.*: ask for 4 or"):
+    with pytest.raises(AccountLimit, match=r"CPUS leaves too little in 1 regions.*: .* takes 4"):
         cloud.offers(Need(gpus=("T4",)))
 
 
