@@ -56,7 +56,7 @@ class RentOptions:
         max_hours: hours of machines of a run over all its attempts, after which it commits and
             ends; `resume` goes on; 0: no limit (default: no limit).
         max_cost: dollars of a run over all its attempts; 0: twice the forecast beside what is
-            spent, where machines are rented without --max-hours, else no limit (default: 0).
+            spent, where machines are rented without --max-hours, else no limit (default: as 0).
         max_cost_month: dollars of all runs of the store in a calendar month (UTC), with what live
             machines may yet cost; 0: no limit (default: $MIMIR_MAX_COST_MONTH).
         max_cost_store: the same over all times (default: $MIMIR_MAX_COST_STORE).

@@ -62,7 +62,7 @@ def test_what_holds_beside_the_last_order_is_told() -> None:
 
 def test_a_limit_of_0_dollars_is_told_as_it_counts() -> None:
     """As `confirm.limited`, which gives a rented run a limit in any case."""
-    for command, default in ((submit, "0"), (resume, "as last time")):
+    for command, default in ((submit, "as 0"), (resume, "as last time")):
         told = cli.sections(inspect.getdoc(command) or "")[1]["max_cost"]
         assert told == (
             "dollars of a run over all its attempts; 0: twice the forecast beside what is spent, "
