@@ -19,7 +19,8 @@ def compare(*names: str, store: str = "", json: bool = False) -> None:
         names: of two runs or more.
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         json: print JSON: `settings` (a list of values for each that differs) and `runs`; figures
-            as [step, nats per residue], `samples` by column of the metrics.
+            as [step, nats per residue], `samples` by column of the metrics; `at_least`: `hours` is
+            a lower bound, because nobody saw a machine's end.
 
     Example:
         python -m launch compare first second

@@ -36,9 +36,10 @@ def runs(
         sort: created, name, state, step, held-out or cost.
         cost: show each run's provider and cost, which takes more requests.
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
-        json: print JSON: a list with `run`, `status` (null if unreadable; without `attempts`,
-            which `status NAME --json` tells), `problem`, `provider` and `dollars` (with --cost) and
-            `still_paid` (machines of finished attempts that nobody has seen to be gone).
+        json: print JSON: a list with `run`, `status` (null if it cannot be read, and once a removal
+            has deleted its record; without `attempts`, which `status NAME --json` tells),
+            `problem`, `provider` and `dollars` (with --cost) and `still_paid` (machines of finished
+            attempts that nobody has seen to be gone).
 
     Example:
         python -m launch runs --state alive --since 7d --cost

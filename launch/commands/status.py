@@ -24,7 +24,8 @@ def status(
         watch: show progress, loss, held-out figure, cost and deadline until they have ended. Ctrl-C
             ends the watching, never a run. (`python -m launch watch` keeps runs alive.)
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
-        json: print JSON; `service` is what a service says of a machine that gave no sign yet; of
+        json: print JSON; `service` is what a service says of a machine that gave no sign yet;
+            `bill.at_least`: `bill.hours` is a lower bound, because nobody saw a machine's end; of
             several runs a list.
 
     Example:

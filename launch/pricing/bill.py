@@ -11,7 +11,8 @@ from mimir.text import duration
 
 @dataclass(frozen=True)
 class Bill:
-    """hours: of machines so far. dollars: None if no machine had a price.
+    """hours: of machines so far. dollars: None if no machine had a price. at_least: the hours are
+    a lower bound, because of some machine nobody saw the end (`budget.end_unseen`).
 
     expected_hours and expected_dollars: at the run's end, by its present rate; None if it does
     not train now. estimated_hours and estimated_dollars: said at its first order; None if
@@ -28,6 +29,7 @@ class Bill:
     evictions: int = 0
     evicted_hours: float = 0.0
     evicted_dollars: float | None = None
+    at_least: bool = False
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -42,14 +44,20 @@ def bill(status: Status, now: float) -> Bill:
     return Bill(
         used.hours, used.dollars, expected_hours, expected_dollars,
         estimated_hours, estimated_dollars, taken.evictions, taken.hours, taken.dollars,
+        used.at_least,
     )  # fmt: skip
+
+
+def machine_time(hours: float, *, at_least: bool = False) -> str:
+    """Hours of machines for people: "1.3 h", or "at least 1.3 h" for a lower bound."""
+    return ("at least " if at_least else "") + duration(budget.HOUR * hours)
 
 
 def line(made: Bill) -> str:
     """What `status` shows of a run that costs money; "" for one that does not."""
     if made.dollars is None:
         return ""
-    text = f"${made.dollars:.2f} so far for {duration(budget.HOUR * made.hours)} of machines"
+    text = f"${made.dollars:.2f} so far for {_so_far(made)} of machines"
     if made.expected_hours is not None and made.expected_dollars is not None:
         at_its_end = duration(budget.HOUR * made.expected_hours)
         text += f", about ${made.expected_dollars:.2f} and {at_its_end} at its end"
@@ -73,7 +81,11 @@ def total(made: Bill) -> str:
     if made.dollars is None and made.estimated_hours is None:
         return ""
     money = f" and ${made.dollars:.2f}" if made.dollars is not None else ""
-    return f"it took {duration(budget.HOUR * made.hours)} of machines{money}{_beside(made)}"
+    return f"it took {_so_far(made)} of machines{money}{_beside(made)}"
+
+
+def _so_far(made: Bill) -> str:
+    return machine_time(made.hours, at_least=made.at_least)
 
 
 def _beside(made: Bill) -> str:

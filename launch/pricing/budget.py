@@ -3,6 +3,9 @@
 A machine is paid from its order until it was seen to be gone: the time before it works and
 the time until its end is verified are in the sum, so that it is never less than the bill for
 the machine itself.
+
+Of a machine that costs nothing nobody may have seen the end, as its process was killed or its
+computer went away. Then its last heartbeat gives a lower bound.
 """
 
 from dataclasses import dataclass
@@ -21,10 +24,12 @@ class UsedUp(BadInput):
 
 @dataclass(frozen=True)
 class Spent:
-    """hours: of machines. dollars: None if no machine had a price."""
+    """hours: of machines. dollars: None if no machine had a price. at_least: the hours are a lower
+    bound, because of some machine nobody saw the end."""
 
     hours: float = 0.0
     dollars: float | None = None
+    at_least: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,8 @@ def paid_from(attempt: AttemptStatus) -> float | None:
 
 
 def seconds_of(attempt: AttemptStatus, now: float) -> float:
-    """Seconds for which the attempt's machine has been paid, or may have been."""
+    """Seconds for which the attempt's machine has been paid, or may have been; a lower bound if
+    `end_unseen`."""
     began = paid_from(attempt)
     if began is None:
         return 0.0
@@ -69,11 +75,18 @@ def seconds_of(attempt: AttemptStatus, now: float) -> float:
         end = attempt.gone.time
     elif price_of(attempt) is None and attempt.ended_at is not None:
         end = attempt.ended_at  # nobody asks after a machine that costs nothing
-    elif price_of(attempt) is None and attempt.end:
-        end = began
+    elif end_unseen(attempt):
+        end = min(now, attempt.worked.written) if attempt.worked is not None else began
     else:
         end = now
     return max(0.0, end - began)
+
+
+def end_unseen(attempt: AttemptStatus) -> bool:
+    """Whether it is not known when the attempt's machine went, which costs nothing: the attempt is
+    over, and neither its worker nor the launcher wrote when."""
+    unseen = attempt.gone is None and attempt.ended_at is None and bool(attempt.end)
+    return unseen and price_of(attempt) is None and paid_from(attempt) is not None
 
 
 def spent(status: Status, now: float) -> Spent:
@@ -85,7 +98,7 @@ def spent(status: Status, now: float) -> Spent:
         price = price_of(attempt)
         if price is not None:
             dollars = (dollars or 0.0) + price * its
-    return Spent(hours, dollars)
+    return Spent(hours, dollars, any(map(end_unseen, status.attempts)))
 
 
 def machines(status: Status) -> int:

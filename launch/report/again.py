@@ -7,6 +7,8 @@ from typing import Any
 from launch.report.facts import Facts
 from mimir.config import SECTIONS, Config, load_preset, preset_names
 from mimir.data import terms
+from mimir.data.opened import open_data
+from mimir.errors import MimirError
 from mimir.output.quality import best_covered
 from mimir.output.start import MAY_DIFFER
 from mimir.runs import layout
@@ -14,6 +16,10 @@ from mimir.runs.origin import STATE
 
 AGAIN = "-again"
 """What is put behind the run's name."""
+_FILE = (
+    " (FILE: the packed data set with the digest below; the run's store has it as an object whose "
+    "name begins with that digest)"
+)
 
 
 def commands(facts: Facts) -> list[tuple[str, str]]:
@@ -29,7 +35,8 @@ def commands(facts: Facts) -> list[tuple[str, str]]:
         ("measure it on held-out peptides", f"python -m mimir evaluate --run {name}"),
         ("see whether its last steps give the same bits", f"python -m mimir replay {name}"),
     ]  # fmt: skip
-    return [*found, (f"make it again{_data(facts)}", _submit(facts))]
+    with_file = _needs_file(facts)
+    return [*found, ("make it again" + (_FILE if with_file else ""), _submit(facts, with_file))]
 
 
 def _target(facts: Facts) -> str:
@@ -40,12 +47,27 @@ def _target(facts: Facts) -> str:
     return f" --target {shlex.quote(facts.peptides.vocabulary[best[0]])}"
 
 
-def _data(facts: Facts) -> str:
-    known = facts.peptides is not None and terms.of_csv(facts.peptides.source) == terms.SAMPLE
-    return "" if known or facts.record.data is None else " (FILE: the CSV with the digest below)"
+def _needs_file(facts: Facts) -> bool:
+    """Whether `submit` would take other data than the run's if it were given none.
+
+    It takes those of the run named by --continue-from or --init-from, else the sample that is
+    shipped here. That one may be packed in another way, as by an older Mimir, and then holds out
+    other peptides.
+    """
+    record, peptides = facts.record, facts.peptides
+    if record.data is None or (record.origin is not None and record.origin.kind == STATE):
+        return False
+    if record.origin is not None or peptides is None:
+        return True
+    if terms.of_csv(peptides.source) != terms.SAMPLE:
+        return True
+    try:
+        return open_data().peptides.digest != record.data.sha256
+    except (MimirError, OSError):  # packing it needs room
+        return True
 
 
-def _submit(facts: Facts) -> str:
+def _submit(facts: Facts, with_file: bool) -> str:
     """`submit` with the settings in which the run differs from its preset."""
     record = facts.record
     own, origin = Config.from_dict(record.config), record.origin
@@ -62,7 +84,7 @@ def _submit(facts: Facts) -> str:
             usual = vars(getattr(base, section))
             mine = vars(getattr(own, section)).items()
             words += _options({name: value for name, value in mine if value != usual[name]})
-        words += ["--data", "FILE"] if _data(facts) else []
+        words += ["--data", "FILE"] if with_file else []
     return shlex.join([*words, "--name", record.name[: layout.LONGEST_RUN - len(AGAIN)] + AGAIN])
 
 

@@ -1,6 +1,6 @@
 """Values as the pages show them."""
 
-from mimir.text import duration
+from launch.pricing.bill import machine_time
 
 NONE = "–"
 
@@ -18,8 +18,12 @@ def price(dollars: float | None) -> str:
     return NONE if dollars is None else f"${dollars:.2f}"
 
 
-def hours(count: float | None, dollars: float | None = None) -> str:
-    """Hours of machines, and what they cost where that is known; "" for none."""
+def hours(
+    count: float | None, dollars: float | None = None, *, at_least: bool = False
+) -> str:  # fmt: skip
+    """Hours of machines, and what they cost where that is known; "" for none. at_least: they are a
+    lower bound."""
     if not count:
         return ""
-    return duration(3600 * count) + (f", ${dollars:.2f}" if dollars is not None else "")
+    money = f", ${dollars:.2f}" if dollars is not None else ""
+    return machine_time(count, at_least=at_least) + money

@@ -88,8 +88,9 @@ def summary(runs: Sequence[Facts]) -> list[tuple[str, str]]:
     """What the runs are and took together, at a glance."""
     costs = [each.bill.dollars for each in runs if each.bill.dollars is not None]
     total = sum(each.bill.hours for each in runs)
+    took = hours(total, at_least=any(each.bill.at_least for each in runs))
     return [
-        ("runs", str(len(runs))), *data_rows(runs), ("time of machines", hours(total)),
+        ("runs", str(len(runs))), *data_rows(runs), ("time of machines", took),
         ("cost", cost_text(sum(costs) if costs else None, [each.status for each in runs])),
         ("as of", moment(max(each.status.at for each in runs))),
     ]  # fmt: skip
@@ -172,7 +173,8 @@ def took(facts: Facts, name: str) -> tuple[str, ...]:
     devices = dict.fromkeys(each.beat.device for each in facts.attempts if each.beat)
     return (
         name, state_text(status), f"{status.step:,}{of}", str(len(facts.attempts)),
-        ", ".join(filter(None, devices)) or NONE, hours(bill.hours) or NONE,
+        ", ".join(filter(None, devices)) or NONE,
+        hours(bill.hours, at_least=bill.at_least) or NONE,
         hours(bill.estimated_hours, bill.estimated_dollars) or NONE, price(bill.dollars),
     )  # fmt: skip
 

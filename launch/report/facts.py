@@ -35,14 +35,15 @@ NEWEST_ATTEMPTS = 50
 @dataclass(frozen=True)
 class Attempt:
     """One attempt. beat: its last heartbeat, None if it gave none. lost: steps that the next
-    attempt took again, None while nothing followed. hours: of its machine, dollars: None if it
-    has no price."""
+    attempt took again, None while nothing followed. hours: of its machine, a lower bound if
+    at_least; dollars: None if it has no price."""
 
     status: AttemptStatus
     beat: Heartbeat | None
     lost: int | None
     hours: float
     dollars: float | None
+    at_least: bool = False
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,8 @@ def _attempt(
     lost = max(0, beat.step - later[0]) if later and beat is not None else None
     hours = budget.seconds_of(attempt, status.at) / budget.HOUR
     price = budget.price_of(attempt)
-    return Attempt(attempt, beat, lost, hours, None if price is None else price * hours)
+    dollars = None if price is None else price * hours
+    return Attempt(attempt, beat, lost, hours, dollars, budget.end_unseen(attempt))
 
 
 def _beats(store: Store, head: Head) -> dict[int, Heartbeat]:

@@ -80,7 +80,7 @@ def summary(facts: Facts) -> list[tuple[str, str]]:
         ("trained on", ", ".join(filter(None, devices))),
         ("versions", _versions(facts)), ("attempts", str(len(facts.attempts))),
         ("steps a second", _rate(facts)),
-        ("time of machines", hours(bill.hours)),
+        ("time of machines", hours(bill.hours, at_least=bill.at_least)),
         ("estimated at first", hours(bill.estimated_hours, bill.estimated_dollars)
          or _by_first_steps(facts)),
         ("expected at its end", hours(bill.expected_hours, bill.expected_dollars)),
@@ -202,7 +202,7 @@ def _attempt(attempt: Attempt, run: str) -> tuple[str, ...]:
         about = f", about {duration(seconds)}" if seconds >= 1 else ", less than a second"
         about = about if rate else ""
         lost = f"{attempt.lost:,} steps{about}" if attempt.lost else "nothing"
-    took = hours(attempt.hours, attempt.dollars) or NONE
+    took = hours(attempt.hours, attempt.dollars, at_least=attempt.at_least) or NONE
     how = beat.execution.words if beat and beat.execution else ""
     device = "; ".join(filter(None, (beat.device if beat else "", how)))
     began = "not begun" if status.from_step is None else f"step {status.from_step:,}"

@@ -28,6 +28,8 @@ def digests(facts: Facts) -> list[tuple[str, str]]:
         known = terms.of_csv(peptides.source)
         cited = "; ".join(known.references) or "unknown: whoever built the data set knows"
         found += [("licence of the data", known.licence), ("to cite for the data", cited)]
+    elif record.data is not None:
+        found.append(("data (packed)", record.data.sha256))
     if head.model is not None:
         found.append(("model (the file model.safetensors)", head.model.sha256))
     found += [(f"checkpoint of step {kept.step:,}", kept.sha256) for kept in head.kept]

@@ -100,11 +100,13 @@ def _summary(
     cost = cost_text(total, [row.status for row in made if row.status])
     cost += limit if total is not None else ""
     over = ", ".join(sweep.differing())
+    unseen = any(row.at_least for row in made)
+    took = hours(sum(row.hours for row in made), at_least=unseen)
     return [
         ("runs", f"{len(made)} over {over}" if over else f"{len(made)}"),
         ("states", table.states(made)), ("last said of it", word),
         ("presets", ", ".join(sweep.bases)), ("begun", moment(sweep.created)),
-        *comparison.data_rows(drawn), ("time of machines", hours(sum(row.hours for row in made))),
+        *comparison.data_rows(drawn), ("time of machines", took),
         ("cost", cost),
     ]  # fmt: skip
 
@@ -134,7 +136,7 @@ def _runs(shown: Sequence[Row], made: Sequence[Row]) -> dict[str, Any]:
             *(table.shown(row.settings[name]) for name in names), row.state,
             table.step_of(row) or "–",
             *(f"{row.figures[each.key]:.4f}" if each.key in row.figures else "–" for each in held),
-            hours(row.hours) or "–", price(row.dollars),
+            hours(row.hours, at_least=row.at_least) or "–", price(row.dollars),
         )
         for row in shown
     ]  # fmt: skip

@@ -28,7 +28,7 @@ class Row:
     status: None if it cannot be read, which `problem` says. dollars: None if it had no machine
     with a price. selected: of its best checkpoint, the figure that selects; None without one. It
     ranks the runs, as it is of held-out peptides that no reported figure is of. best: no run of
-    its kind (done, or none is) has a lower one.
+    its kind (done, or none is) has a lower one. at_least: the hours are a lower bound.
     """
 
     run: str
@@ -40,6 +40,7 @@ class Row:
     dollars: float | None = None
     selected: float | None = None
     best: bool = False
+    at_least: bool = False
 
     @property
     def state(self) -> str:
@@ -71,6 +72,7 @@ def rows(sweep: Sweep, looked: Sequence[Listed]) -> list[Row]:
                 status.held_out() if status else {},
                 used.hours if used else 0.0, used.dollars if used else None,
                 _selected(status) if status else None,
+                at_least=used is not None and used.at_least,
             )
         )  # fmt: skip
     return _with_best(made)
@@ -187,7 +189,8 @@ def as_json(sweep: Sweep, word: str, made: Sequence[Row]) -> dict[str, Any]:
                 "run": row.run, "settings": row.settings, "state": row.state,
                 "step": row.status.step if row.status else None,
                 "total_steps": row.status.total_steps if row.status else None,
-                "figures": row.figures, "hours": row.hours, "dollars": row.dollars,
+                "figures": row.figures, "hours": row.hours, "at_least": row.at_least,
+                "dollars": row.dollars,
                 "best": row.best, "problem": row.problem,
             }
             for row in made
@@ -211,13 +214,14 @@ def as_csv(made: Sequence[Row]) -> str:
     keys = keys_of(made)
     sheet = io.StringIO()
     writer = csv.writer(sheet, lineterminator="\n")
-    writer.writerow(["run", *names, "state", "step", *keys, "hours", "dollars", "best"])
+    writer.writerow(["run", *names, "state", "step", *keys, "hours", "dollars", "best", "at_least"])
     for row in made:
         step = row.status.step if row.status else ""
         values = [row.settings[name] for name in names]
         figures = [row.figures.get(key, "") for key in keys]
         dollars = "" if row.dollars is None else row.dollars
-        writer.writerow([row.run, *values, row.state, step, *figures, row.hours, dollars, row.best])
+        took = (row.hours, dollars, row.best, row.at_least)
+        writer.writerow([row.run, *values, row.state, step, *figures, *took])
     return sheet.getvalue()
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from launch.pricing.bill import Bill, bill
+from launch.pricing.bill import Bill, bill, machine_time
 from launch.ui import narrow
 from launch.ui.runs import cost_text, state_text, table
 from mimir.console import Styled, joined
@@ -14,7 +14,6 @@ from mimir.runs.parts import read_metrics
 from mimir.runs.record import RunRecord
 from mimir.runs.status import Status
 from mimir.runs.store import Store
-from mimir.text import duration
 
 SAMPLES = (
     ("samples_kl", "samples, KL of composition", "{:.3f} nats"),
@@ -109,7 +108,8 @@ def _rows(runs: Sequence[Compared], whole: bool) -> list[tuple[str, ...]]:
         if any(key in run.samples for run in runs):
             shown = (form.format(run.samples[key]) if key in run.samples else "" for run in runs)
             rows.append((what, *shown))
-    rows.append(("time of machines", *(_hours(run.bill.hours) for run in runs)))
+    took = (machine_time(run.bill.hours, at_least=run.bill.at_least) for run in runs)
+    rows.append(("time of machines", *took))
     if any(run.bill.estimated_hours is not None for run in runs):
         rows.append((
             "estimated at first",
@@ -122,7 +122,7 @@ def _rows(runs: Sequence[Compared], whole: bool) -> list[tuple[str, ...]]:
 def _hours(count: float | None, dollars: float | None = None) -> str:
     if count is None:
         return ""
-    return duration(3600 * count) + (f", ${dollars:.2f}" if dollars is not None else "")
+    return machine_time(count) + (f", ${dollars:.2f}" if dollars is not None else "")
 
 
 def as_json(runs: Sequence[Compared]) -> dict[str, Any]:
@@ -133,6 +133,7 @@ def as_json(runs: Sequence[Compared]) -> dict[str, Any]:
             {
                 "run": run.record.name, "state": run.status.state, "step": run.status.step,
                 "total_steps": run.status.total_steps, "hours": run.bill.hours,
+                "at_least": run.bill.at_least,
                 "dollars": run.bill.dollars, "estimated_hours": run.bill.estimated_hours,
                 "estimated_dollars": run.bill.estimated_dollars, "samples": dict(run.samples),
                 "labels": dict(run.status.about.labels) if run.status.about else {},

@@ -104,6 +104,8 @@ def _kind(words: tuple[str, ...], name: str) -> str:
         return ""  # a sweep is no run, and the cluster's folders are not here
     if name in RUNS:
         return RUN
+    if words[0] == "label" and name == "pairs":
+        return ""  # labels, which people make up
     if name == "label":  # of peptides; launch's are labels of runs, which people make up
         return CONDITION if words[0] in ("sample", "score") else ""
     return FILE if name in FILES else name if name in values() else ""

@@ -11,7 +11,7 @@ from launch.ui.runs import FINISHING, in_style, is_finishing, state_text
 from mimir.console import Styled, joined
 from mimir.errors import BadInput
 from mimir.runs import about
-from mimir.runs.head import ENDED
+from mimir.runs.head import ENDED, REMOVED
 from mimir.runs.listing import Listed
 from mimir.runs.status import DISPUTED, Status
 from mimir.text import clipped, duration, nearest, one_line
@@ -83,18 +83,24 @@ def chosen(
     """The runs in one of these states (() for any) that were created since then (unix s), and have
     these labels (None: with any value).
 
-    A damaged run, of which no state is known, stays unless states or labels are named.
+    A run that cannot be read stays unless labels are named, or states: then it is damaged, or
+    removed if its removal was cut off.
     """
 
     def fits(listed: Listed) -> bool:
         if listed.status is None:
-            return "damaged" in wanted if wanted else not labels
+            return _unread_state(listed) in wanted if wanted else not labels
         if labels and not about.fits(listed.status.about or about.NOTHING, labels):
             return False
         state = "damaged" if listed.status.damage and "damaged" in wanted else listed.status.state
         return (not wanted or state in wanted) and listed.status.created >= since
 
     return [each for each in found if fits(each)]
+
+
+def _unread_state(listed: Listed) -> str:
+    """The state of a run without a status."""
+    return REMOVED if listed.removing else "damaged"
 
 
 def ordered(rows: Sequence[Row], sort: str) -> list[Row]:
@@ -135,7 +141,7 @@ def text(rows: Sequence[Row], width: int | None = None) -> Styled:
 def _cells(row: Row) -> tuple[str, ...]:
     status = row.listed.status
     if status is None:
-        return (row.listed.run, "?", in_style("damaged"), *("" for _ in range(11)))
+        return (row.listed.run, "?", in_style(_unread_state(row.listed)), *("" for _ in range(11)))
     step = f"{status.step}"
     if status.total_steps:
         step += f" of {status.total_steps} ({status.step / status.total_steps:.0%})"

@@ -25,11 +25,15 @@ AT_ONCE = 32
 
 @dataclass(frozen=True)
 class Listed:
-    """A line of `list`: a run's status, or the sentence that says why it cannot be read."""
+    """A line of `list`: a run's status, or the sentence that says why it cannot be read.
+
+    removing: a removal has deleted its record and was cut off before it deleted the rest.
+    """
 
     run: str
     status: Status | None
     problem: str = ""
+    removing: bool = False
 
 
 @dataclass(frozen=True)
@@ -183,7 +187,7 @@ def _listed(store: Store, look_at: Callable[[RunRecord], Status | None]) -> list
                 removed = tombstone.find(store, name)
                 if removed is not None:  # what a machine wrote since then is no run
                     over = removed.word == tombstone.OVER
-                    return None if over else Listed(name, None, removed.sentence)
+                    return None if over else Listed(name, None, removed.sentence, removing=True)
                 missing = layout.record_key(name)
                 return Listed(name, None, f"{missing} is missing: restore it")
         except Exception as error:  # noqa: BLE001 - told in the run's place; the others are shown

@@ -188,6 +188,13 @@ def read_run(store: Store, name: str, sha256: str = "") -> RunRecord:
         removed = tombstone.find(store, name)
         if removed is not None:
             raise BadInput(f"{removed.sentence} ({store.url})")
+        sweep = layout.parse_sweep(f"{layout.SWEEPS}/{name}.json")
+        if sweep is not None and store.read(layout.sweep_key(sweep)) is not None:
+            first = layout.sweep_run(sweep, 0)
+            raise BadInput(
+                f"{name} is a sweep, and no run of {store.url}: name one of its runs, such as "
+                f"{first}, or say --sweep {name} where a command takes that"
+            )
         # What others write for it may be there without it: its own name is no help.
         others = (each for each in store.folders() if layout.is_run(each) and each != name)
         meant = near(name, others)

@@ -15,7 +15,7 @@ from mimir.runs import layout, notes
 from mimir.runs.begin import raise_attempt
 from mimir.runs.commit import Attempt
 from mimir.runs.machine import Machine
-from mimir.runs.notes import Gone
+from mimir.runs.notes import Gone, Heartbeat
 from mimir.runs.parts import PartWriter
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.store import open_store
@@ -68,6 +68,21 @@ def test_runs_stand_beside_each_other(url: str, capsys: pytest.CaptureFixture[st
     assert body["runs"][0]["last"] == {"val": [30, 2.6]}
     assert body["runs"][0]["best"] == {"val": [20, 2.5]}
     assert body["runs"][1]["last"] == {}
+
+
+def test_the_time_of_a_killed_attempt_is_a_lower_bound(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = open_store(url)
+    for ago in (4800, 0):
+        began = store.now() - ago
+        Attempt.claim(store, "bare", raise_attempt(store, "bare", clock=lambda at=began: at))
+    notes.write_heartbeat(store, "bare", 1, Heartbeat(1.0, 5, 100))
+    compare("bare", "two", store=url)
+    table = capsys.readouterr().out
+    assert re.search(r"^time of machines +at least 1\.3 h +2\.1 min$", table, re.MULTILINE)
+    compare("bare", "two", store=url, json=True)
+    assert [run["at_least"] for run in json.loads(capsys.readouterr().out)["runs"]] == [True, False]
 
 
 WIDE = ["one  two  bare"]

@@ -1,6 +1,7 @@
 """label and note, and where they show."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from launch.commands.report_steps import of_runs
 from launch.commands.runs import runs
 from launch.commands.status import status
 from mimir.errors import BadInput
+from mimir.runs import layout
 from mimir.runs.store import Store
-from tests.launch.report.made import begun
+from tests.launch.report.made import begun, swept
 
 LONG = "the loss is fine, and\nit is long <script> enough"
 
@@ -58,6 +60,46 @@ def test_they_show_in_status_and_report(store: Store, capsys: pytest.CaptureFixt
     page = of_runs(store, ["one"]).content.decode()
     assert "<dt>labels</dt><dd>project=binders</dd>" in page
     assert "&lt;script&gt; enough</li>" in page
+
+
+def test_all_runs_of_a_sweep_get_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = swept(tmp_path, 4)
+    label("lr-001", "stage=final", store=store.url)
+    capsys.readouterr()
+    label("project=binders", sweep="lr", store=store.url)
+    assert capsys.readouterr().out.splitlines() == [
+        "lr-000  project=binders", "lr-001  project=binders, stage=final",
+        "lr-002  project=binders", "lr-003  project=binders",
+    ]  # fmt: skip
+    runs(label="project=binders", store=store.url, json=True)
+    assert len(json.loads(capsys.readouterr().out)) == 4
+    label("stage=", "project=other", sweep="lr", store=store.url, json=True)
+    assert json.loads(capsys.readouterr().out)["lr-001"] == {"project": "other"}
+    store.put(layout.about_key("lr-001"), b"{")
+    with pytest.raises(BadInput, match=r"1 of 4 runs could not be labelled: lr-001: "):
+        label("stage=x", sweep="lr", store=store.url)
+    assert "lr-003  project=other, stage=x" in capsys.readouterr().out
+    with pytest.raises(BadInput, match="1 of 4 runs could not be read"):
+        label(sweep="lr", store=store.url)
+
+
+@pytest.mark.parametrize("command", [label, note, status])
+def test_a_sweep_in_the_place_of_a_run_is_told_from_it(
+    tmp_path: Path, command: Callable[..., object]
+) -> None:
+    store = swept(tmp_path, 4)
+    with pytest.raises(BadInput, match=r"lr is a sweep, .* such as lr-000, or say --sweep lr"):
+        command("lr", store=store.url)
+
+
+def test_words_of_label_with_a_sweep(store: Store) -> None:
+    for words, options, says in (
+        (("one", "a=b"), {"sweep": "lr"}, "one is a run, and --sweep lr a sweep"),
+        ((), {}, "name a run: `label NAME KEY=VALUE`, or `label --sweep NAME"),
+        (("a=b",), {"sweep": "lr"}, "there is no sweep lr"),
+    ):  # fmt: skip
+        with pytest.raises(BadInput, match=says):
+            label(*words, store=store.url, **options)  # type: ignore[arg-type]
 
 
 def test_words_of_the_commands(store: Store, capsys: pytest.CaptureFixture[str]) -> None:

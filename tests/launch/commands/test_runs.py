@@ -12,7 +12,7 @@ from launch.commands.runs import runs
 from launch.commands.status import status
 from mimir import console
 from mimir.errors import BadInput
-from mimir.runs import layout, notes
+from mimir.runs import layout, notes, remove
 from mimir.runs.begin import end_attempt, raise_attempt
 from mimir.runs.commit import Attempt
 from mimir.runs.hosts import Hosts
@@ -108,6 +108,47 @@ def test_no_run_is_one_of_those_that_are_asked_for(
 ) -> None:
     runs(store="memory://", state="stopped")
     assert capsys.readouterr().err == f"no run matches (5 runs in {store.url})\n"
+
+
+def cut_off(store: CountingStore, run: str, after: str) -> None:
+    """Begin the removal of a run, up to the step that it is named by."""
+    it = remove.target(store, run)
+    remove.mark(store, it, "launch rm")
+    if after == "mark":
+        return
+    remove.bury(store, it, {})
+    if after == "record":
+        store.delete(layout.record_key(run))
+
+
+@pytest.mark.parametrize("after", ["mark", "bury", "record"])
+@pytest.mark.parametrize("run", ["old", "best", "idle"])
+def test_a_run_whose_removal_was_cut_off_is_listed_as_removed(
+    store: CountingStore, capsys: pytest.CaptureFixture[str], run: str, after: str
+) -> None:
+    """Also once its run.json is deleted, from which on its status cannot be told."""
+    cut_off(store, run, after)
+    _, row, *more = lines(capsys, state="removed")
+    assert row.split()[0] == run
+    assert " removed " in f"{row} "
+    told = [f"{run}: run {run} is being removed: finish that by `python -m launch rm {run}`"]
+    assert more == (told if after == "record" else [])
+    runs(store="memory://", state="removed", json=True)
+    assert [each["run"] for each in json.loads(capsys.readouterr().out)] == [run]
+    shown = lines(capsys, state="damaged")
+    assert [line.split()[0] for line in shown[1:]] == ["zz", "zz:"]
+    assert run in [line.split()[0] for line in lines(capsys)[1:]]
+
+
+def test_a_removed_run_is_not_listed(
+    store: CountingStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut_off(store, "best", "bury")
+    remove.clear(store, "best")
+    beat = Heartbeat(NOW, 60, 200)
+    notes.write_heartbeat(store, "best", 1, beat)  # its machine did not know yet
+    assert lines(capsys, state="removed") == []
+    assert "best" not in [line.split()[0] for line in lines(capsys)[1:]]
 
 
 def test_watch_and_json_cannot_be_combined() -> None:

@@ -75,6 +75,19 @@ def test_the_end_is_held_against_the_estimate() -> None:
     assert text.endswith(wanted)
 
 
+def test_of_a_killed_attempt_no_more_is_known_than_its_last_heartbeat() -> None:
+    run = Run(price=None)
+    run.store.clock = lambda: T0 + 2 * HOUR
+    run.beat(T0, 100, 1.0)
+    run.begin(T0 + 50 * HOUR, 1.0, None)
+    now = T0 + 51 * HOUR
+    made = bill(run.at(now), now)
+    assert (made.hours, made.dollars, made.at_least) == (pytest.approx(3.0), 1.0, True)
+    assert made.as_json()["at_least"] is True
+    assert cost.line(made).startswith("$1.00 so far for at least 3.0 h of machines")
+    assert cost.total(made).startswith("it took at least 3.0 h of machines and $1.00")
+
+
 def test_less_than_an_hour_is_told_in_minutes() -> None:
     made = cost.Bill(0.5, 0.2, 0.99, 0.4, estimated_hours=1.0, estimated_dollars=0.4)
     told = "$0.20 so far for 30 min of machines, about $0.40 and 59 min at its end"

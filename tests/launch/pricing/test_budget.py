@@ -8,7 +8,7 @@ import pytest
 from launch.pricing.budget import HOUR, Remaining, Spent, price_of, remaining, seconds_of, spent
 from mimir.errors import BadInput
 from mimir.runs import codec
-from mimir.runs.attempts import AttemptStatus
+from mimir.runs.attempts import AttemptStatus, Worked
 from mimir.runs.machine import Machine
 from mimir.runs.notes import Gone
 from mimir.runs.order import Limits, Offer, Order, Plan
@@ -52,7 +52,12 @@ def of(*attempts: AttemptStatus) -> Status:
         (rented(3, end="lost without a word"), 3),
         (rented(3, gone=gone(1, "refused")), 0),
         (rented(3, None, end="done", exit_code=0, ended_at=NOW - 2 * HOUR), 1),
+        # It costs nothing, and nobody saw its end: no more is known than its last heartbeat.
         (rented(3, None, end="lost without a word"), 0),
+        (rented(3, None, end="lost without a word", worked=Worked(NOW - HOUR, 10)), 2),
+        (rented(3, None, end="lost without a word", worked=Worked(NOW + HOUR, 10)), 3),
+        (rented(3, None, gone=gone(1), end="broke", worked=Worked(NOW - 2 * HOUR, 10)), 2),
+        (rented(3, 2.0, end="lost without a word", worked=Worked(NOW - HOUR, 10)), 3),
         (rented(3, None), 3),
         (rented(-1), 0),
         (AttemptStatus(1, 0, "", machine=Machine("fake", NOW - 4 * HOUR, price=2.0)), 4),
@@ -81,6 +86,25 @@ def test_all_attempts_are_paid() -> None:
     assert spent(of(rented(1, None)), NOW) == Spent(1.0, None)
     known = of(rented(5, 2.0, gone=gone(1)), rented(1, None), rented(2, 0.5))
     assert spent(known, NOW) == Spent(7.0, 9.0)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "at_least"),
+    [
+        (rented(3, None, end="lost without a word", worked=Worked(NOW - HOUR, 10)), True),
+        (rented(3, None, end="lost without a word"), True),
+        (rented(3, None, end="no machine", gone=gone(1, "refused")), False),
+        (rented(3, None, end="broke", gone=gone(1)), False),
+        (rented(3, None, end="done", exit_code=0, ended_at=NOW), False),
+        (rented(3, None), False),  # at work
+        (rented(3, 2.0, end="lost without a word"), False),  # paid until it is seen to be gone
+        (AttemptStatus(1, 0, "never began"), False),
+    ],
+)
+def test_hours_are_a_lower_bound_where_nobody_saw_an_end(
+    attempt: AttemptStatus, at_least: bool
+) -> None:
+    assert spent(of(attempt, rented(1, None)), NOW).at_least == at_least
 
 
 def test_without_limits_there_is_room_for_ever() -> None:

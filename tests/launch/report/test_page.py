@@ -18,8 +18,11 @@ from mimir import cli
 from mimir.data import sample_path, terms
 from mimir.data.files import sha256
 from mimir.output.events import event_file
-from mimir.runs import layout
+from mimir.runs import layout, notes
+from mimir.runs.begin import raise_attempt
+from mimir.runs.commit import Attempt
 from mimir.runs.machine import Machine
+from mimir.runs.notes import Heartbeat
 from mimir.runs.origin import STATE, Origin
 from mimir.runs.parts import PartWriter, read_metrics
 from mimir.runs.record import read_run
@@ -143,6 +146,28 @@ def test_a_finished_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     again = html.unescape(report(store, tmp_path / "page.html", monkeypatch))
     paid = r"<dd>.*?</dd>|[\d.]+ s, \$[\d.]+"  # its machines were not seen to be gone
     assert re.sub(paid, "", again) == re.sub(paid, "", text)
+
+
+def test_the_time_of_a_killed_attempt_is_a_lower_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = begun(tmp_path)
+    began = store.now() - 4800
+    number = raise_attempt(store, "run", clock=lambda: began)
+    notes.record_machine(store, "run", number, Machine("local", began))
+    Attempt.claim(store, "run", number)
+    notes.write_heartbeat(store, "run", number, Heartbeat(1.0, 600, 1200))
+    Attempt.claim(store, "run", raise_attempt(store, "run"))  # nobody wrote how the first ended
+    notes.record_machine(store, "run", 2, Machine("local", store.now()))
+    text = report(store, tmp_path / "page.html", monkeypatch)
+    assert "<dt>time of machines</dt><dd>at least 1.3 h</dd>" in text
+    attempts = text.partition("<h2>Attempts</h2>")[2].partition("</table>")[0]
+    took = re.findall(r'data-label="took">(.*?)</td>', attempts)
+    assert took[0] == "at least 1.3 h"
+    assert "at least" not in took[1]
+    facts = facts_of(store)
+    assert dict(comparison.summary([facts]))["time of machines"] == "at least 1.3 h"
+    assert "at least 1.3 h" in comparison.took(facts, "run")
 
 
 def test_what_to_cite_for_the_data_stands_beside_its_licence(made: Facts) -> None:

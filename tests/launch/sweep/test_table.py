@@ -1,12 +1,14 @@
 import csv
+import html
 import io
 import json
 import math
 
-from launch.sweep import table
+from launch.sweep import page, table
 from launch.sweep.table import Row, as_csv, as_json, groups, rows, text
 from mimir.config import load_preset
 from mimir.runs import layout
+from mimir.runs.attempts import Worked
 from mimir.runs.head import Kept
 from mimir.runs.listing import Listed
 from mimir.runs.machine import Machine
@@ -109,14 +111,32 @@ def test_json_and_csv_have_all_digits() -> None:
     assert body["state"] == "go"
     assert body["runs"][2] == {
         "run": "lr-002", "settings": {"lr": 3e-4, "seed": 0}, "state": "done", "step": 50,
-        "total_steps": 100, "figures": {"val": 2.8}, "hours": 2.0, "dollars": 0.5, "best": True,
-        "problem": "",
+        "total_steps": 100, "figures": {"val": 2.8}, "hours": 2.0, "at_least": False,
+        "dollars": 0.5, "best": True, "problem": "",
     }  # fmt: skip
     assert body["groups"][0]["figures"]["val"]["mean"] == 2.92
     sheet = list(csv.DictReader(io.StringIO(as_csv(found))))
     assert [row["run"] for row in sheet] == ["lr-000", "lr-001", "lr-002", "lr-003"]
     assert (sheet[2]["lr"], sheet[2]["val"], sheet[2]["best"]) == ("0.0003", "2.8", "True")
     assert (sheet[3]["val"], sheet[3]["dollars"]) == ("", "")
+
+
+def test_hours_of_a_killed_attempt_are_a_lower_bound() -> None:
+    sweep, _ = listed(*4 * ["not begun"])
+    killed = attempt(
+        1, end="lost without a word", machine=Machine("local", START - 7200),
+        worked=Worked(START - 3600, 50),
+    )  # fmt: skip
+    first, *others = [member.run for member in sweep.members]
+    looked = [Listed(first, status(killed, run=first))]
+    found = rows(sweep, [*looked, *(Listed(run, made(run, "done", 2.9)) for run in others)])
+    assert [(row.hours, row.at_least) for row in found[:2]] == [(1.0, True), (2.0, False)]
+    assert as_json(sweep, "", found)["runs"][0]["at_least"] is True
+    sheet = list(csv.DictReader(io.StringIO(as_csv(found))))
+    assert [row["at_least"] for row in sheet[:2]] == ["True", "False"]
+    shown = html.unescape(page.page(sweep, "", found, [], []).decode())
+    assert "<dt>time of machines</dt><dd>at least 7.0 h</dd>" in shown
+    assert ">at least 1.0 h</td>" in shown
 
 
 def test_what_a_machine_wrote_cannot_move_the_cursor() -> None:
