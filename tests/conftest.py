@@ -40,7 +40,8 @@ def _isolated(
     for name in list(os.environ):
         if name.startswith(("AWS_", "XDG_", "MIMIR_")) and name != "MIMIR_TEST_S3_URL":
             monkeypatch.delenv(name)
-        if "COLOR" in name:
+        # pytest-xdist gives its workers 80 columns, so that a test alone would see other lines.
+        if "COLOR" in name or name in ("COLUMNS", "LINES"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.setenv("MPLCONFIGDIR", str(_font_cache))

@@ -632,6 +632,7 @@ def test_each_option_of_each_command_has_a_meaning_and_one_default() -> None:
         assert bool(settings) == takes, path
         listed = told.partition("\nOptions:\n")[2].partition("\n\n")[0]
         for entry in re.split(r"\n  (?=\S)", f"\n{listed}")[1:]:
+            entry = " ".join(entry.split())  # however wide the terminal is
             name = entry.split()[0].removeprefix("--")
             meaning = re.sub(r"^\S+( [A-Z_]+(?=\s|$))?", "", entry).partition("(default")[0]
             assert re.search(r"[a-z]", meaning), (path, entry)
