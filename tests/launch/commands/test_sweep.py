@@ -27,7 +27,7 @@ from mimir.runs.listing import list_names
 from mimir.runs.status import derive, read_head
 from mimir.runs.store import Store, open_store
 from tests.launch.conftest import ENDLESS, SETTINGS, Fake, World, write_data
-from tests.waiting import wait_for
+from tests.waiting import LIMIT, wait_for
 
 GRID = "lr=1e-3,3e-4 seed=0..1"
 
@@ -96,7 +96,7 @@ def test_a_sweep_is_stopped_elsewhere(world: World) -> None:
     process = under_way(world)
     out, _ = world.launch("sweep", "lr", "--stop")
     assert "sweep lr (asked to stop): 2 stopped, 2 not begun" in out
-    _, err = process.communicate()
+    _, err = process.communicate(timeout=LIMIT)
     assert process.returncode == 75
     assert "sweep lr was stopped: this command begins no more runs" in err
 

@@ -27,6 +27,7 @@ from mimir.training import own_kernels
 from tests import ROOT
 from tests.launch.paper import offer
 from tests.runs.memory import MemoryStore
+from tests.waiting import LIMIT
 
 BENCH = ROOT / "bench" / "results"
 
@@ -376,8 +377,9 @@ def test_a_wheel_brings_what_the_bench_measured(tmp_path: Path) -> None:
     )
     where = installed(tmp_path / "site")
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=where, capture_output=True, text=True, check=True
-    )
+        [sys.executable, "-c", code], cwd=where, capture_output=True, text=True, check=True,
+        timeout=LIMIT,
+    )  # fmt: skip
     place, found, sent = done.stdout.splitlines()
     assert Path(place).is_relative_to(where)
     assert found.split("|") == [str(each) for each in measured.find(load_preset("small")).values()]
