@@ -278,7 +278,8 @@ def show(store: "Store", sweep: "Sweep", csv: bool, json: bool) -> bool:
     elif csv:
         sys.stdout.write(table.as_csv(made))
     else:
-        console.show(table.text(sweep, "" if word == sweep_state.GO else f"asked to {word}", made))
+        asked = "" if word == sweep_state.GO else f"asked to {word}"
+        console.show(table.text(sweep, asked, made, console.width_of(sys.stdout)))
     return all(row.status is not None and row.status.state == "done" for row in made)
 
 
