@@ -23,7 +23,9 @@ from launch.providers import registry
 from launch.sweep.keep import Round
 from mimir.errors import BadInput, RunExists, StoreDenied, StoreError, StoreUnfit
 from mimir.runs import layout, notes
+from mimir.runs import sweep as lists
 from mimir.runs.listing import list_names
+from mimir.runs.order import Plan
 from mimir.runs.status import derive, read_head
 from mimir.runs.store import Store, open_store
 from tests.launch.conftest import ENDLESS, SETTINGS, Fake, World, write_data
@@ -75,6 +77,17 @@ def test_a_sweep_to_its_end(
     # What stays: a note for each name, from which a run of that name counts on.
     left = [layout.newest_runs_key(), *(f"{layout.TOMBSTONES}/lr-00{n}.json" for n in range(4))]
     assert list(world.store.list("")) == left
+
+
+def test_a_sweep_that_has_the_name_of_a_word_for_help_stays_within_reach(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(BadInput, match="help is no name for a sweep"):
+        sweep("help", grid="seed=0..1", preset="smoke", dry_run=True, store=store.url)
+    made = lists.Sweep("help", store.now(), {}, (), Plan(("local",)))
+    store.put(layout.sweep_key("help"), made.to_bytes())
+    assert sweep("help", store=store.url) == 0
+    assert "sweep help: " in capsys.readouterr().out
 
 
 def test_everything_is_killed_in_the_middle(world: World) -> None:
