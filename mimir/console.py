@@ -136,10 +136,15 @@ def styled_line(text: str) -> Styled:
 
 def cut(text: str, most: int) -> Styled:
     """The first characters, with their styles."""
+    return part(text, 0, most)
+
+
+def part(text: str, start: int, end: int) -> Styled:
+    """As `text[start:end]`, neither of them negative, with the styles."""
     made = []
     for piece, style in pieces_of(text):
-        made.append((piece[: max(0, most)], style))
-        most -= len(piece)
+        made.append((piece[max(0, start) : max(0, end)], style))
+        start, end = start - len(piece), end - len(piece)
     return Styled(made)
 
 

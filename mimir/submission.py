@@ -26,6 +26,9 @@ from mimir.runs.record import RunRecord, create_run, described, find_run, must_b
 from mimir.runs.status import derive
 from mimir.runs.store import Store, Stored
 
+ASK = ("help", "version")
+"""Words by which people ask a command for help. No new run or sweep has such a name."""
+
 
 def default_store() -> str:
     """$MIMIR_STORE, or a folder in the user's data directory."""
@@ -70,14 +73,19 @@ def fresh_name(preset: str) -> str:
     return f"{stem}-{time.strftime('%m%d')}-{secrets.token_hex(2)}"
 
 
+def check_no_word(name: str, command: str, what: str = "run") -> None:
+    """BadInput if the name of something new is one of ASK. what: it will be."""
+    if name in ASK:
+        raise BadInput(
+            f"{name} is no name for a {what}: `{command} --help` is the help of `{command}`, and "
+            "`mimir version` tells the version"
+        )
+
+
 def check_no_preset(name: str, command: str, *, said: bool) -> None:
     """BadInput if a preset, or a word that asks for help, is given where a run's name stands.
     said: a preset, or what has one."""
-    if name in ("help", "version"):
-        raise BadInput(
-            f"{name} is no name for a run: `{command} --help` is the help of `{command}`, and "
-            "`mimir version` tells the version"
-        )
+    check_no_word(name, command)
     is_file = name.endswith((".yaml", ".yml"))
     if is_file or (name in preset_names() and not said):
         what = "a preset's file" if is_file else "a preset"

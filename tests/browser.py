@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import LIMIT
+
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 PROGRAM = next(filter(None, map(shutil.which, NAMES)), None)
 
@@ -76,7 +78,7 @@ class Browser:
     def _message(self) -> dict[str, Any]:
         while b"\0" not in self._left:
             chunk = os.read(self._back, 1 << 16)
-            assert chunk, f"the browser has ended with {self._process.wait()}"
+            assert chunk, f"the browser has ended with {self._process.wait(timeout=LIMIT)}"
             self._left += chunk
         text, _, self._left = self._left.partition(b"\0")
         message: dict[str, Any] = json.loads(text)

@@ -29,6 +29,8 @@ RUNS = re.compile(
     r"|torch\.(load|save|package.*)|(np|numpy)\.load|eval|exec|yaml\.(unsafe_|full_)?load"
 )
 """What loads code, or unpacks under the names that it finds."""
+ENDS_LATE = r"subprocess\.(run|call|check_call|check_output)|.*\.communicate"
+"""Calls that wait for a process, for ever without a `timeout`."""
 
 
 def test_no_module_is_long() -> None:
@@ -112,6 +114,19 @@ def test_what_the_tests_set_is_there() -> None:
         if not hasattr(importlib.import_module(module), name)
     ]
     assert not gone
+
+
+def test_programs_that_tests_start_have_a_limit() -> None:
+    """One that hangs fails its test, and not the whole suite."""
+    endless = []
+    for path in sorted(ROOT.glob("tests/**/*.py")):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+                continue
+            runs = re.fullmatch(ENDS_LATE, ast.unparse(call.func))
+            if runs and not {"timeout", None} & {word.arg for word in call.keywords}:
+                endless.append(f"{path.relative_to(ROOT)}:{call.lineno}")
+    assert not endless
 
 
 def test_nothing_that_is_read_can_run() -> None:

@@ -12,6 +12,7 @@ from bench import image_check
 from mimir.errors import BadInput
 from mimir.training import compiler
 from tests import ROOT
+from tests.waiting import LIMIT
 
 DROPPED = (
     "nvidia/cu13/lib/libcusolverMg.so.12",
@@ -42,6 +43,7 @@ def slim(tmp_path: Path, files: tuple[str, ...]) -> "subprocess.CompletedProcess
     return subprocess.run(
         [ROOT / "docker" / "slim-torch", tmp_path / "torch"], capture_output=True, text=True,
         env={**os.environ, "PATH": f"{strip.parent}:{os.environ['PATH']}"}, check=False,
+        timeout=LIMIT,
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
+from tests.waiting import LIMIT
 
 pytest.importorskip("setuptools", minversion="77", reason="pip install 'setuptools>=77'")
 
@@ -28,7 +29,7 @@ def run(folder: Path, *words: str | Path, **environment: str) -> str:
     clean = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "OMP_NUM_THREADS": "1", **environment}
     done = subprocess.run(
         [str(word) for word in words], cwd=folder, env=clean, capture_output=True, text=True,
-        check=False,
+        check=False, timeout=LIMIT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout

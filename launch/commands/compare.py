@@ -25,7 +25,7 @@ def compare(*names: str, store: str = "", json: bool = False) -> None:
     Example:
         python -m launch compare first second
     """
-    from launch.ui import comparison
+    from launch.ui import comparison, narrow
     from launch.ui.runs import PROG
     from launch.ui.terminal import say
     from mimir.runs.listing import with_about
@@ -50,4 +50,5 @@ def compare(*names: str, store: str = "", json: bool = False) -> None:
         words = [*wanted, *(("--store", store) if store else ()), "--open"]
         import shlex  # here, because `--help` imports this module
 
-        say(f"their curves over each other: {PROG} report {shlex.join(words)}")
+        curves = f"their curves over each other: {PROG} report {shlex.join(words)}"
+        say(*narrow.folded(curves, console.width_of(sys.stderr)).split("\n"))

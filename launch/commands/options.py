@@ -240,10 +240,12 @@ def check_fits(places: Sequence["Provider"], config: "Config", plan: "Plan", run
     run: name of the run that exists with them, "" for one that does not exist yet.
     """
     from launch.contract.provider import TrainsHere
+    from mimir.checks.settings_fit import refused
 
     for place in places:
-        if isinstance(place, TrainsHere):
-            place.must_fit(config, plan.card, run)
+        for why in place.refusals([config], plan.card) if isinstance(place, TrainsHere) else ():
+            if why:
+                raise refused(why, run)
 
 
 def check_gpu(places: Sequence["Provider"], gpu: Sequence[str]) -> None:

@@ -100,6 +100,7 @@ def _show(opened: "Store", name: str, store: str) -> None:
     from launch.provision import starting
     from launch.provision.billed import of_run
     from launch.supervise import diagnosis
+    from launch.ui import narrow
     from launch.ui.runs import status_text
     from launch.ui.still_paid import still_paid
 
@@ -109,11 +110,13 @@ def _show(opened: "Store", name: str, store: str) -> None:
     waits = found.state == "interrupted"  # a job that its cluster starts again
     busy = (found.silent or waits) and bool(diagnosis.busy(diagnosis.observe(found, order)))
     more = (("billed", of_run(found).text()), ("storage", storage.text(opened.url, gb)))
-    console.show(status_text(found, store, busy=busy, more=more))
-    for line in starting.seen(found):
-        print(one_line(line))
-    for each in still_paid(found, store):
-        console.show(console.styled(one_line(each.sentence), console.WARN))
+    shown = [status_text(found, store, busy=busy, more=more), *map(one_line, starting.seen(found))]
+    shown += [
+        console.styled(one_line(each.sentence), console.WARN) for each in still_paid(found, store)
+    ]
+    width = console.width_of(sys.stdout)
+    for text in shown:
+        console.show(narrow.folded(text, width))
 
 
 def kept_gb(store: "Store", status: "Status") -> float:

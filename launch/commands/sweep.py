@@ -76,7 +76,7 @@ def sweep(
     """
     from mimir.runs import sweep as lists
     from mimir.runs.store import open_store
-    from mimir.submission import default_store
+    from mimir.submission import ASK, check_no_word, default_store
 
     given = options.given(sweep, {**vars(rent), **locals()})
     is_new = bool(grid or file)
@@ -101,6 +101,8 @@ def sweep(
     if csv and json:
         raise BadInput("give --csv or --json, not both")
     opened = open_store(store or default_store())
+    if name in ASK and lists.find(opened, name) is None:
+        check_no_word(name, "sweep", "sweep")
     if stop:
         return sweep_steps.stop(opened, lists.read(opened, name), store, json)
     if remove:

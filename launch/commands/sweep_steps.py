@@ -141,9 +141,23 @@ def _work(
         for member in sweep.members
         if member.run not in known or known[member.run].state != "done"
     }
+    _must_begin(plans.refused_here(places, sweep, left, plan.card), exists)
     limit = plans.share(max_cost, statuses, count, store.now())
     plans.must_hold(limit, statuses, max_cost)
     return Work(sweep, plan, places, at_once, max_cost, limit, left, data, per_job=per_job)
+
+
+def _must_begin(refused: list[str], exists: bool) -> None:
+    """BadInput if a run could not begin here. exists: the sweep is listed, and its settings stay:
+    then it is told, and the others go on."""
+    from launch.ui.terminal import say
+
+    if not refused:
+        return
+    more = f" (and so {len(refused) - 1} more)" if refused[1:] else ""
+    if not exists:
+        raise BadInput(refused[0] + more)
+    say(f"{refused[0]}{more}; a sweep keeps its settings: begin another one for these")
 
 
 def propose(store: "Store", work: Work, *, as_json: bool, given: frozenset[str]) -> "Cost":
@@ -278,7 +292,8 @@ def show(store: "Store", sweep: "Sweep", csv: bool, json: bool) -> bool:
     elif csv:
         sys.stdout.write(table.as_csv(made))
     else:
-        console.show(table.text(sweep, "" if word == sweep_state.GO else f"asked to {word}", made))
+        asked = "" if word == sweep_state.GO else f"asked to {word}"
+        console.show(table.text(sweep, asked, made, console.width_of(sys.stdout)))
     return all(row.status is not None and row.status.state == "done" for row in made)
 
 

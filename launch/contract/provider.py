@@ -241,13 +241,13 @@ class OnThisComputer(Protocol):
 class TrainsHere(Protocol):
     """A provider whose workers are processes of this computer, with the torch that is here."""
 
-    def must_fit(self, config: "Config", card: int | None, run: str) -> None:
+    def refusals(self, configs: "Sequence[Config]", card: int | None) -> list[str]:
         """Try whether training could begin with these settings; nothing is started.
 
-        card: of this computer, None for any. run: name of the run that exists with them, or "".
+        card: of this computer, None for any.
 
-        Raises:
-            BadInput: it could not; the sentence says what to change.
+        Returns:
+            for each of them a sentence that says what to change, or "".
         """
 
 

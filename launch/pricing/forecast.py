@@ -11,6 +11,7 @@ measured: expect a factor of two either way.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from launch.contract.image import Image
 from launch.pricing import gpus
@@ -76,11 +77,24 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Basis:
+    """What a step's time is based on, in two parts of a phrase: "model x 1.50" and ", as measured
+    on H200". kind: how it is known; an "adjusted" time is neither measured nor the model's."""
+
+    kind: Literal["measured", "model", "adjusted"]
+    brief: str
+    rest: str = ""
+
+    def but(self, more: str) -> "Basis":
+        """This, with more words at its end."""
+        return replace(self, rest=f"{self.rest}, {more}")
+
+
+@dataclass(frozen=True)
 class Forecast:
     """What a run is expected to take on one machine.
 
-    gpu: its name. step_s: s. source: "measured (…)", "model", or where what machines reported
-    was cut "4 times the model (slower in run x)". steps and steps_per_epoch: of the run.
+    gpu: its name. step_s: s, and its basis. steps and steps_per_epoch: of the run.
     validation_s: s of all validations. start_s: s before the first step. need_gb and
     memory_gb: GPU memory that it needs and that there is. measured: whether our own bench ran it
     so on such a card; what machines reported may be a stranger's word. expected_end: step at which
@@ -89,7 +103,7 @@ class Forecast:
 
     gpu: str
     step_s: float
-    source: str
+    basis: Basis
     steps: int
     steps_per_epoch: int
     validation_s: float
@@ -98,6 +112,12 @@ class Forecast:
     memory_gb: float
     measured: bool = False
     expected_end: int | None = None
+
+    @property
+    def source(self) -> str:
+        """The whole basis: "measured (…)", "model", or where what machines reported was cut "4
+        times the model (slower in run x)"."""
+        return self.basis.brief + self.basis.rest
 
     @property
     def epoch_s(self) -> float:
@@ -158,24 +178,26 @@ def forecast(
     benched = False
     if known is not None:
         benched = not known.reported
-        step_s, source = known.step_s, f"measured ({known.source})"
+        step_s, basis = known.step_s, _as_measured(known)
         if known.reported and gpu is not None:
-            step_s, source = _believable(known, step_seconds(work, gpu))
+            step_s, basis = _believable(known, step_seconds(work, gpu))
         elif known.reported:
-            source = f"as the machine said, checked by nothing ({known.source})"
+            basis = Basis(
+                "adjusted", "as the machine said", f", checked by nothing ({known.source})"
+            )
         if gpu is not None and not compiled and work.config.runtime.compile != "off":
             step_s *= step_seconds(work, gpu, compiled=False) / step_seconds(work, gpu)
             benched = False
-            source += ", without a compiler by the model"
+            basis = basis.but("without a compiler by the model")
     else:
         assert gpu is not None
-        times, source = _calibrated(work, gpu, measured or {})
+        times, basis = _calibrated(work, gpu, measured or {})
         step_s = times * step_seconds(work, gpu, compiled=compiled)
-        source += "" if compiled else ", without a compiler"
+        basis = basis if compiled else basis.but("without a compiler")
     return Forecast(
         gpu=gpu.name if gpu else name,
         step_s=step_s,
-        source=source,
+        basis=basis,
         steps=work.steps,
         steps_per_epoch=work.steps_per_epoch,
         validation_s=_validation_s(work, gpu, step_s),
@@ -198,11 +220,12 @@ def pessimistic(work: Workload, name: str, memory_gb: float, image: Image) -> Fo
         work, slowest.name, memory_gb=memory_gb, start_s=start_s(image), compiled=image.compiles
     )
     assert made is not None
-    return replace(made, gpu=name, source=f"not in the table, taken as slow as {slowest.name}")
+    basis = Basis("adjusted", "not in the table", f", taken as slow as {slowest.name}")
+    return replace(made, gpu=name, basis=basis)
 
 
-def _calibrated(work: Workload, gpu: Gpu, measured: Mapping[str, Measured]) -> tuple[float, str]:
-    """By what the model is multiplied for this GPU, and the source of the product.
+def _calibrated(work: Workload, gpu: Gpu, measured: Mapping[str, Measured]) -> tuple[float, Basis]:
+    """By what the model is multiplied for this GPU, and the basis of the product.
 
     By as much as it was off at the nearest card that our own bench measured, of those that take
     the same way: with attention as one kernel, or without. What machines reported does not count,
@@ -215,9 +238,9 @@ def _calibrated(work: Workload, gpu: Gpu, measured: Mapping[str, Measured]) -> t
         if fuses(work.config, other) == fuses(work.config, gpu)
     ]
     if not known:
-        return 1.0, "model"
+        return 1.0, Basis("model", "model")
     _, nearest, times = min(known, key=lambda each: (each[0], each[1].name))
-    return times, f"model x {times:.2f}, as measured on {nearest.name}"
+    return times, Basis("model", f"model x {times:.2f}", f", as measured on {nearest.name}")
 
 
 def _distance(one: Gpu, other: Gpu) -> float:
@@ -239,20 +262,20 @@ def _validation_s(work: Workload, gpu: Gpu | None, step_s: float) -> float:
     return max(computed, work.validation_passes * started) + work.sampling_passes * started
 
 
-def _believable(known: Measured, model_s: float) -> tuple[float, str]:
-    """Seconds of a step that machines reported, near what the model says; and the source."""
-    factor = known.step_s / model_s
+def _as_measured(known: Measured) -> Basis:
+    return Basis("measured", "measured", f" ({known.source})")
+
+
+def _believable(known: Measured, model_s: float) -> tuple[float, Basis]:
+    """Seconds of a step that machines reported, near what the model says; and their basis."""
+    factor, within = known.step_s / model_s, f"{REPORTED_WITHIN:g}"
     if factor > REPORTED_WITHIN:
-        return (
-            REPORTED_WITHIN * model_s,
-            f"{REPORTED_WITHIN:g} times the model (slower in {known.source})",
-        )
+        cut = Basis("adjusted", f"{within} times the model", f" (slower in {known.source})")
+        return REPORTED_WITHIN * model_s, cut
     if factor < 1 / REPORTED_WITHIN:
-        return (
-            model_s / REPORTED_WITHIN,
-            f"1/{REPORTED_WITHIN:g} of the model (faster in {known.source})",
-        )
-    return known.step_s, f"measured ({known.source})"
+        cut = Basis("adjusted", f"1/{within} of the model", f" (faster in {known.source})")
+        return model_s / REPORTED_WITHIN, cut
+    return known.step_s, _as_measured(known)
 
 
 def start_s(image: Image) -> float:

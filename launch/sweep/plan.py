@@ -10,11 +10,11 @@ different moments, or at the same one, give no more together than the limit, wit
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from launch.contract.provider import Provider
+from launch.contract.provider import Provider, TrainsHere
 from launch.pricing import budget
 from launch.provision import choose
 from mimir.config import Config, Optimizer, load_preset
@@ -234,6 +234,32 @@ def _kind(config: Config) -> Config:
     return replace(
         config, preset="", optimizer=Optimizer(), training=replace(config.training, seed=0)
     )
+
+
+def refused_here(
+    places: Sequence[Provider], sweep: Sweep, left: Collection[str], card: int | None
+) -> list[str]:
+    """A sentence for each unfinished run that this computer, if it is among the places, could not
+    begin to train. left: the names of the unfinished ones. card: of this computer, None for any.
+
+    Runs that differ in seeds and rates only are tried once.
+    """
+    kinds: dict[Config, list[Member]] = {}
+    here = [place for place in places if isinstance(place, TrainsHere)]
+    for member in sweep.members if here else ():
+        if member.run in left:
+            kinds.setdefault(_kind(sweep.config(member)), []).append(member)
+    found = {}
+    for place in here:
+        told = place.refusals(list(kinds), card)
+        for members, why in zip(kinds.values(), told, strict=True):
+            found.update({member.run: (member, why) for member in members if why})
+    return [_told(*found[each.run]) for each in sweep.members if each.run in found]
+
+
+def _told(member: Member, why: str) -> str:
+    said = " ".join(f"{key}={value}" for key, value in member.settings.items())
+    return f"run {member.run} ({said}): {why}"
 
 
 def with_limit(plan: Plan, limit: float) -> Plan:

@@ -9,7 +9,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 from launch.pricing.bill import bill
-from launch.ui.runs import in_style, state_text, table
+from launch.ui import narrow
+from launch.ui.runs import in_style, state_text
 from mimir.console import Styled, joined
 from mimir.runs.figures import FIGURES
 from mimir.runs.listing import Listed
@@ -129,8 +130,13 @@ def is_done(row: Row) -> bool:
     return row.status is not None and row.status.state == "done"
 
 
-def text(sweep: Sweep, word: str, made: Sequence[Row]) -> Styled:
-    """The table for people. word: what was last said of the sweep, "" for nothing special."""
+def text(sweep: Sweep, word: str, made: Sequence[Row], width: int | None = None) -> Styled:
+    """The table for people.
+
+    Args:
+        word: what was last said of the sweep, "" for nothing special.
+        width: of the terminal, in characters; None for no limit.
+    """
     keys = keys_of(made)
     names = list(made[0].settings) if made else []
     paid = any(row.dollars is not None for row in made)
@@ -143,14 +149,24 @@ def text(sweep: Sweep, word: str, made: Sequence[Row]) -> Styled:
         cells += [f"{row.figures[key]:.4f}" if key in row.figures else "" for key in keys]
         cells += [f"${row.dollars:.2f}" if row.dollars is not None else ""] if paid else []
         lines.append(cells)
-    parts: list[str] = [_summary(sweep, word, made), "", table(lines)]
+    worth = _worth(keys)
+    summary = narrow.wrapped(_summary(sweep, word, made), width)
+    parts: list[str] = [summary, "", narrow.fitted(lines, width, worth)]
     if any(row.best for row in made):
         among = "finished runs" if any(map(is_done, made)) else "runs so far"
-        parts.append(f"* the best of the {among}, by the held-out half that selects")
+        best = f"* the best of the {among}, by the held-out half that selects"
+        parts.append(narrow.wrapped(best, width))
     if found := groups(made):
-        parts += ["", _group_table(found, keys)]
-    parts += [one_line(f"{row.run}: {row.problem}") for row in made if row.problem]
-    return joined(parts, "\n")
+        title = narrow.wrapped("mean and standard deviation over seeds of finished runs", width)
+        parts += ["", title, narrow.fitted(_group_lines(found, keys), width, worth)]
+    problems = [one_line(f"{row.run}: {row.problem}") for row in made if row.problem]
+    return joined([*parts, *(narrow.wrapped(each, width) for each in problems)], "\n")
+
+
+def _worth(keys: Sequence[str]) -> list[str]:
+    """Columns in the order in which a narrow terminal does without them: figures but for the first
+    one, costs and states, of which a sentence tells, and steps."""
+    return [*(_figure_title(key) for key in reversed(keys[1:])), "COST", "STEP", "STATE"]
 
 
 def states(made: Iterable[Row]) -> str:
@@ -169,14 +185,14 @@ def _summary(sweep: Sweep, word: str, made: Sequence[Row]) -> str:
     return f"sweep {sweep.name}{f' ({word})' if word else ''}: {states(made)}{money}"
 
 
-def _group_table(found: Sequence[Group], keys: Sequence[str]) -> Styled:
+def _group_lines(found: Sequence[Group], keys: Sequence[str]) -> list[list[str]]:
     names = list(found[0].settings)
     head = [*(_title(name) for name in names), "RUNS", *(_figure_title(key) for key in keys)]
     lines = [head]
     for group in found:
         cells = [*(shown(group.settings[name]) for name in names), str(group.runs)]
         lines.append([*cells, *(spread_of(group.figures.get(key)) for key in keys)])
-    return joined(["mean and standard deviation over seeds of finished runs", table(lines)], "\n")
+    return lines
 
 
 def as_json(sweep: Sweep, word: str, made: Sequence[Row]) -> dict[str, Any]:

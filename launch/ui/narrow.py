@@ -1,13 +1,21 @@
 """Makes tables and sentences fit a narrow terminal."""
 
+import re
 import textwrap
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from launch.ui.runs import table, widths_of
-from mimir.console import Styled, joined
+from mimir.console import Styled, joined, part, pieces_of
 
 _LEAST = 20
 """Characters that a column of sentences needs."""
+_LEAST_NAME = 16
+"""Characters that a column of names keeps beside values."""
+_WORD = re.compile(r"`[^`]*`\S*|python -m .*|\S+")
+"""What stays in one line. A command does, because one in two lines cannot be copied."""
+_NAME = re.compile(r" *\S+(?: \S+)*? {2,}")
+"""Before a value: "  labels       "."""
 ELSEWHERE = "`--json`, or a pipe, has them"
 
 
@@ -17,7 +25,8 @@ def width_of_rows(rows: Sequence[Sequence[str]]) -> int:
 
 
 def fitted(rows: Sequence[Sequence[str]], width: int | None, worth: Sequence[str]) -> Styled:
-    """A table, the first row its head; what does not fit is left out, and named below it.
+    """A table, the first row its head; what does not fit is left out, and named below it. What
+    must not be left out and does not fit either follows as in `in_blocks`.
 
     Args:
         rows: of cells.
@@ -33,12 +42,12 @@ def fitted(rows: Sequence[Sequence[str]], width: int | None, worth: Sequence[str
         if name in head and head.index(name) in kept:
             kept.remove(head.index(name))
             without.append(name)
-    return _with_note(table([[row[n] for n in kept] for row in rows]), without, width)
+    return _with_note(in_blocks([[row[n] for n in kept] for row in rows], width), without, width)
 
 
 def in_blocks(rows: Sequence[Sequence[str]], width: int | None) -> Styled:
     """A table whose first column names its rows; columns that do not fit follow in further tables,
-    each with the first column."""
+    each with the first column. The cells of a single one that does not fit have several lines."""
     rest, blocks = list(range(1, len(rows[0]))), []
     while rest:
         here = [0, rest.pop(0)]
@@ -47,8 +56,32 @@ def in_blocks(rows: Sequence[Sequence[str]], width: int | None) -> Styled:
             if width is not None and width_of_rows(wider) > width:
                 break
             here.append(rest.pop(0))
-        blocks.append(table([[row[n] for n in here] for row in rows]))
+        block = [[row[n] for n in here] for row in rows]
+        if width is not None and len(here) == 2 and width_of_rows(block) > width:
+            block = _in_lines(block, width)
+        blocks.append(table(block))
     return joined(blocks, "\n\n")
+
+
+def _in_lines(rows: Sequence[Sequence[str]], width: int) -> list[list[str]]:
+    """Rows of two cells, with a row for each line that the cells need in this width."""
+    name, value = widths_of(rows)
+    left = min(name, max(width - 2 - value, min(_LEAST_NAME, width // 2)))
+    right = max(1, width - 2 - left)
+    made: list[list[str]] = []
+    for row in rows:
+        cells = zip_longest(_cell(row[0], left), _cell(row[1], right), fillvalue="")
+        made += [list(line) for line in cells]
+    return made
+
+
+def _cell(text: str, width: int) -> list[Styled]:
+    """Its lines, the last resort being a word in two."""
+    return [
+        part(line, at, at + width)
+        for line in _lines(text, width)
+        for at in range(0, max(1, len(line)), width)
+    ]
 
 
 def hanging(rows: Sequence[Sequence[str]], width: int | None, worth: Sequence[str]) -> Styled:
@@ -85,3 +118,35 @@ def wrapped(sentence: str, width: int | None) -> str:
     if width is None or len(sentence) <= width:
         return sentence
     return textwrap.fill(sentence, width, break_long_words=False, break_on_hyphens=False)
+
+
+def folded(text: str, width: int | None) -> Styled:
+    """A text of names and their values, with its styles: a line that is too long goes on below its
+    value, broken between words. A command stays whole."""
+    if width is None:
+        return joined([text])
+    lines: list[list[tuple[str, str]]] = [[]]
+    for piece, style in pieces_of(text):
+        first, *more = piece.split("\n")
+        lines[-1].append((first, style))
+        lines += [[(each, style)] for each in more]
+    return joined((each for line in lines for each in _lines(Styled(line), width)), "\n")
+
+
+def _lines(line: str, width: int) -> list[Styled]:
+    """One line in as many as it needs, with its styles."""
+    name = _NAME.match(line)
+    fits = name is not None and name.end() <= width // 2
+    indent = name.end() if name and fits else len(line) - len(line.lstrip(" "))
+    made: list[Styled] = []
+    start = end = 0
+    for word in _WORD.finditer(line):
+        room = width - (indent if made else 0)
+        beside = end > indent or (end > 0 and len(word[0]) <= width)
+        if word.end() - start > room and beside:
+            made.append(part(line, start, end))
+            start = word.start()
+        end = word.end()
+    first, *more = [*made, part(line, start, len(line))]
+    # A word that is longer than its room begins further to the left.
+    return [first, *(joined([" " * max(0, min(indent, width - len(e))), e]) for e in more)]

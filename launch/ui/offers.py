@@ -182,7 +182,8 @@ def estimate_text(work: Workload, lines: Sequence[Line], width: int | None = Non
         ))  # fmt: skip
     words = _expected(work)
     if width is not None and narrow.width_of_rows(rows) > width:
-        brief = [(*row[:-1], row[-1].split(" (")[0].split(", as ")[0]) for row in rows]
+        sources = [rows[0][-1], *(line.what.basis.brief for line in lines)]
+        brief = [(*row[:-1], source) for row, source in zip(rows, sources, strict=True)]
         shown = narrow.fitted(brief, width, _WORTH)
         if brief != rows and "FROM" in shown.splitlines()[0]:
             words.insert(0, f"too narrow for all that FROM says; {narrow.ELSEWHERE}")
@@ -200,7 +201,7 @@ def estimate_text(work: Workload, lines: Sequence[Line], width: int | None = Non
             f"hours and cost include {duration(started)} of a rented machine's start: boot, image, "
             "compilation"
         )
-    if any(line.what.source.startswith("model") for line in lines):
+    if any(line.what.basis.kind == "model" for line in lines):
         words.append(_of_the_model(work, lines))
     said = [narrow.wrapped(sentence, width) for sentence in (_title(work), *words)]
     return "\n".join([said[0], shown, *said[1:]])
@@ -221,9 +222,7 @@ def _rounded(value: float | None) -> float | None:
 def _of_the_model(work: Workload, lines: Sequence[Line]) -> str:
     """How good the model's rows are, by those GPUs of the table that were measured."""
     known = [
-        (line.what, gpus.get(line.what.gpu))
-        for line in lines
-        if line.what.source.startswith("measured")
+        (line.what, gpus.get(line.what.gpu)) for line in lines if line.what.basis.kind == "measured"
     ]
     ratios = [(what.gpu, what.step_s / step_seconds(work, gpu)) for what, gpu in known if gpu]
     if not ratios:

@@ -3,12 +3,12 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mimir.errors import BadInput
-from mimir.text import visible
+from mimir.text import clipped, visible
 
 COLUMNS = ("sequence", "label", "target")
 """In any order, among others."""
@@ -96,6 +96,27 @@ def sound_rows(path: Path, lines: Iterable[str], first: int = 1) -> Iterator[tup
             raise BadInput(f"{path}, line {line}: this is no row of a CSV: {fields}")
         if fields:
             yield line, fields
+
+
+def names_of(path: Path, rows: Iterator[tuple[int, list[str]]], needed: Sequence[str]) -> list[str]:
+    """The names of the columns, from the first row; BadInput if a needed one is missing, or there
+    twice.
+
+    Args:
+        path: of the file, for messages.
+        rows: of `sound_rows`, from the first one; the first one is taken.
+    """
+    _, header = next(rows, (1, []))
+    names = [name.strip() for name in header]
+    missing = [name for name in needed if name not in names]
+    if missing:
+        have = ", ".join(names) if names else "nothing"
+        raise BadInput(
+            f"{path} has no column {' or '.join(missing)}; its first line has {clipped(have, 200)}"
+        )
+    if twice := repeated(names, needed):
+        raise BadInput(f"{path}: the first line names {twice} twice; take one of the columns out")
+    return names
 
 
 def _rows(lines: Iterable[str], first: int) -> Iterator[tuple[int, list[str] | str]]:

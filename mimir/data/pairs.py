@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mimir.data import files
 from mimir.data.alphabet import LETTERS, MAX_LENGTH, MIN_LENGTH
-from mimir.data.columns import repeated, sound_rows
+from mimir.data.columns import names_of, sound_rows
 from mimir.errors import BadInput
 from mimir.text import clipped
 
@@ -36,17 +36,8 @@ def read_pairs(path: Path, exclude_sources: Sequence[str] = ()) -> Pairs:
     """
     text = files.text(path, "CSV of pairs")
     lines = sound_rows(path, io.StringIO(text, newline=""))
-    _, header = next(lines, (1, []))
     needed = ["sequence", "target"] + (["source"] if exclude_sources else [])
-    columns = [name.strip() for name in header]
-    missing = [name for name in needed if name not in columns]
-    if missing:
-        have = ", ".join(columns) if columns else "nothing"
-        raise BadInput(
-            f"{path} has no column {' or '.join(missing)}; its first line has {clipped(have, 200)}"
-        )
-    if twice := repeated(columns, needed):
-        raise BadInput(f"{path}: the first line names {twice} twice; take one of the columns out")
+    columns = names_of(path, lines, needed)
     prefixes = tuple(prefix.strip().lower() for prefix in exclude_sources if prefix.strip())
     seen: set[tuple[str, str]] = set()
     count = excluded = 0

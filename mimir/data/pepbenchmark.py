@@ -10,7 +10,6 @@ This is as its own loader reads them (PepBenchmark's `dataset_manager`, revision
 files were not seen. `prot_accession.csv`, of the same form, is an addition that names the proteins.
 """
 
-import csv
 import io
 import json
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.data import files
+from mimir.data.columns import names_of, sound_rows
 from mimir.data.pairs import PEPTIDE
 from mimir.errors import BadInput
 
@@ -65,32 +65,33 @@ def read(folder: Path) -> Task:
     rows = len(peptides)
     proteins = _features(folder / "prot_fasta.csv", rows)
     labels = _features(folder / "label.csv", rows)
-    for line, label in enumerate(labels, start=2):
+    for line, label in labels:
         if label not in ("0", "1", "0.0", "1.0"):
             where = f"{folder / 'label.csv'}, line {line}"
             raise BadInput(f"{where}: {label[:40]!r} is neither 0 nor 1")
     named = folder / "prot_accession.csv"
-    accessions = _features(named, rows) if named.exists() else [""] * rows
+    accessions = _features(named, rows) if named.exists() else [(0, "")] * rows
     folds = [fold for path in sorted(folder.glob(f"*{_SPLITS}")) for fold in _folds(path, rows)]
     if not folds:
         raise BadInput(f"{folder} holds no official split, a file whose name ends in {_SPLITS}")
     return Task(
-        tuple(peptide.strip().upper() for peptide in peptides), tuple(proteins),
-        tuple(accessions), np.array([label[0] == "1" for label in labels], dtype=bool),
+        tuple(peptide.strip().upper() for _, peptide in peptides),
+        tuple(protein for _, protein in proteins), tuple(name for _, name in accessions),
+        np.array([label[0] == "1" for _, label in labels], dtype=bool),
         tuple(folds),
     )  # fmt: skip
 
 
-def _features(path: Path, rows: int | None = None) -> list[str]:
-    """The column `feature`, and of how many rows it must be."""
-    text = files.read(path, "file of PepBenchmark").decode("utf-8-sig", "replace")
-    try:
-        table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-        if COLUMN not in (table.fieldnames or []):
-            raise BadInput(f"{path} has no column {COLUMN!r}; is it PepBenchmark's?")
-        found = [row[COLUMN] or "" for row in table]
-    except csv.Error as error:
-        raise BadInput(f"{path} cannot be read as CSV: {error}") from error
+def _features(path: Path, rows: int | None = None) -> list[tuple[int, str]]:
+    """The column `feature`, each value with its line, and of how many rows it must be."""
+    lines = sound_rows(path, io.StringIO(files.text(path, "file of PepBenchmark"), newline=""))
+    names = names_of(path, lines, (COLUMN,))
+    at = names.index(COLUMN)
+    found = []
+    for line, fields in lines:
+        if len(fields) != len(names):
+            raise BadInput(f"{path}, line {line}: {len(fields)} fields instead of {len(names)}")
+        found.append((line, fields[at]))
     if rows is not None and len(found) != rows:
         raise BadInput(f"{path} has {len(found):,} rows, but pep_fasta.csv has {rows:,}")
     return found

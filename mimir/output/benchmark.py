@@ -21,6 +21,7 @@ def pepbenchmark(
     model: str = "",
     data: str = "",
     repeats: int = 12,
+    device: str = "auto",
     store: str = "",
     json: bool = False,
 ) -> None:
@@ -40,6 +41,7 @@ def pepbenchmark(
         model: instead of a run, a folder that `python -m launch pull` made.
         data: with --model, the data set that it was trained on, for auc_new; another is refused.
         repeats: masks for each peptide and condition.
+        device: auto (the GPU where there is one that can be used), cpu or cuda.
         store: where runs live (default: $MIMIR_STORE or a folder in your data directory).
         json: print JSON.
 
@@ -53,13 +55,14 @@ def pepbenchmark(
 
     cli.check_count("repeats", repeats, 2, 10_000)
     task = read(path_of(folder, "FOLDER"))
-    opened = given.open_model(run, model, store)
+    opened = given.open_model(run, model, store, on=device)
     trained = given.peptides_of(run, data, store, opened) if run or data else None
     told = by_condition(opened, task)
     with memory(), bar("pepbenchmark", 2 * sum(map(len, told.values())), "peptide") as advance:
         found = separate(opened, task, told, repeats, trained, advance)
     if json:
-        body = {"model": opened.source, "repeats": repeats, "folds": [asdict(e) for e in found],
+        body = {"model": opened.source, "repeats": repeats,
+                "device": opened.model.letter.device.type, "folds": [asdict(e) for e in found],
                 "splits": over_seeds(found)}  # fmt: skip
         print(json_text.dumps(body, indent=2, allow_nan=False))
         return

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from launch.providers.colab import cell
+from tests.waiting import LIMIT
 
 SECRET = "planted-secret-key"
 
@@ -79,6 +80,6 @@ def test_its_text_needs_nothing_but_python() -> None:
     text = Path(cell.__file__).read_text()
     done = subprocess.run(
         [sys.executable, "-IS", "-c", text + "\nprint(work.__name__)"],
-        capture_output=True, text=True, check=True,
+        capture_output=True, text=True, check=True, timeout=LIMIT,
     )  # fmt: skip
     assert done.stdout == "work\n"

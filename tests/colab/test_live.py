@@ -16,7 +16,7 @@ from tests.colab.bucket import Bucket
 from tests.colab.computer import SECRET, Place
 from tests.colab.conftest import KEYS
 from tests.e2e import jobs
-from tests.waiting import wait_for
+from tests.waiting import LIMIT, wait_for
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_its_session_is_ended(place: Place, store: Store) -> None:
     heartbeat = "/a0001/heartbeat.json"
     wait_for(lambda: any(key.endswith(heartbeat) for key in store.list("")), "its first sign")
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate()
+    said, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == 130, said
     assert "is left; see for yourself" in said
     (path,) = (place.folder / "build" / "live").glob("colab-*.txt")

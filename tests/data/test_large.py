@@ -12,6 +12,7 @@ from mimir.data.alphabet import N_STANDARD
 from mimir.data.columns import HEADER
 from mimir.data.peptides import load
 from tests import ROOT
+from tests.waiting import LIMIT
 
 ROWS, PAIRS, TARGETS = 10_000_000, 35_000, 8_000
 RESIDUES = 10_500_000
@@ -50,7 +51,7 @@ def test_ten_million_rows_are_packed_in_two_gigabytes(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code, "data", "pack", "large.csv"], cwd=tmp_path,
         env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1"),
-        capture_output=True, text=True, check=False,
+        capture_output=True, text=True, check=False, timeout=4 * LIMIT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     peak = int(done.stdout.rsplit("peak", 1)[1])

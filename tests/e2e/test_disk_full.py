@@ -25,7 +25,9 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=4m", "mimir-test", str(folder)]
     try:
-        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+        mounted = (
+            subprocess.run(command, capture_output=True, check=False, timeout=LIMIT).returncode == 0
+        )
     except FileNotFoundError:
         mounted = False
     if not mounted:
@@ -33,13 +35,13 @@ def disk(tmp_path: Path) -> Iterator[Path]:
             pytest.fail("CI must be able to mount a small disk")
         pytest.skip("a small disk cannot be mounted here: that takes root on Linux")
     yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=LIMIT)
 
 
 def fill(disk: Path) -> Path:
     ballast = disk / "ballast"
     words = ["dd", "if=/dev/zero", f"of={ballast}", "bs=4k"]
-    done = subprocess.run(words, capture_output=True, check=False)
+    done = subprocess.run(words, capture_output=True, check=False, timeout=LIMIT)
     assert b"No space left" in done.stderr
     return ballast
 

@@ -36,7 +36,7 @@ def test_killed_at_random_moments(store: Store, tmp_path: Path, gate: Gate, kill
     settings = {**jobs.ENDLESS, "max_steps": (kills + 1) * AWAY, "eval_every": 100}
     for name in ("calm", "torn"):
         jobs.submit(store, name, data, **settings)
-    assert jobs.worker(store, "calm", raise_attempt(store, "calm")).wait() == 0
+    assert jobs.worker(store, "calm", raise_attempt(store, "calm")).wait(timeout=LIMIT) == 0
 
     seed = random.SystemRandom().randrange(2**32)
     print(f"moments are drawn from seed {seed}")
@@ -58,7 +58,8 @@ def test_killed_at_random_moments(store: Store, tmp_path: Path, gate: Gate, kill
         assert process.poll() is None, f"ended before it was killed (seed {seed})"
         jobs.kill(process)
     gate.open()
-    assert jobs.worker(store, "torn", raise_attempt(store, "torn"), gate=gate).wait() == 0
+    last = jobs.worker(store, "torn", raise_attempt(store, "torn"), gate=gate)
+    assert last.wait(timeout=LIMIT) == 0
     status = derive(store, "torn", time.time())
     assert status.state == "done"
     assert len(status.attempts) == kills + 1

@@ -13,6 +13,7 @@ from mimir.runs.execution import Execution
 from mimir.runs.store import Store, open_store
 from tests.e2e import jobs
 from tests.image.conftest import STOCK, docker
+from tests.waiting import LIMIT
 
 LACK = (
     'PYTHONPATH=$(echo /tmp/mimir-*/code) python3 -c "from mimir.training import compiler;'
@@ -31,7 +32,7 @@ def store(tmp_path: Path) -> Store:
     opened = open_store((tmp_path / "store").as_uri())
     jobs.submit(opened, "run", jobs.write_data(tmp_path / "data.csv", 60), max_steps=4)
     raise_attempt(opened, "run")
-    subprocess.run(["chmod", "-R", "a+rwX", str(tmp_path)], check=True)
+    subprocess.run(["chmod", "-R", "a+rwX", str(tmp_path)], check=True, timeout=LIMIT)
     return opened
 
 
@@ -68,7 +69,7 @@ def test_a_driver_that_fails_ends_the_attempt_with_its_words(store: Store, tmp_p
     folder.mkdir()
     (folder / "stub.c").write_text(STUB)
     words = ["gcc", "-shared", "-fPIC", "stub.c", "-o", "libcuda.so.1"]
-    subprocess.run(words, cwd=folder, check=True)
+    subprocess.run(words, cwd=folder, check=True, timeout=LIMIT)
     stub = ("--volume", f"{folder}:/driver:ro", "--env", "LD_LIBRARY_PATH=/driver")
     said = rented(store, tmp_path, *stub, "--env", "MIMIR_COMPILER=never", code=78)
     assert "cannot be used: CUDA error 802: system not yet initialized; mend the driver" in said

@@ -101,7 +101,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     for process in world.started:
         if process.poll() is None:
             process.kill()
-        process.communicate()
+        process.communicate(timeout=LIMIT)
     local = LocalProvider(grace=0.5)
     for path in sorted((tmp_path / "store").glob("*/launcher/a*/machine.json")):
         spec = AttemptSpec(store.url, path.parts[-4], int(path.parent.name[1:]))

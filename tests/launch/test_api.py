@@ -22,6 +22,7 @@ from mimir.runs.status import Status
 from mimir.runs.store import Store
 from tests import ROOT
 from tests.launch.report.made import STEPS, begun, train
+from tests.waiting import LIMIT
 
 OWN = {"metrics", "wait"}
 """Functions that no command is named like."""
@@ -148,5 +149,7 @@ def test_its_import_is_light() -> None:
         "import sys, launch.api, mimir.api\n"
         "assert not {'torch', 'numpy', 'boto3', 'httpx', 'yaml'} & set(sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT
+    )
     assert done.returncode == 0, done.stderr

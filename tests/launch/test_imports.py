@@ -9,6 +9,7 @@ import pytest
 from launch.commands import TREE
 from tests import ROOT
 from tests.launch.conftest import ENDLESS, World
+from tests.waiting import LIMIT
 
 HEAVY = {
     "torch", "numpy", "boto3", "botocore", "httpx", "paramiko", "yaml", "fire", "tqdm",
@@ -90,7 +91,8 @@ except BadInput as error:
 def test_a_laptop_without_posix_imports_all_and_is_told_of_folders() -> None:
     """As on Windows, whose Python lacks these names; on it itself nothing was tried."""
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_POSIX], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-c", WITHOUT_POSIX], cwd=ROOT, capture_output=True, text=True,
+        check=False, timeout=LIMIT,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("a folder cannot be a store on this system")

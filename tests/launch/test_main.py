@@ -13,6 +13,7 @@ from launch import __main__ as script
 from launch.commands import TREE
 from mimir import commands
 from tests import ROOT
+from tests.waiting import LIMIT
 
 HEAVY = {"torch", "numpy", "boto3", "httpx", "paramiko"}
 WORDS = (
@@ -72,7 +73,8 @@ def test_help_and_version_import_nothing_heavy() -> None:
         "    assert not heavy, (words, heavy)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False,
+        timeout=LIMIT,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Usage: mimir") == len(WORDS) - 1

@@ -18,6 +18,7 @@ from mimir.errors import BadInput
 from mimir.training import own_kernels
 from mimir.training.engine import Engine
 from tests import toys
+from tests.waiting import LIMIT
 
 PROGRAM = """
 from tests.model import test_explicit
@@ -114,7 +115,9 @@ def test_the_pass_is_that_of_autograd(dtype: str, accumulate: int) -> None:
 def test_with_kernels_too(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("triton", reason="Triton is made for Linux on x86-64 only")
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=LIMIT
+    )
     assert done.returncode == 0, done.stderr
 
 

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from tests.waiting import LIMIT
+
 PROGRAM = """
 import sys
 from importlib import import_module
@@ -45,8 +47,9 @@ def test_attention_is_that_of_the_plain_code(
     pytest.importorskip("triton", reason="Triton is made for Linux on x86-64 only")
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, module, *shape.split()], capture_output=True, text=True
-    )
+        [sys.executable, "-c", PROGRAM, module, *shape.split()], capture_output=True, text=True,
+        timeout=LIMIT,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
 
@@ -84,6 +87,7 @@ def test_attention_by_sums_compiles_for_older_cards_without_spills() -> None:
     """The interpreter also runs what Triton does not compile."""
     pytest.importorskip("triton", reason="Triton is made for Linux on x86-64 only")
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", COMPILED], capture_output=True, text=True
-    )
+        [sys.executable, "-W", "ignore", "-c", COMPILED], capture_output=True, text=True,
+        timeout=LIMIT,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr

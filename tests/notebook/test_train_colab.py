@@ -53,7 +53,9 @@ def code_cells() -> list[str]:
 
 
 def test_it_is_what_its_source_gives() -> None:
-    done = subprocess.run([sys.executable, ROOT / "notebooks" / "make.py", "--check"], check=False)
+    done = subprocess.run(
+        [sys.executable, ROOT / "notebooks" / "make.py", "--check"], check=False, timeout=LIMIT
+    )
     assert done.returncode == 0
 
 
@@ -229,7 +231,7 @@ def colab(tmp_path: Path) -> Iterator[Colab]:
         if process.poll() is None:
             session.kill_kernel()
             process.kill()
-            process.communicate()
+            process.communicate(timeout=LIMIT)
 
 
 @pytest.mark.slow

@@ -9,10 +9,11 @@ import torch
 
 from mimir import api
 from mimir.errors import BadInput, GpuUnusable
-from mimir.output import commands, device
+from mimir.output import benchmark, commands, device
 from mimir.training import device as gpu
 from tests import toys
 from tests.output.test_export import folder_of
+from tests.output.test_interaction import write
 
 FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
 BROKEN = [
@@ -60,6 +61,7 @@ def test_a_gpu_that_cannot_be_used_is_one_sentence_and_the_cpu(
     answering(monkeypatch, error)
     some = tmp_path / "peptides.txt"
     some.write_text("ACDEF\n")
+    rows = str(write(tmp_path / "PpI"))
     monkeypatch.setattr("mimir.output.given.peptides_of", lambda *words: toys.peptides(300))
     commands.sample(model=folder, n=2, repeats=0, format="json")
     told = capsys.readouterr()
@@ -75,7 +77,12 @@ def test_a_gpu_that_cannot_be_used_is_one_sentence_and_the_cpu(
     told = capsys.readouterr()
     assert words in told.err
     assert json.loads(told.out)["device"] == "cpu"
+    benchmark.pepbenchmark(rows, model=folder, repeats=2, json=True)
+    told = capsys.readouterr()
+    assert words in told.err
+    assert json.loads(told.out)["device"] == "cpu"
     for use in (
+        lambda: benchmark.pepbenchmark(rows, model=folder, device="cuda"),
         lambda: commands.sample(model=folder, n=2, device="cuda"),
         lambda: commands.score(model=folder, peptides=str(some), device="cuda"),
         lambda: commands.evaluate(model=folder, device="cuda"),
@@ -85,6 +92,7 @@ def test_a_gpu_that_cannot_be_used_is_one_sentence_and_the_cpu(
             use()
     assert capsys.readouterr().err == ""
     for use in (
+        lambda: benchmark.pepbenchmark(rows, model=folder, repeats=2, device="cpu"),
         lambda: commands.sample(model=folder, n=2, repeats=0, device="cpu"),
         lambda: api.sample(model=folder, n=2, repeats=0, device="cpu"),
     ):

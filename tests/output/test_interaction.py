@@ -1,6 +1,7 @@
 """PepBenchmark's interaction task, in the form that its own loader reads; not the real files."""
 
 import csv
+import gzip
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -155,9 +156,15 @@ def test_the_command(pulled: str, tmp_path: Path, capsys: pytest.CaptureFixture[
 
 @pytest.mark.parametrize(("name", "text", "says"), [
     ("pep_fasta.csv", None, "there is no file of PepBenchmark at"),
-    ("pep_fasta.csv", "peptide\nACDE\n", "has no column 'feature'"),
+    ("pep_fasta.csv", "peptide\nACDE\n", "has no column feature; its first line has peptide"),
     ("prot_fasta.csv", "feature\nMKV\n", "has 1 rows, but pep_fasta.csv has 10"),
-    ("prot_fasta.csv", 'feature\n"MKV', "cannot be read as CSV"),
+    ("prot_fasta.csv", 'feature\n"MKV', "line 2: .* unexpected end of data; is a quote in it not"),
+    ("prot_fasta.csv", "feature,feature\nMKV,MKW\n", "names feature twice; take one of the"),
+    ("prot_fasta.csv", "feature,n\nMKV,1\nMKV\n", "line 3: 1 fields instead of 2"),
+    ("prot_fasta.csv", gzip.compress(b"feature\nMKV\n", mtime=0), "with gzip; unpack it with"),
+    ("prot_fasta.csv", "feature\nMKV\n".encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
+    ("prot_fasta.csv", "feature\nMKÄ\n".encode("latin-1"), r"is not UTF-8 text \(byte 11\)"),
+    ("label.csv", 'feature,note\n0,"a\nb"\n\n2,\n' + "1,\n" * 8, "line 5: '2' is neither 0 nor 1"),
     ("label.csv", "feature\n" + "1\n" * 9 + "2\n", "line 11: '2' is neither 0 nor 1"),
     ("peptide_kmer_cold_split.json", "{", "is not JSON"),
     ("peptide_kmer_cold_split.json", "{}", "holds no splits by seed"),
@@ -174,8 +181,17 @@ def test_files_of_another_form(tmp_path: Path, name: str, text: Any, says: str) 
     if name and text is None:
         (folder / name).unlink()
     elif name:
-        (folder / name).write_text(text)
+        (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(BadInput, match=says):
         read(folder)
     with pytest.raises(BadInput, match="there is no folder"):
         read(tmp_path / "none")
+
+
+def test_a_byte_order_mark_and_blanks_in_the_header_change_nothing(tmp_path: Path) -> None:
+    folder = write(tmp_path / "PpI")
+    plain = read(folder)
+    path = folder / "pep_fasta.csv"
+    marked = b"\xef\xbb\xbf" + path.read_bytes().replace(b"feature", b'"feature "')
+    path.write_bytes(marked)
+    assert read(folder).peptides == plain.peptides

@@ -13,6 +13,7 @@ from mimir.runs import file_names
 from mimir.runs.file_folder import Name, open_folder
 from mimir.runs.file_store import FileStore
 from tests.runs.conftest import name_at, without_links
+from tests.waiting import LIMIT
 
 NOW = 2_000_000_000.0
 
@@ -98,7 +99,7 @@ def _named(place: str, process: int) -> str:
 def _dead() -> int:
     """The number of a process that has ended."""
     child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait()
+    child.wait(timeout=LIMIT)
     return child.pid
 
 

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import mimir.runs
+from tests.waiting import LIMIT
 
 MODULES = sorted(path.stem for path in Path(mimir.runs.__file__).parent.glob("[a-z]*.py"))
 
@@ -15,8 +16,9 @@ def _loaded(modules: list[str]) -> set[str]:
     code += "print(*{name.partition('.')[0] for name in sys.modules})"
     root = Path(mimir.runs.__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
-    )
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True,
+        timeout=LIMIT,
+    )  # fmt: skip
     return set(done.stdout.split())
 
 

@@ -20,7 +20,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.waiting import wait_for
+from tests.waiting import LIMIT, wait_for
 
 NODES = ("gpu1", "gpu2", "cpu1", "cpu2")
 MISSING = [each for each in ("slurmctld", "slurmd", "munged") if not shutil.which(
@@ -144,7 +144,7 @@ class Cluster:
 
     def end_controller(self) -> None:
         self._running["slurmctld"].terminate()
-        self._running.pop("slurmctld").wait()
+        self._running.pop("slurmctld").wait(timeout=LIMIT)
 
     def pause_controller(self) -> None:
         """It takes connections and answers none, as one that is overloaded."""

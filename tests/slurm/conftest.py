@@ -19,7 +19,7 @@ from tests import ROOT
 from tests.e2e import jobs
 from tests.gates import HOOK, Gate
 from tests.slurm.cluster import MISSING, NODES, Cluster
-from tests.waiting import wait_for
+from tests.waiting import LIMIT, wait_for
 
 CI = os.environ.get("MIMIR_CI", "") == "1"
 SECRETS = {
@@ -197,7 +197,7 @@ class Her:
 
     def submit(self, run: str, *options: str, **environ: str) -> None:
         """Submit a run of the ground's settings, which is the ground's from then on."""
-        subprocess.run(["chown", "-R", "games:games", str(self.home)], check=True)
+        subprocess.run(["chown", "-R", "games:games", str(self.home)], check=True, timeout=LIMIT)
         tiny = [f"--{name.replace('_', '-')}={value}" for name, value in jobs.TINY.items()]
         done = self._ground.cluster.run(
             "setpriv", "--reuid=games", "--regid=games", "--clear-groups", str(self.python),
@@ -218,9 +218,9 @@ class Her:
 def her(ground: Ground, data: Path) -> Iterator[Her]:
     place = ground.folder / "python"
     place.mkdir()
-    subprocess.run(["mount", "--bind", sys.base_prefix, str(place)], check=True)
+    subprocess.run(["mount", "--bind", sys.base_prefix, str(place)], check=True, timeout=LIMIT)
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     yield Her(ground, data, place / "bin" / version)
     ground.cluster.run("scancel", "--user=games")
     wait_for(lambda: not ground.cluster.processes(str(place)), "her processes' end")
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
+    subprocess.run(["umount", "--lazy", str(place)], check=True, timeout=LIMIT)

@@ -14,7 +14,7 @@ from launch.cluster import container
 from launch.cluster.container import CHARLIECLOUD, Prepared, Runtime
 from tests.gates import HOOK
 from tests.slurm.conftest import CI, Ground, Her
-from tests.waiting import unless_it_hangs, wait_for
+from tests.waiting import LIMIT, unless_it_hangs, wait_for
 
 APPTAINER = Path(__file__).parent / "apptainer.sh"
 VERSION = f"python{sys.version_info[0]}.{sys.version_info[1]}"
@@ -51,10 +51,10 @@ def image(ground: Ground) -> Iterator[Path]:
     (venv / "bin" / "python3").symlink_to(base / "bin" / VERSION)
     for source, to in mounts.items():
         to.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["mount", "--bind", str(source), str(to)], check=True)
+        subprocess.run(["mount", "--bind", str(source), str(to)], check=True, timeout=LIMIT)
     yield folder
     for to in mounts.values():
-        subprocess.run(["umount", "--lazy", str(to)], check=True)
+        subprocess.run(["umount", "--lazy", str(to)], check=True, timeout=LIMIT)
 
 
 @needs_charliecloud
@@ -99,14 +99,16 @@ def test_the_signal_reaches_the_worker_past_the_server_of_a_file(tmp_path: Path)
         (root / "etc" / name).touch()
     for program in ("/bin/sh", "/bin/sleep"):
         shutil.copy(program, root / "bin")
-        told = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+        told = subprocess.run(
+            ["ldd", program], capture_output=True, text=True, check=True, timeout=LIMIT
+        ).stdout
         for word in told.split():
             if word.startswith("/"):
                 to = root / word.lstrip("/")
                 to.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(word, to)
     subprocess.run(["mksquashfs", str(root), str(packed), "-quiet"], check=True,
-                   stdout=subprocess.DEVNULL)  # fmt: skip
+                   stdout=subprocess.DEVNULL, timeout=LIMIT)  # fmt: skip
     runtime = Runtime(CHARLIECLOUD, shutil.which(CHARLIECLOUD) or "", packed)
     begun = tmp_path / "begun"
     # It starts a program after the signal, as a worker that commits reads and loads files.

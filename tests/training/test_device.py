@@ -16,6 +16,7 @@ from mimir.training import device as gpu
 from mimir.training import driver
 from mimir.training.machine import Machine
 from tests.gpu import OLD, unavailable
+from tests.waiting import LIMIT
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda"])
@@ -109,7 +110,7 @@ def stub(tmp_path: Path) -> Callable[..., dict[str, str]]:
         said = [f'-DWORDS="{words}"'] if words else []
         subprocess.run(
             ["gcc", "-shared", "-fPIC", f"-DCODE={code}", *said, "stub.c", "-o", "libcuda.so.1"],
-            cwd=folder, check=True,
+            cwd=folder, check=True, timeout=LIMIT,
         )  # fmt: skip
         return {**os.environ, "LD_LIBRARY_PATH": str(folder)}
 
@@ -138,8 +139,9 @@ def test_training_beside_a_failing_driver_ends_with_one_sentence(
     store = ("--store", (tmp_path / "store").as_uri())
     env = {**stub(802, FAILURES[802]), "MIMIR_TEST_GATE": ""}
     done = subprocess.run(
-        [sys.executable, *words, *store], env=env, capture_output=True, text=True, check=False
-    )
+        [sys.executable, *words, *store], env=env, capture_output=True, text=True, check=False,
+        timeout=LIMIT,
+    )  # fmt: skip
     assert done.returncode == BAD_CONFIG, done.stdout + done.stderr
     shown = done.stdout + done.stderr
     assert "cannot be used: CUDA error 802: system not yet initialized" in shown
@@ -151,8 +153,9 @@ def _asked(env: dict[str, str]) -> str:
     """A process of its own, for a library is loaded once."""
     code = "from mimir.training import driver; print(driver.failure())"
     return subprocess.run(
-        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
-    ).stdout.strip()
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True,
+        timeout=LIMIT,
+    ).stdout.strip()  # fmt: skip
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from mimir.training.engine import Engine, Update
 from mimir.training.machine import Machine
 from mimir.training.state import TrainingState
 from tests import toys
+from tests.waiting import LIMIT
 
 
 def fused(state: TrainingState, loss: torch.Tensor, settings: Any, total: int) -> None:
@@ -101,7 +102,7 @@ print(sorted(sys.modules.keys() & {"torch._dynamo", "torch._inductor", "sympy", 
 def test_eager_steps_do_not_load_the_compiler() -> None:
     """torch imports it where an optimizer is made, with some 900 modules."""
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_THE_COMPILER], capture_output=True, text=True
+        [sys.executable, "-c", WITHOUT_THE_COMPILER], capture_output=True, text=True, timeout=LIMIT
     )
     assert (done.stdout, done.stderr) == ("[]\n", "")
 

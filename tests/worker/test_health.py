@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from mimir.worker import health
+from tests.waiting import LIMIT
 
 
 def test_nothing_trains_here_is_healthy(tmp_path: Path) -> None:
@@ -45,7 +46,7 @@ def test_as_a_command_and_without_torch(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "mimir.worker.health"],
         env={**os.environ, "MIMIR_STATE_DIR": str(tmp_path)}, capture_output=True, text=True,
-        check=False,
+        check=False, timeout=LIMIT,
     )  # fmt: skip
     assert done.returncode == 1
     assert "the last heartbeat was" in done.stdout

@@ -76,9 +76,10 @@ class LocalProvider:
         if "mimir.worker" in (self._command or COMMAND):
             must_import("torch")
 
-    def must_fit(self, config: Config, card: int | None, run: str) -> None:
-        if "mimir.worker" in (self._command or COMMAND):
-            settings_fit.must_fit(config, run, cards.only(card, os.environ))
+    def refusals(self, configs: Sequence[Config], card: int | None) -> list[str]:
+        if "mimir.worker" not in (self._command or COMMAND):
+            return [""] * len(configs)
+        return settings_fit.refusals(configs, cards.only(card, os.environ))
 
     def start(self, spec: AttemptSpec) -> Machine:
         self._secrets.learn_environment(spec.env)

@@ -18,6 +18,7 @@ from scripts import live
 from scripts.transcript import secrets_here
 from tests import ROOT
 from tests.clouds.e2e.world import CREATE, KEY, KEYS, SETTINGS, UNHURRIED, World
+from tests.waiting import LIMIT
 
 HURRIED = """
 import os, sys
@@ -72,7 +73,7 @@ def step(world: World) -> int:
 def test_a_whole_run(provider: str, make: Callable[[str], World]) -> None:
     world = make(provider)
     process = began(world, PATCHES=UNHURRIED)
-    said, _ = process.communicate()
+    said, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == 0, said
     assert f"is left; see for yourself: {live.CONSOLES[provider]}" in transcript(world)
     assert len(list((world.folder / "build" / "live").glob("*/model.safetensors"))) == 1
@@ -103,7 +104,7 @@ def test_it_is_interrupted(
     world.until(lambda: world.fake.alive() if fault else step(world) > 0)
     for _ in range(2):
         process.send_signal(by)
-    said, _ = process.communicate()
+    said, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == 130, said
     assert "is left; see for yourself" in transcript(world)
     assert len(world.fake.ledger) == 1

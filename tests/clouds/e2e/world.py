@@ -41,7 +41,7 @@ from tests.clouds.fake_runpod import FakeRunPod
 from tests.clouds.fake_vast import FakeVast
 from tests.clouds.service import Rental, Service
 from tests.gates import Gate
-from tests.waiting import wait_for
+from tests.waiting import LIMIT, wait_for
 
 KEYS = {"aws_access_key_id": "AKIATESTTESTTEST", "aws_secret_access_key": "secretsecret"}
 KEY = "account-key"
@@ -118,7 +118,7 @@ class Forks:
         return found
 
     def close(self) -> None:
-        self._door.communicate()
+        self._door.communicate(timeout=LIMIT)
 
 
 @dataclass

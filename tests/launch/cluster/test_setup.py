@@ -15,7 +15,7 @@ from launch.payload import wheel
 from mimir.errors import BadInput
 from tests.clouds.vm_programs import program
 from tests.login_node import LoginNode
-from tests.waiting import wait_for
+from tests.waiting import LIMIT, wait_for
 
 pytest.importorskip("paramiko", reason="pip install paramiko")
 
@@ -24,7 +24,9 @@ HERE = ("--python", sys.executable, "--site-packages", "--no-probe")
 
 def installing(node: LoginNode) -> str:
     """Command lines of the node's installer that still runs."""
-    lines = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    lines = subprocess.run(
+        ["ps", "-eo", "args"], capture_output=True, text=True, timeout=LIMIT
+    ).stdout
     return "\n".join(line for line in lines.splitlines() if f"{node.home}/mimir" in line)
 
 
@@ -53,7 +55,7 @@ def test_killed_in_the_middle_then_whole_then_nothing_to_do(node: LoginNode) -> 
     assert process.stderr is not None
     assert any(line.startswith(b"2/4 installs") for line in process.stderr)
     process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.communicate(timeout=LIMIT)
     wait_for(lambda: not installing(node), lambda: installing(node))
     code, out, err = node.run(*words)
     assert (code, "no node was asked" in out) == (0, True), err
@@ -73,7 +75,7 @@ def test_killed_in_the_middle_then_whole_then_nothing_to_do(node: LoginNode) -> 
     assert str(environment) in out
     done = subprocess.run(
         [environment / "bin" / "python", "-c", "import launch; print(launch.__file__)"],
-        cwd="/", env={}, capture_output=True, text=True,
+        cwd="/", env={}, capture_output=True, text=True, timeout=LIMIT,
     )  # fmt: skip
     assert done.stdout.startswith(str(environment)), done.stderr
 

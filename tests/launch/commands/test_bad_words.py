@@ -44,6 +44,13 @@ def answer(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         (("submit", "smoke"), "say `submit NAME --preset smoke`, or `submit --preset smoke` for"),
         (("submit", "help"), "help is no name for a run: `submit --help` is the help of"),
         (("submit", "version", "--preset", "smoke"), "version is no name for a run"),
+        (("sweep", "help"), "help is no name for a sweep: `sweep --help` is the help of `sweep`"),
+        (
+            ("sweep", "version", "--grid", "seed=0..1", "--dry-run"),
+            "version is no name for a sweep",
+        ),
+        (("sweep", "help", "--resume"), "help is no name for a sweep"),
+        (("sweep", "helper"), "there is no sweep helper"),
         (("submit", "my/own.yaml"), "my/own.yaml is a preset's file: say `submit NAME --preset"),
         (("submit", "my.yml", "--preset", "smoke"), "my.yml is a preset's file"),
         (("submit", "first", "--preset", "smal"), "did you mean 'small'?"),

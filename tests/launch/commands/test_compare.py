@@ -9,6 +9,7 @@ import pytest
 from launch.commands.compare import compare
 from launch.commands.label import label
 from launch.commands.report import report
+from launch.commands.status import status
 from mimir import console
 from mimir.errors import BadInput
 from mimir.runs import layout, notes
@@ -116,6 +117,21 @@ def test_labels_that_people_gave(url: str, capsys: pytest.CaptureFixture[str]) -
     compare("one", "two", store=url, json=True)
     runs = json.loads(capsys.readouterr().out)["runs"]
     assert [run["labels"] for run in runs] == [{}, {"project": "binders"}]
+
+
+@pytest.mark.parametrize("width", [80, 60, 40, 30])
+def test_labels_fit_a_narrow_terminal(
+    url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setattr(console, "width_of", lambda stream: width)
+    label("two", "project=protease-binders-2026", "why=a few words on what it is for", store=url)
+    capsys.readouterr()
+    compare("one", "two", store=url)
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= width
+    status("two", store=url)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(len(line) for line in lines if not line.startswith("python -m")) <= width
+    assert "".join("".join(lines).split()).count("project=protease-binders-2026") == 1
 
 
 def test_one_run_cannot_be_compared(url: str) -> None:

@@ -124,8 +124,9 @@ def test_each_script_is_one_of_its_shell(scripts: dict[str, Path], shell: str) -
     if program is None:
         pytest.skip(f"no {shell} here")
     done = subprocess.run(
-        [program, "-n", str(scripts[shell])], capture_output=True, text=True, check=False
-    )
+        [program, "-n", str(scripts[shell])], capture_output=True, text=True, check=False,
+        timeout=LIMIT,
+    )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -181,8 +182,9 @@ def test_it_imports_nothing_heavy(scripts: dict[str, Path]) -> None:
         "assert not {'torch', 'boto3', 'numpy', 'httpx'} & set(sys.modules)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False,
+        timeout=LIMIT,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
 

@@ -23,11 +23,13 @@ from launch.providers import registry
 from launch.sweep.keep import Round
 from mimir.errors import BadInput, RunExists, StoreDenied, StoreError, StoreUnfit
 from mimir.runs import layout, notes
+from mimir.runs import sweep as lists
 from mimir.runs.listing import list_names
+from mimir.runs.order import Plan
 from mimir.runs.status import derive, read_head
 from mimir.runs.store import Store, open_store
 from tests.launch.conftest import ENDLESS, SETTINGS, Fake, World, write_data
-from tests.waiting import wait_for
+from tests.waiting import LIMIT, wait_for
 
 GRID = "lr=1e-3,3e-4 seed=0..1"
 
@@ -77,6 +79,17 @@ def test_a_sweep_to_its_end(
     assert list(world.store.list("")) == left
 
 
+def test_a_sweep_that_has_the_name_of_a_word_for_help_stays_within_reach(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(BadInput, match="help is no name for a sweep"):
+        sweep("help", grid="seed=0..1", preset="smoke", dry_run=True, store=store.url)
+    made = lists.Sweep("help", store.now(), {}, (), Plan(("local",)))
+    store.put(layout.sweep_key("help"), made.to_bytes())
+    assert sweep("help", store=store.url) == 0
+    assert "sweep help: " in capsys.readouterr().out
+
+
 def test_everything_is_killed_in_the_middle(world: World) -> None:
     process = under_way(world)
     process.kill()
@@ -96,7 +109,7 @@ def test_a_sweep_is_stopped_elsewhere(world: World) -> None:
     process = under_way(world)
     out, _ = world.launch("sweep", "lr", "--stop")
     assert "sweep lr (asked to stop): 2 stopped, 2 not begun" in out
-    _, err = process.communicate()
+    _, err = process.communicate(timeout=LIMIT)
     assert process.returncode == 75
     assert "sweep lr was stopped: this command begins no more runs" in err
 

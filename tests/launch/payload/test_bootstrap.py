@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 
 from launch.payload import bootstrap, wheel
 from tests import ROOT
+from tests.waiting import LIMIT
 
 
 class Became(Exception):
@@ -60,7 +61,7 @@ def test_it_becomes_the_worker_with_our_code_first(place: dict[str, str], tmp_pa
         [sys.executable, "-c", "import mimir.config as c, mimir.data as d;"
          "print(c.__file__, c.load_preset('smoke').preset, d.sample_path().is_file())"],
         env={**os.environ, "PYTHONPATH": env["PYTHONPATH"]}, cwd=tmp_path,
-        capture_output=True, text=True, check=True,
+        capture_output=True, text=True, check=True, timeout=LIMIT,
     ).stdout.split()  # fmt: skip
     assert shown == [f"{code}/mimir/config.py", "smoke", "True"]
 
@@ -129,7 +130,7 @@ def test_what_is_installed_lies_behind_the_images_own(
     code = "import numpy, only_ours; print(numpy.ones(1).sum())"
     shown = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": env["PYTHONPATH"]},
-        capture_output=True, text=True, check=True,
+        capture_output=True, text=True, check=True, timeout=LIMIT,
     ).stdout.split("\n")  # fmt: skip
     assert shown[:3] == ["theirs runs", "ours", "1.0"]
 
@@ -295,7 +296,7 @@ def test_pip_takes_the_wheel(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index",
          "--target", str(tmp_path / "out"), str(path)],
-        check=True, capture_output=True,
+        check=True, capture_output=True, timeout=LIMIT,
     )  # fmt: skip
     assert (tmp_path / "out" / "mimir" / "worker" / "supervisor.py").is_file()
 

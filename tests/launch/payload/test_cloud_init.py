@@ -106,10 +106,14 @@ def test_only_a_timer_turns_the_machine_off_by_itself() -> None:
 def test_the_script_is_one(shell: str, once_done: OnceDone, tmp_path: Path) -> None:
     script = files(LONG, once_done)["/var/lib/mimir/run"]["content"]
     (tmp_path / "run").write_text(script)
-    done = subprocess.run([shell, "-n", str(tmp_path / "run")], capture_output=True, text=True)
+    done = subprocess.run(
+        [shell, "-n", str(tmp_path / "run")], capture_output=True, text=True, timeout=LIMIT
+    )
     assert (done.returncode, done.stderr) == (0, "")
     if shutil.which("shellcheck"):
-        subprocess.run(["shellcheck", "-S", "warning", str(tmp_path / "run")], check=True)
+        subprocess.run(
+            ["shellcheck", "-S", "warning", str(tmp_path / "run")], check=True, timeout=LIMIT
+        )
 
 
 class Scene:
@@ -271,7 +275,9 @@ def test_the_limit_counts_from_the_first_boot(scene: Scene) -> None:
     status, said = scene.run(boot)
     assert (status, scene.calls("docker")) == (0, [])
     assert "its time is over" in said
-    now = subprocess.run(["date", "+%s"], capture_output=True, text=True, check=True).stdout
+    now = subprocess.run(
+        ["date", "+%s"], capture_output=True, text=True, check=True, timeout=LIMIT
+    ).stdout
     assert 900 < int(until) - int(now) <= 1000
 
 
@@ -364,6 +370,6 @@ def test_a_container_that_was_there_counts_from_its_end(scene: Scene) -> None:
 
 def test_what_shows_the_end_of_logs_is_a_command() -> None:
     command = cloud_init.show(7)
-    subprocess.run(["sh", "-n", "-c", command], check=True)
+    subprocess.run(["sh", "-n", "-c", command], check=True, timeout=LIMIT)
     assert "docker logs --tail 7 mimir" in command
     assert shlex.split(command)[0] == "sudo"

@@ -265,7 +265,9 @@ def test_a_machines_clock_shortens_no_limit_and_a_restart_gives_no_more(tmp_path
         env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "TMPDIR": str(folder), "MIMIR_RUN": "run",
                "MIMIR_ATTEMPT": str(attempt), "NOW": f"{now:.0f}"}  # fmt: skip
         script = boot._LIMIT.format(most=3600, kill=60)
-        return int(subprocess.run(["sh", "-c", script], env=env, capture_output=True).stdout)
+        return int(
+            subprocess.run(["sh", "-c", script], env=env, capture_output=True, timeout=LIMIT).stdout
+        )
 
     for attempt, now in enumerate((0.0, time.time() - 86_400, time.time() + 86_400), start=1):
         assert left(now, attempt) == 3600

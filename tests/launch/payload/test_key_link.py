@@ -26,6 +26,7 @@ from mimir.runs.listing import list_runs
 from mimir.runs.record import RunRecord, create_run
 from mimir.runs.store import Store, open_store
 from mimir.worker import webhook
+from tests.waiting import LIMIT
 
 KEYS = Credentials("AKIAPLANTED", "planted-secret", "planted-session", 1_800_000_000.0)
 
@@ -217,7 +218,9 @@ def test_what_a_machine_starts_is_left_in_the_store(
     env = {"PATH": os.environ["PATH"], "TMPDIR": str(machine), **small.env, "WHOSE": "its own"}
 
     def shown() -> str:
-        done = subprocess.run(list(small.command), env=env, capture_output=True, text=True)
+        done = subprocess.run(
+            list(small.command), env=env, capture_output=True, text=True, timeout=LIMIT
+        )
         return done.stdout + done.stderr
 
     assert shown() == "here run 300 its own\n"

@@ -27,6 +27,7 @@ from mimir.training import own_kernels
 from tests import ROOT
 from tests.launch.paper import offer
 from tests.runs.memory import MemoryStore
+from tests.waiting import LIMIT
 
 BENCH = ROOT / "bench" / "results"
 
@@ -154,6 +155,7 @@ def test_the_model_is_set_right_by_the_nearest_card_that_goes_the_same_way() -> 
         assert what is not None
         assert what.step_s == pytest.approx(by[nearest] * step(work, name)), name
         assert what.source == f"model x {by[nearest]:.2f}, as measured on {nearest}"
+        assert (what.basis.kind, what.basis.brief) == ("model", f"model x {by[nearest]:.2f}")
         assert not what.measured
     # Without attention as one kernel, a card says nothing of one with it; nor does a stranger.
     for other in ({"V100": known["V100"]}, {"H200": replace(known["H200"], reported=True)}):
@@ -375,8 +377,9 @@ def test_a_wheel_brings_what_the_bench_measured(tmp_path: Path) -> None:
     )
     where = installed(tmp_path / "site")
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=where, capture_output=True, text=True, check=True
-    )
+        [sys.executable, "-c", code], cwd=where, capture_output=True, text=True, check=True,
+        timeout=LIMIT,
+    )  # fmt: skip
     place, found, sent = done.stdout.splitlines()
     assert Path(place).is_relative_to(where)
     assert found.split("|") == [str(each) for each in measured.find(load_preset("small")).values()]
@@ -447,6 +450,7 @@ def test_steps_without_a_compiler_take_longer(preset: str) -> None:
         assert scaled is not None
         assert scaled.step_s == pytest.approx(0.01 * plain.step_s / step(work, gpu))
         assert scaled.source == "measured (bench/results/x), without a compiler by the model"
+        assert (scaled.basis.kind, scaled.basis.brief) == ("measured", "measured")
         assert not scaled.measured
         asked = forecast(off, gpu, known, compiled=False)
         assert asked is not None
@@ -578,6 +582,7 @@ def test_what_machines_report_moves_a_forecast_by_little(
     strange = forecast(work, "GTX 480", known)
     assert strange is not None
     assert strange.source == "as the machine said, checked by nothing (run unknown)"
+    assert (strange.basis.kind, strange.basis.brief) == ("adjusted", "as the machine said")
 
 
 @pytest.fixture

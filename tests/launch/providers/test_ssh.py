@@ -162,7 +162,9 @@ def test_not_ssh(host: ssh.Pair, identity: Path) -> None:
             "try: ssh.run(door, 'hostname')\n"
             "except ProviderError as error: print(error)"
         )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT
+        )
         thread.join()
     assert "cannot be reached by SSH" in done.stdout
     assert done.stderr == ""
@@ -189,8 +191,9 @@ def test_the_own_key_is_made_once_and_kept(tmp_path: Path) -> None:
     assert [each.name for each in path.parent.iterdir()] == ["id_ed25519"]
     if shutil.which("ssh-keygen"):
         told = subprocess.run(
-            ["ssh-keygen", "-y", "-f", str(path)], capture_output=True, text=True, check=True
-        )
+            ["ssh-keygen", "-y", "-f", str(path)], capture_output=True, text=True, check=True,
+            timeout=LIMIT,
+        )  # fmt: skip
         assert told.stdout.split()[:2] == made[0].split()[:2]
 
 
@@ -219,4 +222,4 @@ def test_paramiko_is_asked_for_when_it_is_needed(monkeypatch: pytest.MonkeyPatch
 
 def test_paramiko_is_not_imported_before(tmp_path: Path) -> None:
     code = "import sys, launch.providers.lambda_cloud.adapter; sys.exit('paramiko' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], timeout=LIMIT).returncode == 0

@@ -75,6 +75,19 @@ def test_a_table_for_people() -> None:
     assert lines[-1].split() == ["0.001", "2", "2.9200", "±", "0.0283"]
 
 
+def test_a_narrow_terminal_gets_fewer_columns_and_whole_sentences() -> None:
+    sweep, found = listed("done", "done", "damaged", "not begun")
+    for width in (80, 60, 40, 30):
+        lines = text(sweep, "", found, width).splitlines()
+        assert max(map(len, lines)) <= width
+        assert "by the held-out half that selects" in " ".join(lines)
+    assert text(sweep, "", found, 200) == text(sweep, "", found)
+    lines = text(sweep, "", found, 42).splitlines()
+    head = next(line for line in lines if line.startswith("RUN"))
+    assert head.split() == ["RUN", "LR", "SEED", "HELD-OUT"]
+    assert "too narrow for COST, STEP, STATE; `--json`" in " ".join(lines)
+
+
 def test_the_best_is_a_finished_run_if_there_is_one() -> None:
     """By the half that selects: chosen by the reported one, its figure would be too good."""
     _, found = listed("done", "done", "running", "running")

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from mimir.config import Optimizer
+from tests.waiting import LIMIT
 
 PROGRAM = """
 import torch
@@ -112,5 +113,7 @@ def rate_of(settings: Optimizer, count: int, cooldown: int) -> float:
 def test_it_is_the_fused_update(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("triton", reason="Triton is made for Linux on x86-64 only")
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=LIMIT
+    )
     assert done.returncode == 0, done.stderr

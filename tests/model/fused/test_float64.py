@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from mimir.data.alphabet import LETTERS, MASK, MAX_LENGTH
 from mimir.model.buffers import LINE, Kept, Starts
+from tests.waiting import LIMIT
 
 PROGRAM = """
 from tests.model.fused import test_float64
@@ -350,5 +351,7 @@ CHECKS = (
 def test_each_kernel_is_that_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("triton", reason="Triton is made for Linux on x86-64 only")
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=LIMIT
+    )
     assert done.returncode == 0, done.stderr

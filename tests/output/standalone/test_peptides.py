@@ -23,6 +23,7 @@ from mimir.output.standalone import peptides as loader
 from tests import toys
 from tests.output.test_export import folder_of
 from tests.output.test_told import ALIKE, APART, featured, unseen
+from tests.waiting import LIMIT
 
 DRAWN = [
     {}, {"label": "any"}, {"label": "background"}, {"target": "P00001"}, {"target": "P00000"},
@@ -240,7 +241,7 @@ def test_without_mimir(folders: dict[str, Path], tmp_path: Path) -> None:
             str(where / "peptides.py"), f"--target {ALIKE} --number 70 --seed 5",
             f"--score {','.join(SCORED[:2])} --target P00002",
         ],
-        cwd=tmp_path, text=True, capture_output=True, check=False,
+        cwd=tmp_path, text=True, capture_output=True, check=False, timeout=LIMIT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines, model = done.stdout.splitlines(), loader.Model.load(where)

@@ -18,7 +18,7 @@ from tests.clouds import gcp_tokens
 from tests.clouds.clients import CLIENTS, needs
 from tests.clouds.fake_gcp import KINDS, PROJECT, STOCKOUT, FakeGcp
 from tests.launch.providers.gcp.test_adapter import INSERT, NAME, SLEEP, spot
-from tests.waiting import unless_it_hangs
+from tests.waiting import LIMIT, unless_it_hangs
 
 pytestmark = needs("gcp")
 
@@ -48,7 +48,7 @@ class Program:
 
     def close(self) -> None:
         self._program.kill()
-        self._program.communicate()
+        self._program.communicate(timeout=LIMIT)
 
 
 def key_file(path: Path, token_uri: str) -> Path:

@@ -17,7 +17,7 @@ from launch.contract.provider import AttemptSpec
 from launch.providers.local.provider import LocalProvider
 from mimir.errors import BadInput, MissingPackage
 from mimir.runs.machine import Machine
-from tests.waiting import wait_for
+from tests.waiting import LIMIT, wait_for
 
 SPEC = AttemptSpec("file:///store", "run", 3, env={"EXTRA": "yes"})
 PRINT = "import os, sys; print(sys.argv[1:], os.environ['EXTRA'], os.getsid(0) == os.getpid())"
@@ -134,7 +134,7 @@ def test_another_process_under_the_same_id_is_left_alone() -> None:
         assert other.poll() is None
     finally:
         other.kill()
-        other.communicate()
+        other.communicate(timeout=LIMIT)
 
 
 def test_a_process_that_was_not_started_for_the_attempt_is_left_alone(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tests.clouds.clients import CLIENTS, needs
 from tests.clouds.fake_runpod import FakeRunPod
 from tests.clouds.runpod_words import PULLING
 from tests.launch.providers.runpod.case import KEY, NAME, PRINTS, rent
-from tests.waiting import unless_it_hangs, wait_for
+from tests.waiting import LIMIT, unless_it_hangs, wait_for
 
 pytestmark = needs("runpod")
 ORDER = {
@@ -50,7 +50,7 @@ class Client:
 
     def close(self) -> None:
         self._program.kill()
-        self._program.communicate()
+        self._program.communicate(timeout=LIMIT)
 
     def _send(self, message: dict[str, Any]) -> None:
         assert self._program.stdin is not None
