@@ -12,7 +12,7 @@ from mimir.text import duration
 @dataclass(frozen=True)
 class Bill:
     """hours: of machines so far. dollars: None if no machine had a price. at_least: the hours are
-    a lower bound, because of some machine nobody saw the end (`budget.end_unseen`).
+    a lower bound, because the end of some machine was not seen (`budget.end_unseen`).
 
     expected_hours and expected_dollars: at the run's end, by its present rate; None if it does
     not train now. estimated_hours and estimated_dollars: said at its first order; None if

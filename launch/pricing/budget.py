@@ -25,7 +25,7 @@ class UsedUp(BadInput):
 @dataclass(frozen=True)
 class Spent:
     """hours: of machines. dollars: None if no machine had a price. at_least: the hours are a lower
-    bound, because of some machine nobody saw the end."""
+    bound, because the end of some machine was not seen."""
 
     hours: float = 0.0
     dollars: float | None = None
