@@ -77,8 +77,12 @@ def check_no_word(name: str, command: str, what: str = "run") -> None:
     """BadInput if the name of something new is one of ASK. what: it will be."""
     if name in ASK:
         raise BadInput(
-            f"{name} is no name for a {what}: `{command} --help` is the help of `{command}`, and "
-            "`mimir version` tells the version"
+            f"{name} is no name for a {what}: "
+            + (
+                f"`{command} --help` is the help of `{command}`"
+                if name == "help"
+                else "`mimir version` tells the version"
+            )
         )
 
 

@@ -42,9 +42,8 @@ def estimate(
     of the store), else a model's, set right by the nearest card that was measured, which may still
     be off by a factor of two; the last column says which. Prices are the lowest that the providers
     with a key here ask now, else those that a public catalogue lists, with its date. TO PLATEAU is
-    what it takes up to the step after which the preset got no better, where that was measured: for
-    small alone, not for medium and large, on data like the guide's. It says with which settings,
-    where the preset has others now.
+    what it takes up to the step after which the preset hardly got better, where that was measured:
+    for small and medium, not for large, with the preset's own settings on data like the guide's.
 
     Args:
         preset: smoke, small, medium, large, or a YAML file of your own.

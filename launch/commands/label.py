@@ -39,7 +39,7 @@ def label(
     from mimir.submission import default_store
 
     if sweep and name and "=" not in name:
-        raise BadInput(f"{name} is a run, and --sweep {sweep} a sweep: name one or the other")
+        raise BadInput(f"{name!r} is no KEY=VALUE, and beside --sweep {sweep} no run is named")
     if not sweep and not name:
         raise BadInput("name a run: `label NAME KEY=VALUE`, or `label --sweep NAME KEY=VALUE`")
     words = (name, *pairs) if sweep and name else pairs

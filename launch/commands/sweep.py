@@ -88,8 +88,8 @@ def sweep(
     unheard = [*of_new, *settings] if not is_new else []
     if unheard:
         raise BadInput(
-            f"{as_option(unheard[0])} is for a new sweep, with --grid: those of one that exists "
-            "are listed already"
+            f"{as_option(unheard[0])} is for a new sweep, which needs --grid or --file: those "
+            "of one that exists are listed already"
         )
     asked = [each for each in inspect.signature(sweep).parameters if each in given - HEARD]
     if asked and not (is_new or resume):

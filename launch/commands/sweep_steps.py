@@ -306,7 +306,8 @@ def stop(store: "Store", sweep: "Sweep", store_option: str, json: bool) -> int:
     from launch.ui.terminal import Waiting, say
 
     asked, failed = end.stop(store, sweep, say)
-    say(f"no more runs of sweep {sweep.name} are begun; asked {len(asked)} to stop")
+    told = f"asked {len(asked)} to stop" if asked else "none is at work"
+    say(f"no more runs of sweep {sweep.name} are begun; {told}")
     try:
         with Waiting() as waiting:
             for run, attempt in asked:

@@ -168,7 +168,7 @@ def _expected(job: Job) -> str:
 
     return (
         f"at most; early stopping is expected to end the run at step {job.expected_end:,} or so "
-        f"(a guess: each pair seen {VISITS:g} times, as in the one run in docs/lab.md); hours, "
+        f"(a guess: each pair seen {VISITS:g} times, as in three runs in docs/lab.md); hours, "
         "cost and limits are of all steps"
     )
 

@@ -18,7 +18,7 @@ from launch.ui.runs import table
 from mimir.data.mix import VISITS
 from mimir.text import duration
 
-EXPECTED_FROM = f"a guess: each pair seen {VISITS:g} times, as in the one run in docs/lab.md"
+EXPECTED_FROM = f"a guess: each pair seen {VISITS:g} times, as in three runs in docs/lab.md"
 ROWS_SHOWN = 40
 """Offers in the table; the JSON has all."""
 
@@ -191,9 +191,9 @@ def estimate_text(work: Workload, lines: Sequence[Line], width: int | None = Non
         shown = table(rows)
     words.append(
         f"to plateau: {reached.steps:,} of the {work.steps:,} steps, after which the held-out "
-        f"figure got no better ({reached.source})"
+        f"figure gained less than {plateau.WITHIN:g} nats per residue ({reached.source})"
         if reached
-        else f"the time after which training gets no better is not shown: {why}"
+        else f"the time after which training hardly gets better is not shown: {why}"
     )
     started = max((line.what.start_s for line in lines), default=0.0)
     if started:

@@ -183,14 +183,17 @@ def as_option(name: str) -> str:
 def _check_not_empty(parameter: inspect.Parameter | None, value: str) -> None:
     """BadInput for an empty text where that is what an option is that was not given: it is a
     variable of a script that is not set, and nothing would be as it was asked for."""
-    if parameter is None or kind_of(parameter)[0] is not str or parameter.default != "":
+    if parameter is None or kind_of(parameter)[0] is not str:
+        return
+    needed = parameter.default is parameter.empty
+    if not needed and parameter.default != "":
         return
     is_word = parameter.kind == parameter.POSITIONAL_OR_KEYWORD
     if value == "" or (not is_word and not value.strip(" ,")):
         shown = parameter.name.replace("_", "-")
         raise BadInput(
-            f"{shown.upper() if is_word else f'--{shown}'} is {value!r}, which says nothing: leave "
-            "it out, or set the variable that it was made from"
+            f"{shown.upper() if is_word else f'--{shown}'} is {value!r}, which says nothing: "
+            f"{'' if needed else 'leave it out, or '}set the variable that it was made from"
         )
 
 

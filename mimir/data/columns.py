@@ -57,8 +57,10 @@ def find(data: bytes) -> Columns | NoColumns:
     names = [name.strip() for name in rows[0]] if rows else []
     missing = tuple(name for name in COLUMNS if name not in names)
     if missing:
+        split = next((f"; it is split at {each!r}, and must be at commas" for each in ";\t|"
+                      if len(names) == 1 and each in line), "")  # fmt: skip
         return NoColumns(
-            f"the header lacks {' and '.join(missing)}: it is {shown}; {wanted}", missing
+            f"the header lacks {' and '.join(missing)}: it is {shown}{split}; {wanted}", missing
         )
     if twice := repeated(names, COLUMNS):
         return NoColumns(f"the header names {twice} twice: it is {shown}; {wanted}")

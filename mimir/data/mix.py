@@ -4,9 +4,10 @@ import math
 
 from mimir.config import Config, Training
 
-VISITS = 18.0
-"""Times that each training pair is seen until the pairs' held-out figure is best, as far as is
-known: one run of `small` on the full data set (docs/lab.md, "when is the best?")."""
+VISITS = 53.0
+"""Times that each training pair is seen until the figure that selects is best, as far as is known:
+53 and 57 in two runs of `small`, 50 in one of `medium`, all on the full data set (docs/lab.md, "the
+plateau measured with today's settings")."""
 
 
 def pairs_in_batch(share: float, batch: int, rows: int, pairs: int) -> int:

@@ -16,7 +16,7 @@ ENDING = ".groups.safetensors"
 
 def path_of(csv_path: Path) -> Path:
     """Where the sidecar of a CSV lies."""
-    return csv_path.with_name(csv_path.name + ENDING)
+    return csv_path.parent / (csv_path.name + ENDING)  # with_name refuses "." and "/"
 
 
 def write(csv_path: Path, csv_sha256: str, group: NDArray[np.int32]) -> None:

@@ -23,7 +23,7 @@ MOST_LETTERS = 100_000
 
 def path_of(csv_path: Path) -> Path:
     """Where the sequences of a CSV's targets lie."""
-    return csv_path.with_name(csv_path.name + ENDING)
+    return csv_path.parent / (csv_path.name + ENDING)  # with_name refuses "." and "/"
 
 
 def fasta(names: Iterable[str], proteins: Proteins) -> str:

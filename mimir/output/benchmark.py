@@ -72,7 +72,8 @@ def pepbenchmark(
     for row in over_seeds(found):
         if row["auc"] is not None:
             spread = f" ± {row['sd']:.3f}" if row["sd"] is not None else ""
-            print(f"{row['split']}: auc {row['auc']:.3f}{spread} over {row['seeds']} seeds")
+            seeds = f"{row['seeds']} seed" + ("s" if row["seeds"] != 1 else "")
+            print(f"{row['split']}: auc {row['auc']:.3f}{spread} over {seeds}")
     if not any(each.told for each in found):
         print("note: the model knows none of the proteins, so every score is 0: auc says nothing")
 

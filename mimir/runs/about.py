@@ -99,14 +99,22 @@ def without_note(store: Store, run: str, number: int) -> About:
 
 
 def pairs(words: Iterable[str], option: str) -> dict[str, str]:
-    """Labels from "key=value" each; BadInput, naming the option, for what is none."""
+    """Labels from "key=value" each; BadInput, naming the option, for what is none.
+
+    Blanks around a word are left out, and a comma is refused: options split their words there.
+    """
     found: dict[str, str] = {}
-    for word in words:
+    for word in map(str.strip, words):
         key, equals, value = word.partition("=")
         if not equals or not _KEY.fullmatch(key):
             raise BadInput(
                 f"{option} {word!r} is no KEY=VALUE: a key has 1 to {MOST_KEY} of a-z, 0-9, '-', "
                 "'_' and '.'"
+            )
+        if "," in value:
+            raise BadInput(
+                f"the value of label {key} has a comma, which separates labels elsewhere: leave it "
+                "out"
             )
         if len(value) > MOST_VALUE or not value.isprintable():
             raise BadInput(f"the value of label {key} must be at most {MOST_VALUE} characters that "

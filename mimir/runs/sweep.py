@@ -188,14 +188,14 @@ def check_same_list(store: Store, existing: Sweep, wanted: Sweep) -> None:
     """RunExists, naming what differs, unless both have the same runs, whatever their data."""
     differing = []
     if existing.bases != wanted.bases:
-        differing.append("settings that all its runs share")
+        differing.append("other settings that all its runs share")
     if existing.members != wanted.members:
         count = f"{len(existing.members)} runs over {', '.join(existing.differing()) or 'nothing'}"
-        differing.append(f"grid ({count})")
+        differing.append(f"another grid ({count})")
     if differing:
         raise RunExists(
-            f"sweep {existing.name} exists in {store.url} with another "
-            f"{' and other '.join(differing)}: choose another --name, or go on with it as it is by "
+            f"sweep {existing.name} exists in {store.url} with "
+            f"{' and '.join(differing)}: choose another --name, or go on with it as it is by "
             "--resume"
         )
 

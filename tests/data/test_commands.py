@@ -114,6 +114,15 @@ def test_a_packed_file_has_the_name_of_one(tmp_path: Path, name: str) -> None:
     assert not out.exists()
 
 
+@pytest.mark.parametrize("path", ["", ".", ".."])
+def test_a_path_without_a_name(path: str, tmp_path: Path) -> None:
+    """As from a variable that is not set; `mimir data pack ""` itself is refused before."""
+    with pytest.raises(BadInput, match="cannot be read: Is a directory"):
+        commands.pack(path, out=str(tmp_path / "d.safetensors"))
+    with pytest.raises(BadInput, match="cannot be read: Is a directory"):
+        commands.verify(path)
+
+
 def test_a_part_below_0_is_not_the_usual_part(tmp_path: Path) -> None:
     csv = tmp_path / "a.csv"
     csv.write_text(CSV)

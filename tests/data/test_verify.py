@@ -51,6 +51,8 @@ def test_no_final_newline_is_accepted(tmp_path: Path) -> None:
         ("\n\n", "line 1: the file is empty"),
         ("sequence,label,target\n", "line 1: there is a header but no rows"),
         ("sequence,label\nACDE,0\n", "line 1, column target: the header lacks target"),
+        ("sequence;label;target\nACDE;0;\n", "it is split at ';', and must be at commas; it must"),
+        ("Sequence\tlabel\ttarget\n", r"it is split at '\t', and must be at commas"),
         ("ACDE,0,\n", "the header lacks sequence and label and target"),
         ("sequence,label,target,label\n", "line 1: the header names label twice"),
         (

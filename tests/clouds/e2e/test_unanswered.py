@@ -50,7 +50,8 @@ def test_the_run_is_whole(
 
 def test_a_service_that_is_away_for_a_while(runpod: World) -> None:
     """Whoever watches asks again; the run of who does not, has failed for it."""
-    runpod.env["PATCHES"] = json.dumps({"launch.providers.http:READ_TRIES": 1})
+    once = {"launch.providers.http:READ_TRIES": 1, "launch.provision.order:ASKED_AGAIN": 0}
+    runpod.env["PATCHES"] = json.dumps(once)
     runpod.fake.fault("plain_429", times=2, **CREATE["runpod"])
     runpod.launch(*runpod.submission("r"), code=75)
     assert runpod.status("r").state == "failed"

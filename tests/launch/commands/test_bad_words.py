@@ -85,6 +85,7 @@ def answer(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         (("resume", "run", "--gpu="), "--gpu is '', which says nothing"),
         (("note", "run", ""), "TEXT is '', which says nothing"),
         (("label", "run", "y="), "run run has no label y to take away: it has none"),
+        (("status", ""), "NAME is '', which says nothing: set the variable"),
         (("submit", "--data", "/"), "--data / is a folder"),
         (("submit", "--preset", "zzz"), "known are smoke, small, medium, large"),
         (("report", "--sweep", "no"), "one by `python -m launch sweep --name no --grid …`"),

@@ -12,7 +12,7 @@ from launch.commands.report_steps import of_runs
 from launch.commands.runs import runs
 from launch.commands.status import status
 from mimir.errors import BadInput
-from mimir.runs import layout
+from mimir.runs import about, layout
 from mimir.runs.store import Store
 from tests.launch.report.made import begun, swept
 
@@ -94,7 +94,7 @@ def test_a_sweep_in_the_place_of_a_run_is_told_from_it(
 
 def test_words_of_label_with_a_sweep(store: Store) -> None:
     for words, options, says in (
-        (("one", "a=b"), {"sweep": "lr"}, "one is a run, and --sweep lr a sweep"),
+        (("one", "a=b"), {"sweep": "lr"}, "'one' is no KEY=VALUE, and beside --sweep lr no"),
         ((), {}, "name a run: `label NAME KEY=VALUE`, or `label --sweep NAME"),
         (("a=b",), {"sweep": "lr"}, "there is no sweep lr"),
     ):  # fmt: skip
@@ -112,8 +112,11 @@ def test_words_of_the_commands(store: Store, capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out.splitlines()[-1].endswith("second")
     note("one", store=store.url, json=True)
     assert [each["text"] for each in json.loads(capsys.readouterr().out)] == ["second"]
-    label("one", "a=b, c", store=store.url, json=True)
-    assert json.loads(capsys.readouterr().out) == {"a": "b, c"}
+    label("one", " a=b c ", store=store.url, json=True)
+    assert json.loads(capsys.readouterr().out) == {"a": "b c"}
+    with pytest.raises(BadInput, match="the value of label d has a comma, which separates"):
+        label("one", "c=1", "d=2,e=3", store=store.url)
+    assert about.read(store, "one").labels == {"a": "b c"}
     with pytest.raises(BadInput, match="give a text to add or --remove, not both"):
         note("one", "x", remove=1, store=store.url)
     for command in (label, note):
