@@ -156,6 +156,10 @@ def _of_attempt(status: Status, attempt: AttemptStatus) -> Iterator[Alert]:
         yield told(attempt.started.time, "info", "started", "its job has begun")
     if attempt.exit_code is not None and attempt.ended_at is not None:
         yield told(attempt.ended_at, _level(attempt), "ended", attempt.end)
+    elif gone is None and number < status.attempt:  # a later one replaced it
+        sign = attempt.worked.written if attempt.worked else order.time if order else status.created
+        last = "this is its last sign" if attempt.worked else "there is no sign of it"
+        yield told(min(sign, status.at), "warning", "lost", f"{attempt.end}: {last}")
     if gone is not None:
         level = _GONE.get(gone.kind, "error")
         kind = "refused" if gone.kind == "refused" else "gone"

@@ -50,6 +50,24 @@ def ended(store: CountingStore, attempt: int, time: float, outcome: Outcome) -> 
     store.clock = lambda: NOW
 
 
+def test_an_attempt_of_which_nobody_saw_the_end(store: CountingStore) -> None:
+    """Its process was killed and the run resumed: that it was lost is told, also afterwards."""
+    ordered(store, 2000.0)
+    Attempt.claim(store, "run", 1).commit(10, b"x", None)
+    store.clock = lambda: 2500.0
+    notes.write_heartbeat(store, "run", 1, Heartbeat(2500.0, 10, 20))
+    store.clock = lambda: NOW
+    ordered(store, 3000.0)
+    ordered(store, 4000.0)
+    assert brief(told(store))[:4] == [
+        (1, 2000.0, "info", "ordered"), (1, 2500.0, "warning", "lost"),
+        (2, 3000.0, "info", "ordered"), (2, 3000.0, "warning", "lost"),
+    ]  # fmt: skip
+    assert [each.text for each in told(store) if each.kind == "lost"] == [
+        "lost without a word: this is its last sign", "never began: there is no sign of it",
+    ]  # fmt: skip
+
+
 def test_a_run_with_an_eviction_and_an_end(store: CountingStore) -> None:
     ordered(store, 2000.0)
     Attempt.claim(store, "run", 1).commit(10, b"x", None)
