@@ -9,8 +9,10 @@ parts of a large object.
 
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from botocore.utils import parse_timestamp
 
 from mimir.runs.s3_errors import ABSENT, WRONG_REGION
 from mimir.runs.s3_failures import NoAnswer
@@ -28,6 +30,11 @@ _PROMISED = {
     "ListObjectsV2": ("IsTruncated",),
 }
 """What every server says when it has done this. Not the length of what is sent in chunks."""
+
+_TYPED: Mapping[str, Callable[[str], object]] = {
+    "last-modified": parse_timestamp, "content-length": int,
+}  # fmt: skip
+"""Headers that the parser reads as a date or a number."""
 
 _LASTING = ("page", "redirect")
 
@@ -62,7 +69,15 @@ def watch(client: Any, tries: int) -> None:
 
 
 def _parsable(response_dict: dict[str, Any], **_: Any) -> None:
-    """Take away a body that is no XML: the parser would raise before anybody may try again."""
+    """Take away a body that is no XML, and a date or number that was cut: the parser would raise
+    before anybody may try again, and what is missing then is asked for again."""
+    headers = response_dict["headers"]
+    for name, read in _TYPED.items():
+        try:
+            if name in headers:
+                read(headers[name])
+        except (ValueError, OverflowError, RuntimeError):
+            del headers[name]
     body = response_dict["body"]
     if isinstance(body, bytes) and body and response_dict["status_code"] < 300:
         try:

@@ -98,6 +98,19 @@ def test_one_that_is_whole_the_next_time_is_enough(
             assert list(store.list("")) == ["run/there"]
 
 
+def test_wherever_a_head_is_cut_the_next_one_is_enough(
+    store: S3Store, faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also within a date or a number, which the parser refuses before anybody may try again."""
+    reads = {"read": ACTIONS["read"], "get": ACTIONS["get"], "list": ACTIONS["list"]}
+    whole = {name: act(store) for name, act in reads.items()}
+    for place in range(100):
+        for name, act in reads.items():
+            drawn = iter([("cut in headers", place / 100)])
+            monkeypatch.setattr(faults, "draw", lambda _, d=drawn: next(d, ("served", 0.0)))
+            assert outcome(lambda act=act: act(store)) == whole[name], (name, place)
+
+
 def test_a_conditional_write_is_sent_once(
     store: S3Store, faults: Faults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
