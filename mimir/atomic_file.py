@@ -79,7 +79,7 @@ class OutFile:
         if self.to_stdout:
             return
         read = [(option, path) for option, path in inputs if str(path)]
-        for path in (self.path, *(self.path.with_name(self.path.name + end) for end in beside)):
+        for path in (self.path, *(beside_of(self.path, end) for end in beside)):
             _check(path)
             for option, other in read:
                 if _same(path, other):
@@ -120,6 +120,14 @@ def path_of(named: str, option: str) -> Path:
         return Path(named).expanduser()
     except RuntimeError as error:
         raise BadInput(f"{option} is {named!r}, but there is no home folder: {error}") from None
+
+
+def beside_of(path: Path, ending: str) -> Path:
+    """The file beside another one whose name is that one's and this ending.
+
+    Also of a path without a name, such as "." or "/", which Path.with_name refuses.
+    """
+    return path.parent / (path.name + ending)
 
 
 def _check(path: Path) -> os.stat_result | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mimir import atomic_file
 from mimir.data import files
 from mimir.errors import BadInput, Corrupt
 from mimir.runs import codec
@@ -16,7 +17,7 @@ ENDING = ".groups.safetensors"
 
 def path_of(csv_path: Path) -> Path:
     """Where the sidecar of a CSV lies."""
-    return csv_path.parent / (csv_path.name + ENDING)  # with_name refuses "." and "/"
+    return atomic_file.beside_of(csv_path, ENDING)
 
 
 def write(csv_path: Path, csv_sha256: str, group: NDArray[np.int32]) -> None:

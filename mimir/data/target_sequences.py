@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mimir import atomic_file
 from mimir.data import files
 from mimir.data.alphabet import BYTE_OF_ID, LETTERS, encode
 from mimir.data.likeness import WORD
@@ -23,7 +24,7 @@ MOST_LETTERS = 100_000
 
 def path_of(csv_path: Path) -> Path:
     """Where the sequences of a CSV's targets lie."""
-    return csv_path.parent / (csv_path.name + ENDING)  # with_name refuses "." and "/"
+    return atomic_file.beside_of(csv_path, ENDING)
 
 
 def fasta(names: Iterable[str], proteins: Proteins) -> str:

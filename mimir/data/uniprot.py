@@ -143,8 +143,8 @@ class _Download:
         self._host = client.base_url.host
         self._query = query
         self._out = out
-        self._part = out.with_name(out.name + PART)
-        self._about = out.with_name(out.name + PART + RECORD)
+        self._part = atomic_file.beside_of(out, PART)
+        self._about = atomic_file.beside_of(out, PART + RECORD)
 
     def go_on(self) -> Source:
         """One try. Raises _Passing where another may help, and OSError."""
@@ -185,7 +185,7 @@ class _Download:
             fetched=moment(time.time()),
         )  # fmt: skip
         record = json.dumps(asdict(source), indent=2) + "\n"
-        atomic_file.write(self._out.with_name(self._out.name + RECORD), record.encode())
+        atomic_file.write(atomic_file.beside_of(self._out, RECORD), record.encode())
         os.replace(self._part, self._out)
         self._forget()
         return source

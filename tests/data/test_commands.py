@@ -121,6 +121,8 @@ def test_a_path_without_a_name(path: str, tmp_path: Path) -> None:
         commands.pack(path, out=str(tmp_path / "d.safetensors"))
     with pytest.raises(BadInput, match="cannot be read: Is a directory"):
         commands.verify(path)
+    with pytest.raises(BadInput, match="is a folder, which is not replaced"):
+        commands.build(pairs="x.csv", human="x.fasta", out=path or ".")
 
 
 def test_a_part_below_0_is_not_the_usual_part(tmp_path: Path) -> None:
